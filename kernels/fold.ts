@@ -1,0 +1,89 @@
+// From physical to logical: the load of an expert is the sum over its slots. A sample is folded through the mapping it
+// was recorded under, whatever the mapping is by now.
+
+/**
+ * sums[phyToLog[slot]] += sign * sample[slot], in slot order. Empty slots (-1) are passed over.
+ *
+ * @param sample f32[numPhysical]
+ * @param phyToLog i32[numPhysical], the mapping the sample was recorded under
+ * @param sign 1 to add a sample, -1 to take it back
+ * @param sums f64[numLogical], in and out
+ */
+export function foldSample(sample: usize, phyToLog: usize, numPhysical: i32, sign: f64, sums: usize): void {
+  const end = (<usize>numPhysical) << 2;
+  for (let at: usize = 0; at < end; at += 4) {
+    const expert = load<i32>(phyToLog + at);
+    if (expert < 0) continue;
+    const sum = sums + ((<usize>expert) << 3);
+    store<f64>(sum, load<f64>(sum) + sign * <f64>load<f32>(sample + at));
+  }
+}
+
+/** As foldSample with sign 1, for sums that are float64 already. */
+export function foldSums(physicalSums: usize, phyToLog: usize, numPhysical: i32, sums: usize): void {
+  for (let slot = 0; slot < numPhysical; slot++) {
+    const expert = load<i32>(phyToLog + ((<usize>slot) << 2));
+    if (expert < 0) continue;
+    const sum = sums + ((<usize>expert) << 3);
+    store<f64>(sum, load<f64>(sum) + load<f64>(physicalSums + ((<usize>slot) << 3)));
+  }
+}
+
+/**
+ * The average logical load of the window: (logicalSums + fold(physicalSums)) / numSamples, from 0 to the
+ * largest float32.
+ *
+ * @param physicalSums f64[numPhysical], samples of the mapping `phyToLog`
+ * @param logicalSums f64[numLogical], samples of other mappings, folded when they were known
+ * @param out f32[numLogical], out
+ * @param acc f64[numLogical], scratch
+ */
+export function averageLoads(
+  physicalSums: usize,
+  phyToLog: usize,
+  numPhysical: i32,
+  logicalSums: usize,
+  numLogical: i32,
+  numSamples: i32,
+  out: usize,
+  acc: usize,
+): void {
+  memory.copy(acc, logicalSums, (<usize>numLogical) << 3);
+  foldSums(physicalSums, phyToLog, numPhysical, acc);
+  const samples = <f64>numSamples;
+  for (let expert = 0; expert < numLogical; expert++) {
+    const sum = load<f64>(acc + ((<usize>expert) << 3));
+    store<f32>(out + ((<usize>expert) << 2), <f32>min(max(sum, 0) / samples, <f64>f32.MAX_VALUE));
+  }
+}
+
+/**
+ * The average load of each slot as the mapping `phyToLog` reads the window: what its own samples recorded, plus an
+ * even share of what samples of other mappings recorded for the slot's expert.
+ *
+ * @param physicalSums f64[numPhysical], samples of this mapping
+ * @param count i32[numLogical], replicas
+ * @param logicalSums f64[numLogical], samples of other mappings
+ * @param out f32[numPhysical], out
+ */
+export function averageSlots(
+  physicalSums: usize,
+  phyToLog: usize,
+  count: usize,
+  numPhysical: i32,
+  logicalSums: usize,
+  numSamples: i32,
+  out: usize,
+): void {
+  const samples = <f64>numSamples;
+  for (let slot = 0; slot < numPhysical; slot++) {
+    const at = (<usize>slot) << 2;
+    const expert = load<i32>(phyToLog + at);
+    let sum: f64 = 0;
+    if (expert >= 0) {
+      const replicas = <f64>load<i32>(count + ((<usize>expert) << 2));
+      sum = load<f64>(physicalSums + 2 * at) + load<f64>(logicalSums + ((<usize>expert) << 3)) / replicas;
+    }
+    store<f32>(out + at, <f32>min(max(sum, 0) / samples, <f64>f32.MAX_VALUE));
+  }
+}

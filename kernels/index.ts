@@ -1,0 +1,16 @@
+// What the module exports. The memory is imported and shared; every kernel takes byte offsets into it and allocates
+// nothing. Nothing here may become a data segment: each new instance would write it over the shared memory.
+
+export { averageLoads, averageSlots, foldSample, foldSums } from './fold';
+export { placeHierarchical, placeLayers } from './hierarchy';
+export { loadImbalance } from './imbalance';
+export { countReplicas, invertLayer } from './inverse';
+export { placeLocality } from './locality';
+export { packLayer } from './pack';
+export { placeRow } from './place-row';
+export { preserveSlots } from './preserve';
+export { rankLoads } from './rank-loads';
+export { replicateLayer } from './replicate';
+export { sortKeyPairs, sortKeysDescending } from './sort';
+export { firstInvalid, recordRow } from './validate';
+export { addSample, addSums } from './window';

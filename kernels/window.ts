@@ -1,0 +1,30 @@
+// The window's running sums. A sum is kept in two parts, of this turn of the ring and of the turn before: a sample is
+// added to the first when it comes and taken from the second when it goes. When the ring begins again the first part
+// becomes the second, so a rounding error of the subtraction lives for one turn at most.
+
+/** sums[i] += sign * sample[i]. sample f32[n], sums f64[n]. */
+export function addSample(sample: usize, sums: usize, n: i32, sign: f64): void {
+  const signs = f64x2.splat(sign);
+  const vectorEnd = n & ~3;
+  let i = 0;
+  for (; i < vectorEnd; i += 4) {
+    const x = v128.load(sample + ((<usize>i) << 2));
+    const to = sums + ((<usize>i) << 3);
+    const low = f64x2.promote_low_f32x4(x);
+    const high = f64x2.promote_low_f32x4(v128.shuffle<u64>(x, x, 1, 1));
+    v128.store(to, f64x2.add(v128.load(to), f64x2.mul(low, signs)));
+    v128.store(to, f64x2.add(v128.load(to, 16), f64x2.mul(high, signs)), 16);
+  }
+  for (; i < n; i++) {
+    const to = sums + ((<usize>i) << 3);
+    store<f64>(to, load<f64>(to) + sign * <f64>load<f32>(sample + ((<usize>i) << 2)));
+  }
+}
+
+/** out[i] = a[i] + b[i], all f64[n]. */
+export function addSums(a: usize, b: usize, out: usize, n: i32): void {
+  const vectorEnd = (<usize>(n & ~1)) << 3;
+  let at: usize = 0;
+  for (; at < vectorEnd; at += 16) v128.store(out + at, f64x2.add(v128.load(a + at), v128.load(b + at)));
+  if (n & 1) store<f64>(out + at, load<f64>(a + at) + load<f64>(b + at));
+}
