@@ -1,0 +1,215 @@
+import { EventEmitter } from 'node:events';
+import { checkAtLeast, show } from './checks.ts';
+import { EplbError, EplbTypeError } from './errors.ts';
+import type { ExpertLoadBalancer } from './expert-load-balancer.ts';
+import type { ExpertMapping } from './expert-mapping.ts';
+import { rankLoadImbalance } from './rank-load-imbalance.ts';
+
+/** Why a rebalancer planned nothing, or kept nothing of its plan. */
+export type SkipReason =
+  /** No step was recorded yet. */
+  | 'no samples'
+  /** No layer's load imbalance is above the threshold. */
+  | 'balanced'
+  /** The plan is the live mapping. */
+  | 'unchanged'
+  /** The rebalancer was stopped meanwhile. */
+  | 'stopped';
+
+/** What became of a plan. */
+export type RebalanceOutcome =
+  /** The mapping waits for {@link AsyncExpertRebalancer.getPendingMapping}. */
+  | { readonly status: 'pending'; readonly mapping: ExpertMapping; readonly previous: ExpertMapping }
+  /** The mapping is live. */
+  | {
+      readonly status: 'committed';
+      readonly mapping: ExpertMapping;
+      readonly previous: ExpertMapping;
+      readonly generation: number;
+    }
+  | { readonly status: 'skipped'; readonly reason: SkipReason };
+
+/** The events of a rebalancer and what their listeners get. */
+export interface RebalancerEvents {
+  pending: [outcome: Extract<RebalanceOutcome, { status: 'pending' }>];
+  committed: [outcome: Extract<RebalanceOutcome, { status: 'committed' }>];
+  skipped: [outcome: Extract<RebalanceOutcome, { status: 'skipped' }>];
+  /** An error of the background loop. Without a listener it becomes a process warning. The loop goes on, after a longer pause. */
+  error: [error: Error];
+}
+
+export interface AsyncExpertRebalancerOptions {
+  readonly balancer: ExpertLoadBalancer;
+  /** Milliseconds between two looks at the loads, 60,000 by default. */
+  readonly rebalanceInterval?: number;
+  /** Plan when a layer's largest rank load is more than this many times its smallest positive one; 2 by default. */
+  readonly loadThreshold?: number;
+  /** Make every new mapping live at once, instead of keeping it for {@link AsyncExpertRebalancer.getPendingMapping}. */
+  readonly autoCommit?: boolean;
+}
+
+/** The longest pause after errors, in intervals. */
+const MAX_BACK_OFF = 16;
+/** setTimeout's own limit: a longer delay would fire at once. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+/**
+ * Watches a balancer's loads and plans in the background: in the balancer's pool, never on the caller's thread. One plan
+ * at a time; a new mapping is kept until it is taken, or goes live at once with `autoCommit`.
+ *
+ * The timer does not keep the process alive.
+ *
+ * @example
+ * ```ts
+ * const rebalancer = new AsyncExpertRebalancer({ balancer, rebalanceInterval: 10_000 });
+ * rebalancer.on('pending', async () => {
+ *   const mapping = rebalancer.getPendingMapping();
+ *   if (mapping === undefined) return;
+ *   await moveWeights(balancer.mapping, mapping); // the host's
+ *   balancer.commit(mapping);
+ * });
+ * rebalancer.start();
+ * ```
+ */
+export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
+  readonly balancer: ExpertLoadBalancer;
+  /** Milliseconds. */
+  readonly rebalanceInterval: number;
+  readonly loadThreshold: number;
+  readonly autoCommit: boolean;
+  #timer: NodeJS.Timeout | undefined;
+  /** Stands for the loop that runs; a loop that finds another one, or none, ends. */
+  #loop: symbol | undefined;
+  #inFlight: Promise<RebalanceOutcome> | undefined;
+  #abort: AbortController | undefined;
+  #pending: ExpertMapping | undefined;
+  #numErrors = 0;
+  #errorsInARow = 0;
+
+  /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` */
+  constructor(options: AsyncExpertRebalancerOptions) {
+    super();
+    const { balancer, rebalanceInterval = 60_000, loadThreshold = 2, autoCommit = false } = options;
+    if (typeof balancer !== 'object' || balancer === null || typeof balancer.plan !== 'function') {
+      throw new EplbTypeError('EPLB_KIND', `balancer: ${show(balancer)} is not an ExpertLoadBalancer`);
+    }
+    this.balancer = balancer;
+    this.rebalanceInterval = checkAtLeast('rebalanceInterval', rebalanceInterval, 0);
+    this.loadThreshold = checkAtLeast('loadThreshold', loadThreshold, 1);
+    this.autoCommit = autoCommit;
+  }
+
+  get isRunning(): boolean {
+    return this.#loop !== undefined;
+  }
+
+  /** Errors of the background loop so far. */
+  get numErrors(): number {
+    return this.#numErrors;
+  }
+
+  /** Starts looking every `rebalanceInterval`, the first time after one. Idempotent. */
+  start(): void {
+    if (this.#loop !== undefined) return;
+    this.#loop = Symbol('loop');
+    this.#schedule(this.#loop);
+  }
+
+  /** Stops looking and cancels the plan in flight; resolves when nothing of it runs any more. Idempotent. */
+  async stop(): Promise<void> {
+    this.#loop = undefined;
+    clearTimeout(this.#timer);
+    this.#abort?.abort();
+    await this.#inFlight?.catch(() => {});
+  }
+
+  /** Whether some layer's load imbalance (largest / smallest positive rank load, averaged over the window) is above the threshold. */
+  shouldRebalance(): boolean {
+    return this.#reasonToSkip() === undefined;
+  }
+
+  /** Takes the planned mapping that waits, if there is one: a second call gets nothing until there is a new one. */
+  getPendingMapping(): ExpertMapping | undefined {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    return pending;
+  }
+
+  /**
+   * Plans now, whatever the threshold says. While a plan is in flight, that one's outcome is returned.
+   *
+   * @throws (as a rejection) what `ExpertLoadBalancer.plan` throws
+   */
+  rebalanceAsync(): Promise<RebalanceOutcome> {
+    this.#inFlight ??= this.#plan().finally(() => {
+      this.#inFlight = undefined;
+    });
+    return this.#inFlight;
+  }
+
+  #reasonToSkip(): SkipReason | undefined {
+    if (this.balancer.numSamples === 0) return 'no samples';
+    const isBalanced = rankLoadImbalance(this.balancer) <= this.loadThreshold;
+    return isBalanced ? 'balanced' : undefined;
+  }
+
+  async #plan(): Promise<RebalanceOutcome> {
+    const abort = new AbortController();
+    this.#abort = abort;
+    let mapping: ExpertMapping;
+    try {
+      mapping = await this.balancer.plan(undefined, { signal: abort.signal });
+    } catch (error) {
+      const isStopped = abort.signal.aborted && error instanceof EplbError && error.code === 'EPLB_CANCELLED';
+      if (isStopped) return this.#report({ status: 'skipped', reason: 'stopped' });
+      throw error;
+    }
+    if (abort.signal.aborted) return this.#report({ status: 'skipped', reason: 'stopped' });
+    if (this.balancer.numSamples === 0) return this.#report({ status: 'skipped', reason: 'no samples' });
+    const previous = this.balancer.mapping;
+    if (mapping.equals(previous)) {
+      this.#pending = undefined; // what waits was planned for older loads
+      return this.#report({ status: 'skipped', reason: 'unchanged' });
+    }
+    if (!this.autoCommit) {
+      this.#pending = mapping;
+      return this.#report({ status: 'pending', mapping, previous });
+    }
+    this.balancer.commit(mapping);
+    return this.#report({ status: 'committed', mapping, previous, generation: this.balancer.generation });
+  }
+
+  #schedule(loop: symbol): void {
+    const pauses = Math.min(2 ** this.#errorsInARow, MAX_BACK_OFF);
+    const delay = Math.min(this.rebalanceInterval * pauses, MAX_DELAY_MS);
+    this.#timer = setTimeout(() => void this.#look(loop), delay).unref();
+  }
+
+  /** One turn of the loop: it never rejects. */
+  async #look(loop: symbol): Promise<void> {
+    try {
+      const reason = this.#reasonToSkip();
+      if (reason === undefined) await this.rebalanceAsync();
+      else this.#report({ status: 'skipped', reason });
+      this.#errorsInARow = 0;
+    } catch (error) {
+      this.#numErrors++;
+      this.#errorsInARow++;
+      this.#reportError(error instanceof Error ? error : new Error(String(error)));
+    }
+    if (this.#loop === loop) this.#schedule(loop);
+  }
+
+  #report(outcome: RebalanceOutcome): RebalanceOutcome {
+    if (outcome.status === 'pending') this.emit('pending', outcome);
+    else if (outcome.status === 'committed') this.emit('committed', outcome);
+    else this.emit('skipped', outcome);
+    return outcome;
+  }
+
+  /** An 'error' event nobody listens to would end the host: a warning tells as much and does not. */
+  #reportError(error: Error): void {
+    if (this.listenerCount('error') > 0) this.emit('error', error);
+    else process.emitWarning(error);
+  }
+}

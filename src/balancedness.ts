@@ -1,0 +1,94 @@
+import { checkWhole } from './checks.ts';
+import { EplbRangeError } from './errors.ts';
+import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
+import { checkLoads, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+
+/** The loads of a layer's ranks. A rank's load is the sum over its slots of load / replicas of the slot's expert. */
+export interface LayerBalance {
+  readonly maxRankLoad: number;
+  readonly meanRankLoad: number;
+  readonly minRankLoad: number;
+}
+
+/** Balance over layers. The ratio of sums weighs layers by their load; the mean of ratios counts each the same. */
+export interface BalanceSummary {
+  /** Sum of mean rank loads / sum of maximum rank loads. */
+  readonly balancednessRatioOfSums: number;
+  /** Mean over layers of mean / max rank load. */
+  readonly balancednessMeanOfRatios: number;
+  /** Sum of maximum rank loads / sum of mean rank loads. */
+  readonly peakToAverageRatioOfSums: number;
+  /** Mean over layers of max / mean rank load. */
+  readonly peakToAverageMeanOfRatios: number;
+}
+
+/**
+ * What a mapping makes of loads, layer by layer, in float64, slots in index order.
+ *
+ * @param weight loads [layers x logical]
+ * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping
+ * @example
+ * ```ts
+ * const [layer] = layerBalances([[3, 1]], ExpertMapping.fromPhysicalToLogical([[0, 1]]), 2);
+ * balancedness(layer!); // 2 / 3
+ * ```
+ */
+export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRanks: number): LayerBalance[] {
+  checkMapping('mapping', mapping);
+  const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tablesOf(mapping);
+  const replicaCount = replicaCountOf(mapping);
+  const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
+  checkLoads('weight', matrix);
+  checkWhole('numRanks', numRanks, 1);
+  if (numPhysicalExperts % numRanks !== 0) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `numRanks: ${numRanks} does not divide ${numPhysicalExperts} slots`,
+    );
+  }
+  const slotsPerRank = numPhysicalExperts / numRanks;
+  const rankLoads = new Float64Array(numRanks);
+  return Array.from({ length: numLayers }, (_, layer) => {
+    rankLoads.fill(0);
+    for (let slot = 0; slot < numPhysicalExperts; slot++) {
+      const expert = phyToLog[layer * numPhysicalExperts + slot]!;
+      if (expert < 0) continue;
+      const at = layer * numLogicalExperts + expert;
+      rankLoads[Math.floor(slot / slotsPerRank)]! += matrix.data[at]! / replicaCount[at]!;
+    }
+    return {
+      maxRankLoad: rankLoads.reduce((most, load) => Math.max(most, load), 0),
+      meanRankLoad: rankLoads.reduce((sum, load) => sum + load, 0) / numRanks,
+      minRankLoad: rankLoads.reduce((least, load) => Math.min(least, load), Number.POSITIVE_INFINITY),
+    };
+  });
+}
+
+/** Balancedness of a layer: mean rank load / maximum rank load. 1 is best, and what a layer without load has. */
+export function balancedness({ meanRankLoad, maxRankLoad }: LayerBalance): number {
+  return maxRankLoad === 0 ? 1 : meanRankLoad / maxRankLoad;
+}
+
+/** PAR of a layer: maximum rank load / mean rank load. 1 is best, and what a layer without load has. */
+export function peakToAverage({ meanRankLoad, maxRankLoad }: LayerBalance): number {
+  return meanRankLoad === 0 ? 1 : maxRankLoad / meanRankLoad;
+}
+
+/** Balance over layers, as ratio of sums and as mean of ratios. */
+export function summarizeBalance(layers: readonly LayerBalance[]): BalanceSummary {
+  const sum = (value: (layer: LayerBalance) => number) =>
+    layers.reduce((total, layer) => total + value(layer), 0);
+  const total = {
+    maxRankLoad: sum((layer) => layer.maxRankLoad),
+    meanRankLoad: sum((layer) => layer.meanRankLoad),
+    minRankLoad: 0,
+  };
+  const mean = (ratio: (layer: LayerBalance) => number) =>
+    layers.length === 0 ? 1 : sum(ratio) / layers.length;
+  return {
+    balancednessRatioOfSums: balancedness(total),
+    balancednessMeanOfRatios: mean(balancedness),
+    peakToAverageRatioOfSums: peakToAverage(total),
+    peakToAverageMeanOfRatios: mean(peakToAverage),
+  };
+}

@@ -1,0 +1,117 @@
+import kernelBytes from '../../build/kernels.wasm';
+
+/** A byte offset into the kernels' memory. */
+export type Pointer = number;
+
+/** What the WebAssembly module exports; the contracts are in kernels/, one file each. */
+export interface KernelExports {
+  addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
+  addSums(a: Pointer, b: Pointer, out: Pointer, n: number): void;
+  averageLoads(
+    physicalSums: Pointer,
+    phyToLog: Pointer,
+    numPhysical: number,
+    logicalSums: Pointer,
+    numLogical: number,
+    numSamples: number,
+    out: Pointer,
+    acc: Pointer,
+  ): void;
+  averageSlots(
+    physicalSums: Pointer,
+    phyToLog: Pointer,
+    count: Pointer,
+    numPhysical: number,
+    logicalSums: Pointer,
+    numSamples: number,
+    out: Pointer,
+  ): void;
+  countReplicas(phyToLog: Pointer, numPhysical: number, numLogical: number, count: Pointer): number;
+  firstInvalid(loads: Pointer, n: number): number;
+  foldSample(sample: Pointer, phyToLog: Pointer, numPhysical: number, sign: number, sums: Pointer): void;
+  foldSums(physicalSums: Pointer, phyToLog: Pointer, numPhysical: number, sums: Pointer): void;
+  invertLayer(
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    numPhysical: number,
+    numLogical: number,
+    maxReplicas: number,
+    logToPhy: Pointer,
+  ): void;
+  loadImbalance(loads: Pointer, n: number): number;
+  packLayer(
+    weight: Pointer,
+    n: number,
+    numPacks: number,
+    packIndex: Pointer,
+    rankInPack: Pointer,
+    scratch: Pointer,
+  ): void;
+  placeLayers(
+    weight: Pointer,
+    numLayers: number,
+    numLogical: number,
+    numPhysical: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    scratch: Pointer,
+  ): void;
+  placeLocality(
+    weight: Pointer,
+    coactivation: Pointer,
+    numLogical: number,
+    numPhysical: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    tolerance: number,
+    maxEvaluations: number,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    scratch: Pointer,
+  ): number;
+  preserveSlots(
+    previous: Pointer,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    numPhysical: number,
+    numRanks: number,
+    numLogical: number,
+    scratch: Pointer,
+  ): void;
+  rankLoads(
+    weight: Pointer,
+    phyToLog: Pointer,
+    count: Pointer,
+    numPhysical: number,
+    numRanks: number,
+    loads: Pointer,
+    stats: Pointer,
+  ): void;
+  recordRow(loads: Pointer, pass: Pointer, n: number): number;
+  replicateLayer(
+    weight: Pointer,
+    numLogical: number,
+    numPhysical: number,
+    phyToLog: Pointer,
+    rank: Pointer,
+    count: Pointer,
+    scratch: Pointer,
+  ): void;
+}
+
+let compiled: WebAssembly.Module | undefined;
+
+/** The compiled module: once a thread, when it is first needed. A worker gets the compiled module of its host instead. */
+export function kernelModule(): WebAssembly.Module {
+  compiled ??= new WebAssembly.Module(kernelBytes);
+  return compiled;
+}
+
+/** An instance of the kernels on `memory`. */
+export function instantiateKernels(memory: WebAssembly.Memory, module = kernelModule()): KernelExports {
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports;
+}

@@ -1,0 +1,91 @@
+import type { Topology } from '../topology.ts';
+
+/** Where everything of a planning job lies in the shared memory, as byte offsets. All sizes follow from the topology. */
+export interface JobLayout {
+  readonly topology: Topology;
+  /** i32[JOB_WORDS]: see {@link JobWord}. */
+  readonly words: number;
+  /** f32[layers x logical]: the loads to plan for. */
+  readonly weights: number;
+  /** i32[layers x physical]: the mapping before. */
+  readonly previous: number;
+  /** f64[layers x physical] and f64[layers x logical]: the window's sums as they were when the job began. */
+  readonly physicalSums: number;
+  readonly logicalSums: number;
+  /** i32[layers x physical], both: the result. */
+  readonly phyToLog: number;
+  readonly replicaRank: number;
+  /** One block a worker. */
+  readonly scratch: number;
+  readonly scratchBytes: number;
+  readonly end: number;
+}
+
+/** The words of a job: the index of each in i32[JOB_WORDS]. */
+export const JobWord = { NEXT_LAYER: 0, LAYERS_DONE: 1, CANCELLED: 2 } as const;
+export const JOB_WORDS = 16;
+
+/** Hands out consecutive regions, each on a cache line of its own so that threads do not share one by accident. */
+export class Carver {
+  end: number;
+
+  constructor(start = 0) {
+    this.end = start;
+  }
+
+  take(bytes: number): number {
+    const offset = this.end;
+    this.end = alignUp(offset + bytes, 64);
+    return offset;
+  }
+}
+
+/**
+ * Lays out a job from `start` on.
+ *
+ * @param numWorkers blocks of scratch
+ * @param policyScratchBytes what the policy's kernel needs beyond the default policy's
+ */
+export function carveJob(
+  topology: Topology,
+  numWorkers: number,
+  policyScratchBytes: number,
+  start = 0,
+): JobLayout {
+  const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
+  const carver = new Carver(start);
+  const physicalTable = numLayers * numPhysicalExperts * 4;
+  const logicalTable = numLayers * numLogicalExperts * 4;
+  const scratchBytes = alignUp(layerScratchBytes(topology) + policyScratchBytes, 64);
+  return {
+    topology,
+    words: carver.take(JOB_WORDS * 4),
+    weights: carver.take(logicalTable),
+    previous: carver.take(physicalTable),
+    physicalSums: carver.take(2 * physicalTable),
+    logicalSums: carver.take(2 * logicalTable),
+    phyToLog: carver.take(physicalTable),
+    replicaRank: carver.take(physicalTable),
+    scratch: carver.take(scratchBytes * numWorkers),
+    scratchBytes,
+    end: carver.end,
+  };
+}
+
+/** Scratch of the default policy (two layers at once), the folding and the slot preservation, in bytes. */
+export function layerScratchBytes({
+  numPhysicalExperts,
+  numLogicalExperts,
+  numRanks,
+}: Omit<Topology, 'numLayers'>): number {
+  return 160 * sizeClass(numPhysicalExperts) + 8 * numLogicalExperts + 16 * (numPhysicalExperts + numRanks);
+}
+
+/** Places that the kernels reserve for `n` keys: as sizeClass in kernels/keys.ts. */
+export function sizeClass(n: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(n, 8)));
+}
+
+export function alignUp(bytes: number, to: number): number {
+  return Math.ceil(bytes / to) * to;
+}

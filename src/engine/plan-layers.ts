@@ -1,0 +1,216 @@
+import { loadError } from '../checks.ts';
+import type { KernelExports, Pointer } from './kernel-module.ts';
+import { JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
+
+/** A policy's kernel and its parameters: all that a worker needs to know of a policy. */
+export type KernelRequest =
+  | { readonly kernel: 'default' }
+  | { readonly kernel: 'locality'; readonly tolerance: number; readonly maxEvaluations: number };
+
+/** Bytes of scratch a kernel needs for one layer beyond the default policy's. */
+export function kernelScratchBytes(request: KernelRequest, sizes: JobLayout['topology']): number {
+  if (request.kernel === 'default') return 0;
+  return 4 * sizes.numLogicalExperts ** 2 + localityScratchBytes(sizes);
+}
+
+function localityScratchBytes(sizes: JobLayout['topology']): number {
+  const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks, numNodes } = sizes;
+  const perNode = 16 * experts + 16 * slots + 8;
+  const search = 4 * experts ** 2 + numNodes * perNode + 24 * experts + 8 * (slots + numRanks);
+  return search + layerScratchBytes(sizes);
+}
+
+/** One planning job, as every thread that works on it sees it. Everything else is in the shared memory. */
+export interface PlanJob {
+  readonly request: KernelRequest;
+  /**
+   * Where the loads come from: the weights in the shared memory, the host's own shared matrix, or the window's sums with the
+   * number of samples in them.
+   */
+  readonly loads:
+    | { readonly from: 'weights' }
+    | { readonly from: 'matrix'; readonly data: Float32Array }
+    | { readonly from: 'window'; readonly numSamples: number };
+  /** Whether the previous mapping is in the shared memory: then experts keep their slots where they can. */
+  readonly hasPrevious: boolean;
+  /** [layers x logical x logical] */
+  readonly coactivation?: Float32Array | undefined;
+}
+
+/** Layers claimed at a time: what the default policy's kernel places at once, one in each half of a vector. */
+const LAYERS_PER_CLAIM = 2;
+
+/**
+ * Claims layers of a job, two by two, and plans them, until none is left or the job is cancelled. Any number of threads
+ * may run this at once on the same memory, each with its own `worker` number, which chooses its scratch.
+ */
+export function planLayers(
+  kernels: KernelExports,
+  buffer: ArrayBufferLike,
+  layout: JobLayout,
+  job: PlanJob,
+  worker: number,
+): void {
+  const { numLayers } = layout.topology;
+  const words = jobWords(buffer, layout);
+  const planner = new LayerPlanner(
+    kernels,
+    buffer,
+    layout,
+    job,
+    layout.scratch + worker * layout.scratchBytes,
+  );
+  while (Atomics.load(words, JobWord.CANCELLED) === 0) {
+    const first = Atomics.add(words, JobWord.NEXT_LAYER, LAYERS_PER_CLAIM);
+    if (first >= numLayers) return;
+    const count = Math.min(LAYERS_PER_CLAIM, numLayers - first);
+    planner.plan(first, count);
+    Atomics.add(words, JobWord.LAYERS_DONE, count);
+  }
+}
+
+/** The words of a job. */
+export function jobWords(buffer: ArrayBufferLike, layout: JobLayout): Int32Array {
+  return new Int32Array(buffer, layout.words, JOB_WORDS);
+}
+
+/** Turns the window's sums of all layers into the weights: for a policy that has no kernel. */
+export function foldWindow(kernels: KernelExports, layout: JobLayout, numSamples: number): void {
+  for (let layer = 0; layer < layout.topology.numLayers; layer++) {
+    foldLayer(kernels, layout, layer, numSamples, layout.scratch);
+  }
+}
+
+function foldLayer(
+  kernels: KernelExports,
+  layout: JobLayout,
+  layer: number,
+  numSamples: number,
+  scratch: Pointer,
+): void {
+  const { topology, weights, physicalSums, logicalSums, previous } = layout;
+  const { numLogicalExperts, numPhysicalExperts } = topology;
+  kernels.averageLoads(
+    physicalSums + layer * numPhysicalExperts * 8,
+    previous + layer * numPhysicalExperts * 4,
+    numPhysicalExperts,
+    logicalSums + layer * numLogicalExperts * 8,
+    numLogicalExperts,
+    numSamples,
+    weights + layer * numLogicalExperts * 4,
+    scratch,
+  );
+}
+
+class LayerPlanner {
+  readonly #kernels: KernelExports;
+  readonly #buffer: ArrayBufferLike;
+  readonly #layout: JobLayout;
+  readonly #job: PlanJob;
+  readonly #scratch: Pointer;
+
+  constructor(
+    kernels: KernelExports,
+    buffer: ArrayBufferLike,
+    layout: JobLayout,
+    job: PlanJob,
+    scratch: Pointer,
+  ) {
+    this.#kernels = kernels;
+    this.#buffer = buffer;
+    this.#layout = layout;
+    this.#job = job;
+    this.#scratch = scratch;
+  }
+
+  plan(first: number, count: number): void {
+    for (let layer = first; layer < first + count; layer++) this.#readLoads(layer);
+    if (this.#job.request.kernel === 'default') this.#placeByDefault(first, count);
+    else
+      for (let layer = first; layer < first + count; layer++) this.#placeByLocality(layer, this.#job.request);
+    if (!this.#job.hasPrevious) return;
+    for (let layer = first; layer < first + count; layer++) this.#preserveSlots(layer);
+  }
+
+  /** Keeps experts in their slots where they stay on their rank. */
+  #preserveSlots(layer: number): void {
+    const { topology, phyToLog, replicaRank, previous } = this.#layout;
+    const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
+    const row = layer * numPhysicalExperts * 4;
+    this.#kernels.preserveSlots(
+      previous + row,
+      phyToLog + row,
+      replicaRank + row,
+      numPhysicalExperts,
+      numRanks,
+      numLogicalExperts,
+      this.#scratch,
+    );
+  }
+
+  /** Brings the layer's loads into the memory where they are not. */
+  #readLoads(layer: number): void {
+    const { topology, weights } = this.#layout;
+    const { numLogicalExperts } = topology;
+    const { loads } = this.#job;
+    if (loads.from === 'window')
+      foldLayer(this.#kernels, this.#layout, layer, loads.numSamples, this.#scratch);
+    if (loads.from !== 'matrix') return;
+    const first = layer * numLogicalExperts;
+    const row = weights + first * 4;
+    const values = new Float32Array(this.#buffer, row, numLogicalExperts);
+    values.set(loads.data.subarray(first, first + numLogicalExperts));
+    const bad = this.#kernels.firstInvalid(row, numLogicalExperts);
+    if (bad < numLogicalExperts) throw loadError('weight', layer, bad, values[bad]);
+  }
+
+  #placeByDefault(first: number, count: number): void {
+    const { topology, weights, phyToLog, replicaRank } = this.#layout;
+    const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
+    // Groups that cannot be dealt evenly to the nodes are given up, and the nodes with them.
+    const isHierarchical = numGroups % numNodes === 0;
+    this.#kernels.placeLayers(
+      weights + first * numLogicalExperts * 4,
+      count,
+      numLogicalExperts,
+      numPhysicalExperts,
+      isHierarchical ? numGroups : 1,
+      isHierarchical ? numNodes : 1,
+      numRanks,
+      phyToLog + first * numPhysicalExperts * 4,
+      replicaRank + first * numPhysicalExperts * 4,
+      this.#scratch,
+    );
+  }
+
+  #placeByLocality(layer: number, request: Extract<KernelRequest, { kernel: 'locality' }>): void {
+    const { topology, weights, phyToLog, replicaRank } = this.#layout;
+    const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
+    const coactivation = this.#readCoactivation(layer);
+    this.#kernels.placeLocality(
+      weights + layer * numLogicalExperts * 4,
+      coactivation,
+      numLogicalExperts,
+      numPhysicalExperts,
+      numGroups,
+      numNodes,
+      numRanks,
+      request.tolerance,
+      request.maxEvaluations,
+      phyToLog + layer * numPhysicalExperts * 4,
+      replicaRank + layer * numPhysicalExperts * 4,
+      this.#scratch + 4 * numLogicalExperts ** 2,
+    );
+  }
+
+  /** Copies the layer's co-activation to scratch: 0, no pointer, when there is none. */
+  #readCoactivation(layer: number): Pointer {
+    const { coactivation } = this.#job;
+    if (coactivation === undefined) return 0;
+    const size = this.#layout.topology.numLogicalExperts ** 2;
+    new Float32Array(this.#buffer, this.#scratch, size).set(
+      coactivation.subarray(layer * size, (layer + 1) * size),
+    );
+    return this.#scratch;
+  }
+}

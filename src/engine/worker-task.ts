@@ -1,0 +1,78 @@
+import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../errors.ts';
+import type { KernelExports } from './kernel-module.ts';
+import type { JobLayout } from './layout.ts';
+import { type PlanJob, planLayers } from './plan-layers.ts';
+
+/** What a worker is started with: nothing is compiled or copied in it. */
+export interface WorkerSetup {
+  readonly module: WebAssembly.Module;
+  readonly memory: WebAssembly.Memory;
+  readonly layout: JobLayout;
+  /** The module of a custom policy, when there is one. */
+  readonly policyUrl?: string | undefined;
+}
+
+/** What a worker is asked: its share of a job, a custom policy's whole job, or nothing but to be there. */
+export type WorkerTask =
+  | { readonly kind: 'layers'; readonly job: PlanJob; readonly worker: number }
+  | { readonly kind: 'custom'; readonly job: CustomJob }
+  | { readonly kind: 'start' };
+
+/** A job for a custom policy: as {@link PlanJob}, without a kernel. */
+export type CustomJob = Omit<PlanJob, 'request'>;
+
+/** What a worker says before it ends itself for an error that was thrown outside of any task. */
+export interface LastWords {
+  readonly lastWords: string;
+}
+
+/** Whether a message is a worker's last words: a policy's module may send anything over the same port. */
+export function isLastWords(message: unknown): message is LastWords {
+  return (
+    typeof message === 'object' && message !== null && typeof Reflect.get(message, 'lastWords') === 'string'
+  );
+}
+
+/** What a worker answers. Errors are data: neither class nor code survives the way between threads. */
+export type WorkerAnswer =
+  | { readonly ok: true }
+  | {
+      readonly ok: false;
+      readonly kind: 'type' | 'range' | 'other';
+      readonly code: EplbErrorCode;
+      readonly message: string;
+    };
+
+/** Works on layers until none is left; errors come back as data. */
+export function runLayers(
+  kernels: KernelExports,
+  setup: WorkerSetup,
+  job: PlanJob,
+  worker: number,
+): WorkerAnswer {
+  try {
+    planLayers(kernels, setup.memory.buffer, setup.layout, job, worker);
+    return { ok: true };
+  } catch (error) {
+    return answerError(error, 'EPLB_INTERNAL');
+  }
+}
+
+/** An error as data. Errors without a code of ours get `code`. */
+export function answerError(error: unknown, code: EplbErrorCode): WorkerAnswer {
+  const kind = error instanceof TypeError ? 'type' : error instanceof RangeError ? 'range' : 'other';
+  const message = error instanceof Error ? error.message : String(error);
+  const own = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+  return own.startsWith('EPLB_')
+    ? { ok: false, kind, code: own as EplbErrorCode, message }
+    : { ok: false, kind: 'other', code, message };
+}
+
+/** Throws the error that an answer stands for, if it does. */
+export function throwAnswer(answer: WorkerAnswer): void {
+  if (answer.ok) return;
+  const { kind, code, message } = answer;
+  if (kind === 'type') throw new EplbTypeError(code, message);
+  if (kind === 'range') throw new EplbRangeError(code, message);
+  throw new EplbError(code, message);
+}

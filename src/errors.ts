@@ -1,0 +1,65 @@
+/**
+ * Every code an error of this library can carry. Codes are stable: match on them, not on messages.
+ *
+ * - `EPLB_KIND`: a value of the wrong kind (a string where a number belongs).
+ * - `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_LAYER`: a number that is not whole, out of its range, or not a layer.
+ * - `EPLB_SHAPE`: a row or matrix of the wrong length.
+ * - `EPLB_LOAD`: a load that is negative, not finite, or too large for float32.
+ * - `EPLB_TOPOLOGY`: numbers that do not fit each other (slots not a multiple of ranks).
+ * - `EPLB_MEMORY`: a topology whose shared memory cannot be had.
+ * - `EPLB_MAPPING`: tables that are not a valid mapping.
+ * - `EPLB_POLICY`: a custom policy that failed or returned something that is no valid mapping.
+ * - `EPLB_CLOSED`, `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_TIMEOUT`: what ended a call early.
+ * - `EPLB_INTERNAL`: a fault of the library itself: please report it.
+ * - `EPLB_FILE`, `EPLB_FORMAT`, `EPLB_OPTION`: the command's: a file that cannot be read or written, one that is
+ *   malformed, a wrong option.
+ */
+export type EplbErrorCode =
+  | 'EPLB_KIND'
+  | 'EPLB_NOT_WHOLE'
+  | 'EPLB_RANGE'
+  | 'EPLB_LAYER'
+  | 'EPLB_SHAPE'
+  | 'EPLB_LOAD'
+  | 'EPLB_TOPOLOGY'
+  | 'EPLB_MEMORY'
+  | 'EPLB_MAPPING'
+  | 'EPLB_POLICY'
+  | 'EPLB_CLOSED'
+  | 'EPLB_CANCELLED'
+  | 'EPLB_WORKER_LOST'
+  | 'EPLB_TIMEOUT'
+  | 'EPLB_INTERNAL'
+  | 'EPLB_FILE'
+  | 'EPLB_FORMAT'
+  | 'EPLB_OPTION';
+
+/** A value of the wrong kind was given. Thrown before anything changes. */
+export class EplbTypeError extends TypeError {
+  override readonly name = 'EplbTypeError';
+  readonly code: EplbErrorCode;
+  constructor(code: EplbErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** A value of the right kind but out of range was given. Thrown before anything changes. */
+export class EplbRangeError extends RangeError {
+  override readonly name = 'EplbRangeError';
+  readonly code: EplbErrorCode;
+  constructor(code: EplbErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Something outside the arguments went wrong: closed, cancelled, a worker lost, a file that cannot be read. */
+export class EplbError extends Error {
+  override readonly name = 'EplbError';
+  readonly code: EplbErrorCode;
+  constructor(code: EplbErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

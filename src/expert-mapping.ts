@@ -1,0 +1,244 @@
+import { checkWhole, show } from './checks.ts';
+import { EplbRangeError, EplbTypeError } from './errors.ts';
+import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
+import { readTables } from './read-tables.ts';
+import { decodeTable, digestTable, encodeTable } from './snapshot.ts';
+
+/** The tables of a mapping as outside data: nested arrays, or flat row-major Int32Arrays with the sizes beside them. */
+export interface ExpertMappingInit {
+  /** [layers][physical]: the expert of each slot; -1 for an empty one. */
+  readonly phyToLog: readonly (readonly number[])[] | Int32Array;
+  /** [layers][logical][up to maxReplicas]: the slots of each expert, padded with -1. Its order of replicas is kept. */
+  readonly logToPhy?: readonly (readonly (readonly number[])[])[] | Int32Array;
+  /** [layers][logical]: how many slots hold each expert. */
+  readonly replicaCount?: readonly (readonly number[])[] | Int32Array;
+  /** Needed when `phyToLog` is flat. */
+  readonly numLayers?: number;
+  /** Experts per layer. When left out: one more than the greatest id in `phyToLog`. */
+  readonly numLogicalExperts?: number;
+}
+
+/** A mapping as plain data: what {@link ExpertMapping.toJSON} gives and {@link ExpertMapping.fromJSON} takes. */
+export interface ExpertMappingJson {
+  readonly numLogicalExperts: number;
+  readonly phyToLog: number[][];
+  readonly logToPhy: number[][][];
+  readonly replicaCount: number[][];
+}
+
+/** The tables of a mapping themselves, not a copy: to be read, never written. */
+export let tablesOf: (mapping: ExpertMapping) => MappingTables;
+
+/** The replicas of each expert, [layers x logical], not a copy: to be read, never written. */
+export let replicaCountOf: (mapping: ExpertMapping) => Int32Array;
+
+/**
+ * Which logical expert each physical slot holds, and back, for all layers. It cannot be changed: the table properties
+ * give a fresh copy on every read, so hold what you read and use {@link getLogicalExpert} for single look-ups.
+ *
+ * A mapping is valid when every expert has a replica, every slot holds an expert or -1 (empty), and the tables agree.
+ * Data from outside is checked for that.
+ *
+ * @example
+ * ```ts
+ * const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0]]);
+ * mapping.getPhysicalExperts(0, 0); // [0, 3]
+ * mapping.getLogicalExpert(0, 2); // 2
+ * ```
+ */
+export class ExpertMapping {
+  readonly #tables: MappingTables;
+  readonly #index: ReplicaIndex;
+
+  static {
+    tablesOf = (mapping) => mapping.#tables;
+    replicaCountOf = (mapping) => mapping.#index.replicaCount;
+  }
+
+  /**
+   * Checks and copies tables from outside.
+   *
+   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` or `EPLB_MAPPING`, naming layer, slot and expert
+   */
+  constructor(init: ExpertMappingInit) {
+    this.#tables = trusted.has(init) ? (init as MappingTables) : readTables(init);
+    this.#index = new ReplicaIndex(this.#tables);
+    Object.freeze(this);
+  }
+
+  /**
+   * The mapping whose slots hold these experts.
+   *
+   * @param phyToLog [layers][physical], -1 for an empty slot
+   * @param numLogicalExperts one more than the greatest id when left out
+   */
+  static fromPhysicalToLogical(
+    phyToLog: readonly (readonly number[])[],
+    numLogicalExperts?: number,
+  ): ExpertMapping {
+    return new ExpertMapping(
+      numLogicalExperts === undefined ? { phyToLog } : { phyToLog, numLogicalExperts },
+    );
+  }
+
+  /** Reads what {@link toJSON} gave, or any object with its `phyToLog`; the other tables are checked when present. */
+  static fromJSON(json: unknown): ExpertMapping {
+    if (typeof json !== 'object' || json === null || !('phyToLog' in json)) {
+      throw new EplbTypeError('EPLB_KIND', `mapping: ${show(json)} is not an object with phyToLog`);
+    }
+    return new ExpertMapping(json as ExpertMappingInit);
+  }
+
+  /** Reads what {@link toBytes} wrote. @throws EplbRangeError `EPLB_FORMAT` or `EPLB_MAPPING` */
+  static fromBytes(bytes: Uint8Array): ExpertMapping {
+    return new ExpertMapping(decodeTable(bytes));
+  }
+
+  get numLayers(): number {
+    return this.#tables.numLayers;
+  }
+
+  /** Slots per layer. */
+  get numPhysicalExperts(): number {
+    return this.#tables.numPhysicalExperts;
+  }
+
+  get numLogicalExperts(): number {
+    return this.#tables.numLogicalExperts;
+  }
+
+  /** The most replicas an expert has in any layer: the width of {@link logToPhy}. */
+  get maxReplicas(): number {
+    return this.#index.maxReplicas;
+  }
+
+  /** [layers x physical], row-major: the expert of each slot, -1 when empty. A copy. */
+  get phyToLog(): Int32Array {
+    return this.#tables.phyToLog.slice();
+  }
+
+  /** [layers x logical], row-major: replicas of each expert. A copy. */
+  get replicaCount(): Int32Array {
+    return this.#index.replicaCount.slice();
+  }
+
+  /** [layers x logical x maxReplicas], row-major: slots of each expert in order of replica, padded with -1. A copy. */
+  get logToPhy(): Int32Array {
+    return this.#index.logToPhy();
+  }
+
+  /** The slots that hold an expert, in order of replica; [] when layer or expert is out of range. */
+  getPhysicalExperts(layer: number, logical: number): number[] {
+    const { numLayers, numLogicalExperts } = this.#tables;
+    if (!isIndex(layer, numLayers) || !isIndex(logical, numLogicalExperts)) return [];
+    return this.#index.slotsOf(layer, logical);
+  }
+
+  /** The expert in a slot; -1 when the slot is empty, or layer or slot is out of range. */
+  getLogicalExpert(layer: number, physical: number): number {
+    const { numLayers, numPhysicalExperts, phyToLog } = this.#tables;
+    if (!isIndex(layer, numLayers) || !isIndex(physical, numPhysicalExperts)) return -1;
+    return phyToLog[layer * numPhysicalExperts + physical]!;
+  }
+
+  /** Plain nested arrays: for JSON.stringify and structured clones. */
+  toJSON(): ExpertMappingJson {
+    const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = this.#tables;
+    const rows = Array.from({ length: numLayers }, (_, layer) => layer);
+    return {
+      numLogicalExperts,
+      phyToLog: rows.map((layer) => rowOf(phyToLog, layer, numPhysicalExperts)),
+      logToPhy: rows.map((layer) =>
+        Array.from({ length: numLogicalExperts }, (_, expert) => this.getPhysicalExperts(layer, expert)),
+      ),
+      replicaCount: rows.map((layer) => rowOf(this.#index.replicaCount, layer, numLogicalExperts)),
+    };
+  }
+
+  /** A snapshot in bytes: magic, version, sizes, then {@link phyToLog}. The order of replicas is not part of it. */
+  toBytes(): Uint8Array {
+    return encodeTable(this.#tables);
+  }
+
+  /** SHA-256, in hex, of {@link toBytes}: equal mappings have equal digests. */
+  digest(): string {
+    return digestTable(this.#tables);
+  }
+
+  /** Whether both put the same expert into every slot. */
+  equals(other: ExpertMapping): boolean {
+    if (this === other) return true;
+    const a = this.#tables;
+    const b = checkMapping('other', other).#tables;
+    if (a.numLayers !== b.numLayers || a.numLogicalExperts !== b.numLogicalExperts) return false;
+    if (a.numPhysicalExperts !== b.numPhysicalExperts) return false;
+    return a.phyToLog.every((expert, i) => expert === b.phyToLog[i]);
+  }
+
+  /**
+   * How many slots need weights from another rank: slots whose expert was not on that rank in `previous`.
+   *
+   * @throws EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_TOPOLOGY` when ranks do not divide slots
+   */
+  movesFrom(previous: ExpertMapping, numRanks: number): number {
+    return this.movesPerLayerFrom(previous, numRanks).reduce((sum, moves) => sum + moves, 0);
+  }
+
+  /** {@link movesFrom} for each layer: Int32Array[layers]. */
+  movesPerLayerFrom(previous: ExpertMapping, numRanks: number): Int32Array {
+    const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = this.#tables;
+    const before = checkMapping('previous', previous).#tables;
+    if (before.numLayers !== numLayers || before.numPhysicalExperts !== numPhysicalExperts) {
+      const shape = `${before.numLayers} x ${before.numPhysicalExperts}`;
+      throw new EplbRangeError(
+        'EPLB_SHAPE',
+        `previous: is ${shape}, not ${numLayers} x ${numPhysicalExperts}`,
+      );
+    }
+    checkWhole('numRanks', numRanks, 1);
+    if (numPhysicalExperts % numRanks !== 0) {
+      throw new EplbRangeError(
+        'EPLB_TOPOLOGY',
+        `numRanks: ${numRanks} does not divide ${numPhysicalExperts} slots`,
+      );
+    }
+    const slotsPerRank = numPhysicalExperts / numRanks;
+    const moves = new Int32Array(numLayers);
+    // heldBy[expert] is the last (layer, rank) whose previous slots held it, so nothing is cleared between ranks.
+    const heldBy = new Int32Array(Math.max(numLogicalExperts, before.numLogicalExperts)).fill(-1);
+    for (let rank = 0; rank < numLayers * numRanks; rank++) {
+      const first = rank * slotsPerRank;
+      for (let at = first; at < first + slotsPerRank; at++) {
+        if (before.phyToLog[at]! >= 0) heldBy[before.phyToLog[at]!] = rank;
+      }
+      for (let at = first; at < first + slotsPerRank; at++) {
+        const expert = phyToLog[at]!;
+        if (expert >= 0 && heldBy[expert] !== rank) moves[Math.floor(rank / numRanks)]!++;
+      }
+    }
+    return moves;
+  }
+}
+
+/** Returns `value` when it is a mapping. @throws EplbTypeError `EPLB_KIND` */
+export function checkMapping(title: string, value: unknown): ExpertMapping {
+  if (value instanceof ExpertMapping) return value;
+  throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not an ExpertMapping`);
+}
+
+/** Tables handed over by the library itself, known to be valid. */
+const trusted = new WeakSet<object>();
+
+/** A mapping over tables known to be valid, which it owns from then on: nobody may write them any more. */
+export function mappingOfTables(tables: MappingTables): ExpertMapping {
+  trusted.add(tables);
+  return new ExpertMapping(tables);
+}
+
+function isIndex(value: number, end: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < end;
+}
+
+function rowOf(table: Int32Array, row: number, width: number): number[] {
+  return Array.from(table.subarray(row * width, (row + 1) * width));
+}

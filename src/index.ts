@@ -1,0 +1,38 @@
+export {
+  AsyncExpertRebalancer,
+  type AsyncExpertRebalancerOptions,
+  type RebalanceOutcome,
+  type RebalancerEvents,
+  type SkipReason,
+} from './async-expert-rebalancer.ts';
+export {
+  type BalanceSummary,
+  balancedness,
+  type LayerBalance,
+  layerBalances,
+  peakToAverage,
+  summarizeBalance,
+} from './balancedness.ts';
+export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } from './coactivation.ts';
+export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './errors.ts';
+export {
+  ExpertLoadBalancer,
+  type ExpertLoadBalancerOptions,
+  type PlanOptions,
+} from './expert-load-balancer.ts';
+export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './expert-mapping.ts';
+export type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
+export { AbstractEplbPolicy, type CoactivationMatrix, type PolicyContext } from './policy/abstract.ts';
+export {
+  type BalancedPacking,
+  computeBalancedPacking,
+  computeExpertReplication,
+  computeLoadImbalance,
+  type ExpertReplication,
+} from './policy/compute.ts';
+export { DefaultEplbPolicy } from './policy/default.ts';
+export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
+export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';
+export { shareBalancer } from './share/host.ts';
+export type { Topology } from './topology.ts';
+export { type EplbMetrics, ExpertType } from './types.ts';

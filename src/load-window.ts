@@ -1,0 +1,342 @@
+import { checkLayer, recordError } from './checks.ts';
+import type { KernelExports, Pointer } from './engine/kernel-module.ts';
+import type { WindowLayout } from './engine/window-layout.ts';
+import { type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
+import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
+import { foldRow, spreadRow } from './load-rows.ts';
+import type { MappingTables } from './mapping-tables.ts';
+import type { Topology } from './topology.ts';
+
+/** What a row of a step holds: loads of slots, or loads of experts. Bits, as a step may be given both. */
+const PHYSICAL = 1;
+const LOGICAL = 2;
+
+/**
+ * The last steps' loads, in the shared memory, with running sums.
+ *
+ * A sample is kept as it was recorded, with the mapping it was recorded under. The sums of samples of the live mapping
+ * are kept per slot; when another mapping goes live they are folded, through the mapping that was live, into sums per
+ * expert. So no step costs more for a longer window, and no sample is ever read through a mapping it does not belong to.
+ *
+ * Sums are float64: exact for whole loads, and for others right to 2^-52 of the largest sum of the last two turns of
+ * the ring (see kernels/window.ts).
+ */
+export class LoadWindow {
+  readonly #topology: Topology;
+  readonly #windowSize: number;
+  readonly #kernels: KernelExports;
+  readonly #at: WindowLayout;
+  readonly #buffer: ArrayBufferLike;
+  readonly #inputPhysical: Float32Array;
+  readonly #inputLogical: Float32Array;
+  /** Which kinds of rows the step being recorded has, per layer; then the kind of each row in the ring. */
+  readonly #passKinds: Uint8Array;
+  readonly #ringKinds: Uint8Array;
+  /** The table each sample was recorded under, and how many mappings had been live before it. */
+  readonly #ringTables: Int32Array[];
+  readonly #ringEpochs: Float64Array;
+  #epoch = 0;
+  #mapping: ExpertMapping;
+  #live: MappingTables;
+  /** Whether the memory has the replica counts of the live mapping: they are counted when first needed. */
+  #hasLiveCount = false;
+  /** Whether the sums per slot may be other than 0. */
+  #hasPhysicalSums = false;
+  #olderTable: Int32Array | undefined;
+  #next = 0;
+  #numSamples = 0;
+
+  constructor(
+    topology: Topology,
+    windowSize: number,
+    buffer: ArrayBufferLike,
+    kernels: KernelExports,
+    layout: WindowLayout,
+    live: ExpertMapping,
+  ) {
+    this.#topology = topology;
+    this.#windowSize = windowSize;
+    this.#kernels = kernels;
+    this.#at = layout;
+    this.#buffer = buffer;
+    this.#inputPhysical = new Float32Array(buffer, layout.input, topology.numPhysicalExperts);
+    this.#inputLogical = new Float32Array(buffer, layout.input, topology.numLogicalExperts);
+    this.#passKinds = new Uint8Array(topology.numLayers);
+    this.#ringKinds = new Uint8Array(windowSize * topology.numLayers);
+    this.#ringTables = new Array(windowSize);
+    this.#ringEpochs = new Float64Array(windowSize);
+    this.#mapping = live;
+    this.#live = tablesOf(live);
+    this.#writeLiveTable();
+  }
+
+  /** Steps in the window. */
+  get numSamples(): number {
+    return this.#numSamples;
+  }
+
+  /** Adds loads [physical] of the live mapping to the step being recorded. */
+  recordPhysical(layer: number, loads: LoadRow): void {
+    this.#record('recordLoad', layer, loads, this.#inputPhysical, this.#at.passPhysical, PHYSICAL);
+  }
+
+  /** Adds loads [logical] to the step being recorded. */
+  recordLogical(layer: number, loads: LoadRow): void {
+    this.#record('recordLogicalLoad', layer, loads, this.#inputLogical, this.#at.passLogical, LOGICAL);
+  }
+
+  /** Ends the step being recorded: it enters the window, and the oldest leaves a full one. */
+  advance(): void {
+    const index = this.#next;
+    this.#next = (index + 1) % this.#windowSize;
+    if (index === 0) this.#beginTurn();
+    if (this.#numSamples === this.#windowSize) this.#takeBack(index);
+    else this.#numSamples++;
+    this.#enter(index);
+  }
+
+  /** Makes another mapping the live one; all that was recorded stays with the mapping it was recorded under. */
+  changeMapping(live: ExpertMapping): void {
+    for (let layer = 0; layer < this.#topology.numLayers; layer++) {
+      if ((this.#passKinds[layer]! & PHYSICAL) !== 0) this.#foldPass(layer);
+    }
+    if (this.#hasPhysicalSums) this.#foldSums();
+    this.#epoch++;
+    this.#mapping = live;
+    this.#live = tablesOf(live);
+    this.#writeLiveTable();
+  }
+
+  /** Writes the window's sums where a job reads them: f64[layers x physical] of the live mapping, f64[layers x logical]. */
+  writeSums(physical: Pointer, logical: Pointer): void {
+    const { thisPhysical, thisLogical, lastPhysical, lastLogical } = this.#at;
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    this.#kernels.addSums(thisPhysical, lastPhysical, physical, numLayers * numPhysicalExperts);
+    this.#kernels.addSums(thisLogical, lastLogical, logical, numLayers * numLogicalExperts);
+  }
+
+  /** The average load of each slot, [layers x physical], as the live mapping reads the window. A copy. */
+  averagePhysical(): LoadMatrix {
+    const { numPhysicalExperts: numExperts, numLogicalExperts } = this.#topology;
+    this.#writeLiveCount();
+    return this.#average(numExperts, (physical, logical, layer) => {
+      const table = this.#at.liveTable + 4 * layer * numExperts;
+      const count = this.#at.liveCount + 4 * layer * numLogicalExperts;
+      const out = this.#at.output + 4 * layer * numExperts;
+      this.#kernels.averageSlots(physical, table, count, numExperts, logical, this.#divisor, out);
+    });
+  }
+
+  /** The average load of each expert, [layers x logical]. A copy. */
+  averageLogical(): LoadMatrix {
+    const { numLogicalExperts: numExperts, numPhysicalExperts } = this.#topology;
+    return this.#average(numExperts, (physical, logical, layer) => {
+      const table = this.#at.liveTable + 4 * layer * numPhysicalExperts;
+      const out = this.#at.output + 4 * layer * numExperts;
+      const { scratch } = this.#at;
+      this.#kernels.averageLoads(
+        physical,
+        table,
+        numPhysicalExperts,
+        logical,
+        numExperts,
+        this.#divisor,
+        out,
+        scratch,
+      );
+    });
+  }
+
+  /** The step being recorded, [layers x physical]; loads of experts are spread evenly over their replicas. A copy. */
+  pass(): Float32Array {
+    const { numLayers, numPhysicalExperts } = this.#topology;
+    const pass = new Float32Array(numLayers * numPhysicalExperts);
+    for (let layer = 0; layer < numLayers; layer++) {
+      const row = pass.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
+      row.set(this.#passRow(layer));
+      if ((this.#passKinds[layer]! & LOGICAL) === 0) continue;
+      spreadRow(this.#passLogicalRow(layer), layer, this.#live.phyToLog, row);
+    }
+    return pass;
+  }
+
+  /** The samples, oldest first, [samples x layers x physical], read as {@link pass} is. A copy. */
+  samples(): Float32Array {
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    const step = numLayers * numPhysicalExperts;
+    const samples = new Float32Array(this.#numSamples * step);
+    for (let i = 0; i < this.#numSamples; i++) {
+      const index = (this.#next - this.#numSamples + i + this.#windowSize) % this.#windowSize;
+      for (let layer = 0; layer < numLayers; layer++) {
+        const first = i * step + layer * numPhysicalExperts;
+        const row = samples.subarray(first, first + numPhysicalExperts);
+        const kept = this.#ringRow(index, layer);
+        if (this.#ringKinds[index * numLayers + layer] !== LOGICAL) row.set(kept);
+        else spreadRow(kept.subarray(0, numLogicalExperts), layer, this.#ringTables[index]!, row);
+      }
+    }
+    return samples;
+  }
+
+  #record(
+    title: string,
+    layer: number,
+    loads: LoadRow,
+    input: Float32Array,
+    pass: Pointer,
+    kind: number,
+  ): void {
+    checkLayer(title, layer, this.#topology.numLayers);
+    copyRow(title, layer, loads, input);
+    const n = input.length;
+    const refused = this.#kernels.recordRow(this.#at.input, pass + 4 * layer * n, n);
+    if (refused < n) throw recordError(title, layer, refused, loads[refused]);
+    this.#passKinds[layer]! |= kind;
+  }
+
+  /** When the ring begins again, all samples in it are of the turn before. */
+  #beginTurn(): void {
+    const { thisPhysical, thisLogical, lastPhysical, lastLogical } = this.#at;
+    const bytes = new Uint8Array(this.#buffer);
+    for (const [from, to, end] of [
+      [thisPhysical, lastPhysical, thisLogical],
+      [thisLogical, lastLogical, lastPhysical],
+    ] as const) {
+      bytes.copyWithin(to, from, end);
+      bytes.fill(0, from, end);
+    }
+  }
+
+  /** Subtracts the sample at `index` from the sums of the turn before. */
+  #takeBack(index: number): void {
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    const { lastPhysical, lastLogical, olderTable } = this.#at;
+    const table = this.#ringTables[index]!;
+    // Not by the table: one that is live again was not so all the time, and its older samples are folded.
+    const isLive = this.#ringEpochs[index] === this.#epoch;
+    if (!isLive && this.#olderTable !== table) {
+      new Int32Array(this.#buffer, olderTable, table.length).set(table);
+      this.#olderTable = table;
+    }
+    for (let layer = 0; layer < numLayers; layer++) {
+      const row = this.#ringPointer(index, layer);
+      const logicalRow = lastLogical + 8 * layer * numLogicalExperts;
+      if (this.#ringKinds[index * numLayers + layer] === LOGICAL) {
+        this.#kernels.addSample(row, logicalRow, numLogicalExperts, -1);
+      } else if (isLive) {
+        this.#kernels.addSample(row, lastPhysical + 8 * layer * numPhysicalExperts, numPhysicalExperts, -1);
+      } else {
+        const older = olderTable + 4 * layer * numPhysicalExperts;
+        this.#kernels.foldSample(row, older, numPhysicalExperts, -1, logicalRow);
+      }
+    }
+  }
+
+  /** Moves the step being recorded to the ring and adds it to the sums of this turn. */
+  #enter(index: number): void {
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    const { thisPhysical, thisLogical, passPhysical, passLogical } = this.#at;
+    for (let layer = 0; layer < numLayers; layer++) {
+      if (this.#passKinds[layer] === (PHYSICAL | LOGICAL)) this.#foldPass(layer);
+      const isLogical = this.#passKinds[layer] === LOGICAL;
+      const row = this.#ringRow(index, layer);
+      const pointer = this.#ringPointer(index, layer);
+      this.#ringKinds[index * numLayers + layer] = isLogical ? LOGICAL : PHYSICAL;
+      if (isLogical) {
+        row.set(this.#passLogicalRow(layer));
+        this.#kernels.addSample(pointer, thisLogical + 8 * layer * numLogicalExperts, numLogicalExperts, 1);
+      } else {
+        this.#hasPhysicalSums = true;
+        row.set(this.#passRow(layer));
+        this.#kernels.addSample(
+          pointer,
+          thisPhysical + 8 * layer * numPhysicalExperts,
+          numPhysicalExperts,
+          1,
+        );
+      }
+    }
+    this.#ringTables[index] = this.#live.phyToLog;
+    this.#ringEpochs[index] = this.#epoch;
+    this.#passKinds.fill(0);
+    new Float32Array(this.#buffer, passPhysical, numLayers * numPhysicalExperts).fill(0);
+    new Float32Array(this.#buffer, passLogical, numLayers * numLogicalExperts).fill(0);
+  }
+
+  /** Turns what the step recorded per slot in a layer into loads per expert, through the live mapping. */
+  #foldPass(layer: number): void {
+    const physical = this.#passRow(layer);
+    foldRow(physical, layer, this.#live.phyToLog, this.#passLogicalRow(layer));
+    physical.fill(0);
+    this.#passKinds[layer] = LOGICAL;
+  }
+
+  /** Turns the sums per slot into sums per expert, through the live mapping. */
+  #foldSums(): void {
+    const { thisPhysical, thisLogical, lastPhysical, lastLogical, liveTable } = this.#at;
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    for (const [physical, logical] of [
+      [thisPhysical, thisLogical],
+      [lastPhysical, lastLogical],
+    ] as const) {
+      for (let layer = 0; layer < numLayers; layer++) {
+        const slots = layer * numPhysicalExperts;
+        const sums = logical + 8 * layer * numLogicalExperts;
+        this.#kernels.foldSums(physical + 8 * slots, liveTable + 4 * slots, numPhysicalExperts, sums);
+      }
+      new Uint8Array(this.#buffer, physical, 8 * numLayers * numPhysicalExperts).fill(0);
+    }
+    this.#hasPhysicalSums = false;
+  }
+
+  #average(
+    numExperts: number,
+    layerAverage: (physical: Pointer, logical: Pointer, layer: number) => void,
+  ): LoadMatrix {
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    const { totalPhysical, totalLogical, output } = this.#at;
+    this.writeSums(totalPhysical, totalLogical);
+    for (let layer = 0; layer < numLayers; layer++) {
+      const physical = totalPhysical + 8 * layer * numPhysicalExperts;
+      layerAverage(physical, totalLogical + 8 * layer * numLogicalExperts, layer);
+    }
+    const data = new Float32Array(this.#buffer, output, numLayers * numExperts).slice();
+    return { data, numLayers, numExperts };
+  }
+
+  get #divisor(): number {
+    return Math.max(this.#numSamples, 1);
+  }
+
+  #writeLiveTable(): void {
+    const { phyToLog } = this.#live;
+    new Int32Array(this.#buffer, this.#at.liveTable, phyToLog.length).set(phyToLog);
+    this.#hasLiveCount = false;
+  }
+
+  #writeLiveCount(): void {
+    if (this.#hasLiveCount) return;
+    const replicaCount = replicaCountOf(this.#mapping);
+    new Int32Array(this.#buffer, this.#at.liveCount, replicaCount.length).set(replicaCount);
+    this.#hasLiveCount = true;
+  }
+
+  #passRow(layer: number): Float32Array {
+    const { numPhysicalExperts: n } = this.#topology;
+    return new Float32Array(this.#buffer, this.#at.passPhysical + 4 * layer * n, n);
+  }
+
+  #passLogicalRow(layer: number): Float32Array {
+    const { numLogicalExperts: n } = this.#topology;
+    return new Float32Array(this.#buffer, this.#at.passLogical + 4 * layer * n, n);
+  }
+
+  #ringPointer(index: number, layer: number): Pointer {
+    const { numLayers, numPhysicalExperts } = this.#topology;
+    return this.#at.ring + 4 * (index * numLayers + layer) * numPhysicalExperts;
+  }
+
+  #ringRow(index: number, layer: number): Float32Array {
+    return new Float32Array(this.#buffer, this.#ringPointer(index, layer), this.#topology.numPhysicalExperts);
+  }
+}

@@ -1,0 +1,67 @@
+import type { KernelRequest } from '../engine/plan-layers.ts';
+import type { ExpertMapping } from '../expert-mapping.ts';
+import type { LoadsInput } from '../load-matrix.ts';
+
+/**
+ * How often two experts are picked by one token: [layers x logical x logical], row-major, symmetric; the diagonal is not
+ * read. On a SharedArrayBuffer (as CoactivationRecorder makes it) the workers read it in place.
+ */
+export interface CoactivationMatrix {
+  readonly data: Float32Array;
+  readonly numLayers: number;
+  readonly numExperts: number;
+}
+
+/** What a policy may know beyond the loads. */
+export interface PolicyContext {
+  /** The live mapping: what stays on its rank stays in its slot. */
+  readonly previous?: ExpertMapping;
+  /** Which experts are routed together. */
+  readonly coactivation?: CoactivationMatrix;
+}
+
+/**
+ * Decides which experts get replicas and where each lives. Subclass it for a policy of your own: as an object it runs in the
+ * balancer's thread, given as a module URL it runs in the pool.
+ *
+ * @example
+ * ```ts
+ * export class RoundRobin extends AbstractEplbPolicy {
+ *   readonly name = 'round-robin';
+ *   override rebalanceExperts(weight: LoadsInput, numReplicas: number): ExpertMapping {
+ *     const layers = 'data' in weight ? weight.numLayers : weight.length;
+ *     const experts = 'data' in weight ? weight.numExperts : (weight[0]?.length ?? 0);
+ *     const row = Array.from({ length: numReplicas }, (_, slot) => slot % experts);
+ *     return ExpertMapping.fromPhysicalToLogical(Array.from({ length: layers }, () => row));
+ *   }
+ * }
+ * ```
+ */
+export abstract class AbstractEplbPolicy {
+  /** Short name for reports. */
+  abstract readonly name: string;
+
+  /**
+   * Plans all layers, synchronously, in the calling thread.
+   *
+   * @param weight loads [layers x logical], finite and >= 0
+   * @param numReplicas slots per layer: at least the experts, a multiple of `numRanks`
+   * @param numGroups groups of experts: they divide the experts evenly
+   * @param numNodes fast-network domains: they divide the ranks evenly
+   * @param numRanks devices
+   * @returns a valid mapping [layers x numReplicas]
+   */
+  abstract rebalanceExperts(
+    weight: LoadsInput,
+    numReplicas: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    context?: PolicyContext,
+  ): ExpertMapping;
+
+  /** @internal The kernel that does this policy's work, for policies that have one: the pool then runs it layer by layer. */
+  kernelRequest(): KernelRequest | undefined {
+    return undefined;
+  }
+}

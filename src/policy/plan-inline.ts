@@ -1,0 +1,95 @@
+import { checkWhole } from '../checks.ts';
+import { inlineKernelMemory } from '../engine/kernel-memory.ts';
+import { carveJob } from '../engine/layout.ts';
+import { jobWords, type KernelRequest, kernelScratchBytes, planLayers } from '../engine/plan-layers.ts';
+import { EplbRangeError, EplbTypeError } from '../errors.ts';
+import { checkMapping, type ExpertMapping } from '../expert-mapping.ts';
+import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
+import { checkTopology, type Topology } from '../topology.ts';
+import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
+import { readMapping, writePrevious } from './job-tables.ts';
+
+/** Runs a policy's kernel on all layers in the calling thread. Arguments and errors as `rebalanceExperts`. */
+export function planInline(
+  request: KernelRequest,
+  weight: LoadsInput,
+  numReplicas: number,
+  numGroups: number,
+  numNodes: number,
+  numRanks: number,
+  context: PolicyContext = {},
+): ExpertMapping {
+  const { data, numLayers, numExperts } = toLoadMatrix('weight', weight);
+  const topology = checkTopology(
+    {
+      numLayers,
+      numLogicalExperts: numExperts,
+      numPhysicalExperts: numReplicas,
+      numRanks,
+      numNodes,
+      numGroups,
+    },
+    { physical: 'numReplicas' },
+  );
+  const { previous, coactivation } = context;
+  checkPrevious(previous, topology);
+  if (coactivation !== undefined) checkCoactivation(coactivation, topology);
+  const layout = carveJob(topology, 1, kernelScratchBytes(request, topology));
+  const { memory, kernels } = inlineKernelMemory(layout.end, describe(topology));
+  const { buffer } = memory;
+  jobWords(buffer, layout).fill(0);
+  if (previous !== undefined) writePrevious(buffer, layout, previous);
+  const job = {
+    request,
+    loads: { from: 'matrix', data },
+    hasPrevious: previous !== undefined,
+    coactivation: coactivation?.data,
+  } as const;
+  planLayers(kernels, buffer, layout, job, 0);
+  return readMapping(buffer, layout);
+}
+
+/** Sizes in a message about memory. */
+export function describe({ numLayers, numLogicalExperts, numPhysicalExperts }: Topology): string {
+  return `topology: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
+}
+
+/** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` unless the mapping has the shape of the topology */
+export function checkShape(title: string, mapping: ExpertMapping, topology: Topology): void {
+  checkMapping(title, mapping);
+  const shape = [mapping.numLayers, mapping.numLogicalExperts, mapping.numPhysicalExperts];
+  const wanted = [topology.numLayers, topology.numLogicalExperts, topology.numPhysicalExperts];
+  if (shape.every((size, i) => size === wanted[i])) return;
+  const text = ([layers, logical, physical]: number[]) =>
+    `${layers} layers x ${logical} experts in ${physical} slots`;
+  throw new EplbRangeError('EPLB_SHAPE', `${title}: is of ${text(shape)}, not ${text(wanted)}`);
+}
+
+function checkPrevious(previous: ExpertMapping | undefined, topology: Topology): void {
+  if (previous !== undefined) checkShape('previous', previous, topology);
+}
+
+/** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`; the values are not checked */
+export function checkCoactivation(
+  matrix: CoactivationMatrix,
+  { numLayers, numLogicalExperts }: Topology,
+): void {
+  if (!(matrix?.data instanceof Float32Array)) {
+    throw new EplbTypeError('EPLB_KIND', 'coactivation: is not {data: Float32Array, numLayers, numExperts}');
+  }
+  checkWhole('coactivation.numLayers', matrix.numLayers, numLayers, numLayers, 'EPLB_SHAPE');
+  checkWhole(
+    'coactivation.numExperts',
+    matrix.numExperts,
+    numLogicalExperts,
+    numLogicalExperts,
+    'EPLB_SHAPE',
+  );
+  const wanted = numLayers * numLogicalExperts ** 2;
+  if (matrix.data.length !== wanted) {
+    throw new EplbRangeError(
+      'EPLB_SHAPE',
+      `coactivation.data: has ${matrix.data.length} values, not ${wanted}`,
+    );
+  }
+}

@@ -1,0 +1,78 @@
+import type { Carver } from './engine/layout.ts';
+import { type ExpertMapping, mappingOfTables, tablesOf } from './expert-mapping.ts';
+import type { Topology } from './topology.ts';
+
+/** Where the live mapping is published for other threads, as byte offsets. */
+export interface PublishedLayout {
+  readonly topology: Topology;
+  /** i32[2]: see {@link Word}. */
+  readonly words: number;
+  /** Two banks of i32[layers x physical]: the table of generation g is in bank g % 2, its replica numbers beside it. */
+  readonly banks: number;
+  readonly bankBytes: number;
+}
+
+const Word = { GENERATION: 0, WRITING: 1 } as const;
+
+export function carvePublished(topology: Topology, carver: Carver): PublishedLayout {
+  const bankBytes = 8 * topology.numLayers * topology.numPhysicalExperts;
+  return { topology, words: carver.take(8), banks: carver.take(2 * bankBytes), bankBytes };
+}
+
+/**
+ * The live mapping in shared memory. The writer fills the bank that is not live and then raises the generation; a
+ * reader copies the live bank and takes it only if the writer has not come back to that bank meanwhile, which takes two
+ * commits. So readers never see a mix, and neither side ever waits.
+ */
+export class PublishedMapping {
+  readonly #buffer: ArrayBufferLike;
+  readonly #layout: PublishedLayout;
+  readonly #words: Int32Array;
+
+  constructor(buffer: ArrayBufferLike, layout: PublishedLayout) {
+    this.#buffer = buffer;
+    this.#layout = layout;
+    this.#words = new Int32Array(buffer, layout.words, 2);
+  }
+
+  /** The number of commits so far. */
+  get generation(): number {
+    return Atomics.load(this.#words, Word.GENERATION);
+  }
+
+  /** Publishes `mapping` as the given generation. Only one thread may write. */
+  write(mapping: ExpertMapping, generation: number): void {
+    const { phyToLog, replicaRank } = tablesOf(mapping);
+    Atomics.exchange(this.#words, Word.WRITING, generation);
+    const [table, ranks] = this.#bank(generation);
+    table.set(phyToLog);
+    ranks.set(replicaRank);
+    Atomics.exchange(this.#words, Word.GENERATION, generation);
+  }
+
+  /** A copy of the live mapping, whole, with its generation. */
+  read(): { mapping: ExpertMapping; generation: number } {
+    for (;;) {
+      const generation = this.generation;
+      const [table, ranks] = this.#bank(generation);
+      const phyToLog = table.slice();
+      const replicaRank = ranks.slice();
+      // A read-modify-write: a plain load could be answered before the copies above are done.
+      const writing = Atomics.add(this.#words, Word.WRITING, 0);
+      if (writing > generation + 1) continue;
+      const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#layout.topology;
+      const tables = { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank };
+      return { mapping: mappingOfTables(tables), generation };
+    }
+  }
+
+  #bank(generation: number): [Int32Array, Int32Array] {
+    const { banks, bankBytes, topology } = this.#layout;
+    const length = topology.numLayers * topology.numPhysicalExperts;
+    const start = banks + (generation % 2) * bankBytes;
+    return [
+      new Int32Array(this.#buffer, start, length),
+      new Int32Array(this.#buffer, start + 4 * length, length),
+    ];
+  }
+}

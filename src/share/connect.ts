@@ -1,0 +1,171 @@
+import type { MessagePort } from 'node:worker_threads';
+import { type Remote, wrap } from 'comlink';
+import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import { checkAtLeast } from '../checks.ts';
+import { throwAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
+import { EplbError } from '../errors.ts';
+import { type ExpertMapping, tablesOf } from '../expert-mapping.ts';
+import { type LoadRow, type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
+import { PublishedMapping } from '../published-mapping.ts';
+import type { Topology } from '../topology.ts';
+import { Lane } from './lane.ts';
+import type { BalancerControl, Connection } from './protocol.ts';
+
+export interface ConnectOptions {
+  /** Milliseconds that a control call may take, 30,000 by default. A call to a thread that died would never settle. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * Connects this thread to a balancer of another one, over a port from `shareBalancer`.
+ *
+ * @throws (as a rejection) EplbError `EPLB_TIMEOUT` or `EPLB_CLOSED`
+ */
+export async function connectBalancer(
+  port: MessagePort,
+  options: ConnectOptions = {},
+): Promise<ConnectedBalancer> {
+  const timeoutMs = checkAtLeast('timeoutMs', options.timeoutMs ?? 30_000, 0);
+  const calls = new BoundedCalls(port, timeoutMs);
+  const control = wrap<BalancerControl>(nodeEndpoint(port));
+  // Comlink listens for as long as the port is open; only calls under way may keep the thread alive.
+  port.unref();
+  return new ConnectedBalancer(await calls.run(control.connect()), control, calls, port);
+}
+
+/**
+ * A balancer that lives in another thread. Recording and reading the mapping go through shared memory: synchronous, and
+ * neither thread waits for the other. Asking for a rebalance or a new step goes through the port.
+ */
+export class ConnectedBalancer {
+  readonly topology: Topology;
+  readonly #control: Remote<BalancerControl>;
+  readonly #calls: BoundedCalls;
+  readonly #port: MessagePort;
+  readonly #published: PublishedMapping;
+  readonly #lane: Lane;
+  #mapping: ExpertMapping;
+  #generation: number;
+
+  /** @internal Use {@link connectBalancer}. */
+  constructor(
+    connection: Connection,
+    control: Remote<BalancerControl>,
+    calls: BoundedCalls,
+    port: MessagePort,
+  ) {
+    this.topology = connection.published.topology;
+    this.#control = control;
+    this.#calls = calls;
+    this.#port = port;
+    this.#published = new PublishedMapping(connection.buffer, connection.published);
+    this.#lane = new Lane(this.topology, connection.lane);
+    const { mapping, generation } = this.#published.read();
+    this.#mapping = mapping;
+    this.#generation = generation;
+    this.#lane.changeMapping(tablesOf(mapping), generation);
+  }
+
+  /**
+   * The live mapping, whole, as of now. Loads recorded from here on with {@link recordLoad} count as measured under it,
+   * until this is read again: read it where the thread takes up a new mapping.
+   */
+  get mapping(): ExpertMapping {
+    if (this.#published.generation !== this.#generation) {
+      const { mapping, generation } = this.#published.read();
+      this.#lane.changeMapping(tablesOf(this.#mapping), generation);
+      this.#mapping = mapping;
+      this.#generation = generation;
+    }
+    return this.#mapping;
+  }
+
+  /** The generation of the mapping that was read last. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** As `ExpertLoadBalancer.recordLoad`, for slots of the mapping that was read last. */
+  recordLoad(layer: number, loads: LoadRow): void {
+    this.#calls.checkOpen();
+    this.#lane.recordPhysical(layer, loads);
+  }
+
+  /** As `ExpertLoadBalancer.recordLogicalLoad`. */
+  recordLogicalLoad(layer: number, loads: LoadRow): void {
+    this.#calls.checkOpen();
+    this.#lane.recordLogical(layer, loads);
+  }
+
+  /** Ends the step of the balancer, with what all threads have recorded. @throws (as a rejection) as {@link rebalance} */
+  async advanceWindow(): Promise<void> {
+    throwAnswer(await this.#calls.run<WorkerAnswer>(this.#control.advanceWindow()));
+  }
+
+  /**
+   * Has the balancer plan and make the mapping live, and reads it.
+   *
+   * @throws (as a rejection) as `ExpertLoadBalancer.rebalance`, and EplbError `EPLB_TIMEOUT` or `EPLB_CLOSED`
+   */
+  async rebalance(weight?: LoadsInput): Promise<ExpertMapping> {
+    const matrix = weight === undefined ? undefined : toLoadMatrix('weight', weight);
+    throwAnswer(await this.#calls.run<WorkerAnswer>(this.#control.rebalance(matrix)));
+    return this.mapping;
+  }
+
+  /** Leaves the balancer; what was recorded still counts. Idempotent. */
+  close(): void {
+    this.#calls.close();
+    this.#port.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** Calls over a port that end, whatever becomes of the other side. */
+class BoundedCalls {
+  readonly #port: MessagePort;
+  readonly #timeoutMs: number;
+  readonly #open = new Set<(error: EplbError) => void>();
+  #isClosed = false;
+
+  constructor(port: MessagePort, timeoutMs: number) {
+    this.#port = port;
+    this.#timeoutMs = timeoutMs;
+    port.on('close', () => this.close());
+  }
+
+  checkOpen(): void {
+    if (this.#isClosed) throw new EplbError('EPLB_CLOSED', 'the connection to the balancer is closed');
+  }
+
+  /** Settles as `call` does, or is rejected when it takes too long or the port closes. */
+  async run<T>(call: Promise<T>): Promise<T> {
+    this.checkOpen();
+    this.#port.ref();
+    let timer: NodeJS.Timeout | undefined;
+    let fail: (error: EplbError) => void = () => {};
+    const failed = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    const late = () =>
+      fail(new EplbError('EPLB_TIMEOUT', `no answer from the balancer within ${this.#timeoutMs} ms`));
+    this.#open.add(fail);
+    timer = setTimeout(late, this.#timeoutMs);
+    try {
+      return await Promise.race([call, failed]);
+    } finally {
+      clearTimeout(timer);
+      this.#open.delete(fail);
+      if (this.#open.size === 0) this.#port.unref();
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const fail of this.#open)
+      fail(new EplbError('EPLB_CLOSED', 'the connection to the balancer is closed'));
+  }
+}

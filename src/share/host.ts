@@ -1,0 +1,115 @@
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { expose } from 'comlink';
+import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import { answerError, type WorkerAnswer } from '../engine/worker-task.ts';
+import {
+  type ExpertLoadBalancer,
+  type LoadSource,
+  type SharedParts,
+  sharedParts,
+} from '../expert-load-balancer.ts';
+import { tablesOf } from '../expert-mapping.ts';
+import type { LoadMatrix } from '../load-matrix.ts';
+import { foldRow } from '../load-rows.ts';
+import type { MappingTables } from '../mapping-tables.ts';
+import { Lane } from './lane.ts';
+import type { BalancerControl, Connection } from './protocol.ts';
+
+/**
+ * Opens a balancer to one other thread of the host: send the port there (in the transfer list) and call `connectBalancer` with
+ * it. Call this once for each thread.
+ *
+ * Loads recorded there enter the step being recorded when `advanceWindow` is called. They and the mapping go through
+ * shared memory; only control goes through the port. The port does not keep the process alive.
+ *
+ * @example
+ * ```ts
+ * const port = shareBalancer(balancer);
+ * worker.postMessage({ port }, [port]);
+ * ```
+ */
+export function shareBalancer(balancer: ExpertLoadBalancer): MessagePort {
+  const { port1, port2 } = new MessageChannel();
+  const guest = new Guest(balancer);
+  expose(guest.control, nodeEndpoint(port1));
+  port1.unref();
+  port1.on('close', () => guest.leave());
+  return port2;
+}
+
+/** The balancer's side of one connected thread. */
+class Guest implements LoadSource {
+  readonly #balancer: ExpertLoadBalancer;
+  readonly #parts: SharedParts;
+  readonly #lane: Lane;
+  /** The mappings whose loads the thread may still record, by generation. */
+  readonly #mappings = new Map<number, MappingTables>();
+
+  constructor(balancer: ExpertLoadBalancer) {
+    this.#balancer = balancer;
+    this.#parts = sharedParts(balancer);
+    this.#lane = new Lane(balancer.topology);
+  }
+
+  readonly control: BalancerControl = {
+    connect: () => this.#connect(),
+    advanceWindow: () => answer(() => this.#balancer.advanceWindow()),
+    rebalance: (weight) => this.#rebalance(weight),
+  };
+
+  /** Takes what the thread recorded into the step being recorded, each row through the mapping it was recorded under. */
+  drain(): void {
+    const { window } = this.#parts;
+    const live = this.#balancer.generation;
+    this.#lane.drain({
+      logical: (layer, row) => window.recordLogical(layer, row),
+      physical: (layer, row, generation) => {
+        if (generation === live) {
+          window.recordPhysical(layer, row);
+          return;
+        }
+        const logical = new Float32Array(this.#balancer.topology.numLogicalExperts);
+        foldRow(row, layer, this.#mappings.get(generation)!.phyToLog, logical);
+        window.recordLogical(layer, logical);
+      },
+    });
+  }
+
+  committed(): void {
+    this.#mappings.set(this.#balancer.generation, tablesOf(this.#balancer.mapping));
+    const held = this.#lane.generationHeld;
+    for (const generation of this.#mappings.keys()) if (generation < held) this.#mappings.delete(generation);
+  }
+
+  /** The thread is gone: what it recorded last is taken, and the lane given up. */
+  leave(): void {
+    this.#lane.release();
+    this.drain();
+    this.#parts.sources.delete(this);
+  }
+
+  /** The thread begins with whatever mapping is published when it first looks, so generation 0 is never held unread. */
+  #connect(): Connection {
+    this.#parts.sources.add(this);
+    this.committed();
+    return { buffer: this.#parts.buffer, published: this.#parts.published, lane: this.#lane.buffer };
+  }
+
+  async #rebalance(weight: LoadMatrix | undefined): Promise<WorkerAnswer> {
+    try {
+      await this.#balancer.rebalance(weight);
+      return { ok: true };
+    } catch (error) {
+      return answerError(error, 'EPLB_INTERNAL');
+    }
+  }
+}
+
+function answer(call: () => void): WorkerAnswer {
+  try {
+    call();
+    return { ok: true };
+  } catch (error) {
+    return answerError(error, 'EPLB_INTERNAL');
+  }
+}

@@ -1,0 +1,19 @@
+import type { WorkerAnswer } from '../engine/worker-task.ts';
+import type { LoadMatrix } from '../load-matrix.ts';
+import type { PublishedLayout } from '../published-mapping.ts';
+
+/** What a thread gets when it connects: the memories are shared, not copied. */
+export interface Connection {
+  /** The balancer's memory: the published mapping is read from it. */
+  readonly buffer: ArrayBufferLike;
+  readonly published: PublishedLayout;
+  /** The thread's own lane for recording. */
+  readonly lane: SharedArrayBuffer;
+}
+
+/** The control calls between threads. Errors come back as data: comlink keeps neither class nor code. */
+export interface BalancerControl {
+  connect(): Connection;
+  advanceWindow(): WorkerAnswer;
+  rebalance(weight: LoadMatrix | undefined): Promise<WorkerAnswer>;
+}

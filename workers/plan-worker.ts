@@ -1,0 +1,29 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { instantiateKernels } from '../src/engine/kernel-module.ts';
+import {
+  type LastWords,
+  runLayers,
+  type WorkerAnswer,
+  type WorkerSetup,
+  type WorkerTask,
+} from '../src/engine/worker-task.ts';
+import { runCustomPolicy } from '../src/policy/custom.ts';
+
+const setup = workerData as WorkerSetup;
+const kernels = instantiateKernels(setup.memory, setup.module);
+
+// What a policy's module throws outside of its call ends the thread. It is told first and the thread ends itself: when
+// Node ends it for the error while piscina puts another in its place, the process can miss the thread's exit and wait for
+// it for ever (seen with piscina 5.3 on Node 20).
+process.on('uncaughtException', (error: unknown) => {
+  const lastWords: LastWords = { lastWords: error instanceof Error ? error.message : String(error) };
+  parentPort?.postMessage(lastWords);
+  process.exit(1);
+});
+
+/** The pool's entry: one call a worker and job. */
+export function runWorkerTask(task: WorkerTask): WorkerAnswer | Promise<WorkerAnswer> {
+  if (task.kind === 'layers') return runLayers(kernels, setup, task.job, task.worker);
+  if (task.kind === 'custom') return runCustomPolicy(kernels, setup, task.job);
+  return { ok: true };
+}
