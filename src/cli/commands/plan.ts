@@ -1,0 +1,130 @@
+import type { Command } from 'commander';
+import picocolors from 'picocolors';
+import { checkMultiple } from '../../checks.ts';
+import { EplbRangeError } from '../../errors.ts';
+import type { Topology } from '../../index.ts';
+import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
+import { checkOutput, writeOutput } from '../output-file.ts';
+import { placementText } from '../placement.ts';
+import type { RecordingReport } from '../plan-report.ts';
+import { renderPlan } from '../plan-view.ts';
+import { makePlan } from '../plan-work.ts';
+import { choosePolicy } from '../policy-choice.ts';
+import { Progress } from '../progress.ts';
+import { interpret, type Recording } from '../recording/interpret.ts';
+import { stepsOf } from '../recording/loads.ts';
+import { readTensor } from '../recording/read.ts';
+import type { Tensor } from '../recording/tensor.ts';
+import { wantsColor } from '../terminal.ts';
+
+interface PlanCommandOptions {
+  readonly experts?: number;
+  readonly replicas: number;
+  readonly ranks: number;
+  readonly nodes: number;
+  readonly groups: number;
+  readonly policy: string;
+  readonly steps?: StepRange;
+  readonly threads?: number;
+  readonly from?: string;
+  readonly output?: string;
+  readonly json?: boolean;
+}
+
+const RECORDING_HELP =
+  'routes [tokens, layers, topK] (with --experts) or loads [layers, experts] or [steps, layers, experts]; ' +
+  '.npy, or .json with nested arrays, bare or under "logical_count"';
+
+/** Gives the subcommand its arguments, options, help and action. */
+export function configure(command: Command): void {
+  const whole = (name: string, least = 1) => wholeNumber(name, least);
+  command
+    .argument('<recording>', RECORDING_HELP)
+    .option('--experts <N>', 'logical experts a layer; routes need it', whole('--experts'))
+    .requiredOption('--replicas <N>', 'slots a layer: experts and redundant experts', whole('--replicas'))
+    .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
+    .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
+    .option('--groups <N>', 'groups of experts that routing picks together', whole('--groups'), 1)
+    .option('--policy <P>', 'default, locality, or the file of a module such as ./mine.js', 'default')
+    .option('--steps <A:B>', 'only the tokens or steps from A to before B (-N: from the end)', stepRange)
+    .option('--from <file>', 'the placement to start from; what stays on a rank keeps its slot')
+    .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))
+    .option('-o, --output <file>', 'write the placement: {"physical_to_logical_map": [layers][slots]}')
+    .option('--json', 'print one JSON object instead of tables')
+    .action(run);
+}
+
+async function run(path: string, options: PlanCommandOptions): Promise<void> {
+  checkMultiple('--replicas', options.replicas, '--ranks', options.ranks);
+  checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
+  const policy = await choosePolicy(options.policy, options.threads);
+  const output = options.output === undefined ? undefined : await checkOutput(options.output, [path]);
+
+  const tensor = await readTensor(path);
+  const recording = interpret(tensor, options.experts);
+  const range = resolveRange(
+    options.steps,
+    stepsOf(recording),
+    recording.kind === 'routes' ? 'token' : 'step',
+  );
+  const topology = topologyOf(recording, options);
+  const { threads, from } = options;
+  const progress = new Progress(process.stderr);
+  const plan = await makePlan({ recording, range, topology, policy, threads, from }, progress);
+  if (output !== undefined) await writeOutput(output, placementText(plan.mapping));
+
+  const report = {
+    recording: recordingReport(path, tensor, recording, range),
+    topology,
+    policy: options.policy,
+    threads: plan.threads,
+    from: from ?? null,
+    planningMs: plan.planningMs,
+    output: options.output ?? null,
+    ...plan.measures,
+  };
+  const colors = picocolors.createColors(wantsColor(process.stdout));
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderPlan(report, colors));
+}
+
+function topologyOf(recording: Recording, options: PlanCommandOptions): Topology {
+  const { numLayers, numExperts } = recording;
+  const { replicas, ranks, nodes, groups } = options;
+  if (replicas < numExperts) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `--replicas: ${replicas} is less than the ${numExperts} logical experts; every expert needs a slot`,
+    );
+  }
+  if (numExperts % groups !== 0) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `--groups: ${groups} does not divide the ${numExperts} logical experts evenly`,
+    );
+  }
+  return {
+    numLayers,
+    numLogicalExperts: numExperts,
+    numPhysicalExperts: replicas,
+    numRanks: ranks,
+    numNodes: nodes,
+    numGroups: groups,
+  };
+}
+
+function recordingReport(
+  path: string,
+  tensor: Tensor,
+  recording: Recording,
+  range: { from: number; to: number },
+): RecordingReport {
+  return {
+    path,
+    format: tensor.format,
+    shape: tensor.shape,
+    readAs: recording.kind,
+    topK: recording.kind === 'routes' ? recording.topK : null,
+    assumed: recording.kind === 'loads' && recording.assumed,
+    steps: { ...range, of: stepsOf(recording) },
+  };
+}

@@ -1,0 +1,59 @@
+import { CommanderError } from 'commander';
+import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../errors.ts';
+
+/** How the command ends when something went wrong, or when commander ended it (help, version). */
+export interface Failure {
+  /** 2 for wrong input, 1 for a fault of the program or of the machine, 0 for help and version. */
+  readonly exitCode: number;
+  /** What the standard error gets; empty when all was said already. */
+  readonly text: string;
+}
+
+/** What ended a call though the input was right. */
+const NOT_INPUT: ReadonlySet<EplbErrorCode> = new Set([
+  'EPLB_CLOSED',
+  'EPLB_CANCELLED',
+  'EPLB_WORKER_LOST',
+  'EPLB_TIMEOUT',
+  'EPLB_INTERNAL',
+]);
+
+/**
+ * Turns anything thrown into an exit code and one line.
+ *
+ * @param help - the command that tells the options
+ * @param debug - adds the stack of errors that are not about the input
+ */
+export function failureOf(error: unknown, help: string, debug: boolean): Failure {
+  if (error instanceof CommanderError) return commanderFailure(error, help);
+  if (error instanceof EplbError || error instanceof EplbTypeError || error instanceof EplbRangeError) {
+    const line = `eplb: ${oneLine(error.message)} (${error.code})\n`;
+    return { exitCode: NOT_INPUT.has(error.code) ? 1 : 2, text: line };
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  if (debug) return { exitCode: 1, text: `eplb: unexpected error: ${(error as Error)?.stack ?? message}\n` };
+  return {
+    exitCode: 1,
+    text: `eplb: unexpected error: ${oneLine(message)} (set EPLB_DEBUG=1 to see where)\n`,
+  };
+}
+
+function commanderFailure(error: CommanderError, help: string): Failure {
+  if (error.exitCode === 0) return { exitCode: 0, text: '' };
+  // The help that commander prints when no command is given is the message.
+  if (error.code === 'commander.help') return { exitCode: 2, text: '' };
+  const message = oneLine(error.message.replace(/^error: |\.$/g, ''));
+  const field = /'[^']*?(--[\w-]+)/.exec(message)?.[1] ?? COMMANDER_FIELDS[error.code] ?? 'option';
+  return { exitCode: 2, text: `eplb: ${field}: ${message}; see ${help} (EPLB_OPTION)\n` };
+}
+
+const COMMANDER_FIELDS: Readonly<Record<string, string>> = {
+  'commander.missingArgument': 'argument',
+  'commander.excessArguments': 'argument',
+  'commander.unknownCommand': 'command',
+};
+
+function oneLine(text: string): string {
+  // A message may repeat foreign text, which must not steer the terminal.
+  return text.replace(/\s*[\r\n]+\s*/g, ' ').replace(/\p{Cc}/gu, '?');
+}

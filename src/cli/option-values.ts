@@ -1,0 +1,80 @@
+import { checkWhole } from '../checks.ts';
+import { EplbRangeError } from '../errors.ts';
+import { quote } from './text.ts';
+
+/** A half-open range of steps as it was typed; a missing side is undefined, a negative one counts from the end. */
+export interface StepRange {
+  readonly from: number | undefined;
+  readonly to: number | undefined;
+  readonly text: string;
+}
+
+/** The largest size of anything that the library takes. */
+const MOST = 2 ** 24;
+
+/**
+ * Makes the parser of an option that takes a whole number. Digits only: `1e3`, `0x10`, `12abc` and the empty text, which
+ * Number() or parseInt() would take for a number, are refused.
+ *
+ * @param option - the option's name for the message
+ * @param least - the smallest value that is allowed
+ * @throws EplbRangeError EPLB_NOT_WHOLE or EPLB_RANGE (from the parser)
+ */
+export function wholeNumber(option: string, least: number): (text: string) => number {
+  return (text) => {
+    if (!/^-?\d+$/.test(text)) {
+      throw new EplbRangeError(
+        'EPLB_NOT_WHOLE',
+        `${option}: ${quote(text)} is not a whole number; give digits only, ${least} or more`,
+      );
+    }
+    return checkWhole(option, Number(text), least, MOST);
+  };
+}
+
+/**
+ * Parses `A:B`, either side of which may be empty. The bounds are checked by {@link resolveRange} once the length is known.
+ *
+ * @throws EplbRangeError EPLB_OPTION when the text is no range
+ */
+export function stepRange(text: string): StepRange {
+  const match = /^(-?\d+)?:(-?\d+)?$/.exec(text);
+  if (match === null) {
+    throw new EplbRangeError(
+      'EPLB_OPTION',
+      `--steps: ${quote(text)} is not a range; give A:B with whole numbers, such as 0:4000, 4000: or :4000`,
+    );
+  }
+  const side = (digits: string | undefined) => (digits === undefined ? undefined : Number(digits));
+  return { from: side(match[1]), to: side(match[2]), text };
+}
+
+/**
+ * The range within `length` steps: both ends inside it and at least one step between them. Python would clamp; a range
+ * that reaches outside the recording is more likely a mistake, so it is refused.
+ *
+ * @throws EplbRangeError EPLB_RANGE
+ */
+export function resolveRange(
+  range: StepRange | undefined,
+  length: number,
+  noun: string,
+): { from: number; to: number } {
+  if (range === undefined) return { from: 0, to: length };
+  const place = (bound: number) => (bound < 0 ? bound + length : bound);
+  const from = place(range.from ?? 0);
+  const to = place(range.to ?? length);
+  if (from < 0 || from > length || to < 0 || to > length) {
+    throw new EplbRangeError(
+      'EPLB_RANGE',
+      `--steps: ${quote(range.text)} reaches outside the recording, which has ${noun}s 0 to ${length} (end not included)`,
+    );
+  }
+  if (from >= to) {
+    throw new EplbRangeError(
+      'EPLB_RANGE',
+      `--steps: ${quote(range.text)} selects no ${noun}; the first number must be below the second`,
+    );
+  }
+  return { from, to };
+}

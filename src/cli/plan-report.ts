@@ -1,0 +1,92 @@
+import {
+  type BalanceSummary,
+  balancedness,
+  type ExpertMapping,
+  type LoadMatrix,
+  layerBalances,
+  peakToAverage,
+  summarizeBalance,
+  type Topology,
+} from '../index.ts';
+import { placementRows } from './placement.ts';
+
+/** What was read, and how it was understood. */
+export interface RecordingReport {
+  readonly path: string;
+  /** `.npy, uint8` or `JSON`. */
+  readonly format: string;
+  readonly shape: readonly number[];
+  readonly readAs: 'routes' | 'loads';
+  /** Experts chosen per token; null for loads. */
+  readonly topK: number | null;
+  /** True when whole numbers in three dimensions were read as loads only because no number of experts was given. */
+  readonly assumed: boolean;
+  /** The tokens (routes) or steps (loads) that were used, half-open, and how many there are. */
+  readonly steps: { readonly from: number; readonly to: number; readonly of: number };
+}
+
+/** One layer before and after. */
+export interface LayerReport {
+  readonly layer: number;
+  readonly balancednessBefore: number;
+  readonly balancednessAfter: number;
+  readonly peakToAverageBefore: number;
+  readonly peakToAverageAfter: number;
+  readonly moves: number;
+}
+
+/** Everything that `eplb plan` tells; what `--json` prints. */
+export interface PlanReport {
+  readonly recording: RecordingReport;
+  readonly topology: Topology;
+  readonly policy: string;
+  /** Worker threads; 0 when the plan was made in the main thread. */
+  readonly threads: number;
+  /** The placement it started from; null for the initial mapping (expert i in slot i). */
+  readonly from: string | null;
+  readonly planningMs: number;
+  readonly before: BalanceSummary;
+  readonly after: BalanceSummary;
+  readonly moves: number;
+  /** Slots of all layers: what {@link moves} is out of. */
+  readonly slots: number;
+  readonly layers: readonly LayerReport[];
+  readonly output: string | null;
+  readonly digest: string;
+  readonly physical_to_logical_map: readonly (readonly number[])[];
+}
+
+/** The measured part of a {@link PlanReport}. */
+export type PlanMeasures = Pick<
+  PlanReport,
+  'before' | 'after' | 'moves' | 'slots' | 'layers' | 'digest' | 'physical_to_logical_map'
+>;
+
+/** Compares two mappings on the same loads. */
+export function measurePlan(
+  loads: LoadMatrix,
+  previous: ExpertMapping,
+  planned: ExpertMapping,
+  numRanks: number,
+): PlanMeasures {
+  const before = layerBalances(loads, previous, numRanks);
+  const after = layerBalances(loads, planned, numRanks);
+  const moves = planned.movesPerLayerFrom(previous, numRanks);
+  const layers = after.map((layerAfter, layer) => ({
+    layer,
+    balancednessBefore: balancedness(before[layer]!),
+    balancednessAfter: balancedness(layerAfter),
+    peakToAverageBefore: peakToAverage(before[layer]!),
+    peakToAverageAfter: peakToAverage(layerAfter),
+    moves: moves[layer]!,
+  }));
+  return {
+    before: summarizeBalance(before),
+    after: summarizeBalance(after),
+    moves: moves.reduce((sum, count) => sum + count, 0),
+    slots: planned.numLayers * planned.numPhysicalExperts,
+    layers,
+    digest: planned.digest(),
+    physical_to_logical_map: placementRows(planned),
+  };
+}

@@ -1,0 +1,152 @@
+import Table from 'cli-table3';
+import type picocolors from 'picocolors';
+import type { PlanReport } from './plan-report.ts';
+import { counted, duration, grouped, quotePath } from './text.ts';
+
+/** A report for people: what was read and how it was understood, a line a layer, all layers together. */
+export function renderPlan(report: PlanReport, colors: Colors): string {
+  const parts = [
+    facts(headerFacts(report), colors),
+    layerTable(report, colors),
+    overallTable(report, colors),
+    facts(closingFacts(report), colors),
+    facts(MEANINGS, colors),
+  ];
+  // The table library pads every cell, the last one too.
+  return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
+}
+
+/** picocolors, with colours or made without. */
+type Colors = ReturnType<typeof picocolors.createColors>;
+
+type Fact = readonly [label: string, text: string];
+
+const MEANINGS: readonly Fact[] = [
+  ['balancedness', 'of a layer: mean rank load / max rank load; 1 is best'],
+  ['PAR', 'of a layer: max rank load / mean rank load; 1 is best'],
+  ['moves', 'slots whose expert was not on that rank before'],
+];
+
+function headerFacts(report: PlanReport): Fact[] {
+  const { recording, topology, policy, threads } = report;
+  const { numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups } = topology;
+  const perRank = counted(numPhysicalExperts / numRanks, 'slot');
+  const list: Fact[] = [
+    ['recording', `${quotePath(recording.path).slice(1, -1)} (${recording.format})`],
+    ['read as', readAs(report)],
+    ['used', usedSteps(report)],
+    [
+      'experts',
+      `${grouped(numLogicalExperts)} in ${counted(numPhysicalExperts, 'slot')}, ${counted(numGroups, 'group')}`,
+    ],
+    ['devices', `${counted(numRanks, 'rank')} of ${perRank}, ${counted(numNodes, 'node')}`],
+    ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],
+  ];
+  if (report.from !== null) list.push(['starting from', quotePath(report.from).slice(1, -1)]);
+  if (recording.assumed) list.push(['note', 'if these are routes [tokens, layers, topK], give --experts']);
+  return list;
+}
+
+function readAs({ recording, topology }: PlanReport): string {
+  const layers = counted(topology.numLayers, 'layer');
+  const experts = counted(topology.numLogicalExperts, 'expert');
+  const { of } = recording.steps;
+  if (recording.readAs === 'routes') {
+    return `routes: ${counted(of, 'token')} x ${layers} x ${recording.topK} of ${experts}`;
+  }
+  return recording.shape.length === 3
+    ? `loads: ${counted(of, 'step')} x ${layers} x ${experts}`
+    : `loads: ${layers} x ${experts}`;
+}
+
+function usedSteps({ recording }: PlanReport): string {
+  const { from, to, of } = recording.steps;
+  const noun = recording.readAs === 'routes' ? 'token' : 'step';
+  if (from === 0 && to === of) return of === 1 ? 'all of it' : `all ${counted(of, noun)}`;
+  return `${noun}s ${grouped(from)} to ${grouped(to)} (end not included) of ${grouped(of)}`;
+}
+
+function layerTable(report: PlanReport, colors: Colors): string {
+  const table = plainTable(['right', 'right', 'right', 'right', 'right', 'right']);
+  table.push(['', spanned('balancedness', colors), spanned('PAR', colors), '']);
+  table.push(['layer', 'before', 'after', 'before', 'after', 'moves'].map((text) => colors.bold(text)));
+  for (const layer of report.layers) {
+    table.push([
+      layer.layer,
+      ratio(layer.balancednessBefore),
+      compared(layer.balancednessAfter, layer.balancednessBefore, 1, colors),
+      ratio(layer.peakToAverageBefore),
+      compared(layer.peakToAverageAfter, layer.peakToAverageBefore, -1, colors),
+      grouped(layer.moves),
+    ]);
+  }
+  return table.toString();
+}
+
+function overallTable({ before, after, layers }: PlanReport, colors: Colors): string {
+  const table = plainTable(['left', 'right', 'right']);
+  const title = layers.length === 1 ? 'overall' : `overall, ${layers.length} layers`;
+  table.push([title, 'before', 'after'].map((text) => colors.bold(text)));
+  const row = (name: string, key: keyof typeof before, better: 1 | -1) =>
+    table.push([name, ratio(before[key]), compared(after[key], before[key], better, colors)]);
+  row('balancedness, ratio of sums', 'balancednessRatioOfSums', 1);
+  row('balancedness, mean of ratios', 'balancednessMeanOfRatios', 1);
+  row('peak-to-average (PAR), ratio of sums', 'peakToAverageRatioOfSums', -1);
+  row('peak-to-average (PAR), mean of ratios', 'peakToAverageMeanOfRatios', -1);
+  return table.toString();
+}
+
+function closingFacts(report: PlanReport): Fact[] {
+  const { planningMs, moves, slots, output } = report;
+  const start = report.from === null ? 'the initial mapping' : 'the starting placement';
+  const list: Fact[] = [
+    ['moves', `${grouped(moves)} of ${counted(slots, 'slot')}, counted from ${start}`],
+    ['planning time', duration(planningMs)],
+  ];
+  if (output !== null) list.push(['written', quotePath(output).slice(1, -1)]);
+  return list;
+}
+
+function facts(list: readonly Fact[], colors: Colors): string {
+  const width = Math.max(...list.map(([label]) => label.length));
+  return list.map(([label, text]) => ` ${colors.dim(label.padEnd(width))}  ${text}`).join('\n');
+}
+
+function ratio(value: number): string {
+  return value.toFixed(4);
+}
+
+/** A value, green when better than the one before it as printed, red when worse. `better` is 1 when more is better. */
+function compared(value: number, before: number, better: 1 | -1, colors: Colors): string {
+  const text = ratio(value);
+  const gain = better * (Number(text) - Number(ratio(before)));
+  if (gain === 0) return text;
+  return gain > 0 ? colors.green(text) : colors.red(text);
+}
+
+function spanned(text: string, colors: Colors) {
+  return { content: colors.bold(text), colSpan: 2, hAlign: 'center' as const };
+}
+
+/** A table without lines: columns alone read best with so many rows, and paste well. */
+function plainTable(colAligns: ('left' | 'right')[]) {
+  const none = '';
+  const chars = {
+    top: none,
+    'top-mid': none,
+    'top-left': none,
+    'top-right': none,
+    bottom: none,
+    'bottom-mid': none,
+    'bottom-left': none,
+    'bottom-right': none,
+    left: none,
+    'left-mid': none,
+    mid: none,
+    'mid-mid': none,
+    right: none,
+    'right-mid': none,
+    middle: ' ',
+  };
+  return new Table({ chars, colAligns, style: { head: [], border: [], compact: true } });
+}

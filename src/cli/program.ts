@@ -1,0 +1,46 @@
+import { Command } from 'commander';
+
+/** A subcommand: what `eplb --help` says of it, and the module that knows the rest. */
+interface Subcommand {
+  readonly name: string;
+  readonly summary: string;
+  /** Loaded only when the command line names the subcommand, so that `eplb --help` loads no library. */
+  readonly load: () => Promise<{ configure(command: Command): void }>;
+}
+
+const SUBCOMMANDS: readonly Subcommand[] = [
+  {
+    name: 'plan',
+    summary: 'plan a placement of experts from recorded routes or loads',
+    load: () => import('./commands/plan.ts'),
+  },
+];
+
+/**
+ * Builds the command line for the given arguments. It throws instead of ending the process, and leaves errors to the
+ * caller to print.
+ *
+ * @param version - printed by `eplb --version`
+ * @param args - the arguments after `node` and the script
+ */
+export async function buildProgram(version: string, args: readonly string[]): Promise<Command> {
+  const program = new Command('eplb')
+    .description(
+      'Expert-parallelism load balancing: plans where the experts of a Mixture-of-Experts model live.',
+    )
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .exitOverride()
+    .configureOutput({ outputError: () => {} });
+  for (const { name, summary, load } of SUBCOMMANDS) {
+    const command = program.command(name).description(summary);
+    if (args.includes(name)) (await load()).configure(command);
+  }
+  return program;
+}
+
+/** The command whose help explains these arguments. */
+export function helpCommand(args: readonly string[]): string {
+  const named = SUBCOMMANDS.find(({ name }) => name === args[0]);
+  return named === undefined ? 'eplb --help' : `eplb ${named.name} --help`;
+}
