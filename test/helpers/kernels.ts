@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import type { KernelExports, Pointer } from '../../src/engine/kernel-module.ts';
+
+/** What build/kernels.wasm exports: what the library calls, and more. */
+export interface Kernels extends KernelExports {
+  placeHierarchical(
+    weight: Pointer,
+    numLogical: number,
+    numPhysical: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    scratch: Pointer,
+  ): void;
+  placeRow(
+    weight: Pointer,
+    m: number,
+    n: number,
+    numPacks: number,
+    slotToItem: Pointer,
+    slotReplicaRank: Pointer,
+    scratch: Pointer,
+  ): void;
+  sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
+}
+
+/** The kernels of the built module, on a shared memory of their own. */
+export function loadKernels(): { kernels: Kernels; arena: Arena } {
+  const memory = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });
+  const bytes = readFileSync(new URL('../../build/kernels.wasm', import.meta.url));
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
+  return { kernels: instance.exports as unknown as Kernels, arena: new Arena(memory) };
+}
+
+type Numbers = Float32Array | Float64Array | Int32Array | BigUint64Array;
+
+interface NumbersConstructor<T extends Numbers> {
+  readonly BYTES_PER_ELEMENT: number;
+  new (buffer: ArrayBufferLike, byteOffset: number, length: number): T;
+}
+
+/** A run of numbers in the kernels' memory, `ptr` its byte offset. */
+export interface Buffer<T extends Numbers> {
+  readonly ptr: Pointer;
+  readonly view: T;
+}
+
+// A byte that no kernel would write by chance; as a whole word it is no valid index, count or load either, so that a
+// kernel that reads what nobody wrote, or leaves a part of its output, gives a result that differs.
+const CANARY = 0xa5;
+
+/**
+ * Hands out buffers one after the other, each surrounded by bytes that a kernel must leave alone. `check` after a call
+ * asserts that those bytes and all inputs are unchanged; `reset` before the next problem frees everything.
+ */
+export class Arena {
+  readonly #bytes: Uint8Array;
+  #top = 0;
+  /** Byte ranges that must still be all canary. */
+  #guards: [start: number, end: number][] = [];
+  #inputs: { bytes: Uint8Array; copy: Uint8Array }[] = [];
+
+  constructor(memory: WebAssembly.Memory) {
+    this.#bytes = new Uint8Array(memory.buffer);
+    this.#bytes.fill(CANARY);
+  }
+
+  reset(): void {
+    this.#bytes.fill(CANARY, 0, this.#top);
+    this.#top = 0;
+    this.#guards = [];
+    this.#inputs = [];
+  }
+
+  /** A buffer that the kernel reads and must not change. */
+  input<T extends Numbers>(values: T): Buffer<T> {
+    const buffer = this.inOut(values);
+    const bytes = new Uint8Array(buffer.view.buffer, buffer.ptr, values.byteLength);
+    this.#inputs.push({ bytes, copy: bytes.slice() });
+    return buffer;
+  }
+
+  /** A buffer that the kernel reads and changes. */
+  inOut<T extends Numbers>(values: T): Buffer<T> {
+    const type = values.constructor as NumbersConstructor<T>;
+    const buffer = this.output(type, values.length);
+    new Uint8Array(buffer.view.buffer, buffer.ptr, values.byteLength).set(
+      new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+    );
+    return buffer;
+  }
+
+  /** A buffer that the kernel fills. It is aligned to its elements only: rows of a matrix are no better aligned. */
+  output<T extends Numbers>(type: NumbersConstructor<T>, length: number): Buffer<T> {
+    const ptr = this.#take(length * type.BYTES_PER_ELEMENT, type.BYTES_PER_ELEMENT);
+    return { ptr, view: new type(this.#bytes.buffer, ptr, length) };
+  }
+
+  /** Working space for a kernel. */
+  scratch(numBytes: number): Pointer {
+    return this.#take(numBytes, 16);
+  }
+
+  check(): void {
+    for (const [start, end] of this.#guards) {
+      for (let at = start; at < end; at++) {
+        if (this.#bytes[at] !== CANARY) assert.fail(`byte ${at} between two buffers was written`);
+      }
+    }
+    for (const { bytes, copy } of this.#inputs) assert.deepEqual(bytes.slice(), copy, 'an input was changed');
+  }
+
+  #take(numBytes: number, alignment: number): number {
+    const start = Math.ceil((this.#top + GUARD_BYTES) / alignment) * alignment;
+    const end = start + numBytes + GUARD_BYTES;
+    assert.ok(end <= this.#bytes.length, 'the test needs a larger arena');
+    this.#guards.push([this.#top, start], [start + numBytes, end]);
+    this.#top = end;
+    return start;
+  }
+}
+
+// More than a 16-byte vector, and not a multiple of 16, so that vectors past an end are seen and pointers are of every
+// alignment that their elements allow.
+const GUARD_BYTES = 36;
+
+/** Kernels state their scratch in this: the least power of two that is at least `n` and 8. */
+export function sizeClass(n: number): number {
+  let places = 8;
+  while (places < n) places *= 2;
+  return places;
+}
+
+/** Same bits: unlike `===`, tells -0 from 0, and unlike `deepEqual` is quick enough for thousands of rows. */
+export function assertSameNumbers(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  what: string,
+): void {
+  assert.equal(actual.length, expected.length, `${what}: length`);
+  for (let i = 0; i < expected.length; i++) {
+    if (!Object.is(actual[i], expected[i])) {
+      assert.fail(`${what}: at ${i} got ${actual[i]}, not ${expected[i]}`);
+    }
+  }
+}

@@ -1,0 +1,26 @@
+export interface RankLoads {
+  loads: number[];
+  max: number;
+  mean: number;
+  min: number;
+}
+
+/** Load of each rank in float64: the sum over its slots, in index order, of load / replicas of the slot's expert. */
+export function rankLoads(
+  weight: readonly number[],
+  phyToLog: readonly number[],
+  count: readonly number[],
+  numRanks: number,
+): RankLoads {
+  const slotsPerRank = phyToLog.length / numRanks;
+  const loads: number[] = [];
+  for (let rank = 0; rank < numRanks; rank++) {
+    let load = 0;
+    for (const expert of phyToLog.slice(rank * slotsPerRank, (rank + 1) * slotsPerRank)) {
+      if (expert !== -1) load += weight[expert]! / count[expert]!;
+    }
+    loads.push(load);
+  }
+  const total = loads.reduce((sum, load) => sum + load, 0);
+  return { loads, max: Math.max(...loads), mean: total / numRanks, min: Math.min(...loads) };
+}

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { inTempDir, RECORDING, runProgram } from './helpers/cli.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** npm passes its own settings on to what it runs; a nested npm would take this package for the one to work on. */
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_(config_local_prefix|package|lifecycle)/.test(name)),
+);
+
+async function npm(args: readonly string[], cwd: string): Promise<string> {
+  const run = await runProgram('npm', args, { cwd, env });
+  assert.equal(run.code, 0, run.stderr);
+  return run.stdout;
+}
+
+/** What may be in the package; dist/ is checked to be there, recordings/ name by name. */
+const ALLOWED = [
+  /^package\.json$/,
+  /^README\.md$/,
+  /^LICENSE$/,
+  /^dist\/(index|worker|cli)\.js$/,
+  /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
+  /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
+  /^recordings\/(README\.md|LICENSE\.deepseek-esft|deepseek-v2-lite\.law\.routes\.npy)$/,
+];
+
+const NEEDED = [
+  'package.json',
+  'README.md',
+  'LICENSE',
+  'dist/index.js',
+  'dist/worker.js',
+  'dist/cli.js',
+  'dist/types/index.d.ts',
+  'recordings/README.md',
+  'recordings/LICENSE.deepseek-esft',
+  'recordings/deepseek-v2-lite.law.routes.npy',
+];
+
+test('the package holds what it should and nothing else', async () => {
+  const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
+  const files: string[] = packed.files.map((file: { path: string }) => file.path);
+  assert.deepEqual(
+    files.filter((file) => !ALLOWED.some((pattern) => pattern.test(file))),
+    [],
+  );
+  assert.deepEqual(
+    NEEDED.filter((file) => !files.includes(file)),
+    [],
+  );
+});
+
+test('installed somewhere empty, the library and the command work', { timeout: 120_000 }, async () => {
+  await inTempDir(async (dir) => {
+    const app = join(dir, 'app');
+    await mkdir(app);
+    const [packed] = JSON.parse(
+      await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', dir], ROOT),
+    );
+    await writeFile(join(app, 'package.json'), '{"name": "consumer", "private": true, "type": "module"}');
+    const tarball = join(dir, packed.filename);
+    await npm(['install', tarball, '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts'], app);
+
+    await writeFile(join(app, 'main.js'), CONSUMER);
+    const consumer = await runProgram(process.execPath, ['main.js'], { cwd: app, env });
+    assert.deepEqual(consumer, { code: 0, stdout: 'worker thread and inline agree: 6 slots\n', stderr: '' });
+
+    const bin = join(app, 'node_modules', '.bin', 'eplb');
+    const sizes = ['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
+    const installed = join(app, 'node_modules/expert-load-balancer/recordings', RECORDING.split('/').at(-1)!);
+    const plan = await runProgram(bin, ['plan', installed, ...sizes, '-o', 'placement.json'], {
+      cwd: app,
+      env,
+    });
+    assert.equal(plan.stderr, '');
+    assert.equal(plan.code, 0);
+    const placement = JSON.parse(await readFile(join(app, 'placement.json'), 'utf8'));
+    assert.equal(placement.physical_to_logical_map.length, 26);
+  });
+});
+
+const CONSUMER = `
+import { ExpertLoadBalancer } from 'expert-load-balancer';
+const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
+const balancer = new ExpertLoadBalancer({ ...sizes, threads: 1 });
+const mapping = await balancer.plan([[9, 1, 4, 2]]);
+const inline = balancer.rebalanceSync([[9, 1, 4, 2]]);
+await balancer.close();
+if (!mapping.equals(inline)) throw new Error('the worker and the main thread differ');
+console.log('worker thread and inline agree: ' + mapping.numPhysicalExperts + ' slots');
+`;
