@@ -1,0 +1,67 @@
+import type { Figure } from './figure.ts';
+
+/** A limit on a figure's value, in the figure's unit. */
+export interface Limit {
+  readonly relation: '<=' | '<' | '>=';
+  readonly value: number;
+}
+
+interface Bar {
+  /** The id of a figure, or the beginning of several that ends with a slash. */
+  readonly figures: string;
+  /** The goal, and where it is not the least that is wanted, that too. */
+  readonly limits: readonly [goal: Limit, least?: Limit];
+}
+
+/** All bars, in one place. */
+const BARS: readonly Bar[] = [
+  { figures: 'inline/58x256->288/', limits: [atMost(0.26), atMost(1)] },
+  { figures: 'inline/48x512->640/', limits: [atMost(0.9)] },
+  { figures: 'inline/94x128->160/', limits: [atMost(0.35)] },
+  { figures: 'inline/92x896->1024/', limits: [atMost(2)] },
+  { figures: 'inline/64x1024->2048/', limits: [atMost(4), below(20)] },
+  { figures: 'pooled/58x256->288/1 thread over inline', limits: [atMost(0.3)] },
+  { figures: 'block/58x256->288/longest gap', limits: [below(1)] },
+  { figures: 'record/recordLoad 288/Float32Array', limits: [atMost(0.25), below(1)] },
+  { figures: 'record/recordLoad 288/number[]', limits: [below(1)] },
+  { figures: 'record/recordLogicalLoad 256/Float32Array', limits: [atMost(0.25)] },
+  { figures: 'startup/import alone over bare node', limits: [below(10)] },
+  { figures: 'startup/import to first mapping/inline', limits: [below(15)] },
+  { figures: 'startup/import to first mapping/pool of one', limits: [below(60)] },
+  { figures: 'memory/58x256->288/window 100/', limits: [below(150)] },
+  { figures: 'memory/58x256->288/window 1000/', limits: [below(90)] },
+  { figures: 'memory/92x896->1024/window 1000/', limits: [atMost(420)] },
+  { figures: 'threads/512x1024->2048/2 threads over 1', limits: [atLeast(1.8)] },
+];
+
+/** A bar beside its figure. */
+export interface Verdict {
+  readonly limit: Limit;
+  readonly isMet: boolean;
+}
+
+/** The bars of a figure, the goal first; none for most figures. */
+export function verdictsOf(figure: Figure): Verdict[] {
+  const bar = BARS.find(({ figures }) =>
+    figures.endsWith('/') ? figure.id.startsWith(figures) : figure.id === figures,
+  );
+  const limits = bar?.limits.filter((limit) => limit !== undefined) ?? [];
+  return limits.map((limit) => ({ limit, isMet: isMet(figure.value, limit) }));
+}
+
+function isMet(value: number, { relation, value: limit }: Limit): boolean {
+  if (relation === '<=') return value <= limit;
+  return relation === '<' ? value < limit : value >= limit;
+}
+
+function atMost(value: number): Limit {
+  return { relation: '<=', value };
+}
+
+function below(value: number): Limit {
+  return { relation: '<', value };
+}
+
+function atLeast(value: number): Limit {
+  return { relation: '>=', value };
+}

@@ -1,0 +1,43 @@
+import type { Stats } from './stats.ts';
+
+export type Unit = 'ms' | 'us' | 'MB' | 'x';
+
+/** A number that belongs beside a figure: a peer's time, a ratio, the cold first call. */
+export interface Beside {
+  readonly label: string;
+  readonly value: number;
+  readonly unit: Unit;
+}
+
+/** One line of the results. */
+export interface Figure {
+  /** suite/size/case: the same from run to run, so that runs can be compared and bars find their figures. */
+  readonly id: string;
+  readonly unit: Unit;
+  /** The number that counts, in `unit`, and which of the statistics it is. */
+  readonly value: number;
+  readonly statistic: 'median' | 'p99' | 'single';
+  /** Left out for what follows from other figures. */
+  readonly stats?: Stats;
+  readonly beside: readonly Beside[];
+}
+
+/** A figure that was sampled. */
+export function sampled(
+  id: string,
+  unit: Unit,
+  stats: Stats,
+  beside: readonly Beside[] = [],
+  statistic: 'median' | 'p99' = 'median',
+): Figure {
+  return { id, unit, value: stats[statistic], statistic, stats, beside };
+}
+
+/** A figure that follows from others: a ratio or a difference. */
+export function derived(id: string, unit: Unit, value: number, beside: readonly Beside[] = []): Figure {
+  return { id, unit, value, statistic: 'single', beside };
+}
+
+export function beside(label: string, value: number, unit: Unit): Beside {
+  return { label, value, unit };
+}

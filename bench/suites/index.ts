@@ -1,0 +1,23 @@
+import type { Suite } from '../suite.ts';
+import { blockSuite } from './block.ts';
+import { foldSuite } from './fold.ts';
+import { inlineSuite } from './inline.ts';
+import { memorySuite } from './memory.ts';
+import { pooledSuite } from './pooled.ts';
+import { recordSuite } from './record.ts';
+import { startupSuite } from './startup.ts';
+import { threadsSuite } from './threads.ts';
+import { windowSuite } from './window.ts';
+
+/** In the order they are run. */
+export const SUITES: readonly Suite[] = [
+  inlineSuite,
+  pooledSuite,
+  blockSuite,
+  threadsSuite,
+  recordSuite,
+  windowSuite,
+  foldSuite,
+  startupSuite,
+  memorySuite,
+];
