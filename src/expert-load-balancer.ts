@@ -6,7 +6,7 @@ import { kernelScratchBytes, type PlanJob } from './engine/plan-layers.ts';
 import { PlanPool } from './engine/pool.ts';
 import { carveWindow } from './engine/window-layout.ts';
 import { EplbError, EplbTypeError } from './errors.ts';
-import { ExpertMapping } from './expert-mapping.ts';
+import { type ExpertMapping, mappingOfTables } from './expert-mapping.ts';
 import { checkLoads, type LoadMatrix, type LoadRow, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 import { LoadWindow } from './load-window.ts';
 import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
@@ -411,11 +411,18 @@ function closedError(): EplbError {
   return new EplbError('EPLB_CLOSED', 'the balancer is closed');
 }
 
+/** Expert i in slot i, and the redundant slots from expert 0 on again. One row is made and copied: cold code is slow. */
 function initialMapping(topology: Topology): ExpertMapping {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
-  const phyToLog = Int32Array.from(
-    { length: numLayers * numPhysicalExperts },
-    (_, i) => (i % numPhysicalExperts) % numLogicalExperts,
-  );
-  return new ExpertMapping({ phyToLog, numLayers, numLogicalExperts });
+  const phyToLog = new Int32Array(numLayers * numPhysicalExperts);
+  const replicaRank = new Int32Array(numLayers * numPhysicalExperts);
+  for (let slot = 0; slot < numPhysicalExperts; slot++) {
+    phyToLog[slot] = slot % numLogicalExperts;
+    replicaRank[slot] = Math.floor(slot / numLogicalExperts);
+  }
+  for (let layer = 1; layer < numLayers; layer++) {
+    phyToLog.copyWithin(layer * numPhysicalExperts, 0, numPhysicalExperts);
+    replicaRank.copyWithin(layer * numPhysicalExperts, 0, numPhysicalExperts);
+  }
+  return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank });
 }

@@ -1,7 +1,11 @@
-import { createHash } from 'node:crypto';
-import { bytesToHexString, concatUint8Arrays, splitUint8Array } from 'typed-array-utils';
+import { createRequire } from 'node:module';
 import { show } from './checks.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
+
+// Both are loaded when first needed: together they would be half of what importing this library costs.
+const load = createRequire(import.meta.url);
+const cryptography = () => load('node:crypto') as typeof import('node:crypto');
+const arrayUtils = () => load('typed-array-utils') as typeof import('typed-array-utils');
 
 // The one module that uses typed-array-utils, on Uint8Array views only: its comparison of buffers is wrong at odd
 // lengths, its hex parser drops what it cannot read, and a bare SharedArrayBuffer reads as empty.
@@ -27,7 +31,7 @@ export function encodeTable(table: SnapshotTable): Uint8Array {
   header.setUint32(8, table.numLayers, true);
   header.setUint32(12, table.numPhysicalExperts, true);
   header.setUint32(16, table.numLogicalExperts, true);
-  return concatUint8Arrays(new Uint8Array(header.buffer), littleEndianBytes(table.phyToLog));
+  return arrayUtils().concatUint8Arrays(new Uint8Array(header.buffer), littleEndianBytes(table.phyToLog));
 }
 
 /** Reads what {@link encodeTable} wrote. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_FORMAT` */
@@ -40,7 +44,7 @@ export function decodeTable(bytes: Uint8Array): SnapshotTable {
       `snapshot: ${bytes.length} bytes are less than its header's ${HEADER_BYTES}`,
     );
   }
-  const [head, body] = splitUint8Array(bytes, HEADER_BYTES) as [Uint8Array, Uint8Array];
+  const [head, body] = arrayUtils().splitUint8Array(bytes, HEADER_BYTES) as [Uint8Array, Uint8Array];
   const header = new DataView(head.buffer, head.byteOffset, head.length);
   if (
     !MAGIC.split('').every((letter, i) => head[i] === letter.charCodeAt(0)) ||
@@ -66,7 +70,8 @@ export function decodeTable(bytes: Uint8Array): SnapshotTable {
 
 /** SHA-256, in hex, of the table's encoding. */
 export function digestTable(table: SnapshotTable): string {
-  return bytesToHexString(createHash('sha256').update(encodeTable(table)).digest());
+  const hash = cryptography().createHash('sha256').update(encodeTable(table));
+  return arrayUtils().bytesToHexString(hash.digest());
 }
 
 function littleEndianBytes(table: Int32Array): Uint8Array {

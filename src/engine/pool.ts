@@ -117,6 +117,8 @@ export class PlanPool {
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: this.#setup,
       recordTiming: false,
+      // Idle threads wait for their port as any other does: a policy's module may have timers.
+      atomics: 'async',
     });
     // A worker that dies between tasks is replaced by piscina; without a listener its error would end the process.
     this.#workers.on('error', () => {});

@@ -1,4 +1,3 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { show } from '../checks.ts';
 import type { KernelExports } from '../engine/kernel-module.ts';
 import { foldWindow } from '../engine/plan-layers.ts';
@@ -37,7 +36,7 @@ export async function runCustomPolicy(
       askPolicy(policy, policy.name ?? policyUrl, weight, topology, context),
     );
     // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not the next.
-    await nextTurn();
+    await new Promise((resolve) => setImmediate(resolve));
     return { ok: true };
   } catch (error) {
     return answerError(error, 'EPLB_POLICY');

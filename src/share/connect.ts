@@ -1,6 +1,5 @@
 import type { MessagePort } from 'node:worker_threads';
-import { type Remote, wrap } from 'comlink';
-import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import type { Remote } from 'comlink';
 import { checkAtLeast } from '../checks.ts';
 import { throwAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
 import { EplbError } from '../errors.ts';
@@ -8,6 +7,7 @@ import { type ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { type LoadRow, type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { PublishedMapping } from '../published-mapping.ts';
 import type { Topology } from '../topology.ts';
+import { loadComlink } from './comlink.ts';
 import { Lane } from './lane.ts';
 import type { BalancerControl, Connection } from './protocol.ts';
 
@@ -27,6 +27,7 @@ export async function connectBalancer(
 ): Promise<ConnectedBalancer> {
   const timeoutMs = checkAtLeast('timeoutMs', options.timeoutMs ?? 30_000, 0);
   const calls = new BoundedCalls(port, timeoutMs);
+  const { wrap, nodeEndpoint } = await loadComlink();
   const control = wrap<BalancerControl>(nodeEndpoint(port));
   // Comlink listens for as long as the port is open; only calls under way may keep the thread alive.
   port.unref();

@@ -1,6 +1,4 @@
-import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { expose } from 'comlink';
-import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import type { MessagePort } from 'node:worker_threads';
 import { answerError, type WorkerAnswer } from '../engine/worker-task.ts';
 import {
   type ExpertLoadBalancer,
@@ -12,6 +10,7 @@ import { tablesOf } from '../expert-mapping.ts';
 import type { LoadMatrix } from '../load-matrix.ts';
 import { foldRow } from '../load-rows.ts';
 import type { MappingTables } from '../mapping-tables.ts';
+import { loadComlink } from './comlink.ts';
 import { Lane } from './lane.ts';
 import type { BalancerControl, Connection } from './protocol.ts';
 
@@ -29,12 +28,24 @@ import type { BalancerControl, Connection } from './protocol.ts';
  * ```
  */
 export function shareBalancer(balancer: ExpertLoadBalancer): MessagePort {
-  const { port1, port2 } = new MessageChannel();
+  // The global one, with Node's own methods: importing node:worker_threads costs half a millisecond of start-up.
+  const { port1, port2 } = new MessageChannel() as unknown as Record<'port1' | 'port2', MessagePort>;
   const guest = new Guest(balancer);
-  expose(guest.control, nodeEndpoint(port1));
-  port1.unref();
   port1.on('close', () => guest.leave());
+  void answerCalls(guest, port1);
   return port2;
+}
+
+/** Answers what comes over the port; what comes before comlink is loaded waits in it. Never rejects. */
+async function answerCalls(guest: Guest, port: MessagePort): Promise<void> {
+  try {
+    const { expose, nodeEndpoint } = await loadComlink();
+    expose(guest.control, nodeEndpoint(port));
+    port.unref();
+  } catch (error) {
+    port.close();
+    process.emitWarning(error instanceof Error ? error : String(error));
+  }
 }
 
 /** The balancer's side of one connected thread. */
