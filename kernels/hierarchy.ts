@@ -46,32 +46,6 @@ export function placeLayers(
   }
 }
 
-/** As placeLayers, for one layer. */
-export function placeHierarchical(
-  weight: usize,
-  numLogical: i32,
-  numPhysical: i32,
-  numGroups: i32,
-  numNodes: i32,
-  numRanks: i32,
-  phyToLog: usize,
-  replicaRank: usize,
-  scratch: usize,
-): void {
-  placeLayers(
-    weight,
-    1,
-    numLogical,
-    numPhysical,
-    numGroups,
-    numNodes,
-    numRanks,
-    phyToLog,
-    replicaRank,
-    scratch,
-  );
-}
-
 /** Places the layers at `weight` and at `weight + nextWeight`, whose tables are `nextTable` bytes apart. */
 function placeTwoLayers(
   weight: usize,

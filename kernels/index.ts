@@ -2,7 +2,7 @@
 // nothing. Nothing here may become a data segment: each new instance would write it over the shared memory.
 
 export { averageLoads, averageSlots, foldSample, foldSums } from './fold';
-export { placeHierarchical, placeLayers } from './hierarchy';
+export { placeLayers } from './hierarchy';
 export { loadImbalance } from './imbalance';
 export { countReplicas, invertLayer } from './inverse';
 export { placeLocality } from './locality';

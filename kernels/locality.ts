@@ -3,7 +3,7 @@
 // nodes, where they bring more than a second time on the same node; redundant slots that balance can spare go to the
 // experts that bring most.
 
-import { placeHierarchical } from './hierarchy';
+import { placeLayers } from './hierarchy';
 import { keyIndex, makeKey } from './keys';
 import { findMove } from './locality-moves';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
@@ -66,7 +66,7 @@ export function placeLocality(
   const isHierarchical = numGroups % numNodes === 0;
   const groups = isHierarchical ? numGroups : 1;
   const nodes = isHierarchical ? numNodes : 1;
-  placeHierarchical(weight, numExperts, numSlots, groups, nodes, numRanks, phyToLog, replicaRank, s.rest);
+  placeLayers(weight, 1, numExperts, numSlots, groups, nodes, numRanks, phyToLog, replicaRank, s.rest);
   if (numNodes === 1 || numNodes > MAX_NODES || !connect(s, coactivation, numGroups)) return 0;
   chooseStart(s, phyToLog, tolerance);
   improve(s, maxEvaluations > 0 ? maxEvaluations : EVALUATIONS_PER_EXPERT * numExperts);

@@ -1,5 +1,4 @@
-import { checkWhole } from './checks.ts';
-import { EplbRangeError } from './errors.ts';
+import { slotsPerRankOf } from './checks.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
 import { checkLoads, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 
@@ -39,14 +38,7 @@ export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRan
   const replicaCount = replicaCountOf(mapping);
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
   checkLoads('weight', matrix);
-  checkWhole('numRanks', numRanks, 1);
-  if (numPhysicalExperts % numRanks !== 0) {
-    throw new EplbRangeError(
-      'EPLB_TOPOLOGY',
-      `numRanks: ${numRanks} does not divide ${numPhysicalExperts} slots`,
-    );
-  }
-  const slotsPerRank = numPhysicalExperts / numRanks;
+  const slotsPerRank = slotsPerRankOf(numPhysicalExperts, numRanks);
   const rankLoads = new Float64Array(numRanks);
   return Array.from({ length: numLayers }, (_, layer) => {
     rankLoads.fill(0);

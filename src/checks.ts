@@ -84,3 +84,13 @@ export function checkLayer(title: string, layer: number, numLayers: number): voi
   if (Number.isInteger(layer) && layer >= 0 && layer < numLayers) return;
   checkWhole(`${title}: layer`, layer, 0, numLayers - 1, 'EPLB_LAYER');
 }
+
+/** Slots of each rank. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_TOPOLOGY` when ranks do not divide them */
+export function slotsPerRankOf(numPhysicalExperts: number, numRanks: number): number {
+  checkWhole('numRanks', numRanks, 1);
+  if (numPhysicalExperts % numRanks === 0) return numPhysicalExperts / numRanks;
+  throw new EplbRangeError(
+    'EPLB_TOPOLOGY',
+    `numRanks: ${numRanks} does not divide ${numPhysicalExperts} slots`,
+  );
+}

@@ -1,4 +1,4 @@
-import { checkWhole, show } from './checks.ts';
+import { show, slotsPerRankOf } from './checks.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
 import { readTables } from './read-tables.ts';
@@ -195,14 +195,7 @@ export class ExpertMapping {
         `previous: is ${shape}, not ${numLayers} x ${numPhysicalExperts}`,
       );
     }
-    checkWhole('numRanks', numRanks, 1);
-    if (numPhysicalExperts % numRanks !== 0) {
-      throw new EplbRangeError(
-        'EPLB_TOPOLOGY',
-        `numRanks: ${numRanks} does not divide ${numPhysicalExperts} slots`,
-      );
-    }
-    const slotsPerRank = numPhysicalExperts / numRanks;
+    const slotsPerRank = slotsPerRankOf(numPhysicalExperts, numRanks);
     const moves = new Int32Array(numLayers);
     // heldBy[expert] is the last (layer, rank) whose previous slots held it, so nothing is cleared between ranks.
     const heldBy = new Int32Array(Math.max(numLogicalExperts, before.numLogicalExperts)).fill(-1);

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AbstractEplbPolicy, DefaultEplbPolicy, ExpertMapping, type LoadMatrix } from 'expert-load-balancer';
+import {
+  AbstractEplbPolicy,
+  DefaultEplbPolicy,
+  ExpertMapping,
+  type LoadMatrix,
+  LocalityAwarePolicy,
+} from 'expert-load-balancer';
 import fc from 'fast-check';
 import { type LayerProblem, layerProblemArbitrary, loadsArbitrary } from './helpers/arbitraries.ts';
 import { refusal, SEED, stateOf, withBalancer } from './helpers/library.ts';
@@ -212,18 +218,28 @@ test('a subclass of AbstractEplbPolicy runs inline with all that is known', asyn
   });
 });
 
-test('a subclass of DefaultEplbPolicy that plans otherwise is asked, whatever the threads', async () => {
-  class Reversed extends DefaultEplbPolicy {
-    override readonly name = 'reversed';
+test('a subclass of a policy with a kernel that plans otherwise is asked, whatever the threads', async () => {
+  const row = [0, 1, 3, 2, 1, 0];
+  const reversed = () => ExpertMapping.fromPhysicalToLogical([row, row]);
+  class Mine extends DefaultEplbPolicy {
+    override rebalanceExperts = reversed;
+  }
+  class MineToo extends LocalityAwarePolicy {
     override rebalanceExperts(): ExpertMapping {
-      return ExpertMapping.fromPhysicalToLogical([0, 1].map(() => [0, 1, 3, 2, 1, 0]));
+      return reversed();
     }
   }
-  for (const threads of [0, 1]) {
-    await withBalancer({ ...small, policy: new Reversed(), threads }, async (balancer) => {
-      const mapping = await balancer.plan(rows);
-      assert.deepEqual(mapping.toJSON().phyToLog[0], [0, 1, 3, 2, 1, 0], `${threads} threads`);
-    });
+  for (const policy of [new Mine(), new MineToo()]) {
+    for (const threads of [0, 1]) {
+      await withBalancer({ ...small, policy, threads }, async (balancer) => {
+        const mapping = await balancer.plan(rows);
+        assert.deepEqual(
+          mapping.toJSON().phyToLog,
+          [row, row],
+          `${policy.constructor.name}, ${threads} threads`,
+        );
+      });
+    }
   }
 });
 

@@ -4,17 +4,6 @@ import type { KernelExports, Pointer } from '../../src/engine/kernel-module.ts';
 
 /** What build/kernels.wasm exports: what the library calls, and more. */
 export interface Kernels extends KernelExports {
-  placeHierarchical(
-    weight: Pointer,
-    numLogical: number,
-    numPhysical: number,
-    numGroups: number,
-    numNodes: number,
-    numRanks: number,
-    phyToLog: Pointer,
-    replicaRank: Pointer,
-    scratch: Pointer,
-  ): void;
   placeRow(
     weight: Pointer,
     m: number,
