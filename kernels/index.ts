@@ -6,6 +6,7 @@ export { placeLayers } from './hierarchy';
 export { loadImbalance } from './imbalance';
 export { countReplicas, invertLayer } from './inverse';
 export { placeLocality } from './locality';
+export { narrowRow, widenRow } from './narrow';
 export { packLayer } from './pack';
 export { placeRow } from './place-row';
 export { preserveSlots } from './preserve';

@@ -42,7 +42,7 @@ export interface AsyncExpertRebalancerOptions {
   readonly balancer: ExpertLoadBalancer;
   /** Milliseconds between two looks at the loads, 60,000 by default. */
   readonly rebalanceInterval?: number;
-  /** Plan when a layer's largest rank load is more than this many times its smallest positive one; 2 by default. */
+  /** Plan when a layer's largest rank load is more than this many times its smallest one; 2 by default. */
   readonly loadThreshold?: number;
   /** Make every new mapping live at once, instead of keeping it for {@link AsyncExpertRebalancer.getPendingMapping}. */
   readonly autoCommit?: boolean;
@@ -50,6 +50,8 @@ export interface AsyncExpertRebalancerOptions {
 
 /** The longest pause after errors, in intervals. */
 const MAX_BACK_OFF = 16;
+/** What a pause after errors is reckoned from when the interval is shorter. */
+const MIN_BACK_OFF_MS = 10;
 /** setTimeout's own limit: a longer delay would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
@@ -96,6 +98,9 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     this.balancer = balancer;
     this.rebalanceInterval = checkAtLeast('rebalanceInterval', rebalanceInterval, 0);
     this.loadThreshold = checkAtLeast('loadThreshold', loadThreshold, 1);
+    if (typeof autoCommit !== 'boolean') {
+      throw new EplbTypeError('EPLB_KIND', `autoCommit: ${show(autoCommit)} is not true or false`);
+    }
     this.autoCommit = autoCommit;
   }
 
@@ -112,6 +117,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   start(): void {
     if (this.#loop !== undefined) return;
     this.#loop = Symbol('loop');
+    this.#errorsInARow = 0;
     this.#schedule(this.#loop);
   }
 
@@ -123,7 +129,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     await this.#inFlight?.catch(() => {});
   }
 
-  /** Whether some layer's load imbalance (largest / smallest positive rank load, averaged over the window) is above the threshold. */
+  /** Whether some layer's load imbalance (largest / smallest rank load, averaged over the window) is above the threshold. */
   shouldRebalance(): boolean {
     return this.#reasonToSkip() === undefined;
   }
@@ -180,12 +186,13 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   }
 
   #schedule(loop: symbol): void {
-    const pauses = Math.min(2 ** this.#errorsInARow, MAX_BACK_OFF);
-    const delay = Math.min(this.rebalanceInterval * pauses, MAX_DELAY_MS);
+    const pause =
+      Math.max(this.rebalanceInterval, MIN_BACK_OFF_MS) * Math.min(2 ** this.#errorsInARow, MAX_BACK_OFF);
+    const delay = Math.min(this.#errorsInARow === 0 ? this.rebalanceInterval : pause, MAX_DELAY_MS);
     this.#timer = setTimeout(() => void this.#look(loop), delay).unref();
   }
 
-  /** One turn of the loop: it never rejects. */
+  /** One turn of the loop. It goes on whatever happens, but not when the balancer is closed. */
   async #look(loop: symbol): Promise<void> {
     try {
       const reason = this.#reasonToSkip();
@@ -195,9 +202,11 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     } catch (error) {
       this.#numErrors++;
       this.#errorsInARow++;
+      if (error instanceof EplbError && error.code === 'EPLB_CLOSED') this.#loop = undefined;
       this.#reportError(error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      if (this.#loop === loop) this.#schedule(loop);
     }
-    if (this.#loop === loop) this.#schedule(loop);
   }
 
   #report(outcome: RebalanceOutcome): RebalanceOutcome {

@@ -5,7 +5,7 @@ import { Carver, carveJob, type JobLayout } from './engine/layout.ts';
 import { kernelScratchBytes, type PlanJob } from './engine/plan-layers.ts';
 import { PlanPool } from './engine/pool.ts';
 import { carveWindow } from './engine/window-layout.ts';
-import { EplbError, EplbTypeError } from './errors.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from './errors.ts';
 import { type ExpertMapping, mappingOfTables } from './expert-mapping.ts';
 import { checkLoads, type LoadMatrix, type LoadRow, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 import { LoadWindow } from './load-window.ts';
@@ -133,6 +133,12 @@ export class ExpertLoadBalancer {
     if (!isPolicy(policy) && !(policy instanceof URL)) {
       throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is neither a policy nor a module URL`);
     }
+    if (policy instanceof URL && threads === 0) {
+      throw new EplbRangeError(
+        'EPLB_RANGE',
+        'threads: 0 has no thread for a policy that is given as a module URL',
+      );
+    }
     const request = isPolicy(policy) ? policy.kernelRequest?.() : undefined;
     this.threads = request === undefined && isPolicy(policy) ? 0 : threads;
     this.#policy = isPolicy(policy) ? policy : undefined;
@@ -207,7 +213,8 @@ export class ExpertLoadBalancer {
 
   /**
    * The mean tokens per step of each slot, [layers x physical], over the samples recorded so far. What was recorded under
-   * an older mapping, or for experts, counts for every replica of the expert evenly. A copy.
+   * an older mapping, or for experts, counts for every replica of the expert evenly; so does what was recorded per slot in a
+   * layer that got loads of experts in the same step. A copy.
    */
   getAverageLoad(): LoadMatrix {
     return this.#window.averagePhysical();
@@ -264,7 +271,9 @@ export class ExpertLoadBalancer {
   /** As {@link rebalance}, in the calling thread, which it blocks for the whole plan. Not for a policy given as a URL. */
   rebalanceSync(weight?: LoadsInput, options: Omit<PlanOptions, 'signal'> = {}): ExpertMapping {
     this.#checkOpen();
-    const mapping = this.#planInline(this.#checkWeight(weight), options.coactivation);
+    const loads = this.#checkWeight(weight);
+    if (options.coactivation !== undefined) checkCoactivation(options.coactivation, this.topology);
+    const mapping = this.#planInline(loads, options.coactivation);
     this.commit(mapping);
     return mapping;
   }
@@ -327,6 +336,9 @@ export class ExpertLoadBalancer {
     try {
       if (this.#pool === undefined) return this.#planInline(weight, options.coactivation);
       return await this.#planInPool(this.#pool, weight, options);
+    } catch (error) {
+      // However far the plan was when it was cancelled by it.
+      throw this.#isClosed ? closedError() : error;
     } finally {
       this.#isPlanning = false;
     }

@@ -73,7 +73,8 @@ export function copyRow(title: string, layer: number, row: LoadRow, to: Float32A
       throw new EplbTypeError('EPLB_KIND', `${title}: layer ${layer}: ${show(row)} is not an array of loads`);
     }
     for (let i = 0; i < row.length; i++) {
-      if (typeof row[i] !== 'number') throw loadError(title, layer, i, row[i]);
+      // A negative load may be too small for a float32 to show it.
+      if (typeof row[i] !== 'number' || row[i] < 0) throw loadError(title, layer, i, row[i]);
     }
   }
   if (row.length !== to.length) {

@@ -5,6 +5,7 @@ import { type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.t
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
 import { foldRow, spreadRow } from './load-rows.ts';
 import type { MappingTables } from './mapping-tables.ts';
+import { SampleRing } from './sample-ring.ts';
 import type { Topology } from './topology.ts';
 
 /** What a row of a step holds: loads of slots, or loads of experts. Bits, as a step may be given both. */
@@ -31,6 +32,7 @@ export class LoadWindow {
   readonly #inputLogical: Float32Array;
   /** Which kinds of rows the step being recorded has, per layer; then the kind of each row in the ring. */
   readonly #passKinds: Uint8Array;
+  readonly #ring: SampleRing;
   readonly #ringKinds: Uint8Array;
   /** The table each sample was recorded under, and how many mappings had been live before it. */
   readonly #ringTables: Int32Array[];
@@ -62,6 +64,7 @@ export class LoadWindow {
     this.#inputPhysical = new Float32Array(buffer, layout.input, topology.numPhysicalExperts);
     this.#inputLogical = new Float32Array(buffer, layout.input, topology.numLogicalExperts);
     this.#passKinds = new Uint8Array(topology.numLayers);
+    this.#ring = new SampleRing(topology, windowSize, buffer, kernels, layout);
     this.#ringKinds = new Uint8Array(windowSize * topology.numLayers);
     this.#ringTables = new Array(windowSize);
     this.#ringEpochs = new Float64Array(windowSize);
@@ -170,7 +173,8 @@ export class LoadWindow {
       for (let layer = 0; layer < numLayers; layer++) {
         const first = i * step + layer * numPhysicalExperts;
         const row = samples.subarray(first, first + numPhysicalExperts);
-        const kept = this.#ringRow(index, layer);
+        const pointer = this.#ring.read(index, layer, numPhysicalExperts);
+        const kept = new Float32Array(this.#buffer, pointer, numPhysicalExperts);
         if (this.#ringKinds[index * numLayers + layer] !== LOGICAL) row.set(kept);
         else spreadRow(kept.subarray(0, numLogicalExperts), layer, this.#ringTables[index]!, row);
       }
@@ -197,14 +201,14 @@ export class LoadWindow {
   /** When the ring begins again, all samples in it are of the turn before. */
   #beginTurn(): void {
     const { thisPhysical, thisLogical, lastPhysical, lastLogical } = this.#at;
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
     const bytes = new Uint8Array(this.#buffer);
-    for (const [from, to, end] of [
-      [thisPhysical, lastPhysical, thisLogical],
-      [thisLogical, lastLogical, lastPhysical],
-    ] as const) {
-      bytes.copyWithin(to, from, end);
-      bytes.fill(0, from, end);
-    }
+    const move = (from: Pointer, to: Pointer, length: number) => {
+      bytes.copyWithin(to, from, from + length);
+      bytes.fill(0, from, from + length);
+    };
+    move(thisPhysical, lastPhysical, 8 * numLayers * numPhysicalExperts);
+    move(thisLogical, lastLogical, 8 * numLayers * numLogicalExperts);
   }
 
   /** Subtracts the sample at `index` from the sums of the turn before. */
@@ -219,7 +223,7 @@ export class LoadWindow {
       this.#olderTable = table;
     }
     for (let layer = 0; layer < numLayers; layer++) {
-      const row = this.#ringPointer(index, layer);
+      const row = this.#ring.read(index, layer, numPhysicalExperts);
       const logicalRow = lastLogical + 8 * layer * numLogicalExperts;
       if (this.#ringKinds[index * numLayers + layer] === LOGICAL) {
         this.#kernels.addSample(row, logicalRow, numLogicalExperts, -1);
@@ -239,22 +243,12 @@ export class LoadWindow {
     for (let layer = 0; layer < numLayers; layer++) {
       if (this.#passKinds[layer] === (PHYSICAL | LOGICAL)) this.#foldPass(layer);
       const isLogical = this.#passKinds[layer] === LOGICAL;
-      const row = this.#ringRow(index, layer);
-      const pointer = this.#ringPointer(index, layer);
+      const n = isLogical ? numLogicalExperts : numPhysicalExperts;
+      const row = (isLogical ? passLogical : passPhysical) + 4 * layer * n;
+      this.#ring.write(index, layer, row, n);
       this.#ringKinds[index * numLayers + layer] = isLogical ? LOGICAL : PHYSICAL;
-      if (isLogical) {
-        row.set(this.#passLogicalRow(layer));
-        this.#kernels.addSample(pointer, thisLogical + 8 * layer * numLogicalExperts, numLogicalExperts, 1);
-      } else {
-        this.#hasPhysicalSums = true;
-        row.set(this.#passRow(layer));
-        this.#kernels.addSample(
-          pointer,
-          thisPhysical + 8 * layer * numPhysicalExperts,
-          numPhysicalExperts,
-          1,
-        );
-      }
+      this.#kernels.addSample(row, (isLogical ? thisLogical : thisPhysical) + 8 * layer * n, n, 1);
+      if (!isLogical) this.#hasPhysicalSums = true;
     }
     this.#ringTables[index] = this.#live.phyToLog;
     this.#ringEpochs[index] = this.#epoch;
@@ -329,14 +323,5 @@ export class LoadWindow {
   #passLogicalRow(layer: number): Float32Array {
     const { numLogicalExperts: n } = this.#topology;
     return new Float32Array(this.#buffer, this.#at.passLogical + 4 * layer * n, n);
-  }
-
-  #ringPointer(index: number, layer: number): Pointer {
-    const { numLayers, numPhysicalExperts } = this.#topology;
-    return this.#at.ring + 4 * (index * numLayers + layer) * numPhysicalExperts;
-  }
-
-  #ringRow(index: number, layer: number): Float32Array {
-    return new Float32Array(this.#buffer, this.#ringPointer(index, layer), this.#topology.numPhysicalExperts);
   }
 }

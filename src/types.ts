@@ -25,6 +25,9 @@ export interface EplbMetrics {
   readonly logicalReplicaCount: Int32Array;
   /** [layers x physical]: tokens of the step being recorded. */
   readonly expertLoadPass: Float32Array;
-  /** [samples x layers x physical]: tokens of the steps in the window, the oldest first. */
+  /**
+   * [samples x layers x physical]: tokens of the steps in the window, the oldest first, in the slots of the mapping
+   * that was live at each step.
+   */
   readonly expertLoadWindow: Float32Array;
 }

@@ -136,7 +136,8 @@ test('a policy module plans in the pool only', async () => {
   await withPolicy('repeat.mjs', async (balancer) => {
     assert.throws(() => balancer.rebalanceSync(rows), inPool);
   });
-  await withPolicy('repeat.mjs', (balancer) => assert.rejects(balancer.plan(rows), inPool), { threads: 0 });
+  const inline = withPolicy('repeat.mjs', () => assert.fail('is not made'), { threads: 0 });
+  await assert.rejects(inline, refusal('range', 'EPLB_RANGE', /threads: 0.*URL/));
 });
 
 test('what a policy module sends to its parent is not heard, whatever it is', async () => {

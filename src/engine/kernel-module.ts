@@ -39,6 +39,7 @@ export interface KernelExports {
     logToPhy: Pointer,
   ): void;
   loadImbalance(loads: Pointer, n: number): number;
+  narrowRow(row: Pointer, out: Pointer, n: number): number;
   packLayer(
     weight: Pointer,
     n: number,
@@ -101,6 +102,7 @@ export interface KernelExports {
     count: Pointer,
     scratch: Pointer,
   ): void;
+  widenRow(row: Pointer, out: Pointer, n: number): void;
 }
 
 let compiled: WebAssembly.Module | undefined;

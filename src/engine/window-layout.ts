@@ -24,8 +24,11 @@ export interface WindowLayout {
   /** f32[layers x max(physical, logical)]: an average on its way out; f64[logical]: the kernel's scratch. */
   readonly output: number;
   readonly scratch: number;
-  /** f32[windowSize x layers x physical]: a logical row takes the first places of a physical one. */
-  readonly ring: number;
+  /** f32[physical]: a row on its way out of the ring. */
+  readonly ringRow: number;
+  /** u16[windowSize x layers x physical] and f32 of the same shape: a row is in one of them, from its first place on. */
+  readonly narrowRing: number;
+  readonly wideRing: number;
   readonly end: number;
 }
 
@@ -50,7 +53,9 @@ export function carveWindow(topology: Topology, windowSize: number, start: numbe
     totalLogical: carver.take(8 * logical),
     output: carver.take(4 * physical),
     scratch: carver.take(8 * numLogicalExperts),
-    ring: carver.take(4 * physical * windowSize),
+    ringRow: carver.take(4 * numPhysicalExperts),
+    narrowRing: carver.take(2 * physical * windowSize),
+    wideRing: carver.take(4 * physical * windowSize),
     end: carver.end,
   };
 }

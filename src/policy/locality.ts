@@ -65,7 +65,10 @@ export class LocalityAwarePolicy extends AbstractEplbPolicy {
   }
 
   /** @internal */
-  override kernelRequest(): KernelRequest {
-    return this.#request;
+  override kernelRequest(): KernelRequest | undefined {
+    // A subclass that plans otherwise is asked itself.
+    return this.rebalanceExperts === LocalityAwarePolicy.prototype.rebalanceExperts
+      ? this.#request
+      : undefined;
   }
 }

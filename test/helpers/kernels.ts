@@ -24,7 +24,7 @@ export function loadKernels(): { kernels: Kernels; arena: Arena } {
   return { kernels: instance.exports as unknown as Kernels, arena: new Arena(memory) };
 }
 
-type Numbers = Float32Array | Float64Array | Int32Array | BigUint64Array;
+type Numbers = Float32Array | Float64Array | Int32Array | Uint16Array | BigUint64Array;
 
 interface NumbersConstructor<T extends Numbers> {
   readonly BYTES_PER_ELEMENT: number;

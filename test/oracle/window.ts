@@ -23,3 +23,10 @@ export function addSample(sample: readonly number[], sums: readonly number[], si
 export function addSums(a: readonly number[], b: readonly number[]): number[] {
   return a.map((sum, i) => sum + b[i]!);
 }
+
+/** A row as 16-bit numbers, or nothing when that would lose something. */
+export function narrowRow(row: readonly number[]): number[] | undefined {
+  return row.every((load) => Number.isInteger(load) && load <= 65_535)
+    ? row.map((load) => load + 0)
+    : undefined;
+}

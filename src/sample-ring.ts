@@ -1,0 +1,53 @@
+import type { KernelExports, Pointer } from './engine/kernel-module.ts';
+import type { WindowLayout } from './engine/window-layout.ts';
+import type { Topology } from './topology.ts';
+
+/**
+ * The rows of the window's samples. A row of whole loads up to 65,535 takes two bytes a load; any other takes four, in a
+ * ring of its own whose memory is touched only then. Either way it is read as it was written.
+ */
+export class SampleRing {
+  readonly #topology: Topology;
+  readonly #buffer: ArrayBufferLike;
+  readonly #kernels: KernelExports;
+  readonly #at: WindowLayout;
+  readonly #isWide: Uint8Array;
+
+  constructor(
+    topology: Topology,
+    windowSize: number,
+    buffer: ArrayBufferLike,
+    kernels: KernelExports,
+    layout: WindowLayout,
+  ) {
+    this.#topology = topology;
+    this.#buffer = buffer;
+    this.#kernels = kernels;
+    this.#at = layout;
+    this.#isWide = new Uint8Array(windowSize * topology.numLayers);
+  }
+
+  /** Keeps the row f32[n], n at most the slots, as that of a layer of the sample at `index`. */
+  write(index: number, layer: number, row: Pointer, n: number): void {
+    const place = index * this.#topology.numLayers + layer;
+    const isNarrow = this.#kernels.narrowRow(row, this.#narrow(place), n) === 1;
+    this.#isWide[place] = isNarrow ? 0 : 1;
+    if (!isNarrow) new Uint8Array(this.#buffer).copyWithin(this.#wide(place), row, row + 4 * n);
+  }
+
+  /** Where the first `n` loads of a row are, as f32[n]: until the next read, and not to be written. */
+  read(index: number, layer: number, n: number): Pointer {
+    const place = index * this.#topology.numLayers + layer;
+    if (this.#isWide[place] === 1) return this.#wide(place);
+    this.#kernels.widenRow(this.#narrow(place), this.#at.ringRow, n);
+    return this.#at.ringRow;
+  }
+
+  #narrow(place: number): Pointer {
+    return this.#at.narrowRing + 2 * place * this.#topology.numPhysicalExperts;
+  }
+
+  #wide(place: number): Pointer {
+    return this.#at.wideRing + 4 * place * this.#topology.numPhysicalExperts;
+  }
+}
