@@ -75,15 +75,35 @@ export function averageSlots(
   numSamples: i32,
   out: usize,
 ): void {
-  const samples = <f64>numSamples;
-  for (let slot = 0; slot < numPhysical; slot++) {
-    const at = (<usize>slot) << 2;
-    const expert = load<i32>(phyToLog + at);
-    let sum: f64 = 0;
-    if (expert >= 0) {
-      const replicas = <f64>load<i32>(count + ((<usize>expert) << 2));
-      sum = load<f64>(physicalSums + 2 * at) + load<f64>(logicalSums + ((<usize>expert) << 3)) / replicas;
-    }
-    store<f32>(out + at, <f32>min(max(sum, 0) / samples, <f64>f32.MAX_VALUE));
+  const samples = f64x2.splat(<f64>numSamples);
+  const greatest = f64x2.splat(<f64>f32.MAX_VALUE);
+  let slot = 0;
+  // Two slots at a time: a division takes as long for two as for one.
+  for (; slot + 1 < numPhysical; slot += 2) {
+    const sums = f64x2.replace_lane(
+      f64x2.splat(slotSum(physicalSums, phyToLog, count, logicalSums, slot)),
+      1,
+      slotSum(physicalSums, phyToLog, count, logicalSums, slot + 1),
+    );
+    const averages = f64x2.pmin(greatest, f64x2.div(f64x2.pmax(f64x2.splat(0), sums), samples));
+    store<f32>(out + ((<usize>slot) << 2), <f32>f64x2.extract_lane(averages, 0));
+    store<f32>(out + ((<usize>slot) << 2), <f32>f64x2.extract_lane(averages, 1), 4);
   }
+  if (slot < numPhysical) {
+    const sum = slotSum(physicalSums, phyToLog, count, logicalSums, slot);
+    const average = <f32>min(max(sum, 0) / <f64>numSamples, <f64>f32.MAX_VALUE);
+    store<f32>(out + ((<usize>slot) << 2), average);
+  }
+}
+
+/** The sum over the window of one slot; an empty slot has none. */
+function slotSum(physicalSums: usize, phyToLog: usize, count: usize, logicalSums: usize, slot: i32): f64 {
+  const at = (<usize>slot) << 2;
+  const expert = load<i32>(phyToLog + at);
+  if (expert < 0) return 0;
+  const logical = load<f64>(logicalSums + ((<usize>expert) << 3));
+  const physical = load<f64>(physicalSums + 2 * at);
+  // Mostly nothing was recorded under other mappings, and no division is needed.
+  if (logical === 0) return physical;
+  return physical + logical / <f64>load<i32>(count + ((<usize>expert) << 2));
 }

@@ -1,6 +1,7 @@
 // What the module exports. The memory is imported and shared; every kernel takes byte offsets into it and allocates
 // nothing. Nothing here may become a data segment: each new instance would write it over the shared memory.
 
+export { clearBytes, copyBytes } from './bytes';
 export { averageLoads, averageSlots, foldSample, foldSums } from './fold';
 export { placeLayers } from './hierarchy';
 export { loadImbalance } from './imbalance';

@@ -1,4 +1,5 @@
 import { checkLayer, recordError } from './checks.ts';
+import { copyFloats } from './engine/copies.ts';
 import type { KernelExports, Pointer } from './engine/kernel-module.ts';
 import type { WindowLayout } from './engine/window-layout.ts';
 import { type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
@@ -64,7 +65,7 @@ export class LoadWindow {
     this.#inputPhysical = new Float32Array(buffer, layout.input, topology.numPhysicalExperts);
     this.#inputLogical = new Float32Array(buffer, layout.input, topology.numLogicalExperts);
     this.#passKinds = new Uint8Array(topology.numLayers);
-    this.#ring = new SampleRing(topology, windowSize, buffer, kernels, layout);
+    this.#ring = new SampleRing(topology, windowSize, kernels, layout);
     this.#ringKinds = new Uint8Array(windowSize * topology.numLayers);
     this.#ringTables = new Array(windowSize);
     this.#ringEpochs = new Float64Array(windowSize);
@@ -202,10 +203,9 @@ export class LoadWindow {
   #beginTurn(): void {
     const { thisPhysical, thisLogical, lastPhysical, lastLogical } = this.#at;
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
-    const bytes = new Uint8Array(this.#buffer);
     const move = (from: Pointer, to: Pointer, length: number) => {
-      bytes.copyWithin(to, from, from + length);
-      bytes.fill(0, from, from + length);
+      this.#kernels.copyBytes(to, from, length);
+      this.#kernels.clearBytes(from, length);
     };
     move(thisPhysical, lastPhysical, 8 * numLayers * numPhysicalExperts);
     move(thisLogical, lastLogical, 8 * numLayers * numLogicalExperts);
@@ -253,8 +253,8 @@ export class LoadWindow {
     this.#ringTables[index] = this.#live.phyToLog;
     this.#ringEpochs[index] = this.#epoch;
     this.#passKinds.fill(0);
-    new Float32Array(this.#buffer, passPhysical, numLayers * numPhysicalExperts).fill(0);
-    new Float32Array(this.#buffer, passLogical, numLayers * numLogicalExperts).fill(0);
+    this.#kernels.clearBytes(passPhysical, 4 * numLayers * numPhysicalExperts);
+    this.#kernels.clearBytes(passLogical, 4 * numLayers * numLogicalExperts);
   }
 
   /** Turns what the step recorded per slot in a layer into loads per expert, through the live mapping. */
@@ -278,7 +278,7 @@ export class LoadWindow {
         const sums = logical + 8 * layer * numLogicalExperts;
         this.#kernels.foldSums(physical + 8 * slots, liveTable + 4 * slots, numPhysicalExperts, sums);
       }
-      new Uint8Array(this.#buffer, physical, 8 * numLayers * numPhysicalExperts).fill(0);
+      this.#kernels.clearBytes(physical, 8 * numLayers * numPhysicalExperts);
     }
     this.#hasPhysicalSums = false;
   }
@@ -294,7 +294,7 @@ export class LoadWindow {
       const physical = totalPhysical + 8 * layer * numPhysicalExperts;
       layerAverage(physical, totalLogical + 8 * layer * numLogicalExperts, layer);
     }
-    const data = new Float32Array(this.#buffer, output, numLayers * numExperts).slice();
+    const data = copyFloats(this.#buffer, output, numLayers * numExperts);
     return { data, numLayers, numExperts };
   }
 

@@ -55,8 +55,8 @@ export class PublishedMapping {
     for (;;) {
       const generation = this.generation;
       const [table, ranks] = this.#bank(generation);
-      const phyToLog = table.slice();
-      const replicaRank = ranks.slice();
+      const phyToLog = new Int32Array(table); // not slice(): see engine/copies.ts
+      const replicaRank = new Int32Array(ranks);
       // A read-modify-write: a plain load could be answered before the copies above are done.
       const writing = Atomics.add(this.#words, Word.WRITING, 0);
       if (writing > generation + 1) continue;

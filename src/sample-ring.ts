@@ -8,20 +8,12 @@ import type { Topology } from './topology.ts';
  */
 export class SampleRing {
   readonly #topology: Topology;
-  readonly #buffer: ArrayBufferLike;
   readonly #kernels: KernelExports;
   readonly #at: WindowLayout;
   readonly #isWide: Uint8Array;
 
-  constructor(
-    topology: Topology,
-    windowSize: number,
-    buffer: ArrayBufferLike,
-    kernels: KernelExports,
-    layout: WindowLayout,
-  ) {
+  constructor(topology: Topology, windowSize: number, kernels: KernelExports, layout: WindowLayout) {
     this.#topology = topology;
-    this.#buffer = buffer;
     this.#kernels = kernels;
     this.#at = layout;
     this.#isWide = new Uint8Array(windowSize * topology.numLayers);
@@ -32,7 +24,7 @@ export class SampleRing {
     const place = index * this.#topology.numLayers + layer;
     const isNarrow = this.#kernels.narrowRow(row, this.#narrow(place), n) === 1;
     this.#isWide[place] = isNarrow ? 0 : 1;
-    if (!isNarrow) new Uint8Array(this.#buffer).copyWithin(this.#wide(place), row, row + 4 * n);
+    if (!isNarrow) this.#kernels.copyBytes(this.#wide(place), row, 4 * n);
   }
 
   /** Where the first `n` loads of a row are, as f32[n]: until the next read, and not to be written. */

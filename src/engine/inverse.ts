@@ -1,3 +1,4 @@
+import { copyInts } from './copies.ts';
 import { inlineKernelMemory } from './kernel-memory.ts';
 import { Carver } from './layout.ts';
 
@@ -30,7 +31,7 @@ export function countReplicas(tables: ForwardTables): { replicaCount: Int32Array
     );
   }
   return {
-    replicaCount: new Int32Array(memory.buffer, counts, numLayers * numLogicalExperts).slice(),
+    replicaCount: copyInts(memory.buffer, counts, numLayers * numLogicalExperts),
     maxReplicas,
   };
 }

@@ -26,6 +26,8 @@ export interface KernelExports {
     numSamples: number,
     out: Pointer,
   ): void;
+  clearBytes(at: Pointer, length: number): void;
+  copyBytes(to: Pointer, from: Pointer, length: number): void;
   countReplicas(phyToLog: Pointer, numPhysical: number, numLogical: number, count: Pointer): number;
   firstInvalid(loads: Pointer, n: number): number;
   foldSample(sample: Pointer, phyToLog: Pointer, numPhysical: number, sign: number, sums: Pointer): void;

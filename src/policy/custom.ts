@@ -1,4 +1,5 @@
 import { show } from '../checks.ts';
+import { copyInts } from '../engine/copies.ts';
 import type { KernelExports } from '../engine/kernel-module.ts';
 import { foldWindow } from '../engine/plan-layers.ts';
 import { answerError, type CustomJob, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
@@ -22,7 +23,7 @@ export async function runCustomPolicy(
     if (job.loads.from === 'window') foldWindow(kernels, layout, job.loads.numSamples);
     const shared = new Float32Array(memory.buffer, layout.weights, numLayers * numExperts);
     const data = job.loads.from === 'matrix' ? job.loads.data : shared;
-    const weight: LoadMatrix = { data: data.slice(), numLayers, numExperts };
+    const weight: LoadMatrix = { data: new Float32Array(data), numLayers, numExperts };
     checkLoads('weight', weight);
     const context: PolicyContext = {
       ...(job.hasPrevious ? { previous: previousMapping(memory.buffer, layout.previous, topology) } : {}),
@@ -109,6 +110,6 @@ export function askPolicy(
 
 function previousMapping(buffer: ArrayBufferLike, offset: number, topology: Topology): ExpertMapping {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
-  const phyToLog = new Int32Array(buffer, offset, numLayers * numPhysicalExperts).slice();
+  const phyToLog = copyInts(buffer, offset, numLayers * numPhysicalExperts);
   return new ExpertMapping({ phyToLog, numLayers, numLogicalExperts });
 }

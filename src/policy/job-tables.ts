@@ -1,3 +1,4 @@
+import { copyInts } from '../engine/copies.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import { type ExpertMapping, mappingOfTables, tablesOf } from '../expert-mapping.ts';
 
@@ -11,8 +12,8 @@ export function writePrevious(buffer: ArrayBufferLike, layout: JobLayout, previo
 export function readMapping(buffer: ArrayBufferLike, layout: JobLayout): ExpertMapping {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = layout.topology;
   const numSlots = numLayers * numPhysicalExperts;
-  const phyToLog = new Int32Array(buffer, layout.phyToLog, numSlots).slice();
-  const replicaRank = new Int32Array(buffer, layout.replicaRank, numSlots).slice();
+  const phyToLog = copyInts(buffer, layout.phyToLog, numSlots);
+  const replicaRank = copyInts(buffer, layout.replicaRank, numSlots);
   return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank });
 }
 
