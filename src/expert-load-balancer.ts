@@ -1,44 +1,17 @@
-import { availableParallelism } from 'node:os';
-import { checkWhole, show } from './checks.ts';
+import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './balancer-options.ts';
 import { createKernelMemory } from './engine/kernel-memory.ts';
-import { Carver, carveJob, type JobLayout } from './engine/layout.ts';
-import { kernelScratchBytes, type PlanJob } from './engine/plan-layers.ts';
-import { PlanPool } from './engine/pool.ts';
+import { Carver, carveJob } from './engine/layout.ts';
+import { kernelScratchBytes } from './engine/plan-layers.ts';
 import { carveWindow } from './engine/window-layout.ts';
-import { EplbError, EplbRangeError, EplbTypeError } from './errors.ts';
-import { type ExpertMapping, mappingOfTables } from './expert-mapping.ts';
-import { checkLoads, type LoadMatrix, type LoadRow, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+import type { ExpertMapping } from './expert-mapping.ts';
+import { initialMapping } from './initial-mapping.ts';
+import type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
 import { LoadWindow } from './load-window.ts';
-import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
-import { askPolicy, isPolicy } from './policy/custom.ts';
-import { DefaultEplbPolicy } from './policy/default.ts';
-import { readMapping, writePrevious } from './policy/job-tables.ts';
-import { checkCoactivation, checkShape, describe } from './policy/plan-inline.ts';
+import { Planner, type PlanOptions, type PlanSource } from './planner.ts';
+import { checkShape, describe } from './policy/plan-inline.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from './published-mapping.ts';
-import { checkTopology, type Topology } from './topology.ts';
+import type { Topology } from './topology.ts';
 import type { EplbMetrics } from './types.ts';
-
-/** What a balancer is made of. */
-export interface ExpertLoadBalancerOptions {
-  readonly numLayers: number;
-  readonly numLogicalExperts: number;
-  /** Slots per layer: at least the experts, a multiple of `numRanks`. */
-  readonly numPhysicalExperts: number;
-  readonly numRanks: number;
-  /** Fast-network domains, 1 by default: `numRanks` is a multiple. */
-  readonly numNodes?: number;
-  /** Groups of experts that routing picks together, 1 by default: they divide the experts evenly. */
-  readonly numGroups?: number;
-  /**
-   * Where experts go; the default policy when left out. An object with a kernel (those of this library) is planned in the
-   * pool; another object in this thread; a module URL (its export `policy`, or default export) in a pool thread.
-   */
-  readonly policy?: AbstractEplbPolicy | URL;
-  /** Steps that averages and plans look back on, 100 by default. */
-  readonly windowSize?: number;
-  /** Worker threads; the host's parallelism less one, at least 1, by default. 0 plans in this thread. */
-  readonly threads?: number;
-}
 
 /** Other threads' loads, on their way into the window. */
 export interface LoadSource {
@@ -58,14 +31,6 @@ export interface SharedParts {
 
 /** The parts of a balancer that are shared with other threads. Internal. */
 export let sharedParts: (balancer: ExpertLoadBalancer) => SharedParts;
-
-/** What may accompany a plan. */
-export interface PlanOptions {
-  /** Which experts are routed together, for policies that use it. Must not be written until the plan has settled. */
-  readonly coactivation?: CoactivationMatrix;
-  /** Cancels the plan, between two layers: it is then rejected with `EPLB_CANCELLED`. */
-  readonly signal?: AbortSignal;
-}
 
 /**
  * Records the tokens each expert got, step by step, and plans which experts to replicate and where.
@@ -88,23 +53,18 @@ export class ExpertLoadBalancer {
   readonly windowSize: number;
   /** Worker threads; 0 when plans are made in this thread. */
   readonly threads: number;
-  readonly #policy: AbstractEplbPolicy | undefined;
-  readonly #memory: WebAssembly.Memory;
-  readonly #job: JobLayout;
+  readonly #buffer: ArrayBufferLike;
   readonly #publishedLayout: PublishedLayout;
   readonly #published: PublishedMapping;
   readonly #window: LoadWindow;
-  readonly #pool: PlanPool | undefined;
+  readonly #planner: Planner;
   readonly #sources = new Set<LoadSource>();
   #mapping: ExpertMapping;
   #generation = 0;
-  #isClosed = false;
-  #isPlanning = false;
-  #lastPlan: Promise<unknown> = Promise.resolve();
 
   static {
     sharedParts = (balancer) => ({
-      buffer: balancer.#memory.buffer,
+      buffer: balancer.#buffer,
       published: balancer.#publishedLayout,
       window: balancer.#window,
       sources: balancer.#sources,
@@ -118,52 +78,24 @@ export class ExpertLoadBalancer {
    * when the memory, of which the message says how much, cannot be had
    */
   constructor(options: ExpertLoadBalancerOptions) {
-    if (typeof options !== 'object' || options === null) {
-      throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object of sizes`);
-    }
-    const { numNodes = 1, numGroups = 1, windowSize = 100, policy = new DefaultEplbPolicy() } = options;
-    this.topology = checkTopology({ ...options, numNodes, numGroups });
-    this.windowSize = checkWhole('windowSize', windowSize, 1, 2 ** 24);
-    const threads = checkWhole(
-      'threads',
-      options.threads ?? Math.max(1, availableParallelism() - 1),
-      0,
-      1024,
-    );
-    if (!isPolicy(policy) && !(policy instanceof URL)) {
-      throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is neither a policy nor a module URL`);
-    }
-    if (policy instanceof URL && threads === 0) {
-      throw new EplbRangeError(
-        'EPLB_RANGE',
-        'threads: 0 has no thread for a policy that is given as a module URL',
-      );
-    }
-    const request = isPolicy(policy) ? policy.kernelRequest?.() : undefined;
-    this.threads = request === undefined && isPolicy(policy) ? 0 : threads;
-    this.#policy = isPolicy(policy) ? policy : undefined;
-
-    const scratchBytes = request === undefined ? 0 : kernelScratchBytes(request, this.topology);
-    this.#job = carveJob(this.topology, Math.max(this.threads, 1), scratchBytes);
-    const carver = new Carver(this.#job.end);
-    this.#publishedLayout = carvePublished(this.topology, carver);
-    const windowLayout = carveWindow(this.topology, this.windowSize, carver.end);
-    const what = `${describe(this.topology)} with a window of ${this.windowSize}`;
+    const settings = readOptions(options);
+    const { topology, windowSize, threads } = settings;
+    const job = carveJobOf(settings);
+    const carver = new Carver(job.end);
+    const published = carvePublished(topology, carver);
+    const windowLayout = carveWindow(topology, windowSize, carver.end);
+    const what = `${describe(topology)} with a window of ${windowSize}`;
     const { memory, kernels } = createKernelMemory(windowLayout.end, what);
-    this.#memory = memory;
-    this.#mapping = initialMapping(this.topology);
-    this.#published = new PublishedMapping(memory.buffer, this.#publishedLayout);
+    this.topology = topology;
+    this.windowSize = windowSize;
+    this.threads = threads;
+    this.#buffer = memory.buffer;
+    this.#mapping = initialMapping(topology);
+    this.#publishedLayout = published;
+    this.#published = new PublishedMapping(memory.buffer, published);
     this.#published.write(this.#mapping, 0);
-    this.#window = new LoadWindow(
-      this.topology,
-      this.windowSize,
-      memory.buffer,
-      kernels,
-      windowLayout,
-      this.#mapping,
-    );
-    const policyUrl = policy instanceof URL ? policy.href : undefined;
-    this.#pool = this.threads === 0 ? undefined : new PlanPool(this.threads, memory, this.#job, policyUrl);
+    this.#window = new LoadWindow(topology, windowSize, memory.buffer, kernels, windowLayout, this.#mapping);
+    this.#planner = new Planner(settings, memory, job);
   }
 
   /** The live mapping. At first, expert i is in slot i, and the redundant slots repeat the experts from 0 on. */
@@ -183,8 +115,7 @@ export class ExpertLoadBalancer {
 
   /** How far the plan in flight is; both 0 when there is none. */
   get planProgress(): { layersDone: number; numLayers: number } {
-    if (!this.#isPlanning) return { layersDone: 0, numLayers: 0 };
-    return { layersDone: this.#pool?.layersDone ?? 0, numLayers: this.topology.numLayers };
+    return this.#planner.progress;
   }
 
   /**
@@ -194,19 +125,19 @@ export class ExpertLoadBalancer {
    * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER`, `EPLB_SHAPE`, `EPLB_LOAD`; nothing is recorded then
    */
   recordLoad(layer: number, loads: LoadRow): void {
-    this.#checkOpen();
+    this.#planner.checkOpen();
     this.#window.recordPhysical(layer, loads);
   }
 
   /** As {@link recordLoad}, for the tokens each expert got: loads [logical]. */
   recordLogicalLoad(layer: number, loads: LoadRow): void {
-    this.#checkOpen();
+    this.#planner.checkOpen();
     this.#window.recordLogical(layer, loads);
   }
 
   /** Ends the step being recorded: it becomes the newest sample of the window. Its cost does not grow with the window. */
   advanceWindow(): void {
-    this.#checkOpen();
+    this.#planner.checkOpen();
     for (const source of this.#sources) source.drain();
     this.#window.advance();
   }
@@ -247,8 +178,7 @@ export class ExpertLoadBalancer {
    * @throws (as a rejection) EplbError `EPLB_CLOSED`, `EPLB_WORKER_LOST`
    */
   async start(): Promise<void> {
-    this.#checkOpen();
-    await this.#enqueue(async () => this.#pool?.start());
+    await this.#planner.start();
   }
 
   /**
@@ -259,10 +189,10 @@ export class ExpertLoadBalancer {
    * @throws as {@link plan}
    */
   async rebalance(weight?: LoadsInput, options: PlanOptions = {}): Promise<ExpertMapping> {
-    const loads = this.#takeLoads(weight, options);
-    return this.#enqueue(async () => {
+    const loads = this.#planner.takeLoads(weight, options);
+    return this.#planner.enqueue(async () => {
       // Made live before the next plan begins, which is to start from it.
-      const mapping = await this.#planNext(loads, options);
+      const mapping = await this.#planner.plan(loads, options, this.#source);
       this.commit(mapping);
       return mapping;
     });
@@ -270,10 +200,7 @@ export class ExpertLoadBalancer {
 
   /** As {@link rebalance}, in the calling thread, which it blocks for the whole plan. Not for a policy given as a URL. */
   rebalanceSync(weight?: LoadsInput, options: Omit<PlanOptions, 'signal'> = {}): ExpertMapping {
-    this.#checkOpen();
-    const loads = this.#checkWeight(weight);
-    if (options.coactivation !== undefined) checkCoactivation(options.coactivation, this.topology);
-    const mapping = this.#planInline(loads, options.coactivation);
+    const mapping = this.#planner.planSync(weight, options.coactivation, this.#source);
     this.commit(mapping);
     return mapping;
   }
@@ -287,8 +214,8 @@ export class ExpertLoadBalancer {
    * `EPLB_CANCELLED`, `EPLB_WORKER_LOST` or `EPLB_POLICY`. The live mapping is untouched then.
    */
   async plan(weight?: LoadsInput, options: PlanOptions = {}): Promise<ExpertMapping> {
-    const loads = this.#takeLoads(weight, options);
-    return this.#enqueue(() => this.#planNext(loads, options));
+    const loads = this.#planner.takeLoads(weight, options);
+    return this.#planner.enqueue(() => this.#planner.plan(loads, options, this.#source));
   }
 
   /**
@@ -297,7 +224,7 @@ export class ExpertLoadBalancer {
    * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape
    */
   commit(mapping: ExpertMapping): void {
-    this.#checkOpen();
+    this.#planner.checkOpen();
     checkShape('mapping', mapping, this.topology);
     if (mapping === this.#mapping) return;
     this.#window.changeMapping(mapping);
@@ -309,132 +236,21 @@ export class ExpertLoadBalancer {
 
   /** Cancels the plan in flight, ends the threads and refuses all further work. Reading stays possible. Idempotent. */
   async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#pool?.cancel();
-    await this.#lastPlan;
-    await this.#pool?.close();
+    await this.#planner.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  /** Runs `work` when all that was asked of the pool before has settled. */
-  #enqueue<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#lastPlan.then(work);
-    this.#lastPlan = result.catch(() => {});
-    return result;
-  }
-
-  async #planNext(weight: LoadMatrix | undefined, options: PlanOptions): Promise<ExpertMapping> {
-    this.#checkOpen();
-    if (options.signal?.aborted) {
-      throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: options.signal.reason });
-    }
-    if (weight === undefined && this.#window.numSamples === 0) return this.#mapping;
-    this.#isPlanning = true;
-    try {
-      if (this.#pool === undefined) return this.#planInline(weight, options.coactivation);
-      return await this.#planInPool(this.#pool, weight, options);
-    } catch (error) {
-      // However far the plan was when it was cancelled by it.
-      throw this.#isClosed ? closedError() : error;
-    } finally {
-      this.#isPlanning = false;
-    }
-  }
-
-  async #planInPool(
-    pool: PlanPool,
-    weight: LoadMatrix | undefined,
-    options: PlanOptions,
-  ): Promise<ExpertMapping> {
-    const { buffer } = this.#memory;
-    const request = this.#policy?.kernelRequest?.();
-    writePrevious(buffer, this.#job, this.#mapping);
-    const job = {
-      loads: this.#writeLoads(weight),
-      hasPrevious: true,
-      coactivation: options.coactivation?.data,
-    };
-    if (request === undefined) await pool.runCustom(job, options.signal);
-    else await pool.runLayers({ ...job, request }, options.signal);
-    if (this.#isClosed) throw closedError();
-    return readMapping(buffer, this.#job);
-  }
-
-  /** Brings the loads to plan for to where the workers read them. */
-  #writeLoads(weight: LoadMatrix | undefined): PlanJob['loads'] {
-    if (weight === undefined) {
-      this.#window.writeSums(this.#job.physicalSums, this.#job.logicalSums);
-      return { from: 'window', numSamples: this.#window.numSamples };
-    }
-    if (isShared(weight)) return { from: 'matrix', data: weight.data };
-    new Float32Array(this.#memory.buffer, this.#job.weights, weight.data.length).set(weight.data);
-    return { from: 'weights' };
-  }
-
-  #planInline(weight: LoadMatrix | undefined, coactivation: CoactivationMatrix | undefined): ExpertMapping {
-    if (this.#policy === undefined) {
-      throw new EplbError(
-        'EPLB_POLICY',
-        'policy: one given as a module URL is planned in the pool, not in this thread',
-      );
-    }
-    if (weight === undefined && this.#window.numSamples === 0) return this.#mapping;
-    const { numPhysicalExperts, numGroups, numNodes, numRanks } = this.topology;
-    const context: PolicyContext = {
-      previous: this.#mapping,
-      ...(coactivation === undefined ? {} : { coactivation }),
-    };
-    const loads = weight ?? this.#window.averageLogical();
-    const policy = this.#policy;
-    if (policy.kernelRequest?.() === undefined)
-      return askPolicy(policy, policy.name, loads, this.topology, context);
-    return policy.rebalanceExperts(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
-  }
-
-  /** Checks what a plan is asked with. It may have to wait, and the caller may reuse the matrix: one that is not shared is copied. */
-  #takeLoads(weight: LoadsInput | undefined, options: PlanOptions): LoadMatrix | undefined {
-    this.#checkOpen();
-    const matrix = this.#checkWeight(weight);
-    if (options.coactivation !== undefined) checkCoactivation(options.coactivation, this.topology);
-    return matrix === undefined || isShared(matrix) ? matrix : { ...matrix, data: matrix.data.slice() };
-  }
-
-  /** Values on a SharedArrayBuffer are checked by whoever reads them, as they are read. */
-  #checkWeight(weight: LoadsInput | undefined): LoadMatrix | undefined {
-    if (weight === undefined) return undefined;
-    const matrix = toLoadMatrix('weight', weight, this.topology.numLayers, this.topology.numLogicalExperts);
-    if (!isShared(matrix) || this.#pool === undefined) checkLoads('weight', matrix);
-    return matrix;
-  }
-
-  #checkOpen(): void {
-    if (this.#isClosed) throw closedError();
+  get #source(): PlanSource {
+    return { mapping: this.#mapping, window: this.#window };
   }
 }
 
-function isShared({ data }: LoadMatrix): boolean {
-  return data.buffer instanceof SharedArrayBuffer;
-}
-
-function closedError(): EplbError {
-  return new EplbError('EPLB_CLOSED', 'the balancer is closed');
-}
-
-/** Expert i in slot i, and the redundant slots from expert 0 on again. One row is made and copied: cold code is slow. */
-function initialMapping(topology: Topology): ExpertMapping {
-  const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
-  const phyToLog = new Int32Array(numLayers * numPhysicalExperts);
-  const replicaRank = new Int32Array(numLayers * numPhysicalExperts);
-  for (let slot = 0; slot < numPhysicalExperts; slot++) {
-    phyToLog[slot] = slot % numLogicalExperts;
-    replicaRank[slot] = Math.floor(slot / numLogicalExperts);
-  }
-  for (let layer = 1; layer < numLayers; layer++) {
-    phyToLog.copyWithin(layer * numPhysicalExperts, 0, numPhysicalExperts);
-    replicaRank.copyWithin(layer * numPhysicalExperts, 0, numPhysicalExperts);
-  }
-  return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank });
+/** How many pieces of scratch, and how large, the policy's kernel needs in the job. */
+function carveJobOf({ topology, policy, threads }: BalancerSettings) {
+  const request = policy instanceof URL ? undefined : policy.kernelRequest?.();
+  const scratchBytes = request === undefined ? 0 : kernelScratchBytes(request, topology);
+  return carveJob(topology, Math.max(threads, 1), scratchBytes);
 }

@@ -13,15 +13,13 @@ export {
   peakToAverage,
   summarizeBalance,
 } from './balancedness.ts';
+export type { ExpertLoadBalancerOptions } from './balancer-options.ts';
 export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } from './coactivation.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './errors.ts';
-export {
-  ExpertLoadBalancer,
-  type ExpertLoadBalancerOptions,
-  type PlanOptions,
-} from './expert-load-balancer.ts';
+export { ExpertLoadBalancer } from './expert-load-balancer.ts';
 export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './expert-mapping.ts';
 export type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
+export type { PlanOptions } from './planner.ts';
 export { AbstractEplbPolicy, type CoactivationMatrix, type PolicyContext } from './policy/abstract.ts';
 export {
   type BalancedPacking,

@@ -1,0 +1,60 @@
+import { availableParallelism } from 'node:os';
+import { checkWhole, show } from './checks.ts';
+import { EplbRangeError, EplbTypeError } from './errors.ts';
+import type { AbstractEplbPolicy } from './policy/abstract.ts';
+import { isPolicy } from './policy/custom.ts';
+import { DefaultEplbPolicy } from './policy/default.ts';
+import { checkTopology, type Topology } from './topology.ts';
+
+/** What a balancer is made of. */
+export interface ExpertLoadBalancerOptions {
+  readonly numLayers: number;
+  readonly numLogicalExperts: number;
+  /** Slots per layer: at least the experts, a multiple of `numRanks`. */
+  readonly numPhysicalExperts: number;
+  readonly numRanks: number;
+  /** Fast-network domains, 1 by default: `numRanks` is a multiple. */
+  readonly numNodes?: number;
+  /** Groups of experts that routing picks together, 1 by default: they divide the experts evenly. */
+  readonly numGroups?: number;
+  /**
+   * Where experts go; the default policy when left out. An object with a kernel (those of this library) is planned in the
+   * pool; another object in this thread; a module URL (its export `policy`, or default export) in a pool thread.
+   */
+  readonly policy?: AbstractEplbPolicy | URL;
+  /** Steps that averages and plans look back on, 100 by default. */
+  readonly windowSize?: number;
+  /** Worker threads; the host's parallelism less one, at least 1, by default. 0 plans in this thread. */
+  readonly threads?: number;
+}
+
+/** Options that are checked and complete. */
+export interface BalancerSettings {
+  readonly topology: Topology;
+  readonly windowSize: number;
+  readonly policy: AbstractEplbPolicy | URL;
+  /** Worker threads; 0 when plans are made in the balancer's own, as for a policy without a kernel or a URL. */
+  readonly threads: number;
+}
+
+/** Checks options and fills in what is left out. @throws as the constructor of ExpertLoadBalancer */
+export function readOptions(options: ExpertLoadBalancerOptions): BalancerSettings {
+  if (typeof options !== 'object' || options === null) {
+    throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object of sizes`);
+  }
+  const { numNodes = 1, numGroups = 1, windowSize = 100, policy = new DefaultEplbPolicy() } = options;
+  const topology = checkTopology({ ...options, numNodes, numGroups });
+  checkWhole('windowSize', windowSize, 1, 2 ** 24);
+  const defaultThreads = Math.max(1, availableParallelism() - 1);
+  const threads = checkWhole('threads', options.threads ?? defaultThreads, 0, 1024);
+  if (policy instanceof URL) {
+    if (threads > 0) return { topology, windowSize, policy, threads };
+    const message = 'threads: 0 has no thread for a policy that is given as a module URL';
+    throw new EplbRangeError('EPLB_RANGE', message);
+  }
+  if (!isPolicy(policy)) {
+    throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is neither a policy nor a module URL`);
+  }
+  const hasKernel = policy.kernelRequest?.() !== undefined;
+  return { topology, windowSize, policy, threads: hasKernel ? threads : 0 };
+}

@@ -1,0 +1,189 @@
+import type { BalancerSettings } from './balancer-options.ts';
+import type { JobLayout } from './engine/layout.ts';
+import type { PlanJob } from './engine/plan-layers.ts';
+import { PlanPool } from './engine/pool.ts';
+import { EplbError } from './errors.ts';
+import type { ExpertMapping } from './expert-mapping.ts';
+import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+import type { LoadWindow } from './load-window.ts';
+import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
+import { askPolicy } from './policy/custom.ts';
+import { readMapping, writePrevious } from './policy/job-tables.ts';
+import { checkCoactivation } from './policy/plan-inline.ts';
+
+/** What may accompany a plan. */
+export interface PlanOptions {
+  /** Which experts are routed together, for policies that use it. Must not be written until the plan has settled. */
+  readonly coactivation?: CoactivationMatrix;
+  /** Cancels the plan, between two layers: it is then rejected with `EPLB_CANCELLED`. */
+  readonly signal?: AbortSignal;
+}
+
+/** What plans are made from. */
+export interface PlanSource {
+  /** The live mapping. */
+  readonly mapping: ExpertMapping;
+  readonly window: LoadWindow;
+}
+
+/** Makes a balancer's plans, in the pool or in the calling thread, one after the other. */
+export class Planner {
+  readonly #settings: BalancerSettings;
+  readonly #policy: AbstractEplbPolicy | undefined;
+  readonly #buffer: ArrayBufferLike;
+  readonly #job: JobLayout;
+  readonly #pool: PlanPool | undefined;
+  #isClosed = false;
+  #isPlanning = false;
+  #lastWork: Promise<unknown> = Promise.resolve();
+
+  constructor(settings: BalancerSettings, memory: WebAssembly.Memory, job: JobLayout) {
+    const { policy, threads } = settings;
+    const url = policy instanceof URL ? policy.href : undefined;
+    this.#settings = settings;
+    this.#policy = policy instanceof URL ? undefined : policy;
+    this.#buffer = memory.buffer;
+    this.#job = job;
+    this.#pool = threads === 0 ? undefined : new PlanPool(threads, memory, job, url);
+  }
+
+  /** How far the plan in flight is; both 0 when there is none. */
+  get progress(): { layersDone: number; numLayers: number } {
+    if (!this.#isPlanning) return { layersDone: 0, numLayers: 0 };
+    return { layersDone: this.#pool?.layersDone ?? 0, numLayers: this.#settings.topology.numLayers };
+  }
+
+  /** Throws EplbError `EPLB_CLOSED` after {@link close}. */
+  checkOpen(): void {
+    if (this.#isClosed) throw closedError();
+  }
+
+  /** Starts the worker threads. */
+  async start(): Promise<void> {
+    this.checkOpen();
+    await this.enqueue(async () => this.#pool?.start());
+  }
+
+  /** Runs `work` when all that was asked for before has settled. */
+  enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lastWork.then(work);
+    this.#lastWork = result.catch(() => {});
+    return result;
+  }
+
+  /** Checks what a plan is asked with. It may have to wait, and the caller may reuse the matrix: one that is not shared is copied. */
+  takeLoads(weight: LoadsInput | undefined, options: PlanOptions): LoadMatrix | undefined {
+    const matrix = this.#checkLoads(weight, options.coactivation);
+    return matrix === undefined || isShared(matrix) ? matrix : { ...matrix, data: matrix.data.slice() };
+  }
+
+  /** Plans from checked loads, or from the window; `source` is looked at when the plan begins. */
+  async plan(
+    weight: LoadMatrix | undefined,
+    options: PlanOptions,
+    source: PlanSource,
+  ): Promise<ExpertMapping> {
+    this.checkOpen();
+    if (options.signal?.aborted) {
+      throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: options.signal.reason });
+    }
+    if (weight === undefined && source.window.numSamples === 0) return source.mapping;
+    this.#isPlanning = true;
+    try {
+      if (this.#pool === undefined) return this.#planHere(weight, options.coactivation, source);
+      return await this.#planInPool(this.#pool, weight, options, source);
+    } catch (error) {
+      // However far the plan was when close() cancelled it.
+      throw this.#isClosed ? closedError() : error;
+    } finally {
+      this.#isPlanning = false;
+    }
+  }
+
+  /** Plans in the calling thread, at once. */
+  planSync(
+    weight: LoadsInput | undefined,
+    coactivation: CoactivationMatrix | undefined,
+    source: PlanSource,
+  ): ExpertMapping {
+    const matrix = this.#checkLoads(weight, coactivation);
+    if (matrix === undefined && source.window.numSamples === 0) return source.mapping;
+    return this.#planHere(matrix, coactivation, source);
+  }
+
+  /** Cancels the plan in flight and ends the threads. Idempotent. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#pool?.cancel();
+    await this.#lastWork;
+    await this.#pool?.close();
+  }
+
+  async #planInPool(
+    pool: PlanPool,
+    weight: LoadMatrix | undefined,
+    options: PlanOptions,
+    { mapping, window }: PlanSource,
+  ): Promise<ExpertMapping> {
+    const request = this.#policy?.kernelRequest?.();
+    writePrevious(this.#buffer, this.#job, mapping);
+    const loads = this.#writeLoads(weight, window);
+    const job = { loads, hasPrevious: true, coactivation: options.coactivation?.data };
+    if (request === undefined) await pool.runCustom(job, options.signal);
+    else await pool.runLayers({ ...job, request }, options.signal);
+    this.checkOpen();
+    return readMapping(this.#buffer, this.#job);
+  }
+
+  /** Brings the loads to plan for to where the workers read them. */
+  #writeLoads(weight: LoadMatrix | undefined, window: LoadWindow): PlanJob['loads'] {
+    if (weight === undefined) {
+      window.writeSums(this.#job.physicalSums, this.#job.logicalSums);
+      return { from: 'window', numSamples: window.numSamples };
+    }
+    if (isShared(weight)) return { from: 'matrix', data: weight.data };
+    new Float32Array(this.#buffer, this.#job.weights, weight.data.length).set(weight.data);
+    return { from: 'weights' };
+  }
+
+  #planHere(
+    weight: LoadMatrix | undefined,
+    coactivation: CoactivationMatrix | undefined,
+    { mapping: previous, window }: PlanSource,
+  ): ExpertMapping {
+    const policy = this.#policy;
+    if (policy === undefined) {
+      const message = 'policy: one given as a module URL is planned in the pool, not in this thread';
+      throw new EplbError('EPLB_POLICY', message);
+    }
+    const { topology } = this.#settings;
+    const { numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
+    const context: PolicyContext = { previous, ...(coactivation === undefined ? {} : { coactivation }) };
+    const loads = weight ?? window.averageLogical();
+    if (policy.kernelRequest?.() === undefined)
+      return askPolicy(policy, policy.name, loads, topology, context);
+    return policy.rebalanceExperts(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
+  }
+
+  /** Values on a SharedArrayBuffer are checked by the workers, as they read them. */
+  #checkLoads(
+    weight: LoadsInput | undefined,
+    coactivation: CoactivationMatrix | undefined,
+  ): LoadMatrix | undefined {
+    this.checkOpen();
+    const { topology } = this.#settings;
+    if (coactivation !== undefined) checkCoactivation(coactivation, topology);
+    if (weight === undefined) return undefined;
+    const matrix = toLoadMatrix('weight', weight, topology.numLayers, topology.numLogicalExperts);
+    if (!isShared(matrix) || this.#pool === undefined) checkLoads('weight', matrix);
+    return matrix;
+  }
+}
+
+function isShared({ data }: LoadMatrix): boolean {
+  return data.buffer instanceof SharedArrayBuffer;
+}
+
+function closedError(): EplbError {
+  return new EplbError('EPLB_CLOSED', 'the balancer is closed');
+}
