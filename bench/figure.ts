@@ -1,6 +1,9 @@
 import type { Stats } from './stats.ts';
 
-export type Unit = 'ms' | 'us' | 'MB' | 'x';
+export type Unit = 'ms' | 'us' | 'ns' | 'MB' | 'x';
+
+/** What of the samples counts. */
+export type Statistic = 'median' | 'p99' | 'p999';
 
 /** A number that belongs beside a figure: a peer's time, a ratio, the cold first call. */
 export interface Beside {
@@ -16,7 +19,7 @@ export interface Figure {
   readonly unit: Unit;
   /** The number that counts, in `unit`, and which of the statistics it is. */
   readonly value: number;
-  readonly statistic: 'median' | 'p99' | 'single';
+  readonly statistic: Statistic | 'single';
   /** Left out for what follows from other figures. */
   readonly stats?: Stats;
   readonly beside: readonly Beside[];
@@ -28,10 +31,18 @@ export function sampled(
   unit: Unit,
   stats: Stats,
   beside: readonly Beside[] = [],
-  statistic: 'median' | 'p99' = 'median',
+  statistic: Statistic = 'median',
 ): Figure {
   return { id, unit, value: stats[statistic], statistic, stats, beside };
 }
+
+/** The words for what of the samples counts. */
+export const STATISTIC_NAMES: Record<Figure['statistic'], string> = {
+  median: 'median',
+  p99: 'p99',
+  p999: 'p99.9',
+  single: '',
+};
 
 /** A figure that follows from others: a ratio or a difference. */
 export function derived(id: string, unit: Unit, value: number, beside: readonly Beside[] = []): Figure {

@@ -1,5 +1,3 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
-
 /**
  * Finds out how long the event loop stands still: a callback that queues itself again with setImmediate as often as it
  * can, and keeps the longest time between two calls. Much finer than a timer, whose own period is a millisecond.
@@ -41,13 +39,4 @@ export class GapProbe {
 /** One turn of the event loop. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
-}
-
-/** The event loop's delay while `work` runs, as Node's own histogram sees it, in milliseconds. */
-export async function loopDelay(work: () => Promise<void>): Promise<{ p999: number; max: number }> {
-  const histogram = monitorEventLoopDelay({ resolution: 1 });
-  histogram.enable();
-  await work();
-  histogram.disable();
-  return { p999: histogram.percentile(99.9) / 1e6, max: histogram.max / 1e6 };
 }

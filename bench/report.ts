@@ -1,20 +1,23 @@
 import { type Verdict, verdictsOf } from './bars.ts';
-import type { Figure, Unit } from './figure.ts';
+import { type Figure, STATISTIC_NAMES, type Unit } from './figure.ts';
 import type { Machine } from './machine.ts';
+import { alignedTable, number } from './table.ts';
 
 /** A whole run, as --json writes it. Runs of another format, machine, seed or length are not to be compared. */
 export interface Report {
-  readonly format: 1;
+  readonly format: 2;
   readonly machine: Machine;
   readonly seed: number;
   readonly isQuick: boolean;
   /** Of the machine, the run itself included at its end: other work makes every figure worse. */
   readonly loadAverage: { readonly before: number; readonly after: number };
+  /** By suite: milliseconds of a fixed piece of work, before and after it. What tells a slower machine from slower code. */
+  readonly yardsticks: Readonly<Record<string, number>>;
   readonly figures: readonly ReportedFigure[];
 }
 
 /** What is known of a run before it. */
-export type RunHead = Omit<Report, 'figures' | 'loadAverage'>;
+export type RunHead = Omit<Report, 'figures' | 'loadAverage' | 'yardsticks'>;
 
 export interface ReportedFigure extends Figure {
   readonly bars: readonly Verdict[];
@@ -36,14 +39,9 @@ export function headLines({ machine, seed, isQuick }: RunHead, loadBefore: numbe
 const HEADINGS = ['figure', 'min', 'median', 'mean ± deviation', 'unit', 'runs', 'bar', 'beside it'];
 const IS_RIGHT_ALIGNED = [false, true, true, true, false, true, false, false];
 
-/** A plain table with aligned columns. */
+/** As a plain table. */
 export function plainTable(figures: readonly Figure[]): string {
-  const rows = [HEADINGS, ...figures.map(figureCells)];
-  const widths = HEADINGS.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows
-    .map((row) => row.map((cell, column) => pad(cell, widths[column]!, IS_RIGHT_ALIGNED[column]!)).join('  '))
-    .map((line) => line.trimEnd())
-    .join('\n');
+  return alignedTable([HEADINGS, ...figures.map(figureCells)], IS_RIGHT_ALIGNED);
 }
 
 export function markdownTable(figures: readonly Figure[]): string {
@@ -66,8 +64,9 @@ export function barSummary(figures: readonly Figure[]): string[] {
   return [
     `bars met: ${goals.length - missed.length} of ${goals.length}`,
     ...missed.map(({ figure }) => {
+      const of = isTail(figure) ? ` (${STATISTIC_NAMES[figure.statistic]})` : '';
       const reached = isLeastMissed(figure) ? '' : ' (the looser bar is met)';
-      return `NOT MET: ${figure.id}: ${number(figure.value)} ${figure.unit}${reached}`;
+      return `NOT MET: ${figure.id}: ${number(figure.value)} ${figure.unit}${of}${reached}`;
     }),
   ];
 }
@@ -96,24 +95,16 @@ function figureCells(figure: Figure): string[] {
 }
 
 function barText(figure: Figure): string {
-  const what = figure.statistic === 'p99' ? 'p99 ' : '';
+  const what = isTail(figure) ? `${STATISTIC_NAMES[figure.statistic]} ` : '';
   return verdictsOf(figure)
     .map(({ limit, isMet }) => `${what}${limit.relation} ${limit.value}: ${isMet ? 'met' : 'NOT MET'}`)
     .join('; ');
 }
 
+function isTail({ statistic }: Figure): boolean {
+  return statistic === 'p99' || statistic === 'p999';
+}
+
 function quantity(value: number, unit: Unit): string {
   return unit === 'x' ? `${number(value)}x` : `${number(value)} ${unit}`;
-}
-
-/** Three significant digits, never as a power of ten. */
-function number(value: number): string {
-  const size = Math.abs(value);
-  if (size >= 100) return value.toFixed(0);
-  if (size >= 10) return value.toFixed(1);
-  return value.toFixed(size >= 1 ? 2 : 3);
-}
-
-function pad(cell: string, width: number, isRight: boolean): string {
-  return isRight ? cell.padStart(width) : cell.padEnd(width);
 }

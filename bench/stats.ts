@@ -7,6 +7,7 @@ export interface Stats {
   /** Standard deviation of the samples. */
   readonly deviation: number;
   readonly p99: number;
+  readonly p999: number;
   readonly max: number;
 }
 
@@ -21,6 +22,7 @@ export function summarize(samples: readonly number[]): Stats {
     mean,
     deviation: Math.sqrt(squares / Math.max(1, sorted.length - 1)),
     p99: quantile(sorted, 0.99),
+    p999: quantile(sorted, 0.999),
     max: sorted.at(-1)!,
   };
 }
@@ -34,6 +36,7 @@ export function scale(stats: Stats, factor: number): Stats {
     mean: stats.mean * factor,
     deviation: stats.deviation * factor,
     p99: stats.p99 * factor,
+    p999: stats.p999 * factor,
     max: stats.max * factor,
   };
 }

@@ -32,7 +32,7 @@ test('a quick benchmark of inline plans writes its report', () => {
     assert.match(output, /bars met: \d+ of \d+/);
 
     const report: Report = JSON.parse(readFileSync(file, 'utf8'));
-    assert.equal(report.format, 1);
+    assert.equal(report.format, 2);
     assert.equal(report.seed, 7);
     assert.equal(report.isQuick, true);
     assert.equal(report.machine.node, process.version);

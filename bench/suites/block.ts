@@ -1,10 +1,9 @@
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { ExpertLoadBalancer, type ExpertMapping, type Topology } from 'expert-load-balancer';
 import { assertPlacement } from '../check.ts';
-import { beside, derived, type Figure, sampled } from '../figure.ts';
-import { GapProbe, loopDelay, turn } from '../gap-probe.ts';
+import { beside, type Figure, sampled } from '../figure.ts';
+import { GapProbe, turn } from '../gap-probe.ts';
 import { makeProblem } from '../plan-problem.ts';
 import { median, summarize } from '../stats.ts';
 import type { Suite, SuiteContext } from '../suite.ts';
@@ -17,13 +16,13 @@ export const blockSuite: Suite = {
   async run(context) {
     const figures: Figure[] = [];
     for (const topology of context.isQuick ? [MAIN_SIZE] : [MAIN_SIZE, sizeNamed('64x1024->2048')]) {
-      figures.push(...(await blockOf(topology, context)));
+      figures.push(await blockOf(topology, context));
     }
     return figures;
   },
 };
 
-async function blockOf(topology: Topology, { seed, pick }: SuiteContext): Promise<Figure[]> {
+async function blockOf(topology: Topology, { seed, pick }: SuiteContext): Promise<Figure> {
   const { workload, expected } = makeProblem(topology, seed);
   const { loads, size } = workload;
   await using balancer = new ExpertLoadBalancer({ ...topology, threads: 1, windowSize: 1 });
@@ -38,7 +37,6 @@ async function blockOf(topology: Topology, { seed, pick }: SuiteContext): Promis
   const idle = summarize(await gapsOfIdling(planMs, pick(400, 50)));
   const spinning = summarize(await besideSpinning(() => gapsOfIdling(planMs, pick(400, 50))));
   const stats = summarize(gaps);
-  const delay = await delays(plan, pick(2000, 100));
   const besideGap = [
     beside('p99', stats.p99, 'ms'),
     beside('max', stats.max, 'ms'),
@@ -49,15 +47,7 @@ async function blockOf(topology: Topology, { seed, pick }: SuiteContext): Promis
     beside('spinning max', spinning.max, 'ms'),
     beside('plan', planMs, 'ms'),
   ];
-  return [
-    sampled(`${id}/longest gap`, 'ms', stats, besideGap, 'p99'),
-    derived(`${id}/loop delay p99.9 over idle`, 'ms', delay.plans.p999 - delay.idle.p999, [
-      beside('p99.9', delay.plans.p999, 'ms'),
-      beside('max', delay.plans.max, 'ms'),
-      beside('idle p99.9', delay.idle.p999, 'ms'),
-      beside('idle max', delay.idle.max, 'ms'),
-    ]),
-  ];
+  return sampled(`${id}/longest gap`, 'ms', stats, besideGap, 'p99');
 }
 
 type Plan = () => Promise<ExpertMapping>;
@@ -105,14 +95,4 @@ async function besideSpinning<T>(work: () => Promise<T>): Promise<T> {
   } finally {
     await thread.terminate();
   }
-}
-
-/** Node's own measure of the loop's delay, while plans follow each other without a pause and while nothing happens. */
-async function delays(plan: Plan, timeMs: number) {
-  const idle = await loopDelay(() => sleep(timeMs));
-  const plans = await loopDelay(async () => {
-    const end = performance.now() + timeMs;
-    while (performance.now() < end) await plan();
-  });
-  return { idle, plans };
 }

@@ -1,10 +1,12 @@
 import type { Suite } from '../suite.ts';
 import { blockSuite } from './block.ts';
 import { foldSuite } from './fold.ts';
+import { hostSuite } from './host.ts';
 import { inlineSuite } from './inline.ts';
 import { memorySuite } from './memory.ts';
 import { pooledSuite } from './pooled.ts';
 import { recordSuite } from './record.ts';
+import { scalingSuite } from './scaling.ts';
 import { startupSuite } from './startup.ts';
 import { threadsSuite } from './threads.ts';
 import { windowSuite } from './window.ts';
@@ -12,8 +14,10 @@ import { windowSuite } from './window.ts';
 /** In the order they are run. */
 export const SUITES: readonly Suite[] = [
   inlineSuite,
+  scalingSuite,
   pooledSuite,
   blockSuite,
+  hostSuite,
   threadsSuite,
   recordSuite,
   windowSuite,

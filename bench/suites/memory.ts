@@ -61,7 +61,7 @@ function peaks(
   loads?: Float32Array,
   check: (answer: PeakAnswer) => void = () => {},
 ): number[] {
-  return Array.from({ length: pick(5, 1) }, () => {
+  return Array.from({ length: pick(3, 1) }, () => {
     const answer = runChild<PeakAnswer>(script, job, loads);
     check(answer);
     return (answer.peakKb * 1024) / 1e6;
