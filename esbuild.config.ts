@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { build } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 import { MAX_MEMORY_PAGES } from './src/engine/constants.ts';
 
 const run = promisify(execFile);
@@ -25,22 +25,36 @@ async function buildKernels(): Promise<void> {
 }
 
 /**
- * The worker is an entry of its own. Shared code goes to chunks, so that a thread has one instance of the library; they lie
- * beside the entries, so that a URL relative to the module finds the worker from either.
+ * The library's entries share their code in chunks, so that a thread has one instance of it; chunks lie beside the entries,
+ * so that a URL relative to the module finds the worker from either. The worker is a file of its own, in CommonJS.
  */
 async function bundle(): Promise<void> {
-  await build({
-    entryPoints: { index: 'src/index.ts', worker: 'workers/plan-worker.ts', cli: 'src/cli/main.ts' },
+  const common: BuildOptions = {
     outdir: 'dist',
     bundle: true,
-    splitting: true,
-    format: 'esm',
     platform: 'node',
     target: 'node20',
-    packages: 'external',
     loader: { '.wasm': 'binary' },
-    chunkNames: '[name]-[hash]',
     logLevel: 'warning',
+  };
+  await build({
+    ...common,
+    entryPoints: {
+      index: 'src/index.ts',
+      cli: 'src/cli/main.ts',
+      'custom-policy': 'workers/custom-policy.ts',
+    },
+    format: 'esm',
+    splitting: true,
+    packages: 'external',
+    chunkNames: '[name]-[hash]',
+  });
+  await build({
+    ...common,
+    entryPoints: { worker: 'workers/plan-worker.ts' },
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    external: ['./custom-policy.js'],
   });
   await chmod('dist/cli.js', 0o755);
 }

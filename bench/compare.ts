@@ -16,6 +16,8 @@ const USAGE = `tsx --expose-gc bench/compare.ts BASE.json [NEW.json] [--only NAM
 
 /** A loss has to be seen this often in a row before it counts, where the suites can be run again. */
 const ATTEMPTS = 3;
+/** A load average that other work hardly shows in. */
+const QUIET = 0.5;
 
 interface Request {
   readonly base: Report;
@@ -43,6 +45,7 @@ function readRequest(args: string[]): Request {
 }
 
 interface Compared {
+  readonly loadBefore: number;
   /** All of the new run. */
   readonly figures: readonly ReportedFigure[];
   readonly comparisons: readonly Comparison[];
@@ -50,18 +53,22 @@ interface Compared {
 
 async function main({ base, next, suites }: Request): Promise<void> {
   const before = withSuites(suites, base);
-  const { figures, comparisons } =
+  const { loadBefore, figures, comparisons } =
     next === undefined ? await compareWithNow(before, suites) : compareWith(before, withSuites(suites, next));
   console.log(comparisonTable(comparisons));
   const isMissing = ({ id }: ReportedFigure) => !comparisons.some((compared) => compared.next.id === id);
   for (const { id } of before.figures.filter(isMissing)) console.log(`only in the base run: ${id}`);
   for (const { id } of figures.filter(isMissing)) console.log(`only in the new run: ${id}`);
   console.log(`\n${comparisonSummary(comparisons).join('\n')}`);
+  const busiest = Math.max(base.loadAverage.before, loadBefore);
+  if (busiest > QUIET)
+    console.log(`load average up to ${busiest} before the runs: other work may be what is seen here`);
   process.exitCode = comparisons.some(isLoss) ? 1 : 0;
 }
 
 function compareWith(base: Report, next: Report): Compared {
-  return { figures: next.figures, comparisons: compareReports(base, next) };
+  const { loadAverage, figures } = next;
+  return { loadBefore: loadAverage.before, figures, comparisons: compareReports(base, next) };
 }
 
 /** Runs the suites, and once more those with a loss: it counts when every run has it. */

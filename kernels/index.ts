@@ -11,7 +11,7 @@ export { narrowRow, widenRow } from './narrow';
 export { packLayer } from './pack';
 export { placeRow } from './place-row';
 export { preserveSlots } from './preserve';
-export { rankLoads } from './rank-loads';
+export { rankLoads, windowImbalance } from './rank-loads';
 export { replicateLayer } from './replicate';
 export { sortKeyPairs, sortKeysDescending } from './sort';
 export { firstInvalid, recordRow } from './validate';

@@ -40,3 +40,50 @@ export function rankLoads(
   store<f64>(stats, total / <f64>numRanks, 8);
   store<f64>(stats, least, 16);
 }
+
+/**
+ * How unevenly the ranks of a layer were loaded over the window: the largest rank load / the smallest; infinite when a
+ * rank has none beside one that has, 1 when none has any. A slot's load is what it recorded, plus an even share of what
+ * was recorded for its expert under other mappings.
+ *
+ * @param physicalA f64[numPhysical], and `physicalB`: sums of the samples of this mapping, of two turns of the ring
+ * @param logicalA f64[numLogical], and `logicalB`: sums of the other samples
+ * @param phyToLog i32[numPhysical], -1 for an empty slot
+ * @param count i32[numLogical], replicas, all at least 1
+ * @param share f64[numLogical], scratch
+ */
+export function windowImbalance(
+  physicalA: usize,
+  physicalB: usize,
+  logicalA: usize,
+  logicalB: usize,
+  phyToLog: usize,
+  count: usize,
+  numPhysical: i32,
+  numLogical: i32,
+  numRanks: i32,
+  share: usize,
+): f64 {
+  for (let expert = 0; expert < numLogical; expert++) {
+    const at = (<usize>expert) << 3;
+    const logical = load<f64>(logicalA + at) + load<f64>(logicalB + at);
+    // Mostly nothing was recorded under other mappings, and no division is needed.
+    store<f64>(share + at, logical === 0 ? 0 : logical / <f64>load<i32>(count + ((<usize>expert) << 2)));
+  }
+  const slotsPerRank = numPhysical / numRanks;
+  let most: f64 = 0;
+  let least: f64 = f64.MAX_VALUE;
+  for (let start = 0; start < numPhysical; start += slotsPerRank) {
+    let sum: f64 = 0;
+    for (let slot = start; slot < start + slotsPerRank; slot++) {
+      const expert = load<i32>(phyToLog + ((<usize>slot) << 2));
+      if (expert < 0) continue;
+      const at = (<usize>slot) << 3;
+      const recorded = load<f64>(physicalA + at) + load<f64>(physicalB + at);
+      sum += max(recorded + load<f64>(share + ((<usize>expert) << 3)), 0);
+    }
+    most = max(most, sum);
+    least = min(least, sum);
+  }
+  return most > 0 ? most / least : 1;
+}

@@ -1,9 +1,8 @@
 import { EventEmitter } from 'node:events';
 import { checkAtLeast, show } from './checks.ts';
 import { EplbError, EplbTypeError } from './errors.ts';
-import type { ExpertLoadBalancer } from './expert-load-balancer.ts';
+import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
-import { rankLoadImbalance } from './rank-load-imbalance.ts';
 
 /** Why a rebalancer planned nothing, or kept nothing of its plan. */
 export type SkipReason =
@@ -155,7 +154,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
 
   #reasonToSkip(): SkipReason | undefined {
     if (this.balancer.numSamples === 0) return 'no samples';
-    const isBalanced = rankLoadImbalance(this.balancer) <= this.loadThreshold;
+    const isBalanced = sharedParts(this.balancer).window.rankLoadImbalance() <= this.loadThreshold;
     return isBalanced ? 'balanced' : undefined;
   }
 

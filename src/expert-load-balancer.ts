@@ -21,7 +21,7 @@ export interface LoadSource {
   committed(): void;
 }
 
-/** What sharing a balancer with another thread needs of it. */
+/** What the library's other parts need of a balancer: sharing it with other threads, watching it. */
 export interface SharedParts {
   readonly buffer: ArrayBufferLike;
   readonly published: PublishedLayout;
@@ -29,7 +29,7 @@ export interface SharedParts {
   readonly sources: Set<LoadSource>;
 }
 
-/** The parts of a balancer that are shared with other threads. Internal. */
+/** The inner parts of a balancer. Internal. */
 export let sharedParts: (balancer: ExpertLoadBalancer) => SharedParts;
 
 /**

@@ -1,8 +1,8 @@
 import { checkLayer, recordError } from './checks.ts';
 import { copyFloats } from './engine/copies.ts';
-import type { KernelExports, Pointer } from './engine/kernel-module.ts';
+import type { KernelExports, Pointer } from './engine/kernel-exports.ts';
 import type { WindowLayout } from './engine/window-layout.ts';
-import { type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
+import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
 import { foldRow, spreadRow } from './load-rows.ts';
 import type { MappingTables } from './mapping-tables.ts';
@@ -39,7 +39,6 @@ export class LoadWindow {
   readonly #ringTables: Int32Array[];
   readonly #ringEpochs: Float64Array;
   #epoch = 0;
-  #mapping: ExpertMapping;
   #live: MappingTables;
   /** Whether the memory has the replica counts of the live mapping: they are counted when first needed. */
   #hasLiveCount = false;
@@ -69,7 +68,6 @@ export class LoadWindow {
     this.#ringKinds = new Uint8Array(windowSize * topology.numLayers);
     this.#ringTables = new Array(windowSize);
     this.#ringEpochs = new Float64Array(windowSize);
-    this.#mapping = live;
     this.#live = tablesOf(live);
     this.#writeLiveTable();
   }
@@ -106,7 +104,6 @@ export class LoadWindow {
     }
     if (this.#hasPhysicalSums) this.#foldSums();
     this.#epoch++;
-    this.#mapping = live;
     this.#live = tablesOf(live);
     this.#writeLiveTable();
   }
@@ -149,6 +146,36 @@ export class LoadWindow {
         scratch,
       );
     });
+  }
+
+  /**
+   * The greatest imbalance of any layer: its largest / smallest rank load over the window. A rank without load beside one
+   * with load counts as infinite: to leave it out, as the imbalance of experts does, would call a layer balanced that has
+   * all its load on one rank.
+   */
+  rankLoadImbalance(): number {
+    const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = this.#topology;
+    const { thisPhysical, lastPhysical, thisLogical, lastLogical, liveTable, liveCount, scratch } = this.#at;
+    this.#writeLiveCount();
+    let worst = 1;
+    for (let layer = 0; layer < numLayers; layer++) {
+      const slots = layer * numPhysicalExperts;
+      const experts = layer * numLogicalExperts;
+      const imbalance = this.#kernels.windowImbalance(
+        thisPhysical + 8 * slots,
+        lastPhysical + 8 * slots,
+        thisLogical + 8 * experts,
+        lastLogical + 8 * experts,
+        liveTable + 4 * slots,
+        liveCount + 4 * experts,
+        numPhysicalExperts,
+        numLogicalExperts,
+        numRanks,
+        scratch,
+      );
+      worst = Math.max(worst, imbalance);
+    }
+    return worst;
   }
 
   /** The step being recorded, [layers x physical]; loads of experts are spread evenly over their replicas. A copy. */
@@ -310,8 +337,12 @@ export class LoadWindow {
 
   #writeLiveCount(): void {
     if (this.#hasLiveCount) return;
-    const replicaCount = replicaCountOf(this.#mapping);
-    new Int32Array(this.#buffer, this.#at.liveCount, replicaCount.length).set(replicaCount);
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    for (let layer = 0; layer < numLayers; layer++) {
+      const table = this.#at.liveTable + 4 * layer * numPhysicalExperts;
+      const count = this.#at.liveCount + 4 * layer * numLogicalExperts;
+      this.#kernels.countReplicas(table, numPhysicalExperts, numLogicalExperts, count);
+    }
     this.#hasLiveCount = true;
   }
 

@@ -1,4 +1,4 @@
-import type { KernelExports, Pointer } from './engine/kernel-module.ts';
+import type { KernelExports, Pointer } from './engine/kernel-exports.ts';
 import type { WindowLayout } from './engine/window-layout.ts';
 import type { Topology } from './topology.ts';
 

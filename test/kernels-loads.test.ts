@@ -6,7 +6,7 @@ import { assertForAll } from './helpers/property.ts';
 import { averageLoads, averageSlots, foldSample } from './oracle/fold.ts';
 import { loadImbalance } from './oracle/imbalance.ts';
 import { countReplicas } from './oracle/inverse.ts';
-import { rankLoads } from './oracle/rank-loads.ts';
+import { rankLoads, windowImbalance } from './oracle/rank-loads.ts';
 
 const { kernels, arena } = loadKernels();
 
@@ -58,6 +58,31 @@ function checkRankLoads(weight: number[], phyToLog: number[], numRanks: number):
   const expected = rankLoads(weight, phyToLog, counts, numRanks);
   assertSameNumbers(loads.view, expected.loads, 'loads');
   assertSameNumbers(stats.view, [expected.max, expected.mean, expected.min], 'max, mean, min');
+}
+
+function checkWindowImbalance(weight: number[], phyToLog: number[], numRanks: number): void {
+  const numLogical = weight.length;
+  const counts = countReplicas(phyToLog, numLogical);
+  // Sums of two turns of the ring, of samples of this mapping and of others.
+  const physical = [0, 1].map((turn) => phyToLog.map((_, slot) => weight[(slot * 3 + turn) % numLogical]!));
+  const logical = [0, 1].map((turn) => weight.map((load, expert) => (expert % 3 === turn ? load : 0)));
+  arena.reset();
+  const result = kernels.windowImbalance(
+    arena.input(Float64Array.from(physical[0]!)).ptr,
+    arena.input(Float64Array.from(physical[1]!)).ptr,
+    arena.input(Float64Array.from(logical[0]!)).ptr,
+    arena.input(Float64Array.from(logical[1]!)).ptr,
+    arena.input(Int32Array.from(phyToLog)).ptr,
+    arena.input(Int32Array.from(counts)).ptr,
+    phyToLog.length,
+    numLogical,
+    numRanks,
+    arena.scratch(8 * numLogical),
+  );
+  arena.check();
+  const sum = ([a, b]: number[][]) => a!.map((load, i) => load + b![i]!);
+  const expected = windowImbalance(sum(physical), sum(logical), phyToLog, counts, numRanks);
+  assertSameNumbers([result], [expected], 'imbalance of the window');
 }
 
 function checkImbalance(loads: number[]): void {
@@ -122,6 +147,14 @@ test('rankLoads: zero loads, an empty rank, the greatest loads', () => {
   checkRankLoads([3, 4], [-1, -1, 0, 1], 2);
   checkRankLoads([FLOAT32_MAX, FLOAT32_MAX], [0, 1, 0, 1], 1);
   checkRankLoads([10], [0, 0, 0], 3);
+});
+
+test('windowImbalance equals its oracle', () => {
+  assertForAll(slotLoadsArbitrary, { small: 5000, large: 800 }, ({ weight, phyToLog, numRanks }) => {
+    checkWindowImbalance(weight, phyToLog, numRanks);
+  });
+  checkWindowImbalance([0, 0], [0, 1, 1, 0], 2);
+  checkWindowImbalance([0, 5], [0, 0, 1, 1], 2);
 });
 
 test('loadImbalance equals its oracle', () => {

@@ -1,6 +1,7 @@
 import { EplbRangeError } from '../errors.ts';
 import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
-import { instantiateKernels, type KernelExports } from './kernel-module.ts';
+import { instantiateKernels, type KernelExports } from './kernel-exports.ts';
+import { kernelModule } from './kernel-module.ts';
 
 /** A kernel memory and an instance of the kernels on it. */
 export interface KernelMemory {
@@ -26,7 +27,7 @@ export function createKernelMemory(bytes: number, what: string): KernelMemory {
   } catch (error) {
     throw new EplbRangeError('EPLB_MEMORY', `${needed}, which this process cannot get: ${String(error)}`);
   }
-  return { memory, kernels: instantiateKernels(memory) };
+  return { memory, kernels: instantiateKernels(kernelModule(), memory) };
 }
 
 let inlineMemory: WebAssembly.Memory | undefined;
@@ -38,7 +39,7 @@ let inlineKernels: KernelExports | undefined;
  */
 export function inlineKernelMemory(bytes: number, what: string): KernelMemory {
   inlineMemory ??= new WebAssembly.Memory({ initial: 1, maximum: MAX_MEMORY_PAGES, shared: true });
-  inlineKernels ??= instantiateKernels(inlineMemory);
+  inlineKernels ??= instantiateKernels(kernelModule(), inlineMemory);
   const missing = Math.ceil((bytes - inlineMemory.buffer.byteLength) / PAGE_BYTES);
   if (missing > 0) {
     try {

@@ -1,5 +1,5 @@
 import { loadError } from '../checks.ts';
-import type { KernelExports, Pointer } from './kernel-module.ts';
+import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
 
 /** A policy's kernel and its parameters: all that a worker needs to know of a policy. */

@@ -110,7 +110,7 @@ export class PlanPool {
     // Loaded with the first job: hosts that plan inline never pay for it.
     const { Piscina } = await import('piscina');
     this.#workers = new Piscina({
-      filename: new URL('./worker.js', import.meta.url).href,
+      filename: new URL('./worker.cjs', import.meta.url).href,
       name: 'runWorkerTask',
       minThreads: this.#threads,
       maxThreads: this.#threads,

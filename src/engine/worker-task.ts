@@ -1,5 +1,5 @@
 import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../errors.ts';
-import type { KernelExports } from './kernel-module.ts';
+import type { KernelExports } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { type PlanJob, planLayers } from './plan-layers.ts';
 

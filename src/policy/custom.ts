@@ -1,6 +1,6 @@
 import { show } from '../checks.ts';
 import { copyInts } from '../engine/copies.ts';
-import type { KernelExports } from '../engine/kernel-module.ts';
+import type { KernelExports } from '../engine/kernel-exports.ts';
 import { foldWindow } from '../engine/plan-layers.ts';
 import { answerError, type CustomJob, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
 import { EplbError } from '../errors.ts';

@@ -24,3 +24,21 @@ export function rankLoads(
   const total = loads.reduce((sum, load) => sum + load, 0);
   return { loads, max: Math.max(...loads), mean: total / numRanks, min: Math.min(...loads) };
 }
+
+/** The largest rank load / the smallest, of loads per slot plus even shares of loads per expert; 1 without any load. */
+export function windowImbalance(
+  physical: readonly number[],
+  logical: readonly number[],
+  phyToLog: readonly number[],
+  count: readonly number[],
+  numRanks: number,
+): number {
+  const slotsPerRank = phyToLog.length / numRanks;
+  const loads = new Array<number>(numRanks).fill(0);
+  phyToLog.forEach((expert, slot) => {
+    if (expert === -1) return;
+    const load = Math.max(physical[slot]! + logical[expert]! / count[expert]!, 0);
+    loads[Math.floor(slot / slotsPerRank)]! += load;
+  });
+  return Math.max(...loads) === 0 ? 1 : Math.max(...loads) / Math.min(...loads);
+}

@@ -1,0 +1,123 @@
+/** A byte offset into the kernels' memory. */
+export type Pointer = number;
+
+/** What the WebAssembly module exports; the contracts are in kernels/, one file each. */
+export interface KernelExports {
+  addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
+  addSums(a: Pointer, b: Pointer, out: Pointer, n: number): void;
+  averageLoads(
+    physicalSums: Pointer,
+    phyToLog: Pointer,
+    numPhysical: number,
+    logicalSums: Pointer,
+    numLogical: number,
+    numSamples: number,
+    out: Pointer,
+    acc: Pointer,
+  ): void;
+  averageSlots(
+    physicalSums: Pointer,
+    phyToLog: Pointer,
+    count: Pointer,
+    numPhysical: number,
+    logicalSums: Pointer,
+    numSamples: number,
+    out: Pointer,
+  ): void;
+  clearBytes(at: Pointer, length: number): void;
+  copyBytes(to: Pointer, from: Pointer, length: number): void;
+  countReplicas(phyToLog: Pointer, numPhysical: number, numLogical: number, count: Pointer): number;
+  firstInvalid(loads: Pointer, n: number): number;
+  foldSample(sample: Pointer, phyToLog: Pointer, numPhysical: number, sign: number, sums: Pointer): void;
+  foldSums(physicalSums: Pointer, phyToLog: Pointer, numPhysical: number, sums: Pointer): void;
+  invertLayer(
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    numPhysical: number,
+    numLogical: number,
+    maxReplicas: number,
+    logToPhy: Pointer,
+  ): void;
+  loadImbalance(loads: Pointer, n: number): number;
+  narrowRow(row: Pointer, out: Pointer, n: number): number;
+  packLayer(
+    weight: Pointer,
+    n: number,
+    numPacks: number,
+    packIndex: Pointer,
+    rankInPack: Pointer,
+    scratch: Pointer,
+  ): void;
+  placeLayers(
+    weight: Pointer,
+    numLayers: number,
+    numLogical: number,
+    numPhysical: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    scratch: Pointer,
+  ): void;
+  placeLocality(
+    weight: Pointer,
+    coactivation: Pointer,
+    numLogical: number,
+    numPhysical: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    tolerance: number,
+    maxEvaluations: number,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    scratch: Pointer,
+  ): number;
+  preserveSlots(
+    previous: Pointer,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    numPhysical: number,
+    numRanks: number,
+    numLogical: number,
+    scratch: Pointer,
+  ): void;
+  rankLoads(
+    weight: Pointer,
+    phyToLog: Pointer,
+    count: Pointer,
+    numPhysical: number,
+    numRanks: number,
+    loads: Pointer,
+    stats: Pointer,
+  ): void;
+  recordRow(loads: Pointer, pass: Pointer, n: number): number;
+  replicateLayer(
+    weight: Pointer,
+    numLogical: number,
+    numPhysical: number,
+    phyToLog: Pointer,
+    rank: Pointer,
+    count: Pointer,
+    scratch: Pointer,
+  ): void;
+  windowImbalance(
+    physicalA: Pointer,
+    physicalB: Pointer,
+    logicalA: Pointer,
+    logicalB: Pointer,
+    phyToLog: Pointer,
+    count: Pointer,
+    numPhysical: number,
+    numLogical: number,
+    numRanks: number,
+    share: Pointer,
+  ): number;
+  widenRow(row: Pointer, out: Pointer, n: number): void;
+}
+
+/** An instance of the kernels on `memory`. */
+export function instantiateKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): KernelExports {
+  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports;
+}
