@@ -114,7 +114,7 @@ export class ExpertMapping {
 
   /** [layers x physical], row-major: the expert of each slot, -1 when empty. A copy. */
   get phyToLog(): Int32Array {
-    return this.#tables.phyToLog.slice();
+    return new Int32Array(this.#tables.phyToLog); // not slice(): see engine/copies.ts
   }
 
   /** [layers x logical], row-major: replicas of each expert. A copy. */

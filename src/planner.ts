@@ -8,7 +8,7 @@ import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './lo
 import type { LoadWindow } from './load-window.ts';
 import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
 import { askPolicy } from './policy/custom.ts';
-import { readMapping, writePrevious } from './policy/job-tables.ts';
+import { makeTables, mappingOf, writePrevious } from './policy/job-tables.ts';
 import { checkCoactivation } from './policy/plan-inline.ts';
 
 /** What may accompany a plan. */
@@ -33,6 +33,8 @@ export class Planner {
   readonly #buffer: ArrayBufferLike;
   readonly #job: JobLayout;
   readonly #pool: PlanPool | undefined;
+  /** The mapping that the workers' memory has as the one before. */
+  #written: ExpertMapping | undefined;
   #isClosed = false;
   #isPlanning = false;
   #lastWork: Promise<unknown> = Promise.resolve();
@@ -126,13 +128,15 @@ export class Planner {
     { mapping, window }: PlanSource,
   ): Promise<ExpertMapping> {
     const request = this.#policy?.kernelRequest?.();
-    writePrevious(this.#buffer, this.#job, mapping);
+    if (this.#written !== mapping) writePrevious(this.#buffer, this.#job, mapping);
+    this.#written = mapping;
     const loads = this.#writeLoads(weight, window);
-    const job = { loads, hasPrevious: true, coactivation: options.coactivation?.data };
+    const result = makeTables(this.#settings.topology, true);
+    const job = { loads, hasPrevious: true, coactivation: options.coactivation?.data, result };
     if (request === undefined) await pool.runCustom(job, options.signal);
     else await pool.runLayers({ ...job, request }, options.signal);
     this.checkOpen();
-    return readMapping(this.#buffer, this.#job);
+    return mappingOf(this.#settings.topology, result);
   }
 
   /** Brings the loads to plan for to where the workers read them. */

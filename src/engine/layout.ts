@@ -12,9 +12,8 @@ export interface JobLayout {
   /** f64[layers x physical] and f64[layers x logical]: the window's sums as they were when the job began. */
   readonly physicalSums: number;
   readonly logicalSums: number;
-  /** i32[layers x physical], both: the result. */
-  readonly phyToLog: number;
-  readonly replicaRank: number;
+  /** i32[2][2][physical] a worker: the slots, and their replica numbers, of the two layers it is at. */
+  readonly tables: number;
   /** One block a worker. */
   readonly scratch: number;
   readonly scratchBytes: number;
@@ -64,8 +63,7 @@ export function carveJob(
     previous: carver.take(physicalTable),
     physicalSums: carver.take(2 * physicalTable),
     logicalSums: carver.take(2 * logicalTable),
-    phyToLog: carver.take(physicalTable),
-    replicaRank: carver.take(physicalTable),
+    tables: carver.take(16 * numPhysicalExperts * numWorkers),
     scratch: carver.take(scratchBytes * numWorkers),
     scratchBytes,
     end: carver.end,

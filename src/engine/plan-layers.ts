@@ -35,6 +35,18 @@ export interface PlanJob {
   readonly hasPrevious: boolean;
   /** [layers x logical x logical] */
   readonly coactivation?: Float32Array | undefined;
+  readonly result: PlanTables;
+}
+
+/**
+ * What a job makes. In a pool the tables are on a SharedArrayBuffer of their own: the workers fill them, and the mapping is
+ * made of them as they are, without a copy on the main thread.
+ */
+export interface PlanTables {
+  /** [layers x physical]: the expert of each slot. */
+  readonly phyToLog: Int32Array;
+  /** [layers x physical]: which replica of its expert a slot holds. */
+  readonly replicaRank: Int32Array;
 }
 
 /** Layers claimed at a time: what the default policy's kernel places at once, one in each half of a vector. */
@@ -53,13 +65,7 @@ export function planLayers(
 ): void {
   const { numLayers } = layout.topology;
   const words = jobWords(buffer, layout);
-  const planner = new LayerPlanner(
-    kernels,
-    buffer,
-    layout,
-    job,
-    layout.scratch + worker * layout.scratchBytes,
-  );
+  const planner = new LayerPlanner(kernels, buffer, layout, job, worker);
   while (Atomics.load(words, JobWord.CANCELLED) === 0) {
     const first = Atomics.add(words, JobWord.NEXT_LAYER, LAYERS_PER_CLAIM);
     if (first >= numLayers) return;
@@ -108,39 +114,53 @@ class LayerPlanner {
   readonly #layout: JobLayout;
   readonly #job: PlanJob;
   readonly #scratch: Pointer;
+  /** The tables of the layers being planned, one after the other. */
+  readonly #slots: Pointer;
+  readonly #ranks: Pointer;
 
   constructor(
     kernels: KernelExports,
     buffer: ArrayBufferLike,
     layout: JobLayout,
     job: PlanJob,
-    scratch: Pointer,
+    worker: number,
   ) {
+    const tableBytes = 4 * LAYERS_PER_CLAIM * layout.topology.numPhysicalExperts;
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
     this.#job = job;
-    this.#scratch = scratch;
+    this.#scratch = layout.scratch + worker * layout.scratchBytes;
+    this.#slots = layout.tables + worker * 2 * tableBytes;
+    this.#ranks = this.#slots + tableBytes;
   }
 
   plan(first: number, count: number): void {
-    for (let layer = first; layer < first + count; layer++) this.#readLoads(layer);
-    if (this.#job.request.kernel === 'default') this.#placeByDefault(first, count);
-    else
-      for (let layer = first; layer < first + count; layer++) this.#placeByLocality(layer, this.#job.request);
-    if (!this.#job.hasPrevious) return;
-    for (let layer = first; layer < first + count; layer++) this.#preserveSlots(layer);
+    const { request, hasPrevious } = this.#job;
+    for (let i = 0; i < count; i++) this.#readLoads(first + i);
+    if (request.kernel === 'default') this.#placeByDefault(first, count);
+    else for (let i = 0; i < count; i++) this.#placeByLocality(first, i, request);
+    if (hasPrevious) for (let i = 0; i < count; i++) this.#preserveSlots(first, i);
+    this.#writeResult(first, count);
   }
 
-  /** Keeps experts in their slots where they stay on their rank. */
-  #preserveSlots(layer: number): void {
-    const { topology, phyToLog, replicaRank, previous } = this.#layout;
+  #writeResult(first: number, count: number): void {
+    const { numPhysicalExperts } = this.#layout.topology;
+    const { phyToLog, replicaRank } = this.#job.result;
+    const length = count * numPhysicalExperts;
+    phyToLog.set(new Int32Array(this.#buffer, this.#slots, length), first * numPhysicalExperts);
+    replicaRank.set(new Int32Array(this.#buffer, this.#ranks, length), first * numPhysicalExperts);
+  }
+
+  /** Keeps experts in their slots where they stay on their rank, in the layer `first + i`. */
+  #preserveSlots(first: number, i: number): void {
+    const { topology, previous } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
-    const row = layer * numPhysicalExperts * 4;
+    const rowBytes = 4 * numPhysicalExperts;
     this.#kernels.preserveSlots(
-      previous + row,
-      phyToLog + row,
-      replicaRank + row,
+      previous + (first + i) * rowBytes,
+      this.#slots + i * rowBytes,
+      this.#ranks + i * rowBytes,
       numPhysicalExperts,
       numRanks,
       numLogicalExperts,
@@ -165,7 +185,7 @@ class LayerPlanner {
   }
 
   #placeByDefault(first: number, count: number): void {
-    const { topology, weights, phyToLog, replicaRank } = this.#layout;
+    const { topology, weights } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
     // Groups that cannot be dealt evenly to the nodes are given up, and the nodes with them.
     const isHierarchical = numGroups % numNodes === 0;
@@ -177,15 +197,16 @@ class LayerPlanner {
       isHierarchical ? numGroups : 1,
       isHierarchical ? numNodes : 1,
       numRanks,
-      phyToLog + first * numPhysicalExperts * 4,
-      replicaRank + first * numPhysicalExperts * 4,
+      this.#slots,
+      this.#ranks,
       this.#scratch,
     );
   }
 
-  #placeByLocality(layer: number, request: Extract<KernelRequest, { kernel: 'locality' }>): void {
-    const { topology, weights, phyToLog, replicaRank } = this.#layout;
+  #placeByLocality(first: number, i: number, request: Extract<KernelRequest, { kernel: 'locality' }>): void {
+    const { topology, weights } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
+    const layer = first + i;
     const coactivation = this.#readCoactivation(layer);
     this.#kernels.placeLocality(
       weights + layer * numLogicalExperts * 4,
@@ -197,8 +218,8 @@ class LayerPlanner {
       numRanks,
       request.tolerance,
       request.maxEvaluations,
-      phyToLog + layer * numPhysicalExperts * 4,
-      replicaRank + layer * numPhysicalExperts * 4,
+      this.#slots + 4 * i * numPhysicalExperts,
+      this.#ranks + 4 * i * numPhysicalExperts,
       this.#scratch + 4 * numLogicalExperts ** 2,
     );
   }

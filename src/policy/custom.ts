@@ -31,11 +31,7 @@ export async function runCustomPolicy(
         ? {}
         : { coactivation: { data: job.coactivation, numLayers, numExperts } }),
     };
-    writeMapping(
-      memory.buffer,
-      layout,
-      askPolicy(policy, policy.name ?? policyUrl, weight, topology, context),
-    );
+    writeMapping(job.result, askPolicy(policy, policy.name ?? policyUrl, weight, topology, context));
     // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not the next.
     await new Promise((resolve) => setImmediate(resolve));
     return { ok: true };

@@ -1,6 +1,7 @@
-import { copyInts } from '../engine/copies.ts';
 import type { JobLayout } from '../engine/layout.ts';
+import type { PlanTables } from '../engine/plan-layers.ts';
 import { type ExpertMapping, mappingOfTables, tablesOf } from '../expert-mapping.ts';
+import type { Topology } from '../topology.ts';
 
 /** Writes the mapping before to where a job reads it. */
 export function writePrevious(buffer: ArrayBufferLike, layout: JobLayout, previous: ExpertMapping): void {
@@ -8,18 +9,25 @@ export function writePrevious(buffer: ArrayBufferLike, layout: JobLayout, previo
   new Int32Array(buffer, layout.previous, phyToLog.length).set(phyToLog);
 }
 
-/** Copies the result of a finished job out of the shared memory. */
-export function readMapping(buffer: ArrayBufferLike, layout: JobLayout): ExpertMapping {
-  const { numLayers, numPhysicalExperts, numLogicalExperts } = layout.topology;
-  const numSlots = numLayers * numPhysicalExperts;
-  const phyToLog = copyInts(buffer, layout.phyToLog, numSlots);
-  const replicaRank = copyInts(buffer, layout.replicaRank, numSlots);
+/** Tables for a job to fill. @param shared whether other threads are to fill them */
+export function makeTables({ numLayers, numPhysicalExperts }: Topology, shared: boolean): PlanTables {
+  const length = numLayers * numPhysicalExperts;
+  const buffer = shared ? new SharedArrayBuffer(8 * length) : new ArrayBuffer(8 * length);
+  return {
+    phyToLog: new Int32Array(buffer, 0, length),
+    replicaRank: new Int32Array(buffer, 4 * length, length),
+  };
+}
+
+/** The mapping of the tables that a job has filled: it takes them over, and nobody may write them any more. */
+export function mappingOf(topology: Topology, { phyToLog, replicaRank }: PlanTables): ExpertMapping {
+  const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
   return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank });
 }
 
-/** Writes a mapping to where the result of a job is read: for policies that have no kernel. */
-export function writeMapping(buffer: ArrayBufferLike, layout: JobLayout, mapping: ExpertMapping): void {
+/** Fills a job's tables with a mapping: for policies that have no kernel. */
+export function writeMapping(result: PlanTables, mapping: ExpertMapping): void {
   const { phyToLog, replicaRank } = tablesOf(mapping);
-  new Int32Array(buffer, layout.phyToLog, phyToLog.length).set(phyToLog);
-  new Int32Array(buffer, layout.replicaRank, replicaRank.length).set(replicaRank);
+  result.phyToLog.set(phyToLog);
+  result.replicaRank.set(replicaRank);
 }

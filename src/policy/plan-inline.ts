@@ -7,7 +7,7 @@ import { checkMapping, type ExpertMapping } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { checkTopology, type Topology } from '../topology.ts';
 import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
-import { readMapping, writePrevious } from './job-tables.ts';
+import { makeTables, mappingOf, writePrevious } from './job-tables.ts';
 
 /** Runs a policy's kernel on all layers in the calling thread. Arguments and errors as `rebalanceExperts`. */
 export function planInline(
@@ -39,14 +39,16 @@ export function planInline(
   const { buffer } = memory;
   jobWords(buffer, layout).fill(0);
   if (previous !== undefined) writePrevious(buffer, layout, previous);
+  const result = makeTables(topology, false);
   const job = {
     request,
+    result,
     loads: { from: 'matrix', data },
     hasPrevious: previous !== undefined,
     coactivation: coactivation?.data,
   } as const;
   planLayers(kernels, buffer, layout, job, 0);
-  return readMapping(buffer, layout);
+  return mappingOf(topology, result);
 }
 
 /** Sizes in a message about memory. */
