@@ -2,16 +2,15 @@
 // a register and the opponents' places are known beforehand, so the path costs one minimum a level and no branch.
 
 /**
- * Builds the tree over `numPacks` keys: u64[2 * leaves] at `tree`, node 1 the root, the leaf of pack p at leaves + p.
+ * Builds the tree over empty packs: u64[2 * leaves] at `tree`, node 1 the root, the leaf of pack p at leaves + p. The key of
+ * an empty pack is its first slot.
  *
- * @param keys u64 every 16 bytes
  * @param leaves power of two, at least `numPacks`
  * @param absent the key of leaves without a pack: greater than all others
  */
-export function buildWinnerTree(tree: usize, keys: usize, numPacks: i32, leaves: i32, absent: u64): void {
+export function buildWinnerTree(tree: usize, numPacks: i32, leaves: i32, capacity: i32, absent: u64): void {
   for (let p = 0; p < leaves; p++) {
-    const key = p < numPacks ? load<u64>(keys + ((<usize>p) << 4)) : absent;
-    store<u64>(tree + ((<usize>(leaves + p)) << 3), key);
+    store<u64>(tree + ((<usize>(leaves + p)) << 3), p < numPacks ? <u64>(p * capacity) : absent);
   }
   for (let node = leaves - 1; node > 0; node--) {
     const children = tree + ((<usize>node) << 4);
@@ -26,9 +25,9 @@ export function winner(tree: usize): u64 {
   return load<u64>(tree, 8);
 }
 
-/** Gives `pack` a new key. */
-export function updateWinner(tree: usize, leaves: i32, pack: i32, key: u64): void {
-  let node = (<usize>(leaves + pack)) << 3;
+/** Gives the pack at `leaf` a new key. */
+export function updateWinner(tree: usize, leaf: i32, key: u64): void {
+  let node = (<usize>leaf) << 3;
   let best = key;
   store<u64>(tree + node, best);
   while (node > 8) {
