@@ -11,7 +11,7 @@ const readme = readFileSync(join(root, 'README.md'), 'utf8');
 test('the first program of the README stands in its first 40 lines and prints what the README says', () => {
   const [, program, output] = /```js\n([\s\S]*?)```\s*```text\n([\s\S]*?)```/.exec(readme) ?? [];
   assert.ok(program !== undefined && output !== undefined);
-  const end = readme.indexOf(program) + program.length;
+  const end = readme.indexOf(output) + output.length;
   assert.ok(readme.slice(0, end).split('\n').length <= 40);
   // Inside the project, so that the package finds itself by its name.
   const folder = mkdtempSync(join(root, 'build', 'readme-'));
