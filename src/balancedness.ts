@@ -1,4 +1,6 @@
 import { slotsPerRankOf } from './checks.ts';
+import { inlineKernelMemory } from './engine/kernel-memory.ts';
+import { Carver } from './engine/layout.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
 import { checkLoads, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 
@@ -38,21 +40,24 @@ export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRan
   const replicaCount = replicaCountOf(mapping);
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
   checkLoads('weight', matrix);
-  const slotsPerRank = slotsPerRankOf(numPhysicalExperts, numRanks);
-  const rankLoads = new Float64Array(numRanks);
+  slotsPerRankOf(numPhysicalExperts, numRanks);
+  const carver = new Carver();
+  const loads = carver.take(4 * numLogicalExperts);
+  const counts = carver.take(4 * numLogicalExperts);
+  const slots = carver.take(4 * numPhysicalExperts);
+  const rankLoads = carver.take(8 * numRanks);
+  const stats = carver.take(24);
+  const { memory, kernels } = inlineKernelMemory(carver.end, `${numPhysicalExperts} slots`);
+  const { buffer } = memory;
   return Array.from({ length: numLayers }, (_, layer) => {
-    rankLoads.fill(0);
-    for (let slot = 0; slot < numPhysicalExperts; slot++) {
-      const expert = phyToLog[layer * numPhysicalExperts + slot]!;
-      if (expert < 0) continue;
-      const at = layer * numLogicalExperts + expert;
-      rankLoads[Math.floor(slot / slotsPerRank)]! += matrix.data[at]! / replicaCount[at]!;
-    }
-    return {
-      maxRankLoad: rankLoads.reduce((most, load) => Math.max(most, load), 0),
-      meanRankLoad: rankLoads.reduce((sum, load) => sum + load, 0) / numRanks,
-      minRankLoad: rankLoads.reduce((least, load) => Math.min(least, load), Number.POSITIVE_INFINITY),
-    };
+    const experts = layer * numLogicalExperts;
+    const first = layer * numPhysicalExperts;
+    new Float32Array(buffer, loads).set(matrix.data.subarray(experts, experts + numLogicalExperts));
+    new Int32Array(buffer, counts).set(replicaCount.subarray(experts, experts + numLogicalExperts));
+    new Int32Array(buffer, slots).set(phyToLog.subarray(first, first + numPhysicalExperts));
+    kernels.rankLoads(loads, slots, counts, numPhysicalExperts, numRanks, rankLoads, stats);
+    const [maxRankLoad = 0, meanRankLoad = 0, minRankLoad = 0] = new Float64Array(buffer, stats, 3);
+    return { maxRankLoad, meanRankLoad, minRankLoad };
   });
 }
 
