@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
-import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../errors.ts';
+import type { EplbErrorCode } from '../errors.ts';
+import { isOwnError } from './own-error.ts';
 
 /** How the command ends when something went wrong, or when commander ended it (help, version). */
 export interface Failure {
@@ -26,7 +27,7 @@ const NOT_INPUT: ReadonlySet<EplbErrorCode> = new Set([
  */
 export function failureOf(error: unknown, help: string, debug: boolean): Failure {
   if (error instanceof CommanderError) return commanderFailure(error, help);
-  if (error instanceof EplbError || error instanceof EplbTypeError || error instanceof EplbRangeError) {
+  if (isOwnError(error)) {
     const line = `eplb: ${oneLine(error.message)} (${error.code})\n`;
     return { exitCode: NOT_INPUT.has(error.code) ? 1 : 2, text: line };
   }

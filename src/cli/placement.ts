@@ -1,4 +1,5 @@
 import { EplbRangeError, EplbTypeError, ExpertMapping } from '../index.ts';
+import { isOwnError } from './own-error.ts';
 import { readWhole } from './recording/file.ts';
 import { kindOf, nestedNumbers, parseJson } from './recording/json.ts';
 import { quotePath } from './text.ts';
@@ -75,7 +76,7 @@ function named<T>(name: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof EplbTypeError || error instanceof EplbRangeError) {
+    if (isOwnError(error)) {
       if (!error.message.startsWith(name)) error.message = `${name}: ${error.message}`;
     }
     throw error;
