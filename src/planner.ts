@@ -1,4 +1,5 @@
 import type { BalancerSettings } from './balancer-options.ts';
+import type { WasmMemory } from './engine/kernel-exports.ts';
 import type { JobLayout } from './engine/layout.ts';
 import type { PlanJob } from './engine/plan-layers.ts';
 import { PlanPool } from './engine/pool.ts';
@@ -39,7 +40,7 @@ export class Planner {
   #isPlanning = false;
   #lastWork: Promise<unknown> = Promise.resolve();
 
-  constructor(settings: BalancerSettings, memory: WebAssembly.Memory, job: JobLayout) {
+  constructor(settings: BalancerSettings, memory: WasmMemory, job: JobLayout) {
     const { policy, threads } = settings;
     const url = policy instanceof URL ? policy.href : undefined;
     this.#settings = settings;

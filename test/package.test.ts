@@ -72,6 +72,24 @@ test('installed somewhere empty, the library and the command work', { timeout: 1
     const consumer = await runProgram(process.execPath, ['main.js'], { cwd: app, env });
     assert.deepEqual(consumer, { code: 0, stdout: 'worker thread and inline agree: 6 slots\n', stderr: '' });
 
+    // The types, as somebody compiles against them who has no DOM library and checks libraries too.
+    await writeFile(join(app, 'typed.ts'), TYPED_CONSUMER);
+    const types = { types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] };
+    const compilerOptions = {
+      ...types,
+      module: 'nodenext',
+      target: 'es2022',
+      lib: ['es2022'],
+      strict: true,
+      noEmit: true,
+    };
+    await writeFile(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['typed.ts'] }));
+    const tsc = await runProgram(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc')], {
+      cwd: app,
+      env,
+    });
+    assert.deepEqual(tsc, { code: 0, stdout: '', stderr: '' });
+
     const bin = join(app, 'node_modules', '.bin', 'eplb');
     const sizes = ['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
     const installed = join(app, 'node_modules/expert-load-balancer/recordings', RECORDING.split('/').at(-1)!);
@@ -95,4 +113,16 @@ const inline = balancer.rebalanceSync([[9, 1, 4, 2]]);
 await balancer.close();
 if (!mapping.equals(inline)) throw new Error('the worker and the main thread differ');
 console.log('worker thread and inline agree: ' + mapping.numPhysicalExperts + ' slots');
+`;
+
+const TYPED_CONSUMER = `
+import { AsyncExpertRebalancer, connectBalancer, type EplbMetrics, ExpertLoadBalancer, shareBalancer } from 'expert-load-balancer';
+const balancer = new ExpertLoadBalancer({ numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 });
+const metrics: EplbMetrics = balancer.metrics();
+const rebalancer = new AsyncExpertRebalancer({ balancer });
+rebalancer.on('committed', ({ generation }) => console.log(generation.toFixed(), metrics.numLayers));
+const connected = await connectBalancer(shareBalancer(balancer));
+connected.recordLoad(0, [1, 2, 3, 4, 5, 6]);
+// @ts-expect-error a policy is no text: the types are there, and not any
+new ExpertLoadBalancer({ ...balancer.topology, policy: 'default' });
 `;

@@ -117,7 +117,17 @@ export interface KernelExports {
   widenRow(row: Pointer, out: Pointer, n: number): void;
 }
 
+/** A compiled module, and a memory: WebAssembly's own types are in the DOM library, which users of these types need not have. */
+export type WasmModule = object;
+export interface WasmMemory {
+  readonly buffer: ArrayBufferLike;
+  grow(pages: number): number;
+}
+
 /** An instance of the kernels on `memory`. */
-export function instantiateKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): KernelExports {
-  return new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as KernelExports;
+export function instantiateKernels(module: WasmModule, memory: WasmMemory): KernelExports {
+  const { exports } = new WebAssembly.Instance(module as WebAssembly.Module, {
+    env: { memory: memory as WebAssembly.Memory },
+  });
+  return exports as unknown as KernelExports;
 }

@@ -1,11 +1,11 @@
 import { EplbRangeError } from '../errors.ts';
 import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
-import { instantiateKernels, type KernelExports } from './kernel-exports.ts';
+import { instantiateKernels, type KernelExports, type WasmMemory } from './kernel-exports.ts';
 import { kernelModule } from './kernel-module.ts';
 
 /** A kernel memory and an instance of the kernels on it. */
 export interface KernelMemory {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: WasmMemory;
   readonly kernels: KernelExports;
 }
 
@@ -21,7 +21,7 @@ export function createKernelMemory(bytes: number, what: string): KernelMemory {
   if (pages > MAX_MEMORY_PAGES) {
     throw new EplbRangeError('EPLB_MEMORY', `${needed}; at most ${MAX_MEMORY_PAGES / 16} MiB can be had`);
   }
-  let memory: WebAssembly.Memory;
+  let memory: WasmMemory;
   try {
     memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   } catch (error) {
@@ -30,7 +30,7 @@ export function createKernelMemory(bytes: number, what: string): KernelMemory {
   return { memory, kernels: instantiateKernels(kernelModule(), memory) };
 }
 
-let inlineMemory: WebAssembly.Memory | undefined;
+let inlineMemory: WasmMemory | undefined;
 let inlineKernels: KernelExports | undefined;
 
 /**

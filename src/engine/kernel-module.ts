@@ -1,9 +1,10 @@
 import kernelBytes from '../../build/kernels.wasm';
+import type { WasmModule } from './kernel-exports.ts';
 
-let compiled: WebAssembly.Module | undefined;
+let compiled: WasmModule | undefined;
 
 /** The compiled module: once a thread, when it is first needed. A worker gets the compiled module of its host instead. */
-export function kernelModule(): WebAssembly.Module {
+export function kernelModule(): WasmModule {
   compiled ??= new WebAssembly.Module(kernelBytes);
   return compiled;
 }

@@ -1,5 +1,6 @@
 import type { Piscina } from 'piscina';
 import { EplbError } from '../errors.ts';
+import type { WasmMemory } from './kernel-exports.ts';
 import { kernelModule } from './kernel-module.ts';
 import { type JobLayout, JobWord } from './layout.ts';
 import { jobWords, type PlanJob } from './plan-layers.ts';
@@ -23,7 +24,7 @@ export class PlanPool {
   /** What a worker said of the error that it ended for. */
   #lastWords: string | undefined;
 
-  constructor(threads: number, memory: WebAssembly.Memory, layout: JobLayout, policyUrl?: string) {
+  constructor(threads: number, memory: WasmMemory, layout: JobLayout, policyUrl?: string) {
     this.#threads = threads;
     this.#setup = { module: kernelModule(), memory, layout, policyUrl };
     this.#words = jobWords(memory.buffer, layout);

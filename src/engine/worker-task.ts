@@ -1,12 +1,12 @@
 import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../errors.ts';
-import type { KernelExports } from './kernel-exports.ts';
+import type { KernelExports, WasmMemory, WasmModule } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { type PlanJob, planLayers } from './plan-layers.ts';
 
 /** What a worker is started with: nothing is compiled or copied in it. */
 export interface WorkerSetup {
-  readonly module: WebAssembly.Module;
-  readonly memory: WebAssembly.Memory;
+  readonly module: WasmModule;
+  readonly memory: WasmMemory;
   readonly layout: JobLayout;
   /** The module of a custom policy, when there is one. */
   readonly policyUrl?: string | undefined;
