@@ -13,6 +13,6 @@ export { placeRow } from './place-row';
 export { preserveSlots } from './preserve';
 export { rankLoads, windowImbalance } from './rank-loads';
 export { replicateLayer } from './replicate';
-export { sortKeyPairs, sortKeysDescending } from './sort';
+export { sortKeysDescending } from './sort';
 export { firstInvalid, recordRow } from './validate';
 export { addSample, addSums } from './window';

@@ -40,19 +40,14 @@ export class Carver {
 }
 
 /**
- * Lays out a job from `start` on.
+ * Lays out a job from the beginning of the memory on.
  *
  * @param numWorkers blocks of scratch
  * @param policyScratchBytes what the policy's kernel needs beyond the default policy's
  */
-export function carveJob(
-  topology: Topology,
-  numWorkers: number,
-  policyScratchBytes: number,
-  start = 0,
-): JobLayout {
+export function carveJob(topology: Topology, numWorkers: number, policyScratchBytes: number): JobLayout {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
-  const carver = new Carver(start);
+  const carver = new Carver();
   const physicalTable = numLayers * numPhysicalExperts * 4;
   const logicalTable = numLayers * numLogicalExperts * 4;
   const scratchBytes = alignUp(layerScratchBytes(topology) + policyScratchBytes, 64);

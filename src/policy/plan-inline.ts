@@ -32,7 +32,7 @@ export function planInline(
     { physical: 'numReplicas' },
   );
   const { previous, coactivation } = context;
-  checkPrevious(previous, topology);
+  if (previous !== undefined) checkShape('previous', previous, topology);
   if (coactivation !== undefined) checkCoactivation(coactivation, topology);
   const layout = carveJob(topology, 1, kernelScratchBytes(request, topology));
   const { memory, kernels } = inlineKernelMemory(layout.end, describe(topology));
@@ -65,10 +65,6 @@ export function checkShape(title: string, mapping: ExpertMapping, topology: Topo
   const text = ([layers, logical, physical]: number[]) =>
     `${layers} layers x ${logical} experts in ${physical} slots`;
   throw new EplbRangeError('EPLB_SHAPE', `${title}: is of ${text(shape)}, not ${text(wanted)}`);
-}
-
-function checkPrevious(previous: ExpertMapping | undefined, topology: Topology): void {
-  if (previous !== undefined) checkShape('previous', previous, topology);
 }
 
 /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`; the values are not checked */
