@@ -1,0 +1,62 @@
+/**
+ * Recorded loads, read step by step. Every reader of a format gives one, whatever its file looks like: a step holds the
+ * loads of logical experts, already added over ranks, in layers counted from 0 that all have experts.
+ */
+export interface LoadRecording {
+  /** Name of the format it was read as, such as `npy`. */
+  readonly format: string;
+  readonly numLayers: number;
+  readonly numLogicalExperts: number;
+  /** How many steps there are, or undefined where only reading to the end tells. */
+  readonly numSteps: number | undefined;
+  /** Size of the files behind it, in bytes: what a progress bar counts against {@link RecordedStep.bytesRead}. */
+  readonly numBytes: number;
+  /** What a reader had to assume, or left out, one sentence each: for people. */
+  readonly notes: readonly string[];
+  /** The routes behind the steps, where the file holds routes and not loads. */
+  readonly routes?: RecordedRoutes;
+  /**
+   * The steps from `from` to before `to` (all of them when left out), in order. Reads on as the caller asks for more,
+   * and may be called again to read from the beginning.
+   *
+   * @throws EplbError and its subclasses while iterating, for a file that turns out broken, with the place in the text
+   */
+  steps(range?: StepRange): AsyncIterable<RecordedStep>;
+  /** Closes the files. Does nothing the second time. */
+  close(): Promise<void>;
+}
+
+/** Half-open range of steps or tokens. */
+export interface StepRange {
+  readonly from?: number;
+  readonly to?: number;
+}
+
+/** One recorded step. */
+export interface RecordedStep {
+  /** Its number in the recording, from 0. */
+  readonly step: number;
+  /** [layers x logical], finite and not negative. The reader's own: valid until the next step is asked for. */
+  readonly loads: Float32Array;
+  /** Bytes of the files read so far. */
+  readonly bytesRead: number;
+}
+
+/** Recorded routes: which experts every token was sent to. */
+export interface RecordedRoutes {
+  readonly numTokens: number;
+  readonly topK: number;
+  /** Tokens that one step of the recording adds up. */
+  readonly tokensPerStep: number;
+  /** Runs of tokens from `from` to before `to`, in order; a run is valid until the next is asked for. */
+  read(range?: StepRange): AsyncIterable<RouteRun>;
+}
+
+/** A run of tokens. */
+export interface RouteRun {
+  /** The number of its first token. */
+  readonly firstToken: number;
+  readonly numTokens: number;
+  /** [tokens x layers x topK], ids checked. */
+  readonly ids: Uint16Array;
+}
