@@ -1,6 +1,8 @@
 // What the module exports. The memory is imported and shared; every kernel takes byte offsets into it and allocates
 // nothing. Nothing here may become a data segment: each new instance would write it over the shared memory.
 
+export { searchAdaptive } from './adaptive';
+export { prepareSamples } from './adaptive-samples';
 export { clearBytes, copyBytes } from './bytes';
 export { averageLoads, averageSlots, foldSample, foldSums } from './fold';
 export { placeLayers } from './hierarchy';

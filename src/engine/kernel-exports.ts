@@ -74,6 +74,18 @@ export interface KernelExports {
     replicaRank: Pointer,
     scratch: Pointer,
   ): number;
+  prepareSamples(
+    steps: Pointer,
+    stride: number,
+    numSteps: number,
+    numExperts: number,
+    numRanks: number,
+    weights: Pointer,
+    shrink: number,
+    prior: number,
+    samples: Pointer,
+    mean: Pointer,
+  ): void;
   preserveSlots(
     previous: Pointer,
     phyToLog: Pointer,
@@ -100,6 +112,25 @@ export interface KernelExports {
     phyToLog: Pointer,
     rank: Pointer,
     count: Pointer,
+    scratch: Pointer,
+  ): void;
+  searchAdaptive(
+    samples: Pointer,
+    weights: Pointer,
+    numExperts: number,
+    numSlots: number,
+    numRanks: number,
+    numNodes: number,
+    numSamples: number,
+    previous: Pointer,
+    fresh: Pointer,
+    price: number,
+    maxMoves: number,
+    maxEvaluations: number,
+    numKicks: number,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    stats: Pointer,
     scratch: Pointer,
   ): void;
   windowImbalance(
