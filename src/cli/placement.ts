@@ -1,8 +1,8 @@
+import { kindOf, quotePath } from '../formats/text.ts';
 import { EplbRangeError, EplbTypeError, ExpertMapping } from '../index.ts';
 import { isOwnError } from './own-error.ts';
 import { readWhole } from './recording/file.ts';
-import { kindOf, nestedNumbers, parseJson } from './recording/json.ts';
-import { quotePath } from './text.ts';
+import { nestedNumbers, parseJson } from './recording/json.ts';
 
 /** The key under which engines expect the placement: SGLang's `--init-expert-location`. */
 const PLACEMENT_KEY = 'physical_to_logical_map';

@@ -11,6 +11,11 @@ export interface LoadRecording {
   readonly numSteps: number | undefined;
   /** Size of the files behind it, in bytes: what a progress bar counts against {@link RecordedStep.bytesRead}. */
   readonly numBytes: number;
+  /**
+   * The model's own numbers of the layers, ascending, where the file tells them: TensorRT-LLM counts all layers of the
+   * model, and SGLang's rows of dense layers, which are left out, count too. Placements are written back under them.
+   */
+  readonly layerNumbers?: readonly number[];
   /** What a reader had to assume, or left out, one sentence each: for people. */
   readonly notes: readonly string[];
   /** The routes behind the steps, where the file holds routes and not loads. */

@@ -1,5 +1,5 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
-import { quote } from '../text.ts';
+import { kindOf, quote } from '../../formats/text.ts';
 import type { Tensor } from './tensor.ts';
 
 /** The key under which SGLang's and DeepSeek's statistics hold the loads. */
@@ -44,17 +44,6 @@ export function readJson(bytes: Uint8Array, name: string): Tensor {
     'EPLB_KIND',
     `${name}: the JSON is ${kindOf(root)}; loads are nested arrays of numbers or {"${LOADS_KEY}": nested arrays}`,
   );
-}
-
-/** What a JSON value is, for messages: `the text "abc"`, `null`, `an object with the keys "a", "b"`. */
-export function kindOf(value: unknown): string {
-  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
-  if (typeof value === 'string') return `the text ${quote(value)}`;
-  if (typeof value !== 'object' || value === null) return String(value);
-  const keys = Object.keys(value);
-  const shown = keys.slice(0, 3).map((key) => quote(key, 30));
-  if (keys.length > 3) shown.push('...');
-  return keys.length === 0 ? 'an empty object' : `an object with the keys ${shown.join(', ')}`;
 }
 
 /**
