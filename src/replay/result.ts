@@ -140,7 +140,7 @@ export interface CostModel {
   readonly countedMoves: 'rank' | 'slot';
   /**
    * How long a step takes for the clock that planning time is measured against: a plan takes effect after
-   * ceil(planning seconds / this) steps. `modelled`: what the last step took by this model.
+   * ceil(planning seconds / this) steps. `modelled`: the mean of the steps so far, by this model (without moving weights).
    */
   readonly stepSeconds: number | 'modelled';
   /** Loads of 0 are read as 1 when scored, as the public competition does. */
@@ -245,10 +245,10 @@ export interface StepSeries {
   readonly unbalancedBalancedness: SpreadColumn;
   /** The largest PAR that any layer had in any step of the point. */
   readonly worstLayerPeakToAverage: readonly number[];
-  /** Modelled seconds of a step, moving weights included. */
-  readonly seconds: SpreadColumn;
-  /** Modelled seconds of a step under the first mapping. */
-  readonly unbalancedSeconds: SpreadColumn;
+  /** Modelled seconds of a step, without moving weights. */
+  readonly stepSeconds: SpreadColumn;
+  /** The same under the first mapping. */
+  readonly unbalancedStepSeconds: SpreadColumn;
   /** Sums over a point's steps. */
   readonly moves: readonly number[];
   readonly bytes: readonly number[];
