@@ -1,14 +1,4 @@
-export { quote, quotePath, shapeText } from '../formats/text.ts';
-
-/** A whole number with thousands separators, the same in every locale: 8,327. */
-export function grouped(value: number): string {
-  return value.toLocaleString('en-US');
-}
-
-/** A count with its noun: `1 rank`, `1,024 ranks`. */
-export function counted(value: number, noun: string): string {
-  return `${grouped(value)} ${noun}${value === 1 ? '' : 's'}`;
-}
+export { counted, grouped, quote, quotePath, shapeText } from '../formats/text.ts';
 
 /** A duration with a unit that keeps three figures: 0.412 ms, 12.3 ms, 1.25 s. */
 export function duration(ms: number): string {

@@ -18,6 +18,8 @@ export interface LoadRecording {
   readonly layerNumbers?: readonly number[];
   /** What a reader had to assume, or left out, one sentence each: for people. */
   readonly notes: readonly string[];
+  /** The type of the file's numbers, where it has one: `int32`. */
+  readonly numberType?: string;
   /** The routes behind the steps, where the file holds routes and not loads. */
   readonly routes?: RecordedRoutes;
   /**

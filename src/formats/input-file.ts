@@ -1,0 +1,88 @@
+import { readFile, stat } from 'node:fs/promises';
+import { extname } from 'node:path';
+import { EplbError } from '../errors.ts';
+import { fileReason } from './bytes/file-reason.ts';
+import { type ByteSource, FileSource, MemorySource, readBytes } from './bytes/source.ts';
+import { parseJson } from './json/parse.ts';
+import { quotePath } from './text.ts';
+
+/** Bytes at the beginning that are enough to tell what kind of file it is. */
+const HEAD_BYTES = 4096;
+
+/** A file that is to be read, whatever its format. What several readers ask of it is read and parsed once. */
+export class InputFile {
+  readonly path: string;
+  /** What the messages call it: `recording: "a.npy"`. */
+  readonly name: string;
+  readonly source: ByteSource;
+  readonly #whole: () => Promise<Uint8Array>;
+  #head: Promise<Uint8Array> | undefined;
+  #json: Promise<unknown> | undefined;
+
+  constructor(path: string, name: string, source: ByteSource, whole: () => Promise<Uint8Array>) {
+    this.path = path;
+    this.name = name;
+    this.source = source;
+    this.#whole = whole;
+  }
+
+  get size(): number {
+    return this.source.size;
+  }
+
+  /** The name's ending, lower case, with its dot: `.npy`. */
+  get extension(): string {
+    return extname(this.path).toLowerCase();
+  }
+
+  /** The first bytes, at most 4 KB. */
+  head(): Promise<Uint8Array> {
+    this.#head ??= readBytes(this.source, 0, Math.min(this.size, HEAD_BYTES));
+    return this.#head;
+  }
+
+  /** All bytes. */
+  whole(): Promise<Uint8Array> {
+    return this.#whole();
+  }
+
+  /** The whole file parsed as JSON. @throws EplbError EPLB_FORMAT */
+  json(): Promise<unknown> {
+    this.#json ??= this.whole().then((bytes) => parseJson(bytes, this.name));
+    return this.#json;
+  }
+}
+
+/**
+ * A file of the file system, not yet opened.
+ *
+ * @param field - what the file is to the command, for the messages: `recording`, `--from`
+ * @throws EplbError EPLB_FILE when it is not there or is a directory, EPLB_FORMAT when it is empty
+ */
+export async function inputFile(path: string, field: string): Promise<InputFile> {
+  const cannot = (cause: unknown, reason = fileReason(cause)) =>
+    new EplbError('EPLB_FILE', `${field}: cannot read ${quotePath(path)}: ${reason}`, { cause });
+  const name = `${field}: ${quotePath(path)}`;
+  const stats = await stat(path).catch((cause: unknown) => {
+    throw cannot(cause);
+  });
+  if (!stats.isFile()) {
+    throw cannot(
+      undefined,
+      stats.isDirectory() ? 'it is a directory, not a file' : 'it is not a regular file',
+    );
+  }
+  if (stats.size === 0) throw new EplbError('EPLB_FORMAT', `${name} is empty`);
+  const whole = () =>
+    readFile(path).catch((cause: unknown) => {
+      throw cannot(cause);
+    });
+  return new InputFile(path, name, new FileSource(path, field, stats.size), whole);
+}
+
+/** Bytes in memory as a file, for tests and for files inside of files. */
+export function inputBytes(bytes: Uint8Array, path: string, field: string): InputFile {
+  const name = `${field}: ${quotePath(path)}`;
+  if (bytes.length === 0) throw new EplbError('EPLB_FORMAT', `${name} is empty`);
+  return new InputFile(path, name, new MemorySource(bytes, name), async () => bytes);
+}

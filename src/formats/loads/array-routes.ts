@@ -1,0 +1,59 @@
+import { EplbRangeError } from '../../errors.ts';
+import type { LoadRecording, RouteRun, StepRange } from '../recording.ts';
+import { blocksOf } from '../tensor/blocks.ts';
+import { decodeIds, numberAt } from '../tensor/decode.ts';
+import type { FoundArray } from './array.ts';
+import { shareOf } from './array-loads.ts';
+import { routesRecording } from './routes.ts';
+
+/** Most experts of a layer: ids are held in 16 bits. */
+const MOST_EXPERTS = 1 << 16;
+
+/**
+ * Routes [tokens, layers, topK] of a file, as a recording. Nothing is read before it is asked for.
+ *
+ * @throws EplbRangeError EPLB_RANGE for more experts than ids can name; while reading, for an id that is no expert
+ */
+export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep: number): LoadRecording {
+  const { name, format, notes, numBytes, tensor } = found;
+  const [numTokens, numLayers, topK] = tensor.shape as [number, number, number];
+  if (numExperts > MOST_EXPERTS) {
+    throw new EplbRangeError(
+      'EPLB_RANGE',
+      `--experts: ${numExperts}; routes are read of up to ${MOST_EXPERTS} experts`,
+    );
+  }
+
+  async function* read({ from = 0, to = numTokens }: StepRange = {}): AsyncGenerator<RouteRun> {
+    const perToken = numLayers * topK;
+    let ids = new Uint16Array(0);
+    for await (const block of blocksOf(tensor, from, Math.min(to, numTokens))) {
+      const count = (block.to - block.from) * perToken;
+      if (ids.length < count) ids = new Uint16Array(count);
+      const out = ids.subarray(0, count);
+      const bad = decodeIds(block.bytes, tensor.type, out, numExperts);
+      if (bad >= 0) {
+        const row = Math.floor(bad / topK);
+        const at = `token ${block.from + Math.floor(row / numLayers)}, layer ${row % numLayers}`;
+        throw new EplbRangeError(
+          'EPLB_RANGE',
+          `${name}: expert id ${numberAt(block.bytes, tensor.type, bad)} at ${at}; ids go from 0 to ${numExperts - 1} ` +
+            `with --experts ${numExperts} (read as routes because the last dimension, ${topK}, is not the number of experts)`,
+        );
+      }
+      yield { firstToken: block.from, numTokens: block.to - block.from, ids: out };
+    }
+  }
+
+  return routesRecording({
+    format,
+    numLayers,
+    numLogicalExperts: numExperts,
+    numBytes,
+    notes,
+    numberType: tensor.type,
+    routes: { numTokens, topK, tokensPerStep, read },
+    bytesUpTo: (token) => shareOf(numBytes, token, numTokens),
+    close: () => tensor.source.close(),
+  });
+}

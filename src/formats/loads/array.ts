@@ -1,0 +1,82 @@
+import { EplbRangeError } from '../../errors.ts';
+import { DEFAULT_TOKENS_PER_STEP, type OpenOptions } from '../open-options.ts';
+import type { LoadRecording } from '../recording.ts';
+import { decodeNumbers } from '../tensor/decode.ts';
+import { BYTES_PER_NUMBER, isFloat } from '../tensor/number-type.ts';
+import { countOf, readTensor, type StoredTensor, slicedAlong } from '../tensor/stored.ts';
+import { shapeText } from '../text.ts';
+import { arrayLoads } from './array-loads.ts';
+import { arrayRoutes } from './array-routes.ts';
+
+/** An array of a file, before it is known to hold loads or routes. */
+export interface FoundArray {
+  readonly tensor: StoredTensor;
+  /** What the messages call it: `recording: "a.npy"`. */
+  readonly name: string;
+  /** Name of the format. */
+  readonly format: string;
+  /** True when the file itself says that these are loads. */
+  readonly namedLoads: boolean;
+  readonly notes: readonly string[];
+  /** Size of the file. */
+  readonly numBytes: number;
+}
+
+const KNOWN_SHAPES =
+  'loads are [layers, experts] or [steps, layers, experts], routes are whole numbers [tokens, layers, topK] with --experts';
+
+const ASSUMED_NOTE = 'if these are routes [tokens, layers, topK], give --experts';
+
+/** Numbers that are looked at to see whether all are whole. */
+const LOOKED_AT = 1 << 20;
+
+/**
+ * Tells routes from loads, and opens them. Two dimensions are loads. Three are loads when the last one is the number of
+ * experts or no number was given, and routes when they hold whole numbers and the last one is smaller.
+ *
+ * @throws EplbRangeError EPLB_SHAPE
+ */
+export async function openArray(found: FoundArray, options: OpenOptions): Promise<LoadRecording> {
+  const { tensor, name, namedLoads } = found;
+  const { shape } = tensor;
+  const { numExperts } = options;
+  const shown = `${name}: shape ${shapeText(shape)}`;
+  if (shape.length !== 2 && shape.length !== 3) {
+    throw shapeError(`${shown} has ${shape.length} dimensions; ${KNOWN_SHAPES}`);
+  }
+  if (shape.includes(0)) throw shapeError(`${shown} holds nothing; every dimension must be at least 1`);
+
+  const last = shape.at(-1)!;
+  if (numExperts === undefined || last === numExperts) {
+    const isAssumed =
+      numExperts === undefined && shape.length === 3 && !namedLoads && (await startsWhole(tensor));
+    return arrayLoads(isAssumed ? { ...found, notes: [...found.notes, ASSUMED_NOTE] } : found);
+  }
+  if (shape.length === 2 || namedLoads) {
+    throw shapeError(`${shown} holds loads of ${last} experts; --experts says ${numExperts}`);
+  }
+  if (last > numExperts) {
+    throw shapeError(
+      `${shown}: --experts says ${numExperts}, the last dimension is larger than that; ${KNOWN_SHAPES}`,
+    );
+  }
+  if (!(await startsWhole(tensor))) {
+    const why = 'the last dimension is not that, and the numbers are not all whole';
+    throw shapeError(`${shown}: --experts says ${numExperts}, ${why}; ${KNOWN_SHAPES}`);
+  }
+  return arrayRoutes(found, numExperts, options.tokensPerStep ?? DEFAULT_TOKENS_PER_STEP);
+}
+
+/** Whether the numbers of the first rows are whole. Reading on would find the others, which is not worth a second pass. */
+async function startsWhole(tensor: StoredTensor): Promise<boolean> {
+  if (!isFloat(tensor.type)) return true;
+  const perRow = countOf(tensor.shape) / tensor.shape[0]!;
+  const rows = Math.min(tensor.shape[0]!, Math.ceil(LOOKED_AT / perRow));
+  const bytes = new Uint8Array(rows * perRow * BYTES_PER_NUMBER[tensor.type]);
+  await readTensor(slicedAlong(tensor, 0, 0, rows), bytes);
+  return decodeNumbers(bytes, tensor.type).every(Number.isInteger);
+}
+
+function shapeError(message: string): EplbRangeError {
+  return new EplbRangeError('EPLB_SHAPE', message);
+}

@@ -1,0 +1,119 @@
+import { EplbRangeError } from '../../errors.ts';
+import type { LoadFormat } from '../format.ts';
+import type { InputFile } from '../input-file.ts';
+import type { OpenOptions } from '../open-options.ts';
+import type { LoadRecording, RecordedRoutes, RecordedStep, RouteRun, StepRange } from '../recording.ts';
+import { counted } from '../text.ts';
+
+/** The opening of a format whose files each hold steps of their own: one recording after the other. */
+export function oneByOne(
+  openOne: (file: InputFile, options: OpenOptions) => Promise<LoadRecording>,
+): LoadFormat['open'] {
+  return async (files, options) => {
+    const parts: Part[] = [];
+    for (const file of files) {
+      const recording = await openOne(file, options);
+      // Opened again when it is its turn: thousands of files are not to be open at once.
+      if (files.length > 1) await recording.close();
+      parts.push({ recording, name: file.name });
+    }
+    return joined(parts);
+  };
+}
+
+/** A recording, and what the messages call it. */
+export interface Part {
+  readonly recording: LoadRecording;
+  readonly name: string;
+}
+
+/**
+ * Recordings of the same layers and experts, one after the other, as one.
+ *
+ * @param parts - at least one
+ * @throws EplbRangeError EPLB_SHAPE when they do not fit each other
+ */
+export function joined(parts: readonly Part[]): LoadRecording {
+  const first = parts[0]!.recording;
+  if (parts.length === 1) return first;
+  for (const { recording, name } of parts) {
+    if (shapeOf(recording) === shapeOf(first)) continue;
+    throw new EplbRangeError(
+      'EPLB_SHAPE',
+      `${name} holds ${shapeOf(recording)}; ${parts[0]!.name}, which comes before it, holds ${shapeOf(first)}`,
+    );
+  }
+  const recordings = parts.map(({ recording }) => recording);
+  const stepCounts = recordings.map(({ numSteps }) => numSteps);
+  const hasAllCounts = stepCounts.every((count) => count !== undefined);
+  const routes = joinedRoutes(recordings);
+  return {
+    ...first,
+    numSteps: hasAllCounts ? total(stepCounts as number[]) : undefined,
+    numBytes: total(recordings.map(({ numBytes }) => numBytes)),
+    notes: [...new Set(recordings.flatMap(({ notes }) => notes))],
+    ...(routes === undefined ? {} : { routes }),
+    steps: (range) => joinedSteps(recordings, range),
+    close: async () => {
+      for (const recording of recordings) await recording.close();
+    },
+  };
+}
+
+function shapeOf({ numLayers, numLogicalExperts, routes, layerNumbers }: LoadRecording): string {
+  const what = routes === undefined ? 'loads' : `routes to ${routes.topK}`;
+  const layers = layerNumbers === undefined ? '' : ` (${layerNumbers.join(', ')})`;
+  return `${what} of ${counted(numLayers, 'layer')}${layers} with ${counted(numLogicalExperts, 'expert')}`;
+}
+
+async function* joinedSteps(
+  recordings: readonly LoadRecording[],
+  { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
+): AsyncGenerator<RecordedStep> {
+  let first = 0;
+  let bytesBefore = 0;
+  for (const recording of recordings) {
+    if (first >= to) return;
+    const { numSteps, numBytes } = recording;
+    // A part of unknown length is read from its beginning, to learn where the next one begins.
+    const start = numSteps === undefined ? 0 : Math.min(numSteps, Math.max(0, from - first));
+    let end = numSteps ?? 0;
+    if (start < (numSteps ?? 1)) {
+      const range = to === Number.POSITIVE_INFINITY ? { from: start } : { from: start, to: to - first };
+      for await (const { step, loads, bytesRead } of recording.steps(range)) {
+        end = Math.max(end, step + 1);
+        if (first + step >= from) yield { step: first + step, loads, bytesRead: bytesBefore + bytesRead };
+      }
+      await recording.close();
+    }
+    first += end;
+    bytesBefore += numBytes;
+  }
+}
+
+function joinedRoutes(recordings: readonly LoadRecording[]): RecordedRoutes | undefined {
+  const all = recordings.map(({ routes }) => routes).filter((routes) => routes !== undefined);
+  if (all.length === 0) return undefined;
+  const numTokens = total(all.map((routes) => routes.numTokens));
+
+  async function* read({ from = 0, to = numTokens }: StepRange = {}): AsyncGenerator<RouteRun> {
+    let first = 0;
+    for (const [i, routes] of all.entries()) {
+      const start = Math.max(0, from - first);
+      const end = Math.min(routes.numTokens, to - first);
+      if (start < end) {
+        for await (const run of routes.read({ from: start, to: end })) {
+          yield { ...run, firstToken: first + run.firstToken };
+        }
+        await recordings[i]!.close();
+      }
+      first += routes.numTokens;
+    }
+  }
+
+  return { ...all[0]!, numTokens, read };
+}
+
+function total(numbers: readonly number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0);
+}

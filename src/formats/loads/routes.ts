@@ -1,0 +1,61 @@
+import type { LoadRecording, RecordedRoutes, RecordedStep, StepRange } from '../recording.ts';
+
+/** What a recording of routes is made of. */
+export interface RoutesParts
+  extends Pick<LoadRecording, 'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'> {
+  readonly numberType?: string;
+  readonly routes: RecordedRoutes;
+  /** Where in the files the tokens before this one end. */
+  readonly bytesUpTo: (token: number) => number;
+}
+
+/** A recording whose steps count `tokensPerStep` routed tokens each; the last one those that are left. */
+export function routesRecording({ bytesUpTo, ...parts }: RoutesParts): LoadRecording {
+  const { numLayers, numLogicalExperts, routes } = parts;
+  const { numTokens, topK, tokensPerStep } = routes;
+  const numSteps = Math.ceil(numTokens / tokensPerStep);
+
+  async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
+    const loads = new Float32Array(numLayers * numLogicalExperts);
+    const end = Math.min(numTokens, to * tokensPerStep);
+    for await (const run of routes.read({ from: from * tokensPerStep, to: end })) {
+      const runEnd = run.firstToken + run.numTokens;
+      for (let token = run.firstToken; token < runEnd; ) {
+        const step = Math.floor(token / tokensPerStep);
+        const stepEnd = Math.min(end, (step + 1) * tokensPerStep);
+        const next = Math.min(runEnd, stepEnd);
+        countRoutes(run.ids, token - run.firstToken, next - run.firstToken, loads, numLayers, topK);
+        if (next === stepEnd) {
+          yield { step, loads, bytesRead: bytesUpTo(next) };
+          loads.fill(0);
+        }
+        token = next;
+      }
+    }
+  }
+
+  return { ...parts, numSteps, steps };
+}
+
+/**
+ * Adds one to the load of every expert that the tokens from `from` to before `to` were sent to.
+ *
+ * @param ids - [tokens x layers x topK], checked
+ * @param counts - [layers x experts], added to
+ */
+export function countRoutes(
+  ids: Uint16Array,
+  from: number,
+  to: number,
+  counts: Float32Array | Float64Array,
+  numLayers: number,
+  topK: number,
+): void {
+  const numExperts = counts.length / numLayers;
+  let i = from * numLayers * topK;
+  for (let token = from; token < to; token++) {
+    for (let layer = 0, row = 0; layer < numLayers; layer++, row += numExperts) {
+      for (const end = i + topK; i < end; i++) counts[row + ids[i]!]!++;
+    }
+  }
+}

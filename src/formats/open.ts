@@ -1,0 +1,127 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { EplbError, EplbRangeError } from '../errors.ts';
+import { fileReason } from './bytes/file-reason.ts';
+import { byTimeInName } from './file-order.ts';
+import type { LoadFormat } from './format.ts';
+import { type InputFile, inputFile } from './input-file.ts';
+import type { OpenOptions } from './open-options.ts';
+import type { LoadRecording } from './recording.ts';
+import { LOAD_FORMATS } from './table.ts';
+import { quote, quotePath } from './text.ts';
+
+/** What the messages call the file that is opened. */
+const FIELD = 'recording';
+
+/**
+ * Opens recorded loads or routes of any format. The format is told from the content. A directory is one recording: its
+ * files, ordered by the time in their names.
+ *
+ * @throws EplbError EPLB_FILE when something cannot be read, EPLB_FORMAT when it is of no known format or malformed,
+ *   EPLB_OPTION for an unknown `format`; EplbTypeError and EplbRangeError when the content is not what a recording holds
+ */
+export async function openRecording(path: string, options: OpenOptions = {}): Promise<LoadRecording> {
+  checkTokensPerStep(options.tokensPerStep);
+  const chosen = options.format === undefined ? undefined : namedFormat(options.format);
+  if (await isDirectory(path)) return openDirectory(path, chosen, options);
+  const file = await inputFile(path, FIELD);
+  return openFiles([file], chosen ?? (await formatOf(file)) ?? fallbackFormat(file), options);
+}
+
+/** {@link openRecording} of files that are already found, in order, all of one format. */
+export async function openFiles(
+  files: readonly InputFile[],
+  format: LoadFormat,
+  options: OpenOptions,
+): Promise<LoadRecording> {
+  try {
+    return await format.open(files, options);
+  } catch (error) {
+    for (const file of files) await file.source.close();
+    throw error;
+  }
+}
+
+/** The format of recorded loads that a file's content is of; undefined when it is none. */
+export async function formatOf(file: InputFile): Promise<LoadFormat | undefined> {
+  for (const format of LOAD_FORMATS) {
+    if (await format.recognise(file)) return format;
+  }
+  return undefined;
+}
+
+/** What a file that is of no known format is taken for, so that it is said what is wrong with it. */
+export function fallbackFormat(file: InputFile): LoadFormat {
+  const byName = LOAD_FORMATS.find(({ extensions }) => extensions.includes(file.extension));
+  if (byName !== undefined) return byName;
+  throw new EplbError('EPLB_FORMAT', `${file.name} is of no known format of loads; eplb formats lists them`);
+}
+
+function namedFormat(name: string): LoadFormat {
+  const format = LOAD_FORMATS.find((known) => known.name === name);
+  if (format !== undefined) return format;
+  const names = LOAD_FORMATS.map((known) => known.name).join(', ');
+  throw new EplbError('EPLB_OPTION', `${FIELD}: ${quote(name)} is no format of loads; there are ${names}`);
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  // What is not there is for inputFile() to say.
+  return stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+}
+
+async function openDirectory(
+  path: string,
+  chosen: LoadFormat | undefined,
+  options: OpenOptions,
+): Promise<LoadRecording> {
+  const files: InputFile[] = [];
+  const leftOut: string[] = [];
+  let format = chosen;
+  for (const name of await namesIn(path)) {
+    const file = await inputFile(join(path, name), FIELD);
+    const found = chosen ?? (await formatOf(file));
+    await file.source.close();
+    if (found === undefined) {
+      leftOut.push(`${quote(name)} was left out: it is of no known format of loads`);
+      continue;
+    }
+    format ??= found;
+    if (found !== format) {
+      throw new EplbError(
+        'EPLB_FORMAT',
+        `${file.name} is of the format ${found.name}, ${files[0]!.name} of the format ${format.name}; ` +
+          'the files of a directory are read as one recording',
+      );
+    }
+    files.push(file);
+  }
+  if (format === undefined) {
+    throw new EplbError(
+      'EPLB_FORMAT',
+      `${FIELD}: ${quotePath(path)} holds no file of a known format of loads`,
+    );
+  }
+  const recording = await openFiles(files, format, options);
+  return leftOut.length === 0 ? recording : { ...recording, notes: [...recording.notes, ...leftOut] };
+}
+
+/** Names of the files in a directory, without hidden ones and directories, by the time in them. */
+async function namesIn(path: string): Promise<string[]> {
+  const entries = await readdir(path, { withFileTypes: true }).catch((cause: unknown) => {
+    const reason = fileReason(cause);
+    throw new EplbError('EPLB_FILE', `${FIELD}: cannot read ${quotePath(path)}: ${reason}`, { cause });
+  });
+  const names = entries.filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.'));
+  return names.map((entry) => entry.name).sort(byTimeInName);
+}
+
+function checkTokensPerStep(tokensPerStep: number | undefined): void {
+  if (tokensPerStep === undefined || (Number.isInteger(tokensPerStep) && tokensPerStep >= 1)) return;
+  throw new EplbRangeError(
+    'EPLB_RANGE',
+    `tokensPerStep: ${tokensPerStep} is not a whole number of at least 1`,
+  );
+}

@@ -1,0 +1,46 @@
+import { BYTES_PER_NUMBER } from './number-type.ts';
+import { countOf, readTensor, type StoredTensor, slicedAlong } from './stored.ts';
+
+/** A run of a tensor's rows (its first axis). */
+export interface Block {
+  readonly from: number;
+  readonly to: number;
+  /** The numbers, row-major and little-endian. The reader's own: valid until the next block is asked for. */
+  readonly bytes: Uint8Array;
+}
+
+/** Bytes of a block that lies in one piece. Of 64 KB to 16 MB, from 512 KB on all were equally fast. */
+const BLOCK_BYTES = 1 << 20;
+
+/** Bytes of a block that has to be collected: fewer, longer pieces of each column. */
+const SCATTERED_BLOCK_BYTES = 1 << 25;
+
+/**
+ * The rows from `from` to before `to`, in blocks. While the caller works on one, the next is read.
+ *
+ * @throws EplbError as the tensor's source does
+ */
+export async function* blocksOf(tensor: StoredTensor, from: number, to: number): AsyncGenerator<Block> {
+  const rowBytes = (countOf(tensor.shape) / tensor.shape[0]!) * BYTES_PER_NUMBER[tensor.type];
+  const isScattered = tensor.strides[0]! * BYTES_PER_NUMBER[tensor.type] < rowBytes;
+  const blockBytes = isScattered ? SCATTERED_BLOCK_BYTES : BLOCK_BYTES;
+  const rows = Math.min(to - from, Math.max(1, Math.floor(blockBytes / rowBytes)));
+  // Two buffers in turn, each as long as a block and no longer than what there is to read.
+  const buffers = [new Uint8Array(rows * rowBytes)];
+  if (to - from > rows) buffers.push(new Uint8Array(rows * rowBytes));
+
+  const read = async (start: number, turn: number): Promise<Block> => {
+    const end = Math.min(to, start + rows);
+    const bytes = buffers[turn % 2]!.subarray(0, (end - start) * rowBytes);
+    await readTensor(slicedAlong(tensor, 0, start, end), bytes);
+    return { from: start, to: end, bytes };
+  };
+  let next = from < to ? read(from, 0) : undefined;
+  for (let turn = 1; next !== undefined; turn++) {
+    const block = await next;
+    next = block.to < to ? read(block.to, turn) : undefined;
+    // A caller that stops here never waits for it.
+    next?.catch(() => undefined);
+    yield block;
+  }
+}

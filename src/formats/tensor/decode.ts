@@ -1,0 +1,162 @@
+import { MAX_FLOAT32 } from '../../checks.ts';
+import { BYTES_PER_NUMBER, type NumberType } from './number-type.ts';
+
+/** Numbers as typed arrays give them. 64-bit integers are pairs of a low and a high half: BigInt is 20 times slower. */
+type NumberView =
+  | Int8Array
+  | Uint8Array
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | Float32Array
+  | Float64Array;
+
+/**
+ * Numbers of a file as loads.
+ *
+ * @param bytes - little-endian, at a multiple of 8 in their buffer
+ * @param out - gets one load for each number; its length says how many
+ * @returns the index of the first number that is no load (negative, not finite, or beyond float32), or -1
+ */
+export function decodeLoads(bytes: Uint8Array, type: NumberType, out: Float32Array): number {
+  switch (type) {
+    case 'int64':
+      return wideLoads(viewOf(bytes, Uint32Array), true, out);
+    case 'uint64':
+      return wideLoads(viewOf(bytes, Uint32Array), false, out);
+    case 'float16':
+    case 'bfloat16':
+      return halfLoads(viewOf(bytes, Uint16Array), halfTable(type), out);
+    default:
+      return plainLoads(viewOf(bytes, PLAIN_VIEWS[type]), out);
+  }
+}
+
+/**
+ * Numbers of a file as expert ids.
+ *
+ * @param bytes - as for {@link decodeLoads}
+ * @returns the index of the first number that is not a whole number from 0 to before `numExperts`, or -1
+ */
+export function decodeIds(bytes: Uint8Array, type: NumberType, out: Uint16Array, numExperts: number): number {
+  if (type in PLAIN_VIEWS) {
+    return plainIds(viewOf(bytes, PLAIN_VIEWS[type as PlainType]), out, numExperts);
+  }
+  for (let i = 0; i < out.length; i++) {
+    const id = numberAt(bytes, type, i);
+    if (!(id >= 0 && id < numExperts && Number.isInteger(id))) return i;
+    out[i] = id;
+  }
+  return -1;
+}
+
+/**
+ * One number of a file. 64-bit integers beyond 2^53 come rounded.
+ *
+ * @param bytes - as for {@link decodeLoads}
+ */
+export function numberAt(bytes: Uint8Array, type: NumberType, index: number): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const at = index * BYTES_PER_NUMBER[type];
+  switch (type) {
+    case 'int64':
+      return Number(view.getBigInt64(at, true));
+    case 'uint64':
+      return Number(view.getBigUint64(at, true));
+    case 'float16':
+    case 'bfloat16':
+      return halfTable(type)[view.getUint16(at, true)]!;
+    default:
+      return viewOf(bytes, PLAIN_VIEWS[type])[index]!;
+  }
+}
+
+/** {@link numberAt} for all numbers. For tables, which are small; loads go through {@link decodeLoads}. */
+export function decodeNumbers(bytes: Uint8Array, type: NumberType): Float64Array {
+  const count = bytes.length / BYTES_PER_NUMBER[type];
+  return Float64Array.from({ length: count }, (_, i) => numberAt(bytes, type, i));
+}
+
+type PlainType = Exclude<NumberType, 'int64' | 'uint64' | 'float16' | 'bfloat16'>;
+
+type ViewClass<V> = { new (buffer: ArrayBufferLike, byteOffset: number, length: number): V } & {
+  readonly BYTES_PER_ELEMENT: number;
+};
+
+const PLAIN_VIEWS: Readonly<Record<PlainType, ViewClass<NumberView>>> = {
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  float32: Float32Array,
+  float64: Float64Array,
+};
+
+function viewOf<V>(bytes: Uint8Array, View: ViewClass<V>): V {
+  return new View(bytes.buffer, bytes.byteOffset, Math.floor(bytes.byteLength / View.BYTES_PER_ELEMENT));
+}
+
+function plainLoads(from: NumberView, out: Float32Array): number {
+  for (let i = 0; i < out.length; i++) {
+    const load = from[i]!;
+    if (!(load >= 0 && load <= MAX_FLOAT32)) return i;
+    out[i] = load;
+  }
+  return -1;
+}
+
+function wideLoads(halves: Uint32Array, isSigned: boolean, out: Float32Array): number {
+  for (let i = 0; i < out.length; i++) {
+    const high = halves[2 * i + 1]!;
+    if (isSigned && high >= 2 ** 31) return i;
+    out[i] = high * 2 ** 32 + halves[2 * i]!;
+  }
+  return -1;
+}
+
+function halfLoads(from: Uint16Array, table: Float32Array, out: Float32Array): number {
+  for (let i = 0; i < out.length; i++) {
+    const load = table[from[i]!]!;
+    if (!(load >= 0 && load < Number.POSITIVE_INFINITY)) return i;
+    out[i] = load;
+  }
+  return -1;
+}
+
+function plainIds(from: NumberView, out: Uint16Array, numExperts: number): number {
+  for (let i = 0; i < out.length; i++) {
+    const id = from[i]!;
+    out[i] = id;
+    if (!(id >= 0 && id < numExperts) || out[i] !== id) return i;
+  }
+  return -1;
+}
+
+const tables = new Map<NumberType, Float32Array>();
+
+/** The values of all 65,536 half floats, made when first needed. */
+function halfTable(type: 'float16' | 'bfloat16'): Float32Array {
+  let table = tables.get(type);
+  if (table === undefined) {
+    table = type === 'float16' ? Float32Array.from({ length: 65_536 }, (_, bits) => half(bits)) : brains();
+    tables.set(type, table);
+  }
+  return table;
+}
+
+/** IEEE 754 binary16: 1 bit of sign, 5 of exponent (bias 15), 10 of fraction. */
+function half(bits: number): number {
+  const sign = bits >= 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = (bits & 1023) / 1024;
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -14 : sign * (1 + fraction) * 2 ** (exponent - 15);
+}
+
+/** A bfloat16 is the upper half of a float32. */
+function brains(): Float32Array {
+  return new Float32Array(Uint32Array.from({ length: 65_536 }, (_, bits) => bits << 16).buffer);
+}

@@ -1,0 +1,35 @@
+/** The number types that files hold loads, expert ids and tables in, by the names that NumPy and PyTorch give them. */
+export type NumberType =
+  | 'int8'
+  | 'uint8'
+  | 'int16'
+  | 'uint16'
+  | 'int32'
+  | 'uint32'
+  | 'int64'
+  | 'uint64'
+  | 'float16'
+  | 'bfloat16'
+  | 'float32'
+  | 'float64';
+
+/** Bytes of one number of each type. */
+export const BYTES_PER_NUMBER: Readonly<Record<NumberType, 1 | 2 | 4 | 8>> = {
+  int8: 1,
+  uint8: 1,
+  int16: 2,
+  uint16: 2,
+  int32: 4,
+  uint32: 4,
+  int64: 8,
+  uint64: 8,
+  float16: 2,
+  bfloat16: 2,
+  float32: 4,
+  float64: 8,
+};
+
+/** Whether a type can hold a fraction. */
+export function isFloat(type: NumberType): boolean {
+  return type.includes('float');
+}
