@@ -50,21 +50,37 @@ async function bundleWorker(): Promise<void> {
   await build({ ...common, entryPoints, format: 'cjs', outExtension: { '.js': '.cjs' }, external });
 }
 
-/** The command, which takes the library from dist/ as anybody does. */
-async function bundleCommand(): Promise<void> {
-  const library: Plugin = {
+/** Takes what matches from the library in dist/, as anybody does, so that its classes are one everywhere. */
+function libraryBeside(filter: RegExp): Plugin {
+  return {
     name: 'library',
     setup({ onResolve }) {
-      onResolve({ filter: /^(\.\.\/)+index\.ts$/ }, () => ({ path: './index.js', external: true }));
+      onResolve({ filter }, () => ({ path: './index.js', external: true }));
     },
   };
+}
+
+/** The readers and writers of engines' files. */
+async function bundleFormats(): Promise<void> {
+  await build({
+    ...common,
+    entryPoints: { formats: 'src/formats/index.ts' },
+    format: 'esm',
+    splitting: true,
+    packages: 'external',
+    plugins: [libraryBeside(/^(\.\.\/)+(index|errors)\.ts$/)],
+  });
+}
+
+/** The command. It has errors of its own, so that `eplb --help` loads no library. */
+async function bundleCommand(): Promise<void> {
   await build({
     ...common,
     entryPoints: { cli: 'src/cli/main.ts' },
     format: 'esm',
     splitting: true,
     packages: 'external',
-    plugins: [library],
+    plugins: [libraryBeside(/^(\.\.\/)+index\.ts$/)],
   });
   await chmod('dist/cli.js', 0o755);
 }
@@ -74,6 +90,7 @@ await buildKernels();
 await Promise.all([
   bundleLibrary(),
   bundleWorker(),
+  bundleFormats(),
   bundleCommand(),
   run(process.execPath, [tool('typescript/bin/tsc'), '-p', 'tsconfig.build.json']),
 ]);

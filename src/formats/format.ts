@@ -9,15 +9,15 @@ export interface FormatFacts {
   readonly holds: 'loads' | 'placements';
   /** Who writes it and what is in it, in one line. */
   readonly description: string;
-  /** Endings of its files' names, with the dot. They decide only where the content does not. */
+  /** Endings of its files' names. They decide only where the content does not, and what is written. */
   readonly extensions: readonly string[];
-  /** Whether a file's content is of this format. It may be anything; where it is broken, the reader is to say how. */
-  recognise(file: InputFile): Promise<boolean>;
 }
 
 /** A format of recorded loads. */
 export interface LoadFormat extends FormatFacts {
   readonly holds: 'loads';
+  /** Whether a file's content is of this format. It may be anything; where it is broken, the reader is to say how. */
+  recognise(file: InputFile): Promise<boolean>;
   /**
    * Opens a recording of one or more files of this format, ordered by the time in their names.
    *

@@ -25,3 +25,14 @@ export function assertForAll<T>(
     includeErrorInReport: true,
   });
 }
+
+/** {@link assertForAll} for properties of work that is waited for. */
+export async function assertForAllAsync<T>(
+  problems: (maxSize: number) => fc.Arbitrary<T>,
+  { small, large }: Runs,
+  property: (problem: T) => Promise<void>,
+): Promise<void> {
+  const options = { seed: SEED, includeErrorInReport: true };
+  await fc.assert(fc.asyncProperty(problems(64), property), { ...options, numRuns: small });
+  await fc.assert(fc.asyncProperty(problems(1024), property), { ...options, numRuns: large });
+}

@@ -1,0 +1,31 @@
+import { ExpertMapping } from '../../index.ts';
+import type { Placement } from './placement.ts';
+
+/** A placement as a mapping of the library. @throws EplbRangeError EPLB_MAPPING when it is not valid */
+export function mappingOf(placement: Placement): ExpertMapping {
+  const { slots, numLayers, numLogicalExperts, logToPhy, replicaCount } = placement;
+  return new ExpertMapping({
+    phyToLog: slots,
+    numLayers,
+    numLogicalExperts,
+    ...(logToPhy === undefined ? {} : { logToPhy }),
+    ...(replicaCount === undefined ? {} : { replicaCount }),
+  });
+}
+
+/** The placement of a mapping. @param numRanks - where known, for formats that list ranks */
+export function placementFrom(
+  mapping: ExpertMapping,
+  more: Pick<Placement, 'numRanks' | 'layerNumbers'> = {},
+): Placement {
+  const { numLayers, numPhysicalExperts, numLogicalExperts } = mapping;
+  return {
+    format: 'mapping',
+    numLayers,
+    numPhysicalExperts,
+    numLogicalExperts,
+    slots: mapping.phyToLog,
+    ...more,
+    notes: [],
+  };
+}

@@ -1,0 +1,71 @@
+import { EplbError } from '../../errors.ts';
+import { type InputFile, inputBytes, inputFile } from '../input-file.ts';
+import { kindOf, quote, shapeText } from '../text.ts';
+import { readContent } from './content.ts';
+import type { Content, Placement, PlacementReadOptions } from './placement.ts';
+import { PLACEMENT_FORMATS, placementFormat, recognisePlacement } from './table.ts';
+
+/** What messages call the file when nothing else is said. */
+const FIELD = 'placement';
+
+/** How a placement is to be read. */
+export interface OpenPlacementOptions extends PlacementReadOptions {
+  /** Name of its format; told from the content when left out. */
+  readonly format?: string | undefined;
+  /** Logical experts of a layer, where the file does not tell: else one more than the greatest id. */
+  readonly numExperts?: number | undefined;
+  /** What the file is to the caller, for messages: `--from`. */
+  readonly field?: string;
+}
+
+/**
+ * Reads a placement from a file of any known format. Whether it is valid is not checked: see {@link mappingOf}.
+ *
+ * @throws EplbError EPLB_FILE, EPLB_FORMAT or EPLB_OPTION, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE or
+ *   EPLB_MAPPING
+ */
+export async function openPlacement(path: string, options: OpenPlacementOptions = {}): Promise<Placement> {
+  return readPlacement(await inputFile(path, options.field ?? FIELD), options);
+}
+
+/** {@link openPlacement} on bytes that are already there. @param path - for messages */
+export async function parsePlacement(
+  bytes: Uint8Array,
+  options: OpenPlacementOptions = {},
+  path = 'bytes',
+): Promise<Placement> {
+  return readPlacement(inputBytes(bytes, path, options.field ?? FIELD), options);
+}
+
+/** {@link openPlacement} on a file that is already found. It is closed afterwards. */
+export async function readPlacement(file: InputFile, options: OpenPlacementOptions): Promise<Placement> {
+  const wanted =
+    options.format === undefined ? undefined : placementFormat(options.format, options.field ?? FIELD);
+  try {
+    const content = await readContent(file);
+    const format = wanted ?? recognisePlacement(content);
+    if (format === undefined) throw unknownError(content, file.name);
+    const placement = format.read(content, file.name, options);
+    const { numExperts } = options;
+    return numExperts === undefined ? placement : { ...placement, numLogicalExperts: numExperts };
+  } finally {
+    await file.source.close();
+  }
+}
+
+function unknownError(content: Content, name: string): EplbError {
+  const known = PLACEMENT_FORMATS.map((format) => format.name).join(', ');
+  return new EplbError(
+    'EPLB_FORMAT',
+    `${name} holds no placement (${summary(content)}); known formats are ${known}`,
+  );
+}
+
+function summary(content: Content): string {
+  if (content.container === 'npy') return `an array of shape ${shapeText(content.array.shape)}`;
+  if (content.container === 'npz') {
+    const names = [...content.arrays.keys()].slice(0, 5).map((key) => quote(key));
+    return `arrays named ${names.join(', ')}`;
+  }
+  return `${content.container}: ${kindOf(content.value)}`;
+}

@@ -1,0 +1,94 @@
+import { EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { expertsIn, nestedTable, rowsOf, type WholeTable, wholeTable } from './number-tables.ts';
+import type {
+  Content,
+  NumberArray,
+  Placement,
+  PlacementFormat,
+  PlacementReadOptions,
+  PlacementWriteOptions,
+  WrittenPlacement,
+} from './placement.ts';
+import { numbersFrom } from './tensorrt-llm.ts';
+
+const ROWS_KEY = 'physical_to_logical_map';
+const OTHER_TABLES = ['logical_to_physical_map', 'logical_replica_count'];
+
+/**
+ * What SGLang's `--init-expert-location` takes. SGLang has a row for every layer of the model and looks one up by the
+ * model's layer number (`ExpertLocationMetadata`, with as many layers as the model), so dense layers have rows too.
+ */
+export const sglang: PlacementFormat = {
+  name: 'sglang',
+  holds: 'placements',
+  description: `SGLang --init-expert-location: .json or .pt {"${ROWS_KEY}": [all layers of the model][slots]}`,
+  extensions: ['.json'],
+  recognise: (content) => {
+    const value = rowsIn(content);
+    if (value === undefined) return false;
+    // With the other tables beside it, it is DeepSeek's or vLLM's.
+    return !OTHER_TABLES.some((key) => Object.hasOwn(value, key));
+  },
+  read,
+  write,
+};
+
+function rowsIn(content: Content): Record<string, unknown> | undefined {
+  if (content.container !== 'json' && content.container !== 'pt') return undefined;
+  const { value } = content;
+  if (typeof value !== 'object' || value === null || !Object.hasOwn(value, ROWS_KEY)) return undefined;
+  return value as Record<string, unknown>;
+}
+
+function read(content: Content, name: string, { firstLayer = 0 }: PlacementReadOptions): Placement {
+  const root = rowsIn(content);
+  if (root === undefined) throw new EplbTypeError('EPLB_KIND', `${name}: it has no "${ROWS_KEY}"`);
+  const { data, shape } = anyTable(root[ROWS_KEY], `${name}: ${ROWS_KEY}`);
+  const [numRows, numPhysicalExperts] = shape as [number, number];
+  if (firstLayer >= numRows) {
+    throw new EplbRangeError('EPLB_OPTION', `--first-layer: ${firstLayer}, but ${name} has ${numRows} rows`);
+  }
+  const slots = data.slice(firstLayer * numPhysicalExperts);
+  return {
+    format: sglang.name,
+    numLayers: numRows - firstLayer,
+    numPhysicalExperts,
+    numLogicalExperts: expertsIn(slots),
+    slots,
+    ...(firstLayer === 0
+      ? {}
+      : { layerNumbers: Array.from({ length: numRows - firstLayer }, (_, i) => i + firstLayer) }),
+    notes: firstLayer === 0 ? [] : [`${firstLayer} rows of dense layers left out`],
+  };
+}
+
+/** A table that text holds as nested arrays and torch as a tensor. */
+function anyTable(value: unknown, path: string): WholeTable {
+  const isTensor = typeof value === 'object' && value !== null && 'shape' in value && 'data' in value;
+  return isTensor ? wholeTable(value as NumberArray, [2], path) : nestedTable(value, [2], path);
+}
+
+function write(placement: Placement, options: PlacementWriteOptions): WrittenPlacement {
+  const { slots, numPhysicalExperts, numLogicalExperts } = placement;
+  if (slots.includes(-1)) {
+    throw new EplbRangeError('EPLB_MAPPING', 'sglang has no empty slots; the placement has some');
+  }
+  const numbers = numbersFrom(options.firstLayer, placement);
+  const rows = rowsOf(slots, numPhysicalExperts);
+  // A layer without experts of its own gets what SGLang's own trivial location gives it.
+  const dense = Array.from({ length: numPhysicalExperts }, (_, slot) => slot % numLogicalExperts);
+  const all: number[][] = [];
+  for (const [i, number] of numbers.entries()) {
+    while (all.length < number) all.push(dense);
+    all.push(rows[i]!);
+  }
+  const added = all.length - rows.length;
+  const lines = all.map((row) => `  ${JSON.stringify(row)}`).join(',\n');
+  return {
+    bytes: new TextEncoder().encode(`{"${ROWS_KEY}": [\n${lines}\n]}\n`),
+    notes:
+      added === 0
+        ? []
+        : [`${added} rows of dense layers put in: SGLang wants one for every layer of the model`],
+  };
+}
