@@ -72,6 +72,18 @@ async function bundleFormats(): Promise<void> {
   });
 }
 
+/** The simulator. */
+async function bundleReplay(): Promise<void> {
+  await build({
+    ...common,
+    entryPoints: { replay: 'src/replay/index.ts' },
+    format: 'esm',
+    splitting: true,
+    packages: 'external',
+    plugins: [libraryBeside(/^(\.\.?\/)+(index|errors)\.ts$/)],
+  });
+}
+
 /** The command. It has errors of its own, so that `eplb --help` loads no library. */
 async function bundleCommand(): Promise<void> {
   await build({
@@ -91,6 +103,7 @@ await Promise.all([
   bundleLibrary(),
   bundleWorker(),
   bundleFormats(),
+  bundleReplay(),
   bundleCommand(),
   run(process.execPath, [tool('typescript/bin/tsc'), '-p', 'tsconfig.build.json']),
 ]);

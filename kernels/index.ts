@@ -15,6 +15,7 @@ export { placeRow } from './place-row';
 export { preserveSlots } from './preserve';
 export { rankLoads, windowImbalance } from './rank-loads';
 export { replicateLayer } from './replicate';
+export { scoreLayers } from './score';
 export { sortKeysDescending } from './sort';
 export { firstInvalid, recordRow } from './validate';
 export { addSample, addSums } from './window';

@@ -114,6 +114,20 @@ export interface KernelExports {
     count: Pointer,
     scratch: Pointer,
   ): void;
+  scoreLayers(
+    loads: Pointer,
+    offsets: Pointer,
+    replicated: Pointer,
+    words: number,
+    numLayers: number,
+    numLogical: number,
+    numPhysical: number,
+    numRanks: number,
+    zeroIsOne: number,
+    rankLoads: Pointer,
+    stats: Pointer,
+    shares: Pointer,
+  ): void;
   searchAdaptive(
     samples: Pointer,
     weights: Pointer,

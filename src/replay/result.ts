@@ -163,9 +163,9 @@ export interface BalanceFigures {
     readonly balancednessRatioOfSums: number;
     readonly peakToAverageRatioOfSums: number;
   };
-  /** Of the balancedness of steps (ratio of sums over layers): a share p of the steps has at most this. To 0.0005. */
+  /** Of the balancedness of steps (ratio of sums over layers): a share p of the steps has at most this. To 0.0001. */
   readonly balancednessPercentiles: Percentiles;
-  /** Of the PAR of steps (ratio of sums over layers): a share p of the steps has at most this. To 0.0005 of its inverse. */
+  /** Of the PAR of steps (ratio of sums over layers): a share p of the steps has at most this. To 0.0001 of its inverse. */
   readonly peakToAveragePercentiles: Percentiles;
 }
 

@@ -1,0 +1,144 @@
+import { checkAtLeast, checkNumber, checkWhole, show } from '../checks.ts';
+import { EplbRangeError, EplbTypeError } from '../errors.ts';
+import type { StepRange } from '../formats/recording.ts';
+import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
+import { checkTopology } from '../topology.ts';
+import { checkCostModel } from './cost-model.ts';
+import { hardwareCost } from './cost-presets.ts';
+import type { CostModel, ReplayConfiguration, TriggerOptions } from './result.ts';
+
+/** How a recording is to be replayed. */
+export interface ReplayOptions {
+  /** Slots a layer: a multiple of `numRanks`, at least the recording's experts. */
+  readonly numPhysicalExperts: number;
+  readonly numRanks: number;
+  /** 1 when left out. */
+  readonly numNodes?: number;
+  /** 1 when left out. */
+  readonly numGroups?: number;
+  /**
+   * A policy; a module URL, whose policy runs in a thread of its own; or `static`, which never plans. A policy that has a
+   * property `layerOrder`, read after each plan, has its layers changed in that order; else it is by index.
+   */
+  readonly policy: AbstractEplbPolicy | URL | 'static';
+  /** What the result calls the policy; its own name, or the module's file, when left out. */
+  readonly policyName?: string;
+  /** What the result is called; the policy's name when left out. */
+  readonly name?: string;
+  /** Steps that plans look back on; `trigger.interval`, at most 1,024, or else 32, when left out. */
+  readonly windowSize?: number;
+  /** Every 32 steps when left out. */
+  readonly trigger?: TriggerOptions;
+  /** Seconds that every plan is taken to need, for results that do not differ from run to run; `measured` when left out. */
+  readonly planningSeconds?: number | 'measured';
+  /** Layers that change to a new mapping in one step; 1 when left out. */
+  readonly layersPerStep?: number;
+  /** That of {@link hardwareCost} for experts of DeepSeek-V3 when left out. */
+  readonly cost?: CostModel;
+  /** The mapping to begin with; when left out, expert i in slot i and the redundant slots from expert 0 on again. */
+  readonly start?: ExpertMapping;
+  /** The part of the recording to replay; all of it when left out. */
+  readonly steps?: StepRange;
+  /** Worker threads that plans are made in; 0, the calling thread, when left out, and 1 for a module URL. */
+  readonly threads?: number;
+  /** Called after every step. Returning false ends the replay: its result is then that of the steps so far. */
+  readonly onStep?: (progress: ReplayProgress) => boolean | undefined;
+}
+
+/** How far a replay is. */
+export interface ReplayProgress {
+  /** Steps replayed. */
+  readonly numSteps: number;
+  /** Bytes of the recording read. */
+  readonly bytesRead: number;
+  readonly numPlans: number;
+}
+
+/** Options that are checked and complete. */
+export interface ReplaySettings {
+  readonly name: string;
+  readonly topology: Topology;
+  readonly configuration: ReplayConfiguration;
+  readonly policy: AbstractEplbPolicy | URL | 'static';
+  readonly start: ExpertMapping | undefined;
+  readonly threads: number;
+}
+
+/** Steps between plans, and in the window, when nothing is said. */
+const DEFAULT_INTERVAL = 32;
+const MAX_DEFAULT_WINDOW = 1024;
+
+/** Checks options and fills in what is left out. @throws EplbTypeError and EplbRangeError, naming the option */
+export function readReplayOptions(
+  options: ReplayOptions,
+  sizes: { readonly numLayers: number; readonly numLogicalExperts: number },
+): ReplaySettings {
+  if (typeof options !== 'object' || options === null) {
+    throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
+  }
+  const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, policy } = options;
+  const topology = checkTopology({ ...sizes, numPhysicalExperts, numRanks, numNodes, numGroups });
+  const isStatic = policy === 'static';
+  const trigger = readTrigger(options.trigger, isStatic);
+  const { interval = DEFAULT_INTERVAL } = trigger;
+  const windowSize = options.windowSize ?? Math.min(interval, MAX_DEFAULT_WINDOW);
+  const policyName = options.policyName ?? nameOf(policy);
+  const {
+    planningSeconds = 'measured',
+    layersPerStep = 1,
+    threads = policy instanceof URL ? 1 : 0,
+  } = options;
+  if (planningSeconds !== 'measured') checkAtLeast('planningSeconds', planningSeconds, 0);
+  return {
+    name: options.name ?? policyName,
+    topology,
+    policy,
+    start: options.start,
+    threads: checkWhole('threads', threads, 0, 1024),
+    configuration: {
+      policy: policyName,
+      numPhysicalExperts,
+      numRanks,
+      numNodes,
+      numGroups,
+      windowSize: checkWhole('windowSize', windowSize, 1, 2 ** 24),
+      trigger,
+      planningSeconds,
+      layersPerStep: checkWhole('layersPerStep', layersPerStep, 1),
+      cost: options.cost === undefined ? hardwareCost('deepseek-v3') : checkCostModel('cost', options.cost),
+    },
+  };
+}
+
+/** Checks the conditions. A static placement has none. @throws EplbTypeError and EplbRangeError, naming the condition */
+export function readTrigger(trigger: TriggerOptions | undefined, isStatic: boolean): TriggerOptions {
+  if (isStatic) {
+    if (trigger !== undefined) {
+      throw new EplbRangeError('EPLB_RANGE', 'trigger: the static placement is never planned anew');
+    }
+    return {};
+  }
+  if (trigger === undefined) return { interval: DEFAULT_INTERVAL };
+  if (typeof trigger !== 'object' || trigger === null) {
+    throw new EplbTypeError('EPLB_KIND', `trigger: ${show(trigger)} is not an object of conditions`);
+  }
+  const { interval, loadThreshold, drift, require, checkEvery } = trigger;
+  if (interval === undefined && loadThreshold === undefined && drift === undefined) {
+    throw new EplbRangeError('EPLB_RANGE', 'trigger: names no condition: interval, loadThreshold or drift');
+  }
+  if (interval !== undefined) checkWhole('trigger.interval', interval, 1);
+  if (loadThreshold !== undefined) checkAtLeast('trigger.loadThreshold', loadThreshold, 1);
+  if (drift !== undefined && !(checkNumber('trigger.drift', drift) >= 0 && drift <= 1)) {
+    throw new EplbRangeError('EPLB_RANGE', `trigger.drift: ${drift} is not from 0 to 1`);
+  }
+  if (require !== undefined && require !== 'any' && require !== 'all') {
+    throw new EplbRangeError('EPLB_RANGE', `trigger.require: ${show(require)} is neither "any" nor "all"`);
+  }
+  if (checkEvery !== undefined) checkWhole('trigger.checkEvery', checkEvery, 1);
+  return { ...trigger };
+}
+
+function nameOf(policy: AbstractEplbPolicy | URL | 'static'): string {
+  if (policy === 'static') return policy;
+  return policy instanceof URL ? decodeURIComponent(policy.pathname.split('/').at(-1) ?? '') : policy.name;
+}

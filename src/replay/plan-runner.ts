@@ -1,0 +1,152 @@
+import { EplbError, EplbRangeError } from '../errors.ts';
+import type { RecordedRoutes } from '../formats/recording.ts';
+import {
+  CoactivationRecorder,
+  DefaultEplbPolicy,
+  ExpertLoadBalancer,
+  ExpertMapping,
+  type PlanOptions,
+  type Topology,
+} from '../index.ts';
+import { checkedSlots } from './check-mapping.ts';
+import type { ReplaySettings } from './options.ts';
+
+/** A plan that was made, checked. */
+export interface MadePlan {
+  readonly mapping: ExpertMapping;
+  /** [layers x physical] */
+  readonly slots: Int32Array;
+  /** The layers to change, in order. */
+  readonly layerOrder: readonly number[];
+  readonly measuredSeconds: number;
+}
+
+/** Policies that ask for nothing but loads: for them no pairs are counted. */
+const NEED_NO_PAIRS: readonly string[] = ['default', 'adaptive'];
+
+/**
+ * The policy's side of a replay: a balancer whose window gets every step when it is over, and nothing else of the recording.
+ * What a policy is given are copies and the window's own numbers, so it cannot look ahead.
+ */
+export class PlanRunner {
+  readonly #balancer: ExpertLoadBalancer;
+  readonly #policy: ReplaySettings['policy'];
+  readonly #name: string;
+  readonly #topology: Topology;
+  readonly #routes: RecordedRoutes | undefined;
+  readonly #recorder: CoactivationRecorder | undefined;
+  #tokensCounted: number;
+  readonly #rows: readonly Float32Array[];
+
+  /**
+   * @param loads [layers x logical]: where every step's loads are put
+   * @param routes the recording's, when it has them: pairs are counted up to the step that a plan is made after
+   * @param fromStep the first step that is replayed
+   */
+  constructor(
+    settings: ReplaySettings,
+    loads: Float32Array,
+    routes: RecordedRoutes | undefined,
+    fromStep: number,
+  ) {
+    const { topology, policy, configuration, threads } = settings;
+    if (policy === 'static') throw new EplbError('EPLB_INTERNAL', 'a static placement plans nothing');
+    const { numLayers, numLogicalExperts } = topology;
+    this.#policy = policy;
+    this.#name = configuration.policy;
+    this.#topology = topology;
+    this.#balancer = new ExpertLoadBalancer({
+      ...topology,
+      policy,
+      threads,
+      windowSize: configuration.windowSize,
+    });
+    if (settings.start !== undefined) this.#balancer.commit(settings.start);
+    this.#rows = Array.from({ length: numLayers }, (_, layer) =>
+      loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
+    );
+    const needsPairs =
+      routes !== undefined &&
+      !(policy instanceof DefaultEplbPolicy) &&
+      (policy instanceof URL || !NEED_NO_PAIRS.includes(policy.name));
+    this.#routes = needsPairs ? routes : undefined;
+    this.#recorder = needsPairs
+      ? new CoactivationRecorder({ numLayers, numExperts: numLogicalExperts })
+      : undefined;
+    this.#tokensCounted = fromStep * (routes?.tokensPerStep ?? 0);
+  }
+
+  get numSamples(): number {
+    return this.#balancer.numSamples;
+  }
+
+  /** Starts the worker threads, so that the first plan is measured as the others are. */
+  async start(): Promise<void> {
+    await this.#balancer.start();
+  }
+
+  /** Puts the step whose loads lie in the replay's memory into the window. */
+  record(): void {
+    this.#rows.forEach((row, layer) => {
+      this.#balancer.recordLogicalLoad(layer, row);
+    });
+    this.#balancer.advanceWindow();
+  }
+
+  /** Mean loads [layers x logical] over the window. A copy. */
+  meanLoads(): Float32Array {
+    return this.#balancer.getAverageLogicalLoad().data;
+  }
+
+  /** Plans from the window as it is. @param step the last step in it */
+  async plan(step: number): Promise<MadePlan> {
+    const options: PlanOptions = await this.#planOptions(step);
+    const started = performance.now();
+    const mapping = await this.#balancer.plan(undefined, options);
+    const measuredSeconds = (performance.now() - started) / 1000;
+    const slots = checkedSlots(mapping, this.#topology, this.#name);
+    return { mapping, slots, layerOrder: this.#layerOrder(), measuredSeconds };
+  }
+
+  /**
+   * Tells the balancer that a plan has taken effect whole: the next one starts from it.
+   *
+   * @param slots [layers x physical], live; other than the plan's where the policy left layers out of its order
+   */
+  commit({ mapping, layerOrder }: MadePlan, slots: Int32Array): void {
+    const { numLayers, numLogicalExperts } = this.#topology;
+    const isWhole = layerOrder.length === numLayers;
+    this.#balancer.commit(
+      isWhole ? mapping : new ExpertMapping({ phyToLog: slots, numLayers, numLogicalExperts }),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#balancer.close();
+  }
+
+  async #planOptions(step: number): Promise<PlanOptions> {
+    if (this.#recorder === undefined || this.#routes === undefined) return {};
+    const to = Math.min((step + 1) * this.#routes.tokensPerStep, this.#routes.numTokens);
+    for await (const { ids, numTokens } of this.#routes.read({ from: this.#tokensCounted, to })) {
+      this.#recorder.record(ids, numTokens, this.#routes.topK);
+    }
+    this.#tokensCounted = to;
+    return { coactivation: this.#recorder.matrix() };
+  }
+
+  /** The policy's own order of layers where it tells one; by index else. */
+  #layerOrder(): readonly number[] {
+    const { numLayers } = this.#topology;
+    const told: unknown =
+      typeof this.#policy === 'object' && 'layerOrder' in this.#policy ? this.#policy.layerOrder : undefined;
+    if (told === undefined) return Array.from({ length: numLayers }, (_, layer) => layer);
+    const isLayer = (layer: unknown) =>
+      typeof layer === 'number' && Number.isInteger(layer) && layer >= 0 && layer < numLayers;
+    if (Array.isArray(told) && told.every(isLayer) && new Set(told).size === told.length) return told.slice();
+    throw new EplbRangeError(
+      'EPLB_POLICY',
+      `policy ${JSON.stringify(this.#name)}: its layerOrder is no list of different layers from 0 to ${numLayers - 1}`,
+    );
+  }
+}

@@ -1,0 +1,296 @@
+import { loadError } from '../checks.ts';
+import { EplbRangeError } from '../errors.ts';
+import type { Topology } from '../index.ts';
+import { checkedSlots } from './check-mapping.ts';
+import { secondsPerUnit, unitsOf } from './cost-model.ts';
+import { HeatTally } from './heat.ts';
+import { MoveTally } from './move-tally.ts';
+import type { ReplaySettings } from './options.ts';
+import { PlanEntry } from './plan-log.ts';
+import { RankLoadSampler } from './rank-load-samples.ts';
+import type { CostModel, ReplayResult, TriggerReason } from './result.ts';
+import { type Placement, Scorer } from './scorer.ts';
+import { SeriesBuilder } from './series.ts';
+import { summarize } from './summary.ts';
+import { BalanceTally, type StepFigures } from './tally.ts';
+import { layerTransfers } from './transfers.ts';
+
+/** A plan that is to take effect. */
+export interface PlanToApply {
+  readonly slots: Int32Array;
+  readonly layerOrder: readonly number[];
+  readonly startedAfterStep: number;
+  readonly reasons: readonly TriggerReason[];
+  readonly numSamples: number;
+  readonly planningSeconds: number;
+  /** [layers x logical]: the mean loads that it was made from. */
+  readonly meanLoads: Float32Array;
+  /** Called when its last layer has changed, with the live slots [layers x physical], which are not to be kept. */
+  readonly whenChanged: (slots: Int32Array) => void;
+}
+
+/** A plan on its way: which layers are left, and from which step on they change. */
+interface Change {
+  readonly entry: PlanEntry;
+  readonly slots: Int32Array;
+  readonly layers: readonly number[];
+  readonly firstIndex: number;
+  readonly whenChanged: (slots: Int32Array) => void;
+  numDone: number;
+}
+
+/** The placements that are followed, by their number in the scorer. */
+const LIVE = 0;
+const FIRST = 1;
+const REPLACED = 2;
+const PLANNED = 3;
+
+/** A replay between two steps: the placements, what is on its way, and the sums so far. */
+export class ReplayState {
+  readonly #settings: ReplaySettings;
+  readonly #topology: Topology;
+  readonly #cost: CostModel;
+  readonly #scorer: Scorer;
+  readonly #live: Placement;
+  readonly #first: Placement;
+  readonly #replaced: Placement;
+  readonly #planned: Placement;
+  readonly #liveTally: BalanceTally;
+  readonly #firstTally: BalanceTally;
+  readonly #series = new SeriesBuilder();
+  readonly #heat: HeatTally;
+  readonly #sampler: RankLoadSampler;
+  readonly #moves: MoveTally;
+  readonly #plans: PlanEntry[] = [];
+  #planningSeconds = 0;
+  #units = 0;
+  /** Whether any layer has changed: before, the first mapping need not be scored for itself. */
+  #hasChanged = false;
+  #change: Change | undefined;
+  /** The plan whose mapping is live whole. */
+  #inEffect: PlanEntry | undefined;
+  /** The mapping that it replaced is the first one, which is scored anyway. */
+  #replacedIsFirst = true;
+  #hasHeatRestarted = false;
+  /** What changing layers before this step came to. */
+  #stepMoves = { moves: 0, bytes: 0, seconds: 0 };
+
+  constructor(settings: ReplaySettings) {
+    const { topology, configuration, start } = settings;
+    const { numLayers, numRanks } = topology;
+    this.#settings = settings;
+    this.#topology = topology;
+    this.#cost = configuration.cost;
+    this.#scorer = new Scorer(topology, 4, configuration.cost.zeroLoadsCountAsOne);
+    [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
+      Placement,
+      Placement,
+      Placement,
+      Placement,
+    ];
+    const slots = start === undefined ? initialSlots(topology) : checkedSlots(start, topology, 'start');
+    this.#live.assign(slots);
+    this.#first.assign(slots);
+    this.#liveTally = new BalanceTally(numLayers);
+    this.#firstTally = new BalanceTally(numLayers);
+    this.#heat = new HeatTally(numLayers, numRanks);
+    this.#sampler = new RankLoadSampler(numLayers, numRanks);
+    this.#moves = new MoveTally(numLayers);
+  }
+
+  /** [layers x logical]: the loads of the step that was taken last. */
+  get loads(): Float32Array {
+    return this.#scorer.loads;
+  }
+
+  /** Steps scored. */
+  get numSteps(): number {
+    return this.#liveTally.numSteps;
+  }
+
+  get numPlans(): number {
+    return this.#plans.length;
+  }
+
+  /** Whether a plan is being made ready or taking effect. */
+  get isChanging(): boolean {
+    return this.#change !== undefined;
+  }
+
+  /** Copies and checks a step's loads. */
+  takeLoads(step: number, loads: Float32Array): void {
+    const { numLogicalExperts } = this.#topology;
+    if (loads.length !== this.loads.length) {
+      const wanted = `${this.#topology.numLayers} layers of ${numLogicalExperts}`;
+      throw new EplbRangeError(
+        'EPLB_SHAPE',
+        `recording: step ${step} has ${loads.length} loads, not ${wanted}`,
+      );
+    }
+    this.loads.set(loads);
+    const bad = this.#scorer.firstInvalid();
+    if (bad === loads.length) return;
+    const layer = Math.floor(bad / numLogicalExperts);
+    throw loadError(`recording: step ${step}`, layer, bad % numLogicalExperts, loads[bad]);
+  }
+
+  /** Changes the layers whose turn it is before a step. */
+  changeLayers(step: number): void {
+    this.#stepMoves = { moves: 0, bytes: 0, seconds: 0 };
+    const change = this.#change;
+    if (change === undefined || this.numSteps < change.firstIndex) return;
+    if (change.numDone === 0) {
+      this.#inEffect = undefined;
+      this.#replacedIsFirst = !this.#hasChanged;
+      if (!this.#replacedIsFirst) this.#replaced.assign(this.#live.slots);
+    }
+    const end = Math.min(change.layers.length, change.numDone + this.#settings.configuration.layersPerStep);
+    for (; change.numDone < end; change.numDone++)
+      this.#changeLayer(change, change.layers[change.numDone]!, step);
+    if (end < change.layers.length) return;
+    this.#change = undefined;
+    this.#inEffect = change.entry;
+    if (!this.#hasHeatRestarted) this.#heat.restart();
+    this.#hasHeatRestarted = true;
+    change.whenChanged(this.#live.slots);
+  }
+
+  /** Scores the step whose loads were taken, under the placements that are followed. */
+  score(step: number): void {
+    const live = this.#scorer.score(LIVE);
+    const first = this.#hasChanged ? this.#scorer.score(FIRST) : live;
+    const figures = this.#liveTally.add(live.stats);
+    const unbalanced = this.#firstTally.add(first.stats);
+    const units = unitsOf(this.#cost, figures);
+    this.#units += units;
+    this.#heat.add(step, first.rankLoads, live.rankLoads);
+    this.#sampler.add(this.numSteps - 1, step, units, live.rankLoads);
+    if (this.#inEffect !== undefined) {
+      const { stats } = this.#replacedIsFirst ? first : this.#scorer.score(REPLACED);
+      this.#inEffect.proved(this.#unitsOfStats(stats) - units);
+    }
+    this.#addToSeries(step, figures, unbalanced, units);
+  }
+
+  /** Over the layers, the largest of (largest / smallest rank load) of the live mapping; writes over {@link loads}. */
+  rankLoadImbalance(meanLoads: Float32Array): number {
+    this.loads.set(meanLoads);
+    const { rankLoads } = this.#scorer.score(LIVE);
+    const { numRanks } = this.#topology;
+    let worst = 1;
+    for (let from = 0; from < rankLoads.length; from += numRanks) {
+      const ranks = rankLoads.subarray(from, from + numRanks);
+      const most = Math.max(...ranks);
+      if (most > 0) worst = Math.max(worst, most / Math.min(...ranks));
+    }
+    return worst;
+  }
+
+  /** Begins a plan that was made after the last step; writes over {@link loads}. */
+  begin(plan: PlanToApply): void {
+    const { slots, layerOrder, planningSeconds, meanLoads, whenChanged, ...told } = plan;
+    const layers = layerOrder.filter((layer) => this.#differs(slots, layer));
+    this.#planned.assign(this.#live.slots);
+    for (const layer of layers) this.#planned.assign(slots, layer);
+    this.loads.set(meanLoads);
+    const tally = new BalanceTally(this.#topology.numLayers);
+    const before = tally.add(this.#scorer.score(LIVE).stats);
+    const after = tally.add(this.#scorer.score(PLANNED).stats);
+    const entry = new PlanEntry({
+      ...told,
+      planningSeconds,
+      layerOrder: layers,
+      predictedGain: unitsOf(this.#cost, before) - unitsOf(this.#cost, after),
+      balancednessBefore: before.balancedness,
+      balancednessAfter: after.balancedness,
+      isUnchanged: layers.length === 0,
+    });
+    this.#plans.push(entry);
+    this.#planningSeconds += planningSeconds;
+    if (layers.length === 0) return;
+    const firstIndex = this.numSteps + this.#delay(planningSeconds);
+    this.#change = { entry, slots, layers, firstIndex, whenChanged, numDone: 0 };
+  }
+
+  result(status: ReplayResult['status']): ReplayResult {
+    const factor = secondsPerUnit(this.#cost, this.numSteps, this.#topology.numLayers);
+    return {
+      name: this.#settings.name,
+      status,
+      configuration: this.#settings.configuration,
+      numSteps: this.numSteps,
+      ...summarize(this.#topology, this.#cost, this.#liveTally, this.#firstTally, this.#moves, {
+        numPlans: this.#plans.length,
+        planningSeconds: this.#planningSeconds,
+        plans: this.#plans.map((entry) => entry.result(factor)),
+      }),
+      series: this.#series.series(factor),
+      heatMap: this.#heat.heatMap(),
+      rankLoads: this.#sampler.samples(),
+    };
+  }
+
+  #changeLayer({ entry, slots }: Change, layer: number, step: number): void {
+    const { numPhysicalExperts } = this.#topology;
+    const after = slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
+    const transfers = layerTransfers(this.#live.layerSlots(layer), after, this.#topology, this.#cost);
+    this.#live.assign(slots, layer);
+    this.#hasChanged = true;
+    entry.layerChanged(step, transfers);
+    this.#moves.add(layer, transfers);
+    this.#stepMoves.moves += transfers.moves;
+    this.#stepMoves.bytes += transfers.bytes;
+    this.#stepMoves.seconds += transfers.seconds;
+  }
+
+  /** The units of a step. @param stats as a placement has them */
+  #unitsOfStats(stats: Float64Array): number {
+    let units = 0;
+    const isLoad = this.#cost.time.kind === 'load';
+    for (let at = 0; at < stats.length; at += 2) {
+      const most = stats[at]!;
+      const mean = stats[at + 1]!;
+      units += isLoad ? most : mean === 0 ? 1 : most / mean;
+    }
+    return units;
+  }
+
+  #addToSeries(step: number, figures: StepFigures, unbalanced: StepFigures, units: number): void {
+    this.#series.add({
+      step,
+      balancedness: figures.balancedness,
+      unbalancedBalancedness: unbalanced.balancedness,
+      worstLayerPeakToAverage: figures.worstPeak,
+      units,
+      unbalancedUnits: unitsOf(this.#cost, unbalanced),
+      moves: this.#stepMoves.moves,
+      bytes: this.#stepMoves.bytes,
+      moveSeconds: this.#stepMoves.seconds,
+    });
+  }
+
+  #differs(slots: Int32Array, layer: number): boolean {
+    const { numPhysicalExperts } = this.#topology;
+    const live = this.#live.slots;
+    const end = (layer + 1) * numPhysicalExperts;
+    for (let at = layer * numPhysicalExperts; at < end; at++) if (live[at] !== slots[at]) return true;
+    return false;
+  }
+
+  /** Whole steps that pass while a plan is made. */
+  #delay(planningSeconds: number): number {
+    const { stepSeconds } = this.#cost;
+    const told =
+      stepSeconds === 'modelled'
+        ? (this.#units / this.numSteps) * secondsPerUnit(this.#cost, this.numSteps, this.#topology.numLayers)
+        : stepSeconds;
+    // Steps without any load take no time by the model: then no planning fits into them.
+    return told === 0 ? 0 : Math.ceil(planningSeconds / told);
+  }
+}
+
+/** The mapping that a balancer begins with. */
+function initialSlots({ numLayers, numPhysicalExperts, numLogicalExperts }: Topology): Int32Array {
+  const slots = new Int32Array(numLayers * numPhysicalExperts);
+  return slots.map((_, at) => (at % numPhysicalExperts) % numLogicalExperts);
+}

@@ -1,0 +1,116 @@
+import { show } from '../checks.ts';
+import { EplbError, EplbRangeError } from '../errors.ts';
+import type { LoadRecording } from '../formats/recording.ts';
+import { type ReplayOptions, type ReplaySettings, readReplayOptions } from './options.ts';
+import { PlanRunner } from './plan-runner.ts';
+import { ReplayState } from './replay-state.ts';
+import type { ReplayResult } from './result.ts';
+import { Trigger } from './trigger.ts';
+
+/** What a replay needs of a recording: every {@link LoadRecording} will do, and anything that gives steps of loads. */
+export type ReplaySource = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'steps'> & {
+  readonly routes?: LoadRecording['routes'];
+};
+
+/** Steps between two turns of the event loop, for sources that never wait. */
+const STEPS_A_TURN = 256;
+
+/**
+ * Replays a recording step by step, in the calling thread. Before a step, layers of a plan that is due change, in the
+ * planner's order; the mapping that is then live is scored on the step's loads; the step enters the window; and when the
+ * trigger fires, a plan is made from the window. Its first layers change 1 + ceil(planning seconds / seconds of a step)
+ * steps later, and `layersPerStep` in each step from then on. Layers of which no slot changes are passed over.
+ *
+ * The same steps are scored under the first mapping too, and, while a plan is in effect, under the mapping that it
+ * replaced: that is what plans are measured against. Memory does not grow with the steps.
+ *
+ * @returns the result; of the steps so far, marked `partial`, when `onStep` returned false
+ * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong options; EplbError `EPLB_MAPPING` for a plan that
+ * is no valid mapping, `EPLB_POLICY`; EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_FORMAT` for steps of another shape, with loads
+ * that are negative or not finite, or that go backwards; and what the source throws
+ * @example
+ * ```ts
+ * const result = await replay(recording, { numPhysicalExperts: 80, numRanks: 16, policy: new DefaultEplbPolicy() });
+ * result.totals.secondsSaved; // against the first mapping, never changed
+ * ```
+ */
+export async function replay(source: ReplaySource, options: ReplayOptions): Promise<ReplayResult> {
+  const settings = readReplayOptions(options, source);
+  const state = new ReplayState(settings);
+  const fromStep = options.steps?.from ?? 0;
+  const runner =
+    settings.policy === 'static' ? undefined : new PlanRunner(settings, state.loads, source.routes, fromStep);
+  try {
+    await runner?.start();
+    const isComplete = await replaySteps(source, options, settings, state, runner);
+    return state.result(isComplete ? 'complete' : 'partial');
+  } finally {
+    await runner?.close();
+  }
+}
+
+/** Returns false when the caller ended it. */
+async function replaySteps(
+  source: ReplaySource,
+  { steps, onStep }: ReplayOptions,
+  settings: ReplaySettings,
+  state: ReplayState,
+  runner: PlanRunner | undefined,
+): Promise<boolean> {
+  const trigger = new Trigger(settings.configuration.trigger, settings.topology.numLogicalExperts);
+  let last = Number.NEGATIVE_INFINITY;
+  for await (const { step, loads, bytesRead } of source.steps(steps)) {
+    if (!(step > last)) {
+      throw new EplbRangeError(
+        'EPLB_FORMAT',
+        `recording: step ${step} comes after step ${last}; steps only go forwards`,
+      );
+    }
+    last = step;
+    state.takeLoads(step, loads);
+    state.changeLayers(step);
+    state.score(step);
+    runner?.record();
+    if (runner !== undefined) await planIfDue(step, trigger, state, runner, settings);
+    if (onStep?.({ numSteps: state.numSteps, bytesRead, numPlans: state.numPlans }) === false) return false;
+    if (state.numSteps % STEPS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  if (state.numSteps > 0) return true;
+  throw new EplbError(
+    'EPLB_FORMAT',
+    `recording: holds no step${steps === undefined ? '' : ` from ${show(steps.from)} to ${show(steps.to)}`}`,
+  );
+}
+
+async function planIfDue(
+  step: number,
+  trigger: Trigger,
+  state: ReplayState,
+  runner: PlanRunner,
+  { configuration }: ReplaySettings,
+): Promise<void> {
+  if (state.isChanging) return;
+  let meanLoads: Float32Array | undefined;
+  const reasons = trigger.reasons(state.numSteps, {
+    meanLoads: () => {
+      meanLoads = runner.meanLoads();
+      return meanLoads;
+    },
+    rankLoadImbalance: (loads) => state.rankLoadImbalance(loads),
+  });
+  if (reasons.length === 0) return;
+  meanLoads ??= runner.meanLoads();
+  trigger.started(state.numSteps, meanLoads);
+  const plan = await runner.plan(step);
+  const { planningSeconds: fixed } = configuration;
+  const planningSeconds = fixed === 'measured' ? plan.measuredSeconds : fixed;
+  state.begin({
+    ...plan,
+    startedAfterStep: step,
+    reasons,
+    numSamples: runner.numSamples,
+    planningSeconds,
+    meanLoads,
+    whenChanged: (slots) => runner.commit(plan, slots),
+  });
+}

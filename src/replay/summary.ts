@@ -1,0 +1,69 @@
+import type { Topology } from '../index.ts';
+import { secondsPerUnit } from './cost-model.ts';
+import type { MoveTally } from './move-tally.ts';
+import type { CostModel, LayerResult, PlanResult, ReplayResult, ReplayTotals } from './result.ts';
+import { type BalanceTally, ratio } from './tally.ts';
+
+interface PlanTotals {
+  readonly numPlans: number;
+  readonly planningSeconds: number;
+  readonly plans: readonly PlanResult[];
+}
+
+/** Turns a replay's sums into the overall part of its result. */
+export function summarize(
+  topology: Topology,
+  cost: CostModel,
+  live: BalanceTally,
+  first: BalanceTally,
+  moves: MoveTally,
+  { numPlans, planningSeconds, plans }: PlanTotals,
+): Pick<ReplayResult, 'balance' | 'unbalanced' | 'totals' | 'layers' | 'plans'> {
+  const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = topology;
+  const factor = secondsPerUnit(cost, live.numSteps, numLayers);
+  const unitsOfLayers = (tally: BalanceTally) =>
+    cost.time.kind === 'load' ? tally.sumOfMaxima : tally.sumOfPeaks;
+  const stepSeconds = factor * sum(unitsOfLayers(live));
+  const moveSeconds = sum(moves.seconds);
+  const unbalancedSeconds = factor * sum(unitsOfLayers(first));
+  const modelledSeconds = stepSeconds + moveSeconds;
+  const redundantSlotsPerRank = (numPhysicalExperts - numLogicalExperts) / numRanks;
+  const totals: ReplayTotals = {
+    moves: sum(moves.moves),
+    changedSlots: sum(moves.changedSlots),
+    bytes: sum(moves.bytes),
+    bytesBetweenNodes: moves.bytesBetweenNodes,
+    numPlans,
+    numAppliedPlans: plans.filter(({ status }) => status === 'applied').length,
+    planningSeconds,
+    stepSeconds,
+    moveSeconds,
+    modelledSeconds,
+    unbalancedSeconds,
+    secondsSaved: unbalancedSeconds - modelledSeconds,
+    idealSeconds: factor * (cost.time.kind === 'load' ? sum(live.sumOfMeans) : live.numSteps * numLayers),
+    redundantBytesPerRank: redundantSlotsPerRank * numLayers * cost.bytesPerExpert,
+  };
+  const layers = Array.from({ length: numLayers }, (_, layer): LayerResult => {
+    const steps = Math.max(1, live.numSteps);
+    return {
+      layer,
+      balancednessRatioOfSums: ratio(live.sumOfMeans[layer]!, live.sumOfMaxima[layer]!),
+      balancednessMeanOfRatios: live.sumOfBalancedness[layer]! / steps,
+      peakToAverageRatioOfSums: ratio(live.sumOfMaxima[layer]!, live.sumOfMeans[layer]!),
+      peakToAverageMeanOfRatios: live.sumOfPeaks[layer]! / steps,
+      peakToAverageMax: live.greatestPeak[layer]!,
+      unbalancedBalancednessRatioOfSums: ratio(first.sumOfMeans[layer]!, first.sumOfMaxima[layer]!),
+      moves: moves.moves[layer]!,
+      changedSlots: moves.changedSlots[layer]!,
+      bytes: moves.bytes[layer]!,
+      stepSeconds: factor * unitsOfLayers(live)[layer]!,
+      moveSeconds: moves.seconds[layer]!,
+    };
+  });
+  return { balance: live.figures(), unbalanced: first.figures(), totals, layers, plans };
+}
+
+function sum(values: Float64Array): number {
+  return values.reduce((total, value) => total + value, 0);
+}
