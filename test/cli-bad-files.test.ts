@@ -2,7 +2,12 @@ import { type Case, on, testAll } from './helpers/bad-input.ts';
 
 const RECORDING_CASES: Case[] = [
   ['a missing file', on('none.npy'), 'FILE', /^recording: cannot read "none\.npy": there is no such file/],
-  ['a directory', on('dir'), 'FILE', /^recording: cannot read "dir": it is a directory/],
+  [
+    'a directory without recordings',
+    on('dir'),
+    'FORMAT',
+    /^recording: "dir" holds no file of a known format of loads/,
+  ],
   ['a path through a file', on('good.npy/x'), 'FILE', /^recording: cannot read/],
   ['an empty .npy', on('empty.npy'), 'FORMAT', /^recording: "empty\.npy" is empty/],
   [
@@ -29,7 +34,7 @@ const RECORDING_CASES: Case[] = [
     'a load that is NaN',
     on('nan.npy'),
     'LOAD',
-    /^recording: load NaN at layer 1, expert 1; a load must be finite/,
+    /^recording: "nan\.npy": load NaN at layer 1, expert 1; a load must be finite/,
   ],
   ['an infinite load', on('inf.npy'), 'LOAD', /load Infinity at layer 1, expert 1/],
   ['a negative load', on('negative.npy'), 'LOAD', /load -6 at layer 1, expert 1/],
@@ -37,7 +42,7 @@ const RECORDING_CASES: Case[] = [
     'an expert id beyond --experts',
     on('routes.npy', '--experts', '3'),
     'RANGE',
-    /^recording: expert id 3 at token 0, layer 1; ids go from 0 to 2/,
+    /^recording: "routes\.npy": expert id 3 at token 0, layer 1; ids go from 0 to 2/,
   ],
   ['a negative expert id', on('signed.npy', '--experts', '4'), 'RANGE', /expert id -3 at token 1, layer 1/],
   ['malformed JSON', on('cut.json'), 'FORMAT', /^recording: "cut\.json": malformed JSON/],

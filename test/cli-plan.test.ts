@@ -3,9 +3,8 @@ import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { DefaultEplbPolicy } from 'expert-load-balancer';
-import { readBytes } from '../src/cli/recording/read.ts';
 import { eplb, inTempDir, RECORDING } from './helpers/cli.ts';
-import { npyFile } from './helpers/npy.ts';
+import { npyFile, npyShape } from './helpers/npy.ts';
 
 const SIZES = ['--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
 const LAW = [RECORDING, '--experts', '64', ...SIZES];
@@ -21,8 +20,9 @@ async function planJson(args: readonly string[], cwd?: string) {
 
 /** Loads [layers][experts] of the shipped recording, counted in the plainest way. */
 async function lawLoads(from = 0, to = Number.POSITIVE_INFINITY): Promise<number[][]> {
-  const { data, shape } = readBytes(await readFile(RECORDING), RECORDING);
-  const [, layers, topK] = shape as [number, number, number];
+  const file = await readFile(RECORDING);
+  const [tokens, layers, topK] = npyShape(file) as [number, number, number];
+  const data = file.subarray(-tokens * layers * topK);
   const loads = Array.from({ length: layers }, () => new Array<number>(64).fill(0));
   data.forEach((id, i) => {
     const token = Math.floor(i / (layers * topK));

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { EplbError } from '../errors.ts';
-import { fileReason } from './recording/file.ts';
+import { fileReason } from '../formats/bytes/file-reason.ts';
 import { quotePath } from './text.ts';
 
 /** A file that is going to be written, found to be writable. */

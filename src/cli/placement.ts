@@ -1,8 +1,8 @@
+import { inputFile } from '../formats/input-file.ts';
+import { nestedNumbers } from '../formats/json/nested-numbers.ts';
 import { kindOf, quotePath } from '../formats/text.ts';
 import { EplbRangeError, EplbTypeError, ExpertMapping } from '../index.ts';
 import { isOwnError } from './own-error.ts';
-import { readWhole } from './recording/file.ts';
-import { nestedNumbers, parseJson } from './recording/json.ts';
 
 /** The key under which engines expect the placement: SGLang's `--init-expert-location`. */
 const PLACEMENT_KEY = 'physical_to_logical_map';
@@ -37,7 +37,7 @@ export function placementText(mapping: ExpertMapping): string {
  */
 export async function readPlacement(path: string, shape: PlacementShape): Promise<ExpertMapping> {
   const name = `--from: ${quotePath(path)}`;
-  const root = parseJson(await readWhole(path, '--from'), name);
+  const root = await (await inputFile(path, '--from')).json();
   const mapping = named(name, () => mappingOf(root, name, shape.numLogicalExperts));
   const found = [mapping.numLayers, mapping.numPhysicalExperts, mapping.numLogicalExperts];
   const wanted = [shape.numLayers, shape.numPhysicalExperts, shape.numLogicalExperts];

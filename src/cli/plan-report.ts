@@ -13,14 +13,14 @@ import { placementRows } from './placement.ts';
 /** What was read, and how it was understood. */
 export interface RecordingReport {
   readonly path: string;
-  /** `.npy, uint8` or `JSON`. */
+  /** `npy, uint8` or `json`. */
   readonly format: string;
   readonly shape: readonly number[];
   readonly readAs: 'routes' | 'loads';
   /** Experts chosen per token; null for loads. */
   readonly topK: number | null;
-  /** True when whole numbers in three dimensions were read as loads only because no number of experts was given. */
-  readonly assumed: boolean;
+  /** What the reader assumed or left out, one sentence each. */
+  readonly notes: readonly string[];
   /** The tokens (routes) or steps (loads) that were used, half-open, and how many there are. */
   readonly steps: { readonly from: number; readonly to: number; readonly of: number };
 }

@@ -43,7 +43,7 @@ function headerFacts(report: PlanReport): Fact[] {
     ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],
   ];
   if (report.from !== null) list.push(['starting from', quotePath(report.from).slice(1, -1)]);
-  if (recording.assumed) list.push(['note', 'if these are routes [tokens, layers, topK], give --experts']);
+  for (const note of recording.notes) list.push(['note', note]);
   return list;
 }
 
@@ -54,9 +54,7 @@ function readAs({ recording, topology }: PlanReport): string {
   if (recording.readAs === 'routes') {
     return `routes: ${counted(of, 'token')} x ${layers} x ${recording.topK} of ${experts}`;
   }
-  return recording.shape.length === 3
-    ? `loads: ${counted(of, 'step')} x ${layers} x ${experts}`
-    : `loads: ${layers} x ${experts}`;
+  return `loads: ${counted(of, 'step')} x ${layers} x ${experts}`;
 }
 
 function usedSteps({ recording }: PlanReport): string {

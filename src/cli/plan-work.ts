@@ -1,23 +1,22 @@
+import type { LoadRecording } from '../formats/recording.ts';
 import {
   type AbstractEplbPolicy,
   CoactivationRecorder,
   DefaultEplbPolicy,
   ExpertLoadBalancer,
   type ExpertMapping,
-  type PlanOptions,
   type Topology,
 } from '../index.ts';
 import { readPlacement } from './placement.ts';
 import { measurePlan, type PlanMeasures } from './plan-report.ts';
 import type { Progress } from './progress.ts';
-import type { Recording } from './recording/interpret.ts';
-import { sumLoads } from './recording/loads.ts';
+import { type KnownRange, sumLoads } from './recorded-loads.ts';
 
 /** What is to be planned. */
 export interface PlanTask {
-  readonly recording: Recording;
-  /** The tokens or steps to use, half-open. */
-  readonly range: { readonly from: number; readonly to: number };
+  readonly recording: LoadRecording;
+  /** The tokens or steps to use. */
+  readonly range: KnownRange;
   readonly topology: Topology;
   readonly policy: AbstractEplbPolicy | URL;
   /** Worker threads; the library's own choice when left out. */
@@ -34,9 +33,6 @@ export interface PlanResult {
   readonly threads: number;
 }
 
-/** Tokens whose pairs of experts are counted between two looks at the bar. */
-const PAIRS_PIECE = 4096;
-
 /** Counts the loads, plans on them, and measures the plan against the placement it started from. */
 export async function makePlan(task: PlanTask, progress: Progress): Promise<PlanResult> {
   const { recording, range, topology, policy, threads } = task;
@@ -50,9 +46,9 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
   if (task.from !== undefined) balancer.commit(await readPlacement(task.from, topology));
   const previous = balancer.mapping;
 
-  progress.begin('counting', range.to - range.from, recording.kind === 'routes' ? 'tokens' : 'steps');
-  const loads = sumLoads(recording, range.from, range.to, (done) => progress.update(done));
-  const options = planOptions(task, progress);
+  const pairs = pairRecorder(task);
+  const loads = await sumLoads(recording, range, progress, pairs);
+  const options = pairs === undefined ? {} : { coactivation: pairs.matrix() };
 
   await balancer.start();
   const started = performance.now();
@@ -62,18 +58,13 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
   return { mapping, measures, planningMs, threads: balancer.threads };
 }
 
-/** Which experts are routed together, which only routes tell; every policy but the default may use it. */
-function planOptions({ recording, range, policy }: PlanTask, progress: Progress): PlanOptions {
-  if (recording.kind !== 'routes' || policy instanceof DefaultEplbPolicy) return {};
-  const { data, numLayers, numExperts, topK } = recording;
-  const recorder = new CoactivationRecorder({ numLayers, numExperts });
-  progress.begin('counting pairs', range.to - range.from, 'tokens');
-  for (let token = range.from; token < range.to; token += PAIRS_PIECE) {
-    const end = Math.min(range.to, token + PAIRS_PIECE);
-    recorder.record(data.subarray(token * numLayers * topK, end * numLayers * topK), end - token, topK);
-    progress.update(end - range.from);
-  }
-  return { coactivation: recorder.matrix() };
+/** Counts which experts are routed together, which only routes tell; every policy but the default may use it. */
+function pairRecorder({ recording, policy }: PlanTask): CoactivationRecorder | undefined {
+  if (recording.routes === undefined || policy instanceof DefaultEplbPolicy) return undefined;
+  return new CoactivationRecorder({
+    numLayers: recording.numLayers,
+    numExperts: recording.numLogicalExperts,
+  });
 }
 
 /** Runs a plan while the bar follows it. */

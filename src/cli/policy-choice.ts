@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileReason } from '../formats/bytes/file-reason.ts';
 import { type AbstractEplbPolicy, DefaultEplbPolicy, EplbError, LocalityAwarePolicy } from '../index.ts';
-import { fileReason } from './recording/file.ts';
 import { quote, quotePath } from './text.ts';
 
 /**

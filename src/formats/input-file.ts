@@ -7,7 +7,7 @@ import { parseJson } from './json/parse.ts';
 import { quotePath } from './text.ts';
 
 /** Bytes at the beginning that are enough to tell what kind of file it is. */
-const HEAD_BYTES = 4096;
+const HEAD_BYTES = 1 << 16;
 
 /** A file that is to be read, whatever its format. What several readers ask of it is read and parsed once. */
 export class InputFile {
@@ -35,7 +35,7 @@ export class InputFile {
     return extname(this.path).toLowerCase();
   }
 
-  /** The first bytes, at most 4 KB. */
+  /** The first bytes, at most 64 KB. */
   head(): Promise<Uint8Array> {
     this.#head ??= readBytes(this.source, 0, Math.min(this.size, HEAD_BYTES));
     return this.#head;

@@ -25,7 +25,7 @@ export async function openRecording(path: string, options: OpenOptions = {}): Pr
   const chosen = options.format === undefined ? undefined : namedFormat(options.format);
   if (await isDirectory(path)) return openDirectory(path, chosen, options);
   const file = await inputFile(path, FIELD);
-  return openFiles([file], chosen ?? (await formatOf(file)) ?? fallbackFormat(file), options);
+  return openFiles([file], chosen ?? (await recognised(file)) ?? fallbackFormat(file), options);
 }
 
 /** {@link openRecording} of files that are already found, in order, all of one format. */
@@ -36,18 +36,22 @@ export async function openFiles(
 ): Promise<LoadRecording> {
   try {
     return await format.open(files, options);
-  } catch (error) {
+  } finally {
+    // Of what is read on, each file is opened again when it is its turn.
     for (const file of files) await file.source.close();
-    throw error;
   }
 }
 
 /** The format of recorded loads that a file's content is of; undefined when it is none. */
-export async function formatOf(file: InputFile): Promise<LoadFormat | undefined> {
-  for (const format of LOAD_FORMATS) {
-    if (await format.recognise(file)) return format;
+export async function recognised(file: InputFile): Promise<LoadFormat | undefined> {
+  try {
+    for (const format of LOAD_FORMATS) {
+      if (await format.recognise(file)) return format;
+    }
+    return undefined;
+  } finally {
+    await file.source.close();
   }
-  return undefined;
 }
 
 /** What a file that is of no known format is taken for, so that it is said what is wrong with it. */
@@ -82,8 +86,7 @@ async function openDirectory(
   let format = chosen;
   for (const name of await namesIn(path)) {
     const file = await inputFile(join(path, name), FIELD);
-    const found = chosen ?? (await formatOf(file));
-    await file.source.close();
+    const found = chosen ?? (await recognised(file));
     if (found === undefined) {
       leftOut.push(`${quote(name)} was left out: it is of no known format of loads`);
       continue;

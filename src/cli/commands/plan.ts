@@ -2,23 +2,23 @@ import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { checkMultiple } from '../../checks.ts';
 import { EplbRangeError } from '../../errors.ts';
-import type { Topology } from '../../index.ts';
+import { openRecording } from '../../formats/open.ts';
+import type { LoadRecording } from '../../formats/recording.ts';
+import type { AbstractEplbPolicy, Topology } from '../../index.ts';
 import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
-import { checkOutput, writeOutput } from '../output-file.ts';
+import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { placementText } from '../placement.ts';
 import type { RecordingReport } from '../plan-report.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
 import { choosePolicy } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
-import { interpret, type Recording } from '../recording/interpret.ts';
-import { stepsOf } from '../recording/loads.ts';
-import { readTensor } from '../recording/read.ts';
-import type { Tensor } from '../recording/tensor.ts';
+import { type KnownRange, lengthOf, unitOf } from '../recorded-loads.ts';
 import { wantsColor } from '../terminal.ts';
 
 interface PlanCommandOptions {
   readonly experts?: number;
+  readonly format?: string;
   readonly replicas: number;
   readonly ranks: number;
   readonly nodes: number;
@@ -32,8 +32,8 @@ interface PlanCommandOptions {
 }
 
 const RECORDING_HELP =
-  'routes [tokens, layers, topK] (with --experts) or loads [layers, experts] or [steps, layers, experts]; ' +
-  '.npy, or .json with nested arrays, bare or under "logical_count"';
+  'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any format that ' +
+  'eplb formats lists';
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
@@ -41,6 +41,7 @@ export function configure(command: Command): void {
   command
     .argument('<recording>', RECORDING_HELP)
     .option('--experts <N>', 'logical experts a layer; routes need it', whole('--experts'))
+    .option('--format <F>', 'format of the recording, instead of what its content tells')
     .requiredOption('--replicas <N>', 'slots a layer: experts and redundant experts', whole('--replicas'))
     .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
     .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
@@ -60,21 +61,31 @@ async function run(path: string, options: PlanCommandOptions): Promise<void> {
   const policy = await choosePolicy(options.policy, options.threads);
   const output = options.output === undefined ? undefined : await checkOutput(options.output, [path]);
 
-  const tensor = await readTensor(path);
-  const recording = interpret(tensor, options.experts);
-  const range = resolveRange(
-    options.steps,
-    stepsOf(recording),
-    recording.kind === 'routes' ? 'token' : 'step',
-  );
+  const recording = await openRecording(path, { format: options.format, numExperts: options.experts });
+  try {
+    await planRecording(path, recording, policy, options, output);
+  } finally {
+    await recording.close();
+  }
+}
+
+async function planRecording(
+  path: string,
+  recording: LoadRecording,
+  policy: AbstractEplbPolicy | URL,
+  options: PlanCommandOptions,
+  output: OutputFile | undefined,
+): Promise<void> {
   const topology = topologyOf(recording, options);
   const { threads, from } = options;
   const progress = new Progress(process.stderr);
+  const of = await lengthOf(recording, progress);
+  const range = { ...resolveRange(options.steps, of, unitOf(recording)), of };
   const plan = await makePlan({ recording, range, topology, policy, threads, from }, progress);
   if (output !== undefined) await writeOutput(output, placementText(plan.mapping));
 
   const report = {
-    recording: recordingReport(path, tensor, recording, range),
+    recording: recordingReport(path, recording, range),
     topology,
     policy: options.policy,
     threads: plan.threads,
@@ -87,8 +98,8 @@ async function run(path: string, options: PlanCommandOptions): Promise<void> {
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderPlan(report, colors));
 }
 
-function topologyOf(recording: Recording, options: PlanCommandOptions): Topology {
-  const { numLayers, numExperts } = recording;
+function topologyOf(recording: LoadRecording, options: PlanCommandOptions): Topology {
+  const { numLayers, numLogicalExperts: numExperts } = recording;
   const { replicas, ranks, nodes, groups } = options;
   if (replicas < numExperts) {
     throw new EplbRangeError(
@@ -112,19 +123,15 @@ function topologyOf(recording: Recording, options: PlanCommandOptions): Topology
   };
 }
 
-function recordingReport(
-  path: string,
-  tensor: Tensor,
-  recording: Recording,
-  range: { from: number; to: number },
-): RecordingReport {
+function recordingReport(path: string, recording: LoadRecording, range: KnownRange): RecordingReport {
+  const { format, numberType, numLayers, numLogicalExperts, routes, notes } = recording;
   return {
     path,
-    format: tensor.format,
-    shape: tensor.shape,
-    readAs: recording.kind,
-    topK: recording.kind === 'routes' ? recording.topK : null,
-    assumed: recording.kind === 'loads' && recording.assumed,
-    steps: { ...range, of: stepsOf(recording) },
+    format: numberType === undefined ? format : `${format}, ${numberType}`,
+    shape: [range.of, numLayers, routes?.topK ?? numLogicalExperts],
+    readAs: routes === undefined ? 'loads' : 'routes',
+    topK: routes?.topK ?? null,
+    notes,
+    steps: range,
   };
 }

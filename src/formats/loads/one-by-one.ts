@@ -13,8 +13,8 @@ export function oneByOne(
     const parts: Part[] = [];
     for (const file of files) {
       const recording = await openOne(file, options);
-      // Opened again when it is its turn: thousands of files are not to be open at once.
-      if (files.length > 1) await recording.close();
+      // Thousands of files are not to be open at once.
+      await recording.close();
       parts.push({ recording, name: file.name });
     }
     return joined(parts);

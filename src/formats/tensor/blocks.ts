@@ -36,11 +36,16 @@ export async function* blocksOf(tensor: StoredTensor, from: number, to: number):
     return { from: start, to: end, bytes };
   };
   let next = from < to ? read(from, 0) : undefined;
-  for (let turn = 1; next !== undefined; turn++) {
-    const block = await next;
-    next = block.to < to ? read(block.to, turn) : undefined;
-    // A caller that stops here never waits for it.
-    next?.catch(() => undefined);
-    yield block;
+  try {
+    for (let turn = 1; next !== undefined; turn++) {
+      const block = await next;
+      next = block.to < to ? read(block.to, turn) : undefined;
+      // Looked at when it is its turn, which is late for an error that nobody waits for yet.
+      next?.catch(() => undefined);
+      yield block;
+    }
+  } finally {
+    // Of a caller that stops early: nothing is read on behind its back, from a file that it may have closed.
+    await next?.catch(() => undefined);
   }
 }

@@ -1,0 +1,97 @@
+import { EplbRangeError } from '../errors.ts';
+import { countRoutes } from '../formats/loads/routes.ts';
+import type { LoadRecording, StepRange } from '../formats/recording.ts';
+import type { CoactivationRecorder, LoadMatrix } from '../index.ts';
+import type { Progress } from './progress.ts';
+
+/** A half-open range of the tokens (routes) or steps (loads) of a recording, and how many it has. */
+export interface KnownRange extends Required<StepRange> {
+  readonly of: number;
+}
+
+/** What the numbers of a recording count: tokens of routes, or steps. */
+export function unitOf(recording: LoadRecording): 'token' | 'step' {
+  return recording.routes === undefined ? 'step' : 'token';
+}
+
+/** How many tokens or steps a recording has. Where only reading to the end tells, it is read. */
+export async function lengthOf(recording: LoadRecording, progress: Progress): Promise<number> {
+  const known = recording.routes?.numTokens ?? recording.numSteps;
+  if (known !== undefined) return known;
+  const bar = byteBar(progress, 'counting steps', recording.numBytes);
+  let length = 0;
+  for await (const { step, bytesRead } of recording.steps()) {
+    length = step + 1;
+    bar(bytesRead);
+  }
+  return length;
+}
+
+/**
+ * Adds up the loads of a range, read once and in constant memory.
+ *
+ * @param pairs - gets the experts that each token was routed to, where the recording has routes
+ * @throws EplbRangeError EPLB_LOAD when a sum is too large for float32; EplbError and its subclasses as the reader does
+ */
+export async function sumLoads(
+  recording: LoadRecording,
+  range: KnownRange,
+  progress: Progress,
+  pairs?: Pick<CoactivationRecorder, 'record'>,
+): Promise<LoadMatrix> {
+  const sums = new Float64Array(recording.numLayers * recording.numLogicalExperts);
+  if (recording.routes === undefined) await addSteps(recording, range, progress, sums);
+  else await addTokens(recording, range, progress, sums, pairs);
+  const { numLayers, numLogicalExperts: numExperts } = recording;
+  return { data: toFloat32(sums, numExperts), numLayers, numExperts };
+}
+
+async function addSteps(
+  recording: LoadRecording,
+  { from, to, of }: KnownRange,
+  progress: Progress,
+  sums: Float64Array,
+): Promise<void> {
+  const skipped = recording.numBytes * (from / of);
+  const bar = byteBar(progress, 'reading', recording.numBytes * (to / of) - skipped);
+  for await (const { loads, bytesRead } of recording.steps({ from, to })) {
+    for (let i = 0; i < sums.length; i++) sums[i]! += loads[i]!;
+    bar(bytesRead - skipped);
+  }
+}
+
+async function addTokens(
+  recording: LoadRecording,
+  { from, to, of }: KnownRange,
+  progress: Progress,
+  sums: Float64Array,
+  pairs: Pick<CoactivationRecorder, 'record'> | undefined,
+): Promise<void> {
+  const { numBytes, numLayers } = recording;
+  const routes = recording.routes!;
+  const bytesPerToken = numBytes / of;
+  const bar = byteBar(progress, 'reading', (to - from) * bytesPerToken);
+  for await (const run of routes.read({ from, to })) {
+    countRoutes(run.ids, 0, run.numTokens, sums, numLayers, routes.topK);
+    pairs?.record(run.ids, run.numTokens, routes.topK);
+    bar((run.firstToken + run.numTokens - from) * bytesPerToken);
+  }
+}
+
+/** A stage of the progress bar that counts bytes, in megabytes. */
+function byteBar(progress: Progress, label: string, numBytes: number): (done: number) => void {
+  const inMegabytes = (bytes: number) => Math.max(0, Math.ceil(bytes / 1e6));
+  progress.begin(label, inMegabytes(numBytes), 'MB');
+  return (done) => progress.update(inMegabytes(done));
+}
+
+function toFloat32(sums: Float64Array, numExperts: number): Float32Array {
+  const out = Float32Array.from(sums);
+  const over = out.indexOf(Number.POSITIVE_INFINITY);
+  if (over === -1) return out;
+  const at = `layer ${Math.floor(over / numExperts)}, expert ${over % numExperts}`;
+  throw new EplbRangeError(
+    'EPLB_LOAD',
+    `recording: the loads of ${at} add up to ${sums[over]}, which is too large for float32; select fewer --steps`,
+  );
+}
