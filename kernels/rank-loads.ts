@@ -1,3 +1,5 @@
+import { countReplicas } from './inverse';
+
 // What a placement makes of loads: the load of each rank, with the largest, the mean and the smallest.
 
 /**
@@ -42,33 +44,52 @@ export function rankLoads(
 }
 
 /**
- * How unevenly the ranks of a layer were loaded over the window: the largest rank load / the smallest; infinite when a
- * rank has none beside one that has, 1 when none has any. A slot's load is what it recorded, plus an even share of what
- * was recorded for its expert under other mappings.
+ * How unevenly the ranks were loaded over the window: the largest rank load of a layer / its smallest, of the layer where
+ * that is greatest. Infinite when a rank has no load beside one that has, 1 when none has any. A slot's load is what it
+ * recorded, plus an even share of what was recorded for its expert under other mappings.
  *
- * @param physicalA f64[numPhysical], and `physicalB`: sums of the samples of this mapping, of two turns of the ring
- * @param logicalA f64[numLogical], and `logicalB`: sums of the other samples
- * @param phyToLog i32[numPhysical], -1 for an empty slot
- * @param count i32[numLogical], replicas, all at least 1
- * @param share f64[numLogical], scratch
+ * @param physical f64[numLayers x numPhysical]: sums of the samples of this mapping
+ * @param logical f64[numLayers x numLogical]: sums of the other samples
+ * @param phyToLog i32[numLayers x numPhysical], -1 for an empty slot; every expert has a slot
+ * @param scratch 12 bytes an expert, aligned to 8
  */
 export function windowImbalance(
-  physicalA: usize,
-  physicalB: usize,
-  logicalA: usize,
-  logicalB: usize,
+  physical: usize,
+  logical: usize,
   phyToLog: usize,
-  count: usize,
+  numLayers: i32,
+  numPhysical: i32,
+  numLogical: i32,
+  numRanks: i32,
+  scratch: usize,
+): f64 {
+  let worst: f64 = 1;
+  for (let layer = 0; layer < numLayers; layer++) {
+    const slots = <usize>(layer * numPhysical);
+    const sums = logical + ((<usize>(layer * numLogical)) << 3);
+    const table = phyToLog + (slots << 2);
+    const recorded = physical + (slots << 3);
+    worst = max(worst, layerImbalance(recorded, sums, table, numPhysical, numLogical, numRanks, scratch));
+  }
+  return worst;
+}
+
+function layerImbalance(
+  physical: usize,
+  logical: usize,
+  phyToLog: usize,
   numPhysical: i32,
   numLogical: i32,
   numRanks: i32,
   share: usize,
 ): f64 {
+  const count = share + ((<usize>numLogical) << 3);
+  countReplicas(phyToLog, numPhysical, numLogical, count);
   for (let expert = 0; expert < numLogical; expert++) {
     const at = (<usize>expert) << 3;
-    const logical = load<f64>(logicalA + at) + load<f64>(logicalB + at);
+    const sum = load<f64>(logical + at);
     // Mostly nothing was recorded under other mappings, and no division is needed.
-    store<f64>(share + at, logical === 0 ? 0 : logical / <f64>load<i32>(count + ((<usize>expert) << 2)));
+    store<f64>(share + at, sum === 0 ? 0 : sum / <f64>load<i32>(count + ((<usize>expert) << 2)));
   }
   const slotsPerRank = numPhysical / numRanks;
   let most: f64 = 0;
@@ -78,9 +99,7 @@ export function windowImbalance(
     for (let slot = start; slot < start + slotsPerRank; slot++) {
       const expert = load<i32>(phyToLog + ((<usize>slot) << 2));
       if (expert < 0) continue;
-      const at = (<usize>slot) << 3;
-      const recorded = load<f64>(physicalA + at) + load<f64>(physicalB + at);
-      sum += max(recorded + load<f64>(share + ((<usize>expert) << 3)), 0);
+      sum += max(load<f64>(physical + ((<usize>slot) << 3)) + load<f64>(share + ((<usize>expert) << 3)), 0);
     }
     most = max(most, sum);
     least = min(least, sum);

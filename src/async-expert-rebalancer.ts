@@ -82,6 +82,10 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   /** Stands for the loop that runs; a loop that finds another one, or none, ends. */
   #loop: symbol | undefined;
   #inFlight: Promise<RebalanceOutcome> | undefined;
+  /** Whether what is in flight plans only if the loads are uneven. */
+  #isLooking = false;
+  /** What was asked for meanwhile. */
+  #afterLook: Promise<RebalanceOutcome> | undefined;
   #abort: AbortController | undefined;
   #pending: ExpertMapping | undefined;
   #numErrors = 0;
@@ -130,7 +134,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
 
   /** Whether some layer's load imbalance (largest / smallest rank load, averaged over the window) is above the threshold. */
   shouldRebalance(): boolean {
-    return this.#reasonToSkip() === undefined;
+    const { window } = sharedParts(this.balancer);
+    return window.numSamples > 0 && window.rankLoadImbalance() > this.loadThreshold;
   }
 
   /** Takes the planned mapping that waits, if there is one: a second call gets nothing until there is a new one. */
@@ -146,30 +151,44 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
    * @throws (as a rejection) what `ExpertLoadBalancer.plan` throws
    */
   rebalanceAsync(): Promise<RebalanceOutcome> {
-    this.#inFlight ??= this.#plan().finally(() => {
+    if (this.#inFlight === undefined || !this.#isLooking) return this.#fly(false);
+    // The background may find that there is nothing to do; this caller wants a plan all the same.
+    this.#afterLook ??= this.#inFlight
+      .then((outcome) => (isBalanced(outcome) ? this.#fly(false) : outcome))
+      .finally(() => {
+        this.#afterLook = undefined;
+      });
+    return this.#afterLook;
+  }
+
+  /** Plans, or waits for what is in flight already. @param onlyIfUneven whether the threshold has a say */
+  #fly(onlyIfUneven: boolean): Promise<RebalanceOutcome> {
+    if (this.#inFlight !== undefined) return this.#inFlight;
+    this.#isLooking = onlyIfUneven;
+    this.#inFlight = this.#plan(onlyIfUneven).finally(() => {
       this.#inFlight = undefined;
     });
     return this.#inFlight;
   }
 
-  #reasonToSkip(): SkipReason | undefined {
-    if (this.balancer.numSamples === 0) return 'no samples';
-    const isBalanced = sharedParts(this.balancer).window.rankLoadImbalance() <= this.loadThreshold;
-    return isBalanced ? 'balanced' : undefined;
-  }
-
-  async #plan(): Promise<RebalanceOutcome> {
+  async #plan(onlyIfUneven: boolean): Promise<RebalanceOutcome> {
+    if (onlyIfUneven && this.balancer.numSamples === 0)
+      return this.#report({ status: 'skipped', reason: 'no samples' });
     const abort = new AbortController();
+    const { signal } = abort;
     this.#abort = abort;
-    let mapping: ExpertMapping;
+    let mapping: ExpertMapping | undefined;
     try {
-      mapping = await this.balancer.plan(undefined, { signal: abort.signal });
+      mapping = onlyIfUneven
+        ? await sharedParts(this.balancer).planIfUneven(this.loadThreshold, signal)
+        : await this.balancer.plan(undefined, { signal });
     } catch (error) {
       const isStopped = abort.signal.aborted && error instanceof EplbError && error.code === 'EPLB_CANCELLED';
       if (isStopped) return this.#report({ status: 'skipped', reason: 'stopped' });
       throw error;
     }
     if (abort.signal.aborted) return this.#report({ status: 'skipped', reason: 'stopped' });
+    if (mapping === undefined) return this.#report({ status: 'skipped', reason: 'balanced' });
     if (this.balancer.numSamples === 0) return this.#report({ status: 'skipped', reason: 'no samples' });
     const previous = this.balancer.mapping;
     if (mapping.equals(previous)) {
@@ -194,9 +213,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   /** One turn of the loop. It goes on whatever happens, but not when the balancer is closed. */
   async #look(loop: symbol): Promise<void> {
     try {
-      const reason = this.#reasonToSkip();
-      if (reason === undefined) await this.rebalanceAsync();
-      else this.#report({ status: 'skipped', reason });
+      await this.#fly(true);
       this.#errorsInARow = 0;
     } catch (error) {
       this.#numErrors++;
@@ -220,4 +237,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     if (this.listenerCount('error') > 0) this.emit('error', error);
     else process.emitWarning(error);
   }
+}
+
+function isBalanced(outcome: RebalanceOutcome): boolean {
+  return outcome.status === 'skipped' && outcome.reason === 'balanced';
 }

@@ -27,6 +27,8 @@ export interface SharedParts {
   readonly published: PublishedLayout;
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
+  /** Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by more than this. */
+  planIfUneven(imbalanceThreshold: number, signal: AbortSignal): Promise<ExpertMapping | undefined>;
 }
 
 /** The inner parts of a balancer. Internal. */
@@ -68,6 +70,8 @@ export class ExpertLoadBalancer {
       published: balancer.#publishedLayout,
       window: balancer.#window,
       sources: balancer.#sources,
+      planIfUneven: (threshold, signal) =>
+        balancer.#planner.enqueue(() => balancer.#planner.planIfUneven(threshold, signal, balancer.#source)),
     });
   }
 

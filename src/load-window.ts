@@ -155,27 +155,18 @@ export class LoadWindow {
    */
   rankLoadImbalance(): number {
     const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = this.#topology;
-    const { thisPhysical, lastPhysical, thisLogical, lastLogical, liveTable, liveCount, scratch } = this.#at;
-    this.#writeLiveCount();
-    let worst = 1;
-    for (let layer = 0; layer < numLayers; layer++) {
-      const slots = layer * numPhysicalExperts;
-      const experts = layer * numLogicalExperts;
-      const imbalance = this.#kernels.windowImbalance(
-        thisPhysical + 8 * slots,
-        lastPhysical + 8 * slots,
-        thisLogical + 8 * experts,
-        lastLogical + 8 * experts,
-        liveTable + 4 * slots,
-        liveCount + 4 * experts,
-        numPhysicalExperts,
-        numLogicalExperts,
-        numRanks,
-        scratch,
-      );
-      worst = Math.max(worst, imbalance);
-    }
-    return worst;
+    const { totalPhysical, totalLogical, liveTable, scratch } = this.#at;
+    this.writeSums(totalPhysical, totalLogical);
+    return this.#kernels.windowImbalance(
+      totalPhysical,
+      totalLogical,
+      liveTable,
+      numLayers,
+      numPhysicalExperts,
+      numLogicalExperts,
+      numRanks,
+      scratch,
+    );
   }
 
   /** The step being recorded, [layers x physical]; loads of experts are spread evenly over their replicas. A copy. */

@@ -9,7 +9,7 @@ import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './lo
 import type { LoadWindow } from './load-window.ts';
 import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
 import { askPolicy } from './policy/custom.ts';
-import { makeTables, mappingOf, writePrevious } from './policy/job-tables.ts';
+import { mappingOf, writePrevious } from './policy/job-tables.ts';
 import { checkCoactivation } from './policy/plan-inline.ts';
 
 /** What may accompany a plan. */
@@ -18,6 +18,13 @@ export interface PlanOptions {
   readonly coactivation?: CoactivationMatrix;
   /** Cancels the plan, between two layers: it is then rejected with `EPLB_CANCELLED`. */
   readonly signal?: AbortSignal;
+}
+
+/** A plan as it is asked for: from checked loads, or from the window. */
+interface PlanRequest extends PlanOptions {
+  readonly weight?: LoadMatrix | undefined;
+  /** Of the window: see {@link Planner.planIfUneven}. */
+  readonly imbalanceThreshold?: number;
 }
 
 /** What plans are made from. */
@@ -86,15 +93,35 @@ export class Planner {
     options: PlanOptions,
     source: PlanSource,
   ): Promise<ExpertMapping> {
+    return (await this.#plan({ weight, ...options }, source)) ?? source.mapping;
+  }
+
+  /**
+   * Plans from the window if the ranks' loads differ by more than the threshold, which is found out in the pool too.
+   *
+   * @returns undefined when they do not
+   */
+  async planIfUneven(
+    imbalanceThreshold: number,
+    signal: AbortSignal,
+    source: PlanSource,
+  ): Promise<ExpertMapping | undefined> {
+    return this.#plan({ imbalanceThreshold, signal }, source);
+  }
+
+  async #plan(request: PlanRequest, source: PlanSource): Promise<ExpertMapping | undefined> {
     this.checkOpen();
-    if (options.signal?.aborted) {
-      throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: options.signal.reason });
+    const { weight, coactivation, imbalanceThreshold, signal } = request;
+    if (signal?.aborted) {
+      throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: signal.reason });
     }
     if (weight === undefined && source.window.numSamples === 0) return source.mapping;
     this.#isPlanning = true;
     try {
-      if (this.#pool === undefined) return this.#planHere(weight, options.coactivation, source);
-      return await this.#planInPool(this.#pool, weight, options, source);
+      if (this.#pool !== undefined) return await this.#planInPool(this.#pool, request, source);
+      const isEven =
+        imbalanceThreshold !== undefined && source.window.rankLoadImbalance() <= imbalanceThreshold;
+      return isEven ? undefined : this.#planHere(weight, coactivation, source);
     } catch (error) {
       // However far the plan was when close() cancelled it.
       throw this.#isClosed ? closedError() : error;
@@ -124,20 +151,19 @@ export class Planner {
 
   async #planInPool(
     pool: PlanPool,
-    weight: LoadMatrix | undefined,
-    options: PlanOptions,
+    { weight, coactivation, imbalanceThreshold, signal }: PlanRequest,
     { mapping, window }: PlanSource,
-  ): Promise<ExpertMapping> {
+  ): Promise<ExpertMapping | undefined> {
     const request = this.#policy?.kernelRequest?.();
     if (this.#written !== mapping) writePrevious(this.#buffer, this.#job, mapping);
     this.#written = mapping;
     const loads = this.#writeLoads(weight, window);
-    const result = makeTables(this.#settings.topology, true);
-    const job = { loads, hasPrevious: true, coactivation: options.coactivation?.data, result };
-    if (request === undefined) await pool.runCustom(job, options.signal);
-    else await pool.runLayers({ ...job, request }, options.signal);
+    const job = { loads, hasPrevious: true, coactivation: coactivation?.data, imbalanceThreshold };
+    const tables = await (request === undefined
+      ? pool.runCustom(job, signal)
+      : pool.runLayers({ ...job, request }, signal));
     this.checkOpen();
-    return mappingOf(this.#settings.topology, result);
+    return tables && mappingOf(this.#settings.topology, tables);
   }
 
   /** Brings the loads to plan for to where the workers read them. */

@@ -104,6 +104,26 @@ test('two jobs never overlap, whoever asks for them', async (t) => {
   });
 });
 
+test('rebalanceAsync plans also while the background finds that the loads are even', async () => {
+  await withBalancer(small, async (balancer) => {
+    const rebalancer = new AsyncExpertRebalancer({ balancer, rebalanceInterval: 0, loadThreshold: 1000 });
+    let numEven = 0;
+    rebalancer.on('skipped', ({ reason }) => {
+      if (reason === 'balanced') numEven++;
+    });
+    record(balancer, 100, 101, 102, 103);
+    await balancer.rebalance();
+    rebalancer.start();
+    // Each call comes at another moment of a look.
+    for (let i = 0; i < 300; i++) {
+      assert.deepEqual(await rebalancer.rebalanceAsync(), { status: 'skipped', reason: 'unchanged' });
+      await sleep(i % 3);
+    }
+    await rebalancer.stop();
+    assert.ok(numEven > 30, `${numEven} looks`);
+  });
+});
+
 test('stop cancels the job in flight and waits for it: nothing of it is kept', async () => {
   for (const autoCommit of [false, true]) {
     await withBalancer(slow, async (balancer) => {

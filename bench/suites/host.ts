@@ -107,5 +107,5 @@ function callFigures({ calls }: HostAnswer): Figure[] {
     const stats = calls[kind];
     return stats === undefined ? [] : [figure(`${ID}/call/${CALLS[kind]}`, stats)];
   });
-  return [...timed, figure(`${ID}/control: a loop of 50 us without the library`, calls.loop!)];
+  return [...timed, figure(`${ID}/control: a loop without the library`, calls.loop!)];
 }

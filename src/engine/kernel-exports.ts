@@ -148,16 +148,14 @@ export interface KernelExports {
     scratch: Pointer,
   ): void;
   windowImbalance(
-    physicalA: Pointer,
-    physicalB: Pointer,
-    logicalA: Pointer,
-    logicalB: Pointer,
+    physical: Pointer,
+    logical: Pointer,
     phyToLog: Pointer,
-    count: Pointer,
+    numLayers: number,
     numPhysical: number,
     numLogical: number,
     numRanks: number,
-    share: Pointer,
+    scratch: Pointer,
   ): number;
   widenRow(row: Pointer, out: Pointer, n: number): void;
 }

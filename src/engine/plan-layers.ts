@@ -35,18 +35,8 @@ export interface PlanJob {
   readonly hasPrevious: boolean;
   /** [layers x logical x logical] */
   readonly coactivation?: Float32Array | undefined;
-  readonly result: PlanTables;
-}
-
-/**
- * What a job makes. In a pool the tables are on a SharedArrayBuffer of their own: the workers fill them, and the mapping is
- * made of them as they are, without a copy on the main thread.
- */
-export interface PlanTables {
-  /** [layers x physical]: the expert of each slot. */
-  readonly phyToLog: Int32Array;
-  /** [layers x physical]: which replica of its expert a slot holds. */
-  readonly replicaRank: Int32Array;
+  /** Plan nothing unless the ranks' loads over the window differ by more: see windowImbalance in kernels/rank-loads.ts. */
+  readonly imbalanceThreshold?: number | undefined;
 }
 
 /** Layers claimed at a time: what the default policy's kernel places at once, one in each half of a vector. */
@@ -55,6 +45,8 @@ const LAYERS_PER_CLAIM = 2;
 /**
  * Claims layers of a job, two by two, and plans them, until none is left or the job is cancelled. Any number of threads
  * may run this at once on the same memory, each with its own `worker` number, which chooses its scratch.
+ *
+ * @returns whether the job's last layer was planned here: then the tables are complete
  */
 export function planLayers(
   kernels: KernelExports,
@@ -62,17 +54,43 @@ export function planLayers(
   layout: JobLayout,
   job: PlanJob,
   worker: number,
-): void {
+): boolean {
   const { numLayers } = layout.topology;
   const words = jobWords(buffer, layout);
   const planner = new LayerPlanner(kernels, buffer, layout, job, worker);
   while (Atomics.load(words, JobWord.CANCELLED) === 0) {
     const first = Atomics.add(words, JobWord.NEXT_LAYER, LAYERS_PER_CLAIM);
-    if (first >= numLayers) return;
+    if (first >= numLayers) return false;
     const count = Math.min(LAYERS_PER_CLAIM, numLayers - first);
     planner.plan(first, count);
-    Atomics.add(words, JobWord.LAYERS_DONE, count);
+    if (Atomics.add(words, JobWord.LAYERS_DONE, count) + count === numLayers) return true;
   }
+  return false;
+}
+
+/**
+ * Whether a job is not worth planning, because the loads do not differ more than it tells. Every thread of a job finds the
+ * same, each for itself.
+ */
+export function isEven(
+  kernels: KernelExports,
+  layout: JobLayout,
+  { imbalanceThreshold }: Pick<PlanJob, 'imbalanceThreshold'>,
+  worker: number,
+): boolean {
+  if (imbalanceThreshold === undefined) return false;
+  const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = layout.topology;
+  const imbalance = kernels.windowImbalance(
+    layout.physicalSums,
+    layout.logicalSums,
+    layout.previous,
+    numLayers,
+    numPhysicalExperts,
+    numLogicalExperts,
+    numRanks,
+    layout.scratch + worker * layout.scratchBytes,
+  );
+  return imbalance <= imbalanceThreshold;
 }
 
 /** The words of a job. */
@@ -114,9 +132,6 @@ class LayerPlanner {
   readonly #layout: JobLayout;
   readonly #job: PlanJob;
   readonly #scratch: Pointer;
-  /** The tables of the layers being planned, one after the other. */
-  readonly #slots: Pointer;
-  readonly #ranks: Pointer;
 
   constructor(
     kernels: KernelExports,
@@ -125,42 +140,30 @@ class LayerPlanner {
     job: PlanJob,
     worker: number,
   ) {
-    const tableBytes = 4 * LAYERS_PER_CLAIM * layout.topology.numPhysicalExperts;
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
     this.#job = job;
     this.#scratch = layout.scratch + worker * layout.scratchBytes;
-    this.#slots = layout.tables + worker * 2 * tableBytes;
-    this.#ranks = this.#slots + tableBytes;
   }
 
   plan(first: number, count: number): void {
     const { request, hasPrevious } = this.#job;
     for (let i = 0; i < count; i++) this.#readLoads(first + i);
     if (request.kernel === 'default') this.#placeByDefault(first, count);
-    else for (let i = 0; i < count; i++) this.#placeByLocality(first, i, request);
-    if (hasPrevious) for (let i = 0; i < count; i++) this.#preserveSlots(first, i);
-    this.#writeResult(first, count);
+    else for (let i = 0; i < count; i++) this.#placeByLocality(first + i, request);
+    if (hasPrevious) for (let i = 0; i < count; i++) this.#preserveSlots(first + i);
   }
 
-  #writeResult(first: number, count: number): void {
-    const { numPhysicalExperts } = this.#layout.topology;
-    const { phyToLog, replicaRank } = this.#job.result;
-    const length = count * numPhysicalExperts;
-    phyToLog.set(new Int32Array(this.#buffer, this.#slots, length), first * numPhysicalExperts);
-    replicaRank.set(new Int32Array(this.#buffer, this.#ranks, length), first * numPhysicalExperts);
-  }
-
-  /** Keeps experts in their slots where they stay on their rank, in the layer `first + i`. */
-  #preserveSlots(first: number, i: number): void {
-    const { topology, previous } = this.#layout;
+  /** Keeps experts in their slots where they stay on their rank. */
+  #preserveSlots(layer: number): void {
+    const { topology, previous, phyToLog, replicaRank } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
-    const rowBytes = 4 * numPhysicalExperts;
+    const row = 4 * layer * numPhysicalExperts;
     this.#kernels.preserveSlots(
-      previous + (first + i) * rowBytes,
-      this.#slots + i * rowBytes,
-      this.#ranks + i * rowBytes,
+      previous + row,
+      phyToLog + row,
+      replicaRank + row,
       numPhysicalExperts,
       numRanks,
       numLogicalExperts,
@@ -185,8 +188,9 @@ class LayerPlanner {
   }
 
   #placeByDefault(first: number, count: number): void {
-    const { topology, weights } = this.#layout;
+    const { topology, weights, phyToLog, replicaRank } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
+    const row = 4 * first * numPhysicalExperts;
     // Groups that cannot be dealt evenly to the nodes are given up, and the nodes with them.
     const isHierarchical = numGroups % numNodes === 0;
     this.#kernels.placeLayers(
@@ -197,16 +201,16 @@ class LayerPlanner {
       isHierarchical ? numGroups : 1,
       isHierarchical ? numNodes : 1,
       numRanks,
-      this.#slots,
-      this.#ranks,
+      phyToLog + row,
+      replicaRank + row,
       this.#scratch,
     );
   }
 
-  #placeByLocality(first: number, i: number, request: Extract<KernelRequest, { kernel: 'locality' }>): void {
-    const { topology, weights } = this.#layout;
+  #placeByLocality(layer: number, request: Extract<KernelRequest, { kernel: 'locality' }>): void {
+    const { topology, weights, phyToLog, replicaRank } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
-    const layer = first + i;
+    const row = 4 * layer * numPhysicalExperts;
     const coactivation = this.#readCoactivation(layer);
     this.#kernels.placeLocality(
       weights + layer * numLogicalExperts * 4,
@@ -218,8 +222,8 @@ class LayerPlanner {
       numRanks,
       request.tolerance,
       request.maxEvaluations,
-      this.#slots + 4 * i * numPhysicalExperts,
-      this.#ranks + 4 * i * numPhysicalExperts,
+      phyToLog + row,
+      replicaRank + row,
       this.#scratch + 4 * numLogicalExperts ** 2,
     );
   }

@@ -4,6 +4,7 @@ import type { WasmMemory } from './kernel-exports.ts';
 import { kernelModule } from './kernel-module.ts';
 import { type JobLayout, JobWord } from './layout.ts';
 import { jobWords, type PlanJob } from './plan-layers.ts';
+import type { PlanTables } from './plan-tables.ts';
 import {
   type CustomJob,
   isLastWords,
@@ -35,18 +36,22 @@ export class PlanPool {
     return Atomics.load(this.#words, JobWord.LAYERS_DONE);
   }
 
-  /** Runs a job: every worker claims layers until none is left. Its input must be in the shared memory by now. */
-  async runLayers(job: PlanJob, signal?: AbortSignal): Promise<void> {
+  /**
+   * Runs a job: every worker claims layers until none is left. Its input must be in the shared memory by now.
+   *
+   * @returns the tables, on shared memory of their own; undefined when the loads differ less than the job's threshold
+   */
+  async runLayers(job: PlanJob, signal?: AbortSignal): Promise<PlanTables | undefined> {
     const tasks = Array.from(
       { length: this.#threads },
       (_, worker) => ({ kind: 'layers', job, worker }) as const,
     );
-    await this.#run(tasks, signal);
+    return tablesOf(await this.#run(tasks, signal));
   }
 
-  /** Runs a custom policy's job on one worker. It is not interrupted by `signal`, but its result is dropped. */
-  async runCustom(job: CustomJob, signal?: AbortSignal): Promise<void> {
-    await this.#run([{ kind: 'custom', job }], signal);
+  /** {@link runLayers} for a custom policy, on one worker. It is not interrupted by `signal`, but its result is dropped. */
+  async runCustom(job: CustomJob, signal?: AbortSignal): Promise<PlanTables | undefined> {
+    return tablesOf(await this.#run([{ kind: 'custom', job }], signal));
   }
 
   /** Starts the threads and waits until all are ready for a job. */
@@ -66,7 +71,7 @@ export class PlanPool {
     await workers?.destroy();
   }
 
-  async #run(tasks: WorkerTask[], signal?: AbortSignal): Promise<void> {
+  async #run(tasks: WorkerTask[], signal?: AbortSignal): Promise<WorkerAnswer[]> {
     this.#words.fill(0);
     const workers = await this.#start();
     // Cancelled while the threads were starting.
@@ -77,8 +82,10 @@ export class PlanPool {
       const settled = await Promise.allSettled(tasks.map((task) => this.#runTask(workers, task)));
       const lost = settled.find((result) => result.status === 'rejected');
       if (lost !== undefined) throw await this.#workerLost(lost.reason);
-      for (const result of settled) if (result.status === 'fulfilled') throwAnswer(result.value);
+      const answers = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+      for (const answer of answers) throwAnswer(answer);
       if (Atomics.load(this.#words, JobWord.CANCELLED) !== 0) throw cancelled(signal);
+      return answers;
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
@@ -128,6 +135,16 @@ export class PlanPool {
     });
     return this.#workers;
   }
+}
+
+/** What the workers together made of a job that none of them failed in. */
+function tablesOf(answers: readonly WorkerAnswer[]): PlanTables | undefined {
+  for (const answer of answers) {
+    if (!answer.ok) continue;
+    if (answer.isEven) return undefined;
+    if (answer.tables !== undefined) return answer.tables;
+  }
+  throw new EplbError('EPLB_INTERNAL', 'the workers ended without having planned all layers');
 }
 
 function cancelled(signal: AbortSignal | undefined): EplbError {

@@ -21,7 +21,7 @@ export interface WindowLayout {
   /** f64: both turns together, made when an average is asked for. */
   readonly totalPhysical: number;
   readonly totalLogical: number;
-  /** f32[layers x max(physical, logical)]: an average on its way out; f64[logical]: the kernel's scratch. */
+  /** f32[layers x max(physical, logical)]: an average on its way out; and the kernels' scratch. */
   readonly output: number;
   readonly scratch: number;
   /** f32[physical]: a row on its way out of the ring. */
@@ -52,7 +52,7 @@ export function carveWindow(topology: Topology, windowSize: number, start: numbe
     totalPhysical: carver.take(8 * physical),
     totalLogical: carver.take(8 * logical),
     output: carver.take(4 * physical),
-    scratch: carver.take(8 * numLogicalExperts),
+    scratch: carver.take(12 * numLogicalExperts),
     ringRow: carver.take(4 * numPhysicalExperts),
     narrowRing: carver.take(2 * physical * windowSize),
     wideRing: carver.take(4 * physical * windowSize),

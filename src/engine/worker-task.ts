@@ -1,7 +1,8 @@
 import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../errors.ts';
 import type { KernelExports, WasmMemory, WasmModule } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
-import { type PlanJob, planLayers } from './plan-layers.ts';
+import { isEven, type PlanJob, planLayers } from './plan-layers.ts';
+import { type PlanTables, takeTables } from './plan-tables.ts';
 
 /** What a worker is started with: nothing is compiled or copied in it. */
 export interface WorkerSetup {
@@ -35,7 +36,13 @@ export function isLastWords(message: unknown): message is LastWords {
 
 /** What a worker answers. Errors are data: neither class nor code survives the way between threads. */
 export type WorkerAnswer =
-  | { readonly ok: true }
+  | {
+      readonly ok: true;
+      /** The job's tables: from the worker that planned its last layer. */
+      readonly tables?: PlanTables;
+      /** The loads do not differ enough: nothing was planned, by any worker. */
+      readonly isEven?: true;
+    }
   | {
       readonly ok: false;
       readonly kind: 'type' | 'range' | 'other';
@@ -51,8 +58,10 @@ export function runLayers(
   worker: number,
 ): WorkerAnswer {
   try {
-    planLayers(kernels, setup.memory.buffer, setup.layout, job, worker);
-    return { ok: true };
+    const { memory, layout } = setup;
+    if (isEven(kernels, layout, job, worker)) return { ok: true, isEven: true };
+    const isComplete = planLayers(kernels, memory.buffer, layout, job, worker);
+    return isComplete ? { ok: true, tables: takeTables(memory.buffer, layout, true) } : { ok: true };
   } catch (error) {
     return answerError(error, 'EPLB_INTERNAL');
   }

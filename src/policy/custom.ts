@@ -1,14 +1,14 @@
 import { show } from '../checks.ts';
 import { copyInts } from '../engine/copies.ts';
 import type { KernelExports } from '../engine/kernel-exports.ts';
-import { foldWindow } from '../engine/plan-layers.ts';
+import { foldWindow, isEven } from '../engine/plan-layers.ts';
 import { answerError, type CustomJob, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
 import { EplbError } from '../errors.ts';
 import { ExpertMapping } from '../expert-mapping.ts';
 import { checkLoads, type LoadMatrix } from '../load-matrix.ts';
 import type { Topology } from '../topology.ts';
 import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
-import { writeMapping } from './job-tables.ts';
+import { shareMapping } from './job-tables.ts';
 
 /** Runs the custom policy of a worker's setup on a whole job, in that worker. Errors come back as data. */
 export async function runCustomPolicy(
@@ -17,6 +17,7 @@ export async function runCustomPolicy(
   job: CustomJob,
 ): Promise<WorkerAnswer> {
   try {
+    if (isEven(kernels, layout, job, 0)) return { ok: true, isEven: true };
     const policy = await loadPolicy(policyUrl ?? '');
     const { topology } = layout;
     const { numLayers, numLogicalExperts: numExperts } = topology;
@@ -31,10 +32,10 @@ export async function runCustomPolicy(
         ? {}
         : { coactivation: { data: job.coactivation, numLayers, numExperts } }),
     };
-    writeMapping(job.result, askPolicy(policy, policy.name ?? policyUrl, weight, topology, context));
+    const mapping = askPolicy(policy, policy.name ?? policyUrl, weight, topology, context);
     // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not the next.
     await new Promise((resolve) => setImmediate(resolve));
-    return { ok: true };
+    return { ok: true, tables: shareMapping(mapping) };
   } catch (error) {
     return answerError(error, 'EPLB_POLICY');
   }

@@ -2,12 +2,13 @@ import { checkWhole } from '../checks.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { carveJob } from '../engine/layout.ts';
 import { jobWords, type KernelRequest, kernelScratchBytes, planLayers } from '../engine/plan-layers.ts';
+import { takeTables } from '../engine/plan-tables.ts';
 import { EplbRangeError, EplbTypeError } from '../errors.ts';
 import { checkMapping, type ExpertMapping } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { checkTopology, type Topology } from '../topology.ts';
 import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
-import { makeTables, mappingOf, writePrevious } from './job-tables.ts';
+import { mappingOf, writePrevious } from './job-tables.ts';
 
 /** Runs a policy's kernel on all layers in the calling thread. Arguments and errors as `rebalanceExperts`. */
 export function planInline(
@@ -39,16 +40,14 @@ export function planInline(
   const { buffer } = memory;
   jobWords(buffer, layout).fill(0);
   if (previous !== undefined) writePrevious(buffer, layout, previous);
-  const result = makeTables(topology, false);
   const job = {
     request,
-    result,
     loads: { from: 'matrix', data },
     hasPrevious: previous !== undefined,
     coactivation: coactivation?.data,
   } as const;
   planLayers(kernels, buffer, layout, job, 0);
-  return mappingOf(topology, result);
+  return mappingOf(topology, takeTables(buffer, layout, false));
 }
 
 /** Sizes in a message about memory. */
