@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { constants, getPriority } from 'node:os';
 import { test } from 'node:test';
 import {
   ExpertLoadBalancer,
@@ -142,6 +144,20 @@ test('start starts the threads before the first plan, once', async () => {
   } finally {
     process.off('worker', count);
   }
+});
+
+const isLinux = process.platform === 'linux';
+test('threads that plan let the others go first', { skip: !isLinux && 'only Linux has it' }, async () => {
+  const threads = () => readdirSync('/proc/self/task').map(Number);
+  const before = new Set(threads());
+  await withBalancer({ ...big, threads: 2 }, async (balancer) => {
+    await balancer.start();
+    const started = threads().filter((thread) => !before.has(thread));
+    const own = getPriority(process.pid);
+    const low = Math.max(own, constants.priority.PRIORITY_BELOW_NORMAL);
+    assert.ok(started.filter((thread) => getPriority(thread) === low).length >= 2);
+    assert.equal(getPriority(process.pid), own);
+  });
 });
 
 test('the event loop turns during a plan in the pool, and its progress can be read', async () => {

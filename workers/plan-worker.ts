@@ -1,3 +1,6 @@
+import { readlinkSync } from 'node:fs';
+import { constants, getPriority, setPriority } from 'node:os';
+import { basename } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { instantiateKernels } from '../src/engine/kernel-exports.ts';
 import {
@@ -13,6 +16,8 @@ import {
 
 const setup = workerData as WorkerSetup;
 const kernels = instantiateKernels(setup.module, setup.memory);
+
+yieldToHost();
 
 // What a policy's module throws outside of its call ends the thread. It is told first and the thread ends itself: when
 // Node ends it for the error while piscina puts another in its place, the process can miss the thread's exit and wait for
@@ -34,4 +39,19 @@ export function runWorkerTask(task: WorkerTask): WorkerAnswer | Promise<WorkerAn
 async function runCustom(job: CustomJob): Promise<WorkerAnswer> {
   const { runCustomPolicy } = await import('./custom-policy.js');
   return runCustomPolicy(kernels, setup, job);
+}
+
+/**
+ * Where threads have priorities of their own, which is on Linux, the host's go first. Otherwise a thread that wakes for a
+ * job can take the very core that the host's thread is on, which then waits for a millisecond (measured: the host's call
+ * that wakes it took 930 us at the 99th percentile, and 110 with this).
+ */
+function yieldToHost(): void {
+  if (process.platform !== 'linux') return;
+  try {
+    const threadId = Number(basename(readlinkSync('/proc/thread-self')));
+    setPriority(threadId, Math.max(getPriority(threadId), constants.priority.PRIORITY_BELOW_NORMAL));
+  } catch {
+    // No /proc here: the threads share the host's priority.
+  }
 }
