@@ -21,11 +21,32 @@ export function makeTables(length: number, shared: boolean): PlanTables {
 }
 
 /** Copies a finished job's tables out of the memory, which the next job will write. */
-export function takeTables(buffer: ArrayBufferLike, layout: JobLayout, shared: boolean): PlanTables {
-  const { numLayers, numPhysicalExperts } = layout.topology;
-  const length = numLayers * numPhysicalExperts;
-  const tables = makeTables(length, shared);
+export function takeTables(buffer: ArrayBufferLike, layout: JobLayout, tables: PlanTables): PlanTables {
+  const { length } = tables.phyToLog;
   tables.phyToLog.set(new Int32Array(buffer, layout.phyToLog, length));
   tables.replicaRank.set(new Int32Array(buffer, layout.replicaRank, length));
   return tables;
+}
+
+/** Shared tables for a worker's answers, made ahead: while it waits for its next job, and not while the host waits for it. */
+export class SpareTables {
+  readonly #length: number;
+  #spare: PlanTables | undefined;
+
+  constructor({ topology }: JobLayout) {
+    this.#length = topology.numLayers * topology.numPhysicalExperts;
+  }
+
+  /** Tables that nobody else has; the next ones are made after the answer. */
+  take(): PlanTables {
+    const tables = this.#spare ?? makeTables(this.#length, true);
+    this.#spare = undefined;
+    setImmediate(() => {
+      this.#spare ??= makeTables(this.#length, true);
+      // Written once, so that the memory is there.
+      this.#spare.phyToLog.set(tables.phyToLog);
+      this.#spare.replicaRank.set(tables.replicaRank);
+    });
+    return tables;
+  }
 }
