@@ -78,9 +78,9 @@ const FROM_CASES: Case[] = [
     'of other slots',
     on('good.npy', '--from', 'width.json'),
     'SHAPE',
-    /it has 2 layers, 4 slots .* the plan has 2 layers, 6 slots/,
+    /it has 2 layers and 4 slots; the plan has 2 layers and 6 slots/,
   ],
-  ['of other layers', on('good.npy', '--from', 'layers.json'), 'SHAPE', /it has 1 layers/],
+  ['of other layers', on('good.npy', '--from', 'layers.json'), 'SHAPE', /it has 1 layer, the recording 2/],
   [
     'nested too deep',
     on('good.npy', '--from', 'deep.json'),
@@ -91,11 +91,16 @@ const FROM_CASES: Case[] = [
   [
     'with another key',
     on('good.npy', '--from', 'other.json'),
-    'KIND',
+    'FORMAT',
     /^--from: .*an object with the keys "map"/,
   ],
   ['malformed', on('good.npy', '--from', 'cut.json'), 'FORMAT', /^--from: "cut\.json": malformed JSON/],
-  ['a .npy', on('good.npy', '--from', 'good.npy'), 'FORMAT', /^--from: "good\.npy": malformed JSON/],
+  [
+    'a .npy',
+    on('good.npy', '--from', 'good.npy'),
+    'SHAPE',
+    /^--from: "good\.npy": it has 2 layers and 4 slots/,
+  ],
 ];
 
 testAll('a wrong recording', RECORDING_CASES);

@@ -4,10 +4,13 @@ import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path';
 import { EplbError } from '../errors.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
+import { isOwnError } from './own-error.ts';
 import { quotePath } from './text.ts';
 
 /** A file that is going to be written, found to be writable. */
 export interface OutputFile {
+  /** What the command calls it: `--output`. */
+  readonly field: string;
   /** As the user gave it. */
   readonly path: string;
   /** Where it really is: links are followed, so that the link stays one. */
@@ -19,45 +22,57 @@ export interface OutputFile {
  * Checks that a file can be written, before the work whose result it is to hold. Nothing is created.
  *
  * @param path - the file
- * @param inputs - files that the work reads and that must not be replaced by its result
+ * @param inputs - files and directories that the work reads and that must not be replaced by its result
+ * @param field - what the command calls the file
  * @throws EplbError EPLB_FILE
  */
-export async function checkOutput(path: string, inputs: readonly string[]): Promise<OutputFile> {
-  const existing = await attempt(path, statIfThere(path));
+export async function checkOutput(
+  path: string,
+  inputs: readonly string[],
+  field = '--output',
+): Promise<OutputFile> {
+  const cannot = (reason: string, cause?: unknown) => outputError(field, path, reason, cause);
+  const existing = await attempt(cannot, statIfThere(path));
   if (existing !== undefined && !existing.isFile()) {
-    throw outputError(
-      path,
-      existing.isDirectory() ? 'it is a directory, not a file' : 'it is not a regular file',
-    );
+    throw cannot(existing.isDirectory() ? 'it is a directory, not a file' : 'it is not a regular file');
   }
-  const target = existing === undefined ? resolve(path) : await attempt(path, realpath(path));
-  if (path === '' || path.endsWith('/')) throw outputError(path, 'it does not name a file');
-  await attempt(path, access(dirname(target), constants.W_OK));
-  if (existing !== undefined) await attempt(path, access(target, constants.W_OK));
-  for (const input of inputs) {
-    const other = await statIfThere(input).catch(() => undefined);
-    if (existing !== undefined && other?.ino === existing.ino && other.dev === existing.dev) {
-      throw outputError(path, 'it is the recording that is read');
-    }
+  const target = existing === undefined ? resolve(path) : await attempt(cannot, realpath(path));
+  if (path === '' || path.endsWith('/')) throw cannot('it does not name a file');
+  await attempt(cannot, access(dirname(target), constants.W_OK));
+  if (existing !== undefined) await attempt(cannot, access(target, constants.W_OK));
+  for (const input of existing === undefined ? [] : inputs) {
+    if (await isSame(input, target)) throw cannot('it is the recording that is read');
+    // A directory is one recording, so a file in it is a part of what is read.
+    if (await isSame(input, dirname(target))) throw cannot('it is a part of the recording that is read');
   }
-  return { path, target, mode: existing === undefined ? 0o666 : existing.mode & 0o777 };
+  return { field, path, target, mode: existing === undefined ? 0o666 : existing.mode & 0o777 };
 }
 
 /**
  * Writes a file whole or not at all: into a file beside it, which then takes its name.
  *
- * @throws EplbError EPLB_FILE
+ * @param content - all of it, or its pieces in order, taken as fast as they can be written
+ * @throws EplbError EPLB_FILE when it cannot be written; what the pieces throw while they are made
  */
-export async function writeOutput(output: OutputFile, text: string): Promise<void> {
-  const { path, target, mode } = output;
+export async function writeOutput(
+  output: OutputFile,
+  content: string | Uint8Array | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const { field, path, target, mode } = output;
   const beside = join(dirname(target), `.${basename(target).slice(0, 100)}.${randomUUID()}.tmp`);
   try {
-    await writeFile(beside, text, { flag: 'wx', mode });
+    await writeFile(beside, content, { flag: 'wx', mode });
     await rename(beside, target);
   } catch (error) {
     await rm(beside, { force: true }).catch(() => undefined);
-    throw outputError(path, fileReason(error), error);
+    if (isOwnError(error)) throw error;
+    throw outputError(field, path, fileReason(error), error);
   }
+}
+
+async function isSame(a: string, b: string): Promise<boolean> {
+  const [one, other] = await Promise.all([a, b].map((path) => statIfThere(path).catch(() => undefined)));
+  return one !== undefined && other !== undefined && one.ino === other.ino && one.dev === other.dev;
 }
 
 async function statIfThere(path: string) {
@@ -69,15 +84,18 @@ async function statIfThere(path: string) {
   }
 }
 
-async function attempt<T>(path: string, work: Promise<T>): Promise<T> {
+async function attempt<T>(
+  cannot: (reason: string, cause: unknown) => EplbError,
+  work: Promise<T>,
+): Promise<T> {
   try {
     return await work;
   } catch (error) {
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
-    throw outputError(path, missing ? 'its directory does not exist' : fileReason(error), error);
+    throw cannot(missing ? 'its directory does not exist' : fileReason(error), error);
   }
 }
 
-function outputError(path: string, reason: string, cause?: unknown): EplbError {
-  return new EplbError('EPLB_FILE', `--output: cannot write ${quotePath(path)}: ${reason}`, { cause });
+function outputError(field: string, path: string, reason: string, cause?: unknown): EplbError {
+  return new EplbError('EPLB_FILE', `${field}: cannot write ${quotePath(path)}: ${reason}`, { cause });
 }

@@ -52,6 +52,10 @@ export interface PlanReport {
   readonly slots: number;
   readonly layers: readonly LayerReport[];
   readonly output: string | null;
+  /** Name of the format it is written in. */
+  readonly outputFormat: string | null;
+  /** What had to be assumed or dropped to write it, one sentence each. */
+  readonly outputNotes: readonly string[];
   readonly digest: string;
   readonly physical_to_logical_map: readonly (readonly number[])[];
 }

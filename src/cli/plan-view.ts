@@ -102,6 +102,7 @@ function closingFacts(report: PlanReport): Fact[] {
     ['planning time', duration(planningMs)],
   ];
   if (output !== null) list.push(['written', quotePath(output).slice(1, -1)]);
+  for (const note of report.outputNotes) list.push(['note', note]);
   return list;
 }
 

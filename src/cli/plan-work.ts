@@ -43,7 +43,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
     windowSize: 1,
     ...(threads === undefined ? {} : { threads }),
   });
-  if (task.from !== undefined) balancer.commit(await readPlacement(task.from, topology));
+  if (task.from !== undefined) balancer.commit(await readPlacement(task.from, topology, recording));
   const previous = balancer.mapping;
 
   const pairs = pairRecorder(task);

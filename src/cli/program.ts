@@ -14,6 +14,21 @@ const SUBCOMMANDS: readonly Subcommand[] = [
     summary: 'plan a placement of experts from recorded routes or loads',
     load: () => import('./commands/plan.ts'),
   },
+  {
+    name: 'convert',
+    summary: "write recorded loads or a placement in another engine's format",
+    load: () => import('./commands/convert.ts'),
+  },
+  {
+    name: 'validate',
+    summary: 'tell whether engines would take a placement, and how it balances recorded loads',
+    load: () => import('./commands/validate.ts'),
+  },
+  {
+    name: 'formats',
+    summary: 'list the formats that are read and written',
+    load: () => import('./commands/formats.ts'),
+  },
 ];
 
 /**

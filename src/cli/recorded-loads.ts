@@ -79,7 +79,7 @@ async function addTokens(
 }
 
 /** A stage of the progress bar that counts bytes, in megabytes. */
-function byteBar(progress: Progress, label: string, numBytes: number): (done: number) => void {
+export function byteBar(progress: Progress, label: string, numBytes: number): (done: number) => void {
   const inMegabytes = (bytes: number) => Math.max(0, Math.ceil(bytes / 1e6));
   progress.begin(label, inMegabytes(numBytes), 'MB');
   return (done) => progress.update(inMegabytes(done));

@@ -68,7 +68,8 @@ function namedFormat(name: string): LoadFormat {
   throw new EplbError('EPLB_OPTION', `${FIELD}: ${quote(name)} is no format of loads; there are ${names}`);
 }
 
-async function isDirectory(path: string): Promise<boolean> {
+/** Whether there is a directory at the path. */
+export async function isDirectory(path: string): Promise<boolean> {
   // What is not there is for inputFile() to say.
   return stat(path).then(
     (stats) => stats.isDirectory(),

@@ -1,13 +1,15 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { checkMultiple } from '../../checks.ts';
-import { EplbRangeError } from '../../errors.ts';
+import { EplbError, EplbRangeError } from '../../errors.ts';
 import { openRecording } from '../../formats/open.ts';
+import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
+import { formatForName, placementFormat } from '../../formats/placements/table.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
-import type { AbstractEplbPolicy, Topology } from '../../index.ts';
+import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../../index.ts';
 import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
-import { placementText } from '../placement.ts';
+import { placementFile } from '../placement.ts';
 import type { RecordingReport } from '../plan-report.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
@@ -28,12 +30,17 @@ interface PlanCommandOptions {
   readonly threads?: number;
   readonly from?: string;
   readonly output?: string;
+  readonly to?: string;
+  readonly firstLayer?: number;
   readonly json?: boolean;
 }
 
 const RECORDING_HELP =
   'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any format that ' +
   'eplb formats lists';
+
+const FIRST_LAYER_HELP =
+  "the model's number of the first MoE layer: SGLang and TensorRT-LLM count those before it";
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
@@ -50,7 +57,12 @@ export function configure(command: Command): void {
     .option('--steps <A:B>', 'only the tokens or steps from A to before B (-N: from the end)', stepRange)
     .option('--from <file>', 'the placement to start from; what stays on a rank keeps its slot')
     .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))
-    .option('-o, --output <file>', 'write the placement: {"physical_to_logical_map": [layers][slots]}')
+    .option(
+      '-o, --output <file>',
+      'write the placement, in the format of --to or of the name (.json: SGLang)',
+    )
+    .option('--to <F>', 'format of the placement that is written: eplb formats lists them')
+    .option('--first-layer <N>', FIRST_LAYER_HELP, whole('--first-layer', 0))
     .option('--json', 'print one JSON object instead of tables')
     .action(run);
 }
@@ -59,7 +71,7 @@ async function run(path: string, options: PlanCommandOptions): Promise<void> {
   checkMultiple('--replicas', options.replicas, '--ranks', options.ranks);
   checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
   const policy = await choosePolicy(options.policy, options.threads);
-  const output = options.output === undefined ? undefined : await checkOutput(options.output, [path]);
+  const output = await outputOf(path, options);
 
   const recording = await openRecording(path, { format: options.format, numExperts: options.experts });
   try {
@@ -74,7 +86,7 @@ async function planRecording(
   recording: LoadRecording,
   policy: AbstractEplbPolicy | URL,
   options: PlanCommandOptions,
-  output: OutputFile | undefined,
+  output: PlannedOutput | undefined,
 ): Promise<void> {
   const topology = topologyOf(recording, options);
   const { threads, from } = options;
@@ -82,7 +94,7 @@ async function planRecording(
   const of = await lengthOf(recording, progress);
   const range = { ...resolveRange(options.steps, of, unitOf(recording)), of };
   const plan = await makePlan({ recording, range, topology, policy, threads, from }, progress);
-  if (output !== undefined) await writeOutput(output, placementText(plan.mapping));
+  const written = await writePlan(plan.mapping, recording, output, options);
 
   const report = {
     recording: recordingReport(path, recording, range),
@@ -92,10 +104,44 @@ async function planRecording(
     from: from ?? null,
     planningMs: plan.planningMs,
     output: options.output ?? null,
+    outputFormat: output?.format.name ?? null,
+    outputNotes: written?.notes ?? [],
     ...plan.measures,
   };
   const colors = picocolors.createColors(wantsColor(process.stdout));
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderPlan(report, colors));
+}
+
+/** The file that gets the placement, and its format. */
+interface PlannedOutput {
+  readonly file: OutputFile;
+  readonly format: PlacementFormat;
+}
+
+async function outputOf(recording: string, options: PlanCommandOptions): Promise<PlannedOutput | undefined> {
+  const { output, to, firstLayer } = options;
+  if (output === undefined) {
+    const given = to === undefined ? firstLayer === undefined || '--first-layer' : '--to';
+    if (given === true) return undefined;
+    throw new EplbError(
+      'EPLB_OPTION',
+      `${given}: it says how the placement is written; give -o a file as well`,
+    );
+  }
+  const format = to === undefined ? formatForName(output) : placementFormat(to, '--to');
+  return { file: await checkOutput(output, [recording]), format };
+}
+
+async function writePlan(
+  mapping: ExpertMapping,
+  recording: LoadRecording,
+  output: PlannedOutput | undefined,
+  { ranks, firstLayer }: PlanCommandOptions,
+): Promise<WrittenPlacement | undefined> {
+  if (output === undefined) return undefined;
+  const written = await placementFile(mapping, output.format, recording, { numRanks: ranks, firstLayer });
+  await writeOutput(output.file, written.bytes);
+  return written;
 }
 
 function topologyOf(recording: LoadRecording, options: PlanCommandOptions): Topology {

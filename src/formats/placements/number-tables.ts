@@ -8,6 +8,11 @@ export const MOST = 2 ** 24;
 /** The most numbers a table is read with: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas. */
 const MOST_NUMBERS = 2 ** 25;
 
+const KNOWN_DEPTHS: Readonly<Record<number, string>> = {
+  2: '[layers][physical]',
+  3: '[layers][experts][slots]',
+};
+
 /** Whole numbers with a shape, row-major. */
 export interface WholeTable {
   readonly data: Int32Array;
@@ -25,12 +30,10 @@ export function nestedTable(value: unknown, depths: readonly number[], path: str
   const shape: number[] = [];
   for (let first: unknown = value; Array.isArray(first) && shape.length < 5; first = first[0])
     shape.push(first.length);
+  const wanted = `it must be ${depths.map((depth) => KNOWN_DEPTHS[depth]).join(' or ')}`;
+  if (shape.length === 0) throw new EplbTypeError('EPLB_KIND', `${path} is ${kindOf(value)}; ${wanted}`);
   if (!depths.includes(shape.length)) {
-    const found = shape.length === 0 ? kindOf(value) : `nested ${shape.length} deep`;
-    throw new EplbRangeError(
-      'EPLB_SHAPE',
-      `${path} is ${found}; it must be nested ${depths.join(' or ')} deep`,
-    );
+    throw new EplbRangeError('EPLB_SHAPE', `${path} is nested ${shape.length} deep; ${wanted}`);
   }
   const data = new Int32Array(numbersIn(shape, path));
   let filled = 0;

@@ -1,5 +1,5 @@
 import { EplbRangeError, EplbTypeError } from '../../errors.ts';
-import { int32Npy } from '../npy-write.ts';
+import { int32Npy } from '../write/npy.ts';
 import { MOST, type WholeTable, wholeTable } from './number-tables.ts';
 import type {
   Content,

@@ -28,8 +28,8 @@ export interface Placement {
 
 /** What a reader may be told. */
 export interface PlacementReadOptions {
-  /** The model's number of the first MoE layer. SGLang's tables have rows for the dense layers before it: they go. */
-  readonly firstLayer?: number | undefined;
+  /** Rows at the beginning of an SGLang table that are those of dense layers: they are left out. */
+  readonly denseRows?: number | undefined;
 }
 
 /** What a writer may have to be told. */

@@ -1,4 +1,5 @@
 import { EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { counted, kindOf } from '../text.ts';
 import { expertsIn, nestedTable, rowsOf, type WholeTable, wholeTable } from './number-tables.ts';
 import type {
   Content,
@@ -40,25 +41,34 @@ function rowsIn(content: Content): Record<string, unknown> | undefined {
   return value as Record<string, unknown>;
 }
 
-function read(content: Content, name: string, { firstLayer = 0 }: PlacementReadOptions): Placement {
+function read(content: Content, name: string, { denseRows = 0 }: PlacementReadOptions): Placement {
   const root = rowsIn(content);
-  if (root === undefined) throw new EplbTypeError('EPLB_KIND', `${name}: it has no "${ROWS_KEY}"`);
+  if (root === undefined) {
+    const found = 'value' in content ? kindOf(content.value) : `a ${content.container} file`;
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `${name}: it is ${found}; it must be {"${ROWS_KEY}": [layers][physical]}`,
+    );
+  }
   const { data, shape } = anyTable(root[ROWS_KEY], `${name}: ${ROWS_KEY}`);
   const [numRows, numPhysicalExperts] = shape as [number, number];
-  if (firstLayer >= numRows) {
-    throw new EplbRangeError('EPLB_OPTION', `--first-layer: ${firstLayer}, but ${name} has ${numRows} rows`);
+  const numLayers = numRows - denseRows;
+  if (numLayers < 1) {
+    throw new EplbRangeError('EPLB_OPTION', `--dense-rows: ${denseRows}, but ${name} has ${numRows} rows`);
   }
-  const slots = data.slice(firstLayer * numPhysicalExperts);
-  return {
+  const slots = data.slice(denseRows * numPhysicalExperts);
+  const placement = {
     format: sglang.name,
-    numLayers: numRows - firstLayer,
+    numLayers,
     numPhysicalExperts,
     numLogicalExperts: expertsIn(slots),
     slots,
-    ...(firstLayer === 0
-      ? {}
-      : { layerNumbers: Array.from({ length: numRows - firstLayer }, (_, i) => i + firstLayer) }),
-    notes: firstLayer === 0 ? [] : [`${firstLayer} rows of dense layers left out`],
+  };
+  if (denseRows === 0) return { ...placement, notes: [] };
+  return {
+    ...placement,
+    layerNumbers: Array.from({ length: numLayers }, (_, layer) => layer + denseRows),
+    notes: [`${counted(denseRows, 'row')} of dense layers left out`],
   };
 }
 
@@ -89,6 +99,6 @@ function write(placement: Placement, options: PlacementWriteOptions): WrittenPla
     notes:
       added === 0
         ? []
-        : [`${added} rows of dense layers put in: SGLang wants one for every layer of the model`],
+        : [`${counted(added, 'row')} of dense layers put in: SGLang wants one for every layer of the model`],
   };
 }

@@ -1,7 +1,7 @@
 import { EplbRangeError, EplbTypeError } from '../../errors.ts';
-import { int32Npy } from '../npy-write.ts';
-import { npzFile } from '../npz-write.ts';
 import { shapeText } from '../text.ts';
+import { int32Npy } from '../write/npy.ts';
+import { npzFile } from '../write/npz.ts';
 import { mappingOf } from './mapping.ts';
 import { expertsIn, nestedTable, rowsOf, type WholeTable, wholeTable } from './number-tables.ts';
 import type { Content, NumberArray, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';

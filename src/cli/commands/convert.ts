@@ -1,0 +1,155 @@
+import type { Command } from 'commander';
+import picocolors from 'picocolors';
+import { EplbError } from '../../errors.ts';
+import { kindOfFile } from '../../formats/kind.ts';
+import { openRecording } from '../../formats/open.ts';
+import { openPlacement } from '../../formats/placements/open.ts';
+import { formatForName, placementFormat } from '../../formats/placements/table.ts';
+import { LOAD_WRITER_NAMES, loadWriterFor, writeLoads } from '../../formats/write/loads.ts';
+import type { ConvertReport } from '../convert-report.ts';
+import { renderConversion } from '../convert-report.ts';
+import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
+import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
+import { Progress } from '../progress.ts';
+import { byteBar, lengthOf } from '../recorded-loads.ts';
+import { wantsColor } from '../terminal.ts';
+import { counted, quotePath } from '../text.ts';
+
+interface ConvertOptions {
+  readonly from?: string;
+  readonly to?: string;
+  readonly ranks?: number;
+  readonly experts?: number;
+  readonly firstLayer?: number;
+  readonly denseRows?: number;
+  readonly steps?: StepRange;
+  readonly tokensPerStep?: number;
+  readonly json?: boolean;
+}
+
+/** Gives the subcommand its arguments, options, help and action. */
+export function configure(command: Command): void {
+  const whole = (name: string, least = 1) => wholeNumber(name, least);
+  command
+    .argument('<in>', 'recorded loads or a placement, of any format that eplb formats lists')
+    .argument('<out>', 'the file to write')
+    .option('--from <F>', 'format of <in>, instead of what its content tells')
+    .option('--to <F>', "format of <out>, instead of what its name tells (.json: SGLang's)")
+    .option('--ranks <N>', 'devices: vllm-ascend and omni-infer placements list them', whole('--ranks'))
+    .option(
+      '--experts <N>',
+      'logical experts a layer, when <in> does not tell; routes need it',
+      whole('--experts'),
+    )
+    .option(
+      '--first-layer <N>',
+      "the model's number of the first MoE layer: SGLang and TensorRT-LLM count those before it",
+      whole('--first-layer', 0),
+    )
+    .option(
+      '--dense-rows <N>',
+      'rows of dense layers at the beginning of an SGLang placement: left out',
+      whole('--dense-rows', 0),
+    )
+    .option('--steps <A:B>', 'only the steps of loads from A to before B (-N: from the end)', stepRange)
+    .option('--tokens-per-step <N>', 'tokens of routes that make a step', whole('--tokens-per-step'))
+    .option('--json', 'print one JSON object instead of text')
+    .action(run);
+}
+
+async function run(input: string, path: string, options: ConvertOptions): Promise<void> {
+  const output = await checkOutput(path, [input], 'out');
+  const kind = await kindOfFile(input, options.from, 'in');
+  const report =
+    kind === 'loads'
+      ? await convertLoads(input, output, options)
+      : await convertPlacement(input, output, options);
+  const colors = picocolors.createColors(wantsColor(process.stdout));
+  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderConversion(report, colors));
+}
+
+async function convertPlacement(
+  input: string,
+  output: OutputFile,
+  options: ConvertOptions,
+): Promise<ConvertReport> {
+  refuse(options, ['steps', 'tokensPerStep'], 'a placement');
+  const to = options.to === undefined ? formatForName(output.path) : placementFormat(options.to, '--to');
+  const placement = await openPlacement(input, {
+    field: 'in',
+    format: options.from,
+    numExperts: options.experts,
+    denseRows: options.denseRows,
+  });
+  const written = await to.write(placement, { numRanks: options.ranks, firstLayer: options.firstLayer });
+  await writeOutput(output, written.bytes);
+  const { numLayers, numPhysicalExperts, numLogicalExperts } = placement;
+  return {
+    kind: 'placement',
+    from: { path: input, format: placement.format },
+    to: { path: output.path, format: to.name, bytes: written.bytes.length },
+    shape: [numLayers, numPhysicalExperts],
+    holds: `${counted(numLayers, 'layer')} of ${counted(numLogicalExperts, 'expert')} in ${counted(numPhysicalExperts, 'slot')}`,
+    notes: [...placement.notes, ...written.notes],
+  };
+}
+
+async function convertLoads(
+  input: string,
+  output: OutputFile,
+  options: ConvertOptions,
+): Promise<ConvertReport> {
+  refuse(options, ['ranks', 'firstLayer', 'denseRows'], 'recorded loads');
+  const to = options.to ?? loadWriterFor(output.path);
+  if (to === undefined) {
+    const known = LOAD_WRITER_NAMES.join(', ');
+    throw new EplbError(
+      'EPLB_OPTION',
+      `--to: the name ${quotePath(output.path)} tells no format of loads; give ${known}`,
+    );
+  }
+  const recording = await openRecording(input, {
+    format: options.from,
+    numExperts: options.experts,
+    tokensPerStep: options.tokensPerStep,
+  });
+  try {
+    const progress = new Progress(process.stderr);
+    const of = recording.routes === undefined ? await lengthOf(recording, progress) : recording.numSteps!;
+    const { from, to: end } = resolveRange(options.steps, of, 'step');
+    const onStep = byteBar(progress, 'converting', recording.numBytes);
+    const written = writeLoads(to, { recording, from, to: end, onStep });
+    let bytes = 0;
+    const counting = async function* () {
+      for await (const chunk of written.chunks) {
+        bytes += chunk.length;
+        yield chunk;
+      }
+    };
+    await writeOutput(output, counting());
+    progress.stop();
+    const { format, routes, numLayers, numLogicalExperts, notes } = recording;
+    const summed =
+      routes === undefined
+        ? []
+        : [`routes of ${counted(routes.tokensPerStep, 'token')} are added up to a step`];
+    return {
+      kind: 'loads',
+      from: { path: input, format },
+      to: { path: output.path, format: to, bytes },
+      shape: [end - from, numLayers, numLogicalExperts],
+      holds: `${counted(end - from, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numLogicalExperts, 'expert')}`,
+      notes: [...notes, ...summed, ...written.notes],
+    };
+  } finally {
+    await recording.close();
+  }
+}
+
+/** Refuses options that say nothing about what is converted: they would be thought to do something. */
+function refuse(options: ConvertOptions, names: readonly (keyof ConvertOptions)[], what: string): void {
+  const given = names.find((name) => options[name] !== undefined);
+  if (given === undefined) return;
+  const option = `--${given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  throw new EplbError('EPLB_OPTION', `${option}: it has no meaning for ${what}, which <in> holds`);
+}

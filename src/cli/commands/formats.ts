@@ -1,0 +1,45 @@
+import type { Command } from 'commander';
+import picocolors from 'picocolors';
+import type { FormatFacts } from '../../formats/format.ts';
+import { FORMATS } from '../../formats/list.ts';
+import { LOAD_WRITER_NAMES } from '../../formats/write/loads.ts';
+import type { Colors } from '../fact-list.ts';
+import { wantsColor } from '../terminal.ts';
+
+/** What `--json` prints of a format. */
+interface FormatReport {
+  readonly name: string;
+  readonly holds: FormatFacts['holds'];
+  readonly reads: boolean;
+  readonly writes: boolean;
+  readonly description: string;
+}
+
+/** Gives the subcommand its options, help and action. */
+export function configure(command: Command): void {
+  command.option('--json', 'print one JSON object').action(run);
+}
+
+function run(options: { readonly json?: boolean }): void {
+  const formats = FORMATS.map(reportOf);
+  const colors = picocolors.createColors(wantsColor(process.stdout));
+  process.stdout.write(options.json ? `${JSON.stringify({ formats })}\n` : render(formats, colors));
+}
+
+function reportOf({ name, holds, description }: FormatFacts): FormatReport {
+  const writes = holds === 'placements' || LOAD_WRITER_NAMES.includes(name);
+  return { name, holds, reads: true, writes, description };
+}
+
+function render(formats: readonly FormatReport[], colors: Colors): string {
+  const width = Math.max(...formats.map(({ name }) => name.length));
+  const section = (holds: FormatFacts['holds']) => {
+    const rows = formats.filter((format) => format.holds === holds);
+    const lines = rows.map(
+      ({ name, writes, description }) =>
+        ` ${colors.bold(name.padEnd(width))}  ${writes ? 'read, write' : 'read       '}  ${description}\n`,
+    );
+    return `${holds}\n${lines.join('')}`;
+  };
+  return `${section('loads')}\n${section('placements')}`;
+}

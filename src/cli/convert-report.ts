@@ -1,0 +1,26 @@
+import { type Colors, type Fact, factLines } from './fact-list.ts';
+import { counted, quotePath } from './text.ts';
+
+/** What was converted, and what that cost: what `eplb convert --json` prints. */
+export interface ConvertReport {
+  readonly kind: 'loads' | 'placement';
+  readonly from: { readonly path: string; readonly format: string };
+  readonly to: { readonly path: string; readonly format: string; readonly bytes: number };
+  /** [steps, layers, experts] of loads, [layers, slots] of a placement. */
+  readonly shape: readonly number[];
+  /** The same in words. */
+  readonly holds: string;
+  /** What was assumed, left out or dropped, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** A conversion for people. */
+export function renderConversion({ kind, from, to, holds, notes }: ConvertReport, colors: Colors): string {
+  const list: Fact[] = [
+    ['read', `${quotePath(from.path).slice(1, -1)} (${kind}, ${from.format})`],
+    ['holds', holds],
+    ['written', `${quotePath(to.path).slice(1, -1)} (${to.format}, ${counted(to.bytes, 'byte')})`],
+  ];
+  for (const note of notes) list.push(['note', note]);
+  return factLines(list, colors);
+}

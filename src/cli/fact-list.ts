@@ -1,0 +1,13 @@
+import type picocolors from 'picocolors';
+
+/** picocolors, with colours or made without. */
+export type Colors = ReturnType<typeof picocolors.createColors>;
+
+/** A line of a report: what it is about, and what is said. */
+export type Fact = readonly [label: string, text: string];
+
+/** Facts as lines, the labels in one column. */
+export function factLines(list: readonly Fact[], colors: Colors): string {
+  const width = Math.max(...list.map(([label]) => label.length));
+  return list.map(([label, text]) => ` ${colors.dim(label.padEnd(width))}  ${text}\n`).join('');
+}

@@ -1,0 +1,68 @@
+import type { EngineVerdict } from '../formats/placements/engines.ts';
+import { type Colors, type Fact, factLines } from './fact-list.ts';
+import { counted, grouped, quotePath } from './text.ts';
+import type { AgainstReport, ValidateReport } from './validate-report.ts';
+
+/** A validation for people: what was read, what each engine makes of it, and how it balances the loads. */
+export function renderValidation(report: ValidateReport, colors: Colors): string {
+  const parts = [factLines(headerFacts(report), colors), verdicts(report, colors)];
+  if (report.against !== null) parts.push(factLines(againstFacts(report.against), colors));
+  return parts.join('\n');
+}
+
+function headerFacts({ path, format, notes, facts }: ValidateReport): Fact[] {
+  const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks, slotsPerRank, layerNumbers } = facts;
+  const redundant = numPhysicalExperts - numLogicalExperts;
+  const list: Fact[] = [
+    ['placement', `${quotePath(path).slice(1, -1)} (${format})`],
+    [
+      'layers',
+      layerNumbers === undefined
+        ? grouped(numLayers)
+        : `${grouped(numLayers)}, the model's ${layerNumbers[0]} to ${layerNumbers.at(-1)}`,
+    ],
+    [
+      'experts',
+      `${grouped(numLogicalExperts)} in ${counted(numPhysicalExperts, 'slot')}, ${grouped(redundant)} redundant, at most ${counted(facts.maxReplicas, 'replica')} each`,
+    ],
+    [
+      'ranks',
+      numRanks === undefined
+        ? 'not told'
+        : `${grouped(numRanks)}${slotsPerRank === undefined ? '' : ` of ${counted(slotsPerRank, 'slot')}`}`,
+    ],
+  ];
+  for (const note of notes) list.push(['note', note]);
+  return list;
+}
+
+function verdicts({ engines, judgedFor }: ValidateReport, colors: Colors): string {
+  const width = Math.max(...engines.map(({ engine }) => engine.length));
+  const words = {
+    yes: colors.green('takes it'),
+    no: colors.red('refuses it'),
+    unknown: colors.yellow('not known'),
+  };
+  const lines = engines.map(({ engine, takes, problems, warnings }: EngineVerdict) => {
+    const mark = judgedFor === 'all' || judgedFor === engine ? '*' : ' ';
+    const reasons = [...problems, ...warnings.map((text) => `warning: ${text}`)];
+    const indent = `\n${' '.repeat(width + 4)}`;
+    return `${mark}${colors.bold(engine.padEnd(width))}  ${words[takes]}${reasons.map((text) => indent + text).join('')}\n`;
+  });
+  return `${lines.join('')} * decides the exit code\n`;
+}
+
+function againstFacts({ path, format, notes, reason, layers, overall }: AgainstReport): Fact[] {
+  const list: Fact[] = [['loads', `${quotePath(path).slice(1, -1)} (${format})`]];
+  for (const note of notes) list.push(['note', note]);
+  if (overall === null) return [...list, ['balancedness', `not told: ${reason}`]];
+  const worst = layers.reduce((least, layer) => (layer.balancedness < least.balancedness ? layer : least));
+  return [
+    ...list,
+    ['balancedness, ratio of sums', overall.balancednessRatioOfSums.toFixed(4)],
+    ['balancedness, mean of ratios', overall.balancednessMeanOfRatios.toFixed(4)],
+    ['peak-to-average (PAR), ratio of sums', overall.peakToAverageRatioOfSums.toFixed(4)],
+    ['peak-to-average (PAR), mean of ratios', overall.peakToAverageMeanOfRatios.toFixed(4)],
+    ['worst layer', `${worst.layer}: balancedness ${worst.balancedness.toFixed(4)}`],
+  ];
+}

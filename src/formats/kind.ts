@@ -1,0 +1,104 @@
+import { EplbError } from '../errors.ts';
+import { type InputFile, inputFile } from './input-file.ts';
+import { isDirectory, recognised } from './open.ts';
+import { readContent } from './placements/content.ts';
+import { nestedTable } from './placements/number-tables.ts';
+import type { Content, NumberArray } from './placements/placement.ts';
+import { PLACEMENT_FORMATS } from './placements/table.ts';
+import { LOAD_FORMATS } from './table.ts';
+import { quote } from './text.ts';
+
+/** What a file holds. */
+export type FileKind = 'loads' | 'placement';
+
+/** Ids from which on a table of them is none by chance, and so no loads. */
+const SURE_IDS = 8;
+
+/** The largest file that is looked through for a placement in an array: a larger one holds loads. */
+const MOST_BYTES = 2 ** 26;
+
+/**
+ * Tells a placement from recorded loads. Most formats hold one of the two. An array of numbers may be either: with a -1 in
+ * it, it is a placement; if every row holds the numbers 0 to some n and no others, it is one too, and if n is so small that
+ * this may be chance, or the array could be a pattern of 0 and 1, the caller has to say.
+ *
+ * @param format - name of the format, when told
+ * @param field - what the file is to the caller, for messages
+ * @throws EplbError EPLB_FILE, EPLB_FORMAT when it is neither, EPLB_OPTION when it may be both or the format is unknown
+ */
+export async function kindOfFile(path: string, format: string | undefined, field: string): Promise<FileKind> {
+  const asLoads = LOAD_FORMATS.some(({ name }) => name === format);
+  const asPlacement = PLACEMENT_FORMATS.some(({ name }) => name === format);
+  if (format !== undefined && !asLoads && !asPlacement) {
+    const known = [...LOAD_FORMATS, ...PLACEMENT_FORMATS].map(({ name }) => name);
+    const names = [...new Set(known)].join(', ');
+    throw new EplbError('EPLB_OPTION', `--from: ${quote(format)} is no format; known are ${names}`);
+  }
+  if (asLoads !== asPlacement) return asLoads ? 'loads' : 'placement';
+  if (await isDirectory(path)) return 'loads';
+  const file = await inputFile(path, field);
+  try {
+    return await kindOfContent(file, format);
+  } finally {
+    await file.source.close();
+  }
+}
+
+async function kindOfContent(file: InputFile, format: string | undefined): Promise<FileKind> {
+  const loads = await recognised(file);
+  if (file.size > MOST_BYTES) return 'loads';
+  const content = await readContent(file).catch((error: unknown) => {
+    // Then the reader of loads is to say what is wrong with it.
+    if (loads !== undefined) return undefined;
+    throw error;
+  });
+  if (content === undefined) return 'loads';
+  const candidates = PLACEMENT_FORMATS.filter(({ name }) => format === undefined || name === format);
+  const placement = candidates.find((one) => one.recognise(content));
+  if (placement === undefined) return 'loads';
+  const array = bareArray(content);
+  return array === undefined
+    ? 'placement'
+    : tellApart(array, file.name, loads?.name ?? 'npy', placement.name);
+}
+
+/** The numbers of a file that has nothing beside them to tell what they are. */
+function bareArray(content: Content): NumberArray | undefined {
+  if (content.container === 'npy') return content.array;
+  if (content.container !== 'json' || !Array.isArray(content.value)) return undefined;
+  return nestedTable(content.value, [2, 3], 'the array');
+}
+
+function tellApart(array: NumberArray, name: string, loads: string, placement: string): FileKind {
+  if (Array.prototype.includes.call(array.data, -1)) return 'placement';
+  const numIds = placement === 'omni-infer' ? 1 : idsOfRows(array);
+  if (numIds === 0) return 'loads';
+  if (numIds >= SURE_IDS) return 'placement';
+  throw new EplbError(
+    'EPLB_OPTION',
+    `${name} may hold loads or a placement; give --from ${loads} for loads, --from ${placement} for a placement`,
+  );
+}
+
+/**
+ * How many ids there are when every layer holds the ids from 0 on, each at least once, and nothing else; 0 when not so. In
+ * three dimensions they are slots, of which each stands once.
+ */
+function idsOfRows({ data, shape }: NumberArray): number {
+  const width = data.length / shape[0]!;
+  let numIds = 0;
+  for (let first = 0; first < data.length; first += width) {
+    const ids = new Set<number>();
+    let most = 0;
+    for (let i = first; i < first + width; i++) {
+      // An id is below the number of slots, whatever the array holds.
+      if (data[i]! >= width) return 0;
+      ids.add(data[i]!);
+      most = Math.max(most, data[i]!);
+    }
+    if (ids.size !== most + 1 || (numIds !== 0 && numIds !== ids.size)) return 0;
+    if (shape.length === 3 && ids.size !== width) return 0;
+    numIds = ids.size;
+  }
+  return numIds;
+}
