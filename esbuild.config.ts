@@ -1,6 +1,6 @@
 /** Builds everything into dist/: the kernels, the library, the worker, the command and the type declarations. */
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type BuildOptions, build, type Plugin } from 'esbuild';
@@ -72,11 +72,11 @@ async function bundleFormats(): Promise<void> {
   });
 }
 
-/** The simulator. */
+/** The simulator, and the report of what it gives. */
 async function bundleReplay(): Promise<void> {
   await build({
     ...common,
-    entryPoints: { replay: 'src/replay/index.ts' },
+    entryPoints: { replay: 'src/replay/index.ts', report: 'src/report/index.ts' },
     format: 'esm',
     splitting: true,
     packages: 'external',
@@ -97,6 +97,37 @@ async function bundleCommand(): Promise<void> {
   await chmod('dist/cli.js', 0o755);
 }
 
+/** What is put into every page of a report: the script with its charting library, the style sheet, and the library's licences. */
+async function bundlePage(): Promise<void> {
+  await build({
+    outdir: 'dist/report',
+    entryPoints: { page: 'src/report/browser/main.ts' },
+    bundle: true,
+    platform: 'browser',
+    target: 'es2022',
+    format: 'iife',
+    minify: true,
+    legalComments: 'none',
+    define: { 'process.env.NODE_ENV': '"production"' },
+    logLevel: 'warning',
+  });
+  await build({
+    outdir: 'dist/report',
+    entryPoints: { page: 'src/report/page.css' },
+    minify: true,
+    logLevel: 'warning',
+  });
+  const files = [
+    'echarts/NOTICE',
+    'echarts/LICENSE',
+    'echarts/licenses/LICENSE-d3',
+    'zrender/LICENSE',
+    'tslib/LICENSE.txt',
+  ];
+  const texts = files.map(async (path) => `${path}\n\n${(await readFile(tool(path), 'utf8')).trim()}\n`);
+  await writeFile('dist/report/LICENCES.txt', (await Promise.all(texts)).join(`\n${'-'.repeat(80)}\n\n`));
+}
+
 await rm('dist', { recursive: true, force: true });
 await buildKernels();
 await Promise.all([
@@ -105,5 +136,6 @@ await Promise.all([
   bundleFormats(),
   bundleReplay(),
   bundleCommand(),
+  bundlePage(),
   run(process.execPath, [tool('typescript/bin/tsc'), '-p', 'tsconfig.build.json']),
 ]);

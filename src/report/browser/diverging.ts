@@ -1,0 +1,34 @@
+import type { Theme } from './theme.ts';
+
+/**
+ * The colour of a rank load in means of its layer: the lower colours from 0 to 1, the middle one at 1, the upper ones
+ * from there to the largest.
+ */
+export function divergingColour({ diverging }: Theme, share: number, largest: number): string {
+  const half = (diverging.length - 1) / 2;
+  const above = largest > 1 ? (share - 1) / (largest - 1) : 0;
+  const place = half * (share <= 1 ? share : 1 + Math.min(above, 1));
+  const low = Math.min(Math.floor(place), diverging.length - 2);
+  return mix(diverging[low]!, diverging[low + 1]!, place - low);
+}
+
+/** The whole scale from 0 to the largest, left to right, as a CSS gradient. */
+export function divergingGradient({ diverging }: Theme, largest: number): string {
+  const half = (diverging.length - 1) / 2;
+  const stops = diverging.map((colour, i) => {
+    const share = i <= half ? i / half : 1 + ((i - half) / half) * (largest - 1);
+    return `${colour} ${((100 * share) / largest).toFixed(2)}%`;
+  });
+  return `linear-gradient(to right, ${stops.join(', ')})`;
+}
+
+function mix(a: string, b: string, share: number): string {
+  const channel = (at: number) => {
+    const [from, to] = [a, b].map((colour) => Number.parseInt(colour.slice(at, at + 2), 16)) as [
+      number,
+      number,
+    ];
+    return Math.round(from + (to - from) * share);
+  };
+  return `rgb(${channel(1)}, ${channel(3)}, ${channel(5)})`;
+}

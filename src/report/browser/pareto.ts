@@ -1,0 +1,137 @@
+import { bytes, counted, seconds } from '../format.ts';
+import type { SweepData, SweepPointData } from '../report-data.ts';
+import { axisStyle, commonOption, type Picture, type Surface } from './chart.ts';
+import { lineColour, type Theme } from './theme.ts';
+import { tip } from './tip.ts';
+
+/** Shapes of the numbers of ranks, in order. */
+const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'pin', 'arrow'];
+
+/** The policies and the numbers of ranks of a sweep, with the colours and shapes that tell them apart. */
+export function sweepKeys({ points }: SweepData, theme: Theme) {
+  const policies = [...new Set(points.map(({ policy }) => policy))];
+  const planning = policies.filter((policy) => policy !== 'static');
+  const ranks = [...new Set(points.map(({ numRanks }) => numRanks))].sort((a, b) => a - b);
+  return {
+    policies: policies.map((policy) => ({
+      policy,
+      colour: lineColour(theme, policy === 'static' ? null : planning.indexOf(policy)),
+    })),
+    ranks: ranks.map((numRanks, i) => ({ numRanks, symbol: SYMBOLS[i % SYMBOLS.length]! })),
+  };
+}
+
+/** Modelled seconds against memory for redundant experts, with the Pareto front of each number of ranks. */
+export function paretoPicture(sweep: SweepData, surface: Surface): Picture {
+  const { theme, width } = surface;
+  const axis = axisStyle(surface);
+  const { points, fronts } = sweep;
+  const left = 60;
+  const place = ({ redundantBytes, modelledSeconds }: SweepPointData) => [
+    redundantBytes / 1e9,
+    modelledSeconds,
+  ];
+  const front = ({ numRanks, points: indices }: SweepData['fronts'][number]) => ({
+    type: 'line',
+    name: `front of ${counted(numRanks, 'rank')}`,
+    data: indices.map((i) => place(points[i]!)),
+    step: 'end',
+    symbol: 'none',
+    silent: true,
+    lineStyle: { width: 1.5, color: theme.muted },
+    emphasis: { disabled: true },
+    endLabel: {
+      show: true,
+      formatter: counted(numRanks, 'rank'),
+      color: theme.muted,
+      fontSize: 12,
+      distance: 16,
+    },
+  });
+  return {
+    height: 400,
+    text: paretoText(sweep),
+    option: {
+      ...commonOption(surface),
+      tooltip: {
+        ...commonOption(surface).tooltip,
+        formatter: ({ value }: { value: [number, number, number] }) => pointTip(points[value[2]]!),
+      },
+      grid: { left, right: width < 500 ? 66 : 84, top: 28, bottom: 46 },
+      xAxis: {
+        type: 'value',
+        min: 0,
+        ...(points.some(({ redundantBytes }) => redundantBytes > 0) ? {} : { max: 1 }),
+        ...axis,
+        name:
+          width < 500 ? 'redundant experts (GB)' : 'memory for redundant experts, all ranks together (GB)',
+        nameLocation: 'middle',
+        nameGap: 26,
+        axisLine: { ...axis.axisLine, onZero: false },
+      },
+      yAxis: {
+        type: 'value',
+        scale: true,
+        ...axis,
+        name: 'modelled seconds',
+        nameTextStyle: { ...axis.nameTextStyle, align: 'left', padding: [0, 0, 0, -left + 4] },
+      },
+      series: [...fronts.map(front), ...pointSeries(sweep, place, theme)],
+    },
+  };
+}
+
+/** The points of each policy and number of ranks; those on a front filled, the advised one ringed and named. */
+function pointSeries(sweep: SweepData, place: (point: SweepPointData) => number[], theme: Theme): object[] {
+  const { policies, ranks } = sweepKeys(sweep, theme);
+  const advised = sweep.advised === null ? undefined : sweep.points[sweep.advised];
+  const groups = policies.flatMap(({ policy, colour }) => ranks.map((rank) => ({ policy, colour, ...rank })));
+  const most = Math.max(...sweep.points.map(({ redundantBytes }) => redundantBytes));
+  // On the side where there is room.
+  const side = advised !== undefined && advised.redundantBytes > most / 2 ? 'left' : 'right';
+  const ring = advised === undefined ? [] : [advisedRing(place(advised), side, theme)];
+  const series = groups.map(({ policy, colour, numRanks, symbol }) => ({
+    type: 'scatter',
+    name: `${policy}, ${counted(numRanks, 'rank')}`,
+    symbol,
+    symbolSize: 11,
+    data: sweep.points.flatMap((point, i) => {
+      if (point.policy !== policy || point.numRanks !== numRanks) return [];
+      const fill = point.onFront ? colour : theme.surface;
+      return [
+        { value: [...place(point), i], itemStyle: { color: fill, borderColor: colour, borderWidth: 2 } },
+      ];
+    }),
+    emphasis: { disabled: true },
+  }));
+  return [...ring, ...series];
+}
+
+function advisedRing(at: number[], position: 'left' | 'right', theme: Theme): object {
+  return {
+    type: 'scatter',
+    name: 'advised',
+    symbol: 'circle',
+    symbolSize: 24,
+    silent: true,
+    data: [at],
+    itemStyle: { color: 'transparent', borderColor: theme.ink, borderWidth: 1.5 },
+    label: { show: true, formatter: 'advised', position, color: theme.ink, fontSize: 12 },
+  };
+}
+
+function paretoText({ points, fronts }: SweepData): string {
+  const parts = fronts.map(({ numRanks, points: indices }) => {
+    const names = indices.map((i) => `${points[i]!.name}, ${seconds(points[i]!.modelledSeconds)}`);
+    return `Pareto front of ${counted(numRanks, 'rank')}: ${names.join('; ')}.`;
+  });
+  return `Modelled seconds against memory for redundant experts of ${counted(points.length, 'configuration')}. ${parts.join(' ')}`;
+}
+
+function pointTip({ name, modelledSeconds, secondsSaved, redundantBytes }: SweepPointData): HTMLElement {
+  return tip(name, [
+    ['modelled', seconds(modelledSeconds)],
+    ['saved', seconds(secondsSaved)],
+    ['redundant experts', bytes(redundantBytes)],
+  ]);
+}

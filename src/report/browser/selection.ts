@@ -1,0 +1,91 @@
+import { indexOfLargest, largest, type Report, type Run, rankLoadsAt } from './report.ts';
+
+/** What is looked at: by every chart that shows one policy, one layer or one step. */
+export class Selection {
+  readonly #report: Report;
+  readonly #listeners: (() => void)[] = [];
+  readonly #hiddenLines = new Set<number>();
+  #run: number;
+  #layer = 0;
+  #sample = 0;
+
+  /** Begins with a run's slowest step, at the layer whose highest rank is highest in it. */
+  constructor(report: Report, run: number) {
+    this.#report = report;
+    this.#run = run;
+    this.chooseStep(this.run.rankLoads.slowestStep);
+    const peaks = Array.from({ length: report.numLayers }, (_, layer) => {
+      const loads = rankLoadsAt(report, this.run, this.#sample, layer);
+      return largest(loads) / (loads.reduce((sum, load) => sum + load, 0) || 1);
+    });
+    this.#layer = indexOfLargest(peaks);
+  }
+
+  get runIndex(): number {
+    return this.#run;
+  }
+
+  get run(): Run {
+    return this.#report.runs[this.#run]!;
+  }
+
+  get layer(): number {
+    return this.#layer;
+  }
+
+  /** Index of the step among the sampled ones of the run. */
+  get sample(): number {
+    return this.#sample;
+  }
+
+  /** The step, in the recording's numbers. */
+  get step(): number {
+    return this.run.rankLoads.steps[this.#sample]!;
+  }
+
+  isHidden(line: number): boolean {
+    return this.#hiddenLines.has(line);
+  }
+
+  /** Calls `listener` after every change. */
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Another run, at the sampled step nearest to the one before. */
+  chooseRun(index: number): void {
+    const step = this.step;
+    this.#run = index;
+    this.chooseStep(step);
+  }
+
+  chooseLayer(layer: number): void {
+    this.#layer = Math.min(Math.max(layer, 0), this.#report.numLayers - 1);
+    this.#tell();
+  }
+
+  chooseSample(sample: number): void {
+    this.#sample = Math.min(Math.max(sample, 0), this.run.rankLoads.steps.length - 1);
+    this.#tell();
+  }
+
+  /** The sampled step nearest to this one. */
+  chooseStep(step: number): void {
+    const { steps } = this.run.rankLoads;
+    let nearest = 0;
+    for (let i = 1; i < steps.length; i++) {
+      if (Math.abs(steps[i]! - step) < Math.abs(steps[nearest]! - step)) nearest = i;
+    }
+    this.chooseSample(nearest);
+  }
+
+  showLine(line: number, shown: boolean): void {
+    if (shown) this.#hiddenLines.delete(line);
+    else this.#hiddenLines.add(line);
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+}

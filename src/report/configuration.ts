@@ -1,0 +1,106 @@
+import type { CostModel, ReplayConfiguration, ReplayReport, TriggerOptions } from '../replay/result.ts';
+import { bytes, counted, grouped, seconds } from './format.ts';
+import { type Html, html } from './html.ts';
+import { scrollTable } from './scroll-table.ts';
+
+/** A setting of the replays. */
+interface Setting {
+  readonly name: string;
+  readonly text: (configuration: ReplayConfiguration) => string;
+}
+
+const SETTINGS: readonly Setting[] = [
+  { name: 'Slots a layer', text: ({ numPhysicalExperts }) => grouped(numPhysicalExperts) },
+  { name: 'Ranks', text: ({ numRanks, numNodes }) => `${grouped(numRanks)} in ${counted(numNodes, 'node')}` },
+  { name: 'Groups of experts', text: ({ numGroups }) => grouped(numGroups) },
+  {
+    name: 'A plan is started',
+    text: ({ trigger, policy }) => (policy === 'static' ? 'never' : triggerText(trigger)),
+  },
+  { name: 'It looks back on', text: ({ windowSize }) => counted(windowSize, 'step') },
+  {
+    name: 'Planning takes',
+    text: ({ planningSeconds }) =>
+      planningSeconds === 'measured' ? 'as long as measured' : `${seconds(planningSeconds)}, fixed`,
+  },
+  { name: 'Takes effect', text: ({ layersPerStep }) => `${counted(layersPerStep, 'layer')} a step` },
+  { name: 'Cost model', text: ({ cost }) => cost.name },
+  { name: 'A step takes', text: ({ cost }) => timeText(cost) },
+  { name: 'Weights of an expert', text: ({ cost }) => bytes(cost.bytesPerExpert) },
+  {
+    name: 'Links',
+    text: ({ cost }) =>
+      `${bytes(cost.intraNodeBytesPerSecond)}/s in a node, ${bytes(cost.interNodeBytesPerSecond)}/s between nodes`,
+  },
+  {
+    name: 'Weights are moved',
+    text: ({ cost }) =>
+      cost.concurrentTransfers === 'rank' ? 'to all ranks at once' : 'one after the other',
+  },
+  {
+    name: 'Moves that are paid',
+    text: ({ cost }) =>
+      cost.countedMoves === 'rank' ? 'experts new on their rank' : 'every slot whose expert changed',
+  },
+  {
+    name: 'A step, for planning',
+    text: ({ cost: { stepSeconds } }) =>
+      stepSeconds === 'modelled' ? 'as long as modelled' : seconds(stepSeconds),
+  },
+  { name: 'Loads of 0', text: ({ cost }) => (cost.zeroLoadsCountAsOne ? 'read as 1' : 'are 0') },
+];
+
+/** What was replayed, how, and what with. */
+export function configurationTables({ recording, replays, versions }: ReplayReport): Html {
+  const { path, format, numLayers, numLogicalExperts, steps, tokensPerStep, notes } = recording;
+  const facts: readonly (readonly [string, string])[] = [
+    ['Recording', path],
+    ['Format', format],
+    ['Shape', `${counted(numLayers, 'layer')} of ${counted(numLogicalExperts, 'expert')}`],
+    ['Steps', `${grouped(steps.from)} to ${steps.to === null ? 'the end' : `before ${grouped(steps.to)}`}`],
+    ['Tokens a step', tokensPerStep === null ? 'as recorded' : grouped(tokensPerStep)],
+    ...notes.map((note) => ['Note', note] as const),
+    ['Made with', `expert-load-balancer ${versions.package}, Node ${versions.node}, ${versions.platform}`],
+  ];
+  const factRows = facts.map(
+    ([name, text]) => html`<tr><th scope="row">${name}</th><td class="text">${text}</td></tr>\n`,
+  );
+  const names = replays.map(({ name }) => html`<th scope="col">${name}</th>`);
+  const settingRows = SETTINGS.map((setting) =>
+    settingRow(
+      setting,
+      replays.map((replay) => replay.configuration),
+    ),
+  );
+  const settings = html`
+<thead><tr><th scope="col">Setting</th>${names}</tr></thead>
+<tbody>
+${settingRows}</tbody>`;
+  return html`${scrollTable('facts', html`What was replayed, and with which versions.`, html`<tbody>${factRows}</tbody>`)}
+${scrollTable('settings', html`How: one column where all policies have the same.`, settings)}`;
+}
+
+function settingRow({ name, text }: Setting, configurations: readonly ReplayConfiguration[]): Html {
+  const texts = configurations.map(text);
+  const alike = texts.every((one) => one === texts[0]);
+  const cells = alike
+    ? html`<td class="text" colspan="${texts.length}">${texts[0]}</td>`
+    : texts.map((one) => html`<td class="text">${one}</td>`);
+  return html`<tr><th scope="row">${name}</th>${cells}</tr>\n`;
+}
+
+function triggerText({ interval, loadThreshold, drift, require, checkEvery }: TriggerOptions): string {
+  const conditions = [
+    interval === undefined ? [] : [`every ${counted(interval, 'step')}`],
+    loadThreshold === undefined ? [] : [`largest / smallest rank load above ${loadThreshold}`],
+    drift === undefined ? [] : [`drift above ${drift}`],
+  ].flat();
+  const joined = conditions.join(require === 'all' ? ' and ' : ' or ');
+  return checkEvery === undefined ? joined : `${joined}, looked at every ${counted(checkEvery, 'step')}`;
+}
+
+function timeText({ time }: CostModel): string {
+  return time.kind === 'load'
+    ? `${seconds(time.secondsPerLoad)} a token at each layer's busiest rank`
+    : `its share of ${seconds(time.secondsAtBalance)} x mean PAR`;
+}

@@ -1,0 +1,87 @@
+import type { ReplayReport, ReplayResult } from '../replay/result.ts';
+import { isStatic } from './compact.ts';
+import { counted, percent, ratio, seconds } from './format.ts';
+
+/** The replay with the least modelled seconds; the first of equal ones. */
+function fastestOf(replays: readonly ReplayResult[]): ReplayResult {
+  return replays.reduce((a, b) => (b.totals.modelledSeconds < a.totals.modelledSeconds ? b : a));
+}
+
+/** The replay that is looked at first: the fastest, or, where none saves time, the best balanced that plans. */
+function firstLookedAt(replays: readonly ReplayResult[]): ReplayResult {
+  const fastest = fastestOf(replays);
+  const planning = replays.filter((replay) => !isStatic(replay));
+  if (fastest.totals.secondsSaved > 0 || planning.length === 0) return fastest;
+  return bestBalanced(planning);
+}
+
+/** The replay with the highest balancedness as ratio of sums; the first of equal ones. */
+function bestBalanced(replays: readonly ReplayResult[]): ReplayResult {
+  const balanced = ({ balance }: ReplayResult) => balance.balancednessRatioOfSums;
+  return replays.reduce((a, b) => (balanced(b) > balanced(a) ? b : a));
+}
+
+/** Index of the replay that the page shows first where it shows one. */
+export function firstShown({ replays }: ReplayReport): number {
+  return replays.indexOf(firstLookedAt(replays));
+}
+
+/** The outcome in a sentence. */
+export function headline(report: ReplayReport): string {
+  const { name, totals } = fastestOf(report.replays);
+  const { modelledSeconds, unbalancedSeconds, secondsSaved } = totals;
+  if (!(secondsSaved > 0)) {
+    const policies = report.replays.filter((replay) => !isStatic(replay)).map((replay) => replay.name);
+    const unbalanced = `no balancing takes ${seconds(unbalancedSeconds)} of modelled time`;
+    return policies.length === 0
+      ? `Without balancing: ${unbalanced}`
+      : `Balancing does not pay here: ${unbalanced}, and ${policies.join(', ')} not less`;
+  }
+  const share = percent(secondsSaved / unbalancedSeconds);
+  return `${name} takes ${seconds(modelledSeconds)} of modelled time, ${share} less than no balancing (${seconds(unbalancedSeconds)})`;
+}
+
+/** What the chart over time shows. */
+export function timeFinding({ replays }: ReplayReport): string {
+  const best = bestBalanced(replays);
+  const after = best.balance.balancednessRatioOfSums;
+  const before = best.unbalanced.balancednessRatioOfSums;
+  if (isStatic(best) || after <= before) {
+    return `No policy lifts balancedness over the ${ratio(before)} of no balancing`;
+  }
+  return `${best.name} lifts balancedness from ${ratio(before)} to ${ratio(after)}`;
+}
+
+/** What the chart of modelled seconds shows. */
+export function costFinding({ replays }: ReplayReport): string {
+  const shown = firstLookedAt(replays);
+  if (isStatic(shown)) return 'Nothing is moved without balancing';
+  const { unbalancedSeconds, stepSeconds, moveSeconds, numPlans } = shown.totals;
+  const saved = unbalancedSeconds - stepSeconds;
+  const plans = counted(numPlans, 'plan');
+  if (saved <= 0)
+    return `${shown.name} saves no waiting with ${plans}, and moving weights takes ${seconds(moveSeconds)}`;
+  return `${shown.name} saves ${seconds(saved)} of waiting with ${plans}, for ${seconds(moveSeconds)} of moving weights`;
+}
+
+/** What was interrupted, if anything was, in sentences. */
+export function partialNotice({ replays, sweep }: ReplayReport): string | undefined {
+  const partial = replays.filter(({ status }) => status === 'partial');
+  const alike = replays.every(({ numSteps }) => numSteps === replays[0]!.numSteps);
+  const sentences: string[] = [];
+  if (partial.length > 0 && alike) {
+    sentences.push(
+      `The replay was interrupted: all figures are of the first ${counted(partial[0]!.numSteps, 'step')}.`,
+    );
+  } else if (partial.length > 0) {
+    const seen = replays.map(({ name, numSteps }) => `${name} ${counted(numSteps, 'step')}`);
+    sentences.push(
+      `The replay was interrupted: ${seen.join(', ')}. Totals of different steps do not compare.`,
+    );
+  }
+  if (sweep?.status === 'partial') {
+    const done = counted(sweep.points.length, 'configuration');
+    sentences.push(`The sweep was interrupted: it holds the ${done} that were done.`);
+  }
+  return sentences.length === 0 ? undefined : sentences.join(' ');
+}

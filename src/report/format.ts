@@ -1,0 +1,76 @@
+// Numbers as the page writes them, the same in every locale. Used for the page's own text and by its charts.
+
+/** A whole number with thousands separators: 8,327. */
+export function grouped(value: number): string {
+  return value.toLocaleString('en-US', { maximumFractionDigits: 0 });
+}
+
+/** A count with its noun: `1 rank`, `1,024 ranks`. */
+export function counted(value: number, noun: string): string {
+  return `${grouped(value)} ${noun}${value === 1 ? '' : 's'}`;
+}
+
+/** A ratio such as balancedness, to four places: 0.9585. */
+export function ratio(value: number): string {
+  return value.toFixed(4);
+}
+
+/** How many times something is something else, to two places: 1.43. */
+export function times(value: number): string {
+  return value.toFixed(2);
+}
+
+/** A share to one place: 13.4%. */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)}%`;
+}
+
+/** Units from the largest to the smallest; each begins where its number would be 1. */
+const SECONDS = [
+  [1, 's'],
+  [1e-3, 'ms'],
+  [1e-6, 'µs'],
+  [1e-9, 'ns'],
+] as const;
+const BYTES = [
+  [1e12, 'TB'],
+  [1e9, 'GB'],
+  [1e6, 'MB'],
+  [1e3, 'kB'],
+] as const;
+
+/** A duration to three figures at least: 12.3 ms, 1,254 s. */
+export function seconds(value: number): string {
+  return value === 0 ? '0 s' : withUnit(value, SECONDS);
+}
+
+/** Bytes in decimal units, to three figures: 88.1 MB. */
+export function bytes(value: number): string {
+  return Math.abs(value) < 999.5 ? `${grouped(value)} B` : withUnit(value, BYTES);
+}
+
+/** A number on an axis, which is round already: 0.25, 80, 12,000. */
+export function axisNumber(value: number): string {
+  return value.toLocaleString('en-US', { maximumSignificantDigits: 6 });
+}
+
+/** A load in tokens: whole where it is large, else to three figures. */
+export function load(value: number): string {
+  return figures(value);
+}
+
+function withUnit(value: number, units: readonly (readonly [size: number, unit: string])[]): string {
+  const magnitude = Math.abs(value);
+  // What rounds up to the next unit is told in it: not 1000 ms.
+  const unit = units.find(([size]) => magnitude >= 0.9995 * size) ?? units.at(-1)!;
+  return `${figures(value / unit[0])} ${unit[1]}`;
+}
+
+/** Three figures, and more where a whole number has more. */
+function figures(value: number): string {
+  const magnitude = Math.abs(value);
+  if (magnitude === 0) return '0';
+  if (magnitude >= 99.95) return grouped(value);
+  if (magnitude >= 9.995) return value.toFixed(1);
+  return magnitude >= 0.9995 ? value.toFixed(2) : value.toPrecision(3);
+}

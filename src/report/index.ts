@@ -1,0 +1,2 @@
+export type { ReplayReport } from '../replay/result.ts';
+export { renderReport } from './render.ts';

@@ -1,0 +1,12 @@
+import { type Html, html } from './html.ts';
+
+/**
+ * A table that scrolls sideways where the window is narrow, by keyboard too, with a text about it above.
+ *
+ * @param id - of the page, unique; also the table's class
+ * @param content - head and body
+ */
+export function scrollTable(id: string, about: Html, content: Html): Html {
+  return html`<p class="about" id="${id}-about">${about}</p>
+<div class="scroll" tabindex="0" role="region" aria-labelledby="${id}-about"><table class="${id}" aria-labelledby="${id}-about">${content}</table></div>`;
+}
