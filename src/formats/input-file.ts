@@ -5,6 +5,8 @@ import { fileReason } from './bytes/file-reason.ts';
 import { type ByteSource, FileSource, MemorySource, readBytes } from './bytes/source.ts';
 import { parseJson } from './json/parse.ts';
 import { quotePath } from './text.ts';
+import { TorchFile } from './torch/file.ts';
+import { ZipArchive } from './zip/archive.ts';
 
 /** Bytes at the beginning that are enough to tell what kind of file it is. */
 const HEAD_BYTES = 1 << 16;
@@ -18,6 +20,8 @@ export class InputFile {
   readonly #whole: () => Promise<Uint8Array>;
   #head: Promise<Uint8Array> | undefined;
   #json: Promise<unknown> | undefined;
+  #zip: Promise<ZipArchive> | undefined;
+  #torch: Promise<TorchFile> | undefined;
 
   constructor(path: string, name: string, source: ByteSource, whole: () => Promise<Uint8Array>) {
     this.path = path;
@@ -50,6 +54,20 @@ export class InputFile {
   json(): Promise<unknown> {
     this.#json ??= this.whole().then((bytes) => parseJson(bytes, this.name));
     return this.#json;
+  }
+
+  /** The file as a zip archive. @throws EplbError EPLB_FORMAT */
+  zip(): Promise<ZipArchive> {
+    this.#zip ??= ZipArchive.open(this.source, this.name);
+    return this.#zip;
+  }
+
+  /** The file as torch.save wrote it. @throws EplbError EPLB_FORMAT */
+  torch(): Promise<TorchFile> {
+    this.#torch ??= this.head().then((head) =>
+      TorchFile.open(this.source, head, () => this.zip(), this.name),
+    );
+    return this.#torch;
   }
 }
 

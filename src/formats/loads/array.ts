@@ -40,22 +40,16 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
   const { tensor, name, namedLoads } = found;
   const { shape } = tensor;
   const { numExperts } = options;
-  const shown = `${name}: shape ${shapeText(shape)}`;
-  if (shape.length !== 2 && shape.length !== 3) {
-    throw shapeError(`${shown} has ${shape.length} dimensions; ${KNOWN_SHAPES}`);
-  }
-  if (shape.includes(0)) throw shapeError(`${shown} holds nothing; every dimension must be at least 1`);
-
-  const last = shape.at(-1)!;
-  if (numExperts === undefined || last === numExperts) {
+  const last = shape.at(-1);
+  if (shape.length === 2 || namedLoads || numExperts === undefined || last === numExperts) {
+    checkLoadsShape(shape, name, numExperts);
     const isAssumed =
       numExperts === undefined && shape.length === 3 && !namedLoads && (await startsWhole(tensor));
     return arrayLoads(isAssumed ? { ...found, notes: [...found.notes, ASSUMED_NOTE] } : found);
   }
-  if (shape.length === 2 || namedLoads) {
-    throw shapeError(`${shown} holds loads of ${last} experts; --experts says ${numExperts}`);
-  }
-  if (last > numExperts) {
+  checkShape(shape, name);
+  const shown = `${name}: shape ${shapeText(shape)}`;
+  if (last! > numExperts) {
     throw shapeError(
       `${shown}: --experts says ${numExperts}, the last dimension is larger than that; ${KNOWN_SHAPES}`,
     );
@@ -75,6 +69,32 @@ async function startsWhole(tensor: StoredTensor): Promise<boolean> {
   const bytes = new Uint8Array(rows * perRow * BYTES_PER_NUMBER[tensor.type]);
   await readTensor(slicedAlong(tensor, 0, 0, rows), bytes);
   return decodeNumbers(bytes, tensor.type).every(Number.isInteger);
+}
+
+/**
+ * Checks the shape of what is known to be loads.
+ *
+ * @throws EplbRangeError EPLB_SHAPE
+ */
+export function checkLoadsShape(
+  shape: readonly number[],
+  name: string,
+  numExperts: number | undefined,
+): void {
+  checkShape(shape, name);
+  const last = shape.at(-1)!;
+  if (numExperts === undefined || last === numExperts) return;
+  throw shapeError(
+    `${name}: shape ${shapeText(shape)} holds loads of ${last} experts; --experts says ${numExperts}`,
+  );
+}
+
+function checkShape(shape: readonly number[], name: string): void {
+  const shown = `${name}: shape ${shapeText(shape)}`;
+  if (shape.length !== 2 && shape.length !== 3) {
+    throw shapeError(`${shown} has ${shape.length} dimensions; ${KNOWN_SHAPES}`);
+  }
+  if (shape.includes(0)) throw shapeError(`${shown} holds nothing; every dimension must be at least 1`);
 }
 
 function shapeError(message: string): EplbRangeError {

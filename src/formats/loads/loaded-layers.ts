@@ -1,0 +1,46 @@
+/**
+ * Which layers have experts. SGLang's tables have a row for every layer of the model, and those of dense layers stay zero.
+ * Where a layer is zero in the steps that have loads, all other steps are asked for it: nothing is guessed.
+ *
+ * @param loaded - which of the layers from `from` to before `to` have any load in a step
+ * @returns the layers with loads in any step, ascending; all of them when no step has any
+ */
+export async function loadedLayers(
+  numLayers: number,
+  numSteps: number,
+  loaded: (step: number, from: number, to: number) => Promise<readonly boolean[]>,
+): Promise<number[]> {
+  const all = Array.from({ length: numLayers }, (_, layer) => layer);
+  const isLoaded = new Array<boolean>(numLayers).fill(false);
+  let from = 0;
+  let to = numLayers;
+  for (let step = 0; step < numSteps && from < to; step++) {
+    const found = await loaded(step, from, to);
+    found.forEach((has, i) => {
+      isLoaded[from + i] ||= has;
+    });
+    while (from < to && isLoaded[from]) from++;
+    while (from < to && isLoaded[to - 1]) to--;
+  }
+  return isLoaded.includes(true) ? all.filter((layer) => isLoaded[layer]) : all;
+}
+
+/** Says which layers were left out; nothing when none were. */
+export function denseNotes(numLayers: number, layers: readonly number[]): string[] {
+  if (layers.length === numLayers) return [];
+  const left = new Set(layers);
+  const dense = Array.from({ length: numLayers }, (_, layer) => layer).filter((layer) => !left.has(layer));
+  const what = dense.length === 1 ? `layer ${dense[0]} has` : `layers ${dense.join(', ')} have`;
+  return [`${what} no load in any step and ${dense.length === 1 ? 'was' : 'were'} left out as dense`];
+}
+
+/** Which rows of equal length have a byte that is not zero. */
+export function rowsWithLoad(bytes: Uint8Array, numRows: number): boolean[] {
+  const rowBytes = bytes.length / numRows;
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const zero = Buffer.alloc(rowBytes);
+  return Array.from(
+    { length: numRows },
+    (_, row) => !buffer.subarray(row * rowBytes, (row + 1) * rowBytes).equals(zero),
+  );
+}

@@ -1,0 +1,44 @@
+import { isOwnError } from '../own-error.ts';
+import type { InputFile } from './input-file.ts';
+import { TorchFile } from './torch/file.ts';
+import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/pickle.ts';
+import { hasZipMagic, type ZipArchive } from './zip/archive.ts';
+
+/** The root of what torch.save wrote, or undefined when the file is not of torch.save or is broken. */
+export async function torchRoot(file: InputFile): Promise<PickleValue | undefined> {
+  const zip = await zipOf(file);
+  if (zip === undefined || !TorchFile.isOne(zip)) return undefined;
+  return (await orUndefined(file.torch()))?.root;
+}
+
+/** {@link torchRoot} when it is a dict. */
+export async function torchDict(file: InputFile): Promise<PickleDict | undefined> {
+  const root = await torchRoot(file);
+  return root instanceof Dict ? root : undefined;
+}
+
+/** The file as a zip archive, or undefined when it is none or is broken. */
+export async function zipOf(file: InputFile): Promise<ZipArchive | undefined> {
+  return hasZipMagic(await file.head()) ? orUndefined(file.zip()) : undefined;
+}
+
+/** The first characters of a text that are no white space; empty for what is no text. */
+export async function firstCharacters(file: InputFile): Promise<string> {
+  const head = await file.head();
+  return new TextDecoder().decode(head.subarray(0, 256)).trimStart();
+}
+
+/** The file parsed as JSON, or undefined when it does not look like JSON or is broken. */
+export async function jsonOf(file: InputFile): Promise<unknown> {
+  return /^[[{]/.test(await firstCharacters(file)) ? orUndefined(file.json()) : undefined;
+}
+
+/** What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to tell. */
+async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
+  try {
+    return await promise;
+  } catch (error) {
+    if (isOwnError(error)) return undefined;
+    throw error;
+  }
+}

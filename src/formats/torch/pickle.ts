@@ -1,0 +1,318 @@
+import { EplbError } from '../../errors.ts';
+import { quote } from '../text.ts';
+
+/** What a pickle is built of. Nothing in it is ever run: a global is a name, and calling one is for the maker to allow. */
+export type PickleValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | PickleList
+  | PickleTuple
+  | PickleDict
+  | PickleMade;
+
+/** What the maker made of a global, a call or a persistent id. */
+export interface PickleMade {
+  readonly made: string;
+}
+
+/** A Python list. */
+export class PickleList {
+  readonly items: PickleValue[] = [];
+}
+
+/** A Python tuple. */
+export class PickleTuple {
+  readonly items: readonly PickleValue[];
+  constructor(items: readonly PickleValue[]) {
+    this.items = items;
+  }
+}
+
+/** A Python dict, with keys of text. Not an object: a key `__proto__` is a key like others. */
+export class PickleDict {
+  #entries: Map<string, PickleValue> | undefined;
+
+  get(key: string): PickleValue | undefined {
+    return this.#entries?.get(key);
+  }
+
+  set(key: string, value: PickleValue): void {
+    // Made when there is something in it: an empty one is a byte in the file, and a Map two hundred in memory.
+    this.#entries ??= new Map();
+    this.#entries.set(key, value);
+  }
+
+  keys(): string[] {
+    return [...(this.#entries?.keys() ?? [])];
+  }
+}
+
+/** Makes what a pickle only names. Each throws an Error that says what is refused. */
+export interface PickleMaker {
+  global(module: string, name: string): PickleMade;
+  call(callee: PickleValue, args: readonly PickleValue[]): PickleValue;
+  persistent(id: PickleValue): PickleMade;
+}
+
+/** Where in the stack a group of values begins. */
+const MARK = Symbol('mark');
+
+type Slot = PickleValue | typeof MARK;
+
+/**
+ * Reads a pickle as torch.save writes it (protocol 2): plain values, lists, tuples, dicts, and what the maker allows.
+ * Every other instruction is refused by its name, before it does anything.
+ *
+ * @param name - the file, for messages
+ * @throws EplbError EPLB_FORMAT
+ */
+export function readPickle(bytes: Uint8Array, name: string, maker: PickleMaker): PickleValue {
+  const machine = new Machine(bytes, maker);
+  try {
+    return machine.run();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new EplbError('EPLB_FORMAT', `${name}: at byte ${machine.at} of its pickle: ${reason}`);
+  }
+}
+
+/** The instructions that torch.save writes, by their codes. The names are those of Python's pickletools. */
+const READERS: ReadonlyMap<number, (machine: Machine) => void> = new Map([
+  [0x80, (m) => m.protocol()],
+  [0x28, (m) => m.push(MARK)], // MARK
+  [0x30, (m) => void m.pop()], // POP
+  [0x4e, (m) => m.push(null)], // NONE
+  [0x88, (m) => m.push(true)], // NEWTRUE
+  [0x89, (m) => m.push(false)], // NEWFALSE
+  [0x4a, (m) => m.push(m.int32())], // BININT
+  [0x4b, (m) => m.push(m.uint8())], // BININT1
+  [0x4d, (m) => m.push(m.uint16())], // BININT2
+  [0x8a, (m) => m.push(m.long())], // LONG1
+  [0x47, (m) => m.push(m.float64())], // BINFLOAT
+  [0x58, (m) => m.push(m.text(m.uint32()))], // BINUNICODE
+  [0x5d, (m) => m.push(new PickleList())], // EMPTY_LIST
+  [0x61, (m) => m.append([m.popValue()])], // APPEND
+  [0x65, (m) => m.append(m.popToMark())], // APPENDS
+  [0x29, (m) => m.push(new PickleTuple([]))], // EMPTY_TUPLE
+  [0x85, (m) => m.tuple(1)], // TUPLE1
+  [0x86, (m) => m.tuple(2)], // TUPLE2
+  [0x87, (m) => m.tuple(3)], // TUPLE3
+  [0x74, (m) => m.push(new PickleTuple(m.popToMark()))], // TUPLE
+  [0x7d, (m) => m.push(new PickleDict())], // EMPTY_DICT
+  [0x73, (m) => m.setItems(m.popMany(2))], // SETITEM
+  [0x75, (m) => m.setItems(m.popToMark())], // SETITEMS
+  [0x71, (m) => m.put(m.uint8())], // BINPUT
+  [0x72, (m) => m.put(m.uint32())], // LONG_BINPUT
+  [0x68, (m) => m.get(m.uint8())], // BINGET
+  [0x6a, (m) => m.get(m.uint32())], // LONG_BINGET
+  [0x63, (m) => m.global()], // GLOBAL
+  [0x52, (m) => m.reduce()], // REDUCE
+  [0x51, (m) => m.persistent()], // BINPERSID
+]);
+
+const STOP = 0x2e;
+
+/** Names of instructions that a pickle may hold and torch.save does not write, for messages. */
+const REFUSED: ReadonlyMap<number, string> = new Map([
+  [0x62, 'BUILD'],
+  [0x69, 'INST'],
+  [0x6f, 'OBJ'],
+  [0x81, 'NEWOBJ'],
+  [0x92, 'NEWOBJ_EX'],
+  [0x93, 'STACK_GLOBAL'],
+  [0x82, 'EXT1'],
+  [0x83, 'EXT2'],
+  [0x84, 'EXT4'],
+  [0x50, 'PERSID'],
+  [0x8f, 'EMPTY_SET'],
+  [0x95, 'FRAME'],
+  [0x97, 'NEXT_BUFFER'],
+]);
+
+class Machine {
+  at = 0;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #maker: PickleMaker;
+  readonly #stack: Slot[] = [];
+  readonly #memo = new Map<number, PickleValue>();
+
+  constructor(bytes: Uint8Array, maker: PickleMaker) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.#maker = maker;
+  }
+
+  run(): PickleValue {
+    for (;;) {
+      const code = this.uint8();
+      if (code === STOP) return this.popValue();
+      const reader = READERS.get(code);
+      if (reader === undefined) throw refusedCode(code);
+      reader(this);
+    }
+  }
+
+  push(value: Slot): void {
+    this.#stack.push(value);
+  }
+
+  pop(): Slot {
+    const value = this.#stack.pop();
+    if (value === undefined) throw new Error('the stack is empty');
+    return value;
+  }
+
+  popValue(): PickleValue {
+    const value = this.pop();
+    if (value === MARK) throw new Error('a mark stands where a value belongs');
+    return value;
+  }
+
+  popMany(count: number): PickleValue[] {
+    const values = Array.from({ length: count }, () => this.popValue());
+    return values.reverse();
+  }
+
+  popToMark(): PickleValue[] {
+    const mark = this.#stack.lastIndexOf(MARK);
+    if (mark === -1) throw new Error('there is no mark');
+    const values = this.#stack.splice(mark) as PickleValue[];
+    values.shift();
+    return values;
+  }
+
+  #top(): PickleValue {
+    const value = this.popValue();
+    this.push(value);
+    return value;
+  }
+
+  protocol(): void {
+    const version = this.uint8();
+    if (version !== 2) throw new Error(`protocol ${version}; torch.save writes protocol 2`);
+  }
+
+  tuple(count: number): void {
+    this.push(new PickleTuple(this.popMany(count)));
+  }
+
+  append(values: readonly PickleValue[]): void {
+    const list = this.#top();
+    if (!(list instanceof PickleList)) throw new Error('values are appended to what is no list');
+    for (const value of values) list.items.push(value);
+  }
+
+  setItems(values: readonly PickleValue[]): void {
+    const dict = this.#top();
+    if (!(dict instanceof PickleDict)) throw new Error('keys are set in what is no dict');
+    if (values.length % 2 !== 0) throw new Error('a key has no value');
+    for (let i = 0; i < values.length; i += 2) {
+      const key = values[i]!;
+      if (typeof key !== 'string') throw new Error('a key of a dict is no text');
+      dict.set(key, values[i + 1]!);
+    }
+  }
+
+  put(index: number): void {
+    this.#memo.set(index, this.#top());
+  }
+
+  get(index: number): void {
+    const value = this.#memo.get(index);
+    if (value === undefined) throw new Error(`nothing was kept under ${index}`);
+    this.push(value);
+  }
+
+  global(): void {
+    this.push(this.#maker.global(this.#line(), this.#line()));
+  }
+
+  reduce(): void {
+    const args = this.popValue();
+    if (!(args instanceof PickleTuple)) throw new Error('a call without a tuple of arguments');
+    this.push(this.#maker.call(this.popValue(), args.items));
+  }
+
+  persistent(): void {
+    this.push(this.#maker.persistent(this.popValue()));
+  }
+
+  uint8(): number {
+    return this.#bytes[this.#take(1)]!;
+  }
+
+  uint16(): number {
+    return this.#view.getUint16(this.#take(2), true);
+  }
+
+  uint32(): number {
+    return this.#view.getUint32(this.#take(4), true);
+  }
+
+  int32(): number {
+    return this.#view.getInt32(this.#take(4), true);
+  }
+
+  float64(): number {
+    return this.#view.getFloat64(this.#take(8), false);
+  }
+
+  /** A whole number of up to 8 bytes, in two's complement. */
+  long(): number | bigint {
+    const length = this.uint8();
+    if (length > 8) throw new Error(`a whole number of ${length} bytes; up to 8 are read`);
+    const start = this.#take(length);
+    let value = 0n;
+    for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(this.#bytes[start + i]!);
+    const signed = BigInt.asIntN(8 * length, value);
+    return Number.isSafeInteger(Number(signed)) ? Number(signed) : signed;
+  }
+
+  text(length: number): string {
+    const start = this.#take(length);
+    return Buffer.from(this.#bytes.subarray(start, start + length)).toString('utf8');
+  }
+
+  #line(): string {
+    const end = this.#bytes.indexOf(0x0a, this.at);
+    if (end === -1) throw new Error('it ends inside a name');
+    const line = this.text(end - this.at);
+    this.at = end + 1;
+    return line;
+  }
+
+  #take(count: number): number {
+    const start = this.at;
+    if (start + count > this.#bytes.length) throw new Error('it ends inside an instruction');
+    this.at = start + count;
+    return start;
+  }
+}
+
+function refusedCode(code: number): Error {
+  const shown = `0x${code.toString(16).padStart(2, '0')}`;
+  const known = REFUSED.get(code);
+  const name = known === undefined ? shown : `${known} (${shown})`;
+  return new Error(`the instruction ${name} is refused: torch.save writes none for tensors`);
+}
+
+/** How a value reads in a message. */
+export function describe(value: PickleValue | undefined): string {
+  if (value === undefined) return 'nothing';
+  if (value instanceof PickleList) return `a list of ${value.items.length}`;
+  if (value instanceof PickleTuple) return `a tuple of ${value.items.length}`;
+  if (value instanceof PickleDict) {
+    const keys = value
+      .keys()
+      .slice(0, 3)
+      .map((key) => quote(key, 30));
+    return keys.length === 0 ? 'an empty dict' : `a dict with the keys ${keys.join(', ')}`;
+  }
+  if (typeof value === 'string') return `the text ${quote(value)}`;
+  if (typeof value === 'object' && value !== null) return value.made;
+  return String(value);
+}
