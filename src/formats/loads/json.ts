@@ -4,6 +4,7 @@ import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { nestedNumbers } from '../json/nested-numbers.ts';
 import { ownValue } from '../json/parse.ts';
+import { firstCharacters, jsonOf } from '../recognise.ts';
 import { denseStrides, type StoredTensor } from '../tensor/stored.ts';
 import { kindOf } from '../text.ts';
 import { openArray } from './array.ts';
@@ -19,7 +20,16 @@ export const JSON_LOADS: LoadFormat = {
   description:
     'JSON of SGLang and DeepSeek: {"logical_count": [layers][experts]}, [steps][layers][experts], or bare',
   extensions: ['.json'],
-  recognise: async (file) => /^[[{]/.test(firstText(await file.head())),
+  recognise: async (file) => {
+    if (!/^[[{]/.test(await firstCharacters(file))) return false;
+    const root = await jsonOf(file);
+    // What is broken is recognised, for the reader to say how; other JSON may lie beside loads in a directory.
+    return (
+      root === undefined ||
+      (Array.isArray(root) && Array.isArray(root[0])) ||
+      ownValue(root, LOADS_KEY) !== undefined
+    );
+  },
   open: oneByOne(async (file, options) => {
     const { value, path } = await nestedLoads(file);
     const { data, shape } = nestedNumbers(value, path, file.name);
@@ -27,11 +37,6 @@ export const JSON_LOADS: LoadFormat = {
     return openArray({ tensor: inMemory(data, shape), namedLoads: path !== '', ...about }, options);
   }),
 };
-
-/** The first characters that are no white space. */
-function firstText(head: Uint8Array): string {
-  return new TextDecoder().decode(head).trimStart();
-}
 
 async function nestedLoads(file: InputFile): Promise<{ value: readonly unknown[]; path: string }> {
   const root = await file.json();

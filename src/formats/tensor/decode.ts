@@ -75,6 +75,7 @@ export function numberAt(bytes: Uint8Array, type: NumberType, index: number): nu
 /** {@link numberAt} for all numbers. For tables, which are small; loads go through {@link decodeLoads}. */
 export function decodeNumbers(bytes: Uint8Array, type: NumberType): Float64Array {
   const count = bytes.length / BYTES_PER_NUMBER[type];
+  if (type in PLAIN_VIEWS) return new Float64Array(viewOf(bytes, PLAIN_VIEWS[type as PlainType]));
   return Float64Array.from({ length: count }, (_, i) => numberAt(bytes, type, i));
 }
 

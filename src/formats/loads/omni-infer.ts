@@ -1,0 +1,89 @@
+import { basename } from 'node:path';
+import { EplbError, EplbRangeError } from '../../errors.ts';
+import type { LoadFormat } from '../format.ts';
+import type { InputFile } from '../input-file.ts';
+import { counted } from '../text.ts';
+import { checkLoadsShape } from './array.ts';
+import { firstLine, readNumberTable } from './number-table.ts';
+import { type StepTable, sideBySide } from './side-by-side.ts';
+import { steppedRecording } from './stepped.ts';
+
+/** activation_counts_recordstep_<step>_rank_<rank>.txt */
+const NAME = /recordstep_(\d{1,15})_rank_(\d{1,9})/;
+
+/** What omni-infer dumps: a file a step and rank, or of rank 0 with all slots; a line a layer, a number a slot. */
+export const OMNI_INFER: LoadFormat = {
+  name: 'omni-infer',
+  holds: 'loads',
+  description:
+    'omni-infer activation_counts_recordstep_<step>_rank_<rank>.txt: a line a layer, tabs between slots',
+  extensions: ['.txt'],
+  recognise: async (file) =>
+    /^\s*\d+(\t\d+)*\t?\s*$/.test(await firstLine(file)) && (await firstLine(file)).includes('\t'),
+  open: async (files, { numExperts }) => {
+    const steps = stepsOf(files);
+    const first = await readStep(steps[0]!);
+    const { numLayers } = first;
+    const { name } = files[0]!;
+    checkLoadsShape([numLayers, first.numExperts], name, numExperts);
+    return steppedRecording({
+      name,
+      format: 'omni-infer',
+      numLayers,
+      numLogicalExperts: first.numExperts,
+      numSteps: steps.length,
+      numBytes: files.reduce((sum, file) => sum + file.size, 0),
+      notes: [
+        `columns are slots, of ${counted(steps[0]!.length, 'rank')} side by side, and were read as experts: ` +
+          'right for a recording without redundant experts',
+      ],
+      addStep: async (step, sums) => {
+        const table = await readStep(steps[step]!);
+        if (table.numLayers !== numLayers || table.numExperts !== first.numExperts) {
+          const what = `${table.numLayers} layers of ${table.numExperts} slots; ${name} has ${numLayers} of ${first.numExperts}`;
+          throw new EplbRangeError('EPLB_SHAPE', `${steps[step]![0]!.name}: its step has ${what}`);
+        }
+        sums.set(table.data);
+      },
+      close: async () => {
+        for (const file of files) await file.source.close();
+      },
+    });
+  },
+};
+
+/** The files of each step, steps and ranks ascending. One file alone may have any name. */
+function stepsOf(files: readonly InputFile[]): InputFile[][] {
+  const steps = new Map<number, Map<number, InputFile>>();
+  for (const file of files) {
+    const match = NAME.exec(basename(file.path));
+    if (match === null && files.length > 1) {
+      throw new EplbError('EPLB_FORMAT', `${file.name}: its name tells no recordstep_<step>_rank_<rank>`);
+    }
+    const [step, rank] = [Number(match?.[1] ?? 0), Number(match?.[2] ?? 0)];
+    const ranks = steps.get(step) ?? new Map<number, InputFile>();
+    const other = ranks.get(rank);
+    if (other !== undefined)
+      throw new EplbError('EPLB_FORMAT', `${file.name} is of the same step and rank as ${other.name}`);
+    steps.set(step, ranks.set(rank, file));
+  }
+  const ascending = <T>(map: ReadonlyMap<number, T>) => [...map.entries()].sort(([a], [b]) => a - b);
+  const sorted = ascending(steps);
+  const wanted = [...sorted[0]![1].keys()];
+  for (const [step, ranks] of sorted) {
+    const missing = wanted.find((rank) => !ranks.has(rank));
+    if (missing === undefined && ranks.size === wanted.length) continue;
+    const what =
+      missing === undefined
+        ? `step ${sorted[0]![0]} lacks ranks that step ${step} has`
+        : `step ${step} lacks rank ${missing}`;
+    throw new EplbRangeError('EPLB_SHAPE', `${files[0]!.name}: ${what}`);
+  }
+  return sorted.map(([, ranks]) => ascending(ranks).map(([, file]) => file));
+}
+
+async function readStep(files: readonly InputFile[]): Promise<StepTable> {
+  const tables = [];
+  for (const file of files) tables.push({ name: file.name, table: await readNumberTable(file, '\t') });
+  return sideBySide(tables);
+}

@@ -1,0 +1,159 @@
+import { basename } from 'node:path';
+import { EplbError, EplbRangeError } from '../../errors.ts';
+import type { LoadFormat } from '../format.ts';
+import type { InputFile } from '../input-file.ts';
+import { ownValue } from '../json/parse.ts';
+import { firstCharacters, jsonOf } from '../recognise.ts';
+import { mayBeSafetensors, readSafetensors } from '../safetensors/header.ts';
+import { decodeNumbers } from '../tensor/decode.ts';
+import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
+import { readTensor, type StoredTensor } from '../tensor/stored.ts';
+import { quote, shapeText } from '../text.ts';
+import { loadError } from './array-loads.ts';
+import { steppedRecording } from './stepped.ts';
+
+/** `<iteration>_<layer>`, the layer counted among all layers of the model. */
+const KEY = /^(\d{1,15})_(\d{1,6})$/;
+
+/** The statistics directory of TensorRT-LLM: a file a rank, and what the model is. */
+export const TENSORRT_LLM: LoadFormat = {
+  name: 'tensorrt-llm',
+  holds: 'loads',
+  description:
+    'TensorRT-LLM statistics directory: meta_info.json and rank<r>.safetensors, "<iteration>_<layer>"',
+  extensions: ['.safetensors'],
+  recognise: async (file) => {
+    if (mayBeSafetensors(await file.head(), file.size)) return true;
+    return (await isMetaInfo(file)) || (await isTokenCounts(file));
+  },
+  open: async (files, { numExperts }) => {
+    const counts = await readCounts(files);
+    const { iterations, layers, wanted } = checkedCounts(
+      counts,
+      files,
+      await wantedExperts(files, numExperts),
+    );
+    const missing = counts.size < iterations.length * layers.length;
+    return steppedRecording({
+      name: counts.values().next().value![0]!.name,
+      format: 'tensorrt-llm',
+      numLayers: layers.length,
+      numLogicalExperts: wanted,
+      numSteps: iterations.length,
+      numBytes: files.reduce((sum, file) => sum + file.size, 0),
+      notes: [
+        `steps are the iterations ${iterations[0]} to ${iterations.at(-1)}; layers keep the model's numbers, ${layers[0]} to ${layers.at(-1)}`,
+        ...(missing ? ['iterations without counts of a layer were read as no load there'] : []),
+      ],
+      layerNumbers: layers,
+      addStep: async (step, sums) => {
+        for (const [i, layer] of layers.entries()) {
+          const found = counts.get(`${iterations[step]}_${layer}`) ?? [];
+          for (const count of found) await addCount(count, sums.subarray(i * wanted, (i + 1) * wanted));
+        }
+      },
+      close: async () => {
+        for (const file of files) await file.source.close();
+      },
+    });
+  },
+};
+
+/** The counts of one iteration and layer by one rank. */
+interface Count {
+  readonly tensor: StoredTensor;
+  readonly name: string;
+  readonly key: string;
+}
+
+async function isMetaInfo(file: InputFile): Promise<boolean> {
+  const root = await jsonOf(file);
+  return ownValue(root, 'num_experts') !== undefined && ownValue(root, 'num_experts_per_token') !== undefined;
+}
+
+/** rank<r>_numtokens.json, which newer versions write beside it: tokens by the same keys. */
+async function isTokenCounts(file: InputFile): Promise<boolean> {
+  return /^\{\s*"\d+_\d+"\s*:\s*\d/.test(await firstCharacters(file));
+}
+
+async function wantedExperts(
+  files: readonly InputFile[],
+  asked: number | undefined,
+): Promise<number | undefined> {
+  for (const file of files) {
+    if (!(await isMetaInfo(file))) continue;
+    const told = ownValue(await file.json(), 'num_experts');
+    if (typeof told !== 'number' || !Number.isInteger(told) || told < 1) {
+      throw new EplbRangeError('EPLB_RANGE', `${file.name}: num_experts is no whole number of at least 1`);
+    }
+    if (asked === undefined || asked === told) return told;
+    throw new EplbRangeError('EPLB_SHAPE', `${file.name}: num_experts is ${told}; --experts says ${asked}`);
+  }
+  return asked;
+}
+
+/** All counts by `<iteration>_<layer>`, of all ranks. */
+async function readCounts(files: readonly InputFile[]): Promise<Map<string, Count[]>> {
+  const counts = new Map<string, Count[]>();
+  for (const file of files) {
+    if (!mayBeSafetensors(await file.head(), file.size) && file.extension !== '.safetensors') continue;
+    for (const [key, tensor] of await readSafetensors(file.source, file.name)) {
+      const match = KEY.exec(key);
+      if (match === null) {
+        throw new EplbError('EPLB_FORMAT', `${file.name}: ${quote(key)} is no "<iteration>_<layer>"`);
+      }
+      const place = `${Number(match[1])}_${Number(match[2])}`;
+      const found = counts.get(place);
+      if (found === undefined) counts.set(place, [{ tensor, name: file.name, key }]);
+      else found.push({ tensor, name: file.name, key });
+    }
+    // There may be a file for each of hundreds of ranks.
+    await file.source.close();
+  }
+  return counts;
+}
+
+function checkedCounts(
+  counts: ReadonlyMap<string, readonly Count[]>,
+  files: readonly InputFile[],
+  told: number | undefined,
+): { iterations: number[]; layers: number[]; wanted: number } {
+  if (counts.size === 0) {
+    const shown = files.map((file) => quote(basename(file.path))).join(', ');
+    throw new EplbError(
+      'EPLB_FORMAT',
+      `${files[0]!.name}: no counts of any iteration in ${shown.slice(0, 200)}`,
+    );
+  }
+  const places = [...counts.keys()].map((place) => place.split('_').map(Number) as [number, number]);
+  const sorted = (numbers: number[]) => [...new Set(numbers)].sort((a, b) => a - b);
+  const iterations = sorted(places.map(([iteration]) => iteration));
+  const layers = sorted(places.map(([, layer]) => layer));
+  const wanted = told ?? counts.values().next().value![0]!.tensor.shape[0] ?? 0;
+  for (const found of counts.values()) {
+    for (const { tensor, name, key } of found) {
+      if (tensor.shape.length === 1 && tensor.shape[0] === wanted && wanted > 0) continue;
+      throw new EplbRangeError(
+        'EPLB_SHAPE',
+        `${name}: ${quote(key)} has the shape ${shapeText(tensor.shape)}; counts of ${wanted} experts are wanted`,
+      );
+    }
+  }
+  // Each count names one place: twice as many places as counts could only be holes.
+  if (iterations.length * layers.length > 64 * counts.size + 4096) {
+    throw new EplbRangeError(
+      'EPLB_SHAPE',
+      `${files[0]!.name}: hardly any iteration has counts of all ${layers.length} layers`,
+    );
+  }
+  return { iterations, layers, wanted };
+}
+
+async function addCount({ tensor, name, key }: Count, sums: Float64Array): Promise<void> {
+  const bytes = new Uint8Array(sums.length * BYTES_PER_NUMBER[tensor.type]);
+  await readTensor(tensor, bytes);
+  decodeNumbers(bytes, tensor.type).forEach((count, expert) => {
+    if (!(count >= 0)) throw loadError(name, count, `${quote(key)}, expert ${expert}`);
+    sums[expert]! += count;
+  });
+}
