@@ -3,6 +3,7 @@ import picocolors from 'picocolors';
 import { EplbError } from '../../errors.ts';
 import { kindOfFile } from '../../formats/kind.ts';
 import { openRecording } from '../../formats/open.ts';
+import { inspectPlacement } from '../../formats/placements/inspect.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import { formatForName, placementFormat } from '../../formats/placements/table.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor, writeLoads } from '../../formats/write/loads.ts';
@@ -81,6 +82,8 @@ async function convertPlacement(
     numExperts: options.experts,
     denseRows: options.denseRows,
   });
+  const { missing, outside } = inspectPlacement(placement);
+  const flaw = missing ?? outside;
   const written = await to.write(placement, { numRanks: options.ranks, firstLayer: options.firstLayer });
   await writeOutput(output, written.bytes);
   const { numLayers, numPhysicalExperts, numLogicalExperts } = placement;
@@ -90,7 +93,11 @@ async function convertPlacement(
     to: { path: output.path, format: to.name, bytes: written.bytes.length },
     shape: [numLayers, numPhysicalExperts],
     holds: `${counted(numLayers, 'layer')} of ${counted(numLogicalExperts, 'expert')} in ${counted(numPhysicalExperts, 'slot')}`,
-    notes: [...placement.notes, ...written.notes],
+    notes: [
+      ...placement.notes,
+      ...written.notes,
+      ...(flaw === undefined ? [] : [`no engine takes it, see eplb validate: ${flaw.first}`]),
+    ],
   };
 }
 

@@ -3,11 +3,12 @@ import picocolors from 'picocolors';
 import { EplbError } from '../../errors.ts';
 import { openRecording } from '../../formats/open.ts';
 import { alignLayers } from '../../formats/placements/align.ts';
-import { ENGINE_NAMES, engineOf, judgePlacement } from '../../formats/placements/engines.ts';
+import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { inspectPlacement } from '../../formats/placements/inspect.ts';
 import { mappingOf } from '../../formats/placements/mapping.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';
+import { validatePlacement } from '../../formats/placements/validate.ts';
 import { balancedness, layerBalances, peakToAverage, summarizeBalance } from '../../index.ts';
 import { wholeNumber } from '../option-values.ts';
 import { Progress } from '../progress.ts';
@@ -68,8 +69,7 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
   });
   const engine = options.for ?? engineOf(read.format);
   const { placement, against } = await compared(read, path, options);
-  const facts = inspectPlacement(placement, options.ranks);
-  const engines = judgePlacement(facts);
+  const { facts, engines } = validatePlacement(placement, { numRanks: options.ranks });
   const judges = engines.filter((one) => engine === 'all' || one.engine === engine);
   const report: ValidateReport = {
     path,

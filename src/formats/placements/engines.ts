@@ -1,3 +1,4 @@
+import { grouped } from '../text.ts';
 import type { Occurrence, PlacementFacts } from './inspect.ts';
 
 /** What an engine makes of a placement. */
@@ -41,8 +42,10 @@ class Verdict {
 /** What every engine asks for. */
 function judgeCommon(facts: PlacementFacts, say: Verdict): void {
   const { numRanks, slotsPerRank, numPhysicalExperts, numLogicalExperts } = facts;
-  say.refuse(told(facts.missing, 'experts have no slot'));
-  say.refuse(told(facts.outside, `slots hold something else than the experts 0 to ${numLogicalExperts - 1}`));
+  say.refuse(told(facts.missing, 'experts without a slot'));
+  say.refuse(
+    told(facts.outside, `slots that hold something else than the experts 0 to ${numLogicalExperts - 1}`),
+  );
   say.refuse(facts.disagreement !== undefined && `the tables disagree: ${facts.disagreement}`);
   if (numRanks === undefined) say.unknown.push('the ranks are not told: give --ranks');
   else if (slotsPerRank === undefined) {
@@ -58,8 +61,8 @@ const ENGINES: readonly Engine[] = [
     // expert_location.py: -1 would count as a slot of the last expert.
     name: 'sglang',
     judge: (facts, say) => {
-      say.refuse(told(facts.empty, 'slots are empty, which SGLang takes for the last expert'));
-      say.warn(told(facts.duplicates, 'slots repeat an expert of their rank: they balance nothing'));
+      say.refuse(told(facts.empty, 'empty slots, which SGLang takes for the last expert'));
+      say.warn(told(facts.duplicates, 'slots that repeat an expert of their rank, which balances nothing'));
       say.warn(
         facts.layerNumbers !== undefined &&
           facts.layerNumbers[0] !== 0 &&
@@ -71,16 +74,18 @@ const ENGINES: readonly Engine[] = [
     // eplb_utils.py, ops/expert_load_balancer.py: lists become one tensor, and an expert has one place on a rank.
     name: 'vllm-ascend',
     judge: (facts, say) => {
-      say.refuse(told(facts.empty, 'slots are empty, and vllm-ascend wants as many experts on every device'));
-      say.refuse(told(facts.duplicates, 'slots repeat an expert of their rank, which has one place for it'));
+      say.refuse(told(facts.empty, 'empty slots, while vllm-ascend wants as many experts on every device'));
+      say.refuse(
+        told(facts.duplicates, 'slots that repeat an expert of their rank, which has one place for it'),
+      );
     },
   },
   {
     // fused_moe: assert set(assignments) == set(range(num_experts)); llm_args.py: KeyError for a layer that is missing.
     name: 'tensorrt-llm',
     judge: (facts, say) => {
-      say.refuse(told(facts.empty, 'slots are empty, which TensorRT-LLM does not know'));
-      say.warn(told(facts.duplicates, 'slots repeat an expert of their rank: they balance nothing'));
+      say.refuse(told(facts.empty, 'empty slots, which TensorRT-LLM does not know'));
+      say.warn(told(facts.duplicates, 'slots that repeat an expert of their rank, which balances nothing'));
       const { layerNumbers: numbers, numLayers } = facts;
       say.warn(
         numbers === undefined &&
@@ -97,7 +102,9 @@ const ENGINES: readonly Engine[] = [
     // expert_mapping.py: the shape has to be (world size, MoE layers, experts); it warns when hosts of 8 do not divide.
     name: 'omni-infer',
     judge: (facts, say) => {
-      say.refuse(told(facts.duplicates, 'slots repeat an expert of their rank, which a pattern cannot say'));
+      say.refuse(
+        told(facts.duplicates, 'slots that repeat an expert of their rank, which a pattern cannot say'),
+      );
       say.warn(
         facts.numRanks !== undefined &&
           facts.numRanks % 8 !== 0 &&
@@ -110,12 +117,12 @@ const ENGINES: readonly Engine[] = [
     name: 'vllm',
     judge: (facts, say) => {
       const redundant = facts.numPhysicalExperts - facts.numLogicalExperts;
-      say.refuse(told(facts.empty, 'slots are empty, and vLLM fills every slot'));
+      say.refuse(told(facts.empty, 'empty slots, while vLLM fills every slot'));
       say.refuse(
         redundant > VLLM_MOST_REDUNDANT &&
           `${redundant} redundant experts, vLLM has room for ${VLLM_MOST_REDUNDANT}`,
       );
-      say.warn(told(facts.duplicates, 'slots repeat an expert of their rank: they balance nothing'));
+      say.warn(told(facts.duplicates, 'slots that repeat an expert of their rank, which balances nothing'));
     },
   },
 ];
@@ -141,5 +148,5 @@ export function engineOf(format: string): string {
 function told(occurrence: Occurrence | undefined, what: string): string | undefined {
   if (occurrence === undefined) return undefined;
   const { count, first } = occurrence;
-  return `${count} ${what} (first ${first})`;
+  return `${what}: ${grouped(count)} (first ${first})`;
 }

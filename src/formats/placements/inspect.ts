@@ -21,7 +21,7 @@ export interface PlacementFacts {
   readonly maxReplicas: number;
   /** Slots that hold no expert. */
   readonly empty: Occurrence | undefined;
-  /** Experts without a slot. */
+  /** Experts without a slot; of more experts than slots, only the first are counted. */
   readonly missing: Occurrence | undefined;
   /** Slots that hold something that is no expert. */
   readonly outside: Occurrence | undefined;
@@ -38,9 +38,12 @@ export function inspectPlacement(placement: Placement, numRanks = placement.numR
   const slotsPerRank = divides ? numPhysicalExperts / numRanks : undefined;
   const found = { empty: tally(), missing: tally(), outside: tally(), duplicates: tally() };
   let maxReplicas = 0;
-  const counts = new Int32Array(numLogicalExperts);
+  // Of more experts than slots one is missing among as many, so the others need not be counted: a small file can claim any
+  // number of them.
+  const counted = Math.min(numLogicalExperts, numPhysicalExperts + 1);
+  const counts = new Int32Array(counted);
   // The last rank of all layers that was seen to hold an expert.
-  const heldBy = new Int32Array(numLogicalExperts).fill(-1);
+  const heldBy = new Int32Array(counted).fill(-1);
   for (let layer = 0; layer < numLayers; layer++) {
     counts.fill(0);
     for (let slot = 0; slot < numPhysicalExperts; slot++) {
@@ -49,7 +52,7 @@ export function inspectPlacement(placement: Placement, numRanks = placement.numR
       if (expert < 0) found.empty.add(() => `layer ${layer}: slot ${slot} is empty`);
       else if (expert >= numLogicalExperts)
         found.outside.add(() => `layer ${layer}: slot ${slot} holds ${expert}`);
-      if (expert < 0 || expert >= numLogicalExperts) continue;
+      if (expert < 0 || expert >= counted) continue;
       counts[expert]!++;
       if (slotsPerRank === undefined) continue;
       const rank = Math.floor(at / slotsPerRank);
@@ -60,7 +63,7 @@ export function inspectPlacement(placement: Placement, numRanks = placement.numR
       }
       heldBy[expert] = rank;
     }
-    for (let expert = 0; expert < numLogicalExperts; expert++) {
+    for (let expert = 0; expert < counted; expert++) {
       if (counts[expert] === 0) found.missing.add(() => `layer ${layer}: expert ${expert} is in no slot`);
       maxReplicas = Math.max(maxReplicas, counts[expert]!);
     }

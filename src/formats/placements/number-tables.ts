@@ -35,22 +35,36 @@ export function nestedTable(value: unknown, depths: readonly number[], path: str
   if (!depths.includes(shape.length)) {
     throw new EplbRangeError('EPLB_SHAPE', `${path} is nested ${shape.length} deep; ${wanted}`);
   }
+  checkLengths(value, shape, path);
   const data = new Int32Array(numbersIn(shape, path));
   let filled = 0;
-  const fill = (entry: unknown, depth: number, place: string): void => {
-    if (!Array.isArray(entry))
-      throw new EplbTypeError('EPLB_KIND', `${place} is ${kindOf(entry)}; it must be an array`);
-    if (entry.length !== shape[depth]) {
-      const wanted = `not ${shape[depth]} as the first one has`;
-      throw new EplbRangeError('EPLB_SHAPE', `${place} has ${entry.length} entries, ${wanted}`);
-    }
+  const at: number[] = [];
+  const place = () => `${path}${at.map((index) => `[${index}]`).join('')}`;
+  const fill = (entry: readonly unknown[], depth: number): void => {
     for (let i = 0; i < entry.length; i++) {
-      if (depth + 1 < shape.length) fill(entry[i], depth + 1, `${place}[${i}]`);
-      else data[filled++] = wholeNumber(entry[i], -1, `${place}[${i}]`);
+      at[depth] = i;
+      if (depth + 1 < shape.length) fill(entry[i] as readonly unknown[], depth + 1);
+      else data[filled++] = wholeNumber(entry[i], -1, place);
     }
   };
-  fill(value, 0, path);
+  fill(value as readonly unknown[], 0);
   return { data, shape };
+}
+
+/** Checks that all arrays are as long as the first ones, before anything is reserved for them. */
+function checkLengths(value: unknown, shape: readonly number[], path: string): void {
+  const check = (entry: unknown, depth: number, place: () => string): void => {
+    if (!Array.isArray(entry)) {
+      throw new EplbTypeError('EPLB_KIND', `${place()} is ${kindOf(entry)}; it must be an array`);
+    }
+    if (entry.length !== shape[depth]) {
+      const wanted = `not ${shape[depth]} as the first one has`;
+      throw new EplbRangeError('EPLB_SHAPE', `${place()} has ${entry.length} entries, ${wanted}`);
+    }
+    if (depth + 1 === shape.length) return;
+    for (let i = 0; i < entry.length; i++) check(entry[i], depth + 1, () => `${place()}[${i}]`);
+  };
+  check(value, 0, () => path);
 }
 
 /** The numbers of an array, checked to be whole and from -1 on. @throws as {@link nestedTable} */
@@ -64,20 +78,42 @@ export function wholeTable(array: NumberArray, dimensions: readonly number[], pa
     );
   }
   const whole = new Int32Array(numbersIn(shape, path));
-  for (let i = 0; i < whole.length; i++) whole[i] = wholeNumber(data[i], -1, `${path}: number ${i}`);
+  for (let i = 0; i < whole.length; i++) whole[i] = wholeNumber(data[i], -1, () => `${path}: number ${i}`);
   return { data: whole, shape };
 }
 
-/** Returns `value` when it is a whole number from `least` on. @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_MAPPING */
-export function wholeNumber(value: unknown, least: number, place: string): number {
+/**
+ * Returns `value` when it is a whole number from `least` on.
+ *
+ * @param place - where it stands, for messages: asked for only then
+ * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_MAPPING
+ */
+export function wholeNumber(value: unknown, least: number, place: () => string): number {
   if (typeof value !== 'number') {
-    throw new EplbTypeError('EPLB_KIND', `${place} is ${kindOf(value)}; it must be a whole number`);
+    throw new EplbTypeError('EPLB_KIND', `${place()} is ${kindOf(value)}; it must be a whole number`);
   }
   if (Number.isInteger(value) && value >= least && value <= MOST) return value;
   throw new EplbRangeError(
     'EPLB_MAPPING',
-    `${place} is ${value}; it must be a whole number from ${least} to ${MOST}`,
+    `${place()} is ${value}; it must be a whole number from ${least} to ${MOST}`,
   );
+}
+
+/** Numbers that a table may always have, and how many it may have for each one that the file holds. */
+const FREE_NUMBERS = 2 ** 20;
+const NUMBERS_PER_NUMBER = 64;
+
+/**
+ * Checks a table that has more numbers than the file: what one long list in it fills the others up to, or rows that stand
+ * in it once and are used again. Without a limit a small file could take any amount of memory.
+ *
+ * @param numbers - of the table
+ * @param held - numbers that the file holds
+ * @throws EplbRangeError EPLB_SHAPE
+ */
+export function checkExpansion(numbers: number, held: number, path: string): void {
+  if (numbers <= FREE_NUMBERS + NUMBERS_PER_NUMBER * held) return;
+  throw new EplbRangeError('EPLB_SHAPE', `${path}: ${held} numbers would make a table of ${numbers}`);
 }
 
 function numbersIn(shape: readonly number[], path: string): number {

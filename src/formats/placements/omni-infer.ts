@@ -97,6 +97,10 @@ function mostHeld({ data, shape }: WholeTable, name: string): number {
 function write(placement: Placement, options: PlacementWriteOptions): WrittenPlacement {
   const { slots, numLayers, numPhysicalExperts, numLogicalExperts } = placement;
   const numRanks = ranksFor(omniInfer.name, placement, options);
+  if (numLogicalExperts > numPhysicalExperts) {
+    const most = `${numPhysicalExperts} slots cannot hold ${numLogicalExperts} experts`;
+    throw new EplbRangeError('EPLB_MAPPING', `omni-infer: ${most}`);
+  }
   const slotsPerRank = numPhysicalExperts / numRanks;
   const pattern = new Int32Array(numRanks * numLayers * numLogicalExperts);
   let twice = 0;

@@ -1,9 +1,17 @@
 import { EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { isOwnError } from '../../own-error.ts';
 import { shapeText } from '../text.ts';
 import { int32Npy } from '../write/npy.ts';
 import { npzFile } from '../write/npz.ts';
 import { mappingOf } from './mapping.ts';
-import { expertsIn, nestedTable, rowsOf, type WholeTable, wholeTable } from './number-tables.ts';
+import {
+  checkExpansion,
+  expertsIn,
+  nestedTable,
+  rowsOf,
+  type WholeTable,
+  wholeTable,
+} from './number-tables.ts';
 import type { Content, NumberArray, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';
 
 /** The three tables under the names of vLLM, of DeepSeek's eplb.py, and of this library. The first are written. */
@@ -107,23 +115,28 @@ function readJson(content: Content, name: string): Placement {
   const fields = value as Record<string, unknown>;
   const get = (key: string) => (Object.hasOwn(fields, key) ? fields[key] : undefined);
   const tables = readNamed(get, name, (table, depths, path) =>
-    nestedTable(depths[0] === 3 ? padded(table) : table, depths, path),
+    nestedTable(depths[0] === 3 ? padded(table, path) : table, depths, path),
   );
   return placementOf(tables, tablesJson.name, name);
 }
 
 /** Lists of slots as long as the experts have replicas, filled up with -1 to one length. */
-function padded(table: unknown): unknown {
+function padded(table: unknown, path: string): unknown {
   if (!Array.isArray(table)) return table;
-  let width = 1;
+  let [width, lists, held] = [1, 0, 0];
   for (const layer of table) {
     if (!Array.isArray(layer)) return table;
-    for (const list of layer) if (Array.isArray(list) && list.length > width) width = list.length;
+    for (const list of layer) {
+      if (!Array.isArray(list)) return table;
+      width = Math.max(width, list.length);
+      lists++;
+      held += list.length;
+    }
   }
-  // A long list in a table of many experts would be filled up to more than the file could ever hold.
-  if (table.reduce((sum: number, layer: unknown[]) => sum + layer.length, 0) * width > 2 ** 25) return table;
-  return table.map((layer: unknown[]) =>
-    layer.map((list) => (Array.isArray(list) ? [...list, ...new Array(width - list.length).fill(-1)] : list)),
+  if (width * lists === held) return table;
+  checkExpansion(width * lists, held, path);
+  return table.map((layer: number[][]) =>
+    layer.map((list) => [...list, ...new Array<number>(width - list.length).fill(-1)]),
   );
 }
 
@@ -169,11 +182,15 @@ function looksLikeTable({ data }: NumberArray): boolean {
   return true;
 }
 
+/** Whether an array without a name could be a table. */
 function isBareTable(value: readonly unknown[]): boolean {
-  let first: unknown = value;
-  let depth = 0;
-  for (; Array.isArray(first) && depth < 4; depth++) first = first[0];
-  return (depth === 2 || depth === 3) && typeof first === 'number';
+  try {
+    nestedTable(value, [2, 3], 'the array');
+    return true;
+  } catch (error) {
+    if (isOwnError(error)) return false;
+    throw error;
+  }
 }
 
 /** Puts tables together to a placement: the physical one, or the one that follows from the logical one. */

@@ -1,6 +1,6 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
 import { kindOf } from '../text.ts';
-import { expertsIn, nestedTable, rowsOf, wholeNumber } from './number-tables.ts';
+import { checkExpansion, expertsIn, nestedTable, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -66,7 +66,7 @@ function read(content: Content, name: string): Placement {
   }
   const { data, shape } = rowTable(layers, name);
   const numSlots = Object.hasOwn(root, SLOTS_KEY) ? root[SLOTS_KEY] : undefined;
-  if (numSlots !== undefined && wholeNumber(numSlots, 1, `${name}: ${SLOTS_KEY}`) !== shape[1]) {
+  if (numSlots !== undefined && wholeNumber(numSlots, 1, () => `${name}: ${SLOTS_KEY}`) !== shape[1]) {
     throw new EplbRangeError(
       'EPLB_SHAPE',
       `${name}: ${SLOTS_KEY} is ${numSlots}, the rows have ${shape[1]} slots`,
@@ -98,6 +98,9 @@ function rowTable(layers: readonly { layer: number; row: unknown }[], name: stri
       `${name}: layer ${layer} has ${row.length} slots, layer ${layers[0]!.layer} has ${width}`,
     );
   }
+  // A row that several layers share stands in the file once.
+  const distinct = new Set(layers.map(({ row }) => row));
+  checkExpansion(layers.length * width, distinct.size * width, name);
   return nestedTable(
     layers.map(({ row }) => row),
     [2],

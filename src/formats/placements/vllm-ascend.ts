@@ -1,6 +1,6 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
 import { kindOf } from '../text.ts';
-import { expertsIn, MOST, rowsOf, wholeNumber } from './number-tables.ts';
+import { checkExpansion, expertsIn, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -84,7 +84,7 @@ function listOf(value: unknown, key: string, place: string): readonly unknown[] 
 function expertsOf(device: unknown, place: string): readonly number[] {
   const list = isObject(device) && Object.hasOwn(device, 'device_expert') ? device.device_expert : undefined;
   if (!Array.isArray(list)) throw new EplbTypeError('EPLB_KIND', `${place}: no list device_expert`);
-  return list.map((expert, i) => wholeNumber(expert, 0, `${place}.device_expert[${i}]`));
+  return list.map((expert, i) => wholeNumber(expert, 0, () => `${place}.device_expert[${i}]`));
 }
 
 function checkCount(value: unknown, key: string, found: number, place: string): void {
@@ -107,9 +107,8 @@ function flatten(
 ) {
   const numSlots = rows.length * numRanks * width;
   if (numSlots === 0) throw new EplbRangeError('EPLB_SHAPE', `${name}: no device holds an expert`);
-  // One device with a long list would make as many slots for every other.
-  if (numSlots > MOST)
-    throw new EplbRangeError('EPLB_SHAPE', `${name}: ${numSlots} slots are more than ${MOST}`);
+  const held = rows.reduce((sum, row) => row.reduce((inRow, { length }) => inRow + length, sum), 0);
+  checkExpansion(numSlots, held, name);
   const slots = new Int32Array(numSlots).fill(-1);
   rows.forEach((row, layer) => {
     row.forEach((experts, rank) => {

@@ -1,0 +1,23 @@
+import { type EngineVerdict, judgePlacement } from './engines.ts';
+import { inspectPlacement, type PlacementFacts } from './inspect.ts';
+import type { Placement } from './placement.ts';
+
+/** What is so about a placement, and what engines make of it. */
+export interface PlacementValidation {
+  readonly facts: PlacementFacts;
+  readonly engines: readonly EngineVerdict[];
+}
+
+/**
+ * Tells whether engines would take a placement: every expert in a slot, as many slots on each rank, no expert twice on a
+ * rank, the layers' numbers, and the sizes of tables that an engine limits. Nothing is thrown for a bad placement.
+ *
+ * @param options.numRanks - the file's own when left out; without any, what depends on ranks is not known
+ */
+export function validatePlacement(
+  placement: Placement,
+  options: { readonly numRanks?: number | undefined } = {},
+): PlacementValidation {
+  const facts = inspectPlacement(placement, options.numRanks);
+  return { facts, engines: judgePlacement(facts) };
+}
