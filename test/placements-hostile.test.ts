@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { EplbError, EplbRangeError, EplbTypeError, ExpertMapping } from 'expert-load-balancer';
 import {
@@ -91,6 +92,16 @@ describe('changed files of placements end in a result or an error with a code', 
     if (holds !== 'placements') continue;
     test(name, async () => {
       const { bytes } = await writePlacement(placementFrom(mapping), name, { numRanks: 2 });
+      const property = fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) =>
+        survives(mutated(bytes, edits)),
+      );
+      await fc.assert(property, { numRuns: CASES, seed: SEED, includeErrorInReport: true });
+    });
+  }
+
+  for (const name of ['sglang.pt', 'sglang-list.pt', 'vllm.npz', 'lines.yaml', 'shared.yaml']) {
+    test(`${name}, of another writer`, async () => {
+      const bytes = await readFile(new URL(`fixtures/placements/${name}`, import.meta.url));
       const property = fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) =>
         survives(mutated(bytes, edits)),
       );

@@ -25,7 +25,7 @@ async function around(
 }
 
 describe('round trips of placements', () => {
-  for (const name of ['sglang', 'tensorrt-llm', 'tables-npy', 'tables-json']) {
+  for (const name of ['sglang', 'tensorrt-llm', 'tables-npy', 'tables-npz', 'tables-json']) {
     test(`${name}: every slot comes back`, async () => {
       await assertForAllAsync(placementArbitrary, { small: 60, large: 4 }, async ({ mapping }) => {
         const back = await around(name, placementFrom(mapping));

@@ -1,11 +1,16 @@
 import { EplbError } from '../../errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { hasNpyMagic } from '../npy/header.ts';
+import { npzTensor } from '../npy/npz.ts';
 import { npyTensor } from '../npy/tensor.ts';
-import { decodeNumbers } from '../tensor/decode.ts';
-import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
-import { countOf, readTensor, type StoredTensor } from '../tensor/stored.ts';
+import { quote } from '../text.ts';
+import { TorchFile } from '../torch/file.ts';
+import { PickleDict, PickleList, type PickleValue } from '../torch/pickle.ts';
+import { TensorRef } from '../torch/tensor-ref.ts';
+import { hasZipMagic } from '../zip/archive.ts';
+import { readArray } from './array-content.ts';
 import type { Content, NumberArray } from './placement.ts';
+import { TABLE_NAMES } from './table-names.ts';
 import { readYaml } from './yaml.ts';
 
 /** The largest file that is read: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas in int64. */
@@ -28,33 +33,49 @@ export async function readContent(file: InputFile): Promise<Content> {
   if (file.size > MOST_BYTES) throw tooLarge(file, MOST_BYTES);
   if (hasNpyMagic(head)) {
     const { tensor } = await npyTensor(file.source, file.name);
-    return { container: 'npy', array: await readArray(tensor) };
+    return { container: 'npy', array: await readArray(tensor, file.size, file.name) };
   }
+  if (hasZipMagic(head)) return TorchFile.isOne(await file.zip()) ? readTorch(file) : readNpz(file);
   if (file.size > MOST_TEXT_BYTES) throw tooLarge(file, MOST_TEXT_BYTES);
   const first = head.find((byte) => !BLANKS.has(byte));
   if (first === OPEN_BRACE || first === OPEN_BRACKET) return { container: 'json', value: await file.json() };
   return { container: 'yaml', value: await readYaml(await textOf(file), file.name) };
 }
 
-/** All numbers of a tensor. */
-async function readArray(tensor: StoredTensor): Promise<NumberArray> {
-  const { type, shape } = tensor;
-  const bytes = new Uint8Array(countOf(shape) * BYTES_PER_NUMBER[type]);
-  await readTensor(tensor, bytes);
-  // The two types that tables come in; padded ones have tens of millions of numbers.
-  if (type === 'int32') return { data: new Int32Array(bytes.buffer), shape };
-  if (type === 'int64') return { data: narrowed(bytes), shape };
-  return { data: decodeNumbers(bytes, type), shape };
+/** The tables in a .npz; other arrays are not looked at. */
+async function readNpz(file: InputFile): Promise<Content> {
+  const zip = await file.zip();
+  const arrays = new Map<string, NumberArray>();
+  for (const member of zip.names()) {
+    const array = member.endsWith('.npy') ? member.slice(0, -'.npy'.length) : '';
+    if (!TABLE_NAMES.includes(array)) continue;
+    const { tensor } = await npzTensor(zip, array, file);
+    arrays.set(array, await readArray(tensor, file.size, `${file.name}: array ${quote(array)}`));
+    await tensor.source.close();
+  }
+  return { container: 'npz', arrays };
 }
 
-/** 64-bit integers, those that do not fit into 32 bits as numbers that no table holds. */
-function narrowed(bytes: Uint8Array): Float64Array {
-  const halves = new Int32Array(bytes.buffer);
-  const numbers = new Float64Array(halves.length / 2);
-  for (let i = 0; i < numbers.length; i++) {
-    numbers[i] = (halves[2 * i]! >>> 0) + halves[2 * i + 1]! * 2 ** 32;
+/** The tables in what torch.save wrote, under their keys. */
+async function readTorch(file: InputFile): Promise<Content> {
+  const torch = await file.torch();
+  const value: Record<string, unknown> = Object.create(null);
+  if (!(torch.root instanceof PickleDict)) return { container: 'pt', value: null };
+  for (const key of torch.root.keys()) {
+    const entry = torch.root.get(key);
+    if (!TABLE_NAMES.includes(key)) value[key] = null;
+    else if (entry instanceof TensorRef) {
+      value[key] = await readArray(await torch.tensor(entry), file.size, `${file.name}: ${key}`);
+    } else value[key] = plainLists(entry, 0);
   }
-  return numbers;
+  return { container: 'pt', value };
+}
+
+/** Python's lists as arrays; a table has three in each other at most. */
+function plainLists(value: PickleValue | undefined, depth: number): unknown {
+  return value instanceof PickleList && depth < 4
+    ? value.items.map((item) => plainLists(item, depth + 1))
+    : value;
 }
 
 async function textOf(file: InputFile): Promise<string> {

@@ -13,15 +13,9 @@ import {
   wholeTable,
 } from './number-tables.ts';
 import type { Content, NumberArray, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';
+import { TABLE_KEYS } from './table-names.ts';
 
-/** The three tables under the names of vLLM, of DeepSeek's eplb.py, and of this library. The first are written. */
-const NAMES = {
-  phyToLog: ['physical_to_logical_map', 'phy2log', 'phyToLog'],
-  logToPhy: ['logical_to_physical_map', 'log2phy', 'logToPhy'],
-  replicaCount: ['logical_replica_count', 'logcnt', 'replicaCount'],
-} as const;
-
-type TableName = keyof typeof NAMES;
+type TableName = keyof typeof TABLE_KEYS;
 type Tables = Partial<Record<TableName, WholeTable>>;
 
 /** One array: physical-to-logical [layers, physical], or logical-to-physical [layers, experts, width]. */
@@ -54,7 +48,7 @@ export const tablesNpy: PlacementFormat = {
 export const tablesNpz: PlacementFormat = {
   name: 'tables-npz',
   holds: 'placements',
-  description: `the tables of DeepSeek EPLB or vLLM in one .npz: ${Object.values(NAMES)
+  description: `the tables of DeepSeek EPLB or vLLM in one .npz: ${Object.values(TABLE_KEYS)
     .map(([name]) => name)
     .join(', ')}`,
   extensions: ['.npz'],
@@ -69,9 +63,9 @@ export const tablesNpz: PlacementFormat = {
     const { phyToLog, logToPhy, replicaCount } = tablesOf(placement);
     return {
       bytes: await npzFile([
-        [NAMES.phyToLog[0], int32Npy(phyToLog.data, phyToLog.shape)],
-        [NAMES.logToPhy[0], int32Npy(logToPhy.data, logToPhy.shape)],
-        [NAMES.replicaCount[0], int32Npy(replicaCount.data, replicaCount.shape)],
+        [TABLE_KEYS.phyToLog[0], int32Npy(phyToLog.data, phyToLog.shape)],
+        [TABLE_KEYS.logToPhy[0], int32Npy(logToPhy.data, logToPhy.shape)],
+        [TABLE_KEYS.replicaCount[0], int32Npy(replicaCount.data, replicaCount.shape)],
       ]),
       notes: [],
     };
@@ -91,7 +85,7 @@ export const tablesJson: PlacementFormat = {
     if (typeof value !== 'object' || value === null) return false;
     const has = (name: string) => Object.hasOwn(value, name);
     // With the first name alone it is SGLang's.
-    const others = [...NAMES.phyToLog.slice(1), ...NAMES.logToPhy, ...NAMES.replicaCount];
+    const others = [...TABLE_KEYS.phyToLog.slice(1), ...TABLE_KEYS.logToPhy, ...TABLE_KEYS.replicaCount];
     return others.some(has) && namedIn(has);
   },
   read: readJson,
@@ -151,15 +145,15 @@ function writeJson(placement: Placement): WrittenPlacement {
   const lines = (rows: readonly unknown[]) =>
     `[\n${rows.map((row) => `  ${JSON.stringify(row)}`).join(',\n')}\n]`;
   const text = [
-    `"${NAMES.phyToLog[0]}": ${lines(rowsOf(phyToLog.data, placement.numPhysicalExperts))}`,
-    `"${NAMES.logToPhy[0]}": ${lines(lists)}`,
-    `"${NAMES.replicaCount[0]}": ${lines(rowsOf(replicaCount.data, placement.numLogicalExperts))}`,
+    `"${TABLE_KEYS.phyToLog[0]}": ${lines(rowsOf(phyToLog.data, placement.numPhysicalExperts))}`,
+    `"${TABLE_KEYS.logToPhy[0]}": ${lines(lists)}`,
+    `"${TABLE_KEYS.replicaCount[0]}": ${lines(rowsOf(replicaCount.data, placement.numLogicalExperts))}`,
   ].join(',\n');
   return { bytes: new TextEncoder().encode(`{${text}}\n`), notes: [] };
 }
 
 function namedIn(has: (name: string) => boolean): boolean {
-  return [...NAMES.phyToLog, ...NAMES.logToPhy].some(has);
+  return [...TABLE_KEYS.phyToLog, ...TABLE_KEYS.logToPhy].some(has);
 }
 
 function readNamed<T>(
@@ -168,8 +162,8 @@ function readNamed<T>(
   read: (value: T, depths: readonly number[], path: string) => WholeTable,
 ): Tables {
   const tables: Tables = {};
-  for (const table of Object.keys(NAMES) as TableName[]) {
-    const key = NAMES[table].find((one) => get(one) !== undefined);
+  for (const table of Object.keys(TABLE_KEYS) as TableName[]) {
+    const key = TABLE_KEYS[table].find((one) => get(one) !== undefined);
     const value = key === undefined ? undefined : get(key);
     if (value !== undefined) tables[table] = read(value, [table === 'logToPhy' ? 3 : 2], `${name}: ${key}`);
   }
