@@ -4,9 +4,9 @@
 // A pack's key has the bits of its load above and its next free slot below, so the least key is the lightest pack, the
 // lowest index first, and names the slot to fill. A full pack's key is greater than any other.
 
-import { keyIndex, sizeClass } from './keys';
+import { sizeClass } from './keys';
 import { placeRow } from './place-row';
-import { buildWinnerTree, updateWinner, winner } from './winner-tree';
+import { buildWinnerTrees, updateWinners, winners } from './winner-tree';
 
 /** Orders after every key of a load, and still as a double. */
 const FULL: u64 = 0x7fe0_0000_0000_0000;
@@ -71,22 +71,31 @@ export function packPair(
     const end = copies + ((<usize>n) << 4);
     const capacity = n / numPacks;
     const leaves = sizeClass(numPacks);
-    const packOf = scratch; // i32[n]: the leaf of each slot's pack << 1, plus 1 when the slot is the last of it
-    const treeA = packOf + ((<usize>sizeClass(n)) << 2);
-    const treeB = treeA + ((<usize>leaves) << 4);
-    let slot = packOf;
+    const placeOf = scratch; // i32[n]: the leaf of each slot's pack << 1, plus 1 when the slot is the last of it
+    // Aligned to a pair of nodes, so that one bit of an address tells a node from its opponent.
+    const tree = (placeOf + ((<usize>sizeClass(n)) << 2) + 31) & ~31;
+    let slot = placeOf;
     for (let pack = 0; pack < numPacks; pack++) {
-      const end = slot + ((<usize>(capacity - 1)) << 2);
-      for (; slot < end; slot += 4) store<i32>(slot, (leaves + pack) << 1);
+      const last = slot + ((<usize>(capacity - 1)) << 2);
+      for (; slot < last; slot += 4) store<i32>(slot, (leaves + pack) << 1);
       store<i32>(slot, ((leaves + pack) << 1) | 1);
       slot += 4;
     }
-    buildWinnerTree(treeA, numPacks, leaves, capacity, FULL);
-    buildWinnerTree(treeB, numPacks, leaves, capacity, FULL);
-    // The halves in turn, copy by copy: while one waits for its tree, the other goes on.
+    buildWinnerTrees(tree, numPacks, leaves, capacity, FULL);
     for (let from = copies; from < end; from += 16) {
-      packNext(load<u64>(from), treeA, packOf, expertsA, ranksA, slotsA, slotRanksA);
-      packNext(load<u64>(from, 8), treeB, packOf, expertsB, ranksB, slotsB, slotRanksB);
+      packNext(
+        v128.load(from),
+        tree,
+        placeOf,
+        expertsA,
+        expertsB,
+        ranksA,
+        ranksB,
+        slotsA,
+        slotsB,
+        slotRanksA,
+        slotRanksB,
+      );
     }
     return;
   }
@@ -129,8 +138,6 @@ function packSorted(
     store<i64>(lastInPack + ((<usize>((pack + 1) * capacity - 1)) << 3), -1);
     v128.store(packs + ((<usize>pack) << 4), i64x2.splat(<i64>(pack * capacity)));
   }
-  const loadBits = i64x2.splat(LOAD_BITS);
-  const one = i64x2.splat(1);
   const full = i64x2.splat(<i64>FULL);
   const last = packs + ((<usize>(numPacks - 1)) << 4);
   const end = copies + ((<usize>n) << 4);
@@ -146,13 +153,12 @@ function packSorted(
     store<i32>(slotRanksA + (slotA << 2), load<i32>(ranksA + copyA));
     store<i32>(slotRanksB + (slotB << 2), load<i32>(ranksB + copyB));
     // The lightest pack is first. It grows, and takes its new place: packs that are lighter now move up by one.
-    const sum = f32x4.add(v128.and(pack, loadBits), v128.and(item, loadBits));
     const isFull = v128.load64_lane(
       lastInPack + (slotB << 3),
       v128.load64_zero(lastInPack + (slotA << 3)),
       1,
     );
-    const grown = v128.bitselect(full, v128.bitselect(sum, i64x2.add(pack, one), loadBits), isFull);
+    const grown = v128.bitselect(full, grow(pack, item), isFull);
     for (let at = packs; at < last; at += 16) {
       const after = v128.load(at, 16);
       v128.store(at, f64x2.pmax(pack, f64x2.pmin(after, grown)));
@@ -162,23 +168,43 @@ function packSorted(
   }
 }
 
-/** Gives the next copy of one half to the winner of its tree. */
+/** Gives the next copy of each half to the winner of its tree. */
 function packNext(
-  item: u64,
+  item: v128,
   tree: usize,
-  packOf: usize,
-  experts: usize,
-  ranks: usize,
-  slots: usize,
-  slotRanks: usize,
+  placeOf: usize,
+  expertsA: usize,
+  expertsB: usize,
+  ranksA: usize,
+  ranksB: usize,
+  slotsA: usize,
+  slotsB: usize,
+  slotRanksA: usize,
+  slotRanksB: usize,
 ): void {
-  const pack = winner(tree);
-  const slot = (<usize>(<u32>pack)) << 2;
-  const copy = (<usize>keyIndex(item)) << 2;
-  store<i32>(slots + slot, load<i32>(experts + copy));
-  store<i32>(slotRanks + slot, load<i32>(ranks + copy));
-  const sum = reinterpret<f32>(<u32>(pack >> 32)) + reinterpret<f32>(<u32>(item >> 32));
-  const grown = ((<u64>reinterpret<u32>(sum)) << 32) | ((pack & 0xffff_ffff) + 1);
-  const place = load<i32>(packOf + slot);
-  updateWinner(tree, place >> 1, select<u64>(FULL, grown, (place & 1) !== 0));
+  const pack = winners(tree);
+  const slotA = (<usize>i32x4.extract_lane(pack, 0)) << 2;
+  const slotB = (<usize>i32x4.extract_lane(pack, 2)) << 2;
+  const placeA = load<i32>(placeOf + slotA);
+  const placeB = load<i32>(placeOf + slotB);
+  const copyA = (<usize>~i32x4.extract_lane(item, 0)) << 2;
+  const copyB = (<usize>~i32x4.extract_lane(item, 2)) << 2;
+  store<i32>(slotsA + slotA, load<i32>(expertsA + copyA));
+  store<i32>(slotsB + slotB, load<i32>(expertsB + copyB));
+  store<i32>(slotRanksA + slotA, load<i32>(ranksA + copyA));
+  store<i32>(slotRanksB + slotB, load<i32>(ranksB + copyB));
+  const isFull = i64x2.replace_lane(i64x2.splat(-(<i64>(placeA & 1))), 1, -(<i64>(placeB & 1)));
+  updateWinners(
+    tree,
+    placeA >> 1,
+    placeB >> 1,
+    v128.bitselect(i64x2.splat(<i64>FULL), grow(pack, item), isFull),
+  );
+}
+
+/** The packs' keys when they have taken the items: the sums of the loads, and the slot after. */
+function grow(pack: v128, item: v128): v128 {
+  const loadBits = i64x2.splat(LOAD_BITS);
+  const sum = f32x4.add(v128.and(pack, loadBits), v128.and(item, loadBits));
+  return v128.bitselect(sum, i64x2.add(pack, i64x2.splat(1)), loadBits);
 }

@@ -1,39 +1,44 @@
-// A winner tree over packs: the root is the least key. An update plays the matches on one path; the winner so far stays in
-// a register and the opponents' places are known beforehand, so the path costs one minimum a level and no branch.
+// Winner trees over the packs of two rows, one in each half of a vector: the root has the least key of either. An update
+// plays the matches on one path a row; the winners so far stay in a register and the opponents' places are known
+// beforehand, so that a level costs two loads and one minimum for both rows, and no branch.
 
 /**
- * Builds the tree over empty packs: u64[2 * leaves] at `tree`, node 1 the root, the leaf of pack p at leaves + p. The key of
- * an empty pack is its first slot.
+ * Builds the trees over empty packs: v128[2 * leaves] at `tree`, aligned to 32, node 1 the root, the leaf of pack p at leaves + p. The
+ * key of an empty pack is its first slot.
  *
  * @param leaves power of two, at least `numPacks`
- * @param absent the key of leaves without a pack: greater than all others
+ * @param absent the key of leaves without a pack: greater than all others, also as a double
  */
-export function buildWinnerTree(tree: usize, numPacks: i32, leaves: i32, capacity: i32, absent: u64): void {
+export function buildWinnerTrees(tree: usize, numPacks: i32, leaves: i32, capacity: i32, absent: u64): void {
   for (let p = 0; p < leaves; p++) {
-    store<u64>(tree + ((<usize>(leaves + p)) << 3), p < numPacks ? <u64>(p * capacity) : absent);
+    const key = p < numPacks ? <u64>(p * capacity) : absent;
+    v128.store(tree + ((<usize>(leaves + p)) << 4), i64x2.splat(<i64>key));
   }
   for (let node = leaves - 1; node > 0; node--) {
-    const children = tree + ((<usize>node) << 4);
-    const left = load<u64>(children);
-    const right = load<u64>(children, 8);
-    store<u64>(tree + ((<usize>node) << 3), select<u64>(left, right, left < right));
+    const children = tree + ((<usize>node) << 5);
+    v128.store(tree + ((<usize>node) << 4), f64x2.pmin(v128.load(children), v128.load(children, 16)));
   }
 }
 
-/** The least key. */
-export function winner(tree: usize): u64 {
-  return load<u64>(tree, 8);
+/** The least keys. */
+export function winners(tree: usize): v128 {
+  return v128.load(tree, 16);
 }
 
-/** Gives the pack at `leaf` a new key. */
-export function updateWinner(tree: usize, leaf: i32, key: u64): void {
-  let node = (<usize>leaf) << 3;
-  let best = key;
-  store<u64>(tree + node, best);
-  while (node > 8) {
-    const opponent = load<u64>(tree + (node ^ 8));
-    best = select<u64>(best, opponent, best < opponent);
-    node = (node >> 1) & ~7;
-    store<u64>(tree + node, best);
+/** Gives the pack at `leafA` in the first half, and that at `leafB` in the second, new keys. */
+export function updateWinners(tree: usize, leafA: i32, leafB: i32, keys: v128): void {
+  let a = tree + ((<usize>leafA) << 4);
+  let b = tree + ((<usize>leafB) << 4) + 8;
+  const root = tree + 16;
+  let best = keys;
+  v128.store64_lane(a, best, 0);
+  v128.store64_lane(b, best, 1);
+  while (a > root) {
+    const opponents = v128.load64_lane(b ^ 16, v128.load64_zero(a ^ 16), 1);
+    best = f64x2.pmin(best, opponents);
+    a = tree + (((a - tree) >> 1) & ~15);
+    b = tree + (((b - tree) >> 1) & ~15) + 8;
+    v128.store64_lane(a, best, 0);
+    v128.store64_lane(b, best, 1);
   }
 }

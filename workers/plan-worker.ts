@@ -3,7 +3,7 @@ import { constants, getPriority, setPriority } from 'node:os';
 import { basename } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { instantiateKernels } from '../src/engine/kernel-exports.ts';
-import { SpareTables } from '../src/engine/plan-tables.ts';
+import { SharedAnswers } from '../src/engine/plan-tables.ts';
 import {
   type CustomJob,
   type LastWords,
@@ -17,7 +17,7 @@ import {
 
 const setup = workerData as WorkerSetup;
 const kernels = instantiateKernels(setup.module, setup.memory);
-const spare = new SpareTables(setup.layout);
+const answers = new SharedAnswers(setup.layout);
 
 yieldToHost();
 
@@ -32,7 +32,7 @@ process.on('uncaughtException', (error: unknown) => {
 
 /** The pool's entry: one call a worker and job. */
 export function runWorkerTask(task: WorkerTask): WorkerAnswer | Promise<WorkerAnswer> {
-  if (task.kind === 'layers') return runLayers(kernels, setup, spare, task.job, task.worker);
+  if (task.kind === 'layers') return runLayers(kernels, setup, answers, task.job, task.worker);
   if (task.kind === 'custom') return runCustom(task.job);
   return { ok: true };
 }

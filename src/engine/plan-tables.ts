@@ -1,3 +1,4 @@
+import { copyInts } from './copies.ts';
 import type { JobLayout } from './layout.ts';
 
 /** What a job makes: the tables of a mapping, flat and row-major. */
@@ -8,45 +9,56 @@ export interface PlanTables {
   readonly replicaRank: Int32Array;
 }
 
-/**
- * Tables on a buffer of their own. A worker's are shared, and go to the main thread as they are: to make the buffer there
- * would take the host's thread 40 us, and at times 350 (measured, 58x288).
- */
-export function makeTables(length: number, shared: boolean): PlanTables {
-  const buffer = shared ? new SharedArrayBuffer(8 * length) : new ArrayBuffer(8 * length);
+/** Copies a finished job's tables out of the memory, which the next job will write. */
+export function copyTables(
+  buffer: ArrayBufferLike,
+  { topology, phyToLog, replicaRank }: JobLayout,
+): PlanTables {
+  const length = topology.numLayers * topology.numPhysicalExperts;
+  return {
+    phyToLog: copyInts(buffer, phyToLog, length),
+    replicaRank: copyInts(buffer, replicaRank, length),
+  };
+}
+
+/** Tables that other threads can read. */
+export function makeSharedTables(length: number): PlanTables {
+  const buffer = new SharedArrayBuffer(8 * length);
   return {
     phyToLog: new Int32Array(buffer, 0, length),
     replicaRank: new Int32Array(buffer, 4 * length, length),
   };
 }
 
-/** Copies a finished job's tables out of the memory, which the next job will write. */
-export function takeTables(buffer: ArrayBufferLike, layout: JobLayout, tables: PlanTables): PlanTables {
-  const { length } = tables.phyToLog;
-  tables.phyToLog.set(new Int32Array(buffer, layout.phyToLog, length));
-  tables.replicaRank.set(new Int32Array(buffer, layout.replicaRank, length));
-  return tables;
-}
-
-/** Shared tables for a worker's answers, made ahead: while it waits for its next job, and not while the host waits for it. */
-export class SpareTables {
+/**
+ * A worker's answers: tables that go to the main thread as they are. A shared buffer takes 40 us to make, and at times 350
+ * (measured, 58x288): it is made ahead, while the worker waits for its next job and the host does not wait for it.
+ */
+export class SharedAnswers {
+  readonly #layout: JobLayout;
   readonly #length: number;
   #spare: PlanTables | undefined;
 
-  constructor({ topology }: JobLayout) {
-    this.#length = topology.numLayers * topology.numPhysicalExperts;
+  constructor(layout: JobLayout) {
+    this.#layout = layout;
+    this.#length = layout.topology.numLayers * layout.topology.numPhysicalExperts;
   }
 
-  /** Tables that nobody else has; the next ones are made after the answer. */
-  take(): PlanTables {
-    const tables = this.#spare ?? makeTables(this.#length, true);
+  /** As {@link copyTables}, to shared memory of their own. */
+  copyTables(buffer: ArrayBufferLike): PlanTables {
+    const tables = this.#spare ?? makeSharedTables(this.#length);
     this.#spare = undefined;
+    this.#fill(tables, buffer);
     setImmediate(() => {
-      this.#spare ??= makeTables(this.#length, true);
-      // Written once, so that the memory is there.
-      this.#spare.phyToLog.set(tables.phyToLog);
-      this.#spare.replicaRank.set(tables.replicaRank);
+      this.#spare ??= makeSharedTables(this.#length);
+      // Written once, so that the memory is there when it is needed.
+      this.#fill(this.#spare, buffer);
     });
     return tables;
+  }
+
+  #fill({ phyToLog, replicaRank }: PlanTables, buffer: ArrayBufferLike): void {
+    phyToLog.set(new Int32Array(buffer, this.#layout.phyToLog, this.#length));
+    replicaRank.set(new Int32Array(buffer, this.#layout.replicaRank, this.#length));
   }
 }

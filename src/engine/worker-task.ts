@@ -2,7 +2,7 @@ import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '..
 import type { KernelExports, WasmMemory, WasmModule } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { isEven, type PlanJob, planLayers } from './plan-layers.ts';
-import { type PlanTables, type SpareTables, takeTables } from './plan-tables.ts';
+import type { PlanTables, SharedAnswers } from './plan-tables.ts';
 
 /** What a worker is started with: nothing is compiled or copied in it. */
 export interface WorkerSetup {
@@ -54,7 +54,7 @@ export type WorkerAnswer =
 export function runLayers(
   kernels: KernelExports,
   setup: WorkerSetup,
-  spare: SpareTables,
+  answers: SharedAnswers,
   job: PlanJob,
   worker: number,
 ): WorkerAnswer {
@@ -62,7 +62,7 @@ export function runLayers(
     const { memory, layout } = setup;
     if (isEven(kernels, layout, job, worker)) return { ok: true, isEven: true };
     const isComplete = planLayers(kernels, memory.buffer, layout, job, worker);
-    return isComplete ? { ok: true, tables: takeTables(memory.buffer, layout, spare.take()) } : { ok: true };
+    return isComplete ? { ok: true, tables: answers.copyTables(memory.buffer) } : { ok: true };
   } catch (error) {
     return answerError(error, 'EPLB_INTERNAL');
   }

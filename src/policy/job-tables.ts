@@ -1,5 +1,5 @@
 import type { JobLayout } from '../engine/layout.ts';
-import { makeTables, type PlanTables } from '../engine/plan-tables.ts';
+import { makeSharedTables, type PlanTables } from '../engine/plan-tables.ts';
 import { type ExpertMapping, mappingOfTables, tablesOf } from '../expert-mapping.ts';
 import type { Topology } from '../topology.ts';
 
@@ -18,7 +18,7 @@ export function mappingOf(topology: Topology, { phyToLog, replicaRank }: PlanTab
 /** Shared tables with a mapping: what a worker answers for a policy that has no kernel. */
 export function shareMapping(mapping: ExpertMapping): PlanTables {
   const { phyToLog, replicaRank } = tablesOf(mapping);
-  const tables = makeTables(phyToLog.length, true);
+  const tables = makeSharedTables(phyToLog.length);
   tables.phyToLog.set(phyToLog);
   tables.replicaRank.set(replicaRank);
   return tables;

@@ -2,7 +2,7 @@ import { checkWhole } from '../checks.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { carveJob } from '../engine/layout.ts';
 import { jobWords, type KernelRequest, kernelScratchBytes, planLayers } from '../engine/plan-layers.ts';
-import { makeTables, takeTables } from '../engine/plan-tables.ts';
+import { copyTables } from '../engine/plan-tables.ts';
 import { EplbRangeError, EplbTypeError } from '../errors.ts';
 import { checkMapping, type ExpertMapping } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
@@ -47,7 +47,7 @@ export function planInline(
     coactivation: coactivation?.data,
   } as const;
   planLayers(kernels, buffer, layout, job, 0);
-  return mappingOf(topology, takeTables(buffer, layout, makeTables(numLayers * numReplicas, false)));
+  return mappingOf(topology, copyTables(buffer, layout));
 }
 
 /** Sizes in a message about memory. */
