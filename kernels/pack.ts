@@ -6,7 +6,7 @@
 
 import { sizeClass } from './keys';
 import { placeRow } from './place-row';
-import { buildWinnerTrees, updateWinners, winners } from './winner-tree';
+import { buildWinnerTrees, firstLeaf, updateWinners, winners } from './winner-tree';
 
 /** Orders after every key of a load, and still as a double. */
 const FULL: u64 = 0x7fe0_0000_0000_0000;
@@ -70,18 +70,17 @@ export function packPair(
   if (numPacks > MAX_SORTED_PACKS) {
     const end = copies + ((<usize>n) << 4);
     const capacity = n / numPacks;
-    const leaves = sizeClass(numPacks);
-    const placeOf = scratch; // i32[n]: the leaf of each slot's pack << 1, plus 1 when the slot is the last of it
-    // Aligned to a pair of nodes, so that one bit of an address tells a node from its opponent.
-    const tree = (placeOf + ((<usize>sizeClass(n)) << 2) + 31) & ~31;
+    const placeOf = scratch; // i32[n]: the leaf of each slot's pack, plus 1 when the slot is the last of it
+    const tree = (placeOf + ((<usize>sizeClass(n)) << 2) + 63) & ~63;
     let slot = placeOf;
-    for (let pack = 0; pack < numPacks; pack++) {
+    let leaf = <i32>firstLeaf(numPacks);
+    for (let pack = 0; pack < numPacks; pack++, leaf += 16) {
       const last = slot + ((<usize>(capacity - 1)) << 2);
-      for (; slot < last; slot += 4) store<i32>(slot, (leaves + pack) << 1);
-      store<i32>(slot, ((leaves + pack) << 1) | 1);
+      for (; slot < last; slot += 4) store<i32>(slot, leaf);
+      store<i32>(slot, leaf | 1);
       slot += 4;
     }
-    buildWinnerTrees(tree, numPacks, leaves, capacity, FULL);
+    buildWinnerTrees(tree, numPacks, capacity, FULL);
     for (let from = copies; from < end; from += 16) {
       packNext(
         v128.load(from),
@@ -196,8 +195,8 @@ function packNext(
   const isFull = i64x2.replace_lane(i64x2.splat(-(<i64>(placeA & 1))), 1, -(<i64>(placeB & 1)));
   updateWinners(
     tree,
-    placeA >> 1,
-    placeB >> 1,
+    placeA & ~1,
+    placeB & ~1,
     v128.bitselect(i64x2.splat(<i64>FULL), grow(pack, item), isFull),
   );
 }
