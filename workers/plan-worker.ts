@@ -17,7 +17,7 @@ import {
 
 const setup = workerData as WorkerSetup;
 const kernels = instantiateKernels(setup.module, setup.memory);
-const answers = new SharedAnswers(setup.layout);
+const answers = new SharedAnswers(setup.memory.buffer, setup.layout);
 
 yieldToHost();
 

@@ -12,6 +12,8 @@ export interface JobLayout {
   /** f64[layers x physical] and f64[layers x logical]: the window's sums as they were when the job began. */
   readonly physicalSums: number;
   readonly logicalSums: number;
+  /** i32[2][2][physical] a worker: the slots, and their replica numbers, of the two layers it is at. */
+  readonly tables: number;
   /** i32[layers x physical] each: the slots of the new mapping, and which replica of its expert each holds. */
   readonly phyToLog: number;
   readonly replicaRank: number;
@@ -59,6 +61,7 @@ export function carveJob(topology: Topology, numWorkers: number, policyScratchBy
     previous: carver.take(physicalTable),
     physicalSums: carver.take(2 * physicalTable),
     logicalSums: carver.take(2 * logicalTable),
+    tables: carver.take(16 * numPhysicalExperts * numWorkers),
     phyToLog: carver.take(physicalTable),
     replicaRank: carver.take(physicalTable),
     scratch: carver.take(scratchBytes * numWorkers),

@@ -1,6 +1,7 @@
 import { loadError } from '../checks.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
+import type { PlanTables } from './plan-tables.ts';
 
 /** A policy's kernel and its parameters: all that a worker needs to know of a policy. */
 export type KernelRequest =
@@ -46,6 +47,7 @@ const LAYERS_PER_CLAIM = 2;
  * Claims layers of a job, two by two, and plans them, until none is left or the job is cancelled. Any number of threads
  * may run this at once on the same memory, each with its own `worker` number, which chooses its scratch.
  *
+ * @param out the tables that all threads of the job fill together
  * @returns whether the job's last layer was planned here: then the tables are complete
  */
 export function planLayers(
@@ -54,10 +56,11 @@ export function planLayers(
   layout: JobLayout,
   job: PlanJob,
   worker: number,
+  out: PlanTables,
 ): boolean {
   const { numLayers } = layout.topology;
   const words = jobWords(buffer, layout);
-  const planner = new LayerPlanner(kernels, buffer, layout, job, worker);
+  const planner = new LayerPlanner(kernels, buffer, layout, job, worker, out);
   while (Atomics.load(words, JobWord.CANCELLED) === 0) {
     const first = Atomics.add(words, JobWord.NEXT_LAYER, LAYERS_PER_CLAIM);
     if (first >= numLayers) return false;
@@ -131,7 +134,11 @@ class LayerPlanner {
   readonly #buffer: ArrayBufferLike;
   readonly #layout: JobLayout;
   readonly #job: PlanJob;
+  readonly #out: PlanTables;
   readonly #scratch: Pointer;
+  /** The tables of the layers being planned: what the kernels write stays in the first cache until it is copied. */
+  readonly #slots: Pointer;
+  readonly #ranks: Pointer;
 
   constructor(
     kernels: KernelExports,
@@ -139,31 +146,44 @@ class LayerPlanner {
     layout: JobLayout,
     job: PlanJob,
     worker: number,
+    out: PlanTables,
   ) {
+    const tableBytes = 4 * LAYERS_PER_CLAIM * layout.topology.numPhysicalExperts;
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
     this.#job = job;
+    this.#out = out;
     this.#scratch = layout.scratch + worker * layout.scratchBytes;
+    this.#slots = layout.tables + worker * 2 * tableBytes;
+    this.#ranks = this.#slots + tableBytes;
   }
 
   plan(first: number, count: number): void {
     const { request, hasPrevious } = this.#job;
     for (let i = 0; i < count; i++) this.#readLoads(first + i);
     if (request.kernel === 'default') this.#placeByDefault(first, count);
-    else for (let i = 0; i < count; i++) this.#placeByLocality(first + i, request);
-    if (hasPrevious) for (let i = 0; i < count; i++) this.#preserveSlots(first + i);
+    else for (let i = 0; i < count; i++) this.#placeByLocality(first, i, request);
+    if (hasPrevious) for (let i = 0; i < count; i++) this.#preserveSlots(first, i);
+    this.#writeOut(first, count);
+  }
+
+  #writeOut(first: number, count: number): void {
+    const { numPhysicalExperts } = this.#layout.topology;
+    const length = count * numPhysicalExperts;
+    this.#out.phyToLog.set(new Int32Array(this.#buffer, this.#slots, length), first * numPhysicalExperts);
+    this.#out.replicaRank.set(new Int32Array(this.#buffer, this.#ranks, length), first * numPhysicalExperts);
   }
 
   /** Keeps experts in their slots where they stay on their rank. */
-  #preserveSlots(layer: number): void {
-    const { topology, previous, phyToLog, replicaRank } = this.#layout;
+  #preserveSlots(first: number, i: number): void {
+    const { topology, previous } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
-    const row = 4 * layer * numPhysicalExperts;
+    const rowBytes = 4 * numPhysicalExperts;
     this.#kernels.preserveSlots(
-      previous + row,
-      phyToLog + row,
-      replicaRank + row,
+      previous + (first + i) * rowBytes,
+      this.#slots + i * rowBytes,
+      this.#ranks + i * rowBytes,
       numPhysicalExperts,
       numRanks,
       numLogicalExperts,
@@ -188,9 +208,8 @@ class LayerPlanner {
   }
 
   #placeByDefault(first: number, count: number): void {
-    const { topology, weights, phyToLog, replicaRank } = this.#layout;
+    const { topology, weights } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
-    const row = 4 * first * numPhysicalExperts;
     // Groups that cannot be dealt evenly to the nodes are given up, and the nodes with them.
     const isHierarchical = numGroups % numNodes === 0;
     this.#kernels.placeLayers(
@@ -201,16 +220,17 @@ class LayerPlanner {
       isHierarchical ? numGroups : 1,
       isHierarchical ? numNodes : 1,
       numRanks,
-      phyToLog + row,
-      replicaRank + row,
+      this.#slots,
+      this.#ranks,
       this.#scratch,
     );
   }
 
-  #placeByLocality(layer: number, request: Extract<KernelRequest, { kernel: 'locality' }>): void {
-    const { topology, weights, phyToLog, replicaRank } = this.#layout;
+  #placeByLocality(first: number, i: number, request: Extract<KernelRequest, { kernel: 'locality' }>): void {
+    const { topology, weights } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
-    const row = 4 * layer * numPhysicalExperts;
+    const layer = first + i;
+    const rowBytes = 4 * numPhysicalExperts;
     const coactivation = this.#readCoactivation(layer);
     this.#kernels.placeLocality(
       weights + layer * numLogicalExperts * 4,
@@ -222,8 +242,8 @@ class LayerPlanner {
       numRanks,
       request.tolerance,
       request.maxEvaluations,
-      phyToLog + row,
-      replicaRank + row,
+      this.#slots + i * rowBytes,
+      this.#ranks + i * rowBytes,
       this.#scratch + 4 * numLogicalExperts ** 2,
     );
   }

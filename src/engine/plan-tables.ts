@@ -1,4 +1,3 @@
-import { copyInts } from './copies.ts';
 import type { JobLayout } from './layout.ts';
 
 /** What a job makes: the tables of a mapping, flat and row-major. */
@@ -9,16 +8,22 @@ export interface PlanTables {
   readonly replicaRank: Int32Array;
 }
 
-/** Copies a finished job's tables out of the memory, which the next job will write. */
-export function copyTables(
+/** The tables that a job's threads fill together, in the memory, which the next job will write. */
+export function jobTables(
   buffer: ArrayBufferLike,
   { topology, phyToLog, replicaRank }: JobLayout,
 ): PlanTables {
   const length = topology.numLayers * topology.numPhysicalExperts;
   return {
-    phyToLog: copyInts(buffer, phyToLog, length),
-    replicaRank: copyInts(buffer, replicaRank, length),
+    phyToLog: new Int32Array(buffer, phyToLog, length),
+    replicaRank: new Int32Array(buffer, replicaRank, length),
   };
+}
+
+/** Tables of their own. */
+export function makeTables({ numLayers, numPhysicalExperts }: JobLayout['topology']): PlanTables {
+  const length = numLayers * numPhysicalExperts;
+  return { phyToLog: new Int32Array(length), replicaRank: new Int32Array(length) };
 }
 
 /** Tables that other threads can read. */
@@ -35,30 +40,32 @@ export function makeSharedTables(length: number): PlanTables {
  * (measured, 58x288): it is made ahead, while the worker waits for its next job and the host does not wait for it.
  */
 export class SharedAnswers {
-  readonly #layout: JobLayout;
-  readonly #length: number;
+  readonly #job: PlanTables;
   #spare: PlanTables | undefined;
 
-  constructor(layout: JobLayout) {
-    this.#layout = layout;
-    this.#length = layout.topology.numLayers * layout.topology.numPhysicalExperts;
+  constructor(buffer: ArrayBufferLike, layout: JobLayout) {
+    this.#job = jobTables(buffer, layout);
   }
 
-  /** As {@link copyTables}, to shared memory of their own. */
-  copyTables(buffer: ArrayBufferLike): PlanTables {
-    const tables = this.#spare ?? makeSharedTables(this.#length);
+  /** What this worker's part of a job is to be written to. */
+  get job(): PlanTables {
+    return this.#job;
+  }
+
+  /** A copy of the finished job's tables, on shared memory of their own. */
+  answer(): PlanTables {
+    const tables = this.#fill(this.#spare);
     this.#spare = undefined;
-    this.#fill(tables, buffer);
     setImmediate(() => {
-      this.#spare ??= makeSharedTables(this.#length);
-      // Written once, so that the memory is there when it is needed.
-      this.#fill(this.#spare, buffer);
+      // Filled once, so that the memory is there when it is needed.
+      this.#spare = this.#fill(this.#spare);
     });
     return tables;
   }
 
-  #fill({ phyToLog, replicaRank }: PlanTables, buffer: ArrayBufferLike): void {
-    phyToLog.set(new Int32Array(buffer, this.#layout.phyToLog, this.#length));
-    replicaRank.set(new Int32Array(buffer, this.#layout.replicaRank, this.#length));
+  #fill(tables = makeSharedTables(this.#job.phyToLog.length)): PlanTables {
+    tables.phyToLog.set(this.#job.phyToLog);
+    tables.replicaRank.set(this.#job.replicaRank);
+    return tables;
   }
 }

@@ -61,8 +61,8 @@ export function runLayers(
   try {
     const { memory, layout } = setup;
     if (isEven(kernels, layout, job, worker)) return { ok: true, isEven: true };
-    const isComplete = planLayers(kernels, memory.buffer, layout, job, worker);
-    return isComplete ? { ok: true, tables: answers.copyTables(memory.buffer) } : { ok: true };
+    const isComplete = planLayers(kernels, memory.buffer, layout, job, worker, answers.job);
+    return isComplete ? { ok: true, tables: answers.answer() } : { ok: true };
   } catch (error) {
     return answerError(error, 'EPLB_INTERNAL');
   }

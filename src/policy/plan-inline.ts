@@ -2,7 +2,7 @@ import { checkWhole } from '../checks.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { carveJob } from '../engine/layout.ts';
 import { jobWords, type KernelRequest, kernelScratchBytes, planLayers } from '../engine/plan-layers.ts';
-import { copyTables } from '../engine/plan-tables.ts';
+import { makeTables } from '../engine/plan-tables.ts';
 import { EplbRangeError, EplbTypeError } from '../errors.ts';
 import { checkMapping, type ExpertMapping } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
@@ -46,8 +46,9 @@ export function planInline(
     hasPrevious: previous !== undefined,
     coactivation: coactivation?.data,
   } as const;
-  planLayers(kernels, buffer, layout, job, 0);
-  return mappingOf(topology, copyTables(buffer, layout));
+  const tables = makeTables(topology);
+  planLayers(kernels, buffer, layout, job, 0, tables);
+  return mappingOf(topology, tables);
 }
 
 /** Sizes in a message about memory. */
