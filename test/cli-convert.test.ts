@@ -94,13 +94,16 @@ describe('eplb convert', { concurrency: 2 }, () => {
         ),
         values.slice(10),
       );
-      await json(['convert', 'out.npy', 'out.jsonl'], dir);
+      await json(['convert', 'out.npy', 'out.npz'], dir);
+      await json(['convert', 'out.npz', 'out.jsonl'], dir);
       const lines = (await readFile(join(dir, 'out.jsonl'), 'utf8'))
         .trim()
         .split('\n')
         .map((line) => JSON.parse(line));
       assert.deepEqual(lines[3], { step: 1, layer: 1, loads: values.slice(25) });
       assert.equal(lines.length, 4);
+      await json(['convert', 'out.jsonl', 'again.npy'], dir);
+      assert.deepEqual(await readFile(join(dir, 'again.npy')), bytes);
     });
   });
 
@@ -182,7 +185,7 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
     [
       ['l.json', 'o.txt'],
       'OPTION',
-      /^--to: the name "o\.txt" tells no format of loads; give npy, npz, json, jsonl/,
+      /^--to: the name "o\.txt" tells no format of loads; give npy, npz, json, json-lines/,
     ],
     [
       ['l.json', 'o.yaml', '--to', 'tensorrt-llm'],

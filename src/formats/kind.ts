@@ -4,7 +4,7 @@ import { isDirectory, recognised } from './open.ts';
 import { readContent } from './placements/content.ts';
 import { nestedTable } from './placements/number-tables.ts';
 import type { Content, NumberArray } from './placements/placement.ts';
-import { PLACEMENT_FORMATS } from './placements/table.ts';
+import { PLACEMENT_FORMATS, recognisePlacement } from './placements/table.ts';
 import { LOAD_FORMATS } from './table.ts';
 import { quote } from './text.ts';
 
@@ -46,6 +46,8 @@ export async function kindOfFile(path: string, format: string | undefined, field
 
 async function kindOfContent(file: InputFile, format: string | undefined): Promise<FileKind> {
   const loads = await recognised(file);
+  // Some engines have one name for both.
+  if (format !== undefined) return loads?.name === format ? 'loads' : 'placement';
   if (file.size > MOST_BYTES) return 'loads';
   const content = await readContent(file).catch((error: unknown) => {
     // Then the reader of loads is to say what is wrong with it.
@@ -53,8 +55,7 @@ async function kindOfContent(file: InputFile, format: string | undefined): Promi
     throw error;
   });
   if (content === undefined) return 'loads';
-  const candidates = PLACEMENT_FORMATS.filter(({ name }) => format === undefined || name === format);
-  const placement = candidates.find((one) => one.recognise(content));
+  const placement = recognisePlacement(content);
   if (placement === undefined) return 'loads';
   const array = bareArray(content);
   return array === undefined

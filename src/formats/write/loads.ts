@@ -35,7 +35,7 @@ const WRITERS: readonly LoadWriter[] = [
       ]),
   },
   { name: 'json', extensions: ['.json'], note: undefined, chunks: jsonChunks },
-  { name: 'jsonl', extensions: ['.jsonl', '.ndjson'], note: undefined, chunks: jsonLinesChunks },
+  { name: 'json-lines', extensions: ['.jsonl', '.ndjson'], note: undefined, chunks: jsonLinesChunks },
 ];
 
 /** Name of the array in a .npz. */
@@ -53,7 +53,7 @@ export function loadWriterFor(path: string): string | undefined {
 /**
  * The steps of a recording as the bytes of a file, in order, read as they are asked for.
  *
- * @param format - `npy`, `npz`, `json` or `jsonl`
+ * @param format - `npy`, `npz`, `json` or `json-lines`
  * @throws EplbError EPLB_OPTION for another format; while iterating, what the recording's reader throws
  */
 export function writeLoads(
