@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { balancedness, ExpertMapping, layerBalances, summarizeBalance } from 'expert-load-balancer';
 import { parsePlacement, placementFrom, validatePlacement } from 'expert-load-balancer/formats';
 import { eplb, inTempDir } from './helpers/cli.ts';
@@ -88,7 +89,10 @@ describe('what engines make of a placement', () => {
   test('tensorrt-llm and sglang say how layers are numbered', async () => {
     const yaml = { num_slots: 2, initial_global_assignments: { 3: [0, 1], 5: [1, 0] } };
     assert.match((await verdict('tensorrt-llm', yaml, 1)).warnings, /^layers 3 to 5 have gaps/);
-    assert.match((await verdict('sglang', yaml, 1)).warnings, /a row for each of the 3 dense layers/);
+    assert.match(
+      (await verdict('sglang', yaml, 1)).warnings,
+      /^no rows for the 3 layers of the model before/,
+    );
     const plain = slots([0, 1]);
     assert.match((await verdict('tensorrt-llm', plain, 1)).warnings, /^layers are counted from 0 here/);
   });
@@ -169,6 +173,26 @@ describe('eplb validate', { concurrency: 2 }, () => {
       const missing = await eplb(['validate', 'none.json'], { cwd: dir });
       assert.equal(missing.code, 2);
       assert.match(missing.stderr, /^eplb: placement: cannot read "none\.json"/);
+    });
+  });
+
+  test("SGLang's rows of dense layers: there or not", async () => {
+    await inTempDir(async (dir) => {
+      const stat = fileURLToPath(new URL('fixtures/formats/sglang-stat-dense', import.meta.url));
+      const moe = Array.from({ length: 3 }, () => [0, 1, 2, 3, 4, 5, 6, 7]);
+      await writeFile(join(dir, 'moe.json'), JSON.stringify(slots(...moe)));
+      await writeFile(join(dir, 'all.json'), JSON.stringify(slots(...moe, ...moe)));
+      const all = await eplb(['validate', 'all.json', '--ranks', '8', '--against', stat], { cwd: dir });
+      assert.equal(all.code, 0, all.stdout);
+      assert.match(all.stdout, /^\*sglang +takes it\n/m);
+      const few = await eplb(['validate', 'moe.json', '--ranks', '8', '--against', stat], { cwd: dir });
+      assert.equal(few.code, 3);
+      assert.match(few.stdout, /^\*sglang +refuses it\n +no rows for the 3 layers of the model before/m);
+      await writeFile(join(dir, 'l.json'), JSON.stringify({ logical_count: moe }));
+      const told = ['--ranks', '8', '--against', 'l.json', '--dense-rows', '3'];
+      const dense = await eplb(['validate', 'all.json', ...told], { cwd: dir });
+      assert.equal(dense.code, 0);
+      assert.match(dense.stdout, / layers +6\n[\s\S]* balancedness, ratio of sums +0\.\d{4}\n/);
     });
   });
 

@@ -135,7 +135,7 @@ async function convertLoads(
     };
     await writeOutput(output, counting());
     progress.stop();
-    const { format, routes, numLayers, numLogicalExperts, notes } = recording;
+    const { format, routes, numLayers, numLogicalExperts, layerNumbers, notes } = recording;
     const summed =
       routes === undefined
         ? []
@@ -146,11 +146,18 @@ async function convertLoads(
       to: { path: output.path, format: to, bytes },
       shape: [end - from, numLayers, numLogicalExperts],
       holds: `${counted(end - from, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numLogicalExperts, 'expert')}`,
-      notes: [...notes, ...summed, ...written.notes],
+      notes: [...notes, ...summed, ...written.notes, ...numberNotes(layerNumbers)],
     };
   } finally {
     await recording.close();
   }
+}
+
+/** None of the formats that are written says how the model numbers its layers. */
+function numberNotes(layerNumbers: readonly number[] | undefined): string[] {
+  if (layerNumbers === undefined || layerNumbers[0] === 0) return [];
+  const range = `${layerNumbers[0]} to ${layerNumbers.at(-1)}`;
+  return [`the model's numbers of the layers, ${range}, are dropped: layers count from 0 in the file`];
 }
 
 /** Refuses options that say nothing about what is converted: they would be thought to do something. */

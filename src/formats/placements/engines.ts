@@ -58,16 +58,16 @@ const VLLM_MOST_REDUNDANT = 1023;
 
 const ENGINES: readonly Engine[] = [
   {
-    // expert_location.py: -1 would count as a slot of the last expert.
+    // expert_location.py: -1 would count as a slot of the last expert, and num_layers is the model's.
     name: 'sglang',
     judge: (facts, say) => {
       say.refuse(told(facts.empty, 'empty slots, which SGLang takes for the last expert'));
       say.warn(told(facts.duplicates, 'slots that repeat an expert of their rank, which balances nothing'));
-      say.warn(
-        facts.layerNumbers !== undefined &&
-          facts.layerNumbers[0] !== 0 &&
-          `SGLang wants a row for each of the ${facts.layerNumbers[0]} dense layers before too: convert --to sglang puts them in`,
-      );
+      const dense = facts.layerNumbers?.[0] ?? 0;
+      if (dense === 0) return;
+      const rows = `no rows for the ${dense} layers of the model before, and SGLang looks rows up by the model's number`;
+      if (facts.format === 'sglang') say.refuse(rows);
+      else say.warn(`${rows}: convert --to sglang puts them in`);
     },
   },
   {

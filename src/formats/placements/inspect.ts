@@ -10,6 +10,8 @@ export interface Occurrence {
 
 /** What is so about a placement, before anybody judges it. A problem that does not occur is undefined. */
 export interface PlacementFacts {
+  /** Name of the format it was read as. */
+  readonly format: string;
   readonly numLayers: number;
   readonly numPhysicalExperts: number;
   readonly numLogicalExperts: number;
@@ -70,6 +72,7 @@ export function inspectPlacement(placement: Placement, numRanks = placement.numR
   }
   const valid = found.missing.taken() === undefined && found.outside.taken() === undefined;
   return {
+    format: placement.format,
     ...{ numLayers, numPhysicalExperts, numLogicalExperts, numRanks, slotsPerRank, maxReplicas },
     layerNumbers: placement.layerNumbers,
     empty: found.empty.taken(),

@@ -1,0 +1,96 @@
+import { openRecording } from '../formats/open.ts';
+import { alignLayers } from '../formats/placements/align.ts';
+import { inspectPlacement } from '../formats/placements/inspect.ts';
+import { mappingOf } from '../formats/placements/mapping.ts';
+import type { Placement } from '../formats/placements/placement.ts';
+import type { LoadRecording } from '../formats/recording.ts';
+import { balancedness, layerBalances, peakToAverage, summarizeBalance } from '../index.ts';
+import { Progress } from './progress.ts';
+import { lengthOf, sumLoads } from './recorded-loads.ts';
+import { quotePath } from './text.ts';
+import type { AgainstReport } from './validate-report.ts';
+
+/** A placement that was read. */
+interface ReadPlacement {
+  /** As it is in the file. */
+  readonly read: Placement;
+  /** The same without the rows of dense layers. */
+  readonly beside: Placement;
+  readonly path: string;
+}
+
+/** The loads that it is compared with, as the options say. */
+interface LoadOptions {
+  readonly against?: string;
+  readonly format?: string;
+  readonly experts?: number;
+  readonly ranks?: number;
+}
+
+/**
+ * What a placement makes of recorded loads, and the placement with what they tell of it: how many experts there are, and
+ * how the model numbers its layers.
+ *
+ * @throws EplbError and its subclasses as the reader does; EplbRangeError EPLB_SHAPE when the layers do not fit
+ */
+export async function compareWithLoads(
+  { read, beside, path }: ReadPlacement,
+  options: LoadOptions,
+): Promise<{ judged: Placement; against: AgainstReport | null }> {
+  if (options.against === undefined) return { judged: read, against: null };
+  const recording = await openLoads(options.against, options, read);
+  try {
+    const { numLogicalExperts, numLayers, layerNumbers, format, notes } = recording;
+    const placement = {
+      ...alignLayers(beside, recording, `placement: ${quotePath(path)}`),
+      numLogicalExperts,
+    };
+    // A file with as many layers has theirs, and so their numbers.
+    const isSame = read.numLayers === numLayers && read.layerNumbers === undefined;
+    const judged = {
+      ...read,
+      numLogicalExperts,
+      ...(isSame && layerNumbers !== undefined ? { layerNumbers } : {}),
+    };
+    const about = { path: options.against, format, notes };
+    return { judged, against: { ...about, ...(await figures(placement, recording, options.ranks)) } };
+  } finally {
+    await recording.close();
+  }
+}
+
+/** Opens the loads. Fewer experts than the placement has are read as the choices of tokens. */
+async function openLoads(path: string, options: LoadOptions, read: Placement): Promise<LoadRecording> {
+  const { format, experts } = options;
+  const recording = await openRecording(path, { format, numExperts: experts });
+  if (experts !== undefined || recording.numLogicalExperts >= read.numLogicalExperts) return recording;
+  await recording.close();
+  return openRecording(path, { format, numExperts: read.numLogicalExperts });
+}
+
+type Figures = Pick<AgainstReport, 'reason' | 'layers' | 'overall'>;
+
+async function figures(
+  placement: Placement,
+  recording: LoadRecording,
+  ranks: number | undefined,
+): Promise<Figures> {
+  const numRanks = ranks ?? placement.numRanks;
+  const { missing, outside, slotsPerRank } = inspectPlacement(placement, numRanks);
+  const none = (reason: string): Figures => ({ reason, layers: [], overall: null });
+  if (missing !== undefined || outside !== undefined) return none('the placement is not valid');
+  if (numRanks === undefined || slotsPerRank === undefined) {
+    return none('the ranks are not told, or do not divide the slots');
+  }
+  const progress = new Progress(process.stderr);
+  const of = await lengthOf(recording, progress);
+  const loads = await sumLoads(recording, { from: 0, to: of, of }, progress);
+  progress.stop();
+  const balances = layerBalances(loads, mappingOf(placement), numRanks);
+  const layers = balances.map((one, layer) => ({
+    layer,
+    balancedness: balancedness(one),
+    peakToAverage: peakToAverage(one),
+  }));
+  return { reason: null, layers, overall: summarizeBalance(balances) };
+}
