@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkAtLeast, show } from './checks.ts';
 import { EplbError, EplbTypeError } from './errors.ts';
 import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
@@ -187,7 +188,9 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       if (isStopped) return this.#report({ status: 'skipped', reason: 'stopped' });
       throw error;
     }
-    if (abort.signal.aborted) return this.#report({ status: 'skipped', reason: 'stopped' });
+    // In the background the answer and the commit are two short turns of the host's thread, and not a longer one.
+    if (onlyIfUneven) await nextTurn();
+    if (signal.aborted) return this.#report({ status: 'skipped', reason: 'stopped' });
     if (mapping === undefined) return this.#report({ status: 'skipped', reason: 'balanced' });
     if (this.balancer.numSamples === 0) return this.#report({ status: 'skipped', reason: 'no samples' });
     const previous = this.balancer.mapping;

@@ -118,34 +118,47 @@ export class LoadWindow {
 
   /** The average load of each slot, [layers x physical], as the live mapping reads the window. A copy. */
   averagePhysical(): LoadMatrix {
-    const { numPhysicalExperts: numExperts, numLogicalExperts } = this.#topology;
+    const { numLayers, numPhysicalExperts: numExperts, numLogicalExperts } = this.#topology;
+    const { thisPhysical, lastPhysical, thisLogical, lastLogical, liveTable, liveCount, output } = this.#at;
     this.#writeLiveCount();
-    return this.#average(numExperts, (physical, logical, layer) => {
-      const table = this.#at.liveTable + 4 * layer * numExperts;
-      const count = this.#at.liveCount + 4 * layer * numLogicalExperts;
-      const out = this.#at.output + 4 * layer * numExperts;
-      this.#kernels.averageSlots(physical, table, count, numExperts, logical, this.#divisor, out);
-    });
+    for (let layer = 0; layer < numLayers; layer++) {
+      const slots = layer * numExperts;
+      const experts = layer * numLogicalExperts;
+      this.#kernels.averageSlots(
+        thisPhysical + 8 * slots,
+        lastPhysical + 8 * slots,
+        liveTable + 4 * slots,
+        liveCount + 4 * experts,
+        numExperts,
+        thisLogical + 8 * experts,
+        lastLogical + 8 * experts,
+        this.#divisor,
+        output + 4 * slots,
+      );
+    }
+    return { data: copyFloats(this.#buffer, output, numLayers * numExperts), numLayers, numExperts };
   }
 
   /** The average load of each expert, [layers x logical]. A copy. */
   averageLogical(): LoadMatrix {
-    const { numLogicalExperts: numExperts, numPhysicalExperts } = this.#topology;
-    return this.#average(numExperts, (physical, logical, layer) => {
-      const table = this.#at.liveTable + 4 * layer * numPhysicalExperts;
-      const out = this.#at.output + 4 * layer * numExperts;
-      const { scratch } = this.#at;
+    const { numLayers, numLogicalExperts: numExperts, numPhysicalExperts } = this.#topology;
+    const { totalPhysical, totalLogical, liveTable, output, scratch } = this.#at;
+    this.writeSums(totalPhysical, totalLogical);
+    for (let layer = 0; layer < numLayers; layer++) {
+      const slots = layer * numPhysicalExperts;
+      const experts = layer * numExperts;
       this.#kernels.averageLoads(
-        physical,
-        table,
+        totalPhysical + 8 * slots,
+        liveTable + 4 * slots,
         numPhysicalExperts,
-        logical,
+        totalLogical + 8 * experts,
         numExperts,
         this.#divisor,
-        out,
+        output + 4 * experts,
         scratch,
       );
-    });
+    }
+    return { data: copyFloats(this.#buffer, output, numLayers * numExperts), numLayers, numExperts };
   }
 
   /**
@@ -301,21 +314,6 @@ export class LoadWindow {
     this.#hasPhysicalSums = false;
   }
 
-  #average(
-    numExperts: number,
-    layerAverage: (physical: Pointer, logical: Pointer, layer: number) => void,
-  ): LoadMatrix {
-    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
-    const { totalPhysical, totalLogical, output } = this.#at;
-    this.writeSums(totalPhysical, totalLogical);
-    for (let layer = 0; layer < numLayers; layer++) {
-      const physical = totalPhysical + 8 * layer * numPhysicalExperts;
-      layerAverage(physical, totalLogical + 8 * layer * numLogicalExperts, layer);
-    }
-    const data = copyFloats(this.#buffer, output, numLayers * numExperts);
-    return { data, numLayers, numExperts };
-  }
-
   get #divisor(): number {
     return Math.max(this.#numSamples, 1);
   }
@@ -329,11 +327,15 @@ export class LoadWindow {
   #writeLiveCount(): void {
     if (this.#hasLiveCount) return;
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
-    for (let layer = 0; layer < numLayers; layer++) {
-      const table = this.#at.liveTable + 4 * layer * numPhysicalExperts;
-      const count = this.#at.liveCount + 4 * layer * numLogicalExperts;
-      this.#kernels.countReplicas(table, numPhysicalExperts, numLogicalExperts, count);
-    }
+    const { replicaCount } = this.#live;
+    if (replicaCount !== undefined)
+      new Int32Array(this.#buffer, this.#at.liveCount, replicaCount.length).set(replicaCount);
+    else
+      for (let layer = 0; layer < numLayers; layer++) {
+        const table = this.#at.liveTable + 4 * layer * numPhysicalExperts;
+        const count = this.#at.liveCount + 4 * layer * numLogicalExperts;
+        this.#kernels.countReplicas(table, numPhysicalExperts, numLogicalExperts, count);
+      }
     this.#hasLiveCount = true;
   }
 

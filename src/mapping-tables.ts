@@ -7,23 +7,25 @@ export type MappingTables = ForwardTables;
 export class ReplicaIndex {
   readonly #tables: MappingTables;
   readonly #layers: (Int32Array | undefined)[];
-  #counted: ReturnType<typeof countReplicas> | undefined;
+  #replicaCount: Int32Array | undefined;
+  #maxReplicas: number | undefined;
 
   constructor(tables: MappingTables) {
     this.#tables = tables;
     this.#layers = new Array(tables.numLayers);
+    this.#replicaCount = tables.replicaCount;
   }
 
   /** [layers x logical]: replicas of each expert. Not a copy. */
   get replicaCount(): Int32Array {
-    this.#counted ??= countReplicas(this.#tables);
-    return this.#counted.replicaCount;
+    this.#replicaCount ??= countReplicas(this.#tables);
+    return this.#replicaCount;
   }
 
   /** The most replicas an expert has in any layer. */
   get maxReplicas(): number {
-    this.#counted ??= countReplicas(this.#tables);
-    return this.#counted.maxReplicas;
+    this.#maxReplicas ??= this.replicaCount.reduce((most, count) => Math.max(most, count), 1);
+    return this.#maxReplicas;
   }
 
   /** [layers x logical x maxReplicas], made anew. */

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BalancerSettings } from './balancer-options.ts';
 import type { WasmMemory } from './engine/kernel-exports.ts';
 import type { JobLayout } from './engine/layout.ts';
@@ -158,6 +159,11 @@ export class Planner {
     if (this.#written !== mapping) writePrevious(this.#buffer, this.#job, mapping);
     this.#written = mapping;
     const loads = this.#writeLoads(weight, window);
+    if (imbalanceThreshold !== undefined) {
+      // Nobody waits for a look: the host's thread has two short turns then, and not a longer one.
+      await nextTurn();
+      this.checkOpen();
+    }
     const job = { loads, hasPrevious: true, coactivation: coactivation?.data, imbalanceThreshold };
     const tables = await (request === undefined
       ? pool.runCustom(job, signal)

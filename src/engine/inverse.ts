@@ -11,29 +11,24 @@ export interface ForwardTables {
   readonly phyToLog: Int32Array;
   /** [layers x physical]: which replica of its expert a slot holds, from 0. */
   readonly replicaRank: Int32Array;
+  /** [layers x logical]: replicas of each expert, where they have been counted on the way. */
+  readonly replicaCount?: Int32Array;
 }
 
-/** Counts the replicas of each expert, [layers x logical], and the most that one has. In WebAssembly, in this thread. */
-export function countReplicas(tables: ForwardTables): { replicaCount: Int32Array; maxReplicas: number } {
+/** Counts the replicas of each expert, [layers x logical]. In WebAssembly, in this thread. */
+export function countReplicas(tables: ForwardTables): Int32Array {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tables;
   const carver = new Carver();
   const table = carver.take(4 * phyToLog.length);
   const counts = carver.take(4 * numLayers * numLogicalExperts);
   const { memory, kernels } = inlineKernelMemory(carver.end, 'counting replicas');
   new Int32Array(memory.buffer, table, phyToLog.length).set(phyToLog);
-  let maxReplicas = 1;
   for (let layer = 0; layer < numLayers; layer++) {
     const row = table + 4 * layer * numPhysicalExperts;
     const count = counts + 4 * layer * numLogicalExperts;
-    maxReplicas = Math.max(
-      maxReplicas,
-      kernels.countReplicas(row, numPhysicalExperts, numLogicalExperts, count),
-    );
+    kernels.countReplicas(row, numPhysicalExperts, numLogicalExperts, count);
   }
-  return {
-    replicaCount: copyInts(memory.buffer, counts, numLayers * numLogicalExperts),
-    maxReplicas,
-  };
+  return copyInts(memory.buffer, counts, numLayers * numLogicalExperts);
 }
 
 /** The slots of each expert by replica, [layers x logical x maxReplicas], padded with -1. In WebAssembly, in this thread. */

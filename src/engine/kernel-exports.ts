@@ -16,11 +16,13 @@ export interface KernelExports {
     acc: Pointer,
   ): void;
   averageSlots(
-    physicalSums: Pointer,
+    physicalA: Pointer,
+    physicalB: Pointer,
     phyToLog: Pointer,
     count: Pointer,
     numPhysical: number,
-    logicalSums: Pointer,
+    logicalA: Pointer,
+    logicalB: Pointer,
     numSamples: number,
     out: Pointer,
   ): void;

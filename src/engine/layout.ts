@@ -17,6 +17,8 @@ export interface JobLayout {
   /** i32[layers x physical] each: the slots of the new mapping, and which replica of its expert each holds. */
   readonly phyToLog: number;
   readonly replicaRank: number;
+  /** i32[layers x logical]: replicas of each expert in the new mapping. */
+  readonly replicaCount: number;
   /** One block a worker. */
   readonly scratch: number;
   readonly scratchBytes: number;
@@ -64,6 +66,7 @@ export function carveJob(topology: Topology, numWorkers: number, policyScratchBy
     tables: carver.take(16 * numPhysicalExperts * numWorkers),
     phyToLog: carver.take(physicalTable),
     replicaRank: carver.take(physicalTable),
+    replicaCount: carver.take(logicalTable),
     scratch: carver.take(scratchBytes * numWorkers),
     scratchBytes,
     end: carver.end,

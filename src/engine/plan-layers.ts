@@ -169,10 +169,17 @@ class LayerPlanner {
   }
 
   #writeOut(first: number, count: number): void {
-    const { numPhysicalExperts } = this.#layout.topology;
+    const { topology, replicaCount } = this.#layout;
+    const { numPhysicalExperts, numLogicalExperts } = topology;
     const length = count * numPhysicalExperts;
     this.#out.phyToLog.set(new Int32Array(this.#buffer, this.#slots, length), first * numPhysicalExperts);
     this.#out.replicaRank.set(new Int32Array(this.#buffer, this.#ranks, length), first * numPhysicalExperts);
+    if (this.#out.replicaCount === undefined) return;
+    for (let i = 0; i < count; i++) {
+      const slots = this.#slots + 4 * i * numPhysicalExperts;
+      const counts = replicaCount + 4 * (first + i) * numLogicalExperts;
+      this.#kernels.countReplicas(slots, numPhysicalExperts, numLogicalExperts, counts);
+    }
   }
 
   /** Keeps experts in their slots where they stay on their rank. */

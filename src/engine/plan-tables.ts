@@ -6,17 +6,21 @@ export interface PlanTables {
   readonly phyToLog: Int32Array;
   /** [layers x physical]: which replica of its expert a slot holds. */
   readonly replicaRank: Int32Array;
+  /** [layers x logical]: replicas of each expert; a worker counts them, so that the main thread need not. */
+  readonly replicaCount?: Int32Array;
 }
 
+/** With all tables: what workers make. */
+export type SharedTables = PlanTables & { readonly replicaCount: Int32Array };
+
 /** The tables that a job's threads fill together, in the memory, which the next job will write. */
-export function jobTables(
-  buffer: ArrayBufferLike,
-  { topology, phyToLog, replicaRank }: JobLayout,
-): PlanTables {
-  const length = topology.numLayers * topology.numPhysicalExperts;
+export function jobTables(buffer: ArrayBufferLike, layout: JobLayout): SharedTables {
+  const { numLayers, numPhysicalExperts, numLogicalExperts } = layout.topology;
+  const numSlots = numLayers * numPhysicalExperts;
   return {
-    phyToLog: new Int32Array(buffer, phyToLog, length),
-    replicaRank: new Int32Array(buffer, replicaRank, length),
+    phyToLog: new Int32Array(buffer, layout.phyToLog, numSlots),
+    replicaRank: new Int32Array(buffer, layout.replicaRank, numSlots),
+    replicaCount: new Int32Array(buffer, layout.replicaCount, numLayers * numLogicalExperts),
   };
 }
 
@@ -26,12 +30,21 @@ export function makeTables({ numLayers, numPhysicalExperts }: JobLayout['topolog
   return { phyToLog: new Int32Array(length), replicaRank: new Int32Array(length) };
 }
 
-/** Tables that other threads can read. */
-export function makeSharedTables(length: number): PlanTables {
-  const buffer = new SharedArrayBuffer(8 * length);
+/** A copy of tables that other threads can read, on shared memory of its own. @param to where to, if there is one already */
+export function shareTables(tables: SharedTables, to = makeShared(tables)): SharedTables {
+  to.phyToLog.set(tables.phyToLog);
+  to.replicaRank.set(tables.replicaRank);
+  to.replicaCount.set(tables.replicaCount);
+  return to;
+}
+
+function makeShared({ phyToLog, replicaCount }: SharedTables): SharedTables {
+  const numSlots = phyToLog.length;
+  const buffer = new SharedArrayBuffer(4 * (2 * numSlots + replicaCount.length));
   return {
-    phyToLog: new Int32Array(buffer, 0, length),
-    replicaRank: new Int32Array(buffer, 4 * length, length),
+    phyToLog: new Int32Array(buffer, 0, numSlots),
+    replicaRank: new Int32Array(buffer, 4 * numSlots, numSlots),
+    replicaCount: new Int32Array(buffer, 8 * numSlots),
   };
 }
 
@@ -40,8 +53,8 @@ export function makeSharedTables(length: number): PlanTables {
  * (measured, 58x288): it is made ahead, while the worker waits for its next job and the host does not wait for it.
  */
 export class SharedAnswers {
-  readonly #job: PlanTables;
-  #spare: PlanTables | undefined;
+  readonly #job: SharedTables;
+  #spare: SharedTables | undefined;
 
   constructor(buffer: ArrayBufferLike, layout: JobLayout) {
     this.#job = jobTables(buffer, layout);
@@ -54,18 +67,12 @@ export class SharedAnswers {
 
   /** A copy of the finished job's tables, on shared memory of their own. */
   answer(): PlanTables {
-    const tables = this.#fill(this.#spare);
+    const tables = shareTables(this.#job, this.#spare);
     this.#spare = undefined;
     setImmediate(() => {
       // Filled once, so that the memory is there when it is needed.
-      this.#spare = this.#fill(this.#spare);
+      this.#spare = shareTables(this.#job, this.#spare);
     });
-    return tables;
-  }
-
-  #fill(tables = makeSharedTables(this.#job.phyToLog.length)): PlanTables {
-    tables.phyToLog.set(this.#job.phyToLog);
-    tables.replicaRank.set(this.#job.replicaRank);
     return tables;
   }
 }

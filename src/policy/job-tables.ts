@@ -1,6 +1,6 @@
 import type { JobLayout } from '../engine/layout.ts';
-import { makeSharedTables, type PlanTables } from '../engine/plan-tables.ts';
-import { type ExpertMapping, mappingOfTables, tablesOf } from '../expert-mapping.ts';
+import { type PlanTables, shareTables } from '../engine/plan-tables.ts';
+import { type ExpertMapping, mappingOfTables, replicaCountOf, tablesOf } from '../expert-mapping.ts';
 import type { Topology } from '../topology.ts';
 
 /** Writes the mapping before to where a job reads it. */
@@ -10,16 +10,13 @@ export function writePrevious(buffer: ArrayBufferLike, layout: JobLayout, previo
 }
 
 /** The mapping of the tables that a job has filled: it takes them over, and nobody may write them any more. */
-export function mappingOf(topology: Topology, { phyToLog, replicaRank }: PlanTables): ExpertMapping {
+export function mappingOf(topology: Topology, tables: PlanTables): ExpertMapping {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
-  return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank });
+  return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, ...tables });
 }
 
 /** Shared tables with a mapping: what a worker answers for a policy that has no kernel. */
 export function shareMapping(mapping: ExpertMapping): PlanTables {
   const { phyToLog, replicaRank } = tablesOf(mapping);
-  const tables = makeSharedTables(phyToLog.length);
-  tables.phyToLog.set(phyToLog);
-  tables.replicaRank.set(replicaRank);
-  return tables;
+  return shareTables({ phyToLog, replicaRank, replicaCount: replicaCountOf(mapping) });
 }
