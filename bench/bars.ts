@@ -35,6 +35,10 @@ const BARS: readonly Bar[] = [
   { figures: 'memory/58x256->288/window 100/', limits: [below(150)] },
   { figures: 'memory/58x256->288/window 1000/', limits: [below(90)] },
   { figures: 'memory/92x896->1024/window 1000/', limits: [atMost(420)] },
+  { figures: 'formats/npy/time of 1,000 MB', limits: [atMost(3300)] },
+  { figures: 'formats/pt/time of 1,000 MB', limits: [atMost(3300)] },
+  { figures: 'formats/npy/peak memory over bare node', limits: [atMost(64)] },
+  { figures: 'formats/pt/peak memory over bare node', limits: [atMost(64)] },
   { figures: 'threads/512x1024->2048/2 threads over 1', limits: [atLeast(1.8)] },
 ];
 

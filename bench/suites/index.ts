@@ -1,6 +1,7 @@
 import type { Suite } from '../suite.ts';
 import { blockSuite } from './block.ts';
 import { foldSuite } from './fold.ts';
+import { formatsSuite } from './formats.ts';
 import { hostSuite } from './host.ts';
 import { inlineSuite } from './inline.ts';
 import { memorySuite } from './memory.ts';
@@ -24,4 +25,5 @@ export const SUITES: readonly Suite[] = [
   foldSuite,
   startupSuite,
   memorySuite,
+  formatsSuite,
 ];

@@ -1,0 +1,125 @@
+import { closeSync, openSync, writeSync } from 'node:fs';
+import type { Topology } from 'expert-load-balancer';
+
+/** Bytes that are written over and over: whole steps of any usual size do not repeat within a block of a reader. */
+const PATTERN_BYTES = 1 << 23;
+
+/** How recorded loads [steps x layers x experts] of int32 lie in a file. */
+export type RecordingKind = 'npy' | 'pt';
+
+/**
+ * Writes a recording of about that many bytes, as NumPy or as SGLang with PyTorch would, without holding it in memory.
+ *
+ * @returns how many steps it has, and the sum of its loads
+ */
+export function writeRecording(
+  path: string,
+  kind: RecordingKind,
+  { numLayers, numLogicalExperts }: Pick<Topology, 'numLayers' | 'numLogicalExperts'>,
+  bytes: number,
+): { steps: number; total: number } {
+  const perStep = numLayers * numLogicalExperts;
+  const steps = Math.max(1, Math.floor(bytes / (4 * perStep)));
+  const shape = [steps, numLayers, numLogicalExperts];
+  const size = 4 * steps * perStep;
+  const file = openSync(path, 'w');
+  try {
+    if (kind === 'npy') {
+      writeSync(file, npyHeader(shape));
+      return { steps, total: writeLoads(file, size) };
+    }
+    const members = torchMembers(shape, size);
+    writeSync(file, members.before);
+    const total = writeLoads(file, size);
+    writeSync(file, members.after);
+    return { steps, total };
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Writes loads of 0 to 999, and returns their sum. */
+function writeLoads(file: number, size: number): number {
+  const loads = Int32Array.from({ length: PATTERN_BYTES / 4 }, (_, i) => (i * 7919 + (i >> 9)) % 1000);
+  const pattern = new Uint8Array(loads.buffer);
+  const patternTotal = loads.reduce((sum, load) => sum + load, 0);
+  let total = 0;
+  for (let done = 0; done < size; ) {
+    const piece = pattern.subarray(0, Math.min(PATTERN_BYTES, size - done));
+    done += writeSync(file, piece);
+    total +=
+      piece.length === PATTERN_BYTES
+        ? patternTotal
+        : loads.subarray(0, piece.length / 4).reduce((sum, load) => sum + load, 0);
+  }
+  return total;
+}
+
+function npyHeader(shape: readonly number[]): Buffer {
+  const text = `{'descr': '<i4', 'fortran_order': False, 'shape': (${shape.join(', ')}), }`;
+  const padded = `${text.padEnd(128 - 10 - 1)}\n`;
+  return Buffer.concat([
+    Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, padded.length, 0]),
+    Buffer.from(padded),
+  ]);
+}
+
+/** The archive that torch.save writes for {"logical_count": tensor}, before and after the tensor's numbers. */
+function torchMembers(shape: readonly number[], size: number): { before: Buffer; after: Buffer } {
+  const pickle = Buffer.from(
+    `\x80\x02}${text('logical_count')}ctorch._utils\n_rebuild_tensor_v2\n((${text('storage')}ctorch\nIntStorage\n` +
+      `${text('0')}${text('cpu')}${whole(size / 4)}tQ${whole(0)}${tuple(shape)}` +
+      `${tuple([shape[1]! * shape[2]!, shape[2]!, 1])}\x89ccollections\nOrderedDict\n)RtRs.`,
+    'latin1',
+  );
+  const first = local('archive/data.pkl', pickle.length);
+  const second = local('archive/data/0', size);
+  const before = Buffer.concat([first, pickle, second]);
+  const directory = Buffer.concat([
+    central('archive/data.pkl', pickle.length, 0),
+    central('archive/data/0', size, first.length + pickle.length),
+  ]);
+  const end = Buffer.alloc(22);
+  end.writeUInt32LE(0x06054b50, 0);
+  end.writeUInt16LE(2, 10);
+  end.writeUInt32LE(directory.length, 12);
+  end.writeUInt32LE(before.length + size, 16);
+  return { before, after: Buffer.concat([directory, end]) };
+}
+
+function local(name: string, size: number): Buffer {
+  const head = Buffer.alloc(30);
+  head.writeUInt32LE(0x04034b50, 0);
+  head.writeUInt32LE(size, 18);
+  head.writeUInt32LE(size, 22);
+  head.writeUInt16LE(name.length, 26);
+  return Buffer.concat([head, Buffer.from(name)]);
+}
+
+function central(name: string, size: number, offset: number): Buffer {
+  const head = Buffer.alloc(46);
+  head.writeUInt32LE(0x02014b50, 0);
+  head.writeUInt32LE(size, 20);
+  head.writeUInt32LE(size, 24);
+  head.writeUInt16LE(name.length, 28);
+  head.writeUInt32LE(offset, 42);
+  return Buffer.concat([head, Buffer.from(name)]);
+}
+
+function text(value: string): string {
+  return `X${uint32(value.length)}${value}`;
+}
+
+function whole(value: number): string {
+  return `J${uint32(value)}`;
+}
+
+function tuple(values: readonly number[]): string {
+  return `(${values.map(whole).join('')}t`;
+}
+
+function uint32(value: number): string {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes.toString('latin1');
+}
