@@ -1,5 +1,6 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
 import { kindOf } from '../text.ts';
+import { inspectPlacement } from './inspect.ts';
 import { checkExpansion, expertsIn, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
@@ -134,8 +135,20 @@ function write(placement: Placement, options: PlacementWriteOptions): WrittenPla
     bytes: new TextEncoder().encode(
       `{"moe_layer_count": ${numLayers}, "layer_list": [\n${lines.join(',\n')}\n]}\n`,
     ),
-    notes: slots.includes(-1) ? ['empty slots left out: devices hold different numbers of experts'] : [],
+    notes: writeNotes(placement, numRanks),
   };
+}
+
+function writeNotes(placement: Placement, numRanks: number): string[] {
+  const { empty, duplicates } = inspectPlacement(placement, numRanks);
+  const notes: string[] = [];
+  if (empty !== undefined) notes.push('empty slots left out: devices hold different numbers of experts');
+  if (duplicates !== undefined) {
+    notes.push(
+      `vllm-ascend refuses an expert twice on a device: ${duplicates.count} times, ${duplicates.first}`,
+    );
+  }
+  return notes;
 }
 
 /** The ranks that a file is written for. @throws EplbError EPLB_OPTION, EplbRangeError EPLB_TOPOLOGY */
