@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import process from 'node:process';
+import { after, before } from 'node:test';
 import { type Browser, chromium } from 'playwright-core';
 
 const PROGRAM = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -22,4 +23,14 @@ export function startChromium(): Promise<Browser> {
       ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
     ],
   });
+}
+
+/** Starts a browser before the tests of a file, if they are not skipped, and closes it after them. */
+export function chromiumForTests(): () => Browser {
+  let browser: Browser | undefined;
+  before(async () => {
+    if (skipWithoutChromium === false) browser = await startChromium();
+  });
+  after(() => browser?.close());
+  return () => browser!;
 }

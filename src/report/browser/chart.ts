@@ -35,6 +35,7 @@ export class Chart {
   readonly #chart: EChartsType;
   readonly #draw: (surface: Surface) => Picture;
   #width = 0;
+  #isChanged = false;
 
   /**
    * @param host - an element of its own, as wide as the chart may be; has `role="img"`
@@ -53,7 +54,15 @@ export class Chart {
     this.draw();
   }
 
+  /** Draws with the next frame, once for all changes before it. */
+  change(): void {
+    if (this.#isChanged) return;
+    this.#isChanged = true;
+    requestAnimationFrame(() => this.draw());
+  }
+
   draw(): void {
+    this.#isChanged = false;
     this.#width = widthOf(this.#host);
     const picture = this.#draw({ width: this.#width, theme: readTheme() });
     this.#chart.resize({ width: this.#width, height: picture.height });

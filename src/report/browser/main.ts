@@ -49,7 +49,7 @@ function drawCharts(report: Report, selection: Selection): void {
   for (const map of maps) map.onClick(0, (_, layer) => selection.chooseLayer(layer));
   for (const grid of [0, 1]) time.onClick(grid, (step) => selection.chooseStep(step));
   selection.onChange(() => {
-    for (const chart of [time, ...maps, ranks, saved]) chart.draw();
+    for (const chart of [time, ...maps, ranks, saved]) chart.change();
   });
 }
 

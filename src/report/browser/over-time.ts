@@ -179,15 +179,30 @@ function chosenStep(step: number, floor: number, { theme }: Surface): object {
   };
 }
 
+/** Balancedness around a step, and the plans that are marked there. */
 function timeTip(lines: readonly Line[], step: number): HTMLElement {
   const longest = Math.max(...lines.map(({ stepsPerPoint }) => stepsPerPoint));
-  const rows = lines.flatMap((line): [string, string][] => {
+  const values = lines.flatMap((line): [string, string][] => {
     const point = Math.floor((Math.round(step) - line.firstStep) / line.stepsPerPoint);
     const mean = line.mean[point];
     if (mean === undefined) return [];
     if (line.stepsPerPoint === 1) return [[line.name, ratio(mean)]];
     return [[line.name, `${ratio(mean)} (${ratio(line.min[point]!)} to ${ratio(line.max[point]!)})`]];
   });
+  const plans = lines.flatMap((line) => plansAround(line, step, longest));
   const heading = longest === 1 ? `step ${grouped(step)}` : `${longest} steps around ${grouped(step)}`;
-  return tip(heading, rows);
+  return tip(heading, [...values, ...plans]);
+}
+
+/** Plans that were started within a point of a step. */
+function plansAround({ name, plans }: Line, step: number, reach: number): [string, string][] {
+  return plans
+    .filter(({ startedAfterStep }) => Math.abs(startedAfterStep - step) <= reach)
+    .map(({ startedAfterStep, appliedFromStep, moves }) => {
+      const effect =
+        appliedFromStep === null
+          ? 'changes nothing'
+          : `${counted(moves, 'move')} from step ${grouped(appliedFromStep)} on`;
+      return [`${name} plans after ${grouped(startedAfterStep)}`, effect];
+    });
 }
