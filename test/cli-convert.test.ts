@@ -46,6 +46,9 @@ describe('eplb convert', { concurrency: 2 }, () => {
       assert.equal(second.moves, 0);
       assert.equal(second.outputFormat, 'vllm-ascend');
       const third = await json([...plan, '--from', 'x', '-o', 'y.json', '--first-layer', '1'], dir);
+      assert.deepEqual(second.outputNotes, [
+        'vllm-ascend refuses an expert twice on a device: 18 times, layer 0: rank 12 holds expert 16 twice',
+      ]);
       assert.equal(third.digest, first.digest);
       const withDense = await rows(join(dir, 'y.json'));
       assert.equal(withDense.length, 27);
@@ -187,11 +190,7 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
       'OPTION',
       /^--to: the name "o\.txt" tells no format of loads; give npy, npz, json, json-lines/,
     ],
-    [
-      ['l.json', 'o.yaml', '--to', 'tensorrt-llm'],
-      'OPTION',
-      /^--to: loads are not written as "tensorrt-llm"/,
-    ],
+    [['l.json', 'o.yaml', '--to', 'tensorrt-llm'], 'OPTION', /^loads are not written as "tensorrt-llm"/],
     [
       ['p.json', 'o.x', '--to', 'parquet'],
       'OPTION',

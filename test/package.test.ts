@@ -67,6 +67,22 @@ test('the package holds what it should and nothing else', async () => {
   );
 });
 
+test('importing the library loads no package: those it needs are loaded when first needed', async () => {
+  const needed = new Set<string>();
+  const visit = async (file: string): Promise<void> => {
+    const text = await readFile(join(ROOT, 'dist', file), 'utf8');
+    for (const [, from] of text.matchAll(/(?:^|\n|;)\s*(?:import|export)[^;]*?from\s*"([^"]+)"/g)) {
+      if (needed.has(from!)) continue;
+      needed.add(from!);
+      if (from!.startsWith('./')) await visit(from!.slice(2));
+    }
+  };
+  await visit('index.js');
+  assert.ok([...needed].some((from) => from.startsWith('./chunk-')));
+  const packages = [...needed].filter((from) => !from.startsWith('./') && !from.startsWith('node:'));
+  assert.deepEqual(packages, []);
+});
+
 test('installed somewhere empty, the library and the command work', { timeout: 120_000 }, async () => {
   await inTempDir(async (dir) => {
     const app = join(dir, 'app');

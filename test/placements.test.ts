@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { ExpertMapping } from 'expert-load-balancer';
 import {
@@ -69,5 +70,32 @@ test('the same placement gives the same bytes', async () => {
     if (holds === 'loads') continue;
     const [a, b] = [await writePlacement(placement, name), await writePlacement(placement, name)];
     assert.deepEqual(a, b);
+  }
+});
+
+test('golden placements, and the order of their replicas, come back from every format that has it', async () => {
+  const folder = new URL('fixtures/golden/', import.meta.url);
+  for (const name of (await readdir(folder)).filter((file) => file.endsWith('.json'))) {
+    const golden = JSON.parse(await readFile(new URL(name, folder), 'utf8'));
+    const logToPhy: number[][][] | null = golden.logicalToPhysical;
+    const mapping = new ExpertMapping({
+      phyToLog: golden.physicalToLogical,
+      numLogicalExperts: golden.numLogicalExperts,
+      ...(logToPhy === null ? {} : { logToPhy }),
+    });
+    const placement = placementFrom(mapping, { numRanks: golden.numRanks });
+    for (const format of [
+      'sglang',
+      'vllm-ascend',
+      'tensorrt-llm',
+      'tables-npy',
+      'tables-npz',
+      'tables-json',
+    ]) {
+      const back = mappingOf(await around(format, placement));
+      assert.deepEqual(back.toJSON().phyToLog, golden.physicalToLogical);
+      if (format === 'tables-npz' || format === 'tables-json')
+        assert.deepEqual(back.logToPhy, mapping.logToPhy);
+    }
   }
 });

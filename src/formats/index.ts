@@ -10,3 +10,4 @@ export type { Placement, PlacementWriteOptions, WrittenPlacement } from './place
 export { type PlacementValidation, validatePlacement } from './placements/validate.ts';
 export { writePlacement } from './placements/write.ts';
 export type { LoadRecording, RecordedRoutes, RecordedStep, RouteRun, StepRange } from './recording.ts';
+export { type StepsToWrite, writeLoads } from './write/loads.ts';

@@ -5,7 +5,7 @@ import { kindOfFile } from '../../formats/kind.ts';
 import { openRecording } from '../../formats/open.ts';
 import { inspectPlacement } from '../../formats/placements/inspect.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
-import { formatForName, placementFormat } from '../../formats/placements/table.ts';
+import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor, writeLoads } from '../../formats/write/loads.ts';
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
@@ -75,7 +75,7 @@ async function convertPlacement(
   options: ConvertOptions,
 ): Promise<ConvertReport> {
   refuse(options, ['steps', 'tokensPerStep'], 'a placement');
-  const to = options.to === undefined ? formatForName(output.path) : placementFormat(options.to, '--to');
+  const to = formatToWrite(output.path, options.to);
   const placement = await openPlacement(input, {
     field: 'in',
     format: options.from,
@@ -96,6 +96,7 @@ async function convertPlacement(
     notes: [
       ...placement.notes,
       ...written.notes,
+      ...nameNotes(output.path, to),
       ...(flaw === undefined ? [] : [`no engine takes it, see eplb validate: ${flaw.first}`]),
     ],
   };

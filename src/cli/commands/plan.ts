@@ -4,7 +4,7 @@ import { checkMultiple } from '../../checks.ts';
 import { EplbError, EplbRangeError } from '../../errors.ts';
 import { openRecording } from '../../formats/open.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
-import { formatForName, placementFormat } from '../../formats/placements/table.ts';
+import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../../index.ts';
 import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
@@ -128,7 +128,7 @@ async function outputOf(recording: string, options: PlanCommandOptions): Promise
       `${given}: it says how the placement is written; give -o a file as well`,
     );
   }
-  const format = to === undefined ? formatForName(output) : placementFormat(to, '--to');
+  const format = formatToWrite(output, to);
   return { file: await checkOutput(output, [recording]), format };
 }
 
@@ -141,7 +141,7 @@ async function writePlan(
   if (output === undefined) return undefined;
   const written = await placementFile(mapping, output.format, recording, { numRanks: ranks, firstLayer });
   await writeOutput(output.file, written.bytes);
-  return written;
+  return { ...written, notes: [...written.notes, ...nameNotes(output.file.path, output.format)] };
 }
 
 function topologyOf(recording: LoadRecording, options: PlanCommandOptions): Topology {

@@ -25,6 +25,8 @@ export function placementFrom(
     numPhysicalExperts,
     numLogicalExperts,
     slots: mapping.phyToLog,
+    // It tells the order of an expert's replicas, which need not be that of their slots.
+    logToPhy: mapping.logToPhy,
     ...more,
     notes: [],
   };

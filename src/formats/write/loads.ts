@@ -65,7 +65,7 @@ export function writeLoads(
     const known = LOAD_WRITER_NAMES.join(', ');
     throw new EplbError(
       'EPLB_OPTION',
-      `--to: loads are not written as ${quote(format)}; formats for them are ${known}`,
+      `loads are not written as ${quote(format)}; formats for them are ${known}`,
     );
   }
   return { chunks: writer.chunks(steps), notes: writer.note === undefined ? [] : [writer.note] };
