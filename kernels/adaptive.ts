@@ -30,6 +30,7 @@ const FIRST_RANDOM: u32 = 0x9e3779b9;
  * @param fresh i32[numSlots], or 0: a placement to start from as well
  * @param maxMoves at most so many moves, but for what has to be repaired in `previous`
  * @param maxEvaluations no step is begun after so many
+ * @param numKicks so many random kicks of the best placement have to fail before the search ends
  * @param phyToLog i32[numSlots], out: experts that stay on a rank stay in their slots
  * @param replicaRank i32[numSlots], out: which replica of its expert a slot holds, from 0, in slot order
  * @param stats f64[4], out: the objective without the price of `previous`, repaired, and of the result; moves; evaluations
@@ -63,7 +64,6 @@ export function searchAdaptive(
   s.maxMoves = maxMoves;
   s.maxEvaluations = maxEvaluations;
   s.evaluations = 0;
-  s.random = FIRST_RANDOM;
   markHeld(s, previous);
   const bytes = (<usize>numSlots) << 2;
   begin(s, previous);
@@ -80,12 +80,17 @@ export function searchAdaptive(
       best = keepBetter(s, best);
     }
   }
-  for (let n = 0; n < numKicks && s.evaluations < maxEvaluations; n++) {
+  // The kicks begin anew at each success, so that as many of them have failed at the result: a search that starts there finds
+  // nothing, and on loads that stay the same nothing moves again.
+  for (let failed = 0; failed < numKicks && s.evaluations < maxEvaluations; ) {
+    if (failed === 0) s.random = FIRST_RANDOM;
     resume(s);
     kick(s);
     descend(s);
     polish(s);
-    best = keepBetter(s, best);
+    const value = keepBetter(s, best);
+    failed = value < best ? 0 : failed + 1;
+    best = value;
   }
   if (fresh !== 0 || numKicks > 0) resume(s);
   store<f64>(stats, objectiveOf(s), 8);
@@ -113,8 +118,20 @@ function keepBetter(s: Adaptive, best: f64): f64 {
 /** Goes back to the best placement. */
 function resume(s: Adaptive): void {
   memory.copy(s.slots, s.bestSlots, (<usize>s.numSlots) << 2);
+  sortRanks(s);
   recount(s);
   rebuild(s);
+}
+
+/** Orders the experts of each rank: what a search finds must not depend on which slots of a rank they are in. */
+function sortRanks(s: Adaptive): void {
+  for (let slot = 1; slot < s.numSlots; slot++) {
+    const first = (slot / s.slotsPerRank) * s.slotsPerRank;
+    const expert = expertAt(s, slot);
+    let to = slot;
+    for (; to > first && expertAt(s, to - 1) > expert; to--) setExpertAt(s, to, expertAt(s, to - 1));
+    setExpertAt(s, to, expert);
+  }
 }
 
 /** Takes over a placement, with what makes it infeasible repaired, and finds the node of each expert. */
@@ -122,6 +139,7 @@ function begin(s: Adaptive, placement: usize): void {
   memory.copy(s.slots, placement, (<usize>s.numSlots) << 2);
   recount(s);
   repair(s);
+  sortRanks(s);
   const slotsPerNode = s.slotsPerRank * s.ranksPerNode;
   for (let slot = s.numSlots - 1; slot >= 0; slot--) {
     store<i32>(s.home + ((<usize>expertAt(s, slot)) << 2), slot / slotsPerNode);

@@ -4,6 +4,7 @@ import { checkAtLeast, show } from './checks.ts';
 import { EplbError, EplbTypeError } from './errors.ts';
 import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
+import type { KeptReason, PlanDecision, PlanForecast } from './policy/decision.ts';
 
 /** Why a rebalancer planned nothing, or kept nothing of its plan. */
 export type SkipReason =
@@ -14,18 +15,27 @@ export type SkipReason =
   /** The plan is the live mapping. */
   | 'unchanged'
   /** The rebalancer was stopped meanwhile. */
-  | 'stopped';
+  | 'stopped'
+  /** The policy keeps the live mapping. */
+  | KeptReason;
 
 /** What became of a plan. */
 export type RebalanceOutcome =
   /** The mapping waits for {@link AsyncExpertRebalancer.getPendingMapping}. */
-  | { readonly status: 'pending'; readonly mapping: ExpertMapping; readonly previous: ExpertMapping }
+  | {
+      readonly status: 'pending';
+      readonly mapping: ExpertMapping;
+      readonly previous: ExpertMapping;
+      /** From policies that make one. */
+      readonly forecast?: PlanForecast;
+    }
   /** The mapping is live. */
   | {
       readonly status: 'committed';
       readonly mapping: ExpertMapping;
       readonly previous: ExpertMapping;
       readonly generation: number;
+      readonly forecast?: PlanForecast;
     }
   | { readonly status: 'skipped'; readonly reason: SkipReason };
 
@@ -178,11 +188,11 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     const abort = new AbortController();
     const { signal } = abort;
     this.#abort = abort;
-    let mapping: ExpertMapping | undefined;
+    let decision: PlanDecision | undefined;
     try {
-      mapping = onlyIfUneven
+      decision = onlyIfUneven
         ? await sharedParts(this.balancer).planIfUneven(this.loadThreshold, signal)
-        : await this.balancer.plan(undefined, { signal });
+        : await this.balancer.decide(undefined, { signal });
     } catch (error) {
       const isStopped = abort.signal.aborted && error instanceof EplbError && error.code === 'EPLB_CANCELLED';
       if (isStopped) return this.#report({ status: 'skipped', reason: 'stopped' });
@@ -191,8 +201,13 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     // In the background the answer and the commit are two short turns of the host's thread, and not a longer one.
     if (onlyIfUneven) await nextTurn();
     if (signal.aborted) return this.#report({ status: 'skipped', reason: 'stopped' });
-    if (mapping === undefined) return this.#report({ status: 'skipped', reason: 'balanced' });
-    if (this.balancer.numSamples === 0) return this.#report({ status: 'skipped', reason: 'no samples' });
+    if (decision === undefined) return this.#report({ status: 'skipped', reason: 'balanced' });
+    if (decision.status === 'kept') {
+      // What waits was planned for older loads.
+      if (decision.reason !== 'no samples') this.#pending = undefined;
+      return this.#report({ status: 'skipped', reason: decision.reason });
+    }
+    const { mapping, forecast } = decision;
     const previous = this.balancer.mapping;
     if (mapping.equals(previous)) {
       this.#pending = undefined; // what waits was planned for older loads
@@ -200,10 +215,17 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     }
     if (!this.autoCommit) {
       this.#pending = mapping;
-      return this.#report({ status: 'pending', mapping, previous });
+      return this.#report({ status: 'pending', mapping, previous, ...(forecast && { forecast }) });
     }
     this.balancer.commit(mapping);
-    return this.#report({ status: 'committed', mapping, previous, generation: this.balancer.generation });
+    const { generation } = this.balancer;
+    return this.#report({
+      status: 'committed',
+      mapping,
+      previous,
+      generation,
+      ...(forecast && { forecast }),
+    });
   }
 
   #schedule(loop: symbol): void {

@@ -1,15 +1,17 @@
 import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './balancer-options.ts';
 import { createKernelMemory } from './engine/kernel-memory.ts';
 import { Carver, carveJob } from './engine/layout.ts';
-import { kernelScratchBytes } from './engine/plan-layers.ts';
+import { kernelDataBytes, kernelScratchBytes } from './engine/plan-layers.ts';
 import { carveWindow } from './engine/window-layout.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
 import { initialMapping } from './initial-mapping.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
 import { LoadWindow } from './load-window.ts';
 import { Planner, type PlanOptions, type PlanSource } from './planner.ts';
+import type { PlanDecision } from './policy/decision.ts';
 import { checkShape, describe } from './policy/plan-inline.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from './published-mapping.ts';
+import { carveBuckets, SampleBuckets } from './sample-buckets.ts';
 import type { Topology } from './topology.ts';
 import type { EplbMetrics } from './types.ts';
 
@@ -28,7 +30,7 @@ export interface SharedParts {
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
   /** Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by more than this. */
-  planIfUneven(imbalanceThreshold: number, signal: AbortSignal): Promise<ExpertMapping | undefined>;
+  planIfUneven(imbalanceThreshold: number, signal: AbortSignal): Promise<PlanDecision | undefined>;
 }
 
 /** The inner parts of a balancer. Internal. */
@@ -88,8 +90,9 @@ export class ExpertLoadBalancer {
     const carver = new Carver(job.end);
     const published = carvePublished(topology, carver);
     const windowLayout = carveWindow(topology, windowSize, carver.end);
+    const bucketLayout = carveBuckets(topology, windowSize, maxSamplesOf(settings), windowLayout.end);
     const what = `${describe(topology)} with a window of ${windowSize}`;
-    const { memory, kernels } = createKernelMemory(windowLayout.end, what);
+    const { memory, kernels } = createKernelMemory((bucketLayout ?? windowLayout).end, what);
     this.topology = topology;
     this.windowSize = windowSize;
     this.threads = threads;
@@ -98,7 +101,16 @@ export class ExpertLoadBalancer {
     this.#publishedLayout = published;
     this.#published = new PublishedMapping(memory.buffer, published);
     this.#published.write(this.#mapping, 0);
-    this.#window = new LoadWindow(topology, windowSize, memory.buffer, kernels, windowLayout, this.#mapping);
+    const buckets = bucketLayout && new SampleBuckets(topology, memory.buffer, kernels, bucketLayout);
+    this.#window = new LoadWindow(
+      topology,
+      windowSize,
+      memory.buffer,
+      kernels,
+      windowLayout,
+      this.#mapping,
+      buckets,
+    );
     this.#planner = new Planner(settings, memory, job);
   }
 
@@ -193,10 +205,10 @@ export class ExpertLoadBalancer {
    * @throws as {@link plan}
    */
   async rebalance(weight?: LoadsInput, options: PlanOptions = {}): Promise<ExpertMapping> {
-    const loads = this.#planner.takeLoads(weight, options);
+    const request = this.#planner.take(weight, options);
     return this.#planner.enqueue(async () => {
       // Made live before the next plan begins, which is to start from it.
-      const mapping = await this.#planner.plan(loads, options, this.#source);
+      const { mapping } = await this.#planner.plan(request, this.#source);
       this.commit(mapping);
       return mapping;
     });
@@ -204,7 +216,7 @@ export class ExpertLoadBalancer {
 
   /** As {@link rebalance}, in the calling thread, which it blocks for the whole plan. Not for a policy given as a URL. */
   rebalanceSync(weight?: LoadsInput, options: Omit<PlanOptions, 'signal'> = {}): ExpertMapping {
-    const mapping = this.#planner.planSync(weight, options.coactivation, this.#source);
+    const { mapping } = this.#planner.planSync(weight, options, this.#source);
     this.commit(mapping);
     return mapping;
   }
@@ -218,8 +230,16 @@ export class ExpertLoadBalancer {
    * `EPLB_CANCELLED`, `EPLB_WORKER_LOST` or `EPLB_POLICY`. The live mapping is untouched then.
    */
   async plan(weight?: LoadsInput, options: PlanOptions = {}): Promise<ExpertMapping> {
-    const loads = this.#planner.takeLoads(weight, options);
-    return this.#planner.enqueue(() => this.#planner.plan(loads, options, this.#source));
+    return (await this.decide(weight, options)).mapping;
+  }
+
+  /**
+   * As {@link plan}, with what the policy says of it: 'planned', with what to expect of the mapping when the policy forecasts that, or
+   * 'kept', with the live mapping itself and the reason.
+   */
+  async decide(weight?: LoadsInput, options: PlanOptions = {}): Promise<PlanDecision> {
+    const request = this.#planner.take(weight, options);
+    return this.#planner.enqueue(() => this.#planner.plan(request, this.#source));
   }
 
   /**
@@ -256,5 +276,11 @@ export class ExpertLoadBalancer {
 function carveJobOf({ topology, policy, threads }: BalancerSettings) {
   const request = policy instanceof URL ? undefined : policy.kernelRequest?.();
   const scratchBytes = request === undefined ? 0 : kernelScratchBytes(request, topology);
-  return carveJob(topology, Math.max(threads, 1), scratchBytes);
+  const dataBytes = request === undefined ? 0 : kernelDataBytes(request, topology);
+  return carveJob(topology, Math.max(threads, 1), scratchBytes, dataBytes);
+}
+
+/** How many samples of the window the policy plans from. What one given as a URL wants is not known here. */
+function maxSamplesOf({ policy }: BalancerSettings): number {
+  return policy instanceof URL ? 0 : (policy.maxSamples ?? 0);
 }

@@ -19,8 +19,11 @@ export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './
 export { ExpertLoadBalancer } from './expert-load-balancer.ts';
 export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './expert-mapping.ts';
 export type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
+export type { LoadSamples } from './load-samples.ts';
 export type { PlanOptions } from './planner.ts';
 export { AbstractEplbPolicy, type CoactivationMatrix, type PolicyContext } from './policy/abstract.ts';
+export { AdaptiveEplbPolicy } from './policy/adaptive.ts';
+export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive-options.ts';
 export {
   type BalancedPacking,
   computeBalancedPacking,
@@ -28,6 +31,7 @@ export {
   computeLoadImbalance,
   type ExpertReplication,
 } from './policy/compute.ts';
+export type { KeptReason, PlanDecision, PlanForecast } from './policy/decision.ts';
 export { DefaultEplbPolicy } from './policy/default.ts';
 export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';

@@ -6,6 +6,7 @@ import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
 import { foldRow, spreadRow } from './load-rows.ts';
 import type { MappingTables } from './mapping-tables.ts';
+import type { SampleBuckets } from './sample-buckets.ts';
 import { SampleRing } from './sample-ring.ts';
 import type { Topology } from './topology.ts';
 
@@ -34,6 +35,8 @@ export class LoadWindow {
   /** Which kinds of rows the step being recorded has, per layer; then the kind of each row in the ring. */
   readonly #passKinds: Uint8Array;
   readonly #ring: SampleRing;
+  /** For policies that plan from single steps. */
+  readonly #buckets: SampleBuckets | undefined;
   readonly #ringKinds: Uint8Array;
   /** The table each sample was recorded under, and how many mappings had been live before it. */
   readonly #ringTables: Int32Array[];
@@ -55,6 +58,7 @@ export class LoadWindow {
     kernels: KernelExports,
     layout: WindowLayout,
     live: ExpertMapping,
+    buckets?: SampleBuckets,
   ) {
     this.#topology = topology;
     this.#windowSize = windowSize;
@@ -64,6 +68,7 @@ export class LoadWindow {
     this.#inputPhysical = new Float32Array(buffer, layout.input, topology.numPhysicalExperts);
     this.#inputLogical = new Float32Array(buffer, layout.input, topology.numLogicalExperts);
     this.#passKinds = new Uint8Array(topology.numLayers);
+    this.#buckets = buckets;
     this.#ring = new SampleRing(topology, windowSize, kernels, layout);
     this.#ringKinds = new Uint8Array(windowSize * topology.numLayers);
     this.#ringTables = new Array(windowSize);
@@ -114,6 +119,11 @@ export class LoadWindow {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
     this.#kernels.addSums(thisPhysical, lastPhysical, physical, numLayers * numPhysicalExperts);
     this.#kernels.addSums(thisLogical, lastLogical, logical, numLayers * numLogicalExperts);
+  }
+
+  /** The samples for policies that plan from them; undefined when the balancer's policy does not. */
+  get buckets(): SampleBuckets | undefined {
+    return this.#buckets;
   }
 
   /** The average load of each slot, [layers x physical], as the live mapping reads the window. A copy. */
@@ -280,7 +290,10 @@ export class LoadWindow {
       this.#ringKinds[index * numLayers + layer] = isLogical ? LOGICAL : PHYSICAL;
       this.#kernels.addSample(row, (isLogical ? thisLogical : thisPhysical) + 8 * layer * n, n, 1);
       if (!isLogical) this.#hasPhysicalSums = true;
+      if (isLogical) this.#buckets?.addLogical(layer, row);
+      else this.#buckets?.addPhysical(layer, row, this.#at.liveTable + 4 * layer * numPhysicalExperts);
     }
+    this.#buckets?.endStep();
     this.#ringTables[index] = this.#live.phyToLog;
     this.#ringEpochs[index] = this.#epoch;
     this.#passKinds.fill(0);

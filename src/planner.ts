@@ -1,15 +1,24 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BalancerSettings } from './balancer-options.ts';
+import { type AdaptiveRequest, carveAdaptiveData } from './engine/adaptive-request.ts';
 import type { WasmMemory } from './engine/kernel-exports.ts';
 import type { JobLayout } from './engine/layout.ts';
-import type { PlanJob } from './engine/plan-layers.ts';
+import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
 import { PlanPool } from './engine/pool.ts';
 import { EplbError } from './errors.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
 import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+import {
+  checkSamples,
+  type LoadSamples,
+  oneSample,
+  type WrittenSamples,
+  writeSamples,
+} from './load-samples.ts';
 import type { LoadWindow } from './load-window.ts';
 import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
 import { askPolicy } from './policy/custom.ts';
+import type { PlanDecision } from './policy/decision.ts';
 import { mappingOf, writePrevious } from './policy/job-tables.ts';
 import { checkCoactivation } from './policy/plan-inline.ts';
 
@@ -17,12 +26,17 @@ import { checkCoactivation } from './policy/plan-inline.ts';
 export interface PlanOptions {
   /** Which experts are routed together, for policies that use it. Must not be written until the plan has settled. */
   readonly coactivation?: CoactivationMatrix;
+  /**
+   * Loads of single steps, for policies that plan from them; they then do not look at the window. Copied. Left out, such a policy takes
+   * the window's steps, or `weight` as the one step there is.
+   */
+  readonly samples?: LoadSamples;
   /** Cancels the plan, between two layers: it is then rejected with `EPLB_CANCELLED`. */
   readonly signal?: AbortSignal;
 }
 
 /** A plan as it is asked for: from checked loads, or from the window. */
-interface PlanRequest extends PlanOptions {
+export interface PlanRequest extends PlanOptions {
   readonly weight?: LoadMatrix | undefined;
   /** Of the window: see {@link Planner.planIfUneven}. */
   readonly imbalanceThreshold?: number;
@@ -82,19 +96,23 @@ export class Planner {
     return result;
   }
 
-  /** Checks what a plan is asked with. It may have to wait, and the caller may reuse the matrix: one that is not shared is copied. */
-  takeLoads(weight: LoadsInput | undefined, options: PlanOptions): LoadMatrix | undefined {
-    const matrix = this.#checkLoads(weight, options.coactivation);
-    return matrix === undefined || isShared(matrix) ? matrix : { ...matrix, data: matrix.data.slice() };
+  /** Checks what a plan is asked with. It may have to wait, and the caller may reuse what is not shared: that is copied. */
+  take(weight: LoadsInput | undefined, options: PlanOptions): PlanRequest {
+    const request = this.#check(weight, options);
+    const { weight: matrix, samples } = request;
+    return {
+      ...request,
+      ...(matrix === undefined ? {} : { weight: copyUnshared(matrix) }),
+      ...(samples === undefined ? {} : { samples: copyUnshared(samples) }),
+    };
   }
 
-  /** Plans from checked loads, or from the window; `source` is looked at when the plan begins. */
-  async plan(
-    weight: LoadMatrix | undefined,
-    options: PlanOptions,
-    source: PlanSource,
-  ): Promise<ExpertMapping> {
-    return (await this.#plan({ weight, ...options }, source)) ?? source.mapping;
+  /** Plans from what was checked, or from the window; `source` is looked at when the plan begins. */
+  async plan(request: PlanRequest, source: PlanSource): Promise<PlanDecision> {
+    const decision = await this.#plan(request, source);
+    if (decision === undefined)
+      throw new EplbError('EPLB_INTERNAL', 'a plan without a threshold was not made');
+    return decision;
   }
 
   /**
@@ -106,23 +124,23 @@ export class Planner {
     imbalanceThreshold: number,
     signal: AbortSignal,
     source: PlanSource,
-  ): Promise<ExpertMapping | undefined> {
+  ): Promise<PlanDecision | undefined> {
     return this.#plan({ imbalanceThreshold, signal }, source);
   }
 
-  async #plan(request: PlanRequest, source: PlanSource): Promise<ExpertMapping | undefined> {
+  async #plan(request: PlanRequest, source: PlanSource): Promise<PlanDecision | undefined> {
     this.checkOpen();
-    const { weight, coactivation, imbalanceThreshold, signal } = request;
+    const { imbalanceThreshold, signal } = request;
     if (signal?.aborted) {
       throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: signal.reason });
     }
-    if (weight === undefined && source.window.numSamples === 0) return source.mapping;
+    if (this.#hasNothing(request, source)) return withoutSamples(source);
     this.#isPlanning = true;
     try {
       if (this.#pool !== undefined) return await this.#planInPool(this.#pool, request, source);
       const isEven =
         imbalanceThreshold !== undefined && source.window.rankLoadImbalance() <= imbalanceThreshold;
-      return isEven ? undefined : this.#planHere(weight, coactivation, source);
+      return isEven ? undefined : this.#planHere(request, source);
     } catch (error) {
       // However far the plan was when close() cancelled it.
       throw this.#isClosed ? closedError() : error;
@@ -134,12 +152,11 @@ export class Planner {
   /** Plans in the calling thread, at once. */
   planSync(
     weight: LoadsInput | undefined,
-    coactivation: CoactivationMatrix | undefined,
+    options: Omit<PlanOptions, 'signal'>,
     source: PlanSource,
-  ): ExpertMapping {
-    const matrix = this.#checkLoads(weight, coactivation);
-    if (matrix === undefined && source.window.numSamples === 0) return source.mapping;
-    return this.#planHere(matrix, coactivation, source);
+  ): PlanDecision {
+    const request = this.#check(weight, options);
+    return this.#hasNothing(request, source) ? withoutSamples(source) : this.#planHere(request, source);
   }
 
   /** Cancels the plan in flight and ends the threads. Idempotent. */
@@ -152,13 +169,14 @@ export class Planner {
 
   async #planInPool(
     pool: PlanPool,
-    { weight, coactivation, imbalanceThreshold, signal }: PlanRequest,
+    plan: PlanRequest,
     { mapping, window }: PlanSource,
-  ): Promise<ExpertMapping | undefined> {
+  ): Promise<PlanDecision | undefined> {
+    const { coactivation, imbalanceThreshold, signal } = plan;
     const request = this.#policy?.kernelRequest?.();
     if (this.#written !== mapping) writePrevious(this.#buffer, this.#job, mapping);
     this.#written = mapping;
-    const loads = this.#writeLoads(weight, window);
+    const loads = this.#writeLoads(request, plan, window);
     if (imbalanceThreshold !== undefined) {
       // Nobody waits for a look: the host's thread has two short turns then, and not a longer one.
       await nextTurn();
@@ -169,11 +187,25 @@ export class Planner {
       ? pool.runCustom(job, signal)
       : pool.runLayers({ ...job, request }, signal));
     this.checkOpen();
-    return tables && mappingOf(this.#settings.topology, tables);
+    if (tables === undefined) return undefined;
+    const { topology } = this.#settings;
+    if (request === undefined || this.#policy === undefined)
+      return { status: 'planned', mapping: mappingOf(topology, tables) };
+    return this.#policy.decideOn(topology, tables, mapping);
   }
 
   /** Brings the loads to plan for to where the workers read them. */
-  #writeLoads(weight: LoadMatrix | undefined, window: LoadWindow): PlanJob['loads'] {
+  #writeLoads(
+    request: KernelRequest | undefined,
+    { weight, samples, imbalanceThreshold }: PlanRequest,
+    window: LoadWindow,
+  ): PlanJob['loads'] {
+    if (request?.kernel === 'adaptive') {
+      // What the look at the threshold reads.
+      if (imbalanceThreshold !== undefined) window.writeSums(this.#job.physicalSums, this.#job.logicalSums);
+      const given = samples ?? (weight && oneSample(weight));
+      return { from: 'samples', ...this.#writeSamples(request, given, window) };
+    }
     if (weight === undefined) {
       window.writeSums(this.#job.physicalSums, this.#job.logicalSums);
       return { from: 'window', numSamples: window.numSamples };
@@ -183,11 +215,26 @@ export class Planner {
     return { from: 'weights' };
   }
 
-  #planHere(
-    weight: LoadMatrix | undefined,
-    coactivation: CoactivationMatrix | undefined,
-    { mapping: previous, window }: PlanSource,
-  ): ExpertMapping {
+  #writeSamples(
+    request: AdaptiveRequest,
+    given: LoadSamples | undefined,
+    window: LoadWindow,
+  ): WrittenSamples {
+    const { numLayers, numLogicalExperts } = this.#settings.topology;
+    const { samples: at } = carveAdaptiveData(this.#settings.topology, request, this.#job.kernelData);
+    if (given === undefined && window.buckets !== undefined) return window.buckets.writeTo(at);
+    const length = request.maxSamples * numLayers * numLogicalExperts;
+    const out = new Float32Array(this.#buffer, at, length);
+    return writeSamples(given ?? oneSample(window.averageLogical()), request.maxSamples, out);
+  }
+
+  /** Whether there is nothing to plan from. */
+  #hasNothing({ weight, samples }: PlanRequest, { window }: PlanSource): boolean {
+    if (samples !== undefined && (this.#policy?.maxSamples ?? 0) > 0) return samples.numSamples === 0;
+    return weight === undefined && window.numSamples === 0;
+  }
+
+  #planHere(plan: PlanRequest, { mapping: previous, window }: PlanSource): PlanDecision {
     const policy = this.#policy;
     if (policy === undefined) {
       const message = 'policy: one given as a module URL is planned in the pool, not in this thread';
@@ -195,30 +242,50 @@ export class Planner {
     }
     const { topology } = this.#settings;
     const { numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
-    const context: PolicyContext = { previous, ...(coactivation === undefined ? {} : { coactivation }) };
-    const loads = weight ?? window.averageLogical();
-    if (policy.kernelRequest?.() === undefined)
-      return askPolicy(policy, policy.name, loads, topology, context);
-    return policy.rebalanceExperts(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
+    const { coactivation } = plan;
+    const samples = plan.samples ?? (plan.weight === undefined ? window.buckets?.copy() : undefined);
+    const context: PolicyContext = {
+      previous,
+      ...(coactivation === undefined ? {} : { coactivation }),
+      ...(samples === undefined ? {} : { samples }),
+    };
+    const loads = plan.weight ?? window.averageLogical();
+    if (policy.kernelRequest?.() === undefined) {
+      return { status: 'planned', mapping: askPolicy(policy, policy.name, loads, topology, context) };
+    }
+    return policy.decide(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
   }
 
   /** Values on a SharedArrayBuffer are checked by the workers, as they read them. */
-  #checkLoads(
-    weight: LoadsInput | undefined,
-    coactivation: CoactivationMatrix | undefined,
-  ): LoadMatrix | undefined {
+  #check(input: LoadsInput | undefined, options: PlanOptions): PlanRequest {
     this.checkOpen();
+    const { coactivation, samples } = options;
     const { topology } = this.#settings;
     if (coactivation !== undefined) checkCoactivation(coactivation, topology);
-    if (weight === undefined) return undefined;
-    const matrix = toLoadMatrix('weight', weight, topology.numLayers, topology.numLogicalExperts);
-    if (!isShared(matrix) || this.#pool === undefined) checkLoads('weight', matrix);
-    return matrix;
+    if (samples !== undefined) checkSamples(samples, topology.numLayers, topology.numLogicalExperts);
+    if (input === undefined) return options;
+    const weight = toLoadMatrix('weight', input, topology.numLayers, topology.numLogicalExperts);
+    const isCheckedLater = isShared(weight) && this.#pool !== undefined && !this.#plansFromSamples;
+    if (!isCheckedLater) checkLoads('weight', weight);
+    return { ...options, weight };
+  }
+
+  /** Loads are then copied to the workers' memory before they are read. */
+  get #plansFromSamples(): boolean {
+    return this.#policy?.kernelRequest?.()?.kernel === 'adaptive';
   }
 }
 
-function isShared({ data }: LoadMatrix): boolean {
+function isShared({ data }: { readonly data: Float32Array }): boolean {
   return data.buffer instanceof SharedArrayBuffer;
+}
+
+function copyUnshared<T extends { readonly data: Float32Array }>(loads: T): T {
+  return isShared(loads) ? loads : { ...loads, data: loads.data.slice() };
+}
+
+function withoutSamples({ mapping }: PlanSource): PlanDecision {
+  return { status: 'kept', reason: 'no samples', mapping };
 }
 
 function closedError(): EplbError {

@@ -84,12 +84,12 @@ test('two jobs never overlap, whoever asks for them', async (t) => {
   await withBalancer({ ...small, windowSize: 1 }, async (balancer) => {
     let numRunning = 0;
     let numPlans = 0;
-    const plan = balancer.plan.bind(balancer);
-    t.mock.method(balancer, 'plan', async (...args: Parameters<typeof plan>) => {
+    const decide = balancer.decide.bind(balancer);
+    t.mock.method(balancer, 'decide', async (...args: Parameters<typeof decide>) => {
       numPlans++;
       assert.equal(++numRunning, 1, 'jobs at once');
       await sleep(5);
-      return plan(...args).finally(() => numRunning--);
+      return decide(...args).finally(() => numRunning--);
     });
     const rebalancer = eager(balancer);
     rebalancer.start();

@@ -221,11 +221,11 @@ test('`previous` of a committed mapping is the one that it replaced', async (t) 
     const rebalancer = new AsyncExpertRebalancer({ balancer, autoCommit: true });
     record(balancer, 500, 10, 40, 60);
     const other = ExpertMapping.fromPhysicalToLogical([[3, 2, 1, 0, 3, 2]]);
-    const plan = balancer.plan.bind(balancer);
-    t.mock.method(balancer, 'plan', async (...args: Parameters<typeof plan>) => {
-      const mapping = await plan(...args);
+    const decide = balancer.decide.bind(balancer);
+    t.mock.method(balancer, 'decide', async (...args: Parameters<typeof decide>) => {
+      const decision = await decide(...args);
       balancer.commit(other);
-      return mapping;
+      return decision;
     });
     const outcome = await rebalancer.rebalanceAsync();
     assert.ok(outcome.status === 'committed');

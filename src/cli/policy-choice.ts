@@ -2,7 +2,13 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fileReason } from '../formats/bytes/file-reason.ts';
-import { type AbstractEplbPolicy, DefaultEplbPolicy, EplbError, LocalityAwarePolicy } from '../index.ts';
+import {
+  type AbstractEplbPolicy,
+  AdaptiveEplbPolicy,
+  DefaultEplbPolicy,
+  EplbError,
+  LocalityAwarePolicy,
+} from '../index.ts';
 import { quote, quotePath } from './text.ts';
 
 /**
@@ -17,10 +23,11 @@ export async function choosePolicy(
 ): Promise<AbstractEplbPolicy | URL> {
   if (text === 'default') return new DefaultEplbPolicy();
   if (text === 'locality') return new LocalityAwarePolicy();
+  if (text === 'adaptive') return new AdaptiveEplbPolicy();
   if (!/[/\\]|\.[cm]?js$/.test(text)) {
     throw new EplbError(
       'EPLB_OPTION',
-      `--policy: ${quote(text)} is no policy; give default, locality or a module's file such as ./mine.js`,
+      `--policy: ${quote(text)} is no policy; give default, locality, adaptive or a module's file such as ./mine.js`,
     );
   }
   if (threads === 0) {

@@ -22,6 +22,8 @@ export interface JobLayout {
   /** One block a worker. */
   readonly scratch: number;
   readonly scratchBytes: number;
+  /** What the policy's kernel has besides, for all workers. */
+  readonly kernelData: number;
   readonly end: number;
 }
 
@@ -49,8 +51,14 @@ export class Carver {
  *
  * @param numWorkers blocks of scratch
  * @param policyScratchBytes what the policy's kernel needs beyond the default policy's
+ * @param policyDataBytes what all workers of the policy's kernel share
  */
-export function carveJob(topology: Topology, numWorkers: number, policyScratchBytes: number): JobLayout {
+export function carveJob(
+  topology: Topology,
+  numWorkers: number,
+  policyScratchBytes: number,
+  policyDataBytes = 0,
+): JobLayout {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
   const carver = new Carver();
   const physicalTable = numLayers * numPhysicalExperts * 4;
@@ -69,6 +77,7 @@ export function carveJob(topology: Topology, numWorkers: number, policyScratchBy
     replicaCount: carver.take(logicalTable),
     scratch: carver.take(scratchBytes * numWorkers),
     scratchBytes,
+    kernelData: carver.take(policyDataBytes),
     end: carver.end,
   };
 }

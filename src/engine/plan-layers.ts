@@ -1,17 +1,29 @@
 import { loadError } from '../checks.ts';
+import { EplbError } from '../errors.ts';
+import { AdaptiveLayers } from './adaptive-layers.ts';
+import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch } from './adaptive-request.ts';
+import type { JobSamples } from './adaptive-search.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
 import type { PlanTables } from './plan-tables.ts';
+import { spendMoves } from './spend-moves.ts';
 
 /** A policy's kernel and its parameters: all that a worker needs to know of a policy. */
 export type KernelRequest =
   | { readonly kernel: 'default' }
-  | { readonly kernel: 'locality'; readonly tolerance: number; readonly maxEvaluations: number };
+  | { readonly kernel: 'locality'; readonly tolerance: number; readonly maxEvaluations: number }
+  | AdaptiveRequest;
 
 /** Bytes of scratch a kernel needs for one layer beyond the default policy's. */
 export function kernelScratchBytes(request: KernelRequest, sizes: JobLayout['topology']): number {
   if (request.kernel === 'default') return 0;
+  if (request.kernel === 'adaptive') return carveAdaptiveScratch(sizes, request, 0).end;
   return 4 * sizes.numLogicalExperts ** 2 + localityScratchBytes(sizes);
+}
+
+/** Bytes that all workers of a kernel share, beside what every job has. */
+export function kernelDataBytes(request: KernelRequest, sizes: JobLayout['topology']): number {
+  return request.kernel === 'adaptive' ? carveAdaptiveData(sizes, request, 0).end : 0;
 }
 
 function localityScratchBytes(sizes: JobLayout['topology']): number {
@@ -25,13 +37,14 @@ function localityScratchBytes(sizes: JobLayout['topology']): number {
 export interface PlanJob {
   readonly request: KernelRequest;
   /**
-   * Where the loads come from: the weights in the shared memory, the host's own shared matrix, or the window's sums with the
-   * number of samples in them.
+   * Where the loads come from: the weights in the shared memory, the host's own shared matrix, the window's sums with the
+   * number of samples in them, or the samples in the kernel's data.
    */
   readonly loads:
     | { readonly from: 'weights' }
     | { readonly from: 'matrix'; readonly data: Float32Array }
-    | { readonly from: 'window'; readonly numSamples: number };
+    | { readonly from: 'window'; readonly numSamples: number }
+    | ({ readonly from: 'samples' } & JobSamples);
   /** Whether the previous mapping is in the shared memory: then experts keep their slots where they can. */
   readonly hasPrevious: boolean;
   /** [layers x logical x logical] */
@@ -40,11 +53,18 @@ export interface PlanJob {
   readonly imbalanceThreshold?: number | undefined;
 }
 
-/** Layers claimed at a time: what the default policy's kernel places at once, one in each half of a vector. */
-const LAYERS_PER_CLAIM = 2;
+const MOST_LAYERS_PER_CLAIM = 2;
 
 /**
- * Claims layers of a job, two by two, and plans them, until none is left or the job is cancelled. Any number of threads
+ * Layers claimed at a time: what the default policy's kernel places at once, one in each half of a vector. Searches take
+ * longer than a claim: they are shared out one by one.
+ */
+function layersPerClaim({ kernel }: KernelRequest): number {
+  return kernel === 'adaptive' ? 1 : MOST_LAYERS_PER_CLAIM;
+}
+
+/**
+ * Claims layers of a job, a few at a time, and plans them, until none is left or the job is cancelled. Any number of threads
  * may run this at once on the same memory, each with its own `worker` number, which chooses its scratch.
  *
  * @param out the tables that all threads of the job fill together
@@ -61,12 +81,15 @@ export function planLayers(
   const { numLayers } = layout.topology;
   const words = jobWords(buffer, layout);
   const planner = new LayerPlanner(kernels, buffer, layout, job, worker, out);
+  const claim = layersPerClaim(job.request);
   while (Atomics.load(words, JobWord.CANCELLED) === 0) {
-    const first = Atomics.add(words, JobWord.NEXT_LAYER, LAYERS_PER_CLAIM);
+    const first = Atomics.add(words, JobWord.NEXT_LAYER, claim);
     if (first >= numLayers) return false;
-    const count = Math.min(LAYERS_PER_CLAIM, numLayers - first);
+    const count = Math.min(claim, numLayers - first);
     planner.plan(first, count);
-    if (Atomics.add(words, JobWord.LAYERS_DONE, count) + count === numLayers) return true;
+    if (Atomics.add(words, JobWord.LAYERS_DONE, count) + count < numLayers) continue;
+    if (job.request.kernel === 'adaptive' && job.hasPrevious) spendMoves(buffer, layout, job.request, out);
+    return true;
   }
   return false;
 }
@@ -139,6 +162,7 @@ class LayerPlanner {
   /** The tables of the layers being planned: what the kernels write stays in the first cache until it is copied. */
   readonly #slots: Pointer;
   readonly #ranks: Pointer;
+  #adaptive: AdaptiveLayers | undefined;
 
   constructor(
     kernels: KernelExports,
@@ -148,7 +172,7 @@ class LayerPlanner {
     worker: number,
     out: PlanTables,
   ) {
-    const tableBytes = 4 * LAYERS_PER_CLAIM * layout.topology.numPhysicalExperts;
+    const tableBytes = 4 * MOST_LAYERS_PER_CLAIM * layout.topology.numPhysicalExperts;
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
@@ -161,6 +185,12 @@ class LayerPlanner {
 
   plan(first: number, count: number): void {
     const { request, hasPrevious } = this.#job;
+    if (request.kernel === 'adaptive') {
+      this.#adaptive ??= this.#searcher(request);
+      this.#adaptive.plan(first, this.#slots, this.#ranks);
+      this.#writeOut(first, count);
+      return;
+    }
     for (let i = 0; i < count; i++) this.#readLoads(first + i);
     if (request.kernel === 'default') this.#placeByDefault(first, count);
     else for (let i = 0; i < count; i++) this.#placeByLocality(first, i, request);
@@ -180,6 +210,20 @@ class LayerPlanner {
       const counts = replicaCount + 4 * (first + i) * numLogicalExperts;
       this.#kernels.countReplicas(slots, numPhysicalExperts, numLogicalExperts, counts);
     }
+  }
+
+  #searcher(request: AdaptiveRequest): AdaptiveLayers {
+    const { loads, hasPrevious } = this.#job;
+    if (loads.from !== 'samples') throw new EplbError('EPLB_INTERNAL', 'a search without samples');
+    return new AdaptiveLayers(
+      this.#kernels,
+      this.#buffer,
+      this.#layout,
+      request,
+      loads,
+      hasPrevious,
+      this.#scratch,
+    );
   }
 
   /** Keeps experts in their slots where they stay on their rank. */

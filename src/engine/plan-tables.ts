@@ -1,4 +1,6 @@
+import { carveAdaptiveData, STATS_PER_LAYER } from './adaptive-request.ts';
 import type { JobLayout } from './layout.ts';
+import type { KernelRequest } from './plan-layers.ts';
 
 /** What a job makes: the tables of a mapping, flat and row-major. */
 export interface PlanTables {
@@ -8,6 +10,8 @@ export interface PlanTables {
   readonly replicaRank: Int32Array;
   /** [layers x logical]: replicas of each expert; a worker counts them, so that the main thread need not. */
   readonly replicaCount?: Int32Array;
+  /** f64[layers x STATS_PER_LAYER], of kernels that leave statistics: see LayerStat. */
+  readonly stats?: Float64Array;
 }
 
 /** With all tables: what workers make. */
@@ -46,6 +50,18 @@ function makeShared({ phyToLog, replicaCount }: SharedTables): SharedTables {
     replicaRank: new Int32Array(buffer, 4 * numSlots, numSlots),
     replicaCount: new Int32Array(buffer, 8 * numSlots),
   };
+}
+
+/** What the kernel left of each layer beside the tables: f64[layers x STATS_PER_LAYER], of kernels that do. */
+export function takeStats(
+  buffer: ArrayBufferLike,
+  layout: JobLayout,
+  request: KernelRequest,
+): { readonly stats?: Float64Array } {
+  if (request.kernel !== 'adaptive') return {};
+  const { stats } = carveAdaptiveData(layout.topology, request, layout.kernelData);
+  const length = layout.topology.numLayers * STATS_PER_LAYER;
+  return { stats: new Float64Array(new Float64Array(buffer, stats, length)) }; // not slice(): see copies.ts
 }
 
 /**

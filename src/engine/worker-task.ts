@@ -2,7 +2,7 @@ import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '..
 import type { KernelExports, WasmMemory, WasmModule } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { isEven, type PlanJob, planLayers } from './plan-layers.ts';
-import type { PlanTables, SharedAnswers } from './plan-tables.ts';
+import { type PlanTables, type SharedAnswers, takeStats } from './plan-tables.ts';
 
 /** What a worker is started with: nothing is compiled or copied in it. */
 export interface WorkerSetup {
@@ -61,8 +61,9 @@ export function runLayers(
   try {
     const { memory, layout } = setup;
     if (isEven(kernels, layout, job, worker)) return { ok: true, isEven: true };
-    const isComplete = planLayers(kernels, memory.buffer, layout, job, worker, answers.job);
-    return isComplete ? { ok: true, tables: answers.answer() } : { ok: true };
+    const { buffer } = memory;
+    if (!planLayers(kernels, buffer, layout, job, worker, answers.job)) return { ok: true };
+    return { ok: true, tables: { ...answers.answer(), ...takeStats(buffer, layout, job.request) } };
   } catch (error) {
     return answerError(error, 'EPLB_INTERNAL');
   }

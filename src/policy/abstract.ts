@@ -1,6 +1,11 @@
 import type { KernelRequest } from '../engine/plan-layers.ts';
+import type { PlanTables } from '../engine/plan-tables.ts';
 import type { ExpertMapping } from '../expert-mapping.ts';
 import type { LoadsInput } from '../load-matrix.ts';
+import type { LoadSamples } from '../load-samples.ts';
+import type { Topology } from '../topology.ts';
+import type { PlanDecision } from './decision.ts';
+import { mappingOf } from './job-tables.ts';
 
 /**
  * How often two experts are picked by one token: [layers x logical x logical], row-major, symmetric; the diagonal is not
@@ -18,6 +23,8 @@ export interface PolicyContext {
   readonly previous?: ExpertMapping;
   /** Which experts are routed together. */
   readonly coactivation?: CoactivationMatrix;
+  /** The steps that the loads are the mean of, for policies that ask for them by `maxSamples`. */
+  readonly samples?: LoadSamples;
 }
 
 /**
@@ -42,6 +49,12 @@ export abstract class AbstractEplbPolicy {
   abstract readonly name: string;
 
   /**
+   * How many samples of a balancer's window the policy wants in `context.samples`, at most. A longer window is joined to runs of
+   * steps. 0, none, by default: a balancer keeps samples only for a policy (an object, not a URL) that wants them.
+   */
+  readonly maxSamples: number = 0;
+
+  /**
    * Plans all layers, synchronously, in the calling thread.
    *
    * @param weight loads [layers x logical], finite and >= 0
@@ -63,5 +76,23 @@ export abstract class AbstractEplbPolicy {
   /** @internal The kernel that does this policy's work, for policies that have one: the pool then runs it layer by layer. */
   kernelRequest(): KernelRequest | undefined {
     return undefined;
+  }
+
+  /** @internal What to make of the tables that the policy's kernel has filled, which are then the mapping's. */
+  decideOn(topology: Topology, tables: PlanTables, _previous: ExpertMapping): PlanDecision {
+    return { status: 'planned', mapping: mappingOf(topology, tables) };
+  }
+
+  /** @internal {@link rebalanceExperts}, with what there is to say of it. */
+  decide(
+    weight: LoadsInput,
+    numReplicas: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    context: PolicyContext,
+  ): PlanDecision {
+    const mapping = this.rebalanceExperts(weight, numReplicas, numGroups, numNodes, numRanks, context);
+    return { status: 'planned', mapping };
   }
 }

@@ -1,8 +1,15 @@
 import { checkWhole } from '../checks.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
-import { carveJob } from '../engine/layout.ts';
-import { jobWords, type KernelRequest, kernelScratchBytes, planLayers } from '../engine/plan-layers.ts';
-import { makeTables } from '../engine/plan-tables.ts';
+import { carveJob, type JobLayout } from '../engine/layout.ts';
+import {
+  jobWords,
+  type KernelRequest,
+  kernelDataBytes,
+  kernelScratchBytes,
+  type PlanJob,
+  planLayers,
+} from '../engine/plan-layers.ts';
+import { makeTables, type PlanTables, takeStats } from '../engine/plan-tables.ts';
 import { EplbRangeError, EplbTypeError } from '../errors.ts';
 import { checkMapping, type ExpertMapping } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
@@ -21,34 +28,40 @@ export function planInline(
   context: PolicyContext = {},
 ): ExpertMapping {
   const { data, numLayers, numExperts } = toLoadMatrix('weight', weight);
-  const topology = checkTopology(
-    {
-      numLayers,
-      numLogicalExperts: numExperts,
-      numPhysicalExperts: numReplicas,
-      numRanks,
-      numNodes,
-      numGroups,
-    },
-    { physical: 'numReplicas' },
-  );
-  const { previous, coactivation } = context;
+  const sizes = { numLayers, numLogicalExperts: numExperts, numRanks, numNodes, numGroups };
+  const topology = checkTopology({ ...sizes, numPhysicalExperts: numReplicas }, { physical: 'numReplicas' });
+  const loads = () => ({ from: 'matrix', data }) as const;
+  return mappingOf(topology, runInline(request, topology, loads, context));
+}
+
+/**
+ * Runs a kernel on all layers in the calling thread.
+ *
+ * @param loads brings the loads to where the job reads them, in this memory and layout, and says where that is
+ */
+export function runInline(
+  request: KernelRequest,
+  topology: Topology,
+  loads: (buffer: ArrayBufferLike, layout: JobLayout) => PlanJob['loads'],
+  { previous, coactivation }: PolicyContext,
+): PlanTables {
   if (previous !== undefined) checkShape('previous', previous, topology);
   if (coactivation !== undefined) checkCoactivation(coactivation, topology);
-  const layout = carveJob(topology, 1, kernelScratchBytes(request, topology));
+  const dataBytes = kernelDataBytes(request, topology);
+  const layout = carveJob(topology, 1, kernelScratchBytes(request, topology), dataBytes);
   const { memory, kernels } = inlineKernelMemory(layout.end, describe(topology));
   const { buffer } = memory;
   jobWords(buffer, layout).fill(0);
   if (previous !== undefined) writePrevious(buffer, layout, previous);
   const job = {
     request,
-    loads: { from: 'matrix', data },
+    loads: loads(buffer, layout),
     hasPrevious: previous !== undefined,
     coactivation: coactivation?.data,
-  } as const;
+  };
   const tables = makeTables(topology);
   planLayers(kernels, buffer, layout, job, 0, tables);
-  return mappingOf(topology, tables);
+  return { ...tables, ...takeStats(buffer, layout, request) };
 }
 
 /** Sizes in a message about memory. */

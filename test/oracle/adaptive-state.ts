@@ -87,8 +87,16 @@ export class AdaptiveState {
 
   load(placement: Int32Array): void {
     this.slots.set(placement);
+    this.sortRanks();
     this.recount();
     this.rebuild();
+  }
+
+  /** Orders the experts of each rank. */
+  sortRanks(): void {
+    for (let first = 0; first < this.p.numSlots; first += this.slotsPerRank) {
+      this.slots.subarray(first, first + this.slotsPerRank).sort();
+    }
   }
 
   recount(): void {

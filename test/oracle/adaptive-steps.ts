@@ -5,7 +5,7 @@ const MAX_EPOCHS = 6;
 export const LEAST_GAIN = 1e-9;
 const MOST_POLISHED_SLOTS = 16;
 const EXCHANGES_PER_KICK = 2;
-const FIRST_RANDOM = 0x9e3779b9;
+export const FIRST_RANDOM = 0x9e3779b9;
 
 /** The steps of the adaptive policy's search. */
 export class AdaptiveSteps extends AdaptiveState {

@@ -4,7 +4,7 @@
  */
 
 import type { AdaptiveProblem } from './adaptive-state.ts';
-import { AdaptiveSteps, LEAST_GAIN } from './adaptive-steps.ts';
+import { AdaptiveSteps, FIRST_RANDOM, LEAST_GAIN } from './adaptive-steps.ts';
 
 export type { AdaptiveProblem } from './adaptive-state.ts';
 
@@ -43,17 +43,20 @@ class AdaptiveSearch extends AdaptiveSteps {
         best = this.slots.slice();
       }
     }
-    for (let kick = 0; kick < numKicks && this.evaluations < maxEvaluations; kick++) {
+    for (let failed = 0; failed < numKicks && this.evaluations < maxEvaluations; ) {
+      if (failed === 0) this.random = FIRST_RANDOM;
       this.load(best);
       this.kick();
       this.descend();
       this.polish();
       const value = this.value() + price * this.moves;
+      failed++;
       if (value >= bestValue - LEAST_GAIN) continue;
+      failed = 0;
       bestValue = value;
       best = this.slots.slice();
     }
-    this.load(best);
+    if (fresh !== undefined || numKicks > 0) this.load(best);
     const { phyToLog, replicaRank } = this.finish();
     return {
       phyToLog,
@@ -70,6 +73,7 @@ class AdaptiveSearch extends AdaptiveSteps {
     this.slots.set(placement);
     this.recount();
     this.repair();
+    this.sortRanks();
     for (let slot = this.p.numSlots - 1; slot >= 0; slot--) {
       this.home[this.slots[slot]!] = this.nodeOf(this.rankOf(slot));
     }

@@ -1,0 +1,89 @@
+import {
+  AdaptiveEplbPolicy,
+  type AdaptiveEplbPolicyOptions,
+  DefaultEplbPolicy,
+  ExpertMapping,
+  layerBalances,
+} from 'expert-load-balancer';
+import type { Steps } from './recordings.ts';
+
+/** A recording and how it is planned for. */
+export interface Row {
+  readonly name: string;
+  readonly steps: Steps;
+  readonly numSlots: number;
+  readonly numRanks: number;
+  /** Steps that a plan sees, and steps from one plan to the next, which score it. */
+  readonly window: number;
+  readonly every: number;
+}
+
+/** Plans from the window; the next steps are for the plan that knows them. */
+export type Planner = (
+  window: readonly Float32Array[],
+  next: readonly Float32Array[],
+  live: ExpertMapping,
+  row: Row,
+) => ExpertMapping;
+
+export interface Score {
+  /** Sum of mean rank loads / sum of maximum rank loads, over the steps after each plan, and all layers. */
+  readonly balancedness: number;
+  /** Slots of a layer that got an expert from another rank, in the mean plan. */
+  readonly movesPerLayer: number;
+  readonly msPerPlan: number;
+}
+
+/** Plans anew every few steps and scores each placement on the steps that follow. The first placement is expert i in slot i. */
+export function score(row: Row, plan: Planner): Score {
+  const { steps, numSlots, numRanks, window, every } = row;
+  const { loads, numLayers, numExperts } = steps;
+  const start = Array.from({ length: numSlots }, (_, slot) => slot % numExperts);
+  let live = ExpertMapping.fromPhysicalToLogical(Array.from({ length: numLayers }, () => start));
+  const sums = { mean: 0, max: 0, moves: 0, plans: 0, ms: 0 };
+  for (let now = window; now < loads.length; now += every) {
+    const next = loads.slice(now, now + every);
+    const begin = performance.now();
+    const mapping = plan(loads.slice(now - window, now), next, live, row);
+    sums.ms += performance.now() - begin;
+    sums.moves += mapping.movesFrom(live, numRanks);
+    sums.plans++;
+    live = mapping;
+    for (const data of next) {
+      for (const layer of layerBalances({ data, numLayers, numExperts }, mapping, numRanks)) {
+        sums.mean += layer.meanRankLoad;
+        sums.max += layer.maxRankLoad;
+      }
+    }
+  }
+  return {
+    balancedness: sums.mean / sums.max,
+    movesPerLayer: sums.moves / sums.plans / numLayers,
+    msPerPlan: sums.ms / sums.plans,
+  };
+}
+
+export const byDefault: Planner = (window, _next, _live, row) => placeSum(window, row);
+
+/** The default policy, given the loads to come. */
+export const byOracle: Planner = (_window, next, _live, row) => placeSum(next, row);
+
+export const byNobody: Planner = (_window, _next, live) => live;
+
+export function byAdaptive(options: AdaptiveEplbPolicyOptions): Planner {
+  const policy = new AdaptiveEplbPolicy(options);
+  return (window, _next, previous, { steps, numSlots, numRanks }) => {
+    const { numLayers, numExperts } = steps;
+    const data = new Float32Array(window.length * numLayers * numExperts);
+    for (const [i, step] of window.entries()) data.set(step, i * step.length);
+    const samples = { data, numSamples: window.length, numLayers, numExperts };
+    return policy.planExperts(samples, numSlots, 1, 1, numRanks, { previous }).mapping;
+  };
+}
+
+function placeSum(steps: readonly Float32Array[], { steps: sizes, numSlots, numRanks }: Row): ExpertMapping {
+  const { numLayers, numExperts } = sizes;
+  const data = new Float32Array(numLayers * numExperts);
+  for (const step of steps) for (let i = 0; i < data.length; i++) data[i]! += step[i]!;
+  return new DefaultEplbPolicy().rebalanceExperts({ data, numLayers, numExperts }, numSlots, 1, 1, numRanks);
+}

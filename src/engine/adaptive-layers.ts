@@ -1,0 +1,225 @@
+import {
+  type AdaptiveData,
+  type AdaptiveRequest,
+  carveAdaptiveData,
+  hasRungs,
+  LayerStat,
+  NUM_RUNGS,
+  STATS_PER_LAYER,
+} from './adaptive-request.ts';
+import { AdaptiveSearch, type JobSamples } from './adaptive-search.ts';
+import type { KernelExports, Pointer } from './kernel-exports.ts';
+import type { JobLayout } from './layout.ts';
+import { MoveCounter } from './move-counter.ts';
+import { RankShares } from './rank-shares.ts';
+
+/** Prices of the rungs double from this on, or from the price itself when that is higher. */
+const LEAST_RUNG_PRICE = 0.0005;
+/** Fewer samples cannot be parted for a trial. */
+const LEAST_TRIAL_SAMPLES = 4;
+
+/** Plans layers for the adaptive policy, in one worker: into the job's tables and statistics. */
+export class AdaptiveLayers {
+  readonly #buffer: ArrayBufferLike;
+  readonly #layout: JobLayout;
+  readonly #request: AdaptiveRequest;
+  readonly #numSamples: number;
+  readonly #hasPrevious: boolean;
+  readonly #data: AdaptiveData;
+  readonly #search: AdaptiveSearch;
+  readonly #shares: RankShares;
+  readonly #moves: MoveCounter;
+  /** [samples]: how much slower the slowest rank is, under the live placement and under another. */
+  readonly #live: Float64Array;
+  readonly #planned: Float64Array;
+  /** Numbers of samples: all, those a trial plans from, and those it is measured on. */
+  readonly #all: readonly number[];
+  readonly #planning: readonly number[];
+  readonly #judging: readonly number[];
+
+  constructor(
+    kernels: KernelExports,
+    buffer: ArrayBufferLike,
+    layout: JobLayout,
+    request: AdaptiveRequest,
+    job: JobSamples,
+    hasPrevious: boolean,
+    scratch: Pointer,
+  ) {
+    this.#buffer = buffer;
+    this.#layout = layout;
+    this.#request = request;
+    this.#numSamples = job.numSamples;
+    this.#hasPrevious = hasPrevious;
+    this.#data = carveAdaptiveData(layout.topology, request, layout.kernelData);
+    this.#search = new AdaptiveSearch(kernels, buffer, layout, request, job, scratch);
+    this.#shares = new RankShares(layout.topology);
+    this.#moves = new MoveCounter(layout.topology);
+    this.#live = new Float64Array(job.numSamples);
+    this.#planned = new Float64Array(job.numSamples);
+    this.#all = Array.from(this.#live, (_, sample) => sample);
+    this.#judging = this.#all.filter((sample) => isForJudging(sample, job.numSamples));
+    this.#planning = this.#all.filter((sample) => !isForJudging(sample, job.numSamples));
+  }
+
+  /**
+   * Plans one layer.
+   *
+   * @param phyToLog i32[slots], and `replicaRank`: where its tables are written
+   */
+  plan(layer: number, phyToLog: Pointer, replicaRank: Pointer): void {
+    const stats = this.#statsAt(this.#data.stats, layer);
+    const row = 4 * layer * this.#layout.topology.numPhysicalExperts;
+    const samples = this.#samplesOf(layer);
+    stats.fill(0);
+    stats[LayerStat.MEAN_RANK_LOAD] = this.#shares.meanRankLoad(samples, this.#numSamples);
+    stats[LayerStat.IS_NOISE] = this.#search.prepare(layer, this.#all) ? 1 : 0;
+    if (!this.#hasPrevious) {
+      const terms = { price: 0, maxMoves: 0, start: 'fresh' } as const;
+      this.#search.run(0, terms, phyToLog, replicaRank);
+      return;
+    }
+    const live = this.#tableAt(this.#layout.previous + row);
+    this.#shares.measure(samples, live, this.#live);
+    const mustLeave = this.#search.keepsGroups && this.#splitsGroups(live);
+    stats[LayerStat.MUST_CHANGE] = mustLeave || live.includes(-1) ? 1 : 0;
+    const start = mustLeave ? 'fresh' : 'live';
+    const price = this.#priceAt(stats[LayerStat.MEAN_RANK_LOAD]!);
+    const gain = this.#search.run(
+      this.#layout.previous + row,
+      { price, maxMoves: this.#maxMoves, start },
+      phyToLog,
+      replicaRank,
+    );
+    stats[LayerStat.EVALUATIONS] = this.#search.evaluations;
+    stats[LayerStat.SMOOTH_GAIN] = gain;
+    this.#describe(samples, live, this.#tableAt(phyToLog), stats);
+    this.#keepUnpaid(live, this.#tableAt(phyToLog), price, stats);
+    if (stats[LayerStat.MOVES] === 0 && price > 0) {
+      const terms = { price: 0, maxMoves: this.#maxMoves, start, isOneStep: true } as const;
+      const { table, ranks } = this.#search.spare;
+      stats[LayerStat.FREE_GAIN] = this.#search.run(this.#layout.previous + row, terms, table, ranks);
+    }
+    if (hasRungs(this.#request, this.#layout.topology)) this.#climb(layer, live, price, start, stats);
+    if (stats[LayerStat.MOVES]! > 0) this.#try(layer, price, start, stats);
+  }
+
+  get #maxMoves(): number {
+    const { maxMoves, maxMovesPerLayer } = this.#request;
+    return Math.min(maxMoves, maxMovesPerLayer, this.#layout.topology.numPhysicalExperts);
+  }
+
+  #priceAt(meanRankLoad: number): number {
+    const { price, priceInLoad } = this.#request;
+    if (priceInLoad === 0) return price;
+    // Without load nothing can be gained: no move is worth it. Not infinite, so that price x 0 moves is 0.
+    return meanRankLoad > 0 ? price + priceInLoad / meanRankLoad : Number.MAX_VALUE;
+  }
+
+  /** Writes what a placement gains and moves. */
+  #describe(samples: Float32Array, live: Int32Array, planned: Int32Array, stats: Float64Array): void {
+    const { moves, movesBetweenNodes } = this.#moves.count(live, planned);
+    this.#shares.measure(samples, planned, this.#planned);
+    let gain = 0;
+    for (let t = 0; t < this.#numSamples; t++) gain += this.#live[t]! - this.#planned[t]!;
+    stats[LayerStat.MOVES] = moves;
+    stats[LayerStat.MOVES_BETWEEN_NODES] = movesBetweenNodes;
+    stats[LayerStat.GAIN] = gain / this.#numSamples;
+  }
+
+  /**
+   * Keeps a layer that is valid as it is when nothing of it moves, and when all its moves together gain less than their price: the
+   * kernel takes second copies off a rank whatever that costs.
+   */
+  #keepUnpaid(live: Int32Array, planned: Int32Array, price: number, stats: Float64Array): void {
+    if (stats[LayerStat.MUST_CHANGE] !== 0) return;
+    const moves = stats[LayerStat.MOVES]!;
+    const isPaid = moves <= this.#maxMoves && stats[LayerStat.GAIN]! > price * moves;
+    if (moves > 0 && (isPaid || !this.#moves.hasDoubles(live))) return;
+    planned.set(live);
+    for (const stat of [
+      LayerStat.MOVES,
+      LayerStat.MOVES_BETWEEN_NODES,
+      LayerStat.GAIN,
+      LayerStat.SMOOTH_GAIN,
+    ])
+      stats[stat] = 0;
+  }
+
+  /**
+   * Plans without some of the newer samples and measures that plan on them: what a plan gains where it was not made for is what it
+   * will gain; what it gains more in its own samples is chance. Newer ones, as the live placement was made for the older.
+   */
+  #try(layer: number, price: number, start: 'live' | 'fresh', stats: Float64Array): void {
+    if (!this.#request.hasTrial || this.#numSamples < LEAST_TRIAL_SAMPLES) return;
+    const row = 4 * layer * this.#layout.topology.numPhysicalExperts;
+    const { table, ranks } = this.#search.spare;
+    this.#search.prepare(layer, this.#planning);
+    const terms = { price, maxMoves: this.#maxMoves, start };
+    this.#search.run(this.#layout.previous + row, terms, table, ranks);
+    this.#shares.measure(this.#samplesOf(layer), this.#tableAt(table), this.#planned);
+    for (const sample of this.#planning) {
+      stats[LayerStat.TRIAL_OWN_SAMPLES]!++;
+      stats[LayerStat.TRIAL_OWN_GAIN]! += this.#live[sample]! - this.#planned[sample]!;
+    }
+    for (const sample of this.#judging) {
+      const gain = this.#live[sample]! - this.#planned[sample]!;
+      stats[LayerStat.TRIAL_SAMPLES]!++;
+      stats[LayerStat.TRIAL_GAIN]! += gain;
+      stats[LayerStat.TRIAL_SQUARES]! += gain * gain;
+    }
+  }
+
+  /** Dearer placements, for when all layers together move too much. Layers within their even share need none. */
+  #climb(layer: number, live: Int32Array, price: number, start: 'live' | 'fresh', stats: Float64Array): void {
+    const { numLayers, numPhysicalExperts } = this.#layout.topology;
+    const { ranks } = this.#search.spare;
+    const isLarge = stats[LayerStat.MOVES]! > Math.floor(this.#request.maxMoves / numLayers);
+    let dearer = Math.max(price, LEAST_RUNG_PRICE);
+    for (let rung = layer * NUM_RUNGS; rung < (layer + 1) * NUM_RUNGS; rung++) {
+      const rungStats = this.#statsAt(this.#data.rungStats, rung);
+      const table = this.#data.rungs + 4 * rung * numPhysicalExperts;
+      rungStats.set(stats);
+      if (!isLarge || start === 'fresh') continue;
+      dearer *= 2;
+      const terms = { price: dearer, maxMoves: this.#maxMoves, start };
+      const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
+      rungStats[LayerStat.SMOOTH_GAIN] = this.#search.run(row, terms, table, ranks);
+      this.#describe(this.#samplesOf(layer), live, this.#tableAt(table), rungStats);
+    }
+  }
+
+  #splitsGroups(live: Int32Array): boolean {
+    const { numLogicalExperts, numGroups, numNodes } = this.#layout.topology;
+    const slotsPerNode = live.length / numNodes;
+    const nodes = new Int32Array(numGroups).fill(-1);
+    return live.some((expert, slot) => {
+      if (expert < 0) return false;
+      const group = Math.floor((expert * numGroups) / numLogicalExperts);
+      const node = Math.floor(slot / slotsPerNode);
+      if (nodes[group] === -1) nodes[group] = node;
+      return nodes[group] !== node;
+    });
+  }
+
+  /** The layer's loads in all samples: its row of the first, and on to its row of the last. */
+  #samplesOf(layer: number): Float32Array {
+    const { numLayers, numLogicalExperts } = this.#layout.topology;
+    const length = ((this.#numSamples - 1) * numLayers + 1) * numLogicalExperts;
+    return new Float32Array(this.#buffer, this.#data.samples + 4 * layer * numLogicalExperts, length);
+  }
+
+  #tableAt(pointer: Pointer): Int32Array {
+    return new Int32Array(this.#buffer, pointer, this.#layout.topology.numPhysicalExperts);
+  }
+
+  #statsAt(pointer: Pointer, index: number): Float64Array {
+    return new Float64Array(this.#buffer, pointer + 8 * STATS_PER_LAYER * index, STATS_PER_LAYER);
+  }
+}
+
+/** Every other sample of the newer half, but not the newest. */
+function isForJudging(sample: number, numSamples: number): boolean {
+  const age = numSamples - 1 - sample;
+  return age % 2 === 1 && age < numSamples / 2;
+}

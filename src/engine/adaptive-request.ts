@@ -1,0 +1,138 @@
+import type { Topology } from '../topology.ts';
+import { Carver, layerScratchBytes } from './layout.ts';
+
+/** What the adaptive policy asks of a worker. Prices and gains are off the slowest rank, as shares of the mean rank load. */
+export interface AdaptiveRequest {
+  readonly kernel: 'adaptive';
+  /** What a move has to gain in the mean sample; and what it has to gain beside that, as load, whatever the mean is. */
+  readonly price: number;
+  readonly priceInLoad: number;
+  readonly maxMovesPerLayer: number;
+  /** Of all layers together. */
+  readonly maxMoves: number;
+  /** No step of a layer's search is begun after so many were looked at closely. */
+  readonly maxEvaluations: number;
+  readonly numKicks: number;
+  /** Whether groups of experts are bound to a node, when the nodes divide the groups. */
+  readonly keepsGroups: boolean;
+  /** Whether a layer's plan is tried: made again from every other sample, and measured on the others. */
+  readonly hasTrial: boolean;
+  /** Samples there is room for. */
+  readonly maxSamples: number;
+}
+
+/** The numbers a worker leaves of each layer: the index of each in f64[STATS_PER_LAYER]. */
+export const LayerStat = {
+  /** Slots whose expert was not on that rank, and those of them whose expert was not even on that node. */
+  MOVES: 0,
+  MOVES_BETWEEN_NODES: 1,
+  /** Off the slowest rank in the mean sample, as a share of the mean rank load. */
+  GAIN: 2,
+  /** Of a sample. */
+  MEAN_RANK_LOAD: 3,
+  /** Of the trial: samples it was measured on, what it gained on them (sum, and sum of squares), on how many it was planned, and what it gained there. */
+  TRIAL_SAMPLES: 4,
+  TRIAL_GAIN: 5,
+  TRIAL_SQUARES: 6,
+  TRIAL_OWN_SAMPLES: 7,
+  TRIAL_OWN_GAIN: 8,
+  /** What one step would gain if moves were free; where nothing moves. */
+  FREE_GAIN: 9,
+  /** 1 where the live placement may not stay as it is. */
+  MUST_CHANGE: 10,
+  /** Steps looked at closely. */
+  EVALUATIONS: 11,
+  /** As GAIN, of the smoothed load that the search lowers. */
+  SMOOTH_GAIN: 12,
+  /** 1 where nothing tells the samples from chance draws out of equal loads. */
+  IS_NOISE: 13,
+} as const;
+export const STATS_PER_LAYER = 16;
+
+/** Dearer and dearer placements of a layer, to choose from where the moves of all layers are limited. */
+export const NUM_RUNGS = 6;
+
+/** Where the adaptive policy's job has what all workers read and write, as byte offsets. */
+export interface AdaptiveData {
+  /** f32[maxSamples x layers x logical]: loads of the samples, oldest first. */
+  readonly samples: number;
+  /** f64[layers x STATS_PER_LAYER]: see {@link LayerStat}. */
+  readonly stats: number;
+  /** i32[layers x NUM_RUNGS x physical] and f64[layers x NUM_RUNGS x STATS_PER_LAYER], where the job's moves are limited. */
+  readonly rungs: number;
+  readonly rungStats: number;
+  readonly end: number;
+}
+
+export function carveAdaptiveData(topology: Topology, request: AdaptiveRequest, start: number): AdaptiveData {
+  const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
+  const carver = new Carver(start);
+  const numRungs = hasRungs(request, topology) ? numLayers * NUM_RUNGS : 0;
+  return {
+    samples: carver.take(4 * request.maxSamples * numLayers * numLogicalExperts),
+    stats: carver.take(8 * numLayers * STATS_PER_LAYER),
+    rungs: carver.take(4 * numRungs * numPhysicalExperts),
+    rungStats: carver.take(8 * numRungs * STATS_PER_LAYER),
+    end: carver.end,
+  };
+}
+
+/** Whether the limit on all layers' moves can be reached at all. */
+export function hasRungs({ maxMoves }: AdaptiveRequest, topology: Topology): boolean {
+  return maxMoves < topology.numLayers * topology.numPhysicalExperts;
+}
+
+/** Where one worker's search has its scratch. */
+export interface AdaptiveScratch {
+  /** f32[samples x logical]: the rows that are searched for. */
+  readonly rows: number;
+  /** f64[samples made even]; f64[logical x samples made even]; f64[logical]. */
+  readonly weights: number;
+  readonly prepared: number;
+  readonly mean: number;
+  /** f32[logical] */
+  readonly loads: number;
+  /** i32[physical] each. */
+  readonly fresh: number;
+  readonly table: number;
+  readonly ranks: number;
+  /** f64[4] */
+  readonly result: number;
+  readonly search: number;
+  readonly end: number;
+}
+
+export function carveAdaptiveScratch(
+  topology: Topology,
+  { maxSamples }: Pick<AdaptiveRequest, 'maxSamples'>,
+  start: number,
+): AdaptiveScratch {
+  const { numLogicalExperts: experts, numPhysicalExperts: slots } = topology;
+  const numSamples = evenUp(maxSamples);
+  const carver = new Carver(start);
+  return {
+    rows: carver.take(4 * maxSamples * experts),
+    weights: carver.take(8 * numSamples),
+    prepared: carver.take(8 * numSamples * experts),
+    mean: carver.take(8 * experts),
+    loads: carver.take(4 * experts),
+    fresh: carver.take(4 * slots),
+    table: carver.take(4 * slots),
+    ranks: carver.take(4 * slots),
+    result: carver.take(32),
+    search: carver.take(Math.max(searchScratchBytes(topology, numSamples), layerScratchBytes(topology))),
+    end: carver.end,
+  };
+}
+
+/** Samples lie two by two in the kernel's vectors. */
+export function evenUp(n: number): number {
+  return n + (n % 2);
+}
+
+/** As carveAdaptive in kernels/adaptive-state.ts. */
+function searchScratchBytes(topology: Topology, numSamples: number): number {
+  const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks: ranks } = topology;
+  const tables = 8 * numSamples * (experts + 2 * ranks + 1) + 8 * ranks * (experts + ranks + 1);
+  return tables + 24 * experts + 16 * slots + 8 * ranks * experts + 4 * ranks + 352;
+}

@@ -1,0 +1,54 @@
+import type { Topology } from '../topology.ts';
+
+/** Counts the moves of one layer. */
+export class MoveCounter {
+  readonly #topology: Topology;
+  /** Per expert: the last rank, and the last node, whose live slots had it; then of the placement at hand. */
+  readonly #onRank: Int32Array;
+  readonly #onNode: Int32Array;
+
+  constructor(topology: Topology) {
+    this.#topology = topology;
+    this.#onRank = new Int32Array(topology.numLogicalExperts);
+    this.#onNode = new Int32Array(topology.numLogicalExperts);
+  }
+
+  /** Slots whose expert was not on that rank, and those of them whose expert was not even on that node. */
+  count(live: Int32Array, planned: Int32Array): { moves: number; movesBetweenNodes: number } {
+    const slotsPerRank = live.length / this.#topology.numRanks;
+    const slotsPerNode = live.length / this.#topology.numNodes;
+    this.#onRank.fill(-1);
+    this.#onNode.fill(-1);
+    let moves = 0;
+    let movesBetweenNodes = 0;
+    for (let slot = 0, rank = -1, node = -1; slot < live.length; slot++) {
+      if (slot % slotsPerNode === 0) mark(this.#onNode, live, slot, slotsPerNode, ++node);
+      if (slot % slotsPerRank === 0) mark(this.#onRank, live, slot, slotsPerRank, ++rank);
+      const expert = planned[slot]!;
+      if (expert < 0 || this.#onRank[expert] === rank) continue;
+      moves++;
+      if (this.#onNode[expert] !== node) movesBetweenNodes++;
+    }
+    return { moves, movesBetweenNodes };
+  }
+
+  /** Whether some rank has an expert twice. */
+  hasDoubles(placement: Int32Array): boolean {
+    const slotsPerRank = placement.length / this.#topology.numRanks;
+    this.#onRank.fill(-1);
+    return placement.some((expert, slot) => {
+      if (expert < 0) return false;
+      const rank = Math.floor(slot / slotsPerRank);
+      const isDouble = this.#onRank[expert] === rank;
+      this.#onRank[expert] = rank;
+      return isDouble;
+    });
+  }
+}
+
+function mark(last: Int32Array, table: Int32Array, first: number, length: number, place: number): void {
+  for (let slot = first; slot < first + length; slot++) {
+    const expert = table[slot]!;
+    if (expert >= 0) last[expert] = place;
+  }
+}

@@ -1,0 +1,82 @@
+/** How far the samples of a layer are to be drawn together before they are planned for. */
+export interface Shrinkage {
+  /** Toward their mean, in [0, 1]: 1 makes all samples the mean. */
+  readonly shrink: number;
+  /** Their mean toward equal loads, in [0, 1]. */
+  readonly prior: number;
+  /** Whether nothing tells the samples from chance draws out of equal loads. */
+  readonly isNoise: boolean;
+}
+
+/**
+ * At most so much of what samples differ is taken for chance, as long as some of it surely is not. Measured on four recordings, on steps
+ * that were not planned with: 0.1 to 0.4 is the same; 0.6 loses 0.004 of balancedness, and 0.9, nearly the mean alone, 0.025: steps
+ * tell which experts peak together.
+ */
+const MOST_SHRINK = 0.4;
+/** For one sample, which does not tell how much samples differ: a tenth of equal loads in the mean brings about 0.002. */
+const USUAL_PRIOR = 0.1;
+/** Of the normal distribution: differences that chance makes more seldom than once in 30,000 layers are none of chance's. */
+const QUANTILE = 4;
+/** Counts of tokens spread by chance spread about as a Poisson variable. What spreads less than this much of it is no such count. */
+const LEAST_DISPERSION = 0.5;
+
+/**
+ * Estimates how much of what samples differ is the chance of which tokens came: experts are picked by single tokens, so that even an
+ * expert of constant popularity varies as a Poisson variable. The rest is what experts really do, in bursts and drifts.
+ * Where nothing is left, samples become their mean, and a mean that is within chance of equal loads becomes that: then no placement
+ * is better than another, and nothing moves for noise, whatever the price.
+ *
+ * @param rows loads [samples x experts], in tokens a step
+ * @param steps [samples]: steps that each sample is the mean of
+ */
+export function estimateShrinkage(rows: Float32Array, steps: Float64Array, numExperts: number): Shrinkage {
+  const totals = steps.map((_, t) => totalOf(rows, t, numExperts));
+  const used = [...totals.keys()].filter((t) => totals[t]! > 0);
+  const n = used.length;
+  if (n < 2 || numExperts < 2) return { shrink: 0, prior: USUAL_PRIOR, isNoise: false };
+  // The mean over samples of 1 / tokens: a share that a sample estimates has a variance of share x (1 - share) / tokens.
+  let inverse = 0;
+  for (const t of used) inverse += 1 / (totals[t]! * steps[t]!) / n;
+  let spread = 0;
+  let chance = 0;
+  let between = 0;
+  for (let expert = 0; expert < numExperts; expert++) {
+    let sum = 0;
+    for (const t of used) sum += rows[t * numExperts + expert]! / totals[t]!;
+    const mean = sum / n;
+    let squares = 0;
+    for (const t of used) squares += (rows[t * numExperts + expert]! / totals[t]! - mean) ** 2;
+    spread += squares / (n - 1);
+    chance += mean * (1 - mean) * inverse;
+    between += (mean - 1 / numExperts) ** 2;
+  }
+  const ofMean = spread / n;
+  const dispersion = spread / chance;
+  const isChance = dispersion > LEAST_DISPERSION && dispersion < mostByChance((n - 1) * (numExperts - 1));
+  const isEqual =
+    isChance && (between * numExperts) / (numExperts - 1) < ofMean * mostByChance(numExperts - 1);
+  return {
+    shrink: isChance ? 1 : share(chance, spread, MOST_SHRINK),
+    prior: isEqual ? 1 : share(ofMean, between, 1),
+    isNoise: isEqual,
+  };
+}
+
+/** How many times its mean a variance of so many degrees of freedom hardly ever exceeds (Wilson and Hilferty's formula). */
+function mostByChance(degrees: number): number {
+  const width = 2 / (9 * degrees);
+  const root = 1 - width + QUANTILE * Math.sqrt(width);
+  return root * root * root;
+}
+
+/** A share of a whole, at most so much; none of nothing. */
+function share(part: number, whole: number, most: number): number {
+  return whole > 0 ? Math.min(most, part / whole) : 0;
+}
+
+function totalOf(rows: Float32Array, sample: number, numExperts: number): number {
+  let total = 0;
+  for (let i = sample * numExperts; i < (sample + 1) * numExperts; i++) total += rows[i]!;
+  return total;
+}

@@ -1,0 +1,97 @@
+import { checkAtLeast, checkNumber, checkWhole, loadError, show } from './checks.ts';
+import { EplbRangeError, EplbTypeError } from './errors.ts';
+import type { LoadMatrix } from './load-matrix.ts';
+
+/**
+ * Loads of single steps, or of runs of a few steps, oldest first:
+ * `data[(sample * numLayers + layer) * numExperts + expert]`, [samples x layers x logical]. Finite and >= 0.
+ */
+export interface LoadSamples {
+  readonly data: Float32Array;
+  /** 0 is an empty window. */
+  readonly numSamples: number;
+  readonly numLayers: number;
+  readonly numExperts: number;
+  /** Steps that each sample is the mean of; loads are tokens a step either way. 1 when left out. */
+  readonly stepsPerSample?: number;
+  /** How many of these steps the newest sample has, as a share in (0, 1]: as much does it count. 1 when left out. */
+  readonly newestShare?: number;
+}
+
+/** What is to be known of samples that lie where a job reads them: see {@link LoadSamples}. */
+export interface WrittenSamples {
+  readonly numSamples: number;
+  readonly stepsPerSample: number;
+  readonly newestShare: number;
+}
+
+/** A load matrix as the one sample there is. */
+export function oneSample(matrix: LoadMatrix): LoadSamples {
+  return { ...matrix, numSamples: 1 };
+}
+
+/**
+ * Checks the kind, the shape and the values.
+ *
+ * @param numLayers and `numExperts`: what they have to be; anything, when left out
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE`, `EPLB_NOT_WHOLE` or `EPLB_LOAD`
+ */
+export function checkSamples(samples: LoadSamples, numLayers?: number, numExperts?: number): LoadSamples {
+  if (!(samples?.data instanceof Float32Array)) {
+    const wanted = '{data: Float32Array, numSamples, numLayers, numExperts}';
+    throw new EplbTypeError('EPLB_KIND', `samples: ${show(samples)} is not ${wanted}`);
+  }
+  const { data } = samples;
+  const count = checkWhole('samples.numSamples', samples.numSamples, 0);
+  const layers = size('samples.numLayers', samples.numLayers, numLayers);
+  const experts = size('samples.numExperts', samples.numExperts, numExperts);
+  const { newestShare = 1, stepsPerSample = 1 } = samples;
+  checkAtLeast('samples.stepsPerSample', stepsPerSample, 1);
+  if (!(checkNumber('samples.newestShare', newestShare) > 0 && newestShare <= 1)) {
+    const message = `samples.newestShare: ${newestShare} is not above 0 and at most 1`;
+    throw new EplbRangeError('EPLB_RANGE', message);
+  }
+  const wanted = count * layers * experts;
+  if (data.length !== wanted) {
+    throw new EplbRangeError('EPLB_SHAPE', `samples.data: has ${data.length} loads, not ${wanted}`);
+  }
+  for (let i = 0; i < data.length; i++) {
+    const load = data[i]!;
+    if (load >= 0 && load < Number.POSITIVE_INFINITY) continue;
+    const sample = Math.floor(i / (layers * experts));
+    const layer = Math.floor(i / experts) % layers;
+    throw loadError(`samples: sample ${sample}`, layer, i % experts, load);
+  }
+  return samples;
+}
+
+/** Writes samples to where a job reads them; more than there is room for are joined: runs of as many each, by their mean. */
+export function writeSamples(samples: LoadSamples, maxSamples: number, out: Float32Array): WrittenSamples {
+  const { data, numSamples, numLayers, numExperts, stepsPerSample = 1, newestShare = 1 } = samples;
+  const step = numLayers * numExperts;
+  const run = Math.ceil(numSamples / maxSamples);
+  if (run <= 1) {
+    out.set(data);
+    return { numSamples, stepsPerSample, newestShare };
+  }
+  const numRuns = Math.ceil(numSamples / run);
+  const rest = numSamples - (numRuns - 1) * run;
+  for (let i = 0; i < numRuns; i++) {
+    const length = i === numRuns - 1 ? rest : run;
+    for (let at = 0; at < step; at++) {
+      let sum = 0;
+      for (let n = 0; n < length; n++) sum += data[(i * run + n) * step + at]!;
+      out[i * step + at] = sum / length;
+    }
+  }
+  return {
+    numSamples: numRuns,
+    stepsPerSample: run * stepsPerSample,
+    newestShare: (rest - 1 + newestShare) / run,
+  };
+}
+
+function size(title: string, value: unknown, wanted: number | undefined): number {
+  if (wanted === undefined) return checkWhole(title, value, 1);
+  return checkWhole(title, value, wanted, wanted, 'EPLB_SHAPE');
+}

@@ -1,0 +1,138 @@
+import { checkAtLeast, checkNumber, checkWhole, show } from '../checks.ts';
+import type { AdaptiveRequest } from '../engine/adaptive-request.ts';
+import { EplbRangeError, EplbTypeError } from '../errors.ts';
+
+/** What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}. */
+export interface AdaptiveCostModel {
+  /**
+   * Seconds that a rank takes for one unit of load: one token in one expert. Default 0.25e-6: an expert of 7,168 x 2,048 x 3 at some
+   * 350 TFLOP/s.
+   */
+  readonly secondsPerLoad?: number;
+  /** Steps until the next plan: so long does a placement pay. Default 1,000. */
+  readonly stepsPerPlan?: number;
+  /** Bytes of one expert's weights in one layer. Default 88,080,384: 7,168 x 2,048 x 3 of 16 bits. */
+  readonly bytesPerExpert?: number;
+  /** Bytes a second between ranks of one node, one move after the other. Default 900e9. */
+  readonly bandwidthWithinNode?: number;
+  /** Bytes a second between nodes, one move after the other. Default 50e9. */
+  readonly bandwidthBetweenNodes?: number;
+}
+
+/** What an {@link AdaptiveEplbPolicy} may trade. */
+export interface AdaptiveEplbPolicyOptions {
+  /**
+   * What one move has to gain, at least 0: a share of the mean rank load, off the smoothed load of the slowest rank, in the mean sample.
+   * Default: what `cost` makes of it; without a cost 0.002.
+   */
+  readonly price?: number;
+  /** At most so many moves in a layer. Default: no limit. */
+  readonly maxMovesPerLayer?: number;
+  /** At most so many moves in all layers together, spent where they gain most. Default: no limit. */
+  readonly maxMoves?: number;
+  /** At most so many bytes moved, by the cost model's `bytesPerExpert`; spent as `maxMoves`. Default: no limit. */
+  readonly maxBytes?: number;
+  /** Steps of the search looked at closely, for a layer: none is begun after so many. Default 100,000. */
+  readonly maxEvaluations?: number;
+  /** How often the search starts again from a random change of its best placement. Default 0. */
+  readonly numKicks?: number;
+  /** 'groups': groups of experts stay on their node, as with the default policy. Default 'none'. */
+  readonly locality?: 'none' | 'groups';
+  /**
+   * How sure a plan has to be, in standard errors of what it gains on samples that it was not made from: a quarter of the samples, newer
+   * ones, are held back, and a plan from the others is measured on them; it takes 4 samples. 0: no such trial. Default 2; 0 when
+   * `price` is 0 and no `cost` is given: moves that cost nothing need no proof.
+   */
+  readonly confidence?: number;
+  /** When given, a plan that takes more seconds than it returns before the next one is not made. Default: not given. */
+  readonly cost?: AdaptiveCostModel;
+  /** At most so many samples, from 1 to 64; a longer window is joined to runs of steps. Default 32. */
+  readonly maxSamples?: number;
+}
+
+/** The options with their defaults, checked. */
+export interface AdaptiveSettings {
+  readonly request: AdaptiveRequest;
+  readonly confidence: number;
+  readonly cost: Required<AdaptiveCostModel>;
+  /** Whether a plan has to return what it costs. */
+  readonly hasCost: boolean;
+}
+
+const USUAL_PRICE = 0.002;
+const USUAL_CONFIDENCE = 2;
+const USUAL_SAMPLES = 32;
+const MOST_SAMPLES = 64;
+const NO_LIMIT = 2 ** 31 - 1;
+
+/** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
+export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
+  if (typeof options !== 'object' || options === null) {
+    throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
+  }
+  const cost = readCost(options.cost === undefined ? {} : options.cost);
+  const hasCost = options.cost !== undefined;
+  const { locality = 'none', price } = options;
+  if (locality !== 'none' && locality !== 'groups') {
+    throw new EplbRangeError('EPLB_RANGE', `locality: ${show(locality)} is neither 'none' nor 'groups'`);
+  }
+  const maxMoves = whole('maxMoves', options.maxMoves, 0, NO_LIMIT);
+  const movesInBytes = Math.floor(readMaxBytes(options.maxBytes) / cost.bytesPerExpert);
+  const isFree = price === 0 && !hasCost;
+  const confidence = atLeast0('confidence', options.confidence, isFree ? 0 : USUAL_CONFIDENCE);
+  return {
+    request: {
+      kernel: 'adaptive',
+      price: atLeast0('price', price, hasCost ? 0 : USUAL_PRICE),
+      priceInLoad: price === undefined && hasCost ? loadOfMove(cost) : 0,
+      maxMovesPerLayer: whole('maxMovesPerLayer', options.maxMovesPerLayer, 0, NO_LIMIT),
+      maxMoves: Math.min(maxMoves, movesInBytes),
+      maxEvaluations: whole('maxEvaluations', options.maxEvaluations, 1, 100_000),
+      numKicks: whole('numKicks', options.numKicks, 0, 0),
+      keepsGroups: locality === 'groups',
+      hasTrial: confidence > 0,
+      maxSamples: whole('maxSamples', options.maxSamples, 1, USUAL_SAMPLES, MOST_SAMPLES),
+    },
+    confidence,
+    cost,
+    hasCost,
+  };
+}
+
+/** The load that a move within a node has to take off the slowest rank to pay before the next plan. */
+function loadOfMove(cost: Required<AdaptiveCostModel>): number {
+  return cost.bytesPerExpert / cost.bandwidthWithinNode / (cost.secondsPerLoad * cost.stepsPerPlan);
+}
+
+function readCost(cost: AdaptiveCostModel): Required<AdaptiveCostModel> {
+  if (typeof cost !== 'object' || cost === null) {
+    throw new EplbTypeError('EPLB_KIND', `cost: ${show(cost)} is not an object`);
+  }
+  return {
+    secondsPerLoad: above0('cost.secondsPerLoad', cost.secondsPerLoad, 0.25e-6),
+    stepsPerPlan: above0('cost.stepsPerPlan', cost.stepsPerPlan, 1000),
+    bytesPerExpert: above0('cost.bytesPerExpert', cost.bytesPerExpert, 88_080_384),
+    bandwidthWithinNode: above0('cost.bandwidthWithinNode', cost.bandwidthWithinNode, 900e9),
+    bandwidthBetweenNodes: above0('cost.bandwidthBetweenNodes', cost.bandwidthBetweenNodes, 50e9),
+  };
+}
+
+function readMaxBytes(value: unknown): number {
+  if (value === undefined || value === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
+  return checkAtLeast('maxBytes', value, 0);
+}
+
+function atLeast0(title: string, value: unknown, usual: number): number {
+  return value === undefined ? usual : checkAtLeast(title, value, 0);
+}
+
+function whole(title: string, value: unknown, least: number, usual: number, most = NO_LIMIT): number {
+  return value === undefined ? usual : checkWhole(title, value, least, most);
+}
+
+function above0(title: string, value: unknown, usual: number): number {
+  if (value === undefined) return usual;
+  const number = checkNumber(title, value);
+  if (number > 0 && number < Number.POSITIVE_INFINITY) return number;
+  throw new EplbRangeError('EPLB_RANGE', `${title}: ${number} is not a finite number above 0`);
+}

@@ -1,0 +1,156 @@
+import { carveAdaptiveData } from '../engine/adaptive-request.ts';
+import type { KernelRequest } from '../engine/plan-layers.ts';
+import type { PlanTables } from '../engine/plan-tables.ts';
+import { EplbError } from '../errors.ts';
+import { type ExpertMapping, tablesOf } from '../expert-mapping.ts';
+import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
+import { checkSamples, type LoadSamples, oneSample, writeSamples } from '../load-samples.ts';
+import { checkTopology, type Topology } from '../topology.ts';
+import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
+import { judge } from './adaptive-judgement.ts';
+import {
+  type AdaptiveEplbPolicyOptions,
+  type AdaptiveSettings,
+  readAdaptiveOptions,
+} from './adaptive-options.ts';
+import type { PlanDecision } from './decision.ts';
+import { mappingOf } from './job-tables.ts';
+import { checkShape, runInline } from './plan-inline.ts';
+
+/**
+ * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum of the past, this
+ * policy makes the slowest rank of each step fast: for each layer it lowers the mean over the window's samples of a smooth maximum
+ * of the rank loads, plus a price for each move away from the live mapping, by exchanging slots and overwriting spare replicas.
+ *
+ * A balancer gives it the steps of the window. When nothing is worth moving the live mapping itself is the result; `decide()` of the
+ * balancer, and {@link planExperts}, tell why.
+ *
+ * @example
+ * ```ts
+ * const policy = new AdaptiveEplbPolicy({ price: 0.002, maxMoves: 200 });
+ * const decision = policy.planExperts(samples, 80, 1, 1, 16, { previous });
+ * if (decision.status === 'kept') console.log(decision.reason);
+ * else console.log(decision.forecast?.moves, decision.forecast?.secondsGained);
+ * ```
+ */
+export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
+  readonly name: string = 'adaptive';
+  override readonly maxSamples: number;
+  readonly #settings: AdaptiveSettings;
+
+  /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
+  constructor(options: AdaptiveEplbPolicyOptions = {}) {
+    super();
+    this.#settings = readAdaptiveOptions(options);
+    this.maxSamples = this.#settings.request.maxSamples;
+  }
+
+  /**
+   * The mapping of {@link planExperts}, from `context.samples`, or from `weight` as the one sample there is. Blocks the calling thread
+   * for the whole plan, some tenths of a millisecond a layer; a balancer plans in its pool instead.
+   *
+   * @throws also EplbError `EPLB_POLICY` when there are no samples and no previous mapping to keep
+   */
+  override rebalanceExperts(
+    weight: LoadsInput,
+    numReplicas: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    context: PolicyContext = {},
+  ): ExpertMapping {
+    const samples = context.samples ?? oneSample(toLoadMatrix('weight', weight));
+    return this.planExperts(samples, numReplicas, numGroups, numNodes, numRanks, context).mapping;
+  }
+
+  /**
+   * Plans all layers in the calling thread, or tells why the live mapping is to stay.
+   *
+   * @param samples loads of the last steps, oldest first
+   * @param context `previous` is the live mapping: what moves is counted from it. Without one, nothing has a price.
+   * @throws EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_POLICY` when there are neither samples nor a
+   * previous mapping to keep
+   */
+  planExperts(
+    samples: LoadSamples,
+    numReplicas: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    context: PolicyContext = {},
+  ): PlanDecision {
+    const { numLayers, numExperts, numSamples } = checkSamples(samples);
+    const sizes = { numLayers, numLogicalExperts: numExperts, numRanks, numNodes, numGroups };
+    const topology = checkTopology(
+      { ...sizes, numPhysicalExperts: numReplicas },
+      { physical: 'numReplicas' },
+    );
+    const { previous } = context;
+    if (previous !== undefined) checkShape('previous', previous, topology);
+    if (numSamples === 0) {
+      if (previous !== undefined) return { status: 'kept', reason: 'no samples', mapping: previous };
+      throw new EplbError('EPLB_POLICY', 'samples: there are none, and no previous mapping to keep');
+    }
+    const { request } = this.#settings;
+    const tables = runInline(
+      request,
+      topology,
+      (buffer, layout) => {
+        const { samples: at } = carveAdaptiveData(topology, request, layout.kernelData);
+        const room = new Float32Array(buffer, at, request.maxSamples * numLayers * numExperts);
+        return { from: 'samples', ...writeSamples(samples, request.maxSamples, room) };
+      },
+      context,
+    );
+    return this.decideOn(topology, tables, previous);
+  }
+
+  /** @internal */
+  override kernelRequest(): KernelRequest | undefined {
+    // A subclass that plans otherwise is asked itself.
+    return this.rebalanceExperts === AdaptiveEplbPolicy.prototype.rebalanceExperts
+      ? this.#settings.request
+      : undefined;
+  }
+
+  /** @internal */
+  override decide(
+    weight: LoadsInput,
+    numReplicas: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+    context: PolicyContext,
+  ): PlanDecision {
+    const samples = context.samples ?? oneSample(toLoadMatrix('weight', weight));
+    return this.planExperts(samples, numReplicas, numGroups, numNodes, numRanks, context);
+  }
+
+  /** @internal */
+  override decideOn(
+    topology: Topology,
+    tables: PlanTables,
+    previous: ExpertMapping | undefined,
+  ): PlanDecision {
+    const { stats, ...filled } = tables;
+    if (stats === undefined) throw new EplbError('EPLB_INTERNAL', 'a search without statistics');
+    // The first placement moves nothing, and there is nothing to keep.
+    if (previous === undefined) return { status: 'planned', mapping: mappingOf(topology, filled) };
+    const judgement = judge(this.#settings, stats);
+    if (judgement.status === 'kept') return { ...judgement, mapping: previous };
+    keepReplicaOrder(filled, previous);
+    return { ...judgement, mapping: mappingOf(topology, filled) };
+  }
+}
+
+/** Layers that stay as they are also keep which replica of its expert each slot is. */
+function keepReplicaOrder({ phyToLog, replicaRank }: PlanTables, previous: ExpertMapping): void {
+  const { numLayers, numPhysicalExperts, phyToLog: before, replicaRank: order } = tablesOf(previous);
+  for (let layer = 0; layer < numLayers; layer++) {
+    const first = layer * numPhysicalExperts;
+    const end = first + numPhysicalExperts;
+    let slot = first;
+    while (slot < end && phyToLog[slot] === before[slot]) slot++;
+    if (slot === end) replicaRank.set(order.subarray(first, end), first);
+  }
+}

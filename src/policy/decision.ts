@@ -1,0 +1,47 @@
+import type { ExpertMapping } from '../expert-mapping.ts';
+
+/** Why a policy leaves the live mapping as it is. */
+export type KeptReason =
+  /** There is no sample to plan from. */
+  | 'no samples'
+  /** No change that the search knows gains anything. */
+  | 'nothing better'
+  /** Changes gain, but less than the price of their moves. */
+  | 'under the price'
+  /** The limits on moves leave none. */
+  | 'no moves allowed'
+  /** The samples are not told from chance, or what the plan gains on samples that it was not made from is not surely more than nothing. */
+  | 'within noise'
+  /** Its moves take more seconds than it returns before the next plan. */
+  | 'costs more than it returns';
+
+/** What a policy expects of a plan that it made. */
+export interface PlanForecast {
+  /**
+   * Float64Array[layers]: what the load of the slowest rank falls by in the mean step, as a share of the mean rank load. When the plan was
+   * tried on samples that it was not made from, it is reduced by as much as it gained less there.
+   */
+  readonly gainPerLayer: Float64Array;
+  /** Slots whose expert was not on that rank; over all layers. */
+  readonly moves: number;
+  /** Bytes of the experts that move. */
+  readonly bytes: number;
+  /** Seconds saved before the next plan, and seconds the moves take, by the policy's cost model. */
+  readonly secondsGained: number;
+  readonly secondsSpent: number;
+}
+
+/** What became of a plan: a mapping, or the live mapping itself and why it stays. */
+export type PlanDecision =
+  | {
+      readonly status: 'planned';
+      readonly mapping: ExpertMapping;
+      /** From policies that make one. */
+      readonly forecast?: PlanForecast;
+    }
+  | {
+      readonly status: 'kept';
+      readonly reason: KeptReason;
+      /** The live mapping: the same object. */
+      readonly mapping: ExpertMapping;
+    };

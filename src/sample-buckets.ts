@@ -1,0 +1,153 @@
+import type { KernelExports, Pointer } from './engine/kernel-exports.ts';
+import { Carver } from './engine/layout.ts';
+import type { LoadSamples, WrittenSamples } from './load-samples.ts';
+import type { Topology } from './topology.ts';
+
+/** Where the samples for policies that plan from them lie in the shared memory, as byte offsets. */
+export interface BucketLayout {
+  /** Steps of a bucket, and whole or begun buckets that are kept: together at most the window. */
+  readonly stepsPerBucket: number;
+  readonly numBuckets: number;
+  /** f64[layers x logical]: sums of the newest bucket; f64[logical]: the kernel's scratch. */
+  readonly sums: number;
+  readonly scratch: number;
+  /** f32[numBuckets x layers x logical]: means of the whole buckets, in turn; f32[layers x logical]: of the newest. */
+  readonly ring: number;
+  readonly newest: number;
+  readonly end: number;
+}
+
+/** Lays out at most `maxSamples` buckets of a window; no memory is taken when there are to be none. */
+export function carveBuckets(
+  { numLayers, numLogicalExperts }: Topology,
+  windowSize: number,
+  maxSamples: number,
+  start: number,
+): BucketLayout | undefined {
+  if (maxSamples === 0) return undefined;
+  const stepsPerBucket = Math.ceil(windowSize / maxSamples);
+  const numBuckets = Math.floor(windowSize / stepsPerBucket);
+  const loads = numLayers * numLogicalExperts;
+  const carver = new Carver(start);
+  return {
+    stepsPerBucket,
+    numBuckets,
+    sums: carver.take(8 * loads),
+    scratch: carver.take(8 * numLogicalExperts),
+    ring: carver.take(4 * loads * numBuckets),
+    newest: carver.take(4 * loads),
+    end: carver.end,
+  };
+}
+
+/**
+ * The last steps' loads per expert, step by step or in buckets of a few consecutive steps: what a policy needs that plans for single
+ * steps and not for their sum. Each step is folded through the mapping it was recorded under, when it ends: that costs the
+ * same however long the window is, and a plan has only to copy.
+ */
+export class SampleBuckets {
+  readonly #topology: Topology;
+  readonly #buffer: ArrayBufferLike;
+  readonly #kernels: KernelExports;
+  readonly #at: BucketLayout;
+  /** Whole buckets so far, and steps in the one that is being filled. */
+  #numWhole = 0;
+  #numSteps = 0;
+
+  constructor(topology: Topology, buffer: ArrayBufferLike, kernels: KernelExports, layout: BucketLayout) {
+    this.#topology = topology;
+    this.#buffer = buffer;
+    this.#kernels = kernels;
+    this.#at = layout;
+  }
+
+  /** Adds a layer's loads per slot f32[physical] to the step that ends, through the table that it was recorded under. */
+  addPhysical(layer: number, row: Pointer, phyToLog: Pointer): void {
+    const { numPhysicalExperts } = this.#topology;
+    this.#kernels.foldSample(row, phyToLog, numPhysicalExperts, 1, this.#sumsOf(layer));
+  }
+
+  /** Adds a layer's loads per expert f32[logical] to the step that ends. */
+  addLogical(layer: number, row: Pointer): void {
+    this.#kernels.addSample(row, this.#sumsOf(layer), this.#topology.numLogicalExperts, 1);
+  }
+
+  /** The step has all its layers. */
+  endStep(): void {
+    this.#numSteps++;
+    if (this.#numSteps < this.#at.stepsPerBucket) return;
+    this.#average(this.#placeOf(this.#numWhole));
+    this.#numWhole++;
+    this.#numSteps = 0;
+    const { numLayers, numLogicalExperts } = this.#topology;
+    this.#kernels.clearBytes(this.#at.sums, 8 * numLayers * numLogicalExperts);
+  }
+
+  /** Copies the samples, oldest first, to f32[samples x layers x logical]. */
+  writeTo(out: Pointer): WrittenSamples {
+    const places = this.#places();
+    for (const [i, place] of places.entries()) {
+      this.#kernels.copyBytes(out + i * this.#bucketBytes, place, this.#bucketBytes);
+    }
+    const { stepsPerBucket: stepsPerSample } = this.#at;
+    return { numSamples: places.length, stepsPerSample, newestShare: this.#newestShare };
+  }
+
+  /** The samples, copied. */
+  copy(): LoadSamples {
+    const { numLayers, numLogicalExperts: numExperts } = this.#topology;
+    const places = this.#places();
+    const step = numLayers * numExperts;
+    const data = new Float32Array(places.length * step);
+    for (const [i, place] of places.entries())
+      data.set(new Float32Array(this.#buffer, place, step), i * step);
+    const { stepsPerBucket: stepsPerSample } = this.#at;
+    const sizes = { numSamples: places.length, numLayers, numExperts };
+    return { data, ...sizes, stepsPerSample, newestShare: this.#newestShare };
+  }
+
+  /** Where the samples are, oldest first. */
+  #places(): Pointer[] {
+    const { numBuckets, newest } = this.#at;
+    const numBegun = this.#numSteps > 0 ? 1 : 0;
+    const first = Math.max(0, this.#numWhole + numBegun - numBuckets);
+    const places = Array.from({ length: this.#numWhole - first }, (_, i) => this.#placeOf(first + i));
+    if (numBegun === 0) return places;
+    this.#average(newest);
+    return [...places, newest];
+  }
+
+  get #newestShare(): number {
+    return this.#numSteps > 0 ? this.#numSteps / this.#at.stepsPerBucket : 1;
+  }
+
+  get #bucketBytes(): number {
+    return 4 * this.#topology.numLayers * this.#topology.numLogicalExperts;
+  }
+
+  #placeOf(bucket: number): Pointer {
+    return this.#at.ring + (bucket % this.#at.numBuckets) * this.#bucketBytes;
+  }
+
+  #sumsOf(layer: number): Pointer {
+    return this.#at.sums + 8 * layer * this.#topology.numLogicalExperts;
+  }
+
+  /** Writes the mean step of the newest bucket. */
+  #average(out: Pointer): void {
+    const { numLayers, numLogicalExperts } = this.#topology;
+    for (let layer = 0; layer < numLayers; layer++) {
+      // No slots: the sums are of experts already.
+      this.#kernels.averageLoads(
+        this.#at.sums,
+        this.#at.sums,
+        0,
+        this.#sumsOf(layer),
+        numLogicalExperts,
+        this.#numSteps,
+        out + 4 * layer * numLogicalExperts,
+        this.#at.scratch,
+      );
+    }
+  }
+}
