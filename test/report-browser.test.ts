@@ -36,6 +36,25 @@ for (const colorScheme of ['light', 'dark'] as const) {
   });
 }
 
+test('reports of one replay open too: never balanced, never static, of one step', { skip }, async () => {
+  const reports = [
+    { ...recorded, replays: recorded.replays.slice(0, 1) },
+    { ...recorded, replays: recorded.replays.slice(1) },
+    exampleReport({ numSteps: 1, numLayers: 4, numRanks: 2, policies: ['default'] }),
+    exampleReport({ numSteps: 2, numLayers: 61, numRanks: 320 }),
+  ];
+  for (const report of reports) {
+    await withPage(browser(), reportPage(report, assets), WIDE, async ({ page, complaints }) => {
+      await drawn(page);
+      assert.deepEqual(complaints, []);
+      assert.match(
+        (await page.locator('#rank-finding').textContent())!,
+        /^In layer \d+, step \d+, rank \d+ has [\d.]+ times/,
+      );
+    });
+  }
+});
+
 test('the content policy holds: a script or a request that gets in does not run', { skip }, async () => {
   await withPage(browser(), recordedPage, WIDE, async ({ page, complaints, requests }) => {
     await page.evaluate(() => {

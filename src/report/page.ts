@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { ReplayReport } from '../replay/result.ts';
 import type { ReportAssets } from './assets.ts';
-import { compactReport } from './compact.ts';
+import { compactReport, isStatic } from './compact.ts';
 import { configurationTables } from './configuration.ts';
 import { plansTable, sweepTables } from './detail-tables.ts';
 import { costFinding, firstShown, headline, partialNotice, timeFinding } from './findings.ts';
@@ -38,7 +38,7 @@ ${notice === undefined ? undefined : html`<p class="notice" role="note"><strong>
 ${section('summary', 'Summary', 'What each policy gives and costs', summaryTable(report))}
 ${sweep === undefined ? undefined : section('sweep', 'Sweep', sweep.advice, sweepCharts(), sweepTables(sweep))}
 ${section('time', 'Balancedness over time', timeFinding(report), timeChart())}
-${section('costs-section', 'Modelled seconds and moves', costFinding(report), costCharts(), plansTable(report))}
+${section('costs-section', 'Modelled seconds and moves', costFinding(report), costCharts(report), plansTable(report))}
 ${section('look', 'Rank loads', 'A closer look at one policy', controls(), heatMaps(report), rankLoads())}
 ${section('configuration', 'Configuration and versions', 'What was replayed, and how', configurationTables(report))}
 </main>
@@ -105,12 +105,13 @@ step chosen further down; a click chooses another.</figcaption></figure>
 ${figuresOf('over-time')}`;
 }
 
-function costCharts(): Html {
+function costCharts({ replays }: ReplayReport): Html {
+  const saved = html`<figure>${chart('saved')}<figcaption>Against no balancing. A line falls where moving weights costs more than balance gives.</figcaption></figure>
+${figuresOf('saved')}`;
   return html`<ul class="legend" id="cost-legend"></ul>
 <figure>${chart('costs')}</figure>
 ${figuresOf('costs')}
-<figure>${chart('saved')}<figcaption>Against no balancing. A line falls where moving weights costs more than balance gives.</figcaption></figure>
-${figuresOf('saved')}`;
+${replays.every(isStatic) ? undefined : saved}`;
 }
 
 function sweepCharts(): Html {

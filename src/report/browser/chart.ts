@@ -2,7 +2,6 @@ import { BarChart, HeatmapChart, LineChart, ScatterChart } from 'echarts/charts'
 import { GridComponent, TooltipComponent } from 'echarts/components';
 import { type EChartsCoreOption, type EChartsType, init, use } from 'echarts/core';
 import { CanvasRenderer, SVGRenderer } from 'echarts/renderers';
-import { axisNumber } from '../format.ts';
 import { readTheme, type Theme } from './theme.ts';
 
 /** Where a chart is drawn, and in what. */
@@ -105,68 +104,4 @@ export function followMedia(recolour: () => void): void {
   // Printing from the menu tells this first, while the page still has its screen's layout.
   addEventListener('beforeprint', () => print(true));
   addEventListener('afterprint', () => print(false));
-}
-
-/** What charts have in common: the page's letters, and tooltips inside the chart. */
-export function commonOption({ theme }: Surface) {
-  return {
-    textStyle: { fontFamily: theme.font, color: theme.ink },
-    tooltip: {
-      confine: true,
-      backgroundColor: theme.surface,
-      borderColor: theme.grid,
-      textStyle: { color: theme.ink, fontSize: 13, fontFamily: theme.font },
-      transitionDuration: 0,
-    },
-  };
-}
-
-/** Axes without a picture, from edge to edge of the grid: for lines over category axes, whose own values are the middles. */
-export function overlayAxes(xMax: number, yMax: number) {
-  return {
-    x: { type: 'value', min: 0, max: xMax, show: false },
-    y: { type: 'value', min: 0, max: yMax, show: false, inverse: true },
-  };
-}
-
-/** Straight pieces, as one path on {@link overlayAxes}. */
-export function overlayLines(
-  name: string,
-  pieces: readonly (readonly (readonly [x: number, y: number])[])[],
-  lineStyle: { readonly color: string; readonly width: number; readonly type?: readonly number[] },
-): object {
-  return {
-    type: 'line',
-    name,
-    xAxisIndex: 1,
-    yAxisIndex: 1,
-    symbol: 'none',
-    silent: true,
-    data: pieces.flatMap((piece) => [...piece, [null, null]]),
-    lineStyle,
-    emphasis: { disabled: true },
-    z: 5,
-  };
-}
-
-/** Upright lines between the nodes; none where all ranks are one node's. */
-export function nodeBorders(numRanks: number, ranksPerNode: number, height: number) {
-  const borders = Array.from({ length: numRanks / ranksPerNode - 1 }, (_, node) => (node + 1) * ranksPerNode);
-  return borders.map((rank) => [[rank, 0] as const, [rank, height] as const]);
-}
-
-/** A number, or a category's name. */
-function axisText(value: number | string): string {
-  return typeof value === 'number' ? axisNumber(value) : value;
-}
-
-/** What axes have in common. */
-export function axisStyle({ theme }: Surface) {
-  return {
-    axisLabel: { color: theme.muted, fontSize: 12, hideOverlap: true, formatter: axisText },
-    nameTextStyle: { color: theme.muted, fontSize: 12 },
-    axisLine: { lineStyle: { color: theme.muted } },
-    axisTick: { lineStyle: { color: theme.muted } },
-    splitLine: { lineStyle: { color: theme.grid } },
-  };
 }

@@ -1,5 +1,6 @@
 import { bytes, counted, grouped, seconds } from '../format.ts';
-import { axisStyle, commonOption, type Picture, type Surface } from './chart.ts';
+import { axisStyle, commonOption, titleBelow } from './axes.ts';
+import type { Picture, Surface } from './chart.ts';
 import type { Report } from './report.ts';
 import type { Theme } from './theme.ts';
 import { tip } from './tip.ts';
@@ -21,10 +22,13 @@ const NAMES: Readonly<Record<Part, string>> = {
   moveSeconds: 'moving weights',
 };
 
+/** Not the first of the colours, which are policies'. */
+const WAITING_COLOUR = 4;
+const MOVES_COLOUR = 5;
+
 /** What the parts are drawn in; shared with the legend beside the chart. */
 export function partColours(theme: Theme): readonly (readonly [name: string, colour: string])[] {
-  // Not the first colours, which are policies'.
-  const colours = [theme.baseline, theme.series[4]!, theme.series[5]!];
+  const colours = [theme.baseline, theme.series[WAITING_COLOUR]!, theme.series[MOVES_COLOUR]!];
   return PARTS.map((part, i) => [NAMES[part], colours[i]!]);
 }
 
@@ -43,106 +47,89 @@ export function costBars({ runs }: Report): CostBar[] {
   ];
 }
 
+/** Height of a bar with the space around it, and below this width the two charts stand one below the other. */
+const ROW = 34;
+const NARROW = 760;
+const TOP = 26;
+
 /** Modelled seconds, a bar a policy in three parts, and the slots that were moved beside it. */
 export function costsPicture(report: Report, surface: Surface): Picture {
   const bars = costBars(report);
-  const { theme, width } = surface;
-  const axis = axisStyle(surface);
-  const narrow = width < 760;
-  const names = bars.map(({ name }) => name);
-  const labelWidth = Math.min(width * 0.3, 12 + 7.2 * Math.max(...names.map((name) => name.length)));
-  const rows = bars.length * 34;
-  const top = 26;
-  const second = narrow ? top + rows + 74 : top;
-  const category = {
-    type: 'category',
-    data: names,
-    inverse: true,
-    ...axis,
-    axisTick: { show: false },
-    splitLine: { show: false },
-    axisLabel: {
-      ...axis.axisLabel,
-      width: labelWidth,
-      overflow: 'truncate',
-      color: theme.ink,
-      hideOverlap: false,
-    },
-  };
-  const bar = { type: 'bar', barWidth: 18, emphasis: { disabled: true } };
-  const value = {
-    type: 'value',
-    min: 0,
-    ...axis,
-    nameLocation: 'middle',
-    nameGap: 26,
-    axisLine: { show: false },
-    splitNumber: narrow ? 3 : 4,
-  };
+  const isNarrow = surface.width < NARROW;
+  const height = bars.length * ROW;
+  const second = isNarrow ? TOP + height + 74 : TOP;
+  const longestName = Math.max(...bars.map(({ name }) => name.length));
+  const labelWidth = Math.min(surface.width * 0.3, 12 + 7.2 * longestName);
   const left = labelWidth + 14;
-  const split = narrow ? { left, right: 64 } : { left, right: '38%' };
-  const total = (one: CostBar) => PARTS.reduce((sum, part) => sum + one[part], 0);
+  const value = { ...axisStyle(surface), type: 'value', min: 0, axisLine: { show: false } };
+  const splitNumber = isNarrow ? 3 : 4;
+  const names = nameAxis(bars, labelWidth, surface);
   return {
-    height: second + rows + 50,
+    height: second + height + 50,
     text: bars
-      .map((one) => `${one.name}: ${seconds(total(one))}, ${counted(one.moves, 'slot')} moved.`)
+      .map((bar) => `${bar.name}: ${seconds(totalOf(bar))}, ${counted(bar.moves, 'slot')} moved.`)
       .join(' '),
     option: {
-      ...commonOption(surface),
-      tooltip: {
-        ...commonOption(surface).tooltip,
-        formatter: ({ dataIndex }: { dataIndex: number }) => costTip(bars[dataIndex]!),
-      },
+      ...commonOption(surface, ({ dataIndex }: { dataIndex: number }) => costTip(bars[dataIndex]!)),
       grid: [
-        { ...split, top, height: rows },
-        { left: narrow ? left : '66%', right: 64, top: second, height: rows },
+        { left, right: isNarrow ? 64 : '38%', top: TOP, height },
+        { left: isNarrow ? left : '66%', right: 64, top: second, height },
       ],
       xAxis: [
-        { ...value, gridIndex: 0, name: 'modelled seconds' },
-        {
-          ...value,
-          gridIndex: 1,
-          name: 'slots moved',
-          minInterval: 1,
-        },
+        { ...value, gridIndex: 0, splitNumber, ...titleBelow('modelled seconds') },
+        { ...value, gridIndex: 1, splitNumber, ...titleBelow('slots moved'), minInterval: 1 },
       ],
       yAxis: [
-        { ...category, gridIndex: 0 },
-        { ...category, gridIndex: 1, axisLabel: { ...category.axisLabel, show: narrow } },
+        { ...names, gridIndex: 0 },
+        { ...names, gridIndex: 1, axisLabel: { ...names.axisLabel, show: isNarrow } },
       ],
-      series: [
-        ...PARTS.map((part, i) => ({
-          ...bar,
-          name: NAMES[part],
-          stack: 'seconds',
-          data: bars.map((one) => one[part]),
-          itemStyle: { color: partColours(theme)[i]![1] },
-          label: {
-            show: part === 'moveSeconds',
-            position: 'right',
-            color: theme.ink,
-            fontSize: 12,
-            formatter: ({ dataIndex }: { dataIndex: number }) => seconds(total(bars[dataIndex]!)),
-          },
-        })),
-        {
-          ...bar,
-          name: 'slots moved',
-          xAxisIndex: 1,
-          yAxisIndex: 1,
-          data: bars.map(({ moves }) => moves),
-          itemStyle: { color: theme.series[5] },
-          label: {
-            show: true,
-            position: 'right',
-            color: theme.ink,
-            fontSize: 12,
-            formatter: ({ value: count }: { value: number }) => grouped(count),
-          },
-        },
-      ],
+      series: costSeries(bars, surface),
     },
   };
+}
+
+function totalOf(bar: CostBar): number {
+  return PARTS.reduce((sum, part) => sum + bar[part], 0);
+}
+
+/** The names of the bars, downwards, cut where they are very long. */
+function nameAxis(bars: readonly CostBar[], width: number, surface: Surface) {
+  const { axisLabel, ...axis } = axisStyle(surface);
+  const { ink } = surface.theme;
+  return {
+    ...axis,
+    type: 'category',
+    data: bars.map(({ name }) => name),
+    inverse: true,
+    axisTick: { show: false },
+    splitLine: { show: false },
+    axisLabel: { ...axisLabel, width, overflow: 'truncate', color: ink, hideOverlap: false },
+  };
+}
+
+/** The parts of every bar on each other, with their sum behind; and the slots moved. */
+function costSeries(bars: readonly CostBar[], { theme }: Surface): object[] {
+  const bar = { type: 'bar', barWidth: 18, emphasis: { disabled: true } };
+  const label = { show: true, position: 'right', color: theme.ink, fontSize: 12 };
+  const sum = ({ dataIndex }: { dataIndex: number }) => seconds(totalOf(bars[dataIndex]!));
+  const parts = partColours(theme).map(([name, color], i) => ({
+    ...bar,
+    name,
+    stack: 'seconds',
+    data: bars.map((one) => one[PARTS[i]!]),
+    itemStyle: { color },
+    label: { ...label, show: i === PARTS.length - 1, formatter: sum },
+  }));
+  const moves = {
+    ...bar,
+    name: 'slots moved',
+    xAxisIndex: 1,
+    yAxisIndex: 1,
+    data: bars.map((one) => one.moves),
+    itemStyle: { color: theme.series[MOVES_COLOUR] },
+    label: { ...label, formatter: ({ value }: { value: number }) => grouped(value) },
+  };
+  return [...parts, moves];
 }
 
 function costTip(bar: CostBar): HTMLElement {

@@ -1,6 +1,6 @@
 import { grouped, load, ratio, seconds, times } from '../format.ts';
 import { costBars } from './costs.ts';
-import { byId, element } from './element.ts';
+import { element } from './element.ts';
 import { chosenRankLoads } from './rank-loads.ts';
 import type { Report } from './report.ts';
 import { endOfPoint, savedBefore } from './saved.ts';
@@ -24,7 +24,9 @@ const FIGURES: Readonly<Record<string, (report: Report, selection: Selection) =>
 /** Fills the tables behind the charts: when one is opened, and again when what it shows changes. */
 export function followTables(report: Report, selection: Selection): void {
   for (const [id, figures] of Object.entries(FIGURES)) {
-    const details = byId<HTMLDetailsElement>(id);
+    const details = document.getElementById(id);
+    // Nothing is saved where no policy plans: then the page has no such chart.
+    if (!(details instanceof HTMLDetailsElement)) continue;
     const fill = () => {
       if (!details.open) return;
       const caption = details.querySelector('summary')!.textContent ?? '';

@@ -41,15 +41,18 @@ function drawCharts(report: Report, selection: Selection): void {
   const ranks = new Chart(byId('rank-loads'), 'svg', (surface) =>
     rankLoadsPicture(report, selection, surface),
   );
+  const following = [time, ...maps, ranks];
   new Chart(byId('costs'), 'svg', (surface) => costsPicture(report, surface));
-  const saved = new Chart(byId('saved'), 'svg', (surface) => savedPicture(report, selection, surface));
+  if (report.runs.some(({ line }) => line.colour !== null)) {
+    following.push(new Chart(byId('saved'), 'svg', (surface) => savedPicture(report, selection, surface)));
+  }
   const { sweep } = report;
   if (sweep !== undefined) new Chart(byId('pareto'), 'svg', (surface) => paretoPicture(sweep, surface));
 
   for (const map of maps) map.onClick(0, (_, layer) => selection.chooseLayer(layer));
   for (const grid of [0, 1]) time.onClick(grid, (step) => selection.chooseStep(step));
   selection.onChange(() => {
-    for (const chart of [time, ...maps, ranks, saved]) chart.change();
+    for (const chart of following) chart.change();
   });
 }
 

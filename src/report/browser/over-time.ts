@@ -1,90 +1,84 @@
 import { counted, grouped, ratio } from '../format.ts';
-import { axisStyle, commonOption, type Picture, type Surface } from './chart.ts';
+import { axisStyle, commonOptionAlong, PLAIN_LINE, titleAbove, titleBelow } from './axes.ts';
+import type { Picture, Surface } from './chart.ts';
 import type { Line, Report } from './report.ts';
 import type { Selection } from './selection.ts';
 import { lineColour, lineDash } from './theme.ts';
 import { tip } from './tip.ts';
 
-/** Height of a row of plan marks. */
+/** Heights in pixels: of the plot, of the space above it, and of a row of plan marks below it. */
+const PLOT = 280;
+const TOP = 24;
 const LANE = 22;
-const PLOT_HEIGHT = 280;
 
 /** Balancedness over time, a line a policy, with a row of marks for each policy's plans below. */
 export function overTime(report: Report, selection: Selection, surface: Surface): Picture {
   const shown = report.lines.filter((_, i) => !selection.isHidden(i));
   const planners = shown.filter((line) => line.plans.length > 0);
-  const { theme, width } = surface;
-  const axis = axisStyle(surface);
+  const isNarrow = surface.width < 500;
   const [from, to] = extentOf(report.lines);
-  const lowest = Math.min(1, ...shown.flatMap(({ min }) => Array.from(min)));
-  const floor = Math.max(0, Math.floor(lowest * 10 - 1e-9) / 10);
-  const lanesTop = 24 + PLOT_HEIGHT + 10;
-  const x = { type: 'value', min: from, max: to, ...axis, splitLine: { show: false } };
+  const floor = floorOf(shown);
   const longestName = Math.max(0, ...planners.map(({ name }) => name.length));
-  const left = Math.min(Math.max(52, 14 + 7 * longestName), width < 500 ? 76 : 150);
-  const right = width < 500 ? 12 : 20;
+  const left = Math.min(Math.max(52, 14 + 7 * longestName), isNarrow ? 76 : 150);
+  const sides = { left, right: isNarrow ? 12 : 20 };
+  const lanesTop = TOP + PLOT + 10;
   const lanes = planners.length * LANE;
+  const axis = axisStyle(surface);
+  const steps = { type: 'value', min: from, max: to, ...axis, splitLine: { show: false } };
+  const balancedness = { type: 'value', min: floor, max: 1, ...axis };
   return {
     height: lanesTop + lanes + 44,
     text: `Balancedness over steps ${grouped(from)} to ${grouped(to)}. ${shown.map(lineText).join(' ')}`,
     option: {
-      ...commonOption(surface),
-      tooltip: {
-        ...commonOption(surface).tooltip,
-        trigger: 'axis',
-        axisPointer: { type: 'line', lineStyle: { color: theme.muted } },
-        formatter: (params: readonly { axisValue: number }[]) => timeTip(shown, params[0]!.axisValue),
-      },
+      ...commonOptionAlong(surface, 'line', ([place]: readonly { axisValue: number }[]) =>
+        timeTip(shown, place!.axisValue),
+      ),
       axisPointer: { link: [{ xAxisIndex: 'all' }] },
       grid: [
-        { left, right, top: 24, height: PLOT_HEIGHT },
-        { left, right, top: lanesTop, height: Math.max(lanes, 1) },
+        { ...sides, top: TOP, height: PLOT },
+        { ...sides, top: lanesTop, height: Math.max(lanes, 1) },
       ],
       xAxis: [
-        { ...x, gridIndex: 0, axisLabel: { show: false }, axisTick: { show: false } },
-        {
-          ...x,
-          gridIndex: 1,
-          name: 'step of the recording',
-          nameLocation: 'middle',
-          nameGap: 26,
-        },
+        { ...steps, gridIndex: 0, axisLabel: { show: false }, axisTick: { show: false } },
+        { ...steps, gridIndex: 1, ...titleBelow('step of the recording') },
       ],
       yAxis: [
-        {
-          type: 'value',
-          gridIndex: 0,
-          min: floor,
-          max: 1,
-          ...axis,
-          name: 'balancedness',
-          nameTextStyle: { ...axis.nameTextStyle, align: 'left', padding: [0, 0, 0, -left + 4] },
-        },
-        {
-          type: 'value',
-          gridIndex: 1,
-          min: 0,
-          max: Math.max(planners.length, 1),
-          interval: 1,
-          inverse: true,
-          axisLine: { show: false },
-          axisTick: { show: false },
-          splitLine: { show: false },
-          axisLabel: {
-            customValues: planners.map((_, lane) => lane + 0.5),
-            formatter: (value: number) => planners[Math.floor(value)]?.name ?? '',
-            color: theme.muted,
-            fontSize: 12,
-            width: left - 10,
-            overflow: 'truncate',
-          },
-        },
+        { ...balancedness, gridIndex: 0, ...titleAbove(surface, 'balancedness', left) },
+        { ...laneAxis(planners, left - 10, surface), gridIndex: 1 },
       ],
       series: [
-        ...shown.flatMap((line) => lineSeries(line, surface)),
+        ...shown.flatMap((line, i) => lineSeries(line, `line ${i}`, surface)),
         ...planners.map((line, lane) => planMarks(line, lane, surface)),
         chosenStep(selection.step, floor, surface),
       ],
+    },
+  };
+}
+
+/** Where the axis begins: the tenth below the lowest step. */
+function floorOf(lines: readonly Line[]): number {
+  const lowest = Math.min(1, ...lines.flatMap(({ min }) => Array.from(min)));
+  return Math.max(0, Math.floor(lowest * 10 - 1e-9) / 10);
+}
+
+/** The names of those that plan, each beside its row of marks. */
+function laneAxis(planners: readonly Line[], width: number, { theme }: Surface) {
+  return {
+    type: 'value',
+    min: 0,
+    max: Math.max(planners.length, 1),
+    interval: 1,
+    inverse: true,
+    axisLine: { show: false },
+    axisTick: { show: false },
+    splitLine: { show: false },
+    axisLabel: {
+      customValues: planners.map((_, lane) => lane + 0.5),
+      formatter: (value: number) => planners[Math.floor(value)]?.name ?? '',
+      color: theme.muted,
+      fontSize: 12,
+      width,
+      overflow: 'truncate',
     },
   };
 }
@@ -108,29 +102,30 @@ function middleOf({ firstStep, numSteps, stepsPerPoint }: Line, point: number): 
 }
 
 /** The mean as a line; where steps were thinned, between thin lines of the lowest and the highest of them. */
-function lineSeries(line: Line, { theme }: Surface): object[] {
-  const colour = lineColour(theme, line.colour);
+function lineSeries(line: Line, stack: string, { theme }: Surface): object[] {
+  const color = lineColour(theme, line.colour);
   const points = (values: Float64Array) => Array.from(values, (value, i) => [middleOf(line, i), value]);
-  const common = { type: 'line', symbol: 'none', silent: true, color: colour, emphasis: { disabled: true } };
+  const { name, min, max, stepsPerPoint } = line;
   const mean = {
-    ...common,
-    name: line.name,
+    ...PLAIN_LINE,
+    name,
+    color,
     data: points(line.mean),
-    lineStyle: { width: 2, type: lineDash(line.colour), color: colour },
+    lineStyle: { width: 2, type: lineDash(line.colour), color },
     z: line.colour === null ? 2 : 3,
   };
-  if (line.stepsPerPoint === 1) return [mean];
-  const thin = { width: 0.75, opacity: 0.7, color: colour };
-  const spread = line.max.map((value, i) => value - line.min[i]!);
+  if (stepsPerPoint === 1) return [mean];
+  // The upper line is drawn as its distance from the lower one, for the band between them.
+  const thin = { ...PLAIN_LINE, color, stack, lineStyle: { width: 0.75, opacity: 0.7, color } };
+  const spread = max.map((value, i) => value - min[i]!);
   return [
-    { ...common, name: `${line.name}, lowest`, stack: line.name, data: points(line.min), lineStyle: thin },
+    { ...thin, name: `${name}, lowest`, data: points(min) },
     {
-      ...common,
-      name: `${line.name}, highest`,
-      stack: line.name,
+      ...thin,
+      name: `${name}, highest`,
       data: points(spread),
-      lineStyle: { ...thin, opacity: 0.35 },
-      areaStyle: { color: colour, opacity: 0.14 },
+      lineStyle: { width: 0.75, opacity: 0.35, color },
+      areaStyle: { color, opacity: 0.14 },
     },
     mean,
   ];
@@ -143,23 +138,14 @@ function planMarks({ name, colour, plans }: Line, lane: number, { theme }: Surfa
     [step, lane + 0.8],
     [null, null],
   ]);
-  return {
-    type: 'line',
-    name: `plans of ${name}`,
-    xAxisIndex: 1,
-    yAxisIndex: 1,
-    symbol: 'none',
-    silent: true,
-    data: ticks,
-    lineStyle: { width: 1.5, color: lineColour(theme, colour) },
-    emphasis: { disabled: true },
-  };
+  const lineStyle = { width: 1.5, color: lineColour(theme, colour) };
+  return { ...PLAIN_LINE, name: `plans of ${name}`, xAxisIndex: 1, yAxisIndex: 1, data: ticks, lineStyle };
 }
 
 /** The chosen step: a faint line behind the others, with a mark above. */
 function chosenStep(step: number, floor: number, { theme }: Surface): object {
   return {
-    type: 'line',
+    ...PLAIN_LINE,
     name: 'chosen step',
     symbol: (_: unknown, { dataIndex }: { dataIndex: number }) => (dataIndex === 1 ? 'triangle' : 'none'),
     symbolRotate: 180,
@@ -167,14 +153,12 @@ function chosenStep(step: number, floor: number, { theme }: Surface): object {
     symbolOffset: [0, -6],
     showAllSymbol: true,
     clip: false,
-    silent: true,
     data: [
       [step, floor],
       [step, 1],
     ],
     color: theme.ink,
     lineStyle: { width: 1, color: theme.muted, opacity: 0.5 },
-    emphasis: { disabled: true },
     z: 1,
   };
 }

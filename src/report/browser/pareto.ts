@@ -1,6 +1,7 @@
 import { bytes, counted, seconds } from '../format.ts';
 import type { SweepData, SweepPointData } from '../report-data.ts';
-import { axisStyle, commonOption, type Picture, type Surface } from './chart.ts';
+import { axisStyle, commonOption, PLAIN_LINE, titleAbove, titleBelow } from './axes.ts';
+import type { Picture, Surface } from './chart.ts';
 import { lineColour, type Theme } from './theme.ts';
 import { tip } from './tip.ts';
 
@@ -21,75 +22,76 @@ export function sweepKeys({ points }: SweepData, theme: Theme) {
   };
 }
 
+/** Room left of the plot, in pixels. */
+const LEFT = 60;
+
 /** Modelled seconds against memory for redundant experts, with the Pareto front of each number of ranks. */
 export function paretoPicture(sweep: SweepData, surface: Surface): Picture {
-  const { theme, width } = surface;
-  const axis = axisStyle(surface);
   const { points, fronts } = sweep;
-  const left = 60;
-  const place = ({ redundantBytes, modelledSeconds }: SweepPointData) => [
-    redundantBytes / 1e9,
-    modelledSeconds,
-  ];
-  const front = ({ numRanks, points: indices }: SweepData['fronts'][number]) => ({
-    type: 'line',
-    name: `front of ${counted(numRanks, 'rank')}`,
-    data: indices.map((i) => place(points[i]!)),
-    step: 'end',
-    symbol: 'none',
-    silent: true,
-    lineStyle: { width: 1.5, color: theme.muted },
-    emphasis: { disabled: true },
-    endLabel: {
-      show: true,
-      formatter: counted(numRanks, 'rank'),
-      color: theme.muted,
-      fontSize: 12,
-      distance: 16,
-    },
-  });
+  const isNarrow = surface.width < 500;
+  const axis = axisStyle(surface);
+  const hasRedundant = points.some(({ redundantBytes }) => redundantBytes > 0);
+  const memory = isNarrow
+    ? 'redundant experts (GB)'
+    : 'memory for redundant experts, all ranks together (GB)';
   return {
     height: 400,
     text: paretoText(sweep),
     option: {
-      ...commonOption(surface),
-      tooltip: {
-        ...commonOption(surface).tooltip,
-        formatter: ({ value }: { value: [number, number, number] }) => pointTip(points[value[2]]!),
-      },
-      grid: { left, right: width < 500 ? 66 : 84, top: 28, bottom: 46 },
+      ...commonOption(surface, ({ value }: { value: readonly [number, number, number] }) =>
+        pointTip(points[value[2]]!),
+      ),
+      grid: { left: LEFT, right: isNarrow ? 66 : 84, top: 28, bottom: 46 },
       xAxis: {
         type: 'value',
         min: 0,
-        ...(points.some(({ redundantBytes }) => redundantBytes > 0) ? {} : { max: 1 }),
+        ...(hasRedundant ? {} : { max: 1 }),
         ...axis,
-        name:
-          width < 500 ? 'redundant experts (GB)' : 'memory for redundant experts, all ranks together (GB)',
-        nameLocation: 'middle',
-        nameGap: 26,
         axisLine: { ...axis.axisLine, onZero: false },
+        ...titleBelow(memory),
       },
-      yAxis: {
-        type: 'value',
-        scale: true,
-        ...axis,
-        name: 'modelled seconds',
-        nameTextStyle: { ...axis.nameTextStyle, align: 'left', padding: [0, 0, 0, -left + 4] },
-      },
-      series: [...fronts.map(front), ...pointSeries(sweep, place, theme)],
+      yAxis: { type: 'value', scale: true, ...axis, ...titleAbove(surface, 'modelled seconds', LEFT) },
+      series: [
+        ...fronts.map(({ numRanks, points: indices }) =>
+          frontLine(
+            numRanks,
+            indices.map((i) => placeOf(points[i]!)),
+            surface.theme,
+          ),
+        ),
+        ...pointSeries(sweep, surface.theme),
+      ],
     },
   };
 }
 
+/** Where a point is drawn. */
+function placeOf({ redundantBytes, modelledSeconds }: SweepPointData): [gigabytes: number, seconds: number] {
+  return [redundantBytes / 1e9, modelledSeconds];
+}
+
+/** A front, down its steps, with its number of ranks at the end. */
+function frontLine(numRanks: number, data: readonly number[][], { muted }: Theme): object {
+  const ranks = counted(numRanks, 'rank');
+  return {
+    ...PLAIN_LINE,
+    name: `front of ${ranks}`,
+    data,
+    step: 'end',
+    lineStyle: { width: 1.5, color: muted },
+    endLabel: { show: true, formatter: ranks, color: muted, fontSize: 12, distance: 16 },
+  };
+}
+
 /** The points of each policy and number of ranks; those on a front filled, the advised one ringed and named. */
-function pointSeries(sweep: SweepData, place: (point: SweepPointData) => number[], theme: Theme): object[] {
+function pointSeries(sweep: SweepData, theme: Theme): object[] {
   const { policies, ranks } = sweepKeys(sweep, theme);
   const advised = sweep.advised === null ? undefined : sweep.points[sweep.advised];
   const groups = policies.flatMap(({ policy, colour }) => ranks.map((rank) => ({ policy, colour, ...rank })));
   const most = Math.max(...sweep.points.map(({ redundantBytes }) => redundantBytes));
   // On the side where there is room.
   const side = advised !== undefined && advised.redundantBytes > most / 2 ? 'left' : 'right';
-  const ring = advised === undefined ? [] : [advisedRing(place(advised), side, theme)];
+  const ring = advised === undefined ? [] : [advisedRing(placeOf(advised), side, theme)];
   const series = groups.map(({ policy, colour, numRanks, symbol }) => ({
     type: 'scatter',
     name: `${policy}, ${counted(numRanks, 'rank')}`,
@@ -99,7 +101,7 @@ function pointSeries(sweep: SweepData, place: (point: SweepPointData) => number[
       if (point.policy !== policy || point.numRanks !== numRanks) return [];
       const fill = point.onFront ? colour : theme.surface;
       return [
-        { value: [...place(point), i], itemStyle: { color: fill, borderColor: colour, borderWidth: 2 } },
+        { value: [...placeOf(point), i], itemStyle: { color: fill, borderColor: colour, borderWidth: 2 } },
       ];
     }),
     emphasis: { disabled: true },

@@ -1,13 +1,14 @@
 import { grouped, load, times } from '../format.ts';
 import {
   axisStyle,
-  commonOption,
+  commonOptionAlong,
   nodeBorders,
   overlayAxes,
   overlayLines,
-  type Picture,
-  type Surface,
-} from './chart.ts';
+  titleAbove,
+  titleBelow,
+} from './axes.ts';
+import type { Picture, Surface } from './chart.ts';
 import { indexOfLargest, largest, type Report, type Run, rankLoadsAt } from './report.ts';
 import type { Selection } from './selection.ts';
 import { lineColour } from './theme.ts';
@@ -47,100 +48,68 @@ export function rankLoadsFinding(report: Report, selection: Selection): string {
   return `In ${place}, rank ${highestRank} has ${times(peakToAverage)} times the mean load with ${selection.run.name}`;
 }
 
+/** Room beside the bars, in pixels. */
+const MARGIN = { left: 60, right: 12 };
+
 /** The chosen layer's rank loads in the chosen step, a bar a rank. */
 export function rankLoadsPicture(report: Report, selection: Selection, surface: Surface): Picture {
-  const { loads, mean, highestRank, unbalanced } = chosenRankLoads(report, selection);
-  const { run } = selection;
-  const { theme, width } = surface;
-  const axis = axisStyle(surface);
-  const left = 60;
-  const right = 12;
-  const band = (width - left - right) / run.numRanks;
-  const colour = lineColour(theme, run.line.colour);
+  const chosen = chosenRankLoads(report, selection);
+  const { loads, mean, highestRank, unbalanced } = chosen;
+  const { numRanks, ranksPerNode } = selection.run;
   const ceiling = niceCeiling(Math.max(largest(loads), largest(unbalanced ?? [])));
-  const overlay = overlayAxes(run.numRanks, ceiling);
+  const overlay = overlayAxes(numRanks, ceiling);
+  const axis = axisStyle(surface);
+  const ranks = {
+    type: 'category',
+    data: Array.from(loads, (_, rank) => String(rank)),
+    ...axis,
+    ...titleBelow(ranksPerNode < numRanks ? `rank (${ranksPerNode} a node)` : 'rank'),
+  };
+  const tokens = { ...axis, ...titleAbove(surface, 'load of the step (tokens)', MARGIN.left) };
   return {
     height: 300,
     text: `${rankLoadsFinding(report, selection)}: ${load(loads[highestRank]!)} tokens, mean ${load(mean)}.`,
     option: {
-      ...commonOption(surface),
-      tooltip: {
-        ...commonOption(surface).tooltip,
-        trigger: 'axis',
-        axisPointer: { type: 'shadow' },
-        formatter: (params: readonly { dataIndex: number }[]) =>
-          rankTip(params[0]!.dataIndex, loads, mean, unbalanced),
-      },
-      grid: { left, right, top: 28, bottom: 46 },
-      xAxis: [
-        {
-          type: 'category',
-          data: Array.from(loads, (_, rank) => String(rank)),
-          ...axis,
-          name: run.ranksPerNode < run.numRanks ? `rank (${run.ranksPerNode} a node)` : 'rank',
-          nameLocation: 'middle',
-          nameGap: 26,
-        },
-        overlay.x,
-      ],
-      yAxis: [
-        {
-          type: 'value',
-          min: 0,
-          ...axis,
-          name: 'load of the step (tokens)',
-          nameTextStyle: { ...axis.nameTextStyle, align: 'left', padding: [0, 0, 0, -left + 4] },
-          max: ceiling,
-        },
-        overlay.y,
-      ],
-      series: [
-        {
-          type: 'bar',
-          name: run.name,
-          barWidth: band > 3 ? '72%' : '100%',
-          data: Array.from(loads, (value, rank) => ({
-            value,
-            itemStyle: { color: colour, opacity: rank === highestRank ? 1 : 0.62 },
-          })),
-          emphasis: { disabled: true },
-        },
-        overlayLines('nodes', nodeBorders(run.numRanks, run.ranksPerNode, ceiling), {
-          color: theme.muted,
-          width: 1,
-          type: [2, 3],
-        }),
-        overlayLines(
-          'mean',
-          [
-            [
-              [0, ceiling - mean],
-              [run.numRanks, ceiling - mean],
-            ],
-          ],
-          {
-            color: theme.ink,
-            width: 1.5,
-            type: [5, 3],
-          },
-        ),
-        ...(unbalanced === undefined
-          ? []
-          : [
-              {
-                type: 'scatter',
-                name: 'no balancing',
-                symbol: 'rect',
-                symbolSize: [Math.max(band * 0.86, 2), 2.5],
-                silent: true,
-                emphasis: { disabled: true },
-                itemStyle: { color: theme.baseline, opacity: 1 },
-                data: Array.from(unbalanced),
-              },
-            ]),
-      ],
+      ...commonOptionAlong(surface, 'shadow', ([bar]: readonly { dataIndex: number }[]) =>
+        rankTip(bar!.dataIndex, chosen),
+      ),
+      grid: { ...MARGIN, top: 28, bottom: 46 },
+      xAxis: [ranks, overlay.x],
+      yAxis: [{ type: 'value', min: 0, max: ceiling, ...tokens }, overlay.y],
+      series: rankLoadsSeries(chosen, selection.run, ceiling, surface),
     },
   };
+}
+
+/** The bars, the highest in full colour; the mean; and what the ranks would have without balancing. */
+function rankLoadsSeries(chosen: RankLoads, run: Run, ceiling: number, { theme, width }: Surface): object[] {
+  const { loads, mean, highestRank, unbalanced } = chosen;
+  const { numRanks, ranksPerNode, name, line } = run;
+  const bandWidth = (width - MARGIN.left - MARGIN.right) / numRanks;
+  const color = lineColour(theme, line.colour);
+  const bars = Array.from(loads, (value, rank) => ({
+    value,
+    itemStyle: { color, opacity: rank === highestRank ? 1 : 0.62 },
+  }));
+  const borders = nodeBorders(numRanks, ranksPerNode, ceiling);
+  const meanLine = [[0, ceiling - mean] as const, [numRanks, ceiling - mean] as const];
+  const series = [
+    { type: 'bar', name, barWidth: bandWidth > 3 ? '72%' : '100%', data: bars, emphasis: { disabled: true } },
+    overlayLines('nodes', borders, { color: theme.muted, width: 1, type: [2, 3] }),
+    overlayLines('mean', [meanLine], { color: theme.ink, width: 1.5, type: [5, 3] }),
+  ];
+  if (unbalanced === undefined) return series;
+  const marks = {
+    type: 'scatter',
+    name: 'no balancing',
+    symbol: 'rect',
+    symbolSize: [Math.max(bandWidth * 0.86, 2), 2.5],
+    silent: true,
+    emphasis: { disabled: true },
+    itemStyle: { color: theme.baseline, opacity: 1 },
+    data: Array.from(unbalanced),
+  };
+  return [...series, marks];
 }
 
 /** The next of 1, 1.5, 2, 3, 4, 5, 6, 8 of any power of ten: the end of an axis. */
@@ -150,7 +119,7 @@ function niceCeiling(value: number): number {
   return power * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * power >= value)!;
 }
 
-function rankTip(rank: number, loads: Float64Array, mean: number, unbalanced?: Float64Array): HTMLElement {
+function rankTip(rank: number, { loads, mean, unbalanced }: RankLoads): HTMLElement {
   const text = (value: number) => `${load(value)} tokens, ${times(mean === 0 ? 1 : value / mean)} × the mean`;
   return tip(`rank ${rank}`, [
     ['load', text(loads[rank]!)],

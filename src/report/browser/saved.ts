@@ -1,64 +1,61 @@
 import { grouped, seconds } from '../format.ts';
-import { axisStyle, commonOption, type Picture, type Surface } from './chart.ts';
+import { axisStyle, commonOptionAlong, PLAIN_LINE, titleAbove, titleBelow } from './axes.ts';
+import type { Picture, Surface } from './chart.ts';
 import type { Report, Run } from './report.ts';
 import type { Selection } from './selection.ts';
 import { lineColour, lineDash } from './theme.ts';
 import { tip } from './tip.ts';
+
+/** Room left of the plot, in pixels. */
+const LEFT = 60;
 
 /** Modelled seconds saved so far against no balancing, a line a policy: it falls where moves cost more than they give. */
 export function savedPicture(report: Report, selection: Selection, surface: Surface): Picture {
   const runs = report.runs.filter(
     ({ line }) => line.colour !== null && !selection.isHidden(report.lines.indexOf(line)),
   );
-  const axis = axisStyle(surface);
-  const left = 60;
+  const ends = runs.map(
+    ({ name, savedSeconds }) => `${name}: ${seconds(savedSeconds.at(-1) ?? 0)} at the end.`,
+  );
+  const { axisLine, ...axis } = axisStyle(surface);
   return {
     height: 270,
-    text: `Modelled seconds saved so far. ${runs.map((run) => `${run.name}: ${seconds(run.savedSeconds.at(-1) ?? 0)} at the end.`).join(' ')}`,
+    text: `Modelled seconds saved so far. ${ends.join(' ')}`,
     option: {
-      ...commonOption(surface),
-      tooltip: {
-        ...commonOption(surface).tooltip,
-        trigger: 'axis',
-        axisPointer: { type: 'line', lineStyle: { color: surface.theme.muted } },
-        formatter: (params: readonly { axisValue: number }[]) => savedTip(runs, params[0]!.axisValue),
-      },
-      grid: { left, right: surface.width < 500 ? 12 : 20, top: 28, bottom: 46 },
+      ...commonOptionAlong(surface, 'line', ([place]: readonly { axisValue: number }[]) =>
+        savedTip(runs, place!.axisValue),
+      ),
+      grid: { left: LEFT, right: surface.width < 500 ? 12 : 20, top: 28, bottom: 46 },
       xAxis: {
         type: 'value',
         min: Math.min(...report.lines.map(({ firstStep }) => firstStep)),
         max: Math.max(...report.lines.map(({ firstStep, numSteps }) => firstStep + numSteps)),
         ...axis,
-        axisLine: { onZero: false, lineStyle: { color: surface.theme.muted } },
+        // At the bottom, also where seconds are lost.
+        axisLine: { ...axisLine, onZero: false },
         splitLine: { show: false },
-        name: 'step of the recording',
-        nameLocation: 'middle',
-        nameGap: 26,
+        ...titleBelow('step of the recording'),
       },
       yAxis: {
         type: 'value',
         ...axis,
-        name: 'modelled seconds saved so far',
-        nameTextStyle: { ...axis.nameTextStyle, align: 'left', padding: [0, 0, 0, -left + 4] },
+        axisLine,
+        ...titleAbove(surface, 'modelled seconds saved so far', LEFT),
       },
-      series: runs.map((run) => ({
-        type: 'line',
-        name: run.name,
-        symbol: 'none',
-        silent: true,
-        data: [
-          [run.line.firstStep, 0],
-          ...Array.from(run.savedSeconds, (saved, i) => [endOfPoint(run, i), saved]),
-        ],
-        lineStyle: {
-          width: 2,
-          color: lineColour(surface.theme, run.line.colour),
-          type: lineDash(run.line.colour),
-        },
-        color: lineColour(surface.theme, run.line.colour),
-        emphasis: { disabled: true },
-      })),
+      series: runs.map((run) => savedLine(run, surface)),
     },
+  };
+}
+
+function savedLine(run: Run, { theme }: Surface): object {
+  const color = lineColour(theme, run.line.colour);
+  const points = Array.from(run.savedSeconds, (saved, i) => [endOfPoint(run, i), saved]);
+  return {
+    ...PLAIN_LINE,
+    name: run.name,
+    color,
+    data: [[run.line.firstStep, 0], ...points],
+    lineStyle: { width: 2, color, type: lineDash(run.line.colour) },
   };
 }
 
