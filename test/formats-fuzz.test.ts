@@ -1,6 +1,6 @@
 /**
  * Hostile files: every reader of loads on mutations of good files. FORMATS_FUZZ_CASES sets how many; the long run is
- * `FORMATS_FUZZ_CASES=100000 npx tsx test/run.ts formats-fuzz`.
+ * `FORMATS_FUZZ_CASES=100000 node --import tsx --test test/formats-fuzz.test.ts`.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';

@@ -20,7 +20,17 @@ export interface PickleMade {
 
 /** A Python list. */
 export class PickleList {
-  readonly items: PickleValue[] = [];
+  #items: PickleValue[] | undefined;
+
+  get items(): readonly PickleValue[] {
+    return this.#items ?? [];
+  }
+
+  add(values: readonly PickleValue[]): void {
+    // Made when there is something in it: an empty one is a byte in the file.
+    this.#items ??= [];
+    for (const value of values) this.#items.push(value);
+  }
 }
 
 /** A Python tuple. */
@@ -31,6 +41,8 @@ export class PickleTuple {
   }
 }
 
+const EMPTY_TUPLE = new PickleTuple([]);
+
 /** A Python dict, with keys of text. Not an object: a key `__proto__` is a key like others. */
 export class PickleDict {
   #entries: Map<string, PickleValue> | undefined;
@@ -40,7 +52,7 @@ export class PickleDict {
   }
 
   set(key: string, value: PickleValue): void {
-    // Made when there is something in it: an empty one is a byte in the file, and a Map two hundred in memory.
+    // As for a list; a Map takes two hundred bytes.
     this.#entries ??= new Map();
     this.#entries.set(key, value);
   }
@@ -96,7 +108,7 @@ const READERS: ReadonlyMap<number, (machine: Machine) => void> = new Map([
   [0x5d, (m) => m.push(new PickleList())], // EMPTY_LIST
   [0x61, (m) => m.append([m.popValue()])], // APPEND
   [0x65, (m) => m.append(m.popToMark())], // APPENDS
-  [0x29, (m) => m.push(new PickleTuple([]))], // EMPTY_TUPLE
+  [0x29, (m) => m.push(EMPTY_TUPLE)], // EMPTY_TUPLE
   [0x85, (m) => m.tuple(1)], // TUPLE1
   [0x86, (m) => m.tuple(2)], // TUPLE2
   [0x87, (m) => m.tuple(3)], // TUPLE3
@@ -203,7 +215,7 @@ class Machine {
   append(values: readonly PickleValue[]): void {
     const list = this.#top();
     if (!(list instanceof PickleList)) throw new Error('values are appended to what is no list');
-    for (const value of values) list.items.push(value);
+    list.add(values);
   }
 
   setItems(values: readonly PickleValue[]): void {
