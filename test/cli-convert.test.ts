@@ -211,6 +211,11 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
     [['online.yaml', 'o.json'], 'KIND', /^in: "online\.yaml": it has no initial_global_assignments/],
     [['odd.json', 'o.json'], 'MAPPING', /^sglang has no empty slots; the placement has some/],
     [['p.json', 'o.json', '--dense-rows', '2'], 'OPTION', /^--dense-rows: 2, but in: "p\.json" has 2 rows/],
+    [
+      ['p.json', 'o.json', '--first-layer', '16000000'],
+      'SHAPE',
+      /^sglang: a row for every layer: 8 numbers would make a table of 64000008/,
+    ],
     [['p.json'], 'OPTION', /^argument: missing required argument 'out'/],
   ];
   for (const [args, code, message] of cases) {

@@ -102,7 +102,10 @@ function write(placement: Placement, options: PlacementWriteOptions): WrittenPla
     throw new EplbRangeError('EPLB_MAPPING', `omni-infer: ${most}`);
   }
   const slotsPerRank = numPhysicalExperts / numRanks;
-  const pattern = new Int32Array(numRanks * numLayers * numLogicalExperts);
+  const size = numRanks * numLayers * numLogicalExperts;
+  if (size > MOST)
+    throw new EplbRangeError('EPLB_SHAPE', `omni-infer: a pattern of ${size} numbers, over ${MOST}`);
+  const pattern = new Int32Array(size);
   let twice = 0;
   for (let at = 0; at < slots.length; at++) {
     const expert = slots[at]!;

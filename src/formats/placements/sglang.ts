@@ -1,6 +1,13 @@
 import { EplbRangeError, EplbTypeError } from '../../errors.ts';
 import { counted, kindOf } from '../text.ts';
-import { expertsIn, nestedTable, rowsOf, type WholeTable, wholeTable } from './number-tables.ts';
+import {
+  checkExpansion,
+  expertsIn,
+  nestedTable,
+  rowsOf,
+  type WholeTable,
+  wholeTable,
+} from './number-tables.ts';
 import type {
   Content,
   NumberArray,
@@ -84,6 +91,8 @@ function write(placement: Placement, options: PlacementWriteOptions): WrittenPla
     throw new EplbRangeError('EPLB_MAPPING', 'sglang has no empty slots; the placement has some');
   }
   const numbers = numbersFrom(options.firstLayer, placement);
+  // The numbers are a file's or a user's, and may be any.
+  checkExpansion((numbers.at(-1)! + 1) * numPhysicalExperts, slots.length, 'sglang: a row for every layer');
   const rows = rowsOf(slots, numPhysicalExperts);
   // A layer without experts of its own gets what SGLang's own trivial location gives it.
   const dense = Array.from({ length: numPhysicalExperts }, (_, slot) => slot % numLogicalExperts);
