@@ -1,11 +1,13 @@
-// The state of the adaptive policy's search for one layer: the placement, the loads of its ranks in each sample, and what a
-// copy costs on each rank. Loads over samples lie two by two in the lanes of a vector: their number is even.
+// The state of the adaptive policy's search for one layer: the placement, the loads of its ranks in each sample, and what they
+// cost. Loads over samples lie four by four in the lanes of a vector: their number is a multiple of 4.
 
 /** A view on scratch memory, never allocated. All pointers are byte offsets. */
 export class Adaptive {
-  /** f64[numExperts * numSamples] */
+  /** f32[numExperts * numSamples] */
   samples: usize;
-  /** f64[numSamples] */
+  /** f32[numExperts] */
+  spread: usize;
+  /** f32[numSamples] */
   weights: usize;
   numExperts: i32;
   numSlots: i32;
@@ -19,25 +21,25 @@ export class Adaptive {
   maxMoves: i32;
   maxEvaluations: i32;
 
-  /** f64[numExperts * numSamples]: the load of one copy. */
+  /** f32[numExperts * numSamples]: the load of one copy. */
   copyLoad: usize;
-  /** f64[numRanks * numSamples] */
+  /** f32[numRanks * numSamples] */
   rankLoad: usize;
-  /** f64[numSamples]: how much the objective grows with the sum of a sample's powers. */
-  slope: usize;
-  /** f64[numRanks * numSamples]: how much it grows with a rank's load. */
+  /** f32[numRanks * numSamples]: how much the objective grows with a rank's load. */
   rankGradient: usize;
+  /** f32[numSamples]: how much it grows with the sum of a sample's powers. */
+  slope: usize;
+  /** f32[numSamples], each for the step at hand: the load of a copy when there is one less, one more; a difference of gradients. */
+  less: usize;
+  more: usize;
+  difference: usize;
   /** f64[numRanks]: the powers of a rank, each by its sample's slope. */
   rankCost: usize;
-  /** f64[numRanks * numExperts]: what a copy costs on a rank, to first order. */
-  gradient: usize;
-  /** f64[numExperts], both: what one copy more, and one less, changes on the ranks that have the expert. */
+  /** f64[numExperts]: what one copy more changes on the ranks that have the expert. */
   relief: usize;
-  burden: usize;
-  /** f64[numSlots]: what the slot's copy costs where it is, to first order. */
-  own: usize;
-  /** f64[numRanks * numRanks]: the least that a slot of the second rank costs more on the first. */
-  low: usize;
+  /** f64[slotsPerRank], both: what the copies of two ranks cost more on the one than on the other, to first order. */
+  here: usize;
+  there: usize;
   /** i32[numSlots] */
   slots: usize;
   bestSlots: usize;
@@ -47,21 +49,18 @@ export class Adaptive {
   /** i32[numRanks * numExperts], both: copies on the rank, and 1 where the live placement has one. */
   on: usize;
   held: usize;
-  /** i32[numRanks]: marks for the step at hand. */
-  marks: usize;
+  /** i32[numRanks]: 1 where a rank has changed since its exchanges were last looked at. */
+  dirty: usize;
 
   moves: i32;
   evaluations: i32;
+  hasStepped: bool;
   random: u32;
-  /** The best step found: 1 for an exchange of two slots, 2 for a slot and the expert that overwrites it. */
-  bestKind: i32;
-  bestSlot: i32;
-  bestOther: i32;
 }
 
 /**
  * Lays the state out from `scratch` on. It takes
- * 8 * T * (E + 2 * R + 1) + 8 * R * (E + R + 1) + 16 * E + 8 * P + 8 * (P + E + R * E) + 4 * R + 352 bytes
+ * 4 * T * (E + 2 * R + 4) + 8 * (R + E + 2 * P / R) + 8 * P + 8 * E + 8 * R * E + 4 * R + 336 bytes
  * for E experts in P slots of R ranks and T samples.
  */
 export function carveAdaptive(
@@ -75,7 +74,8 @@ export function carveAdaptive(
   s.numExperts = numExperts;
   s.numSlots = numSlots;
   s.numRanks = numRanks;
-  s.rowBytes = (<usize>numSamples) << 3;
+  s.slotsPerRank = numSlots / numRanks;
+  s.rowBytes = (<usize>numSamples) << 2;
   const experts = <usize>numExperts;
   const slots = <usize>numSlots;
   const ranks = <usize>numRanks;
@@ -83,19 +83,20 @@ export function carveAdaptive(
   s.rankLoad = s.copyLoad + experts * s.rowBytes;
   s.rankGradient = s.rankLoad + ranks * s.rowBytes;
   s.slope = s.rankGradient + ranks * s.rowBytes;
-  s.gradient = s.slope + s.rowBytes;
-  s.low = s.gradient + 8 * ranks * experts;
-  s.rankCost = s.low + 8 * ranks * ranks;
+  s.less = s.slope + s.rowBytes;
+  s.more = s.less + s.rowBytes;
+  s.difference = s.more + s.rowBytes;
+  s.rankCost = s.difference + s.rowBytes;
   s.relief = s.rankCost + 8 * ranks;
-  s.burden = s.relief + 8 * experts;
-  s.own = s.burden + 8 * experts;
-  s.slots = s.own + 8 * slots;
+  s.here = s.relief + 8 * experts;
+  s.there = s.here + 8 * (slots / ranks);
+  s.slots = s.there + 8 * (slots / ranks);
   s.bestSlots = s.slots + 4 * slots;
   s.count = s.bestSlots + 4 * slots;
   s.home = s.count + 4 * experts;
   s.on = s.home + 4 * experts;
   s.held = s.on + 4 * ranks * experts;
-  s.marks = s.held + 4 * ranks * experts;
+  s.dirty = s.held + 4 * ranks * experts;
   return s;
 }
 
@@ -135,8 +136,12 @@ export function homeOf(s: Adaptive, expert: i32): i32 {
   return load<i32>(s.home + ((<usize>expert) << 2));
 }
 
-export function gradientOf(s: Adaptive, rank: i32, expert: i32): f64 {
-  return load<f64>(s.gradient + ((<usize>(rank * s.numExperts + expert)) << 3));
+export function isDirty(s: Adaptive, rank: i32): bool {
+  return load<i32>(s.dirty + ((<usize>rank) << 2)) === 1;
+}
+
+export function setDirty(s: Adaptive, rank: i32, value: i32): void {
+  store<i32>(s.dirty + ((<usize>rank) << 2), value);
 }
 
 export function rankCostOf(s: Adaptive, rank: i32): f64 {
@@ -147,30 +152,32 @@ export function reliefOf(s: Adaptive, expert: i32): f64 {
   return load<f64>(s.relief + ((<usize>expert) << 3));
 }
 
-export function burdenOf(s: Adaptive, expert: i32): f64 {
-  return load<f64>(s.burden + ((<usize>expert) << 3));
-}
-
-export function ownOf(s: Adaptive, slot: i32): f64 {
-  return load<f64>(s.own + ((<usize>slot) << 3));
-}
-
 /** The row of an expert, or of a rank, in a table [rows x numSamples]. */
 export function rowOf(s: Adaptive, table: usize, row: i32): usize {
   return table + <usize>row * s.rowBytes;
 }
 
 export function power8(x: v128): v128 {
-  const square = f64x2.mul(x, x);
-  const fourth = f64x2.mul(square, square);
-  return f64x2.mul(fourth, fourth);
+  const square = f32x4.mul(x, x);
+  const fourth = f32x4.mul(square, square);
+  return f32x4.mul(fourth, fourth);
 }
 
 export function root8(x: v128): v128 {
-  return f64x2.sqrt(f64x2.sqrt(f64x2.sqrt(x)));
+  return f32x4.sqrt(f32x4.sqrt(f32x4.sqrt(x)));
 }
 
-/** Adds up the two lanes. */
+/** Adds up the four lanes. */
 export function lanes(sum: v128): f64 {
-  return f64x2.extract_lane(sum, 0) + f64x2.extract_lane(sum, 1);
+  const low = <f64>f32x4.extract_lane(sum, 0) + <f64>f32x4.extract_lane(sum, 1);
+  return low + (<f64>f32x4.extract_lane(sum, 2) + <f64>f32x4.extract_lane(sum, 3));
+}
+
+/** The sum over samples of the products of two rows. */
+export function dot(s: Adaptive, a: usize, b: usize): f64 {
+  let sum = f32x4.splat(0);
+  for (let t: usize = 0; t < s.rowBytes; t += 16) {
+    sum = f32x4.add(sum, f32x4.mul(v128.load(a + t), v128.load(b + t)));
+  }
+  return lanes(sum);
 }

@@ -2,16 +2,13 @@
 // copies to spare. Each is looked at closely only when a bound says that it may be the best.
 
 import {
-  boundRanks,
+  costElsewhere,
   costOfExchange,
   costOfOverwrite,
-  costOfReplacing,
-  costWith,
   objectiveOf,
   refresh,
-  revalueCount,
-  revalueExpert,
   revalueRank,
+  splitInto,
   splitLoad,
   sumRank,
 } from './adaptive-costs';
@@ -20,49 +17,188 @@ import {
   Adaptive,
   addCopies,
   addCopiesOn,
-  burdenOf,
   copiesOf,
   copiesOn,
+  dot,
   expertAt,
-  gradientOf,
   heldOn,
   homeOf,
-  ownOf,
-  rankCostOf,
+  isDirty,
   reliefOf,
+  rowOf,
+  setDirty,
   setExpertAt,
 } from './adaptive-state';
 
-/** The tangent is made anew after so many steps: each 4 brings nothing. */
-const STEPS_PER_REFRESH: i32 = 16;
-const MAX_EPOCHS: i32 = 6;
 /** Less is rounding. */
-export const LEAST_GAIN: f64 = 1e-9;
-const MOST_POLISHED_SLOTS: i32 = 16;
-const EXCHANGES_PER_KICK: i32 = 2;
+export const LEAST_GAIN: f64 = 1e-6;
+const MAX_ROUNDS: i32 = 6;
+const FEW_SLOTS: i32 = 16;
 
-/** Takes the best step again and again until none is left. */
-export function descend(s: Adaptive): void {
-  let steps = 0;
-  for (let epoch = 0; epoch < MAX_EPOCHS; epoch++) {
-    let isBetter = false;
-    while (s.evaluations < s.maxEvaluations && step(s)) {
-      isBetter = true;
-      steps++;
-      if (steps % STEPS_PER_REFRESH === 0) refresh(s);
-    }
-    if (!isBetter || s.evaluations >= s.maxEvaluations) return;
+/**
+ * Takes steps until none is left. Overwrites come first: at a price they gain the most for their moves (taken after the exchanges
+ * they cost 0.01 of balancedness at a tenth of the default policy's moves). Returns whether there was one.
+ */
+export function descend(s: Adaptive): bool {
+  let isLower = false;
+  for (let round = 0; round < MAX_ROUNDS; round++) {
     refresh(s);
+    for (let rank = 0; rank < s.numRanks; rank++) setDirty(s, rank, 1);
+    let isBetter = false;
+    let isLast = false;
+    while (!isLast) {
+      isLast = true;
+      while (overwriteBest(s)) isLast = false;
+      if (sweep(s)) isLast = false;
+      if (!isLast) isBetter = true;
+    }
+    if (!isBetter) return isLower;
+    isLower = true;
   }
+  return isLower;
+}
+
+/** Whether no step may be begun: the first always may, so that a limit of 1 tells whether there is one. */
+function isSpent(s: Adaptive): bool {
+  return s.hasStepped && s.evaluations >= s.maxEvaluations;
+}
+
+/** Exchanges slots of each rank that has changed, the best first, while that gains. */
+export function sweep(s: Adaptive): bool {
+  let isBetter = false;
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    while (isDirty(s, rank)) {
+      if (exchangeBest(s, rank)) isBetter = true;
+      else setDirty(s, rank, 0);
+    }
+  }
+  return isBetter;
+}
+
+/**
+ * Takes the best exchange of a slot of rank a. What an exchange costs to first order is a sum over its two slots, and, as the powers
+ * are convex, no more than what it costs.
+ */
+function exchangeBest(s: Adaptive, a: i32): bool {
+  if (isSpent(s)) return false;
+  const size = s.slotsPerRank;
+  const firstA = a * size;
+  let best = -LEAST_GAIN;
+  let bestSlot = -1;
+  let bestOther = 0;
+  const node = a / s.ranksPerNode;
+  const from = s.numNodes === 1 ? 0 : node * s.ranksPerNode;
+  const end = s.numNodes === 1 ? s.numRanks : from + s.ranksPerNode;
+  for (let b = from; b < end; b++) {
+    if (b === a) continue;
+    const firstB = b * size;
+    const most = compareRanks(s, a, b);
+    for (let k = 0; k < size; k++) {
+      const here = load<f64>(s.here + ((<usize>k) << 3));
+      if (here - most - 2 * s.price >= best) continue;
+      const i = expertAt(s, firstA + k);
+      if (copiesOn(s, b, i) > 0) continue;
+      for (let m = 0; m < size; m++) {
+        const bound = here - load<f64>(s.there + ((<usize>m) << 3));
+        if (bound - 2 * s.price >= best) continue;
+        const j = expertAt(s, firstB + m);
+        if (copiesOn(s, a, j) > 0) continue;
+        const moves = movesOfExchange(s, a, i, b, j);
+        const price = s.price * <f64>moves;
+        if (bound + price >= best || (moves > 0 && s.moves + moves > s.maxMoves)) continue;
+        const cost = costOfExchange(s, a, i, b, j) + price;
+        if (cost >= best) continue;
+        best = cost;
+        bestSlot = firstA + k;
+        bestOther = firstB + m;
+      }
+    }
+  }
+  if (bestSlot < 0) return false;
+  exchange(s, bestSlot, bestOther);
+  return true;
+}
+
+/** What each copy of ranks a and b costs more on b than on a, to first order; returns the most of rank b's. */
+function compareRanks(s: Adaptive, a: i32, b: i32): f64 {
+  const gradientA = rowOf(s, s.rankGradient, a);
+  const gradientB = rowOf(s, s.rankGradient, b);
+  for (let t: usize = 0; t < s.rowBytes; t += 16) {
+    v128.store(s.difference + t, f32x4.sub(v128.load(gradientB + t), v128.load(gradientA + t)));
+  }
+  let most = -Infinity;
+  for (let k = 0; k < s.slotsPerRank; k++) {
+    const at = (<usize>k) << 3;
+    const i = expertAt(s, a * s.slotsPerRank + k);
+    store<f64>(s.here + at, dot(s, s.difference, rowOf(s, s.copyLoad, i)));
+    const j = expertAt(s, b * s.slotsPerRank + k);
+    const there = dot(s, s.difference, rowOf(s, s.copyLoad, j));
+    store<f64>(s.there + at, there);
+    if (there > most) most = there;
+  }
+  return most;
+}
+
+function movesOfExchange(s: Adaptive, a: i32, i: i32, b: i32, j: i32): i32 {
+  return heldOn(s, a, i) - heldOn(s, a, j) + (heldOn(s, b, j) - heldOn(s, b, i));
+}
+
+/** Takes the best overwrite. */
+function overwriteBest(s: Adaptive): bool {
+  if (isSpent(s)) return false;
+  let best = -LEAST_GAIN;
+  let bestSlot = -1;
+  let bestExpert = 0;
+  relieve(s);
+  for (let slot = 0; slot < s.numSlots; slot++) {
+    const i = expertAt(s, slot);
+    const count = copiesOf(s, i);
+    if (count < 2) continue;
+    const a = slot / s.slotsPerRank;
+    const gradient = rowOf(s, s.rankGradient, a);
+    splitInto(s, i, count - 1, s.less);
+    const base = costElsewhere(s, a, i, s.less) - dot(s, gradient, rowOf(s, s.copyLoad, i));
+    for (let j = 0; j < s.numExperts; j++) {
+      if (copiesOn(s, a, j) > 0 || (s.numNodes > 1 && homeOf(s, j) !== a / s.ranksPerNode)) continue;
+      const moves = heldOn(s, a, i) - heldOn(s, a, j);
+      const price = s.price * <f64>moves;
+      const bound = base + reliefOf(s, j) + price;
+      if (bound >= best || (moves > 0 && s.moves + moves > s.maxMoves)) continue;
+      splitInto(s, j, copiesOf(s, j) + 1, s.more);
+      if (bound + dot(s, gradient, s.more) >= best) continue;
+      const cost = costOfOverwrite(s, a, i, j) + price;
+      if (cost >= best) continue;
+      best = cost;
+      bestSlot = slot;
+      bestExpert = j;
+    }
+  }
+  if (bestSlot < 0) return false;
+  overwrite(s, bestSlot, bestExpert);
+  return true;
+}
+
+/** What one copy more of each expert changes on the ranks that have it. */
+function relieve(s: Adaptive): void {
+  for (let expert = 0; expert < s.numExperts; expert++) {
+    splitInto(s, expert, copiesOf(s, expert) + 1, s.more);
+    store<f64>(s.relief + ((<usize>expert) << 3), costElsewhere(s, -1, expert, s.more));
+  }
+}
+
+/** Whether the search goes beyond what the tangent tells. */
+export function hasFewSlots(s: Adaptive): bool {
+  return s.numSlots <= FEW_SLOTS;
 }
 
 /**
  * Tries every step at its true cost. The tangent tells too little where a step changes much of all loads, as steps of few slots do;
- * with more slots nothing is left to find this way.
+ * with more slots nothing is left to find this way. Returns whether there was one.
  */
-export function polish(s: Adaptive): void {
-  if (s.numSlots > MOST_POLISHED_SLOTS) return;
+export function polish(s: Adaptive): bool {
+  if (!hasFewSlots(s)) return false;
   let value = objectiveOf(s) + s.price * <f64>s.moves;
+  const start = value;
   let isBetter = true;
   while (isBetter && s.evaluations < s.maxEvaluations) {
     isBetter = false;
@@ -88,6 +224,7 @@ export function polish(s: Adaptive): void {
       }
     }
   }
+  return value < start;
 }
 
 function valueWithin(s: Adaptive): f64 {
@@ -95,109 +232,63 @@ function valueWithin(s: Adaptive): f64 {
   return s.moves > s.maxMoves ? Infinity : objectiveOf(s) + s.price * <f64>s.moves;
 }
 
-function mayExchange(s: Adaptive, slot: i32, other: i32): bool {
+export function mayExchange(s: Adaptive, slot: i32, other: i32): bool {
   const a = slot / s.slotsPerRank;
   const b = other / s.slotsPerRank;
   if (a === b || (s.numNodes > 1 && a / s.ranksPerNode !== b / s.ranksPerNode)) return false;
   return copiesOn(s, a, expertAt(s, other)) === 0 && copiesOn(s, b, expertAt(s, slot)) === 0;
 }
 
-function mayOverwrite(s: Adaptive, slot: i32, expert: i32): bool {
+export function mayOverwrite(s: Adaptive, slot: i32, expert: i32): bool {
   const rank = slot / s.slotsPerRank;
   if (copiesOf(s, expertAt(s, slot)) < 2 || copiesOn(s, rank, expert) > 0) return false;
   return s.numNodes === 1 || homeOf(s, expert) === rank / s.ranksPerNode;
 }
 
-function step(s: Adaptive): bool {
-  s.bestKind = 0;
-  findOverwrite(s, findExchange(s, -LEAST_GAIN));
-  if (s.bestKind === 0) return false;
-  if (s.bestKind === 1) exchange(s, s.bestSlot, s.bestOther);
-  else overwrite(s, s.bestSlot, s.bestOther);
-  return true;
-}
-
-function findExchange(s: Adaptive, start: f64): f64 {
-  let best = start;
-  const twoMoves = 2 * s.price;
-  boundRanks(s);
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    const a = slot / s.slotsPerRank;
-    const i = expertAt(s, slot);
-    const end = s.numNodes === 1 ? s.numRanks : (a / s.ranksPerNode + 1) * s.ranksPerNode;
-    for (let b = a + 1; b < end; b++) {
-      const base = gradientOf(s, b, i) - ownOf(s, slot);
-      const low = load<f64>(s.low + ((<usize>(a * s.numRanks + b)) << 3));
-      if (base + low - twoMoves >= best || copiesOn(s, b, i) > 0) continue;
-      for (let other = b * s.slotsPerRank; other < (b + 1) * s.slotsPerRank; other++) {
-        const j = expertAt(s, other);
-        const bound = base + (gradientOf(s, a, j) - ownOf(s, other));
-        if (bound - twoMoves >= best || copiesOn(s, a, j) > 0) continue;
-        const moves = heldOn(s, a, i) - heldOn(s, a, j) + (heldOn(s, b, j) - heldOn(s, b, i));
-        const cost = s.price * <f64>moves;
-        if (bound + cost >= best || (moves > 0 && s.moves + moves > s.maxMoves)) continue;
-        const total = costOfExchange(s, a, i, b, j) + cost;
-        if (total >= best) continue;
-        best = total;
-        s.bestKind = 1;
-        s.bestSlot = slot;
-        s.bestOther = other;
-      }
-    }
-  }
-  return best;
-}
-
-function findOverwrite(s: Adaptive, start: f64): f64 {
-  let best = start;
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    const a = slot / s.slotsPerRank;
-    const i = expertAt(s, slot);
-    const count = copiesOf(s, i);
-    if (count < 2) continue;
-    const copies = <f64>copiesOn(s, a, i);
-    const here = costWith(s, a, i, copies / <f64>(count - 1) - copies / <f64>count) - rankCostOf(s, a);
-    const elsewhere = burdenOf(s, i) - here;
-    const base = elsewhere - ownOf(s, slot);
-    for (let j = 0; j < s.numExperts; j++) {
-      if (copiesOn(s, a, j) > 0 || (s.numNodes > 1 && homeOf(s, j) !== a / s.ranksPerNode)) continue;
-      const moves = heldOn(s, a, i) - heldOn(s, a, j);
-      const cost = s.price * <f64>moves;
-      const after = <f64>copiesOf(s, j) / <f64>(copiesOf(s, j) + 1);
-      const bound = base + reliefOf(s, j) + gradientOf(s, a, j) * after + cost;
-      if (bound >= best || (moves > 0 && s.moves + moves > s.maxMoves)) continue;
-      // All but where both have copies on another rank: what that adds is less than nothing, and little.
-      if (elsewhere + reliefOf(s, j) + costOfReplacing(s, a, i, j) + cost >= best) continue;
-      const total = costOfOverwrite(s, a, i, j) + cost;
-      if (total >= best) continue;
-      best = total;
-      s.bestKind = 2;
-      s.bestSlot = slot;
-      s.bestOther = j;
-    }
-  }
-  return best;
-}
-
-function exchange(s: Adaptive, slot: i32, other: i32): void {
+/** Infinite when there are not moves enough left. */
+export function pricedExchange(s: Adaptive, slot: i32, other: i32): f64 {
+  const a = slot / s.slotsPerRank;
+  const b = other / s.slotsPerRank;
   const i = expertAt(s, slot);
   const j = expertAt(s, other);
-  put(s, slot, j);
-  put(s, other, i);
-  revalue(s, i, j, slot / s.slotsPerRank, other / s.slotsPerRank);
+  const moves = movesOfExchange(s, a, i, b, j);
+  if (moves > 0 && s.moves + moves > s.maxMoves) return Infinity;
+  return costOfExchange(s, a, i, b, j) + s.price * <f64>moves;
 }
 
-function overwrite(s: Adaptive, slot: i32, expert: i32): void {
+/** Infinite when there are not moves enough left. */
+export function pricedOverwrite(s: Adaptive, slot: i32, expert: i32): f64 {
+  const a = slot / s.slotsPerRank;
+  const i = expertAt(s, slot);
+  const moves = heldOn(s, a, i) - heldOn(s, a, expert);
+  if (moves > 0 && s.moves + moves > s.maxMoves) return Infinity;
+  splitInto(s, i, copiesOf(s, i) - 1, s.less);
+  return costOfOverwrite(s, a, i, expert) + s.price * <f64>moves;
+}
+
+export function exchange(s: Adaptive, slot: i32, other: i32): void {
+  const i = expertAt(s, slot);
+  put(s, slot, expertAt(s, other));
+  put(s, other, i);
+  revalue(s, slot / s.slotsPerRank);
+  revalue(s, other / s.slotsPerRank);
+}
+
+export function overwrite(s: Adaptive, slot: i32, expert: i32): void {
   const old = expertAt(s, slot);
   put(s, slot, expert);
   addCopies(s, old, -1);
   addCopies(s, expert, 1);
   splitLoad(s, old);
   splitLoad(s, expert);
-  revalue(s, old, expert, slot / s.slotsPerRank, -1);
+  const changed = slot / s.slotsPerRank;
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    if (rank === changed || copiesOn(s, rank, old) > 0 || copiesOn(s, rank, expert) > 0) revalue(s, rank);
+  }
 }
 
 function put(s: Adaptive, slot: i32, expert: i32): void {
+  s.hasStepped = true;
   const rank = slot / s.slotsPerRank;
   const old = expertAt(s, slot);
   s.moves += heldOn(s, rank, old) - heldOn(s, rank, expert);
@@ -206,43 +297,8 @@ function put(s: Adaptive, slot: i32, expert: i32): void {
   setExpertAt(s, slot, expert);
 }
 
-/** Brings all up to date after experts i and j changed: on ranks a and b, or, when b is -1, on all that have them. */
-function revalue(s: Adaptive, i: i32, j: i32, a: i32, b: i32): void {
-  for (let rank = 0; rank < s.numRanks; rank++) {
-    const has = b === -1 && (copiesOn(s, rank, i) > 0 || copiesOn(s, rank, j) > 0);
-    const isChanged = rank === a || rank === b || has;
-    store<i32>(s.marks + ((<usize>rank) << 2), isChanged ? 1 : 0);
-    if (isChanged) {
-      sumRank(s, rank);
-      revalueRank(s, rank);
-      for (let expert = 0; expert < s.numExperts; expert++) revalueExpert(s, rank, expert);
-    } else if (b === -1) {
-      revalueExpert(s, rank, i);
-      revalueExpert(s, rank, j);
-    }
-  }
-  for (let expert = 0; expert < s.numExperts; expert++) {
-    let isStale = expert === i || expert === j;
-    for (let rank = 0; rank < s.numRanks && !isStale; rank++) {
-      isStale = load<i32>(s.marks + ((<usize>rank) << 2)) === 1 && copiesOn(s, rank, expert) > 0;
-    }
-    if (isStale) revalueCount(s, expert);
-  }
-}
-
-/** An overwrite and a few exchanges at random, to leave a placement that no single step betters. */
-export function kick(s: Adaptive): void {
-  const first = nextRandom(s, s.numSlots);
-  const expert = nextRandom(s, s.numExperts);
-  if (s.moves < s.maxMoves && mayOverwrite(s, first, expert)) overwrite(s, first, expert);
-  for (let n = 0; n < EXCHANGES_PER_KICK; n++) {
-    const slot = nextRandom(s, s.numSlots);
-    const other = nextRandom(s, s.numSlots);
-    if (s.moves + 2 <= s.maxMoves && mayExchange(s, slot, other)) exchange(s, slot, other);
-  }
-}
-
-function nextRandom(s: Adaptive, end: i32): i32 {
-  s.random = s.random * 1664525 + 1013904223;
-  return <i32>((s.random >>> 8) % <u32>end);
+function revalue(s: Adaptive, rank: i32): void {
+  sumRank(s, rank);
+  revalueRank(s, rank);
+  setDirty(s, rank, 1);
 }

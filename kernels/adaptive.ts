@@ -1,35 +1,32 @@
 // The adaptive policy for one layer: a descent by single steps from the live placement, and, when asked for, from a placement
 // made afresh, then again from random kicks of the best.
+//
+// Measured on four recordings of two models, in steps of 64, 128 and 256 tokens, with 72, 80 and 96 slots: on the window that follows,
+// half of what the search gains on its own window is left, however deep it goes. In 26 layers of 64 experts in 80 slots of 16 ranks over
+// three domains a descent leads to a balancedness of 0.747, 400 kicks that fail in a row to 0.753, and four times as many to 0.754.
+// Norms of 4 and 16 in place of 8 are 0.002 worse. Annealing needs three times the work of the kicks.
 
 import { objectiveOf, rebuild } from './adaptive-costs';
+import { kick, restartKicks } from './adaptive-kicks';
+import { begin, resume, sortRanks } from './adaptive-repair';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import {
-  Adaptive,
-  addCopies,
-  addCopiesOn,
-  carveAdaptive,
-  copiesOf,
-  copiesOn,
-  expertAt,
-  lanes,
-  rowOf,
-  setExpertAt,
-} from './adaptive-state';
-import { descend, kick, LEAST_GAIN, polish } from './adaptive-steps';
-
-const FIRST_RANDOM: u32 = 0x9e3779b9;
+import { Adaptive, addCopies, carveAdaptive, copiesOf, expertAt, setExpertAt } from './adaptive-state';
+import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './adaptive-steps';
 
 /**
  * Places one layer so that the weighted sum over samples of the 8-norm of the rank loads, and the price of the moves from
- * `previous`, is small. No expert comes twice on a rank unless there is no other way.
+ * `previous`, is small. No expert comes twice on a rank unless there is no other way. A search that starts at the result, with the
+ * same samples and limits and nothing afresh, finds nothing better: on loads that stay the same nothing moves again.
  *
- * @param samples f64[numExperts * numSamples], numSamples even, see prepareSamples
- * @param weights f64[numSamples]
+ * @param samples f32[numExperts * numSamples], numSamples a multiple of 4, see prepareSamples
+ * @param spread f32[numExperts], see prepareSamples
+ * @param weights f32[numSamples], their sum 1; a sample that fills up has 0
+ * @param numRanks at most 32,768: eighth powers are in float32
  * @param numNodes experts stay on the node they start on; 1: they may go anywhere
  * @param previous i32[numSlots], -1 where a slot is empty
  * @param fresh i32[numSlots], or 0: a placement to start from as well
  * @param maxMoves at most so many moves, but for what has to be repaired in `previous`
- * @param maxEvaluations no step is begun after so many
+ * @param maxEvaluations no step but the first is begun after so many steps were looked at
  * @param numKicks so many random kicks of the best placement have to fail before the search ends
  * @param phyToLog i32[numSlots], out: experts that stay on a rank stay in their slots
  * @param replicaRank i32[numSlots], out: which replica of its expert a slot holds, from 0, in slot order
@@ -37,6 +34,7 @@ const FIRST_RANDOM: u32 = 0x9e3779b9;
  */
 export function searchAdaptive(
   samples: usize,
+  spread: usize,
   weights: usize,
   numExperts: i32,
   numSlots: i32,
@@ -56,43 +54,30 @@ export function searchAdaptive(
 ): void {
   const s = carveAdaptive(scratch, numExperts, numSlots, numRanks, numSamples);
   s.samples = samples;
+  s.spread = spread;
   s.weights = weights;
   s.numNodes = numNodes;
-  s.slotsPerRank = numSlots / numRanks;
   s.ranksPerNode = numRanks / numNodes;
   s.price = price;
-  s.maxMoves = maxMoves;
+  s.maxMoves = maxMoves < numSlots ? maxMoves : i32.MAX_VALUE;
   s.maxEvaluations = maxEvaluations;
   s.evaluations = 0;
+  s.hasStepped = false;
   markHeld(s, previous);
-  const bytes = (<usize>numSlots) << 2;
   begin(s, previous);
   store<f64>(stats, objectiveOf(s));
-  descend(s);
-  polish(s);
-  let best = objectiveOf(s) + price * <f64>s.moves;
-  memory.copy(s.bestSlots, s.slots, bytes);
+  settle(s);
+  const best = keep(s);
   if (fresh !== 0) {
     begin(s, fresh);
     if (s.moves <= maxMoves) {
-      descend(s);
-      polish(s);
-      best = keepBetter(s, best);
+      settle(s);
+      if (pricedValue(s) < best - LEAST_GAIN) keep(s);
     }
   }
-  // The kicks begin anew at each success, so that as many of them have failed at the result: a search that starts there finds
-  // nothing, and on loads that stay the same nothing moves again.
-  for (let failed = 0; failed < numKicks && s.evaluations < maxEvaluations; ) {
-    if (failed === 0) s.random = FIRST_RANDOM;
-    resume(s);
-    kick(s);
-    descend(s);
-    polish(s);
-    const value = keepBetter(s, best);
-    failed = value < best ? 0 : failed + 1;
-    best = value;
-  }
-  if (fresh !== 0 || numKicks > 0) resume(s);
+  if (numKicks > 0) kickOn(s, numKicks);
+  markHeld(s, previous);
+  resume(s);
   store<f64>(stats, objectiveOf(s), 8);
   store<f64>(stats, <f64>s.moves, 16);
   store<f64>(stats, <f64>s.evaluations, 24);
@@ -108,124 +93,56 @@ function markHeld(s: Adaptive, previous: usize): void {
   }
 }
 
-function keepBetter(s: Adaptive, best: f64): f64 {
-  const value = objectiveOf(s) + s.price * <f64>s.moves;
-  if (value >= best - LEAST_GAIN) return best;
+/** Descends to a placement from which, its ranks in order, no descent leads any further. */
+function settle(s: Adaptive): void {
+  let isBetter = true;
+  while (isBetter && s.evaluations < s.maxEvaluations) {
+    const isLower = descend(s);
+    const isPolished = polish(s);
+    isBetter = isLower || isPolished;
+    sortRanks(s);
+    rebuild(s);
+  }
+}
+
+/**
+ * Kicks the best placement. Moves are counted from the placement that is kicked, and no less than from the live one; and the kicks begin
+ * anew at each success: so a search that starts at the result does just what here failed.
+ */
+function kickOn(s: Adaptive, numKicks: i32): void {
+  rebase(s);
+  let least = objectiveOf(s);
+  for (let failed = 0; failed < numKicks && s.evaluations < s.maxEvaluations; failed++) {
+    if (failed === 0) restartKicks(s);
+    resume(s);
+    kick(s);
+    if (hasFewSlots(s)) settle(s);
+    else sweep(s);
+    if (pricedValue(s) >= least - LEAST_GAIN) continue;
+    keep(s);
+    resume(s);
+    settle(s);
+    keep(s);
+    rebase(s);
+    least = objectiveOf(s);
+    failed = -1;
+  }
+}
+
+/** From here on moves count from the best placement. */
+function rebase(s: Adaptive): void {
+  resume(s);
+  if (s.maxMoves < s.numSlots) s.maxMoves -= s.moves;
+  markHeld(s, s.bestSlots);
+}
+
+function pricedValue(s: Adaptive): f64 {
+  return objectiveOf(s) + s.price * <f64>s.moves;
+}
+
+function keep(s: Adaptive): f64 {
   memory.copy(s.bestSlots, s.slots, (<usize>s.numSlots) << 2);
-  return value;
-}
-
-/** Goes back to the best placement. */
-function resume(s: Adaptive): void {
-  memory.copy(s.slots, s.bestSlots, (<usize>s.numSlots) << 2);
-  sortRanks(s);
-  recount(s);
-  rebuild(s);
-}
-
-/** Orders the experts of each rank: what a search finds must not depend on which slots of a rank they are in. */
-function sortRanks(s: Adaptive): void {
-  for (let slot = 1; slot < s.numSlots; slot++) {
-    const first = (slot / s.slotsPerRank) * s.slotsPerRank;
-    const expert = expertAt(s, slot);
-    let to = slot;
-    for (; to > first && expertAt(s, to - 1) > expert; to--) setExpertAt(s, to, expertAt(s, to - 1));
-    setExpertAt(s, to, expert);
-  }
-}
-
-/** Takes over a placement, with what makes it infeasible repaired, and finds the node of each expert. */
-function begin(s: Adaptive, placement: usize): void {
-  memory.copy(s.slots, placement, (<usize>s.numSlots) << 2);
-  recount(s);
-  repair(s);
-  sortRanks(s);
-  const slotsPerNode = s.slotsPerRank * s.ranksPerNode;
-  for (let slot = s.numSlots - 1; slot >= 0; slot--) {
-    store<i32>(s.home + ((<usize>expertAt(s, slot)) << 2), slot / slotsPerNode);
-  }
-  rebuild(s);
-}
-
-function recount(s: Adaptive): void {
-  memory.fill(s.count, 0, (<usize>s.numExperts) << 2);
-  memory.fill(s.on, 0, (<usize>(s.numRanks * s.numExperts)) << 2);
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    const expert = expertAt(s, slot);
-    if (expert < 0) continue;
-    addCopies(s, expert, 1);
-    addCopiesOn(s, slot / s.slotsPerRank, expert, 1);
-  }
-}
-
-/** Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies there are. */
-function repair(s: Adaptive): void {
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    if (expertAt(s, slot) < 0) fill(s, slot, -1);
-  }
-  for (let expert = 0; expert < s.numExperts; expert++) {
-    if (copiesOf(s, expert) === 0) fill(s, sparest(s), expert);
-  }
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    if (copiesOn(s, slot / s.slotsPerRank, expertAt(s, slot)) > 1) fill(s, slot, -1);
-  }
-}
-
-/** The slot of the expert with the most copies. */
-function sparest(s: Adaptive): i32 {
-  let best = 0;
-  for (let slot = 1; slot < s.numSlots; slot++) {
-    if (copiesOf(s, expertAt(s, slot)) > copiesOf(s, expertAt(s, best))) best = slot;
-  }
-  return best;
-}
-
-function fill(s: Adaptive, slot: i32, wanted: i32): void {
-  const rank = slot / s.slotsPerRank;
-  const old = expertAt(s, slot);
-  const expert = wanted >= 0 ? wanted : neediest(s, rank, old);
-  if (expert < 0) return;
-  if (old >= 0) {
-    addCopies(s, old, -1);
-    addCopiesOn(s, rank, old, -1);
-  }
-  setExpertAt(s, slot, expert);
-  addCopies(s, expert, 1);
-  addCopiesOn(s, rank, expert, 1);
-}
-
-/** A missing expert, else the one with the most load a copy that is not on the rank; -1 when a full slot need not change. */
-function neediest(s: Adaptive, rank: i32, old: i32): i32 {
-  let best = -1;
-  let most: f64 = -1;
-  for (let expert = 0; expert < s.numExperts; expert++) {
-    if (copiesOf(s, expert) === 0) return expert;
-    if (copiesOn(s, rank, expert) > 0 || (s.numNodes > 1 && !isOnNode(s, rank, expert))) continue;
-    const load = totalLoad(s, expert) / <f64>copiesOf(s, expert);
-    if (load > most) {
-      most = load;
-      best = expert;
-    }
-  }
-  if (best !== -1 || old >= 0) return best;
-  return max(expertAt(s, rank * s.slotsPerRank), 0);
-}
-
-function isOnNode(s: Adaptive, rank: i32, expert: i32): bool {
-  const first = (rank / s.ranksPerNode) * s.ranksPerNode;
-  for (let r = first; r < first + s.ranksPerNode; r++) {
-    if (copiesOn(s, r, expert) > 0) return true;
-  }
-  return false;
-}
-
-function totalLoad(s: Adaptive, expert: i32): f64 {
-  const row = rowOf(s, s.samples, expert);
-  let sum = f64x2.splat(0);
-  for (let t: usize = 0; t < s.rowBytes; t += 16) {
-    sum = f64x2.add(sum, f64x2.mul(v128.load(s.weights + t), v128.load(row + t)));
-  }
-  return lanes(sum);
+  return pricedValue(s);
 }
 
 /** Experts that stay on a rank go back to their slots; replicas are numbered in slot order. */

@@ -26,28 +26,29 @@ function problemArbitrary(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         numRanks: fc.constant(numRanks),
         numNodes: fc.oneof(fc.constant(1), fc.constantFrom(...divisors(numRanks))),
         numExperts: fc.integer({ min: 1, max: numSlots }),
-        numPairs: fc.integer({ min: 1, max: 5 }),
+        numFours: fc.integer({ min: 1, max: 4 }),
         price: fc.constantFrom(0, 0.001, 0.01, 0.1),
         maxMoves: fc.oneof(fc.constant(numSlots), fc.nat({ max: numSlots })),
-        maxEvaluations: fc.constantFrom(20, 200, 100_000),
+        maxEvaluations: fc.constantFrom(1, 20, 200, 100_000),
         numKicks: fc.nat({ max: 3 }),
         isBroken: fc.boolean(),
         hasFresh: fc.boolean(),
       });
     })
-    .map(({ seed, numPairs, isBroken, hasFresh, ...sizes }) => {
+    .map(({ seed, numFours, isBroken, hasFresh, ...sizes }) => {
       const random = seededRandom(seed);
       const { numExperts, numSlots } = sizes;
-      const numSamples = 2 * numPairs;
-      const samples = Float64Array.from({ length: numExperts * numSamples }, () => random() ** 4 + 0.001);
-      const weights = new Float64Array(numSamples).fill(1 / numSamples);
-      const spread = Int32Array.from({ length: numSlots }, (_, slot) => slot % numExperts);
-      const previous = spread.map((expert) => {
+      const numSamples = 4 * numFours;
+      const samples = Float32Array.from({ length: numExperts * numSamples }, () => random() ** 4 + 0.001);
+      const spread = Float32Array.from({ length: numExperts }, () => 0.2 * random());
+      const weights = new Float32Array(numSamples).fill(1 / numSamples);
+      const dealt = Int32Array.from({ length: numSlots }, (_, slot) => slot % numExperts);
+      const previous = dealt.map((expert) => {
         if (!isBroken || random() > 0.1) return expert;
         return random() < 0.5 ? -1 : Math.floor(random() * numExperts);
       });
-      const fresh = hasFresh ? spread.slice().reverse() : undefined;
-      return { ...sizes, samples, weights, previous, fresh };
+      const fresh = hasFresh ? dealt.slice().reverse() : undefined;
+      return { ...sizes, samples, spread, weights, previous, fresh };
     });
 }
 
@@ -56,17 +57,19 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
   const numSamples = problem.weights.length;
   arena.reset();
   const samples = arena.input(problem.samples);
+  const spread = arena.input(problem.spread);
   const weights = arena.input(problem.weights);
   const stats = arena.output(Float64Array, 4);
   const previous = arena.input(problem.previous);
   const fresh = problem.fresh && arena.input(problem.fresh);
   const phyToLog = arena.output(Int32Array, numSlots);
   const replicaRank = arena.output(Int32Array, numSlots);
-  const tables =
-    8 * numSamples * (numExperts + 2 * numRanks + 1) + 8 * numRanks * (numExperts + numRanks + 1);
-  const scratch = tables + 24 * numExperts + 16 * numSlots + 8 * numRanks * numExperts + 4 * numRanks + 352;
+  const rows = 4 * numSamples * (numExperts + 2 * numRanks + 4);
+  const costs = 8 * (numRanks + numExperts + (2 * numSlots) / numRanks);
+  const counts = 8 * (numSlots + numExperts + numRanks * numExperts) + 4 * numRanks;
   kernels.searchAdaptive(
     samples.ptr,
+    spread.ptr,
     weights.ptr,
     numExperts,
     numSlots,
@@ -82,7 +85,7 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
     phyToLog.ptr,
     replicaRank.ptr,
     stats.ptr,
-    arena.scratch(scratch),
+    arena.scratch(rows + costs + counts + 336),
   );
   arena.check();
   const [before = 0, after = 0, moves = 0, evaluations = 0] = stats.view;
@@ -123,7 +126,7 @@ test('every expert has a replica, moves are paid for and within their limit, dou
     if (isFeasible) {
       assert.equal(moves, rows(phyToLog)[0]!.movesFrom(rows(previous)[0]!, numRanks));
       assert.ok(moves <= problem.maxMoves);
-      assert.ok(after + price * moves <= before + 1e-9);
+      assert.ok(after + price * moves <= before + 1e-5);
       if (moves === 0) assert.deepEqual(phyToLog, previous);
       if (numExperts >= numSlots / numRanks) assert.ok(isValid(phyToLog, problem));
     }
@@ -146,10 +149,11 @@ test('tiny problems: the best placement is found, or missed by at most 2 %', () 
     const numRanks = 2 + (run % 2);
     const numSlots = numRanks * 2;
     const numExperts = numSlots - 1 - (run % 2);
-    const samples = Float64Array.from({ length: numExperts * 4 }, () => random() ** 2 + 0.05);
+    const samples = Float32Array.from({ length: numExperts * 4 }, () => random() ** 2 + 0.05);
     const problem: AdaptiveProblem = {
       samples,
-      weights: new Float64Array(4).fill(0.25),
+      spread: new Float32Array(numExperts),
+      weights: new Float32Array(4).fill(0.25),
       numExperts,
       numSlots,
       numRanks,
@@ -193,6 +197,69 @@ function objective(table: Int32Array, { samples, weights, numRanks, numSlots }: 
   }, 0);
 }
 
+test('a search that starts at a result finds nothing, in whichever slots of their ranks the experts are', () => {
+  const property = (problem: AdaptiveProblem): void => {
+    const unlimited = {
+      ...problem,
+      numNodes: 1,
+      fresh: undefined,
+      maxMoves: problem.numSlots,
+      maxEvaluations: 10_000_000,
+    };
+    const { phyToLog } = runKernel(unlimited);
+    const slotsPerRank = problem.numSlots / problem.numRanks;
+    // The same placement in other slots.
+    const turned = phyToLog.slice();
+    for (let first = 0; first < turned.length; first += slotsPerRank) {
+      turned.subarray(first, first + slotsPerRank).reverse();
+    }
+    const again = runKernel({ ...unlimited, previous: turned });
+    if (isValid(phyToLog, problem)) assert.deepEqual(again.phyToLog, turned);
+  };
+  assertForAll(problemArbitrary, { small: 500, large: 10 }, property);
+});
+
+test('experts stay on their node', () => {
+  const property = (problem: AdaptiveProblem): void => {
+    const { numNodes, numSlots, numExperts } = problem;
+    const previous = Int32Array.from({ length: numSlots }, (_, slot) => slot % numExperts);
+    if (!isValid(previous, problem)) return;
+    const slotsPerNode = numSlots / numNodes;
+    // An expert on several nodes may stay on any of them.
+    const homes = new Map<number, Set<number>>();
+    for (const [slot, expert] of previous.entries()) {
+      homes.set(expert, (homes.get(expert) ?? new Set()).add(Math.floor(slot / slotsPerNode)));
+    }
+    const { phyToLog } = runKernel({ ...problem, previous, fresh: undefined });
+    for (const [slot, expert] of phyToLog.entries()) {
+      assert.ok(homes.get(expert)!.has(Math.floor(slot / slotsPerNode)), `slot ${slot}`);
+    }
+  };
+  assertForAll(problemArbitrary, { small: 500, large: 10 }, property);
+});
+
+test('what is infeasible is repaired with the fewest moves, however dear they are', () => {
+  const property = (problem: AdaptiveProblem): void => {
+    const { numRanks, numSlots, numExperts, previous } = problem;
+    if (numExperts < numSlots / numRanks) return;
+    const dear = { ...problem, numNodes: 1, price: 1e6, maxMoves: 0, fresh: undefined };
+    const { phyToLog, moves } = runKernel(dear);
+    // Each empty slot and each second copy on a rank has to change; each missing expert that finds no such slot, one more.
+    const slotsPerRank = numSlots / numRanks;
+    const wrong = previous.filter((expert, slot) => {
+      const first = slot - (slot % slotsPerRank);
+      return expert < 0 || previous.subarray(first, slot).includes(expert);
+    }).length;
+    const missing = numExperts - new Set(previous.filter((expert) => expert >= 0)).size;
+    assert.ok(
+      moves <= Math.max(wrong, missing),
+      `${moves} moves for ${wrong} wrong slots, ${missing} missing`,
+    );
+    assert.equal(new Set(phyToLog).size, numExperts);
+  };
+  assertForAll(problemArbitrary, { small: 1500, large: 20 }, property);
+});
+
 interface Window {
   steps: number[][];
   shrink: number;
@@ -217,12 +284,11 @@ function windowArbitrary(maxExperts: number): fc.Arbitrary<Window> {
 test('prepareSamples equals its oracle: each sample has mean rank load 1', () => {
   assertForAll(windowArbitrary, { small: 1000, large: 50 }, ({ steps, shrink, prior, numRanks }) => {
     const numExperts = steps[0]!.length;
-    const numSamples = steps.length + (steps.length % 2);
-    const weights = Float64Array.from({ length: numSamples }, (_, t) =>
-      t < steps.length ? 1 / steps.length : 0,
-    );
+    const numSamples = Math.ceil(steps.length / 4) * 4;
+    const weights = new Float64Array(steps.length).fill(1 / steps.length);
     arena.reset();
-    const samples = arena.output(Float64Array, numExperts * numSamples);
+    const samples = arena.output(Float32Array, numExperts * numSamples);
+    const spread = arena.output(Float32Array, numExperts);
     const mean = arena.output(Float64Array, numExperts);
     const rows = arena.input(Float32Array.from(steps.flat())).ptr;
     kernels.prepareSamples(
@@ -235,16 +301,18 @@ test('prepareSamples equals its oracle: each sample has mean rank load 1', () =>
       shrink,
       prior,
       samples.ptr,
+      spread.ptr,
       mean.ptr,
     );
     arena.check();
     const expected = prepareSamples(steps, weights, numRanks, shrink, prior);
     assertSameNumbers(samples.view, expected.samples, 'samples');
+    assertSameNumbers(spread.view, expected.spread, 'spread');
     assertSameNumbers(mean.view, expected.mean, 'mean');
     for (let t = 0; t < numSamples; t++) {
       let sum = 0;
       for (let expert = 0; expert < numExperts; expert++) sum += samples.view[expert * numSamples + t]!;
-      assert.ok(Math.abs(sum - numRanks) < 1e-9 * numRanks);
+      assert.ok(Math.abs(sum - numRanks) < 1e-5 * numRanks);
     }
   });
 });

@@ -86,9 +86,12 @@ export function hasRungs({ maxMoves }: AdaptiveRequest, topology: Topology): boo
 export interface AdaptiveScratch {
   /** f32[samples x logical]: the rows that are searched for. */
   readonly rows: number;
-  /** f64[samples made even]; f64[logical x samples made even]; f64[logical]. */
+  /** f64[samples]; f32[samples in whole vectors]. */
+  readonly recency: number;
   readonly weights: number;
+  /** f32[logical x samples in whole vectors]; f32[logical]; f64[logical]. */
   readonly prepared: number;
+  readonly spread: number;
   readonly mean: number;
   /** f32[logical] */
   readonly loads: number;
@@ -108,12 +111,14 @@ export function carveAdaptiveScratch(
   start: number,
 ): AdaptiveScratch {
   const { numLogicalExperts: experts, numPhysicalExperts: slots } = topology;
-  const numSamples = evenUp(maxSamples);
+  const numSamples = wholeVectors(maxSamples);
   const carver = new Carver(start);
   return {
     rows: carver.take(4 * maxSamples * experts),
-    weights: carver.take(8 * numSamples),
-    prepared: carver.take(8 * numSamples * experts),
+    recency: carver.take(8 * maxSamples),
+    weights: carver.take(4 * numSamples),
+    prepared: carver.take(4 * numSamples * experts),
+    spread: carver.take(4 * experts),
     mean: carver.take(8 * experts),
     loads: carver.take(4 * experts),
     fresh: carver.take(4 * slots),
@@ -125,14 +130,15 @@ export function carveAdaptiveScratch(
   };
 }
 
-/** Samples lie two by two in the kernel's vectors. */
-export function evenUp(n: number): number {
-  return n + (n % 2);
+/** Samples lie four by four in the kernel's vectors. */
+export function wholeVectors(numSamples: number): number {
+  return Math.ceil(numSamples / 4) * 4;
 }
 
 /** As carveAdaptive in kernels/adaptive-state.ts. */
 function searchScratchBytes(topology: Topology, numSamples: number): number {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks: ranks } = topology;
-  const tables = 8 * numSamples * (experts + 2 * ranks + 1) + 8 * ranks * (experts + ranks + 1);
-  return tables + 24 * experts + 16 * slots + 8 * ranks * experts + 4 * ranks + 352;
+  const rows = 4 * numSamples * (experts + 2 * ranks + 4);
+  const costs = 8 * (ranks + experts + (2 * slots) / ranks);
+  return rows + costs + 8 * (slots + experts + ranks * experts) + 4 * ranks + 336;
 }

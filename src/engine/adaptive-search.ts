@@ -3,16 +3,13 @@ import {
   type AdaptiveScratch,
   carveAdaptiveData,
   carveAdaptiveScratch,
-  evenUp,
+  wholeVectors,
 } from './adaptive-request.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { estimateShrinkage } from './sampling-noise.ts';
 
-// Measured on four recordings, on steps that were not planned with, balancedness as the ratio of sums; two searches that end in
-// different places alike good differ by up to 0.003. Within the noise are recency of 0.9 to 1, weights by likeness to the newest
-// steps, the norms 4, 6, 12 and 16, and a penalty on the variance of copies. Steps joined two by two are 0.015 worse, and sampling
-// noise added to them up to 0.01.
+/** What a sample counts in the mean falls by this from one to the next: see kernels/adaptive-samples.ts for what was measured. */
 const RECENCY = 0.95;
 /** At a price above this the live placement is the better start; below it both are tried. */
 const HIGHEST_FRESH_PRICE = 0.0005;
@@ -92,7 +89,7 @@ export class AdaptiveSearch {
       const row = this.#samples + (sample * numLayers + layer) * rowBytes;
       this.#kernels.copyBytes(this.#at.rows + i * rowBytes, row, rowBytes);
     }
-    new Float64Array(this.#buffer, this.#at.weights, evenUp(chosen.length)).set(this.#weights(chosen));
+    this.#weigh(chosen);
     const rows = new Float32Array(this.#buffer, this.#at.rows, chosen.length * numLogicalExperts);
     const steps = Float64Array.from(chosen, (sample) => this.#stepsOf(sample));
     const { shrink, prior, isNoise } = estimateShrinkage(rows, steps, numLogicalExperts);
@@ -102,10 +99,11 @@ export class AdaptiveSearch {
       chosen.length,
       numLogicalExperts,
       numRanks,
-      this.#at.weights,
+      this.#at.recency,
       shrink,
       prior,
       this.#at.prepared,
+      this.#at.spread,
       this.#at.mean,
     );
     return isNoise;
@@ -127,12 +125,13 @@ export class AdaptiveSearch {
     const kicks = numPhysicalExperts <= FEW_SLOTS ? Math.max(numKicks, KICKS_OF_FEW_SLOTS) : numKicks;
     this.#kernels.searchAdaptive(
       this.#at.prepared,
+      this.#at.spread,
       this.#at.weights,
       numLogicalExperts,
       numPhysicalExperts,
       numRanks,
       this.keepsGroups ? numNodes : 1,
-      evenUp(this.#numChosen),
+      wholeVectors(this.#numChosen),
       isFresh ? this.#at.fresh : live,
       triesFresh ? this.#at.fresh : 0,
       isFresh ? 0 : terms.price,
@@ -193,17 +192,23 @@ export class AdaptiveSearch {
     return sample === numSamples - 1 ? stepsPerSample * newestShare : stepsPerSample;
   }
 
-  /** Weights that fall with age and add up to 1. */
-  #weights(chosen: readonly number[]): Float64Array {
+  /** Samples count by their steps; for their mean, that falls with age. */
+  #weigh(chosen: readonly number[]): void {
     const { numSamples } = this.#job;
-    const weights = Float64Array.from(chosen, (sample) => {
+    const recency = new Float64Array(this.#buffer, this.#at.recency, chosen.length);
+    const weights = new Float32Array(this.#buffer, this.#at.weights, wholeVectors(chosen.length)).fill(0);
+    let sum = 0;
+    let total = 0;
+    for (const sample of chosen) total += this.#stepsOf(sample);
+    for (const [i, sample] of chosen.entries()) {
+      const steps = this.#stepsOf(sample);
+      weights[i] = steps / total;
       // A product, not a power: Math.pow is not the same on every machine.
-      let weight = this.#stepsOf(sample);
+      let weight = steps;
       for (let age = sample; age < numSamples - 1; age++) weight *= RECENCY;
-      return weight;
-    });
-    const sum = weights.reduce((total, weight) => total + weight, 0);
-    // One more when their number is made even, and that weighs nothing.
-    return Float64Array.from({ length: evenUp(chosen.length) }, (_, i) => (weights[i] ?? 0) / sum);
+      recency[i] = weight;
+      sum += weight;
+    }
+    for (let i = 0; i < recency.length; i++) recency[i]! /= sum;
   }
 }

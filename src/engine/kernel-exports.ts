@@ -82,10 +82,11 @@ export interface KernelExports {
     numSteps: number,
     numExperts: number,
     numRanks: number,
-    weights: Pointer,
+    recency: Pointer,
     shrink: number,
     prior: number,
     samples: Pointer,
+    spread: Pointer,
     mean: Pointer,
   ): void;
   preserveSlots(
@@ -132,6 +133,7 @@ export interface KernelExports {
   ): void;
   searchAdaptive(
     samples: Pointer,
+    spread: Pointer,
     weights: Pointer,
     numExperts: number,
     numSlots: number,

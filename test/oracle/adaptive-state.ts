@@ -1,10 +1,12 @@
 /** The state of the adaptive policy's search in plain code: the placement, and what it and its parts cost. */
 
 export interface AdaptiveProblem {
-  /** [experts x samples], the number of samples even. */
-  samples: Float64Array;
+  /** [experts x samples], the number of samples a multiple of 4. */
+  samples: Float32Array;
+  /** [experts]: what a copy's load counts as more, for its variance. */
+  spread: Float32Array;
   /** [samples]; a sample that only fills up has 0. */
-  weights: Float64Array;
+  weights: Float32Array;
   numExperts: number;
   numSlots: number;
   numRanks: number;
@@ -20,6 +22,10 @@ export interface AdaptiveProblem {
   numKicks: number;
 }
 
+/** A float32 number. */
+const f = Math.fround;
+
+/** Loads and what follows from them for a sample are float32, sums over samples float64: see {@link sumOver}. */
 export class AdaptiveState {
   readonly p: AdaptiveProblem;
   readonly numSamples: number;
@@ -30,23 +36,21 @@ export class AdaptiveState {
   readonly home: Int32Array;
   readonly on: Int32Array;
   readonly held: Int32Array;
-  readonly copyLoad: Float64Array;
-  readonly rankLoad: Float64Array;
-  readonly slope: Float64Array;
-  readonly rankGradient: Float64Array;
+  readonly dirty: boolean[];
+  readonly copyLoad: Float32Array[];
+  readonly rankLoad: Float32Array[];
+  readonly rankGradient: Float32Array[];
+  readonly slope: Float32Array;
   readonly rankCost: Float64Array;
-  readonly gradient: Float64Array;
-  readonly relief: Float64Array;
-  readonly burden: Float64Array;
-  readonly own: Float64Array;
-  readonly low: Float64Array;
   moves = 0;
+  movesAllowed = 0;
   evaluations = 0;
 
   constructor(problem: AdaptiveProblem) {
-    const { numExperts, numSlots, numRanks, numNodes, previous } = problem;
+    const { numExperts, numSlots, numRanks, numNodes } = problem;
     this.p = problem;
     this.numSamples = problem.weights.length;
+    const rows = (n: number) => Array.from({ length: n }, () => new Float32Array(this.numSamples));
     this.slotsPerRank = numSlots / numRanks;
     this.ranksPerNode = numRanks / numNodes;
     this.slots = new Int32Array(numSlots);
@@ -54,18 +58,18 @@ export class AdaptiveState {
     this.home = new Int32Array(numExperts);
     this.on = new Int32Array(numRanks * numExperts);
     this.held = new Int32Array(numRanks * numExperts);
-    this.copyLoad = new Float64Array(numExperts * this.numSamples);
-    this.rankLoad = new Float64Array(numRanks * this.numSamples);
-    this.slope = new Float64Array(this.numSamples);
-    this.rankGradient = new Float64Array(numRanks * this.numSamples);
+    this.dirty = new Array<boolean>(numRanks).fill(false);
+    this.copyLoad = rows(numExperts);
+    this.rankLoad = rows(numRanks);
+    this.rankGradient = rows(numRanks);
+    this.slope = new Float32Array(this.numSamples);
     this.rankCost = new Float64Array(numRanks);
-    this.gradient = new Float64Array(numRanks * numExperts);
-    this.relief = new Float64Array(numExperts);
-    this.burden = new Float64Array(numExperts);
-    this.own = new Float64Array(numSlots);
-    this.low = new Float64Array(numRanks * numRanks);
-    for (let slot = 0; slot < numSlots; slot++) {
-      if (previous[slot]! >= 0) this.held[this.rankOf(slot) * numExperts + previous[slot]!] = 1;
+  }
+
+  markHeld(placement: Int32Array): void {
+    this.held.fill(0);
+    for (const [slot, expert] of placement.entries()) {
+      if (expert >= 0) this.held[this.rankOf(slot) * this.p.numExperts + expert] = 1;
     }
   }
 
@@ -77,26 +81,26 @@ export class AdaptiveState {
     return Math.floor(rank / this.ranksPerNode);
   }
 
+  copiesOn(rank: number, expert: number): number {
+    return this.on[rank * this.p.numExperts + expert]!;
+  }
+
   isOn(rank: number, expert: number): boolean {
-    return this.on[rank * this.p.numExperts + expert]! > 0;
+    return this.copiesOn(rank, expert) > 0;
   }
 
   heldOn(rank: number, expert: number): number {
     return this.held[rank * this.p.numExperts + expert]!;
   }
 
-  load(placement: Int32Array): void {
-    this.slots.set(placement);
-    this.sortRanks();
-    this.recount();
-    this.rebuild();
+  /** The experts on a rank, slot by slot. */
+  expertsOf(rank: number): Int32Array {
+    return this.slots.subarray(rank * this.slotsPerRank, (rank + 1) * this.slotsPerRank);
   }
 
   /** Orders the experts of each rank. */
   sortRanks(): void {
-    for (let first = 0; first < this.p.numSlots; first += this.slotsPerRank) {
-      this.slots.subarray(first, first + this.slotsPerRank).sort();
-    }
+    for (let rank = 0; rank < this.p.numRanks; rank++) this.expertsOf(rank).sort();
   }
 
   recount(): void {
@@ -111,120 +115,140 @@ export class AdaptiveState {
     }
   }
 
-  sum(term: (t: number) => number): number {
-    let even = 0;
-    let odd = 0;
-    for (let t = 0; t < this.numSamples; t += 2) {
-      even += term(t);
-      odd += term(t + 1);
-    }
-    return even + odd;
+  /** Adds up a term of each sample as the four lanes of a vector do. */
+  sumOver(term: (t: number) => number): number {
+    const lanes = [0, 0, 0, 0];
+    for (let t = 0; t < this.numSamples; t++) lanes[t % 4] = f(lanes[t % 4]! + f(term(t)));
+    return lanes[0]! + lanes[1]! + (lanes[2]! + lanes[3]!);
+  }
+
+  dot(a: Float32Array, b: Float32Array): number {
+    return this.sumOver((t) => a[t]! * b[t]!);
   }
 
   rebuild(): void {
-    for (let expert = 0; expert < this.p.numExperts; expert++) this.splitLoad(expert);
-    for (let rank = 0; rank < this.p.numRanks; rank++) this.sumRank(rank);
+    const { numExperts, numRanks, numSlots } = this.p;
+    for (let expert = 0; expert < numExperts; expert++) this.splitLoad(expert);
+    for (let rank = 0; rank < numRanks; rank++) this.sumRank(rank);
     this.moves = 0;
-    for (let slot = 0; slot < this.p.numSlots; slot++) {
-      if (this.heldOn(this.rankOf(slot), this.slots[slot]!) === 0) this.moves++;
+    for (let slot = 0; slot < numSlots; slot++) {
+      this.moves += 1 - this.heldOn(this.rankOf(slot), this.slots[slot]!);
     }
     this.refresh();
   }
 
   splitLoad(expert: number): void {
-    const share = 1 / this.count[expert]!;
-    for (let t = 0; t < this.numSamples; t++) {
-      const at = expert * this.numSamples + t;
-      this.copyLoad[at] = this.p.samples[at]! * share;
-    }
+    this.copyLoad[expert] = this.split(expert, this.count[expert]!);
+  }
+
+  /** The load of one of `count` copies: its share, and what its spread adds. */
+  split(expert: number, count: number): Float32Array {
+    const { samples, spread } = this.p;
+    const share = f(1 / count);
+    const more = f(spread[expert]! * f(share * share));
+    const row = samples.subarray(expert * this.numSamples, (expert + 1) * this.numSamples);
+    return row.map((load) => f(load * share) + more);
   }
 
   sumRank(rank: number): void {
-    for (let t = 0; t < this.numSamples; t++) {
-      let load = 0;
-      for (let k = 0; k < this.slotsPerRank; k++) {
-        load += this.copyLoad[this.slots[rank * this.slotsPerRank + k]! * this.numSamples + t]!;
-      }
-      this.rankLoad[rank * this.numSamples + t] = load;
+    const row = this.rankLoad[rank]!.fill(0);
+    for (const expert of this.expertsOf(rank)) {
+      for (let t = 0; t < this.numSamples; t++) row[t]! += this.copyLoad[expert]![t]!;
     }
   }
 
-  /** The eighth powers of the rank loads of a sample, added up. */
   powers(t: number): number {
-    let sum = 0;
-    for (let rank = 0; rank < this.p.numRanks; rank++) {
-      sum += power8(this.rankLoad[rank * this.numSamples + t]!);
-    }
-    return sum;
+    return this.rankLoad.reduce((sum, row) => f(sum + power8(row[t]!)), 0);
+  }
+
+  objective(): number {
+    return this.sumOver((t) => this.p.weights[t]! * root8(this.powers(t)));
   }
 
   value(): number {
-    return this.sum((t) => this.p.weights[t]! * root8(this.powers(t)));
+    return this.objective() + this.p.price * this.moves;
   }
 
-  /** Makes the tangent of the objective anew: the root is concave, so what the tangent gains is gained at least. */
+  /** Makes the tangent anew: the root is concave, so what the tangent gains is gained at least. */
   refresh(): void {
-    const { numExperts, numRanks, weights } = this.p;
     for (let t = 0; t < this.numSamples; t++) {
       const powers = this.powers(t);
-      this.slope[t] = (weights[t]! * 0.125 * root8(powers)) / powers;
+      this.slope[t] = f(f(this.p.weights[t]! * 0.125) * root8(powers)) / powers;
     }
-    for (let rank = 0; rank < numRanks; rank++) this.revalueRank(rank);
-    for (let rank = 0; rank < numRanks; rank++) {
-      for (let expert = 0; expert < numExperts; expert++) this.revalueExpert(rank, expert);
-    }
-    for (let expert = 0; expert < numExperts; expert++) this.revalueCount(expert);
+    for (let rank = 0; rank < this.p.numRanks; rank++) this.revalueRank(rank);
   }
 
   revalueRank(rank: number): void {
-    const first = rank * this.numSamples;
-    for (let t = 0; t < this.numSamples; t++) {
-      const load = this.rankLoad[first + t]!;
-      const square = load * load;
-      this.rankGradient[first + t] = 8 * this.slope[t]! * (square * square * square * load);
-    }
-    this.rankCost[rank] = this.sum((t) => this.slope[t]! * power8(this.rankLoad[first + t]!));
+    const { slope } = this;
+    const row = this.rankLoad[rank]!;
+    this.rankGradient[rank] = row.map((load, t) => {
+      const square = f(load * load);
+      return f(8 * slope[t]!) * f(f(f(square * square) * square) * load);
+    });
+    this.rankCost[rank] = this.costOf((t) => row[t]!);
   }
 
-  /** What a copy of the expert costs on the rank, to first order: as the power is convex, it costs no less. */
-  revalueExpert(rank: number, expert: number): void {
-    const a = rank * this.numSamples;
-    const b = expert * this.numSamples;
-    this.gradient[rank * this.p.numExperts + expert] = this.sum(
-      (t) => this.rankGradient[a + t]! * this.copyLoad[b + t]!,
-    );
+  /** What a rank of such loads costs. */
+  costOf(load: (t: number) => number): number {
+    return this.sumOver((t) => this.slope[t]! * power8(f(load(t))));
   }
 
-  /** What one copy more, and one less, of the expert changes on the ranks that have it. */
-  revalueCount(expert: number): void {
-    const count = this.count[expert]!;
-    let relief = 0;
-    let burden = 0;
+  /** What it changes on a rank when each of its copies of the expert has the loads of `row`. */
+  costWith(rank: number, expert: number, row: Float32Array): number {
+    const old = this.rankLoad[rank]!;
+    const copy = this.copyLoad[expert]!;
+    const copies = this.copiesOn(rank, expert);
+    return this.costOf((t) => old[t]! + f(copies * f(row[t]! - copy[t]!))) - this.rankCost[rank]!;
+  }
+
+  costElsewhere(except: number, expert: number, row: Float32Array): number {
+    let cost = 0;
     for (let rank = 0; rank < this.p.numRanks; rank++) {
-      const copies = this.on[rank * this.p.numExperts + expert]!;
-      if (copies === 0) continue;
-      relief += this.costWith(rank, expert, copies / (count + 1) - copies / count) - this.rankCost[rank]!;
-      if (count === 1) continue;
-      burden += this.costWith(rank, expert, copies / (count - 1) - copies / count) - this.rankCost[rank]!;
+      if (rank !== except && this.isOn(rank, expert)) cost += this.costWith(rank, expert, row);
     }
-    this.relief[expert] = relief;
-    this.burden[expert] = burden;
+    return cost;
   }
 
-  costWith(rank: number, expert: number, share: number): number {
-    const a = rank * this.numSamples;
-    const b = expert * this.numSamples;
-    const { samples } = this.p;
-    return this.sum((t) => this.slope[t]! * power8(this.rankLoad[a + t]! + share * samples[b + t]!));
+  costOfExchange(a: number, i: number, b: number, j: number): number {
+    this.evaluations++;
+    const shift = this.copyLoad[i]!.map((load, t) => load - this.copyLoad[j]![t]!);
+    const cost = this.sumOver((t) => {
+      const lighter = power8(f(this.rankLoad[a]![t]! - shift[t]!));
+      return this.slope[t]! * f(lighter + power8(f(this.rankLoad[b]![t]! + shift[t]!)));
+    });
+    return cost - this.rankCost[a]! - this.rankCost[b]!;
+  }
+
+  costOfOverwrite(a: number, i: number, j: number): number {
+    this.evaluations++;
+    const less = this.split(i, this.count[i]! - 1);
+    const more = this.split(j, this.count[j]! + 1);
+    const copyI = this.copyLoad[i]!;
+    const copyJ = this.copyLoad[j]!;
+    let cost = 0;
+    for (let rank = 0; rank < this.p.numRanks; rank++) {
+      const oldI = this.copiesOn(rank, i);
+      const oldJ = this.copiesOn(rank, j);
+      if (oldI === 0 && oldJ === 0) continue;
+      const here = rank === a ? 1 : 0;
+      const row = this.rankLoad[rank]!;
+      const then = this.costOf((t) => {
+        const changeI = f(f((oldI - here) * less[t]!) - f(oldI * copyI[t]!));
+        const changeJ = f(f((oldJ + here) * more[t]!) - f(oldJ * copyJ[t]!));
+        return row[t]! + f(changeI + changeJ);
+      });
+      cost += then - this.rankCost[rank]!;
+    }
+    return cost;
   }
 }
 
-export function power8(x: number): number {
-  const square = x * x;
-  const fourth = square * square;
-  return fourth * fourth;
+function power8(x: number): number {
+  const square = f(x * x);
+  const fourth = f(square * square);
+  return f(fourth * fourth);
 }
 
 function root8(x: number): number {
-  return Math.sqrt(Math.sqrt(Math.sqrt(x)));
+  return f(Math.sqrt(f(Math.sqrt(f(Math.sqrt(x))))));
 }

@@ -1,39 +1,125 @@
-import { AdaptiveState, power8 } from './adaptive-state.ts';
+import { AdaptiveState } from './adaptive-state.ts';
 
-const STEPS_PER_REFRESH = 16;
-const MAX_EPOCHS = 6;
-export const LEAST_GAIN = 1e-9;
-const MOST_POLISHED_SLOTS = 16;
-const EXCHANGES_PER_KICK = 2;
-export const FIRST_RANDOM = 0x9e3779b9;
+export const LEAST_GAIN = 1e-6;
+const MAX_ROUNDS = 6;
+const FEW_SLOTS = 16;
 
 /** The steps of the adaptive policy's search. */
 export class AdaptiveSteps extends AdaptiveState {
-  random = FIRST_RANDOM;
-  bestKind = 0;
-  bestSlot = 0;
-  bestOther = 0;
+  hasStepped = false;
 
-  descend(): void {
-    const { maxEvaluations } = this.p;
-    let steps = 0;
-    for (let epoch = 0; epoch < MAX_EPOCHS; epoch++) {
-      let isBetter = false;
-      while (this.evaluations < maxEvaluations && this.step()) {
-        isBetter = true;
-        steps++;
-        if (steps % STEPS_PER_REFRESH === 0) this.refresh();
-      }
-      if (!isBetter || this.evaluations >= maxEvaluations) return;
+  get isSpent(): boolean {
+    return this.evaluations >= this.p.maxEvaluations;
+  }
+
+  get hasFewSlots(): boolean {
+    return this.p.numSlots <= FEW_SLOTS;
+  }
+
+  descend(): boolean {
+    let isLower = false;
+    for (let round = 0; round < MAX_ROUNDS; round++) {
       this.refresh();
+      this.dirty.fill(true);
+      let isBetter = false;
+      let isLast = false;
+      while (!isLast) {
+        isLast = true;
+        while (this.overwriteBest()) isLast = false;
+        if (this.sweep()) isLast = false;
+        if (!isLast) isBetter = true;
+      }
+      if (!isBetter) return isLower;
+      isLower = true;
     }
+    return isLower;
+  }
+
+  sweep(): boolean {
+    let isBetter = false;
+    for (let rank = 0; rank < this.p.numRanks; rank++) {
+      while (this.dirty[rank]) {
+        if (this.exchangeBest(rank)) isBetter = true;
+        else this.dirty[rank] = false;
+      }
+    }
+    return isBetter;
+  }
+
+  exchangeBest(a: number): boolean {
+    if (this.isSpent && this.hasStepped) return false;
+    const { numRanks, numNodes, price } = this.p;
+    const size = this.slotsPerRank;
+    let best = -LEAST_GAIN;
+    let step: [slot: number, other: number] | undefined;
+    for (let b = 0; b < numRanks; b++) {
+      if (b === a || (numNodes > 1 && this.nodeOf(b) !== this.nodeOf(a))) continue;
+      const gradientA = this.rankGradient[a]!;
+      const difference = this.rankGradient[b]!.map((gradient, t) => gradient - gradientA[t]!);
+      const more = (expert: number) => this.dot(difference, this.copyLoad[expert]!);
+      const here = Array.from(this.expertsOf(a), more);
+      const there = Array.from(this.expertsOf(b), more);
+      const most = Math.max(...there);
+      for (const [k, i] of this.expertsOf(a).entries()) {
+        if (here[k]! - most - 2 * price >= best || this.isOn(b, i)) continue;
+        for (const [m, j] of this.expertsOf(b).entries()) {
+          const bound = here[k]! - there[m]!;
+          if (bound - 2 * price >= best || this.isOn(a, j)) continue;
+          const moves = this.movesOfExchange(a, i, b, j);
+          if (bound + price * moves >= best || (moves > 0 && this.moves + moves > this.movesAllowed))
+            continue;
+          const cost = this.costOfExchange(a, i, b, j) + price * moves;
+          if (cost >= best) continue;
+          best = cost;
+          step = [a * size + k, b * size + m];
+        }
+      }
+    }
+    if (step !== undefined) this.exchange(...step);
+    return step !== undefined;
+  }
+
+  movesOfExchange(a: number, i: number, b: number, j: number): number {
+    return this.heldOn(a, i) - this.heldOn(a, j) + (this.heldOn(b, j) - this.heldOn(b, i));
+  }
+
+  overwriteBest(): boolean {
+    if (this.isSpent && this.hasStepped) return false;
+    const { numExperts, numSlots, numNodes, price } = this.p;
+    let best = -LEAST_GAIN;
+    let step: [slot: number, expert: number] | undefined;
+    const relief = Array.from({ length: numExperts }, (_, expert) =>
+      this.costElsewhere(-1, expert, this.split(expert, this.count[expert]! + 1)),
+    );
+    for (let slot = 0; slot < numSlots; slot++) {
+      const i = this.slots[slot]!;
+      if (this.count[i]! < 2) continue;
+      const a = this.rankOf(slot);
+      const gradient = this.rankGradient[a]!;
+      const less = this.split(i, this.count[i]! - 1);
+      const base = this.costElsewhere(a, i, less) - this.dot(gradient, this.copyLoad[i]!);
+      for (let j = 0; j < numExperts; j++) {
+        if (this.isOn(a, j) || (numNodes > 1 && this.home[j] !== this.nodeOf(a))) continue;
+        const moves = this.heldOn(a, i) - this.heldOn(a, j);
+        const bound = base + relief[j]! + price * moves;
+        if (bound >= best || (moves > 0 && this.moves + moves > this.movesAllowed)) continue;
+        if (bound + this.dot(gradient, this.split(j, this.count[j]! + 1)) >= best) continue;
+        const cost = this.costOfOverwrite(a, i, j) + price * moves;
+        if (cost >= best) continue;
+        best = cost;
+        step = [slot, j];
+      }
+    }
+    if (step !== undefined) this.overwrite(...step);
+    return step !== undefined;
   }
 
   /** Tries every step at its true cost, where slots are few. */
-  polish(): void {
-    const { numSlots, numExperts, maxEvaluations } = this.p;
-    if (numSlots > MOST_POLISHED_SLOTS) return;
-    let value = this.value() + this.p.price * this.moves;
+  polish(): boolean {
+    const { numSlots, numExperts } = this.p;
+    if (!this.hasFewSlots) return false;
+    let value = this.value();
+    const start = value;
     let isBetter = true;
     const take = (there: () => void, back: () => void): void => {
       there();
@@ -43,7 +129,7 @@ export class AdaptiveSteps extends AdaptiveState {
         isBetter = true;
       } else back();
     };
-    while (isBetter && this.evaluations < maxEvaluations) {
+    while (isBetter && !this.isSpent) {
       isBetter = false;
       for (let slot = 0; slot < numSlots; slot++) {
         for (let other = slot + 1; other < numSlots; other++) {
@@ -61,11 +147,12 @@ export class AdaptiveSteps extends AdaptiveState {
         }
       }
     }
+    return value < start;
   }
 
   valueWithin(): number {
     this.evaluations++;
-    return this.moves > this.p.maxMoves ? Number.POSITIVE_INFINITY : this.value() + this.p.price * this.moves;
+    return this.moves > this.movesAllowed ? Number.POSITIVE_INFINITY : this.value();
   }
 
   mayExchange(slot: number, other: number): boolean {
@@ -81,153 +168,30 @@ export class AdaptiveSteps extends AdaptiveState {
     return this.p.numNodes === 1 || this.home[expert] === this.nodeOf(rank);
   }
 
-  step(): boolean {
-    this.bestKind = 0;
-    const best = this.findOverwrite(this.findExchange(-LEAST_GAIN));
-    if (best === -LEAST_GAIN) return false;
-    if (this.bestKind === 1) this.exchange(this.bestSlot, this.bestOther);
-    else this.overwrite(this.bestSlot, this.bestOther);
-    return true;
-  }
-
-  /** Finds an exchange of two slots that costs less than `best`; returns what it costs. */
-  findExchange(start: number): number {
-    const { numExperts, numRanks, numSlots, price } = this.p;
-    const { slotsPerRank, gradient, own, low } = this;
-    let best = start;
-    this.boundRanks();
-    for (let slot = 0; slot < numSlots; slot++) {
-      const a = this.rankOf(slot);
-      const i = this.slots[slot]!;
-      // Experts of nodes stay on them.
-      const end = this.p.numNodes === 1 ? numRanks : (this.nodeOf(a) + 1) * this.ranksPerNode;
-      for (let b = a + 1; b < end; b++) {
-        const base = gradient[b * numExperts + i]! - own[slot]!;
-        if (base + low[a * numRanks + b]! - 2 * price >= best || this.isOn(b, i)) continue;
-        for (let other = b * slotsPerRank; other < (b + 1) * slotsPerRank; other++) {
-          const j = this.slots[other]!;
-          const bound = base + (gradient[a * numExperts + j]! - own[other]!);
-          if (bound - 2 * price >= best || this.isOn(a, j)) continue;
-          const moves = this.heldOn(a, i) - this.heldOn(a, j) + (this.heldOn(b, j) - this.heldOn(b, i));
-          if (bound + price * moves >= best || (moves > 0 && this.moves + moves > this.p.maxMoves)) continue;
-          const cost = this.costOfExchange(a, i, b, j) + price * moves;
-          if (cost >= best) continue;
-          best = cost;
-          this.bestKind = 1;
-          this.bestSlot = slot;
-          this.bestOther = other;
-        }
-      }
-    }
-    return best;
-  }
-
-  /** What a slot's copy costs where it is, and for each pair of ranks the least that a slot of one costs more on the other. */
-  boundRanks(): void {
-    const { numExperts, numRanks, numSlots } = this.p;
-    for (let slot = 0; slot < numSlots; slot++) {
-      this.own[slot] = this.gradient[this.rankOf(slot) * numExperts + this.slots[slot]!]!;
-    }
-    for (let a = 0; a < numRanks; a++) {
-      for (let b = a + 1; b < numRanks; b++) {
-        let least = Number.POSITIVE_INFINITY;
-        for (let k = b * this.slotsPerRank; k < (b + 1) * this.slotsPerRank; k++) {
-          least = Math.min(least, this.gradient[a * numExperts + this.slots[k]!]! - this.own[k]!);
-        }
-        this.low[a * numRanks + b] = least;
-      }
-    }
-  }
-
-  costOfExchange(a: number, i: number, b: number, j: number): number {
-    this.evaluations++;
-    const n = this.numSamples;
-    const cost = this.sum((t) => {
-      const shift = this.copyLoad[i * n + t]! - this.copyLoad[j * n + t]!;
-      const lighter = power8(this.rankLoad[a * n + t]! - shift);
-      return this.slope[t]! * (lighter + power8(this.rankLoad[b * n + t]! + shift));
-    });
-    return cost - this.rankCost[a]! - this.rankCost[b]!;
-  }
-
-  /** Finds a slot whose expert has copies to spare, and an expert to put there, at less cost than `best`. */
-  findOverwrite(start: number): number {
-    const { numExperts, numSlots, numNodes, price } = this.p;
-    let best = start;
-    for (let slot = 0; slot < numSlots; slot++) {
-      const a = this.rankOf(slot);
-      const i = this.slots[slot]!;
-      const count = this.count[i]!;
-      if (count < 2) continue;
-      const copies = this.on[a * numExperts + i]!;
-      const here = this.costWith(a, i, copies / (count - 1) - copies / count) - this.rankCost[a]!;
-      const elsewhere = this.burden[i]! - here;
-      const base = elsewhere - this.own[slot]!;
-      for (let j = 0; j < numExperts; j++) {
-        if (this.isOn(a, j) || (numNodes > 1 && this.home[j] !== this.nodeOf(a))) continue;
-        const moves = this.heldOn(a, i) - this.heldOn(a, j);
-        const after = this.count[j]! / (this.count[j]! + 1);
-        const bound = base + this.relief[j]! + this.gradient[a * numExperts + j]! * after + price * moves;
-        if (bound >= best || (moves > 0 && this.moves + moves > this.p.maxMoves)) continue;
-        // All but where both have copies on another rank: what that adds is less than nothing, and little.
-        if (elsewhere + this.relief[j]! + this.costOfReplacing(a, i, j) + price * moves >= best) continue;
-        const cost = this.costOfOverwrite(a, i, j) + price * moves;
-        if (cost >= best) continue;
-        best = cost;
-        this.bestKind = 2;
-        this.bestSlot = slot;
-        this.bestOther = j;
-      }
-    }
-    return best;
-  }
-
-  /** What an overwrite costs on rank a alone. */
-  costOfReplacing(a: number, i: number, j: number): number {
-    const n = this.numSamples;
-    const { samples, numExperts } = this.p;
-    const countI = this.count[i]!;
-    const copies = this.on[a * numExperts + i]!;
-    const shareI = (copies - 1) / (countI - 1) - copies / countI;
-    const shareJ = 1 / (this.count[j]! + 1);
-    const then = this.sum((t) => {
-      const change = shareI * samples[i * n + t]! + shareJ * samples[j * n + t]!;
-      return this.slope[t]! * power8(this.rankLoad[a * n + t]! + change);
-    });
-    return then - this.rankCost[a]!;
-  }
-
-  costOfOverwrite(a: number, i: number, j: number): number {
-    this.evaluations++;
-    const { numExperts, numRanks, samples } = this.p;
-    const n = this.numSamples;
-    const countI = this.count[i]!;
-    const countJ = this.count[j]!;
-    let cost = 0;
-    for (let rank = 0; rank < numRanks; rank++) {
-      const copiesI = this.on[rank * numExperts + i]!;
-      const copiesJ = this.on[rank * numExperts + j]!;
-      if (copiesI === 0 && copiesJ === 0) continue;
-      const here = rank === a ? 1 : 0;
-      const shareI = (copiesI - here) / (countI - 1) - copiesI / countI;
-      const shareJ = (copiesJ + here) / (countJ + 1) - copiesJ / countJ;
-      const then = this.sum((t) => {
-        const change = shareI * samples[i * n + t]! + shareJ * samples[j * n + t]!;
-        return this.slope[t]! * power8(this.rankLoad[rank * n + t]! + change);
-      });
-      cost += then - this.rankCost[rank]!;
-    }
-    return cost;
-  }
-
-  exchange(slot: number, other: number): void {
+  pricedExchange(slot: number, other: number): number {
     const a = this.rankOf(slot);
     const b = this.rankOf(other);
     const i = this.slots[slot]!;
     const j = this.slots[other]!;
-    this.put(slot, j);
+    const moves = this.movesOfExchange(a, i, b, j);
+    if (moves > 0 && this.moves + moves > this.movesAllowed) return Number.POSITIVE_INFINITY;
+    return this.costOfExchange(a, i, b, j) + this.p.price * moves;
+  }
+
+  pricedOverwrite(slot: number, expert: number): number {
+    const a = this.rankOf(slot);
+    const i = this.slots[slot]!;
+    const moves = this.heldOn(a, i) - this.heldOn(a, expert);
+    if (moves > 0 && this.moves + moves > this.movesAllowed) return Number.POSITIVE_INFINITY;
+    return this.costOfOverwrite(a, i, expert) + this.p.price * moves;
+  }
+
+  exchange(slot: number, other: number): void {
+    const i = this.slots[slot]!;
+    this.put(slot, this.slots[other]!);
     this.put(other, i);
-    this.revalue(i, j, a, b);
+    this.revalue(this.rankOf(slot));
+    this.revalue(this.rankOf(other));
   }
 
   overwrite(slot: number, expert: number): void {
@@ -237,10 +201,13 @@ export class AdaptiveSteps extends AdaptiveState {
     this.count[expert]!++;
     this.splitLoad(old);
     this.splitLoad(expert);
-    this.revalue(old, expert, this.rankOf(slot), -1);
+    for (let rank = 0; rank < this.p.numRanks; rank++) {
+      if (rank === this.rankOf(slot) || this.isOn(rank, old) || this.isOn(rank, expert)) this.revalue(rank);
+    }
   }
 
   put(slot: number, expert: number): void {
+    this.hasStepped = true;
     const first = this.rankOf(slot) * this.p.numExperts;
     const old = this.slots[slot]!;
     this.moves += this.held[first + old]! - this.held[first + expert]!;
@@ -249,45 +216,9 @@ export class AdaptiveSteps extends AdaptiveState {
     this.slots[slot] = expert;
   }
 
-  /** Brings all up to date after experts i and j changed: on ranks a and b, or, when b is -1, on all that have them. */
-  revalue(i: number, j: number, a: number, b: number): void {
-    const { numExperts, numRanks } = this.p;
-    const isChanged = (rank: number) =>
-      rank === a || rank === b || (b === -1 && (this.isOn(rank, i) || this.isOn(rank, j)));
-    for (let rank = 0; rank < numRanks; rank++) {
-      if (isChanged(rank)) {
-        this.sumRank(rank);
-        this.revalueRank(rank);
-        for (let expert = 0; expert < numExperts; expert++) this.revalueExpert(rank, expert);
-      } else if (b === -1) {
-        this.revalueExpert(rank, i);
-        this.revalueExpert(rank, j);
-      }
-    }
-    for (let expert = 0; expert < numExperts; expert++) {
-      let isStale = expert === i || expert === j;
-      for (let rank = 0; rank < numRanks && !isStale; rank++) {
-        isStale = this.isOn(rank, expert) && isChanged(rank);
-      }
-      if (isStale) this.revalueCount(expert);
-    }
-  }
-
-  /** An overwrite and a few exchanges at random, to leave a placement that no single step betters. */
-  kick(): void {
-    const { numSlots, numExperts, maxMoves } = this.p;
-    const first = this.nextRandom(numSlots);
-    const expert = this.nextRandom(numExperts);
-    if (this.moves < maxMoves && this.mayOverwrite(first, expert)) this.overwrite(first, expert);
-    for (let n = 0; n < EXCHANGES_PER_KICK; n++) {
-      const slot = this.nextRandom(numSlots);
-      const other = this.nextRandom(numSlots);
-      if (this.moves + 2 <= maxMoves && this.mayExchange(slot, other)) this.exchange(slot, other);
-    }
-  }
-
-  nextRandom(end: number): number {
-    this.random = (Math.imul(this.random, 1664525) + 1013904223) >>> 0;
-    return (this.random >>> 8) % end;
+  revalue(rank: number): void {
+    this.sumRank(rank);
+    this.revalueRank(rank);
+    this.dirty[rank] = true;
   }
 }

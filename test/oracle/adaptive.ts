@@ -1,10 +1,9 @@
 /**
- * The adaptive policy's search for one layer in plain code: the reference that its kernel equals bit for bit. All numbers are
- * float64. Sums over samples have two parts, of the even and of the odd samples, as a vector's two lanes add them up.
+ * The adaptive policy's search for one layer in plain code: the reference that its kernel equals bit for bit.
  */
 
 import type { AdaptiveProblem } from './adaptive-state.ts';
-import { AdaptiveSteps, FIRST_RANDOM, LEAST_GAIN } from './adaptive-steps.ts';
+import { AdaptiveSteps, LEAST_GAIN } from './adaptive-steps.ts';
 
 export type { AdaptiveProblem } from './adaptive-state.ts';
 
@@ -18,58 +17,91 @@ export interface AdaptiveResult {
   evaluations: number;
 }
 
+const FIRST_RANDOM = 0x9e3779b9;
+const TRIES = 20;
+const OVERWRITES_IN_TEN = 3;
+
 export function searchAdaptive(problem: AdaptiveProblem): AdaptiveResult {
   return new AdaptiveSearch(problem).run();
 }
 
 class AdaptiveSearch extends AdaptiveSteps {
+  random = FIRST_RANDOM;
+
   run(): AdaptiveResult {
-    const { previous, fresh, price, maxMoves, maxEvaluations, numKicks } = this.p;
-    this.start(previous);
-    const before = this.value();
-    this.descend();
-    this.polish();
-    let bestValue = this.value() + price * this.moves;
-    let best = this.slots.slice();
+    const { previous, fresh, maxMoves, numKicks } = this.p;
+    this.markHeld(previous);
+    this.movesAllowed = maxMoves < this.p.numSlots ? maxMoves : Number.POSITIVE_INFINITY;
+    this.begin(previous);
+    const before = this.objective();
+    this.settle();
+    let best: Int32Array = this.slots.slice();
+    const bestValue = this.value();
     if (fresh !== undefined) {
-      this.start(fresh);
+      this.begin(fresh);
       if (this.moves <= maxMoves) {
-        this.descend();
-        this.polish();
-      }
-      const value = this.value() + price * this.moves;
-      if (this.moves <= maxMoves && value < bestValue - LEAST_GAIN) {
-        bestValue = value;
-        best = this.slots.slice();
+        this.settle();
+        if (this.value() < bestValue - LEAST_GAIN) {
+          best = this.slots.slice();
+        }
       }
     }
-    for (let failed = 0; failed < numKicks && this.evaluations < maxEvaluations; ) {
+    if (numKicks > 0) best = this.kickOn(best);
+    this.markHeld(previous);
+    this.resume(best);
+    const after = this.objective();
+    const { moves, evaluations } = this;
+    return { ...this.finish(), before, after, moves, evaluations };
+  }
+
+  kickOn(start: Int32Array): Int32Array {
+    let best = start;
+    this.rebase(best);
+    let least = this.objective();
+    for (let failed = 0; failed < this.p.numKicks && !this.isSpent; failed++) {
       if (failed === 0) this.random = FIRST_RANDOM;
-      this.load(best);
+      this.resume(best);
       this.kick();
-      this.descend();
-      this.polish();
-      const value = this.value() + price * this.moves;
-      failed++;
-      if (value >= bestValue - LEAST_GAIN) continue;
-      failed = 0;
-      bestValue = value;
+      if (this.hasFewSlots) this.settle();
+      else this.sweep();
+      if (this.value() >= least - LEAST_GAIN) continue;
+      this.resume(this.slots.slice());
+      this.settle();
       best = this.slots.slice();
+      this.rebase(best);
+      least = this.objective();
+      failed = -1;
     }
-    if (fresh !== undefined || numKicks > 0) this.load(best);
-    const { phyToLog, replicaRank } = this.finish();
-    return {
-      phyToLog,
-      replicaRank,
-      before,
-      after: this.value(),
-      moves: this.moves,
-      evaluations: this.evaluations,
-    };
+    return best;
+  }
+
+  /** From here on moves count from this placement. */
+  rebase(placement: Int32Array): void {
+    this.resume(placement);
+    this.movesAllowed -= this.moves;
+    this.markHeld(placement);
+  }
+
+  settle(): void {
+    let isBetter = true;
+    while (isBetter && !this.isSpent) {
+      const isLower = this.descend();
+      const isPolished = this.polish();
+      isBetter = isLower || isPolished;
+      this.sortRanks();
+      this.rebuild();
+    }
+  }
+
+  resume(placement: Int32Array): void {
+    this.slots.set(placement);
+    this.sortRanks();
+    this.recount();
+    this.rebuild();
   }
 
   /** Takes over a placement, with what makes it infeasible repaired, and finds the node of each expert. */
-  start(placement: Int32Array): void {
+  begin(placement: Int32Array): void {
     this.slots.set(placement);
     this.recount();
     this.repair();
@@ -87,18 +119,19 @@ class AdaptiveSearch extends AdaptiveSteps {
     for (let expert = 0; expert < numExperts; expert++) {
       if (this.count[expert] === 0) this.fill(this.sparest(), expert);
     }
-    for (let slot = 0; slot < numSlots; slot++) {
-      if (this.on[this.rankOf(slot) * numExperts + this.slots[slot]!]! > 1) this.fill(slot);
-    }
+    for (let slot = 0; slot < numSlots; slot++) if (this.isDouble(slot)) this.fill(slot);
   }
 
-  /** The slot of the expert with the most copies. */
+  isDouble(slot: number): boolean {
+    return this.copiesOn(this.rankOf(slot), this.slots[slot]!) > 1;
+  }
+
+  /** A second copy on a rank, else the slot of the expert with the most copies. */
   sparest(): number {
-    let best = 0;
-    for (let slot = 1; slot < this.p.numSlots; slot++) {
-      if (this.count[this.slots[slot]!]! > this.count[this.slots[best]!]!) best = slot;
-    }
-    return best;
+    const double = this.slots.findIndex((_, slot) => this.isDouble(slot));
+    if (double !== -1) return double;
+    const copies = Array.from(this.slots, (expert) => this.count[expert]!);
+    return copies.indexOf(Math.max(...copies));
   }
 
   fill(slot: number, wanted = -1): void {
@@ -118,17 +151,17 @@ class AdaptiveSearch extends AdaptiveSteps {
 
   /** A missing expert, else the one with the most load a copy that is not on the rank; -1 when a full slot need not change. */
   neediest(rank: number, old: number): number {
-    const { numExperts, numNodes } = this.p;
+    const { numExperts, numNodes, weights, samples } = this.p;
     let best = -1;
     let most = -1;
     for (let expert = 0; expert < numExperts; expert++) {
       if (this.count[expert] === 0) return expert;
       if (this.isOn(rank, expert) || (numNodes > 1 && !this.isOnNode(rank, expert))) continue;
-      const load = this.totalLoad(expert) / this.count[expert]!;
-      if (load > most) {
-        most = load;
-        best = expert;
-      }
+      const first = expert * this.numSamples;
+      const mean = this.dot(weights, samples.subarray(first, first + this.numSamples)) / this.count[expert]!;
+      if (mean <= most) continue;
+      most = mean;
+      best = expert;
     }
     if (best !== -1 || old >= 0) return best;
     return Math.max(this.slots[rank * this.slotsPerRank]!, 0);
@@ -136,14 +169,41 @@ class AdaptiveSearch extends AdaptiveSteps {
 
   isOnNode(rank: number, expert: number): boolean {
     const first = this.nodeOf(rank) * this.ranksPerNode;
-    for (let r = first; r < first + this.ranksPerNode; r++) if (this.isOn(r, expert)) return true;
-    return false;
+    return Array.from({ length: this.ranksPerNode }, (_, i) => first + i).some((r) => this.isOn(r, expert));
   }
 
-  totalLoad(expert: number): number {
-    const { samples, weights } = this.p;
-    return this.sum((t) => weights[t]! * samples[expert * this.numSamples + t]!);
+  kick(): void {
+    this.dirty.fill(false);
+    if (this.hasFewSlots) {
+      this.kickBest(true, 1);
+      this.kickBest(false, 1);
+      this.kickBest(false, 1);
+    } else this.kickBest(this.nextRandom(10) < OVERWRITES_IN_TEN, TRIES);
   }
+
+  kickBest(isOverwrite: boolean, tries: number): void {
+    const { numSlots, numExperts } = this.p;
+    let least = Number.POSITIVE_INFINITY;
+    let best: [number, number] = [0, 0];
+    for (let n = 0; n < tries; n++) {
+      const slot = this.nextRandom(numSlots);
+      const other = this.nextRandom(isOverwrite ? numExperts : numSlots);
+      if (!(isOverwrite ? this.mayOverwrite(slot, other) : this.mayExchange(slot, other))) continue;
+      const cost = isOverwrite ? this.pricedOverwrite(slot, other) : this.pricedExchange(slot, other);
+      if (cost >= least) continue;
+      least = cost;
+      best = [slot, other];
+    }
+    if (least === Number.POSITIVE_INFINITY) return;
+    if (isOverwrite) this.overwrite(...best);
+    else this.exchange(...best);
+  }
+
+  nextRandom(end: number): number {
+    this.random = (Math.imul(this.random, 1664525) + 1013904223) >>> 0;
+    return (this.random >>> 8) % end;
+  }
+
   /** Experts that stay on a rank go back to their slots; replicas are numbered in slot order. */
   finish(): { phyToLog: Int32Array; replicaRank: Int32Array } {
     const { numExperts, numSlots, previous } = this.p;
