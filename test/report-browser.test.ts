@@ -122,6 +122,35 @@ test('plans are marked where they were started', { skip }, async () => {
   });
 });
 
+test('the sweep has a mark for every point, and its fronts go through theirs', { skip }, async () => {
+  const swept = exampleReport({ withSweep: true });
+  const { points, frontsByRanks } = swept.sweep!;
+  await withPage(browser(), reportPage(swept, assets), WIDE, async ({ page, complaints }) => {
+    const numMarks = await page.locator('#pareto svg path').evaluateAll((paths) => {
+      const style = getComputedStyle(document.documentElement);
+      const policies = [0, 1].map((i) => style.getPropertyValue(`--series-${i}`).trim());
+      return paths.filter((path) => policies.includes(path.getAttribute('stroke') ?? '')).length;
+    });
+    assert.equal(numMarks, points.filter(({ status }) => status === 'done').length);
+    const lines = await drawnLines(page, '#pareto', '--muted');
+    const [eight] = frontsByRanks;
+    // Down a step and along to the next, for each of its three points.
+    assert.equal(eight!.names.length, 3);
+    assert.equal(lines[0]!.length, 5);
+    for (const [i, name] of eight!.names.entries()) {
+      const [x, y] = lines[0]![2 * i]!;
+      await page.locator('#pareto').hover({ position: { x, y } });
+      await page.waitForFunction(
+        (wanted) => document.querySelector('#pareto .tip strong')?.textContent === wanted,
+        name,
+      );
+    }
+    const text = await page.locator('#pareto').getAttribute('aria-label');
+    for (const name of frontsByRanks.flatMap(({ names }) => names)) assert.ok(text!.includes(name));
+    assert.deepEqual(complaints, []);
+  });
+});
+
 test('heat maps show the loads before and after', { skip }, async () => {
   await withPage(browser(), recordedPage, WIDE, async ({ page }) => {
     // The colour in the middle of each cell: red above blue where the load is above the mean.

@@ -3,7 +3,14 @@ import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import { renderReport } from 'expert-load-balancer/report';
 import type { ReplayReport, ReplayResult } from '../src/replay/result.ts';
-import { costFinding, firstShown, headline, partialNotice, timeFinding } from '../src/report/findings.ts';
+import {
+  costFinding,
+  firstShown,
+  headline,
+  partialNotice,
+  sweepFinding,
+  timeFinding,
+} from '../src/report/findings.ts';
 import { reportPage } from '../src/report/page.ts';
 import { summaryTable } from '../src/report/summary-table.ts';
 import { exampleReport } from './helpers/replay-report.ts';
@@ -166,7 +173,7 @@ test('titles say what was found', () => {
   const loss = reportOf(103, 0.55);
   assert.equal(
     headline(loss),
-    'Balancing does not pay here: no balancing takes 100 s of modelled time, and default not less',
+    'Balancing does not pay here: no balancing takes 100 s of modelled time, and the fastest policy, default, 103 s',
   );
   assert.equal(
     costFinding(loss),
@@ -181,6 +188,22 @@ test('titles say what was found', () => {
   const none = { ...gain, replays: gain.replays.slice(0, 1) };
   assert.equal(headline(none), 'Without balancing: no balancing takes 100 s of modelled time');
   assert.equal(costFinding(none), 'Nothing is moved without balancing');
+});
+
+test('a sweep begins with its advice', () => {
+  const swept = exampleReport({ withSweep: true });
+  assert.equal(`${headline(swept)}.`, swept.sweep!.advice);
+  assert.equal(sweepFinding(swept.sweep!), '5 of 30 configurations are on the Pareto front of their ranks');
+});
+
+test('scores of a yardstick have a column of their own', () => {
+  const { markup } = summaryTable({
+    ...recorded,
+    scores: { reference: 'the published policy', values: [97.123, 100] },
+  });
+  assert.match(markup, /<td>97\.12<\/td><\/tr>/);
+  assert.match(markup, /<td class="best"><strong>100\.00<\/strong>[^\n]*<\/tr>/);
+  assert.ok(markup.includes('A score of 100 is that of the published policy.'));
 });
 
 test('what was interrupted is said', () => {

@@ -65,7 +65,7 @@ export function sweepTables({ points, frontsByRanks, advisedPoint }: SweepResult
   const front = new Set(frontsByRanks.flatMap(({ names }) => names));
   const rowsOf = (shown: readonly SweepPoint[]) =>
     shown.map((point) => sweepRow(point, front.has(point.name), advisedPoint));
-  const onFront = points.filter(({ name }) => front.has(name));
+  const onFront = [...front].flatMap((name) => points.filter((point) => point.name === name));
   return html`${sweepTable('front', 'On the front: no other of as many ranks is faster without more redundant experts.', rowsOf(onFront))}
 <details><summary>All configurations of the sweep</summary>${sweepTable('grid', `${counted(points.length, 'configuration')}.`, rowsOf(points))}</details>`;
 }

@@ -1,4 +1,4 @@
-import type { ReplayReport, ReplayResult } from '../replay/result.ts';
+import type { ReplayReport, ReplayResult, SweepResult } from '../replay/result.ts';
 import { isStatic } from './compact.ts';
 import { counted, percent, ratio, seconds } from './format.ts';
 
@@ -26,19 +26,28 @@ export function firstShown({ replays }: ReplayReport): number {
   return replays.indexOf(firstLookedAt(replays));
 }
 
-/** The outcome in a sentence. */
-export function headline(report: ReplayReport): string {
-  const { name, totals } = fastestOf(report.replays);
+/** The outcome in a sentence: a sweep's advice, or what the fastest policy saves. */
+export function headline({ replays, sweep }: ReplayReport): string {
+  if (sweep !== undefined) return sweep.advice.replace(/\.$/, '');
+  const { name, totals } = fastestOf(replays);
   const { modelledSeconds, unbalancedSeconds, secondsSaved } = totals;
+  const unbalanced = `no balancing takes ${seconds(unbalancedSeconds)} of modelled time`;
+  const planning = replays.filter((replay) => !isStatic(replay));
+  if (planning.length === 0) return `Without balancing: ${unbalanced}`;
   if (!(secondsSaved > 0)) {
-    const policies = report.replays.filter((replay) => !isStatic(replay)).map((replay) => replay.name);
-    const unbalanced = `no balancing takes ${seconds(unbalancedSeconds)} of modelled time`;
-    return policies.length === 0
-      ? `Without balancing: ${unbalanced}`
-      : `Balancing does not pay here: ${unbalanced}, and ${policies.join(', ')} not less`;
+    const best = fastestOf(planning);
+    const own = seconds(best.totals.modelledSeconds);
+    return `Balancing does not pay here: ${unbalanced}, and the fastest policy, ${best.name}, ${own}`;
   }
   const share = percent(secondsSaved / unbalancedSeconds);
   return `${name} takes ${seconds(modelledSeconds)} of modelled time, ${share} less than no balancing (${seconds(unbalancedSeconds)})`;
+}
+
+/** What the chart of the sweep shows. */
+export function sweepFinding({ points, frontsByRanks }: SweepResult): string {
+  const done = points.filter(({ status }) => status === 'done');
+  const onFront = frontsByRanks.reduce((sum, { names }) => sum + names.length, 0);
+  return `${onFront} of ${counted(done.length, 'configuration')} are on the Pareto front of their ranks`;
 }
 
 /** What the chart over time shows. */

@@ -5,7 +5,7 @@ import type { ReportAssets } from './assets.ts';
 import { compactReport, isStatic } from './compact.ts';
 import { configurationTables } from './configuration.ts';
 import { plansTable, sweepTables } from './detail-tables.ts';
-import { costFinding, firstShown, headline, partialNotice, timeFinding } from './findings.ts';
+import { costFinding, firstShown, headline, partialNotice, sweepFinding, timeFinding } from './findings.ts';
 import { counted } from './format.ts';
 import { Html, html, scriptJson } from './html.ts';
 import { summaryTable } from './summary-table.ts';
@@ -36,7 +36,7 @@ ${notice === undefined ? undefined : html`<p class="notice" role="note"><strong>
 </header>
 <main>
 ${section('summary', 'Summary', 'What each policy gives and costs', summaryTable(report))}
-${sweep === undefined ? undefined : section('sweep', 'Sweep', sweep.advice, sweepCharts(), sweepTables(sweep))}
+${sweep === undefined ? undefined : section('sweep', 'Modelled time against memory', sweepFinding(sweep), sweepCharts(), sweepTables(sweep))}
 ${section('time', 'Balancedness over time', timeFinding(report), timeChart())}
 ${section('costs-section', 'Modelled seconds and moves', costFinding(report), costCharts(report), plansTable(report))}
 ${section('look', 'Rank loads', 'A closer look at one policy', controls(), heatMaps(report), rankLoads())}
@@ -116,8 +116,8 @@ ${replays.every(isStatic) ? undefined : saved}`;
 
 function sweepCharts(): Html {
   return html`<ul class="legend" id="sweep-legend"></ul>
-<figure>${chart('pareto')}<figcaption>Filled: on the Pareto front of its number of ranks, which the line follows. Shapes tell the numbers
-of ranks apart.</figcaption></figure>`;
+<figure>${chart('pareto')}<figcaption>Filled: on the Pareto front of its number of ranks, which the line follows. Short bars:
+without balancing. Shapes tell the numbers of ranks apart.</figcaption></figure>`;
 }
 
 function controls(): Html {

@@ -1,6 +1,6 @@
 import type { ReplayReport, ReplayResult } from '../replay/result.ts';
 import { isStatic } from './compact.ts';
-import { bytes, counted, grouped, percent, ratio, seconds } from './format.ts';
+import { bytes, counted, grouped, percent, ratio, seconds, times } from './format.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
 
@@ -102,21 +102,23 @@ const GROUPS: readonly Group[] = [
     ],
   },
 ];
-const COLUMNS = GROUPS.flatMap(({ columns }) => columns);
 
 /** The replays side by side, the best of each column marked. */
-export function summaryTable({ replays }: ReplayReport): Html {
-  const best = COLUMNS.map((column) => bestOf(column, replays));
-  const groups = GROUPS.map(
+export function summaryTable({ replays, scores }: ReplayReport): Html {
+  const shown = scores === undefined ? GROUPS : [...GROUPS, scoreGroup(replays, scores.values)];
+  const all = shown.flatMap(({ columns }) => columns);
+  const best = all.map((column) => bestOf(column, replays));
+  const groups = shown.map(
     ({ title, columns }) => html`<th scope="colgroup" colspan="${columns.length}">${title}</th>`,
   );
-  const heads = COLUMNS.map(({ title }) => html`<th scope="col">${title}</th>`);
+  const heads = all.map(({ title }) => html`<th scope="col">${title}</th>`);
   const rows = replays.map((replay) => {
-    const cells = COLUMNS.map((column, i) => cell(column, replay, best[i]!));
+    const cells = all.map((column, i) => cell(column, replay, best[i]!));
     return html`<tr><th scope="row">${replay.name}${statusNote(replay)}</th>${cells}</tr>\n`;
   });
   const legend = replays.length > 1 ? 'The best of each column is bold, with a dot.' : '';
-  const about = html`All figures over ${stepsText(replays)}. ${legend}`;
+  const score = scores === undefined ? '' : ` A score of 100 is that of ${scores.reference}.`;
+  const about = html`All figures over ${stepsText(replays)}. ${legend}${score}`;
   return scrollTable(
     'summary',
     about,
@@ -126,6 +128,12 @@ export function summaryTable({ replays }: ReplayReport): Html {
 <tbody>
 ${rows}</tbody>`,
   );
+}
+
+/** The scores of a public yardstick, in the order of the replays. */
+function scoreGroup(replays: readonly ReplayResult[], values: readonly number[]): Group {
+  const value = (replay: ReplayResult) => values[replays.indexOf(replay)]!;
+  return { title: 'Score', columns: [{ title: 'higher is better', value, text: times, best: 'highest' }] };
 }
 
 function savedText(value: number, { totals: { unbalancedSeconds } }: ReplayResult): string {

@@ -61,10 +61,13 @@ function tellFindings(report: Report, selection: Selection): void {
   const { run } = selection;
   const before = times(largest(run.heatMap.before));
   const after = times(largest(run.heatMap.after));
-  byId('heat-finding').textContent =
-    run.line.colour === null
-      ? `Without balancing the busiest rank has ${before} times its layer's mean load`
-      : `${run.name} takes the busiest rank from ${before} to ${after} times its layer's mean load`;
+  const change =
+    before === after
+      ? `leaves the busiest rank at ${before}`
+      : `takes the busiest rank from ${before} to ${after}`;
+  const finding =
+    run.line.colour === null ? `Without balancing the busiest rank has ${before}` : `${run.name} ${change}`;
+  byId('heat-finding').textContent = `${finding} times its layer's mean load`;
   byId('heat-after-name').textContent = run.name;
   byId('rank-finding').textContent = rankLoadsFinding(report, selection);
 }

@@ -8,16 +8,21 @@ import { tip } from './tip.ts';
 /** Shapes of the numbers of ranks, in order. */
 const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'pin', 'arrow'];
 
+/** What never planning is called where it was not one of the policies. */
+const UNBALANCED = 'no balancing';
+
 /** The policies and the numbers of ranks of a sweep, with the colours and shapes that tell them apart. */
 export function sweepKeys({ points }: SweepData, theme: Theme) {
   const policies = [...new Set(points.map(({ policy }) => policy))];
   const planning = policies.filter((policy) => policy !== 'static');
   const ranks = [...new Set(points.map(({ numRanks }) => numRanks))].sort((a, b) => a - b);
+  const unbalanced = policies.includes('static') ? [] : [{ policy: UNBALANCED, colour: theme.baseline }];
+  const colours = policies.map((policy) => ({
+    policy,
+    colour: lineColour(theme, policy === 'static' ? null : planning.indexOf(policy)),
+  }));
   return {
-    policies: policies.map((policy) => ({
-      policy,
-      colour: lineColour(theme, policy === 'static' ? null : planning.indexOf(policy)),
-    })),
+    policies: [...unbalanced, ...colours],
     ranks: ranks.map((numRanks, i) => ({ numRanks, symbol: SYMBOLS[i % SYMBOLS.length]! })),
   };
 }
@@ -60,6 +65,7 @@ export function paretoPicture(sweep: SweepData, surface: Surface): Picture {
           ),
         ),
         ...pointSeries(sweep, surface.theme),
+        unbalancedMarks(sweep, surface.theme),
       ],
     },
   };
@@ -107,6 +113,21 @@ function pointSeries(sweep: SweepData, theme: Theme): object[] {
     emphasis: { disabled: true },
   }));
   return [...ring, ...series];
+}
+
+/** A short bar at what every size takes without balancing: nothing is planned, so that policy and interval do not matter. */
+function unbalancedMarks({ points }: SweepData, theme: Theme): object {
+  return {
+    type: 'scatter',
+    name: UNBALANCED,
+    symbol: 'rect',
+    symbolSize: [20, 2.5],
+    silent: true,
+    data: points.map((point) => [placeOf(point)[0], point.modelledSeconds + point.secondsSaved]),
+    itemStyle: { color: theme.baseline, opacity: 1 },
+    emphasis: { disabled: true },
+    z: 4,
+  };
 }
 
 function advisedRing(at: number[], position: 'left' | 'right', theme: Theme): object {
