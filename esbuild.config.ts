@@ -84,15 +84,15 @@ async function bundleReplay(): Promise<void> {
   });
 }
 
-/** The command. It has errors of its own, so that `eplb --help` loads no library. */
+/** The command, and the worker that it replays in. It has errors of its own, so that `eplb --help` loads no library. */
 async function bundleCommand(): Promise<void> {
   await build({
     ...common,
-    entryPoints: { cli: 'src/cli/main.ts' },
+    entryPoints: { cli: 'src/cli/main.ts', 'replay-worker': 'workers/replay-worker.ts' },
     format: 'esm',
     splitting: true,
     packages: 'external',
-    plugins: [libraryBeside(/^(\.\.\/)+index\.ts$/)],
+    plugins: [libraryBeside(/^(\.\.\/)+(src\/)?index\.ts$/)],
   });
   await chmod('dist/cli.js', 0o755);
 }

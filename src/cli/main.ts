@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
 import { failureOf } from './failure.ts';
 import { buildProgram, helpCommand } from './program.ts';
+import { packageVersion } from './version.ts';
 
 // The entry of the `eplb` command. The one module of the command that acts when it is loaded.
 
@@ -20,12 +20,6 @@ async function main(args: readonly string[]): Promise<void> {
     // Not process.exit(): that would cut off output on its way into a pipe.
     process.exitCode = failure.exitCode;
   }
-}
-
-function packageVersion(): string {
-  // From dist/cli.js, where this module is bundled to.
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 await main(process.argv.slice(2));

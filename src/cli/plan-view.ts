@@ -1,25 +1,20 @@
-import Table from 'cli-table3';
-import type picocolors from 'picocolors';
+import { type Colors, type Fact, factLines } from './fact-list.ts';
 import type { PlanReport } from './plan-report.ts';
+import { plainTable } from './table.ts';
 import { counted, duration, grouped, quotePath } from './text.ts';
 
 /** A report for people: what was read and how it was understood, a line a layer, all layers together. */
 export function renderPlan(report: PlanReport, colors: Colors): string {
   const parts = [
-    facts(headerFacts(report), colors),
+    factLines(headerFacts(report), colors).trimEnd(),
     layerTable(report, colors),
     overallTable(report, colors),
-    facts(closingFacts(report), colors),
-    facts(MEANINGS, colors),
+    factLines(closingFacts(report), colors).trimEnd(),
+    factLines(MEANINGS, colors).trimEnd(),
   ];
   // The table library pads every cell, the last one too.
   return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
 }
-
-/** picocolors, with colours or made without. */
-type Colors = ReturnType<typeof picocolors.createColors>;
-
-type Fact = readonly [label: string, text: string];
 
 const MEANINGS: readonly Fact[] = [
   ['balancedness', 'of a layer: mean rank load / max rank load; 1 is best'],
@@ -106,11 +101,6 @@ function closingFacts(report: PlanReport): Fact[] {
   return list;
 }
 
-function facts(list: readonly Fact[], colors: Colors): string {
-  const width = Math.max(...list.map(([label]) => label.length));
-  return list.map(([label, text]) => ` ${colors.dim(label.padEnd(width))}  ${text}`).join('\n');
-}
-
 function ratio(value: number): string {
   return value.toFixed(4);
 }
@@ -125,27 +115,4 @@ function compared(value: number, before: number, better: 1 | -1, colors: Colors)
 
 function spanned(text: string, colors: Colors) {
   return { content: colors.bold(text), colSpan: 2, hAlign: 'center' as const };
-}
-
-/** A table without lines: columns alone read best with so many rows, and paste well. */
-function plainTable(colAligns: ('left' | 'right')[]) {
-  const none = '';
-  const chars = {
-    top: none,
-    'top-mid': none,
-    'top-left': none,
-    'top-right': none,
-    bottom: none,
-    'bottom-mid': none,
-    'bottom-left': none,
-    'bottom-right': none,
-    left: none,
-    'left-mid': none,
-    mid: none,
-    'mid-mid': none,
-    right: none,
-    'right-mid': none,
-    middle: ' ',
-  };
-  return new Table({ chars, colAligns, style: { head: [], border: [], compact: true } });
 }

@@ -29,6 +29,31 @@ const SUBCOMMANDS: readonly Subcommand[] = [
     summary: 'list the formats that are read and written',
     load: () => import('./commands/formats.ts'),
   },
+  {
+    name: 'replay',
+    summary: 'replay a recording under a policy: what balancing would give',
+    load: () => import('./commands/replay.ts'),
+  },
+  {
+    name: 'compare',
+    summary: 'replay a recording under several policies, side by side',
+    load: () => import('./commands/compare.ts'),
+  },
+  {
+    name: 'sweep',
+    summary: 'replay a recording over a grid of sizes, intervals and policies, and advise',
+    load: () => import('./commands/sweep.ts'),
+  },
+  {
+    name: 'inspect',
+    summary: 'tell what a recording is like: skew, correlation, drift, sampling noise',
+    load: () => import('./commands/inspect.ts'),
+  },
+  {
+    name: 'synth',
+    summary: "make up a recording of any model's shape from a seed",
+    load: () => import('./commands/synth.ts'),
+  },
 ];
 
 /**

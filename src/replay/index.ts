@@ -17,13 +17,25 @@ export {
   hardwareCost,
 } from './cost-presets.ts';
 export {
+  type HotExpert,
+  type Inspection,
+  type InspectOptions,
+  inspect,
+  type LayerSkew,
+  type NoiseShare,
+} from './inspect.ts';
+export {
   bytesPerExpert,
   type ExpertDtype,
   flopsPerLoad,
   MODEL_SHAPES,
   type ModelShape,
   modelShape,
+  shapeLike,
 } from './model-shapes.ts';
+export { samplingNoisePeak } from './noise.ts';
 export type { ReplayOptions, ReplayProgress } from './options.ts';
 export { type ReplaySource, replay } from './replay.ts';
 export * from './result.ts';
+export { type AdviceTexts, advise, paretoFront, sweepPoint, sweepResult } from './sweep.ts';
+export { SYNTH_DEFAULTS, SyntheticLoads, type SynthOptions, synthesize } from './synth.ts';

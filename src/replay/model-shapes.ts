@@ -148,6 +148,16 @@ export function modelShape(name: string): ModelShape {
   throw new EplbError('EPLB_OPTION', `model: ${JSON.stringify(name)} is not known; known are ${names}`);
 }
 
+/** The first model in {@link MODEL_SHAPES} with as many layers and experts, if there is one. */
+export function shapeLike(sizes: {
+  readonly numLayers: number;
+  readonly numLogicalExperts: number;
+}): ModelShape | undefined {
+  return MODEL_SHAPES.find(
+    ({ numLayers, numExperts }) => numLayers === sizes.numLayers && numExperts === sizes.numLogicalExperts,
+  );
+}
+
 /** Bytes of the weights of one expert of one layer. */
 export function bytesPerExpert({ hiddenSize, expertSize, dtype }: ModelShape): number {
   return Math.round(3 * hiddenSize * expertSize * BYTES_PER_WEIGHT[dtype]);

@@ -7,6 +7,7 @@ export interface PlanStart {
   readonly reasons: readonly TriggerReason[];
   readonly numSamples: number;
   readonly planningSeconds: number;
+  readonly keptReason?: string;
   readonly layerOrder: readonly number[];
   /** Units a step on the window's mean loads: of the mapping it replaces less its own. */
   readonly predictedGain: number;

@@ -19,6 +19,7 @@ export interface MadePlan {
   /** The layers to change, in order. */
   readonly layerOrder: readonly number[];
   readonly measuredSeconds: number;
+  readonly keptReason?: string;
 }
 
 /** Policies that ask for nothing but loads: for them no pairs are counted. */
@@ -102,10 +103,12 @@ export class PlanRunner {
   async plan(step: number): Promise<MadePlan> {
     const options: PlanOptions = await this.#planOptions(step);
     const started = performance.now();
-    const mapping = await this.#balancer.plan(undefined, options);
+    const decision = await this.#balancer.decide(undefined, options);
     const measuredSeconds = (performance.now() - started) / 1000;
+    const { mapping } = decision;
     const slots = checkedSlots(mapping, this.#topology, this.#name);
-    return { mapping, slots, layerOrder: this.#layerOrder(), measuredSeconds };
+    const kept = decision.status === 'kept' ? { keptReason: decision.reason } : {};
+    return { mapping, slots, layerOrder: this.#layerOrder(), measuredSeconds, ...kept };
   }
 
   /**

@@ -23,6 +23,7 @@ export interface PlanToApply {
   readonly reasons: readonly TriggerReason[];
   readonly numSamples: number;
   readonly planningSeconds: number;
+  readonly keptReason?: string;
   /** [layers x logical]: the mean loads that it was made from. */
   readonly meanLoads: Float32Array;
   /** Called when its last layer has changed, with the live slots [layers x physical], which are not to be kept. */

@@ -105,11 +105,13 @@ async function planIfDue(
   const { planningSeconds: fixed } = configuration;
   const planningSeconds = fixed === 'measured' ? plan.measuredSeconds : fixed;
   state.begin({
-    ...plan,
+    slots: plan.slots,
+    layerOrder: plan.layerOrder,
     startedAfterStep: step,
     reasons,
     numSamples: runner.numSamples,
     planningSeconds,
+    ...(plan.keptReason === undefined ? {} : { keptReason: plan.keptReason }),
     meanLoads,
     whenChanged: (slots) => runner.commit(plan, slots),
   });

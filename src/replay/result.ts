@@ -277,6 +277,8 @@ export interface PlanResult {
    * `unfinished`: the recording ended before all layers had changed; what had is counted.
    */
   readonly status: 'applied' | 'unchanged' | 'unfinished';
+  /** Why the policy chose to change nothing, where it says so. */
+  readonly keptReason?: string;
   /** The steps in which its first and its last layer changed; null when none did. */
   readonly appliedFromStep: number | null;
   readonly appliedToStep: number | null;

@@ -1,0 +1,83 @@
+import type { Command } from 'commander';
+import picocolors from 'picocolors';
+import { openRecording } from '../../formats/open.ts';
+import { type InspectOptions, inspect } from '../../replay/index.ts';
+import { wholeNumber } from '../option-values.ts';
+import { writeOutput } from '../output-file.ts';
+import { Progress } from '../progress.ts';
+import { renderInspection } from '../replay/inspect-view.ts';
+import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
+import { checkOutputs } from '../replay/outputs.ts';
+import { lookAt } from '../replay/setup.ts';
+import { wantsColor } from '../terminal.ts';
+
+interface InspectCommandOptions extends RecordingOptions {
+  readonly ranks?: number;
+  readonly top: number;
+  readonly json?: string;
+}
+
+/** Steps between two turns of the event loop, so that Ctrl-C is heard. */
+const STEPS_A_TURN = 64;
+
+/** Gives the subcommand its arguments, options, help and action. */
+export function configure(command: Command): void {
+  addRecordingOptions(command)
+    .option(
+      '--ranks <N>',
+      'devices that sampling noise is reckoned for; 8 when left out',
+      wholeNumber('--ranks', 1),
+    )
+    .option('--top <N>', 'how many of the hottest experts are named', wholeNumber('--top', 0), 9)
+    .option('--json <file>', 'write all figures as JSON')
+    .action(run);
+}
+
+async function run(path: string, options: InspectCommandOptions): Promise<void> {
+  const outputs = await checkOutputs({ '--json': options.json }, [path]);
+  const setup = await lookAt(path, options);
+  const progress = new Progress(process.stderr);
+  const { numSteps: total, numBytes } = setup.size;
+  progress.begin('reading', total ?? Math.ceil(numBytes / 1000), total === undefined ? 'kB' : 'steps');
+  let isInterrupted = false;
+  const interrupt = () => {
+    if (isInterrupted) process.exit(130);
+    isInterrupted = true;
+  };
+  process.on('SIGINT', interrupt);
+  const recording = await openRecording(path, setup.open);
+  const inspectOptions: InspectOptions = {
+    numHottest: options.top,
+    steps: setup.range,
+    ...(recording.routes === undefined ? {} : { topK: recording.routes.topK }),
+    ...(options.ranks === undefined ? {} : { numRanks: options.ranks }),
+    onStep: ({ numSteps, bytesRead }) => {
+      progress.update(total === undefined ? Math.floor(bytesRead / 1000) : numSteps);
+      return !isInterrupted;
+    },
+  };
+  const source = { ...recording, steps: (range?: object) => withTurns(recording.steps(range)) };
+  const result = await inspect(source, inspectOptions).finally(async () => {
+    progress.stop();
+    process.off('SIGINT', interrupt);
+    await recording.close();
+  });
+  const status = isInterrupted ? 'partial' : 'complete';
+  const json = outputs.get('--json');
+  if (json !== undefined) {
+    await writeOutput(json, `${JSON.stringify({ recording: setup.facts, status, ...result })}\n`);
+  }
+  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const written = [...outputs.values()].map((output) => output.path);
+  process.stdout.write(renderInspection(setup.facts, result, isInterrupted, written, colors));
+  if (isInterrupted) process.exitCode = 130;
+}
+
+/** The same steps, with a turn of the event loop now and then. */
+async function* withTurns<T>(steps: AsyncIterable<T>): AsyncGenerator<T> {
+  let count = 0;
+  for await (const step of steps) {
+    if (++count % STEPS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+    yield step;
+  }
+}

@@ -1,0 +1,217 @@
+import type { Command } from 'commander';
+import picocolors from 'picocolors';
+import {
+  type ReplayResult,
+  type SweepPoint,
+  type SweepPointDone,
+  type SweepResult,
+  sweepPoint,
+  sweepResult,
+} from '../../replay/index.ts';
+import type { Fact } from '../fact-list.ts';
+import { wholeNumber } from '../option-values.ts';
+import { writeOutput } from '../output-file.ts';
+import { isOwnError } from '../own-error.ts';
+import { Progress } from '../progress.ts';
+import { bytes, percent, seconds } from '../replay/format.ts';
+import {
+  addRecordingOptions,
+  addReplayOptions,
+  type CommonReplayOptions,
+  listOf,
+} from '../replay/options.ts';
+import { checkOutputs, reportOf, writeReports } from '../replay/outputs.ts';
+import { runReplays } from '../replay/run.ts';
+import { type ReplaySetup, setUp } from '../replay/setup.ts';
+import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
+import { fileStamp, SweepState } from '../replay/sweep-state.ts';
+import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
+import { newControl, type ReplayTask } from '../replay/task.ts';
+import { wantsColor } from '../terminal.ts';
+import { grouped, quotePath } from '../text.ts';
+import { packageVersion } from '../version.ts';
+
+interface SweepCommandOptions extends CommonReplayOptions {
+  readonly replicas: readonly number[];
+  readonly ranks: readonly number[];
+  readonly interval?: readonly number[];
+  readonly policy: readonly string[];
+  readonly output?: string;
+}
+
+/** The interval of a sweep that names no condition. */
+const DEFAULT_INTERVALS = [32];
+
+/** Gives the subcommand its arguments, options, help and action. */
+export function configure(command: Command): void {
+  const wholes = (option: string) => listOf(option, wholeNumber(option, 1));
+  addRecordingOptions(command)
+    .requiredOption(
+      '--replicas <N,...>',
+      'slots a layer: experts and redundant experts',
+      wholes('--replicas'),
+    )
+    .requiredOption('--ranks <N,...>', 'devices', wholes('--ranks'))
+    .option(
+      '--interval <N,...>',
+      'plan every so many steps; 32 when no condition is given',
+      wholes('--interval'),
+    )
+    .option(
+      '--policy <P,...>',
+      'static, default, locality, adaptive, or files of modules such as ./mine.js',
+      listOf('--policy', (text) => text),
+      ['default'],
+    )
+    .option('-o, --output <file>', 'write all points as CSV; beside it, what is done is kept to go on from');
+  addReplayOptions(command).action(run);
+}
+
+async function run(path: string, options: SweepCommandOptions): Promise<void> {
+  const outputs = await checkOutputs(
+    { '--output': options.output, '--json': options.json, '--report': options.report },
+    [path],
+  );
+  const setup = await setUp(path, options);
+  const hasCondition = options.threshold !== undefined || options.drift !== undefined;
+  const axes: SweepResult['axes'] = {
+    policies: options.policy,
+    replicas: options.replicas,
+    ranks: options.ranks,
+    intervals: options.interval ?? (hasCondition ? [] : DEFAULT_INTERVALS),
+  };
+  const grid = await gridPoints(setup, axes, options);
+  const csv = outputs.get('--output');
+  const state =
+    csv === undefined ? undefined : await SweepState.open(csv, await stateKey(path, setup, grid, options));
+  const sweep = await runGrid(setup, grid, state);
+  const wantsReplays = outputs.has('--json') || outputs.has('--report');
+  const result = sweepResult(axes, sweep.points, sweep.wasInterrupted ? 'partial' : 'complete', {
+    seconds,
+    bytes,
+    percent,
+  });
+  const report = reportOf(setup.facts, [], { sweep: result });
+  const told: Fact[] = [];
+  if (sweep.numTaken > 0)
+    told.push(['gone on', `${grouped(sweep.numTaken)} of ${grouped(grid.length)} were done before`]);
+  if (sweep.wasInterrupted) {
+    if (csv !== undefined) told.push(['kept', quotePath(`${csv.path}.state`).slice(1, -1)]);
+    process.exitCode = 130;
+  } else {
+    if (wantsReplays)
+      await writeReports(outputs, { ...report, replays: await bestReplays(setup, grid, sweep) });
+    if (csv !== undefined) await writeOutput(csv, sweepCsv(result));
+    await state?.remove();
+    told.push(
+      ...[...outputs.values()].map((output): Fact => ['written', quotePath(output.path).slice(1, -1)]),
+    );
+  }
+  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const { name, bytesPerExpert } = setup.cost;
+  const cost = `${quotePath(name).slice(1, -1)}, ${bytes(bytesPerExpert)} an expert`;
+  process.stdout.write(renderSweep({ recording: setup.facts, sweep: result }, cost, told, colors));
+}
+
+interface GridOutcome {
+  readonly points: readonly SweepPoint[];
+  readonly wasInterrupted: boolean;
+  /** Points that the state had. */
+  readonly numTaken: number;
+  /** The whole results of the fastest point of each policy, where it was replayed in this run. */
+  readonly bests: ReadonlyMap<string, { readonly name: string; readonly result: ReplayResult }>;
+}
+
+/** Replays what is not done yet, all cores busy. */
+async function runGrid(
+  setup: ReplaySetup,
+  grid: readonly GridPoint[],
+  state: SweepState | undefined,
+): Promise<GridOutcome> {
+  const points = new Map<string, SweepPoint>();
+  const bests = new Map<string, { name: string; seconds: number; result: ReplayResult }>();
+  const left: { key: GridPoint['key']; task: ReplayTask }[] = [];
+  for (const point of grid) {
+    const known = 'failed' in point ? point.failed : state?.find(point.key.name);
+    if (known !== undefined) points.set(point.key.name, known);
+    else if ('task' in point) left.push(point);
+  }
+  const numTaken = grid.filter((point) => 'task' in point).length - left.length;
+  const { wasInterrupted } = await runReplays(
+    left.map(({ task }) => task),
+    {
+      size: setup.size,
+      progress: new Progress(process.stderr),
+      stopsAtError: false,
+      onDone: async (index, outcome) => {
+        const { key } = left[index]!;
+        // What was interrupted is replayed whole when the sweep goes on.
+        if (!(outcome instanceof Error) && outcome.status === 'partial') return;
+        const point = outcome instanceof Error ? failedPoint(key, outcome) : sweepPoint(key, outcome);
+        points.set(key.name, point);
+        await state?.add(point);
+        if (outcome instanceof Error) return;
+        const seconds = outcome.totals.modelledSeconds;
+        const best = bests.get(key.policy);
+        if (best === undefined || seconds < best.seconds) {
+          bests.set(key.policy, { name: key.name, seconds, result: outcome });
+        }
+      },
+    },
+  );
+  const inOrder = grid.flatMap(({ key }) => points.get(key.name) ?? []);
+  return { points: inOrder, wasInterrupted, numTaken, bests };
+}
+
+/** The whole results of the fastest point of each policy; those that an earlier run had done are replayed again. */
+async function bestReplays(
+  setup: ReplaySetup,
+  grid: readonly GridPoint[],
+  sweep: GridOutcome,
+): Promise<ReplayResult[]> {
+  const fastest = new Map<string, SweepPointDone>();
+  for (const point of sweep.points) {
+    const best = fastest.get(point.policy);
+    if (point.status === 'failed' || (best !== undefined && best.modelledSeconds <= point.modelledSeconds))
+      continue;
+    fastest.set(point.policy, point);
+  }
+  const results: ReplayResult[] = [];
+  for (const { policy, name } of fastest.values()) {
+    const kept = sweep.bests.get(policy);
+    if (kept?.name === name) {
+      results.push(kept.result);
+      continue;
+    }
+    const point = grid.find(({ key }) => key.name === name);
+    if (point === undefined || !('task' in point)) continue;
+    const task = { ...point.task, control: newControl() };
+    const { outcomes } = await runReplays([task], {
+      size: setup.size,
+      progress: new Progress(process.stderr),
+      stopsAtError: true,
+    });
+    results.push(outcomes[0] as ReplayResult);
+  }
+  return results;
+}
+
+function failedPoint(key: GridPoint['key'], error: Error): SweepPoint {
+  const code = isOwnError(error) ? error.code : 'EPLB_INTERNAL';
+  return { ...key, status: 'failed', code, message: error.message };
+}
+
+/** All that points depend on beside their own axes: the version, the recording, the options, the modules of policies. */
+async function stateKey(
+  path: string,
+  setup: ReplaySetup,
+  grid: readonly GridPoint[],
+  options: SweepCommandOptions,
+) {
+  const { replicas, ranks, interval, policy, output, json, report, ...common } = options;
+  const modules = new Set(grid.flatMap((point) => ('task' in point ? [point.task.policy] : [])));
+  const stamps = await Promise.all(
+    [...modules].filter((text) => text.startsWith('file:')).map((text) => fileStamp(new URL(text).pathname)),
+  );
+  return [packageVersion(), setup.path, await fileStamp(path), common, setup.cost, stamps];
+}

@@ -1,0 +1,150 @@
+import type { Command } from 'commander';
+import { EplbRangeError } from '../../errors.ts';
+import { npyHeader } from '../../formats/write/npy.ts';
+import {
+  MODEL_SHAPES,
+  modelShape,
+  SYNTH_DEFAULTS,
+  type SyntheticLoads,
+  type SynthOptions,
+  synthesize,
+} from '../../replay/index.ts';
+import { wholeNumber } from '../option-values.ts';
+import { checkOutput, writeOutput } from '../output-file.ts';
+import { isOwnError } from '../own-error.ts';
+import { Progress } from '../progress.ts';
+import { bytes } from '../replay/format.ts';
+import { number } from '../replay/options.ts';
+import { counted, quotePath } from '../text.ts';
+
+interface SynthCommandOptions {
+  readonly model?: string;
+  readonly layers?: number;
+  readonly experts?: number;
+  readonly topK?: number;
+  readonly numSteps: number;
+  readonly tokens: number;
+  readonly seed: number;
+  readonly skew: number;
+  readonly burst: number;
+  readonly burstGain: number;
+  readonly drift: number;
+  readonly domains: number;
+  readonly blend: number;
+  readonly output: string;
+}
+
+/** Gives the subcommand its options, help and action. */
+export function configure(command: Command): void {
+  const models = MODEL_SHAPES.map(({ name }) => name).join(', ');
+  const { numSteps, tokensPerStep, seed, skew, burst, burstGain, drift, domains, blendSteps } =
+    SYNTH_DEFAULTS;
+  command
+    .option('--model <M>', `take layers, experts and topK of ${models}`)
+    .option('--layers <N>', 'layers with experts', wholeNumber('--layers', 1))
+    .option('--experts <N>', 'logical experts a layer', wholeNumber('--experts', 1))
+    .option('--top-k <N>', 'experts that a token is routed to in a layer', wholeNumber('--top-k', 1))
+    .option('--num-steps <N>', 'steps to make', wholeNumber('--num-steps', 1), numSteps)
+    .option('--tokens <N>', 'tokens of a step', wholeNumber('--tokens', 1), tokensPerStep)
+    .option('--seed <N>', 'the same seed gives the same file', wholeNumber('--seed', 0), seed)
+    .option('--skew <X>', 'unevenness of popularity, exp(X x normal); 0: none', number('--skew', 0), skew)
+    .option('--burst <X>', 'share of experts that burst in a step', number('--burst', 0, 1), burst)
+    .option(
+      '--burst-gain <X>',
+      'times their popularity that they burst to',
+      number('--burst-gain', 0),
+      burstGain,
+    )
+    .option('--drift <X>', 'how far popularity wanders a step, 0 to 1', number('--drift', 0, 1), drift)
+    .option('--domains <N>', 'domains that follow one another', wholeNumber('--domains', 1), domains)
+    .option(
+      '--blend <N>',
+      'steps that one domain takes to pass into the next',
+      wholeNumber('--blend', 0),
+      blendSteps,
+    )
+    .requiredOption('-o, --output <file>', 'the .npy file to write: int32 [steps, layers, experts]')
+    .action(run);
+}
+
+async function run(options: SynthCommandOptions): Promise<void> {
+  const output = await checkOutput(options.output, []);
+  const source = named(() => synthesize(synthOptions(options)));
+  const { numLayers, numExperts, numSteps } = source.options;
+  const progress = new Progress(process.stderr);
+  progress.begin('making', numSteps, 'steps');
+  try {
+    await writeOutput(
+      output,
+      npyChunks(source, (done) => progress.update(done)),
+    );
+  } finally {
+    progress.stop();
+  }
+  const sizes = `${counted(numSteps, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numExperts, 'expert')}`;
+  const size = bytes(128 + 4 * numSteps * numLayers * numExperts);
+  process.stdout.write(` written  ${quotePath(options.output).slice(1, -1)}: ${sizes}, int32, ${size}\n`);
+}
+
+/** The options, their shape taken from the model where one is named. */
+function synthOptions(options: SynthCommandOptions): SynthOptions {
+  const { model, layers, experts, topK, tokens, blend, ...rest } = options;
+  const shape = model === undefined ? undefined : modelOf(model);
+  const need = <T>(option: string, value: T | undefined): T => {
+    if (value !== undefined) return value;
+    throw new EplbRangeError('EPLB_OPTION', `${option}: is needed where no --model is given`);
+  };
+  return {
+    ...rest,
+    numLayers: layers ?? need('--layers', shape?.numLayers),
+    numExperts: experts ?? need('--experts', shape?.numExperts),
+    topK: topK ?? need('--top-k', shape?.topK),
+    tokensPerStep: tokens,
+    blendSteps: blend,
+  };
+}
+
+function modelOf(name: string) {
+  try {
+    return modelShape(name);
+  } catch (error) {
+    if (isOwnError(error)) error.message = `--${error.message}`;
+    throw error;
+  }
+}
+
+/** The options of the command in place of those of the library, in messages. */
+const OPTION_OF: Readonly<Record<string, string>> = {
+  topK: '--top-k',
+  domains: '--domains',
+  numSteps: '--num-steps',
+};
+
+function named<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (isOwnError(error)) {
+      error.message = error.message.replace(/^(\w+):/, (all, name: string) => {
+        const option = OPTION_OF[name];
+        return option === undefined ? all : `${option}:`;
+      });
+    }
+    throw error;
+  }
+}
+
+async function* npyChunks(
+  source: SyntheticLoads,
+  onStep: (done: number) => void,
+): AsyncGenerator<Uint8Array> {
+  const { numSteps, numLayers, numExperts } = source.options;
+  yield npyHeader('<i4', [numSteps, numLayers, numExperts]);
+  for await (const { step, loads } of source.steps()) {
+    const bytesOfStep = new Uint8Array(4 * loads.length);
+    const view = new DataView(bytesOfStep.buffer);
+    for (let i = 0; i < loads.length; i++) view.setInt32(4 * i, loads[i]!, true);
+    onStep(step + 1);
+    yield bytesOfStep;
+  }
+}

@@ -1,0 +1,115 @@
+import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
+import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../table.ts';
+import { counted, grouped, quotePath } from '../text.ts';
+import { bytes, percent, planningText, ratio, seconds } from './format.ts';
+import { costText, recordingFacts } from './replay-view.ts';
+
+/** A column of the comparison. `better` is 1 where more is better, -1 where less is, 0 where neither is. */
+interface Column {
+  readonly head: readonly [string, string];
+  readonly better: 1 | -1 | 0;
+  readonly value: (result: ReplayResult, index: number) => number;
+  readonly text: (value: number) => string;
+}
+
+const COLUMNS: readonly Column[] = [
+  {
+    head: ['balanced-', 'ness'],
+    better: 1,
+    value: ({ balance }) => balance.balancednessRatioOfSums,
+    text: ratio,
+  },
+  {
+    head: ['worst', 'layer'],
+    better: 1,
+    value: ({ balance }) => balance.worstLayer.balancednessRatioOfSums,
+    text: ratio,
+  },
+  {
+    head: ['mean', 'PAR'],
+    better: -1,
+    value: ({ balance }) => balance.peakToAverageMeanOfRatios,
+    text: ratio,
+  },
+  { head: ['', 'plans'], better: 0, value: ({ totals }) => totals.numPlans, text: grouped },
+  { head: ['', 'moves'], better: -1, value: ({ totals }) => totals.moves, text: grouped },
+  { head: ['', 'moved'], better: -1, value: ({ totals }) => totals.bytes, text: bytes },
+  { head: ['planning', 'time'], better: -1, value: ({ totals }) => totals.planningSeconds, text: seconds },
+  { head: ['modelled', 'time'], better: -1, value: ({ totals }) => totals.modelledSeconds, text: seconds },
+  { head: ['', 'saved'], better: 1, value: savedShare, text: percent },
+];
+
+/** A comparison for people: a line a policy, the best of each column marked. */
+export function renderCompare(report: ReplayReport, written: readonly string[], colors: Colors): string {
+  const { recording, replays } = report;
+  const first = replays[0]!;
+  const { numPhysicalExperts, numRanks, numNodes } = first.configuration;
+  const planned = replays.find(({ configuration }) => configuration.policy !== 'static');
+  const isPartial = replays.some(({ status }) => status === 'partial');
+  const head: Fact[] = [
+    ...recordingFacts(recording, Math.max(...replays.map(({ numSteps }) => numSteps))),
+    [
+      'placement',
+      `${counted(numPhysicalExperts, 'slot')}, ${counted(numRanks, 'rank')} of ${numPhysicalExperts / numRanks}, ${counted(numNodes, 'node')}`,
+    ],
+    ...(planned === undefined ? [] : ([['plans', planningText(planned.configuration)]] as Fact[])),
+    ['cost', costText(first)],
+    ...(isPartial ? ([['PARTIAL', 'interrupted: each policy of the steps that it came to']] as Fact[]) : []),
+  ];
+  const close: Fact[] = [
+    ['*', `the best of its column; ${MEANINGS}`],
+    ...(report.scores === undefined ? [] : ([['score', `100 is ${report.scores.reference}`]] as Fact[])),
+    ...written.map((path): Fact => ['written', quotePath(path).slice(1, -1)]),
+  ];
+  const parts = [
+    factLines(head, colors).trimEnd(),
+    compareTable(report, colors),
+    factLines(close, colors).trimEnd(),
+  ];
+  return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
+}
+
+const MEANINGS = 'balancedness is a ratio of sums, saved a share of no balancing';
+
+function compareTable({ replays, scores }: ReplayReport, colors: Colors): string {
+  const columns: Column[] = [...COLUMNS];
+  if (scores !== undefined) {
+    columns.push({
+      head: ['', 'score'],
+      better: 1,
+      value: (_, index) => scores.values[index]!,
+      text: (value) => value.toFixed(2),
+    });
+  }
+  const isPartial = replays.some(({ status }) => status === 'partial');
+  if (isPartial) {
+    columns.unshift({ head: ['', 'steps'], better: 0, value: ({ numSteps }) => numSteps, text: grouped });
+  }
+  const table = plainTable(['left', ...columns.map(() => 'right' as const)]);
+  table.push(['', ...columns.map(({ head }) => colors.bold(head[0]))]);
+  table.push([colors.bold('policy'), ...columns.map(({ head }) => colors.bold(head[1]))]);
+  // Figures of different steps cannot be told better or worse.
+  const bests = columns.map((column) => (isPartial ? undefined : bestOf(column, replays)));
+  replays.forEach((result, index) => {
+    const cells = columns.map((column, i) => {
+      const text = column.text(column.value(result, index));
+      return text === bests[i] ? colors.green(`${text}*`) : `${text} `;
+    });
+    table.push([result.name, ...cells]);
+  });
+  return table.toString();
+}
+
+/** The best text of a column, as printed: equal ones are all best. None when all are equal. */
+function bestOf({ better, value, text }: Column, replays: readonly ReplayResult[]): string | undefined {
+  if (better === 0) return undefined;
+  const values = replays.map((result, index) => value(result, index));
+  const best = better === 1 ? Math.max(...values) : Math.min(...values);
+  return values.every((other) => text(other) === text(best)) ? undefined : text(best);
+}
+
+/** Seconds saved, as a share of the time without balancing. */
+export function savedShare({ totals }: Pick<ReplayResult, 'totals'>): number {
+  return totals.unbalancedSeconds === 0 ? 0 : totals.secondsSaved / totals.unbalancedSeconds;
+}

@@ -1,0 +1,105 @@
+import type { Inspection, RecordingFacts } from '../../replay/index.ts';
+import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../table.ts';
+import { counted, grouped, quotePath } from '../text.ts';
+import { percent } from './format.ts';
+import { recordingFacts } from './replay-view.ts';
+
+/** An inspection for people: overall facts, a line a layer, and what the figures mean. */
+export function renderInspection(
+  recording: RecordingFacts,
+  result: Inspection,
+  isPartial: boolean,
+  written: readonly string[],
+  colors: Colors,
+): string {
+  const head: Fact[] = [
+    ...recordingFacts(recording, result.numSteps),
+    ...(isPartial ? ([['PARTIAL', 'interrupted: of the steps so far']] as Fact[]) : []),
+    ...overall(result),
+  ];
+  const close: Fact[] = [
+    ...MEANINGS,
+    ...written.map((path): Fact => ['written', quotePath(path).slice(1, -1)]),
+  ];
+  const parts = [
+    factLines(head, colors).trimEnd(),
+    hottest(result),
+    layerTable(result, colors),
+    factLines(close, colors).trimEnd(),
+  ];
+  return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
+}
+
+const MEANINGS: readonly Fact[] = [
+  ['load', 'tokens of an expert in a step; a layer has tokens x topK'],
+  ['variation', "standard deviation of the experts' loads / their mean, over all steps together"],
+  ['drift', 'half the sum of differences of shares: 0 nothing moved, 1 everything did'],
+  ['noise', 'what independent tokens would show by chance, with popularities that never change'],
+];
+
+function overall(result: Inspection): Fact[] {
+  const { loadPerStep, correlations, drift, overdispersion, noise } = result;
+  const { mean, min, max } = loadPerStep;
+  const loads = `${round(mean)} a layer and step, from ${round(min)} to ${round(max)}`;
+  const list: Fact[] = [
+    ['loads', loads],
+    [
+      'correlation',
+      correlations.length === 0
+        ? 'one step only'
+        : correlations
+            .map(({ lag, correlation }) => `${correlation.toFixed(2)} after ${counted(lag, 'step')}`)
+            .join(', '),
+    ],
+  ];
+  if (drift.nextBlock !== null) {
+    list.push([
+      'drift',
+      `${drift.nextBlock.toFixed(3)} from one ${drift.blockSteps} steps to the next (${drift.nextBlockByNoise!.toFixed(3)} by noise), ` +
+        `${drift.firstToLast!.toFixed(3)} from the first to the last`,
+    ]);
+  }
+  if (overdispersion !== null) {
+    list.push([
+      'variance',
+      `loads vary ${overdispersion.toFixed(1)} times as much from step to step as noise`,
+    ]);
+  }
+  list.push([
+    'imbalance',
+    `mean PAR ${noise.peakToAverage.toFixed(3)} on ${counted(noise.numRanks, 'rank')} with the experts in order; noise alone makes ` +
+      `${noise.peakToAverageByNoise.toFixed(3)}: ${percent(noise.share)} of it no placement can remove`,
+  ]);
+  return list;
+}
+
+function hottest({ hottest: experts }: Inspection): string {
+  const named = experts.map(
+    ({ layer, expert, timesMean }) => `${timesMean.toFixed(1)}x layer ${layer} expert ${expert}`,
+  );
+  const lines: string[] = [];
+  for (let i = 0; i < named.length; i += 3) lines.push(`   ${named.slice(i, i + 3).join(', ')}`);
+  return [' hottest experts, times the mean of their layer', ...lines].join('\n');
+}
+
+function layerTable({ layers }: Inspection, colors: Colors): string {
+  const table = plainTable(['right', 'right', 'right', 'right', 'right', 'right']);
+  table.push(['', 'hottest', '', '', 'hottest', 'idle'].map(colors.bold));
+  table.push(['layer', 'expert', 'x mean', 'variation', 'tenth has', 'experts'].map(colors.bold));
+  for (const layer of layers) {
+    table.push([
+      layer.layer,
+      layer.hottestExpert,
+      layer.hottestTimesMean.toFixed(2),
+      layer.variation.toFixed(3),
+      percent(layer.hottestTenthShare),
+      grouped(layer.idleExperts),
+    ]);
+  }
+  return table.toString();
+}
+
+function round(load: number): string {
+  return grouped(Math.round(load * 10) / 10);
+}

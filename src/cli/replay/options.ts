@@ -1,0 +1,143 @@
+import type { Command } from 'commander';
+import { EplbRangeError } from '../../errors.ts';
+import type { TriggerOptions } from '../../replay/index.ts';
+import { type StepRange, stepRange, wholeNumber } from '../option-values.ts';
+import { quote } from '../text.ts';
+
+/** How a recording is read. */
+export interface RecordingOptions {
+  readonly experts?: number;
+  readonly format?: string;
+  readonly tokensPerStep?: number;
+  readonly steps?: StepRange;
+}
+
+/** What all replays of a command have in common. */
+export interface CommonReplayOptions extends RecordingOptions {
+  readonly nodes: number;
+  readonly groups: number;
+  readonly window?: number;
+  readonly threshold?: number;
+  readonly drift?: number;
+  readonly requireAll?: boolean;
+  readonly checkEvery?: number;
+  readonly planningSeconds?: number | 'measured';
+  readonly layersPerStep: number;
+  readonly cost?: string;
+  readonly json?: string;
+  readonly report?: string;
+}
+
+export const RECORDING_HELP =
+  'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any known format';
+
+/** Options that say how the recording is to be read. */
+export function addRecordingOptions(command: Command): Command {
+  return command
+    .argument('<recording>', RECORDING_HELP)
+    .option('--experts <N>', 'logical experts a layer; routes need it', wholeNumber('--experts', 1))
+    .option('--format <F>', 'format of the recording, instead of what its content tells')
+    .option(
+      '--tokens-per-step <N>',
+      'tokens of routes that make a step; 128 when left out',
+      wholeNumber('--tokens-per-step', 1),
+    )
+    .option('--steps <A:B>', 'only the steps from A to before B (-N: from the end)', stepRange);
+}
+
+/** Options that replay, compare and sweep share. */
+export function addReplayOptions(command: Command): Command {
+  return command
+    .option('--nodes <N>', 'sets of ranks joined by the fast network', wholeNumber('--nodes', 1), 1)
+    .option('--groups <N>', 'groups of experts that routing picks together', wholeNumber('--groups', 1), 1)
+    .option(
+      '--window <N>',
+      'steps that plans look back on; the interval, at most 1024, when left out',
+      wholeNumber('--window', 1),
+    )
+    .option(
+      '--threshold <X>',
+      'plan when a layer has largest / smallest rank load over the window above X',
+      number('--threshold', 1),
+    )
+    .option(
+      '--drift <X>',
+      'plan when the loads have drifted more than X, 0 to 1, from those last planned for',
+      number('--drift', 0, 1),
+    )
+    .option('--require-all', 'plan when all of --interval, --threshold and --drift hold, not any of them')
+    .option(
+      '--check-every <N>',
+      'look at --threshold and --drift every so many steps',
+      wholeNumber('--check-every', 1),
+    )
+    .option(
+      '--planning-seconds <S>',
+      'seconds that every plan is taken to need, or measured (the default)',
+      (text) => (text === 'measured' ? text : number('--planning-seconds', 0)(text)),
+    )
+    .option(
+      '--layers-per-step <N>',
+      'layers that change to a new mapping in a step',
+      wholeNumber('--layers-per-step', 1),
+      1,
+    )
+    .option(
+      '--cost <C>',
+      'competition, a model such as deepseek-v3, or a .json file; by the shape when left out',
+    )
+    .option('--report <file>', 'write the charts as one HTML file')
+    .option('--json <file>', 'write all results as JSON');
+}
+
+/** The trigger that the options describe, or undefined when they name no condition. */
+export function triggerOf(
+  options: CommonReplayOptions,
+  interval: number | undefined,
+): TriggerOptions | undefined {
+  const { threshold, drift, requireAll, checkEvery } = options;
+  const conditions = [interval, threshold, drift].filter((condition) => condition !== undefined).length;
+  if (requireAll === true && conditions < 2) {
+    throw contradiction('--require-all: needs two or more of --interval, --threshold and --drift');
+  }
+  if (checkEvery !== undefined && threshold === undefined && drift === undefined) {
+    throw contradiction('--check-every: there is neither --threshold nor --drift to look at');
+  }
+  if (conditions === 0) return undefined;
+  return {
+    ...(interval === undefined ? {} : { interval }),
+    ...(threshold === undefined ? {} : { loadThreshold: threshold }),
+    ...(drift === undefined ? {} : { drift }),
+    ...(requireAll === true ? { require: 'all' as const } : {}),
+    ...(checkEvery === undefined ? {} : { checkEvery }),
+  };
+}
+
+/** Makes the parser of an option that takes a number with a point, from `least` to `most`. */
+export function number(option: string, least: number, most = Number.MAX_VALUE): (text: string) => number {
+  return (text) => {
+    const value = /^-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    const wanted = most === Number.MAX_VALUE ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new EplbRangeError('EPLB_RANGE', `${option}: ${quote(text)} is not a number ${wanted}`);
+  };
+}
+
+/** Makes the parser of an option that takes different values with commas between them. */
+export function listOf<T>(option: string, parse: (text: string) => T): (text: string) => readonly T[] {
+  return (text) => {
+    const parts = text.split(',').map((part) => part.trim());
+    if (parts.includes('')) {
+      throw new EplbRangeError('EPLB_OPTION', `${option}: ${quote(text)} has an empty entry`);
+    }
+    const values = parts.map(parse);
+    const again = values.find((value, i) => values.indexOf(value) !== i);
+    if (again === undefined) return values;
+    throw new EplbRangeError('EPLB_OPTION', `${option}: ${quote(String(again))} is named twice`);
+  };
+}
+
+/** Options that cannot go together. */
+export function contradiction(message: string): EplbRangeError {
+  return new EplbRangeError('EPLB_OPTION', message);
+}

@@ -1,0 +1,125 @@
+import type { BalanceFigures, RecordingFacts, ReplayReport, ReplayResult } from '../../replay/index.ts';
+import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../table.ts';
+import { counted, grouped, quotePath } from '../text.ts';
+import { bytes, percent, planningText, ratio, seconds } from './format.ts';
+
+/** A replay for people: what was replayed and how, and a table of what it came to beside no balancing. */
+export function renderReplay(report: ReplayReport, written: readonly string[], colors: Colors): string {
+  const result = report.replays[0]!;
+  const parts = [
+    factLines(headerFacts(report.recording, result), colors).trimEnd(),
+    table(result, colors),
+    factLines(closingFacts(report, result, written), colors).trimEnd(),
+  ];
+  return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
+}
+
+/** What was replayed, and under which sizes and costs. */
+export function headerFacts(recording: RecordingFacts, result: ReplayResult): Fact[] {
+  const { configuration } = result;
+  return [
+    ...recordingFacts(recording, result.numSteps),
+    ['placement', placementText(result)],
+    ['policy', configuration.policy],
+    ['plans', configuration.policy === 'static' ? 'none' : planningText(configuration)],
+    ['cost', costText(result)],
+    ...(result.status === 'partial' ? ([['PARTIAL', 'interrupted: of the steps so far']] as Fact[]) : []),
+  ];
+}
+
+/** The recording, and how it was read. */
+export function recordingFacts(recording: RecordingFacts, numSteps: number): Fact[] {
+  const { path, format, numLayers, numLogicalExperts, tokensPerStep, notes } = recording;
+  const step = tokensPerStep === null ? '' : ` of ${counted(tokensPerStep, 'token')}`;
+  const sizes = `${counted(numLayers, 'layer')} x ${counted(numLogicalExperts, 'expert')}`;
+  return [
+    ['recording', `${quotePath(path).slice(1, -1)} (${format})`],
+    ['replayed', `${counted(numSteps, 'step')}${step} x ${sizes}`],
+    ...notes.map((note): Fact => ['note', note]),
+  ];
+}
+
+function placementText({ configuration }: ReplayResult): string {
+  const { numPhysicalExperts, numRanks, numNodes, numGroups } = configuration;
+  const groups = numGroups === 1 ? '' : `, ${counted(numGroups, 'group')}`;
+  const perRank = numPhysicalExperts / numRanks;
+  return `${counted(numPhysicalExperts, 'slot')}, ${counted(numRanks, 'rank')} of ${perRank}, ${counted(numNodes, 'node')}${groups}`;
+}
+
+/** A cost model in a line. */
+export function costText({ configuration }: ReplayResult): string {
+  const { name, time, bytesPerExpert } = configuration.cost;
+  const step =
+    time.kind === 'load'
+      ? `${seconds(time.secondsPerLoad)} a load`
+      : `${seconds(time.secondsAtBalance)} x mean PAR`;
+  return `${quotePath(name).slice(1, -1)}: ${step}, ${bytes(bytesPerExpert)} an expert`;
+}
+
+function table(result: ReplayResult, colors: Colors): string {
+  const { balance, unbalanced, totals, numSteps } = result;
+  const rows = plainTable(['left', 'right', 'right']);
+  rows.push(
+    [`overall, ${counted(numSteps, 'step')}`, 'no balancing', result.configuration.policy].map(colors.bold),
+  );
+  const both = (label: string, of: (figures: BalanceFigures) => string) =>
+    rows.push([label, of(unbalanced), of(balance)]);
+  both('balancedness, ratio of sums', (figures) => ratio(figures.balancednessRatioOfSums));
+  both('balancedness, mean of ratios', (figures) => ratio(figures.balancednessMeanOfRatios));
+  both('balancedness of the worst layer', ({ worstLayer }) => ratio(worstLayer.balancednessRatioOfSums));
+  both('balancedness of a step: median', (figures) => ratio(figures.balancednessPercentiles.p50));
+  both('balancedness of a step: 5 % are below', (figures) => ratio(figures.balancednessPercentiles.p5));
+  both('PAR, ratio of sums', (figures) => ratio(figures.peakToAverageRatioOfSums));
+  both('PAR, mean of ratios', (figures) => ratio(figures.peakToAverageMeanOfRatios));
+  both('PAR of a step: 1 % are above', (figures) => ratio(figures.peakToAveragePercentiles.p99));
+  rows.push(['modelled time', seconds(totals.unbalancedSeconds), seconds(totals.modelledSeconds)]);
+  rows.push([' of it for moving weights', '', seconds(totals.moveSeconds)]);
+  rows.push(['time if every rank had the mean load', '', seconds(totals.idealSeconds)]);
+  return rows.toString();
+}
+
+function closingFacts(report: ReplayReport, result: ReplayResult, written: readonly string[]): Fact[] {
+  const { totals, configuration } = result;
+  const saved = totals.unbalancedSeconds === 0 ? 0 : totals.secondsSaved / totals.unbalancedSeconds;
+  const score = report.scores?.values[0];
+  return [
+    ['saved', `${seconds(totals.secondsSaved)}, ${percent(saved)} of the time without balancing`],
+    ...(configuration.policy === 'static' ? [] : planFacts(result)),
+    ['memory', `${bytes(totals.redundantBytesPerRank)} a rank for redundant experts`],
+    ...(score === undefined
+      ? []
+      : ([['score', `${score.toFixed(2)} (100: ${report.scores!.reference})`]] as Fact[])),
+    ...written.map((path): Fact => ['written', quotePath(path).slice(1, -1)]),
+  ];
+}
+
+function planFacts({ plans, totals }: ReplayResult): Fact[] {
+  const count = (status: string) => plans.filter((plan) => plan.status === status).length;
+  const parts = [`${grouped(count('applied'))} took effect`];
+  if (count('unchanged') > 0) parts.push(`${grouped(count('unchanged'))} changed nothing`);
+  if (count('unfinished') > 0) parts.push(`${grouped(count('unfinished'))} came too late`);
+  const proved = plans.filter((plan) => plan.realisedGainSecondsPerStep !== null);
+  const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const gain: Fact[] =
+    proved.length === 0
+      ? []
+      : [
+          [
+            'gain of a plan',
+            `${seconds(mean(proved.map((plan) => plan.predictedGainSecondsPerStep)))} a step promised, ` +
+              `${seconds(mean(proved.map((plan) => plan.realisedGainSecondsPerStep!)))} given (means of ${proved.length})`,
+          ],
+        ];
+  return [
+    [
+      'plans',
+      `${grouped(plans.length)}: ${parts.join(', ')}; ${seconds(totals.planningSeconds)} of planning`,
+    ],
+    [
+      'moves',
+      `${grouped(totals.moves)}, ${bytes(totals.bytes)}, ${bytes(totals.bytesBetweenNodes)} of it between nodes`,
+    ],
+    ...gain,
+  ];
+}

@@ -1,0 +1,69 @@
+import {
+  COMPETITION,
+  COMPETITION_INTERVAL,
+  type ReplayReport,
+  type ReplayResult,
+} from '../../replay/index.ts';
+import type { CommonReplayOptions } from './options.ts';
+import { type ReplaySetup, taskOf } from './setup.ts';
+import type { ReplayTask } from './task.ts';
+
+/** What scores are against. */
+const REFERENCE = `default, planned anew every ${COMPETITION_INTERVAL.toLocaleString('en-US')} steps`;
+
+/** Whether replays are scored: with the public competition's cost model only. */
+function isScored(setup: ReplaySetup): boolean {
+  return setup.cost === COMPETITION;
+}
+
+/**
+ * The replay that scores are against, where one is needed and none of the tasks is it: the default policy planned anew every
+ * 1,024 steps on the sizes of the first task.
+ */
+export async function referenceTask(
+  setup: ReplaySetup,
+  tasks: readonly ReplayTask[],
+  options: CommonReplayOptions,
+): Promise<ReplayTask[]> {
+  if (!isScored(setup) || tasks.some(isReference)) return [];
+  const { numPhysicalExperts: replicas, numRanks: ranks } = tasks[0]!.options;
+  const { threshold, drift, requireAll, checkEvery, window, ...rest } = options;
+  const variant = { policy: 'default', replicas, ranks, interval: COMPETITION_INTERVAL, name: REFERENCE };
+  return [{ ...(await taskOf(setup, variant, rest)), start: tasks[0]!.start }];
+}
+
+/** 100 x the reference's modelled seconds / those of each result. */
+export function scoresOf(
+  setup: ReplaySetup,
+  results: readonly ReplayResult[],
+  reference: ReplayResult | undefined,
+): ReplayReport['scores'] {
+  if (!isScored(setup)) return undefined;
+  const against = reference ?? results.find(({ configuration }) => isReferenceTrigger(configuration));
+  if (against === undefined) return undefined;
+  const values = results.map(({ totals }) => 100 * (against.totals.modelledSeconds / totals.modelledSeconds));
+  return { reference: REFERENCE, values };
+}
+
+function isReference({ policy, options }: ReplayTask): boolean {
+  return isReferenceTrigger({
+    policy,
+    windowSize: options.windowSize ?? options.trigger?.interval,
+    trigger: options.trigger,
+  });
+}
+
+function isReferenceTrigger(configuration: {
+  readonly policy: string;
+  readonly windowSize: number | undefined;
+  readonly trigger: ReplayResult['configuration']['trigger'] | undefined;
+}): boolean {
+  const { policy, windowSize, trigger } = configuration;
+  return (
+    policy === 'default' &&
+    windowSize === COMPETITION_INTERVAL &&
+    trigger?.interval === COMPETITION_INTERVAL &&
+    trigger.loadThreshold === undefined &&
+    trigger.drift === undefined
+  );
+}

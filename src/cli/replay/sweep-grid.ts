@@ -1,0 +1,67 @@
+import { EplbRangeError } from '../../errors.ts';
+import type { SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
+import { isOwnError } from '../own-error.ts';
+import { counted } from '../text.ts';
+import type { CommonReplayOptions } from './options.ts';
+import { type ReplaySetup, taskOf } from './setup.ts';
+import type { ReplayTask } from './task.ts';
+
+/** A point of the grid: with the task that replays it, or why there is none. */
+export type GridPoint =
+  | { readonly key: SweepPointKey; readonly task: ReplayTask }
+  | { readonly key: SweepPointKey; readonly failed: SweepPointFailed };
+
+/**
+ * All points, in the order of the axes, policies last. Sizes that do not fit each other make a failed point, not an error: a
+ * grid of replicas and ranks has such corners. The static placement has no interval.
+ *
+ * @throws EplbError and its subclasses for what is wrong with every point
+ */
+export async function gridPoints(
+  setup: ReplaySetup,
+  axes: SweepResult['axes'],
+  options: CommonReplayOptions,
+): Promise<GridPoint[]> {
+  const points: GridPoint[] = [];
+  const intervals = axes.intervals.length === 0 ? [null] : axes.intervals;
+  for (const numPhysicalExperts of axes.replicas) {
+    for (const numRanks of axes.ranks) {
+      for (const [at, interval] of intervals.entries()) {
+        for (const policy of axes.policies) {
+          if (policy === 'static' && at > 0) continue;
+          const own = policy === 'static' ? null : interval;
+          points.push(
+            await gridPoint(setup, { policy, numPhysicalExperts, numRanks, interval: own }, options),
+          );
+        }
+      }
+    }
+  }
+  if (points.some((point) => 'task' in point)) return points;
+  const first = points.find((point) => 'failed' in point);
+  throw new EplbRangeError('EPLB_TOPOLOGY', first?.failed.message ?? 'no configuration to replay');
+}
+
+async function gridPoint(
+  setup: ReplaySetup,
+  sizes: Omit<SweepPointKey, 'name'>,
+  options: CommonReplayOptions,
+): Promise<GridPoint> {
+  const { policy, numPhysicalExperts, numRanks, interval } = sizes;
+  const every = interval === null ? '' : `, every ${counted(interval, 'step')}`;
+  const name = `${policy}, ${counted(numPhysicalExperts, 'slot')}, ${counted(numRanks, 'rank')}${every}`;
+  const key = { name, ...sizes };
+  try {
+    const variant = {
+      policy,
+      replicas: numPhysicalExperts,
+      ranks: numRanks,
+      interval: interval ?? undefined,
+      name,
+    };
+    return { key, task: await taskOf(setup, variant, options) };
+  } catch (error) {
+    if (!isOwnError(error) || error.code !== 'EPLB_TOPOLOGY') throw error;
+    return { key, failed: { ...key, status: 'failed', code: error.code, message: error.message } };
+  }
+}

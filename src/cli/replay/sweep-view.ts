@@ -1,0 +1,128 @@
+import type { ReplayReport, SweepPoint, SweepResult } from '../../replay/index.ts';
+import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../table.ts';
+import { grouped } from '../text.ts';
+import { bytes, percent, ratio, seconds } from './format.ts';
+import { recordingFacts } from './replay-view.ts';
+
+/** A sweep for people: a line a point, the Pareto front marked, the advice at the end. */
+export function renderSweep(
+  { recording, sweep }: Pick<ReplayReport, 'recording'> & { readonly sweep: SweepResult },
+  cost: string,
+  told: readonly Fact[],
+  colors: Colors,
+): string {
+  const { from, to } = recording.steps;
+  const head: Fact[] = [
+    ...(to === null
+      ? recordingFacts(recording, Number.NaN).filter(([label]) => label !== 'replayed')
+      : recordingFacts(recording, to - from)),
+    ['cost', cost],
+    ...(sweep.status === 'partial'
+      ? ([['PARTIAL', 'interrupted: the configurations that were done; run it again to go on']] as Fact[])
+      : []),
+  ];
+  const failed = sweep.points.filter((point) => point.status === 'failed');
+  const close: Fact[] = [
+    ['*', 'on the Pareto front of modelled time against memory for redundant experts'],
+    ...failed.map((point): Fact => ['left out', `${point.name}: ${point.message}`]),
+    ...told,
+  ];
+  const parts = [
+    factLines(head, colors).trimEnd(),
+    sweepTable(sweep, colors),
+    factLines(close, colors).trimEnd(),
+    ` ${colors.bold(sweep.advice)}`,
+  ];
+  return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
+}
+
+function sweepTable({ points, front }: SweepResult, colors: Colors): string {
+  const table = plainTable(['left', ...Array.from({ length: 8 }, () => 'right' as const), 'left']);
+  table.push(['', '', '', '', 'balanced-', '', '', 'modelled', '', 'redundant'].map(colors.bold));
+  table.push(
+    ['policy', 'slots', 'ranks', 'every', 'ness', 'plans', 'moved', 'time', 'saved', 'a rank'].map(
+      colors.bold,
+    ),
+  );
+  for (const point of points) {
+    if (point.status === 'failed') continue;
+    const { policy, numPhysicalExperts, numRanks, interval, name } = point;
+    const share = point.unbalancedSeconds === 0 ? 0 : point.secondsSaved / point.unbalancedSeconds;
+    const time = seconds(point.modelledSeconds);
+    table.push([
+      policy,
+      grouped(numPhysicalExperts),
+      grouped(numRanks),
+      interval === null ? '' : grouped(interval),
+      ratio(point.balancednessRatioOfSums),
+      grouped(point.numPlans),
+      bytes(point.bytes),
+      time,
+      percent(share),
+      `${bytes(point.redundantBytesPerRank)}${front.includes(name) ? colors.green(' *') : ''}`,
+    ]);
+  }
+  return table.toString();
+}
+
+const CSV_COLUMNS = [
+  'policy',
+  'slots',
+  'ranks',
+  'interval',
+  'status',
+  'modelled_seconds',
+  'unbalanced_seconds',
+  'seconds_saved',
+  'move_seconds',
+  'planning_seconds',
+  'balancedness_ratio_of_sums',
+  'balancedness_mean_of_ratios',
+  'peak_to_average_mean_of_ratios',
+  'plans',
+  'moves',
+  'bytes_moved',
+  'redundant_bytes',
+  'redundant_bytes_per_rank',
+  'on_front',
+  'on_front_of_its_ranks',
+  'message',
+];
+
+/** The points as comma-separated values, with a line of names. */
+export function sweepCsv({ points, front, frontsByRanks }: SweepResult): string {
+  const ofRanks = new Set(frontsByRanks.flatMap(({ names }) => names));
+  const lines = points.map((point) => [
+    ...[point.policy, point.numPhysicalExperts, point.numRanks, point.interval ?? '', point.status],
+    ...figures(point),
+    ...[Number(front.includes(point.name)), Number(ofRanks.has(point.name))],
+    point.status === 'failed' ? point.message : '',
+  ]);
+  return [CSV_COLUMNS, ...lines].map((cells) => `${cells.map(csvCell).join(',')}\n`).join('');
+}
+
+function figures(point: SweepPoint): (number | string)[] {
+  if (point.status === 'failed') return Array.from({ length: 13 }, () => '');
+  return [
+    point.modelledSeconds,
+    point.unbalancedSeconds,
+    point.secondsSaved,
+    point.moveSeconds,
+    point.planningSeconds,
+    point.balancednessRatioOfSums,
+    point.balancednessMeanOfRatios,
+    point.peakToAverageMeanOfRatios,
+    point.numPlans,
+    point.moves,
+    point.bytes,
+    point.redundantBytes,
+    point.redundantBytesPerRank,
+  ];
+}
+
+/** As RFC 4180 has it: quoted where a comma, a quote or a line break is in it. */
+function csvCell(value: number | string): string {
+  const text = String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
