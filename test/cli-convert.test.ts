@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { eplb, inTempDir, RECORDING } from './helpers/cli.ts';
+import { setTimeout } from 'node:timers/promises';
+import { CLI, eplb, inTempDir, RECORDING } from './helpers/cli.ts';
 import { npyFile } from './helpers/npy.ts';
 
 const SIZES = ['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
@@ -233,4 +235,39 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
       }),
     );
   }
+});
+
+test('stopped in the middle, nothing is left', { timeout: 60_000 }, async () => {
+  await inTempDir(async (dir) => {
+    const values = new Array<number>(1000 * 20 * 256).fill(1234.5);
+    await writeFile(join(dir, 'in.npy'), npyFile({ descr: '<f4', shape: [1000, 20, 256], values }));
+    const child = spawn(process.execPath, [CLI, 'convert', 'in.npy', 'out.json'], { cwd: dir });
+    const ended = new Promise((resolve) => child.on('close', (_code, signal) => resolve(signal)));
+    while ((await readdir(dir)).length === 1) await setTimeout(2);
+    child.kill('SIGINT');
+    assert.equal(await ended, 'SIGINT');
+    assert.deepEqual(await readdir(dir), ['in.npy']);
+  });
+});
+
+test('eplb formats lists what is read and written', async () => {
+  const { stdout } = await eplb(['formats', '--json']);
+  const formats: { name: string; holds: string; writes: boolean }[] = JSON.parse(stdout).formats;
+  const named = (holds: string) => formats.filter((one) => one.holds === holds).map(({ name }) => name);
+  const placements = [
+    'sglang',
+    'vllm-ascend',
+    'tensorrt-llm',
+    'omni-infer',
+    'tables-npy',
+    'tables-npz',
+    'tables-json',
+  ];
+  assert.deepEqual(named('placements'), placements);
+  for (const name of ['npy', 'npz', 'json', 'json-lines']) {
+    assert.ok(formats.some((one) => one.name === name && one.holds === 'loads' && one.writes));
+  }
+  const text = (await eplb(['formats'])).stdout;
+  for (const { name } of formats) assert.match(text, new RegExp(`^ ${name} +read`, 'm'));
+  assert.ok(text.split('\n').every((line) => line.length <= 100));
 });

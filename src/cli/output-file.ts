@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, rmSync } from 'node:fs';
 import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { EplbError } from '../errors.ts';
@@ -60,6 +60,7 @@ export async function writeOutput(
 ): Promise<void> {
   const { field, path, target, mode } = output;
   const beside = join(dirname(target), `.${basename(target).slice(0, 100)}.${randomUUID()}.tmp`);
+  const release = removeWhenStopped(beside);
   try {
     await writeFile(beside, content, { flag: 'wx', mode });
     await rename(beside, target);
@@ -67,8 +68,26 @@ export async function writeOutput(
     await rm(beside, { force: true }).catch(() => undefined);
     if (isOwnError(error)) throw error;
     throw outputError(field, path, fileReason(error), error);
+  } finally {
+    release();
   }
 }
+
+/** Removes a file when the user stops the command, which then ends as it would have. @returns takes that back */
+function removeWhenStopped(path: string): () => void {
+  const stopped = (signal: NodeJS.Signals) => {
+    release();
+    rmSync(path, { force: true });
+    process.kill(process.pid, signal);
+  };
+  const release = () => {
+    for (const signal of SIGNALS) process.off(signal, stopped);
+  };
+  for (const signal of SIGNALS) process.once(signal, stopped);
+  return release;
+}
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 async function isSame(a: string, b: string): Promise<boolean> {
   const [one, other] = await Promise.all([a, b].map((path) => statIfThere(path).catch(() => undefined)));

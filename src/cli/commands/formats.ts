@@ -35,11 +35,26 @@ function render(formats: readonly FormatReport[], colors: Colors): string {
   const width = Math.max(...formats.map(({ name }) => name.length));
   const section = (holds: FormatFacts['holds']) => {
     const rows = formats.filter((format) => format.holds === holds);
-    const lines = rows.map(
-      ({ name, writes, description }) =>
-        ` ${colors.bold(name.padEnd(width))}  ${writes ? 'read, write' : 'read       '}  ${description}\n`,
-    );
+    const lines = rows.map(({ name, writes, description }) => {
+      const start = ` ${colors.bold(name.padEnd(width))}  ${writes ? 'read, write' : 'read       '}  `;
+      const indent = `\n${' '.repeat(1 + width + 2 + 11 + 2)}`;
+      return `${start}${wrapped(description, LINE - indent.length).join(indent)}\n`;
+    });
     return `${holds}\n${lines.join('')}`;
   };
   return `${section('loads')}\n${section('placements')}`;
+}
+
+/** Longest line. */
+const LINE = 100;
+
+/** A text in lines of at most `width` characters, broken between words. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [''];
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1)!;
+    if (line !== '' && line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
+  }
+  return lines;
 }

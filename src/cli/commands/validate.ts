@@ -3,6 +3,7 @@ import picocolors from 'picocolors';
 import { EplbError } from '../../errors.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
+import type { Placement } from '../../formats/placements/placement.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { wholeNumber } from '../option-values.ts';
 import { wantsColor } from '../terminal.ts';
@@ -70,7 +71,7 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
   const report: ValidateReport = {
     path,
     format: read.format,
-    notes: read.notes,
+    notes: [...read.notes, ...expertNotes(read, options)],
     facts,
     judgedFor: engine,
     engines,
@@ -80,4 +81,11 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
   const colors = picocolors.createColors(wantsColor(process.stdout));
   process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderValidation(report, colors));
   if (!report.takes) process.exitCode = REFUSED;
+}
+
+/** Where the file does not tell how many experts there are, the last ones may be missing unseen. */
+function expertNotes({ format, logToPhy, replicaCount }: Placement, options: ValidateOptions): string[] {
+  const isTold = format === 'omni-infer' || logToPhy !== undefined || replicaCount !== undefined;
+  if (isTold || options.experts !== undefined || options.against !== undefined) return [];
+  return ['the greatest id tells how many experts there are; --experts would find the last ones missing'];
 }

@@ -1,4 +1,5 @@
 import { ExpertMapping } from '../../index.ts';
+import { mostNumbers } from './number-tables.ts';
 import type { Placement } from './placement.ts';
 
 /** A placement as a mapping of the library. @throws EplbRangeError EPLB_MAPPING when it is not valid */
@@ -19,14 +20,16 @@ export function placementFrom(
   more: Pick<Placement, 'numRanks' | 'layerNumbers'> = {},
 ): Placement {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = mapping;
+  const slots = mapping.phyToLog;
+  const isLarge = numLayers * numLogicalExperts * mapping.maxReplicas > mostNumbers(slots.length);
   return {
     format: 'mapping',
     numLayers,
     numPhysicalExperts,
     numLogicalExperts,
-    slots: mapping.phyToLog,
-    // It tells the order of an expert's replicas, which need not be that of their slots.
-    logToPhy: mapping.logToPhy,
+    slots,
+    // It tells the order of an expert's replicas, which need not be that of their slots. Left out when it would be huge.
+    ...(isLarge ? {} : { logToPhy: mapping.logToPhy }),
     ...more,
     notes: [],
   };

@@ -103,6 +103,11 @@ export function wholeNumber(value: unknown, least: number, place: () => string):
 const FREE_NUMBERS = 2 ** 20;
 const NUMBERS_PER_NUMBER = 64;
 
+/** The most numbers a table may have that is made from `held` numbers. */
+export function mostNumbers(held: number): number {
+  return FREE_NUMBERS + NUMBERS_PER_NUMBER * held;
+}
+
 /**
  * Checks a table that has more numbers than the file: what one long list in it fills the others up to, or rows that stand
  * in it once and are used again. Without a limit a small file could take any amount of memory.
@@ -112,7 +117,7 @@ const NUMBERS_PER_NUMBER = 64;
  * @throws EplbRangeError EPLB_SHAPE
  */
 export function checkExpansion(numbers: number, held: number, path: string): void {
-  if (numbers <= FREE_NUMBERS + NUMBERS_PER_NUMBER * held) return;
+  if (numbers <= mostNumbers(held)) return;
   throw new EplbRangeError('EPLB_SHAPE', `${path}: ${held} numbers would make a table of ${numbers}`);
 }
 

@@ -4,7 +4,9 @@ import { quote } from '../text.ts';
 import { omniInfer } from './omni-infer.ts';
 import type { Content, PlacementFormat } from './placement.ts';
 import { sglang } from './sglang.ts';
-import { tablesJson, tablesNpy, tablesNpz } from './tables.ts';
+import { tablesJson } from './tables-json.ts';
+import { tablesNpy } from './tables-npy.ts';
+import { tablesNpz } from './tables-npz.ts';
 import { tensorrtLlm } from './tensorrt-llm.ts';
 import { vllmAscend } from './vllm-ascend.ts';
 
