@@ -70,9 +70,12 @@ async function addTokens(
   const { numBytes, numLayers } = recording;
   const routes = recording.routes!;
   const bytesPerToken = numBytes / of;
+  const counts = new Int32Array(sums.length);
   const bar = byteBar(progress, 'reading', (to - from) * bytesPerToken);
   for await (const run of routes.read({ from, to })) {
-    countRoutes(run.ids, 0, run.numTokens, sums, numLayers, routes.topK);
+    countRoutes(run.ids, 0, run.numTokens, counts, numLayers, routes.topK);
+    for (let i = 0; i < sums.length; i++) sums[i]! += counts[i]!;
+    counts.fill(0);
     pairs?.record(run.ids, run.numTokens, routes.topK);
     bar((run.firstToken + run.numTokens - from) * bytesPerToken);
   }
