@@ -80,7 +80,7 @@ const OPTION_CASES: Case[] = [
     'an unknown policy',
     on('good.npy', '--policy', 'best'),
     'OPTION',
-    /^--policy: "best" is no policy; give default, locality or/,
+    /^--policy: "best" is no policy; give default, locality, adaptive or/,
   ],
   [
     'a policy module that is not there',
