@@ -3,12 +3,14 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
+import { parse } from 'npyjs';
 import { MemorySource } from '../src/formats/bytes/source.ts';
 import { blocksOf } from '../src/formats/tensor/blocks.ts';
-import { denseStrides, readTensor, type StoredTensor } from '../src/formats/tensor/stored.ts';
+import { denseStrides } from '../src/formats/tensor/shape.ts';
+import { readTensor, type StoredTensor } from '../src/formats/tensor/stored.ts';
 import { readPickle } from '../src/formats/torch/pickle.ts';
 import { TENSOR_MAKER } from '../src/formats/torch/tensor-ref.ts';
-import { fixture, LOADS, stepLoads, withFixture } from './helpers/fixtures.ts';
+import { fixture, LOADS, SIZES, stepLoads, withFixture } from './helpers/fixtures.ts';
 import { allLoads, withRecording } from './helpers/recordings.ts';
 
 describe('arrays that NumPy wrote', () => {
@@ -20,6 +22,14 @@ describe('arrays that NumPy wrote', () => {
         assert.deepEqual(await allLoads(recording), LOADS, file);
         assert.deepEqual(await allLoads(recording, { from: 1, to: 3 }), LOADS.slice(1, 3), file);
       });
+    }
+  });
+
+  test('what npyjs can read too, it reads alike', async () => {
+    for (const file of ['u1', 'i1', 'le-i4', 'le-i8', 'le-f2', 'le-f4']) {
+      const { data, shape } = parse(new Uint8Array(await readFile(fixture(`numpy/${file}.npy`))).buffer);
+      assert.deepEqual(shape, [SIZES.steps, SIZES.layers, SIZES.experts]);
+      assert.deepEqual(Array.from(data as unknown as ArrayLike<number | bigint>, Number), LOADS.flat(), file);
     }
   });
 

@@ -1,10 +1,13 @@
 import { EplbError } from '../../errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
-import { countOf } from '../tensor/stored.ts';
+import { countOf } from '../tensor/shape.ts';
 import { quote, shapeText } from '../text.ts';
 
-/** The header of a .npy file, checked. */
+/**
+ * The header of a .npy file, checked. Read here and not by npyjs, which takes whole files, checks no lengths, and knows
+ * neither big-endian numbers nor bfloat16; tests compare with it what both can read.
+ */
 export interface NpyHeader {
   readonly type: NumberType;
   readonly bigEndian: boolean;

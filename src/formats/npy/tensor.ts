@@ -1,5 +1,6 @@
 import type { ByteSource } from '../bytes/source.ts';
-import { denseStrides, type StoredTensor } from '../tensor/stored.ts';
+import { denseStrides } from '../tensor/shape.ts';
+import type { StoredTensor } from '../tensor/stored.ts';
 import { readNpyHeader } from './header.ts';
 
 /**

@@ -2,7 +2,8 @@ import { EplbError } from '../../errors.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
-import { countOf, denseStrides, readTensor, type StoredTensor } from '../tensor/stored.ts';
+import { countOf, denseStrides } from '../tensor/shape.ts';
+import { readTensor, type StoredTensor } from '../tensor/stored.ts';
 import { shapeText } from '../text.ts';
 import type { NumberArray } from './placement.ts';
 

@@ -2,7 +2,8 @@ import { EplbError } from '../../errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { ownValue, parseJson } from '../json/parse.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
-import { countOf, denseStrides, type StoredTensor } from '../tensor/stored.ts';
+import { countOf, denseStrides } from '../tensor/shape.ts';
+import type { StoredTensor } from '../tensor/stored.ts';
 import { kindOf, quote } from '../text.ts';
 
 const TYPES: ReadonlyMap<string, NumberType> = new Map([

@@ -1,5 +1,6 @@
 import { BYTES_PER_NUMBER } from './number-type.ts';
-import { countOf, readTensor, type StoredTensor, slicedAlong } from './stored.ts';
+import { countOf } from './shape.ts';
+import { readTensor, type StoredTensor, slicedAlong } from './stored.ts';
 
 /** A run of a tensor's rows (its first axis). */
 export interface Block {

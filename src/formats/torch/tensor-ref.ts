@@ -1,5 +1,5 @@
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
-import { countOf } from '../tensor/stored.ts';
+import { countOf } from '../tensor/shape.ts';
 import { quote } from '../text.ts';
 import {
   describe,
