@@ -17,9 +17,9 @@ export const MAX_PAGE_RANK_LOADS = 120_000;
 /** What the charts need of a report, numbers packed. */
 export function compactReport(report: ReplayReport): ReportData {
   const lines = linesOf(report.replays);
-  const sampleEvery = sampleEveryOf(report.replays);
+  const choice = sampleChoiceOf(report.replays);
   const firstRun = lines.length - report.replays.length;
-  const runs = report.replays.map((replay, i) => runOf(replay, firstRun + i, sampleEvery));
+  const runs = report.replays.map((replay, i) => runOf(replay, firstRun + i, choice));
   const { numLayers } = report.recording;
   const data = { numLayers, lines, runs };
   return report.sweep === undefined ? data : { ...data, sweep: sweepOf(report.sweep) };
@@ -68,7 +68,7 @@ function markOf({ startedAfterStep, appliedFromStep, moves }: PlanResult) {
   return { startedAfterStep, appliedFromStep, moves };
 }
 
-function runOf(replay: ReplayResult, line: number, sampleEvery: number): RunData {
+function runOf(replay: ReplayResult, line: number, choice: SampleChoice): RunData {
   const { name, configuration, heatMap, totals } = replay;
   const { numRanks, numNodes } = configuration;
   return {
@@ -82,7 +82,7 @@ function runOf(replay: ReplayResult, line: number, sampleEvery: number): RunData
       before: packNumbers(heatMap.before.flat()),
       after: packNumbers(heatMap.after.flat()),
     },
-    rankLoads: rankLoadsOf(replay.rankLoads, sampleEvery),
+    rankLoads: rankLoadsOf(replay.rankLoads, choice),
     savedSeconds: packNumbers(savedSecondsOf(replay)),
     cost: {
       idealSeconds: rounded(totals.idealSeconds),
@@ -108,28 +108,35 @@ function savedSecondsOf({ series, numSteps }: ReplayResult): Float64Array {
   return saved;
 }
 
-/** Of how many sampled steps in a row one is kept. */
-function sampleEveryOf(replays: readonly ReplayResult[]): number {
+/** Which of the sampled steps a page holds: every so many, and those that took longest in any replay. */
+interface SampleChoice {
+  readonly every: number;
+  readonly slowestSteps: ReadonlySet<number>;
+}
+
+/** As many samples as a page may hold. */
+function sampleChoiceOf(replays: readonly ReplayResult[]): SampleChoice {
+  const slowestSteps = new Set(replays.map(({ rankLoads }) => rankLoads.slowestStep));
   const numbersKept = (every: number) =>
     replays.reduce((sum, { rankLoads, configuration: { numRanks }, layers }) => {
-      return sum + keptSamples(rankLoads, every).length * layers.length * numRanks;
+      return sum + keptSamples(rankLoads, { every, slowestSteps }).length * layers.length * numRanks;
     }, 0);
   const mostSteps = Math.max(...replays.map(({ rankLoads }) => rankLoads.steps.length));
   let every = 1;
   while (every < mostSteps && numbersKept(every) > MAX_PAGE_RANK_LOADS) every *= 2;
-  return every;
+  return { every, slowestSteps };
 }
 
-/** Indices of the samples that are kept: evenly, and the slowest step. */
-function keptSamples({ steps, stride, slowestStep }: RankLoadSamples, every: number): number[] {
+/** Indices of the samples that are kept. */
+function keptSamples({ steps, stride }: RankLoadSamples, { every, slowestSteps }: SampleChoice): number[] {
   const first = steps[0] ?? 0;
   return steps.flatMap((step, i) =>
-    step === slowestStep || (step - first) % (stride * every) === 0 ? [i] : [],
+    slowestSteps.has(step) || (step - first) % (stride * every) === 0 ? [i] : [],
   );
 }
 
-function rankLoadsOf(samples: RankLoadSamples, every: number): RankLoadsData {
-  const kept = keptSamples(samples, every);
+function rankLoadsOf(samples: RankLoadSamples, choice: SampleChoice): RankLoadsData {
+  const kept = keptSamples(samples, choice);
   return {
     steps: kept.map((i) => samples.steps[i]!),
     slowestStep: samples.slowestStep,

@@ -9,11 +9,18 @@ export class Selection {
   #layer = 0;
   #sample = 0;
 
-  /** Begins with a run's slowest step, at the layer whose highest rank is highest in it. */
+  /**
+   * Begins with a run's slowest step among those that its heat map is made of, which are balanced where the run plans, at the
+   * layer whose highest rank is highest in it.
+   */
   constructor(report: Report, run: number) {
     this.#report = report;
     this.#run = run;
-    this.chooseStep(this.run.rankLoads.slowestStep);
+    const { rankLoads, heatMap } = this.run;
+    const times = rankLoads.steps.map((step, i) =>
+      step < heatMap.fromStep ? 0 : slownessOf(report, this.run, i),
+    );
+    this.chooseSample(indexOfLargest(times));
     const peaks = Array.from({ length: report.numLayers }, (_, layer) => {
       const loads = rankLoadsAt(report, this.run, this.#sample, layer);
       return largest(loads) / (loads.reduce((sum, load) => sum + load, 0) || 1);
@@ -88,4 +95,12 @@ export class Selection {
   #tell(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+/** What a sampled step waits for: the highest rank load of each layer, added. */
+function slownessOf(report: Report, run: Run, sample: number): number {
+  const layers = Array.from({ length: report.numLayers }, (_, layer) =>
+    rankLoadsAt(report, run, sample, layer),
+  );
+  return layers.reduce((sum, loads) => sum + largest(loads), 0);
 }

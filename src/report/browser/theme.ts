@@ -14,7 +14,14 @@ export interface Theme {
 }
 
 /** How lines of the same chart are dashed, beside their colours. */
-export const DASHES: readonly (readonly number[])[] = [[], [8, 3], [2, 2], [8, 3, 2, 3], [14, 4], [4, 4]];
+export const DASHES: readonly (readonly number[])[] = [
+  [],
+  [9, 3],
+  [5, 2],
+  [9, 3, 2, 3],
+  [16, 4],
+  [5, 2, 2, 2],
+];
 
 const SERIES = 8;
 const DIVERGING = 7;
