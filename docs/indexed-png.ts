@@ -8,10 +8,12 @@ export interface Pixels {
 }
 
 const MAX_COLOURS = 256;
+/** Square of the distance below which two colours share one place: six steps of 256 in one channel. */
+const ALIKE = 36;
 
 /**
- * A PNG with a palette: the most frequent colours, and for every other one the nearest of them. Screenshots of charts
- * have few colours beside the edges of letters and lines: a third of the bytes, and no difference to be seen.
+ * A PNG with a palette: the most frequent colours that differ, and for every other one the nearest of them. Screenshots of
+ * charts have few colours beside the edges of letters and lines: a third of the bytes, and no difference to be seen.
  */
 export function indexedPng({ width, height, rgba }: Pixels): Buffer {
   const colours = Array.from({ length: width * height }, (_, i) => {
@@ -21,7 +23,12 @@ export function indexedPng({ width, height, rgba }: Pixels): Buffer {
   const counts = new Map<number, number>();
   for (const colour of colours) counts.set(colour, (counts.get(colour) ?? 0) + 1);
   const byCount = [...counts].sort(([a, countA], [b, countB]) => countB - countA || a - b);
-  const palette = byCount.slice(0, MAX_COLOURS).map(([colour]) => colour);
+  const palette: number[] = [];
+  for (const [colour] of byCount) {
+    // Rare colours of a scale have a place too: none is taken by a second one of the same.
+    const isNew = palette.every((other) => distance(other, colour) >= ALIKE);
+    if (isNew && palette.length < MAX_COLOURS) palette.push(colour);
+  }
   const indexOf = new Map(byCount.map(([colour]) => [colour, nearest(palette, colour)]));
   // Every row begins with its filter: none, since neighbours in a palette have nothing in common.
   const rows = Buffer.alloc(height * (width + 1));
@@ -45,12 +52,16 @@ function channels(colour: number): [red: number, green: number, blue: number] {
   return [colour >> 16, (colour >> 8) & 255, colour & 255];
 }
 
+/** Square of the distance of two colours. */
+function distance(a: number, b: number): number {
+  const other = channels(b);
+  return channels(a).reduce((sum, channel, i) => sum + (channel - other[i]!) ** 2, 0);
+}
+
 /** Index of the colour of the palette that is nearest; the first of equal ones. */
 function nearest(palette: readonly number[], colour: number): number {
-  const wanted = channels(colour);
-  const distance = (other: number) =>
-    channels(other).reduce((sum, channel, i) => sum + (channel - wanted[i]!) ** 2, 0);
-  return palette.reduce((best, other, i) => (distance(other) < distance(palette[best]!) ? i : best), 0);
+  const distances = palette.map((other) => distance(other, colour));
+  return distances.indexOf(Math.min(...distances));
 }
 
 function chunk(type: string, data: Buffer): Buffer {

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { reportPage } from '../src/report/page.ts';
 import { chromiumForTests, skipWithoutChromium } from './helpers/chromium.ts';
+import { eplb, inTempDir, RECORDING } from './helpers/cli.ts';
 import { exampleReport } from './helpers/replay-report.ts';
 import { builtAssets, recordedReport, renamed } from './helpers/report.ts';
 import { drawn, drawnLines, valueScale, WIDE, withPage } from './helpers/report-page.ts';
@@ -53,6 +56,34 @@ test('reports of one replay open too: never balanced, never static, of one step'
       );
     });
   }
+});
+
+test('what the command writes opens without a complaint', { skip }, async () => {
+  await inTempDir(async (dir) => {
+    const common = [RECORDING, '--experts', '64', '--tokens-per-step', '256', '--interval', '8'];
+    const compare = [
+      'compare',
+      ...common,
+      '--replicas',
+      '80',
+      '--ranks',
+      '16',
+      '--policies',
+      'static,default',
+    ];
+    const sweep = ['sweep', ...common, '--replicas', '64,80', '--ranks', '8,16', '--policy', 'default'];
+    for (const args of [compare, sweep]) {
+      const run = await eplb([...args, '--report', 'report.html'], { cwd: dir });
+      assert.equal(run.code, 0, run.stderr);
+      const markup = await readFile(join(dir, 'report.html'), 'utf8');
+      await withPage(browser(), markup, WIDE, async ({ page, complaints, requests }) => {
+        await drawn(page);
+        assert.deepEqual(complaints, []);
+        assert.deepEqual(requests, ['/report.html']);
+        assert.equal(await page.locator('#pareto svg').count(), args === sweep ? 1 : 0);
+      });
+    }
+  });
 });
 
 test('the content policy holds: a script or a request that gets in does not run', { skip }, async () => {
