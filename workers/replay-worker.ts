@@ -6,6 +6,9 @@ import { AdaptiveEplbPolicy, type AdaptiveEplbPolicyOptions, ExpertMapping } fro
 import { loadPolicy } from '../src/policy/custom.ts';
 import { competitionStart, type ReplayOptions, type ReplayProgress, replay } from '../src/replay/index.ts';
 
+/** Replays that this thread has begun. */
+let numReplays = 0;
+
 /** Replays one configuration from the file on: plans and scores are made in this thread. */
 export async function replayInWorker(task: ReplayTask): Promise<ReplayAnswer> {
   try {
@@ -56,7 +59,8 @@ async function optionsOf(
 async function policyOf(text: string, options: ReplayTask['options']): Promise<ReplayOptions['policy']> {
   if (text === 'static') return text;
   const chosen = await choosePolicy(text, undefined);
-  if (chosen instanceof URL) return loadPolicy(chosen.href);
+  // Loaded anew for every replay: what a module keeps must not reach from one configuration into the next.
+  if (chosen instanceof URL) return loadPolicy(`${chosen.href}?replay=${numReplays++}`);
   return chosen instanceof AdaptiveEplbPolicy ? new AdaptiveEplbPolicy(adaptiveOptions(options)) : chosen;
 }
 

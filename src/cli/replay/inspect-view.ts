@@ -14,7 +14,7 @@ export function renderInspection(
   colors: Colors,
 ): string {
   const head: Fact[] = [
-    ...recordingFacts(recording, result.numSteps),
+    ...recordingFacts(recording, result.numSteps, 'steps'),
     ...(isPartial ? ([['PARTIAL', 'interrupted: of the steps so far']] as Fact[]) : []),
     ...overall(result),
   ];

@@ -29,13 +29,13 @@ export function headerFacts(recording: RecordingFacts, result: ReplayResult): Fa
 }
 
 /** The recording, and how it was read. */
-export function recordingFacts(recording: RecordingFacts, numSteps: number): Fact[] {
+export function recordingFacts(recording: RecordingFacts, numSteps: number, label = 'replayed'): Fact[] {
   const { path, format, numLayers, numLogicalExperts, tokensPerStep, notes } = recording;
   const step = tokensPerStep === null ? '' : ` of ${counted(tokensPerStep, 'token')}`;
   const sizes = `${counted(numLayers, 'layer')} x ${counted(numLogicalExperts, 'expert')}`;
   return [
     ['recording', `${quotePath(path).slice(1, -1)} (${format})`],
-    ['replayed', `${counted(numSteps, 'step')}${step} x ${sizes}`],
+    [label, `${counted(numSteps, 'step')}${step} x ${sizes}`],
     ...notes.map((note): Fact => ['note', note]),
   ];
 }
