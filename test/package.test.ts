@@ -133,17 +133,23 @@ test('installed somewhere empty, the library and the command work', { timeout: 1
 
 const CONSUMER = `
 import { ExpertLoadBalancer } from 'expert-load-balancer';
+import { mappingOf, parsePlacement, placementFrom, writePlacement } from 'expert-load-balancer/formats';
 const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
 const balancer = new ExpertLoadBalancer({ ...sizes, threads: 1 });
 const mapping = await balancer.plan([[9, 1, 4, 2]]);
 const inline = balancer.rebalanceSync([[9, 1, 4, 2]]);
 await balancer.close();
 if (!mapping.equals(inline)) throw new Error('the worker and the main thread differ');
+for (const format of ['sglang', 'tensorrt-llm', 'tables-npy', 'tables-npz']) {
+  const { bytes } = await writePlacement(placementFrom(mapping), format);
+  if (!mappingOf(await parsePlacement(bytes)).equals(mapping)) throw new Error(format + ' differs');
+}
 console.log('worker thread and inline agree: ' + mapping.numPhysicalExperts + ' slots');
 `;
 
 const TYPED_CONSUMER = `
 import { AsyncExpertRebalancer, connectBalancer, type EplbMetrics, ExpertLoadBalancer, shareBalancer } from 'expert-load-balancer';
+import { openRecording, type Placement, placementFrom, writePlacement } from 'expert-load-balancer/formats';
 const balancer = new ExpertLoadBalancer({ numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 });
 const metrics: EplbMetrics = balancer.metrics();
 const rebalancer = new AsyncExpertRebalancer({ balancer });
@@ -152,4 +158,10 @@ const connected = await connectBalancer(shareBalancer(balancer));
 connected.recordLoad(0, [1, 2, 3, 4, 5, 6]);
 // @ts-expect-error a policy is no text: the types are there, and not any
 new ExpertLoadBalancer({ ...balancer.topology, policy: 'default' });
+const recording = await openRecording('a.npy');
+for await (const { loads } of recording.steps()) console.log(loads.length.toFixed());
+const placement: Placement = placementFrom(balancer.mapping);
+const { bytes } = await writePlacement(placement, 'sglang', { firstLayer: 3 });
+// @ts-expect-error bytes are no text
+bytes.trim();
 `;
