@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { axisNumber, bytes, counted, load, seconds } from '../src/report/format.ts';
+import { axisNumber, axisSeconds, bytes, counted, load, seconds } from '../src/report/format.ts';
 import { html, scriptJson } from '../src/report/html.ts';
 import { packNumbers } from '../src/report/pack.ts';
 import { unpackNumbers } from '../src/report/packed.ts';
@@ -100,6 +100,7 @@ test('numbers are written with units and without false digits', () => {
   ]);
   assert.deepEqual([0, 0.25, 3, 41.666, 1234.5].map(load), ['0', '0.250', '3.00', '41.7', '1,235']);
   assert.deepEqual([0, 0.30000000000000004, 12_000].map(axisNumber), ['0', '0.3', '12,000']);
+  assert.deepEqual([0, 20, -0.025, 3e-5].map(axisSeconds), ['0', '20 s', '-25 ms', '30 µs']);
   assert.deepEqual(
     [0, 1, 1024].map((count) => counted(count, 'step')),
     ['0 steps', '1 step', '1,024 steps'],

@@ -13,6 +13,7 @@ import {
 } from '../src/report/findings.ts';
 import { reportPage } from '../src/report/page.ts';
 import { summaryTable } from '../src/report/summary-table.ts';
+import { refusal } from './helpers/library.ts';
 import { exampleReport } from './helpers/replay-report.ts';
 import { builtAssets, recordedReport, renamed } from './helpers/report.ts';
 
@@ -24,6 +25,18 @@ test('the package renders what the source renders, the same every time', async (
   const page = await renderReport(recorded);
   assert.equal(page, reportPage(recorded, assets));
   assert.equal(page, await renderReport(JSON.parse(JSON.stringify(recorded))));
+});
+
+test('what is no report is refused', async () => {
+  for (const wrong of [undefined, null, 'report', {}, { kind: 'placement' }] as unknown as ReplayReport[]) {
+    await assert.rejects(renderReport(wrong), refusal('type', 'EPLB_KIND', /^report: /));
+  }
+  const later = { ...recorded, formatVersion: 2 } as unknown as ReplayReport;
+  await assert.rejects(renderReport(later), refusal('range', 'EPLB_FORMAT', /formatVersion is 2, not 1/));
+  await assert.rejects(
+    renderReport({ ...recorded, replays: [] }),
+    refusal('range', 'EPLB_SHAPE', /no replay/),
+  );
 });
 
 test('the page loads nothing and runs nothing but its own script', () => {

@@ -54,16 +54,27 @@ export function axisNumber(value: number): string {
   return value.toLocaleString('en-US', { maximumSignificantDigits: 6 });
 }
 
+/** A duration on an axis, which is round already: 20 s, 0.5 ms. */
+export function axisSeconds(value: number): string {
+  const [size, unit] = unitOf(value, SECONDS);
+  return value === 0 ? '0' : `${axisNumber(value / size)} ${unit}`;
+}
+
 /** A load in tokens: whole where it is large, else to three figures. */
 export function load(value: number): string {
   return figures(value);
 }
 
-function withUnit(value: number, units: readonly (readonly [size: number, unit: string])[]): string {
-  const magnitude = Math.abs(value);
-  // What rounds up to the next unit is told in it: not 1000 ms.
-  const unit = units.find(([size]) => magnitude >= 0.9995 * size) ?? units.at(-1)!;
-  return `${figures(value / unit[0])} ${unit[1]}`;
+type Unit = readonly [size: number, name: string];
+
+function withUnit(value: number, units: readonly Unit[]): string {
+  const [size, name] = unitOf(value, units);
+  return `${figures(value / size)} ${name}`;
+}
+
+/** The largest unit that a value has one of. What rounds up to one has it: not 1000 ms. */
+function unitOf(value: number, units: readonly Unit[]): Unit {
+  return units.find(([size]) => Math.abs(value) >= 0.9995 * size) ?? units.at(-1)!;
 }
 
 /** Three figures, and more where a whole number has more. */

@@ -38,7 +38,7 @@ ${notice === undefined ? undefined : html`<p class="notice" role="note"><strong>
 ${section('summary', 'Summary', 'What each policy gives and costs', summaryTable(report))}
 ${sweep === undefined ? undefined : section('sweep', 'Modelled time against memory', sweepFinding(sweep), sweepCharts(), sweepTables(sweep))}
 ${section('time', 'Balancedness over time', timeFinding(report), timeChart())}
-${section('costs-section', 'Modelled seconds and moves', costFinding(report), costCharts(report), plansTable(report))}
+${section('costs-section', 'Modelled time and moves', costFinding(report), costCharts(report), plansTable(report))}
 ${section('look', 'Rank loads', 'A closer look at one policy', controls(), heatMaps(report), rankLoads())}
 ${section('configuration', 'Configuration and versions', 'What was replayed, and how', configurationTables(report))}
 </main>

@@ -1,3 +1,5 @@
+import { show } from '../checks.ts';
+import { EplbRangeError, EplbTypeError } from '../errors.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { readAssets } from './assets.ts';
 import { reportPage } from './page.ts';
@@ -6,8 +8,23 @@ import { reportPage } from './page.ts';
  * Makes a report: one HTML page with its charts, that needs no other file and no network.
  *
  * @returns the page's text, to be written as UTF-8
- * @throws when the package is not built: its `report/` folder is beside the bundle
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is no report; EplbRangeError `EPLB_FORMAT` for one of another
+ * version, `EPLB_SHAPE` for one without a replay; and when the package is not built, whose `report/` folder is beside it
  */
 export async function renderReport(report: ReplayReport): Promise<string> {
+  if (typeof report !== 'object' || report === null || report.kind !== 'replay-report') {
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `report: ${show(report)} is not what a replay, compare or sweep gives`,
+    );
+  }
+  if (report.formatVersion !== 1) {
+    throw new EplbRangeError(
+      'EPLB_FORMAT',
+      `report: its formatVersion is ${show(report.formatVersion)}, not 1`,
+    );
+  }
+  if (report.replays.length === 0)
+    throw new EplbRangeError('EPLB_SHAPE', 'report: it holds no replay to draw');
   return reportPage(report, await readAssets(new URL('./report/', import.meta.url)));
 }

@@ -1,4 +1,4 @@
-import { axisNumber } from '../format.ts';
+import { axisNumber, axisSeconds } from '../format.ts';
 import type { Surface } from './chart.ts';
 
 /** What charts have in common: the page's letters, and a tooltip inside the chart. */
@@ -44,6 +44,12 @@ export function axisStyle({ theme }: Surface) {
 /** A number, or a category's name. */
 function axisText(value: number | string): string {
   return typeof value === 'number' ? axisNumber(value) : value;
+}
+
+/** {@link axisStyle} for durations. */
+export function secondsAxis(surface: Surface) {
+  const { axisLabel, ...axis } = axisStyle(surface);
+  return { type: 'value', ...axis, axisLabel: { ...axisLabel, formatter: axisSeconds } };
 }
 
 /** The title of an x axis: below its middle. */

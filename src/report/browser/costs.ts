@@ -1,5 +1,5 @@
 import { bytes, counted, grouped, seconds } from '../format.ts';
-import { axisStyle, commonOption, titleBelow } from './axes.ts';
+import { axisStyle, commonOption, secondsAxis, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import type { Report } from './report.ts';
 import type { Theme } from './theme.ts';
@@ -61,7 +61,7 @@ export function costsPicture(report: Report, surface: Surface): Picture {
   const longestName = Math.max(...bars.map(({ name }) => name.length));
   const labelWidth = Math.min(surface.width * 0.3, 12 + 7.2 * longestName);
   const left = labelWidth + 14;
-  const value = { ...axisStyle(surface), type: 'value', min: 0, axisLine: { show: false } };
+  const value = { type: 'value', min: 0, axisLine: { show: false } };
   const splitNumber = isNarrow ? 3 : 4;
   const names = nameAxis(bars, labelWidth, surface);
   return {
@@ -76,8 +76,15 @@ export function costsPicture(report: Report, surface: Surface): Picture {
         { left: isNarrow ? left : '66%', right: 64, top: second, height },
       ],
       xAxis: [
-        { ...value, gridIndex: 0, splitNumber, ...titleBelow('modelled seconds') },
-        { ...value, gridIndex: 1, splitNumber, ...titleBelow('slots moved'), minInterval: 1 },
+        { ...secondsAxis(surface), ...value, gridIndex: 0, splitNumber, ...titleBelow('modelled time') },
+        {
+          ...axisStyle(surface),
+          ...value,
+          gridIndex: 1,
+          splitNumber,
+          ...titleBelow('slots moved'),
+          minInterval: 1,
+        },
       ],
       yAxis: [
         { ...names, gridIndex: 0 },

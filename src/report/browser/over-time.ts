@@ -24,7 +24,7 @@ export function overTime(report: Report, selection: Selection, surface: Surface)
   const lanesTop = TOP + PLOT + 10;
   const lanes = planners.length * LANE;
   const axis = axisStyle(surface);
-  const steps = { type: 'value', min: from, max: to, ...axis, splitLine: { show: false } };
+  const steps = { type: 'value', min: from, max: to, minInterval: 1, ...axis, splitLine: { show: false } };
   const balancedness = { type: 'value', min: floor, max: 1, ...axis };
   return {
     height: lanesTop + lanes + 44,
@@ -110,6 +110,8 @@ function lineSeries(line: Line, stack: string, { theme }: Surface): object[] {
     ...PLAIN_LINE,
     name,
     color,
+    // A line of one point would not be seen.
+    ...(line.mean.length === 1 ? { symbol: 'circle', symbolSize: 8, clip: false } : {}),
     data: points(line.mean),
     lineStyle: { width: 2, type: lineDash(line.colour), color },
     z: line.colour === null ? 2 : 3,

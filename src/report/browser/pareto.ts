@@ -1,6 +1,6 @@
 import { bytes, counted, seconds } from '../format.ts';
 import type { SweepData, SweepPointData } from '../report-data.ts';
-import { axisStyle, commonOption, PLAIN_LINE, titleAbove, titleBelow } from './axes.ts';
+import { axisStyle, commonOption, PLAIN_LINE, secondsAxis, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import { lineColour, type Theme } from './theme.ts';
 import { tip } from './tip.ts';
@@ -55,7 +55,7 @@ export function paretoPicture(sweep: SweepData, surface: Surface): Picture {
         axisLine: { ...axis.axisLine, onZero: false },
         ...titleBelow(memory),
       },
-      yAxis: { type: 'value', scale: true, ...axis, ...titleAbove(surface, 'modelled seconds', LEFT) },
+      yAxis: { ...secondsAxis(surface), scale: true, ...titleAbove(surface, 'modelled time', LEFT) },
       series: [
         ...fronts.map(({ numRanks, points: indices }) =>
           frontLine(
@@ -148,7 +148,7 @@ function paretoText({ points, fronts }: SweepData): string {
     const names = indices.map((i) => `${points[i]!.name}, ${seconds(points[i]!.modelledSeconds)}`);
     return `Pareto front of ${counted(numRanks, 'rank')}: ${names.join('; ')}.`;
   });
-  return `Modelled seconds against memory for redundant experts of ${counted(points.length, 'configuration')}. ${parts.join(' ')}`;
+  return `Modelled time against memory for redundant experts of ${counted(points.length, 'configuration')}. ${parts.join(' ')}`;
 }
 
 function pointTip({ name, modelledSeconds, secondsSaved, redundantBytes }: SweepPointData): HTMLElement {

@@ -1,5 +1,5 @@
 import { grouped, seconds } from '../format.ts';
-import { axisStyle, commonOptionAlong, PLAIN_LINE, titleAbove, titleBelow } from './axes.ts';
+import { axisStyle, commonOptionAlong, PLAIN_LINE, secondsAxis, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import type { Report, Run } from './report.ts';
 import type { Selection } from './selection.ts';
@@ -20,7 +20,7 @@ export function savedPicture(report: Report, selection: Selection, surface: Surf
   const { axisLine, ...axis } = axisStyle(surface);
   return {
     height: 270,
-    text: `Modelled seconds saved so far. ${ends.join(' ')}`,
+    text: `Modelled time saved so far. ${ends.join(' ')}`,
     option: {
       ...commonOptionAlong(surface, 'line', ([place]: readonly { axisValue: number }[]) =>
         savedTip(runs, place!.axisValue),
@@ -28,6 +28,7 @@ export function savedPicture(report: Report, selection: Selection, surface: Surf
       grid: { left: LEFT, right: surface.width < 500 ? 12 : 20, top: 28, bottom: 46 },
       xAxis: {
         type: 'value',
+        minInterval: 1,
         min: Math.min(...report.lines.map(({ firstStep }) => firstStep)),
         max: Math.max(...report.lines.map(({ firstStep, numSteps }) => firstStep + numSteps)),
         ...axis,
@@ -37,10 +38,8 @@ export function savedPicture(report: Report, selection: Selection, surface: Surf
         ...titleBelow('step of the recording'),
       },
       yAxis: {
-        type: 'value',
-        ...axis,
-        axisLine,
-        ...titleAbove(surface, 'modelled seconds saved so far', LEFT),
+        ...secondsAxis(surface),
+        ...titleAbove(surface, 'modelled time saved so far', LEFT),
       },
       series: runs.map((run) => savedLine(run, surface)),
     },
