@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { EplbError } from '../errors.ts';
 import { fileReason } from './bytes/file-reason.ts';
+import { ReadAheadSource } from './bytes/read-ahead.ts';
 import { type ByteSource, FileSource, MemorySource, readBytes } from './bytes/source.ts';
 import { parseJson } from './json/parse.ts';
 import { quotePath } from './text.ts';
@@ -19,6 +20,7 @@ export class InputFile {
   readonly source: ByteSource;
   readonly #whole: () => Promise<Uint8Array>;
   #head: Promise<Uint8Array> | undefined;
+  readonly #ahead: ReadAheadSource;
   #json: Promise<unknown> | undefined;
   #zip: Promise<ZipArchive> | undefined;
   #torch: Promise<TorchFile> | undefined;
@@ -27,6 +29,7 @@ export class InputFile {
     this.path = path;
     this.name = name;
     this.source = source;
+    this.#ahead = new ReadAheadSource(source);
     this.#whole = whole;
   }
 
@@ -50,6 +53,11 @@ export class InputFile {
     return this.#whole();
   }
 
+  /** Gives the file back to the system, and what was read ahead of it. A later read opens it again. */
+  close(): Promise<void> {
+    return this.#ahead.close();
+  }
+
   /** The whole file parsed as JSON. @throws EplbError EPLB_FORMAT */
   json(): Promise<unknown> {
     this.#json ??= this.whole().then((bytes) => parseJson(bytes, this.name));
@@ -58,14 +66,14 @@ export class InputFile {
 
   /** The file as a zip archive. @throws EplbError EPLB_FORMAT */
   zip(): Promise<ZipArchive> {
-    this.#zip ??= ZipArchive.open(this.source, this.name);
+    this.#zip ??= ZipArchive.open(this.#ahead, this.name);
     return this.#zip;
   }
 
   /** The file as torch.save wrote it. @throws EplbError EPLB_FORMAT */
   torch(): Promise<TorchFile> {
     this.#torch ??= this.head().then((head) =>
-      TorchFile.open(this.source, head, () => this.zip(), this.name),
+      TorchFile.open(this.#ahead, head, () => this.zip(), this.name),
     );
     return this.#torch;
   }

@@ -40,7 +40,7 @@ export async function kindOfFile(path: string, format: string | undefined, field
   try {
     return await kindOfContent(file, format);
   } finally {
-    await file.source.close();
+    await file.close();
   }
 }
 

@@ -38,7 +38,7 @@ export async function openFiles(
     return await format.open(files, options);
   } finally {
     // Of what is read on, each file is opened again when it is its turn.
-    for (const file of files) await file.source.close();
+    for (const file of files) await file.close();
   }
 }
 
@@ -50,7 +50,7 @@ export async function recognised(file: InputFile): Promise<LoadFormat | undefine
     }
     return undefined;
   } finally {
-    await file.source.close();
+    await file.close();
   }
 }
 

@@ -61,7 +61,7 @@ async function openLines(
     notes: isFromZero ? [] : [`layers keep the file's numbers, ${layers[0]} to ${layers.at(-1)}`],
     ...(isFromZero ? {} : { layerNumbers: layers }),
     steps,
-    close: () => file.source.close(),
+    close: () => file.close(),
   };
 }
 

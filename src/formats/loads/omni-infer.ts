@@ -37,16 +37,17 @@ export const OMNI_INFER: LoadFormat = {
         `columns are slots, of ${counted(steps[0]!.length, 'rank')} side by side, and were read as experts: ` +
           'right for a recording without redundant experts',
       ],
-      addStep: async (step, sums) => {
+      readStep: async (step) => {
         const table = await readStep(steps[step]!);
         if (table.numLayers !== numLayers || table.numExperts !== first.numExperts) {
           const what = `${table.numLayers} layers of ${table.numExperts} slots; ${name} has ${numLayers} of ${first.numExperts}`;
           throw new EplbRangeError('EPLB_SHAPE', `${steps[step]![0]!.name}: its step has ${what}`);
         }
-        sums.set(table.data);
+        return table;
       },
+      addStep: ({ data }, sums) => sums.set(data),
       close: async () => {
-        for (const file of files) await file.source.close();
+        for (const file of files) await file.close();
       },
     });
   },

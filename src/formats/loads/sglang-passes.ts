@@ -46,7 +46,7 @@ export async function readPasses(files: readonly InputFile[]): Promise<Passes> {
   const dumps: RankFile[][] = [];
   for (const file of files) {
     const part = await readRankFile(file);
-    await file.source.close();
+    await file.close();
     const dump = dumps.at(-1);
     const isNext =
       dump === undefined || dump.some(({ ranks }) => [...part.ranks].some((rank) => ranks.has(rank)));

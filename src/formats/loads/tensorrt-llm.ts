@@ -27,7 +27,7 @@ export const TENSORRT_LLM: LoadFormat = {
     return (await isMetaInfo(file)) || (await isTokenCounts(file));
   },
   open: async (files, { numExperts }) => {
-    const counts = await readCounts(files);
+    const counts = await findCounts(files);
     const { iterations, layers, wanted } = checkedCounts(
       counts,
       files,
@@ -46,14 +46,15 @@ export const TENSORRT_LLM: LoadFormat = {
         ...(missing ? ['iterations without counts of a layer were read as no load there'] : []),
       ],
       layerNumbers: layers,
-      addStep: async (step, sums) => {
-        for (const [i, layer] of layers.entries()) {
-          const found = counts.get(`${iterations[step]}_${layer}`) ?? [];
-          for (const count of found) await addCount(count, sums.subarray(i * wanted, (i + 1) * wanted));
+      readStep: (step) =>
+        Promise.all(layers.map((layer) => readCounts(counts.get(`${iterations[step]}_${layer}`) ?? []))),
+      addStep: (found, sums) => {
+        for (const [i, ofLayer] of found.entries()) {
+          for (const count of ofLayer) addCount(count, sums.subarray(i * wanted, (i + 1) * wanted));
         }
       },
       close: async () => {
-        for (const file of files) await file.source.close();
+        for (const file of files) await file.close();
       },
     });
   },
@@ -93,7 +94,7 @@ async function wantedExperts(
 }
 
 /** All counts by `<iteration>_<layer>`, of all ranks. */
-async function readCounts(files: readonly InputFile[]): Promise<Map<string, Count[]>> {
+async function findCounts(files: readonly InputFile[]): Promise<Map<string, Count[]>> {
   const counts = new Map<string, Count[]>();
   for (const file of files) {
     if (!mayBeSafetensors(await file.head(), file.size) && file.extension !== '.safetensors') continue;
@@ -108,7 +109,7 @@ async function readCounts(files: readonly InputFile[]): Promise<Map<string, Coun
       else found.push({ tensor, name: file.name, key });
     }
     // There may be a file for each of hundreds of ranks.
-    await file.source.close();
+    await file.close();
   }
   return counts;
 }
@@ -149,10 +150,24 @@ function checkedCounts(
   return { iterations, layers, wanted };
 }
 
-async function addCount({ tensor, name, key }: Count, sums: Float64Array): Promise<void> {
-  const bytes = new Uint8Array(sums.length * BYTES_PER_NUMBER[tensor.type]);
-  await readTensor(tensor, bytes);
-  decodeNumbers(bytes, tensor.type).forEach((count, expert) => {
+/** A count, read. */
+interface FoundCount extends Count {
+  readonly numbers: Float64Array;
+}
+
+function readCounts(counts: readonly Count[]): Promise<FoundCount[]> {
+  return Promise.all(
+    counts.map(async (count) => {
+      const { type, shape } = count.tensor;
+      const bytes = new Uint8Array(shape[0]! * BYTES_PER_NUMBER[type]);
+      await readTensor(count.tensor, bytes);
+      return { ...count, numbers: decodeNumbers(bytes, type) };
+    }),
+  );
+}
+
+function addCount({ name, key, numbers }: FoundCount, sums: Float64Array): void {
+  numbers.forEach((count, expert) => {
     if (!(count >= 0)) throw loadError(name, count, `${quote(key)}, expert ${expert}`);
     sums[expert]! += count;
   });

@@ -49,7 +49,7 @@ export async function readPlacement(file: InputFile, options: OpenPlacementOptio
     const { numExperts } = options;
     return numExperts === undefined ? placement : { ...placement, numLogicalExperts: numExperts };
   } finally {
-    await file.source.close();
+    await file.close();
   }
 }
 

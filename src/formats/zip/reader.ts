@@ -2,16 +2,14 @@ import { Readable } from 'node:stream';
 import { RandomAccessReader } from 'yauzl';
 import type { ByteSource } from '../bytes/source.ts';
 
-/** Bytes that are read ahead: the directory is asked for in pieces of some fifty bytes. */
-const WINDOW_BYTES = 1 << 16;
+/** Bytes of a packed member that are read at once. */
+const CHUNK_BYTES = 1 << 16;
 
 /** Gives yauzl the bytes of a source. */
 export class SourceReader extends RandomAccessReader {
   readonly #source: ByteSource;
   readonly #fault: Promise<never>;
   #raise: (error: unknown) => void = () => undefined;
-  #windowStart = 0;
-  #window = new Uint8Array(0);
 
   constructor(source: ByteSource) {
     super();
@@ -53,22 +51,13 @@ export class SourceReader extends RandomAccessReader {
   async #readInto(target: Uint8Array, position: number): Promise<void> {
     const { size } = this.#source;
     if (!(position >= 0 && position + target.length <= size)) throw new Error('unexpected end of the file');
-    if (target.length >= WINDOW_BYTES) return this.#source.read(target, position);
-    const at = position - this.#windowStart;
-    if (at < 0 || at + target.length > this.#window.length) {
-      const window = new Uint8Array(Math.min(WINDOW_BYTES, size - position));
-      await this.#source.read(window, position);
-      this.#window = window;
-      this.#windowStart = position;
-    }
-    const from = position - this.#windowStart;
-    target.set(this.#window.subarray(from, from + target.length));
+    await this.#source.read(target, position);
   }
 }
 
 async function* chunksOf(source: ByteSource, start: number, end: number): AsyncGenerator<Buffer> {
-  for (let at = start; at < end; at += WINDOW_BYTES) {
-    const chunk = Buffer.alloc(Math.min(WINDOW_BYTES, end - at));
+  for (let at = start; at < end; at += CHUNK_BYTES) {
+    const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, end - at));
     await source.read(chunk, at);
     yield chunk;
   }
