@@ -3,20 +3,11 @@ import {
   type AdaptiveEplbPolicyOptions,
   DefaultEplbPolicy,
   ExpertMapping,
+  type LoadMatrix,
+  type LoadSamples,
   layerBalances,
 } from 'expert-load-balancer';
-import type { Steps } from './recordings.ts';
-
-/** A recording and how it is planned for. */
-export interface Row {
-  readonly name: string;
-  readonly steps: Steps;
-  readonly numSlots: number;
-  readonly numRanks: number;
-  /** Steps that a plan sees, and steps from one plan to the next, which score it. */
-  readonly window: number;
-  readonly every: number;
-}
+import type { Row } from './recordings.ts';
 
 /** Plans from the window; the next steps are for the plan that knows them. */
 export type Planner = (
@@ -72,18 +63,25 @@ export const byNobody: Planner = (_window, _next, live) => live;
 
 export function byAdaptive(options: AdaptiveEplbPolicyOptions): Planner {
   const policy = new AdaptiveEplbPolicy(options);
-  return (window, _next, previous, { steps, numSlots, numRanks }) => {
-    const { numLayers, numExperts } = steps;
-    const data = new Float32Array(window.length * numLayers * numExperts);
-    for (const [i, step] of window.entries()) data.set(step, i * step.length);
-    const samples = { data, numSamples: window.length, numLayers, numExperts };
-    return policy.planExperts(samples, numSlots, 1, 1, numRanks, { previous }).mapping;
-  };
+  return (window, _next, previous, row) =>
+    policy.planExperts(samplesOf(window, row), row.numSlots, 1, 1, row.numRanks, { previous }).mapping;
 }
 
-function placeSum(steps: readonly Float32Array[], { steps: sizes, numSlots, numRanks }: Row): ExpertMapping {
-  const { numLayers, numExperts } = sizes;
+export function samplesOf(
+  steps: readonly Float32Array[],
+  { steps: { numLayers, numExperts } }: Row,
+): LoadSamples {
+  const data = new Float32Array(steps.length * numLayers * numExperts);
+  for (const [i, step] of steps.entries()) data.set(step, i * step.length);
+  return { data, numSamples: steps.length, numLayers, numExperts };
+}
+
+export function sumOf(steps: readonly Float32Array[], { steps: { numLayers, numExperts } }: Row): LoadMatrix {
   const data = new Float32Array(numLayers * numExperts);
   for (const step of steps) for (let i = 0; i < data.length; i++) data[i]! += step[i]!;
-  return new DefaultEplbPolicy().rebalanceExperts({ data, numLayers, numExperts }, numSlots, 1, 1, numRanks);
+  return { data, numLayers, numExperts };
+}
+
+function placeSum(steps: readonly Float32Array[], row: Row): ExpertMapping {
+  return new DefaultEplbPolicy().rebalanceExperts(sumOf(steps, row), row.numSlots, 1, 1, row.numRanks);
 }

@@ -1,52 +1,155 @@
 /**
- * Balancedness on steps that were not planned with, against moves: `tsx bench/quality/run.ts [DIRECTORY]`. By default the
- * recording that ships; a directory with all recordings gives the whole table.
+ * Balancedness on steps that were not planned with, against moves; what moves without reason; and the score in the public
+ * competition's cost model: `tsx bench/quality/run.ts [DIRECTORY] [--markdown] [--plot FILE]`. By default the recording that ships; a
+ * directory with all recordings gives the whole table. The library must be built.
  */
-import { existsSync } from 'node:fs';
-import { join as joinPath } from 'node:path';
-import process from 'node:process';
+import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { byAdaptive, byDefault, byNobody, byOracle, type Planner, type Row, score } from './protocol.ts';
-import { join, readSteps } from './recordings.ts';
+import { parseArgs } from 'node:util';
+import { alignedTable } from '../table.ts';
+import { LEAST_COMPETITION_SCORE, type Reached, reachedOf } from './bars.ts';
+import { bestOf, competeByAdaptive, competeByDefault } from './competition.ts';
+import { qualityPlot } from './plot.ts';
+import type { Score } from './protocol.ts';
+import { quietOf } from './quiet.ts';
+import { type Row, rowsIn } from './recordings.ts';
+import { bestWithin, PRICES, type Sweep, sweepOf } from './sweep.ts';
 
 const SHIPPED = fileURLToPath(new URL('../../recordings', import.meta.url));
+const SEED = 20_250_718;
+const WINDOWS = [8, 16, 32, 64];
+const CADENCES = [1, 2, 4, 8, 16, 26, 32, 52];
+const COMPETING_PRICES = [0.002, 0.01];
+const COMPETING_WINDOWS = [16, 32];
+const COMPETING_CADENCES = [2, 4, 8];
 
-const PLANNERS: readonly (readonly [name: string, planner: Planner])[] = [
-  ['static', byNobody],
-  ['default', byDefault],
-  ['oracle', byOracle],
-  ['no price', byAdaptive({ price: 0, confidence: 0, numKicks: 10 })],
-  ['price 0.0015', byAdaptive({ price: 0.0015, confidence: 0 })],
-  ['usual', byAdaptive({})],
-  ['price 0.001, kicks', byAdaptive({ price: 0.001, confidence: 0, numKicks: 20 })],
-  ['price 0.006', byAdaptive({ price: 0.006 })],
-];
-
-function rowsIn(directory: string): Row[] {
-  const file = (name: string) => joinPath(directory, `${name}.routes.npy`);
-  const lite = (name: string) => file(`deepseek-v2-lite.${name}`);
-  const sizes = { numSlots: 80, numRanks: 16, window: 16, every: 8 };
-  const rows: Row[] = [];
-  const names = ['law', 'intent', 'summary'];
-  if (names.every((name) => existsSync(lite(name)))) {
-    const steps = join(names.map((name) => readSteps(lite(name), 64)));
-    rows.push({ ...sizes, name: 'sequence', steps }, { ...sizes, name: 'sequence', steps, numRanks: 8 });
+function main(): void {
+  const options = { markdown: { type: 'boolean', default: false }, plot: { type: 'string' } } as const;
+  const { values, positionals } = parseArgs({ allowPositionals: true, options });
+  const print = values.markdown ? printMarkdown : printPlain;
+  const rows = rowsIn(positionals[0] ?? SHIPPED);
+  if (rows.length === 0) throw new Error(`${positionals[0]}: has no recordings`);
+  const sweeps = rows.map((row) => {
+    const begin = performance.now();
+    const sweep = sweepOf(row);
+    console.error(`(${row.name} took ${((performance.now() - begin) / 1000).toFixed(1)} s)`);
+    return sweep;
+  });
+  print('quality: balancedness of the steps after each plan (ratio of sums), and moves a layer', [
+    [
+      'recording',
+      'static',
+      'default',
+      'default that knows the next steps',
+      'adaptive, no price',
+      'at 1/10 of the moves',
+      'at 1/30',
+      'without options',
+    ],
+    ...sweeps.map(summaryOf),
+  ]);
+  print('quality: the same by price', [
+    ['price', ...rows.map(({ name }) => name)],
+    ...PRICES.map((price, i) => [String(price), ...sweeps.map(({ priced }) => cell(priced[i]!))]),
+    ['time of a plan at 0.002, ms', ...sweeps.map(({ priced }) => timeOf(priced))],
+  ]);
+  print(
+    `quality: moves on loads that give no reason for any, 26x64->80, 16 ranks, 16 samples, seed ${SEED}`,
+    [
+      [
+        'price',
+        'windows after the first plan',
+        'the same step all the time',
+        'chance draws from equal means',
+      ],
+      ...[0, 0.002].map((price) => {
+        const quiet = quietOf(price, SEED);
+        return [String(price), quiet.windows, quiet.onSteadyLoads, quiet.onNoise].map(String);
+      }),
+    ],
+  );
+  const contests = rows.map(contestOf);
+  print("quality: the public competition's cost model, each at its own best window and cadence", [
+    [
+      'recording',
+      'default, s',
+      'window, every',
+      'moved slots',
+      'adaptive, s',
+      'window, every',
+      'moved slots',
+      'ms a plan',
+      'score',
+    ],
+    ...contests.map(({ cells }) => cells),
+  ]);
+  const reached = [
+    ...sweeps.flatMap(reachedOf),
+    ...contests.map(({ name, score }) => ({
+      what: `${name}: score in the cost model`,
+      least: LEAST_COMPETITION_SCORE,
+      value: score,
+    })),
+  ];
+  print('quality: goals', [['goal', 'at least', 'reached', ''], ...reached.map(verdict)]);
+  if (values.plot !== undefined) {
+    const drawn = sweeps.filter(({ row }) => row.name.startsWith('sequence'));
+    writeFileSync(values.plot, qualityPlot(drawn.length > 0 ? drawn : sweeps.slice(0, 2)));
   }
-  for (const name of names) {
-    if (existsSync(lite(name))) rows.push({ ...sizes, name, steps: readSteps(lite(name), 64) });
-  }
-  const gpt = file('gpt-oss-20b.mmlu-pro');
-  if (existsSync(gpt)) {
-    rows.push({ name: 'gpt-oss', steps: readSteps(gpt, 32), numSlots: 40, numRanks: 8, window: 8, every: 4 });
-  }
-  return rows;
 }
 
-for (const row of rowsIn(process.argv[2] ?? SHIPPED)) {
-  console.log(`${row.name}, ${row.numRanks} ranks, ${row.steps.loads.length} steps`);
-  for (const [name, planner] of PLANNERS) {
-    const { balancedness, movesPerLayer, msPerPlan } = score(row, planner);
-    const cells = [balancedness.toFixed(4), movesPerLayer.toFixed(1), msPerPlan.toFixed(2)];
-    console.log(`  ${name.padEnd(14)} ${cells.map((cell) => cell.padStart(7)).join('')}`);
-  }
+function summaryOf(sweep: Sweep): string[] {
+  const { movesPerLayer } = sweep.default;
+  return [
+    sweep.row.name,
+    ...[sweep.static, sweep.default, sweep.oracle, sweep.unpriced].map(cell),
+    ...[10, 30].map((share) => cell(bestWithin(sweep, movesPerLayer / share))),
+    cell(sweep.usual),
+  ];
 }
+
+function cell({ balancedness, movesPerLayer }: Score): string {
+  return `${balancedness.toFixed(3)}, ${movesPerLayer.toFixed(1)}`;
+}
+
+function timeOf(priced: Sweep['priced']): string {
+  return priced.find(({ price }) => price === 0.002)!.msPerPlan.toFixed(1);
+}
+
+function contestOf(row: Row): { name: string; score: number; cells: string[] } {
+  const byDefault = bestOf(row, competeByDefault, WINDOWS, CADENCES);
+  const ours = COMPETING_PRICES.map((price) =>
+    bestOf(row, competeByAdaptive({ price, confidence: 0 }), COMPETING_WINDOWS, COMPETING_CADENCES),
+  );
+  const best = ours.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+  const score = (100 * byDefault.seconds) / best.seconds;
+  const cells = [byDefault, best].flatMap(({ seconds, window, every, movedSlots }) => [
+    seconds.toFixed(2),
+    `${window}, ${every}`,
+    String(movedSlots),
+  ]);
+  return { name: row.name, score, cells: [row.name, ...cells, best.planMs.toFixed(1), score.toFixed(1)] };
+}
+
+function verdict({ what, least, value }: Reached): string[] {
+  const digits = least >= 10 ? 1 : 3;
+  return [what, String(least), value.toFixed(digits), value >= least ? 'met' : 'NOT MET'];
+}
+
+function printPlain(title: string, rows: readonly (readonly string[])[]): void {
+  console.log(
+    `${title}\n${alignedTable(
+      rows,
+      rows[0]!.map((_, column) => column > 0),
+    )}\n`,
+  );
+}
+
+function printMarkdown(title: string, rows: readonly (readonly string[])[]): void {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const rule = rows[0]!.map((_, column) => (column === 0 ? '---' : '---:'));
+  console.log(`### ${title}\n`);
+  console.log([line(rows[0]!), line(rule), ...rows.slice(1).map(line)].join('\n'), '\n');
+}
+
+main();

@@ -1,0 +1,46 @@
+import type { AdaptiveEplbPolicyOptions } from 'expert-load-balancer';
+import { byAdaptive, byDefault, byNobody, byOracle, type Score, score } from './protocol.ts';
+import type { Row } from './recordings.ts';
+
+/** Moves cost nothing, and a placement that is only probably better is taken. */
+export const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, numKicks: 10, confidence: 0 };
+
+/** From hardly any price to hardly any move. */
+export const PRICES = [0.0003, 0.0006, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.02, 0.04];
+
+/** A price and what it gave. */
+export interface Priced extends Score {
+  readonly price: number;
+}
+
+/** All that was run on one recording. */
+export interface Sweep {
+  readonly row: Row;
+  /** The first placement, never changed. */
+  readonly static: Score;
+  readonly default: Score;
+  /** The default policy, given the loads to come. */
+  readonly oracle: Score;
+  readonly unpriced: Score;
+  readonly priced: readonly Priced[];
+  /** The policy as it is made without options. */
+  readonly usual: Score;
+}
+
+export function sweepOf(row: Row): Sweep {
+  return {
+    row,
+    static: score(row, byNobody),
+    default: score(row, byDefault),
+    oracle: score(row, byOracle),
+    unpriced: score(row, byAdaptive(NO_PRICE)),
+    priced: PRICES.map((price) => ({ price, ...score(row, byAdaptive({ price, confidence: 0 })) })),
+    usual: score(row, byAdaptive({})),
+  };
+}
+
+/** The best of a sweep that moves at most so much. */
+export function bestWithin({ priced, static: unmoved }: Sweep, movesPerLayer: number): Score {
+  const within = priced.filter((one) => one.movesPerLayer <= movesPerLayer);
+  return within.reduce<Score>((best, one) => (one.balancedness > best.balancedness ? one : best), unmoved);
+}
