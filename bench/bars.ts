@@ -39,6 +39,10 @@ const BARS: readonly Bar[] = [
   { figures: 'formats/pt/time of 1,000 MB', limits: [atMost(3300)] },
   { figures: 'formats/npy/peak memory over bare node', limits: [atMost(64)] },
   { figures: 'formats/pt/peak memory over bare node', limits: [atMost(64)] },
+  { figures: 'adaptive/26x64->80/inline, first plan', limits: [atMost(10)] },
+  { figures: 'adaptive/26x64->80/inline, next plan', limits: [atMost(10)] },
+  { figures: 'adaptive/58x256->288/1 thread', limits: [atMost(120)] },
+  { figures: 'adaptive/58x256->288/2 threads over 1', limits: [atLeast(1.8)] },
   { figures: 'threads/512x1024->2048/2 threads over 1', limits: [atLeast(1.8)] },
 ];
 

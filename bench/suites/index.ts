@@ -1,4 +1,5 @@
 import type { Suite } from '../suite.ts';
+import { adaptiveSuite } from './adaptive.ts';
 import { blockSuite } from './block.ts';
 import { foldSuite } from './fold.ts';
 import { formatsSuite } from './formats.ts';
@@ -25,5 +26,6 @@ export const SUITES: readonly Suite[] = [
   foldSuite,
   startupSuite,
   memorySuite,
+  adaptiveSuite,
   formatsSuite,
 ];

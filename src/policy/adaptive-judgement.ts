@@ -18,7 +18,7 @@ export function judge(settings: AdaptiveSettings, stats: Float64Array): Judgemen
   const mustChange = columnOf(stats, LayerStat.MUST_CHANGE).includes(1);
   if (!mustChange) {
     if (Math.min(maxMoves, maxMovesPerLayer) === 0) return { status: 'kept', reason: 'no moves allowed' };
-    if (sumOf(stats, LayerStat.MOVES) === 0) return { status: 'kept', reason: reasonToStay(stats) };
+    if (sumOf(stats, LayerStat.MOVES) === 0) return { status: 'kept', reason: reasonToStay(settings, stats) };
     if (!isSure(settings.confidence, stats)) return { status: 'kept', reason: 'within noise' };
   }
   const forecast = foresee(settings, stats);
@@ -28,9 +28,9 @@ export function judge(settings: AdaptiveSettings, stats: Float64Array): Judgemen
 }
 
 /** Why no layer has moves. */
-function reasonToStay(stats: Float64Array): KeptReason {
+function reasonToStay({ isFree }: AdaptiveSettings, stats: Float64Array): KeptReason {
   if (!columnOf(stats, LayerStat.IS_NOISE).includes(0)) return 'within noise';
-  const isPriced = columnOf(stats, LayerStat.FREE_GAIN).some((gain) => gain > 0);
+  const isPriced = !isFree && columnOf(stats, LayerStat.FREE_GAIN).some((gain) => gain > 0);
   return isPriced ? 'under the price' : 'nothing better';
 }
 
