@@ -64,7 +64,7 @@ describe('summing loads', () => {
         await withRecording({ 'a.npy': file }, 'a.npy', { numExperts: experts }, async (recording) => {
           assert.equal(unitOf(recording), 'token');
           const pairs = new CoactivationRecorder({ numLayers: layers, numExperts: experts });
-          const loads = await sumLoads(recording, { from, to, of: tokens }, new Told(), pairs);
+          const loads = await sumLoads(recording, { from, to, of: tokens }, new Told(), { pairs });
           assert.deepEqual(Array.from(loads.data), expected);
           assert.deepEqual([loads.numLayers, loads.numExperts], [layers, experts]);
           assert.deepEqual(pairs.matrix().data, wanted.matrix().data);

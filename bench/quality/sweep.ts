@@ -2,8 +2,8 @@ import type { AdaptiveEplbPolicyOptions } from 'expert-load-balancer';
 import { byAdaptive, byDefault, byNobody, byOracle, type Score, score } from './protocol.ts';
 import type { Row } from './recordings.ts';
 
-/** Moves cost nothing, and a placement that is only probably better is taken. */
-export const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, numKicks: 10, confidence: 0 };
+/** Moves cost nothing, and a plan may take its time. */
+export const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, numKicks: 300 };
 
 /** From hardly any price to hardly any move. */
 export const PRICES = [0.0003, 0.0006, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.02, 0.04];

@@ -2,6 +2,7 @@ import {
   type BalanceSummary,
   balancedness,
   type ExpertMapping,
+  type KeptReason,
   type LoadMatrix,
   layerBalances,
   peakToAverage,
@@ -44,6 +45,8 @@ export interface PlanReport {
   readonly threads: number;
   /** The placement it started from; null for the initial mapping (expert i in slot i). */
   readonly from: string | null;
+  /** Why the policy keeps the placement it started from; null when it plans another. */
+  readonly kept: KeptReason | null;
   readonly planningMs: number;
   readonly before: BalanceSummary;
   readonly after: BalanceSummary;

@@ -90,12 +90,13 @@ function overallTable({ before, after, layers }: PlanReport, colors: Colors): st
 }
 
 function closingFacts(report: PlanReport): Fact[] {
-  const { planningMs, moves, slots, output } = report;
+  const { kept, planningMs, moves, slots, output } = report;
   const start = report.from === null ? 'the initial mapping' : 'the starting placement';
   const list: Fact[] = [
     ['moves', `${grouped(moves)} of ${counted(slots, 'slot')}, counted from ${start}`],
     ['planning time', duration(planningMs)],
   ];
+  if (kept !== null) list.unshift(['kept', `${start} stays: ${kept}`]);
   if (output !== null) list.push(['written', quotePath(output).slice(1, -1)]);
   for (const note of report.outputNotes) list.push(['note', note]);
   return list;

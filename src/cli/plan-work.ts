@@ -1,16 +1,19 @@
 import type { LoadRecording } from '../formats/recording.ts';
 import {
   type AbstractEplbPolicy,
+  AdaptiveEplbPolicy,
   CoactivationRecorder,
   DefaultEplbPolicy,
   ExpertLoadBalancer,
   type ExpertMapping,
+  type KeptReason,
   type Topology,
 } from '../index.ts';
 import { readPlacement } from './placement.ts';
 import { measurePlan, type PlanMeasures } from './plan-report.ts';
 import type { Progress } from './progress.ts';
-import { type KnownRange, sumLoads } from './recorded-loads.ts';
+import { type KnownRange, sumLoads, unitOf } from './recorded-loads.ts';
+import { SampleRuns } from './sample-runs.ts';
 
 /** What is to be planned. */
 export interface PlanTask {
@@ -28,6 +31,8 @@ export interface PlanTask {
 /** A finished plan and what was measured of it. */
 export interface PlanResult {
   readonly mapping: ExpertMapping;
+  /** Why the policy keeps the placement it started from; null when it plans another. */
+  readonly kept: KeptReason | null;
   readonly measures: PlanMeasures;
   readonly planningMs: number;
   readonly threads: number;
@@ -47,20 +52,28 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
   const previous = balancer.mapping;
 
   const pairs = pairRecorder(task);
-  const loads = await sumLoads(recording, range, progress, pairs);
-  const options = pairs === undefined ? {} : { coactivation: pairs.matrix() };
+  const maxSamples = policy instanceof URL ? 0 : policy.maxSamples;
+  const samples = maxSamples === 0 ? undefined : new SampleRuns(recording, range, maxSamples);
+  const loads = await sumLoads(recording, range, progress, { pairs, samples });
+  const options = {
+    ...(pairs === undefined ? {} : { coactivation: pairs.matrix() }),
+    ...(samples === undefined ? {} : { samples: samples.toSamples(unitOf(recording)) }),
+  };
 
   await balancer.start();
   const started = performance.now();
-  const mapping = await watched(balancer, progress, () => balancer.plan(loads, options));
+  const decision = await watched(balancer, progress, () => balancer.decide(loads, options));
+  const { mapping } = decision;
   const planningMs = performance.now() - started;
   const measures = measurePlan(loads, previous, mapping, topology.numRanks);
-  return { mapping, measures, planningMs, threads: balancer.threads };
+  const kept = decision.status === 'kept' ? decision.reason : null;
+  return { mapping, kept, measures, planningMs, threads: balancer.threads };
 }
 
-/** Counts which experts are routed together, which only routes tell; every policy but the default may use it. */
+/** Counts which experts are routed together, which only routes tell, for policies that may use it. */
 function pairRecorder({ recording, policy }: PlanTask): CoactivationRecorder | undefined {
-  if (recording.routes === undefined || policy instanceof DefaultEplbPolicy) return undefined;
+  if (recording.routes === undefined) return undefined;
+  if (policy instanceof DefaultEplbPolicy || policy instanceof AdaptiveEplbPolicy) return undefined;
   return new CoactivationRecorder({
     numLayers: recording.numLayers,
     numExperts: recording.numLogicalExperts,

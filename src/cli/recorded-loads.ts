@@ -1,8 +1,16 @@
 import { EplbRangeError } from '../errors.ts';
 import { countRoutes } from '../formats/loads/routes.ts';
-import type { LoadRecording, StepRange } from '../formats/recording.ts';
+import type { LoadRecording, RouteRun, StepRange } from '../formats/recording.ts';
 import type { CoactivationRecorder, LoadMatrix } from '../index.ts';
 import type { Progress } from './progress.ts';
+import type { SampleRuns } from './sample-runs.ts';
+
+/** Who gets loads beside the sums, as they are read. */
+export interface LoadTakers {
+  /** Gets the experts that each token was routed to, where the recording has routes. */
+  readonly pairs?: Pick<CoactivationRecorder, 'record'> | undefined;
+  readonly samples?: SampleRuns | undefined;
+}
 
 /** A half-open range of the tokens (routes) or steps (loads) of a recording, and how many it has. */
 export interface KnownRange extends Required<StepRange> {
@@ -30,18 +38,18 @@ export async function lengthOf(recording: LoadRecording, progress: Progress): Pr
 /**
  * Adds up the loads of a range, read once and in constant memory.
  *
- * @param pairs - gets the experts that each token was routed to, where the recording has routes
+ * @param takers - who else is to get the loads
  * @throws EplbRangeError EPLB_LOAD when a sum is too large for float32; EplbError and its subclasses as the reader does
  */
 export async function sumLoads(
   recording: LoadRecording,
   range: KnownRange,
   progress: Progress,
-  pairs?: Pick<CoactivationRecorder, 'record'>,
+  { pairs, samples }: LoadTakers = {},
 ): Promise<LoadMatrix> {
   const sums = new Float64Array(recording.numLayers * recording.numLogicalExperts);
-  if (recording.routes === undefined) await addSteps(recording, range, progress, sums);
-  else await addTokens(recording, range, progress, sums, pairs);
+  if (recording.routes === undefined) await addSteps(recording, range, progress, sums, samples);
+  else await addTokens(recording, range, progress, sums, { pairs, samples });
   const { numLayers, numLogicalExperts: numExperts } = recording;
   return { data: toFloat32(sums, numExperts), numLayers, numExperts };
 }
@@ -51,11 +59,14 @@ async function addSteps(
   { from, to, of }: KnownRange,
   progress: Progress,
   sums: Float64Array,
+  samples: SampleRuns | undefined,
 ): Promise<void> {
   const skipped = recording.numBytes * (from / of);
   const bar = byteBar(progress, 'reading', recording.numBytes * (to / of) - skipped);
-  for await (const { loads, bytesRead } of recording.steps({ from, to })) {
+  for await (const { step, loads, bytesRead } of recording.steps({ from, to })) {
     for (let i = 0; i < sums.length; i++) sums[i]! += loads[i]!;
+    const sample = samples?.sumsOf(step);
+    if (sample !== undefined) for (let i = 0; i < sample.length; i++) sample[i]! += loads[i]!;
     bar(bytesRead - skipped);
   }
 }
@@ -65,7 +76,7 @@ async function addTokens(
   { from, to, of }: KnownRange,
   progress: Progress,
   sums: Float64Array,
-  pairs: Pick<CoactivationRecorder, 'record'> | undefined,
+  { pairs, samples }: LoadTakers,
 ): Promise<void> {
   const { numBytes, numLayers } = recording;
   const routes = recording.routes!;
@@ -77,7 +88,22 @@ async function addTokens(
     for (let i = 0; i < sums.length; i++) sums[i]! += counts[i]!;
     counts.fill(0);
     pairs?.record(run.ids, run.numTokens, routes.topK);
+    if (samples !== undefined) countSamples(run, samples, numLayers, routes.topK);
     bar((run.firstToken + run.numTokens - from) * bytesPerToken);
+  }
+}
+
+/** Counts a run of tokens into the samples they are in. */
+function countSamples(
+  { ids, firstToken, numTokens }: RouteRun,
+  samples: SampleRuns,
+  numLayers: number,
+  topK: number,
+): void {
+  for (let token = firstToken; token < firstToken + numTokens; ) {
+    const end = Math.min(samples.endOf(token), firstToken + numTokens);
+    countRoutes(ids, token - firstToken, end - firstToken, samples.sumsOf(token), numLayers, topK);
+    token = end;
   }
 }
 

@@ -15,6 +15,8 @@ import { RankShares } from './rank-shares.ts';
 
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */
 const LEAST_RUNG_PRICE = 0.0005;
+/** Layers tell together whether a plan gains: so many of them do, and the others need no second search. */
+const MOST_TRIED_LAYERS = 8;
 /** Fewer samples cannot be parted for a trial. */
 const LEAST_TRIAL_SAMPLES = 4;
 
@@ -152,6 +154,7 @@ export class AdaptiveLayers {
    */
   #try(layer: number, price: number, start: 'live' | 'fresh', stats: Float64Array): void {
     if (!this.#request.hasTrial || this.#numSamples < LEAST_TRIAL_SAMPLES) return;
+    if (layer % Math.ceil(this.#layout.topology.numLayers / MOST_TRIED_LAYERS) !== 0) return;
     const row = 4 * layer * this.#layout.topology.numPhysicalExperts;
     const { table, ranks } = this.#search.spare;
     this.#search.prepare(layer, this.#planning);

@@ -53,7 +53,11 @@ export function configure(command: Command): void {
     .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
     .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
     .option('--groups <N>', 'groups of experts that routing picks together', whole('--groups'), 1)
-    .option('--policy <P>', 'default, locality, or the file of a module such as ./mine.js', 'default')
+    .option(
+      '--policy <P>',
+      'default, locality, adaptive, or the file of a module such as ./mine.js',
+      'default',
+    )
     .option('--steps <A:B>', 'only the tokens or steps from A to before B (-N: from the end)', stepRange)
     .option('--from <file>', 'the placement to start from; what stays on a rank keeps its slot')
     .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))
@@ -102,6 +106,7 @@ async function planRecording(
     policy: options.policy,
     threads: plan.threads,
     from: from ?? null,
+    kept: plan.kept,
     planningMs: plan.planningMs,
     output: options.output ?? null,
     outputFormat: output?.format.name ?? null,
