@@ -102,7 +102,10 @@ function countSamples(
 ): void {
   for (let token = firstToken; token < firstToken + numTokens; ) {
     const end = Math.min(samples.endOf(token), firstToken + numTokens);
-    countRoutes(ids, token - firstToken, end - firstToken, samples.sumsOf(token), numLayers, topK);
+    const sums = samples.sumsOf(token);
+    const counts = new Int32Array(sums.length);
+    countRoutes(ids, token - firstToken, end - firstToken, counts, numLayers, topK);
+    for (let i = 0; i < sums.length; i++) sums[i]! += counts[i]!;
     token = end;
   }
 }
