@@ -6,13 +6,16 @@ import {
   Adaptive,
   copiesOf,
   copiesOn,
+  dot,
   expertAt,
   heldOn,
+  isMarked,
   lanes,
   power8,
   rankCostOf,
   root8,
   rowOf,
+  setMark,
 } from './adaptive-state';
 
 /** Makes everything anew from the placement and its counts. */
@@ -28,6 +31,7 @@ export function rebuild(s: Adaptive): void {
 
 export function splitLoad(s: Adaptive, expert: i32): void {
   splitInto(s, expert, copiesOf(s, expert), rowOf(s, s.copyLoad, expert));
+  setMark(s.staleMore, expert, 1);
 }
 
 /** The load of one of `count` copies: its share, and what its spread adds. */
@@ -99,6 +103,9 @@ export function revalueRank(s: Adaptive, rank: i32): void {
     sum = f32x4.add(sum, f32x4.mul(slope, f32x4.mul(fourth, fourth)));
   }
   store<f64>(s.rankCost + ((<usize>rank) << 3), lanes(sum));
+  setMark(s.staleFit, rank, 1);
+  const first = rank * s.slotsPerRank;
+  for (let slot = first; slot < first + s.slotsPerRank; slot++) setMark(s.staleRelief, expertAt(s, slot), 1);
 }
 
 /** What it changes on a rank when each of its copies of the expert has the loads of `row`. */
@@ -140,10 +147,12 @@ export function costOfExchange(s: Adaptive, a: i32, i: i32, b: i32, j: i32): f64
   return lanes(sum) - rankCostOf(s, a) - rankCostOf(s, b);
 }
 
-/** What it costs to put expert j into a slot of rank a that has expert i, whose other copies then have the loads of `less`. */
-export function costOfOverwrite(s: Adaptive, a: i32, i: i32, j: i32): f64 {
+/**
+ * What it costs to put expert j, whose copies then have the loads of `more`, into a slot of rank a that has expert i, whose other copies
+ * then have the loads of s.less.
+ */
+export function costOfOverwrite(s: Adaptive, a: i32, i: i32, j: i32, more: usize): f64 {
   s.evaluations++;
-  splitInto(s, j, copiesOf(s, j) + 1, s.more);
   const copyI = rowOf(s, s.copyLoad, i);
   const copyJ = rowOf(s, s.copyLoad, j);
   let cost: f64 = 0;
@@ -160,7 +169,7 @@ export function costOfOverwrite(s: Adaptive, a: i32, i: i32, j: i32): f64 {
     let sum = f32x4.splat(0);
     for (let t: usize = 0; t < s.rowBytes; t += 16) {
       const i1 = f32x4.mul(newI, v128.load(s.less + t));
-      const j1 = f32x4.mul(newJ, v128.load(s.more + t));
+      const j1 = f32x4.mul(newJ, v128.load(more + t));
       const changeI = f32x4.sub(i1, f32x4.mul(oldI, v128.load(copyI + t)));
       const changeJ = f32x4.sub(j1, f32x4.mul(oldJ, v128.load(copyJ + t)));
       const x = f32x4.add(v128.load(row + t), f32x4.add(changeI, changeJ));
@@ -169,4 +178,44 @@ export function costOfOverwrite(s: Adaptive, a: i32, i: i32, j: i32): f64 {
     cost += lanes(sum) - rankCostOf(s, rank);
   }
   return cost;
+}
+
+/** Brings up to date what one copy more of each expert is like, and changes on the ranks that have it. */
+export function relieve(s: Adaptive): void {
+  for (let expert = 0; expert < s.numExperts; expert++) {
+    const more = rowOf(s, s.morePer, expert);
+    if (isMarked(s.staleMore, expert)) {
+      setMark(s.staleMore, expert, 0);
+      splitInto(s, expert, copiesOf(s, expert) + 1, more);
+      for (let rank = 0; rank < s.numRanks; rank++) {
+        if (!isMarked(s.staleFit, rank)) fitOne(s, rank, expert);
+      }
+    }
+    if (!isMarked(s.staleRelief, expert)) continue;
+    setMark(s.staleRelief, expert, 0);
+    store<f64>(s.relief + ((<usize>expert) << 3), costElsewhere(s, -1, expert, more));
+  }
+  for (let rank = 0; rank < s.numRanks; rank++) fitRank(s, rank);
+}
+
+/** Brings up to date what a rank gets with one copy more of each expert. */
+function fitRank(s: Adaptive, rank: i32): void {
+  if (isMarked(s.staleFit, rank)) {
+    setMark(s.staleFit, rank, 0);
+    for (let expert = 0; expert < s.numExperts; expert++) fitOne(s, rank, expert);
+  }
+  const fits = s.fit + ((<usize>(rank * s.numExperts)) << 3);
+  let least = f64x2.splat(Infinity);
+  const pairs = (<usize>(s.numExperts & ~1)) << 3;
+  for (let at: usize = 0; at < pairs; at += 16) {
+    least = f64x2.min(least, f64x2.add(v128.load(s.relief + at), v128.load(fits + at)));
+  }
+  let last = min(f64x2.extract_lane(least, 0), f64x2.extract_lane(least, 1));
+  if (s.numExperts & 1) last = min(last, load<f64>(s.relief + pairs) + load<f64>(fits + pairs));
+  store<f64>(s.leastFit + ((<usize>rank) << 3), last);
+}
+
+function fitOne(s: Adaptive, rank: i32, expert: i32): void {
+  const fit = dot(s, rowOf(s, s.rankGradient, rank), rowOf(s, s.morePer, expert));
+  store<f64>(s.fit + ((<usize>(rank * s.numExperts + expert)) << 3), fit);
 }

@@ -16,7 +16,7 @@ import {
 const FIRST_RANDOM: u32 = 0x9e3779b9;
 /** The best of 5, 20 and 80 random steps lead to placements alike good; one alone, and kicks of more steps, take longer to. */
 const TRIES: i32 = 20;
-// Of few slots the best of so many steps would always be the same one.
+const MOST_STEPS: i32 = 12;
 /** Of ten kicks so many are overwrites: 1 is 0.002 worse on its own window, and 6 is the same. */
 const OVERWRITES_IN_TEN: i32 = 3;
 
@@ -27,12 +27,18 @@ export function restartKicks(s: Adaptive): void {
 
 export function kick(s: Adaptive): void {
   for (let rank = 0; rank < s.numRanks; rank++) setDirty(s, rank, 0);
-  if (hasFewSlots(s)) {
-    kickOverwrite(s, 1);
-    kickExchange(s, 1);
-    kickExchange(s, 1);
-  } else if (nextRandom(s, 10) < OVERWRITES_IN_TEN) kickOverwrite(s, TRIES);
-  else kickExchange(s, TRIES);
+  if (hasFewSlots(s)) kickFar(s);
+  else kickOnce(s, TRIES);
+}
+
+/** Of few slots the best of many steps would always be the same one: up to twelve random steps instead. */
+function kickFar(s: Adaptive): void {
+  for (let left = 1 + nextRandom(s, MOST_STEPS); left > 0; left--) kickOnce(s, 1);
+}
+
+function kickOnce(s: Adaptive, tries: i32): void {
+  if (nextRandom(s, 10) < OVERWRITES_IN_TEN) kickOverwrite(s, tries);
+  else kickExchange(s, tries);
 }
 
 function kickExchange(s: Adaptive, tries: i32): void {
@@ -71,5 +77,6 @@ function kickOverwrite(s: Adaptive, tries: i32): void {
 
 function nextRandom(s: Adaptive, end: i32): i32 {
   s.random = s.random * 1664525 + 1013904223;
-  return <i32>((s.random >>> 8) % <u32>end);
+  // The low bits of such a sequence come again soon.
+  return <i32>((<u64>s.random * <u64>end) >> 32);
 }

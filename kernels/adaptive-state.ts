@@ -29,6 +29,8 @@ export class Adaptive {
   rankGradient: usize;
   /** f32[numSamples]: how much it grows with the sum of a sample's powers. */
   slope: usize;
+  /** f32[numExperts * numSamples]: the load of one copy when there is one more. */
+  morePer: usize;
   /** f32[numSamples], each for the step at hand: the load of a copy when there is one less, one more; a difference of gradients. */
   less: usize;
   more: usize;
@@ -37,6 +39,10 @@ export class Adaptive {
   rankCost: usize;
   /** f64[numExperts]: what one copy more changes on the ranks that have the expert. */
   relief: usize;
+  /** f64[numRanks * numExperts]: what the rank gets with one copy more, to first order. */
+  fit: usize;
+  /** f64[numRanks]: the least sum of an expert's relief and fit. */
+  leastFit: usize;
   /** f64[slotsPerRank], both: what the copies of two ranks cost more on the one than on the other, to first order. */
   here: usize;
   there: usize;
@@ -51,6 +57,10 @@ export class Adaptive {
   held: usize;
   /** i32[numRanks]: 1 where a rank has changed since its exchanges were last looked at. */
   dirty: usize;
+  /** i32, 1 where it is not up to date: morePer[numExperts], relief[numExperts] and fit[numRanks]. */
+  staleMore: usize;
+  staleRelief: usize;
+  staleFit: usize;
 
   moves: i32;
   evaluations: i32;
@@ -60,7 +70,7 @@ export class Adaptive {
 
 /**
  * Lays the state out from `scratch` on. It takes
- * 4 * T * (E + 2 * R + 4) + 8 * (R + E + 2 * P / R) + 8 * P + 8 * E + 8 * R * E + 4 * R + 336 bytes
+ * 4 * T * (2 * E + 2 * R + 4) + 8 * (R + E + 2 * P / R) + 8 * P + 16 * E + 16 * R * E + 16 * R + 336 bytes
  * for E experts in P slots of R ranks and T samples.
  */
 export function carveAdaptive(
@@ -80,7 +90,8 @@ export function carveAdaptive(
   const slots = <usize>numSlots;
   const ranks = <usize>numRanks;
   s.copyLoad = changetype<usize>(s) + 320;
-  s.rankLoad = s.copyLoad + experts * s.rowBytes;
+  s.morePer = s.copyLoad + experts * s.rowBytes;
+  s.rankLoad = s.morePer + experts * s.rowBytes;
   s.rankGradient = s.rankLoad + ranks * s.rowBytes;
   s.slope = s.rankGradient + ranks * s.rowBytes;
   s.less = s.slope + s.rowBytes;
@@ -88,7 +99,9 @@ export function carveAdaptive(
   s.difference = s.more + s.rowBytes;
   s.rankCost = s.difference + s.rowBytes;
   s.relief = s.rankCost + 8 * ranks;
-  s.here = s.relief + 8 * experts;
+  s.fit = s.relief + 8 * experts;
+  s.leastFit = s.fit + 8 * ranks * experts;
+  s.here = s.leastFit + 8 * ranks;
   s.there = s.here + 8 * (slots / ranks);
   s.slots = s.there + 8 * (slots / ranks);
   s.bestSlots = s.slots + 4 * slots;
@@ -97,6 +110,9 @@ export function carveAdaptive(
   s.on = s.home + 4 * experts;
   s.held = s.on + 4 * ranks * experts;
   s.dirty = s.held + 4 * ranks * experts;
+  s.staleMore = s.dirty + 4 * ranks;
+  s.staleRelief = s.staleMore + 4 * experts;
+  s.staleFit = s.staleRelief + 4 * experts;
   return s;
 }
 
@@ -134,6 +150,14 @@ export function heldOn(s: Adaptive, rank: i32, expert: i32): i32 {
 
 export function homeOf(s: Adaptive, expert: i32): i32 {
   return load<i32>(s.home + ((<usize>expert) << 2));
+}
+
+export function isMarked(marks: usize, index: i32): bool {
+  return load<i32>(marks + ((<usize>index) << 2)) === 1;
+}
+
+export function setMark(marks: usize, index: i32, value: i32): void {
+  store<i32>(marks + ((<usize>index) << 2), value);
 }
 
 export function isDirty(s: Adaptive, rank: i32): bool {

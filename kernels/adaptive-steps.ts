@@ -7,6 +7,7 @@ import {
   costOfOverwrite,
   objectiveOf,
   refresh,
+  relieve,
   revalueRank,
   splitInto,
   splitLoad,
@@ -32,28 +33,23 @@ import {
 
 /** Less is rounding. */
 export const LEAST_GAIN: f64 = 1e-6;
-const MAX_ROUNDS: i32 = 6;
 const FEW_SLOTS: i32 = 16;
 
 /**
- * Takes steps until none is left. Overwrites come first: at a price they gain the most for their moves (taken after the exchanges
+ * Takes steps until none is left by the tangent. Overwrites come first: at a price they gain the most for their moves (taken after the exchanges
  * they cost 0.01 of balancedness at a tenth of the default policy's moves). Returns whether there was one.
  */
 export function descend(s: Adaptive): bool {
+  // By the tangent of another placement a step may lead up.
+  refresh(s);
+  for (let rank = 0; rank < s.numRanks; rank++) setDirty(s, rank, 1);
   let isLower = false;
-  for (let round = 0; round < MAX_ROUNDS; round++) {
-    refresh(s);
-    for (let rank = 0; rank < s.numRanks; rank++) setDirty(s, rank, 1);
-    let isBetter = false;
-    let isLast = false;
-    while (!isLast) {
-      isLast = true;
-      while (overwriteBest(s)) isLast = false;
-      if (sweep(s)) isLast = false;
-      if (!isLast) isBetter = true;
-    }
-    if (!isBetter) return isLower;
-    isLower = true;
+  let isLast = false;
+  while (!isLast) {
+    isLast = true;
+    while (overwriteBest(s)) isLast = false;
+    if (sweep(s)) isLast = false;
+    if (!isLast) isLower = true;
   }
   return isLower;
 }
@@ -155,18 +151,20 @@ function overwriteBest(s: Adaptive): bool {
     const count = copiesOf(s, i);
     if (count < 2) continue;
     const a = slot / s.slotsPerRank;
-    const gradient = rowOf(s, s.rankGradient, a);
+    const own = dot(s, rowOf(s, s.rankGradient, a), rowOf(s, s.copyLoad, i));
     splitInto(s, i, count - 1, s.less);
-    const base = costElsewhere(s, a, i, s.less) - dot(s, gradient, rowOf(s, s.copyLoad, i));
+    const base = costElsewhere(s, a, i, s.less) - own;
+    // Rounds otherwise than the bound of one expert does: hence the gain that is none.
+    if (base + load<f64>(s.leastFit + ((<usize>a) << 3)) - s.price - LEAST_GAIN >= best) continue;
+    const fits = s.fit + ((<usize>(a * s.numExperts)) << 3);
     for (let j = 0; j < s.numExperts; j++) {
       if (copiesOn(s, a, j) > 0 || (s.numNodes > 1 && homeOf(s, j) !== a / s.ranksPerNode)) continue;
       const moves = heldOn(s, a, i) - heldOn(s, a, j);
       const price = s.price * <f64>moves;
       const bound = base + reliefOf(s, j) + price;
       if (bound >= best || (moves > 0 && s.moves + moves > s.maxMoves)) continue;
-      splitInto(s, j, copiesOf(s, j) + 1, s.more);
-      if (bound + dot(s, gradient, s.more) >= best) continue;
-      const cost = costOfOverwrite(s, a, i, j) + price;
+      if (bound + load<f64>(fits + ((<usize>j) << 3)) >= best) continue;
+      const cost = costOfOverwrite(s, a, i, j, rowOf(s, s.morePer, j)) + price;
       if (cost >= best) continue;
       best = cost;
       bestSlot = slot;
@@ -176,14 +174,6 @@ function overwriteBest(s: Adaptive): bool {
   if (bestSlot < 0) return false;
   overwrite(s, bestSlot, bestExpert);
   return true;
-}
-
-/** What one copy more of each expert changes on the ranks that have it. */
-function relieve(s: Adaptive): void {
-  for (let expert = 0; expert < s.numExperts; expert++) {
-    splitInto(s, expert, copiesOf(s, expert) + 1, s.more);
-    store<f64>(s.relief + ((<usize>expert) << 3), costElsewhere(s, -1, expert, s.more));
-  }
 }
 
 /** Whether the search goes beyond what the tangent tells. */
@@ -263,7 +253,8 @@ export function pricedOverwrite(s: Adaptive, slot: i32, expert: i32): f64 {
   const moves = heldOn(s, a, i) - heldOn(s, a, expert);
   if (moves > 0 && s.moves + moves > s.maxMoves) return Infinity;
   splitInto(s, i, copiesOf(s, i) - 1, s.less);
-  return costOfOverwrite(s, a, i, expert) + s.price * <f64>moves;
+  splitInto(s, expert, copiesOf(s, expert) + 1, s.more);
+  return costOfOverwrite(s, a, i, expert, s.more) + s.price * <f64>moves;
 }
 
 export function exchange(s: Adaptive, slot: i32, other: i32): void {

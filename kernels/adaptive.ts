@@ -93,7 +93,7 @@ function markHeld(s: Adaptive, previous: usize): void {
   }
 }
 
-/** Descends to a placement from which, its ranks in order, no descent leads any further. */
+/** Descends, each time by a new tangent, to a placement from which, its ranks in order, no descent leads any further. */
 function settle(s: Adaptive): void {
   let isBetter = true;
   while (isBetter && s.evaluations < s.maxEvaluations) {

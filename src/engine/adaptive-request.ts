@@ -138,7 +138,7 @@ export function wholeVectors(numSamples: number): number {
 /** As carveAdaptive in kernels/adaptive-state.ts. */
 function searchScratchBytes(topology: Topology, numSamples: number): number {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks: ranks } = topology;
-  const rows = 4 * numSamples * (experts + 2 * ranks + 4);
+  const rows = 4 * numSamples * (2 * experts + 2 * ranks + 4);
   const costs = 8 * (ranks + experts + (2 * slots) / ranks);
-  return rows + costs + 8 * (slots + experts + ranks * experts) + 4 * ranks + 336;
+  return rows + costs + 8 * slots + 16 * (experts + ranks * experts + ranks) + 336;
 }

@@ -1,7 +1,6 @@
 import { AdaptiveState } from './adaptive-state.ts';
 
 export const LEAST_GAIN = 1e-6;
-const MAX_ROUNDS = 6;
 const FEW_SLOTS = 16;
 
 /** The steps of the adaptive policy's search. */
@@ -17,20 +16,15 @@ export class AdaptiveSteps extends AdaptiveState {
   }
 
   descend(): boolean {
+    this.refresh();
+    this.dirty.fill(true);
     let isLower = false;
-    for (let round = 0; round < MAX_ROUNDS; round++) {
-      this.refresh();
-      this.dirty.fill(true);
-      let isBetter = false;
-      let isLast = false;
-      while (!isLast) {
-        isLast = true;
-        while (this.overwriteBest()) isLast = false;
-        if (this.sweep()) isLast = false;
-        if (!isLast) isBetter = true;
-      }
-      if (!isBetter) return isLower;
-      isLower = true;
+    let isLast = false;
+    while (!isLast) {
+      isLast = true;
+      while (this.overwriteBest()) isLast = false;
+      if (this.sweep()) isLast = false;
+      if (!isLast) isLower = true;
     }
     return isLower;
   }

@@ -20,6 +20,7 @@ export interface AdaptiveResult {
 const FIRST_RANDOM = 0x9e3779b9;
 const TRIES = 20;
 const OVERWRITES_IN_TEN = 3;
+const MOST_STEPS = 12;
 
 export function searchAdaptive(problem: AdaptiveProblem): AdaptiveResult {
   return new AdaptiveSearch(problem).run();
@@ -174,11 +175,12 @@ class AdaptiveSearch extends AdaptiveSteps {
 
   kick(): void {
     this.dirty.fill(false);
-    if (this.hasFewSlots) {
-      this.kickBest(true, 1);
-      this.kickBest(false, 1);
-      this.kickBest(false, 1);
-    } else this.kickBest(this.nextRandom(10) < OVERWRITES_IN_TEN, TRIES);
+    if (!this.hasFewSlots) this.kickOnce(TRIES);
+    else for (let left = 1 + this.nextRandom(MOST_STEPS); left > 0; left--) this.kickOnce(1);
+  }
+
+  kickOnce(tries: number): void {
+    this.kickBest(this.nextRandom(10) < OVERWRITES_IN_TEN, tries);
   }
 
   kickBest(isOverwrite: boolean, tries: number): void {
@@ -201,7 +203,7 @@ class AdaptiveSearch extends AdaptiveSteps {
 
   nextRandom(end: number): number {
     this.random = (Math.imul(this.random, 1664525) + 1013904223) >>> 0;
-    return (this.random >>> 8) % end;
+    return Math.floor((this.random * end) / 2 ** 32);
   }
 
   /** Experts that stay on a rank go back to their slots; replicas are numbered in slot order. */
