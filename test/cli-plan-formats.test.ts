@@ -76,6 +76,12 @@ describe('eplb plan on the formats of engines', { concurrency: 2 }, () => {
       assert.equal(report.digest, whole.digest);
       assert.deepEqual(report.recording.steps, { from: 0, to: 4, of: 4 });
       assert.ok((await readFile(join(dir, 'out.json'), 'utf8')).startsWith('{"physical_to_logical_map"'));
+      const over = await eplb(['plan', 'recorded', ...SIZES, '-o', 'recorded/load_8.npy'], { cwd: dir });
+      assert.equal(over.code, 2);
+      assert.match(
+        over.stderr,
+        /^eplb: --output: .* it is a part of the recording that is read \(EPLB_FILE\)\n$/,
+      );
     });
   });
 
