@@ -167,6 +167,58 @@ describe('a policy cannot see the next step', () => {
   });
 });
 
+test('plans are made from the mean of the last steps of the window, whatever starts them', async () => {
+  class Noting extends DefaultEplbPolicy {
+    override readonly name = 'noting';
+    readonly given: number[][] = [];
+    override rebalanceExperts(weight: LoadsInput, ...rest: [number, number, number, number, PolicyContext?]) {
+      this.given.push('data' in weight ? [...weight.data] : weight.flat());
+      return super.rebalanceExperts(weight, ...rest);
+    }
+  }
+  const problem = fc.record({
+    seed: fc.integer(),
+    numSteps: fc.integer({ min: 1, max: 30 }),
+    windowSize: fc.integer({ min: 1, max: 12 }),
+    interval: fc.option(fc.integer({ min: 1, max: 12 }), { nil: undefined }),
+    drift: fc.option(fc.constantFrom(0.05, 0.3), { nil: undefined }),
+    require: fc.constantFrom('any', 'all'),
+    planningSeconds: fc.constantFrom(0, 1e-5, 1e-4),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      problem,
+      async ({ seed, numSteps, windowSize, planningSeconds, interval, drift, require }) => {
+        if (interval === undefined && drift === undefined) return;
+        const steps = stepsOf(seed, numSteps);
+        const policy = new Noting();
+        const conditions = {
+          ...(interval === undefined ? {} : { interval }),
+          ...(drift === undefined ? {} : { drift }),
+        };
+        const trigger = { ...conditions, require };
+        const { plans } = await replay(memoryRecording(steps), {
+          ...SIZES,
+          policy,
+          windowSize,
+          trigger,
+          planningSeconds,
+        });
+        assert.equal(plans.length, policy.given.length);
+        plans.forEach(({ startedAfterStep: last, numSamples }, i) => {
+          const window = steps.slice(Math.max(0, last + 1 - windowSize), last + 1);
+          const mean = steps[0]!
+            .flat()
+            .map((_, at) => window.reduce((sum, step) => sum + step.flat()[at]!, 0) / window.length);
+          assert.deepEqual(policy.given[i], mean.map(Math.fround));
+          assert.ok(numSamples >= window.length, `${numSamples} samples`);
+        });
+      },
+    ),
+    { numRuns: 200, seed: SEED },
+  );
+});
+
 describe('every mapping is checked before it is scored', () => {
   const run = (result: unknown) =>
     replay(memoryRecording(stepsOf(1, 4)), {

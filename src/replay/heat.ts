@@ -29,10 +29,8 @@ export class HeatTally {
     if (this.#isEmpty) this.#fromStep = step;
     this.#isEmpty = false;
     this.#toStep = step + 1;
-    for (let i = 0; i < before.length; i++) {
-      this.#before[i]! += before[i]!;
-      this.#after[i]! += after[i]!;
-    }
+    addTo(this.#before, before);
+    addTo(this.#after, after);
   }
 
   heatMap(): HeatMap {
@@ -51,4 +49,8 @@ export class HeatTally {
       return Array.from(row, (load) => (mean === 0 ? 1 : load / mean));
     });
   }
+}
+
+function addTo(sums: Float64Array, values: Float64Array): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += values[i]!;
 }

@@ -45,19 +45,27 @@ export class BalanceTally {
 
   /** Adds a step. @param stats [layers][2]: the largest rank load and the mean of each layer */
   add(stats: Float64Array): StepFigures {
+    // Locals: a field is looked up anew at every turn of the loop.
+    const {
+      sumOfMaxima: maxima,
+      sumOfMeans: means,
+      sumOfBalancedness,
+      sumOfPeaks: peaks,
+      greatestPeak,
+    } = this;
     let sumOfMaxima = 0;
     let sumOfMeans = 0;
     let sumOfPeaks = 0;
     let worstPeak = 1;
-    for (let layer = 0; layer < this.#numLayers; layer++) {
+    for (let layer = 0; layer < maxima.length; layer++) {
       const most = stats[2 * layer]!;
       const mean = stats[2 * layer + 1]!;
       const peak = mean === 0 ? 1 : most / mean;
-      this.sumOfMaxima[layer]! += most;
-      this.sumOfMeans[layer]! += mean;
-      this.sumOfBalancedness[layer]! += most === 0 ? 1 : mean / most;
-      this.sumOfPeaks[layer]! += peak;
-      if (peak > this.greatestPeak[layer]!) this.greatestPeak[layer] = peak;
+      maxima[layer]! += most;
+      means[layer]! += mean;
+      sumOfBalancedness[layer]! += most === 0 ? 1 : mean / most;
+      peaks[layer]! += peak;
+      if (peak > greatestPeak[layer]!) greatestPeak[layer] = peak;
       sumOfMaxima += most;
       sumOfMeans += mean;
       sumOfPeaks += peak;

@@ -54,6 +54,13 @@ export class Trigger {
     return reasons;
   }
 
+  /** The least number of steps replayed at which a plan may be started: what came a window before need not be kept. */
+  get earliestStart(): number {
+    const { interval, loadThreshold, drift, require = 'any' } = this.#options;
+    const waits = interval !== undefined && (require === 'all' || (loadThreshold ?? drift) === undefined);
+    return waits ? this.#lastStart + interval : 0;
+  }
+
   /** Tells that a plan is started from these mean loads. */
   started(numSteps: number, meanLoads: Float32Array): void {
     this.#lastStart = numSteps;
