@@ -333,6 +333,9 @@ describe('a recording that is wrong', () => {
     for (const bad of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
       const given = replay(of({ step: 0, loads: [1, 2, 3, 4] }, { step: 1, loads: [1, 2, bad, 4] }), options);
       await assert.rejects(given, refusal('range', 'EPLB_LOAD', /step 1: layer 0, index 2/));
+      const planned = { ...SIZES, policy: new DefaultEplbPolicy() };
+      const recorded = replay(of({ step: 7, loads: [1, bad, 3, 4] }), planned);
+      await assert.rejects(recorded, refusal('range', 'EPLB_LOAD', /step 7: layer 0, index 1/));
     }
   });
 });

@@ -8,6 +8,7 @@ import { inlineSuite } from './inline.ts';
 import { memorySuite } from './memory.ts';
 import { pooledSuite } from './pooled.ts';
 import { recordSuite } from './record.ts';
+import { replaySuite } from './replay.ts';
 import { scalingSuite } from './scaling.ts';
 import { startupSuite } from './startup.ts';
 import { threadsSuite } from './threads.ts';
@@ -27,5 +28,6 @@ export const SUITES: readonly Suite[] = [
   startupSuite,
   memorySuite,
   adaptiveSuite,
+  replaySuite,
   formatsSuite,
 ];

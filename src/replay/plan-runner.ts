@@ -1,3 +1,4 @@
+import { loadError } from '../checks.ts';
 import { EplbError, EplbRangeError } from '../errors.ts';
 import type { RecordedRoutes } from '../formats/recording.ts';
 import {
@@ -86,11 +87,17 @@ export class PlanRunner {
     await this.#balancer.start();
   }
 
-  /** Puts the step whose loads lie in the replay's memory into the window. */
-  record(): void {
-    this.#rows.forEach((row, layer) => {
-      this.#balancer.recordLogicalLoad(layer, row);
-    });
+  /** Puts the step whose loads lie in the replay's memory into the window. @throws EplbRangeError `EPLB_LOAD` */
+  record(step: number): void {
+    for (let layer = 0; layer < this.#rows.length; layer++) {
+      const row = this.#rows[layer]!;
+      try {
+        this.#balancer.recordLogicalLoad(layer, row);
+      } catch {
+        const bad = row.findIndex((load) => !(load >= 0 && load < Number.POSITIVE_INFINITY));
+        throw loadError(`recording: step ${step}`, layer, bad, row[bad]);
+      }
+    }
     this.#balancer.advanceWindow();
   }
 

@@ -118,8 +118,8 @@ export class ReplayState {
     return this.#change !== undefined;
   }
 
-  /** Copies and checks a step's loads. */
-  takeLoads(step: number, loads: Float32Array): void {
+  /** Copies a step's loads, checks how many there are, and where it is asked for the loads themselves. */
+  takeLoads(step: number, loads: Float32Array, checksLoads: boolean): void {
     const { numLogicalExperts } = this.#topology;
     if (loads.length !== this.loads.length) {
       const wanted = `${this.#topology.numLayers} layers of ${numLogicalExperts}`;
@@ -129,6 +129,7 @@ export class ReplayState {
       );
     }
     this.loads.set(loads);
+    if (!checksLoads) return;
     const bad = this.#scorer.firstInvalid();
     if (bad === loads.length) return;
     const layer = Math.floor(bad / numLogicalExperts);

@@ -67,11 +67,13 @@ async function replaySteps(
       );
     }
     last = step;
-    state.takeLoads(step, loads);
+    // Recording takes as long as scoring twice: steps that leave the window before the next plan are passed over.
+    const isRecorded = state.numSteps + 1 > trigger.earliestStart - settings.configuration.windowSize;
+    // What is recorded is checked by the balancer.
+    state.takeLoads(step, loads, runner === undefined || !isRecorded);
+    if (isRecorded) runner?.record(step);
     state.changeLayers(step);
     state.score(step);
-    // Recording takes as long as scoring twice: steps that leave the window before the next plan are passed over.
-    if (state.numSteps > trigger.earliestStart - settings.configuration.windowSize) runner?.record();
     if (runner !== undefined) await planIfDue(step, trigger, state, runner, settings);
     if (onStep?.({ numSteps: state.numSteps, bytesRead, numPlans: state.numPlans }) === false) return false;
     if (state.numSteps % STEPS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
