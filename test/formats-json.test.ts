@@ -14,11 +14,20 @@ async function readText(text: string | Uint8Array) {
 }
 
 const loads = fc.oneof(
-  fc.array(fc.array(fc.nat(9), { minLength: 3, maxLength: 3 }), { minLength: 1, maxLength: 4 }),
-  fc.array(fc.array(fc.array(fc.nat(9), { minLength: 2, maxLength: 2 }), { minLength: 2, maxLength: 2 }), {
+  fc.array(fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 3, maxLength: 3 }), {
     minLength: 1,
-    maxLength: 3,
+    maxLength: 4,
   }),
+  fc.array(
+    fc.array(fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 2, maxLength: 2 }), {
+      minLength: 2,
+      maxLength: 2,
+    }),
+    {
+      minLength: 1,
+      maxLength: 3,
+    },
+  ),
 );
 
 describe('JSON recordings', () => {
@@ -41,6 +50,21 @@ describe('JSON recordings', () => {
 
   test('a byte order mark and white space are no harm', async () => {
     assert.deepEqual((await readText('\ufeff \n[[1, 2]]\n')).steps, [[1, 2]]);
+  });
+
+  test('dense layers, zero in all steps, are left out under the name, and kept where nothing says whose rows they are', async () => {
+    const rows = '[[[0, 0], [0, 1], [0, 0], [2, 3]], [[0, 0], [0, 0], [0, 0], [4, 5]]]';
+    await withRecording({ 'a.json': `{"logical_count": ${rows}}` }, 'a.json', {}, async (recording) => {
+      assert.deepEqual(recording.layerNumbers, [1, 3]);
+      assert.deepEqual(recording.notes, ['layers 0, 2 have no load in any step and were left out as dense']);
+      assert.deepEqual(await allLoads(recording), [
+        [0, 1, 2, 3],
+        [0, 0, 4, 5],
+      ]);
+    });
+    await withRecording({ 'a.json': rows }, 'a.json', {}, (recording) =>
+      assert.equal(recording.numLayers, 4),
+    );
   });
 
   test('loads under the name are no routes, whatever --experts says', async () => {

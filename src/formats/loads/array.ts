@@ -8,6 +8,7 @@ import { readTensor, type StoredTensor, slicedAlong } from '../tensor/stored.ts'
 import { shapeText } from '../text.ts';
 import { arrayLoads } from './array-loads.ts';
 import { arrayRoutes } from './array-routes.ts';
+import { asSteps, denseNotes, loadedLayersOf } from './loaded-layers.ts';
 
 /** An array of a file, before it is known to hold loads or routes. */
 export interface FoundArray {
@@ -46,6 +47,7 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
     checkLoadsShape(shape, name, numExperts);
     const isAssumed =
       numExperts === undefined && shape.length === 3 && !namedLoads && (await startsWhole(tensor));
+    if (namedLoads) return withoutDense(found);
     return arrayLoads(isAssumed ? { ...found, notes: [...found.notes, ASSUMED_NOTE] } : found);
   }
   checkShape(shape, name);
@@ -60,6 +62,14 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
     throw shapeError(`${shown}: --experts says ${numExperts}, ${why}; ${KNOWN_SHAPES}`);
   }
   return arrayRoutes(found, numExperts, options.tokensPerStep ?? DEFAULT_TOKENS_PER_STEP);
+}
+
+/** Loads under SGLang's name, which may have rows of dense layers. */
+async function withoutDense(found: FoundArray): Promise<LoadRecording> {
+  const tensor = asSteps(found.tensor);
+  const [numSteps, numLayers] = tensor.shape as [number, number];
+  const layers = await loadedLayersOf(tensor, numSteps);
+  return arrayLoads({ ...found, notes: [...found.notes, ...denseNotes(numLayers, layers)] }, { layers });
 }
 
 /** Whether the numbers of the first rows are whole. Reading on would find the others, which is not worth a second pass. */

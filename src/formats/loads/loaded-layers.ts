@@ -1,3 +1,7 @@
+import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
+import { countOf } from '../tensor/shape.ts';
+import { readTensor, type StoredTensor, slicedAlong, withLeadingAxis } from '../tensor/stored.ts';
+
 /**
  * Which layers have experts. SGLang's tables have a row for every layer of the model, and those of dense layers stay zero.
  * Where a layer is zero in the steps that have loads, all other steps are asked for it: nothing is guessed.
@@ -43,4 +47,27 @@ export function rowsWithLoad(bytes: Uint8Array, numRows: number): boolean[] {
     { length: numRows },
     (_, row) => !buffer.subarray(row * rowBytes, (row + 1) * rowBytes).equals(zero),
   );
+}
+
+/** [layers, experts] as one step. */
+export function asSteps(tensor: StoredTensor): StoredTensor {
+  return tensor.shape.length === 3 ? tensor : withLeadingAxis(tensor);
+}
+
+/** {@link loadedLayers} of the first steps of a tensor [steps, layers, experts]. */
+export function loadedLayersOf(tensor: StoredTensor, numSteps: number): Promise<number[]> {
+  return loadedLayers(tensor.shape[1]!, numSteps, (step, from, to) => loadedRows(tensor, step, from, to));
+}
+
+/** Which layers from `from` to before `to` of a step have any load. */
+export async function loadedRows(
+  tensor: StoredTensor,
+  step: number,
+  from: number,
+  to: number,
+): Promise<boolean[]> {
+  const rows = slicedAlong(slicedAlong(tensor, 0, step, step + 1), 1, from, to);
+  const bytes = new Uint8Array(countOf(rows.shape) * BYTES_PER_NUMBER[rows.type]);
+  await readTensor(rows, bytes);
+  return rowsWithLoad(bytes, to - from);
 }

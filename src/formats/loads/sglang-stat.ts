@@ -3,14 +3,12 @@ import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { torchDict } from '../recognise.ts';
 import type { LoadRecording } from '../recording.ts';
-import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
-import { countOf } from '../tensor/shape.ts';
-import { readTensor, type StoredTensor, slicedAlong, withLeadingAxis } from '../tensor/stored.ts';
+import type { StoredTensor } from '../tensor/stored.ts';
 import { describe, PickleDict } from '../torch/pickle.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
-import { denseNotes, loadedLayers, rowsWithLoad } from './loaded-layers.ts';
+import { asSteps, denseNotes, loadedLayersOf, loadedRows } from './loaded-layers.ts';
 import { oneByOne } from './one-by-one.ts';
 
 const LOADS_KEY = 'logical_count';
@@ -41,24 +39,19 @@ async function countsOf(file: InputFile): Promise<StoredTensor> {
 }
 
 async function openCounts(file: InputFile, given: StoredTensor): Promise<LoadRecording> {
-  const tensor = given.shape.length === 3 ? given : withLeadingAxis(given);
+  const tensor = asSteps(given);
   const [allSteps, numLayers] = tensor.shape as [number, number];
-  const loaded = (step: number, from: number, to: number) => loadedRows(tensor, step, from, to);
-  const numSteps = await usedSteps(allSteps, numLayers, loaded);
-  const layers = await loadedLayers(numLayers, numSteps, loaded);
+  const numSteps = await usedSteps(tensor, allSteps, numLayers);
+  const layers = await loadedLayersOf(tensor, numSteps);
   const notes = [...denseNotes(numLayers, layers), ...ringNotes(allSteps, numSteps)];
   const about = { name: file.name, format: 'sglang-stat', namedLoads: true, notes, numBytes: file.size };
   return arrayLoads({ tensor: given, ...about }, { layers, numSteps });
 }
 
 /** The recorder has a buffer of fixed length: the steps after the last one that was recorded stay zero. */
-async function usedSteps(
-  allSteps: number,
-  numLayers: number,
-  loaded: (step: number, from: number, to: number) => Promise<readonly boolean[]>,
-): Promise<number> {
+async function usedSteps(tensor: StoredTensor, allSteps: number, numLayers: number): Promise<number> {
   for (let step = allSteps - 1; step >= 0; step--) {
-    if ((await loaded(step, 0, numLayers)).includes(true)) return step + 1;
+    if ((await loadedRows(tensor, step, 0, numLayers)).includes(true)) return step + 1;
   }
   return allSteps;
 }
@@ -73,11 +66,4 @@ function ringNotes(allSteps: number, numSteps: number): string[] {
   return [
     "the recorder's buffer is a ring: if it was full, the first step may be one in the middle of the recording",
   ];
-}
-
-async function loadedRows(tensor: StoredTensor, step: number, from: number, to: number): Promise<boolean[]> {
-  const rows = slicedAlong(slicedAlong(tensor, 0, step, step + 1), 1, from, to);
-  const bytes = new Uint8Array(countOf(rows.shape) * BYTES_PER_NUMBER[rows.type]);
-  await readTensor(rows, bytes);
-  return rowsWithLoad(bytes, to - from);
 }
