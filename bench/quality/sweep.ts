@@ -6,7 +6,9 @@ import type { Row } from './recordings.ts';
 export const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, numKicks: 300 };
 
 /** From hardly any price to hardly any move. */
-export const PRICES = [0.0003, 0.0006, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012, 0.02, 0.04];
+export const PRICES = [
+  0.0003, 0.0006, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.0065, 0.009, 0.015, 0.03,
+];
 
 /** A price and what it gave. */
 export interface Priced extends Score {
