@@ -174,7 +174,7 @@ describe('eplb sweep', { concurrency: 2 }, () => {
         '--interval',
         '2',
         '--policy',
-        'static,./slow.mjs',
+        'static,./slow er.mjs',
       ];
       const args = [CLI, 'sweep', 'loads.npy', ...grid, ...FIXED, '-o', 'grid.csv'];
       const child = spawn(process.execPath, args, { cwd: dir, stdio: ['ignore', 'pipe', 'ignore'] });

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import {
@@ -211,7 +212,7 @@ async function stateKey(
   const { replicas, ranks, interval, policy, output, json, report, ...common } = options;
   const modules = new Set(grid.flatMap((point) => ('task' in point ? [point.task.policy] : [])));
   const stamps = await Promise.all(
-    [...modules].filter((text) => text.startsWith('file:')).map((text) => fileStamp(new URL(text).pathname)),
+    [...modules].filter((text) => text.startsWith('file:')).map((text) => fileStamp(fileURLToPath(text))),
   );
   return [packageVersion(), setup.path, await fileStamp(path), common, setup.cost, stamps];
 }
