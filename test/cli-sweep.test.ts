@@ -165,7 +165,7 @@ describe('eplb sweep', { concurrency: 2 }, () => {
   test('Ctrl-C shows what is done and keeps it', { timeout: 120_000 }, async () => {
     await inTempDir(async (dir) => {
       await writeLoads(dir, 'loads.npy', 400);
-      await writeFile(join(dir, 'slow.mjs'), SLOW);
+      await writeFile(join(dir, 'slow er.mjs'), SLOW);
       const grid = [
         '--replicas',
         '16,20,24,28',
