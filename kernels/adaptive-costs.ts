@@ -147,6 +147,19 @@ export function costOfExchange(s: Adaptive, a: i32, i: i32, b: i32, j: i32): f64
   return lanes(sum) - rankCostOf(s, a) - rankCostOf(s, b);
 }
 
+/** The least that an exchange between two ranks can cost: if both came to the same loads. */
+export function leastOfRanks(s: Adaptive, a: i32, b: i32): f64 {
+  const rowA = rowOf(s, s.rankLoad, a);
+  const rowB = rowOf(s, s.rankLoad, b);
+  const half = f32x4.splat(0.5);
+  let sum = f32x4.splat(0);
+  for (let t: usize = 0; t < s.rowBytes; t += 16) {
+    const middle = f32x4.mul(half, f32x4.add(v128.load(rowA + t), v128.load(rowB + t)));
+    sum = f32x4.add(sum, f32x4.mul(v128.load(s.slope + t), power8(middle)));
+  }
+  return 2 * lanes(sum) - rankCostOf(s, a) - rankCostOf(s, b);
+}
+
 /**
  * What it costs to put expert j, whose copies then have the loads of `more`, into a slot of rank a that has expert i, whose other copies
  * then have the loads of s.less.

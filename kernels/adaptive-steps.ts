@@ -5,6 +5,7 @@ import {
   costElsewhere,
   costOfExchange,
   costOfOverwrite,
+  leastOfRanks,
   objectiveOf,
   refresh,
   relieve,
@@ -73,7 +74,8 @@ export function sweep(s: Adaptive): bool {
 
 /**
  * Takes the best exchange of a slot of rank a. What an exchange costs to first order is a sum over its two slots, and, as the powers
- * are convex, no more than what it costs.
+ * are convex, no more than what it costs. Nor can it cost less than if both ranks came to the same loads, which spares most ranks a look
+ * at their slots.
  */
 function exchangeBest(s: Adaptive, a: i32): bool {
   if (isSpent(s)) return false;
@@ -87,22 +89,21 @@ function exchangeBest(s: Adaptive, a: i32): bool {
   const end = s.numNodes === 1 ? s.numRanks : from + s.ranksPerNode;
   for (let b = from; b < end; b++) {
     if (b === a) continue;
+    if (leastOfRanks(s, a, b) + s.price * <f64>leastMoves(s, a, b) >= best) continue;
     const firstB = b * size;
     const most = compareRanks(s, a, b);
     for (let k = 0; k < size; k++) {
       const here = load<f64>(s.here + ((<usize>k) << 3));
-      if (here - most - 2 * s.price >= best) continue;
+      if (here - most >= best) continue;
       const i = expertAt(s, firstA + k);
       if (copiesOn(s, b, i) > 0) continue;
       for (let m = 0; m < size; m++) {
-        const bound = here - load<f64>(s.there + ((<usize>m) << 3));
-        if (bound - 2 * s.price >= best) continue;
+        if (here - load<f64>(s.there + ((<usize>m) << 3)) >= best) continue;
         const j = expertAt(s, firstB + m);
         if (copiesOn(s, a, j) > 0) continue;
         const moves = movesOfExchange(s, a, i, b, j);
-        const price = s.price * <f64>moves;
-        if (bound + price >= best || (moves > 0 && s.moves + moves > s.maxMoves)) continue;
-        const cost = costOfExchange(s, a, i, b, j) + price;
+        if (moves > 0 && s.moves + moves > s.maxMoves) continue;
+        const cost = costOfExchange(s, a, i, b, j) + s.price * <f64>moves;
         if (cost >= best) continue;
         best = cost;
         bestSlot = firstA + k;
@@ -115,7 +116,26 @@ function exchangeBest(s: Adaptive, a: i32): bool {
   return true;
 }
 
-/** What each copy of ranks a and b costs more on b than on a, to first order; returns the most of rank b's. */
+/** The fewest moves that an exchange between two ranks can add. */
+function leastMoves(s: Adaptive, a: i32, b: i32): i32 {
+  let leastHere = 1;
+  let leastThere = 1;
+  for (let k = 0; k < s.slotsPerRank; k++) {
+    leastHere = min(leastHere, movesTo(s, b, a, expertAt(s, a * s.slotsPerRank + k)));
+    leastThere = min(leastThere, movesTo(s, a, b, expertAt(s, b * s.slotsPerRank + k)));
+  }
+  return leastHere + leastThere;
+}
+
+/** How many moves it adds to put a copy of an expert to rank `to` that is on rank `from`. */
+function movesTo(s: Adaptive, to: i32, from: i32, expert: i32): i32 {
+  return heldOn(s, from, expert) - heldOn(s, to, expert);
+}
+
+/**
+ * What each copy of ranks a and b costs more on b than on a, to first order, and with the price of the move to the other rank; returns
+ * the most of rank b's.
+ */
 function compareRanks(s: Adaptive, a: i32, b: i32): f64 {
   const gradientA = rowOf(s, s.rankGradient, a);
   const gradientB = rowOf(s, s.rankGradient, b);
@@ -126,9 +146,10 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f64 {
   for (let k = 0; k < s.slotsPerRank; k++) {
     const at = (<usize>k) << 3;
     const i = expertAt(s, a * s.slotsPerRank + k);
-    store<f64>(s.here + at, dot(s, s.difference, rowOf(s, s.copyLoad, i)));
+    const here = dot(s, s.difference, rowOf(s, s.copyLoad, i)) + s.price * <f64>movesTo(s, b, a, i);
+    store<f64>(s.here + at, here);
     const j = expertAt(s, b * s.slotsPerRank + k);
-    const there = dot(s, s.difference, rowOf(s, s.copyLoad, j));
+    const there = dot(s, s.difference, rowOf(s, s.copyLoad, j)) - s.price * <f64>movesTo(s, a, b, j);
     store<f64>(s.there + at, there);
     if (there > most) most = there;
   }
@@ -136,7 +157,7 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f64 {
 }
 
 function movesOfExchange(s: Adaptive, a: i32, i: i32, b: i32, j: i32): i32 {
-  return heldOn(s, a, i) - heldOn(s, a, j) + (heldOn(s, b, j) - heldOn(s, b, i));
+  return movesTo(s, b, a, i) + movesTo(s, a, b, j);
 }
 
 /** Takes the best overwrite. */
@@ -146,6 +167,8 @@ function overwriteBest(s: Adaptive): bool {
   let bestSlot = -1;
   let bestExpert = 0;
   relieve(s);
+  let returnsTo = -1;
+  let returning = 0;
   for (let slot = 0; slot < s.numSlots; slot++) {
     const i = expertAt(s, slot);
     const count = copiesOf(s, i);
@@ -155,9 +178,26 @@ function overwriteBest(s: Adaptive): bool {
     splitInto(s, i, count - 1, s.less);
     const base = costElsewhere(s, a, i, s.less) - own;
     // Rounds otherwise than the bound of one expert does: hence the gain that is none.
-    if (base + load<f64>(s.leastFit + ((<usize>a) << 3)) - s.price - LEAST_GAIN >= best) continue;
+    const least = base + load<f64>(s.leastFit + ((<usize>a) << 3)) - LEAST_GAIN;
+    if (least + s.price * <f64>(heldOn(s, a, i) - 1) >= best) continue;
+    if (least + s.price * <f64>heldOn(s, a, i) >= best) {
+      // Only an expert that comes back to the rank may make it worth a look; mostly there is none.
+      if (returnsTo !== a) returning = hasLeft(s, a) ? 1 : 0;
+      returnsTo = a;
+      if (returning === 0) continue;
+    }
     const fits = s.fit + ((<usize>(a * s.numExperts)) << 3);
+    // What is not below this, in neither of two experts, is no step, whether an expert comes back or not.
+    const limit = f64x2.splat(best - base + LEAST_GAIN - s.price * <f64>(heldOn(s, a, i) - 1));
     for (let j = 0; j < s.numExperts; j++) {
+      if ((j & 1) === 0 && j + 1 < s.numExperts) {
+        const at = (<usize>j) << 3;
+        const sums = f64x2.add(v128.load(s.relief + at), v128.load(fits + at));
+        if (!v128.any_true(f64x2.lt(sums, limit))) {
+          j++;
+          continue;
+        }
+      }
       if (copiesOn(s, a, j) > 0 || (s.numNodes > 1 && homeOf(s, j) !== a / s.ranksPerNode)) continue;
       const moves = heldOn(s, a, i) - heldOn(s, a, j);
       const price = s.price * <f64>moves;
@@ -174,6 +214,14 @@ function overwriteBest(s: Adaptive): bool {
   if (bestSlot < 0) return false;
   overwrite(s, bestSlot, bestExpert);
   return true;
+}
+
+/** Whether an expert that the rank held is not on it. */
+function hasLeft(s: Adaptive, rank: i32): bool {
+  for (let expert = 0; expert < s.numExperts; expert++) {
+    if (heldOn(s, rank, expert) > 0 && copiesOn(s, rank, expert) === 0) return true;
+  }
+  return false;
 }
 
 /** Whether the search goes beyond what the tangent tells. */

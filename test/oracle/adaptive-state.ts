@@ -209,6 +209,13 @@ export class AdaptiveState {
     return cost;
   }
 
+  /** The least that an exchange between two ranks can cost: if both came to the same loads. */
+  leastOfRanks(a: number, b: number): number {
+    const [loadsA, loadsB] = [this.rankLoad[a]!, this.rankLoad[b]!];
+    const middle = this.costOf((t) => 0.5 * f(loadsA[t]! + loadsB[t]!));
+    return 2 * middle - this.rankCost[a]! - this.rankCost[b]!;
+  }
+
   costOfExchange(a: number, i: number, b: number, j: number): number {
     this.evaluations++;
     const shift = this.copyLoad[i]!.map((load, t) => load - this.copyLoad[j]![t]!);

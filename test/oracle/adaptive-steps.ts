@@ -48,20 +48,19 @@ export class AdaptiveSteps extends AdaptiveState {
     let step: [slot: number, other: number] | undefined;
     for (let b = 0; b < numRanks; b++) {
       if (b === a || (numNodes > 1 && this.nodeOf(b) !== this.nodeOf(a))) continue;
+      if (this.leastOfRanks(a, b) + price * this.leastMoves(a, b) >= best) continue;
       const gradientA = this.rankGradient[a]!;
       const difference = this.rankGradient[b]!.map((gradient, t) => gradient - gradientA[t]!);
       const more = (expert: number) => this.dot(difference, this.copyLoad[expert]!);
-      const here = Array.from(this.expertsOf(a), more);
-      const there = Array.from(this.expertsOf(b), more);
+      const here = Array.from(this.expertsOf(a), (i) => more(i) + price * this.movesTo(b, a, i));
+      const there = Array.from(this.expertsOf(b), (j) => more(j) - price * this.movesTo(a, b, j));
       const most = Math.max(...there);
       for (const [k, i] of this.expertsOf(a).entries()) {
-        if (here[k]! - most - 2 * price >= best || this.isOn(b, i)) continue;
+        if (here[k]! - most >= best || this.isOn(b, i)) continue;
         for (const [m, j] of this.expertsOf(b).entries()) {
-          const bound = here[k]! - there[m]!;
-          if (bound - 2 * price >= best || this.isOn(a, j)) continue;
+          if (here[k]! - there[m]! >= best || this.isOn(a, j)) continue;
           const moves = this.movesOfExchange(a, i, b, j);
-          if (bound + price * moves >= best || (moves > 0 && this.moves + moves > this.movesAllowed))
-            continue;
+          if (moves > 0 && this.moves + moves > this.movesAllowed) continue;
           const cost = this.costOfExchange(a, i, b, j) + price * moves;
           if (cost >= best) continue;
           best = cost;
@@ -74,7 +73,18 @@ export class AdaptiveSteps extends AdaptiveState {
   }
 
   movesOfExchange(a: number, i: number, b: number, j: number): number {
-    return this.heldOn(a, i) - this.heldOn(a, j) + (this.heldOn(b, j) - this.heldOn(b, i));
+    return this.movesTo(b, a, i) + this.movesTo(a, b, j);
+  }
+
+  /** How many moves it adds to put a copy of an expert to rank `to` that is on rank `from`. */
+  movesTo(to: number, from: number, expert: number): number {
+    return this.heldOn(from, expert) - this.heldOn(to, expert);
+  }
+
+  leastMoves(a: number, b: number): number {
+    const here = Array.from(this.expertsOf(a), (expert) => this.movesTo(b, a, expert));
+    const there = Array.from(this.expertsOf(b), (expert) => this.movesTo(a, b, expert));
+    return Math.min(...here) + Math.min(...there);
   }
 
   overwriteBest(): boolean {
