@@ -15,8 +15,11 @@ export interface Shrinkage {
  * experts peak together.
  */
 const MOST_SHRINK = 0.15;
-/** For one sample, which does not tell how much samples differ: a tenth of equal loads in the mean brings about 0.002. */
-const USUAL_PRIOR = 0.1;
+/**
+ * Experts that were popular in a window are less so in the next, by more than chance tells. So much of equal loads in the mean brings
+ * 0.001 to 0.009 of balancedness on six recordings' next steps, 0.0005 where domains change.
+ */
+const LEAST_PRIOR = 0.15;
 /** Of the normal distribution: differences that chance makes more seldom than once in 30,000 layers are none of chance's. */
 const QUANTILE = 4;
 /** Counts of tokens spread by chance spread about as a Poisson variable. What spreads less than this much of it is no such count. */
@@ -36,7 +39,7 @@ export function estimateShrinkage(rows: Float32Array, steps: Float64Array, numEx
   const totals = steps.map((_, t) => totalOf(rows, t, numExperts));
   const used = [...totals.keys()].filter((t) => totals[t]! > 0);
   const n = used.length;
-  if (n < 2 || numExperts < 2) return { shrink: 0, prior: USUAL_PRIOR, isNoise: false };
+  if (n < 2 || numExperts < 2) return { shrink: 0, prior: LEAST_PRIOR, isNoise: false };
   // The mean over samples of 1 / tokens: a share that a sample estimates has a variance of share x (1 - share) / tokens.
   let inverse = 0;
   for (const t of used) inverse += 1 / (totals[t]! * steps[t]!) / n;
@@ -60,7 +63,7 @@ export function estimateShrinkage(rows: Float32Array, steps: Float64Array, numEx
     isChance && (between * numExperts) / (numExperts - 1) < ofMean * mostByChance(numExperts - 1);
   return {
     shrink: isEqual ? 1 : share(chance, spread, MOST_SHRINK),
-    prior: isEqual ? 1 : share(ofMean, between, 1),
+    prior: isEqual ? 1 : Math.max(LEAST_PRIOR, share(ofMean, between, 1)),
     isNoise: isEqual,
   };
 }
