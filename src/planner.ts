@@ -4,6 +4,7 @@ import { type AdaptiveRequest, carveAdaptiveData } from './engine/adaptive-reque
 import type { WasmMemory } from './engine/kernel-exports.ts';
 import type { JobLayout } from './engine/layout.ts';
 import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
+import { makeLargeTables } from './engine/plan-tables.ts';
 import { PlanPool } from './engine/pool.ts';
 import { EplbError } from './errors.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
@@ -185,7 +186,7 @@ export class Planner {
     const job = { loads, hasPrevious: true, coactivation: coactivation?.data, imbalanceThreshold };
     const tables = await (request === undefined
       ? pool.runCustom(job, signal)
-      : pool.runLayers({ ...job, request }, signal));
+      : pool.runLayers({ ...job, request, result: makeLargeTables(this.#settings.topology) }, signal));
     this.checkOpen();
     if (tables === undefined) return undefined;
     const { topology } = this.#settings;

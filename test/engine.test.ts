@@ -116,6 +116,19 @@ test('0, 1, 2 and 4 threads give the same mappings: locality, with and without c
   }
 });
 
+test('tables of over a megabyte, which the threads write in place, are the same too', async () => {
+  const large = { numLayers: 65, numLogicalExperts: 1500, numPhysicalExperts: 2048, numRanks: 32 };
+  const loads = loadsOf(large);
+  const plan = (threads: number) => withBalancer({ ...large, threads }, (balancer) => balancer.plan(loads));
+  const inline = await plan(0);
+  for (const threads of [1, 3]) {
+    const pooled = await plan(threads);
+    assert.ok(pooled.equals(inline), `${threads} threads`);
+    assert.deepEqual(pooled.replicaCount, inline.replicaCount);
+    assert.deepEqual(pooled.getPhysicalExperts(64, 7), inline.getPhysicalExperts(64, 7));
+  }
+});
+
 test('more threads than layers do no harm', async () => {
   const sizes = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
   await withBalancer({ ...sizes, threads: 4 }, async (balancer) => {

@@ -5,7 +5,7 @@ import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch } from '.
 import type { JobSamples } from './adaptive-search.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
-import type { PlanTables } from './plan-tables.ts';
+import type { PlanTables, SharedTables } from './plan-tables.ts';
 import { spendMoves } from './spend-moves.ts';
 
 /** A policy's kernel and its parameters: all that a worker needs to know of a policy. */
@@ -49,6 +49,8 @@ export interface PlanJob {
   readonly hasPrevious: boolean;
   /** [layers x logical x logical] */
   readonly coactivation?: Float32Array | undefined;
+  /** Where the threads write the tables, if not to the memory of the job: see {@link makeLargeTables}. */
+  readonly result?: SharedTables | undefined;
   /** Plan nothing unless the ranks' loads over the window differ by more: see windowImbalance in kernels/rank-loads.ts. */
   readonly imbalanceThreshold?: number | undefined;
 }
@@ -204,11 +206,14 @@ class LayerPlanner {
     const length = count * numPhysicalExperts;
     this.#out.phyToLog.set(new Int32Array(this.#buffer, this.#slots, length), first * numPhysicalExperts);
     this.#out.replicaRank.set(new Int32Array(this.#buffer, this.#ranks, length), first * numPhysicalExperts);
-    if (this.#out.replicaCount === undefined) return;
+    const { replicaCount: counted } = this.#out;
+    if (counted === undefined) return;
     for (let i = 0; i < count; i++) {
       const slots = this.#slots + 4 * i * numPhysicalExperts;
       const counts = replicaCount + 4 * (first + i) * numLogicalExperts;
       this.#kernels.countReplicas(slots, numPhysicalExperts, numLogicalExperts, counts);
+      if (counted.buffer === this.#buffer) continue;
+      counted.set(new Int32Array(this.#buffer, counts, numLogicalExperts), (first + i) * numLogicalExperts);
     }
   }
 

@@ -1,5 +1,8 @@
 import { carveAdaptiveData, STATS_PER_LAYER } from './adaptive-request.ts';
 import type { JobLayout } from './layout.ts';
+
+const LARGE_BYTES = 2 ** 20;
+
 import type { KernelRequest } from './plan-layers.ts';
 
 /** What a job makes: the tables of a mapping, flat and row-major. */
@@ -42,9 +45,22 @@ export function shareTables(tables: SharedTables, to = makeShared(tables)): Shar
   return to;
 }
 
+/**
+ * Tables on shared memory that a job's threads write to directly, where they are large: one thread alone would copy them for
+ * longer than the main thread takes to make the buffer (40 us). Undefined where they are small.
+ */
+export function makeLargeTables(topology: JobLayout['topology']): SharedTables | undefined {
+  const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
+  const numSlots = numLayers * numPhysicalExperts;
+  return 8 * numSlots < LARGE_BYTES ? undefined : sharedTables(numSlots, numLayers * numLogicalExperts);
+}
+
 function makeShared({ phyToLog, replicaCount }: SharedTables): SharedTables {
-  const numSlots = phyToLog.length;
-  const buffer = new SharedArrayBuffer(4 * (2 * numSlots + replicaCount.length));
+  return sharedTables(phyToLog.length, replicaCount.length);
+}
+
+function sharedTables(numSlots: number, numCounts: number): SharedTables {
+  const buffer = new SharedArrayBuffer(4 * (2 * numSlots + numCounts));
   return {
     phyToLog: new Int32Array(buffer, 0, numSlots),
     replicaRank: new Int32Array(buffer, 4 * numSlots, numSlots),

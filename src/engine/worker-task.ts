@@ -62,8 +62,11 @@ export function runLayers(
     const { memory, layout } = setup;
     if (isEven(kernels, layout, job, worker)) return { ok: true, isEven: true };
     const { buffer } = memory;
-    if (!planLayers(kernels, buffer, layout, job, worker, answers.job)) return { ok: true };
-    return { ok: true, tables: { ...answers.answer(), ...takeStats(buffer, layout, job.request) } };
+    if (!planLayers(kernels, buffer, layout, job, worker, job.result ?? answers.job)) return { ok: true };
+    return {
+      ok: true,
+      tables: { ...(job.result ?? answers.answer()), ...takeStats(buffer, layout, job.request) },
+    };
   } catch (error) {
     return answerError(error, 'EPLB_INTERNAL');
   }
