@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import type { ReplayReport } from 'expert-load-balancer/replay';
 import { CLI, eplb, inTempDir } from './helpers/cli.ts';
 import { SIZES, writeLoads } from './helpers/replay-files.ts';
+import { SLOW_AT_WORK, turningPolicy } from './helpers/replay-policies.ts';
 
 const readReport = async (path: string): Promise<ReplayReport> => JSON.parse(await readFile(path, 'utf8'));
 
@@ -18,7 +19,7 @@ describe('eplb compare', { concurrency: 2 }, () => {
   test('puts policies side by side and marks the best of each column', async () => {
     await inTempDir(async (dir) => {
       await writeLoads(dir, 'loads.npy', 60);
-      await writeFile(join(dir, 'mine.mjs'), MINE);
+      await writeFile(join(dir, 'mine.mjs'), turningPolicy('turning'));
       const policies = ['--policies', 'static,default,adaptive,./mine.mjs'];
       const args = [
         'compare',
@@ -84,10 +85,7 @@ describe('eplb compare', { concurrency: 2 }, () => {
   test('Ctrl-C gives what there is, marked as partial', async () => {
     await inTempDir(async (dir) => {
       await writeLoads(dir, 'loads.npy', 2000);
-      await writeFile(
-        join(dir, 'slow.mjs'),
-        `import { writeSync } from 'node:fs';\n${MINE.replace('turn++;', SLOW)}`,
-      );
+      await writeFile(join(dir, 'slow.mjs'), SLOW_AT_WORK);
       const args = ['compare', 'loads.npy', ...SIZES, '--policies', 'static,./slow.mjs', '--interval', '1'];
       const child = spawn(process.execPath, [CLI, ...args, '--json', 'r.json'], {
         cwd: dir,
@@ -126,17 +124,3 @@ describe('eplb compare', { concurrency: 2 }, () => {
     });
   });
 });
-
-const MINE = `
-let turn = 0;
-export const policy = {
-  name: 'turning',
-  rebalanceExperts(weight, numReplicas) {
-    turn++;
-    const row = Array.from({ length: numReplicas }, (_, slot) => (slot + turn) % weight.numExperts);
-    return { phyToLog: Array.from({ length: weight.numLayers }, () => row), numLogicalExperts: weight.numExperts };
-  },
-};
-`;
-const SLOW =
-  "if (turn++ === 2) writeSync(2, 'at work');\n    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);";

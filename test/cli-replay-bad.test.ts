@@ -4,18 +4,9 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { eplb, inTempDir } from './helpers/cli.ts';
 import { npyFile } from './helpers/npy.ts';
+import { assertRefused } from './helpers/refusal.ts';
+import { COST } from './helpers/replay-files.ts';
 
-const COST = {
-  name: 'mine',
-  time: { kind: 'load', secondsPerLoad: 1e-6 },
-  bytesPerExpert: 1,
-  intraNodeBytesPerSecond: 1e9,
-  interNodeBytesPerSecond: 1e8,
-  concurrentTransfers: 'rank',
-  countedMoves: 'rank',
-  stepSeconds: 'modelled',
-  zeroLoadsCountAsOne: false,
-};
 const { bytesPerExpert: _, ...WITHOUT_BYTES } = COST;
 
 /** Loads of 3 steps x 2 layers x 4 experts. */
@@ -155,11 +146,7 @@ describe('eplb replay refuses, in one line, with nothing written', { concurrency
         const run = await eplb(['replay', ...args, ...(hasOutput ? [] : ['--json', 'out.json'])], {
           cwd: dir,
         });
-        assert.equal(run.stdout, '');
-        const line = new RegExp(`^eplb: (.*) \\(EPLB_(?:${code})\\)\\n$`).exec(run.stderr);
-        assert.ok(line, run.stderr);
-        assert.match(line[1]!, message);
-        assert.equal(run.code, 2);
+        assertRefused(run, code, message);
         assert.deepEqual((await readdir(dir)).sort(), [...Object.keys(FILES), 'dir'].sort());
       }),
     );

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ReplayReport } from 'expert-load-balancer/replay';
 import { CLI, eplb, inTempDir, RECORDING } from './helpers/cli.ts';
-import { SIZES, writeLoads } from './helpers/replay-files.ts';
+import { COST, SIZES, writeLoads } from './helpers/replay-files.ts';
+import { SLOW_AT_WORK, turningPolicy } from './helpers/replay-policies.ts';
 
 const readReport = async (path: string): Promise<ReplayReport> => JSON.parse(await readFile(path, 'utf8'));
 
@@ -152,7 +153,7 @@ describe('eplb replay', { concurrency: 2 }, () => {
   test('a policy of a module plans, and one that fails gives one line', async () => {
     await inTempDir(async (dir) => {
       await writeLoads(dir, 'loads.npy', 20);
-      await writeFile(join(dir, 'mine.mjs'), MINE);
+      await writeFile(join(dir, 'mine.mjs'), turningPolicy('turning'));
       await writeFile(join(dir, 'fails.mjs'), FAILS);
       const args = [
         'replay',
@@ -196,7 +197,7 @@ describe('eplb replay', { concurrency: 2 }, () => {
 
   test('Ctrl-C gives the result so far, marked as partial', async () => {
     await inTempDir(async (dir) => {
-      await writeFile(join(dir, 'slow.mjs'), SLOW);
+      await writeFile(join(dir, 'slow.mjs'), SLOW_AT_WORK);
       await writeLoads(dir, 'loads.npy', 2000);
       const args = [
         'replay',
@@ -227,37 +228,6 @@ describe('eplb replay', { concurrency: 2 }, () => {
   });
 });
 
-const COST = {
-  name: 'mine',
-  time: { kind: 'load', secondsPerLoad: 1e-6 },
-  bytesPerExpert: 1,
-  intraNodeBytesPerSecond: 1e9,
-  interNodeBytesPerSecond: 1e8,
-  concurrentTransfers: 'rank',
-  countedMoves: 'rank',
-  stepSeconds: 'modelled',
-  zeroLoadsCountAsOne: false,
-};
-
-/** A policy without the library: it puts the experts in their order, one further at every plan. */
-const MINE = `
-let turn = 0;
-export const policy = {
-  name: 'turning',
-  rebalanceExperts(weight, numReplicas) {
-    turn++;
-    const row = Array.from({ length: numReplicas }, (_, slot) => (slot + turn) % weight.numExperts);
-    return { phyToLog: Array.from({ length: weight.numLayers }, () => row), numLogicalExperts: weight.numExperts };
-  },
-};
-`;
-
 const FAILS = `
 export const policy = { name: 'fails', rebalanceExperts() { throw new Error('no plan today'); } };
-`;
-
-/** As MINE, 50 ms a plan. */
-const SLOW = `
-import { writeSync } from 'node:fs';
-${MINE.replace('turn++;', "if (turn++ === 2) writeSync(2, 'at work');\n    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50);")}
 `;

@@ -8,6 +8,7 @@ import type { ReplayReport } from 'expert-load-balancer/replay';
 import { CLI, eplb, inTempDir } from './helpers/cli.ts';
 import { until } from './helpers/library.ts';
 import { writeLoads } from './helpers/replay-files.ts';
+import { turningPolicy, wait } from './helpers/replay-policies.ts';
 
 const GRID = [
   '--replicas',
@@ -22,6 +23,9 @@ const GRID = [
   '2',
 ];
 const FIXED = ['--planning-seconds', '0', '--cost', 'competition'];
+
+/** 40 ms a plan. */
+const SLOW = turningPolicy('slow', wait(40));
 
 describe('eplb sweep', { concurrency: 2 }, () => {
   test('replays the grid, writes CSV and reports, and advises', async () => {
@@ -214,17 +218,3 @@ describe('eplb sweep', { concurrency: 2 }, () => {
     });
   });
 });
-
-/** Ten milliseconds a plan. */
-const SLOW = `
-let turn = 0;
-export const policy = {
-  name: 'slow',
-  rebalanceExperts(weight, numReplicas) {
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 40);
-    turn++;
-    const row = Array.from({ length: numReplicas }, (_, slot) => (slot + turn) % weight.numExperts);
-    return { phyToLog: Array.from({ length: weight.numLayers }, () => row), numLogicalExperts: weight.numExperts };
-  },
-};
-`;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { eplb, inTempDir } from './cli.ts';
 import { type NpyParts, npyFile } from './npy.ts';
+import { assertRefused } from './refusal.ts';
 
 /** Arguments of `eplb plan` that it has to refuse, with what it has to say. */
 export type Case = readonly [title: string, args: readonly string[], code: string, message: RegExp];
@@ -73,11 +74,7 @@ export function testAll(title: string, cases: readonly Case[]): void {
           await Promise.all(Object.entries(FILES).map(([file, bytes]) => writeFile(join(dir, file), bytes)));
           // In front, so that an option that lacks its value stays the last.
           const run = await eplb(['plan', '--output', 'out.json', ...args], { cwd: dir });
-          assert.equal(run.stdout, '');
-          const line = new RegExp(`^eplb: (.*) \\(EPLB_(?:${code})\\)\\n$`).exec(run.stderr);
-          assert.ok(line, run.stderr);
-          assert.match(line[1]!, message);
-          assert.equal(run.code, 2);
+          assertRefused(run, code, message);
           assert.deepEqual((await readdir(dir)).sort(), [...Object.keys(FILES), 'dir'].sort());
         }),
       );

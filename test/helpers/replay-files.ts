@@ -8,6 +8,19 @@ export const LOADS = { numLayers: 3, numExperts: 16 };
 /** Arguments that fit it. */
 export const SIZES = ['--replicas', '20', '--ranks', '4', '--nodes', '2'];
 
+/** A cost model with every field. */
+export const COST = {
+  name: 'mine',
+  time: { kind: 'load', secondsPerLoad: 1e-6 },
+  bytesPerExpert: 1,
+  intraNodeBytesPerSecond: 1e9,
+  interNodeBytesPerSecond: 1e8,
+  concurrentTransfers: 'rank',
+  countedMoves: 'rank',
+  stepSeconds: 'modelled',
+  zeroLoadsCountAsOne: false,
+};
+
 /** Writes seeded, skewed loads [steps, 3 layers, 16 experts] as .npy; the hot experts move half-way. */
 export async function writeLoads(dir: string, name: string, numSteps: number): Promise<string> {
   const random = seededRandom(numSteps);

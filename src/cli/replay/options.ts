@@ -28,6 +28,14 @@ export interface CommonReplayOptions extends RecordingOptions {
   readonly report?: string;
 }
 
+/** The placement that a command replays on, and when plans are made: where it is one, not a grid of them. */
+export interface OnePlacementOptions {
+  readonly replicas: number;
+  readonly ranks: number;
+  readonly interval?: number;
+  readonly from?: string;
+}
+
 export const RECORDING_HELP =
   'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any known format';
 
@@ -43,6 +51,23 @@ export function addRecordingOptions(command: Command): Command {
       wholeNumber('--tokens-per-step', 1),
     )
     .option('--steps <A:B>', 'only the steps from A to before B (-N: from the end)', stepRange);
+}
+
+/** Options of {@link OnePlacementOptions}. */
+export function addOnePlacementOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      '--replicas <N>',
+      'slots a layer: experts and redundant experts',
+      wholeNumber('--replicas', 1),
+    )
+    .requiredOption('--ranks <N>', 'devices', wholeNumber('--ranks', 1))
+    .option(
+      '--interval <N>',
+      'plan every so many steps; 32 when no condition is given',
+      wholeNumber('--interval', 1),
+    )
+    .option('--from <file>', 'the placement to begin with');
 }
 
 /** Options that replay, compare and sweep share. */

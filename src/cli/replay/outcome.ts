@@ -1,0 +1,54 @@
+import { EplbError } from '../../errors.ts';
+import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
+import { Progress } from '../progress.ts';
+import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
+import { checkOutputs, reportOf, writeReports } from './outputs.ts';
+import { runReplays } from './run.ts';
+import { referenceTask, scoresOf } from './score.ts';
+import { setUp, taskOf } from './setup.ts';
+
+/** What a command that replays one placement has to show. */
+export interface ReplayOutcome {
+  readonly report: ReplayReport;
+  /** Paths of the files written. */
+  readonly written: readonly string[];
+}
+
+/**
+ * Replays a recording on one placement under each policy, and writes the reports that were asked for. A Ctrl-C makes what there is so
+ * far the report, without scores, and the exit code 130.
+ *
+ * @throws EplbError `EPLB_CANCELLED` when it was interrupted before any step
+ */
+export async function replayPolicies(
+  path: string,
+  policies: readonly string[],
+  options: CommonReplayOptions & OnePlacementOptions,
+): Promise<ReplayOutcome> {
+  const { replicas, ranks, interval, from, json, report: html } = options;
+  const inputs = from === undefined ? [path] : [path, from];
+  const outputs = await checkOutputs({ '--json': json, '--report': html }, inputs);
+  const setup = await setUp(path, options);
+  const tasks = await Promise.all(
+    policies.map((policy) =>
+      taskOf(setup, { policy, replicas, ranks, interval, from, name: policy }, options),
+    ),
+  );
+  const reference = await referenceTask(setup, tasks, options);
+  const { outcomes, wasInterrupted } = await runReplays([...tasks, ...reference], {
+    size: setup.size,
+    progress: new Progress(process.stderr),
+    stopsAtError: true,
+  });
+  const results = outcomes
+    .slice(0, tasks.length)
+    .filter((outcome) => outcome !== undefined) as ReplayResult[];
+  if (results.length === 0) throw new EplbError('EPLB_CANCELLED', 'interrupted before the first step');
+  const scores = wasInterrupted
+    ? undefined
+    : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
+  const report = reportOf(setup.facts, results, scores === undefined ? {} : { scores });
+  await writeReports(outputs, report);
+  if (wasInterrupted) process.exitCode = 130;
+  return { report, written: [...outputs.values()].map((output) => output.path) };
+}
