@@ -201,19 +201,17 @@ class LayerPlanner {
   }
 
   #writeOut(first: number, count: number): void {
-    const { topology, replicaCount } = this.#layout;
-    const { numPhysicalExperts, numLogicalExperts } = topology;
+    const { numPhysicalExperts, numLogicalExperts } = this.#layout.topology;
+    const { phyToLog, replicaRank, replicaCount } = this.#out;
     const length = count * numPhysicalExperts;
-    this.#out.phyToLog.set(new Int32Array(this.#buffer, this.#slots, length), first * numPhysicalExperts);
-    this.#out.replicaRank.set(new Int32Array(this.#buffer, this.#ranks, length), first * numPhysicalExperts);
-    const { replicaCount: counted } = this.#out;
-    if (counted === undefined) return;
+    phyToLog.set(new Int32Array(this.#buffer, this.#slots, length), first * numPhysicalExperts);
+    replicaRank.set(new Int32Array(this.#buffer, this.#ranks, length), first * numPhysicalExperts);
+    if (replicaCount === undefined) return;
+    const counts = new Int32Array(this.#buffer, this.#scratch, numLogicalExperts);
     for (let i = 0; i < count; i++) {
       const slots = this.#slots + 4 * i * numPhysicalExperts;
-      const counts = replicaCount + 4 * (first + i) * numLogicalExperts;
-      this.#kernels.countReplicas(slots, numPhysicalExperts, numLogicalExperts, counts);
-      if (counted.buffer === this.#buffer) continue;
-      counted.set(new Int32Array(this.#buffer, counts, numLogicalExperts), (first + i) * numLogicalExperts);
+      this.#kernels.countReplicas(slots, numPhysicalExperts, numLogicalExperts, this.#scratch);
+      replicaCount.set(counts, (first + i) * numLogicalExperts);
     }
   }
 

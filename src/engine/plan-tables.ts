@@ -1,9 +1,9 @@
 import { carveAdaptiveData, STATS_PER_LAYER } from './adaptive-request.ts';
 import type { JobLayout } from './layout.ts';
-
-const LARGE_BYTES = 2 ** 20;
-
 import type { KernelRequest } from './plan-layers.ts';
+
+/** Tables from this size on are not copied by one thread for all. */
+const LARGE_BYTES = 2 ** 20;
 
 /** What a job makes: the tables of a mapping, flat and row-major. */
 export interface PlanTables {
@@ -38,7 +38,10 @@ export function makeTables({ numLayers, numPhysicalExperts }: JobLayout['topolog
 }
 
 /** A copy of tables that other threads can read, on shared memory of its own. @param to where to, if there is one already */
-export function shareTables(tables: SharedTables, to = makeShared(tables)): SharedTables {
+export function shareTables(
+  tables: SharedTables,
+  to = sharedTables(tables.phyToLog.length, tables.replicaCount.length),
+): SharedTables {
   to.phyToLog.set(tables.phyToLog);
   to.replicaRank.set(tables.replicaRank);
   to.replicaCount.set(tables.replicaCount);
@@ -53,10 +56,6 @@ export function makeLargeTables(topology: JobLayout['topology']): SharedTables |
   const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
   const numSlots = numLayers * numPhysicalExperts;
   return 8 * numSlots < LARGE_BYTES ? undefined : sharedTables(numSlots, numLayers * numLogicalExperts);
-}
-
-function makeShared({ phyToLog, replicaCount }: SharedTables): SharedTables {
-  return sharedTables(phyToLog.length, replicaCount.length);
 }
 
 function sharedTables(numSlots: number, numCounts: number): SharedTables {

@@ -5,7 +5,7 @@ import { EplbError } from '../errors.ts';
 import { type ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { checkSamples, type LoadSamples, oneSample, writeSamples } from '../load-samples.ts';
-import { checkTopology, type Topology } from '../topology.ts';
+import type { Topology } from '../topology.ts';
 import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
 import { judge } from './adaptive-judgement.ts';
 import {
@@ -15,7 +15,7 @@ import {
 } from './adaptive-options.ts';
 import type { PlanDecision } from './decision.ts';
 import { mappingOf } from './job-tables.ts';
-import { checkShape, runInline } from './plan-inline.ts';
+import { checkShape, runInline, topologyOf } from './plan-inline.ts';
 
 /**
  * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum of the past, this
@@ -59,8 +59,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     numRanks: number,
     context: PolicyContext = {},
   ): ExpertMapping {
-    const samples = context.samples ?? oneSample(toLoadMatrix('weight', weight));
-    return this.planExperts(samples, numReplicas, numGroups, numNodes, numRanks, context).mapping;
+    return this.decide(weight, numReplicas, numGroups, numNodes, numRanks, context).mapping;
   }
 
   /**
@@ -80,11 +79,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     context: PolicyContext = {},
   ): PlanDecision {
     const { numLayers, numExperts, numSamples } = checkSamples(samples);
-    const sizes = { numLayers, numLogicalExperts: numExperts, numRanks, numNodes, numGroups };
-    const topology = checkTopology(
-      { ...sizes, numPhysicalExperts: numReplicas },
-      { physical: 'numReplicas' },
-    );
+    const topology = topologyOf(numLayers, numExperts, numReplicas, numGroups, numNodes, numRanks);
     const { previous } = context;
     if (previous !== undefined) checkShape('previous', previous, topology);
     if (numSamples === 0) {

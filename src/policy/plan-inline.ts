@@ -28,8 +28,7 @@ export function planInline(
   context: PolicyContext = {},
 ): ExpertMapping {
   const { data, numLayers, numExperts } = toLoadMatrix('weight', weight);
-  const sizes = { numLayers, numLogicalExperts: numExperts, numRanks, numNodes, numGroups };
-  const topology = checkTopology({ ...sizes, numPhysicalExperts: numReplicas }, { physical: 'numReplicas' });
+  const topology = topologyOf(numLayers, numExperts, numReplicas, numGroups, numNodes, numRanks);
   const loads = () => ({ from: 'matrix', data }) as const;
   return mappingOf(topology, runInline(request, topology, loads, context));
 }
@@ -62,6 +61,26 @@ export function runInline(
   const tables = makeTables(topology);
   planLayers(kernels, buffer, layout, job, 0, tables);
   return { ...tables, ...takeStats(buffer, layout, request) };
+}
+
+/** The checked sizes that a policy's arguments tell. @throws as checkTopology, in the names of the arguments */
+export function topologyOf(
+  numLayers: number,
+  numLogicalExperts: number,
+  numReplicas: number,
+  numGroups: number,
+  numNodes: number,
+  numRanks: number,
+): Topology {
+  const sizes = {
+    numLayers,
+    numLogicalExperts,
+    numPhysicalExperts: numReplicas,
+    numRanks,
+    numNodes,
+    numGroups,
+  };
+  return checkTopology(sizes, { physical: 'numReplicas' });
 }
 
 /** Sizes in a message about memory. */

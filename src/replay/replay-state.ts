@@ -1,6 +1,7 @@
 import { loadError } from '../checks.ts';
 import { EplbRangeError } from '../errors.ts';
 import type { Topology } from '../index.ts';
+import { initialSlots } from '../initial-slots.ts';
 import { checkedSlots } from './check-mapping.ts';
 import { secondsPerUnit, unitsOf } from './cost-model.ts';
 import { HeatTally } from './heat.ts';
@@ -289,10 +290,4 @@ export class ReplayState {
     // Steps without any load take no time by the model: then no planning fits into them.
     return told === 0 ? 0 : Math.ceil(planningSeconds / told);
   }
-}
-
-/** The mapping that a balancer begins with. */
-function initialSlots({ numLayers, numPhysicalExperts, numLogicalExperts }: Topology): Int32Array {
-  const slots = new Int32Array(numLayers * numPhysicalExperts);
-  return slots.map((_, at) => (at % numPhysicalExperts) % numLogicalExperts);
 }
