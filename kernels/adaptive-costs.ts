@@ -8,11 +8,13 @@ import {
   copiesOn,
   dot,
   expertAt,
+  firstOf,
   heldOn,
   isMarked,
   lanes,
   power8,
   rankCostOf,
+  rankOf,
   root8,
   rowOf,
   setMark,
@@ -24,7 +26,7 @@ export function rebuild(s: Adaptive): void {
   for (let rank = 0; rank < s.numRanks; rank++) sumRank(s, rank);
   s.moves = 0;
   for (let slot = 0; slot < s.numSlots; slot++) {
-    if (heldOn(s, slot / s.slotsPerRank, expertAt(s, slot)) === 0) s.moves++;
+    if (heldOn(s, rankOf(s, slot), expertAt(s, slot)) === 0) s.moves++;
   }
   refresh(s);
 }
@@ -47,9 +49,9 @@ export function splitInto(s: Adaptive, expert: i32, count: i32, to: usize): void
 
 export function sumRank(s: Adaptive, rank: i32): void {
   const to = rowOf(s, s.rankLoad, rank);
-  const first = rank * s.slotsPerRank;
+  const end = firstOf(s, rank + 1);
   memory.fill(to, 0, s.rowBytes);
-  for (let slot = first; slot < first + s.slotsPerRank; slot++) {
+  for (let slot = firstOf(s, rank); slot < end; slot++) {
     const copy = rowOf(s, s.copyLoad, expertAt(s, slot));
     for (let t: usize = 0; t < s.rowBytes; t += 16) {
       v128.store(to + t, f32x4.add(v128.load(to + t), v128.load(copy + t)));
@@ -104,8 +106,8 @@ export function revalueRank(s: Adaptive, rank: i32): void {
   }
   store<f64>(s.rankCost + ((<usize>rank) << 3), lanes(sum));
   setMark(s.staleFit, rank, 1);
-  const first = rank * s.slotsPerRank;
-  for (let slot = first; slot < first + s.slotsPerRank; slot++) setMark(s.staleRelief, expertAt(s, slot), 1);
+  const end = firstOf(s, rank + 1);
+  for (let slot = firstOf(s, rank); slot < end; slot++) setMark(s.staleRelief, expertAt(s, slot), 1);
 }
 
 /** What it changes on a rank when each of its copies of the expert has the loads of `row`. */

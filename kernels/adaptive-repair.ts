@@ -10,21 +10,47 @@ import {
   copiesOn,
   dot,
   expertAt,
+  firstOf,
+  heldOn,
+  homeOf,
+  rankOf,
   rowOf,
   setExpertAt,
 } from './adaptive-state';
 
+/** Of a rank on the way to a free slot: not looked at, and the first. */
+const NOT_SEEN: i32 = -1;
+const START: i32 = -2;
+
 /** Takes over a placement, repaired, and finds the node of each expert. */
 export function begin(s: Adaptive, placement: usize): void {
-  memory.copy(s.slots, placement, (<usize>s.numSlots) << 2);
+  takeOver(s, placement);
   recount(s);
+  // Where all slots are open, a rank has no expert at hand that it has not in a slot.
+  if (s.numSlots < s.numRanks * s.stride) reseat(s);
   repair(s);
   sortRanks(s);
-  const slotsPerNode = s.slotsPerRank * s.ranksPerNode;
-  for (let slot = s.numSlots - 1; slot >= 0; slot--) {
-    store<i32>(s.home + ((<usize>expertAt(s, slot)) << 2), slot / slotsPerNode);
-  }
+  for (let slot = s.numSlots - 1; slot >= 0; slot--) setHome(s, expertAt(s, slot), rankOf(s, slot));
   rebuild(s);
+}
+
+/** Leaves out what is in closed slots, but for the node it was on; -1 for an expert that is nowhere. */
+function takeOver(s: Adaptive, placement: usize): void {
+  memory.fill(s.home, 0xff, (<usize>s.numExperts) << 2);
+  for (let rank = s.numRanks - 1; rank >= 0; rank--) {
+    const first = firstOf(s, rank);
+    const size = firstOf(s, rank + 1) - first;
+    const row = placement + ((<usize>(rank * s.stride)) << 2);
+    memory.copy(s.slots + ((<usize>first) << 2), row, (<usize>size) << 2);
+    for (let k = s.stride - 1; k >= 0; k--) {
+      const expert = load<i32>(row + ((<usize>k) << 2));
+      if (expert >= 0) setHome(s, expert, rank);
+    }
+  }
+}
+
+function setHome(s: Adaptive, expert: i32, rank: i32): void {
+  store<i32>(s.home + ((<usize>expert) << 2), rank / s.ranksPerNode);
 }
 
 /** Goes back to the best placement. */
@@ -38,7 +64,7 @@ export function resume(s: Adaptive): void {
 /** Orders the experts of each rank: what a search finds must not depend on which slots of a rank they are in. */
 export function sortRanks(s: Adaptive): void {
   for (let slot = 1; slot < s.numSlots; slot++) {
-    const first = (slot / s.slotsPerRank) * s.slotsPerRank;
+    const first = firstOf(s, rankOf(s, slot));
     const expert = expertAt(s, slot);
     let to = slot;
     for (; to > first && expertAt(s, to - 1) > expert; to--) setExpertAt(s, to, expertAt(s, to - 1));
@@ -53,38 +79,120 @@ function recount(s: Adaptive): void {
     const expert = expertAt(s, slot);
     if (expert < 0) continue;
     addCopies(s, expert, 1);
-    addCopiesOn(s, slot / s.slotsPerRank, expert, 1);
+    addCopiesOn(s, rankOf(s, slot), expert, 1);
   }
+}
+
+/**
+ * Brings experts of closed slots into open slots of ranks that have them at hand, which is no move: first those that are in no open
+ * slot, as many as can be, then any to where nothing of use is. What is left to move is then the fewest moves there can be.
+ */
+function reseat(s: Adaptive): void {
+  for (let expert = 0; expert < s.numExperts; expert++) {
+    if (copiesOf(s, expert) === 0) findSeat(s, expert);
+  }
+  for (let slot = 0; slot < s.numSlots; slot++) {
+    const rank = rankOf(s, slot);
+    if (expertAt(s, slot) >= 0 && copiesOn(s, rank, expertAt(s, slot)) < 2) continue;
+    const expert = neediest(s, rank, true);
+    if (expert >= 0) replace(s, slot, expert);
+  }
+}
+
+/**
+ * Finds a way for an expert into a slot of a rank that has it at hand: to a free slot, or to the slot of an expert that itself finds a
+ * way to another such rank. It is an augmenting path of Kuhn's algorithm for matchings, the shortest one.
+ */
+function findSeat(s: Adaptive, expert: i32): void {
+  memory.fill(s.cameFrom, 0xff, (<usize>s.numRanks) << 2);
+  let numSeen = seeRanks(s, expert, START, 0);
+  for (let i = 0; i < numSeen; i++) {
+    const rank = load<i32>(s.queue + ((<usize>i) << 2));
+    const free = sparest(s, firstOf(s, rank), firstOf(s, rank + 1));
+    if (free >= 0) {
+      shift(s, free, expert);
+      return;
+    }
+    for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
+      numSeen = seeRanks(s, expertAt(s, slot), slot, numSeen);
+    }
+  }
+}
+
+/** Puts ranks of its node that have the expert at hand, and are not in it yet, into the queue; returns how long it then is. */
+function seeRanks(s: Adaptive, expert: i32, slot: i32, numSeen: i32): i32 {
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    const at = s.cameFrom + ((<usize>rank) << 2);
+    if (heldOn(s, rank, expert) === 0 || load<i32>(at) !== NOT_SEEN) continue;
+    if (s.numNodes > 1 && homeOf(s, expert) !== rank / s.ranksPerNode) continue;
+    store<i32>(at, slot);
+    store<i32>(s.queue + ((<usize>numSeen) << 2), rank);
+    numSeen++;
+  }
+  return numSeen;
+}
+
+/** Moves the experts along the way that ends at a free slot on by one, and the expert into the first slot of it. */
+function shift(s: Adaptive, free: i32, expert: i32): void {
+  let slot = free;
+  for (;;) {
+    const from = load<i32>(s.cameFrom + ((<usize>rankOf(s, slot)) << 2));
+    if (from === START) break;
+    replace(s, slot, expertAt(s, from));
+    slot = from;
+  }
+  replace(s, slot, expert);
 }
 
 /** Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies there are. */
 function repair(s: Adaptive): void {
   for (let slot = 0; slot < s.numSlots; slot++) {
-    if (expertAt(s, slot) < 0) fill(s, slot, -1);
+    if (expertAt(s, slot) < 0) replace(s, slot, neediestOrAny(s, rankOf(s, slot)));
   }
   for (let expert = 0; expert < s.numExperts; expert++) {
-    if (copiesOf(s, expert) === 0) fill(s, sparest(s), expert);
+    if (copiesOf(s, expert) === 0) replace(s, slotFor(s, expert), expert);
   }
   for (let slot = 0; slot < s.numSlots; slot++) {
-    if (copiesOn(s, slot / s.slotsPerRank, expertAt(s, slot)) > 1) fill(s, slot, -1);
+    const rank = rankOf(s, slot);
+    if (copiesOn(s, rank, expertAt(s, slot)) < 2) continue;
+    const expert = neediest(s, rank, false);
+    if (expert >= 0) replace(s, slot, expert);
   }
 }
 
-/** A second copy on a rank, which would have to go anyway, else the slot of the expert with the most copies. */
-function sparest(s: Adaptive): i32 {
-  let best = 0;
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    if (copiesOn(s, slot / s.slotsPerRank, expertAt(s, slot)) > 1) return slot;
-    if (copiesOf(s, expertAt(s, slot)) > copiesOf(s, expertAt(s, best))) best = slot;
+/** The slot that can best be spared for a missing expert, on the node it was on if there is one. */
+function slotFor(s: Adaptive, expert: i32): i32 {
+  const node = homeOf(s, expert);
+  if (s.numNodes > 1 && node >= 0) {
+    const first = node * s.ranksPerNode;
+    const slot = sparest(s, firstOf(s, first), firstOf(s, first + s.ranksPerNode));
+    if (slot >= 0) return slot;
+  }
+  return sparest(s, 0, s.numSlots);
+}
+
+/**
+ * Of some slots an empty one, else one of a second copy on a rank, which would have to go anyway, else that of the expert with the most
+ * copies; -1 when each has the only one.
+ */
+function sparest(s: Adaptive, first: i32, end: i32): i32 {
+  let best = -1;
+  let most = 1;
+  for (let slot = first; slot < end; slot++) {
+    const expert = expertAt(s, slot);
+    if (expert < 0) return slot;
+    const copies = copiesOn(s, rankOf(s, slot), expert) > 1 ? i32.MAX_VALUE : copiesOf(s, expert);
+    if (copies <= most) continue;
+    most = copies;
+    best = slot;
   }
   return best;
 }
 
-function fill(s: Adaptive, slot: i32, wanted: i32): void {
-  const rank = slot / s.slotsPerRank;
+/** Puts an expert into a slot, whatever is in it. */
+function replace(s: Adaptive, slot: i32, expert: i32): void {
+  const rank = rankOf(s, slot);
   const old = expertAt(s, slot);
-  const expert = wanted >= 0 ? wanted : neediest(s, rank, old);
-  if (expert < 0) return;
   if (old >= 0) {
     addCopies(s, old, -1);
     addCopiesOn(s, rank, old, -1);
@@ -94,12 +202,17 @@ function fill(s: Adaptive, slot: i32, wanted: i32): void {
   addCopiesOn(s, rank, expert, 1);
 }
 
-/** A missing expert, else the one with the most load a copy that is not on the rank; -1 when a full slot need not change. */
-function neediest(s: Adaptive, rank: i32, old: i32): i32 {
+/** A missing expert, else the one with the most load a copy, that is not on the rank; -1 when there is none. */
+function neediest(s: Adaptive, rank: i32, isAtHand: bool): i32 {
   let best = -1;
   let most: f64 = -1;
   for (let expert = 0; expert < s.numExperts; expert++) {
-    if (copiesOf(s, expert) === 0) return expert;
+    if (isAtHand && heldOn(s, rank, expert) === 0) continue;
+    if (copiesOf(s, expert) === 0) {
+      if (s.numNodes === 1 || homeOf(s, expert) < 0 || homeOf(s, expert) === rank / s.ranksPerNode)
+        return expert;
+      continue;
+    }
     if (copiesOn(s, rank, expert) > 0 || (s.numNodes > 1 && !isOnNode(s, rank, expert))) continue;
     const mean = meanLoad(s, expert) / <f64>copiesOf(s, expert);
     if (mean > most) {
@@ -107,8 +220,17 @@ function neediest(s: Adaptive, rank: i32, old: i32): i32 {
       best = expert;
     }
   }
-  if (best !== -1 || old >= 0) return best;
-  return max(expertAt(s, rank * s.slotsPerRank), 0);
+  return best;
+}
+
+/** For a slot that must not stay empty: a second copy on the rank where there is no other expert for it. */
+function neediestOrAny(s: Adaptive, rank: i32): i32 {
+  const expert = neediest(s, rank, false);
+  if (expert >= 0) return expert;
+  for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
+    if (expertAt(s, slot) >= 0) return expertAt(s, slot);
+  }
+  return 0;
 }
 
 function isOnNode(s: Adaptive, rank: i32, expert: i32): bool {

@@ -1,5 +1,7 @@
 // The state of the adaptive policy's search for one layer: the placement, the loads of its ranks in each sample, and what they
-// cost. Loads over samples lie four by four in the lanes of a vector: their number is a multiple of 4.
+// cost. Loads over samples lie four by four in the lanes of a vector: their number is a multiple of 4. Slots that are closed are in
+// the tables that come and go, and not in here: the slots of all ranks lie one after the other, so that nothing can put an expert
+// into a closed one.
 
 /** A view on scratch memory, never allocated. All pointers are byte offsets. */
 export class Adaptive {
@@ -10,11 +12,17 @@ export class Adaptive {
   /** f32[numSamples] */
   weights: usize;
   numExperts: i32;
+  /** Slots that are open, of all ranks. */
   numSlots: i32;
   numRanks: i32;
   numNodes: i32;
-  slotsPerRank: i32;
   ranksPerNode: i32;
+  /** Slots of a rank in tables from outside, open and closed. */
+  stride: i32;
+  /** i32[numRanks + 1]: where the slots of a rank begin. */
+  firstSlot: usize;
+  /** i32[numSlots] */
+  rankOfSlot: usize;
   /** Bytes of a row of samples. */
   rowBytes: usize;
   price: f64;
@@ -43,7 +51,7 @@ export class Adaptive {
   fit: usize;
   /** f64[numRanks]: the least sum of an expert's relief and fit. */
   leastFit: usize;
-  /** f64[slotsPerRank], both: what the copies of two ranks cost more on the one than on the other, to first order. */
+  /** f64[stride], both: what the copies of two ranks cost more on the one than on the other, to first order. */
   here: usize;
   there: usize;
   /** i32[numSlots] */
@@ -61,6 +69,9 @@ export class Adaptive {
   staleMore: usize;
   staleRelief: usize;
   staleFit: usize;
+  /** i32[numRanks], both, of a search for a free slot: ranks to look at, and the slot whose expert would come to a rank. */
+  queue: usize;
+  cameFrom: usize;
 
   moves: i32;
   evaluations: i32;
@@ -70,8 +81,10 @@ export class Adaptive {
 
 /**
  * Lays the state out from `scratch` on. It takes
- * 4 * T * (2 * E + 2 * R + 4) + 8 * (R + E + 2 * P / R) + 8 * P + 16 * E + 16 * R * E + 16 * R + 336 bytes
+ * 4 * T * (2 * E + 2 * R + 4) + 8 * (R + E + 2 * P / R) + 8 * P + 16 * E + 16 * R * E + 28 * R + 4 * P + 352 bytes
  * for E experts in P slots of R ranks and T samples.
+ *
+ * @param slotsPerRank i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are
  */
 export function carveAdaptive(
   scratch: usize,
@@ -79,12 +92,12 @@ export function carveAdaptive(
   numSlots: i32,
   numRanks: i32,
   numSamples: i32,
+  slotsPerRank: usize,
 ): Adaptive {
   const s = changetype<Adaptive>((scratch + 15) & ~15);
   s.numExperts = numExperts;
-  s.numSlots = numSlots;
   s.numRanks = numRanks;
-  s.slotsPerRank = numSlots / numRanks;
+  s.stride = numSlots / numRanks;
   s.rowBytes = (<usize>numSamples) << 2;
   const experts = <usize>numExperts;
   const slots = <usize>numSlots;
@@ -113,7 +126,34 @@ export function carveAdaptive(
   s.staleMore = s.dirty + 4 * ranks;
   s.staleRelief = s.staleMore + 4 * experts;
   s.staleFit = s.staleRelief + 4 * experts;
+  s.queue = s.staleFit + 4 * ranks;
+  s.cameFrom = s.queue + 4 * ranks;
+  s.firstSlot = s.cameFrom + 4 * ranks;
+  s.rankOfSlot = s.firstSlot + 4 * ranks + 4;
+  numberSlots(s, slotsPerRank);
   return s;
+}
+
+/** Numbers the open slots, rank by rank. */
+function numberSlots(s: Adaptive, slotsPerRank: usize): void {
+  let slot = 0;
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    const at = (<usize>rank) << 2;
+    store<i32>(s.firstSlot + at, slot);
+    const end = slot + (slotsPerRank === 0 ? s.stride : load<i32>(slotsPerRank + at));
+    for (; slot < end; slot++) store<i32>(s.rankOfSlot + ((<usize>slot) << 2), rank);
+  }
+  store<i32>(s.firstSlot + ((<usize>s.numRanks) << 2), slot);
+  s.numSlots = slot;
+}
+
+/** The first slot of a rank; of the rank behind the last, the number of slots. */
+export function firstOf(s: Adaptive, rank: i32): i32 {
+  return load<i32>(s.firstSlot + ((<usize>rank) << 2));
+}
+
+export function rankOf(s: Adaptive, slot: i32): i32 {
+  return load<i32>(s.rankOfSlot + ((<usize>slot) << 2));
 }
 
 export function expertAt(s: Adaptive, slot: i32): i32 {

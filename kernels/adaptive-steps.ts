@@ -23,9 +23,11 @@ import {
   copiesOn,
   dot,
   expertAt,
+  firstOf,
   heldOn,
   homeOf,
   isDirty,
+  rankOf,
   reliefOf,
   rowOf,
   setDirty,
@@ -79,8 +81,8 @@ export function sweep(s: Adaptive): bool {
  */
 function exchangeBest(s: Adaptive, a: i32): bool {
   if (isSpent(s)) return false;
-  const size = s.slotsPerRank;
-  const firstA = a * size;
+  const firstA = firstOf(s, a);
+  const sizeA = firstOf(s, a + 1) - firstA;
   let best = -LEAST_GAIN;
   let bestSlot = -1;
   let bestOther = 0;
@@ -90,14 +92,15 @@ function exchangeBest(s: Adaptive, a: i32): bool {
   for (let b = from; b < end; b++) {
     if (b === a) continue;
     if (leastOfRanks(s, a, b) + s.price * <f64>leastMoves(s, a, b) >= best) continue;
-    const firstB = b * size;
+    const firstB = firstOf(s, b);
+    const sizeB = firstOf(s, b + 1) - firstB;
     const most = compareRanks(s, a, b);
-    for (let k = 0; k < size; k++) {
+    for (let k = 0; k < sizeA; k++) {
       const here = load<f64>(s.here + ((<usize>k) << 3));
       if (here - most >= best) continue;
       const i = expertAt(s, firstA + k);
       if (copiesOn(s, b, i) > 0) continue;
-      for (let m = 0; m < size; m++) {
+      for (let m = 0; m < sizeB; m++) {
         if (here - load<f64>(s.there + ((<usize>m) << 3)) >= best) continue;
         const j = expertAt(s, firstB + m);
         if (copiesOn(s, a, j) > 0) continue;
@@ -120,9 +123,11 @@ function exchangeBest(s: Adaptive, a: i32): bool {
 function leastMoves(s: Adaptive, a: i32, b: i32): i32 {
   let leastHere = 1;
   let leastThere = 1;
-  for (let k = 0; k < s.slotsPerRank; k++) {
-    leastHere = min(leastHere, movesTo(s, b, a, expertAt(s, a * s.slotsPerRank + k)));
-    leastThere = min(leastThere, movesTo(s, a, b, expertAt(s, b * s.slotsPerRank + k)));
+  for (let slot = firstOf(s, a), end = firstOf(s, a + 1); slot < end; slot++) {
+    leastHere = min(leastHere, movesTo(s, b, a, expertAt(s, slot)));
+  }
+  for (let slot = firstOf(s, b), end = firstOf(s, b + 1); slot < end; slot++) {
+    leastThere = min(leastThere, movesTo(s, a, b, expertAt(s, slot)));
   }
   return leastHere + leastThere;
 }
@@ -142,13 +147,20 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f64 {
   for (let t: usize = 0; t < s.rowBytes; t += 16) {
     v128.store(s.difference + t, f32x4.sub(v128.load(gradientB + t), v128.load(gradientA + t)));
   }
+  const firstA = firstOf(s, a);
+  const firstB = firstOf(s, b);
+  const sizeA = firstOf(s, a + 1) - firstA;
+  const sizeB = firstOf(s, b + 1) - firstB;
   let most = -Infinity;
-  for (let k = 0; k < s.slotsPerRank; k++) {
+  for (let k = 0, size = max(sizeA, sizeB); k < size; k++) {
     const at = (<usize>k) << 3;
-    const i = expertAt(s, a * s.slotsPerRank + k);
-    const here = dot(s, s.difference, rowOf(s, s.copyLoad, i)) + s.price * <f64>movesTo(s, b, a, i);
-    store<f64>(s.here + at, here);
-    const j = expertAt(s, b * s.slotsPerRank + k);
+    if (k < sizeA) {
+      const i = expertAt(s, firstA + k);
+      const here = dot(s, s.difference, rowOf(s, s.copyLoad, i)) + s.price * <f64>movesTo(s, b, a, i);
+      store<f64>(s.here + at, here);
+    }
+    if (k >= sizeB) continue;
+    const j = expertAt(s, firstB + k);
     const there = dot(s, s.difference, rowOf(s, s.copyLoad, j)) - s.price * <f64>movesTo(s, a, b, j);
     store<f64>(s.there + at, there);
     if (there > most) most = there;
@@ -173,7 +185,7 @@ function overwriteBest(s: Adaptive): bool {
     const i = expertAt(s, slot);
     const count = copiesOf(s, i);
     if (count < 2) continue;
-    const a = slot / s.slotsPerRank;
+    const a = rankOf(s, slot);
     const own = dot(s, rowOf(s, s.rankGradient, a), rowOf(s, s.copyLoad, i));
     splitInto(s, i, count - 1, s.less);
     const base = costElsewhere(s, a, i, s.less) - own;
@@ -271,22 +283,22 @@ function valueWithin(s: Adaptive): f64 {
 }
 
 export function mayExchange(s: Adaptive, slot: i32, other: i32): bool {
-  const a = slot / s.slotsPerRank;
-  const b = other / s.slotsPerRank;
+  const a = rankOf(s, slot);
+  const b = rankOf(s, other);
   if (a === b || (s.numNodes > 1 && a / s.ranksPerNode !== b / s.ranksPerNode)) return false;
   return copiesOn(s, a, expertAt(s, other)) === 0 && copiesOn(s, b, expertAt(s, slot)) === 0;
 }
 
 export function mayOverwrite(s: Adaptive, slot: i32, expert: i32): bool {
-  const rank = slot / s.slotsPerRank;
+  const rank = rankOf(s, slot);
   if (copiesOf(s, expertAt(s, slot)) < 2 || copiesOn(s, rank, expert) > 0) return false;
   return s.numNodes === 1 || homeOf(s, expert) === rank / s.ranksPerNode;
 }
 
 /** Infinite when there are not moves enough left. */
 export function pricedExchange(s: Adaptive, slot: i32, other: i32): f64 {
-  const a = slot / s.slotsPerRank;
-  const b = other / s.slotsPerRank;
+  const a = rankOf(s, slot);
+  const b = rankOf(s, other);
   const i = expertAt(s, slot);
   const j = expertAt(s, other);
   const moves = movesOfExchange(s, a, i, b, j);
@@ -296,7 +308,7 @@ export function pricedExchange(s: Adaptive, slot: i32, other: i32): f64 {
 
 /** Infinite when there are not moves enough left. */
 export function pricedOverwrite(s: Adaptive, slot: i32, expert: i32): f64 {
-  const a = slot / s.slotsPerRank;
+  const a = rankOf(s, slot);
   const i = expertAt(s, slot);
   const moves = heldOn(s, a, i) - heldOn(s, a, expert);
   if (moves > 0 && s.moves + moves > s.maxMoves) return Infinity;
@@ -309,8 +321,8 @@ export function exchange(s: Adaptive, slot: i32, other: i32): void {
   const i = expertAt(s, slot);
   put(s, slot, expertAt(s, other));
   put(s, other, i);
-  revalue(s, slot / s.slotsPerRank);
-  revalue(s, other / s.slotsPerRank);
+  revalue(s, rankOf(s, slot));
+  revalue(s, rankOf(s, other));
 }
 
 export function overwrite(s: Adaptive, slot: i32, expert: i32): void {
@@ -320,7 +332,7 @@ export function overwrite(s: Adaptive, slot: i32, expert: i32): void {
   addCopies(s, expert, 1);
   splitLoad(s, old);
   splitLoad(s, expert);
-  const changed = slot / s.slotsPerRank;
+  const changed = rankOf(s, slot);
   for (let rank = 0; rank < s.numRanks; rank++) {
     if (rank === changed || copiesOn(s, rank, old) > 0 || copiesOn(s, rank, expert) > 0) revalue(s, rank);
   }
@@ -328,7 +340,7 @@ export function overwrite(s: Adaptive, slot: i32, expert: i32): void {
 
 function put(s: Adaptive, slot: i32, expert: i32): void {
   s.hasStepped = true;
-  const rank = slot / s.slotsPerRank;
+  const rank = rankOf(s, slot);
   const old = expertAt(s, slot);
   s.moves += heldOn(s, rank, old) - heldOn(s, rank, expert);
   addCopiesOn(s, rank, old, -1);

@@ -11,7 +11,7 @@ import { objectiveOf, rebuild } from './adaptive-costs';
 import { kick, restartKicks } from './adaptive-kicks';
 import { begin, resume, sortRanks } from './adaptive-repair';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, addCopies, carveAdaptive, copiesOf, expertAt, setExpertAt } from './adaptive-state';
+import { Adaptive, addCopies, carveAdaptive, copiesOf, firstOf, rankOf } from './adaptive-state';
 import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './adaptive-steps';
 
 /**
@@ -24,6 +24,8 @@ import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './adaptive-step
  * @param weights f32[numSamples], their sum 1; a sample that fills up has 0
  * @param numRanks at most 32,768: eighth powers are in float32
  * @param numNodes experts stay on the node they start on; 1: they may go anywhere
+ * @param slotsPerRank i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are. The others stay empty, and what
+ * `previous` or `fresh` has in them is no longer there, but its rank has it at hand: to put it into another slot there is no move.
  * @param previous i32[numSlots], -1 where a slot is empty
  * @param fresh i32[numSlots], or 0: a placement to start from as well
  * @param maxMoves at most so many moves, but for what has to be repaired in `previous`
@@ -42,6 +44,7 @@ export function searchAdaptive(
   numRanks: i32,
   numNodes: i32,
   numSamples: i32,
+  slotsPerRank: usize,
   previous: usize,
   fresh: usize,
   price: f64,
@@ -53,14 +56,14 @@ export function searchAdaptive(
   stats: usize,
   scratch: usize,
 ): void {
-  const s = carveAdaptive(scratch, numExperts, numSlots, numRanks, numSamples);
+  const s = carveAdaptive(scratch, numExperts, numSlots, numRanks, numSamples, slotsPerRank);
   s.samples = samples;
   s.spread = spread;
   s.weights = weights;
   s.numNodes = numNodes;
   s.ranksPerNode = numRanks / numNodes;
   s.price = price;
-  s.maxMoves = maxMoves < numSlots ? maxMoves : i32.MAX_VALUE;
+  s.maxMoves = maxMoves < s.numSlots ? maxMoves : i32.MAX_VALUE;
   s.maxEvaluations = maxEvaluations;
   s.evaluations = 0;
   s.hasStepped = false;
@@ -85,13 +88,27 @@ export function searchAdaptive(
   finish(s, previous, phyToLog, replicaRank);
 }
 
-function markHeld(s: Adaptive, previous: usize): void {
+/** The live placement is one of the tables from outside. */
+function markHeld(s: Adaptive, table: usize): void {
+  memory.fill(s.held, 0, (<usize>(s.numRanks * s.numExperts)) << 2);
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    for (const end = table + ((<usize>s.stride) << 2); table < end; table += 4) {
+      const expert = load<i32>(table);
+      if (expert >= 0) setHeld(s, rank, expert);
+    }
+  }
+}
+
+/** The live placement is the best one. */
+function markBest(s: Adaptive): void {
   memory.fill(s.held, 0, (<usize>(s.numRanks * s.numExperts)) << 2);
   for (let slot = 0; slot < s.numSlots; slot++) {
-    const expert = load<i32>(previous + ((<usize>slot) << 2));
-    if (expert < 0) continue;
-    store<i32>(s.held + ((<usize>((slot / s.slotsPerRank) * s.numExperts + expert)) << 2), 1);
+    setHeld(s, rankOf(s, slot), load<i32>(s.bestSlots + ((<usize>slot) << 2)));
   }
+}
+
+function setHeld(s: Adaptive, rank: i32, expert: i32): void {
+  store<i32>(s.held + ((<usize>(rank * s.numExperts + expert)) << 2), 1);
 }
 
 /** Descends, each time by a new tangent, to a placement from which, its ranks in order, no descent leads any further. */
@@ -134,7 +151,7 @@ function kickOn(s: Adaptive, numKicks: i32): void {
 function rebase(s: Adaptive): void {
   resume(s);
   if (s.maxMoves < s.numSlots) s.maxMoves -= s.moves;
-  markHeld(s, s.bestSlots);
+  markBest(s);
 }
 
 function pricedValue(s: Adaptive): f64 {
@@ -148,22 +165,38 @@ function keep(s: Adaptive): f64 {
 
 /** Experts that stay on a rank go back to their slots; replicas are numbered in slot order. */
 function finish(s: Adaptive, previous: usize, phyToLog: usize, replicaRank: usize): void {
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    const before = load<i32>(previous + ((<usize>slot) << 2));
-    if (before < 0 || expertAt(s, slot) === before) continue;
-    const first = (slot / s.slotsPerRank) * s.slotsPerRank;
-    for (let k = first; k < first + s.slotsPerRank; k++) {
-      if (expertAt(s, k) !== before || load<i32>(previous + ((<usize>k) << 2)) === before) continue;
-      setExpertAt(s, k, expertAt(s, slot));
-      setExpertAt(s, slot, before);
-      break;
+  memory.fill(s.count, 0, (<usize>s.numExperts) << 2);
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    const first = firstOf(s, rank);
+    const size = firstOf(s, rank + 1) - first;
+    const row = (<usize>(rank * s.stride)) << 2;
+    memory.fill(phyToLog + row, 0xff, (<usize>s.stride) << 2);
+    memory.copy(phyToLog + row, s.slots + ((<usize>first) << 2), (<usize>size) << 2);
+    takeBack(previous + row, phyToLog + row, (<usize>size) << 2);
+    for (let k = 0; k < s.stride; k++) {
+      const at = row + ((<usize>k) << 2);
+      if (k >= size) {
+        store<i32>(replicaRank + at, 0);
+        continue;
+      }
+      const expert = load<i32>(phyToLog + at);
+      store<i32>(replicaRank + at, copiesOf(s, expert));
+      addCopies(s, expert, 1);
     }
   }
-  memory.copy(phyToLog, s.slots, (<usize>s.numSlots) << 2);
-  memory.fill(s.count, 0, (<usize>s.numExperts) << 2);
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    const expert = expertAt(s, slot);
-    store<i32>(replicaRank + ((<usize>slot) << 2), copiesOf(s, expert));
-    addCopies(s, expert, 1);
+}
+
+/** Exchanges slots of one rank, of so many bytes, until experts that were on it are where they were. */
+function takeBack(previous: usize, row: usize, bytes: usize): void {
+  for (let at: usize = 0; at < bytes; at += 4) {
+    const before = load<i32>(previous + at);
+    const now = load<i32>(row + at);
+    if (before < 0 || now === before) continue;
+    for (let k: usize = 0; k < bytes; k += 4) {
+      if (load<i32>(row + k) !== before || load<i32>(previous + k) === before) continue;
+      store<i32>(row + k, now);
+      store<i32>(row + at, before);
+      break;
+    }
   }
 }

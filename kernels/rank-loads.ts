@@ -45,7 +45,8 @@ export function rankLoads(
 
 /**
  * How unevenly the ranks were loaded over the window: the largest rank load of a layer / its smallest, of the layer where
- * that is greatest. Infinite when a rank has no load beside one that has, 1 when none has any. A slot's load is what it
+ * that is greatest. Infinite when a rank has no load beside one that has, 1 when none has any; ranks without experts, whose slots
+ * are all empty, are left out. A slot's load is what it
  * recorded, plus an even share of what was recorded for its expert under other mappings.
  *
  * @param physical f64[numLayers x numPhysical]: sums of the samples of this mapping
@@ -96,11 +97,14 @@ function layerImbalance(
   let least: f64 = f64.MAX_VALUE;
   for (let start = 0; start < numPhysical; start += slotsPerRank) {
     let sum: f64 = 0;
+    let isEmpty = true;
     for (let slot = start; slot < start + slotsPerRank; slot++) {
       const expert = load<i32>(phyToLog + ((<usize>slot) << 2));
       if (expert < 0) continue;
+      isEmpty = false;
       sum += max(load<f64>(physical + ((<usize>slot) << 3)) + load<f64>(share + ((<usize>expert) << 3)), 0);
     }
+    if (isEmpty) continue;
     most = max(most, sum);
     least = min(least, sum);
   }

@@ -4,6 +4,7 @@ import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { AbstractEplbPolicy } from './policy/abstract.ts';
 import { isPolicy } from './policy/custom.ts';
 import { DefaultEplbPolicy } from './policy/default.ts';
+import { checkSlots } from './policy/plan-inline.ts';
 import { checkTopology, type Topology } from './topology.ts';
 
 /** What a balancer is made of. */
@@ -17,6 +18,11 @@ export interface ExpertLoadBalancerOptions {
   readonly numNodes?: number;
   /** Groups of experts that routing picks together, 1 by default: they divide the experts evenly. */
   readonly numGroups?: number;
+  /**
+   * [ranks]: how many slots of each rank may hold an expert, its first ones; the others stay empty. All when left out. Only
+   * `AdaptiveEplbPolicy` and policies of your own can plan for fewer.
+   */
+  readonly slotsPerRank?: readonly number[];
   /**
    * Where experts go; the default policy when left out. An object with a kernel (those of this library) is planned in the
    * pool; another object in this thread; a module URL (its export `policy`, or default export) in a pool thread.
@@ -55,6 +61,7 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   if (!isPolicy(policy)) {
     throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is neither a policy nor a module URL`);
   }
-  const hasKernel = policy.kernelRequest?.() !== undefined;
-  return { topology, windowSize, policy, threads: hasKernel ? threads : 0 };
+  const request = policy.kernelRequest?.();
+  if (request !== undefined) checkSlots(request, topology);
+  return { topology, windowSize, policy, threads: request === undefined ? 0 : threads };
 }

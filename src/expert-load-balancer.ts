@@ -9,7 +9,7 @@ import type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
 import { LoadWindow } from './load-window.ts';
 import { Planner, type PlanOptions, type PlanSource } from './planner.ts';
 import type { PlanDecision } from './policy/decision.ts';
-import { checkShape, describe } from './policy/plan-inline.ts';
+import { checkClosedSlots, checkShape, describe } from './policy/plan-inline.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from './published-mapping.ts';
 import { carveBuckets, SampleBuckets } from './sample-buckets.ts';
 import type { Topology } from './topology.ts';
@@ -114,7 +114,7 @@ export class ExpertLoadBalancer {
     this.#planner = new Planner(settings, memory, job);
   }
 
-  /** The live mapping. At first, expert i is in slot i, and the redundant slots repeat the experts from 0 on. */
+  /** The live mapping. At first, expert i is in slot i, of those that are open, and the redundant slots repeat the experts from 0 on. */
   get mapping(): ExpertMapping {
     return this.#mapping;
   }
@@ -245,11 +245,13 @@ export class ExpertLoadBalancer {
   /**
    * Makes a mapping live. Loads recorded so far stay with the mapping they were recorded under.
    *
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape
+   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_MAPPING` for one with an expert
+   * in a closed slot
    */
   commit(mapping: ExpertMapping): void {
     this.#planner.checkOpen();
     checkShape('mapping', mapping, this.topology);
+    checkClosedSlots('mapping', mapping, this.topology);
     if (mapping === this.#mapping) return;
     this.#window.changeMapping(mapping);
     this.#mapping = mapping;

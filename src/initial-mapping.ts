@@ -1,3 +1,4 @@
+import { openPlaces } from './engine/open-slots.ts';
 import { type ExpertMapping, mappingOfTables } from './expert-mapping.ts';
 import { initialSlots, repeatRow } from './initial-slots.ts';
 import type { Topology } from './topology.ts';
@@ -6,7 +7,8 @@ import type { Topology } from './topology.ts';
 export function initialMapping(topology: Topology): ExpertMapping {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
   const phyToLog = initialSlots(topology);
-  const rankOf = (slot: number) => Math.floor(slot / numLogicalExperts);
-  const replicaRank = repeatRow(numLayers, numPhysicalExperts, rankOf);
+  const places = openPlaces(topology);
+  const replicaAt = (slot: number) => Math.floor(Math.max(places[slot]!, 0) / numLogicalExperts);
+  const replicaRank = repeatRow(numLayers, numPhysicalExperts, replicaAt);
   return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank });
 }

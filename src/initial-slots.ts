@@ -1,8 +1,12 @@
+import { openPlaces } from './engine/open-slots.ts';
 import type { Topology } from './topology.ts';
 
-/** Expert i in slot i, and the redundant slots from expert 0 on again: [layers x physical]. */
-export function initialSlots({ numLayers, numLogicalExperts, numPhysicalExperts }: Topology): Int32Array {
-  return repeatRow(numLayers, numPhysicalExperts, (slot) => slot % numLogicalExperts);
+/** Expert i in the i-th open slot, and the redundant slots from expert 0 on again; closed ones are empty: [layers x physical]. */
+export function initialSlots(topology: Topology): Int32Array {
+  const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
+  const places = openPlaces(topology);
+  const expertAt = (slot: number) => (places[slot]! < 0 ? -1 : places[slot]! % numLogicalExperts);
+  return repeatRow(numLayers, numPhysicalExperts, expertAt);
 }
 
 /** A table whose rows are all alike. One is made and copied: cold code is slow. */

@@ -174,7 +174,7 @@ export class LoadWindow {
   /**
    * The greatest imbalance of any layer: its largest / smallest rank load over the window. A rank without load beside one
    * with load counts as infinite: to leave it out, as the imbalance of experts does, would call a layer balanced that has
-   * all its load on one rank.
+   * all its load on one rank. A rank without experts, whose slots are all closed or empty, is left out.
    */
   rankLoadImbalance(): number {
     const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = this.#topology;

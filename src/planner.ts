@@ -21,7 +21,7 @@ import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './po
 import { askPolicy } from './policy/custom.ts';
 import type { PlanDecision } from './policy/decision.ts';
 import { mappingOf, writePrevious } from './policy/job-tables.ts';
-import { checkCoactivation } from './policy/plan-inline.ts';
+import { checkCoactivation, checkShape, hasClosedSlotFilled } from './policy/plan-inline.ts';
 
 /** What may accompany a plan. */
 export interface PlanOptions {
@@ -32,6 +32,11 @@ export interface PlanOptions {
    * the window's steps, or `weight` as the one step there is.
    */
   readonly samples?: LoadSamples;
+  /**
+   * Where the experts are, if not where the live mapping has them: what moves is counted from it. It may have experts in slots that
+   * are closed now, which `AdaptiveEplbPolicy` repairs with the fewest moves: say, the mapping of a balancer that had more slots.
+   */
+  readonly previous?: ExpertMapping;
   /** Cancels the plan, between two layers: it is then rejected with `EPLB_CANCELLED`. */
   readonly signal?: AbortSignal;
 }
@@ -171,8 +176,9 @@ export class Planner {
   async #planInPool(
     pool: PlanPool,
     plan: PlanRequest,
-    { mapping, window }: PlanSource,
+    { mapping: live, window }: PlanSource,
   ): Promise<PlanDecision | undefined> {
+    const mapping = plan.previous ?? live;
     const { coactivation, imbalanceThreshold, signal } = plan;
     const request = this.#policy?.kernelRequest?.();
     if (this.#written !== mapping) writePrevious(this.#buffer, this.#job, mapping);
@@ -198,14 +204,16 @@ export class Planner {
   /** Brings the loads to plan for to where the workers read them. */
   #writeLoads(
     request: KernelRequest | undefined,
-    { weight, samples, imbalanceThreshold }: PlanRequest,
+    { weight: given, samples, imbalanceThreshold, previous }: PlanRequest,
     window: LoadWindow,
   ): PlanJob['loads'] {
+    // The window's sums are of the live mapping's slots, and the workers would read them by the mapping before.
+    const weight = given ?? (previous === undefined ? undefined : window.averageLogical());
     if (request?.kernel === 'adaptive') {
       // What the look at the threshold reads.
       if (imbalanceThreshold !== undefined) window.writeSums(this.#job.physicalSums, this.#job.logicalSums);
-      const given = samples ?? (weight && oneSample(weight));
-      return { from: 'samples', ...this.#writeSamples(request, given, window) };
+      const chosen = samples ?? (given && oneSample(given));
+      return { from: 'samples', ...this.#writeSamples(request, chosen, window) };
     }
     if (weight === undefined) {
       window.writeSums(this.#job.physicalSums, this.#job.logicalSums);
@@ -223,19 +231,21 @@ export class Planner {
   ): WrittenSamples {
     const { numLayers, numLogicalExperts } = this.#settings.topology;
     const { samples: at } = carveAdaptiveData(this.#settings.topology, request, this.#job.kernelData);
-    if (given === undefined && window.buckets !== undefined) return window.buckets.writeTo(at);
+    const isGiven = given !== undefined && given.numSamples > 0;
+    if (!isGiven && window.buckets !== undefined && window.numSamples > 0) return window.buckets.writeTo(at);
     const length = request.maxSamples * numLayers * numLogicalExperts;
     const out = new Float32Array(this.#buffer, at, length);
-    return writeSamples(given ?? oneSample(window.averageLogical()), request.maxSamples, out);
+    return writeSamples(isGiven ? given : oneSample(window.averageLogical()), request.maxSamples, out);
   }
 
   /** Whether there is nothing to plan from. */
-  #hasNothing({ weight, samples }: PlanRequest, { window }: PlanSource): boolean {
+  #hasNothing({ weight, samples, previous }: PlanRequest, { window }: PlanSource): boolean {
+    if (previous !== undefined && hasClosedSlotFilled(previous, this.#settings.topology)) return false;
     if (samples !== undefined && (this.#policy?.maxSamples ?? 0) > 0) return samples.numSamples === 0;
     return weight === undefined && window.numSamples === 0;
   }
 
-  #planHere(plan: PlanRequest, { mapping: previous, window }: PlanSource): PlanDecision {
+  #planHere(plan: PlanRequest, { mapping, window }: PlanSource): PlanDecision {
     const policy = this.#policy;
     if (policy === undefined) {
       const message = 'policy: one given as a module URL is planned in the pool, not in this thread';
@@ -243,12 +253,14 @@ export class Planner {
     }
     const { topology } = this.#settings;
     const { numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
-    const { coactivation } = plan;
+    const { coactivation, previous = mapping } = plan;
+    const { slotsPerRank } = topology;
     const samples = plan.samples ?? (plan.weight === undefined ? window.buckets?.copy() : undefined);
     const context: PolicyContext = {
       previous,
       ...(coactivation === undefined ? {} : { coactivation }),
       ...(samples === undefined ? {} : { samples }),
+      ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
     };
     const loads = plan.weight ?? window.averageLogical();
     if (policy.kernelRequest?.() === undefined) {
@@ -260,8 +272,9 @@ export class Planner {
   /** Values on a SharedArrayBuffer are checked by the workers, as they read them. */
   #check(input: LoadsInput | undefined, options: PlanOptions): PlanRequest {
     this.checkOpen();
-    const { coactivation, samples } = options;
+    const { coactivation, samples, previous } = options;
     const { topology } = this.#settings;
+    if (previous !== undefined) checkShape('previous', previous, topology);
     if (coactivation !== undefined) checkCoactivation(coactivation, topology);
     if (samples !== undefined) checkSamples(samples, topology.numLayers, topology.numLogicalExperts);
     if (input === undefined) return options;

@@ -1,5 +1,5 @@
-import { checkMultiple, checkWhole } from './checks.ts';
-import { EplbRangeError } from './errors.ts';
+import { checkMultiple, checkWhole, show } from './checks.ts';
+import { EplbRangeError, EplbTypeError } from './errors.ts';
 
 /** The sizes of a placement problem: the same for every layer. */
 export interface Topology {
@@ -15,6 +15,11 @@ export interface Topology {
   readonly numNodes: number;
   /** Groups of experts that routing picks together: they divide `numLogicalExperts` evenly. */
   readonly numGroups: number;
+  /**
+   * [ranks]: how many slots of each rank may hold an expert, from 0 to `numPhysicalExperts / numRanks`, together at least
+   * `numLogicalExperts`: the first ones. The others are closed: they stay empty, -1, in every layer. All are open when left out.
+   */
+  readonly slotsPerRank?: readonly number[];
 }
 
 /** Names the sizes have in messages; a policy's arguments are named as the original names them. */
@@ -25,7 +30,8 @@ export interface TopologyTitles {
 /**
  * Checks the sizes one by one and against each other.
  *
- * @throws EplbTypeError `EPLB_KIND` for anything but numbers; EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE` or
+ * @returns the sizes; without `slotsPerRank` when all slots are open
+ * @throws EplbTypeError `EPLB_KIND` for anything but numbers; EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE` or
  * `EPLB_TOPOLOGY`, each naming the field, the value and what would be right.
  */
 export function checkTopology(
@@ -48,5 +54,38 @@ export function checkTopology(
   checkMultiple(titles.physical, numPhysicalExperts, 'numRanks', numRanks);
   checkMultiple('numRanks', numRanks, 'numNodes', numNodes);
   checkMultiple('numLogicalExperts', numLogicalExperts, 'numGroups', numGroups);
-  return { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
+  const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
+  const slotsPerRank = checkSlotsPerRank(topology.slotsPerRank, sizes);
+  return slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank };
+}
+
+/** A copy; undefined when all slots are open. */
+function checkSlotsPerRank(given: unknown, sizes: Topology): readonly number[] | undefined {
+  if (given === undefined) return undefined;
+  const { numPhysicalExperts, numRanks, numLogicalExperts } = sizes;
+  if (!Array.isArray(given)) {
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `slotsPerRank: ${show(given)} is not an array of numbers, one a rank`,
+    );
+  }
+  if (given.length !== numRanks) {
+    throw new EplbRangeError(
+      'EPLB_SHAPE',
+      `slotsPerRank: has ${given.length} numbers, not ${numRanks}, one a rank`,
+    );
+  }
+  const most = numPhysicalExperts / numRanks;
+  // Not map(): that passes over holes.
+  const slotsPerRank = Array.from(given, (slots: unknown, rank) =>
+    checkWhole(`slotsPerRank: rank ${rank}`, slots, 0, most),
+  );
+  const total = slotsPerRank.reduce((sum, slots) => sum + slots, 0);
+  if (total < numLogicalExperts) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `slotsPerRank: ${total} slots are less than numLogicalExperts ${numLogicalExperts}: every expert needs a slot`,
+    );
+  }
+  return total === numPhysicalExperts ? undefined : Object.freeze(slotsPerRank);
 }

@@ -14,12 +14,13 @@ import {
   adaptiveProblems,
   assertGroupsOnNodes,
   expertsOf,
+  fewestMoves,
   liveMapping,
   makeSamples,
   noiseSamples,
   steadySamples,
 } from './helpers/adaptive.ts';
-import { SEED } from './helpers/library.ts';
+import { refusal, SEED } from './helpers/library.ts';
 
 const topologyOf = (sizes: Partial<Topology>): Topology => ({
   numLayers: 4,
@@ -37,8 +38,11 @@ function plan(
   samples: LoadSamples,
   previous?: ExpertMapping,
 ): PlanDecision {
-  const { numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
-  const context = previous === undefined ? {} : { previous };
+  const { numPhysicalExperts, numGroups, numNodes, numRanks, slotsPerRank } = topology;
+  const context = {
+    ...(previous === undefined ? {} : { previous }),
+    ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
+  };
   return new AdaptiveEplbPolicy(options).planExperts(
     samples,
     numPhysicalExperts,
@@ -49,9 +53,19 @@ function plan(
   );
 }
 
-/** Whether a layer may not stay as it is: a slot is empty, or a group that is to be on one node is not. */
+/** Slots of a rank that may hold an expert. */
+function openOf({ numPhysicalExperts, numRanks, slotsPerRank }: Topology, rank: number): number {
+  return slotsPerRank?.[rank] ?? numPhysicalExperts / numRanks;
+}
+
+function isOpen(topology: Topology, slot: number): boolean {
+  const stride = topology.numPhysicalExperts / topology.numRanks;
+  return slot % stride < openOf(topology, Math.floor(slot / stride));
+}
+
+/** Whether a layer may not stay as it is: an open slot is empty, a closed one is not, or a group that is to be on one node is not. */
 function mustChange(row: readonly number[], { topology, options }: AdaptiveProblem): boolean {
-  if (row.includes(-1)) return true;
+  if (row.some((expert, slot) => expert < 0 === isOpen(topology, slot))) return true;
   if (options.locality !== 'groups' || topology.numGroups % topology.numNodes !== 0) return false;
   try {
     assertGroupsOnNodes(row, topology);
@@ -61,9 +75,26 @@ function mustChange(row: readonly number[], { topology, options }: AdaptiveProbl
   }
 }
 
+/** Open slots of each node. */
+function nodesOf(topology: Topology): number[] {
+  const { numRanks, numNodes } = topology;
+  const slots = new Array<number>(numNodes).fill(0);
+  for (let rank = 0; rank < numRanks; rank++)
+    slots[Math.floor((rank * numNodes) / numRanks)]! += openOf(topology, rank);
+  return slots;
+}
+
 function assertInvariants(problem: AdaptiveProblem): void {
   const { topology, samples, previous, options } = problem;
   const { numRanks, numPhysicalExperts, numLogicalExperts, numGroups, numNodes } = topology;
+  const stride = numPhysicalExperts / numRanks;
+  const binds = options.locality === 'groups' && numNodes > 1 && numGroups % numNodes === 0;
+  const expertsInReach = binds ? numLogicalExperts / numNodes : numLogicalExperts;
+  if (binds && nodesOf(topology).some((slots) => slots < expertsInReach)) {
+    const tooFew = refusal('range', 'EPLB_TOPOLOGY', /slotsPerRank: node \d+ has \d+ slots, too few for the/);
+    assert.throws(() => plan(options, topology, samples, previous), tooFew);
+    return;
+  }
   const decision = plan(options, topology, samples, previous);
   const before = previous.toJSON().phyToLog;
   const forced = before.map((row) => mustChange(row, problem));
@@ -75,38 +106,48 @@ function assertInvariants(problem: AdaptiveProblem): void {
   const { mapping, forecast } = decision;
   const moves = mapping.movesPerLayerFrom(previous, numRanks);
   const after = mapping.toJSON().phyToLog;
-  const slotsPerRank = numPhysicalExperts / numRanks;
-  const binds = options.locality === 'groups' && numNodes > 1 && numGroups % numNodes === 0;
-  const expertsInReach = binds ? numLogicalExperts / numNodes : numLogicalExperts;
+  const fewest = before.map((row, layer) =>
+    forced[layer] ? fewestMoves(row, { ...topology, numExperts: numLogicalExperts }) : 0,
+  );
   for (const [layer, row] of after.entries()) {
-    assert.equal(new Set(row).size, numLogicalExperts, 'every expert has a replica, no slot is empty');
+    const open = row.filter((_, slot) => isOpen(topology, slot));
+    assert.equal(new Set(open).size, numLogicalExperts, 'every expert has a replica');
+    assert.ok(!open.includes(-1), 'no open slot is empty');
+    if (moves[layer] !== 0 || forced[layer])
+      assert.ok(
+        row.every((expert, slot) => expert < 0 || isOpen(topology, slot)),
+        'closed slots are',
+      );
     if (binds) assertGroupsOnNodes(row, topology);
     if (moves[layer] === 0) {
       if (!forced[layer]) assert.deepEqual(row, before[layer], 'what does not move stays in its slot');
       continue;
     }
     for (let rank = 0; rank < numRanks; rank++) {
-      const experts = expertsOf(row, rank, slotsPerRank);
-      if (expertsInReach >= slotsPerRank)
-        assert.equal(new Set(experts).size, slotsPerRank, `doubles, rank ${rank}`);
-      const held = expertsOf(before[layer]!, rank, slotsPerRank);
+      const numOpen = openOf(topology, rank);
+      const experts = expertsOf(row, rank, stride).slice(0, numOpen);
+      if (expertsInReach >= numOpen) assert.equal(new Set(experts).size, numOpen, `doubles, rank ${rank}`);
+      const held = expertsOf(before[layer]!, rank, stride).slice(0, numOpen);
       for (const [slot, expert] of held.entries()) {
         const isSingle = [held, experts].every((row) => row.filter((other) => other === expert).length === 1);
         if (isSingle) assert.equal(experts[slot], expert, 'experts that stay keep their slots');
       }
     }
-    if (!forced[layer]) assert.ok(moves[layer]! <= (options.maxMovesPerLayer ?? numPhysicalExperts));
+    const limit = options.maxMovesPerLayer ?? numPhysicalExperts;
+    if (!forced[layer]) assert.ok(moves[layer]! <= limit);
+    else if (!binds)
+      assert.ok(moves[layer]! <= Math.max(limit, fewest[layer]!), 'no more than a repair takes');
   }
+  const total = moves.reduce((sum, count) => sum + count, 0);
+  const needed = fewest.reduce((sum, count) => sum + count, 0);
+  if (options.maxMoves !== undefined && !binds) assert.ok(total <= Math.max(options.maxMoves, needed));
   const free = moves.reduce((sum, count, layer) => sum + (forced[layer] ? 0 : count), 0);
   if (options.maxMoves !== undefined) assert.ok(free <= options.maxMoves);
   if (options.maxBytes !== undefined) {
     const { bytesPerExpert = 88_080_384 } = options.cost ?? {};
     assert.ok(free * bytesPerExpert <= options.maxBytes);
   }
-  assert.equal(
-    forecast?.moves,
-    moves.reduce((sum, count) => sum + count, 0),
-  );
+  assert.equal(forecast?.moves, total);
   if (options.cost !== undefined && !forced.includes(true))
     assert.ok(forecast!.secondsSpent < forecast!.secondsGained);
   assert.deepEqual(plan(options, topology, samples, previous), decision, 'the same input, the same plan');

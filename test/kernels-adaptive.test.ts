@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ExpertMapping } from 'expert-load-balancer';
 import fc from 'fast-check';
+import { fewestMoves, openSlots } from './helpers/adaptive.ts';
 import { divisors, seededRandom, sizeArbitrary } from './helpers/arbitraries.ts';
 import { assertSameNumbers, loadKernels } from './helpers/kernels.ts';
 import { assertForAll } from './helpers/property.ts';
@@ -25,7 +26,8 @@ function problemArbitrary(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         numSlots: fc.constant(numSlots),
         numRanks: fc.constant(numRanks),
         numNodes: fc.oneof(fc.constant(1), fc.constantFrom(...divisors(numRanks))),
-        numExperts: fc.integer({ min: 1, max: numSlots }),
+        shareOfExperts: fc.double({ min: 0, max: 1, noNaN: true }),
+        slotsPerRank: openSlots(numRanks, slotsPerRank).map((sizes) => sizes && Int32Array.from(sizes)),
         numFours: fc.integer({ min: 1, max: 4 }),
         price: fc.constantFrom(0, 0.001, 0.01, 0.1),
         maxMoves: fc.oneof(fc.constant(numSlots), fc.nat({ max: numSlots })),
@@ -35,9 +37,12 @@ function problemArbitrary(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         hasFresh: fc.boolean(),
       });
     })
-    .map(({ seed, numFours, isBroken, hasFresh, ...sizes }) => {
+    .map(({ seed, numFours, isBroken, hasFresh, shareOfExperts, ...given }) => {
       const random = seededRandom(seed);
-      const { numExperts, numSlots } = sizes;
+      const { numSlots, slotsPerRank } = given;
+      const numOpen = slotsPerRank?.reduce((sum, size) => sum + size, 0) ?? numSlots;
+      const numExperts = Math.max(1, Math.round(shareOfExperts * numOpen));
+      const sizes = { ...given, numExperts };
       const numSamples = 4 * numFours;
       const samples = Float32Array.from({ length: numExperts * numSamples }, () => random() ** 4 + 0.001);
       const spread = Float32Array.from({ length: numExperts }, () => 0.2 * random());
@@ -66,7 +71,8 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
   const replicaRank = arena.output(Int32Array, numSlots);
   const rows = 4 * numSamples * (2 * numExperts + 2 * numRanks + 4);
   const costs = 8 * (numRanks + numExperts + (2 * numSlots) / numRanks);
-  const counts = 8 * numSlots + 16 * (numExperts + numRanks * numExperts + numRanks);
+  const counts = 12 * numSlots + 16 * (numExperts + numRanks * numExperts) + 28 * numRanks;
+  const slotsPerRank = problem.slotsPerRank && arena.input(problem.slotsPerRank);
   kernels.searchAdaptive(
     samples.ptr,
     spread.ptr,
@@ -76,6 +82,7 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
     numRanks,
     numNodes,
     numSamples,
+    slotsPerRank?.ptr ?? 0,
     previous.ptr,
     fresh?.ptr ?? 0,
     price,
@@ -85,7 +92,7 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
     phyToLog.ptr,
     replicaRank.ptr,
     stats.ptr,
-    arena.scratch(rows + costs + counts + 336),
+    arena.scratch(rows + costs + counts + 352),
   );
   arena.check();
   const [before = 0, after = 0, moves = 0, evaluations = 0] = stats.view;
@@ -116,39 +123,77 @@ test('the kernel equals the oracle', () => {
   assertForAll(problemArbitrary, { small: 1500, large: 20 }, property);
 });
 
-test('every expert has a replica, moves are paid for and within their limit, doubles only without choice', () => {
+test('every expert has a replica, moves are paid for and within their limit, closed slots empty, doubles only without choice', () => {
   const property = (problem: AdaptiveProblem): void => {
-    const { numExperts, numRanks, numSlots, previous, price } = problem;
-    const { phyToLog, before, after, moves } = runKernel(problem);
-    assert.equal(new Set(phyToLog).size, numExperts);
-    const rows = (table: Int32Array) => [ExpertMapping.fromPhysicalToLogical([[...table]], numExperts)];
-    const isFeasible = isValid(previous, problem);
-    if (isFeasible) {
-      assert.equal(moves, rows(phyToLog)[0]!.movesFrom(rows(previous)[0]!, numRanks));
+    const { numExperts, numRanks, previous, price } = problem;
+    const { phyToLog, replicaRank, before, after, moves } = runKernel(problem);
+    const ranks = openRows(phyToLog, problem);
+    assert.equal(new Set(ranks.flat()).size, numExperts);
+    assert.ok(!ranks.flat().includes(-1), 'no open slot is empty');
+    assert.ok(isClosedEmpty(phyToLog, problem));
+    const rows = (table: Int32Array) => ExpertMapping.fromPhysicalToLogical([[...table]], numExperts);
+    assert.deepEqual(
+      [...replicaRank],
+      [...phyToLog].map((expert, slot) =>
+        expert < 0 ? 0 : phyToLog.subarray(0, slot).filter((other) => other === expert).length,
+      ),
+    );
+    if (isValid(previous, problem)) {
+      assert.equal(moves, rows(phyToLog).movesFrom(rows(previous), numRanks));
       assert.ok(moves <= problem.maxMoves);
       assert.ok(after + price * moves <= before + 1e-5);
       if (moves === 0) assert.deepEqual(phyToLog, previous);
-      if (numExperts >= numSlots / numRanks) assert.ok(isValid(phyToLog, problem));
     }
+    if (mayDoWithoutDoubles(problem) && (isValid(previous, problem) || problem.numNodes === 1))
+      assert.ok(isValid(phyToLog, problem));
   };
   assertForAll(problemArbitrary, { small: 1500, large: 20 }, property);
 });
 
-/** Whether every expert is there, no slot is empty, and no rank has an expert twice. */
-function isValid(table: Int32Array, { numExperts, numRanks, numSlots }: AdaptiveProblem): boolean {
-  if (table.includes(-1) || new Set(table).size < numExperts) return false;
-  const slotsPerRank = numSlots / numRanks;
-  return Array.from({ length: numRanks }, (_, rank) => rank * slotsPerRank).every(
-    (first) => new Set(table.subarray(first, first + slotsPerRank)).size === slotsPerRank,
+/** The experts in the open slots of each rank. */
+function openRows(table: Int32Array, { numRanks, numSlots, slotsPerRank }: AdaptiveProblem): number[][] {
+  const stride = numSlots / numRanks;
+  return Array.from({ length: numRanks }, (_, rank) =>
+    Array.from(table.subarray(rank * stride, rank * stride + (slotsPerRank?.[rank] ?? stride))),
   );
+}
+
+function isClosedEmpty(table: Int32Array, problem: AdaptiveProblem): boolean {
+  const numOpen = openRows(table, problem).flat().length;
+  return (
+    table.filter((expert) => expert === -1).length >= table.length - numOpen &&
+    openRows(table, problem)
+      .flat()
+      .filter((expert) => expert >= 0).length === table.filter((expert) => expert >= 0).length
+  );
+}
+
+/** Whether no rank has more slots than there are experts. */
+function mayDoWithoutDoubles(problem: AdaptiveProblem): boolean {
+  return openRows(problem.previous, problem).every((row) => row.length <= problem.numExperts);
+}
+
+/** Whether every expert is there, no open slot is empty, no closed one full, and no rank has an expert twice. */
+function isValid(table: Int32Array, problem: AdaptiveProblem): boolean {
+  const ranks = openRows(table, problem);
+  if (!isClosedEmpty(table, problem) || ranks.flat().includes(-1)) return false;
+  if (new Set(ranks.flat()).size < problem.numExperts) return false;
+  return ranks.every((row) => new Set(row).size === row.length);
 }
 
 test('tiny problems: the best placement is found, or missed by at most 2 %', () => {
   const random = seededRandom(1);
-  for (let run = 0; run < 300; run++) {
+  for (let run = 0; run < 400; run++) {
     const numRanks = 2 + (run % 2);
-    const numSlots = numRanks * 2;
-    const numExperts = numSlots - 1 - (run % 2);
+    // Of three slots a rank, some are closed in every other problem; else there are two.
+    const hasClosed = run % 4 >= 2;
+    const stride = hasClosed ? 3 : 2;
+    const numSlots = numRanks * stride;
+    const slotsPerRank = hasClosed
+      ? Int32Array.from({ length: numRanks }, (_, rank) => (rank === 0 ? 3 : 1 + Math.floor(random() * 2)))
+      : undefined;
+    const numOpen = slotsPerRank?.reduce((sum, size) => sum + size, 0) ?? numSlots;
+    const numExperts = Math.max(hasClosed ? 3 : 2, numOpen - 1 - (run % 2));
     const samples = Float32Array.from({ length: numExperts * 4 }, () => random() ** 2 + 0.05);
     const problem: AdaptiveProblem = {
       samples,
@@ -158,6 +203,7 @@ test('tiny problems: the best placement is found, or missed by at most 2 %', () 
       numSlots,
       numRanks,
       numNodes: 1,
+      slotsPerRank,
       previous: Int32Array.from({ length: numSlots }, (_, slot) => slot % numExperts),
       price: 0,
       maxMoves: numSlots,
@@ -171,16 +217,30 @@ test('tiny problems: the best placement is found, or missed by at most 2 %', () 
 
 /** The least objective of all placements without doubles. */
 function leastObjective(problem: AdaptiveProblem): number {
-  const { numSlots, numExperts } = problem;
-  const table = new Int32Array(numSlots);
   let least = Number.POSITIVE_INFINITY;
-  for (let code = 0; code < numExperts ** numSlots; code++) {
-    for (let slot = 0, left = code; slot < numSlots; slot++, left = Math.floor(left / numExperts)) {
-      table[slot] = left % numExperts;
-    }
-    if (isValid(table, problem)) least = Math.min(least, objective(table, problem));
-  }
+  for (const table of allPlacements(problem)) least = Math.min(least, objective(table, problem));
   return least;
+}
+
+/** All placements that are valid, but for the order of the experts on a rank; always the same table, filled anew. */
+function* allPlacements(problem: AdaptiveProblem): Generator<Int32Array> {
+  const { numSlots, numRanks, numExperts } = problem;
+  const slots = Int32Array.from({ length: numSlots }, (_, slot) => slot);
+  const open = openRows(slots, problem).flat();
+  const table = new Int32Array(numSlots).fill(-1);
+  const fill = function* (i: number): Generator<Int32Array> {
+    const slot = open[i];
+    if (slot === undefined) {
+      if (isValid(table, problem)) yield table;
+      return;
+    }
+    const isFirst = slot % (numSlots / numRanks) === 0;
+    for (let expert = isFirst ? 0 : table[slot - 1]! + 1; expert < numExperts; expert++) {
+      table[slot] = expert;
+      yield* fill(i + 1);
+    }
+  };
+  yield* fill(0);
 }
 
 function objective(table: Int32Array, { samples, weights, numRanks, numSlots }: AdaptiveProblem): number {
@@ -190,6 +250,7 @@ function objective(table: Int32Array, { samples, weights, numRanks, numSlots }: 
   return weights.reduce((sum, weight, t) => {
     const loads = new Float64Array(numRanks);
     for (const [slot, expert] of table.entries()) {
+      if (expert < 0) continue;
       loads[Math.floor((slot * numRanks) / numSlots)]! +=
         samples[expert * numSamples + t]! / counts.get(expert)!;
     }
@@ -207,12 +268,10 @@ test('a search that starts at a result finds nothing, in whichever slots of thei
       maxEvaluations: 10_000_000,
     };
     const { phyToLog } = runKernel(unlimited);
-    const slotsPerRank = problem.numSlots / problem.numRanks;
+    const stride = problem.numSlots / problem.numRanks;
     // The same placement in other slots.
     const turned = phyToLog.slice();
-    for (let first = 0; first < turned.length; first += slotsPerRank) {
-      turned.subarray(first, first + slotsPerRank).reverse();
-    }
+    for (const [rank, row] of openRows(phyToLog, problem).entries()) turned.set(row.reverse(), rank * stride);
     const again = runKernel({ ...unlimited, previous: turned });
     if (isValid(phyToLog, problem)) assert.deepEqual(again.phyToLog, turned);
   };
@@ -222,7 +281,9 @@ test('a search that starts at a result finds nothing, in whichever slots of thei
 test('experts stay on their node', () => {
   const property = (problem: AdaptiveProblem): void => {
     const { numNodes, numSlots, numExperts } = problem;
-    const previous = Int32Array.from({ length: numSlots }, (_, slot) => slot % numExperts);
+    const slots = Int32Array.from({ length: numSlots }, (_, slot) => slot);
+    const previous = new Int32Array(numSlots).fill(-1);
+    for (const [i, slot] of openRows(slots, problem).flat().entries()) previous[slot] = i % numExperts;
     if (!isValid(previous, problem)) return;
     const slotsPerNode = numSlots / numNodes;
     // An expert on several nodes may stay on any of them.
@@ -232,33 +293,64 @@ test('experts stay on their node', () => {
     }
     const { phyToLog } = runKernel({ ...problem, previous, fresh: undefined });
     for (const [slot, expert] of phyToLog.entries()) {
+      if (expert < 0) continue;
       assert.ok(homes.get(expert)!.has(Math.floor(slot / slotsPerNode)), `slot ${slot}`);
     }
   };
   assertForAll(problemArbitrary, { small: 500, large: 10 }, property);
 });
 
-test('what is infeasible is repaired with the fewest moves, however dear they are', () => {
+test('what is infeasible is repaired with the fewest moves there can be, however dear they are', () => {
   const property = (problem: AdaptiveProblem): void => {
-    const { numRanks, numSlots, numExperts, previous } = problem;
-    if (numExperts < numSlots / numRanks) return;
+    if (!mayDoWithoutDoubles(problem)) return;
     const dear = { ...problem, numNodes: 1, price: 1e6, maxMoves: 0, fresh: undefined };
     const { phyToLog, moves } = runKernel(dear);
-    // Each empty slot and each second copy on a rank has to change; each missing expert that finds no such slot, one more.
-    const slotsPerRank = numSlots / numRanks;
-    const wrong = previous.filter((expert, slot) => {
-      const first = slot - (slot % slotsPerRank);
-      return expert < 0 || previous.subarray(first, slot).includes(expert);
-    }).length;
-    const missing = numExperts - new Set(previous.filter((expert) => expert >= 0)).size;
-    assert.ok(
-      moves <= Math.max(wrong, missing),
-      `${moves} moves for ${wrong} wrong slots, ${missing} missing`,
-    );
-    assert.equal(new Set(phyToLog).size, numExperts);
+    assert.ok(isValid(phyToLog, problem));
+    assert.equal(moves, fewestMoves(problem.previous, problem));
   };
   assertForAll(problemArbitrary, { small: 1500, large: 20 }, property);
 });
+
+test('the fewest moves of a repair are those of the best of all placements', () => {
+  const random = seededRandom(2);
+  for (let run = 0; run < 300; run++) {
+    const numRanks = 2 + (run % 2);
+    const stride = 5 - numRanks;
+    const numSlots = numRanks * stride;
+    const slotsPerRank = Int32Array.from({ length: numRanks }, () => Math.ceil(random() * stride));
+    const numOpen = slotsPerRank.reduce((sum, size) => sum + size, 0);
+    const numExperts = Math.min(numOpen, Math.max(...slotsPerRank) + Math.floor(random() * 3));
+    const problem: AdaptiveProblem = {
+      samples: Float32Array.from({ length: numExperts * 4 }, () => random() + 0.05),
+      spread: new Float32Array(numExperts),
+      weights: new Float32Array(4).fill(0.25),
+      numExperts,
+      numSlots,
+      numRanks,
+      numNodes: 1,
+      slotsPerRank,
+      previous: Int32Array.from({ length: numSlots }, () => Math.floor(random() * (numExperts + 1)) - 1),
+      price: 1e6,
+      maxMoves: 0,
+      maxEvaluations: 1_000_000,
+      numKicks: 0,
+    };
+    let fewest = Number.POSITIVE_INFINITY;
+    for (const table of allPlacements(problem)) fewest = Math.min(fewest, movesTo(table, problem));
+    const { phyToLog, moves } = runKernel(problem);
+    assert.equal(movesTo(phyToLog, problem), moves);
+    assert.equal(moves, fewest, `run ${run}`);
+    assert.equal(fewestMoves(problem.previous, problem), fewest, `run ${run}`);
+  }
+});
+
+function movesTo(table: Int32Array, { previous, numRanks, numSlots }: AdaptiveProblem): number {
+  const stride = numSlots / numRanks;
+  return table.filter((expert, slot) => {
+    const first = slot - (slot % stride);
+    return expert >= 0 && !previous.subarray(first, first + stride).includes(expert);
+  }).length;
+}
 
 interface Window {
   steps: number[][];

@@ -11,6 +11,7 @@ import { AdaptiveSearch, type JobSamples } from './adaptive-search.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { MoveCounter } from './move-counter.ts';
+import { openPlaces, openSlotsOfNodes } from './open-slots.ts';
 import { RankShares } from './rank-shares.ts';
 
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */
@@ -38,6 +39,8 @@ export class AdaptiveLayers {
   readonly #all: readonly number[];
   readonly #planning: readonly number[];
   readonly #judging: readonly number[];
+  /** [slots]: -1 where one is closed. */
+  readonly #places: Int32Array;
 
   constructor(
     kernels: KernelExports,
@@ -62,6 +65,7 @@ export class AdaptiveLayers {
     this.#all = Array.from(this.#live, (_, sample) => sample);
     this.#judging = this.#all.filter((sample) => isForJudging(sample, job.numSamples));
     this.#planning = this.#all.filter((sample) => !isForJudging(sample, job.numSamples));
+    this.#places = openPlaces(layout.topology);
   }
 
   /**
@@ -83,8 +87,8 @@ export class AdaptiveLayers {
     }
     const live = this.#tableAt(this.#layout.previous + row);
     this.#shares.measure(samples, live, this.#live);
-    const mustLeave = this.#search.keepsGroups && this.#splitsGroups(live);
-    stats[LayerStat.MUST_CHANGE] = mustLeave || live.includes(-1) ? 1 : 0;
+    const mustLeave = this.#search.keepsGroups && (this.#splitsGroups(live) || this.#overfillsNode(live));
+    stats[LayerStat.MUST_CHANGE] = mustLeave || this.#isUnfit(live) ? 1 : 0;
     const start = mustLeave ? 'fresh' : 'live';
     const price = this.#priceAt(stats[LayerStat.MEAN_RANK_LOAD]!);
     const gain = this.#search.run(
@@ -173,23 +177,44 @@ export class AdaptiveLayers {
     }
   }
 
-  /** Dearer placements, for when all layers together move too much. Layers within their even share need none. */
+  /**
+   * Dearer placements, for when all layers together move too much. Layers within their even share need none, but of one that has to
+   * change the last is its mere repair.
+   */
   #climb(layer: number, live: Int32Array, price: number, start: 'live' | 'fresh', stats: Float64Array): void {
     const { numLayers, numPhysicalExperts } = this.#layout.topology;
     const { ranks } = this.#search.spare;
     const isLarge = stats[LayerStat.MOVES]! > Math.floor(this.#request.maxMoves / numLayers);
     let dearer = Math.max(price, LEAST_RUNG_PRICE);
-    for (let rung = layer * NUM_RUNGS; rung < (layer + 1) * NUM_RUNGS; rung++) {
+    const last = (layer + 1) * NUM_RUNGS - 1;
+    for (let rung = layer * NUM_RUNGS; rung <= last; rung++) {
       const rungStats = this.#statsAt(this.#data.rungStats, rung);
       const table = this.#data.rungs + 4 * rung * numPhysicalExperts;
       rungStats.set(stats);
-      if (!isLarge || start === 'fresh') continue;
+      const isRepair = rung === last && stats[LayerStat.MUST_CHANGE] !== 0;
+      if (start === 'fresh' || (!isLarge && !isRepair)) continue;
       dearer *= 2;
-      const terms = { price: dearer, maxMoves: this.#maxMoves, start };
+      const terms = { price: dearer, maxMoves: isRepair ? 0 : this.#maxMoves, start };
       const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
       rungStats[LayerStat.SMOOTH_GAIN] = this.#search.run(row, terms, table, ranks);
       this.#describe(this.#samplesOf(layer), live, this.#tableAt(table), rungStats);
     }
+  }
+
+  /** Whether an open slot is empty, or a closed one is not. */
+  #isUnfit(live: Int32Array): boolean {
+    return live.some((expert, slot) => expert < 0 !== this.#places[slot]! < 0);
+  }
+
+  /** Whether a node has more experts than open slots. */
+  #overfillsNode(live: Int32Array): boolean {
+    const { topology } = this.#layout;
+    if (topology.slotsPerRank === undefined) return false;
+    const slotsPerNode = live.length / topology.numNodes;
+    return openSlotsOfNodes(topology).some((numOpen, node) => {
+      const slots = live.subarray(node * slotsPerNode, (node + 1) * slotsPerNode);
+      return new Set(slots.filter((expert) => expert >= 0)).size > numOpen;
+    });
   }
 
   #splitsGroups(live: Int32Array): boolean {

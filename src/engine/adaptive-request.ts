@@ -99,6 +99,8 @@ export interface AdaptiveScratch {
   readonly fresh: number;
   readonly table: number;
   readonly ranks: number;
+  /** i32[ranks]: how many slots of each rank are open. */
+  readonly slotsPerRank: number;
   /** f64[4] */
   readonly result: number;
   readonly search: number;
@@ -124,6 +126,7 @@ export function carveAdaptiveScratch(
     fresh: carver.take(4 * slots),
     table: carver.take(4 * slots),
     ranks: carver.take(4 * slots),
+    slotsPerRank: carver.take(4 * topology.numRanks),
     result: carver.take(32),
     search: carver.take(Math.max(searchScratchBytes(topology, numSamples), layerScratchBytes(topology))),
     end: carver.end,
@@ -140,5 +143,5 @@ function searchScratchBytes(topology: Topology, numSamples: number): number {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks: ranks } = topology;
   const rows = 4 * numSamples * (2 * experts + 2 * ranks + 4);
   const costs = 8 * (ranks + experts + (2 * slots) / ranks);
-  return rows + costs + 8 * slots + 16 * (experts + ranks * experts + ranks) + 336;
+  return rows + costs + 12 * slots + 16 * (experts + ranks * experts) + 28 * ranks + 352;
 }

@@ -7,6 +7,7 @@ import {
 } from './adaptive-request.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
+import { emptyClosedSlots, numOpenSlots } from './open-slots.ts';
 import { estimateShrinkage } from './sampling-noise.ts';
 
 /** What a sample counts in the mean falls by this from one to the next: see kernels/adaptive-samples.ts for what was measured. */
@@ -63,6 +64,8 @@ export class AdaptiveSearch {
     this.#job = job;
     this.#samples = carveAdaptiveData(layout.topology, request, layout.kernelData).samples;
     this.#at = carveAdaptiveScratch(layout.topology, request, scratch);
+    const { slotsPerRank, numRanks } = layout.topology;
+    if (slotsPerRank !== undefined) new Int32Array(buffer, this.#at.slotsPerRank, numRanks).set(slotsPerRank);
   }
 
   /** Whether groups stay on nodes: those that cannot be dealt evenly to the nodes are given up. */
@@ -120,9 +123,9 @@ export class AdaptiveSearch {
     const triesFresh = !isFresh && !terms.isOneStep && terms.price <= HIGHEST_FRESH_PRICE;
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { topology } = this.#layout;
-    const { numLogicalExperts, numPhysicalExperts, numRanks, numNodes } = topology;
+    const { numLogicalExperts, numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
     const { numKicks, maxEvaluations } = this.#request;
-    const kicks = numPhysicalExperts <= FEW_SLOTS ? Math.max(numKicks, KICKS_OF_FEW_SLOTS) : numKicks;
+    const kicks = numOpenSlots(topology) <= FEW_SLOTS ? Math.max(numKicks, KICKS_OF_FEW_SLOTS) : numKicks;
     this.#kernels.searchAdaptive(
       this.#at.prepared,
       this.#at.spread,
@@ -132,6 +135,7 @@ export class AdaptiveSearch {
       numRanks,
       this.keepsGroups ? numNodes : 1,
       wholeVectors(this.#numChosen),
+      slotsPerRank === undefined ? 0 : this.#at.slotsPerRank,
       isFresh ? this.#at.fresh : live,
       triesFresh ? this.#at.fresh : 0,
       isFresh ? 0 : terms.price,
@@ -153,7 +157,7 @@ export class AdaptiveSearch {
     return new Float64Array(this.#buffer, this.#at.result, 4)[3]!;
   }
 
-  /** The default policy's placement for the samples' mean. */
+  /** The default policy's placement for the samples' mean, closed slots and all: the search leaves out what is in them. */
   #placeAfresh(ranks: Pointer): void {
     const { topology } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
@@ -175,8 +179,11 @@ export class AdaptiveSearch {
 
   #keepSlots(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
     const { numLogicalExperts, numPhysicalExperts, numRanks } = this.#layout.topology;
+    this.#kernels.copyBytes(this.#at.fresh, live, 4 * numPhysicalExperts);
+    // No expert may go back to a closed slot.
+    emptyClosedSlots(new Int32Array(this.#buffer, this.#at.fresh, numPhysicalExperts), this.#layout.topology);
     this.#kernels.preserveSlots(
-      live,
+      this.#at.fresh,
       phyToLog,
       replicaRank,
       numPhysicalExperts,

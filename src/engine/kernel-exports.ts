@@ -140,6 +140,7 @@ export interface KernelExports {
     numRanks: number,
     numNodes: number,
     numSamples: number,
+    slotsPerRank: Pointer,
     previous: Pointer,
     fresh: Pointer,
     price: number,

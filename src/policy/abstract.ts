@@ -25,6 +25,8 @@ export interface PolicyContext {
   readonly coactivation?: CoactivationMatrix;
   /** The steps that the loads are the mean of, for policies that ask for them by `maxSamples`. */
   readonly samples?: LoadSamples;
+  /** How many slots of each rank may hold an expert: see `Topology.slotsPerRank`. The others have to stay empty. */
+  readonly slotsPerRank?: readonly number[];
 }
 
 /**
@@ -62,7 +64,7 @@ export abstract class AbstractEplbPolicy {
    * @param numGroups groups of experts: they divide the experts evenly
    * @param numNodes fast-network domains: they divide the ranks evenly
    * @param numRanks devices
-   * @returns a valid mapping [layers x numReplicas]
+   * @returns a valid mapping [layers x numReplicas], without experts in slots that `context.slotsPerRank` closes
    */
   abstract rebalanceExperts(
     weight: LoadsInput,

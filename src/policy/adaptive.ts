@@ -15,7 +15,7 @@ import {
 } from './adaptive-options.ts';
 import type { PlanDecision } from './decision.ts';
 import { mappingOf } from './job-tables.ts';
-import { checkShape, runInline, topologyOf } from './plan-inline.ts';
+import { checkShape, hasClosedSlotFilled, runInline, topologyOf } from './plan-inline.ts';
 
 /**
  * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum of the past, this
@@ -66,7 +66,8 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
    * Plans all layers in the calling thread, or tells why the live mapping is to stay.
    *
    * @param samples loads of the last steps, oldest first
-   * @param context `previous` is the live mapping: what moves is counted from it. Without one, nothing has a price.
+   * @param context `previous` is the live mapping: what moves is counted from it. Without one, nothing has a price. It may have experts in
+   * slots that `slotsPerRank` closes: these leave in the fewest moves first, whatever moves cost and however few are allowed.
    * @throws EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_POLICY` when there are neither samples nor a
    * previous mapping to keep
    */
@@ -79,12 +80,28 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     context: PolicyContext = {},
   ): PlanDecision {
     const { numLayers, numExperts, numSamples } = checkSamples(samples);
-    const topology = topologyOf(numLayers, numExperts, numReplicas, numGroups, numNodes, numRanks);
-    const { previous } = context;
+    const { previous, slotsPerRank } = context;
+    const topology = topologyOf(
+      numLayers,
+      numExperts,
+      numReplicas,
+      numGroups,
+      numNodes,
+      numRanks,
+      slotsPerRank,
+    );
     if (previous !== undefined) checkShape('previous', previous, topology);
     if (numSamples === 0) {
-      if (previous !== undefined) return { status: 'kept', reason: 'no samples', mapping: previous };
-      throw new EplbError('EPLB_POLICY', 'samples: there are none, and no previous mapping to keep');
+      if (previous === undefined) {
+        throw new EplbError('EPLB_POLICY', 'samples: there are none, and no previous mapping to keep');
+      }
+      if (!hasClosedSlotFilled(previous, topology)) {
+        return { status: 'kept', reason: 'no samples', mapping: previous };
+      }
+      // What is in closed slots has to leave them all the same.
+      const data = new Float32Array(numLayers * numExperts);
+      const one = { data, numSamples: 1, numLayers, numExperts };
+      return this.planExperts(one, numReplicas, numGroups, numNodes, numRanks, context);
     }
     const { request } = this.#settings;
     const tables = runInline(

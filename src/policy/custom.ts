@@ -9,6 +9,7 @@ import { checkLoads, type LoadMatrix } from '../load-matrix.ts';
 import type { Topology } from '../topology.ts';
 import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
 import { shareMapping } from './job-tables.ts';
+import { checkClosedSlots } from './plan-inline.ts';
 
 /** Runs the custom policy of a worker's setup on a whole job, in that worker. Errors come back as data. */
 export async function runCustomPolicy(
@@ -31,6 +32,7 @@ export async function runCustomPolicy(
       ...(job.coactivation === undefined
         ? {}
         : { coactivation: { data: job.coactivation, numLayers, numExperts } }),
+      ...(topology.slotsPerRank === undefined ? {} : { slotsPerRank: topology.slotsPerRank }),
     };
     const mapping = askPolicy(policy, policy.name ?? policyUrl, weight, topology, context);
     // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not the next.
@@ -97,8 +99,11 @@ export function askPolicy(
     const mapping = result instanceof ExpertMapping ? result : ExpertMapping.fromJSON(result);
     const shape = [mapping.numLayers, mapping.numLogicalExperts, mapping.numPhysicalExperts].join(' x ');
     const wanted = [numLayers, numLogicalExperts, numPhysicalExperts].join(' x ');
-    if (shape === wanted) return mapping;
-    throw new Error(`its mapping is of ${shape} (layers x logical x physical), not ${wanted}`);
+    if (shape !== wanted) {
+      throw new Error(`its mapping is of ${shape} (layers x logical x physical), not ${wanted}`);
+    }
+    checkClosedSlots('its mapping', mapping, topology);
+    return mapping;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new EplbError('EPLB_POLICY', `policy ${show(name)}: ${why}`, { cause: error });

@@ -54,7 +54,7 @@ export function noiseSamples(
   return { data, numSamples, numLayers, numExperts };
 }
 
-/** Whole slots for ranks of nodes, live placements with empty slots and doubles, any options. */
+/** Ranks of nodes, at times with closed slots, live placements with empty slots, doubles and experts in closed slots, any options. */
 export function adaptiveProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
   return fc
     .record({ numRanks: fc.constantFrom(1, 2, 3, 4, 8), slotsPerRank: fc.integer({ min: 1, max: 6 }) })
@@ -76,15 +76,34 @@ export function adaptiveProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem
         numSamples: fc.integer({ min: 1, max: 9 }),
         seed: fc.integer(),
         isBroken: fc.boolean(),
+        slotsPerRank: openSlots(sizes.numRanks, sizes.numPhysicalExperts / sizes.numRanks),
         options: optionsArbitrary(sizes.numLayers * sizes.numPhysicalExperts),
       }),
     )
-    .map(({ topology, numSamples, seed, isBroken, options }) => ({
-      topology,
-      samples: makeSamples(topology, numSamples, seed),
-      previous: liveMapping(topology, seed, isBroken),
-      options,
-    }));
+    .map(({ topology: sizes, numSamples, seed, isBroken, slotsPerRank, options }) => {
+      const numOpen = slotsPerRank?.reduce((sum, slots) => sum + slots, 0) ?? 0;
+      const isEnough = slotsPerRank !== undefined && numOpen >= sizes.numLogicalExperts;
+      const topology = isEnough ? { ...sizes, slotsPerRank } : sizes;
+      return {
+        topology,
+        samples: makeSamples(topology, numSamples, seed),
+        previous: liveMapping(topology, seed, isBroken),
+        options,
+      };
+    });
+}
+
+/** How many slots of each rank are open, at least one of all; undefined: all are. */
+export function openSlots(numRanks: number, most: number): fc.Arbitrary<number[] | undefined> {
+  const some = fc
+    .array(fc.integer({ min: 0, max: most }), { minLength: numRanks, maxLength: numRanks })
+    .filter((sizes) => sizes.some((size) => size > 0));
+  // More slots than fewer, so that experts have replicas.
+  const most4 = fc.array(fc.integer({ min: Math.max(most - 2, 1), max: most }), {
+    minLength: numRanks,
+    maxLength: numRanks,
+  });
+  return fc.oneof(fc.constant(undefined), some, most4);
 }
 
 function optionsArbitrary(slots: number): fc.Arbitrary<AdaptiveEplbPolicyOptions> {
@@ -134,9 +153,48 @@ export function assertGroupsOnNodes(row: readonly number[], topology: Topology):
   const { numNodes, numGroups, numLogicalExperts } = topology;
   const nodes = new Map<number, number>();
   for (const [slot, expert] of row.entries()) {
+    if (expert < 0) continue;
     const group = Math.floor((expert * numGroups) / numLogicalExperts);
     const node = Math.floor((slot * numNodes) / row.length);
     assert.equal(nodes.get(group) ?? node, node, `group ${group}`);
     nodes.set(group, node);
   }
+}
+
+/**
+ * The fewest moves that make a layer valid, where groups need not stay on nodes and no rank has more slots than there are experts.
+ * No rank can keep more than it has slots, nor more than it has, and no more experts can be kept than a matching of experts to open
+ * slots of the ranks that have them at hand: each expert left out, and each slot left over, takes a move, and one move serves one of both.
+ */
+export function fewestMoves(
+  previous: ArrayLike<number>,
+  sizes: { numRanks: number; numExperts: number; slotsPerRank?: ArrayLike<number> | undefined },
+): number {
+  const { numRanks, numExperts, slotsPerRank } = sizes;
+  const stride = previous.length / numRanks;
+  const sizesOfRanks = Array.from({ length: numRanks }, (_, rank) => slotsPerRank?.[rank] ?? stride);
+  const held = sizesOfRanks.map(
+    (_, rank) =>
+      new Set(
+        Array.from(previous)
+          .slice(rank * stride, (rank + 1) * stride)
+          .filter((expert) => expert >= 0),
+      ),
+  );
+  const kept: number[][] = sizesOfRanks.map(() => []);
+  const place = (expert: number, seen: Set<number>): boolean =>
+    held.some((experts, rank) => {
+      if (!experts.has(expert) || seen.has(rank)) return false;
+      seen.add(rank);
+      const row = kept[rank]!;
+      if (row.length < sizesOfRanks[rank]!) return row.push(expert) > 0;
+      const at = row.findIndex((other) => place(other, seen));
+      if (at >= 0) row[at] = expert;
+      return at >= 0;
+    });
+  const numKept = Array.from({ length: numExperts }, (_, expert) => place(expert, new Set())).filter(
+    Boolean,
+  ).length;
+  const leftOver = sizesOfRanks.reduce((sum, size, rank) => sum + size - Math.min(size, held[rank]!.size), 0);
+  return Math.max(leftOver, numExperts - numKept);
 }

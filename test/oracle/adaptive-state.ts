@@ -12,6 +12,8 @@ export interface AdaptiveProblem {
   numRanks: number;
   /** Experts stay on the node they start on; 1: they may go anywhere. */
   numNodes: number;
+  /** [ranks]: how many slots of a rank are open, its first ones; all when left out. */
+  slotsPerRank?: Int32Array | undefined;
   /** The live placement, -1 where a slot is empty. */
   previous: Int32Array;
   /** A placement made afresh, to start from as well. */
@@ -29,7 +31,12 @@ const f = Math.fround;
 export class AdaptiveState {
   readonly p: AdaptiveProblem;
   readonly numSamples: number;
-  readonly slotsPerRank: number;
+  /** Slots of a rank in tables, open and closed. */
+  readonly stride: number;
+  /** Open slots, and the first one of each rank: in here they lie one after the other. */
+  readonly numSlots: number;
+  readonly first: number[] = [0];
+  readonly rankOfSlot: number[] = [];
   readonly ranksPerNode: number;
   readonly slots: Int32Array;
   readonly count: Int32Array;
@@ -51,9 +58,15 @@ export class AdaptiveState {
     this.p = problem;
     this.numSamples = problem.weights.length;
     const rows = (n: number) => Array.from({ length: n }, () => new Float32Array(this.numSamples));
-    this.slotsPerRank = numSlots / numRanks;
+    this.stride = numSlots / numRanks;
+    for (let rank = 0; rank < numRanks; rank++) {
+      const size = problem.slotsPerRank?.[rank] ?? this.stride;
+      for (let k = 0; k < size; k++) this.rankOfSlot.push(rank);
+      this.first.push(this.rankOfSlot.length);
+    }
+    this.numSlots = this.rankOfSlot.length;
     this.ranksPerNode = numRanks / numNodes;
-    this.slots = new Int32Array(numSlots);
+    this.slots = new Int32Array(this.numSlots);
     this.count = new Int32Array(numExperts);
     this.home = new Int32Array(numExperts);
     this.on = new Int32Array(numRanks * numExperts);
@@ -66,15 +79,16 @@ export class AdaptiveState {
     this.rankCost = new Float64Array(numRanks);
   }
 
-  markHeld(placement: Int32Array): void {
+  /** The live placement is a table, of open and closed slots. */
+  markHeld(table: Int32Array): void {
     this.held.fill(0);
-    for (const [slot, expert] of placement.entries()) {
-      if (expert >= 0) this.held[this.rankOf(slot) * this.p.numExperts + expert] = 1;
+    for (const [at, expert] of table.entries()) {
+      if (expert >= 0) this.held[Math.floor(at / this.stride) * this.p.numExperts + expert] = 1;
     }
   }
 
   rankOf(slot: number): number {
-    return Math.floor(slot / this.slotsPerRank);
+    return this.rankOfSlot[slot]!;
   }
 
   nodeOf(rank: number): number {
@@ -95,7 +109,7 @@ export class AdaptiveState {
 
   /** The experts on a rank, slot by slot. */
   expertsOf(rank: number): Int32Array {
-    return this.slots.subarray(rank * this.slotsPerRank, (rank + 1) * this.slotsPerRank);
+    return this.slots.subarray(this.first[rank], this.first[rank + 1]);
   }
 
   /** Orders the experts of each rank. */
@@ -104,10 +118,10 @@ export class AdaptiveState {
   }
 
   recount(): void {
-    const { numExperts, numSlots } = this.p;
+    const { numExperts } = this.p;
     this.count.fill(0);
     this.on.fill(0);
-    for (let slot = 0; slot < numSlots; slot++) {
+    for (let slot = 0; slot < this.numSlots; slot++) {
       const expert = this.slots[slot]!;
       if (expert < 0) continue;
       this.count[expert]!++;
@@ -127,11 +141,11 @@ export class AdaptiveState {
   }
 
   rebuild(): void {
-    const { numExperts, numRanks, numSlots } = this.p;
+    const { numExperts, numRanks } = this.p;
     for (let expert = 0; expert < numExperts; expert++) this.splitLoad(expert);
     for (let rank = 0; rank < numRanks; rank++) this.sumRank(rank);
     this.moves = 0;
-    for (let slot = 0; slot < numSlots; slot++) {
+    for (let slot = 0; slot < this.numSlots; slot++) {
       this.moves += 1 - this.heldOn(this.rankOf(slot), this.slots[slot]!);
     }
     this.refresh();

@@ -12,7 +12,7 @@ export class AdaptiveSteps extends AdaptiveState {
   }
 
   get hasFewSlots(): boolean {
-    return this.p.numSlots <= FEW_SLOTS;
+    return this.numSlots <= FEW_SLOTS;
   }
 
   descend(): boolean {
@@ -43,7 +43,6 @@ export class AdaptiveSteps extends AdaptiveState {
   exchangeBest(a: number): boolean {
     if (this.isSpent && this.hasStepped) return false;
     const { numRanks, numNodes, price } = this.p;
-    const size = this.slotsPerRank;
     let best = -LEAST_GAIN;
     let step: [slot: number, other: number] | undefined;
     for (let b = 0; b < numRanks; b++) {
@@ -64,7 +63,7 @@ export class AdaptiveSteps extends AdaptiveState {
           const cost = this.costOfExchange(a, i, b, j) + price * moves;
           if (cost >= best) continue;
           best = cost;
-          step = [a * size + k, b * size + m];
+          step = [this.first[a]! + k, this.first[b]! + m];
         }
       }
     }
@@ -84,12 +83,13 @@ export class AdaptiveSteps extends AdaptiveState {
   leastMoves(a: number, b: number): number {
     const here = Array.from(this.expertsOf(a), (expert) => this.movesTo(b, a, expert));
     const there = Array.from(this.expertsOf(b), (expert) => this.movesTo(a, b, expert));
-    return Math.min(...here) + Math.min(...there);
+    return Math.min(1, ...here) + Math.min(1, ...there);
   }
 
   overwriteBest(): boolean {
     if (this.isSpent && this.hasStepped) return false;
-    const { numExperts, numSlots, numNodes, price } = this.p;
+    const { numExperts, numNodes, price } = this.p;
+    const { numSlots } = this;
     let best = -LEAST_GAIN;
     let step: [slot: number, expert: number] | undefined;
     const relief = Array.from({ length: numExperts }, (_, expert) =>
@@ -120,7 +120,8 @@ export class AdaptiveSteps extends AdaptiveState {
 
   /** Tries every step at its true cost, where slots are few. */
   polish(): boolean {
-    const { numSlots, numExperts } = this.p;
+    const { numExperts } = this.p;
+    const { numSlots } = this;
     if (!this.hasFewSlots) return false;
     let value = this.value();
     const start = value;

@@ -2,8 +2,9 @@
  * The adaptive policy's search for one layer in plain code: the reference that its kernel equals bit for bit.
  */
 
+import { AdaptiveRepair } from './adaptive-repair.ts';
 import type { AdaptiveProblem } from './adaptive-state.ts';
-import { AdaptiveSteps, LEAST_GAIN } from './adaptive-steps.ts';
+import { LEAST_GAIN } from './adaptive-steps.ts';
 
 export type { AdaptiveProblem } from './adaptive-state.ts';
 
@@ -26,13 +27,13 @@ export function searchAdaptive(problem: AdaptiveProblem): AdaptiveResult {
   return new AdaptiveSearch(problem).run();
 }
 
-class AdaptiveSearch extends AdaptiveSteps {
+class AdaptiveSearch extends AdaptiveRepair {
   random = FIRST_RANDOM;
 
   run(): AdaptiveResult {
     const { previous, fresh, maxMoves, numKicks } = this.p;
     this.markHeld(previous);
-    this.movesAllowed = maxMoves < this.p.numSlots ? maxMoves : Number.POSITIVE_INFINITY;
+    this.movesAllowed = maxMoves < this.numSlots ? maxMoves : Number.POSITIVE_INFINITY;
     this.begin(previous);
     const before = this.objective();
     this.settle();
@@ -80,7 +81,10 @@ class AdaptiveSearch extends AdaptiveSteps {
   rebase(placement: Int32Array): void {
     this.resume(placement);
     this.movesAllowed -= this.moves;
-    this.markHeld(placement);
+    this.held.fill(0);
+    for (const [slot, expert] of placement.entries()) {
+      this.held[this.rankOf(slot) * this.p.numExperts + expert] = 1;
+    }
   }
 
   settle(): void {
@@ -101,78 +105,6 @@ class AdaptiveSearch extends AdaptiveSteps {
     this.rebuild();
   }
 
-  /** Takes over a placement, with what makes it infeasible repaired, and finds the node of each expert. */
-  begin(placement: Int32Array): void {
-    this.slots.set(placement);
-    this.recount();
-    this.repair();
-    this.sortRanks();
-    for (let slot = this.p.numSlots - 1; slot >= 0; slot--) {
-      this.home[this.slots[slot]!] = this.nodeOf(this.rankOf(slot));
-    }
-    this.rebuild();
-  }
-
-  /** Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies there are. */
-  repair(): void {
-    const { numExperts, numSlots } = this.p;
-    for (let slot = 0; slot < numSlots; slot++) if (this.slots[slot]! < 0) this.fill(slot);
-    for (let expert = 0; expert < numExperts; expert++) {
-      if (this.count[expert] === 0) this.fill(this.sparest(), expert);
-    }
-    for (let slot = 0; slot < numSlots; slot++) if (this.isDouble(slot)) this.fill(slot);
-  }
-
-  isDouble(slot: number): boolean {
-    return this.copiesOn(this.rankOf(slot), this.slots[slot]!) > 1;
-  }
-
-  /** A second copy on a rank, else the slot of the expert with the most copies. */
-  sparest(): number {
-    const double = this.slots.findIndex((_, slot) => this.isDouble(slot));
-    if (double !== -1) return double;
-    const copies = Array.from(this.slots, (expert) => this.count[expert]!);
-    return copies.indexOf(Math.max(...copies));
-  }
-
-  fill(slot: number, wanted = -1): void {
-    const { numExperts } = this.p;
-    const rank = this.rankOf(slot);
-    const old = this.slots[slot]!;
-    const expert = wanted >= 0 ? wanted : this.neediest(rank, old);
-    if (expert < 0) return;
-    if (old >= 0) {
-      this.count[old]!--;
-      this.on[rank * numExperts + old]!--;
-    }
-    this.slots[slot] = expert;
-    this.count[expert]!++;
-    this.on[rank * numExperts + expert]!++;
-  }
-
-  /** A missing expert, else the one with the most load a copy that is not on the rank; -1 when a full slot need not change. */
-  neediest(rank: number, old: number): number {
-    const { numExperts, numNodes, weights, samples } = this.p;
-    let best = -1;
-    let most = -1;
-    for (let expert = 0; expert < numExperts; expert++) {
-      if (this.count[expert] === 0) return expert;
-      if (this.isOn(rank, expert) || (numNodes > 1 && !this.isOnNode(rank, expert))) continue;
-      const first = expert * this.numSamples;
-      const mean = this.dot(weights, samples.subarray(first, first + this.numSamples)) / this.count[expert]!;
-      if (mean <= most) continue;
-      most = mean;
-      best = expert;
-    }
-    if (best !== -1 || old >= 0) return best;
-    return Math.max(this.slots[rank * this.slotsPerRank]!, 0);
-  }
-
-  isOnNode(rank: number, expert: number): boolean {
-    const first = this.nodeOf(rank) * this.ranksPerNode;
-    return Array.from({ length: this.ranksPerNode }, (_, i) => first + i).some((r) => this.isOn(r, expert));
-  }
-
   kick(): void {
     this.dirty.fill(false);
     if (!this.hasFewSlots) this.kickOnce(TRIES);
@@ -184,7 +116,8 @@ class AdaptiveSearch extends AdaptiveSteps {
   }
 
   kickBest(isOverwrite: boolean, tries: number): void {
-    const { numSlots, numExperts } = this.p;
+    const { numExperts } = this.p;
+    const { numSlots } = this;
     let least = Number.POSITIVE_INFINITY;
     let best: [number, number] = [0, 0];
     for (let n = 0; n < tries; n++) {
@@ -208,21 +141,25 @@ class AdaptiveSearch extends AdaptiveSteps {
 
   /** Experts that stay on a rank go back to their slots; replicas are numbered in slot order. */
   finish(): { phyToLog: Int32Array; replicaRank: Int32Array } {
-    const { numExperts, numSlots, previous } = this.p;
-    const phyToLog = this.slots.slice();
-    for (let slot = 0; slot < numSlots; slot++) {
-      const first = this.rankOf(slot) * this.slotsPerRank;
-      if (previous[slot]! < 0 || phyToLog[slot] === previous[slot]) continue;
-      for (let k = first; k < first + this.slotsPerRank; k++) {
-        if (phyToLog[k] !== previous[slot] || previous[k] === phyToLog[k]) continue;
-        phyToLog[k] = phyToLog[slot]!;
-        phyToLog[slot] = previous[slot]!;
-        break;
+    const { numExperts, numSlots, numRanks, previous } = this.p;
+    const phyToLog = new Int32Array(numSlots).fill(-1);
+    for (let rank = 0; rank < numRanks; rank++) {
+      const experts = this.expertsOf(rank);
+      const first = rank * this.stride;
+      const end = first + experts.length;
+      phyToLog.set(experts, first);
+      for (let at = first; at < end; at++) {
+        if (previous[at]! < 0 || phyToLog[at] === previous[at]) continue;
+        for (let k = first; k < end; k++) {
+          if (phyToLog[k] !== previous[at] || previous[k] === phyToLog[k]) continue;
+          phyToLog[k] = phyToLog[at]!;
+          phyToLog[at] = previous[at]!;
+          break;
+        }
       }
     }
-    const replicaRank = new Int32Array(numSlots);
     const seen = new Int32Array(numExperts);
-    for (let slot = 0; slot < numSlots; slot++) replicaRank[slot] = seen[phyToLog[slot]!]!++;
+    const replicaRank = phyToLog.map((expert) => (expert < 0 ? 0 : seen[expert]!++));
     return { phyToLog, replicaRank };
   }
 }

@@ -25,7 +25,7 @@ export function rankLoads(
   return { loads, max: Math.max(...loads), mean: total / numRanks, min: Math.min(...loads) };
 }
 
-/** The largest rank load / the smallest, of loads per slot plus even shares of loads per expert; 1 without any load. */
+/** The largest rank load / the smallest, of loads per slot plus even shares of loads per expert; 1 without any load. Ranks without experts are left out. */
 export function windowImbalance(
   physical: readonly number[],
   logical: readonly number[],
@@ -40,5 +40,8 @@ export function windowImbalance(
     const load = Math.max(physical[slot]! + logical[expert]! / count[expert]!, 0);
     loads[Math.floor(slot / slotsPerRank)]! += load;
   });
-  return Math.max(...loads) === 0 ? 1 : Math.max(...loads) / Math.min(...loads);
+  const held = loads.filter((_, rank) =>
+    phyToLog.slice(rank * slotsPerRank, (rank + 1) * slotsPerRank).some((expert) => expert !== -1),
+  );
+  return Math.max(0, ...held) === 0 ? 1 : Math.max(...held) / Math.min(...held);
 }

@@ -1,0 +1,53 @@
+import type { Topology } from '../topology.ts';
+
+// Which slots may hold an expert: the first ones of each rank, all of them where the topology does not say otherwise.
+
+type Ranks = Pick<Topology, 'numPhysicalExperts' | 'numRanks' | 'slotsPerRank'>;
+
+/** Slots of a layer that may hold an expert. */
+export function numOpenSlots({ numPhysicalExperts, slotsPerRank }: Ranks): number {
+  return slotsPerRank === undefined ? numPhysicalExperts : slotsPerRank.reduce((sum, size) => sum + size, 0);
+}
+
+/** Those of each node. */
+export function openSlotsOfNodes(topology: Ranks & Pick<Topology, 'numNodes'>): number[] {
+  const { numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
+  const ranksPerNode = numRanks / numNodes;
+  return Array.from({ length: numNodes }, (_, node) => {
+    const sizes = slotsPerRank?.slice(node * ranksPerNode, (node + 1) * ranksPerNode);
+    return sizes?.reduce((sum, size) => sum + size, 0) ?? numPhysicalExperts / numNodes;
+  });
+}
+
+/** Of each slot of a layer, how many open ones come before it; -1 for a closed slot. */
+export function openPlaces({ numPhysicalExperts, numRanks, slotsPerRank }: Ranks): Int32Array {
+  const places = new Int32Array(numPhysicalExperts).fill(-1);
+  const stride = numPhysicalExperts / numRanks;
+  for (let rank = 0, place = 0; rank < numRanks; rank++) {
+    const first = rank * stride;
+    const end = first + (slotsPerRank?.[rank] ?? stride);
+    for (let slot = first; slot < end; slot++) places[slot] = place++;
+  }
+  return places;
+}
+
+/** Puts -1 into the closed slots of each layer. @param table [layers x physical], any number of layers */
+export function emptyClosedSlots(table: Int32Array, topology: Ranks): void {
+  const { numPhysicalExperts, numRanks, slotsPerRank } = topology;
+  if (slotsPerRank === undefined) return;
+  const stride = numPhysicalExperts / numRanks;
+  for (let first = 0, rank = 0; first < table.length; first += stride, rank = (rank + 1) % numRanks) {
+    table.fill(-1, first + slotsPerRank[rank]!, first + stride);
+  }
+}
+
+/** The first slot of a table [layers x physical] that is closed and holds an expert; -1 when there is none. */
+export function firstInClosedSlot(table: Int32Array, topology: Ranks): number {
+  const { numPhysicalExperts, numRanks, slotsPerRank } = topology;
+  if (slotsPerRank === undefined) return -1;
+  const stride = numPhysicalExperts / numRanks;
+  for (let first = 0, rank = 0; first < table.length; first += stride, rank = (rank + 1) % numRanks) {
+    for (let at = first + slotsPerRank[rank]!; at < first + stride; at++) if (table[at]! >= 0) return at;
+  }
+  return -1;
+}
