@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
 import { checkWhole, show } from './checks.ts';
+import { checkSlots } from './closed-slots.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { AbstractEplbPolicy } from './policy/abstract.ts';
 import { isPolicy } from './policy/custom.ts';
 import { DefaultEplbPolicy } from './policy/default.ts';
-import { checkSlots } from './policy/plan-inline.ts';
 import { checkTopology, type Topology } from './topology.ts';
 
 /** What a balancer is made of. */

@@ -1,15 +1,16 @@
 import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './balancer-options.ts';
+import { checkClosedSlots } from './closed-slots.ts';
 import { createKernelMemory } from './engine/kernel-memory.ts';
 import { Carver, carveJob } from './engine/layout.ts';
 import { kernelDataBytes, kernelScratchBytes } from './engine/plan-layers.ts';
 import { carveWindow } from './engine/window-layout.ts';
-import type { ExpertMapping } from './expert-mapping.ts';
+import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { initialMapping } from './initial-mapping.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
 import { LoadWindow } from './load-window.ts';
 import { Planner, type PlanOptions, type PlanSource } from './planner.ts';
 import type { PlanDecision } from './policy/decision.ts';
-import { checkClosedSlots, checkShape, describe } from './policy/plan-inline.ts';
+import { checkShape, describe } from './policy/plan-inline.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from './published-mapping.ts';
 import { carveBuckets, SampleBuckets } from './sample-buckets.ts';
 import type { Topology } from './topology.ts';
@@ -135,7 +136,8 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Adds the tokens each slot of the live mapping got to the step being recorded. Loads given twice in a step add up.
+   * Adds the tokens each slot of the live mapping got to the step being recorded. Loads given twice in a step add up. What an empty slot
+   * is given is shown as it was recorded, but counts for no expert and in no average.
    *
    * @param loads [physical], finite and >= 0; copied
    * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER`, `EPLB_SHAPE`, `EPLB_LOAD`; nothing is recorded then
@@ -251,7 +253,7 @@ export class ExpertLoadBalancer {
   commit(mapping: ExpertMapping): void {
     this.#planner.checkOpen();
     checkShape('mapping', mapping, this.topology);
-    checkClosedSlots('mapping', mapping, this.topology);
+    checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
     if (mapping === this.#mapping) return;
     this.#window.changeMapping(mapping);
     this.#mapping = mapping;

@@ -3,11 +3,12 @@ import type { BalancerSettings } from './balancer-options.ts';
 import { type AdaptiveRequest, carveAdaptiveData } from './engine/adaptive-request.ts';
 import type { WasmMemory } from './engine/kernel-exports.ts';
 import type { JobLayout } from './engine/layout.ts';
+import { firstInClosedSlot } from './engine/open-slots.ts';
 import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
 import { makeLargeTables } from './engine/plan-tables.ts';
 import { PlanPool } from './engine/pool.ts';
 import { EplbError } from './errors.ts';
-import type { ExpertMapping } from './expert-mapping.ts';
+import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 import {
   checkSamples,
@@ -21,7 +22,7 @@ import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './po
 import { askPolicy } from './policy/custom.ts';
 import type { PlanDecision } from './policy/decision.ts';
 import { mappingOf, writePrevious } from './policy/job-tables.ts';
-import { checkCoactivation, checkShape, hasClosedSlotFilled } from './policy/plan-inline.ts';
+import { checkCoactivation, checkShape } from './policy/plan-inline.ts';
 
 /** What may accompany a plan. */
 export interface PlanOptions {
@@ -240,7 +241,12 @@ export class Planner {
 
   /** Whether there is nothing to plan from. */
   #hasNothing({ weight, samples, previous }: PlanRequest, { window }: PlanSource): boolean {
-    if (previous !== undefined && hasClosedSlotFilled(previous, this.#settings.topology)) return false;
+    if (
+      previous !== undefined &&
+      firstInClosedSlot(tablesOf(previous).phyToLog, this.#settings.topology) >= 0
+    ) {
+      return false;
+    }
     if (samples !== undefined && (this.#policy?.maxSamples ?? 0) > 0) return samples.numSamples === 0;
     return weight === undefined && window.numSamples === 0;
   }

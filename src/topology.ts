@@ -59,32 +59,33 @@ export function checkTopology(
   return slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank };
 }
 
-/** A copy; undefined when all slots are open. */
-function checkSlotsPerRank(given: unknown, sizes: Topology): readonly number[] | undefined {
+/** A checked copy; undefined when all slots are open. @throws as {@link checkTopology} */
+export function checkSlotsPerRank(
+  given: unknown,
+  sizes: Pick<Topology, 'numPhysicalExperts' | 'numRanks' | 'numLogicalExperts'>,
+  title = 'slotsPerRank',
+): readonly number[] | undefined {
   if (given === undefined) return undefined;
   const { numPhysicalExperts, numRanks, numLogicalExperts } = sizes;
   if (!Array.isArray(given)) {
-    throw new EplbTypeError(
-      'EPLB_KIND',
-      `slotsPerRank: ${show(given)} is not an array of numbers, one a rank`,
-    );
+    throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not an array of numbers, one a rank`);
   }
   if (given.length !== numRanks) {
     throw new EplbRangeError(
       'EPLB_SHAPE',
-      `slotsPerRank: has ${given.length} numbers, not ${numRanks}, one a rank`,
+      `${title}: has ${given.length} numbers, not ${numRanks}, one a rank`,
     );
   }
   const most = numPhysicalExperts / numRanks;
   // Not map(): that passes over holes.
   const slotsPerRank = Array.from(given, (slots: unknown, rank) =>
-    checkWhole(`slotsPerRank: rank ${rank}`, slots, 0, most),
+    checkWhole(`${title}: rank ${rank}`, slots, 0, most),
   );
   const total = slotsPerRank.reduce((sum, slots) => sum + slots, 0);
   if (total < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
-      `slotsPerRank: ${total} slots are less than numLogicalExperts ${numLogicalExperts}: every expert needs a slot`,
+      `${title}: ${total} slots are less than numLogicalExperts ${numLogicalExperts}: every expert needs a slot`,
     );
   }
   return total === numPhysicalExperts ? undefined : Object.freeze(slotsPerRank);

@@ -32,6 +32,16 @@ export function wholeNumber(option: string, least: number): (text: string) => nu
   };
 }
 
+/** Parses whole numbers from 0 on with commas between them. @throws EplbRangeError EPLB_OPTION, EPLB_NOT_WHOLE or EPLB_RANGE */
+export function slotsPerRankList(text: string): readonly number[] {
+  const parse = wholeNumber('--slots-per-rank', 0);
+  return text.split(',').map((part) => parse(part.trim()));
+}
+
+/** What a command does with `--slots-per-rank`, in its help. */
+export const SLOTS_PER_RANK_HELP =
+  'slots of each rank that may hold an expert, such as 5,5,4,5; the others stay empty. All of them when left out';
+
 /**
  * Parses `A:B`, either side of which may be empty. The bounds are checked by {@link resolveRange} once the length is known.
  *

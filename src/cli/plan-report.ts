@@ -1,3 +1,4 @@
+import { numOpenSlots } from '../engine/open-slots.ts';
 import {
   type BalanceSummary,
   balancedness,
@@ -51,7 +52,7 @@ export interface PlanReport {
   readonly before: BalanceSummary;
   readonly after: BalanceSummary;
   readonly moves: number;
-  /** Slots of all layers: what {@link moves} is out of. */
+  /** Slots of all layers that may hold an expert: what {@link moves} is out of. */
   readonly slots: number;
   readonly layers: readonly LayerReport[];
   readonly output: string | null;
@@ -74,8 +75,9 @@ export function measurePlan(
   loads: LoadMatrix,
   previous: ExpertMapping,
   planned: ExpertMapping,
-  numRanks: number,
+  topology: Topology,
 ): PlanMeasures {
+  const { numRanks } = topology;
   const before = layerBalances(loads, previous, numRanks);
   const after = layerBalances(loads, planned, numRanks);
   const moves = planned.movesPerLayerFrom(previous, numRanks);
@@ -91,7 +93,7 @@ export function measurePlan(
     before: summarizeBalance(before),
     after: summarizeBalance(after),
     moves: moves.reduce((sum, count) => sum + count, 0),
-    slots: planned.numLayers * planned.numPhysicalExperts,
+    slots: planned.numLayers * numOpenSlots(topology),
     layers,
     digest: planned.digest(),
     physical_to_logical_map: placementRows(planned),

@@ -1,5 +1,7 @@
+import { numOpenSlots } from '../engine/open-slots.ts';
 import { type Colors, type Fact, factLines } from './fact-list.ts';
 import type { PlanReport } from './plan-report.ts';
+import { ranksText } from './ranks-text.ts';
 import { plainTable } from './table.ts';
 import { counted, duration, grouped, quotePath } from './text.ts';
 
@@ -24,17 +26,16 @@ const MEANINGS: readonly Fact[] = [
 
 function headerFacts(report: PlanReport): Fact[] {
   const { recording, topology, policy, threads } = report;
-  const { numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups } = topology;
-  const perRank = counted(numPhysicalExperts / numRanks, 'slot');
+  const { numLogicalExperts, numNodes, numGroups } = topology;
   const list: Fact[] = [
     ['recording', `${quotePath(recording.path).slice(1, -1)} (${recording.format})`],
     ['read as', readAs(report)],
     ['used', usedSteps(report)],
     [
       'experts',
-      `${grouped(numLogicalExperts)} in ${counted(numPhysicalExperts, 'slot')}, ${counted(numGroups, 'group')}`,
+      `${grouped(numLogicalExperts)} in ${counted(numOpenSlots(topology), 'slot')}, ${counted(numGroups, 'group')}`,
     ],
-    ['devices', `${counted(numRanks, 'rank')} of ${perRank}, ${counted(numNodes, 'node')}`],
+    ['devices', `${ranksText(topology)} slots, ${counted(numNodes, 'node')}`],
     ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],
   ];
   if (report.from !== null) list.push(['starting from', quotePath(report.from).slice(1, -1)]);

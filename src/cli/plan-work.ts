@@ -48,14 +48,16 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
     windowSize: 1,
     ...(threads === undefined ? {} : { threads }),
   });
-  if (task.from !== undefined) balancer.commit(await readPlacement(task.from, topology, recording));
-  const previous = balancer.mapping;
+  // Not made live: it may have experts in slots that are closed now.
+  const previous =
+    task.from === undefined ? balancer.mapping : await readPlacement(task.from, topology, recording);
 
   const pairs = pairRecorder(task);
   const maxSamples = policy instanceof URL ? 0 : policy.maxSamples;
   const samples = maxSamples === 0 ? undefined : new SampleRuns(recording, range, maxSamples);
   const loads = await sumLoads(recording, range, progress, { pairs, samples });
   const options = {
+    previous,
     ...(pairs === undefined ? {} : { coactivation: pairs.matrix() }),
     ...(samples === undefined ? {} : { samples: samples.toSamples(unitOf(recording)) }),
   };
@@ -65,7 +67,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
   const decision = await watched(balancer, progress, () => balancer.decide(loads, options));
   const { mapping } = decision;
   const planningMs = performance.now() - started;
-  const measures = measurePlan(loads, previous, mapping, topology.numRanks);
+  const measures = measurePlan(loads, previous, mapping, topology);
   const kept = decision.status === 'kept' ? decision.reason : null;
   return { mapping, kept, measures, planningMs, threads: balancer.threads };
 }

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { checkSlots } from '../closed-slots.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import {
   type AbstractEplbPolicy,
@@ -8,6 +9,7 @@ import {
   DefaultEplbPolicy,
   EplbError,
   LocalityAwarePolicy,
+  type Topology,
 } from '../index.ts';
 import { quote, quotePath } from './text.ts';
 
@@ -45,6 +47,16 @@ export async function choosePolicy(
     });
   }
   throw new EplbError('EPLB_FILE', `--policy: ${quotePath(text)} is not a file`);
+}
+
+/**
+ * Refuses closed slots for a policy that fills all. What a policy from a module does with them is looked at when it has planned.
+ *
+ * @throws EplbRangeError EPLB_TOPOLOGY
+ */
+export function checkPolicySlots(policy: AbstractEplbPolicy | URL, topology: Topology): void {
+  const request = policy instanceof URL ? undefined : policy.kernelRequest();
+  if (request !== undefined) checkSlots(request, topology, '--slots-per-rank');
 }
 
 function pathOf(url: string): string {

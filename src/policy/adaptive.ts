@@ -1,4 +1,5 @@
 import { carveAdaptiveData } from '../engine/adaptive-request.ts';
+import { firstInClosedSlot } from '../engine/open-slots.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
 import type { PlanTables } from '../engine/plan-tables.ts';
 import { EplbError } from '../errors.ts';
@@ -15,7 +16,7 @@ import {
 } from './adaptive-options.ts';
 import type { PlanDecision } from './decision.ts';
 import { mappingOf } from './job-tables.ts';
-import { checkShape, hasClosedSlotFilled, runInline, topologyOf } from './plan-inline.ts';
+import { checkShape, runInline, topologyOf } from './plan-inline.ts';
 
 /**
  * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum of the past, this
@@ -95,7 +96,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
       if (previous === undefined) {
         throw new EplbError('EPLB_POLICY', 'samples: there are none, and no previous mapping to keep');
       }
-      if (!hasClosedSlotFilled(previous, topology)) {
+      if (firstInClosedSlot(tablesOf(previous).phyToLog, topology) < 0) {
         return { status: 'kept', reason: 'no samples', mapping: previous };
       }
       // What is in closed slots has to leave them all the same.

@@ -1,15 +1,15 @@
 import { show } from '../checks.ts';
+import { checkClosedSlots } from '../closed-slots.ts';
 import { copyInts } from '../engine/copies.ts';
 import type { KernelExports } from '../engine/kernel-exports.ts';
 import { foldWindow, isEven } from '../engine/plan-layers.ts';
 import { answerError, type CustomJob, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
 import { EplbError } from '../errors.ts';
-import { ExpertMapping } from '../expert-mapping.ts';
+import { ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { checkLoads, type LoadMatrix } from '../load-matrix.ts';
 import type { Topology } from '../topology.ts';
 import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
 import { shareMapping } from './job-tables.ts';
-import { checkClosedSlots } from './plan-inline.ts';
 
 /** Runs the custom policy of a worker's setup on a whole job, in that worker. Errors come back as data. */
 export async function runCustomPolicy(
@@ -102,7 +102,7 @@ export function askPolicy(
     if (shape !== wanted) {
       throw new Error(`its mapping is of ${shape} (layers x logical x physical), not ${wanted}`);
     }
-    checkClosedSlots('its mapping', mapping, topology);
+    checkClosedSlots('its mapping', tablesOf(mapping).phyToLog, topology);
     return mapping;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);

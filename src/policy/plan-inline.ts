@@ -1,7 +1,7 @@
 import { checkWhole } from '../checks.ts';
+import { checkSlots } from '../closed-slots.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { carveJob, type JobLayout } from '../engine/layout.ts';
-import { firstInClosedSlot, openSlotsOfNodes } from '../engine/open-slots.ts';
 import {
   jobWords,
   type KernelRequest,
@@ -12,7 +12,7 @@ import {
 } from '../engine/plan-layers.ts';
 import { makeTables, type PlanTables, takeStats } from '../engine/plan-tables.ts';
 import { EplbRangeError, EplbTypeError } from '../errors.ts';
-import { checkMapping, type ExpertMapping, tablesOf } from '../expert-mapping.ts';
+import { checkMapping, type ExpertMapping } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { checkTopology, type Topology } from '../topology.ts';
 import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
@@ -109,52 +109,6 @@ export function checkShape(title: string, mapping: ExpertMapping, topology: Topo
   const text = ([layers, logical, physical]: number[]) =>
     `${layers} layers x ${logical} experts in ${physical} slots`;
   throw new EplbRangeError('EPLB_SHAPE', `${title}: is of ${text(shape)}, not ${text(wanted)}`);
-}
-
-/**
- * Refuses slots that a policy's kernel cannot plan for: ranks that do not have all of them, but for the adaptive policy; there, a node
- * without room for the experts of its groups, where these stay on their node.
- *
- * @throws EplbRangeError `EPLB_TOPOLOGY`
- */
-export function checkSlots(request: KernelRequest, topology: Topology): void {
-  if (topology.slotsPerRank === undefined) return;
-  const { numLogicalExperts, numNodes, numGroups } = topology;
-  if (request.kernel !== 'adaptive') {
-    throw new EplbRangeError(
-      'EPLB_TOPOLOGY',
-      `slotsPerRank: the ${request.kernel} policy fills all slots of all ranks; for closed ones take the adaptive policy`,
-    );
-  }
-  if (!request.keepsGroups || numNodes === 1 || numGroups % numNodes !== 0) return;
-  const wanted = numLogicalExperts / numNodes;
-  const node = openSlotsOfNodes(topology).findIndex((slots) => slots < wanted);
-  if (node < 0) return;
-  const slots = openSlotsOfNodes(topology)[node];
-  throw new EplbRangeError(
-    'EPLB_TOPOLOGY',
-    `slotsPerRank: node ${node} has ${slots} slots, too few for the ${wanted} experts of its groups (locality 'groups')`,
-  );
-}
-
-/** Whether the mapping has an expert in a slot that is closed in the topology: it may not stay as it is. */
-export function hasClosedSlotFilled(mapping: ExpertMapping, topology: Topology): boolean {
-  return firstInClosedSlot(tablesOf(mapping).phyToLog, topology) >= 0;
-}
-
-/** @throws EplbRangeError `EPLB_MAPPING` when a slot that is closed in the topology holds an expert */
-export function checkClosedSlots(title: string, mapping: ExpertMapping, topology: Topology): void {
-  if (topology.slotsPerRank === undefined) return;
-  const { phyToLog } = tablesOf(mapping);
-  const at = firstInClosedSlot(phyToLog, topology);
-  if (at < 0) return;
-  const { numPhysicalExperts, numRanks, slotsPerRank } = topology;
-  const slot = at % numPhysicalExperts;
-  const rank = Math.floor((slot * numRanks) / numPhysicalExperts);
-  throw new EplbRangeError(
-    'EPLB_MAPPING',
-    `${title}: layer ${Math.floor(at / numPhysicalExperts)}: slot ${slot} holds expert ${phyToLog[at]}, but is closed: rank ${rank} has ${slotsPerRank[rank]} slots`,
-  );
 }
 
 /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`; the values are not checked */

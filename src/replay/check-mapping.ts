@@ -1,8 +1,9 @@
+import { firstInClosedSlot } from '../engine/open-slots.ts';
 import { EplbError, type ExpertMapping, type Topology } from '../index.ts';
 
 /**
  * The slots of a planned mapping, [layers x physical], checked from the tables themselves whatever made them: a replay
- * never scores a placement that drops an expert, names slots or experts that do not exist, or whose counts do not add up.
+ * never scores a placement that drops an expert, names slots or experts that do not exist, fills closed slots, or whose counts do not add up.
  *
  * @param name the policy, for messages
  * @throws EplbError `EPLB_MAPPING`, naming layer, slot and expert
@@ -20,6 +21,11 @@ export function checkedSlots(mapping: ExpertMapping, topology: Topology, name: s
     throw fail(
       `counts replicas of ${replicaCount.length} experts, not ${numLayers} layers of ${numLogicalExperts}`,
     );
+  }
+  const closed = firstInClosedSlot(slots, topology);
+  if (closed >= 0) {
+    const [layer, slot] = [Math.floor(closed / numPhysicalExperts), closed % numPhysicalExperts];
+    throw fail(`has expert ${slots[closed]} in layer ${layer}, slot ${slot}, which is closed`);
   }
   const counts = new Int32Array(numLogicalExperts);
   for (let layer = 0; layer < numLayers; layer++) {

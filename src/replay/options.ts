@@ -16,6 +16,8 @@ export interface ReplayOptions {
   readonly numNodes?: number;
   /** 1 when left out. */
   readonly numGroups?: number;
+  /** [ranks]: slots of each rank that may hold an expert, as of a balancer; all when left out. */
+  readonly slotsPerRank?: readonly number[];
   /**
    * A policy; a module URL, whose policy runs in a thread of its own; or `static`, which never plans. A policy that has a
    * property `layerOrder`, read after each plan, has its layers changed in that order; else it is by index.
@@ -77,7 +79,11 @@ export function readReplayOptions(
     throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
   }
   const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, policy } = options;
-  const topology = checkTopology({ ...sizes, numPhysicalExperts, numRanks, numNodes, numGroups });
+  const given = { ...sizes, numPhysicalExperts, numRanks, numNodes, numGroups };
+  const topology = checkTopology(
+    options.slotsPerRank === undefined ? given : { ...given, slotsPerRank: options.slotsPerRank },
+  );
+  const { slotsPerRank } = topology;
   const isStatic = policy === 'static';
   const trigger = readTrigger(options.trigger, isStatic);
   const { interval = DEFAULT_INTERVAL } = trigger;
@@ -101,6 +107,7 @@ export function readReplayOptions(
       numRanks,
       numNodes,
       numGroups,
+      ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
       windowSize: checkWhole('windowSize', windowSize, 1, 2 ** 24),
       trigger,
       planningSeconds,

@@ -175,14 +175,20 @@ export class ReplayState {
     this.#addToSeries(step, figures, unbalanced, units);
   }
 
-  /** Over the layers, the largest of (largest / smallest rank load) of the live mapping; writes over {@link loads}. */
+  /**
+   * Over the layers, the largest of (largest / smallest rank load) of the live mapping, of ranks that have experts; writes over
+   * {@link loads}.
+   */
   rankLoadImbalance(meanLoads: Float32Array): number {
     this.loads.set(meanLoads);
     const { rankLoads } = this.#scorer.score(LIVE);
-    const { numRanks } = this.#topology;
+    const { numRanks, numPhysicalExperts } = this.#topology;
+    const stride = numPhysicalExperts / numRanks;
+    const hasExperts = (rank: number) =>
+      this.#live.slots.subarray(rank * stride, (rank + 1) * stride).some((expert) => expert >= 0);
     let worst = 1;
     for (let from = 0; from < rankLoads.length; from += numRanks) {
-      const ranks = rankLoads.subarray(from, from + numRanks);
+      const ranks = rankLoads.subarray(from, from + numRanks).filter((_, rank) => hasExperts(from + rank));
       const most = Math.max(...ranks);
       if (most > 0) worst = Math.max(worst, most / Math.min(...ranks));
     }

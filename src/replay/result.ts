@@ -81,6 +81,8 @@ export interface ReplayConfiguration {
   readonly numRanks: number;
   readonly numNodes: number;
   readonly numGroups: number;
+  /** [ranks]: slots of each rank that may hold an expert; left out when all may. */
+  readonly slotsPerRank?: readonly number[];
   /** Steps that plans look back on. */
   readonly windowSize: number;
   readonly trigger: TriggerOptions;
@@ -100,7 +102,7 @@ export interface TriggerOptions {
   readonly interval?: number;
   /**
    * Holds when, over the layers, the largest of (largest / smallest rank load) is more than this; rank loads of the live
-   * mapping, added over the window. A rank without load beside one with load counts as infinite.
+   * mapping, added over the window. A rank without load beside one with load counts as infinite; one without experts is left out.
    */
   readonly loadThreshold?: number;
   /**

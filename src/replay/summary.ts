@@ -1,3 +1,4 @@
+import { numOpenSlots } from '../engine/open-slots.ts';
 import type { Topology } from '../index.ts';
 import { secondsPerUnit } from './cost-model.ts';
 import type { MoveTally } from './move-tally.ts';
@@ -19,7 +20,7 @@ export function summarize(
   moves: MoveTally,
   { numPlans, planningSeconds, plans }: PlanTotals,
 ): Pick<ReplayResult, 'balance' | 'unbalanced' | 'totals' | 'layers' | 'plans'> {
-  const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = topology;
+  const { numLayers, numLogicalExperts, numRanks } = topology;
   const factor = secondsPerUnit(cost, live.numSteps, numLayers);
   const unitsOfLayers = (tally: BalanceTally) =>
     cost.time.kind === 'load' ? tally.sumOfMaxima : tally.sumOfPeaks;
@@ -27,7 +28,7 @@ export function summarize(
   const moveSeconds = sum(moves.seconds);
   const unbalancedSeconds = factor * sum(unitsOfLayers(first));
   const modelledSeconds = stepSeconds + moveSeconds;
-  const redundantSlotsPerRank = (numPhysicalExperts - numLogicalExperts) / numRanks;
+  const redundantSlotsPerRank = (numOpenSlots(topology) - numLogicalExperts) / numRanks;
   const totals: ReplayTotals = {
     moves: sum(moves.moves),
     changedSlots: sum(moves.changedSlots),

@@ -1,3 +1,4 @@
+import { numOpenSlots } from '../engine/open-slots.ts';
 import type {
   PlanResult,
   RankLoadSamples,
@@ -45,8 +46,8 @@ function linesOf(replays: readonly ReplayResult[]): LineData[] {
 }
 
 /** What decides how loads spread without balancing. */
-function shapeOf({ configuration: { numPhysicalExperts, numRanks } }: ReplayResult): string {
-  return `${numPhysicalExperts} slots, ${numRanks} ranks`;
+function shapeOf({ configuration }: ReplayResult): string {
+  return `${numOpenSlots(configuration)} slots, ${configuration.numRanks} ranks`;
 }
 
 function lineOf({ series, numSteps, plans }: ReplayResult, name: string, colour: number | null): LineData {

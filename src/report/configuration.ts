@@ -1,3 +1,4 @@
+import { numOpenSlots } from '../engine/open-slots.ts';
 import type { CostModel, ReplayConfiguration, ReplayReport, TriggerOptions } from '../replay/result.ts';
 import { bytes, counted, grouped, seconds } from './format.ts';
 import { type Html, html } from './html.ts';
@@ -10,7 +11,7 @@ interface Setting {
 }
 
 const SETTINGS: readonly Setting[] = [
-  { name: 'Slots a layer', text: ({ numPhysicalExperts }) => grouped(numPhysicalExperts) },
+  { name: 'Slots a layer', text: slotsText },
   { name: 'Ranks', text: ({ numRanks, numNodes }) => `${grouped(numRanks)} in ${counted(numNodes, 'node')}` },
   { name: 'Groups of experts', text: ({ numGroups }) => grouped(numGroups) },
   {
@@ -49,6 +50,11 @@ const SETTINGS: readonly Setting[] = [
   },
   { name: 'Loads of 0', text: ({ cost }) => (cost.zeroLoadsCountAsOne ? 'read as 1' : 'are 0') },
 ];
+
+function slotsText({ numPhysicalExperts, numRanks, slotsPerRank }: ReplayConfiguration): string {
+  if (slotsPerRank === undefined) return grouped(numPhysicalExperts);
+  return `${grouped(numOpenSlots({ numPhysicalExperts, numRanks, slotsPerRank }))}, of the ranks: ${slotsPerRank.join(', ')}`;
+}
 
 /** What was replayed, how, and what with. */
 export function configurationTables({ recording, replays, versions }: ReplayReport): Html {

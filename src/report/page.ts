@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
+import { numOpenSlots } from '../engine/open-slots.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import type { ReportAssets } from './assets.ts';
 import { compactReport, isStatic } from './compact.ts';
@@ -77,9 +78,10 @@ ${content}
 
 function shapeText({ recording, replays }: ReplayReport): string {
   const { numLayers, numLogicalExperts } = recording;
-  const shapes = replays.map(({ configuration: { numPhysicalExperts, numRanks, numNodes } }) => {
+  const shapes = replays.map(({ configuration }) => {
+    const { numRanks, numNodes } = configuration;
     const nodes = numNodes === 1 ? '' : ` in ${counted(numNodes, 'node')}`;
-    return `${counted(numPhysicalExperts, 'slot')} on ${counted(numRanks, 'rank')}${nodes}`;
+    return `${counted(numOpenSlots(configuration), 'slot')} on ${counted(numRanks, 'rank')}${nodes}`;
   });
   const steps = Math.max(...replays.map(({ numSteps }) => numSteps));
   const size = `${counted(numLayers, 'layer')} of ${counted(numLogicalExperts, 'expert')}, ${counted(steps, 'step')}`;

@@ -7,13 +7,21 @@ import type { PlacementFormat, WrittenPlacement } from '../../formats/placements
 import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../../index.ts';
-import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
+import { checkSlotsPerRank } from '../../topology.ts';
+import {
+  resolveRange,
+  SLOTS_PER_RANK_HELP,
+  type StepRange,
+  slotsPerRankList,
+  stepRange,
+  wholeNumber,
+} from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { placementFile } from '../placement.ts';
 import type { RecordingReport } from '../plan-report.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
-import { choosePolicy } from '../policy-choice.ts';
+import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { type KnownRange, lengthOf, unitOf } from '../recorded-loads.ts';
 import { wantsColor } from '../terminal.ts';
@@ -25,6 +33,7 @@ interface PlanCommandOptions {
   readonly ranks: number;
   readonly nodes: number;
   readonly groups: number;
+  readonly slotsPerRank?: readonly number[];
   readonly policy: string;
   readonly steps?: StepRange;
   readonly threads?: number;
@@ -53,6 +62,7 @@ export function configure(command: Command): void {
     .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
     .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
     .option('--groups <N>', 'groups of experts that routing picks together', whole('--groups'), 1)
+    .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option(
       '--policy <P>',
       'default, locality, adaptive, or the file of a module such as ./mine.js',
@@ -93,6 +103,7 @@ async function planRecording(
   output: PlannedOutput | undefined,
 ): Promise<void> {
   const topology = topologyOf(recording, options);
+  checkPolicySlots(policy, topology);
   const { threads, from } = options;
   const progress = new Progress(process.stderr);
   const of = await lengthOf(recording, progress);
@@ -164,7 +175,7 @@ function topologyOf(recording: LoadRecording, options: PlanCommandOptions): Topo
       `--groups: ${groups} does not divide the ${numExperts} logical experts evenly`,
     );
   }
-  return {
+  const sizes = {
     numLayers,
     numLogicalExperts: numExperts,
     numPhysicalExperts: replicas,
@@ -172,6 +183,8 @@ function topologyOf(recording: LoadRecording, options: PlanCommandOptions): Topo
     numNodes: nodes,
     numGroups: groups,
   };
+  const slotsPerRank = checkSlotsPerRank(options.slotsPerRank, sizes, '--slots-per-rank');
+  return slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank };
 }
 
 function recordingReport(path: string, recording: LoadRecording, range: KnownRange): RecordingReport {

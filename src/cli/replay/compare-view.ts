@@ -1,5 +1,7 @@
+import { numOpenSlots } from '../../engine/open-slots.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { ranksText } from '../ranks-text.ts';
 import { plainTable } from '../table.ts';
 import { counted, grouped, quotePath } from '../text.ts';
 import { bytes, percent, planningText, ratio, seconds } from './format.ts';
@@ -44,14 +46,14 @@ const COLUMNS: readonly Column[] = [
 export function renderCompare(report: ReplayReport, written: readonly string[], colors: Colors): string {
   const { recording, replays } = report;
   const first = replays[0]!;
-  const { numPhysicalExperts, numRanks, numNodes } = first.configuration;
+  const { configuration } = first;
   const planned = replays.find(({ configuration }) => configuration.policy !== 'static');
   const isPartial = replays.some(({ status }) => status === 'partial');
   const head: Fact[] = [
     ...recordingFacts(recording, Math.max(...replays.map(({ numSteps }) => numSteps))),
     [
       'placement',
-      `${counted(numPhysicalExperts, 'slot')}, ${counted(numRanks, 'rank')} of ${numPhysicalExperts / numRanks}, ${counted(numNodes, 'node')}`,
+      `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ${counted(configuration.numNodes, 'node')}`,
     ],
     ...(planned === undefined ? [] : ([['plans', planningText(planned.configuration)]] as Fact[])),
     ['cost', costText(first)],

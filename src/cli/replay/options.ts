@@ -1,7 +1,13 @@
 import type { Command } from 'commander';
 import { EplbRangeError } from '../../errors.ts';
 import type { TriggerOptions } from '../../replay/index.ts';
-import { type StepRange, stepRange, wholeNumber } from '../option-values.ts';
+import {
+  SLOTS_PER_RANK_HELP,
+  type StepRange,
+  slotsPerRankList,
+  stepRange,
+  wholeNumber,
+} from '../option-values.ts';
 import { quote } from '../text.ts';
 
 /** How a recording is read. */
@@ -32,6 +38,7 @@ export interface CommonReplayOptions extends RecordingOptions {
 export interface OnePlacementOptions {
   readonly replicas: number;
   readonly ranks: number;
+  readonly slotsPerRank?: readonly number[];
   readonly interval?: number;
   readonly from?: string;
 }
@@ -62,6 +69,7 @@ export function addOnePlacementOptions(command: Command): Command {
       wholeNumber('--replicas', 1),
     )
     .requiredOption('--ranks <N>', 'devices', wholeNumber('--ranks', 1))
+    .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option(
       '--interval <N>',
       'plan every so many steps; 32 when no condition is given',

@@ -25,13 +25,13 @@ export async function replayPolicies(
   policies: readonly string[],
   options: CommonReplayOptions & OnePlacementOptions,
 ): Promise<ReplayOutcome> {
-  const { replicas, ranks, interval, from, json, report: html } = options;
+  const { replicas, ranks, slotsPerRank, interval, from, json, report: html } = options;
   const inputs = from === undefined ? [path] : [path, from];
   const outputs = await checkOutputs({ '--json': json, '--report': html }, inputs);
   const setup = await setUp(path, options);
   const tasks = await Promise.all(
     policies.map((policy) =>
-      taskOf(setup, { policy, replicas, ranks, interval, from, name: policy }, options),
+      taskOf(setup, { policy, replicas, ranks, slotsPerRank, interval, from, name: policy }, options),
     ),
   );
   const reference = await referenceTask(setup, tasks, options);

@@ -1,5 +1,7 @@
+import { numOpenSlots } from '../../engine/open-slots.ts';
 import type { BalanceFigures, RecordingFacts, ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { ranksText } from '../ranks-text.ts';
 import { plainTable } from '../table.ts';
 import { counted, grouped, quotePath } from '../text.ts';
 import { bytes, percent, planningText, ratio, seconds } from './format.ts';
@@ -41,10 +43,9 @@ export function recordingFacts(recording: RecordingFacts, numSteps: number, labe
 }
 
 function placementText({ configuration }: ReplayResult): string {
-  const { numPhysicalExperts, numRanks, numNodes, numGroups } = configuration;
+  const { numNodes, numGroups } = configuration;
   const groups = numGroups === 1 ? '' : `, ${counted(numGroups, 'group')}`;
-  const perRank = numPhysicalExperts / numRanks;
-  return `${counted(numPhysicalExperts, 'slot')}, ${counted(numRanks, 'rank')} of ${perRank}, ${counted(numNodes, 'node')}${groups}`;
+  return `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ${counted(numNodes, 'node')}${groups}`;
 }
 
 /** A cost model in a line. */

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { checkMultiple } from '../../checks.ts';
+import { checkClosedSlots } from '../../closed-slots.ts';
 import { EplbRangeError } from '../../errors.ts';
 import { openRecording } from '../../formats/open.ts';
 import type { OpenOptions } from '../../formats/open-options.ts';
@@ -13,9 +14,11 @@ import {
   type StepRange,
   type TriggerOptions,
 } from '../../replay/index.ts';
+import { checkSlotsPerRank, type Topology } from '../../topology.ts';
 import { resolveRange } from '../option-values.ts';
 import { readPlacement } from '../placement.ts';
-import { choosePolicy } from '../policy-choice.ts';
+import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
+import { quotePath } from '../text.ts';
 import { chooseCost } from './cost-choice.ts';
 import { type CommonReplayOptions, contradiction, type RecordingOptions, triggerOf } from './options.ts';
 import type { WorkSize } from './run.ts';
@@ -42,6 +45,7 @@ export interface Variant {
   readonly policy: string;
   readonly replicas: number;
   readonly ranks: number;
+  readonly slotsPerRank?: readonly number[] | undefined;
   readonly interval: number | undefined;
   readonly name: string;
   /** The file of the placement to begin with. */
@@ -94,24 +98,30 @@ export async function taskOf(
   variant: Variant,
   options: CommonReplayOptions,
 ): Promise<ReplayTask> {
-  checkSizes(setup.facts, variant, options);
+  const topology = topologyOf(setup.facts, variant, options);
   const { policy, replicas, ranks, interval, name } = variant;
   const isStatic = policy === 'static';
   const isCompetition = setup.cost.name === COMPETITION.name && options.cost === COMPETITION.name;
+  if (topology.slotsPerRank !== undefined && setup.cost.name === COMPETITION.name) {
+    throw contradiction(
+      '--slots-per-rank: --cost competition compares with the default policy, which fills all slots',
+    );
+  }
   const given = triggerOf(options, interval);
   const trigger: TriggerOptions | undefined =
     given ?? (isCompetition ? { interval: COMPETITION_INTERVAL } : undefined);
   return {
     path: setup.path,
     open: setup.open,
-    policy: await policyText(policy),
-    start: await startOf(setup, variant, options, isCompetition),
+    policy: await policyText(policy, topology),
+    start: await startOf(setup, variant, topology, isCompetition),
     control: newControl(),
     options: {
       numPhysicalExperts: replicas,
       numRanks: ranks,
       numNodes: options.nodes,
       numGroups: options.groups,
+      ...(topology.slotsPerRank === undefined ? {} : { slotsPerRank: topology.slotsPerRank }),
       layersPerStep: options.layersPerStep,
       cost: setup.cost,
       steps: setup.range,
@@ -147,11 +157,11 @@ async function rangeOf(recording: LoadRecording, { steps }: RecordingOptions): P
   return resolveRange(steps, length, 'step');
 }
 
-function checkSizes(
-  { numLogicalExperts }: RecordingFacts,
-  { replicas, ranks }: Variant,
+function topologyOf(
+  { numLayers, numLogicalExperts }: RecordingFacts,
+  { replicas, ranks, slotsPerRank: given }: Variant,
   { nodes, groups }: CommonReplayOptions,
-): void {
+): Topology {
   if (replicas < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
@@ -160,35 +170,49 @@ function checkSizes(
   }
   checkMultiple('--replicas', replicas, '--ranks', ranks);
   checkMultiple('--ranks', ranks, '--nodes', nodes);
-  if (numLogicalExperts % groups === 0) return;
-  throw new EplbRangeError(
-    'EPLB_TOPOLOGY',
-    `--groups: ${groups} does not divide the ${numLogicalExperts} logical experts evenly`,
-  );
+  if (numLogicalExperts % groups !== 0) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `--groups: ${groups} does not divide the ${numLogicalExperts} logical experts evenly`,
+    );
+  }
+  const sizes = {
+    numLayers,
+    numLogicalExperts,
+    numPhysicalExperts: replicas,
+    numRanks: ranks,
+    numNodes: nodes,
+    numGroups: groups,
+  };
+  const slotsPerRank = checkSlotsPerRank(given, sizes, '--slots-per-rank');
+  return slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank };
 }
 
 /** The policy as a worker finds it: a module's file by its whole path. */
-async function policyText(policy: string): Promise<string> {
+async function policyText(policy: string, topology: Topology): Promise<string> {
   if (policy === 'static') return policy;
   const chosen = await choosePolicy(policy, undefined);
+  checkPolicySlots(chosen, topology);
   return chosen instanceof URL ? chosen.href : policy;
 }
 
 async function startOf(
-  { facts, layers }: ReplaySetup,
-  { ranks, replicas, from }: Variant,
-  { nodes, groups }: CommonReplayOptions,
+  { layers }: ReplaySetup,
+  { from }: Variant,
+  topology: Topology,
   isCompetition: boolean,
 ): Promise<ReplayTask['start']> {
-  const { numLayers, numLogicalExperts } = facts;
   if (from !== undefined) {
-    const sizes = { numPhysicalExperts: replicas, numRanks: ranks, numNodes: nodes, numGroups: groups };
-    return (await readPlacement(from, { numLayers, numLogicalExperts, ...sizes }, layers)).phyToLog;
+    const mapping = await readPlacement(from, topology, layers);
+    const { phyToLog } = mapping;
+    checkClosedSlots(`--from: ${quotePath(from)}`, phyToLog, topology);
+    return phyToLog;
   }
   if (!isCompetition) return 'initial';
-  if (numLogicalExperts % ranks === 0) return 'competition';
+  const { numLogicalExperts, numRanks } = topology;
+  if (numLogicalExperts % numRanks === 0) return 'competition';
   throw new EplbRangeError(
     'EPLB_TOPOLOGY',
-    `--ranks: ${ranks} does not divide the ${numLogicalExperts} experts, as the competition's first table needs`,
+    `--ranks: ${numRanks} does not divide the ${numLogicalExperts} experts, as the competition's first table needs`,
   );
 }
