@@ -146,6 +146,7 @@ function assertInvariants(problem: AdaptiveProblem): void {
   if (options.maxBytes !== undefined) {
     const { bytesPerExpert = 88_080_384 } = options.cost ?? {};
     assert.ok(free * bytesPerExpert <= options.maxBytes);
+    if (!binds) assert.ok(total * bytesPerExpert <= Math.max(options.maxBytes, needed * bytesPerExpert));
   }
   assert.equal(forecast?.moves, total);
   if (options.cost !== undefined && !forced.includes(true))
