@@ -133,6 +133,8 @@ test('every chart has its figures as a table, that follow the choice', { skip },
   await withPage(browser(), recordedPage, WIDE, async ({ page }) => {
     const rows = async (id: string) => {
       await page.locator(`#${id}-figures summary`).click();
+      // The event that fills the table comes after the click.
+      await page.locator(`#${id}-figures tr`).first().waitFor();
       return page
         .locator(`#${id}-figures tr`)
         .evaluateAll((found) => found.map((row) => [...row.children].map((cell) => cell.textContent)));
