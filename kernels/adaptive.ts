@@ -14,6 +14,9 @@ import { begin, resume, sortRanks } from './adaptive-repair';
 import { Adaptive, addCopies, carveAdaptive, copiesOf, firstOf, rankOf } from './adaptive-state';
 import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './adaptive-steps';
 
+/** A descent that moves less than this share of the slots, 1 / so much, started near the best there is: no other start is tried. */
+const FAR: i32 = 8;
+
 /**
  * Places one layer so that the weighted sum over samples of the 8-norm of the rank loads, and the price of the moves from
  * `previous`, is small. No expert comes twice on a rank unless there is no other way. A search that starts at the result, with the
@@ -27,7 +30,7 @@ import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './adaptive-step
  * @param slotsPerRank i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are. The others stay empty, and what
  * `previous` or `fresh` has in them is no longer there, but its rank has it at hand: to put it into another slot there is no move.
  * @param previous i32[numSlots], -1 where a slot is empty
- * @param fresh i32[numSlots], or 0: a placement to start from as well
+ * @param fresh i32[numSlots], or 0: a placement to start from as well, when that from `previous` went far
  * @param maxMoves at most so many moves, but for what has to be repaired in `previous`
  * @param maxEvaluations no step but the first is begun after so many steps were looked at
  * @param numKicks so many random kicks of the best placement have to fail before the search ends
@@ -72,7 +75,7 @@ export function searchAdaptive(
   store<f64>(stats, objectiveOf(s));
   settle(s);
   const best = keep(s);
-  if (fresh !== 0) {
+  if (fresh !== 0 && s.moves * FAR >= numSlots) {
     begin(s, fresh);
     if (s.moves <= maxMoves) {
       settle(s);

@@ -91,7 +91,9 @@ export class ExpertLoadBalancer {
     const carver = new Carver(job.end);
     const published = carvePublished(topology, carver);
     const windowLayout = carveWindow(topology, windowSize, carver.end);
-    const bucketLayout = carveBuckets(topology, windowSize, maxSamplesOf(settings), windowLayout.end);
+    const { maxSamples, rememberedSteps } = samplesFor(settings);
+    const sampledSteps = Math.max(windowSize, rememberedSteps);
+    const bucketLayout = carveBuckets(topology, sampledSteps, maxSamples, windowLayout.end);
     const what = `${describe(topology)} with a window of ${windowSize}`;
     const { memory, kernels } = createKernelMemory((bucketLayout ?? windowLayout).end, what);
     this.topology = topology;
@@ -284,7 +286,8 @@ function carveJobOf({ topology, policy, threads }: BalancerSettings) {
   return carveJob(topology, Math.max(threads, 1), scratchBytes, dataBytes);
 }
 
-/** How many samples of the window the policy plans from. What one given as a URL wants is not known here. */
-function maxSamplesOf({ policy }: BalancerSettings): number {
-  return policy instanceof URL ? 0 : (policy.maxSamples ?? 0);
+/** What samples the policy plans from. What one given as a URL wants is not known here. */
+function samplesFor({ policy }: BalancerSettings): { maxSamples: number; rememberedSteps: number } {
+  if (policy instanceof URL) return { maxSamples: 0, rememberedSteps: 0 };
+  return { maxSamples: policy.maxSamples ?? 0, rememberedSteps: policy.rememberedSteps ?? 0 };
 }

@@ -5,7 +5,7 @@ import type { Topology } from './topology.ts';
 
 /** Where the samples for policies that plan from them lie in the shared memory, as byte offsets. */
 export interface BucketLayout {
-  /** Steps of a bucket, and whole or begun buckets that are kept: together at most the window. */
+  /** Steps of a bucket, and whole or begun buckets that are kept: together at most the steps to remember. */
   readonly stepsPerBucket: number;
   readonly numBuckets: number;
   /** f64[layers x logical]: sums of the newest bucket; f64[logical]: the kernel's scratch. */
@@ -17,16 +17,16 @@ export interface BucketLayout {
   readonly end: number;
 }
 
-/** Lays out at most `maxSamples` buckets of a window; no memory is taken when there are to be none. */
+/** Lays out at most `maxSamples` buckets of the last steps; no memory is taken when there are to be none. */
 export function carveBuckets(
   { numLayers, numLogicalExperts }: Topology,
-  windowSize: number,
+  sampledSteps: number,
   maxSamples: number,
   start: number,
 ): BucketLayout | undefined {
   if (maxSamples === 0) return undefined;
-  const stepsPerBucket = Math.ceil(windowSize / maxSamples);
-  const numBuckets = Math.floor(windowSize / stepsPerBucket);
+  const stepsPerBucket = Math.ceil(sampledSteps / maxSamples);
+  const numBuckets = Math.floor(sampledSteps / stepsPerBucket);
   const loads = numLayers * numLogicalExperts;
   const carver = new Carver(start);
   return {

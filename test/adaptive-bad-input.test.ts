@@ -18,6 +18,7 @@ const NUMBERS = [
   'maxEvaluations',
   'numKicks',
   'maxSamples',
+  'rememberedSteps',
 ] as const;
 const COSTS = [
   'secondsPerLoad',
@@ -42,7 +43,14 @@ test('options that are negative or not a number are refused by name', () => {
       assert.throws(make({ [name]: value }), refusal('type', 'EPLB_KIND', new RegExp(`^${name}: `)));
     }
   }
-  for (const name of ['maxMoves', 'maxMovesPerLayer', 'maxEvaluations', 'numKicks', 'maxSamples']) {
+  for (const name of [
+    'maxMoves',
+    'maxMovesPerLayer',
+    'maxEvaluations',
+    'numKicks',
+    'maxSamples',
+    'rememberedSteps',
+  ]) {
     assert.throws(make({ [name]: 1.5 }), refusal('range', 'EPLB_NOT_WHOLE', /1\.5/));
   }
   assert.throws(make({ price: Number.POSITIVE_INFINITY }), refusal('range', 'EPLB_RANGE', /price: Infinity/));

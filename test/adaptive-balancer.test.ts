@@ -98,11 +98,13 @@ test('a load matrix without samples is one sample', async () => {
 class Watcher extends AbstractEplbPolicy {
   readonly name = 'watcher';
   override readonly maxSamples: number;
+  override readonly rememberedSteps: number;
   samples: LoadSamples | undefined;
 
-  constructor(maxSamples: number) {
+  constructor(maxSamples: number, rememberedSteps = 0) {
     super();
     this.maxSamples = maxSamples;
+    this.rememberedSteps = rememberedSteps;
   }
 
   override rebalanceExperts(
@@ -122,12 +124,13 @@ test('a policy that asks for samples gets the window’s steps per expert, each 
   const problems = fc.record({
     windowSize: fc.integer({ min: 1, max: 12 }),
     maxSamples: fc.integer({ min: 1, max: 6 }),
+    rememberedSteps: fc.nat({ max: 12 }),
     numSteps: fc.integer({ min: 1, max: 30 }),
     seed: fc.integer(),
   });
   await fc.assert(
-    fc.asyncProperty(problems, async ({ windowSize, maxSamples, numSteps, seed }) => {
-      const policy = new Watcher(maxSamples);
+    fc.asyncProperty(problems, async ({ windowSize, maxSamples, rememberedSteps, numSteps, seed }) => {
+      const policy = new Watcher(maxSamples, rememberedSteps);
       await withBalancer({ ...topology, windowSize, policy }, (balancer) => {
         const { numLayers, numLogicalExperts: numExperts, numPhysicalExperts } = topology;
         const random = seededRandom(seed);
@@ -157,12 +160,13 @@ test('a policy that asks for samples gets the window’s steps per expert, each 
           steps.push(loads);
         }
         balancer.rebalanceSync();
-        const perSample = Math.ceil(windowSize / maxSamples);
+        const sampledSteps = Math.max(windowSize, rememberedSteps);
+        const perSample = Math.ceil(sampledSteps / maxSamples);
         const runs: Float64Array[][] = [];
         for (let first = 0; first < steps.length; first += perSample) {
           runs.push(steps.slice(first, first + perSample));
         }
-        const kept = runs.slice(-Math.floor(windowSize / perSample));
+        const kept = runs.slice(-Math.floor(sampledSteps / perSample));
         const means = kept.flatMap((run) =>
           Array.from(run[0]!, (_, i) =>
             Math.fround(run.reduce((sum, loads) => sum + loads[i]!, 0) / run.length),
@@ -201,7 +205,7 @@ test('what is kept leaves the mapping the same object and the generation as it w
     await withBalancer({ ...topology, threads: 1, policy }, async (balancer) => {
       const { mapping } = balancer;
       assert.deepEqual(await balancer.decide(), { status: 'kept', reason: 'no samples', mapping });
-      record(balancer, makeSamples(topology, 8, 4));
+      record(balancer, makeSamples(topology, 24, 4));
       const decision = await balancer.decide();
       assert.deepEqual(decision, { status: 'kept', reason, mapping });
       assert.equal(decision.mapping, mapping);
@@ -218,11 +222,11 @@ test('what is kept leaves the mapping the same object and the generation as it w
 test('the rebalancer hands the forecast of a plan on', async () => {
   const policy = new AdaptiveEplbPolicy({ price: 0.001 });
   await withBalancer({ ...topology, threads: 1, policy }, async (balancer) => {
-    record(balancer, makeSamples(topology, 8, 4));
+    record(balancer, makeSamples(topology, 24, 4));
     const previous = balancer.mapping;
     const rebalancer = new AsyncExpertRebalancer({ balancer, autoCommit: true });
     const outcome = await rebalancer.rebalanceAsync();
-    assert.ok(outcome.status === 'committed');
+    assert.ok(outcome.status === 'committed', outcome.status);
     assert.equal(outcome.forecast?.moves, outcome.mapping.movesFrom(previous, topology.numRanks));
     assert.ok(outcome.forecast.secondsGained > 0 && outcome.forecast.secondsSpent > 0);
     assert.equal(outcome.forecast.gainPerLayer.length, topology.numLayers);

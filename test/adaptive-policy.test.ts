@@ -5,6 +5,7 @@ import {
   type AdaptiveEplbPolicyOptions,
   type ExpertMapping,
   type LoadSamples,
+  layerBalances,
   type PlanDecision,
   type Topology,
 } from 'expert-load-balancer';
@@ -190,10 +191,54 @@ test('on sampling noise around equal means nothing moves after the first plan', 
     [topologyOf({ numLayers: 12, numLogicalExperts: 64, numPhysicalExperts: 80, numRanks: 16 }), 768],
     [topologyOf({ numLayers: 2, numLogicalExperts: 32, numPhysicalExperts: 32, numRanks: 4 }), 128],
   ] as const) {
-    const first = plan({}, sizes, noiseSamples(sizes, 16, tokens, 1));
-    for (let seed = 2; seed < 30; seed++) {
-      const next = plan({}, sizes, noiseSamples(sizes, 16, tokens, seed), first.mapping);
-      assert.equal(next.mapping, first.mapping, `seed ${seed}`);
+    for (const options of [{}, { price: 0 }]) {
+      const first = plan(options, sizes, noiseSamples(sizes, 16, tokens, 1));
+      for (let seed = 2; seed < 30; seed++) {
+        const numSamples = seed % 2 === 0 ? 16 : 64;
+        const next = plan(options, sizes, noiseSamples(sizes, numSamples, tokens, seed), first.mapping);
+        assert.equal(next.mapping, first.mapping, `seed ${seed}`);
+      }
     }
   }
+});
+
+/** How much slower the slowest rank makes the samples than balance would, in the mean. */
+function imbalanceOf(
+  { data, numSamples, numLayers, numExperts }: LoadSamples,
+  mapping: ExpertMapping,
+): number {
+  let sum = 0;
+  for (let sample = 0; sample < numSamples; sample++) {
+    const step = data.slice(sample * numLayers * numExperts, (sample + 1) * numLayers * numExperts);
+    const balances = layerBalances({ data: step, numLayers, numExperts }, mapping, 8);
+    for (const { maxRankLoad, meanRankLoad } of balances) sum += maxRankLoad / meanRankLoad;
+  }
+  return sum / numSamples / numLayers;
+}
+
+function joined(...parts: readonly LoadSamples[]): LoadSamples {
+  const data = Float32Array.from(parts.flatMap((part) => Array.from(part.data)));
+  return { ...parts[0]!, data, numSamples: parts.reduce((sum, { numSamples }) => sum + numSamples, 0) };
+}
+
+test('steps before a change of domain do not mislead, and steps of the same domain help', () => {
+  const sizes = topologyOf({ numLayers: 12 });
+  const options = { price: 0, numKicks: 10 };
+  const mean = { alone: 0, after: 0, before: 0, longer: 0 };
+  for (let seed = 0; seed < 5; seed++) {
+    // Loads of one seed have the same means, whatever their number.
+    const domain = (from: number, to: number) => makeSamples(sizes, to, 10 + seed, from);
+    const now = domain(0, 8);
+    const next = domain(40, 80);
+    const live = liveMapping(sizes, seed, false);
+    const planned = (samples: LoadSamples) => imbalanceOf(next, plan(options, sizes, samples, live).mapping);
+    mean.alone += planned(now) / 5;
+    const other = makeSamples(sizes, 24, 100 + seed);
+    mean.after += planned(joined(other, now)) / 5;
+    mean.before += planned(other) / 5;
+    mean.longer += planned(domain(0, 40)) / 5;
+  }
+  const lost = (mean.after - mean.alone) / (mean.before - mean.alone);
+  assert.ok(lost < 0.1, `${lost} of what steps of the other domain alone lose`);
+  assert.ok(mean.longer < mean.alone * 0.99, `${mean.longer} from 40 steps, ${mean.alone} from 8`);
 });

@@ -29,7 +29,7 @@ test('--policy adaptive plans from runs of the recording, and tells when the pla
     const run = await eplb(['plan', RECORDING, '--experts', '64', ...SIZES, '--json', '-o', out]);
     assert.equal(run.code, 0, run.stderr);
     const report = JSON.parse(run.stdout);
-    const samples = await lawSamples(32);
+    const samples = await lawSamples(64);
     const sizes = { numLayers: 26, numLogicalExperts: 64, numPhysicalExperts: 80, numRanks: 16 };
     const { mapping: previous } = new ExpertLoadBalancer({ ...sizes, threads: 0, windowSize: 1 });
     const { mapping } = new AdaptiveEplbPolicy().planExperts(samples, 80, 1, 1, 16, { previous });
@@ -45,7 +45,7 @@ test('--policy adaptive plans from runs of the recording, and tells when the pla
 
 test('--policy adaptive joins steps to runs of their mean', async () => {
   await inTempDir(async (dir) => {
-    const [steps, layers, experts] = [70, 2, 4];
+    const [steps, layers, experts] = [131, 2, 4];
     const values = Array.from({ length: steps * layers * experts }, (_, i) => (i * 7919) % 101);
     const path = join(dir, 'loads.npy');
     await writeFile(path, npyFile({ descr: '<i4', shape: [steps, layers, experts], values }));
@@ -63,7 +63,7 @@ test('--policy adaptive joins steps to runs of their mean', async () => {
     assert.equal(run.code, 0, run.stderr);
     const sizes = { numLayers: layers, numLogicalExperts: experts, numPhysicalExperts: 6, numRanks: 2 };
     const { mapping: previous } = new ExpertLoadBalancer({ ...sizes, threads: 0, windowSize: 1 });
-    const [stepsPerSample, numSamples] = [3, 24]; // 70 steps in at most 32 runs
+    const [stepsPerSample, numSamples] = [3, 44]; // 131 steps in at most 64 runs
     const data = new Float32Array(numSamples * layers * experts);
     for (let sample = 0; sample < numSamples; sample++) {
       const length = Math.min(stepsPerSample, steps - sample * stepsPerSample);
@@ -80,7 +80,7 @@ test('--policy adaptive joins steps to runs of their mean', async () => {
       numLayers: layers,
       numExperts: experts,
       stepsPerSample,
-      newestShare: 1 / 3,
+      newestShare: 2 / 3,
     };
     const { mapping } = new AdaptiveEplbPolicy().planExperts(samples, 6, 1, 1, 2, { previous });
     assert.equal(JSON.parse(run.stdout).digest, mapping.digest());

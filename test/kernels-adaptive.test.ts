@@ -354,12 +354,14 @@ function movesTo(table: Int32Array, { previous, numRanks, numSlots }: AdaptivePr
 
 interface Window {
   steps: number[][];
+  /** How many steps each is the mean of. */
+  lengths: number[];
   shrink: number;
   prior: number;
   numRanks: number;
 }
 
-/** Steps of whole loads, some without any. */
+/** Steps of whole loads, some without any, and from some step on of other experts. */
 function windowArbitrary(maxExperts: number): fc.Arbitrary<Window> {
   const share = fc.double({ min: 0, max: 1, noNaN: true });
   const load = fc.nat({ max: 1000 });
@@ -367,44 +369,59 @@ function windowArbitrary(maxExperts: number): fc.Arbitrary<Window> {
     const step = fc.array(load, { minLength: numExperts, maxLength: numExperts });
     const steps = fc.array(fc.oneof(step, fc.constant(new Array<number>(numExperts).fill(0))), {
       minLength: 1,
-      maxLength: 9,
+      maxLength: 14,
     });
-    return fc.record({ steps, shrink: share, prior: share, numRanks: fc.constantFrom(1, 2, 3, 8) });
+    const problem = { shrink: share, prior: share, numRanks: fc.constantFrom(1, 2, 3, 8) };
+    const domains = fc.record({ from: fc.nat({ max: 14 }), expert: fc.nat({ max: numExperts - 1 }) });
+    return fc
+      .record({ steps, domains, ...problem })
+      .chain(({ steps: all, domains: { from, expert }, ...rest }) => {
+        const shifted = all.map((row, t) => row.map((v, e) => (t < from && e === expert ? v + 5000 : v)));
+        const lengths = fc.array(fc.double({ min: 0.25, max: 4, noNaN: true }), {
+          minLength: all.length,
+          maxLength: all.length,
+        });
+        return lengths.map((chosen) => ({ steps: shifted, lengths: chosen, ...rest }));
+      });
   });
 }
 
-test('prepareSamples equals its oracle: each sample has mean rank load 1', () => {
-  assertForAll(windowArbitrary, { small: 1000, large: 50 }, ({ steps, shrink, prior, numRanks }) => {
+test('prepareSamples equals its oracle', () => {
+  assertForAll(windowArbitrary, { small: 1000, large: 50 }, ({ steps, lengths, shrink, prior, numRanks }) => {
     const numExperts = steps[0]!.length;
     const numSamples = Math.ceil(steps.length / 4) * 4;
-    const weights = new Float64Array(steps.length).fill(1 / steps.length);
+    const numRuns = numSamples / 4;
     arena.reset();
     const samples = arena.output(Float32Array, numExperts * numSamples);
     const spread = arena.output(Float32Array, numExperts);
     const mean = arena.output(Float64Array, numExperts);
-    const rows = arena.input(Float32Array.from(steps.flat())).ptr;
+    const likeness = arena.output(Float64Array, steps.length);
+    const weights = arena.output(Float32Array, numSamples);
+    const scratch = arena.output(Float64Array, numRuns * (numExperts + numRuns + 1));
     kernels.prepareSamples(
-      rows,
+      arena.input(Float32Array.from(steps.flat())).ptr,
       4 * numExperts,
       steps.length,
       numExperts,
       numRanks,
-      arena.input(weights).ptr,
+      arena.input(Float64Array.from(lengths)).ptr,
       shrink,
       prior,
       samples.ptr,
       spread.ptr,
       mean.ptr,
+      likeness.ptr,
+      weights.ptr,
+      scratch.ptr,
     );
     arena.check();
-    const expected = prepareSamples(steps, weights, numRanks, shrink, prior);
+    const expected = prepareSamples(steps, lengths, numRanks, shrink, prior);
     assertSameNumbers(samples.view, expected.samples, 'samples');
     assertSameNumbers(spread.view, expected.spread, 'spread');
     assertSameNumbers(mean.view, expected.mean, 'mean');
-    for (let t = 0; t < numSamples; t++) {
-      let sum = 0;
-      for (let expert = 0; expert < numExperts; expert++) sum += samples.view[expert * numSamples + t]!;
-      assert.ok(Math.abs(sum - numRanks) < 1e-5 * numRanks);
-    }
+    assertSameNumbers(likeness.view, expected.likeness, 'likeness');
+    assertSameNumbers(weights.view, expected.weights, 'weights');
+    const sum = mean.view.reduce((all, load) => all + load, 0);
+    assert.ok(Math.abs(sum - numRanks) < 1e-5 * numRanks, 'a mean rank load of 1');
   });
 });

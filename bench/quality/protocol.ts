@@ -9,9 +9,9 @@ import {
 } from 'expert-load-balancer';
 import type { Row } from './recordings.ts';
 
-/** Plans from the window; the next steps are for the plan that knows them. */
+/** Plans from the steps so far, of which each planner takes its last ones; the next steps are for the plan that knows them. */
 export type Planner = (
-  window: readonly Float32Array[],
+  past: readonly Float32Array[],
   next: readonly Float32Array[],
   live: ExpertMapping,
   row: Row,
@@ -35,7 +35,7 @@ export function score(row: Row, plan: Planner): Score {
   for (let now = window; now < loads.length; now += every) {
     const next = loads.slice(now, now + every);
     const begin = performance.now();
-    const mapping = plan(loads.slice(now - window, now), next, live, row);
+    const mapping = plan(loads.slice(0, now), next, live, row);
     sums.ms += performance.now() - begin;
     sums.moves += mapping.movesFrom(live, numRanks);
     sums.plans++;
@@ -54,17 +54,23 @@ export function score(row: Row, plan: Planner): Score {
   };
 }
 
-export const byDefault: Planner = (window, _next, _live, row) => placeSum(window, row);
+export const byDefault: Planner = (past, _next, _live, row) => placeSum(past.slice(-row.window), row);
+
+/** The default policy, given as many steps as the adaptive policy remembers. */
+export const byDefaultThatRemembers: Planner = (past, _next, _live, row) =>
+  placeSum(past.slice(-Math.max(row.window, new AdaptiveEplbPolicy().rememberedSteps)), row);
 
 /** The default policy, given the loads to come. */
-export const byOracle: Planner = (_window, next, _live, row) => placeSum(next, row);
+export const byOracle: Planner = (_past, next, _live, row) => placeSum(next, row);
 
-export const byNobody: Planner = (_window, _next, live) => live;
+export const byNobody: Planner = (_past, _next, live) => live;
 
 export function byAdaptive(options: AdaptiveEplbPolicyOptions): Planner {
   const policy = new AdaptiveEplbPolicy(options);
-  return (window, _next, previous, row) =>
-    policy.planExperts(samplesOf(window, row), row.numSlots, 1, 1, row.numRanks, { previous }).mapping;
+  return (past, _next, previous, row) => {
+    const steps = past.slice(-Math.max(row.window, policy.rememberedSteps));
+    return policy.planExperts(samplesOf(steps, row), row.numSlots, 1, 1, row.numRanks, { previous }).mapping;
+  };
 }
 
 export function samplesOf(

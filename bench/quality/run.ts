@@ -40,7 +40,9 @@ function main(): void {
       'recording',
       'static',
       'default',
+      'default, 64 steps',
       'default that knows the next steps',
+      'adaptive, no price, the window alone',
       'adaptive, no price',
       'at 1/10 of the moves',
       'at 1/30',
@@ -102,7 +104,14 @@ function summaryOf(sweep: Sweep): string[] {
   const { movesPerLayer } = sweep.default;
   return [
     sweep.row.name,
-    ...[sweep.static, sweep.default, sweep.oracle, sweep.unpriced].map(cell),
+    ...[
+      sweep.static,
+      sweep.default,
+      sweep.defaultThatRemembers,
+      sweep.oracle,
+      sweep.forgetful,
+      sweep.unpriced,
+    ].map(cell),
     ...[10, 30].map((share) => cell(bestWithin(sweep, movesPerLayer / share))),
     cell(sweep.usual),
   ];

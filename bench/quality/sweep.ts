@@ -1,5 +1,13 @@
 import type { AdaptiveEplbPolicyOptions } from 'expert-load-balancer';
-import { byAdaptive, byDefault, byNobody, byOracle, type Score, score } from './protocol.ts';
+import {
+  byAdaptive,
+  byDefault,
+  byDefaultThatRemembers,
+  byNobody,
+  byOracle,
+  type Score,
+  score,
+} from './protocol.ts';
 import type { Row } from './recordings.ts';
 
 /** Moves cost nothing, and a plan may take its time. */
@@ -21,8 +29,11 @@ export interface Sweep {
   /** The first placement, never changed. */
   readonly static: Score;
   readonly default: Score;
+  readonly defaultThatRemembers: Score;
   /** The default policy, given the loads to come. */
   readonly oracle: Score;
+  /** The adaptive policy, when it sees no more than the window. */
+  readonly forgetful: Score;
   readonly unpriced: Score;
   readonly priced: readonly Priced[];
   /** The policy as it is made without options. */
@@ -34,7 +45,9 @@ export function sweepOf(row: Row): Sweep {
     row,
     static: score(row, byNobody),
     default: score(row, byDefault),
+    defaultThatRemembers: score(row, byDefaultThatRemembers),
     oracle: score(row, byOracle),
+    forgetful: score(row, byAdaptive({ ...NO_PRICE, rememberedSteps: 0 })),
     unpriced: score(row, byAdaptive(NO_PRICE)),
     priced: PRICES.map((price) => ({ price, ...score(row, byAdaptive({ price, confidence: 0 })) })),
     usual: score(row, byAdaptive({})),

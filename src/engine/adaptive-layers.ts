@@ -18,6 +18,9 @@ import { RankShares } from './rank-shares.ts';
 const LEAST_RUNG_PRICE = 0.0005;
 /** Layers tell together whether a plan gains: so many of them do, and the others need no second search. */
 const MOST_TRIED_LAYERS = 8;
+/** Samples from this age on judge no trial; nor do those that are less like the newest than this share. */
+const MOST_JUDGING_AGE = 8;
+const LEAST_JUDGING_LIKENESS = 0.5;
 /** Fewer samples cannot be parted for a trial. */
 const LEAST_TRIAL_SAMPLES = 4;
 
@@ -35,6 +38,8 @@ export class AdaptiveLayers {
   /** [samples]: how much slower the slowest rank is, under the live placement and under another. */
   readonly #live: Float64Array;
   readonly #planned: Float64Array;
+  /** [samples]: what each tells of the loads to come, together 1. */
+  readonly #likeness: Float64Array;
   /** Numbers of samples: all, those a trial plans from, and those it is measured on. */
   readonly #all: readonly number[];
   readonly #planning: readonly number[];
@@ -62,6 +67,7 @@ export class AdaptiveLayers {
     this.#moves = new MoveCounter(layout.topology);
     this.#live = new Float64Array(job.numSamples);
     this.#planned = new Float64Array(job.numSamples);
+    this.#likeness = new Float64Array(job.numSamples);
     this.#all = Array.from(this.#live, (_, sample) => sample);
     this.#judging = this.#all.filter((sample) => isForJudging(sample, job.numSamples));
     this.#planning = this.#all.filter((sample) => !isForJudging(sample, job.numSamples));
@@ -80,6 +86,7 @@ export class AdaptiveLayers {
     stats.fill(0);
     stats[LayerStat.MEAN_RANK_LOAD] = this.#shares.meanRankLoad(samples, this.#numSamples);
     stats[LayerStat.IS_NOISE] = this.#search.prepare(layer, this.#all) ? 1 : 0;
+    this.#search.likeness(this.#likeness);
     if (!this.#hasPrevious) {
       const terms = { price: 0, maxMoves: 0, start: 'fresh' } as const;
       this.#search.run(0, terms, phyToLog, replicaRank);
@@ -127,10 +134,11 @@ export class AdaptiveLayers {
     const { moves, movesBetweenNodes } = this.#moves.count(live, planned);
     this.#shares.measure(samples, planned, this.#planned);
     let gain = 0;
-    for (let t = 0; t < this.#numSamples; t++) gain += this.#live[t]! - this.#planned[t]!;
+    for (let t = 0; t < this.#numSamples; t++)
+      gain += this.#likeness[t]! * (this.#live[t]! - this.#planned[t]!);
     stats[LayerStat.MOVES] = moves;
     stats[LayerStat.MOVES_BETWEEN_NODES] = movesBetweenNodes;
-    stats[LayerStat.GAIN] = gain / this.#numSamples;
+    stats[LayerStat.GAIN] = gain;
   }
 
   /**
@@ -169,7 +177,9 @@ export class AdaptiveLayers {
       stats[LayerStat.TRIAL_OWN_SAMPLES]!++;
       stats[LayerStat.TRIAL_OWN_GAIN]! += this.#live[sample]! - this.#planned[sample]!;
     }
+    const least = LEAST_JUDGING_LIKENESS * this.#likeness.at(-1)!;
     for (const sample of this.#judging) {
+      if (this.#likeness[sample]! < least) continue;
       const gain = this.#live[sample]! - this.#planned[sample]!;
       stats[LayerStat.TRIAL_SAMPLES]!++;
       stats[LayerStat.TRIAL_GAIN]! += gain;
@@ -246,8 +256,8 @@ export class AdaptiveLayers {
   }
 }
 
-/** Every other sample of the newer half, but not the newest. */
+/** Every other sample of the newer half, but not the newest; of many samples only new ones, as they are most like what comes. */
 function isForJudging(sample: number, numSamples: number): boolean {
   const age = numSamples - 1 - sample;
-  return age % 2 === 1 && age < numSamples / 2;
+  return age % 2 === 1 && age < Math.min(numSamples / 2, MOST_JUDGING_AGE);
 }

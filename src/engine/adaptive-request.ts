@@ -86,8 +86,9 @@ export function hasRungs({ maxMoves }: AdaptiveRequest, topology: Topology): boo
 export interface AdaptiveScratch {
   /** f32[samples x logical]: the rows that are searched for. */
   readonly rows: number;
-  /** f64[samples]; f32[samples in whole vectors]. */
-  readonly recency: number;
+  /** f64[samples] each; f32[samples in whole vectors]. */
+  readonly lengths: number;
+  readonly likeness: number;
   readonly weights: number;
   /** f32[logical x samples in whole vectors]; f32[logical]; f64[logical]. */
   readonly prepared: number;
@@ -117,7 +118,8 @@ export function carveAdaptiveScratch(
   const carver = new Carver(start);
   return {
     rows: carver.take(4 * maxSamples * experts),
-    recency: carver.take(8 * maxSamples),
+    lengths: carver.take(8 * maxSamples),
+    likeness: carver.take(8 * maxSamples),
     weights: carver.take(4 * numSamples),
     prepared: carver.take(4 * numSamples * experts),
     spread: carver.take(4 * experts),
@@ -128,7 +130,13 @@ export function carveAdaptiveScratch(
     ranks: carver.take(4 * slots),
     slotsPerRank: carver.take(4 * topology.numRanks),
     result: carver.take(32),
-    search: carver.take(Math.max(searchScratchBytes(topology, numSamples), layerScratchBytes(topology))),
+    search: carver.take(
+      Math.max(
+        searchScratchBytes(topology, numSamples),
+        layerScratchBytes(topology),
+        sampleScratchBytes(experts, numSamples),
+      ),
+    ),
     end: carver.end,
   };
 }
@@ -136,6 +144,12 @@ export function carveAdaptiveScratch(
 /** Samples lie four by four in the kernel's vectors. */
 export function wholeVectors(numSamples: number): number {
   return Math.ceil(numSamples / 4) * 4;
+}
+
+/** As prepareSamples in kernels/adaptive-samples.ts. */
+function sampleScratchBytes(numExperts: number, numSamples: number): number {
+  const numRuns = numSamples / 4;
+  return 8 * numRuns * (numExperts + numRuns + 1);
 }
 
 /** As carveAdaptive in kernels/adaptive-state.ts. */

@@ -10,11 +10,6 @@ import type { JobLayout } from './layout.ts';
 import { emptyClosedSlots, numOpenSlots } from './open-slots.ts';
 import { estimateShrinkage } from './sampling-noise.ts';
 
-/** What a sample counts in the mean falls by this from one to the next: see kernels/adaptive-samples.ts for what was measured. */
-const RECENCY = 0.95;
-/** At a price above this the live placement is the better start; below it both are tried. */
-const HIGHEST_FRESH_PRICE = 0.0005;
-
 /** So few slots are searched as good as exhaustively. */
 const FEW_SLOTS = 16;
 const KICKS_OF_FEW_SLOTS = 20;
@@ -46,7 +41,8 @@ export class AdaptiveSearch {
   readonly #job: JobSamples;
   readonly #samples: Pointer;
   readonly #at: AdaptiveScratch;
-  #numChosen = 0;
+  /** Numbers of the samples that are prepared. */
+  #chosen: readonly number[] = [];
 
   /** @param scratch laid out by carveAdaptiveScratch */
   constructor(
@@ -80,36 +76,51 @@ export class AdaptiveSearch {
   }
 
   /**
-   * Takes a layer's samples, the chosen ones, for the searches that follow.
+   * Takes a layer's samples, the chosen ones that have load, for the searches that follow.
    *
    * @returns whether they are nothing but noise
    */
   prepare(layer: number, chosen: readonly number[]): boolean {
-    const { numLayers, numLogicalExperts, numRanks } = this.#layout.topology;
+    const { numLogicalExperts, numRanks } = this.#layout.topology;
     const rowBytes = 4 * numLogicalExperts;
-    this.#numChosen = chosen.length;
-    for (const [i, sample] of chosen.entries()) {
-      const row = this.#samples + (sample * numLayers + layer) * rowBytes;
-      this.#kernels.copyBytes(this.#at.rows + i * rowBytes, row, rowBytes);
+    const loaded = chosen.filter((sample) => this.#hasLoad(layer, sample));
+    this.#chosen = loaded.length > 0 ? loaded : chosen;
+    const { length } = this.#chosen;
+    for (const [i, sample] of this.#chosen.entries()) {
+      this.#kernels.copyBytes(this.#at.rows + i * rowBytes, this.#rowOf(layer, sample), rowBytes);
     }
-    this.#weigh(chosen);
-    const rows = new Float32Array(this.#buffer, this.#at.rows, chosen.length * numLogicalExperts);
-    const steps = Float64Array.from(chosen, (sample) => this.#stepsOf(sample));
-    const { shrink, prior, isNoise } = estimateShrinkage(rows, steps, numLogicalExperts);
+    const rows = new Float32Array(this.#buffer, this.#at.rows, length * numLogicalExperts);
+    const lengths = new Float64Array(this.#buffer, this.#at.lengths, length);
+    lengths.set(this.#chosen.map((sample) => this.#stepsOf(sample)));
+    const { shrink, prior, isNoise } = estimateShrinkage(rows, lengths, numLogicalExperts);
     this.#kernels.prepareSamples(
       this.#at.rows,
       rowBytes,
-      chosen.length,
+      length,
       numLogicalExperts,
       numRanks,
-      this.#at.recency,
+      this.#at.lengths,
       shrink,
       prior,
       this.#at.prepared,
       this.#at.spread,
       this.#at.mean,
+      this.#at.likeness,
+      this.#at.weights,
+      this.#at.search,
     );
     return isNoise;
+  }
+
+  /**
+   * Writes what each sample of the prepared layer tells of the loads to come, together 1.
+   *
+   * @param out [samples]; 0 for those that were not chosen
+   */
+  likeness(out: Float64Array): void {
+    out.fill(0);
+    const likeness = new Float64Array(this.#buffer, this.#at.likeness, this.#chosen.length);
+    for (const [i, sample] of this.#chosen.entries()) out[sample] = likeness[i]!;
   }
 
   /**
@@ -120,7 +131,7 @@ export class AdaptiveSearch {
    */
   run(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
     const isFresh = live === 0 || terms.start === 'fresh';
-    const triesFresh = !isFresh && !terms.isOneStep && terms.price <= HIGHEST_FRESH_PRICE;
+    const triesFresh = !isFresh && !terms.isOneStep;
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { topology } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
@@ -134,7 +145,7 @@ export class AdaptiveSearch {
       numPhysicalExperts,
       numRanks,
       this.keepsGroups ? numNodes : 1,
-      wholeVectors(this.#numChosen),
+      wholeVectors(this.#chosen.length),
       slotsPerRank === undefined ? 0 : this.#at.slotsPerRank,
       isFresh ? this.#at.fresh : live,
       triesFresh ? this.#at.fresh : 0,
@@ -199,23 +210,15 @@ export class AdaptiveSearch {
     return sample === numSamples - 1 ? stepsPerSample * newestShare : stepsPerSample;
   }
 
-  /** Samples count by their steps; for their mean, that falls with age. */
-  #weigh(chosen: readonly number[]): void {
-    const { numSamples } = this.#job;
-    const recency = new Float64Array(this.#buffer, this.#at.recency, chosen.length);
-    const weights = new Float32Array(this.#buffer, this.#at.weights, wholeVectors(chosen.length)).fill(0);
-    let sum = 0;
-    let total = 0;
-    for (const sample of chosen) total += this.#stepsOf(sample);
-    for (const [i, sample] of chosen.entries()) {
-      const steps = this.#stepsOf(sample);
-      weights[i] = steps / total;
-      // A product, not a power: Math.pow is not the same on every machine.
-      let weight = steps;
-      for (let age = sample; age < numSamples - 1; age++) weight *= RECENCY;
-      recency[i] = weight;
-      sum += weight;
-    }
-    for (let i = 0; i < recency.length; i++) recency[i]! /= sum;
+  #hasLoad(layer: number, sample: number): boolean {
+    const { numLogicalExperts } = this.#layout.topology;
+    return new Float32Array(this.#buffer, this.#rowOf(layer, sample), numLogicalExperts).some(
+      (load) => load > 0,
+    );
+  }
+
+  #rowOf(layer: number, sample: number): Pointer {
+    const { numLayers, numLogicalExperts } = this.#layout.topology;
+    return this.#samples + 4 * (sample * numLayers + layer) * numLogicalExperts;
   }
 }

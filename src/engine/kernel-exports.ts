@@ -82,12 +82,15 @@ export interface KernelExports {
     numSteps: number,
     numExperts: number,
     numRanks: number,
-    recency: Pointer,
+    lengths: Pointer,
     shrink: number,
     prior: number,
     samples: Pointer,
     spread: Pointer,
     mean: Pointer,
+    likeness: Pointer,
+    weights: Pointer,
+    scratch: Pointer,
   ): void;
   preserveSlots(
     previous: Pointer,

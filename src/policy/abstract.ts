@@ -51,10 +51,13 @@ export abstract class AbstractEplbPolicy {
   abstract readonly name: string;
 
   /**
-   * How many samples of a balancer's window the policy wants in `context.samples`, at most. A longer window is joined to runs of
-   * steps. 0, none, by default: a balancer keeps samples only for a policy (an object, not a URL) that wants them.
+   * How many samples of a balancer's steps the policy wants in `context.samples`, at most. More steps are joined to runs.
+   * 0, none, by default: a balancer keeps samples only for a policy (an object, not a URL) that wants them.
    */
   readonly maxSamples: number = 0;
+
+  /** Steps that the samples go back when the balancer's window is shorter. 0 by default: samples are of the window. */
+  readonly rememberedSteps: number = 0;
 
   /**
    * Plans all layers, synchronously, in the calling thread.

@@ -49,13 +49,19 @@ export interface AdaptiveEplbPolicyOptions {
   readonly confidence?: number;
   /** When given, a plan that takes more seconds than it returns before the next one is not made. Default: not given. */
   readonly cost?: AdaptiveCostModel;
-  /** At most so many samples, from 1 to 64; a longer window is joined to runs of steps. Default 32. */
+  /**
+   * Steps that a balancer remembers for this policy when its window is shorter; at most 65,536. Older steps count as far as their loads are
+   * like the newest ones'. 0: only the window. Default 64.
+   */
+  readonly rememberedSteps?: number;
+  /** At most so many samples, from 1 to 64; more steps are joined to runs. Default 64. */
   readonly maxSamples?: number;
 }
 
 /** The options with their defaults, checked. */
 export interface AdaptiveSettings {
   readonly request: AdaptiveRequest;
+  readonly rememberedSteps: number;
   readonly confidence: number;
   /** Whether moves were said to cost nothing. */
   readonly isFree: boolean;
@@ -71,8 +77,9 @@ const USUAL_PRICE = 0.002;
  */
 const USUAL_KICKS_WHEN_FREE = 100;
 const USUAL_CONFIDENCE = 2;
-const USUAL_SAMPLES = 32;
 const MOST_SAMPLES = 64;
+const USUAL_REMEMBERED_STEPS = 64;
+const MOST_REMEMBERED_STEPS = 2 ** 16;
 const NO_LIMIT = 2 ** 31 - 1;
 
 /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
@@ -101,8 +108,15 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
       numKicks: whole('numKicks', options.numKicks, 0, isFree ? USUAL_KICKS_WHEN_FREE : 0),
       keepsGroups: locality === 'groups',
       hasTrial: confidence > 0,
-      maxSamples: whole('maxSamples', options.maxSamples, 1, USUAL_SAMPLES, MOST_SAMPLES),
+      maxSamples: whole('maxSamples', options.maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
     },
+    rememberedSteps: whole(
+      'rememberedSteps',
+      options.rememberedSteps,
+      0,
+      USUAL_REMEMBERED_STEPS,
+      MOST_REMEMBERED_STEPS,
+    ),
     confidence,
     isFree,
     cost,

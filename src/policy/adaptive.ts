@@ -23,7 +23,7 @@ import { checkShape, runInline, topologyOf } from './plan-inline.ts';
  * policy makes the slowest rank of each step fast: for each layer it lowers the mean over the window's samples of a smooth maximum
  * of the rank loads, plus a price for each move away from the live mapping, by exchanging slots and overwriting spare replicas.
  *
- * A balancer gives it the steps of the window. When nothing is worth moving the live mapping itself is the result; `decide()` of the
+ * A balancer gives it the steps of the window, and some before them when the window is short. When nothing is worth moving the live mapping itself is the result; `decide()` of the
  * balancer, and {@link planExperts}, tell why.
  *
  * @example
@@ -37,6 +37,7 @@ import { checkShape, runInline, topologyOf } from './plan-inline.ts';
 export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
   readonly name: string = 'adaptive';
   override readonly maxSamples: number;
+  override readonly rememberedSteps: number;
   readonly #settings: AdaptiveSettings;
 
   /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
@@ -44,6 +45,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     super();
     this.#settings = readAdaptiveOptions(options);
     this.maxSamples = this.#settings.request.maxSamples;
+    this.rememberedSteps = this.#settings.rememberedSteps;
   }
 
   /**

@@ -16,19 +16,20 @@ export interface AdaptiveProblem {
   readonly options: AdaptiveEplbPolicyOptions;
 }
 
-/** Loads of samples: every layer and expert has a mean, which bursts now and then. */
+/** Loads of samples, from the first one to before the last: every layer and expert has a mean, which bursts now and then. */
 export function makeSamples(
   { numLayers, numLogicalExperts: numExperts }: Pick<Topology, 'numLayers' | 'numLogicalExperts'>,
-  numSamples: number,
+  end: number,
   seed: number,
+  first = 0,
 ): LoadSamples {
   const random = seededRandom(seed);
   const means = Array.from({ length: numLayers * numExperts }, () => 5 + 95 * random() ** 3);
-  const data = Float32Array.from({ length: numSamples * means.length }, (_, i) => {
+  const data = Float32Array.from({ length: end * means.length }, (_, i) => {
     const burst = random() < 0.1 ? 3 : 1;
     return Math.round(means[i % means.length]! * (0.5 + random()) * burst);
   });
-  return { data, numSamples, numLayers, numExperts };
+  return { data: data.slice(first * means.length), numSamples: end - first, numLayers, numExperts };
 }
 
 /** The same step in every sample. */

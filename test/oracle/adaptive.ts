@@ -20,6 +20,7 @@ export interface AdaptiveResult {
 
 const FIRST_RANDOM = 0x9e3779b9;
 const TRIES = 20;
+const FAR = 8;
 const OVERWRITES_IN_TEN = 3;
 const MOST_STEPS = 12;
 
@@ -39,7 +40,7 @@ class AdaptiveSearch extends AdaptiveRepair {
     this.settle();
     let best: Int32Array = this.slots.slice();
     const bestValue = this.value();
-    if (fresh !== undefined) {
+    if (fresh !== undefined && this.moves * FAR >= this.p.numSlots) {
       this.begin(fresh);
       if (this.moves <= maxMoves) {
         this.settle();
