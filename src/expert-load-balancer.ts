@@ -81,7 +81,7 @@ export class ExpertLoadBalancer {
   /**
    * Carves all memory the balancer will ever use; no thread is started before the first plan.
    *
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY`
+   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY`
    * when the memory, of which the message says how much, cannot be had
    */
   constructor(options: ExpertLoadBalancerOptions) {

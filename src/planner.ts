@@ -36,6 +36,7 @@ export interface PlanOptions {
   /**
    * Where the experts are, if not where the live mapping has them: what moves is counted from it. It may have experts in slots that
    * are closed now, which `AdaptiveEplbPolicy` repairs with the fewest moves: say, the mapping of a balancer that had more slots.
+   * Where the plan is to keep what there is, it is this mapping.
    */
   readonly previous?: ExpertMapping;
   /** Cancels the plan, between two layers: it is then rejected with `EPLB_CANCELLED`. */
@@ -141,7 +142,7 @@ export class Planner {
     if (signal?.aborted) {
       throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: signal.reason });
     }
-    if (this.#hasNothing(request, source)) return withoutSamples(source);
+    if (this.#hasNothing(request, source)) return withoutSamples(request, source);
     this.#isPlanning = true;
     try {
       if (this.#pool !== undefined) return await this.#planInPool(this.#pool, request, source);
@@ -163,7 +164,9 @@ export class Planner {
     source: PlanSource,
   ): PlanDecision {
     const request = this.#check(weight, options);
-    return this.#hasNothing(request, source) ? withoutSamples(source) : this.#planHere(request, source);
+    return this.#hasNothing(request, source)
+      ? withoutSamples(request, source)
+      : this.#planHere(request, source);
   }
 
   /** Cancels the plan in flight and ends the threads. Idempotent. */
@@ -304,8 +307,8 @@ function copyUnshared<T extends { readonly data: Float32Array }>(loads: T): T {
   return isShared(loads) ? loads : { ...loads, data: loads.data.slice() };
 }
 
-function withoutSamples({ mapping }: PlanSource): PlanDecision {
-  return { status: 'kept', reason: 'no samples', mapping };
+function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): PlanDecision {
+  return { status: 'kept', reason: 'no samples', mapping: previous ?? mapping };
 }
 
 function closedError(): EplbError {

@@ -139,6 +139,9 @@ test('with no sample at all closed slots are emptied all the same, inline and in
         assert.equal(decision.status, 'planned');
         assert.ok(decision.mapping.equals(inline.mapping));
       }
+      const feasible = await balancer.decide(undefined, { previous: inline.mapping });
+      assert.deepEqual(feasible, { status: 'kept', reason: 'no samples', mapping: inline.mapping });
+      assert.equal(feasible.mapping, inline.mapping);
       const live = balancer.mapping;
       assert.deepEqual(await balancer.decide(), { status: 'kept', reason: 'no samples', mapping: live });
     });
