@@ -57,10 +57,21 @@ class AdaptiveSearch extends AdaptiveRepair {
     return { ...this.finish(), before, after, moves, evaluations };
   }
 
+  /** First with moves counted from the live placement, then from the one that is kicked. */
   kickOn(start: Int32Array): Int32Array {
     let best = start;
+    if (this.p.price > 0 || this.movesAllowed < this.numSlots) {
+      this.resume(best);
+      best = this.kickUntil(best, false);
+      if (this.moves === 0) return best;
+    }
     this.rebase(best);
-    let least = this.objective();
+    return this.kickUntil(best, true);
+  }
+
+  kickUntil(start: Int32Array, isRebased: boolean): Int32Array {
+    let best = start;
+    let least = this.value();
     for (let failed = 0; failed < this.p.numKicks && !this.isSpent; failed++) {
       if (failed === 0) this.random = FIRST_RANDOM;
       this.resume(best);
@@ -71,10 +82,12 @@ class AdaptiveSearch extends AdaptiveRepair {
       this.resume(this.slots.slice());
       this.settle();
       best = this.slots.slice();
-      this.rebase(best);
-      least = this.objective();
+      if (isRebased) this.rebase(best);
+      else this.resume(best);
+      least = this.value();
       failed = -1;
     }
+    this.resume(best);
     return best;
   }
 
