@@ -22,7 +22,10 @@ export interface Proposal {
 }
 
 /** Plans from the last steps, with what is live. */
-export type Competitor = (row: Row, window: readonly Float32Array[], live: ExpertMapping) => Proposal;
+export type Planner = (row: Row, window: readonly Float32Array[], live: ExpertMapping) => Proposal;
+
+/** Makes a planner for each run: it may remember what it has proposed. */
+export type Competitor = () => Planner;
 
 export interface Outcome {
   readonly seconds: number;
@@ -41,7 +44,8 @@ interface Pending {
 }
 
 /** Runs a recording through; a plan sees at most `window` steps, and is asked for every `every` steps. */
-export function compete(row: Row, plan: Competitor, window: number, every: number): Outcome {
+export function compete(row: Row, competitor: Competitor, window: number, every: number): Outcome {
+  const plan = competitor();
   const { numLayers, numExperts } = row.steps;
   const loads = row.steps.loads.map((step) => step.map((load) => (load === 0 ? 1 : load)));
   const table = firstTable(row);
@@ -101,7 +105,7 @@ function applyNext(table: number[][], { rows, order }: Pending): number {
 }
 
 /** The default policy: experts that stay on their rank keep their slots; layers in order. */
-export const competeByDefault: Competitor = (row, window, previous) => {
+export const competeByDefault: Competitor = () => (row, window, previous) => {
   const weight = sumOf(window, row);
   const mapping = new DefaultEplbPolicy().rebalanceExperts(weight, row.numSlots, 1, 1, row.numRanks, {
     previous,
@@ -109,30 +113,35 @@ export const competeByDefault: Competitor = (row, window, previous) => {
   return { mapping, order: Array.from({ length: row.steps.numLayers }, (_, layer) => layer) };
 };
 
-/** The adaptive policy: layers that gain most first. */
+/** The adaptive policy: layers that gain most first, but not the one that is changed in this very step, by the last proposal. */
 export function competeByAdaptive(options: AdaptiveEplbPolicyOptions): Competitor {
   const policy = new AdaptiveEplbPolicy(options);
-  return (row, window, previous) => {
-    const decision = policy.planExperts(samplesOf(window, row), row.numSlots, 1, 1, row.numRanks, {
-      previous,
-    });
-    if (decision.status === 'kept' || decision.forecast === undefined)
-      return { mapping: decision.mapping, order: [] };
-    const gains = decision.forecast.gainPerLayer;
-    const order = [...gains.keys()].sort((a, b) => gains[b]! - gains[a]! || a - b);
-    return { mapping: decision.mapping, order };
+  return () => {
+    let proposed: Proposal | undefined;
+    return (row, window, previous) => {
+      const toCome = proposed?.mapping.movesPerLayerFrom(previous, row.numRanks);
+      const underWay = proposed?.order.find((layer) => toCome![layer]! > 0);
+      const decision = policy.planExperts(samplesOf(window, row), row.numSlots, 1, 1, row.numRanks, {
+        previous,
+      });
+      const gains = decision.status === 'planned' ? (decision.forecast?.gainPerLayer ?? []) : [];
+      const order = [...gains.keys()].filter((layer) => layer !== underWay);
+      order.sort((a, b) => gains[b]! - gains[a]! || a - b);
+      proposed = { mapping: decision.mapping, order };
+      return proposed;
+    };
   };
 }
 
 /** The best of several ways to run a recording. */
 export function bestOf(
   row: Row,
-  plan: Competitor,
+  competitor: Competitor,
   windows: readonly number[],
   cadences: readonly number[],
 ): Outcome & { readonly window: number; readonly every: number } {
   const outcomes = windows.flatMap((window) =>
-    cadences.map((every) => ({ ...compete(row, plan, window, every), window, every })),
+    cadences.map((every) => ({ ...compete(row, competitor, window, every), window, every })),
   );
   return outcomes.reduce((best, outcome) => (outcome.seconds < best.seconds ? outcome : best));
 }

@@ -6,6 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { AdaptiveEplbPolicyOptions } from 'expert-load-balancer';
 import { alignedTable } from '../table.ts';
 import { LEAST_COMPETITION_SCORE, type Reached, reachedOf } from './bars.ts';
 import { bestOf, competeByAdaptive, competeByDefault } from './competition.ts';
@@ -19,9 +20,15 @@ const SHIPPED = fileURLToPath(new URL('../../recordings', import.meta.url));
 const SEED = 20_250_718;
 const WINDOWS = [8, 16, 32, 64];
 const CADENCES = [1, 2, 4, 8, 16, 26, 32, 52];
-const COMPETING_PRICES = [0.002, 0.01];
-const COMPETING_WINDOWS = [16, 32];
-const COMPETING_CADENCES = [2, 4, 8];
+/** The adaptive policy's choices: fewer than the default's windows and cadences. */
+const COMPETING: readonly AdaptiveEplbPolicyOptions[] = [
+  { price: 0.0002, numKicks: 30 },
+  { price: 0.0005 },
+  { price: 0.001 },
+  { price: 0.002 },
+];
+const COMPETING_WINDOWS = [64];
+const COMPETING_CADENCES = [1, 2, 4];
 
 function main(): void {
   const options = { markdown: { type: 'boolean', default: false }, plot: { type: 'string' } } as const;
@@ -127,8 +134,8 @@ function timeOf(priced: Sweep['priced']): string {
 
 function contestOf(row: Row): { name: string; score: number; cells: string[] } {
   const byDefault = bestOf(row, competeByDefault, WINDOWS, CADENCES);
-  const ours = COMPETING_PRICES.map((price) =>
-    bestOf(row, competeByAdaptive({ price, confidence: 0 }), COMPETING_WINDOWS, COMPETING_CADENCES),
+  const ours = COMPETING.map((options) =>
+    bestOf(row, competeByAdaptive({ ...options, confidence: 0 }), COMPETING_WINDOWS, COMPETING_CADENCES),
   );
   const best = ours.reduce((a, b) => (b.seconds < a.seconds ? b : a));
   const score = (100 * byDefault.seconds) / best.seconds;
