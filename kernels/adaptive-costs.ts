@@ -4,47 +4,91 @@
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
+  addTo,
+  at32,
   copiesOf,
   copiesOn,
-  dot,
   expertAt,
   firstOf,
+  headOf,
   heldOn,
   isMarked,
   lanes,
+  link,
+  nextElsewhere,
+  nextOf,
   power8,
   rankCostOf,
   rankOf,
   root8,
   rowOf,
   setMark,
+  wideRow,
 } from './adaptive-state';
+
+/** Lays the samples out with the experts side by side. */
+export function turn(s: Adaptive): void {
+  const bytes = s.width << 2;
+  memory.fill(s.turned, 0, s.width * s.rowBytes);
+  let from = s.samples;
+  for (let expert = 0; expert < s.numExperts; expert++) {
+    let to = s.turned + ((<usize>expert) << 2);
+    for (const end = from + s.rowBytes; from < end; from += 4) {
+      store<f32>(to, load<f32>(from));
+      to += bytes;
+    }
+  }
+}
 
 /** Makes everything anew from the placement and its counts. */
 export function rebuild(s: Adaptive): void {
+  memory.fill(s.head, 0xff, (<usize>s.numExperts) << 2);
+  // Experts that there are not have nothing to offer.
+  for (let at = <usize>s.numExperts; at < s.width; at++) {
+    store<f32>(s.relief + (at << 2), Infinity);
+    store<f32>(s.moreShare + (at << 2), 0);
+    store<f32>(s.morePart + (at << 2), 0);
+  }
   for (let expert = 0; expert < s.numExperts; expert++) splitLoad(s, expert);
   for (let rank = 0; rank < s.numRanks; rank++) sumRank(s, rank);
   s.moves = 0;
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    if (heldOn(s, rankOf(s, slot), expertAt(s, slot)) === 0) s.moves++;
+  memory.copy(s.left, s.numHeld, (<usize>s.numRanks) << 2);
+  for (let slot = s.numSlots - 1; slot >= 0; slot--) {
+    const rank = rankOf(s, slot);
+    const expert = expertAt(s, slot);
+    link(s, slot, expert);
+    if (heldOn(s, rank, expert) === 0) s.moves++;
+    // The experts of a rank are in order: doubles lie side by side.
+    else if (slot === firstOf(s, rank) || expertAt(s, slot - 1) !== expert) addTo(s.left, rank, -1);
   }
   refresh(s);
 }
 
 export function splitLoad(s: Adaptive, expert: i32): void {
-  splitInto(s, expert, copiesOf(s, expert), rowOf(s, s.copyLoad, expert));
-  setMark(s.staleMore, expert, 1);
-}
-
-/** The load of one of `count` copies: its share, and what its spread adds. */
-export function splitInto(s: Adaptive, expert: i32, count: i32, to: usize): void {
-  const share: f32 = 1 / <f32>count;
-  const parts = f32x4.splat(share);
-  const more = f32x4.splat(load<f32>(s.spread + ((<usize>expert) << 2)) * (share * share));
+  const count = copiesOf(s, expert);
+  const at = (<usize>expert) << 2;
+  store<f32>(s.share + at, shareOf(count));
+  store<f32>(s.part + at, partOf(s, expert, count));
+  store<f32>(s.moreShare + at, shareOf(count + 1));
+  store<f32>(s.morePart + at, partOf(s, expert, count + 1));
+  const parts = f32x4.splat(shareOf(count));
+  const more = f32x4.splat(partOf(s, expert, count));
   const from = rowOf(s, s.samples, expert);
+  const to = rowOf(s, s.copyLoad, expert);
   for (let t: usize = 0; t < s.rowBytes; t += 16) {
     v128.store(to + t, f32x4.add(f32x4.mul(v128.load(from + t), parts), more));
   }
+}
+
+/** The load of one of `count` copies is its share of the expert's, */
+function shareOf(count: i32): f32 {
+  return 1 / <f32>count;
+}
+
+/** and what its spread adds. */
+function partOf(s: Adaptive, expert: i32, count: i32): f32 {
+  const share = shareOf(count);
+  return at32(s.spread, expert) * (share * share);
 }
 
 export function sumRank(s: Adaptive, rank: i32): void {
@@ -105,32 +149,27 @@ export function revalueRank(s: Adaptive, rank: i32): void {
     sum = f32x4.add(sum, f32x4.mul(slope, f32x4.mul(fourth, fourth)));
   }
   store<f64>(s.rankCost + ((<usize>rank) << 3), lanes(sum));
-  setMark(s.staleFit, rank, 1);
+  setMark(s.stalePull, rank, 1);
   const end = firstOf(s, rank + 1);
   for (let slot = firstOf(s, rank); slot < end; slot++) setMark(s.staleRelief, expertAt(s, slot), 1);
 }
 
-/** What it changes on a rank when each of its copies of the expert has the loads of `row`. */
-export function costWith(s: Adaptive, rank: i32, expert: i32, row: usize): f64 {
+/** What it changes on a rank when the expert has `count` copies, as many on the rank as now. */
+function costWith(s: Adaptive, rank: i32, expert: i32, count: i32): f64 {
   const old = rowOf(s, s.rankLoad, rank);
   const copy = rowOf(s, s.copyLoad, expert);
+  const from = rowOf(s, s.samples, expert);
+  const share = f32x4.splat(shareOf(count));
+  const part = f32x4.splat(partOf(s, expert, count));
   const copies = f32x4.splat(<f32>copiesOn(s, rank, expert));
   let sum = f32x4.splat(0);
   for (let t: usize = 0; t < s.rowBytes; t += 16) {
-    const change = f32x4.mul(copies, f32x4.sub(v128.load(row + t), v128.load(copy + t)));
+    const then = f32x4.add(f32x4.mul(v128.load(from + t), share), part);
+    const change = f32x4.mul(copies, f32x4.sub(then, v128.load(copy + t)));
     const x = f32x4.add(v128.load(old + t), change);
     sum = f32x4.add(sum, f32x4.mul(v128.load(s.slope + t), power8(x)));
   }
   return lanes(sum) - rankCostOf(s, rank);
-}
-
-/** As costWith, on all ranks but one. */
-export function costElsewhere(s: Adaptive, except: i32, expert: i32, row: usize): f64 {
-  let cost: f64 = 0;
-  for (let rank = 0; rank < s.numRanks; rank++) {
-    if (rank !== except && copiesOn(s, rank, expert) > 0) cost += costWith(s, rank, expert, row);
-  }
-  return cost;
 }
 
 export function costOfExchange(s: Adaptive, a: i32, i: i32, b: i32, j: i32): f64 {
@@ -162,75 +201,158 @@ export function leastOfRanks(s: Adaptive, a: i32, b: i32): f64 {
   return 2 * lanes(sum) - rankCostOf(s, a) - rankCostOf(s, b);
 }
 
-/**
- * What it costs to put expert j, whose copies then have the loads of `more`, into a slot of rank a that has expert i, whose other copies
- * then have the loads of s.less.
- */
-export function costOfOverwrite(s: Adaptive, a: i32, i: i32, j: i32, more: usize): f64 {
+/** What it costs to put expert j into a slot of rank a that has expert i. */
+export function costOfOverwrite(s: Adaptive, a: i32, i: i32, j: i32): f64 {
   s.evaluations++;
-  const copyI = rowOf(s, s.copyLoad, i);
-  const copyJ = rowOf(s, s.copyLoad, j);
   let cost: f64 = 0;
-  for (let rank = 0; rank < s.numRanks; rank++) {
-    const copiesI = copiesOn(s, rank, i);
-    const copiesJ = copiesOn(s, rank, j);
-    if (copiesI === 0 && copiesJ === 0) continue;
-    const here = rank === a ? 1 : 0;
-    const oldI = f32x4.splat(<f32>copiesI);
-    const oldJ = f32x4.splat(<f32>copiesJ);
-    const newI = f32x4.splat(<f32>(copiesI - here));
-    const newJ = f32x4.splat(<f32>(copiesJ + here));
-    const row = rowOf(s, s.rankLoad, rank);
-    let sum = f32x4.splat(0);
-    for (let t: usize = 0; t < s.rowBytes; t += 16) {
-      const i1 = f32x4.mul(newI, v128.load(s.less + t));
-      const j1 = f32x4.mul(newJ, v128.load(more + t));
-      const changeI = f32x4.sub(i1, f32x4.mul(oldI, v128.load(copyI + t)));
-      const changeJ = f32x4.sub(j1, f32x4.mul(oldJ, v128.load(copyJ + t)));
-      const x = f32x4.add(v128.load(row + t), f32x4.add(changeI, changeJ));
-      sum = f32x4.add(sum, f32x4.mul(v128.load(s.slope + t), power8(x)));
-    }
-    cost += lanes(sum) - rankCostOf(s, rank);
+  let slotI = headOf(s, i);
+  let slotJ = headOf(s, j);
+  while (slotI >= 0 || slotJ >= 0) {
+    const rankI = slotI < 0 ? s.numRanks : rankOf(s, slotI);
+    const rankJ = slotJ < 0 ? s.numRanks : rankOf(s, slotJ);
+    const rank = min(rankI, rankJ);
+    cost += costOfBoth(s, rank, rank === a ? 1 : 0, i, j);
+    if (rankI === rank) slotI = nextElsewhere(s, slotI);
+    if (rankJ === rank) slotJ = nextElsewhere(s, slotJ);
   }
   return cost;
 }
 
-/** Brings up to date what one copy more of each expert is like, and changes on the ranks that have it. */
+/** What it changes on a rank when expert i has one copy less and j one more; `here` copies of each on this rank. */
+function costOfBoth(s: Adaptive, rank: i32, here: i32, i: i32, j: i32): f64 {
+  const copiesI = copiesOn(s, rank, i);
+  const copiesJ = copiesOn(s, rank, j);
+  const oldI = f32x4.splat(<f32>copiesI);
+  const oldJ = f32x4.splat(<f32>copiesJ);
+  const newI = f32x4.splat(<f32>(copiesI - here));
+  const newJ = f32x4.splat(<f32>(copiesJ + here));
+  const lessShare = f32x4.splat(shareOf(copiesOf(s, i) - 1));
+  const lessPart = f32x4.splat(partOf(s, i, copiesOf(s, i) - 1));
+  const moreShare = f32x4.splat(at32(s.moreShare, j));
+  const morePart = f32x4.splat(at32(s.morePart, j));
+  const row = rowOf(s, s.rankLoad, rank);
+  const samplesI = rowOf(s, s.samples, i);
+  const samplesJ = rowOf(s, s.samples, j);
+  const copyI = rowOf(s, s.copyLoad, i);
+  const copyJ = rowOf(s, s.copyLoad, j);
+  let sum = f32x4.splat(0);
+  for (let t: usize = 0; t < s.rowBytes; t += 16) {
+    const less = f32x4.add(f32x4.mul(v128.load(samplesI + t), lessShare), lessPart);
+    const more = f32x4.add(f32x4.mul(v128.load(samplesJ + t), moreShare), morePart);
+    const changeI = f32x4.sub(f32x4.mul(newI, less), f32x4.mul(oldI, v128.load(copyI + t)));
+    const changeJ = f32x4.sub(f32x4.mul(newJ, more), f32x4.mul(oldJ, v128.load(copyJ + t)));
+    const x = f32x4.add(v128.load(row + t), f32x4.add(changeI, changeJ));
+    sum = f32x4.add(sum, f32x4.mul(v128.load(s.slope + t), power8(x)));
+  }
+  return lanes(sum) - rankCostOf(s, rank);
+}
+
+/** Brings up to date what one copy more, and one less, of each expert changes on the ranks that have it. */
 export function relieve(s: Adaptive): void {
   for (let expert = 0; expert < s.numExperts; expert++) {
-    const more = rowOf(s, s.morePer, expert);
-    if (isMarked(s.staleMore, expert)) {
-      setMark(s.staleMore, expert, 0);
-      splitInto(s, expert, copiesOf(s, expert) + 1, more);
-      for (let rank = 0; rank < s.numRanks; rank++) {
-        if (!isMarked(s.staleFit, rank)) fitOne(s, rank, expert);
-      }
-    }
     if (!isMarked(s.staleRelief, expert)) continue;
     setMark(s.staleRelief, expert, 0);
-    store<f64>(s.relief + ((<usize>expert) << 3), costElsewhere(s, -1, expert, more));
+    const count = copiesOf(s, expert);
+    let more: f64 = 0;
+    let less: f64 = 0;
+    for (let slot = headOf(s, expert); slot >= 0; slot = nextElsewhere(s, slot)) {
+      const rank = rankOf(s, slot);
+      more += costWith(s, rank, expert, count + 1);
+      if (count < 2) continue;
+      const cost = costWith(s, rank, expert, count - 1);
+      less += cost;
+      for (let same = slot; same >= 0 && rankOf(s, same) === rank; same = nextOf(s, same)) {
+        store<f64>(s.lessCost + ((<usize>same) << 3), cost);
+      }
+    }
+    store<f32>(s.relief + ((<usize>expert) << 2), <f32>more);
+    store<f64>(s.lessSum + ((<usize>expert) << 3), less);
   }
-  for (let rank = 0; rank < s.numRanks; rank++) fitRank(s, rank);
 }
 
-/** Brings up to date what a rank gets with one copy more of each expert. */
-function fitRank(s: Adaptive, rank: i32): void {
-  if (isMarked(s.staleFit, rank)) {
-    setMark(s.staleFit, rank, 0);
-    for (let expert = 0; expert < s.numExperts; expert++) fitOne(s, rank, expert);
+/**
+ * Brings up to date what the loads of all experts cost on a rank to first order, s.pull, and, but for a factor, to second, s.bend. Sixteen
+ * experts are taken at a time, a cache line of each sample: no sum goes across a vector.
+ */
+export function pullRank(s: Adaptive, rank: i32): void {
+  if (!isMarked(s.stalePull, rank)) return;
+  setMark(s.stalePull, rank, 0);
+  const loads = rowOf(s, s.rankLoad, rank);
+  const gradient = rowOf(s, s.rankGradient, rank);
+  let pullSum: f32 = 0;
+  let bendSum: f32 = 0;
+  for (let t: usize = 0; t < s.rowBytes; t += 4) {
+    const x = load<f32>(loads + t);
+    const square = x * x;
+    const bend = load<f32>(s.slope + t) * (square * square * square);
+    store<f32>(s.row + t, bend);
+    pullSum += load<f32>(gradient + t);
+    bendSum += bend;
   }
-  const fits = s.fit + ((<usize>(rank * s.numExperts)) << 3);
-  let least = f64x2.splat(Infinity);
-  const pairs = (<usize>(s.numExperts & ~1)) << 3;
-  for (let at: usize = 0; at < pairs; at += 16) {
-    least = f64x2.min(least, f64x2.add(v128.load(s.relief + at), v128.load(fits + at)));
+  const at = (<usize>rank) << 2;
+  store<f32>(s.pullSum + at, pullSum);
+  store<f32>(s.bendSum + at, bendSum);
+  const bytes = s.width << 2;
+  const pulls = wideRow(s, s.pull, rank);
+  const bends = wideRow(s, s.bend, rank);
+  for (let e: usize = 0; e < bytes; e += 64) {
+    let from = s.turned + e;
+    let pull0 = f32x4.splat(0);
+    let pull1 = f32x4.splat(0);
+    let pull2 = f32x4.splat(0);
+    let pull3 = f32x4.splat(0);
+    let bend0 = f32x4.splat(0);
+    let bend1 = f32x4.splat(0);
+    let bend2 = f32x4.splat(0);
+    let bend3 = f32x4.splat(0);
+    for (let t: usize = 0; t < s.rowBytes; t += 4) {
+      const g = v128.load32_splat(gradient + t);
+      const h = v128.load32_splat(s.row + t);
+      const x0 = v128.load(from);
+      const x1 = v128.load(from, 16);
+      const x2 = v128.load(from, 32);
+      const x3 = v128.load(from, 48);
+      pull0 = f32x4.add(pull0, f32x4.mul(g, x0));
+      pull1 = f32x4.add(pull1, f32x4.mul(g, x1));
+      pull2 = f32x4.add(pull2, f32x4.mul(g, x2));
+      pull3 = f32x4.add(pull3, f32x4.mul(g, x3));
+      bend0 = f32x4.add(bend0, f32x4.mul(h, x0));
+      bend1 = f32x4.add(bend1, f32x4.mul(h, x1));
+      bend2 = f32x4.add(bend2, f32x4.mul(h, x2));
+      bend3 = f32x4.add(bend3, f32x4.mul(h, x3));
+      from += bytes;
+    }
+    v128.store(pulls + e, pull0);
+    v128.store(pulls + e, pull1, 16);
+    v128.store(pulls + e, pull2, 32);
+    v128.store(pulls + e, pull3, 48);
+    v128.store(bends + e, bend0);
+    v128.store(bends + e, bend1, 16);
+    v128.store(bends + e, bend2, 32);
+    v128.store(bends + e, bend3, 48);
   }
-  let last = min(f64x2.extract_lane(least, 0), f64x2.extract_lane(least, 1));
-  if (s.numExperts & 1) last = min(last, load<f64>(s.relief + pairs) + load<f64>(fits + pairs));
-  store<f64>(s.leastFit + ((<usize>rank) << 3), last);
 }
 
-function fitOne(s: Adaptive, rank: i32, expert: i32): void {
-  const fit = dot(s, rowOf(s, s.rankGradient, rank), rowOf(s, s.morePer, expert));
-  store<f64>(s.fit + ((<usize>(rank * s.numExperts + expert)) << 3), fit);
+/** What the rank gets with one copy more of an expert, to first order, and what that changes on the other ranks. */
+export function offerOf(s: Adaptive, rank: i32, expert: i32): f32 {
+  const first = at32(wideRow(s, s.pull, rank), expert) * at32(s.moreShare, expert);
+  return at32(s.relief, expert) + (first + at32(s.pullSum, rank) * at32(s.morePart, expert));
+}
+
+/** The offers of the four experts at byte `at`, as offerOf. */
+export function offers(s: Adaptive, pulls: usize, pullSum: v128, at: usize): v128 {
+  const first = f32x4.mul(v128.load(pulls + at), v128.load(s.moreShare + at));
+  const second = f32x4.mul(pullSum, v128.load(s.morePart + at));
+  return f32x4.add(v128.load(s.relief + at), f32x4.add(first, second));
+}
+
+export function leastOffer(s: Adaptive, rank: i32): f32 {
+  const pulls = wideRow(s, s.pull, rank);
+  const pullSum = f32x4.splat(at32(s.pullSum, rank));
+  let least = f32x4.splat(Infinity);
+  for (let at: usize = 0, end = s.width << 2; at < end; at += 16) {
+    least = f32x4.min(least, offers(s, pulls, pullSum, at));
+  }
+  const pair = f32x4.min(least, v128.shuffle<f32>(least, least, 2, 3, 0, 1));
+  return min(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
 }

@@ -2,7 +2,7 @@
 // something, and then only what it touched is searched: a tenth of the work of a whole descent.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, setDirty } from './adaptive-state';
+import { Adaptive, markClean } from './adaptive-state';
 import {
   exchange,
   hasFewSlots,
@@ -26,7 +26,7 @@ export function restartKicks(s: Adaptive): void {
 }
 
 export function kick(s: Adaptive): void {
-  for (let rank = 0; rank < s.numRanks; rank++) setDirty(s, rank, 0);
+  for (let rank = 0; rank < s.numRanks; rank++) markClean(s, rank);
   if (hasFewSlots(s)) kickFar(s);
   else kickOnce(s, TRIES);
 }

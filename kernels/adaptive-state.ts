@@ -37,23 +37,41 @@ export class Adaptive {
   rankGradient: usize;
   /** f32[numSamples]: how much it grows with the sum of a sample's powers. */
   slope: usize;
-  /** f32[numExperts * numSamples]: the load of one copy when there is one more. */
-  morePer: usize;
-  /** f32[numSamples], each for the step at hand: the load of a copy when there is one less, one more; a difference of gradients. */
-  less: usize;
-  more: usize;
-  difference: usize;
+  /** f32[numSamples * width]: the samples, turned so that experts lie side by side. `width` is numExperts made a multiple of 16. */
+  turned: usize;
+  width: usize;
+  /** f32[numRanks * width]: what the loads of an expert cost on a rank to first order; and to second, see pullRank. */
+  pull: usize;
+  bend: usize;
+  /** f32[numRanks]: the same of a load of 1 in each sample. */
+  pullSum: usize;
+  bendSum: usize;
+  /** f32[width], each: a copy's share of its expert's load, and what its spread adds; and both with one copy more. */
+  share: usize;
+  part: usize;
+  moreShare: usize;
+  morePart: usize;
+  /** f32[width]: what one copy more changes on the ranks that have the expert. */
+  relief: usize;
   /** f64[numRanks]: the powers of a rank, each by its sample's slope. */
   rankCost: usize;
-  /** f64[numExperts]: what one copy more changes on the ranks that have the expert. */
-  relief: usize;
-  /** f64[numRanks * numExperts]: what the rank gets with one copy more, to first order. */
-  fit: usize;
-  /** f64[numRanks]: the least sum of an expert's relief and fit. */
-  leastFit: usize;
-  /** f64[stride], both: what the copies of two ranks cost more on the one than on the other, to first order. */
+  /** f64[numRanks]: the least that exchanges with a rank can cost. */
+  bound: usize;
+  /** f64[numExperts]: what one copy less changes on the ranks that have the expert; f64[numSlots]: on the rank of a slot. */
+  lessSum: usize;
+  lessCost: usize;
+  /** f64[numSlots]: what it costs, to first order, to take the expert out of a slot. */
+  base: usize;
+  /** f32[numRanks]: the least that the rank gets with any expert's next copy. */
+  leastOffer: usize;
+  /** f32[stride made a multiple of 4], each: what the copies of two ranks cost more on the one than on the other, see compareRanks. */
   here: usize;
+  hereBend: usize;
   there: usize;
+  thereBend: usize;
+  /** f32[4], f32[numSamples]: of the step at hand. */
+  four: usize;
+  row: usize;
   /** i32[numSlots] */
   slots: usize;
   bestSlots: usize;
@@ -63,26 +81,38 @@ export class Adaptive {
   /** i32[numRanks * numExperts], both: copies on the rank, and 1 where the live placement has one. */
   on: usize;
   held: usize;
-  /** i32[numRanks]: 1 where a rank has changed since its exchanges were last looked at. */
-  dirty: usize;
-  /** i32, 1 where it is not up to date: morePer[numExperts], relief[numExperts] and fit[numRanks]. */
-  staleMore: usize;
+  /** i32[numExperts], i32[numSlots]: the first slot of an expert, and its next one after a slot; -1 when there is none. */
+  head: usize;
+  next: usize;
+  /** i32[numRanks], both: experts that the live placement has on the rank, and how many of them are not on it now. */
+  numHeld: usize;
+  left: usize;
+  /** i32[numRanks]: when a rank last changed, and when no exchange of its slots was left. */
+  changedAt: usize;
+  cleanAt: usize;
+  /** i32, 1 where it is not up to date: relief[numExperts] and pull[numRanks]. */
   staleRelief: usize;
-  staleFit: usize;
+  stalePull: usize;
   /** i32[numRanks], both, of a search for a free slot: ranks to look at, and the slot whose expert would come to a rank. */
   queue: usize;
   cameFrom: usize;
 
   moves: i32;
   evaluations: i32;
+  /** Counts the changes of ranks. */
+  time: i32;
   hasStepped: bool;
   random: u32;
+  /** The best step found so far: what it costs, its slot, and the other slot or the expert that comes. */
+  bestCost: f64;
+  bestSlot: i32;
+  bestOther: i32;
 }
 
 /**
  * Lays the state out from `scratch` on. It takes
- * 4 * T * (2 * E + 2 * R + 4) + 8 * (R + E + 2 * P / R) + 8 * P + 16 * E + 16 * R * E + 28 * R + 4 * P + 352 bytes
- * for E experts in P slots of R ranks and T samples.
+ * 4 * T * (E + W + 2 * R + 2) + 8 * R * (W + E) + 20 * W + 24 * E + 16 * S + 32 * P + 60 * R + 432 bytes
+ * for E experts, W = E made a multiple of 16, P slots of R ranks, S = P / R made a multiple of 4, and T samples.
  *
  * @param slotsPerRank i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are
  */
@@ -102,34 +132,53 @@ export function carveAdaptive(
   const experts = <usize>numExperts;
   const slots = <usize>numSlots;
   const ranks = <usize>numRanks;
-  s.copyLoad = changetype<usize>(s) + 320;
-  s.morePer = s.copyLoad + experts * s.rowBytes;
-  s.rankLoad = s.morePer + experts * s.rowBytes;
+  const width = (experts + 15) & ~15;
+  const stride = (<usize>s.stride + 3) & ~3;
+  s.width = width;
+  s.copyLoad = changetype<usize>(s) + 384;
+  s.turned = s.copyLoad + experts * s.rowBytes;
+  s.rankLoad = s.turned + width * s.rowBytes;
   s.rankGradient = s.rankLoad + ranks * s.rowBytes;
   s.slope = s.rankGradient + ranks * s.rowBytes;
-  s.less = s.slope + s.rowBytes;
-  s.more = s.less + s.rowBytes;
-  s.difference = s.more + s.rowBytes;
-  s.rankCost = s.difference + s.rowBytes;
-  s.relief = s.rankCost + 8 * ranks;
-  s.fit = s.relief + 8 * experts;
-  s.leastFit = s.fit + 8 * ranks * experts;
-  s.here = s.leastFit + 8 * ranks;
-  s.there = s.here + 8 * (slots / ranks);
-  s.slots = s.there + 8 * (slots / ranks);
+  s.row = s.slope + s.rowBytes;
+  s.pull = s.row + s.rowBytes;
+  s.bend = s.pull + 4 * ranks * width;
+  s.share = s.bend + 4 * ranks * width;
+  s.part = s.share + 4 * width;
+  s.moreShare = s.part + 4 * width;
+  s.morePart = s.moreShare + 4 * width;
+  s.relief = s.morePart + 4 * width;
+  s.here = s.relief + 4 * width;
+  s.hereBend = s.here + 4 * stride;
+  s.there = s.hereBend + 4 * stride;
+  s.thereBend = s.there + 4 * stride;
+  s.four = s.thereBend + 4 * stride;
+  s.rankCost = s.four + 16;
+  s.bound = s.rankCost + 8 * ranks;
+  s.lessSum = s.bound + 8 * ranks;
+  s.lessCost = s.lessSum + 8 * experts;
+  s.base = s.lessCost + 8 * slots;
+  s.pullSum = s.base + 8 * slots;
+  s.bendSum = s.pullSum + 4 * ranks;
+  s.leastOffer = s.bendSum + 4 * ranks;
+  s.slots = s.leastOffer + 4 * ranks;
   s.bestSlots = s.slots + 4 * slots;
-  s.count = s.bestSlots + 4 * slots;
+  s.next = s.bestSlots + 4 * slots;
+  s.rankOfSlot = s.next + 4 * slots;
+  s.count = s.rankOfSlot + 4 * slots;
   s.home = s.count + 4 * experts;
-  s.on = s.home + 4 * experts;
+  s.head = s.home + 4 * experts;
+  s.staleRelief = s.head + 4 * experts;
+  s.on = s.staleRelief + 4 * experts;
   s.held = s.on + 4 * ranks * experts;
-  s.dirty = s.held + 4 * ranks * experts;
-  s.staleMore = s.dirty + 4 * ranks;
-  s.staleRelief = s.staleMore + 4 * experts;
-  s.staleFit = s.staleRelief + 4 * experts;
-  s.queue = s.staleFit + 4 * ranks;
+  s.numHeld = s.held + 4 * ranks * experts;
+  s.left = s.numHeld + 4 * ranks;
+  s.changedAt = s.left + 4 * ranks;
+  s.cleanAt = s.changedAt + 4 * ranks;
+  s.stalePull = s.cleanAt + 4 * ranks;
+  s.queue = s.stalePull + 4 * ranks;
   s.cameFrom = s.queue + 4 * ranks;
   s.firstSlot = s.cameFrom + 4 * ranks;
-  s.rankOfSlot = s.firstSlot + 4 * ranks + 4;
   numberSlots(s, slotsPerRank);
   return s;
 }
@@ -200,20 +249,92 @@ export function setMark(marks: usize, index: i32, value: i32): void {
   store<i32>(marks + ((<usize>index) << 2), value);
 }
 
-export function isDirty(s: Adaptive, rank: i32): bool {
-  return load<i32>(s.dirty + ((<usize>rank) << 2)) === 1;
+/** The live placement has the expert on the rank. */
+export function setHeld(s: Adaptive, rank: i32, expert: i32): void {
+  if (heldOn(s, rank, expert) > 0) return;
+  store<i32>(s.held + ((<usize>(rank * s.numExperts + expert)) << 2), 1);
+  addTo(s.numHeld, rank, 1);
 }
 
-export function setDirty(s: Adaptive, rank: i32, value: i32): void {
-  store<i32>(s.dirty + ((<usize>rank) << 2), value);
+/** Adds to an entry of a table of i32. */
+export function addTo(table: usize, index: i32, number: i32): void {
+  const at = table + ((<usize>index) << 2);
+  store<i32>(at, load<i32>(at) + number);
+}
+
+export function isDirty(s: Adaptive, rank: i32): bool {
+  const at = (<usize>rank) << 2;
+  return load<i32>(s.cleanAt + at) < load<i32>(s.changedAt + at);
+}
+
+export function markDirty(s: Adaptive, rank: i32): void {
+  store<i32>(s.cleanAt + ((<usize>rank) << 2), -1);
+}
+
+export function markClean(s: Adaptive, rank: i32): void {
+  store<i32>(s.cleanAt + ((<usize>rank) << 2), s.time);
+}
+
+export function markChanged(s: Adaptive, rank: i32): void {
+  s.time++;
+  store<i32>(s.changedAt + ((<usize>rank) << 2), s.time);
+}
+
+/** Whether rank b was looked at, and neither has changed since: then there is no exchange of the two. */
+export function isKnown(s: Adaptive, a: i32, b: i32): bool {
+  const changed = load<i32>(s.changedAt + ((<usize>a) << 2));
+  return !isDirty(s, b) && changed <= load<i32>(s.cleanAt + ((<usize>b) << 2));
+}
+
+/** The first slot of an expert, in slot order; -1 when it has none. */
+export function headOf(s: Adaptive, expert: i32): i32 {
+  return load<i32>(s.head + ((<usize>expert) << 2));
+}
+
+/** The next slot of the same expert; -1 when there is none. */
+export function nextOf(s: Adaptive, slot: i32): i32 {
+  return load<i32>(s.next + ((<usize>slot) << 2));
+}
+
+/** The expert's next slot on another rank. */
+export function nextElsewhere(s: Adaptive, slot: i32): i32 {
+  const rank = rankOf(s, slot);
+  let next = nextOf(s, slot);
+  while (next >= 0 && rankOf(s, next) === rank) next = nextOf(s, next);
+  return next;
+}
+
+/** Puts a slot among those of its expert. */
+export function link(s: Adaptive, slot: i32, expert: i32): void {
+  let at = s.head + ((<usize>expert) << 2);
+  let next = load<i32>(at);
+  while (next >= 0 && next < slot) {
+    at = s.next + ((<usize>next) << 2);
+    next = load<i32>(at);
+  }
+  store<i32>(at, slot);
+  store<i32>(s.next + ((<usize>slot) << 2), next);
+}
+
+/** Takes a slot from among those of its expert. */
+export function unlink(s: Adaptive, slot: i32, expert: i32): void {
+  let at = s.head + ((<usize>expert) << 2);
+  while (load<i32>(at) !== slot) at = s.next + ((<usize>load<i32>(at)) << 2);
+  store<i32>(at, nextOf(s, slot));
 }
 
 export function rankCostOf(s: Adaptive, rank: i32): f64 {
   return load<f64>(s.rankCost + ((<usize>rank) << 3));
 }
 
-export function reliefOf(s: Adaptive, expert: i32): f64 {
-  return load<f64>(s.relief + ((<usize>expert) << 3));
+/** An entry of a table of f32. */
+export function at32(table: usize, index: i32): f32 {
+  return load<f32>(table + ((<usize>index) << 2));
+}
+
+/** The row of a rank in a table f32[numRanks * width]. */
+export function wideRow(s: Adaptive, table: usize, rank: i32): usize {
+  return table + ((<usize>rank * s.width) << 2);
 }
 
 /** The row of an expert, or of a rank, in a table [rows x numSamples]. */

@@ -7,11 +7,11 @@
 // 0.754: searches that are alike good differ by 0.003. Norms of 4 and 16 in place of 8 are 0.002 worse. Annealing needs three times the
 // work of the kicks. Cheaper moves at the first plan and where the domain changes gain nothing for the same number of moves.
 
-import { objectiveOf, rebuild } from './adaptive-costs';
+import { objectiveOf, rebuild, turn } from './adaptive-costs';
 import { kick, restartKicks } from './adaptive-kicks';
 import { begin, resume, sortRanks } from './adaptive-repair';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, addCopies, carveAdaptive, copiesOf, firstOf, rankOf } from './adaptive-state';
+import { Adaptive, addCopies, carveAdaptive, copiesOf, firstOf, rankOf, setHeld } from './adaptive-state';
 import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './adaptive-steps';
 
 /** A descent that moves less than this share of the slots, 1 / so much, started near the best there is: no other start is tried. */
@@ -70,6 +70,9 @@ export function searchAdaptive(
   s.maxEvaluations = maxEvaluations;
   s.evaluations = 0;
   s.hasStepped = false;
+  s.time = 0;
+  memory.fill(s.changedAt, 0, (<usize>numRanks) << 2);
+  turn(s);
   markHeld(s, previous);
   begin(s, previous);
   store<f64>(stats, objectiveOf(s));
@@ -91,9 +94,14 @@ export function searchAdaptive(
   finish(s, previous, phyToLog, replicaRank);
 }
 
+function clearHeld(s: Adaptive): void {
+  memory.fill(s.held, 0, (<usize>(s.numRanks * s.numExperts)) << 2);
+  memory.fill(s.numHeld, 0, (<usize>s.numRanks) << 2);
+}
+
 /** The live placement is one of the tables from outside. */
 function markHeld(s: Adaptive, table: usize): void {
-  memory.fill(s.held, 0, (<usize>(s.numRanks * s.numExperts)) << 2);
+  clearHeld(s);
   for (let rank = 0; rank < s.numRanks; rank++) {
     for (const end = table + ((<usize>s.stride) << 2); table < end; table += 4) {
       const expert = load<i32>(table);
@@ -104,14 +112,10 @@ function markHeld(s: Adaptive, table: usize): void {
 
 /** The live placement is the best one. */
 function markBest(s: Adaptive): void {
-  memory.fill(s.held, 0, (<usize>(s.numRanks * s.numExperts)) << 2);
+  clearHeld(s);
   for (let slot = 0; slot < s.numSlots; slot++) {
     setHeld(s, rankOf(s, slot), load<i32>(s.bestSlots + ((<usize>slot) << 2)));
   }
-}
-
-function setHeld(s: Adaptive, rank: i32, expert: i32): void {
-  store<i32>(s.held + ((<usize>(rank * s.numExperts + expert)) << 2), 1);
 }
 
 /** Descends, each time by a new tangent, to a placement from which, its ranks in order, no descent leads any further. */

@@ -69,9 +69,11 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
   const fresh = problem.fresh && arena.input(problem.fresh);
   const phyToLog = arena.output(Int32Array, numSlots);
   const replicaRank = arena.output(Int32Array, numSlots);
-  const rows = 4 * numSamples * (2 * numExperts + 2 * numRanks + 4);
-  const costs = 8 * (numRanks + numExperts + (2 * numSlots) / numRanks);
-  const counts = 12 * numSlots + 16 * (numExperts + numRanks * numExperts) + 28 * numRanks;
+  const width = Math.ceil(numExperts / 16) * 16;
+  const stride = Math.ceil(numSlots / numRanks / 4) * 4;
+  const rows = 4 * numSamples * (numExperts + width + 2 * numRanks + 2);
+  const costs = 8 * numRanks * (width + numExperts) + 20 * width + 24 * numExperts;
+  const counts = 16 * stride + 32 * numSlots + 60 * numRanks;
   const slotsPerRank = problem.slotsPerRank && arena.input(problem.slotsPerRank);
   kernels.searchAdaptive(
     samples.ptr,
@@ -92,7 +94,7 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
     phyToLog.ptr,
     replicaRank.ptr,
     stats.ptr,
-    arena.scratch(rows + costs + counts + 352),
+    arena.scratch(rows + costs + counts + 432),
   );
   arena.check();
   const [before = 0, after = 0, moves = 0, evaluations = 0] = stats.view;

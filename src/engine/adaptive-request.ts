@@ -155,7 +155,8 @@ function sampleScratchBytes(numExperts: number, numSamples: number): number {
 /** As carveAdaptive in kernels/adaptive-state.ts. */
 function searchScratchBytes(topology: Topology, numSamples: number): number {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks: ranks } = topology;
-  const rows = 4 * numSamples * (2 * experts + 2 * ranks + 4);
-  const costs = 8 * (ranks + experts + (2 * slots) / ranks);
-  return rows + costs + 12 * slots + 16 * (experts + ranks * experts) + 28 * ranks + 352;
+  const width = Math.ceil(experts / 16) * 16;
+  const rows = 4 * numSamples * (experts + width + 2 * ranks + 2);
+  const costs = 8 * ranks * (width + experts) + 20 * width + 16 * wholeVectors(slots / ranks);
+  return rows + costs + 24 * experts + 32 * slots + 60 * ranks + 432;
 }

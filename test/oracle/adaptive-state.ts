@@ -24,6 +24,14 @@ export interface AdaptiveProblem {
   numKicks: number;
 }
 
+/** What the loads of each expert, and a load of 1 in each sample, cost on a rank to first order, and to second. */
+interface Pull {
+  first: Float32Array;
+  second: Float32Array;
+  firstOfOne: number;
+  secondOfOne: number;
+}
+
 /** A float32 number. */
 const f = Math.fround;
 
@@ -43,12 +51,16 @@ export class AdaptiveState {
   readonly home: Int32Array;
   readonly on: Int32Array;
   readonly held: Int32Array;
-  readonly dirty: boolean[];
+  /** When a rank last changed, and when no exchange of its slots was left. */
+  readonly changedAt: Int32Array;
+  readonly cleanAt: Int32Array;
+  time = 0;
   readonly copyLoad: Float32Array[];
   readonly rankLoad: Float32Array[];
   readonly rankGradient: Float32Array[];
   readonly slope: Float32Array;
   readonly rankCost: Float64Array;
+  readonly pulls: (Pull | undefined)[];
   moves = 0;
   movesAllowed = 0;
   evaluations = 0;
@@ -71,7 +83,9 @@ export class AdaptiveState {
     this.home = new Int32Array(numExperts);
     this.on = new Int32Array(numRanks * numExperts);
     this.held = new Int32Array(numRanks * numExperts);
-    this.dirty = new Array<boolean>(numRanks).fill(false);
+    this.changedAt = new Int32Array(numRanks);
+    this.cleanAt = new Int32Array(numRanks);
+    this.pulls = new Array<Pull | undefined>(numRanks).fill(undefined);
     this.copyLoad = rows(numExperts);
     this.rankLoad = rows(numRanks);
     this.rankGradient = rows(numRanks);
@@ -155,13 +169,60 @@ export class AdaptiveState {
     this.copyLoad[expert] = this.split(expert, this.count[expert]!);
   }
 
+  isDirty(rank: number): boolean {
+    return this.cleanAt[rank]! < this.changedAt[rank]!;
+  }
+
+  /** Whether rank b was looked at, and neither has changed since. */
+  isKnown(a: number, b: number): boolean {
+    return !this.isDirty(b) && this.changedAt[a]! <= this.cleanAt[b]!;
+  }
+
   /** The load of one of `count` copies: its share, and what its spread adds. */
   split(expert: number, count: number): Float32Array {
-    const { samples, spread } = this.p;
+    const { share, part } = this.parts(expert, count);
+    return this.samplesOf(expert).map((load) => f(load * share) + part);
+  }
+
+  parts(expert: number, count: number): { share: number; part: number } {
     const share = f(1 / count);
-    const more = f(spread[expert]! * f(share * share));
-    const row = samples.subarray(expert * this.numSamples, (expert + 1) * this.numSamples);
-    return row.map((load) => f(load * share) + more);
+    return { share, part: f(this.p.spread[expert]! * f(share * share)) };
+  }
+
+  samplesOf(expert: number): Float32Array {
+    return this.p.samples.subarray(expert * this.numSamples, (expert + 1) * this.numSamples);
+  }
+
+  pullOf(rank: number): Pull {
+    const pull = this.pulls[rank] ?? this.makePull(rank);
+    this.pulls[rank] = pull;
+    return pull;
+  }
+
+  makePull(rank: number): Pull {
+    const gradient = this.rankGradient[rank]!;
+    const bend = this.rankLoad[rank]!.map((load, t) => {
+      const square = f(load * load);
+      return this.slope[t]! * f(f(square * square) * square);
+    });
+    const ones = new Float32Array(this.numSamples).fill(1);
+    const perExpert = (row: Float32Array) =>
+      Float32Array.from({ length: this.p.numExperts }, (_, expert) =>
+        dotInOrder(row, this.samplesOf(expert)),
+      );
+    return {
+      first: perExpert(gradient),
+      second: perExpert(bend),
+      firstOfOne: dotInOrder(gradient, ones),
+      secondOfOne: dotInOrder(bend, ones),
+    };
+  }
+
+  /** What one of `count` copies of an expert costs on a rank to first order. */
+  pullOfCopy(rank: number, expert: number, count: number): number {
+    const { share, part } = this.parts(expert, count);
+    const { first, firstOfOne } = this.pullOf(rank);
+    return f(f(first[expert]! * share) + f(firstOfOne * part));
   }
 
   sumRank(rank: number): void {
@@ -200,6 +261,7 @@ export class AdaptiveState {
       return f(8 * slope[t]!) * f(f(f(square * square) * square) * load);
     });
     this.rankCost[rank] = this.costOf((t) => row[t]!);
+    this.pulls[rank] = undefined;
   }
 
   /** What a rank of such loads costs. */
@@ -262,6 +324,11 @@ export class AdaptiveState {
     }
     return cost;
   }
+}
+
+/** A sum over samples, one after the other. */
+function dotInOrder(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, value, t) => f(sum + f(value * b[t]!)), 0);
 }
 
 function power8(x: number): number {

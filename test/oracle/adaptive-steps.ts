@@ -2,6 +2,18 @@ import { AdaptiveState } from './adaptive-state.ts';
 
 export const LEAST_GAIN = 1e-6;
 const FEW_SLOTS = 16;
+const FIRST_RANKS = 4;
+const BEND = 14;
+
+/** A float32 number. */
+const f = Math.fround;
+
+/** A step: a slot, and the other slot or the expert that comes; what it costs. */
+interface Step {
+  slot: number;
+  other: number;
+  cost: number;
+}
 
 /** The steps of the adaptive policy's search. */
 export class AdaptiveSteps extends AdaptiveState {
@@ -17,7 +29,7 @@ export class AdaptiveSteps extends AdaptiveState {
 
   descend(): boolean {
     this.refresh();
-    this.dirty.fill(true);
+    this.cleanAt.fill(-1);
     let isLower = false;
     let isLast = false;
     while (!isLast) {
@@ -32,9 +44,9 @@ export class AdaptiveSteps extends AdaptiveState {
   sweep(): boolean {
     let isBetter = false;
     for (let rank = 0; rank < this.p.numRanks; rank++) {
-      while (this.dirty[rank]) {
+      while (this.isDirty(rank)) {
         if (this.exchangeBest(rank)) isBetter = true;
-        else this.dirty[rank] = false;
+        else this.cleanAt[rank] = this.time;
       }
     }
     return isBetter;
@@ -42,33 +54,59 @@ export class AdaptiveSteps extends AdaptiveState {
 
   exchangeBest(a: number): boolean {
     if (this.isSpent && this.hasStepped) return false;
-    const { numRanks, numNodes, price } = this.p;
-    let best = -LEAST_GAIN;
-    let step: [slot: number, other: number] | undefined;
-    for (let b = 0; b < numRanks; b++) {
-      if (b === a || (numNodes > 1 && this.nodeOf(b) !== this.nodeOf(a))) continue;
-      if (this.leastOfRanks(a, b) + price * this.leastMoves(a, b) >= best) continue;
-      const gradientA = this.rankGradient[a]!;
-      const difference = this.rankGradient[b]!.map((gradient, t) => gradient - gradientA[t]!);
-      const more = (expert: number) => this.dot(difference, this.copyLoad[expert]!);
-      const here = Array.from(this.expertsOf(a), (i) => more(i) + price * this.movesTo(b, a, i));
-      const there = Array.from(this.expertsOf(b), (j) => more(j) - price * this.movesTo(a, b, j));
-      const most = Math.max(...there);
-      for (const [k, i] of this.expertsOf(a).entries()) {
-        if (here[k]! - most >= best || this.isOn(b, i)) continue;
-        for (const [m, j] of this.expertsOf(b).entries()) {
-          if (here[k]! - there[m]! >= best || this.isOn(a, j)) continue;
-          const moves = this.movesOfExchange(a, i, b, j);
-          if (moves > 0 && this.moves + moves > this.movesAllowed) continue;
-          const cost = this.costOfExchange(a, i, b, j) + price * moves;
-          if (cost >= best) continue;
-          best = cost;
-          step = [this.first[a]! + k, this.first[b]! + m];
-        }
+    const others = [...this.rankLoad.keys()].filter(
+      (b) => b !== a && (this.p.numNodes === 1 || this.nodeOf(b) === this.nodeOf(a)) && !this.isKnown(a, b),
+    );
+    const bounds = new Map(others.map((b) => [b, this.leastOfRanks(a, b)]));
+    const first = [...others].sort((b, c) => bounds.get(b)! - bounds.get(c)!).slice(0, FIRST_RANKS);
+    let best: Step = { slot: -1, other: -1, cost: -LEAST_GAIN };
+    for (const b of first) best = this.betterExchange(a, b, bounds.get(b)!, best);
+    for (const b of others) {
+      if (best.slot < 0 && !first.includes(b)) best = this.betterExchange(a, b, bounds.get(b)!, best);
+    }
+    if (best.slot < 0) return false;
+    this.exchange(best.slot, best.other);
+    return true;
+  }
+
+  /** The best exchange of a slot of rank a with one of rank b, if it is better than the best so far. */
+  betterExchange(a: number, b: number, bound: number, best: Step): Step {
+    const { price } = this.p;
+    if (bound + price * this.leastMoves(a, b) >= best.cost) return best;
+    const first = (expert: number, pay: number) => {
+      const [onA, onB] = [this.pullOf(a), this.pullOf(b)];
+      const { share, part } = this.parts(expert, this.count[expert]!);
+      const more = f(onB.first[expert]! - onA.first[expert]!);
+      const moreOfOne = f(onB.firstOfOne - onA.firstOfOne);
+      return f(f(f(more * share) + f(moreOfOne * part)) + f(pay));
+    };
+    const bendOfOne = f(this.pullOf(a).secondOfOne + this.pullOf(b).secondOfOne);
+    const second = (expert: number) => {
+      const { share, part } = this.parts(expert, this.count[expert]!);
+      const both = f(this.pullOf(b).second[expert]! + this.pullOf(a).second[expert]!);
+      return f(f(both * share) + f(bendOfOne * part));
+    };
+    const curve = bendOfOne > 0 ? f(BEND / bendOfOne) : 0;
+    const there = [...this.expertsOf(b)].map((j) => ({
+      j,
+      cost: first(j, -price * this.movesTo(a, b, j)),
+      bend: second(j),
+    }));
+    let better = best;
+    for (const [k, i] of this.expertsOf(a).entries()) {
+      const here = first(i, price * this.movesTo(b, a, i));
+      const bend = second(i);
+      for (const [m, { j, ...other }] of there.entries()) {
+        const off = f(bend - other.bend);
+        if (f(f(here - other.cost) + f(f(off * off) * curve)) >= f(better.cost)) continue;
+        if (this.isOn(b, i) || this.isOn(a, j)) continue;
+        const moves = this.movesOfExchange(a, i, b, j);
+        if (moves > 0 && this.moves + moves > this.movesAllowed) continue;
+        const cost = this.costOfExchange(a, i, b, j) + price * moves;
+        if (cost < better.cost) better = { slot: this.first[a]! + k, other: this.first[b]! + m, cost };
       }
     }
-    if (step !== undefined) this.exchange(...step);
-    return step !== undefined;
+    return better;
   }
 
   movesOfExchange(a: number, i: number, b: number, j: number): number {
@@ -88,34 +126,57 @@ export class AdaptiveSteps extends AdaptiveState {
 
   overwriteBest(): boolean {
     if (this.isSpent && this.hasStepped) return false;
-    const { numExperts, numNodes, price } = this.p;
-    const { numSlots } = this;
-    let best = -LEAST_GAIN;
-    let step: [slot: number, expert: number] | undefined;
-    const relief = Array.from({ length: numExperts }, (_, expert) =>
-      this.costElsewhere(-1, expert, this.split(expert, this.count[expert]! + 1)),
+    const { numExperts, numRanks, price } = this.p;
+    const reliefs = Array.from({ length: numExperts }, (_, expert) =>
+      f(this.costElsewhere(-1, expert, this.split(expert, this.count[expert]! + 1))),
     );
-    for (let slot = 0; slot < numSlots; slot++) {
-      const i = this.slots[slot]!;
-      if (this.count[i]! < 2) continue;
-      const a = this.rankOf(slot);
-      const gradient = this.rankGradient[a]!;
-      const less = this.split(i, this.count[i]! - 1);
-      const base = this.costElsewhere(a, i, less) - this.dot(gradient, this.copyLoad[i]!);
-      for (let j = 0; j < numExperts; j++) {
-        if (this.isOn(a, j) || (numNodes > 1 && this.home[j] !== this.nodeOf(a))) continue;
-        const moves = this.heldOn(a, i) - this.heldOn(a, j);
-        const bound = base + relief[j]! + price * moves;
-        if (bound >= best || (moves > 0 && this.moves + moves > this.movesAllowed)) continue;
-        if (bound + this.dot(gradient, this.split(j, this.count[j]! + 1)) >= best) continue;
-        const cost = this.costOfOverwrite(a, i, j) + price * moves;
-        if (cost >= best) continue;
-        best = cost;
-        step = [slot, j];
-      }
+    const offers = Array.from({ length: numRanks }, (_, rank) =>
+      reliefs.map((relief, expert) => f(relief + this.pullOfCopy(rank, expert, this.count[expert]! + 1))),
+    );
+    const bases = Array.from(this.slots, (expert, slot) => this.baseOf(slot, expert));
+    const slots = [...bases.keys()].filter((slot) => this.count[this.slots[slot]!]! > 1);
+    const values = new Map(
+      slots.map((slot) => {
+        const rank = this.rankOf(slot);
+        const value = bases[slot]! + Math.min(...offers[rank]!);
+        return [slot, value + price * this.heldOn(rank, this.slots[slot]!)];
+      }),
+    );
+    const [first] = [...slots].sort((one, other) => values.get(one)! - values.get(other)!);
+    if (first === undefined) return false;
+    let best: Step = { slot: -1, other: -1, cost: -LEAST_GAIN };
+    for (const slot of [first, ...slots.filter((other) => other !== first)]) {
+      best = this.betterOverwrite(slot, bases[slot]!, offers[this.rankOf(slot)]!, best);
     }
-    if (step !== undefined) this.overwrite(...step);
-    return step !== undefined;
+    if (best.slot < 0) return false;
+    this.overwrite(best.slot, best.other);
+    return true;
+  }
+
+  /** What it costs, to first order, to take the expert out of a slot that can spare it. */
+  baseOf(slot: number, i: number): number {
+    if (this.count[i]! < 2) return 0;
+    const a = this.rankOf(slot);
+    const less = this.split(i, this.count[i]! - 1);
+    const elsewhere = this.costElsewhere(-1, i, less) - this.costWith(a, i, less);
+    return elsewhere - this.pullOfCopy(a, i, this.count[i]!);
+  }
+
+  /** The best overwrite of a slot, if it is better than the best so far. */
+  betterOverwrite(slot: number, base: number, offers: readonly number[], best: Step): Step {
+    const { numNodes, price } = this.p;
+    const i = this.slots[slot]!;
+    const a = this.rankOf(slot);
+    let better = best;
+    for (const [j, offer] of offers.entries()) {
+      if (this.isOn(a, j) || (numNodes > 1 && this.home[j] !== this.nodeOf(a))) continue;
+      const moves = this.heldOn(a, i) - this.heldOn(a, j);
+      if (base + offer + price * moves >= better.cost) continue;
+      if (moves > 0 && this.moves + moves > this.movesAllowed) continue;
+      const cost = this.costOfOverwrite(a, i, j) + price * moves;
+      if (cost < better.cost) better = { slot, other: j, cost };
+    }
+    return better;
   }
 
   /** Tries every step at its true cost, where slots are few. */
@@ -224,6 +285,6 @@ export class AdaptiveSteps extends AdaptiveState {
   revalue(rank: number): void {
     this.sumRank(rank);
     this.revalueRank(rank);
-    this.dirty[rank] = true;
+    this.changedAt[rank] = ++this.time;
   }
 }

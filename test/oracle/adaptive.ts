@@ -120,7 +120,7 @@ class AdaptiveSearch extends AdaptiveRepair {
   }
 
   kick(): void {
-    this.dirty.fill(false);
+    this.cleanAt.fill(this.time);
     if (!this.hasFewSlots) this.kickOnce(TRIES);
     else for (let left = 1 + this.nextRandom(MOST_STEPS); left > 0; left--) this.kickOnce(1);
   }
