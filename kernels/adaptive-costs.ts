@@ -8,10 +8,12 @@ import {
   at32,
   copiesOf,
   copiesOn,
+  dot,
   expertAt,
   firstOf,
   headOf,
   heldOn,
+  homeOf,
   isMarked,
   lanes,
   link,
@@ -26,13 +28,14 @@ import {
   wideRow,
 } from './adaptive-state';
 
-/** Lays the samples out with the experts side by side. */
+/** Lays the samples out with the experts side by side, and takes their means. */
 export function turn(s: Adaptive): void {
   const bytes = s.width << 2;
   memory.fill(s.turned, 0, s.width * s.rowBytes);
   let from = s.samples;
   for (let expert = 0; expert < s.numExperts; expert++) {
     let to = s.turned + ((<usize>expert) << 2);
+    store<f32>(s.mean + ((<usize>expert) << 2), <f32>dot(s, s.weights, from));
     for (const end = from + s.rowBytes; from < end; from += 4) {
       store<f32>(to, load<f32>(from));
       to += bytes;
@@ -48,18 +51,27 @@ export function rebuild(s: Adaptive): void {
     store<f32>(s.relief + (at << 2), Infinity);
     store<f32>(s.moreShare + (at << 2), 0);
     store<f32>(s.morePart + (at << 2), 0);
+    store<f32>(s.share + (at << 2), 0);
+    store<f32>(s.part + (at << 2), 0);
+    store<f32>(s.moreMean + (at << 2), 0);
   }
   for (let expert = 0; expert < s.numExperts; expert++) splitLoad(s, expert);
-  for (let rank = 0; rank < s.numRanks; rank++) sumRank(s, rank);
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    sumRank(s, rank);
+    setFees(s, rank);
+  }
   s.moves = 0;
   memory.copy(s.left, s.numHeld, (<usize>s.numRanks) << 2);
+  memory.fill(s.strangers, 0, (<usize>s.numRanks) << 2);
   for (let slot = s.numSlots - 1; slot >= 0; slot--) {
     const rank = rankOf(s, slot);
     const expert = expertAt(s, slot);
     link(s, slot, expert);
-    if (heldOn(s, rank, expert) === 0) s.moves++;
-    // The experts of a rank are in order: doubles lie side by side.
-    else if (slot === firstOf(s, rank) || expertAt(s, slot - 1) !== expert) addTo(s.left, rank, -1);
+    if (heldOn(s, rank, expert) === 0) {
+      s.moves++;
+      addTo(s.strangers, rank, 1);
+      // The experts of a rank are in order: doubles lie side by side.
+    } else if (slot === firstOf(s, rank) || expertAt(s, slot - 1) !== expert) addTo(s.left, rank, -1);
   }
   refresh(s);
 }
@@ -71,6 +83,8 @@ export function splitLoad(s: Adaptive, expert: i32): void {
   store<f32>(s.part + at, partOf(s, expert, count));
   store<f32>(s.moreShare + at, shareOf(count + 1));
   store<f32>(s.morePart + at, partOf(s, expert, count + 1));
+  store<f32>(s.copyMean + at, at32(s.mean, expert) * shareOf(count) + partOf(s, expert, count));
+  store<f32>(s.moreMean + at, at32(s.mean, expert) * shareOf(count + 1) + partOf(s, expert, count + 1));
   const parts = f32x4.splat(shareOf(count));
   const more = f32x4.splat(partOf(s, expert, count));
   const from = rowOf(s, s.samples, expert);
@@ -78,6 +92,46 @@ export function splitLoad(s: Adaptive, expert: i32): void {
   for (let t: usize = 0; t < s.rowBytes; t += 16) {
     v128.store(to + t, f32x4.add(f32x4.mul(v128.load(from + t), parts), more));
   }
+}
+
+/** What it adds to the price that a copy comes to the rank. */
+export function setFee(s: Adaptive, rank: i32, expert: i32): void {
+  const isBarred =
+    copiesOn(s, rank, expert) > 0 || (s.numNodes > 1 && homeOf(s, expert) !== rank / s.ranksPerNode);
+  const fee: f32 = isBarred ? Infinity : <f32>-(s.price * <f64>heldOn(s, rank, expert));
+  store<f32>(wideRow(s, s.fee, rank) + ((<usize>expert) << 2), fee);
+}
+
+/** The fees of all experts on a rank. */
+function setFees(s: Adaptive, rank: i32): void {
+  const held = wideRow(s, s.held, rank);
+  const fees = wideRow(s, s.fee, rank);
+  const price = f32x4.splat(<f32>-s.price);
+  for (let at: usize = 0, end = s.width << 2; at < end; at += 16) {
+    v128.store(fees + at, f32x4.mul(price, f32x4.convert_i32x4_s(v128.load(held + at))));
+  }
+  for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
+    store<f32>(fees + ((<usize>expertAt(s, slot)) << 2), Infinity);
+  }
+  if (s.numNodes === 1) return;
+  for (let expert = 0; expert < s.numExperts; expert++) setFee(s, rank, expert);
+}
+
+/** Brings up to date what the expert's copies cost on ranks, when their loads have changed. */
+export function repull(s: Adaptive, expert: i32): void {
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    if (isMarked(s.stalePull, rank)) continue;
+    const held = <f32>(s.price * <f64>heldOn(s, rank, expert));
+    store<f32>(wideRow(s, s.pricedPull, rank) + ((<usize>expert) << 2), pullOfCopy(s, rank, expert) - held);
+  }
+}
+
+/** What a copy of an expert costs on a rank to first order. */
+export function pullOfCopy(s: Adaptive, rank: i32, expert: i32): f32 {
+  return (
+    at32(wideRow(s, s.pull, rank), expert) * at32(s.share, expert) +
+    at32(s.pullSum, rank) * at32(s.part, expert)
+  );
 }
 
 /** The load of one of `count` copies is its share of the expert's, */
@@ -271,8 +325,8 @@ export function relieve(s: Adaptive): void {
 }
 
 /**
- * Brings up to date what the loads of all experts cost on a rank to first order, s.pull, and, but for a factor, to second, s.bend. Sixteen
- * experts are taken at a time, a cache line of each sample: no sum goes across a vector.
+ * Brings up to date what the loads of all experts cost on a rank. Sixteen experts are taken at a time, a cache line of each sample: no
+ * sum goes across a vector.
  */
 export function pullRank(s: Adaptive, rank: i32): void {
   if (!isMarked(s.stalePull, rank)) return;
@@ -284,74 +338,61 @@ export function pullRank(s: Adaptive, rank: i32): void {
   for (let t: usize = 0; t < s.rowBytes; t += 4) {
     const x = load<f32>(loads + t);
     const square = x * x;
-    const bend = load<f32>(s.slope + t) * (square * square * square);
-    store<f32>(s.row + t, bend);
     pullSum += load<f32>(gradient + t);
-    bendSum += bend;
+    bendSum += load<f32>(s.slope + t) * (square * square * square);
   }
   const at = (<usize>rank) << 2;
   store<f32>(s.pullSum + at, pullSum);
   store<f32>(s.bendSum + at, bendSum);
   const bytes = s.width << 2;
-  const pulls = wideRow(s, s.pull, rank);
-  const bends = wideRow(s, s.bend, rank);
+  const to = wideRow(s, s.pull, rank);
   for (let e: usize = 0; e < bytes; e += 64) {
     let from = s.turned + e;
     let pull0 = f32x4.splat(0);
     let pull1 = f32x4.splat(0);
     let pull2 = f32x4.splat(0);
     let pull3 = f32x4.splat(0);
-    let bend0 = f32x4.splat(0);
-    let bend1 = f32x4.splat(0);
-    let bend2 = f32x4.splat(0);
-    let bend3 = f32x4.splat(0);
     for (let t: usize = 0; t < s.rowBytes; t += 4) {
       const g = v128.load32_splat(gradient + t);
-      const h = v128.load32_splat(s.row + t);
-      const x0 = v128.load(from);
-      const x1 = v128.load(from, 16);
-      const x2 = v128.load(from, 32);
-      const x3 = v128.load(from, 48);
-      pull0 = f32x4.add(pull0, f32x4.mul(g, x0));
-      pull1 = f32x4.add(pull1, f32x4.mul(g, x1));
-      pull2 = f32x4.add(pull2, f32x4.mul(g, x2));
-      pull3 = f32x4.add(pull3, f32x4.mul(g, x3));
-      bend0 = f32x4.add(bend0, f32x4.mul(h, x0));
-      bend1 = f32x4.add(bend1, f32x4.mul(h, x1));
-      bend2 = f32x4.add(bend2, f32x4.mul(h, x2));
-      bend3 = f32x4.add(bend3, f32x4.mul(h, x3));
+      pull0 = f32x4.add(pull0, f32x4.mul(g, v128.load(from)));
+      pull1 = f32x4.add(pull1, f32x4.mul(g, v128.load(from, 16)));
+      pull2 = f32x4.add(pull2, f32x4.mul(g, v128.load(from, 32)));
+      pull3 = f32x4.add(pull3, f32x4.mul(g, v128.load(from, 48)));
       from += bytes;
     }
-    v128.store(pulls + e, pull0);
-    v128.store(pulls + e, pull1, 16);
-    v128.store(pulls + e, pull2, 32);
-    v128.store(pulls + e, pull3, 48);
-    v128.store(bends + e, bend0);
-    v128.store(bends + e, bend1, 16);
-    v128.store(bends + e, bend2, 32);
-    v128.store(bends + e, bend3, 48);
+    v128.store(to + e, pull0);
+    v128.store(to + e, pull1, 16);
+    v128.store(to + e, pull2, 32);
+    v128.store(to + e, pull3, 48);
+  }
+  const held = wideRow(s, s.held, rank);
+  const priced = wideRow(s, s.pricedPull, rank);
+  const price = f32x4.splat(<f32>s.price);
+  const sum = f32x4.splat(pullSum);
+  for (let e: usize = 0; e < bytes; e += 16) {
+    const first = f32x4.mul(v128.load(to + e), v128.load(s.share + e));
+    const pull = f32x4.add(first, f32x4.mul(sum, v128.load(s.part + e)));
+    v128.store(priced + e, f32x4.sub(pull, f32x4.mul(price, f32x4.convert_i32x4_s(v128.load(held + e)))));
   }
 }
 
-/** What the rank gets with one copy more of an expert, to first order, and what that changes on the other ranks. */
-export function offerOf(s: Adaptive, rank: i32, expert: i32): f32 {
-  const first = at32(wideRow(s, s.pull, rank), expert) * at32(s.moreShare, expert);
-  return at32(s.relief, expert) + (first + at32(s.pullSum, rank) * at32(s.morePart, expert));
-}
-
-/** The offers of the four experts at byte `at`, as offerOf. */
-export function offers(s: Adaptive, pulls: usize, pullSum: v128, at: usize): v128 {
+/**
+ * What the rank gets with one copy more of an expert, to first order, what that changes on the other ranks, and its fee: of the four
+ * experts at byte `at`.
+ */
+export function offers(s: Adaptive, pulls: usize, fees: usize, pullSum: v128, at: usize): v128 {
   const first = f32x4.mul(v128.load(pulls + at), v128.load(s.moreShare + at));
   const second = f32x4.mul(pullSum, v128.load(s.morePart + at));
-  return f32x4.add(v128.load(s.relief + at), f32x4.add(first, second));
+  return f32x4.add(f32x4.add(v128.load(s.relief + at), f32x4.add(first, second)), v128.load(fees + at));
 }
 
 export function leastOffer(s: Adaptive, rank: i32): f32 {
   const pulls = wideRow(s, s.pull, rank);
+  const fees = wideRow(s, s.fee, rank);
   const pullSum = f32x4.splat(at32(s.pullSum, rank));
   let least = f32x4.splat(Infinity);
   for (let at: usize = 0, end = s.width << 2; at < end; at += 16) {
-    least = f32x4.min(least, offers(s, pulls, pullSum, at));
+    least = f32x4.min(least, offers(s, pulls, fees, pullSum, at));
   }
   const pair = f32x4.min(least, v128.shuffle<f32>(least, least, 2, 3, 0, 1));
   return min(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));

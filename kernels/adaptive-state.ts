@@ -40,10 +40,13 @@ export class Adaptive {
   /** f32[numSamples * width]: the samples, turned so that experts lie side by side. `width` is numExperts made a multiple of 16. */
   turned: usize;
   width: usize;
-  /** f32[numRanks * width]: what the loads of an expert cost on a rank to first order; and to second, see pullRank. */
+  /** f32[numRanks * width]: what the loads of an expert cost on a rank to first order. */
   pull: usize;
-  bend: usize;
-  /** f32[numRanks]: the same of a load of 1 in each sample. */
+  /** f32[numRanks * width]: what a copy of it does, less the price of a move where the live placement has it there. */
+  pricedPull: usize;
+  /** f32[numRanks * width]: what a copy that comes to the rank adds to the price: infinite where one is, or none may come. */
+  fee: usize;
+  /** f32[numRanks]: what a load of 1 in each sample costs on a rank to first order, and, but for a factor, to second. */
   pullSum: usize;
   bendSum: usize;
   /** f32[width], each: a copy's share of its expert's load, and what its spread adds; and both with one copy more. */
@@ -51,6 +54,10 @@ export class Adaptive {
   part: usize;
   moreShare: usize;
   morePart: usize;
+  /** f32[width], each: the mean load of an expert, of a copy, and of a copy when there is one more. */
+  mean: usize;
+  copyMean: usize;
+  moreMean: usize;
   /** f32[width]: what one copy more changes on the ranks that have the expert. */
   relief: usize;
   /** f64[numRanks]: the powers of a rank, each by its sample's slope. */
@@ -64,29 +71,32 @@ export class Adaptive {
   base: usize;
   /** f32[numRanks]: the least that the rank gets with any expert's next copy. */
   leastOffer: usize;
-  /** f32[stride made a multiple of 4], each: what the copies of two ranks cost more on the one than on the other, see compareRanks. */
+  /** f32[stride made a multiple of 4], each: what the copies of two ranks cost more on the one than on the other, and their mean loads. */
   here: usize;
-  hereBend: usize;
   there: usize;
-  thereBend: usize;
-  /** f32[4], f32[numSamples]: of the step at hand. */
+  thereMean: usize;
+  /** f32[4]: what four steps cost, about. */
   four: usize;
-  row: usize;
   /** i32[numSlots] */
   slots: usize;
   bestSlots: usize;
   /** i32[numExperts], both: copies, and the node the expert stays on. */
   count: usize;
   home: usize;
-  /** i32[numRanks * numExperts], both: copies on the rank, and 1 where the live placement has one. */
+  /** i32[numRanks * numExperts]: copies on the rank. */
   on: usize;
+  /** i32[numRanks * width]: 1 where the live placement has one. */
   held: usize;
   /** i32[numExperts], i32[numSlots]: the first slot of an expert, and its next one after a slot; -1 when there is none. */
   head: usize;
   next: usize;
-  /** i32[numRanks], both: experts that the live placement has on the rank, and how many of them are not on it now. */
+  /**
+   * i32[numRanks], each: experts that the live placement has on the rank, how many of them are not on it now, and slots whose expert it
+   * does not have there.
+   */
   numHeld: usize;
   left: usize;
+  strangers: usize;
   /** i32[numRanks]: when a rank last changed, and when no exchange of its slots was left. */
   changedAt: usize;
   cleanAt: usize;
@@ -111,7 +121,7 @@ export class Adaptive {
 
 /**
  * Lays the state out from `scratch` on. It takes
- * 4 * T * (E + W + 2 * R + 2) + 8 * R * (W + E) + 20 * W + 24 * E + 16 * S + 32 * P + 60 * R + 432 bytes
+ * 4 * T * (E + W + 2 * R + 1) + 4 * R * (4 * W + E) + 32 * W + 24 * E + 12 * S + 32 * P + 64 * R + 448 bytes
  * for E experts, W = E made a multiple of 16, P slots of R ranks, S = P / R made a multiple of 4, and T samples.
  *
  * @param slotsPerRank i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are
@@ -135,24 +145,27 @@ export function carveAdaptive(
   const width = (experts + 15) & ~15;
   const stride = (<usize>s.stride + 3) & ~3;
   s.width = width;
-  s.copyLoad = changetype<usize>(s) + 384;
+  s.copyLoad = changetype<usize>(s) + 400;
   s.turned = s.copyLoad + experts * s.rowBytes;
   s.rankLoad = s.turned + width * s.rowBytes;
   s.rankGradient = s.rankLoad + ranks * s.rowBytes;
   s.slope = s.rankGradient + ranks * s.rowBytes;
-  s.row = s.slope + s.rowBytes;
-  s.pull = s.row + s.rowBytes;
-  s.bend = s.pull + 4 * ranks * width;
-  s.share = s.bend + 4 * ranks * width;
+  s.pull = s.slope + s.rowBytes;
+  s.pricedPull = s.pull + 4 * ranks * width;
+  s.fee = s.pricedPull + 4 * ranks * width;
+  s.held = s.fee + 4 * ranks * width;
+  s.share = s.held + 4 * ranks * width;
   s.part = s.share + 4 * width;
   s.moreShare = s.part + 4 * width;
   s.morePart = s.moreShare + 4 * width;
-  s.relief = s.morePart + 4 * width;
+  s.mean = s.morePart + 4 * width;
+  s.copyMean = s.mean + 4 * width;
+  s.moreMean = s.copyMean + 4 * width;
+  s.relief = s.moreMean + 4 * width;
   s.here = s.relief + 4 * width;
-  s.hereBend = s.here + 4 * stride;
-  s.there = s.hereBend + 4 * stride;
-  s.thereBend = s.there + 4 * stride;
-  s.four = s.thereBend + 4 * stride;
+  s.there = s.here + 4 * stride;
+  s.thereMean = s.there + 4 * stride;
+  s.four = s.thereMean + 4 * stride;
   s.rankCost = s.four + 16;
   s.bound = s.rankCost + 8 * ranks;
   s.lessSum = s.bound + 8 * ranks;
@@ -170,10 +183,10 @@ export function carveAdaptive(
   s.head = s.home + 4 * experts;
   s.staleRelief = s.head + 4 * experts;
   s.on = s.staleRelief + 4 * experts;
-  s.held = s.on + 4 * ranks * experts;
-  s.numHeld = s.held + 4 * ranks * experts;
+  s.numHeld = s.on + 4 * ranks * experts;
   s.left = s.numHeld + 4 * ranks;
-  s.changedAt = s.left + 4 * ranks;
+  s.strangers = s.left + 4 * ranks;
+  s.changedAt = s.strangers + 4 * ranks;
   s.cleanAt = s.changedAt + 4 * ranks;
   s.stalePull = s.cleanAt + 4 * ranks;
   s.queue = s.stalePull + 4 * ranks;
@@ -234,7 +247,7 @@ export function addCopiesOn(s: Adaptive, rank: i32, expert: i32, copies: i32): v
 
 /** 1 where the live placement has the expert on the rank, else 0. */
 export function heldOn(s: Adaptive, rank: i32, expert: i32): i32 {
-  return load<i32>(s.held + ((<usize>(rank * s.numExperts + expert)) << 2));
+  return load<i32>(wideRow(s, s.held, rank) + ((<usize>expert) << 2));
 }
 
 export function homeOf(s: Adaptive, expert: i32): i32 {
@@ -252,7 +265,7 @@ export function setMark(marks: usize, index: i32, value: i32): void {
 /** The live placement has the expert on the rank. */
 export function setHeld(s: Adaptive, rank: i32, expert: i32): void {
   if (heldOn(s, rank, expert) > 0) return;
-  store<i32>(s.held + ((<usize>(rank * s.numExperts + expert)) << 2), 1);
+  store<i32>(wideRow(s, s.held, rank) + ((<usize>expert) << 2), 1);
   addTo(s.numHeld, rank, 1);
 }
 

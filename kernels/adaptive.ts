@@ -95,7 +95,7 @@ export function searchAdaptive(
 }
 
 function clearHeld(s: Adaptive): void {
-  memory.fill(s.held, 0, (<usize>(s.numRanks * s.numExperts)) << 2);
+  memory.fill(s.held, 0, (<usize>s.numRanks * s.width) << 2);
   memory.fill(s.numHeld, 0, (<usize>s.numRanks) << 2);
 }
 

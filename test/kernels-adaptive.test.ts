@@ -71,9 +71,9 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
   const replicaRank = arena.output(Int32Array, numSlots);
   const width = Math.ceil(numExperts / 16) * 16;
   const stride = Math.ceil(numSlots / numRanks / 4) * 4;
-  const rows = 4 * numSamples * (numExperts + width + 2 * numRanks + 2);
-  const costs = 8 * numRanks * (width + numExperts) + 20 * width + 24 * numExperts;
-  const counts = 16 * stride + 32 * numSlots + 60 * numRanks;
+  const rows = 4 * numSamples * (numExperts + width + 2 * numRanks + 1);
+  const costs = 4 * numRanks * (4 * width + numExperts) + 32 * width + 24 * numExperts;
+  const counts = 12 * stride + 32 * numSlots + 64 * numRanks;
   const slotsPerRank = problem.slotsPerRank && arena.input(problem.slotsPerRank);
   kernels.searchAdaptive(
     samples.ptr,
@@ -94,7 +94,7 @@ function runKernel(problem: AdaptiveProblem): AdaptiveResult {
     phyToLog.ptr,
     replicaRank.ptr,
     stats.ptr,
-    arena.scratch(rows + costs + counts + 432),
+    arena.scratch(rows + costs + counts + 448),
   );
   arena.check();
   const [before = 0, after = 0, moves = 0, evaluations = 0] = stats.view;

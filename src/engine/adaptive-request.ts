@@ -156,7 +156,7 @@ function sampleScratchBytes(numExperts: number, numSamples: number): number {
 function searchScratchBytes(topology: Topology, numSamples: number): number {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks: ranks } = topology;
   const width = Math.ceil(experts / 16) * 16;
-  const rows = 4 * numSamples * (experts + width + 2 * ranks + 2);
-  const costs = 8 * ranks * (width + experts) + 20 * width + 16 * wholeVectors(slots / ranks);
-  return rows + costs + 24 * experts + 32 * slots + 60 * ranks + 432;
+  const rows = 4 * numSamples * (experts + width + 2 * ranks + 1);
+  const costs = 4 * ranks * (4 * width + experts) + 32 * width + 12 * wholeVectors(slots / ranks);
+  return rows + costs + 24 * experts + 32 * slots + 64 * ranks + 448;
 }

@@ -24,12 +24,11 @@ export interface AdaptiveProblem {
   numKicks: number;
 }
 
-/** What the loads of each expert, and a load of 1 in each sample, cost on a rank to first order, and to second. */
+/** What the loads of each expert, and a load of 1 in each sample, cost on a rank to first order; and the latter to second. */
 interface Pull {
-  first: Float32Array;
-  second: Float32Array;
-  firstOfOne: number;
-  secondOfOne: number;
+  ofExpert: Float32Array;
+  ofOne: number;
+  bend: number;
 }
 
 /** A float32 number. */
@@ -206,23 +205,26 @@ export class AdaptiveState {
       return this.slope[t]! * f(f(square * square) * square);
     });
     const ones = new Float32Array(this.numSamples).fill(1);
-    const perExpert = (row: Float32Array) =>
-      Float32Array.from({ length: this.p.numExperts }, (_, expert) =>
-        dotInOrder(row, this.samplesOf(expert)),
-      );
     return {
-      first: perExpert(gradient),
-      second: perExpert(bend),
-      firstOfOne: dotInOrder(gradient, ones),
-      secondOfOne: dotInOrder(bend, ones),
+      ofExpert: Float32Array.from({ length: this.p.numExperts }, (_, expert) =>
+        dotInOrder(gradient, this.samplesOf(expert)),
+      ),
+      ofOne: dotInOrder(gradient, ones),
+      bend: dotInOrder(bend, ones),
     };
   }
 
   /** What one of `count` copies of an expert costs on a rank to first order. */
   pullOfCopy(rank: number, expert: number, count: number): number {
     const { share, part } = this.parts(expert, count);
-    const { first, firstOfOne } = this.pullOf(rank);
-    return f(f(first[expert]! * share) + f(firstOfOne * part));
+    const { ofExpert, ofOne } = this.pullOf(rank);
+    return f(f(ofExpert[expert]! * share) + f(ofOne * part));
+  }
+
+  /** The mean load of one of `count` copies. */
+  meanOf(expert: number, count: number): number {
+    const { share, part } = this.parts(expert, count);
+    return f(f(f(this.dot(this.p.weights, this.samplesOf(expert))) * share) + part);
   }
 
   sumRank(rank: number): void {

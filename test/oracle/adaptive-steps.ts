@@ -3,7 +3,7 @@ import { AdaptiveState } from './adaptive-state.ts';
 export const LEAST_GAIN = 1e-6;
 const FEW_SLOTS = 16;
 const FIRST_RANKS = 4;
-const BEND = 14;
+const BEND = 28;
 
 /** A float32 number. */
 const f = Math.fround;
@@ -72,32 +72,22 @@ export class AdaptiveSteps extends AdaptiveState {
   /** The best exchange of a slot of rank a with one of rank b, if it is better than the best so far. */
   betterExchange(a: number, b: number, bound: number, best: Step): Step {
     const { price } = this.p;
-    if (bound + price * this.leastMoves(a, b) >= best.cost) return best;
-    const first = (expert: number, pay: number) => {
-      const [onA, onB] = [this.pullOf(a), this.pullOf(b)];
-      const { share, part } = this.parts(expert, this.count[expert]!);
-      const more = f(onB.first[expert]! - onA.first[expert]!);
-      const moreOfOne = f(onB.firstOfOne - onA.firstOfOne);
-      return f(f(f(more * share) + f(moreOfOne * part)) + f(pay));
-    };
-    const bendOfOne = f(this.pullOf(a).secondOfOne + this.pullOf(b).secondOfOne);
-    const second = (expert: number) => {
-      const { share, part } = this.parts(expert, this.count[expert]!);
-      const both = f(this.pullOf(b).second[expert]! + this.pullOf(a).second[expert]!);
-      return f(f(both * share) + f(bendOfOne * part));
-    };
-    const curve = bendOfOne > 0 ? f(BEND / bendOfOne) : 0;
-    const there = [...this.expertsOf(b)].map((j) => ({
+    if (bound + price * (this.leastMoves(a, b) + this.leastMoves(b, a)) >= best.cost) return best;
+    const priced = (rank: number, expert: number) =>
+      f(this.pullOfCopy(rank, expert, this.count[expert]!) - f(price * this.heldOn(rank, expert)));
+    const more = (expert: number) => f(priced(b, expert) - priced(a, expert));
+    const curve = f(BEND * f(this.pullOf(a).bend + this.pullOf(b).bend));
+    const there = Array.from(this.expertsOf(b), (j) => ({
       j,
-      cost: first(j, -price * this.movesTo(a, b, j)),
-      bend: second(j),
+      cost: more(j),
+      mean: this.meanOf(j, this.count[j]!),
     }));
     let better = best;
     for (const [k, i] of this.expertsOf(a).entries()) {
-      const here = first(i, price * this.movesTo(b, a, i));
-      const bend = second(i);
+      const here = more(i);
+      const mean = this.meanOf(i, this.count[i]!);
       for (const [m, { j, ...other }] of there.entries()) {
-        const off = f(bend - other.bend);
+        const off = f(mean - other.mean);
         if (f(f(here - other.cost) + f(f(off * off) * curve)) >= f(better.cost)) continue;
         if (this.isOn(b, i) || this.isOn(a, j)) continue;
         const moves = this.movesOfExchange(a, i, b, j);
@@ -118,10 +108,13 @@ export class AdaptiveSteps extends AdaptiveState {
     return this.heldOn(from, expert) - this.heldOn(to, expert);
   }
 
-  leastMoves(a: number, b: number): number {
-    const here = Array.from(this.expertsOf(a), (expert) => this.movesTo(b, a, expert));
-    const there = Array.from(this.expertsOf(b), (expert) => this.movesTo(a, b, expert));
-    return Math.min(1, ...here) + Math.min(1, ...there);
+  /** The fewest moves that it can add to put a copy from one rank to another that has none of its expert. */
+  leastMoves(from: number, to: number): number {
+    const { numExperts } = this.p;
+    const hasStranger = this.expertsOf(from).some((expert) => this.heldOn(from, expert) === 0);
+    const held = this.held.subarray(to * numExperts, (to + 1) * numExperts);
+    const hasLeft = held.some((isHeld, expert) => isHeld > 0 && !this.isOn(to, expert));
+    return (hasStranger ? 0 : 1) - (hasLeft ? 1 : 0);
   }
 
   overwriteBest(): boolean {
@@ -131,7 +124,10 @@ export class AdaptiveSteps extends AdaptiveState {
       f(this.costElsewhere(-1, expert, this.split(expert, this.count[expert]! + 1))),
     );
     const offers = Array.from({ length: numRanks }, (_, rank) =>
-      reliefs.map((relief, expert) => f(relief + this.pullOfCopy(rank, expert, this.count[expert]! + 1))),
+      reliefs.map((relief, expert) => {
+        const gets = f(relief + this.pullOfCopy(rank, expert, this.count[expert]! + 1));
+        return f(gets + this.fee(rank, expert));
+      }),
     );
     const bases = Array.from(this.slots, (expert, slot) => this.baseOf(slot, expert));
     const slots = [...bases.keys()].filter((slot) => this.count[this.slots[slot]!]! > 1);
@@ -162,16 +158,26 @@ export class AdaptiveSteps extends AdaptiveState {
     return elsewhere - this.pullOfCopy(a, i, this.count[i]!);
   }
 
-  /** The best overwrite of a slot, if it is better than the best so far. */
-  betterOverwrite(slot: number, base: number, offers: readonly number[], best: Step): Step {
+  /** What it adds to the price that a copy comes to the rank: infinite where one is, or none may come. */
+  fee(rank: number, expert: number): number {
     const { numNodes, price } = this.p;
+    const isBarred = this.isOn(rank, expert) || (numNodes > 1 && this.home[expert] !== this.nodeOf(rank));
+    return isBarred ? Number.POSITIVE_INFINITY : f(-price * this.heldOn(rank, expert));
+  }
+
+  /** The best overwrite of a slot, if it is better than the best so far. */
+  betterOverwrite(slot: number, baseOfSlot: number, offers: readonly number[], best: Step): Step {
+    const { price } = this.p;
     const i = this.slots[slot]!;
     const a = this.rankOf(slot);
+    const base = baseOfSlot + price * this.heldOn(a, i);
+    if (base + Math.min(...offers) >= best.cost) return best;
+    const curve = f(BEND * this.pullOf(a).bend);
     let better = best;
     for (const [j, offer] of offers.entries()) {
-      if (this.isOn(a, j) || (numNodes > 1 && this.home[j] !== this.nodeOf(a))) continue;
+      const off = f(this.meanOf(j, this.count[j]! + 1) - this.meanOf(i, this.count[i]!));
+      if (f(offer + f(f(off * off) * curve)) >= f(better.cost - base)) continue;
       const moves = this.heldOn(a, i) - this.heldOn(a, j);
-      if (base + offer + price * moves >= better.cost) continue;
       if (moves > 0 && this.moves + moves > this.movesAllowed) continue;
       const cost = this.costOfOverwrite(a, i, j) + price * moves;
       if (cost < better.cost) better = { slot, other: j, cost };
