@@ -59,8 +59,8 @@ function main(): void {
   ]);
   print('quality: the same by price', [
     ['price', ...rows.map(({ name }) => name)],
-    ...PRICES.map((price, i) => [String(price), ...sweeps.map(({ priced }) => cell(priced[i]!))]),
-    ['time of a plan at 0.002, ms', ...sweeps.map(({ priced }) => timeOf(priced))],
+    ...PRICES.map((price, i) => [price.toPrecision(2), ...sweeps.map(({ priced }) => cell(priced[i]!))]),
+    ['time of a plan without options, ms', ...sweeps.map(({ usual }) => usual.msPerPlan.toFixed(1))],
   ]);
   print(
     `quality: moves on loads that give no reason for any, 26x64->80, 16 ranks, 16 samples, seed ${SEED}`,
@@ -126,10 +126,6 @@ function summaryOf(sweep: Sweep): string[] {
 
 function cell({ balancedness, movesPerLayer }: Score): string {
   return `${balancedness.toFixed(3)}, ${movesPerLayer.toFixed(1)}`;
-}
-
-function timeOf(priced: Sweep['priced']): string {
-  return priced.find(({ price }) => price === 0.002)!.msPerPlan.toFixed(1);
 }
 
 function contestOf(row: Row): { name: string; score: number; cells: string[] } {

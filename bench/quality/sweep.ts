@@ -13,10 +13,10 @@ import type { Row } from './recordings.ts';
 /** Moves cost nothing, and a plan may take its time. */
 export const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, numKicks: 300 };
 
-/** From hardly any price to hardly any move. */
-export const PRICES = [
-  0.0003, 0.0006, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.004, 0.005, 0.0065, 0.009, 0.015, 0.03,
-];
+/** From hardly any price to hardly any move, four to a doubling. */
+export const PRICES = Array.from({ length: 27 }, (_, i) => 0.0003 * 2 ** (i / 4));
+/** A price without a trial, and kicks: a plan may take its time here too. */
+const PRICED: AdaptiveEplbPolicyOptions = { confidence: 0, numKicks: 100 };
 
 /** A price and what it gave. */
 export interface Priced extends Score {
@@ -49,7 +49,7 @@ export function sweepOf(row: Row): Sweep {
     oracle: score(row, byOracle),
     forgetful: score(row, byAdaptive({ ...NO_PRICE, rememberedSteps: 0 })),
     unpriced: score(row, byAdaptive(NO_PRICE)),
-    priced: PRICES.map((price) => ({ price, ...score(row, byAdaptive({ price, confidence: 0 })) })),
+    priced: PRICES.map((price) => ({ price, ...score(row, byAdaptive({ ...PRICED, price })) })),
     usual: score(row, byAdaptive({})),
   };
 }
