@@ -108,13 +108,27 @@ export class AdaptiveLayers {
     stats[LayerStat.SMOOTH_GAIN] = gain;
     this.#describe(samples, live, this.#tableAt(phyToLog), stats);
     this.#keepUnpaid(live, this.#tableAt(phyToLog), price, stats);
-    if (stats[LayerStat.MOVES] === 0 && price > 0) {
-      const terms = { price: 0, maxMoves: this.#maxMoves, start, isOneStep: true } as const;
-      const { table, ranks } = this.#search.spare;
-      stats[LayerStat.FREE_GAIN] = this.#search.run(this.#layout.previous + row, terms, table, ranks);
-    }
     if (hasRungs(this.#request, this.#layout.topology)) this.#climb(layer, live, price, start, stats);
     if (stats[LayerStat.MOVES]! > 0) this.#try(layer, price, start, stats);
+  }
+
+  /**
+   * When all layers are planned and none moves: finds out whether the price is why. The first layer where a step would gain if moves were
+   * free tells it, and mostly that is the first layer of all.
+   */
+  findFreeGain(): void {
+    const { numLayers, numPhysicalExperts } = this.#layout.topology;
+    const { table, ranks } = this.#search.spare;
+    const terms = { price: 0, maxMoves: this.#maxMoves, start: 'live', isOneStep: true } as const;
+    const layers = Array.from({ length: numLayers }, (_, layer) => this.#statsAt(this.#data.stats, layer));
+    if (layers.some((stats) => stats[LayerStat.MOVES]! > 0 || stats[LayerStat.MUST_CHANGE] !== 0)) return;
+    for (const [layer, stats] of layers.entries()) {
+      if (this.#priceAt(stats[LayerStat.MEAN_RANK_LOAD]!) === 0) continue;
+      this.#search.prepare(layer, this.#all);
+      const live = this.#layout.previous + 4 * layer * numPhysicalExperts;
+      stats[LayerStat.FREE_GAIN] = this.#search.run(live, terms, table, ranks);
+      if (stats[LayerStat.FREE_GAIN]! > 0) return;
+    }
   }
 
   get #maxMoves(): number {

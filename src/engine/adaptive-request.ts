@@ -36,7 +36,7 @@ export const LayerStat = {
   TRIAL_SQUARES: 6,
   TRIAL_OWN_SAMPLES: 7,
   TRIAL_OWN_GAIN: 8,
-  /** What one step would gain if moves were free; where nothing moves. */
+  /** Where no layer moves: what one step would gain if moves were free, in the first layer where it gains. */
   FREE_GAIN: 9,
   /** 1 where the live placement may not stay as it is. */
   MUST_CHANGE: 10,

@@ -90,7 +90,7 @@ export function planLayers(
     const count = Math.min(claim, numLayers - first);
     planner.plan(first, count);
     if (Atomics.add(words, JobWord.LAYERS_DONE, count) + count < numLayers) continue;
-    if (job.request.kernel === 'adaptive' && job.hasPrevious) spendMoves(buffer, layout, job.request, out);
+    planner.finish();
     return true;
   }
   return false;
@@ -198,6 +198,14 @@ class LayerPlanner {
     else for (let i = 0; i < count; i++) this.#placeByLocality(first, i, request);
     if (hasPrevious) for (let i = 0; i < count; i++) this.#preserveSlots(first, i);
     this.#writeOut(first, count);
+  }
+
+  /** What is left to do for all layers together when the last one is planned. */
+  finish(): void {
+    const { request, hasPrevious } = this.#job;
+    if (request.kernel !== 'adaptive' || !hasPrevious) return;
+    spendMoves(this.#buffer, this.#layout, request, this.#out);
+    this.#adaptive?.findFreeGain();
   }
 
   #writeOut(first: number, count: number): void {
