@@ -217,11 +217,13 @@ function costWith(s: Adaptive, rank: i32, expert: i32, count: i32): f64 {
   const part = f32x4.splat(partOf(s, expert, count));
   const copies = f32x4.splat(<f32>copiesOn(s, rank, expert));
   let sum = f32x4.splat(0);
-  for (let t: usize = 0; t < s.rowBytes; t += 16) {
+  const slope = s.slope;
+  const end = s.rowBytes;
+  for (let t: usize = 0; t < end; t += 16) {
     const then = f32x4.add(f32x4.mul(v128.load(from + t), share), part);
     const change = f32x4.mul(copies, f32x4.sub(then, v128.load(copy + t)));
     const x = f32x4.add(v128.load(old + t), change);
-    sum = f32x4.add(sum, f32x4.mul(v128.load(s.slope + t), power8(x)));
+    sum = f32x4.add(sum, f32x4.mul(v128.load(slope + t), power8(x)));
   }
   return lanes(sum) - rankCostOf(s, rank);
 }
@@ -233,11 +235,13 @@ export function costOfExchange(s: Adaptive, a: i32, i: i32, b: i32, j: i32): f64
   const copyI = rowOf(s, s.copyLoad, i);
   const copyJ = rowOf(s, s.copyLoad, j);
   let sum = f32x4.splat(0);
-  for (let t: usize = 0; t < s.rowBytes; t += 16) {
+  const slope = s.slope;
+  const end = s.rowBytes;
+  for (let t: usize = 0; t < end; t += 16) {
     const shift = f32x4.sub(v128.load(copyI + t), v128.load(copyJ + t));
     const lighter = power8(f32x4.sub(v128.load(rowA + t), shift));
     const heavier = power8(f32x4.add(v128.load(rowB + t), shift));
-    sum = f32x4.add(sum, f32x4.mul(v128.load(s.slope + t), f32x4.add(lighter, heavier)));
+    sum = f32x4.add(sum, f32x4.mul(v128.load(slope + t), f32x4.add(lighter, heavier)));
   }
   return lanes(sum) - rankCostOf(s, a) - rankCostOf(s, b);
 }
@@ -248,9 +252,11 @@ export function leastOfRanks(s: Adaptive, a: i32, b: i32): f64 {
   const rowB = rowOf(s, s.rankLoad, b);
   const half = f32x4.splat(0.5);
   let sum = f32x4.splat(0);
-  for (let t: usize = 0; t < s.rowBytes; t += 16) {
+  const slope = s.slope;
+  const end = s.rowBytes;
+  for (let t: usize = 0; t < end; t += 16) {
     const middle = f32x4.mul(half, f32x4.add(v128.load(rowA + t), v128.load(rowB + t)));
-    sum = f32x4.add(sum, f32x4.mul(v128.load(s.slope + t), power8(middle)));
+    sum = f32x4.add(sum, f32x4.mul(v128.load(slope + t), power8(middle)));
   }
   return 2 * lanes(sum) - rankCostOf(s, a) - rankCostOf(s, b);
 }
@@ -290,13 +296,15 @@ function costOfBoth(s: Adaptive, rank: i32, here: i32, i: i32, j: i32): f64 {
   const copyI = rowOf(s, s.copyLoad, i);
   const copyJ = rowOf(s, s.copyLoad, j);
   let sum = f32x4.splat(0);
-  for (let t: usize = 0; t < s.rowBytes; t += 16) {
+  const slope = s.slope;
+  const end = s.rowBytes;
+  for (let t: usize = 0; t < end; t += 16) {
     const less = f32x4.add(f32x4.mul(v128.load(samplesI + t), lessShare), lessPart);
     const more = f32x4.add(f32x4.mul(v128.load(samplesJ + t), moreShare), morePart);
     const changeI = f32x4.sub(f32x4.mul(newI, less), f32x4.mul(oldI, v128.load(copyI + t)));
     const changeJ = f32x4.sub(f32x4.mul(newJ, more), f32x4.mul(oldJ, v128.load(copyJ + t)));
     const x = f32x4.add(v128.load(row + t), f32x4.add(changeI, changeJ));
-    sum = f32x4.add(sum, f32x4.mul(v128.load(s.slope + t), power8(x)));
+    sum = f32x4.add(sum, f32x4.mul(v128.load(slope + t), power8(x)));
   }
   return lanes(sum) - rankCostOf(s, rank);
 }
@@ -392,8 +400,9 @@ export function leastOffer(s: Adaptive, rank: i32): f32 {
   const pullSum = f32x4.splat(at32(s.pullSum, rank));
   let least = f32x4.splat(Infinity);
   for (let at: usize = 0, end = s.width << 2; at < end; at += 16) {
-    least = f32x4.min(least, offers(s, pulls, fees, pullSum, at));
+    // One instruction, as min is not: there is no NaN in it.
+    least = f32x4.pmin(least, offers(s, pulls, fees, pullSum, at));
   }
-  const pair = f32x4.min(least, v128.shuffle<f32>(least, least, 2, 3, 0, 1));
+  const pair = f32x4.pmin(least, v128.shuffle<f32>(least, least, 2, 3, 0, 1));
   return min(f32x4.extract_lane(pair, 0), f32x4.extract_lane(pair, 1));
 }

@@ -141,27 +141,33 @@ function lookAtRank(s: Adaptive, a: i32, b: i32): void {
   const most = compareRanks(s, a, b);
   const firstA = firstOf(s, a);
   const sizeA = firstOf(s, a + 1) - firstA;
-  const sizeB = firstOf(s, b + 1) - firstOf(s, b);
+  const firstB = firstOf(s, b);
+  const sizeB = firstOf(s, b + 1) - firstB;
   const bendSum = at32(s.bendSum, a) + at32(s.bendSum, b);
   const curve = f32x4.splat(BEND * bendSum);
+  const theres = s.there;
+  const theseMeans = s.thereMean;
+  let limit = <f32>s.bestCost;
   for (let k = 0; k < sizeA; k++) {
     const here = at32(s.here, k);
-    if (here - most >= <f32>s.bestCost) continue;
-    if (copiesOn(s, b, expertAt(s, firstA + k)) > 0) continue;
+    if (here - most >= limit) continue;
+    const i = expertAt(s, firstA + k);
+    if (copiesOn(s, b, i) > 0) continue;
     const heres = f32x4.splat(here);
-    const mean = f32x4.splat(at32(s.copyMean, expertAt(s, firstA + k)));
+    const mean = f32x4.splat(at32(s.copyMean, i));
     for (let m = 0; m < sizeB; m += 4) {
       const at = (<usize>m) << 2;
-      const off = f32x4.sub(mean, v128.load(s.thereMean + at));
-      const first = f32x4.sub(heres, v128.load(s.there + at));
+      const off = f32x4.sub(mean, v128.load(theseMeans + at));
+      const first = f32x4.sub(heres, v128.load(theres + at));
       const costs = f32x4.add(first, f32x4.mul(f32x4.mul(off, off), curve));
-      let mask = i32x4.bitmask(f32x4.lt(costs, f32x4.splat(<f32>s.bestCost)));
-      if (mask === 0) continue;
+      const isLow = f32x4.lt(costs, f32x4.splat(limit));
+      if (!v128.any_true(isLow)) continue;
       v128.store(s.four, costs);
-      for (; mask !== 0; mask &= mask - 1) {
+      for (let mask = i32x4.bitmask(isLow); mask !== 0; mask &= mask - 1) {
         const lane = ctz(mask);
-        if (at32(s.four, lane) < <f32>s.bestCost)
-          lookAtExchange(s, a, firstA + k, b, firstOf(s, b) + m + lane);
+        if (at32(s.four, lane) >= limit) continue;
+        lookAtExchange(s, a, firstA + k, b, firstB + m + lane);
+        limit = <f32>s.bestCost;
       }
     }
   }
@@ -289,17 +295,19 @@ function lookAtSlot(s: Adaptive, slot: i32): void {
   const pullSum = f32x4.splat(at32(s.pullSum, a));
   const curve = f32x4.splat(BEND * at32(s.bendSum, a));
   const mean = f32x4.splat(at32(s.copyMean, i));
+  let limit = <f32>(s.bestCost - base);
   for (let at: usize = 0, end = s.width << 2; at < end; at += 16) {
     const first = offers(s, pulls, fees, pullSum, at);
     const off = f32x4.sub(v128.load(s.moreMean + at), mean);
     const costs = f32x4.add(first, f32x4.mul(f32x4.mul(off, off), curve));
-    let mask = i32x4.bitmask(f32x4.lt(costs, f32x4.splat(<f32>(s.bestCost - base))));
-    if (mask === 0) continue;
+    const isLow = f32x4.lt(costs, f32x4.splat(limit));
+    if (!v128.any_true(isLow)) continue;
     v128.store(s.four, costs);
-    for (; mask !== 0; mask &= mask - 1) {
+    for (let mask = i32x4.bitmask(isLow); mask !== 0; mask &= mask - 1) {
       const lane = ctz(mask);
-      if (at32(s.four, lane) < <f32>(s.bestCost - base))
-        lookAtOverwrite(s, slot, a, i, <i32>(at >> 2) + lane);
+      if (at32(s.four, lane) >= limit) continue;
+      lookAtOverwrite(s, slot, a, i, <i32>(at >> 2) + lane);
+      limit = <f32>(s.bestCost - base);
     }
   }
 }

@@ -37,22 +37,24 @@ const LEAST_DISPERSION = 0.5;
  */
 export function estimateShrinkage(rows: Float32Array, steps: Float64Array, numExperts: number): Shrinkage {
   const totals = steps.map((_, t) => totalOf(rows, t, numExperts));
-  const used = [...totals.keys()].filter((t) => totals[t]! > 0);
-  const n = used.length;
+  let n = 0;
+  for (const total of totals) if (total > 0) n++;
   if (n < 2 || numExperts < 2) return { shrink: 0, prior: LEAST_PRIOR, isNoise: false };
   // The mean over samples of 1 / tokens: a share that a sample estimates has a variance of share x (1 - share) / tokens.
   let inverse = 0;
-  for (const t of used) inverse += 1 / (totals[t]! * steps[t]!) / n;
+  for (const [t, total] of totals.entries()) if (total > 0) inverse += 1 / (total * steps[t]!) / n;
+  // Sample by sample, as they lie in memory: expert by expert takes twice as long.
+  const means = new Float64Array(numExperts);
+  const squares = new Float64Array(numExperts);
+  for (let t = 0; t < totals.length; t++) addShares(rows, t, totals[t]!, means);
+  for (let expert = 0; expert < numExperts; expert++) means[expert]! /= n;
+  for (let t = 0; t < totals.length; t++) addSquares(rows, t, totals[t]!, means, squares);
   let spread = 0;
   let chance = 0;
   let between = 0;
   for (let expert = 0; expert < numExperts; expert++) {
-    let sum = 0;
-    for (const t of used) sum += rows[t * numExperts + expert]! / totals[t]!;
-    const mean = sum / n;
-    let squares = 0;
-    for (const t of used) squares += (rows[t * numExperts + expert]! / totals[t]! - mean) ** 2;
-    spread += squares / (n - 1);
+    const mean = means[expert]!;
+    spread += squares[expert]! / (n - 1);
     chance += mean * (1 - mean) * inverse;
     between += (mean - 1 / numExperts) ** 2;
   }
@@ -66,6 +68,29 @@ export function estimateShrinkage(rows: Float32Array, steps: Float64Array, numEx
     prior: isEqual ? 1 : Math.max(LEAST_PRIOR, share(ofMean, between, 1)),
     isNoise: isEqual,
   };
+}
+
+/** Adds each expert's share of a sample that has load. */
+function addShares(rows: Float32Array, sample: number, total: number, sums: Float64Array): void {
+  if (total === 0) return;
+  const first = sample * sums.length;
+  for (let expert = 0; expert < sums.length; expert++) sums[expert]! += rows[first + expert]! / total;
+}
+
+/** Adds the square of what each expert's share of a sample that has load is off its mean. */
+function addSquares(
+  rows: Float32Array,
+  sample: number,
+  total: number,
+  means: Float64Array,
+  squares: Float64Array,
+): void {
+  if (total === 0) return;
+  const first = sample * means.length;
+  for (let expert = 0; expert < means.length; expert++) {
+    const off = rows[first + expert]! / total - means[expert]!;
+    squares[expert]! += off * off;
+  }
 }
 
 /** How many times its mean a variance of so many degrees of freedom hardly ever exceeds (Wilson and Hilferty's formula). */
