@@ -43,13 +43,14 @@ export class AdaptiveSteps extends AdaptiveState {
 
   sweep(): boolean {
     let isBetter = false;
-    for (let rank = 0; rank < this.p.numRanks; rank++) {
-      while (this.isDirty(rank)) {
-        if (this.exchangeBest(rank)) isBetter = true;
-        else this.cleanAt[rank] = this.time;
-      }
+    for (;;) {
+      const dirty = [...this.rankCost.keys()].filter((rank) => this.isDirty(rank));
+      const most = Math.max(...dirty.map((rank) => this.rankCost[rank]!));
+      const rank = dirty.find((candidate) => this.rankCost[candidate] === most);
+      if (rank === undefined) return isBetter;
+      if (this.exchangeBest(rank)) isBetter = true;
+      else this.cleanAt[rank] = this.time;
     }
-    return isBetter;
   }
 
   exchangeBest(a: number): boolean {
