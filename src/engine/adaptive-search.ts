@@ -30,6 +30,8 @@ export interface SearchTerms {
   readonly start: 'live' | 'fresh';
   /** One step and no more: whether there is any. */
   readonly isOneStep?: boolean;
+  /** From the one start alone, however far it leads. */
+  readonly isQuick?: boolean;
 }
 
 /** Runs the adaptive policy's kernels on one layer after the other, in one worker. */
@@ -131,7 +133,7 @@ export class AdaptiveSearch {
    */
   run(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
     const isFresh = live === 0 || terms.start === 'fresh';
-    const triesFresh = !isFresh && !terms.isOneStep;
+    const triesFresh = !isFresh && !terms.isOneStep && !terms.isQuick;
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { topology } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
