@@ -16,6 +16,11 @@ import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './adaptive-step
 
 /** A descent that moves less than this share of the slots, 1 / so much, started near the best there is: no other start is tried. */
 const FAR: i32 = 8;
+/**
+ * The first descent from another start finds nearly all there is: where it ends this much above the best it is left, for a fifteenth of a first
+ * plan's time and no loss on the steps that follow.
+ */
+const NEAR: f64 = 0.003;
 
 /**
  * Places one layer so that the weighted sum over samples of the 8-norm of the rank loads, and the price of the moves from
@@ -81,7 +86,8 @@ export function searchAdaptive(
   if (fresh !== 0 && s.moves * FAR >= numSlots) {
     begin(s, fresh);
     if (s.moves <= maxMoves) {
-      settle(s);
+      settleOnce(s);
+      if (pricedValue(s) < best + NEAR) settle(s);
       if (pricedValue(s) < best - LEAST_GAIN) keep(s);
     }
   }
@@ -121,13 +127,15 @@ function markBest(s: Adaptive): void {
 /** Descends, each time by a new tangent, to a placement from which, its ranks in order, no descent leads any further. */
 function settle(s: Adaptive): void {
   let isBetter = true;
-  while (isBetter && s.evaluations < s.maxEvaluations) {
-    const isLower = descend(s);
-    const isPolished = polish(s);
-    isBetter = isLower || isPolished;
-    sortRanks(s);
-    rebuild(s);
-  }
+  while (isBetter && s.evaluations < s.maxEvaluations) isBetter = settleOnce(s);
+}
+
+function settleOnce(s: Adaptive): bool {
+  const isLower = descend(s);
+  const isPolished = polish(s);
+  sortRanks(s);
+  rebuild(s);
+  return isLower || isPolished;
 }
 
 /**

@@ -21,6 +21,7 @@ export interface AdaptiveResult {
 const FIRST_RANDOM = 0x9e3779b9;
 const TRIES = 20;
 const FAR = 8;
+const NEAR = 0.003;
 const OVERWRITES_IN_TEN = 3;
 const MOST_STEPS = 12;
 
@@ -43,7 +44,8 @@ class AdaptiveSearch extends AdaptiveRepair {
     if (fresh !== undefined && this.moves * FAR >= this.p.numSlots) {
       this.begin(fresh);
       if (this.moves <= maxMoves) {
-        this.settle();
+        this.settleOnce();
+        if (this.value() < bestValue + NEAR) this.settle();
         if (this.value() < bestValue - LEAST_GAIN) {
           best = this.slots.slice();
         }
@@ -103,13 +105,15 @@ class AdaptiveSearch extends AdaptiveRepair {
 
   settle(): void {
     let isBetter = true;
-    while (isBetter && !this.isSpent) {
-      const isLower = this.descend();
-      const isPolished = this.polish();
-      isBetter = isLower || isPolished;
-      this.sortRanks();
-      this.rebuild();
-    }
+    while (isBetter && !this.isSpent) isBetter = this.settleOnce();
+  }
+
+  settleOnce(): boolean {
+    const isLower = this.descend();
+    const isPolished = this.polish();
+    this.sortRanks();
+    this.rebuild();
+    return isLower || isPolished;
   }
 
   resume(placement: Int32Array): void {
