@@ -4,8 +4,8 @@
 // Loads of one domain keep their mean: what steps differ in is mostly the chance of which tokens came. So the more steps, the better: on four
 // recordings 64 steps in place of 16 bring 0.005 to 0.012 of balancedness on the steps that follow, and halve the moves; 128 bring no
 // more. When the domain changes, old steps mislead. Runs of samples are compared with the newest run: apart by
-// more than chance, they count less. Between three domains the distance is 30 to 90 times what chance makes it, within one 0 to 2, in
-// single layers as in all together: no threshold has to be chosen, and factors of 0.5 to 4 on the distance are the same.
+// more than chance, they count less. Between three domains the squared distance is 25 to 90 times what chance makes it, within one mostly 0 to 3: no threshold
+// has to be chosen, and factors of 0.5 to 4 on the distance are the same. Single layers tell it as well as all together.
 //
 // What steps are off the mean of their time is worth more than the mean: the mean alone loses 0.03 to 0.05, independent noise of the same
 // variances 0.005 to 0.02. It tells which experts peak together, and does so even after a change of domain: so a run's

@@ -14,7 +14,7 @@ import { qualityPlot } from './plot.ts';
 import type { Score } from './protocol.ts';
 import { quietOf } from './quiet.ts';
 import { type Row, rowsIn } from './recordings.ts';
-import { bestWithin, PRICES, type Sweep, sweepOf } from './sweep.ts';
+import { bestWithin, PRICES, STRAYED_PRICES, type Strayed, type Sweep, strayOf, sweepOf } from './sweep.ts';
 
 const SHIPPED = fileURLToPath(new URL('../../recordings', import.meta.url));
 const SEED = 20_250_718;
@@ -62,6 +62,13 @@ function main(): void {
     ...PRICES.map((price, i) => [price.toPrecision(2), ...sweeps.map(({ priced }) => cell(priced[i]!))]),
     ['time of a plan without options, ms', ...sweeps.map(({ usual }) => usual.msPerPlan.toFixed(1))],
   ]);
+  print(
+    'quality: planned from each of the first steps on, by price: balancedness least, mean and most, and mean moves',
+    [
+      ['recording', ...STRAYED_PRICES.map(String)],
+      ...rows.map((row) => [row.name, ...strayOf(row).map(spread)]),
+    ],
+  );
   print(
     `quality: moves on loads that give no reason for any, 26x64->80, 16 ranks, 16 samples, seed ${SEED}`,
     [
@@ -126,6 +133,15 @@ function summaryOf(sweep: Sweep): string[] {
 
 function cell({ balancedness, movesPerLayer }: Score): string {
   return `${balancedness.toFixed(3)}, ${movesPerLayer.toFixed(1)}`;
+}
+
+function spread({ scores }: Strayed): string {
+  const values = scores.map(({ balancedness }) => balancedness);
+  const mean = (of: (score: Score) => number) =>
+    scores.reduce((sum, one) => sum + of(one), 0) / scores.length;
+  const [least, middle, most] = [Math.min(...values), mean((one) => one.balancedness), Math.max(...values)];
+  const shown = [least, middle, most].map((value) => value.toFixed(3)).join(' ');
+  return `${shown}, ${mean((one) => one.movesPerLayer).toFixed(1)}`;
 }
 
 function contestOf(row: Row): { name: string; score: number; cells: string[] } {

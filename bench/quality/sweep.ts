@@ -59,3 +59,27 @@ export function bestWithin({ priced, static: unmoved }: Sweep, movesPerLayer: nu
   const within = priced.filter((one) => one.movesPerLayer <= movesPerLayer);
   return within.reduce<Score>((best, one) => (one.balancedness > best.balancedness ? one : best), unmoved);
 }
+
+/** A price, planned from each of the first steps on that a cadence has. */
+export interface Strayed {
+  readonly price: number;
+  readonly scores: readonly Score[];
+}
+
+export const STRAYED_PRICES = [0, 0.0012, 0.0045];
+const STRAYED: AdaptiveEplbPolicyOptions = { confidence: 0, numKicks: 30 };
+
+/** How far the figures stray with the step of the first plan. */
+export function strayOf(row: Row): Strayed[] {
+  const { steps, every } = row;
+  const starts = Array.from({ length: every }, (_, first) => first);
+  return STRAYED_PRICES.map((price) => ({
+    price,
+    scores: starts.map((first) =>
+      score(
+        { ...row, steps: { ...steps, loads: steps.loads.slice(first) } },
+        byAdaptive({ ...STRAYED, price }),
+      ),
+    ),
+  }));
+}
