@@ -115,7 +115,8 @@ async function timePooled(
       ...topology,
       threads,
       windowSize: NUM_SAMPLES,
-      policy: new AdaptiveEplbPolicy(),
+      // The window alone, as the plans in this thread: a balancer would remember all steps.
+      policy: new AdaptiveEplbPolicy({ rememberedSteps: 0 }),
     });
     record(balancer, steps);
     balancer.commit(first);
