@@ -17,6 +17,8 @@ import type { Suite, SuiteContext } from '../suite.ts';
 import { MAIN_SIZE, RECORDED_SIZE, sizeName } from '../workloads.ts';
 
 const NUM_SAMPLES = 16;
+/** As many as a balancer remembers when its window is short. */
+const MANY_SAMPLES = 64;
 /** Steps from the window that the live placement was planned from to the one that is timed. */
 const STEPS_BETWEEN = 8;
 
@@ -28,9 +30,10 @@ export const adaptiveSuite: Suite = {
     const recorded = { ...RECORDED_SIZE, numNodes: 1, numGroups: 1 };
     const main = { ...MAIN_SIZE, numNodes: 1, numGroups: 1 };
     return [
-      ...(await timeInline(recorded, recordedSteps(), context)),
-      ...(await timeInline(main, drawnSteps(main, context.seed), context)),
-      ...(await timePooled(main, drawnSteps(main, context.seed), context)),
+      ...(await timeInline(recorded, recordedSteps(), NUM_SAMPLES, context)),
+      ...(await timeInline(main, drawnSteps(main, context.seed, NUM_SAMPLES), NUM_SAMPLES, context)),
+      ...(await timeInline(main, drawnSteps(main, context.seed, MANY_SAMPLES), MANY_SAMPLES, context)),
+      ...(await timePooled(main, drawnSteps(main, context.seed, NUM_SAMPLES), context)),
       ...memoryOf(main, context),
     ];
   },
@@ -45,11 +48,11 @@ function recordedSteps(): Steps {
 }
 
 /** Steps whose experts have a popularity that drifts, with bursts, and the chance of whole tokens: about 100 an expert. */
-function drawnSteps({ numLayers, numLogicalExperts }: Topology, seed: number): Steps {
+function drawnSteps({ numLayers, numLogicalExperts }: Topology, seed: number, numSamples: number): Steps {
   const random = new Random(seed, 'steps for the adaptive policy');
   const size = numLayers * numLogicalExperts;
   const logs = Float64Array.from({ length: size }, () => 0.8 * random.normal());
-  return Array.from({ length: NUM_SAMPLES + STEPS_BETWEEN }, () =>
+  return Array.from({ length: numSamples + STEPS_BETWEEN }, () =>
     Float32Array.from(logs, (log, i) => {
       logs[i] = 0.98 * log + 0.15 * random.normal();
       const mean = 100 * Math.exp(log + 0.3 * random.normal());
@@ -75,12 +78,18 @@ function initialMapping(topology: Topology): ExpertMapping {
   return new ExpertLoadBalancer({ ...topology, threads: 0, windowSize: 1 }).mapping;
 }
 
-async function timeInline(topology: Topology, steps: Steps, { limits }: SuiteContext): Promise<Figure[]> {
+async function timeInline(
+  topology: Topology,
+  steps: Steps,
+  numSamples: number,
+  { limits }: SuiteContext,
+): Promise<Figure[]> {
   const initial = initialMapping(topology);
-  const first = plan(topology, steps.slice(0, NUM_SAMPLES), initial);
+  const first = plan(topology, steps.slice(0, numSamples), initial);
+  const suffix = numSamples === NUM_SAMPLES ? '' : `, ${numSamples} samples`;
   const cases = [
-    ['first plan', steps.slice(0, NUM_SAMPLES), initial],
-    ['next plan', steps.slice(STEPS_BETWEEN), first],
+    [`first plan${suffix}`, steps.slice(0, numSamples), initial],
+    [`next plan${suffix}`, steps.slice(STEPS_BETWEEN), first],
   ] as const;
   const figures: Figure[] = [];
   for (const [name, window, previous] of cases) {
