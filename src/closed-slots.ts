@@ -22,12 +22,12 @@ export function checkSlots(request: KernelRequest, topology: Topology, title = '
   }
   if (!request.keepsGroups || numNodes === 1 || numGroups % numNodes !== 0) return;
   const wanted = numLogicalExperts / numNodes;
-  const node = openSlotsOfNodes(topology).findIndex((slots) => slots < wanted);
+  const slots = openSlotsOfNodes(topology);
+  const node = slots.findIndex((size) => size < wanted);
   if (node < 0) return;
-  const slots = openSlotsOfNodes(topology)[node];
   throw new EplbRangeError(
     'EPLB_TOPOLOGY',
-    `${title}: node ${node} has ${slots} slots, too few for the ${wanted} experts of its groups (locality 'groups')`,
+    `${title}: node ${node} has ${slots[node]} slots, too few for the ${wanted} experts of its groups (locality 'groups')`,
   );
 }
 

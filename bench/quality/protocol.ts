@@ -58,7 +58,7 @@ export const byDefault: Planner = (past, _next, _live, row) => placeSum(past.sli
 
 /** The default policy, given as many steps as the adaptive policy remembers. */
 export const byDefaultThatRemembers: Planner = (past, _next, _live, row) =>
-  placeSum(past.slice(-Math.max(row.window, new AdaptiveEplbPolicy().rememberedSteps)), row);
+  placeSum(lastSteps(past, row, new AdaptiveEplbPolicy()), row);
 
 /** The default policy, given the loads to come. */
 export const byOracle: Planner = (_past, next, _live, row) => placeSum(next, row);
@@ -68,9 +68,18 @@ export const byNobody: Planner = (_past, _next, live) => live;
 export function byAdaptive(options: AdaptiveEplbPolicyOptions): Planner {
   const policy = new AdaptiveEplbPolicy(options);
   return (past, _next, previous, row) => {
-    const steps = past.slice(-Math.max(row.window, policy.rememberedSteps));
-    return policy.planExperts(samplesOf(steps, row), row.numSlots, 1, 1, row.numRanks, { previous }).mapping;
+    const samples = samplesOf(lastSteps(past, row, policy), row);
+    return policy.planExperts(samples, row.numSlots, 1, 1, row.numRanks, { previous }).mapping;
   };
+}
+
+/** What a balancer with the row's window gives the policy. */
+function lastSteps(
+  past: readonly Float32Array[],
+  { window }: Row,
+  { rememberedSteps }: AdaptiveEplbPolicy,
+): readonly Float32Array[] {
+  return past.slice(-Math.max(window, rememberedSteps));
 }
 
 export function samplesOf(

@@ -89,12 +89,12 @@ export class AdaptiveLayers {
     stats.fill(0);
     stats[LayerStat.MEAN_RANK_LOAD] = this.#shares.meanRankLoad(samples, this.#numSamples);
     stats[LayerStat.IS_NOISE] = this.#search.prepare(layer, this.#all) ? 1 : 0;
-    this.#search.likeness(this.#likeness);
     if (!this.#hasPrevious) {
       const terms = { price: 0, maxMoves: 0, start: 'fresh' } as const;
       this.#search.run(0, terms, phyToLog, replicaRank);
       return;
     }
+    this.#search.likeness(this.#likeness);
     const live = this.#tableAt(this.#layout.previous + row);
     this.#shares.measure(samples, live, this.#live);
     const mustLeave = this.#search.keepsGroups && (this.#splitsGroups(live) || this.#overfillsNode(live));

@@ -23,8 +23,8 @@ import { checkShape, runInline, topologyOf } from './plan-inline.ts';
  * policy makes the slowest rank of each step fast: for each layer it lowers the mean over the window's samples of a smooth maximum
  * of the rank loads, plus a price for each move away from the live mapping, by exchanging slots and overwriting spare replicas.
  *
- * A balancer gives it the steps of the window, and some before them when the window is short. When nothing is worth moving the live mapping itself is the result; `decide()` of the
- * balancer, and {@link planExperts}, tell why.
+ * A balancer gives it the steps of the window, and some before them when the window is short. When nothing is worth moving the live
+ * mapping itself is the result; `decide()` of the balancer, and {@link planExperts}, tell why.
  *
  * @example
  * ```ts
