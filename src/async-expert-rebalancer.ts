@@ -1,10 +1,10 @@
-import { EventEmitter } from 'node:events';
+import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { checkAtLeast, show } from './checks.ts';
+import { checkAtLeast, checkBoolean, checkObject, show } from './checks.ts';
 import { EplbError, EplbTypeError } from './errors.ts';
 import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
-import type { KeptReason, PlanDecision, PlanForecast } from './policy/decision.ts';
+import type { BalancerDecision, KeptReason, PlanForecast } from './policy/decision.ts';
 
 /** Why a rebalancer planned nothing, or kept nothing of its plan. */
 export type SkipReason =
@@ -14,6 +14,8 @@ export type SkipReason =
   | 'balanced'
   /** The plan is the live mapping. */
   | 'unchanged'
+  /** Another mapping went live while the plan was made. */
+  | 'stale'
   /** The rebalancer was stopped meanwhile. */
   | 'stopped'
   /** The policy keeps the live mapping. */
@@ -44,7 +46,10 @@ export interface RebalancerEvents {
   pending: [outcome: Extract<RebalanceOutcome, { status: 'pending' }>];
   committed: [outcome: Extract<RebalanceOutcome, { status: 'committed' }>];
   skipped: [outcome: Extract<RebalanceOutcome, { status: 'skipped' }>];
-  /** An error of the background loop. Without a listener it becomes a process warning. The loop goes on, after a longer pause. */
+  /**
+   * An error of the background loop, which goes on after a longer pause, or of a listener that threw or whose promise was rejected. With
+   * no listener for it, an error of the loop becomes a process warning each time, and one of listeners the first time.
+   */
   error: [error: Error];
 }
 
@@ -69,7 +74,7 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
  * Watches a balancer's loads and plans in the background: in the balancer's pool, never on the caller's thread. One plan
  * at a time; a new mapping is kept until it is taken, or goes live at once with `autoCommit`.
  *
- * The timer does not keep the process alive.
+ * The timer does not keep the process alive. No error of a listener ends the process or the loop.
  *
  * @example
  * ```ts
@@ -78,7 +83,7 @@ const MAX_DELAY_MS = 2 ** 31 - 1;
  *   const mapping = rebalancer.getPendingMapping();
  *   if (mapping === undefined) return;
  *   await moveWeights(balancer.mapping, mapping); // the host's
- *   balancer.commit(mapping);
+ *   balancer.commit(mapping); // EPLB_STALE when another mapping went live meanwhile: an 'error' event
  * });
  * rebalancer.start();
  * ```
@@ -101,28 +106,32 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   #pending: ExpertMapping | undefined;
   #numErrors = 0;
   #errorsInARow = 0;
+  /** Whether an error of a listener was warned of. */
+  #hasWarned = false;
 
   /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` */
   constructor(options: AsyncExpertRebalancerOptions) {
-    super();
-    const { balancer, rebalanceInterval = 60_000, loadThreshold = 2, autoCommit = false } = options;
+    super({ captureRejections: true });
+    const {
+      balancer,
+      rebalanceInterval = 60_000,
+      loadThreshold = 2,
+      autoCommit = false,
+    } = checkObject('options', options);
     if (typeof balancer !== 'object' || balancer === null || typeof balancer.plan !== 'function') {
       throw new EplbTypeError('EPLB_KIND', `balancer: ${show(balancer)} is not an ExpertLoadBalancer`);
     }
     this.balancer = balancer;
     this.rebalanceInterval = checkAtLeast('rebalanceInterval', rebalanceInterval, 0);
     this.loadThreshold = checkAtLeast('loadThreshold', loadThreshold, 1);
-    if (typeof autoCommit !== 'boolean') {
-      throw new EplbTypeError('EPLB_KIND', `autoCommit: ${show(autoCommit)} is not true or false`);
-    }
-    this.autoCommit = autoCommit;
+    this.autoCommit = checkBoolean('autoCommit', autoCommit);
   }
 
   get isRunning(): boolean {
     return this.#loop !== undefined;
   }
 
-  /** Errors of the background loop so far. */
+  /** Errors of the background loop and of listeners so far. */
   get numErrors(): number {
     return this.#numErrors;
   }
@@ -149,7 +158,10 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     return window.numSamples > 0 && window.rankLoadImbalance() > this.loadThreshold;
   }
 
-  /** Takes the planned mapping that waits, if there is one: a second call gets nothing until there is a new one. */
+  /**
+   * Takes the planned mapping that waits, if there is one: a second call gets nothing until there is a new one. Its `commit` throws
+   * `EPLB_STALE` when another mapping went live after it was planned.
+   */
   getPendingMapping(): ExpertMapping | undefined {
     const pending = this.#pending;
     this.#pending = undefined;
@@ -157,7 +169,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   }
 
   /**
-   * Plans now, whatever the threshold says. While a plan is in flight, that one's outcome is returned.
+   * Plans now, whatever the threshold says. While a plan is in flight, that one's outcome is returned. What a listener throws becomes an
+   * 'error' event.
    *
    * @throws (as a rejection) what `ExpertLoadBalancer.plan` throws
    */
@@ -188,7 +201,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     const abort = new AbortController();
     const { signal } = abort;
     this.#abort = abort;
-    let decision: PlanDecision | undefined;
+    let decision: BalancerDecision | undefined;
     try {
       decision = onlyIfUneven
         ? await sharedParts(this.balancer).planIfUneven(this.loadThreshold, signal)
@@ -207,17 +220,17 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       if (decision.reason !== 'no samples') this.#pending = undefined;
       return this.#report({ status: 'skipped', reason: decision.reason });
     }
-    const { mapping, forecast } = decision;
-    const previous = this.balancer.mapping;
-    if (mapping.equals(previous)) {
+    const { mapping, forecast, generation: from } = decision;
+    const { mapping: previous, generation: live } = this.balancer;
+    if (from !== live || mapping.equals(previous)) {
       this.#pending = undefined; // what waits was planned for older loads
-      return this.#report({ status: 'skipped', reason: 'unchanged' });
+      return this.#report({ status: 'skipped', reason: from === live ? 'unchanged' : 'stale' });
     }
     if (!this.autoCommit) {
       this.#pending = mapping;
       return this.#report({ status: 'pending', mapping, previous, ...(forecast && { forecast }) });
     }
-    this.balancer.commit(mapping);
+    this.balancer.commit(mapping, { from });
     const { generation } = this.balancer;
     return this.#report({
       status: 'committed',
@@ -244,26 +257,53 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       this.#numErrors++;
       this.#errorsInARow++;
       if (error instanceof EplbError && error.code === 'EPLB_CLOSED') this.#loop = undefined;
-      this.#reportError(error instanceof Error ? error : new Error(String(error)));
+      if (!this.#tellError(toError(error))) process.emitWarning(toError(error));
     } finally {
       if (this.#loop === loop) this.#schedule(loop);
     }
   }
 
+  /** Tells the listeners. What becomes of them changes nothing of the outcome. */
   #report(outcome: RebalanceOutcome): RebalanceOutcome {
-    if (outcome.status === 'pending') this.emit('pending', outcome);
-    else if (outcome.status === 'committed') this.emit('committed', outcome);
-    else this.emit('skipped', outcome);
+    try {
+      if (outcome.status === 'pending') this.emit('pending', outcome);
+      else if (outcome.status === 'committed') this.emit('committed', outcome);
+      else this.emit('skipped', outcome);
+    } catch (error) {
+      this.#listenerFailed(error);
+    }
     return outcome;
   }
 
-  /** An 'error' event nobody listens to would end the host: a warning tells as much and does not. */
-  #reportError(error: Error): void {
-    if (this.listenerCount('error') > 0) this.emit('error', error);
-    else process.emitWarning(error);
+  /** @internal Called by Node when the promise of a listener is rejected. */
+  override [captureRejectionSymbol](error: Error, ...[event]: readonly unknown[]): void {
+    this.#listenerFailed(error, event === 'error');
+  }
+
+  /** @param isOfError whether it was a listener for errors: it is not told of its own */
+  #listenerFailed(error: unknown, isOfError = false): void {
+    this.#numErrors++;
+    if (!isOfError && this.#tellError(toError(error))) return;
+    if (!this.#hasWarned) process.emitWarning(toError(error));
+    this.#hasWarned = true;
+  }
+
+  /** Whether there is a listener for errors. An 'error' event that nobody listens to would end the host. */
+  #tellError(error: Error): boolean {
+    if (this.listenerCount('error') === 0) return false;
+    try {
+      this.emit('error', error);
+    } catch (thrown) {
+      this.#listenerFailed(thrown, true);
+    }
+    return true;
   }
 }
 
 function isBalanced(outcome: RebalanceOutcome): boolean {
   return outcome.status === 'skipped' && outcome.reason === 'balanced';
+}
+
+function toError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(show(thrown));
 }

@@ -14,6 +14,18 @@ export function show(value: unknown): string {
   return `${/^[AEIOU]/i.test(name) ? 'an' : 'a'} ${name}${length}`;
 }
 
+/** Returns `value` when it is an object, else throws a TypeError that names `title`. */
+export function checkObject<T extends object>(title: string, value: T): T {
+  if (typeof value === 'object' && value !== null) return value;
+  throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not an object`);
+}
+
+/** Returns `value` when it is true or false, else throws a TypeError that names `title`. */
+export function checkBoolean(title: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not true or false`);
+}
+
 /** Returns `value` when it is a number, else throws a TypeError that names `title`. */
 export function checkNumber(title: string, value: unknown): number {
   if (typeof value === 'number') return value;

@@ -9,6 +9,7 @@
  * - `EPLB_MEMORY`: a topology whose shared memory cannot be had.
  * - `EPLB_MAPPING`: tables that are not a valid mapping.
  * - `EPLB_POLICY`: a custom policy that failed or returned something that is no valid mapping.
+ * - `EPLB_STALE`: a mapping that was planned from a mapping which is no longer live.
  * - `EPLB_CLOSED`, `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_TIMEOUT`: what ended a call early.
  * - `EPLB_INTERNAL`: a fault of the library itself: please report it.
  * - `EPLB_FILE`, `EPLB_FORMAT`, `EPLB_OPTION`: the command's: a file that cannot be read or written, one that is
@@ -25,6 +26,7 @@ export type EplbErrorCode =
   | 'EPLB_MEMORY'
   | 'EPLB_MAPPING'
   | 'EPLB_POLICY'
+  | 'EPLB_STALE'
   | 'EPLB_CLOSED'
   | 'EPLB_CANCELLED'
   | 'EPLB_WORKER_LOST'

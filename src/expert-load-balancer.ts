@@ -1,20 +1,43 @@
 import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './balancer-options.ts';
+import { checkBoolean, checkObject, checkWhole, show } from './checks.ts';
 import { checkClosedSlots } from './closed-slots.ts';
 import { createKernelMemory } from './engine/kernel-memory.ts';
 import { Carver, carveJob } from './engine/layout.ts';
 import { kernelDataBytes, kernelScratchBytes } from './engine/plan-layers.ts';
 import { carveWindow } from './engine/window-layout.ts';
+import { EplbRangeError } from './errors.ts';
 import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { initialMapping } from './initial-mapping.ts';
+import { LiveMapping } from './live-mapping.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
 import { LoadWindow } from './load-window.ts';
-import { Planner, type PlanOptions, type PlanSource } from './planner.ts';
-import type { PlanDecision } from './policy/decision.ts';
+import { Planner, type PlanOptions, type PlanRequest, type PlanSource } from './planner.ts';
+import type { BalancerDecision, PlanDecision } from './policy/decision.ts';
 import { checkShape, describe } from './policy/plan-inline.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from './published-mapping.ts';
 import { carveBuckets, SampleBuckets } from './sample-buckets.ts';
 import type { Topology } from './topology.ts';
 import type { EplbMetrics } from './types.ts';
+
+/** What a {@link ExpertLoadBalancer.commit} may be told. */
+export interface CommitOptions {
+  /** The generation that the mapping was made from: it goes live only while that one is. */
+  readonly from?: number;
+  /** Makes the mapping live whatever it was made from: what went live meanwhile is replaced. */
+  readonly force?: boolean;
+}
+
+/** What may accompany a {@link ExpertLoadBalancer.rebalance}. */
+export interface RebalanceOptions extends PlanOptions {
+  /**
+   * What to do when another mapping went live while the plan was made: 'replan' plans again from it, at most three times, 'keep'
+   * leaves it live. Default 'replan'.
+   */
+  readonly ifStale?: 'replan' | 'keep';
+}
+
+/** How often a plan is made again when another mapping went live meanwhile. */
+const MOST_REPLANS = 3;
 
 /** Other threads' loads, on their way into the window. */
 export interface LoadSource {
@@ -31,7 +54,7 @@ export interface SharedParts {
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
   /** Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by more than this. */
-  planIfUneven(imbalanceThreshold: number, signal: AbortSignal): Promise<PlanDecision | undefined>;
+  planIfUneven(imbalanceThreshold: number, signal: AbortSignal): Promise<BalancerDecision | undefined>;
 }
 
 /** The inner parts of a balancer. Internal. */
@@ -64,8 +87,7 @@ export class ExpertLoadBalancer {
   readonly #window: LoadWindow;
   readonly #planner: Planner;
   readonly #sources = new Set<LoadSource>();
-  #mapping: ExpertMapping;
-  #generation = 0;
+  readonly #live: LiveMapping;
 
   static {
     sharedParts = (balancer) => ({
@@ -74,7 +96,7 @@ export class ExpertLoadBalancer {
       window: balancer.#window,
       sources: balancer.#sources,
       planIfUneven: (threshold, signal) =>
-        balancer.#planner.enqueue(() => balancer.#planner.planIfUneven(threshold, signal, balancer.#source)),
+        balancer.#planner.enqueue(() => balancer.#decideIfUneven(threshold, signal)),
     });
   }
 
@@ -100,10 +122,10 @@ export class ExpertLoadBalancer {
     this.windowSize = windowSize;
     this.threads = threads;
     this.#buffer = memory.buffer;
-    this.#mapping = initialMapping(topology);
+    this.#live = new LiveMapping(initialMapping(topology));
     this.#publishedLayout = published;
     this.#published = new PublishedMapping(memory.buffer, published);
-    this.#published.write(this.#mapping, 0);
+    this.#published.write(this.mapping, 0);
     const buckets = bucketLayout && new SampleBuckets(topology, memory.buffer, kernels, bucketLayout);
     this.#window = new LoadWindow(
       topology,
@@ -111,7 +133,7 @@ export class ExpertLoadBalancer {
       memory.buffer,
       kernels,
       windowLayout,
-      this.#mapping,
+      this.mapping,
       buckets,
     );
     this.#planner = new Planner(settings, memory, job);
@@ -119,12 +141,12 @@ export class ExpertLoadBalancer {
 
   /** The live mapping. At first, expert i is in slot i, of those that are open, and the redundant slots repeat the experts from 0 on. */
   get mapping(): ExpertMapping {
-    return this.#mapping;
+    return this.#live.mapping;
   }
 
   /** How often the live mapping was replaced. */
   get generation(): number {
-    return this.#generation;
+    return this.#live.generation;
   }
 
   /** Steps in the window. */
@@ -184,9 +206,9 @@ export class ExpertLoadBalancer {
       numPhysicalExperts,
       numLogicalExperts,
       numSamples: this.#window.numSamples,
-      physicalToLogical: this.#mapping.phyToLog,
-      logicalToPhysical: this.#mapping.logToPhy,
-      logicalReplicaCount: this.#mapping.replicaCount,
+      physicalToLogical: this.mapping.phyToLog,
+      logicalToPhysical: this.mapping.logToPhy,
+      logicalReplicaCount: this.mapping.replicaCount,
       expertLoadPass: this.#window.pass(),
       expertLoadWindow: this.#window.samples(),
     };
@@ -202,32 +224,41 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Plans a mapping and makes it live.
+   * Plans a mapping and makes it live, unless another one went live meanwhile: that is never undone, see {@link RebalanceOptions.ifStale}.
    *
    * @param weight loads [layers x logical] to plan for; the average of the window when left out
-   * @returns the mapping, live by then
+   * @returns the mapping that is live by then
    * @throws as {@link plan}
    */
-  async rebalance(weight?: LoadsInput, options: PlanOptions = {}): Promise<ExpertMapping> {
+  async rebalance(weight?: LoadsInput, options: RebalanceOptions = {}): Promise<ExpertMapping> {
+    const mostPlans = readMostPlans(options);
     const request = this.#planner.take(weight, options);
     return this.#planner.enqueue(async () => {
-      // Made live before the next plan begins, which is to start from it.
-      const { mapping } = await this.#planner.plan(request, this.#source);
-      this.commit(mapping);
-      return mapping;
+      for (let plans = 0; plans < mostPlans; plans++) {
+        const { mapping, generation } = await this.#decide(request);
+        // Made live before the next plan begins, which is to start from it.
+        if (generation === this.generation) return this.#makeLive(mapping);
+      }
+      return this.mapping;
     });
   }
 
-  /** As {@link rebalance}, in the calling thread, which it blocks for the whole plan. Not for a policy given as a URL. */
-  rebalanceSync(weight?: LoadsInput, options: Omit<PlanOptions, 'signal'> = {}): ExpertMapping {
-    const { mapping } = this.#planner.planSync(weight, options, this.#source);
-    this.commit(mapping);
-    return mapping;
+  /**
+   * As {@link rebalance}, in the calling thread, which it blocks for the whole plan. Not for a policy given as a URL. Another mapping can
+   * only go live meanwhile when the policy itself commits one.
+   */
+  rebalanceSync(weight?: LoadsInput, options: Omit<RebalanceOptions, 'signal'> = {}): ExpertMapping {
+    for (let plansLeft = readMostPlans(options); plansLeft > 0; plansLeft--) {
+      const { generation } = this;
+      const { mapping } = this.#planner.planSync(weight, options, this.#source);
+      if (generation === this.generation) return this.#makeLive(mapping);
+    }
+    return this.mapping;
   }
 
   /**
    * Plans a mapping without making it live, for hosts that move weights first and {@link commit} then. Resolves to the live mapping
-   * itself when there is nothing to plan from: no `weight` and no sample.
+   * itself when it is to stay, or when there is nothing to plan from: no `weight` and no sample.
    *
    * @param weight loads [layers x logical]; the average of the window as it is when the plan begins, when left out
    * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_CLOSED`,
@@ -239,29 +270,31 @@ export class ExpertLoadBalancer {
 
   /**
    * As {@link plan}, with what the policy says of it: 'planned', with what to expect of the mapping when the policy forecasts that, or
-   * 'kept', with the live mapping itself and the reason.
+   * 'kept', with the live mapping itself and the reason. `generation` is what it was planned from.
    */
-  async decide(weight?: LoadsInput, options: PlanOptions = {}): Promise<PlanDecision> {
+  async decide(weight?: LoadsInput, options: PlanOptions = {}): Promise<BalancerDecision> {
     const request = this.#planner.take(weight, options);
-    return this.#planner.enqueue(() => this.#planner.plan(request, this.#source));
+    return this.#planner.enqueue(() => this.#decide(request));
   }
 
   /**
    * Makes a mapping live. Loads recorded so far stay with the mapping they were recorded under.
    *
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_MAPPING` for one with an expert
-   * in a closed slot
+   * A mapping that this balancer planned goes live only while the mapping that it was planned from is live: it says which weights move
+   * from where. Mappings made elsewhere and those that once were live (a rollback) are only checked against `from`.
+   *
+   * @throws EplbError `EPLB_STALE` for a mapping that was made from another generation than the live one, `EPLB_CLOSED`; EplbTypeError
+   * `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_MAPPING` for one with an expert in a closed slot,
+   * `EPLB_RANGE`, `EPLB_NOT_WHOLE` for a `from` that is no generation. Nothing changes then.
    */
-  commit(mapping: ExpertMapping): void {
+  commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
     this.#planner.checkOpen();
+    const { from, force = false } = checkObject('options', options);
+    if (from !== undefined) checkWhole('from', from, 0);
     checkShape('mapping', mapping, this.topology);
     checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
-    if (mapping === this.#mapping) return;
-    this.#window.changeMapping(mapping);
-    this.#mapping = mapping;
-    this.#generation++;
-    this.#published.write(mapping, this.#generation);
-    for (const source of this.#sources) source.committed();
+    if (!checkBoolean('force', force)) this.#live.checkFresh(mapping, from);
+    this.#makeLive(mapping);
   }
 
   /** Cancels the plan in flight, ends the threads and refuses all further work. Reading stays possible. Idempotent. */
@@ -273,8 +306,38 @@ export class ExpertLoadBalancer {
     await this.close();
   }
 
+  #makeLive(mapping: ExpertMapping): ExpertMapping {
+    if (mapping === this.mapping) return mapping;
+    this.#window.changeMapping(mapping);
+    this.#live.replace(mapping);
+    this.#published.write(mapping, this.generation);
+    for (const source of this.#sources) source.committed();
+    return mapping;
+  }
+
+  async #decide(request: PlanRequest): Promise<BalancerDecision> {
+    const { mapping, generation } = this;
+    return this.#note(await this.#planner.plan(request, this.#source), mapping, generation);
+  }
+
+  async #decideIfUneven(threshold: number, signal: AbortSignal): Promise<BalancerDecision | undefined> {
+    const { mapping, generation } = this;
+    const decision = await this.#planner.planIfUneven(threshold, signal, this.#source);
+    return decision && this.#note(decision, mapping, generation);
+  }
+
+  /**
+   * Remembers what a plan was made from. What stays is the mapping that is live now: one that is live no more must not come back by the
+   * commit of a plan that changes nothing.
+   */
+  #note(decision: PlanDecision, before: ExpertMapping, generation: number): BalancerDecision {
+    if (decision.status === 'planned') this.#live.notePlan(decision.mapping, generation);
+    const isKept = decision.status === 'kept' && decision.mapping === before;
+    return { ...decision, mapping: isKept ? this.mapping : decision.mapping, generation };
+  }
+
   get #source(): PlanSource {
-    return { mapping: this.#mapping, window: this.#window };
+    return { mapping: this.mapping, window: this.#window };
   }
 }
 
@@ -290,4 +353,12 @@ function carveJobOf({ topology, policy, threads }: BalancerSettings) {
 function samplesFor({ policy }: BalancerSettings): { maxSamples: number; rememberedSteps: number } {
   if (policy instanceof URL) return { maxSamples: 0, rememberedSteps: 0 };
   return { maxSamples: policy.maxSamples ?? 0, rememberedSteps: policy.rememberedSteps ?? 0 };
+}
+
+/** How many plans a rebalance may take. */
+function readMostPlans(options: RebalanceOptions): number {
+  const { ifStale = 'replan' } = checkObject('options', options);
+  if (ifStale === 'replan') return 1 + MOST_REPLANS;
+  if (ifStale === 'keep') return 1;
+  throw new EplbRangeError('EPLB_RANGE', `ifStale: ${show(ifStale)} is neither 'replan' nor 'keep'`);
 }

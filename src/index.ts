@@ -16,7 +16,7 @@ export {
 export type { ExpertLoadBalancerOptions } from './balancer-options.ts';
 export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } from './coactivation.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './errors.ts';
-export { ExpertLoadBalancer } from './expert-load-balancer.ts';
+export { type CommitOptions, ExpertLoadBalancer, type RebalanceOptions } from './expert-load-balancer.ts';
 export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './expert-mapping.ts';
 export type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
 export type { LoadSamples } from './load-samples.ts';
@@ -31,7 +31,7 @@ export {
   computeLoadImbalance,
   type ExpertReplication,
 } from './policy/compute.ts';
-export type { KeptReason, PlanDecision, PlanForecast } from './policy/decision.ts';
+export type { BalancerDecision, KeptReason, PlanDecision, PlanForecast } from './policy/decision.ts';
 export { DefaultEplbPolicy } from './policy/default.ts';
 export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';

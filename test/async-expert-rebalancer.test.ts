@@ -216,21 +216,26 @@ test('with autoCommit a mapping goes live at once', async (t) => {
   });
 });
 
-test('`previous` of a committed mapping is the one that it replaced', async (t) => {
+test('what went live while a plan was made stays live: the plan is stale', async (t) => {
   await withBalancer(small, async (balancer) => {
-    const rebalancer = new AsyncExpertRebalancer({ balancer, autoCommit: true });
-    record(balancer, 500, 10, 40, 60);
-    const other = ExpertMapping.fromPhysicalToLogical([[3, 2, 1, 0, 3, 2]]);
-    const decide = balancer.decide.bind(balancer);
-    t.mock.method(balancer, 'decide', async (...args: Parameters<typeof decide>) => {
-      const decision = await decide(...args);
-      balancer.commit(other);
-      return decision;
-    });
-    const outcome = await rebalancer.rebalanceAsync();
-    assert.ok(outcome.status === 'committed');
-    assert.equal(outcome.generation, 2);
-    assert.equal(outcome.previous, other);
+    for (const autoCommit of [false, true]) {
+      const rebalancer = new AsyncExpertRebalancer({ balancer, autoCommit });
+      record(balancer, 500, 10, 40, 60);
+      await rebalancer.rebalanceAsync();
+      record(balancer, 10, 500, 40, 60);
+      const other = ExpertMapping.fromPhysicalToLogical([[3, 2, 1, 0, 3, 2]]);
+      const decide = balancer.decide.bind(balancer);
+      const mock = t.mock.method(balancer, 'decide', async (...args: Parameters<typeof decide>) => {
+        const decision = await decide(...args);
+        balancer.commit(other);
+        return decision;
+      });
+      assert.deepEqual(await rebalancer.rebalanceAsync(), { status: 'skipped', reason: 'stale' });
+      mock.mock.restore();
+      assert.equal(balancer.mapping, other);
+      assert.equal(rebalancer.getPendingMapping(), undefined, 'what waited is stale too');
+      assert.equal((await rebalancer.rebalanceAsync()).status, autoCommit ? 'committed' : 'pending');
+    }
   });
 });
 

@@ -45,3 +45,9 @@ export type PlanDecision =
       /** The live mapping: the same object. */
       readonly mapping: ExpertMapping;
     };
+
+/** A decision of a balancer, with what it was made from. */
+export type BalancerDecision = PlanDecision & {
+  /** The generation that was live when the plan began: `commit(mapping, { from: generation })` refuses to replace any other. */
+  readonly generation: number;
+};
