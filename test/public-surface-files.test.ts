@@ -7,7 +7,7 @@ import * as formats from 'expert-load-balancer/formats';
 import * as replays from 'expert-load-balancer/replay';
 import { renderReport } from 'expert-load-balancer/report';
 import fc from 'fast-check';
-import { nearly, nearlyObject } from './helpers/hostile.ts';
+import { hostileValue, nearly, nearlyObject } from './helpers/hostile.ts';
 import { memoryRecording } from './helpers/memory-recording.ts';
 import { npyFile } from './helpers/npy.ts';
 import { assertAllCoded, type Call, NUM_RUNS } from './helpers/surface.ts';
@@ -42,7 +42,40 @@ const brokenFile = inDirectory('broken.npy', 'no array');
 
 const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 3, 0, 1]]);
 const placement = formats.placementFrom(mapping, { numRanks: 2 });
-const report = { kind: 'replay-report', formatVersion: 1, replays: [] };
+const report = {
+  kind: 'replay-report',
+  formatVersion: 1,
+  versions: { package: '1.0.0', node: 'v20.0.0', platform: 'linux x64' },
+  recording: {
+    ...{ path: 'loads.npy', format: 'npy', numLayers: 1, numLogicalExperts: 4, notes: [] },
+    steps: { from: 0, to: null },
+  },
+  replays: [
+    await replays.replay(memoryRecording([[[9, 1, 4, 2]], [[1, 2, 3, 9]], [[5, 5, 5, 5]]]), {
+      ...{ numPhysicalExperts: 6, numRanks: 2, policy: new DefaultEplbPolicy() },
+      ...{ trigger: { interval: 1 }, planningSeconds: 0 },
+    }),
+  ],
+};
+/** The report with one of its fields, at any depth, replaced. */
+const damagedReport = fc
+  .tuple(fc.array(fc.nat(), { minLength: 1, maxLength: 6 }), hostileValue)
+  .map(([way, value]) => {
+    const damaged = structuredClone(report);
+    let at = damaged as unknown as Record<string, unknown>;
+    for (const [depth, n] of way.entries()) {
+      const keys = Object.keys(at);
+      const key = keys[n % keys.length]!;
+      const next = at[key];
+      const isLast = depth === way.length - 1 || typeof next !== 'object' || next === null;
+      if (isLast || Object.keys(next).length === 0) {
+        at[key] = value;
+        break;
+      }
+      at = next as Record<string, unknown>;
+    }
+    return damaged;
+  });
 const paths = nearly(
   fc.constantFrom(loadsFile, placementFile, routesFile, brokenFile, directory, join(directory, 'none')),
 );
@@ -195,7 +228,7 @@ const SIMULATOR: readonly Call[] = [
     [nearly(fc.constantFrom(1, 8)), nearly(fc.constantFrom(0, 100)), nearly(fc.nat(9))],
     replays.samplingNoisePeak,
   ],
-  ['renderReport', [nearly(fc.constant(report))], renderReport],
+  ['renderReport', [nearly(fc.oneof(fc.constant(report), damagedReport))], renderReport],
 ];
 
 test('readers and writers refuse what they cannot take with a code, and end', () =>

@@ -30,6 +30,7 @@ const FIELDS: Readonly<Record<keyof CostModel, Check>> = {
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, naming the field
  */
 export function checkCostModel(title: string, value: unknown): CostModel {
+  if (typeof title !== 'string') throw kind('title', title, 'a text');
   checkFields(title, value, FIELDS);
   const cost = value as CostModel;
   if (cost.time.kind === 'peak-to-average' && cost.stepSeconds === 'modelled') {

@@ -1,5 +1,7 @@
+import { checkNumber, checkObject } from '../checks.ts';
 import { EplbRangeError } from '../errors.ts';
 import { ExpertMapping } from '../index.ts';
+import { checkTopology } from '../topology.ts';
 import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from './model-shapes.ts';
 import type { CostModel } from './result.ts';
 
@@ -33,10 +35,11 @@ export const H100: Hardware = {
  * operations that the device reaches: right where experts wait for arithmetic (long prompts, large batches). A step
  * with few tokens waits for the reading of weights instead and gains less by balancing than this says.
  *
- * @throws EplbError `EPLB_OPTION` for a model that is not known
+ * @throws EplbError `EPLB_OPTION` for a model that is not known; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` for the hardware
  */
 export function hardwareCost(model: string, hardware: Hardware = H100): CostModel {
   const shape = modelShape(model);
+  checkHardware(hardware);
   const flops = shape.dtype === 'fp8-block128' ? hardware.fp8FlopsPerSecond : hardware.bf16FlopsPerSecond;
   return {
     name: model,
@@ -50,6 +53,23 @@ export function hardwareCost(model: string, hardware: Hardware = H100): CostMode
     zeroLoadsCountAsOne: false,
   };
 }
+
+function checkHardware(hardware: Hardware): void {
+  const { name: _, ...rates } = checkObject('hardware', hardware);
+  for (const field of RATES) {
+    const rate = checkNumber(`hardware.${field}`, rates[field]);
+    if (rate > 0 && rate < Number.POSITIVE_INFINITY) continue;
+    throw new EplbRangeError('EPLB_RANGE', `hardware.${field}: ${rate} is not a finite number above 0`);
+  }
+}
+
+const RATES = [
+  'fp8FlopsPerSecond',
+  'bf16FlopsPerSecond',
+  'reached',
+  'intraNodeBytesPerSecond',
+  'interNodeBytesPerSecond',
+] as const;
 
 /**
  * The public competition's: modelled time = 60 s x mean PAR + moved slots x 88,080,384 B / 900e9 B/s, a moved slot being one
@@ -83,7 +103,7 @@ export function costPreset(name: string): CostModel | undefined {
 /**
  * The competition's first table: every rank has its share of the experts in order, and its redundant slots repeat the last.
  *
- * @throws EplbRangeError `EPLB_TOPOLOGY` when the ranks do not divide the experts
+ * @throws EplbTypeError and EplbRangeError for sizes that are none; EplbRangeError `EPLB_TOPOLOGY` when the ranks do not divide the experts
  */
 export function competitionStart(sizes: {
   readonly numLayers: number;
@@ -91,7 +111,8 @@ export function competitionStart(sizes: {
   readonly numPhysicalExperts: number;
   readonly numRanks: number;
 }): ExpertMapping {
-  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = sizes;
+  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = checkObject('sizes', sizes);
+  checkTopology({ ...sizes, numNodes: 1, numGroups: 1 });
   if (numLogicalExperts % numRanks !== 0) {
     const why = `the competition's first table gives every rank as many experts`;
     throw new EplbRangeError(

@@ -35,7 +35,8 @@ export {
 } from './model-shapes.ts';
 export { samplingNoisePeak } from './noise.ts';
 export type { ReplayOptions, ReplayProgress } from './options.ts';
-export { type ReplaySource, replay } from './replay.ts';
+export { replay } from './replay.ts';
 export * from './result.ts';
+export type { ReplaySource } from './source.ts';
 export { type AdviceTexts, advise, paretoFront, sweepPoint, sweepResult } from './sweep.ts';
 export { SYNTH_DEFAULTS, SyntheticLoads, type SynthOptions, synthesize } from './synth.ts';

@@ -1,7 +1,7 @@
-import { checkWhole } from '../checks.ts';
+import { checkObject, checkWhole } from '../checks.ts';
 import { EplbError } from '../errors.ts';
 import { samplingNoisePeak } from './noise.ts';
-import type { ReplaySource } from './replay.ts';
+import { checkSource, checkStep, type ReplaySource, stepsOf } from './source.ts';
 import { shares } from './trigger.ts';
 
 /** What a recording is like, before any placement is thought of. All of whole steps, in memory that does not grow with them. */
@@ -97,11 +97,18 @@ const BLOCK_STEPS = 32;
  * @throws EplbError `EPLB_FORMAT` when it holds no step; what the source throws
  */
 export async function inspect(source: ReplaySource, options: InspectOptions = {}): Promise<Inspection> {
-  const { numLayers, numLogicalExperts } = source;
-  const { numRanks = Math.min(8, numLogicalExperts), numHottest = 10, onStep } = options;
+  const { numLayers, numLogicalExperts } = checkSource(source);
+  const {
+    numRanks = Math.min(8, numLogicalExperts),
+    numHottest = 10,
+    onStep,
+    steps,
+  } = checkObject('options', options);
   checkWhole('numRanks', numRanks, 1, numLogicalExperts);
   const tally = new InspectTally(numLayers, numLogicalExperts, numRanks);
-  for await (const { loads, bytesRead } of source.steps(options.steps)) {
+  for await (const step of stepsOf(source, steps)) {
+    checkStep(step, numLayers, numLogicalExperts);
+    const { loads, bytesRead } = step;
     tally.add(loads);
     if (onStep?.({ numSteps: tally.numSteps, bytesRead }) === false) break;
   }

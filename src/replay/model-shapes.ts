@@ -1,4 +1,5 @@
-import { EplbError } from '../errors.ts';
+import { checkAtLeast, checkObject, show } from '../checks.ts';
+import { EplbError, EplbRangeError } from '../errors.ts';
 
 /** How a model stores the weights of its routed experts. */
 export type ExpertDtype = 'bf16' | 'fp8-block128' | 'mxfp4' | 'int4-group32';
@@ -145,7 +146,7 @@ export function modelShape(name: string): ModelShape {
   const found = MODEL_SHAPES.find((shape) => shape.name === name);
   if (found !== undefined) return found;
   const names = MODEL_SHAPES.map((shape) => shape.name).join(', ');
-  throw new EplbError('EPLB_OPTION', `model: ${JSON.stringify(name)} is not known; known are ${names}`);
+  throw new EplbError('EPLB_OPTION', `model: ${show(name)} is not known; known are ${names}`);
 }
 
 /** The first model in {@link MODEL_SHAPES} with as many layers and experts, if there is one. */
@@ -153,17 +154,29 @@ export function shapeLike(sizes: {
   readonly numLayers: number;
   readonly numLogicalExperts: number;
 }): ModelShape | undefined {
+  checkObject('sizes', sizes);
   return MODEL_SHAPES.find(
     ({ numLayers, numExperts }) => numLayers === sizes.numLayers && numExperts === sizes.numLogicalExperts,
   );
 }
 
 /** Bytes of the weights of one expert of one layer. */
-export function bytesPerExpert({ hiddenSize, expertSize, dtype }: ModelShape): number {
+export function bytesPerExpert(shape: ModelShape): number {
+  const { hiddenSize, expertSize, dtype } = checkShape(shape);
   return Math.round(3 * hiddenSize * expertSize * BYTES_PER_WEIGHT[dtype]);
 }
 
 /** Floating-point operations of one expert for one token: a multiplication and an addition a weight. */
-export function flopsPerLoad({ hiddenSize, expertSize }: ModelShape): number {
+export function flopsPerLoad(shape: ModelShape): number {
+  const { hiddenSize, expertSize } = checkShape(shape);
   return 2 * 3 * hiddenSize * expertSize;
+}
+
+function checkShape(shape: ModelShape): ModelShape {
+  const { hiddenSize, expertSize, dtype } = checkObject('shape', shape);
+  checkAtLeast('shape.hiddenSize', hiddenSize, 1);
+  checkAtLeast('shape.expertSize', expertSize, 1);
+  if (typeof dtype === 'string' && Object.hasOwn(BYTES_PER_WEIGHT, dtype)) return shape;
+  const known = Object.keys(BYTES_PER_WEIGHT).join(', ');
+  throw new EplbRangeError('EPLB_RANGE', `shape.dtype: ${show(dtype)} is none of ${known}`);
 }

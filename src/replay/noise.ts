@@ -1,7 +1,10 @@
+import { checkAtLeast, checkWhole } from '../checks.ts';
 import { SeededRandom } from './random.ts';
 
 /** Draws that a peak is the mean of: right to about 1 % of its distance from 1. */
 const NUM_DRAWS = 4000;
+/** With more, the draws take seconds. */
+const MOST_RANKS = 2 ** 14;
 
 /**
  * The mean PAR of ranks that all have the same chance of every load: what is left when a placement knows every expert's
@@ -13,9 +16,13 @@ const NUM_DRAWS = 4000;
  * into bins of Raab and Steger (1998). Tokens of one sequence are not independent, so real steps are no smoother than this.
  *
  * @param rankLoad mean loads of a rank in a step
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`
  */
 export function samplingNoisePeak(numRanks: number, rankLoad: number, seed = 1): number {
-  if (numRanks === 1 || rankLoad <= 0) return 1;
+  checkWhole('numRanks', numRanks, 1, MOST_RANKS);
+  checkAtLeast('rankLoad', rankLoad, 0);
+  checkWhole('seed', seed, 0, 2 ** 32 - 1);
+  if (numRanks === 1 || rankLoad === 0) return 1;
   const random = new SeededRandom(seed);
   const total = Math.max(1, Math.round(numRanks * rankLoad));
   let sum = 0;

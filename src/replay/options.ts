@@ -1,7 +1,7 @@
-import { checkAtLeast, checkNumber, checkWhole, show } from '../checks.ts';
+import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../checks.ts';
 import { EplbRangeError, EplbTypeError } from '../errors.ts';
 import type { StepRange } from '../formats/recording.ts';
-import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
+import { type AbstractEplbPolicy, ExpertMapping, type Topology } from '../index.ts';
 import { checkTopology } from '../topology.ts';
 import { checkCostModel } from './cost-model.ts';
 import { hardwareCost } from './cost-presets.ts';
@@ -75,9 +75,8 @@ export function readReplayOptions(
   options: ReplayOptions,
   sizes: { readonly numLayers: number; readonly numLogicalExperts: number },
 ): ReplaySettings {
-  if (typeof options !== 'object' || options === null) {
-    throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
-  }
+  checkObject('options', options);
+  checkPolicy(options.policy);
   const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, policy } = options;
   const given = { ...sizes, numPhysicalExperts, numRanks, numNodes, numGroups };
   const topology = checkTopology(
@@ -88,7 +87,11 @@ export function readReplayOptions(
   const trigger = readTrigger(options.trigger, isStatic);
   const { interval = DEFAULT_INTERVAL } = trigger;
   const windowSize = options.windowSize ?? Math.min(interval, MAX_DEFAULT_WINDOW);
-  const policyName = options.policyName ?? nameOf(policy);
+  const policyName = checkText('policyName', options.policyName ?? nameOf(policy));
+  if (options.start !== undefined) checkStart(options.start);
+  if (options.onStep !== undefined && typeof options.onStep !== 'function') {
+    throw new EplbTypeError('EPLB_KIND', `onStep: ${show(options.onStep)} is not a function`);
+  }
   const {
     planningSeconds = 'measured',
     layersPerStep = 1,
@@ -96,7 +99,7 @@ export function readReplayOptions(
   } = options;
   if (planningSeconds !== 'measured') checkAtLeast('planningSeconds', planningSeconds, 0);
   return {
-    name: options.name ?? policyName,
+    name: checkText('name', options.name ?? policyName),
     topology,
     policy,
     start: options.start,
@@ -143,6 +146,24 @@ export function readTrigger(trigger: TriggerOptions | undefined, isStatic: boole
   }
   if (checkEvery !== undefined) checkWhole('trigger.checkEvery', checkEvery, 1);
   return { ...trigger };
+}
+
+function checkPolicy(policy: unknown): void {
+  if (policy === 'static' || policy instanceof URL) return;
+  const isObject = typeof policy === 'object' && policy !== null;
+  if (isObject && typeof Reflect.get(policy, 'rebalanceExperts') === 'function') return;
+  const wanted = `'static', a module URL or an object with rebalanceExperts`;
+  throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is not ${wanted}`);
+}
+
+function checkStart(start: unknown): void {
+  if (start instanceof ExpertMapping) return;
+  throw new EplbTypeError('EPLB_KIND', `start: ${show(start)} is not an ExpertMapping`);
+}
+
+function checkText(title: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not a text`);
 }
 
 function nameOf(policy: AbstractEplbPolicy | URL | 'static'): string {

@@ -1,5 +1,4 @@
 import { loadError } from '../checks.ts';
-import { EplbRangeError } from '../errors.ts';
 import type { Topology } from '../index.ts';
 import { initialSlots } from '../initial-slots.ts';
 import { checkedSlots } from './check-mapping.ts';
@@ -122,13 +121,6 @@ export class ReplayState {
   /** Copies a step's loads, checks how many there are, and where it is asked for the loads themselves. */
   takeLoads(step: number, loads: Float32Array, checksLoads: boolean): void {
     const { numLogicalExperts } = this.#topology;
-    if (loads.length !== this.loads.length) {
-      const wanted = `${this.#topology.numLayers} layers of ${numLogicalExperts}`;
-      throw new EplbRangeError(
-        'EPLB_SHAPE',
-        `recording: step ${step} has ${loads.length} loads, not ${wanted}`,
-      );
-    }
     this.loads.set(loads);
     if (!checksLoads) return;
     const bad = this.#scorer.firstInvalid();

@@ -1,16 +1,11 @@
 import { show } from '../checks.ts';
 import { EplbError, EplbRangeError } from '../errors.ts';
-import type { LoadRecording } from '../formats/recording.ts';
 import { type ReplayOptions, type ReplaySettings, readReplayOptions } from './options.ts';
 import { PlanRunner } from './plan-runner.ts';
 import { ReplayState } from './replay-state.ts';
 import type { ReplayResult } from './result.ts';
+import { checkSource, checkStep, type ReplaySource, stepsOf } from './source.ts';
 import { Trigger } from './trigger.ts';
-
-/** What a replay needs of a recording: every {@link LoadRecording} will do, and anything that gives steps of loads. */
-export type ReplaySource = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'steps'> & {
-  readonly routes?: LoadRecording['routes'];
-};
 
 /** Steps between two turns of the event loop, for sources that never wait. */
 const STEPS_A_TURN = 256;
@@ -35,7 +30,7 @@ const STEPS_A_TURN = 256;
  * ```
  */
 export async function replay(source: ReplaySource, options: ReplayOptions): Promise<ReplayResult> {
-  const settings = readReplayOptions(options, source);
+  const settings = readReplayOptions(options, checkSource(source));
   const state = new ReplayState(settings);
   const fromStep = options.steps?.from ?? 0;
   const runner =
@@ -57,9 +52,12 @@ async function replaySteps(
   state: ReplayState,
   runner: PlanRunner | undefined,
 ): Promise<boolean> {
-  const trigger = new Trigger(settings.configuration.trigger, settings.topology.numLogicalExperts);
+  const { numLayers, numLogicalExperts } = settings.topology;
+  const trigger = new Trigger(settings.configuration.trigger, numLogicalExperts);
   let last = Number.NEGATIVE_INFINITY;
-  for await (const { step, loads, bytesRead } of source.steps(steps)) {
+  for await (const recorded of stepsOf(source, steps)) {
+    checkStep(recorded, numLayers, numLogicalExperts);
+    const { step, loads, bytesRead } = recorded;
     if (!(step > last)) {
       throw new EplbRangeError(
         'EPLB_FORMAT',

@@ -1,4 +1,4 @@
-import { checkAtLeast, checkNumber, checkWhole } from '../checks.ts';
+import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../checks.ts';
 import { EplbRangeError } from '../errors.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
 import { SeededRandom } from './random.ts';
@@ -166,7 +166,8 @@ class SynthState {
 }
 
 /** Checks options. */
-function checkSynth(options: SynthOptions): SynthOptions {
+function checkSynth(given: SynthOptions): SynthOptions {
+  const options = { ...checkObject('options', given) };
   const { numLayers, numExperts, topK, numSteps, tokensPerStep, seed, domains, blendSteps } = options;
   checkWhole('numLayers', numLayers, 1, 2 ** 24);
   checkWhole('numExperts', numExperts, 1, 2 ** 24);

@@ -1,5 +1,6 @@
 import { show } from '../checks.ts';
 import { EplbRangeError, EplbTypeError } from '../errors.ts';
+import { isOwnError } from '../own-error.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { readAssets } from './assets.ts';
 import { reportPage } from './page.ts';
@@ -9,7 +10,7 @@ import { reportPage } from './page.ts';
  *
  * @returns the page's text, to be written as UTF-8
  * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is no report; EplbRangeError `EPLB_FORMAT` for one of another
- * version, `EPLB_SHAPE` for one without a replay; and when the package is not built, whose `report/` folder is beside it
+ * version or with fields that are damaged, `EPLB_SHAPE` for one without a replay; and when the package is not built, whose `report/` folder is beside it
  */
 export async function renderReport(report: ReplayReport): Promise<string> {
   if (typeof report !== 'object' || report === null || report.kind !== 'replay-report') {
@@ -24,7 +25,16 @@ export async function renderReport(report: ReplayReport): Promise<string> {
       `report: its formatVersion is ${show(report.formatVersion)}, not 1`,
     );
   }
-  if (report.replays.length === 0)
+  if (!Array.isArray(report.replays) || report.replays.length === 0)
     throw new EplbRangeError('EPLB_SHAPE', 'report: it holds no replay to draw');
-  return reportPage(report, await readAssets(new URL('./report/', import.meta.url)));
+  const assets = await readAssets(new URL('./report/', import.meta.url));
+  try {
+    return reportPage(report, assets);
+  } catch (cause) {
+    // A report has hundreds of fields, and only this reads them all.
+    if (isOwnError(cause)) throw cause;
+    const error = new EplbRangeError('EPLB_FORMAT', `report: is damaged: ${show(String(cause))}`);
+    error.cause = cause;
+    throw error;
+  }
 }
