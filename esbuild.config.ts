@@ -50,12 +50,16 @@ async function bundleWorker(): Promise<void> {
   await build({ ...common, entryPoints, format: 'cjs', outExtension: { '.js': '.cjs' }, external });
 }
 
-/** Takes what matches from the library in dist/, as anybody does, so that its classes are one everywhere. */
+/**
+ * Takes what matches from the library in dist/, as anybody does, so that its classes are one everywhere; and the kernel memory, so
+ * that a thread has one.
+ */
 function libraryBeside(filter: RegExp): Plugin {
   return {
     name: 'library',
     setup({ onResolve }) {
       onResolve({ filter }, () => ({ path: './index.js', external: true }));
+      onResolve({ filter: /\/kernel-memory\.ts$/ }, () => ({ path: './custom-policy.js', external: true }));
     },
   };
 }

@@ -27,7 +27,7 @@ export interface BalanceSummary {
  * What a mapping makes of loads, layer by layer, in float64, slots in index order.
  *
  * @param weight loads [layers x logical]
- * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping
+ * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping; EplbRangeError `EPLB_MEMORY`
  * @example
  * ```ts
  * const [layer] = layerBalances([[3, 1]], ExpertMapping.fromPhysicalToLogical([[0, 1]]), 2);
@@ -41,20 +41,28 @@ export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRan
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
   checkLoads('weight', matrix);
   slotsPerRankOf(numPhysicalExperts, numRanks);
-  const carver = new Carver();
-  const loads = carver.take(4 * numLogicalExperts);
-  const counts = carver.take(4 * numLogicalExperts);
-  const slots = carver.take(4 * numPhysicalExperts);
-  const rankLoads = carver.take(8 * numRanks);
-  const stats = carver.take(24);
-  const { memory, kernels } = inlineKernelMemory(carver.end, `${numPhysicalExperts} slots`);
-  const { buffer } = memory;
+  const { region, layout } = inlineKernelMemory(`${numPhysicalExperts} slots`, (start) => {
+    const carver = new Carver(start);
+    const loads = carver.take(4 * numLogicalExperts);
+    const counts = carver.take(4 * numLogicalExperts);
+    const slots = carver.take(4 * numPhysicalExperts);
+    const rankLoads = carver.take(8 * numRanks);
+    return { loads, counts, slots, rankLoads, stats: carver.take(24), end: carver.end };
+  });
+  const { buffer, kernels } = region;
+  const { loads, counts, slots, rankLoads, stats } = layout;
   return Array.from({ length: numLayers }, (_, layer) => {
     const experts = layer * numLogicalExperts;
     const first = layer * numPhysicalExperts;
-    new Float32Array(buffer, loads).set(matrix.data.subarray(experts, experts + numLogicalExperts));
-    new Int32Array(buffer, counts).set(replicaCount.subarray(experts, experts + numLogicalExperts));
-    new Int32Array(buffer, slots).set(phyToLog.subarray(first, first + numPhysicalExperts));
+    new Float32Array(buffer, loads, numLogicalExperts).set(
+      matrix.data.subarray(experts, experts + numLogicalExperts),
+    );
+    new Int32Array(buffer, counts, numLogicalExperts).set(
+      replicaCount.subarray(experts, experts + numLogicalExperts),
+    );
+    new Int32Array(buffer, slots, numPhysicalExperts).set(
+      phyToLog.subarray(first, first + numPhysicalExperts),
+    );
     kernels.rankLoads(loads, slots, counts, numPhysicalExperts, numRanks, rankLoads, stats);
     const [maxRankLoad = 0, meanRankLoad = 0, minRankLoad = 0] = new Float64Array(buffer, stats, 3);
     return { maxRankLoad, meanRankLoad, minRankLoad };

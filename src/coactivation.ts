@@ -1,4 +1,5 @@
 import { checkWhole, show } from './checks.ts';
+import { sharedBuffer, zeros } from './engine/allocate.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { CoactivationMatrix } from './policy/abstract.ts';
 
@@ -56,7 +57,7 @@ export class CoactivationRecorder {
    */
   record(routes: Routes, numTokens: number, topK: number): void {
     this.#check(routes, numTokens, topK);
-    const distinct = new Int32Array(topK);
+    const distinct = zeros(`routes: ${topK} experts of a token`, Int32Array, topK);
     const numRows = numTokens * this.numLayers;
     for (let row = 0, start = 0; row < numRows; row++, start += topK) {
       const size = collectDistinct(routes, start, topK, distinct);
@@ -152,16 +153,6 @@ function isRoutes(value: unknown): value is Routes {
 }
 
 function allocate(numLayers: number, numExperts: number): Float32Array<SharedArrayBuffer> {
-  const bytes = 4 * numLayers * numExperts ** 2;
-  try {
-    return new Float32Array(new SharedArrayBuffer(bytes));
-  } catch (cause) {
-    const sizes = `${numLayers} layers of ${numExperts} experts`;
-    const error = new EplbRangeError(
-      'EPLB_MEMORY',
-      `coactivation: ${sizes} need ${bytes} bytes, which cannot be had`,
-    );
-    error.cause = cause;
-    throw error;
-  }
+  const what = `coactivation: a table of ${numLayers} layers of ${numExperts} experts`;
+  return new Float32Array(sharedBuffer(what, 4 * numLayers * numExperts ** 2));
 }

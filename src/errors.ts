@@ -6,7 +6,7 @@
  * - `EPLB_SHAPE`: a row or matrix of the wrong length.
  * - `EPLB_LOAD`: a load that is negative, not finite, or too large for float32.
  * - `EPLB_TOPOLOGY`: numbers that do not fit each other (slots not a multiple of ranks).
- * - `EPLB_MEMORY`: a topology whose shared memory cannot be had.
+ * - `EPLB_MEMORY`: memory, or address space for it, that cannot be had: the message says which, for what, and how much.
  * - `EPLB_MAPPING`: tables that are not a valid mapping.
  * - `EPLB_POLICY`: a custom policy that failed or returned something that is no valid mapping.
  * - `EPLB_STALE`: a mapping that was planned from a mapping which is no longer live.

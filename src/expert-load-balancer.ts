@@ -1,7 +1,8 @@
 import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './balancer-options.ts';
 import { checkBoolean, checkObject, checkWhole, show } from './checks.ts';
 import { checkClosedSlots } from './closed-slots.ts';
-import { createKernelMemory } from './engine/kernel-memory.ts';
+import { sharedBuffer } from './engine/allocate.ts';
+import { leaseKernelMemory } from './engine/kernel-memory.ts';
 import { Carver, carveJob } from './engine/layout.ts';
 import { kernelDataBytes, kernelScratchBytes } from './engine/plan-layers.ts';
 import { carveWindow } from './engine/window-layout.ts';
@@ -49,7 +50,8 @@ export interface LoadSource {
 
 /** What the library's other parts need of a balancer: sharing it with other threads, watching it. */
 export interface SharedParts {
-  readonly buffer: ArrayBufferLike;
+  /** What `published` lies in, and nothing else: other threads read it as long as they like. */
+  readonly buffer: SharedArrayBuffer;
   readonly published: PublishedLayout;
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
@@ -81,7 +83,7 @@ export class ExpertLoadBalancer {
   readonly windowSize: number;
   /** Worker threads; 0 when plans are made in this thread. */
   readonly threads: number;
-  readonly #buffer: ArrayBufferLike;
+  readonly #publishedBuffer: SharedArrayBuffer;
   readonly #publishedLayout: PublishedLayout;
   readonly #published: PublishedMapping;
   readonly #window: LoadWindow;
@@ -91,7 +93,7 @@ export class ExpertLoadBalancer {
 
   static {
     sharedParts = (balancer) => ({
-      buffer: balancer.#buffer,
+      buffer: balancer.#publishedBuffer,
       published: balancer.#publishedLayout,
       window: balancer.#window,
       sources: balancer.#sources,
@@ -109,34 +111,22 @@ export class ExpertLoadBalancer {
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
     const { topology, windowSize, threads } = settings;
-    const job = carveJobOf(settings);
-    const carver = new Carver(job.end);
-    const published = carvePublished(topology, carver);
-    const windowLayout = carveWindow(topology, windowSize, carver.end);
-    const { maxSamples, rememberedSteps } = samplesFor(settings);
-    const sampledSteps = Math.max(windowSize, rememberedSteps);
-    const bucketLayout = carveBuckets(topology, sampledSteps, maxSamples, windowLayout.end);
     const what = `${describe(topology)} with a window of ${windowSize}`;
-    const { memory, kernels } = createKernelMemory((bucketLayout ?? windowLayout).end, what);
+    const { region, layout } = leaseKernelMemory(what, (start) => carveBalancer(settings, start));
+    const carver = new Carver();
+    const published = carvePublished(topology, carver);
+    const publishedBuffer = sharedBuffer(what, carver.end);
     this.topology = topology;
     this.windowSize = windowSize;
     this.threads = threads;
-    this.#buffer = memory.buffer;
+    this.#publishedBuffer = publishedBuffer;
     this.#live = new LiveMapping(initialMapping(topology));
     this.#publishedLayout = published;
-    this.#published = new PublishedMapping(memory.buffer, published);
+    this.#published = new PublishedMapping(publishedBuffer, published);
     this.#published.write(this.mapping, 0);
-    const buckets = bucketLayout && new SampleBuckets(topology, memory.buffer, kernels, bucketLayout);
-    this.#window = new LoadWindow(
-      topology,
-      windowSize,
-      memory.buffer,
-      kernels,
-      windowLayout,
-      this.mapping,
-      buckets,
-    );
-    this.#planner = new Planner(settings, memory, job);
+    const buckets = layout.buckets && new SampleBuckets(topology, region, layout.buckets);
+    this.#window = new LoadWindow(topology, windowSize, region, layout.window, this.mapping, buckets);
+    this.#planner = new Planner(settings, region, layout.job);
   }
 
   /** The live mapping. At first, expert i is in slot i, of those that are open, and the redundant slots repeat the experts from 0 on. */
@@ -341,12 +331,22 @@ export class ExpertLoadBalancer {
   }
 }
 
+/** The memory of a balancer: its rings, which are most of it, come last. */
+function carveBalancer(settings: BalancerSettings, start: number) {
+  const { topology, windowSize } = settings;
+  const { maxSamples, rememberedSteps } = samplesFor(settings);
+  const job = carveJobOf(settings, start);
+  const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, job.end);
+  const window = carveWindow(topology, windowSize, (buckets ?? job).end);
+  return { job, buckets, window, zeroedEnd: window.narrowRing, end: window.end };
+}
+
 /** How many pieces of scratch, and how large, the policy's kernel needs in the job. */
-function carveJobOf({ topology, policy, threads }: BalancerSettings) {
+function carveJobOf({ topology, policy, threads }: BalancerSettings, start: number) {
   const request = policy instanceof URL ? undefined : policy.kernelRequest?.();
   const scratchBytes = request === undefined ? 0 : kernelScratchBytes(request, topology);
   const dataBytes = request === undefined ? 0 : kernelDataBytes(request, topology);
-  return carveJob(topology, Math.max(threads, 1), scratchBytes, dataBytes);
+  return carveJob(topology, Math.max(threads, 1), scratchBytes, dataBytes, start);
 }
 
 /** What samples the policy plans from. What one given as a URL wants is not known here. */

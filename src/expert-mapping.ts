@@ -122,7 +122,11 @@ export class ExpertMapping {
     return this.#index.replicaCount.slice();
   }
 
-  /** [layers x logical x maxReplicas], row-major: slots of each expert in order of replica, padded with -1. A copy. */
+  /**
+   * [layers x logical x maxReplicas], row-major: slots of each expert in order of replica, padded with -1. A copy.
+   *
+   * @throws EplbRangeError `EPLB_MEMORY` where one expert has so many replicas that the table cannot be had
+   */
   get logToPhy(): Int32Array {
     return this.#index.logToPhy();
   }

@@ -1,6 +1,8 @@
 import { checkLayer, recordError } from './checks.ts';
+import { zeros } from './engine/allocate.ts';
 import { copyFloats } from './engine/copies.ts';
 import type { KernelExports, Pointer } from './engine/kernel-exports.ts';
+import type { KernelRegion } from './engine/memory-arena.ts';
 import type { WindowLayout } from './engine/window-layout.ts';
 import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
@@ -29,7 +31,7 @@ export class LoadWindow {
   readonly #windowSize: number;
   readonly #kernels: KernelExports;
   readonly #at: WindowLayout;
-  readonly #buffer: ArrayBufferLike;
+  readonly #region: KernelRegion;
   readonly #inputPhysical: Float32Array;
   readonly #inputLogical: Float32Array;
   /** Which kinds of rows the step being recorded has, per layer; then the kind of each row in the ring. */
@@ -54,25 +56,26 @@ export class LoadWindow {
   constructor(
     topology: Topology,
     windowSize: number,
-    buffer: ArrayBufferLike,
-    kernels: KernelExports,
+    region: KernelRegion,
     layout: WindowLayout,
     live: ExpertMapping,
     buckets?: SampleBuckets,
   ) {
+    const { buffer, kernels } = region;
     this.#topology = topology;
     this.#windowSize = windowSize;
     this.#kernels = kernels;
     this.#at = layout;
-    this.#buffer = buffer;
+    this.#region = region;
     this.#inputPhysical = new Float32Array(buffer, layout.input, topology.numPhysicalExperts);
     this.#inputLogical = new Float32Array(buffer, layout.input, topology.numLogicalExperts);
     this.#passKinds = new Uint8Array(topology.numLayers);
     this.#buckets = buckets;
     this.#ring = new SampleRing(topology, windowSize, kernels, layout);
-    this.#ringKinds = new Uint8Array(windowSize * topology.numLayers);
+    const what = `a window of ${windowSize}`;
+    this.#ringKinds = zeros(what, Uint8Array, windowSize * topology.numLayers);
     this.#ringTables = new Array(windowSize);
-    this.#ringEpochs = new Float64Array(windowSize);
+    this.#ringEpochs = zeros(what, Float64Array, windowSize);
     this.#live = tablesOf(live);
     this.#writeLiveTable();
   }
@@ -195,7 +198,7 @@ export class LoadWindow {
   /** The step being recorded, [layers x physical]; loads of experts are spread evenly over their replicas. A copy. */
   pass(): Float32Array {
     const { numLayers, numPhysicalExperts } = this.#topology;
-    const pass = new Float32Array(numLayers * numPhysicalExperts);
+    const pass = zeros('a copy of a step', Float32Array, numLayers * numPhysicalExperts);
     for (let layer = 0; layer < numLayers; layer++) {
       const row = pass.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
       row.set(this.#passRow(layer));
@@ -209,7 +212,8 @@ export class LoadWindow {
   samples(): Float32Array {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
     const step = numLayers * numPhysicalExperts;
-    const samples = new Float32Array(this.#numSamples * step);
+    const what = `a copy of a window of ${this.#numSamples}`;
+    const samples = zeros(what, Float32Array, this.#numSamples * step);
     for (let i = 0; i < this.#numSamples; i++) {
       const index = (this.#next - this.#numSamples + i + this.#windowSize) % this.#windowSize;
       for (let layer = 0; layer < numLayers; layer++) {
@@ -325,6 +329,10 @@ export class LoadWindow {
       this.#kernels.clearBytes(physical, 8 * numLayers * numPhysicalExperts);
     }
     this.#hasPhysicalSums = false;
+  }
+
+  get #buffer(): ArrayBufferLike {
+    return this.#region.buffer;
   }
 
   get #divisor(): number {

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BalancerSettings } from './balancer-options.ts';
 import { type AdaptiveRequest, carveAdaptiveData } from './engine/adaptive-request.ts';
-import type { WasmMemory } from './engine/kernel-exports.ts';
 import type { JobLayout } from './engine/layout.ts';
+import type { KernelRegion } from './engine/memory-arena.ts';
 import { firstInClosedSlot } from './engine/open-slots.ts';
 import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
 import { makeLargeTables } from './engine/plan-tables.ts';
@@ -61,7 +61,7 @@ export interface PlanSource {
 export class Planner {
   readonly #settings: BalancerSettings;
   readonly #policy: AbstractEplbPolicy | undefined;
-  readonly #buffer: ArrayBufferLike;
+  readonly #region: KernelRegion;
   readonly #job: JobLayout;
   readonly #pool: PlanPool | undefined;
   /** The mapping that the workers' memory has as the one before. */
@@ -70,14 +70,14 @@ export class Planner {
   #isPlanning = false;
   #lastWork: Promise<unknown> = Promise.resolve();
 
-  constructor(settings: BalancerSettings, memory: WasmMemory, job: JobLayout) {
+  constructor(settings: BalancerSettings, region: KernelRegion, job: JobLayout) {
     const { policy, threads } = settings;
     const url = policy instanceof URL ? policy.href : undefined;
     this.#settings = settings;
     this.#policy = policy instanceof URL ? undefined : policy;
-    this.#buffer = memory.buffer;
+    this.#region = region;
     this.#job = job;
-    this.#pool = threads === 0 ? undefined : new PlanPool(threads, memory, job, url);
+    this.#pool = threads === 0 ? undefined : new PlanPool(threads, region, job, url);
   }
 
   /** How far the plan in flight is; both 0 when there is none. */
@@ -185,7 +185,7 @@ export class Planner {
     const mapping = plan.previous ?? live;
     const { coactivation, imbalanceThreshold, signal } = plan;
     const request = this.#policy?.kernelRequest?.();
-    if (this.#written !== mapping) writePrevious(this.#buffer, this.#job, mapping);
+    if (this.#written !== mapping) writePrevious(this.#region.buffer, this.#job, mapping);
     this.#written = mapping;
     const loads = this.#writeLoads(request, plan, window);
     if (imbalanceThreshold !== undefined) {
@@ -224,7 +224,7 @@ export class Planner {
       return { from: 'window', numSamples: window.numSamples };
     }
     if (isShared(weight)) return { from: 'matrix', data: weight.data };
-    new Float32Array(this.#buffer, this.#job.weights, weight.data.length).set(weight.data);
+    new Float32Array(this.#region.buffer, this.#job.weights, weight.data.length).set(weight.data);
     return { from: 'weights' };
   }
 
@@ -238,7 +238,7 @@ export class Planner {
     const isGiven = given !== undefined && given.numSamples > 0;
     if (!isGiven && window.buckets !== undefined && window.numSamples > 0) return window.buckets.writeTo(at);
     const length = request.maxSamples * numLayers * numLogicalExperts;
-    const out = new Float32Array(this.#buffer, at, length);
+    const out = new Float32Array(this.#region.buffer, at, length);
     return writeSamples(isGiven ? given : oneSample(window.averageLogical()), request.maxSamples, out);
   }
 

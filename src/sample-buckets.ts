@@ -1,5 +1,7 @@
-import type { KernelExports, Pointer } from './engine/kernel-exports.ts';
+import { zeros } from './engine/allocate.ts';
+import type { Pointer } from './engine/kernel-exports.ts';
 import { Carver } from './engine/layout.ts';
+import type { KernelRegion } from './engine/memory-arena.ts';
 import type { LoadSamples, WrittenSamples } from './load-samples.ts';
 import type { Topology } from './topology.ts';
 
@@ -47,29 +49,27 @@ export function carveBuckets(
  */
 export class SampleBuckets {
   readonly #topology: Topology;
-  readonly #buffer: ArrayBufferLike;
-  readonly #kernels: KernelExports;
+  readonly #region: KernelRegion;
   readonly #at: BucketLayout;
   /** Whole buckets so far, and steps in the one that is being filled. */
   #numWhole = 0;
   #numSteps = 0;
 
-  constructor(topology: Topology, buffer: ArrayBufferLike, kernels: KernelExports, layout: BucketLayout) {
+  constructor(topology: Topology, region: KernelRegion, layout: BucketLayout) {
     this.#topology = topology;
-    this.#buffer = buffer;
-    this.#kernels = kernels;
+    this.#region = region;
     this.#at = layout;
   }
 
   /** Adds a layer's loads per slot f32[physical] to the step that ends, through the table that it was recorded under. */
   addPhysical(layer: number, row: Pointer, phyToLog: Pointer): void {
     const { numPhysicalExperts } = this.#topology;
-    this.#kernels.foldSample(row, phyToLog, numPhysicalExperts, 1, this.#sumsOf(layer));
+    this.#region.kernels.foldSample(row, phyToLog, numPhysicalExperts, 1, this.#sumsOf(layer));
   }
 
   /** Adds a layer's loads per expert f32[logical] to the step that ends. */
   addLogical(layer: number, row: Pointer): void {
-    this.#kernels.addSample(row, this.#sumsOf(layer), this.#topology.numLogicalExperts, 1);
+    this.#region.kernels.addSample(row, this.#sumsOf(layer), this.#topology.numLogicalExperts, 1);
   }
 
   /** The step has all its layers. */
@@ -80,14 +80,14 @@ export class SampleBuckets {
     this.#numWhole++;
     this.#numSteps = 0;
     const { numLayers, numLogicalExperts } = this.#topology;
-    this.#kernels.clearBytes(this.#at.sums, 8 * numLayers * numLogicalExperts);
+    this.#region.kernels.clearBytes(this.#at.sums, 8 * numLayers * numLogicalExperts);
   }
 
   /** Copies the samples, oldest first, to f32[samples x layers x logical]. */
   writeTo(out: Pointer): WrittenSamples {
     const places = this.#places();
     for (const [i, place] of places.entries()) {
-      this.#kernels.copyBytes(out + i * this.#bucketBytes, place, this.#bucketBytes);
+      this.#region.kernels.copyBytes(out + i * this.#bucketBytes, place, this.#bucketBytes);
     }
     const { stepsPerBucket: stepsPerSample } = this.#at;
     return { numSamples: places.length, stepsPerSample, newestShare: this.#newestShare };
@@ -98,9 +98,9 @@ export class SampleBuckets {
     const { numLayers, numLogicalExperts: numExperts } = this.#topology;
     const places = this.#places();
     const step = numLayers * numExperts;
-    const data = new Float32Array(places.length * step);
+    const data = zeros(`a copy of ${places.length} samples`, Float32Array, places.length * step);
     for (const [i, place] of places.entries())
-      data.set(new Float32Array(this.#buffer, place, step), i * step);
+      data.set(new Float32Array(this.#region.buffer, place, step), i * step);
     const { stepsPerBucket: stepsPerSample } = this.#at;
     const sizes = { numSamples: places.length, numLayers, numExperts };
     return { data, ...sizes, stepsPerSample, newestShare: this.#newestShare };
@@ -138,7 +138,7 @@ export class SampleBuckets {
     const { numLayers, numLogicalExperts } = this.#topology;
     for (let layer = 0; layer < numLayers; layer++) {
       // No slots: the sums are of experts already.
-      this.#kernels.averageLoads(
+      this.#region.kernels.averageLoads(
         this.#at.sums,
         this.#at.sums,
         0,

@@ -1,3 +1,4 @@
+import { zeros } from './engine/allocate.ts';
 import type { KernelExports, Pointer } from './engine/kernel-exports.ts';
 import type { WindowLayout } from './engine/window-layout.ts';
 import type { Topology } from './topology.ts';
@@ -16,7 +17,7 @@ export class SampleRing {
     this.#topology = topology;
     this.#kernels = kernels;
     this.#at = layout;
-    this.#isWide = new Uint8Array(windowSize * topology.numLayers);
+    this.#isWide = zeros(`a window of ${windowSize}`, Uint8Array, windowSize * topology.numLayers);
   }
 
   /** Keeps the row f32[n], n at most the slots, as that of a layer of the sample at `index`. */

@@ -1,3 +1,4 @@
+import { zeros } from './allocate.ts';
 import { copyInts } from './copies.ts';
 import { inlineKernelMemory } from './kernel-memory.ts';
 import { Carver } from './layout.ts';
@@ -18,35 +19,41 @@ export interface ForwardTables {
 /** Counts the replicas of each expert, [layers x logical]. In WebAssembly, in this thread. */
 export function countReplicas(tables: ForwardTables): Int32Array {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tables;
-  const carver = new Carver();
-  const table = carver.take(4 * phyToLog.length);
-  const counts = carver.take(4 * numLayers * numLogicalExperts);
-  const { memory, kernels } = inlineKernelMemory(carver.end, 'counting replicas');
-  new Int32Array(memory.buffer, table, phyToLog.length).set(phyToLog);
+  const { region, layout } = inlineKernelMemory('counting replicas', (start) => {
+    const carver = new Carver(start);
+    const table = carver.take(4 * phyToLog.length);
+    return { table, counts: carver.take(4 * numLayers * numLogicalExperts), end: carver.end };
+  });
+  const { buffer, kernels } = region;
+  new Int32Array(buffer, layout.table, phyToLog.length).set(phyToLog);
   for (let layer = 0; layer < numLayers; layer++) {
-    const row = table + 4 * layer * numPhysicalExperts;
-    const count = counts + 4 * layer * numLogicalExperts;
+    const row = layout.table + 4 * layer * numPhysicalExperts;
+    const count = layout.counts + 4 * layer * numLogicalExperts;
     kernels.countReplicas(row, numPhysicalExperts, numLogicalExperts, count);
   }
-  return copyInts(memory.buffer, counts, numLayers * numLogicalExperts);
+  return copyInts(buffer, layout.counts, numLayers * numLogicalExperts);
 }
 
 /** The slots of each expert by replica, [layers x logical x maxReplicas], padded with -1. In WebAssembly, in this thread. */
 export function invertTables(tables: ForwardTables, maxReplicas: number): Int32Array {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank } = tables;
   const width = numLogicalExperts * maxReplicas;
-  const logToPhy = new Int32Array(numLayers * width);
-  const carver = new Carver();
-  const table = carver.take(4 * numPhysicalExperts);
-  const ranks = carver.take(4 * numPhysicalExperts);
-  const out = carver.take(4 * width);
-  const { memory, kernels } = inlineKernelMemory(carver.end, 'inverting a mapping');
-  const row = new Int32Array(memory.buffer, out, width);
+  const what = `inverting a mapping with up to ${maxReplicas} replicas of an expert`;
+  const { region, layout } = inlineKernelMemory(what, (start) => {
+    const carver = new Carver(start);
+    const table = carver.take(4 * numPhysicalExperts);
+    const ranks = carver.take(4 * numPhysicalExperts);
+    return { table, ranks, out: carver.take(4 * width), end: carver.end };
+  });
+  const { buffer, kernels } = region;
+  const { table, ranks, out } = layout;
+  const logToPhy = zeros(what, Int32Array, numLayers * width);
+  const row = new Int32Array(buffer, out, width);
   for (let layer = 0; layer < numLayers; layer++) {
     const first = layer * numPhysicalExperts;
     const end = first + numPhysicalExperts;
-    new Int32Array(memory.buffer, table, numPhysicalExperts).set(phyToLog.subarray(first, end));
-    new Int32Array(memory.buffer, ranks, numPhysicalExperts).set(replicaRank.subarray(first, end));
+    new Int32Array(buffer, table, numPhysicalExperts).set(phyToLog.subarray(first, end));
+    new Int32Array(buffer, ranks, numPhysicalExperts).set(replicaRank.subarray(first, end));
     kernels.invertLayer(table, ranks, numPhysicalExperts, numLogicalExperts, maxReplicas, out);
     logToPhy.set(row, layer * width);
   }

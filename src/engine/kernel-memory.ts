@@ -1,53 +1,65 @@
-import { EplbRangeError } from '../errors.ts';
-import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
-import { instantiateKernels, type KernelExports, type WasmMemory } from './kernel-exports.ts';
+import { instantiateKernels, type WasmMemory } from './kernel-exports.ts';
 import { kernelModule } from './kernel-module.ts';
+import { type ArenaStatistics, type KernelRegion, MemoryArena } from './memory-arena.ts';
 
-/** A kernel memory and an instance of the kernels on it. */
-export interface KernelMemory {
-  readonly memory: WasmMemory;
-  readonly kernels: KernelExports;
+/** Where everything lies in a region, as byte offsets into its memory. */
+export interface RegionLayout {
+  /** Where the next thing would begin: the size of the region follows from it. */
+  readonly end: number;
+  /** From here on nothing is read before it is written, and need not be zeros; all is zeros when left out. */
+  readonly zeroedEnd?: number;
 }
 
+/** A region of the thread's kernel memory, and where everything lies in it. */
+export interface LaidOutRegion<Layout> {
+  readonly region: KernelRegion;
+  readonly layout: Layout;
+}
+
+let arena: MemoryArena | undefined;
+
 /**
- * Makes a shared memory of at least `bytes` with an instance of the kernels.
+ * Leases a region of the calling thread's kernel memory, of zeros, which other threads may be given. Whoever keeps the
+ * layout or views on the region keeps the region too: it is given back when it is unreachable.
  *
- * @param what names in the message what the memory is for
+ * @param what names in the message what it is for
+ * @param carve lays it out from an offset on; called twice, with the same result but for that offset
  * @throws EplbRangeError `EPLB_MEMORY`, saying how much is needed
  */
-export function createKernelMemory(bytes: number, what: string): KernelMemory {
-  const pages = Math.max(1, Math.ceil(bytes / PAGE_BYTES));
-  const needed = `${what} needs ${Math.ceil(bytes / 2 ** 20)} MiB of shared memory`;
-  if (pages > MAX_MEMORY_PAGES) {
-    throw new EplbRangeError('EPLB_MEMORY', `${needed}; at most ${MAX_MEMORY_PAGES / 16} MiB can be had`);
-  }
-  let memory: WasmMemory;
-  try {
-    memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-  } catch (error) {
-    throw new EplbRangeError('EPLB_MEMORY', `${needed}, which this process cannot get: ${String(error)}`);
-  }
-  return { memory, kernels: instantiateKernels(kernelModule(), memory) };
+export function leaseKernelMemory<Layout extends RegionLayout>(
+  what: string,
+  carve: (start: number) => Layout,
+): LaidOutRegion<Layout> {
+  const { end, zeroedEnd = end } = carve(0);
+  const region = threadArena().lease(end, what, zeroedEnd);
+  return { region, layout: carve(region.start) };
 }
 
-let inlineMemory: WasmMemory | undefined;
-let inlineKernels: KernelExports | undefined;
-
 /**
- * The calling thread's own memory for work that is done inline, at least `bytes` large. Nothing in it outlives the
- * call it was asked for; views on it are to be made anew each time, since it may have grown.
+ * The calling thread's kernel memory for work that is done inline. It may hold anything, and nothing in it outlives the call
+ * that it was asked for.
+ *
+ * @param what and `carve`: as for {@link leaseKernelMemory}
+ * @throws EplbRangeError `EPLB_MEMORY`
  */
-export function inlineKernelMemory(bytes: number, what: string): KernelMemory {
-  inlineMemory ??= new WebAssembly.Memory({ initial: 1, maximum: MAX_MEMORY_PAGES, shared: true });
-  inlineKernels ??= instantiateKernels(kernelModule(), inlineMemory);
-  const missing = Math.ceil((bytes - inlineMemory.buffer.byteLength) / PAGE_BYTES);
-  if (missing > 0) {
-    try {
-      inlineMemory.grow(missing);
-    } catch {
-      const needed = `${what} needs ${Math.ceil(bytes / 2 ** 20)} MiB of memory`;
-      throw new EplbRangeError('EPLB_MEMORY', `${needed}, which cannot be had`);
-    }
-  }
-  return { memory: inlineMemory, kernels: inlineKernels };
+export function inlineKernelMemory<Layout extends RegionLayout>(
+  what: string,
+  carve: (start: number) => Layout,
+): LaidOutRegion<Layout> {
+  const region = threadArena().scratch(carve(0).end, what);
+  return { region, layout: carve(region.start) };
+}
+
+/** What the calling thread's kernel memory is used for. */
+export function kernelMemoryStatistics(): ArenaStatistics {
+  return threadArena().statistics;
+}
+
+function threadArena(): MemoryArena {
+  arena ??= new MemoryArena({
+    makeMemory: (initial, maximum) =>
+      new WebAssembly.Memory({ initial, maximum, shared: true }) as unknown as WasmMemory,
+    instantiate: (memory) => instantiateKernels(kernelModule(), memory),
+  });
+  return arena;
 }

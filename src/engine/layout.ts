@@ -47,20 +47,22 @@ export class Carver {
 }
 
 /**
- * Lays out a job from the beginning of the memory on.
+ * Lays out a job.
  *
  * @param numWorkers blocks of scratch
  * @param policyScratchBytes what the policy's kernel needs beyond the default policy's
  * @param policyDataBytes what all workers of the policy's kernel share
+ * @param start where it begins
  */
 export function carveJob(
   topology: Topology,
   numWorkers: number,
   policyScratchBytes: number,
   policyDataBytes = 0,
+  start = 0,
 ): JobLayout {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
-  const carver = new Carver();
+  const carver = new Carver(start);
   const physicalTable = numLayers * numPhysicalExperts * 4;
   const logicalTable = numLayers * numLogicalExperts * 4;
   const scratchBytes = alignUp(layerScratchBytes(topology) + policyScratchBytes, 64);

@@ -1,4 +1,5 @@
 import { carveAdaptiveData, STATS_PER_LAYER } from './adaptive-request.ts';
+import { sharedBuffer, zeros } from './allocate.ts';
 import type { JobLayout } from './layout.ts';
 import type { KernelRequest } from './plan-layers.ts';
 
@@ -34,7 +35,8 @@ export function jobTables(buffer: ArrayBufferLike, layout: JobLayout): SharedTab
 /** Tables of their own. */
 export function makeTables({ numLayers, numPhysicalExperts }: JobLayout['topology']): PlanTables {
   const length = numLayers * numPhysicalExperts;
-  return { phyToLog: new Int32Array(length), replicaRank: new Int32Array(length) };
+  const what = `a placement of ${numLayers} layers of ${numPhysicalExperts} slots`;
+  return { phyToLog: zeros(what, Int32Array, length), replicaRank: zeros(what, Int32Array, length) };
 }
 
 /** A copy of tables that other threads can read, on shared memory of its own. @param to where to, if there is one already */
@@ -59,7 +61,7 @@ export function makeLargeTables(topology: JobLayout['topology']): SharedTables |
 }
 
 function sharedTables(numSlots: number, numCounts: number): SharedTables {
-  const buffer = new SharedArrayBuffer(4 * (2 * numSlots + numCounts));
+  const buffer = sharedBuffer(`a placement of ${numSlots} slots`, 4 * (2 * numSlots + numCounts));
   return {
     phyToLog: new Int32Array(buffer, 0, numSlots),
     replicaRank: new Int32Array(buffer, 4 * numSlots, numSlots),

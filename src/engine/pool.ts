@@ -1,8 +1,8 @@
 import type { Piscina } from 'piscina';
 import { EplbError } from '../errors.ts';
-import type { WasmMemory } from './kernel-exports.ts';
 import { kernelModule } from './kernel-module.ts';
 import { type JobLayout, JobWord } from './layout.ts';
+import type { KernelRegion } from './memory-arena.ts';
 import { jobWords, type PlanJob } from './plan-layers.ts';
 import type { PlanTables } from './plan-tables.ts';
 import {
@@ -20,15 +20,20 @@ import {
 export class PlanPool {
   readonly #threads: number;
   readonly #setup: WorkerSetup;
-  readonly #words: Int32Array;
+  /** Held as long as the threads may be at work in it. */
+  readonly #region: KernelRegion;
   #workers: Piscina | undefined;
   /** What a worker said of the error that it ended for. */
   #lastWords: string | undefined;
 
-  constructor(threads: number, memory: WasmMemory, layout: JobLayout, policyUrl?: string) {
+  constructor(threads: number, region: KernelRegion, layout: JobLayout, policyUrl?: string) {
     this.#threads = threads;
-    this.#setup = { module: kernelModule(), memory, layout, policyUrl };
-    this.#words = jobWords(memory.buffer, layout);
+    this.#setup = { module: kernelModule(), memory: region.memory, layout, policyUrl };
+    this.#region = region;
+  }
+
+  get #words(): Int32Array {
+    return jobWords(this.#region.buffer, this.#setup.layout);
   }
 
   /** Layers of the job in flight, or of the last one, that are planned. */

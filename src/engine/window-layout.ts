@@ -26,7 +26,10 @@ export interface WindowLayout {
   readonly scratch: number;
   /** f32[physical]: a row on its way out of the ring. */
   readonly ringRow: number;
-  /** u16[windowSize x layers x physical] and f32 of the same shape: a row is in one of them, from its first place on. */
+  /**
+   * u16[windowSize x layers x physical] and f32 of the same shape: a row is in one of them, from its first place on. They come last:
+   * rows are written before they are read, so that a region in use again need not be cleared from here on.
+   */
   readonly narrowRing: number;
   readonly wideRing: number;
   readonly end: number;

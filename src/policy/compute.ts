@@ -1,6 +1,8 @@
 import { checkMultiple, checkWhole, loadError } from '../checks.ts';
-import { inlineKernelMemory, type KernelMemory } from '../engine/kernel-memory.ts';
+import { zeros } from '../engine/allocate.ts';
+import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { Carver, sizeClass } from '../engine/layout.ts';
+import type { KernelRegion } from '../engine/memory-arena.ts';
 import { copyRow, type LoadMatrix, type LoadRow, type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 
 /** Where balanced packing puts each item; both tables are [rows x items], row-major, the caller's own. */
@@ -27,7 +29,7 @@ export interface ExpertReplication {
  *
  * @param weight [rows x items], finite and >= 0
  * @param numPacks divides the items
- * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_TOPOLOGY`
+ * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_TOPOLOGY`, `EPLB_MEMORY`
  * @example
  * ```ts
  * computeBalancedPacking([[4, 3, 2, 1]], 2); // packIndex [0, 1, 1, 0], rankInPack [0, 0, 1, 1]
@@ -38,19 +40,23 @@ export function computeBalancedPacking(weight: LoadsInput, numPacks: number): Ba
   const { numLayers, numExperts: n } = matrix;
   checkWhole('numPacks', numPacks, 1);
   checkMultiple('items', n, 'numPacks', numPacks);
-  const carver = new Carver();
-  const row = carver.take(4 * n);
-  const pack = carver.take(4 * n);
-  const rank = carver.take(4 * n);
-  const scratch = carver.take(128 * sizeClass(n));
-  const arena = inlineKernelMemory(carver.end, `packing ${n} items`);
-  const packIndex = new Int32Array(numLayers * n);
-  const rankInPack = new Int32Array(numLayers * n);
+  const what = `packing ${numLayers} rows of ${n} items`;
+  const { region, layout } = inlineKernelMemory(what, (start) => {
+    const carver = new Carver(start);
+    const row = carver.take(4 * n);
+    const pack = carver.take(4 * n);
+    const rank = carver.take(4 * n);
+    return { row, pack, rank, scratch: carver.take(128 * sizeClass(n)), end: carver.end };
+  });
+  const { buffer, kernels } = region;
+  const { row, pack, rank, scratch } = layout;
+  const packIndex = zeros(what, Int32Array, numLayers * n);
+  const rankInPack = zeros(what, Int32Array, numLayers * n);
   for (let layer = 0; layer < numLayers; layer++) {
-    loadRow(arena, matrix, layer, row);
-    arena.kernels.packLayer(row, n, numPacks, pack, rank, scratch);
-    packIndex.set(new Int32Array(arena.memory.buffer, pack, n), layer * n);
-    rankInPack.set(new Int32Array(arena.memory.buffer, rank, n), layer * n);
+    loadRow(region, matrix, layer, row);
+    kernels.packLayer(row, n, numPacks, pack, rank, scratch);
+    packIndex.set(new Int32Array(buffer, pack, n), layer * n);
+    rankInPack.set(new Int32Array(buffer, rank, n), layer * n);
   }
   return { packIndex, rankInPack };
 }
@@ -61,7 +67,7 @@ export function computeBalancedPacking(weight: LoadsInput, numPacks: number): Ba
  *
  * @param weight [layers x logical], finite and >= 0
  * @param numPhysical slots per layer, at least the experts
- * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_RANGE`
+ * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_RANGE`, `EPLB_MEMORY`
  * @example
  * ```ts
  * computeExpertReplication([[9, 1, 4]], 5); // phyToLog [0, 1, 2, 0, 0], rank [0, 0, 0, 1, 2], logCount [3, 1, 1]
@@ -71,22 +77,26 @@ export function computeExpertReplication(weight: LoadsInput, numPhysical: number
   const matrix = toLoadMatrix('weight', weight);
   const { numLayers, numExperts } = matrix;
   checkWhole('numPhysical', numPhysical, numExperts, 2 ** 24);
-  const carver = new Carver();
-  const row = carver.take(4 * numExperts);
-  const slots = carver.take(4 * numPhysical);
-  const ranks = carver.take(4 * numPhysical);
-  const counts = carver.take(4 * numExperts);
-  const scratch = carver.take(64 * sizeClass(numPhysical));
-  const arena = inlineKernelMemory(carver.end, `replicating ${numExperts} experts to ${numPhysical} slots`);
-  const phyToLog = new Int32Array(numLayers * numPhysical);
-  const rank = new Int32Array(numLayers * numPhysical);
-  const logCount = new Int32Array(numLayers * numExperts);
+  const what = `replicating ${numExperts} experts to ${numPhysical} slots in ${numLayers} layers`;
+  const { region, layout } = inlineKernelMemory(what, (start) => {
+    const carver = new Carver(start);
+    const row = carver.take(4 * numExperts);
+    const slots = carver.take(4 * numPhysical);
+    const ranks = carver.take(4 * numPhysical);
+    const counts = carver.take(4 * numExperts);
+    return { row, slots, ranks, counts, scratch: carver.take(64 * sizeClass(numPhysical)), end: carver.end };
+  });
+  const { buffer, kernels } = region;
+  const { row, slots, ranks, counts, scratch } = layout;
+  const phyToLog = zeros(what, Int32Array, numLayers * numPhysical);
+  const rank = zeros(what, Int32Array, numLayers * numPhysical);
+  const logCount = zeros(what, Int32Array, numLayers * numExperts);
   for (let layer = 0; layer < numLayers; layer++) {
-    loadRow(arena, matrix, layer, row);
-    arena.kernels.replicateLayer(row, numExperts, numPhysical, slots, ranks, counts, scratch);
-    phyToLog.set(new Int32Array(arena.memory.buffer, slots, numPhysical), layer * numPhysical);
-    rank.set(new Int32Array(arena.memory.buffer, ranks, numPhysical), layer * numPhysical);
-    logCount.set(new Int32Array(arena.memory.buffer, counts, numExperts), layer * numExperts);
+    loadRow(region, matrix, layer, row);
+    kernels.replicateLayer(row, numExperts, numPhysical, slots, ranks, counts, scratch);
+    phyToLog.set(new Int32Array(buffer, slots, numPhysical), layer * numPhysical);
+    rank.set(new Int32Array(buffer, ranks, numPhysical), layer * numPhysical);
+    logCount.set(new Int32Array(buffer, counts, numExperts), layer * numExperts);
   }
   return { phyToLog, rank, logCount };
 }
@@ -95,21 +105,23 @@ export function computeExpertReplication(weight: LoadsInput, numPhysical: number
  * The largest load divided by the smallest positive one; 1 when no load is positive. In WebAssembly.
  *
  * @param loads finite and >= 0
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LOAD`
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LOAD`, `EPLB_MEMORY`
  */
 export function computeLoadImbalance(loads: LoadRow): number {
   const n = checkWhole('loads: length', loads?.length, 1, 2 ** 28, 'EPLB_SHAPE');
-  const { memory, kernels } = inlineKernelMemory(4 * n, `${n} loads`);
-  copyRow('loads', 0, loads, new Float32Array(memory.buffer, 0, n));
-  const bad = kernels.firstInvalid(0, n);
+  const { region, layout } = inlineKernelMemory(`${n} loads`, (row) => ({ row, end: row + 4 * n }));
+  const { buffer, kernels } = region;
+  const { row } = layout;
+  copyRow('loads', 0, loads, new Float32Array(buffer, row, n));
+  const bad = kernels.firstInvalid(row, n);
   if (bad < n) throw loadError('loads', 0, bad, loads[bad]);
-  return kernels.loadImbalance(0, n);
+  return kernels.loadImbalance(row, n);
 }
 
 /** Copies a row to the kernels' memory and checks it. */
-function loadRow({ memory, kernels }: KernelMemory, matrix: LoadMatrix, layer: number, to: number): void {
+function loadRow({ buffer, kernels }: KernelRegion, matrix: LoadMatrix, layer: number, to: number): void {
   const n = matrix.numExperts;
-  const row = new Float32Array(memory.buffer, to, n);
+  const row = new Float32Array(buffer, to, n);
   row.set(matrix.data.subarray(layer * n, (layer + 1) * n));
   const bad = kernels.firstInvalid(to, n);
   if (bad < n) throw loadError('weight', layer, bad, row[bad]);

@@ -57,9 +57,11 @@ export function runInline(
   if (previous !== undefined) checkShape('previous', previous, topology);
   if (coactivation !== undefined) checkCoactivation(coactivation, topology);
   const dataBytes = kernelDataBytes(request, topology);
-  const layout = carveJob(topology, 1, kernelScratchBytes(request, topology), dataBytes);
-  const { memory, kernels } = inlineKernelMemory(layout.end, describe(topology));
-  const { buffer } = memory;
+  const scratchBytes = kernelScratchBytes(request, topology);
+  const { region, layout } = inlineKernelMemory(describe(topology), (start) =>
+    carveJob(topology, 1, scratchBytes, dataBytes, start),
+  );
+  const { buffer, kernels } = region;
   jobWords(buffer, layout).fill(0);
   if (previous !== undefined) writePrevious(buffer, layout, previous);
   const job = {

@@ -1,6 +1,8 @@
-import type { KernelExports, Pointer } from '../engine/kernel-exports.ts';
-import { createKernelMemory } from '../engine/kernel-memory.ts';
+import { zeros } from '../engine/allocate.ts';
+import type { Pointer } from '../engine/kernel-exports.ts';
+import { leaseKernelMemory } from '../engine/kernel-memory.ts';
 import { Carver } from '../engine/layout.ts';
+import type { KernelRegion } from '../engine/memory-arena.ts';
 
 /** Sizes of what is scored. */
 export interface ScorerSizes {
@@ -18,9 +20,17 @@ interface PlacementLayout {
   readonly stats: Pointer;
 }
 
+/** Where everything that a scorer has lies. */
+interface ScorerLayout {
+  readonly loads: Pointer;
+  readonly shares: Pointer;
+  readonly placements: readonly PlacementLayout[];
+  readonly end: Pointer;
+}
+
 /**
- * Rank loads of whole steps under several placements, by the kernel `scoreLayers`: a memory of its own holds one step's
- * loads, and every placement with the rank loads that it was last scored to.
+ * Rank loads of whole steps under several placements, by the kernel `scoreLayers`: a region of the kernels' memory holds one
+ * step's loads, and every placement with the rank loads that it was last scored to.
  */
 export class Scorer {
   /** [layers x logical]: the loads that {@link score} reads. The caller writes them. */
@@ -28,11 +38,9 @@ export class Scorer {
   readonly placements: readonly Placement[];
   readonly #sizes: ScorerSizes;
   readonly #zeroIsOne: number;
-  readonly #kernels: KernelExports;
-  readonly #loads: Pointer;
-  readonly #shares: Pointer;
+  readonly #region: KernelRegion;
+  readonly #layout: ScorerLayout;
   readonly #words: number;
-  readonly #layouts: readonly PlacementLayout[];
 
   /**
    * @param numPlacements how many are followed at once
@@ -40,38 +48,34 @@ export class Scorer {
    * @throws EplbRangeError `EPLB_MEMORY`
    */
   constructor(sizes: ScorerSizes, numPlacements: number, zeroLoadsCountAsOne: boolean) {
-    const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = sizes;
-    const carver = new Carver();
+    const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
-    this.#loads = carver.take(4 * numLayers * numLogicalExperts);
-    this.#shares = carver.take(8 * (numLogicalExperts + 1));
     // Experts with replicas: no more than there are redundant slots, or half the slots where some experts have none.
-    this.#words = 1 + 2 * Math.min(numLogicalExperts, numPhysicalExperts >> 1);
-    this.#layouts = Array.from({ length: numPlacements }, () => ({
-      offsets: carver.take(4 * numLayers * numPhysicalExperts),
-      replicated: carver.take(4 * numLayers * this.#words),
-      rankLoads: carver.take(8 * numLayers * numRanks),
-      stats: carver.take(16 * numLayers),
-    }));
+    const words = 1 + 2 * Math.min(numLogicalExperts, numPhysicalExperts >> 1);
     const what = `replay: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
-    const { memory, kernels } = createKernelMemory(carver.end, what);
-    this.#kernels = kernels;
-    this.loads = new Float32Array(memory.buffer, this.#loads, numLayers * numLogicalExperts);
-    this.placements = this.#layouts.map((layout) => new Placement(sizes, this.#words, memory.buffer, layout));
+    const { region, layout } = leaseKernelMemory(what, (start) =>
+      carveScorer(sizes, words, numPlacements, start),
+    );
+    this.#words = words;
+    this.#region = region;
+    this.#layout = layout;
+    this.loads = new Float32Array(region.buffer, layout.loads, numLayers * numLogicalExperts);
+    this.placements = layout.placements.map((at) => new Placement(sizes, words, region, at));
   }
 
   /** The index in {@link loads} of the first that is negative or not finite; its length when there is none. */
   firstInvalid(): number {
-    return this.#kernels.firstInvalid(this.#loads, this.loads.length);
+    return this.#region.kernels.firstInvalid(this.#layout.loads, this.loads.length);
   }
 
   /** Computes rank loads and stats of the placement with this number, from {@link loads}. */
   score(placement: number): Placement {
-    const { offsets, replicated, rankLoads, stats } = this.#layouts[placement]!;
+    const { loads, shares, placements } = this.#layout;
+    const { offsets, replicated, rankLoads, stats } = placements[placement]!;
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
-    this.#kernels.scoreLayers(
-      this.#loads,
+    this.#region.kernels.scoreLayers(
+      loads,
       offsets,
       replicated,
       this.#words,
@@ -82,10 +86,28 @@ export class Scorer {
       this.#zeroIsOne,
       rankLoads,
       stats,
-      this.#shares,
+      shares,
     );
     return this.placements[placement]!;
   }
+}
+
+function carveScorer(
+  { numLayers, numLogicalExperts, numPhysicalExperts, numRanks }: ScorerSizes,
+  words: number,
+  numPlacements: number,
+  start: Pointer,
+): ScorerLayout {
+  const carver = new Carver(start);
+  const loads = carver.take(4 * numLayers * numLogicalExperts);
+  const shares = carver.take(8 * (numLogicalExperts + 1));
+  const placements = Array.from({ length: numPlacements }, () => ({
+    offsets: carver.take(4 * numLayers * numPhysicalExperts),
+    replicated: carver.take(4 * numLayers * words),
+    rankLoads: carver.take(8 * numLayers * numRanks),
+    stats: carver.take(16 * numLayers),
+  }));
+  return { loads, shares, placements, end: carver.end };
 }
 
 /** A mapping as the kernel reads it, and what it made of the loads that were scored last. */
@@ -96,17 +118,21 @@ export class Placement {
   readonly rankLoads: Float64Array;
   /** [layers][2]: the largest rank load and the mean. */
   readonly stats: Float64Array;
+  /** What the views lie in: it is held as long as they are. */
+  readonly region: KernelRegion;
   readonly #sizes: ScorerSizes;
   readonly #words: number;
   readonly #offsets: Int32Array;
   readonly #replicated: Int32Array;
   readonly #counts: Int32Array;
 
-  constructor(sizes: ScorerSizes, words: number, buffer: ArrayBufferLike, layout: PlacementLayout) {
+  constructor(sizes: ScorerSizes, words: number, region: KernelRegion, layout: PlacementLayout) {
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = sizes;
+    const { buffer } = region;
+    this.region = region;
     this.#sizes = sizes;
     this.#words = words;
-    this.slots = new Int32Array(numLayers * numPhysicalExperts);
+    this.slots = zeros('replay: a placement', Int32Array, numLayers * numPhysicalExperts);
     this.rankLoads = new Float64Array(buffer, layout.rankLoads, numLayers * numRanks);
     this.stats = new Float64Array(buffer, layout.stats, 2 * numLayers);
     this.#offsets = new Int32Array(buffer, layout.offsets, numLayers * numPhysicalExperts);

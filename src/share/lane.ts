@@ -1,4 +1,5 @@
 import { checkLayer, MAX_FLOAT32, recordError } from '../checks.ts';
+import { sharedBuffer } from '../engine/allocate.ts';
 import { Carver } from '../engine/layout.ts';
 import { copyRow, type LoadRow } from '../load-matrix.ts';
 import { foldRow } from '../load-rows.ts';
@@ -44,7 +45,7 @@ export class Lane {
     const physical = [carver.take(4 * numSlots), carver.take(4 * numSlots)] as const;
     const logical = [carver.take(4 * numExperts), carver.take(4 * numExperts)] as const;
     this.topology = topology;
-    this.buffer = buffer ?? new SharedArrayBuffer(carver.end);
+    this.buffer = buffer ?? sharedBuffer("a thread's loads", carver.end);
     this.#words = new Int32Array(this.buffer, words, NUM_WORDS);
     this.#kinds = [
       new Uint8Array(this.buffer, kinds[0], numLayers),

@@ -1,0 +1,43 @@
+import { EplbRangeError } from '../errors.ts';
+import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
+
+const MEBIBYTE = 2 ** 20;
+
+// What cannot be had, and why: each an EplbRangeError `EPLB_MEMORY` that says what the memory is for, and how much is needed.
+
+/** More than one memory can have, whatever the process has. */
+export function reachError(what: string, bytes: number): EplbRangeError {
+  const most = (MAX_MEMORY_PAGES * PAGE_BYTES) / MEBIBYTE;
+  const message = `${needs(what, bytes, 'shared memory')}; at most ${most} MiB can be had: 32-bit offsets reach no further`;
+  return new EplbRangeError('EPLB_MEMORY', message);
+}
+
+/** No WebAssembly memory can be made, however small. */
+export function addressSpaceError(what: string, bytes: number, cause: unknown): EplbRangeError {
+  const message =
+    `${needs(what, bytes, 'shared memory')}, and this process lacks the address space for it: a WebAssembly memory ` +
+    'reserves some 10 GB of address space, however small it is (the limit is that of ulimit -v or of the container; ' +
+    'node --disable-wasm-trap-handler reserves 4 GB or less)';
+  return withCause(message, cause);
+}
+
+/** There is address space, and no memory to put into it. */
+export function shortageError(what: string, bytes: number, cause: unknown): EplbRangeError {
+  const message = `${needs(what, bytes, 'shared memory')}, and this process gets no more memory from the system`;
+  return withCause(message, cause);
+}
+
+/** A buffer or an array cannot be made. */
+export function allocationError(what: string, bytes: number, cause: unknown): EplbRangeError {
+  return withCause(`${needs(what, bytes, 'memory')}, which this process cannot get`, cause);
+}
+
+function needs(what: string, bytes: number, kind: string): string {
+  return `${what} needs ${Math.ceil(bytes / MEBIBYTE)} MiB of ${kind}`;
+}
+
+function withCause(message: string, cause: unknown): EplbRangeError {
+  const error = new EplbRangeError('EPLB_MEMORY', message);
+  error.cause = cause;
+  return error;
+}
