@@ -4,7 +4,7 @@ import type { KernelExports, Pointer } from './engine/kernel-exports.ts';
 import type { WindowLayout } from './engine/window-layout.ts';
 import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
-import { foldRow, spreadRow } from './load-rows.ts';
+import { addRow, foldRow, spreadRow } from './load-rows.ts';
 import { LoadSums } from './load-sums.ts';
 import type { MappingTables } from './mapping-tables.ts';
 import type { SampleBuckets } from './sample-buckets.ts';
@@ -98,6 +98,16 @@ export class LoadWindow {
   /** Adds loads [logical] to the step being recorded. */
   recordLogical(layer: number, loads: LoadRow): void {
     this.#record('recordLogicalLoad', layer, loads, this.#inputLogical, this.#at.passLogical, LOGICAL);
+  }
+
+  /** As {@link recordPhysical}, for loads that were good when they were recorded: never throws. See {@link addRow}. */
+  addPhysical(layer: number, loads: Float32Array): void {
+    this.#add(layer, loads, this.#inputPhysical, this.#at.passPhysical, PHYSICAL);
+  }
+
+  /** {@link addPhysical} for loads of experts. */
+  addLogical(layer: number, loads: Float32Array): void {
+    this.#add(layer, loads, this.#inputLogical, this.#at.passLogical, LOGICAL);
   }
 
   /** Ends the step being recorded: it enters the window, and the oldest leaves a full one. */
@@ -244,6 +254,15 @@ export class LoadWindow {
     const n = input.length;
     const refused = this.#kernels.recordRow(this.#at.input, pass + 4 * layer * n, n);
     if (refused < n) throw recordError(title, layer, refused, loads[refused]);
+    this.#passKinds[layer]! |= kind;
+  }
+
+  #add(layer: number, loads: Float32Array, input: Float32Array, pass: Pointer, kind: number): void {
+    input.set(loads);
+    const n = input.length;
+    const row = pass + 4 * layer * n;
+    if (this.#kernels.recordRow(this.#at.input, row, n) < n)
+      addRow(loads, new Float32Array(this.#buffer, row, n));
     this.#passKinds[layer]! |= kind;
   }
 

@@ -86,7 +86,10 @@ export class ConnectedBalancer {
     return this.#generation;
   }
 
-  /** As `ExpertLoadBalancer.recordLoad`, for slots of the mapping that was read last. */
+  /**
+   * As `ExpertLoadBalancer.recordLoad`, for slots of the mapping that was read last. A load is refused when it is too large for a
+   * float32 together with what this thread has recorded in the step.
+   */
   recordLoad(layer: number, loads: LoadRow): void {
     this.#calls.checkOpen();
     this.#lane.recordPhysical(layer, loads);
