@@ -86,12 +86,11 @@ export class ExpertLoadBalancer {
    */
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
-    const { topology, windowSize, threads } = settings;
+    const { topology, windowSize, threads, maxSamples, rememberedSteps } = settings;
     const job = carveJobOf(settings);
     const carver = new Carver(job.end);
     const published = carvePublished(topology, carver);
     const windowLayout = carveWindow(topology, windowSize, carver.end);
-    const { maxSamples, rememberedSteps } = samplesFor(settings);
     const sampledSteps = Math.max(windowSize, rememberedSteps);
     const bucketLayout = carveBuckets(topology, sampledSteps, maxSamples, windowLayout.end);
     const what = `${describe(topology)} with a window of ${windowSize}`;
@@ -279,15 +278,8 @@ export class ExpertLoadBalancer {
 }
 
 /** How many pieces of scratch, and how large, the policy's kernel needs in the job. */
-function carveJobOf({ topology, policy, threads }: BalancerSettings) {
-  const request = policy instanceof URL ? undefined : policy.kernelRequest?.();
+function carveJobOf({ topology, request, threads }: BalancerSettings) {
   const scratchBytes = request === undefined ? 0 : kernelScratchBytes(request, topology);
   const dataBytes = request === undefined ? 0 : kernelDataBytes(request, topology);
   return carveJob(topology, Math.max(threads, 1), scratchBytes, dataBytes);
-}
-
-/** What samples the policy plans from. What one given as a URL wants is not known here. */
-function samplesFor({ policy }: BalancerSettings): { maxSamples: number; rememberedSteps: number } {
-  if (policy instanceof URL) return { maxSamples: 0, rememberedSteps: 0 };
-  return { maxSamples: policy.maxSamples ?? 0, rememberedSteps: policy.rememberedSteps ?? 0 };
 }

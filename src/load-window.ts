@@ -253,7 +253,7 @@ export class LoadWindow {
     copyRow(title, layer, loads, input);
     const n = input.length;
     const refused = this.#kernels.recordRow(this.#at.input, pass + 4 * layer * n, n);
-    if (refused < n) throw recordError(title, layer, refused, loads[refused]);
+    if (refused < n) throw recordError(title, layer, refused, input[refused]);
     this.#passKinds[layer]! |= kind;
   }
 

@@ -1,7 +1,14 @@
 import { checkMultiple, checkWhole, loadError } from '../checks.ts';
 import { inlineKernelMemory, type KernelMemory } from '../engine/kernel-memory.ts';
 import { Carver, sizeClass } from '../engine/layout.ts';
-import { copyRow, type LoadMatrix, type LoadRow, type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
+import {
+  copyRow,
+  type LoadMatrix,
+  type LoadRow,
+  type LoadsInput,
+  rowLength,
+  toLoadMatrix,
+} from '../load-matrix.ts';
 
 /** Where balanced packing puts each item; both tables are [rows x items], row-major, the caller's own. */
 export interface BalancedPacking {
@@ -98,11 +105,12 @@ export function computeExpertReplication(weight: LoadsInput, numPhysical: number
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LOAD`
  */
 export function computeLoadImbalance(loads: LoadRow): number {
-  const n = checkWhole('loads: length', loads?.length, 1, 2 ** 28, 'EPLB_SHAPE');
+  const n = checkWhole('loads: length', rowLength('loads', 0, loads), 1, 2 ** 28, 'EPLB_SHAPE');
   const { memory, kernels } = inlineKernelMemory(4 * n, `${n} loads`);
-  copyRow('loads', 0, loads, new Float32Array(memory.buffer, 0, n));
+  const row = new Float32Array(memory.buffer, 0, n);
+  copyRow('loads', 0, loads, row, n);
   const bad = kernels.firstInvalid(0, n);
-  if (bad < n) throw loadError('loads', 0, bad, loads[bad]);
+  if (bad < n) throw loadError('loads', 0, bad, row[bad]);
   return kernels.loadImbalance(0, n);
 }
 

@@ -106,7 +106,7 @@ export class Lane {
     for (;;) {
       const state = Atomics.load(this.#states, layer);
       const refused = rows.prepareSum(layer, state, row);
-      if (refused >= 0) throw recordError(title, layer, refused, loads[refused]);
+      if (refused >= 0) throw recordError(title, layer, refused, row[refused]);
       if (rows.kind === PHYSICAL)
         this.#generations[rows.spareIndex(layer) * numLayers + layer] = this.generationHeld;
       if (this.#publish(layer, state, rows.withSpare(layer, state), rows)) return;
