@@ -140,7 +140,7 @@ export class ExpertLoadBalancer {
    * Adds the tokens each slot of the live mapping got to the step being recorded. Loads given twice in a step add up. What an empty slot
    * is given is shown as it was recorded, but counts for no expert and in no average.
    *
-   * @param loads [physical], finite and >= 0; copied
+   * @param loads [physical], finite in float32 and >= 0, also together with what the step has; copied
    * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER`, `EPLB_SHAPE`, `EPLB_LOAD`; nothing is recorded then
    */
   recordLoad(layer: number, loads: LoadRow): void {
@@ -154,7 +154,11 @@ export class ExpertLoadBalancer {
     this.#window.recordLogical(layer, loads);
   }
 
-  /** Ends the step being recorded: it becomes the newest sample of the window. Its cost does not grow with the window. */
+  /**
+   * Ends the step being recorded, with what connected threads have recorded: it becomes the newest sample of the window. Never throws
+   * for loads: what only adds up to more than the largest float32 (loads of several threads, or of slots and of experts) counts as that.
+   * Its cost does not grow with the window; a step of whole loads up to 65,535 a slot takes half of what another one does.
+   */
   advanceWindow(): void {
     this.#planner.checkOpen();
     for (const source of this.#sources) source.drain();
@@ -170,7 +174,10 @@ export class ExpertLoadBalancer {
     return this.#window.averagePhysical();
   }
 
-  /** The mean tokens per step of each expert, [layers x logical], over the samples recorded so far. A copy. */
+  /**
+   * The mean tokens per step of each expert, [layers x logical], over the samples recorded so far: right to the rounding to float32,
+   * whatever loads have left the window. A copy.
+   */
   getAverageLogicalLoad(): LoadMatrix {
     return this.#window.averageLogical();
   }

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AdaptiveEplbPolicy, ExpertLoadBalancer, ExpertMapping } from 'expert-load-balancer';
+import {
+  AbstractEplbPolicy,
+  ExpertLoadBalancer,
+  ExpertMapping,
+  type LoadSamples,
+  type LoadsInput,
+  type PolicyContext,
+} from 'expert-load-balancer';
 import fc from 'fast-check';
 import { FLOAT32_MAX } from './helpers/arbitraries.ts';
 import { rowsArbitrary, SEED, type Sizes, sizesArbitrary } from './helpers/library.ts';
@@ -106,10 +113,28 @@ function assertClose(actual: Float32Array, expected: readonly number[], what: st
   }
 }
 
-function balancerOf({ sizes, windowSize }: History): ExpertLoadBalancer {
+/** Keeps the samples that it is given, and everything in its place. */
+class Watcher extends AbstractEplbPolicy {
+  readonly name = 'watcher';
+  override readonly maxSamples = 4;
+  samples: LoadSamples | undefined;
+
+  override rebalanceExperts(
+    _weight: LoadsInput,
+    _numReplicas: number,
+    _numGroups: number,
+    _numNodes: number,
+    _numRanks: number,
+    { samples, previous }: PolicyContext,
+  ): ExpertMapping {
+    this.samples = samples;
+    return previous!;
+  }
+}
+
+function balancerOf({ sizes, windowSize }: History, policy = new Watcher()): ExpertLoadBalancer {
   const { numLayers, numLogical: numLogicalExperts, numPhysical: numPhysicalExperts } = sizes;
-  const policy = new AdaptiveEplbPolicy({ maxSamples: 4, rememberedSteps: 0 });
-  const options = {
+  return new ExpertLoadBalancer({
     numLayers,
     numLogicalExperts,
     numPhysicalExperts,
@@ -117,8 +142,28 @@ function balancerOf({ sizes, windowSize }: History): ExpertLoadBalancer {
     windowSize,
     threads: 0,
     policy,
-  };
-  return new ExpertLoadBalancer(options);
+  });
+}
+
+/** The means of each run of steps that a policy's samples are of, by sums that are not rounded. */
+function exactSamples({ sizes, windowSize }: History, steps: readonly Kept[]): number[] {
+  const stepsPerRun = Math.ceil(windowSize / 4);
+  const runs: Kept[][] = [];
+  for (let first = 0; first < steps.length; first += stepsPerRun)
+    runs.push(steps.slice(first, first + stepsPerRun));
+  return runs.slice(-Math.floor(windowSize / stepsPerRun)).flatMap((run) =>
+    Array.from({ length: sizes.numLayers }, (_, layer) => layer).flatMap((layer) => {
+      const sums = new Array<bigint>(sizes.numLogical).fill(0n);
+      for (const { rows, table } of run) {
+        const { kind, loads } = rows[layer]!;
+        for (const [i, load] of loads.entries()) {
+          const expert = kind === 'experts' ? i : table[layer]![i]!;
+          if (expert >= 0) sums[expert]! += exactLoad(load);
+        }
+      }
+      return sums.map((sum) => exactMean(sum, run.length));
+    }),
+  );
 }
 
 function record(balancer: ExpertLoadBalancer, { rows }: Step): void {
@@ -129,16 +174,17 @@ function record(balancer: ExpertLoadBalancer, { rows }: Step): void {
   balancer.advanceWindow();
 }
 
-test('any float32 loads: after each step averages are those of exactly what is in the window', () => {
+test('any float32 loads: after each step averages and samples are those of exactly what is in the window', () => {
   fc.assert(
     fc.property(historyArbitrary(loadArbitrary), (history) => {
       const { sizes, windowSize, tables, steps } = history;
       const mappings = tables.map((table) => ExpertMapping.fromPhysicalToLogical(table, sizes.numLogical));
-      const balancer = balancerOf(history);
+      const watcher = new Watcher();
+      const balancer = balancerOf(history, watcher);
       const initial = balancer.mapping.toJSON().phyToLog;
       let table: readonly number[][] = initial;
       let era = 0;
-      let kept: Kept[] = [];
+      const all: Kept[] = [];
       for (const step of steps) {
         if (step.mapping !== undefined && mappings[step.mapping] !== balancer.mapping) {
           balancer.commit(mappings[step.mapping]!);
@@ -146,10 +192,12 @@ test('any float32 loads: after each step averages are those of exactly what is i
           era++;
         }
         record(balancer, step);
-        kept = [...kept, { ...step, table, era }].slice(-windowSize);
-        const { experts, slots } = exactAverages(history, kept, table, era);
+        all.push({ ...step, table, era });
+        const { experts, slots } = exactAverages(history, all.slice(-windowSize), table, era);
         assertClose(balancer.getAverageLogicalLoad().data, experts, 'experts');
         assertClose(balancer.getAverageLoad().data, slots, 'slots');
+        balancer.rebalanceSync();
+        assertClose(watcher.samples!.data, exactSamples(history, all), 'samples');
       }
     }),
     { numRuns: 600, seed: SEED },

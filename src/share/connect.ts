@@ -58,7 +58,7 @@ export class ConnectedBalancer {
     calls: BoundedCalls,
     port: MessagePort,
   ) {
-    this.topology = connection.published.topology;
+    this.topology = Object.freeze(connection.published.topology);
     this.#control = control;
     this.#calls = calls;
     this.#port = port;
