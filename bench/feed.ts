@@ -4,8 +4,8 @@ import { Random } from './random.ts';
 const NUM_STEPS = 4;
 
 /**
- * Records steps of whole token counts into a balancer, four different ones in turn, and knows what the average of the
- * window then has to be.
+ * Records steps of whole token counts, or of fractions, into a balancer, four different ones in turn, and knows what the average of
+ * the window then has to be.
  */
 export class StepFeed {
   readonly #balancer: ExpertLoadBalancer;
@@ -15,7 +15,12 @@ export class StepFeed {
   readonly #isLogical: boolean;
   #recorded = 0;
 
-  constructor(balancer: ExpertLoadBalancer, what: 'physical' | 'logical', seed: number) {
+  constructor(
+    balancer: ExpertLoadBalancer,
+    what: 'physical' | 'logical',
+    seed: number,
+    loads: 'whole' | 'fractional' = 'whole',
+  ) {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = balancer.topology;
     const random = new Random(seed, 'steps');
     this.#balancer = balancer;
@@ -23,7 +28,9 @@ export class StepFeed {
     this.#numExperts = this.#isLogical ? numLogicalExperts : numPhysicalExperts;
     const numLoads = numLayers * this.#numExperts;
     this.#steps = Array.from({ length: NUM_STEPS }, () =>
-      Float32Array.from({ length: numLoads }, () => random.below(1000)),
+      Float32Array.from({ length: numLoads }, () =>
+        loads === 'whole' ? random.below(1000) : random.below(1_000_000) / 1000,
+      ),
     );
     this.#rows = this.#steps.map((step) =>
       Array.from({ length: numLayers }, (_, layer) =>

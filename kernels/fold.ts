@@ -61,19 +61,17 @@ export function averageLoads(
  * The average load of each slot as the mapping `phyToLog` reads the window: what its own samples recorded, plus an
  * even share of what samples of other mappings recorded for the slot's expert.
  *
- * @param physicalA f64[numPhysical], and `physicalB`: the two parts of the sums of samples of this mapping
+ * @param physicalSums f64[numPhysical], samples of this mapping
  * @param count i32[numLogical], replicas
- * @param logicalA f64[numLogical], and `logicalB`: the two parts of the sums of samples of other mappings
+ * @param logicalSums f64[numLogical], samples of other mappings, folded when they were known
  * @param out f32[numPhysical], out
  */
 export function averageSlots(
-  physicalA: usize,
-  physicalB: usize,
+  physicalSums: usize,
   phyToLog: usize,
   count: usize,
   numPhysical: i32,
-  logicalA: usize,
-  logicalB: usize,
+  logicalSums: usize,
   numSamples: i32,
   out: usize,
 ): void {
@@ -83,37 +81,28 @@ export function averageSlots(
   // Two slots at a time: a division takes as long for two as for one.
   for (; slot + 1 < numPhysical; slot += 2) {
     const sums = f64x2.replace_lane(
-      f64x2.splat(slotSum(physicalA, physicalB, phyToLog, count, logicalA, logicalB, slot)),
+      f64x2.splat(slotSum(physicalSums, phyToLog, count, logicalSums, slot)),
       1,
-      slotSum(physicalA, physicalB, phyToLog, count, logicalA, logicalB, slot + 1),
+      slotSum(physicalSums, phyToLog, count, logicalSums, slot + 1),
     );
     const averages = f64x2.pmin(greatest, f64x2.div(f64x2.pmax(f64x2.splat(0), sums), samples));
     store<f32>(out + ((<usize>slot) << 2), <f32>f64x2.extract_lane(averages, 0));
     store<f32>(out + ((<usize>slot) << 2), <f32>f64x2.extract_lane(averages, 1), 4);
   }
   if (slot < numPhysical) {
-    const sum = slotSum(physicalA, physicalB, phyToLog, count, logicalA, logicalB, slot);
+    const sum = slotSum(physicalSums, phyToLog, count, logicalSums, slot);
     const average = <f32>min(max(sum, 0) / <f64>numSamples, <f64>f32.MAX_VALUE);
     store<f32>(out + ((<usize>slot) << 2), average);
   }
 }
 
 /** The sum over the window of one slot; an empty slot has none. */
-function slotSum(
-  physicalA: usize,
-  physicalB: usize,
-  phyToLog: usize,
-  count: usize,
-  logicalA: usize,
-  logicalB: usize,
-  slot: i32,
-): f64 {
+function slotSum(physicalSums: usize, phyToLog: usize, count: usize, logicalSums: usize, slot: i32): f64 {
   const at = (<usize>slot) << 2;
   const expert = load<i32>(phyToLog + at);
   if (expert < 0) return 0;
-  const from = (<usize>expert) << 3;
-  const logical = load<f64>(logicalA + from) + load<f64>(logicalB + from);
-  const physical = load<f64>(physicalA + 2 * at) + load<f64>(physicalB + 2 * at);
+  const logical = load<f64>(logicalSums + ((<usize>expert) << 3));
+  const physical = load<f64>(physicalSums + 2 * at);
   // Mostly nothing was recorded under other mappings, and no division is needed.
   if (logical === 0) return physical;
   return physical + logical / <f64>load<i32>(count + ((<usize>expert) << 2));

@@ -3,6 +3,7 @@
 
 export { searchAdaptive } from './adaptive';
 export { prepareSamples } from './adaptive-samples';
+export { addToBands, foldToBands } from './bands';
 export { clearBytes, copyBytes } from './bytes';
 export { averageLoads, averageSlots, foldSample, foldSums } from './fold';
 export { placeLayers } from './hierarchy';

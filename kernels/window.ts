@@ -1,6 +1,5 @@
-// The window's running sums. A sum is kept in two parts, of this turn of the ring and of the turn before: a sample is
-// added to the first when it comes and taken from the second when it goes. When the ring begins again the first part
-// becomes the second, so a rounding error of the subtraction lives for one turn at most.
+// The window's running sums: a sample is added when it comes and taken back when it goes. That is exact for rows of whole loads up
+// to 65,535, all the window's memory full of them: no sum reaches 2^53. Other rows have sums of their own: see bands.ts.
 
 /** sums[i] += sign * sample[i]. sample f32[n], sums f64[n]. */
 export function addSample(sample: usize, sums: usize, n: i32, sign: f64): void {

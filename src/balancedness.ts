@@ -1,8 +1,8 @@
-import { slotsPerRankOf } from './checks.ts';
+import { loadError, slotsPerRankOf } from './checks.ts';
 import { inlineKernelMemory } from './engine/kernel-memory.ts';
 import { Carver } from './engine/layout.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
-import { checkLoads, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+import { type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 
 /** The loads of a layer's ranks. A rank's load is the sum over its slots of load / replicas of the slot's expert. */
 export interface LayerBalance {
@@ -39,7 +39,6 @@ export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRan
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tablesOf(mapping);
   const replicaCount = replicaCountOf(mapping);
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
-  checkLoads('weight', matrix);
   slotsPerRankOf(numPhysicalExperts, numRanks);
   const { region, layout } = inlineKernelMemory(`${numPhysicalExperts} slots`, (start) => {
     const carver = new Carver(start);
@@ -54,9 +53,10 @@ export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRan
   return Array.from({ length: numLayers }, (_, layer) => {
     const experts = layer * numLogicalExperts;
     const first = layer * numPhysicalExperts;
-    new Float32Array(buffer, loads, numLogicalExperts).set(
-      matrix.data.subarray(experts, experts + numLogicalExperts),
-    );
+    const row = new Float32Array(buffer, loads, numLogicalExperts);
+    row.set(matrix.data.subarray(experts, experts + numLogicalExperts));
+    const bad = kernels.firstInvalid(loads, numLogicalExperts);
+    if (bad < numLogicalExperts) throw loadError('weight', layer, bad, row[bad]);
     new Int32Array(buffer, counts, numLogicalExperts).set(
       replicaCount.subarray(experts, experts + numLogicalExperts),
     );

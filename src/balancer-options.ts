@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { checkWhole, show } from './checks.ts';
 import { checkSlots } from './closed-slots.ts';
+import type { KernelRequest } from './engine/plan-layers.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { AbstractEplbPolicy } from './policy/abstract.ts';
 import { isPolicy } from './policy/custom.ts';
@@ -39,22 +40,30 @@ export interface BalancerSettings {
   readonly topology: Topology;
   readonly windowSize: number;
   readonly policy: AbstractEplbPolicy | URL;
+  /** The policy's kernel, for policies that have one. */
+  readonly request: KernelRequest | undefined;
+  /** What samples the policy wants: of one given as a URL that is not known, and 0. */
+  readonly maxSamples: number;
+  readonly rememberedSteps: number;
   /** Worker threads; 0 when plans are made in the balancer's own, as for a policy without a kernel or a URL. */
   readonly threads: number;
 }
 
-/** Checks options and fills in what is left out. @throws as the constructor of ExpertLoadBalancer */
+/** Checks options, each read once, and fills in what is left out. @throws as the constructor of ExpertLoadBalancer */
 export function readOptions(options: ExpertLoadBalancerOptions): BalancerSettings {
   if (typeof options !== 'object' || options === null) {
     throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object of sizes`);
   }
-  const { numNodes = 1, numGroups = 1, windowSize = 100, policy = new DefaultEplbPolicy() } = options;
-  const topology = checkTopology({ ...options, numNodes, numGroups });
+  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1 } = options;
+  const { slotsPerRank, windowSize = 100, policy = new DefaultEplbPolicy(), threads: given } = options;
+  const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
+  const topology = checkTopology(slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank });
   checkWhole('windowSize', windowSize, 1, 2 ** 24);
   const defaultThreads = Math.max(1, availableParallelism() - 1);
-  const threads = checkWhole('threads', options.threads ?? defaultThreads, 0, 1024);
+  const threads = checkWhole('threads', given ?? defaultThreads, 0, 1024);
+  const settings = { topology, windowSize, policy };
   if (policy instanceof URL) {
-    if (threads > 0) return { topology, windowSize, policy, threads };
+    if (threads > 0) return { ...settings, request: undefined, maxSamples: 0, rememberedSteps: 0, threads };
     const message = 'threads: 0 has no thread for a policy that is given as a module URL';
     throw new EplbRangeError('EPLB_RANGE', message);
   }
@@ -63,5 +72,21 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   }
   const request = policy.kernelRequest?.();
   if (request !== undefined) checkSlots(request, topology);
-  return { topology, windowSize, policy, threads: request === undefined ? 0 : threads };
+  return {
+    ...settings,
+    request,
+    ...samplesFor(policy, request),
+    threads: request === undefined ? 0 : threads,
+  };
+}
+
+/** The samples that a policy wants. A kernel has room for those of its request, whatever the policy's object says. */
+function samplesFor(
+  policy: AbstractEplbPolicy,
+  request: KernelRequest | undefined,
+): Pick<BalancerSettings, 'maxSamples' | 'rememberedSteps'> {
+  const { maxSamples = 0, rememberedSteps = 0 } = policy;
+  checkWhole('policy.maxSamples', maxSamples, 0, 2 ** 24);
+  checkWhole('policy.rememberedSteps', rememberedSteps, 0, 2 ** 24);
+  return { maxSamples: request?.kernel === 'adaptive' ? request.maxSamples : maxSamples, rememberedSteps };
 }

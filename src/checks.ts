@@ -9,9 +9,15 @@ export function show(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return 'a function';
   if (typeof value !== 'object' || value === null) return String(value);
-  const name = value.constructor?.name ?? 'object';
-  const length = 'length' in value && typeof value.length === 'number' ? ` of length ${value.length}` : '';
-  return `${/^[AEIOU]/i.test(name) ? 'an' : 'a'} ${name}${length}`;
+  try {
+    const name = String(value.constructor?.name ?? 'object');
+    const length = Reflect.get(value, 'length');
+    const text = typeof length === 'number' ? ` of length ${length}` : '';
+    return `${/^[AEIOU]/i.test(name) ? 'an' : 'a'} ${name}${text}`;
+  } catch {
+    // It only looks like what it is called, or its own code throws.
+    return 'an object';
+  }
 }
 
 /** Returns `value` when it is an object, else throws a TypeError that names `title`. */

@@ -2,6 +2,7 @@ import { checkWhole, show } from './checks.ts';
 import { sharedBuffer, zeros } from './engine/allocate.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { CoactivationMatrix } from './policy/abstract.ts';
+import { typedArrayKind, typedArrayLength } from './typed-arrays.ts';
 
 /** Expert ids as an engine or a recording gives them: in floats too, as long as they are whole numbers. */
 export type Routes =
@@ -56,11 +57,11 @@ export class CoactivationRecorder {
    * the length is wrong. Nothing is counted then.
    */
   record(routes: Routes, numTokens: number, topK: number): void {
-    this.#check(routes, numTokens, topK);
+    const ids = this.#read(routes, numTokens, topK);
     const distinct = zeros(`routes: ${topK} experts of a token`, Int32Array, topK);
     const numRows = numTokens * this.numLayers;
     for (let row = 0, start = 0; row < numRows; row++, start += topK) {
-      const size = collectDistinct(routes, start, topK, distinct);
+      const size = collectDistinct(ids, start, topK, distinct);
       this.#countPairs(row % this.numLayers, distinct, size);
     }
   }
@@ -92,21 +93,27 @@ export class CoactivationRecorder {
     }
   }
 
-  #check(routes: Routes, numTokens: number, topK: number): void {
-    if (!isRoutes(routes)) {
+  /** A checked copy of the ids, each read once: another thread may write what was given. */
+  #read(routes: Routes, numTokens: number, topK: number): Int32Array {
+    if (!ROUTES.has(typedArrayKind(routes) ?? '')) {
       throw new EplbTypeError('EPLB_KIND', `routes: ${show(routes)} is not a typed array of expert ids`);
     }
     checkWhole('numTokens', numTokens, 0);
     checkWhole('topK', topK, 1, this.numExperts);
     const wanted = numTokens * this.numLayers * topK;
-    if (routes.length !== wanted) {
+    const length = typedArrayLength(routes);
+    if (length !== wanted) {
       const sizes = `${numTokens} tokens x ${this.numLayers} layers x ${topK}`;
-      throw new EplbRangeError('EPLB_SHAPE', `routes: has ${routes.length} ids, not ${wanted} (${sizes})`);
+      throw new EplbRangeError('EPLB_SHAPE', `routes: has ${length} ids, not ${wanted} (${sizes})`);
     }
     const most = this.numExperts - 1;
+    const ids = new Int32Array(wanted);
     for (let i = 0; i < wanted; i++) {
       const id = routes[i]!;
-      if (id >= 0 && id <= most && Number.isInteger(id)) continue;
+      if (id >= 0 && id <= most && Number.isInteger(id)) {
+        ids[i] = id;
+        continue;
+      }
       const row = Math.floor(i / topK);
       const where = `token ${Math.floor(row / this.numLayers)}, layer ${row % this.numLayers}`;
       throw new EplbRangeError(
@@ -114,14 +121,15 @@ export class CoactivationRecorder {
         `routes: ${where}: expert id ${id} is not a whole number from 0 to ${most}`,
       );
     }
+    return ids;
   }
 }
 
 /** Puts the distinct ids of a token's layer into `distinct` and returns how many there are. */
-function collectDistinct(routes: Routes, start: number, topK: number, distinct: Int32Array): number {
+function collectDistinct(ids: Int32Array, start: number, topK: number, distinct: Int32Array): number {
   let size = 0;
   for (let i = start; i < start + topK; i++) {
-    const id = routes[i]!;
+    const id = ids[i]!;
     let known = 0;
     while (known < size && distinct[known] !== id) known++;
     distinct[known] = id;
@@ -137,20 +145,16 @@ function mirror(data: Float32Array, first: number, n: number): void {
   }
 }
 
-const ROUTES = [
-  Uint8Array,
-  Uint16Array,
-  Uint32Array,
-  Int8Array,
-  Int16Array,
-  Int32Array,
-  Float32Array,
-  Float64Array,
-];
-
-function isRoutes(value: unknown): value is Routes {
-  return ROUTES.some((type) => value instanceof type);
-}
+const ROUTES: ReadonlySet<string> = new Set([
+  'Uint8Array',
+  'Uint16Array',
+  'Uint32Array',
+  'Int8Array',
+  'Int16Array',
+  'Int32Array',
+  'Float32Array',
+  'Float64Array',
+]);
 
 function allocate(numLayers: number, numExperts: number): Float32Array<SharedArrayBuffer> {
   const what = `coactivation: a table of ${numLayers} layers of ${numExperts} experts`;

@@ -153,7 +153,7 @@ export class ExpertLoadBalancer {
    * Adds the tokens each slot of the live mapping got to the step being recorded. Loads given twice in a step add up. What an empty slot
    * is given is shown as it was recorded, but counts for no expert and in no average.
    *
-   * @param loads [physical], finite and >= 0; copied
+   * @param loads [physical], finite in float32 and >= 0, also together with what the step has; copied
    * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER`, `EPLB_SHAPE`, `EPLB_LOAD`; nothing is recorded then
    */
   recordLoad(layer: number, loads: LoadRow): void {
@@ -167,7 +167,11 @@ export class ExpertLoadBalancer {
     this.#window.recordLogical(layer, loads);
   }
 
-  /** Ends the step being recorded: it becomes the newest sample of the window. Its cost does not grow with the window. */
+  /**
+   * Ends the step being recorded, with what connected threads have recorded: it becomes the newest sample of the window. Never throws
+   * for loads: what only adds up to more than the largest float32 (loads of several threads, or of slots and of experts) counts as that.
+   * Its cost does not grow with the window; a step of whole loads up to 65,535 a slot takes half of what another one does.
+   */
   advanceWindow(): void {
     this.#planner.checkOpen();
     for (const source of this.#sources) source.drain();
@@ -183,7 +187,10 @@ export class ExpertLoadBalancer {
     return this.#window.averagePhysical();
   }
 
-  /** The mean tokens per step of each expert, [layers x logical], over the samples recorded so far. A copy. */
+  /**
+   * The mean tokens per step of each expert, [layers x logical], over the samples recorded so far: right to the rounding to float32,
+   * whatever loads have left the window. A copy.
+   */
   getAverageLogicalLoad(): LoadMatrix {
     return this.#window.averageLogical();
   }
@@ -333,8 +340,7 @@ export class ExpertLoadBalancer {
 
 /** The memory of a balancer: its rings, which are most of it, come last. */
 function carveBalancer(settings: BalancerSettings, start: number) {
-  const { topology, windowSize } = settings;
-  const { maxSamples, rememberedSteps } = samplesFor(settings);
+  const { topology, windowSize, maxSamples, rememberedSteps } = settings;
   const job = carveJobOf(settings, start);
   const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, job.end);
   const window = carveWindow(topology, windowSize, (buckets ?? job).end);
@@ -342,17 +348,10 @@ function carveBalancer(settings: BalancerSettings, start: number) {
 }
 
 /** How many pieces of scratch, and how large, the policy's kernel needs in the job. */
-function carveJobOf({ topology, policy, threads }: BalancerSettings, start: number) {
-  const request = policy instanceof URL ? undefined : policy.kernelRequest?.();
+function carveJobOf({ topology, request, threads }: BalancerSettings, start: number) {
   const scratchBytes = request === undefined ? 0 : kernelScratchBytes(request, topology);
   const dataBytes = request === undefined ? 0 : kernelDataBytes(request, topology);
   return carveJob(topology, Math.max(threads, 1), scratchBytes, dataBytes, start);
-}
-
-/** What samples the policy plans from. What one given as a URL wants is not known here. */
-function samplesFor({ policy }: BalancerSettings): { maxSamples: number; rememberedSteps: number } {
-  if (policy instanceof URL) return { maxSamples: 0, rememberedSteps: 0 };
-  return { maxSamples: policy.maxSamples ?? 0, rememberedSteps: policy.rememberedSteps ?? 0 };
 }
 
 /** How many plans a rebalance may take. */

@@ -1,5 +1,6 @@
-import { checkWhole, loadError, show } from './checks.ts';
+import { checkWhole, loadError, MAX_FLOAT32, show } from './checks.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
+import { copyOf, plainFloats, typedArrayKind, typedArrayLength } from './typed-arrays.ts';
 
 /**
  * Loads of all layers, row-major: `data[layer * numExperts + expert]`, [layers x experts].
@@ -31,10 +32,10 @@ export type LoadRow =
 
 /**
  * Checks the kind and the shape of a load matrix, not its values, and returns it flat. Nested arrays are copied (and
- * their values checked, as they may hold anything); a flat matrix is returned as it is.
+ * their values checked, as they may hold anything); of a flat matrix the result has the same memory. Every property is read once.
  *
  * @param numExperts the number of experts a row must have; any, when left out
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` or `EPLB_LOAD`
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, or `EPLB_MEMORY` when a copy cannot be had
  */
 export function toLoadMatrix(
   title: string,
@@ -55,6 +56,14 @@ export function toLoadMatrix(
   return matrix;
 }
 
+/** A copy of a matrix, whose memory others may write; its values are checked in the copy. @throws as {@link toLoadMatrix} */
+export function copyLoads(title: string, { data, numLayers, numExperts }: LoadMatrix): LoadMatrix {
+  const copy = { data: copyOf(data), numLayers, numExperts };
+  checkLength(title, copy);
+  checkLoads(title, copy);
+  return copy;
+}
+
 /** Checks every value of a matrix. @throws as {@link toLoadMatrix} */
 export function checkLoads(title: string, matrix: LoadMatrix): void {
   const { data, numExperts } = matrix;
@@ -65,34 +74,51 @@ export function checkLoads(title: string, matrix: LoadMatrix): void {
   }
 }
 
-/** Copies one row into `to`, which has its length. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` */
-export function copyRow(title: string, layer: number, row: LoadRow, to: Float32Array): void {
-  // Float32Array first: what engines record, at full speed.
-  if (!(row instanceof Float32Array) && !isRealTypedArray(row)) {
-    if (!Array.isArray(row)) {
-      throw new EplbTypeError('EPLB_KIND', `${title}: layer ${layer}: ${show(row)} is not an array of loads`);
-    }
-    for (let i = 0; i < row.length; i++) {
-      // A negative load may be too small for a float32 to show it.
-      if (typeof row[i] !== 'number' || row[i] < 0) throw loadError(title, layer, i, row[i]);
-    }
+/** How many loads a row has. @throws EplbTypeError `EPLB_KIND` for anything but an array or a typed array of real numbers */
+export function rowLength(title: string, layer: number, row: LoadRow): number {
+  const kind = typedArrayKind(row);
+  if (kind === undefined ? !Array.isArray(row) : kind === 'BigInt64Array' || kind === 'BigUint64Array') {
+    throw new EplbTypeError('EPLB_KIND', `${title}: layer ${layer}: ${show(row)} is not an array of loads`);
   }
-  if (row.length !== to.length) {
-    throw new EplbRangeError(
-      'EPLB_SHAPE',
-      `${title}: layer ${layer}: has ${row.length} loads, not ${to.length}`,
-    );
-  }
-  to.set(row);
+  return kind === undefined ? row.length : typedArrayLength(row);
 }
 
-function isRealTypedArray(row: unknown): boolean {
-  return (
-    ArrayBuffer.isView(row) &&
-    !(row instanceof DataView) &&
-    !(row instanceof BigInt64Array) &&
-    !(row instanceof BigUint64Array)
-  );
+/**
+ * Copies one row into `to`, which has its length. Arrays and Float64Arrays are checked meanwhile, each element read once; the
+ * values of other typed arrays are to be checked in the copy.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` or `EPLB_LOAD`; part of the row may have been copied then
+ */
+export function copyRow(title: string, layer: number, row: LoadRow, to: Float32Array, length?: number): void {
+  try {
+    // What engines record, at full speed.
+    if (row instanceof Float32Array && typedArrayLength(row) === to.length) {
+      to.set(row);
+      return;
+    }
+  } catch {
+    // It only looks like one, or another thread has made its memory larger in the meantime.
+  }
+  const given = length ?? rowLength(title, layer, row);
+  if (given !== to.length) {
+    const loads = `has ${given} loads, not ${to.length}`;
+    throw new EplbRangeError('EPLB_SHAPE', `${title}: layer ${layer}: ${loads}`);
+  }
+  const kind = typedArrayKind(row);
+  if (kind === undefined || kind === 'Float64Array') copyNumbers(title, layer, row, to);
+  else to.set(row);
+}
+
+/** Copies numbers from anything that has them by index. */
+function copyNumbers(title: string, layer: number, row: ArrayLike<unknown>, to: Float32Array): void {
+  for (let i = 0; i < to.length; i++) {
+    const load = row[i];
+    // A negative load may be too small for a float32 to show it.
+    if (typeof load !== 'number' || !(load >= 0 && Math.fround(load) <= MAX_FLOAT32)) {
+      throw loadError(title, layer, i, load);
+    }
+    to[i] = load;
+  }
 }
 
 function isNested(loads: LoadsInput): loads is readonly (readonly number[])[] {
@@ -101,32 +127,49 @@ function isNested(loads: LoadsInput): loads is readonly (readonly number[])[] {
 
 function fromNested(title: string, rows: readonly (readonly number[])[]): LoadMatrix {
   const numLayers = rows.length;
-  const numExperts = (rows[0] as readonly number[] | undefined)?.length ?? 0;
+  const first = rows[0];
+  const numExperts = numLayers === 0 ? 0 : rowLength(title, 0, first!);
   if (numLayers === 0 || numExperts === 0) {
     throw new EplbRangeError('EPLB_SHAPE', `${title}: has no loads: [layers][experts] is wanted`);
   }
-  const data = new Float32Array(numLayers * numExperts);
+  const data = allocate(title, numLayers, numExperts);
   // A plain loop: forEach passes over holes.
   for (let layer = 0; layer < numLayers; layer++) {
-    const row = rows[layer]!;
     const target = data.subarray(layer * numExperts, (layer + 1) * numExperts);
-    copyRow(title, layer, row, target);
+    if (layer === 0) copyRow(title, layer, first!, target, numExperts);
+    else copyRow(title, layer, rows[layer]!, target);
     const bad = target.findIndex((load) => !(load >= 0 && load < Number.POSITIVE_INFINITY));
-    if (bad >= 0) throw loadError(title, layer, bad, row[bad]);
+    if (bad >= 0) throw loadError(title, layer, bad, target[bad]);
   }
   return { data, numLayers, numExperts };
 }
 
+function allocate(title: string, numLayers: number, numExperts: number): Float32Array<ArrayBuffer> {
+  checkWhole(`${title}: layers`, numLayers, 1);
+  checkWhole(`${title}: layer 0: length`, numExperts, 1);
+  try {
+    return new Float32Array(numLayers * numExperts);
+  } catch (error) {
+    const shape = `${numLayers} x ${numExperts}`;
+    throw new EplbRangeError('EPLB_MEMORY', `${title}: no memory for ${shape} loads: ${String(error)}`);
+  }
+}
+
 function checkFlat(title: string, matrix: LoadMatrix): LoadMatrix {
-  if (typeof matrix !== 'object' || matrix === null || !(matrix.data instanceof Float32Array)) {
+  const isObject = typeof matrix === 'object' && matrix !== null;
+  const data = isObject ? plainFloats(matrix.data) : undefined;
+  if (data === undefined) {
     const wanted = 'nested arrays or {data: Float32Array, numLayers, numExperts}';
     throw new EplbTypeError('EPLB_KIND', `${title}: ${show(matrix)} is not a load matrix: ${wanted}`);
   }
   const numLayers = checkWhole(`${title}.numLayers`, matrix.numLayers, 1);
   const numExperts = checkWhole(`${title}.numExperts`, matrix.numExperts, 1);
-  if (matrix.data.length !== numLayers * numExperts) {
-    const shape = `${numLayers} x ${numExperts}`;
-    throw new EplbRangeError('EPLB_SHAPE', `${title}.data: has ${matrix.data.length} loads, not ${shape}`);
-  }
-  return { data: matrix.data, numLayers, numExperts };
+  checkLength(title, { data, numLayers, numExperts });
+  return { data, numLayers, numExperts };
+}
+
+function checkLength(title: string, { data, numLayers, numExperts }: LoadMatrix): void {
+  if (data.length === numLayers * numExperts) return;
+  const shape = `${numLayers} x ${numExperts}`;
+  throw new EplbRangeError('EPLB_SHAPE', `${title}.data: has ${data.length} loads, not ${shape}`);
 }

@@ -1,6 +1,12 @@
 import { MAX_FLOAT32 } from './checks.ts';
 
-// Rows of loads per slot and per expert, turned into each other in plain code: for single rows, off the hot path.
+// Rows of loads per slot and per expert, added and turned into each other in plain code: for single rows, off the hot path. What
+// adds up to more than the largest float32 becomes that.
+
+/** Adds loads to others. */
+export function addRow(loads: Float32Array, to: Float32Array): void {
+  for (let i = 0; i < to.length; i++) to[i] = Math.min(to[i]! + loads[i]!, MAX_FLOAT32);
+}
 
 /** Adds loads of slots to loads of experts, through the table [layers x physical] they were recorded under. */
 export function foldRow(
@@ -27,6 +33,7 @@ export function spreadRow(
   const count = new Int32Array(logical.length);
   for (const expert of slots) if (expert >= 0) count[expert]!++;
   slots.forEach((expert, slot) => {
-    if (expert >= 0) physical[slot]! += logical[expert]! / count[expert]!;
+    if (expert >= 0)
+      physical[slot] = Math.min(physical[slot]! + logical[expert]! / count[expert]!, MAX_FLOAT32);
   });
 }

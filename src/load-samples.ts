@@ -1,6 +1,7 @@
 import { checkAtLeast, checkNumber, checkWhole, loadError, show } from './checks.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { LoadMatrix } from './load-matrix.ts';
+import { copyOf, plainFloats } from './typed-arrays.ts';
 
 /**
  * Loads of single steps, or of runs of a few steps, oldest first:
@@ -31,17 +32,23 @@ export function oneSample(matrix: LoadMatrix): LoadSamples {
 }
 
 /**
- * Checks the kind, the shape and the values.
+ * Checks the kind, the shape and the values, each property read once. The result is a copy, and the copy is what was checked: whatever
+ * becomes of the samples given.
  *
  * @param numLayers and `numExperts`: what they have to be; anything, when left out
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE`, `EPLB_NOT_WHOLE` or `EPLB_LOAD`
  */
-export function checkSamples(samples: LoadSamples, numLayers?: number, numExperts?: number): LoadSamples {
-  if (!(samples?.data instanceof Float32Array)) {
+export function checkSamples(
+  samples: LoadSamples,
+  numLayers?: number,
+  numExperts?: number,
+): Required<LoadSamples> {
+  const isObject = typeof samples === 'object' && samples !== null;
+  const given = isObject ? plainFloats(samples.data) : undefined;
+  if (given === undefined) {
     const wanted = '{data: Float32Array, numSamples, numLayers, numExperts}';
     throw new EplbTypeError('EPLB_KIND', `samples: ${show(samples)} is not ${wanted}`);
   }
-  const { data } = samples;
   const count = checkWhole('samples.numSamples', samples.numSamples, 0);
   const layers = size('samples.numLayers', samples.numLayers, numLayers);
   const experts = size('samples.numExperts', samples.numExperts, numExperts);
@@ -52,6 +59,8 @@ export function checkSamples(samples: LoadSamples, numLayers?: number, numExpert
     throw new EplbRangeError('EPLB_RANGE', message);
   }
   const wanted = count * layers * experts;
+  // Only now: a property that was read may have changed its memory.
+  const data = copyOf(given);
   if (data.length !== wanted) {
     throw new EplbRangeError('EPLB_SHAPE', `samples.data: has ${data.length} loads, not ${wanted}`);
   }
@@ -62,7 +71,7 @@ export function checkSamples(samples: LoadSamples, numLayers?: number, numExpert
     const layer = Math.floor(i / experts) % layers;
     throw loadError(`samples: sample ${sample}`, layer, i % experts, load);
   }
-  return samples;
+  return { data, numSamples: count, numLayers: layers, numExperts: experts, stepsPerSample, newestShare };
 }
 
 /** Writes samples to where a job reads them; more than there is room for are joined: runs of as many each, by their mean. */

@@ -6,7 +6,8 @@ import type { KernelRegion } from './engine/memory-arena.ts';
 import type { WindowLayout } from './engine/window-layout.ts';
 import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
-import { foldRow, spreadRow } from './load-rows.ts';
+import { addRow, foldRow, spreadRow } from './load-rows.ts';
+import { LoadSums } from './load-sums.ts';
 import type { MappingTables } from './mapping-tables.ts';
 import type { SampleBuckets } from './sample-buckets.ts';
 import { SampleRing } from './sample-ring.ts';
@@ -23,8 +24,8 @@ const LOGICAL = 2;
  * are kept per slot; when another mapping goes live they are folded, through the mapping that was live, into sums per
  * expert. So no step costs more for a longer window, and no sample is ever read through a mapping it does not belong to.
  *
- * Sums are float64: exact for whole loads, and for others right to 2^-52 of the largest sum of the last two turns of
- * the ring (see kernels/window.ts).
+ * Sums are exact, whatever float32 loads they are of: see {@link LoadSums}. A step that has left the window has no effect on any
+ * average any more.
  */
 export class LoadWindow {
   readonly #topology: Topology;
@@ -37,6 +38,11 @@ export class LoadWindow {
   /** Which kinds of rows the step being recorded has, per layer; then the kind of each row in the ring. */
   readonly #passKinds: Uint8Array;
   readonly #ring: SampleRing;
+  /** Of the samples of the live mapping, per slot; and of all others, per expert. */
+  readonly #physicalSums: LoadSums;
+  readonly #logicalSums: LoadSums;
+  /** Rows in the ring that are not narrow. */
+  #numWide = 0;
   /** For policies that plan from single steps. */
   readonly #buckets: SampleBuckets | undefined;
   readonly #ringKinds: Uint8Array;
@@ -72,6 +78,8 @@ export class LoadWindow {
     this.#passKinds = new Uint8Array(topology.numLayers);
     this.#buckets = buckets;
     this.#ring = new SampleRing(topology, windowSize, kernels, layout);
+    this.#physicalSums = new LoadSums(region.buffer, kernels, layout.physical);
+    this.#logicalSums = new LoadSums(region.buffer, kernels, layout.logical);
     const what = `a window of ${windowSize}`;
     this.#ringKinds = zeros(what, Uint8Array, windowSize * topology.numLayers);
     this.#ringTables = new Array(windowSize);
@@ -95,11 +103,20 @@ export class LoadWindow {
     this.#record('recordLogicalLoad', layer, loads, this.#inputLogical, this.#at.passLogical, LOGICAL);
   }
 
+  /** As {@link recordPhysical}, for loads that were good when they were recorded: never throws. See {@link addRow}. */
+  addPhysical(layer: number, loads: Float32Array): void {
+    this.#add(layer, loads, this.#inputPhysical, this.#at.passPhysical, PHYSICAL);
+  }
+
+  /** {@link addPhysical} for loads of experts. */
+  addLogical(layer: number, loads: Float32Array): void {
+    this.#add(layer, loads, this.#inputLogical, this.#at.passLogical, LOGICAL);
+  }
+
   /** Ends the step being recorded: it enters the window, and the oldest leaves a full one. */
   advance(): void {
     const index = this.#next;
     this.#next = (index + 1) % this.#windowSize;
-    if (index === 0) this.#beginTurn();
     if (this.#numSamples === this.#windowSize) this.#takeBack(index);
     else this.#numSamples++;
     this.#enter(index);
@@ -110,7 +127,9 @@ export class LoadWindow {
     for (let layer = 0; layer < this.#topology.numLayers; layer++) {
       if ((this.#passKinds[layer]! & PHYSICAL) !== 0) this.#foldPass(layer);
     }
-    if (this.#hasPhysicalSums) this.#foldSums();
+    if (this.#hasPhysicalSums)
+      this.#physicalSums.foldInto(this.#logicalSums, this.#at.liveTable, this.#topology.numLayers);
+    this.#hasPhysicalSums = false;
     this.#epoch++;
     this.#live = tablesOf(live);
     this.#writeLiveTable();
@@ -118,10 +137,8 @@ export class LoadWindow {
 
   /** Writes the window's sums where a job reads them: f64[layers x physical] of the live mapping, f64[layers x logical]. */
   writeSums(physical: Pointer, logical: Pointer): void {
-    const { thisPhysical, thisLogical, lastPhysical, lastLogical } = this.#at;
-    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
-    this.#kernels.addSums(thisPhysical, lastPhysical, physical, numLayers * numPhysicalExperts);
-    this.#kernels.addSums(thisLogical, lastLogical, logical, numLayers * numLogicalExperts);
+    this.#physicalSums.writeTo(physical);
+    this.#logicalSums.writeTo(logical);
   }
 
   /** The samples for policies that plan from them; undefined when the balancer's policy does not. */
@@ -132,19 +149,19 @@ export class LoadWindow {
   /** The average load of each slot, [layers x physical], as the live mapping reads the window. A copy. */
   averagePhysical(): LoadMatrix {
     const { numLayers, numPhysicalExperts: numExperts, numLogicalExperts } = this.#topology;
-    const { thisPhysical, lastPhysical, thisLogical, lastLogical, liveTable, liveCount, output } = this.#at;
+    const { liveTable, liveCount, output } = this.#at;
     this.#writeLiveCount();
+    const physicalSums = this.#physicalSums.total();
+    const logicalSums = this.#logicalSums.total();
     for (let layer = 0; layer < numLayers; layer++) {
       const slots = layer * numExperts;
       const experts = layer * numLogicalExperts;
       this.#kernels.averageSlots(
-        thisPhysical + 8 * slots,
-        lastPhysical + 8 * slots,
+        physicalSums + 8 * slots,
         liveTable + 4 * slots,
         liveCount + 4 * experts,
         numExperts,
-        thisLogical + 8 * experts,
-        lastLogical + 8 * experts,
+        logicalSums + 8 * experts,
         this.#divisor,
         output + 4 * slots,
       );
@@ -155,16 +172,17 @@ export class LoadWindow {
   /** The average load of each expert, [layers x logical]. A copy. */
   averageLogical(): LoadMatrix {
     const { numLayers, numLogicalExperts: numExperts, numPhysicalExperts } = this.#topology;
-    const { totalPhysical, totalLogical, liveTable, output, scratch } = this.#at;
-    this.writeSums(totalPhysical, totalLogical);
+    const { liveTable, output, scratch } = this.#at;
+    const physicalSums = this.#physicalSums.total();
+    const logicalSums = this.#logicalSums.total();
     for (let layer = 0; layer < numLayers; layer++) {
       const slots = layer * numPhysicalExperts;
       const experts = layer * numExperts;
       this.#kernels.averageLoads(
-        totalPhysical + 8 * slots,
+        physicalSums + 8 * slots,
         liveTable + 4 * slots,
         numPhysicalExperts,
-        totalLogical + 8 * experts,
+        logicalSums + 8 * experts,
         numExperts,
         this.#divisor,
         output + 4 * experts,
@@ -181,11 +199,10 @@ export class LoadWindow {
    */
   rankLoadImbalance(): number {
     const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = this.#topology;
-    const { totalPhysical, totalLogical, liveTable, scratch } = this.#at;
-    this.writeSums(totalPhysical, totalLogical);
+    const { liveTable, scratch } = this.#at;
     return this.#kernels.windowImbalance(
-      totalPhysical,
-      totalLogical,
+      this.#physicalSums.total(),
+      this.#logicalSums.total(),
       liveTable,
       numLayers,
       numPhysicalExperts,
@@ -240,26 +257,23 @@ export class LoadWindow {
     copyRow(title, layer, loads, input);
     const n = input.length;
     const refused = this.#kernels.recordRow(this.#at.input, pass + 4 * layer * n, n);
-    if (refused < n) throw recordError(title, layer, refused, loads[refused]);
+    if (refused < n) throw recordError(title, layer, refused, input[refused]);
     this.#passKinds[layer]! |= kind;
   }
 
-  /** When the ring begins again, all samples in it are of the turn before. */
-  #beginTurn(): void {
-    const { thisPhysical, thisLogical, lastPhysical, lastLogical } = this.#at;
-    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
-    const move = (from: Pointer, to: Pointer, length: number) => {
-      this.#kernels.copyBytes(to, from, length);
-      this.#kernels.clearBytes(from, length);
-    };
-    move(thisPhysical, lastPhysical, 8 * numLayers * numPhysicalExperts);
-    move(thisLogical, lastLogical, 8 * numLayers * numLogicalExperts);
+  #add(layer: number, loads: Float32Array, input: Float32Array, pass: Pointer, kind: number): void {
+    input.set(loads);
+    const n = input.length;
+    const row = pass + 4 * layer * n;
+    if (this.#kernels.recordRow(this.#at.input, row, n) < n)
+      addRow(loads, new Float32Array(this.#buffer, row, n));
+    this.#passKinds[layer]! |= kind;
   }
 
-  /** Subtracts the sample at `index` from the sums of the turn before. */
+  /** Takes the sample at `index` out of the sums. */
   #takeBack(index: number): void {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
-    const { lastPhysical, lastLogical, olderTable } = this.#at;
+    const { olderTable } = this.#at;
     const table = this.#ringTables[index]!;
     // Not by the table: one that is live again was not so all the time, and its older samples are folded.
     const isLive = this.#ringEpochs[index] === this.#epoch;
@@ -268,34 +282,37 @@ export class LoadWindow {
       this.#olderTable = table;
     }
     for (let layer = 0; layer < numLayers; layer++) {
-      const row = this.#ring.read(index, layer, numPhysicalExperts);
-      const logicalRow = lastLogical + 8 * layer * numLogicalExperts;
-      if (this.#ringKinds[index * numLayers + layer] === LOGICAL) {
-        this.#kernels.addSample(row, logicalRow, numLogicalExperts, -1);
-      } else if (isLive) {
-        this.#kernels.addSample(row, lastPhysical + 8 * layer * numPhysicalExperts, numPhysicalExperts, -1);
-      } else {
-        const older = olderTable + 4 * layer * numPhysicalExperts;
-        this.#kernels.foldSample(row, older, numPhysicalExperts, -1, logicalRow);
-      }
+      const at = this.#ring.read(index, layer, numPhysicalExperts);
+      const row = { at, isWhole: this.#ring.isNarrow(index, layer), sign: -1 } as const;
+      const slots = layer * numPhysicalExperts;
+      const experts = layer * numLogicalExperts;
+      if (!row.isWhole) this.#numWide--;
+      if (this.#ringKinds[index * numLayers + layer] === LOGICAL)
+        this.#logicalSums.add(row, experts, numLogicalExperts);
+      else if (isLive) this.#physicalSums.add(row, slots, numPhysicalExperts);
+      else this.#logicalSums.addFolded(row, olderTable + 4 * slots, numPhysicalExperts, experts);
     }
+    if (this.#numWide > 0) return;
+    this.#physicalSums.forgetBands();
+    this.#logicalSums.forgetBands();
   }
 
-  /** Moves the step being recorded to the ring and adds it to the sums of this turn. */
+  /** Moves the step being recorded to the ring and adds it to the sums. */
   #enter(index: number): void {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
-    const { thisPhysical, thisLogical, passPhysical, passLogical } = this.#at;
+    const { passPhysical, passLogical } = this.#at;
     for (let layer = 0; layer < numLayers; layer++) {
       if (this.#passKinds[layer] === (PHYSICAL | LOGICAL)) this.#foldPass(layer);
       const isLogical = this.#passKinds[layer] === LOGICAL;
       const n = isLogical ? numLogicalExperts : numPhysicalExperts;
-      const row = (isLogical ? passLogical : passPhysical) + 4 * layer * n;
-      this.#ring.write(index, layer, row, n);
+      const at = (isLogical ? passLogical : passPhysical) + 4 * layer * n;
+      const isWhole = this.#ring.write(index, layer, at, n);
+      if (!isWhole) this.#numWide++;
       this.#ringKinds[index * numLayers + layer] = isLogical ? LOGICAL : PHYSICAL;
-      this.#kernels.addSample(row, (isLogical ? thisLogical : thisPhysical) + 8 * layer * n, n, 1);
+      (isLogical ? this.#logicalSums : this.#physicalSums).add({ at, isWhole, sign: 1 }, layer * n, n);
       if (!isLogical) this.#hasPhysicalSums = true;
-      if (isLogical) this.#buckets?.addLogical(layer, row);
-      else this.#buckets?.addPhysical(layer, row, this.#at.liveTable + 4 * layer * numPhysicalExperts);
+      if (isLogical) this.#buckets?.addLogical(layer, at);
+      else this.#buckets?.addPhysical(layer, at, this.#at.liveTable + 4 * layer * numPhysicalExperts);
     }
     this.#buckets?.endStep();
     this.#ringTables[index] = this.#live.phyToLog;
@@ -311,24 +328,6 @@ export class LoadWindow {
     foldRow(physical, layer, this.#live.phyToLog, this.#passLogicalRow(layer));
     physical.fill(0);
     this.#passKinds[layer] = LOGICAL;
-  }
-
-  /** Turns the sums per slot into sums per expert, through the live mapping. */
-  #foldSums(): void {
-    const { thisPhysical, thisLogical, lastPhysical, lastLogical, liveTable } = this.#at;
-    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
-    for (const [physical, logical] of [
-      [thisPhysical, thisLogical],
-      [lastPhysical, lastLogical],
-    ] as const) {
-      for (let layer = 0; layer < numLayers; layer++) {
-        const slots = layer * numPhysicalExperts;
-        const sums = logical + 8 * layer * numLogicalExperts;
-        this.#kernels.foldSums(physical + 8 * slots, liveTable + 4 * slots, numPhysicalExperts, sums);
-      }
-      this.#kernels.clearBytes(physical, 8 * numLayers * numPhysicalExperts);
-    }
-    this.#hasPhysicalSums = false;
   }
 
   get #buffer(): ArrayBufferLike {

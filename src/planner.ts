@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BalancerSettings } from './balancer-options.ts';
+import { show } from './checks.ts';
 import { type AdaptiveRequest, carveAdaptiveData } from './engine/adaptive-request.ts';
 import type { JobLayout } from './engine/layout.ts';
 import type { KernelRegion } from './engine/memory-arena.ts';
@@ -7,9 +8,9 @@ import { firstInClosedSlot } from './engine/open-slots.ts';
 import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
 import { makeLargeTables } from './engine/plan-tables.ts';
 import { PlanPool } from './engine/pool.ts';
-import { EplbError } from './errors.ts';
+import { EplbError, EplbTypeError } from './errors.ts';
 import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
-import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+import { checkLoads, copyLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 import {
   checkSamples,
   type LoadSamples,
@@ -23,6 +24,7 @@ import { askPolicy } from './policy/custom.ts';
 import type { PlanDecision } from './policy/decision.ts';
 import { mappingOf, writePrevious } from './policy/job-tables.ts';
 import { checkCoactivation, checkShape } from './policy/plan-inline.ts';
+import { isShared } from './typed-arrays.ts';
 
 /** What may accompany a plan. */
 export interface PlanOptions {
@@ -43,9 +45,13 @@ export interface PlanOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A plan as it is asked for: from checked loads, or from the window. */
-export interface PlanRequest extends PlanOptions {
+/** A plan as it is asked for, with what was read and checked of its options: from checked loads, or from the window. */
+export interface PlanRequest {
   readonly weight?: LoadMatrix | undefined;
+  readonly coactivation?: CoactivationMatrix | undefined;
+  readonly samples?: LoadSamples | undefined;
+  readonly previous?: ExpertMapping | undefined;
+  readonly signal?: AbortSignal | undefined;
   /** Of the window: see {@link Planner.planIfUneven}. */
   readonly imbalanceThreshold?: number;
 }
@@ -106,13 +112,7 @@ export class Planner {
 
   /** Checks what a plan is asked with. It may have to wait, and the caller may reuse what is not shared: that is copied. */
   take(weight: LoadsInput | undefined, options: PlanOptions): PlanRequest {
-    const request = this.#check(weight, options);
-    const { weight: matrix, samples } = request;
-    return {
-      ...request,
-      ...(matrix === undefined ? {} : { weight: copyUnshared(matrix) }),
-      ...(samples === undefined ? {} : { samples: copyUnshared(samples) }),
-    };
+    return this.#read(weight, options, true);
   }
 
   /** Plans from what was checked, or from the window; `source` is looked at when the plan begins. */
@@ -163,7 +163,7 @@ export class Planner {
     options: Omit<PlanOptions, 'signal'>,
     source: PlanSource,
   ): PlanDecision {
-    const request = this.#check(weight, options);
+    const request = this.#read(weight, options, false);
     return this.#hasNothing(request, source)
       ? withoutSamples(request, source)
       : this.#planHere(request, source);
@@ -184,7 +184,7 @@ export class Planner {
   ): Promise<PlanDecision | undefined> {
     const mapping = plan.previous ?? live;
     const { coactivation, imbalanceThreshold, signal } = plan;
-    const request = this.#policy?.kernelRequest?.();
+    const { request } = this.#settings;
     if (this.#written !== mapping) writePrevious(this.#region.buffer, this.#job, mapping);
     this.#written = mapping;
     const loads = this.#writeLoads(request, plan, window);
@@ -223,7 +223,7 @@ export class Planner {
       window.writeSums(this.#job.physicalSums, this.#job.logicalSums);
       return { from: 'window', numSamples: window.numSamples };
     }
-    if (isShared(weight)) return { from: 'matrix', data: weight.data };
+    if (isShared(weight.data)) return { from: 'matrix', data: weight.data };
     new Float32Array(this.#region.buffer, this.#job.weights, weight.data.length).set(weight.data);
     return { from: 'weights' };
   }
@@ -250,7 +250,7 @@ export class Planner {
     ) {
       return false;
     }
-    if (samples !== undefined && (this.#policy?.maxSamples ?? 0) > 0) return samples.numSamples === 0;
+    if (samples !== undefined && this.#settings.maxSamples > 0) return samples.numSamples === 0;
     return weight === undefined && window.numSamples === 0;
   }
 
@@ -272,43 +272,62 @@ export class Planner {
       ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
     };
     const loads = plan.weight ?? window.averageLogical();
-    if (policy.kernelRequest?.() === undefined) {
+    if (this.#settings.request === undefined) {
       return { status: 'planned', mapping: askPolicy(policy, policy.name, loads, topology, context) };
     }
     return policy.decide(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
   }
 
-  /** Values on a SharedArrayBuffer are checked by the workers, as they read them. */
-  #check(input: LoadsInput | undefined, options: PlanOptions): PlanRequest {
+  /** Reads and checks what a plan is asked with, each property once. @param isLater whether it is planned in a later turn */
+  #read(input: LoadsInput | undefined, options: PlanOptions, isLater: boolean): PlanRequest {
     this.checkOpen();
-    const { coactivation, samples, previous } = options;
+    if (typeof options !== 'object' || options === null) {
+      throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
+    }
+    const { coactivation, samples, previous, signal } = options;
     const { topology } = this.#settings;
     if (previous !== undefined) checkShape('previous', previous, topology);
-    if (coactivation !== undefined) checkCoactivation(coactivation, topology);
-    if (samples !== undefined) checkSamples(samples, topology.numLayers, topology.numLogicalExperts);
-    if (input === undefined) return options;
-    const weight = toLoadMatrix('weight', input, topology.numLayers, topology.numLogicalExperts);
-    const isCheckedLater = isShared(weight) && this.#pool !== undefined && !this.#plansFromSamples;
-    if (!isCheckedLater) checkLoads('weight', weight);
-    return { ...options, weight };
+    if (signal !== undefined) checkSignal(signal);
+    const { numLayers, numLogicalExperts } = topology;
+    return {
+      previous,
+      signal,
+      coactivation: coactivation === undefined ? undefined : checkCoactivation(coactivation, topology),
+      samples: samples === undefined ? undefined : checkSamples(samples, numLayers, numLogicalExperts),
+      weight: input === undefined ? undefined : this.#readWeight(input, isLater),
+    };
+  }
+
+  /** Shared memory may be written by other threads: its values are checked where they are read, by the workers, or in a copy. */
+  #readWeight(input: LoadsInput, isLater: boolean): LoadMatrix {
+    const { numLayers, numLogicalExperts } = this.#settings.topology;
+    const weight = toLoadMatrix('weight', input, numLayers, numLogicalExperts);
+    if (isShared(weight.data)) {
+      const isReadByWorkers = isLater && this.#pool !== undefined && !this.#plansFromSamples;
+      return isReadByWorkers ? weight : copyLoads('weight', weight);
+    }
+    if (isLater) return copyLoads('weight', weight);
+    checkLoads('weight', weight);
+    return weight;
   }
 
   /** Loads are then copied to the workers' memory before they are read. */
   get #plansFromSamples(): boolean {
-    return this.#policy?.kernelRequest?.()?.kernel === 'adaptive';
+    return this.#settings.request?.kernel === 'adaptive';
   }
-}
-
-function isShared({ data }: { readonly data: Float32Array }): boolean {
-  return data.buffer instanceof SharedArrayBuffer;
-}
-
-function copyUnshared<T extends { readonly data: Float32Array }>(loads: T): T {
-  return isShared(loads) ? loads : { ...loads, data: loads.data.slice() };
 }
 
 function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): PlanDecision {
   return { status: 'kept', reason: 'no samples', mapping: previous ?? mapping };
+}
+
+function checkSignal(signal: unknown): void {
+  const isSignal =
+    typeof signal === 'object' &&
+    signal !== null &&
+    typeof Reflect.get(signal, 'aborted') === 'boolean' &&
+    typeof Reflect.get(signal, 'addEventListener') === 'function';
+  if (!isSignal) throw new EplbTypeError('EPLB_KIND', `signal: ${show(signal)} is not an AbortSignal`);
 }
 
 function closedError(): EplbError {

@@ -10,7 +10,7 @@ export interface BucketLayout {
   /** Steps of a bucket, and whole or begun buckets that are kept: together at most the steps to remember. */
   readonly stepsPerBucket: number;
   readonly numBuckets: number;
-  /** f64[layers x logical]: sums of the newest bucket; f64[logical]: the kernel's scratch. */
+  /** f64[layers x logical]: sums of the newest bucket, only ever added to; f64[logical]: the kernel's scratch. */
   readonly sums: number;
   readonly scratch: number;
   /** f32[numBuckets x layers x logical]: means of the whole buckets, in turn; f32[layers x logical]: of the newest. */

@@ -20,12 +20,18 @@ export class SampleRing {
     this.#isWide = zeros(`a window of ${windowSize}`, Uint8Array, windowSize * topology.numLayers);
   }
 
-  /** Keeps the row f32[n], n at most the slots, as that of a layer of the sample at `index`. */
-  write(index: number, layer: number, row: Pointer, n: number): void {
+  /** Keeps the row f32[n], n at most the slots, as that of a layer of the sample at `index`. @returns whether it is narrow */
+  write(index: number, layer: number, row: Pointer, n: number): boolean {
     const place = index * this.#topology.numLayers + layer;
     const isNarrow = this.#kernels.narrowRow(row, this.#narrow(place), n) === 1;
     this.#isWide[place] = isNarrow ? 0 : 1;
     if (!isNarrow) this.#kernels.copyBytes(this.#wide(place), row, 4 * n);
+    return isNarrow;
+  }
+
+  /** Whether a row that was kept is of whole loads up to 65,535. */
+  isNarrow(index: number, layer: number): boolean {
+    return this.#isWide[index * this.#topology.numLayers + layer] === 0;
   }
 
   /** Where the first `n` loads of a row are, as f32[n]: until the next read, and not to be written. */

@@ -28,9 +28,9 @@ export interface TopologyTitles {
 }
 
 /**
- * Checks the sizes one by one and against each other.
+ * Checks the sizes one by one and against each other, each read once.
  *
- * @returns the sizes; without `slotsPerRank` when all slots are open
+ * @returns the sizes, which cannot be changed any more; without `slotsPerRank` when all slots are open
  * @throws EplbTypeError `EPLB_KIND` for anything but numbers; EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE` or
  * `EPLB_TOPOLOGY`, each naming the field, the value and what would be right.
  */
@@ -56,7 +56,7 @@ export function checkTopology(
   checkMultiple('numLogicalExperts', numLogicalExperts, 'numGroups', numGroups);
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   const slotsPerRank = checkSlotsPerRank(topology.slotsPerRank, sizes);
-  return slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank };
+  return Object.freeze(slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank });
 }
 
 /** A checked copy; undefined when all slots are open. @throws as {@link checkTopology} */
@@ -70,16 +70,14 @@ export function checkSlotsPerRank(
   if (!Array.isArray(given)) {
     throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not an array of numbers, one a rank`);
   }
-  if (given.length !== numRanks) {
-    throw new EplbRangeError(
-      'EPLB_SHAPE',
-      `${title}: has ${given.length} numbers, not ${numRanks}, one a rank`,
-    );
+  const { length } = given;
+  if (length !== numRanks) {
+    throw new EplbRangeError('EPLB_SHAPE', `${title}: has ${length} numbers, not ${numRanks}, one a rank`);
   }
   const most = numPhysicalExperts / numRanks;
-  // Not map(): that passes over holes.
-  const slotsPerRank = Array.from(given, (slots: unknown, rank) =>
-    checkWhole(`${title}: rank ${rank}`, slots, 0, most),
+  // Not map(), which passes over holes, and not by its iterator, which may give any number of values.
+  const slotsPerRank = Array.from({ length: numRanks }, (_, rank) =>
+    checkWhole(`${title}: rank ${rank}`, given[rank], 0, most),
   );
   const total = slotsPerRank.reduce((sum, slots) => sum + slots, 0);
   if (total < numLogicalExperts) {

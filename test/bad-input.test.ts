@@ -5,6 +5,7 @@ import {
   type ExpertLoadBalancerOptions,
   ExpertMapping,
   type LoadMatrix,
+  LocalityAwarePolicy,
 } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { type Refusal, refusal, SEED, stateOf, withBalancer } from './helpers/library.ts';
@@ -97,11 +98,11 @@ test('no options at all are refused', () => {
 
 test('a topology whose memory would not fit is refused, with what it needs', () => {
   const sizes = { numLayers: 1000, numLogicalExperts: 1000, numPhysicalExperts: 2000, numRanks: 2 };
-  // The ring alone: 1,000 steps of 1,000 layers of 2,000 slots of 2 and of 4 bytes, 11,444 MiB.
+  // The ring alone: 1,000 steps of 1,000 layers of 2,000 slots of 2 and of 4 bytes, 11,444 MiB. Sums in 32 bands: 732 MiB.
   const make = () => new ExpertLoadBalancer({ ...sizes, windowSize: 1000 });
   assert.throws(
     make,
-    refusal('range', 'EPLB_MEMORY', /1000 layers.*window of 1000 needs 11[56]\d\d MiB.*4096 MiB/),
+    refusal('range', 'EPLB_MEMORY', /1000 layers.*window of 1000 needs 12[2-4]\d\d MiB.*4096 MiB/),
   );
   for (const options of [
     { ...sizes, numLayers: 2 ** 24 },
@@ -138,6 +139,8 @@ const badRows: readonly (readonly [row: unknown, ...Refusal])[] = [
   [[1, Number.NEGATIVE_INFINITY, 3, 4], 'range', 'EPLB_LOAD', /layer 1.*index 1.*-Infinity/],
   [[1, 1e39, 3, 4], 'range', 'EPLB_LOAD', /layer 1.*index 1.*1e\+39.*float32/],
   [Float32Array.of(1, Number.NaN, 3, 4), 'range', 'EPLB_LOAD', /layer 1.*index 1.*NaN/],
+  [Float64Array.of(1, 2, 3, -1e-50), 'range', 'EPLB_LOAD', /layer 1.*index 3.*-1e-50/],
+  [Float64Array.of(1, 1e39, 3, 4), 'range', 'EPLB_LOAD', /layer 1.*index 1.*1e\+39.*float32/],
   [Float64Array.of(1, 2, 3, -1e-3), 'range', 'EPLB_LOAD', /layer 1.*index 3.*-0\.001/],
   [Int16Array.of(1, 2, -3, 4), 'range', 'EPLB_LOAD', /layer 1.*index 2.*-3/],
   [[1, 2, 3], 'range', 'EPLB_SHAPE', /layer 1.*3.*4/],
@@ -269,6 +272,29 @@ test('co-activation of another shape is refused, inline and in the pool', async 
       const expected = refusal('range', 'EPLB_SHAPE', /coactivation\.data.*31.*32/);
       await assert.rejects(balancer.plan(weight, { coactivation }), expected);
       assert.throws(() => balancer.rebalanceSync(weight, { coactivation }), expected);
+    });
+  }
+});
+
+test('co-activation that is no count is refused, inline and in the pool; its diagonal may be anything', async () => {
+  const policy = new LocalityAwarePolicy();
+  const weight = [0, 1].map(() => [1, 2, 3, 4]);
+  for (const threads of [0, 1]) {
+    await withBalancer({ ...good, threads, policy }, async (balancer) => {
+      for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, -1]) {
+        const data = new Float32Array(32).fill(1);
+        for (const expert of [0, 1, 2, 3]) data[16 + 5 * expert] = Number.NaN;
+        const coactivation = { data, numLayers: 2, numExperts: 4 };
+        await balancer.plan(weight, { coactivation });
+        data[16 + 4 * 2 + 3] = bad;
+        const expected = refusal(
+          'range',
+          'EPLB_RANGE',
+          /coactivation: layer 1, experts 2 and 3: (NaN|Infinity|-1) is not/,
+        );
+        await assert.rejects(balancer.plan(weight, { coactivation }), expected);
+        assert.throws(() => balancer.rebalanceSync(weight, { coactivation }), expected);
+      }
     });
   }
 });

@@ -127,35 +127,13 @@ function checkAverage(
   const bySlot = arena.output(Float32Array, numSlots);
   kernels.foldSums(physical, slots, numSlots, sums.ptr);
   kernels.averageLoads(physical, slots, numSlots, logical, numLogical, numSamples, byExpert.ptr, acc);
-  // The sums in two parts: what one lacks is in the other.
-  const [physicalA, physicalB] = inTwoParts(physicalSums);
-  const [logicalA, logicalB] = inTwoParts(logicalSums);
-  kernels.averageSlots(
-    physicalA,
-    physicalB,
-    slots,
-    count,
-    numSlots,
-    logicalA,
-    logicalB,
-    numSamples,
-    bySlot.ptr,
-  );
+  kernels.averageSlots(physical, slots, count, numSlots, logical, numSamples, bySlot.ptr);
   arena.check();
   assertSameNumbers(sums.view, foldSample(physicalSums, phyToLog, 1, logicalSums), 'folded sums');
   const expectedByExpert = averageLoads(physicalSums, phyToLog, logicalSums, numSamples);
   assertSameNumbers(byExpert.view, expectedByExpert, 'averages of the experts');
   const expectedBySlot = averageSlots(physicalSums, phyToLog, counts, logicalSums, numSamples);
   assertSameNumbers(bySlot.view, expectedBySlot, 'averages of the slots');
-}
-
-/** Two arrays that add up to the sums, exactly: each sum is wholly in one of them. */
-function inTwoParts(sums: number[]): [number, number] {
-  const part = (which: number) =>
-    arena.input(
-      Float64Array.from(sums, (sum, i) => (i % 3 === which || (i % 3 === 2 && which === 0) ? sum : 0)),
-    );
-  return [part(0).ptr, part(1).ptr];
 }
 
 test('rankLoads equals its oracle', () => {

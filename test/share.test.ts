@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { connectBalancer, ExpertLoadBalancer, ExpertMapping, shareBalancer } from 'expert-load-balancer';
+import { FLOAT32_MAX } from './helpers/arbitraries.ts';
 
 const SIZES = { numLayers: 4, numLogicalExperts: 16, numPhysicalExperts: 24, numRanks: 4 };
 
@@ -117,6 +118,81 @@ test('bad loads are refused in the recording thread and nothing is recorded', as
   await connected.advanceWindow();
   assert.ok(balancer.getAverageLogicalLoad().data.every((load) => load === 0));
   connected.close();
+  await balancer.close();
+});
+
+test('a load that does not fit with what its thread has recorded is refused there, and nothing is recorded', async () => {
+  const balancer = new ExpertLoadBalancer({ ...SIZES, threads: 0 });
+  const connected = await connectBalancer(shareBalancer(balancer));
+  for (const [method, length] of [
+    ['recordLoad', 24],
+    ['recordLogicalLoad', 16],
+  ] as const) {
+    const loads = new Float32Array(length).fill(1);
+    loads[3] = 3e38;
+    connected[method](2, loads);
+    assert.throws(() => connected[method](2, loads), {
+      name: 'EplbRangeError',
+      code: 'EPLB_LOAD',
+      message: /layer 2, index 3: .*together with what the step has/,
+    });
+  }
+  await connected.advanceWindow();
+  // Slots of 1 each: experts 0 to 7 have two of them.
+  const expected = Array.from({ length: 16 }, (_, expert) => (expert < 8 ? 2 : 1) + 1);
+  expected[3] = FLOAT32_MAX;
+  assert.deepEqual(Array.from(balancer.getAverageLogicalLoad().data.subarray(32, 48)), expected);
+  connected.close();
+  await balancer.close();
+});
+
+test('loads that only together exceed float32 count as the largest one, and the step ends whole', async () => {
+  const balancer = new ExpertLoadBalancer({ ...SIZES, threads: 0, windowSize: 1 });
+  const [first, second] = await Promise.all([0, 1].map(() => connectBalancer(shareBalancer(balancer))));
+  const slots = new Float32Array(24).fill(1);
+  const experts = new Float32Array(16).fill(1);
+  slots[0] = 3e38;
+  experts[0] = 3e38;
+  for (let layer = 0; layer < SIZES.numLayers; layer++) {
+    balancer.recordLoad(layer, slots);
+    first!.recordLoad(layer, slots);
+    second!.recordLoad(layer, slots);
+    if (layer % 2 === 0) second!.recordLogicalLoad(layer, experts);
+  }
+  // Recorded under the first mapping, taken under the second: in part one, in part the other.
+  balancer.commit(rotated(3));
+  second!.mapping;
+  for (let layer = 0; layer < SIZES.numLayers; layer++)
+    second!.recordLogicalLoad(layer, experts.fill(1, 0, 1));
+  assert.equal(
+    balancer.metrics().expertLoadPass.findIndex((load) => !Number.isFinite(load)),
+    -1,
+  );
+  balancer.advanceWindow();
+  const rows = Array.from({ length: SIZES.numLayers }, (_, layer) =>
+    Array.from(balancer.getAverageLogicalLoad().data.subarray(16 * layer, 16 * layer + 16)),
+  );
+  for (const [layer, row] of rows.entries()) {
+    const logical = layer % 2 === 0 ? 2 : 1;
+    const expected = Array.from({ length: 16 }, (_, expert) => (expert < 8 ? 2 : 1) * 3 + logical);
+    expected[0] = FLOAT32_MAX;
+    assert.deepEqual(row, expected, `layer ${layer}`);
+  }
+  // Nothing of it is left for the next step.
+  await first!.advanceWindow();
+  assert.equal(balancer.numSamples, 1);
+  assert.ok(balancer.getAverageLogicalLoad().data.every((load) => load === 0));
+  for (const connected of [first!, second!]) {
+    for (const layer of [0, 1]) connected.recordLoad(layer, slots);
+    connected.close();
+  }
+  await nextTurn();
+  await nextTurn();
+  balancer.advanceWindow();
+  // Slot 0 is of expert 3 in the mapping that the second one read, and of expert 0 in the one the first one knew.
+  const { data } = balancer.getAverageLogicalLoad();
+  assert.equal(data[0], Math.fround(3e38));
+  assert.equal(data[3], Math.fround(3e38));
   await balancer.close();
 });
 

@@ -1,4 +1,4 @@
-import { ExpertLoadBalancer, type LoadRow } from 'expert-load-balancer';
+import { connectBalancer, ExpertLoadBalancer, type LoadRow, shareBalancer } from 'expert-load-balancer';
 import { assertLoads } from '../check.ts';
 import { StepFeed } from '../feed.ts';
 import { type Figure, sampled } from '../figure.ts';
@@ -10,7 +10,8 @@ import { MAIN_SIZE } from '../workloads.ts';
 /** One call takes less than a clock can tell: a sample is the mean of this many rounds over all layers. */
 const ROUNDS = 20;
 
-type Method = 'recordLoad' | 'recordLogicalLoad';
+const METHODS = ['recordLoad', 'recordLogicalLoad'] as const;
+type Method = (typeof METHODS)[number];
 type RowKind = 'Float32Array' | 'number[]';
 
 /** Recording one layer's loads, validation included; every call is for another layer, as in a host. */
@@ -20,14 +21,36 @@ export const recordSuite: Suite = {
   async run(context) {
     const figures: Figure[] = [];
     // Typed arrays first: a host gives one kind of row, and a call site that has seen both is slower.
-    for (const kind of ['Float32Array', 'number[]'] as const) {
-      for (const method of ['recordLoad', 'recordLogicalLoad'] as const) {
-        figures.push(await record(method, kind, context));
-      }
-    }
+    for (const method of METHODS) figures.push(await record(method, 'Float32Array', context));
+    figures.push(await recordConnected(context));
+    for (const method of METHODS) figures.push(await record(method, 'number[]', context));
     return figures;
   },
 };
+
+/** As a thread of the host records that is not the balancer's: to shared memory, by atomic exchanges. */
+async function recordConnected({ seed, limits }: SuiteContext): Promise<Figure> {
+  const balancer = new ExpertLoadBalancer({ ...MAIN_SIZE, threads: 0, windowSize: 1 });
+  const connected = await connectBalancer(shareBalancer(balancer));
+  const { rows } = new StepFeed(balancer, 'physical', seed);
+  const stats = await measurePart(
+    limits,
+    () => balancer.advanceWindow(),
+    () => {
+      for (let i = 0; i < ROUNDS * rows.length; i++) {
+        const layer = i % rows.length;
+        connected.recordLoad(layer, rows[layer]!);
+      }
+    },
+    ROUNDS * rows.length,
+  );
+  balancer.advanceWindow();
+  const id = `record/connected recordLoad ${rows[0]!.length}/Float32Array`;
+  const expected = rows.flatMap((row) => Array.from(row, (load) => ROUNDS * load));
+  assertLoads(balancer.getAverageLoad(), expected, id);
+  connected.close();
+  return sampled(id, 'us', scale(stats, 1000));
+}
 
 async function record(method: Method, kind: RowKind, { seed, limits }: SuiteContext): Promise<Figure> {
   const balancer = new ExpertLoadBalancer({ ...MAIN_SIZE, threads: 0, windowSize: 2 });

@@ -5,6 +5,15 @@ export type Pointer = number;
 export interface KernelExports {
   addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
   addSums(a: Pointer, b: Pointer, out: Pointer, n: number): void;
+  addToBands(
+    sample: Pointer,
+    bands: Pointer,
+    stride: number,
+    shift: number,
+    n: number,
+    sign: number,
+    used: Pointer,
+  ): void;
   averageLoads(
     physicalSums: Pointer,
     phyToLog: Pointer,
@@ -16,13 +25,11 @@ export interface KernelExports {
     acc: Pointer,
   ): void;
   averageSlots(
-    physicalA: Pointer,
-    physicalB: Pointer,
+    physicalSums: Pointer,
     phyToLog: Pointer,
     count: Pointer,
     numPhysical: number,
-    logicalA: Pointer,
-    logicalB: Pointer,
+    logicalSums: Pointer,
     numSamples: number,
     out: Pointer,
   ): void;
@@ -32,6 +39,16 @@ export interface KernelExports {
   firstInvalid(loads: Pointer, n: number): number;
   foldSample(sample: Pointer, phyToLog: Pointer, numPhysical: number, sign: number, sums: Pointer): void;
   foldSums(physicalSums: Pointer, phyToLog: Pointer, numPhysical: number, sums: Pointer): void;
+  foldToBands(
+    sample: Pointer,
+    phyToLog: Pointer,
+    bands: Pointer,
+    stride: number,
+    shift: number,
+    numPhysical: number,
+    sign: number,
+    used: Pointer,
+  ): void;
   invertLayer(
     phyToLog: Pointer,
     replicaRank: Pointer,

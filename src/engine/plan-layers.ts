@@ -1,5 +1,5 @@
 import { loadError } from '../checks.ts';
-import { EplbError } from '../errors.ts';
+import { EplbError, EplbRangeError } from '../errors.ts';
 import { AdaptiveLayers } from './adaptive-layers.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch } from './adaptive-request.ts';
 import type { JobSamples } from './adaptive-search.ts';
@@ -264,6 +264,7 @@ class LayerPlanner {
     const first = layer * numLogicalExperts;
     const row = weights + first * 4;
     const values = new Float32Array(this.#buffer, row, numLogicalExperts);
+    checkLength('weight.data', loads.data, topology.numLayers * numLogicalExperts);
     values.set(loads.data.subarray(first, first + numLogicalExperts));
     const bad = this.#kernels.firstInvalid(row, numLogicalExperts);
     if (bad < numLogicalExperts) throw loadError('weight', layer, bad, values[bad]);
@@ -310,14 +311,25 @@ class LayerPlanner {
     );
   }
 
-  /** Copies the layer's co-activation to scratch: 0, no pointer, when there is none. */
+  /** Copies the layer's co-activation to scratch, and checks it there: 0, no pointer, when there is none. */
   #readCoactivation(layer: number): Pointer {
     const { coactivation } = this.#job;
     if (coactivation === undefined) return 0;
-    const size = this.#layout.topology.numLogicalExperts ** 2;
-    new Float32Array(this.#buffer, this.#scratch, size).set(
-      coactivation.subarray(layer * size, (layer + 1) * size),
-    );
-    return this.#scratch;
+    const { numLayers, numLogicalExperts: n } = this.#layout.topology;
+    checkLength('coactivation.data', coactivation, numLayers * n * n);
+    const values = new Float32Array(this.#buffer, this.#scratch, n * n);
+    values.set(coactivation.subarray(layer * n * n, (layer + 1) * n * n));
+    // The diagonal may hold anything.
+    for (let expert = 0; expert < n; expert++) values[expert * (n + 1)] = 0;
+    const bad = this.#kernels.firstInvalid(this.#scratch, n * n);
+    if (bad === n * n) return this.#scratch;
+    const where = `coactivation: layer ${layer}, experts ${Math.floor(bad / n)} and ${bad % n}`;
+    throw new EplbRangeError('EPLB_RANGE', `${where}: ${values[bad]} is not a finite number >= 0`);
   }
+}
+
+/** The memory of what a plan reads in place may have shrunk since it was looked at. */
+function checkLength(title: string, { length }: Float32Array, wanted: number): void {
+  if (length !== wanted)
+    throw new EplbRangeError('EPLB_SHAPE', `${title}: has ${length} values, not ${wanted}`);
 }

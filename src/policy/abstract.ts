@@ -8,8 +8,8 @@ import type { PlanDecision } from './decision.ts';
 import { mappingOf } from './job-tables.ts';
 
 /**
- * How often two experts are picked by one token: [layers x logical x logical], row-major, symmetric; the diagonal is not
- * read. On a SharedArrayBuffer (as CoactivationRecorder makes it) the workers read it in place.
+ * How often two experts are picked by one token: [layers x logical x logical], row-major, symmetric, finite and >= 0; the diagonal
+ * is not read. On a SharedArrayBuffer (as CoactivationRecorder makes it) the workers read it in place.
  */
 export interface CoactivationMatrix {
   readonly data: Float32Array;

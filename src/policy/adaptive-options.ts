@@ -82,37 +82,38 @@ const USUAL_REMEMBERED_STEPS = 64;
 const MOST_REMEMBERED_STEPS = 2 ** 16;
 const NO_LIMIT = 2 ** 31 - 1;
 
-/** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
+/** Reads each option once. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
   if (typeof options !== 'object' || options === null) {
     throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
   }
-  const cost = readCost(options.cost === undefined ? {} : options.cost);
-  const hasCost = options.cost !== undefined;
-  const { locality = 'none', price } = options;
+  const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
+  const { locality = 'none', confidence: sureness, cost: prices, rememberedSteps, maxSamples } = options;
+  const cost = readCost(prices === undefined ? {} : prices);
+  const hasCost = prices !== undefined;
   if (locality !== 'none' && locality !== 'groups') {
     throw new EplbRangeError('EPLB_RANGE', `locality: ${show(locality)} is neither 'none' nor 'groups'`);
   }
-  const maxMoves = whole('maxMoves', options.maxMoves, 0, NO_LIMIT);
-  const movesInBytes = Math.floor(readMaxBytes(options.maxBytes) / cost.bytesPerExpert);
+  const maxMoves = whole('maxMoves', mostMoves, 0, NO_LIMIT);
+  const movesInBytes = Math.floor(readMaxBytes(maxBytes) / cost.bytesPerExpert);
   const isFree = price === 0 && !hasCost;
-  const confidence = atLeast0('confidence', options.confidence, isFree ? 0 : USUAL_CONFIDENCE);
+  const confidence = atLeast0('confidence', sureness, isFree ? 0 : USUAL_CONFIDENCE);
   return {
     request: {
       kernel: 'adaptive',
       price: atLeast0('price', price, hasCost ? 0 : USUAL_PRICE),
       priceInLoad: price === undefined && hasCost ? loadOfMove(cost) : 0,
-      maxMovesPerLayer: whole('maxMovesPerLayer', options.maxMovesPerLayer, 0, NO_LIMIT),
+      maxMovesPerLayer: whole('maxMovesPerLayer', maxMovesPerLayer, 0, NO_LIMIT),
       maxMoves: Math.min(maxMoves, movesInBytes),
-      maxEvaluations: whole('maxEvaluations', options.maxEvaluations, 1, 10_000_000),
-      numKicks: whole('numKicks', options.numKicks, 0, isFree ? USUAL_KICKS_WHEN_FREE : 0),
+      maxEvaluations: whole('maxEvaluations', maxEvaluations, 1, 10_000_000),
+      numKicks: whole('numKicks', numKicks, 0, isFree ? USUAL_KICKS_WHEN_FREE : 0),
       keepsGroups: locality === 'groups',
       hasTrial: confidence > 0,
-      maxSamples: whole('maxSamples', options.maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
+      maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
     },
     rememberedSteps: whole(
       'rememberedSteps',
-      options.rememberedSteps,
+      rememberedSteps,
       0,
       USUAL_REMEMBERED_STEPS,
       MOST_REMEMBERED_STEPS,

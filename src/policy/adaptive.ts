@@ -82,8 +82,9 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     numRanks: number,
     context: PolicyContext = {},
   ): PlanDecision {
-    const { numLayers, numExperts, numSamples } = checkSamples(samples);
-    const { previous, slotsPerRank } = context;
+    const { previous, slotsPerRank, coactivation } = context;
+    const checked = checkSamples(samples);
+    const { numLayers, numExperts, numSamples } = checked;
     const topology = topologyOf(
       numLayers,
       numExperts,
@@ -101,11 +102,10 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
       if (firstInClosedSlot(tablesOf(previous).phyToLog, topology) < 0) {
         return { status: 'kept', reason: 'no samples', mapping: previous };
       }
-      // What is in closed slots has to leave them all the same.
-      const data = new Float32Array(numLayers * numExperts);
-      const one = { data, numSamples: 1, numLayers, numExperts };
-      return this.planExperts(one, numReplicas, numGroups, numNodes, numRanks, context);
     }
+    // What is in closed slots has to leave them without samples too.
+    const noLoads = { data: new Float32Array(numLayers * numExperts), numLayers, numExperts };
+    const used = numSamples === 0 ? oneSample(noLoads) : checked;
     const { request } = this.#settings;
     const tables = runInline(
       request,
@@ -113,9 +113,9 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
       (buffer, layout) => {
         const { samples: at } = carveAdaptiveData(topology, request, layout.kernelData);
         const room = new Float32Array(buffer, at, request.maxSamples * numLayers * numExperts);
-        return { from: 'samples', ...writeSamples(samples, request.maxSamples, room) };
+        return { from: 'samples', ...writeSamples(used, request.maxSamples, room) };
       },
-      context,
+      { previous, coactivation },
     );
     return this.decideOn(topology, tables, previous);
   }

@@ -3,7 +3,14 @@ import { zeros } from '../engine/allocate.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { Carver, sizeClass } from '../engine/layout.ts';
 import type { KernelRegion } from '../engine/memory-arena.ts';
-import { copyRow, type LoadMatrix, type LoadRow, type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
+import {
+  copyRow,
+  type LoadMatrix,
+  type LoadRow,
+  type LoadsInput,
+  rowLength,
+  toLoadMatrix,
+} from '../load-matrix.ts';
 
 /** Where balanced packing puts each item; both tables are [rows x items], row-major, the caller's own. */
 export interface BalancedPacking {
@@ -108,14 +115,14 @@ export function computeExpertReplication(weight: LoadsInput, numPhysical: number
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LOAD`, `EPLB_MEMORY`
  */
 export function computeLoadImbalance(loads: LoadRow): number {
-  const n = checkWhole('loads: length', loads?.length, 1, 2 ** 28, 'EPLB_SHAPE');
-  const { region, layout } = inlineKernelMemory(`${n} loads`, (row) => ({ row, end: row + 4 * n }));
+  const n = checkWhole('loads: length', rowLength('loads', 0, loads), 1, 2 ** 28, 'EPLB_SHAPE');
+  const { region, layout } = inlineKernelMemory(`${n} loads`, (start) => ({ start, end: start + 4 * n }));
   const { buffer, kernels } = region;
-  const { row } = layout;
-  copyRow('loads', 0, loads, new Float32Array(buffer, row, n));
-  const bad = kernels.firstInvalid(row, n);
-  if (bad < n) throw loadError('loads', 0, bad, loads[bad]);
-  return kernels.loadImbalance(row, n);
+  const row = new Float32Array(buffer, layout.start, n);
+  copyRow('loads', 0, loads, row, n);
+  const bad = kernels.firstInvalid(layout.start, n);
+  if (bad < n) throw loadError('loads', 0, bad, row[bad]);
+  return kernels.loadImbalance(layout.start, n);
 }
 
 /** Copies a row to the kernels' memory and checks it. */

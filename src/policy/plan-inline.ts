@@ -12,9 +12,10 @@ import {
 } from '../engine/plan-layers.ts';
 import { makeTables, type PlanTables, takeStats } from '../engine/plan-tables.ts';
 import { EplbRangeError, EplbTypeError } from '../errors.ts';
-import { checkMapping, type ExpertMapping } from '../expert-mapping.ts';
+import { checkMapping, type ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { checkTopology, type Topology } from '../topology.ts';
+import { plainFloats } from '../typed-arrays.ts';
 import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
 import { mappingOf, writePrevious } from './job-tables.ts';
 
@@ -42,6 +43,12 @@ export function planInline(
   return mappingOf(topology, runInline(request, topology, loads, context));
 }
 
+/** What a kernel that runs inline may know beyond the loads; each is read once. */
+interface InlineContext {
+  readonly previous?: ExpertMapping | undefined;
+  readonly coactivation?: CoactivationMatrix | undefined;
+}
+
 /**
  * Runs a kernel on all layers in the calling thread.
  *
@@ -51,11 +58,11 @@ export function runInline(
   request: KernelRequest,
   topology: Topology,
   loads: (buffer: ArrayBufferLike, layout: JobLayout) => PlanJob['loads'],
-  { previous, coactivation }: PolicyContext,
+  { previous, coactivation }: InlineContext,
 ): PlanTables {
   checkSlots(request, topology);
   if (previous !== undefined) checkShape('previous', previous, topology);
-  if (coactivation !== undefined) checkCoactivation(coactivation, topology);
+  const pairs = coactivation === undefined ? undefined : checkCoactivation(coactivation, topology).data;
   const dataBytes = kernelDataBytes(request, topology);
   const scratchBytes = kernelScratchBytes(request, topology);
   const { region, layout } = inlineKernelMemory(describe(topology), (start) =>
@@ -68,7 +75,7 @@ export function runInline(
     request,
     loads: loads(buffer, layout),
     hasPrevious: previous !== undefined,
-    coactivation: coactivation?.data,
+    coactivation: pairs,
   };
   const tables = makeTables(topology);
   planLayers(kernels, buffer, layout, job, 0, tables);
@@ -104,8 +111,8 @@ export function describe({ numLayers, numLogicalExperts, numPhysicalExperts }: T
 
 /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` unless the mapping has the shape of the topology */
 export function checkShape(title: string, mapping: ExpertMapping, topology: Topology): void {
-  checkMapping(title, mapping);
-  const shape = [mapping.numLayers, mapping.numLogicalExperts, mapping.numPhysicalExperts];
+  const { numLayers, numLogicalExperts, numPhysicalExperts } = tablesOf(checkMapping(title, mapping));
+  const shape = [numLayers, numLogicalExperts, numPhysicalExperts];
   const wanted = [topology.numLayers, topology.numLogicalExperts, topology.numPhysicalExperts];
   if (shape.every((size, i) => size === wanted[i])) return;
   const text = ([layers, logical, physical]: number[]) =>
@@ -113,12 +120,18 @@ export function checkShape(title: string, mapping: ExpertMapping, topology: Topo
   throw new EplbRangeError('EPLB_SHAPE', `${title}: is of ${text(shape)}, not ${text(wanted)}`);
 }
 
-/** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`; the values are not checked */
+/**
+ * Checks the kind and the shape, each property read once; values are checked where they are read. The result has the same memory.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`
+ */
 export function checkCoactivation(
   matrix: CoactivationMatrix,
   { numLayers, numLogicalExperts }: Topology,
-): void {
-  if (!(matrix?.data instanceof Float32Array)) {
+): CoactivationMatrix {
+  const isObject = typeof matrix === 'object' && matrix !== null;
+  const data = isObject ? plainFloats(matrix.data) : undefined;
+  if (data === undefined) {
     throw new EplbTypeError('EPLB_KIND', 'coactivation: is not {data: Float32Array, numLayers, numExperts}');
   }
   checkWhole('coactivation.numLayers', matrix.numLayers, numLayers, numLayers, 'EPLB_SHAPE');
@@ -130,10 +143,8 @@ export function checkCoactivation(
     'EPLB_SHAPE',
   );
   const wanted = numLayers * numLogicalExperts ** 2;
-  if (matrix.data.length !== wanted) {
-    throw new EplbRangeError(
-      'EPLB_SHAPE',
-      `coactivation.data: has ${matrix.data.length} values, not ${wanted}`,
-    );
+  if (data.length !== wanted) {
+    throw new EplbRangeError('EPLB_SHAPE', `coactivation.data: has ${data.length} values, not ${wanted}`);
   }
+  return { data, numLayers, numExperts: numLogicalExperts };
 }

@@ -1,8 +1,8 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Remote } from 'comlink';
-import { checkAtLeast } from '../checks.ts';
+import { checkAtLeast, show } from '../checks.ts';
 import { throwAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
-import { EplbError } from '../errors.ts';
+import { EplbError, EplbTypeError } from '../errors.ts';
 import { type ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { type LoadRow, type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { PublishedMapping } from '../published-mapping.ts';
@@ -19,12 +19,15 @@ export interface ConnectOptions {
 /**
  * Connects this thread to a balancer of another one, over a port from `shareBalancer`.
  *
- * @throws (as a rejection) EplbError `EPLB_TIMEOUT` or `EPLB_CLOSED`
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`; EplbError `EPLB_TIMEOUT` or `EPLB_CLOSED`
  */
 export async function connectBalancer(
   port: MessagePort,
   options: ConnectOptions = {},
 ): Promise<ConnectedBalancer> {
+  if (typeof options !== 'object' || options === null) {
+    throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
+  }
   const timeoutMs = checkAtLeast('timeoutMs', options.timeoutMs ?? 30_000, 0);
   const calls = new BoundedCalls(port, timeoutMs);
   const { wrap, nodeEndpoint } = await loadComlink();
@@ -55,7 +58,7 @@ export class ConnectedBalancer {
     calls: BoundedCalls,
     port: MessagePort,
   ) {
-    this.topology = connection.published.topology;
+    this.topology = Object.freeze(connection.published.topology);
     this.#control = control;
     this.#calls = calls;
     this.#port = port;
@@ -86,7 +89,10 @@ export class ConnectedBalancer {
     return this.#generation;
   }
 
-  /** As `ExpertLoadBalancer.recordLoad`, for slots of the mapping that was read last. */
+  /**
+   * As `ExpertLoadBalancer.recordLoad`, for slots of the mapping that was read last. A load is refused when it is too large for a
+   * float32 together with what this thread has recorded in the step.
+   */
   recordLoad(layer: number, loads: LoadRow): void {
     this.#calls.checkOpen();
     this.#lane.recordPhysical(layer, loads);

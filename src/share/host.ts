@@ -21,6 +21,9 @@ import type { BalancerControl, Connection } from './protocol.ts';
  * Loads recorded there enter the step being recorded when `advanceWindow` is called. They and the mapping go through
  * shared memory; only control goes through the port. The port does not keep the process alive.
  *
+ * The thread may end at any moment: what it had recorded counts, and a row it was just recording counts whole or not at all. Loads of
+ * several threads that only together are more than the largest float32, 3.4e38, count as that.
+ *
  * @example
  * ```ts
  * const port = shareBalancer(balancer);
@@ -73,15 +76,15 @@ class Guest implements LoadSource {
     const { window } = this.#parts;
     const live = this.#balancer.generation;
     this.#lane.drain({
-      logical: (layer, row) => window.recordLogical(layer, row),
+      logical: (layer, row) => window.addLogical(layer, row),
       physical: (layer, row, generation) => {
         if (generation === live) {
-          window.recordPhysical(layer, row);
+          window.addPhysical(layer, row);
           return;
         }
         const logical = new Float32Array(this.#balancer.topology.numLogicalExperts);
         foldRow(row, layer, this.#mappings.get(generation)!.phyToLog, logical);
-        window.recordLogical(layer, logical);
+        window.addLogical(layer, logical);
       },
     });
   }
@@ -92,9 +95,8 @@ class Guest implements LoadSource {
     for (const generation of this.#mappings.keys()) if (generation < held) this.#mappings.delete(generation);
   }
 
-  /** The thread is gone: what it recorded last is taken, and the lane given up. */
+  /** The thread is gone: what it recorded last is taken, whole rows wherever it ended, and the lane given up. */
   leave(): void {
-    this.#lane.release();
     this.drain();
     this.#parts.sources.delete(this);
   }

@@ -1,189 +1,141 @@
-import { checkLayer, MAX_FLOAT32, recordError } from '../checks.ts';
+import { checkLayer, recordError } from '../checks.ts';
 import { sharedBuffer } from '../engine/allocate.ts';
 import { Carver } from '../engine/layout.ts';
 import { copyRow, type LoadRow } from '../load-matrix.ts';
 import { foldRow } from '../load-rows.ts';
 import type { MappingTables } from '../mapping-tables.ts';
 import type { Topology } from '../topology.ts';
-
-/** What a row holds: loads of slots, loads of experts, or both. Bits. */
-const PHYSICAL = 1;
-const LOGICAL = 2;
-
-/** Words of a lane. STATE is the bank in use, plus BUSY while a record is being added to it. */
-const Word = { STATE: 0, GENERATION_HELD: 1, BANK_GENERATION: 2 } as const;
-const BUSY = 2;
-const NUM_WORDS = 16;
-
-/** A record takes under a microsecond; a thread that holds its bank longer than this many tries was interrupted. */
-const MAX_TRIES = 1000;
+import { carveRows, isFresh, LOGICAL, NUM_COPIES, PHYSICAL, RowCopies, withoutFresh } from './row-copies.ts';
 
 /**
- * One thread's own accumulators for a step, on a SharedArrayBuffer: two banks, of which it fills one while the
- * balancer's thread empties the other. A compare-and-swap on the state decides who has which bank, so neither side ever
- * waits for the other, and every record is in exactly one bank.
+ * One thread's own accumulators for a step, on a SharedArrayBuffer.
  *
- * Records of slots in the bank in use are always of the mapping the thread holds: before it takes a newer mapping, it
- * folds them to loads of experts.
+ * To add a row, its thread writes the new sums to a copy of its own and exchanges that for the published one; the balancer's
+ * thread takes a row by exchanging an empty copy for the published one. Either is one atomic operation on the layer's word. So
+ * neither side ever waits, every record is taken once, and a thread that dies at any instruction has added its row or has not.
+ *
+ * Published rows of slots are always of the mapping the thread holds: before it takes a newer one, it makes them rows of experts.
  */
 export class Lane {
   readonly topology: Topology;
   readonly buffer: SharedArrayBuffer;
-  readonly #words: Int32Array;
-  readonly #kinds: [Uint8Array, Uint8Array];
-  readonly #physical: [Float32Array, Float32Array];
-  readonly #logical: [Float32Array, Float32Array];
-  readonly #rows: { physical: Float32Array; logical: Float32Array };
+  /** [layers]: which copies are published: see row-copies.ts. */
+  readonly #states: Int32Array;
+  /** The recording thread's own note of the word below, for its side of the lane. */
+  #held = 0;
+  /** [1] */
+  readonly #generationHeld: BigInt64Array;
+  /** [copies x layers]: the generation of the mapping that each copy of a row of slots is of. */
+  readonly #generations: Float64Array;
+  readonly #physical: RowCopies;
+  readonly #logical: RowCopies;
+  readonly #physicalRow: Float32Array;
+  readonly #logicalRow: Float32Array;
 
   constructor(topology: Topology, buffer?: SharedArrayBuffer) {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
     const carver = new Carver();
-    const numSlots = numLayers * numPhysicalExperts;
-    const numExperts = numLayers * numLogicalExperts;
-    const words = carver.take(4 * NUM_WORDS);
-    const kinds = [carver.take(numLayers), carver.take(numLayers)] as const;
-    const physical = [carver.take(4 * numSlots), carver.take(4 * numSlots)] as const;
-    const logical = [carver.take(4 * numExperts), carver.take(4 * numExperts)] as const;
+    const states = carver.take(4 * numLayers);
+    const generationHeld = carver.take(8);
+    const generations = carver.take(8 * NUM_COPIES * numLayers);
+    const physical = carveRows(carver, numLayers, numPhysicalExperts);
+    const logical = carveRows(carver, numLayers, numLogicalExperts);
     this.topology = topology;
     this.buffer = buffer ?? sharedBuffer("a thread's loads", carver.end);
-    this.#words = new Int32Array(this.buffer, words, NUM_WORDS);
-    this.#kinds = [
-      new Uint8Array(this.buffer, kinds[0], numLayers),
-      new Uint8Array(this.buffer, kinds[1], numLayers),
-    ];
-    this.#physical = [
-      new Float32Array(this.buffer, physical[0], numSlots),
-      new Float32Array(this.buffer, physical[1], numSlots),
-    ];
-    this.#logical = [
-      new Float32Array(this.buffer, logical[0], numExperts),
-      new Float32Array(this.buffer, logical[1], numExperts),
-    ];
-    this.#rows = {
-      physical: new Float32Array(numPhysicalExperts),
-      logical: new Float32Array(numLogicalExperts),
-    };
+    this.#states = new Int32Array(this.buffer, states, numLayers);
+    this.#generationHeld = new BigInt64Array(this.buffer, generationHeld, 1);
+    this.#generations = new Float64Array(this.buffer, generations, NUM_COPIES * numLayers);
+    this.#physical = new RowCopies(PHYSICAL, this.buffer, physical, numLayers, numPhysicalExperts);
+    this.#logical = new RowCopies(LOGICAL, this.buffer, logical, numLayers, numLogicalExperts);
+    this.#physicalRow = new Float32Array(numPhysicalExperts);
+    this.#logicalRow = new Float32Array(numLogicalExperts);
+    if (buffer !== undefined) return;
+    this.#physical.begin();
+    this.#logical.begin();
   }
 
   /** The generation of the mapping that the recording thread holds. */
   get generationHeld(): number {
-    return Atomics.load(this.#words, Word.GENERATION_HELD);
+    return Number(Atomics.load(this.#generationHeld, 0));
   }
 
   /** Recording thread: adds loads of slots of the mapping it holds. @throws as `ExpertLoadBalancer.recordLoad` */
   recordPhysical(layer: number, loads: LoadRow): void {
-    this.#record('recordLoad', layer, loads, this.#rows.physical, this.#physical, PHYSICAL);
+    this.#record('recordLoad', layer, loads, this.#physicalRow, this.#physical);
   }
 
   /** Recording thread: adds loads of experts. @throws as `ExpertLoadBalancer.recordLogicalLoad` */
   recordLogical(layer: number, loads: LoadRow): void {
-    this.#record('recordLogicalLoad', layer, loads, this.#rows.logical, this.#logical, LOGICAL);
+    this.#record('recordLogicalLoad', layer, loads, this.#logicalRow, this.#logical);
   }
 
   /** Recording thread: takes up a newer mapping; `held` is the one it held so far. */
   changeMapping(held: MappingTables, generation: number): void {
-    const bank = this.#enter();
-    const { numLayers } = this.topology;
-    for (let layer = 0; layer < numLayers; layer++) {
-      if ((this.#kinds[bank][layer]! & PHYSICAL) === 0) continue;
-      const physical = this.#physicalRow(bank, layer);
-      foldRow(physical, layer, held.phyToLog, this.#logicalRow(bank, layer));
-      physical.fill(0);
-      this.#kinds[bank][layer] = LOGICAL;
-    }
-    this.#words[Word.BANK_GENERATION + bank] = generation;
-    this.#leave(bank);
+    for (let layer = 0; layer < this.topology.numLayers; layer++) this.#foldLayer(held, layer);
     // Only now may the balancer forget the mapping held before.
-    Atomics.store(this.#words, Word.GENERATION_HELD, generation);
+    this.#held = generation;
+    Atomics.store(this.#generationHeld, 0, BigInt(generation));
   }
 
   /**
-   * The balancer's thread: takes what was recorded. When the recording thread was interrupted in the middle of a record, nothing
-   * is taken this time, and all of it the next time.
+   * The balancer's thread: takes what was recorded. A row that is recorded meanwhile is taken now or the next time.
    *
-   * @param take gets each recorded row; rows of slots come with the generation they belong to
+   * @param take gets each recorded row, the balancer's until the next time; rows of slots with the generation they belong to
    */
   drain(take: {
     physical(layer: number, row: Float32Array, generation: number): void;
     logical(layer: number, row: Float32Array): void;
   }): void {
-    const bank = this.#exchange();
-    if (bank === undefined) return;
     const { numLayers } = this.topology;
-    const kinds = this.#kinds[bank];
-    const generation = this.#words[Word.BANK_GENERATION + bank]!;
     for (let layer = 0; layer < numLayers; layer++) {
-      const kind = kinds[layer]!;
-      kinds[layer] = 0;
-      if ((kind & PHYSICAL) !== 0) {
-        const row = this.#physicalRow(bank, layer);
-        take.physical(layer, row, generation);
-        row.fill(0);
+      const before = Atomics.load(this.#states, layer);
+      if (!isFresh(before, PHYSICAL) && !isFresh(before, LOGICAL)) continue;
+      const empty = this.#physical.empty(layer) | this.#logical.empty(layer);
+      const state = Atomics.exchange(this.#states, layer, empty);
+      this.#physical.take(layer, state);
+      this.#logical.take(layer, state);
+      if (isFresh(state, PHYSICAL)) {
+        const generation = this.#generations[this.#physical.indexIn(state) * numLayers + layer]!;
+        take.physical(layer, this.#physical.published(layer, state), generation);
       }
-      if ((kind & LOGICAL) !== 0) {
-        const row = this.#logicalRow(bank, layer);
-        take.logical(layer, row);
-        row.fill(0);
-      }
+      if (isFresh(state, LOGICAL)) take.logical(layer, this.#logical.published(layer, state));
     }
   }
 
-  /** The balancer's thread, when the recording one is gone: a record it died in no longer holds its bank. */
-  release(): void {
-    Atomics.and(this.#words, Word.STATE, ~BUSY);
-  }
-
-  #record(
-    title: string,
-    layer: number,
-    loads: LoadRow,
-    row: Float32Array,
-    banks: [Float32Array, Float32Array],
-    kind: number,
-  ): void {
-    checkLayer(title, layer, this.topology.numLayers);
+  #record(title: string, layer: number, loads: LoadRow, row: Float32Array, rows: RowCopies): void {
+    const { numLayers } = this.topology;
+    checkLayer(title, layer, numLayers);
     copyRow(title, layer, loads, row);
-    const bank = this.#enter();
-    const sums = banks[bank];
-    const first = layer * row.length;
-    const refused = row.findIndex((load, i) => !(load >= 0 && sums[first + i]! + load <= MAX_FLOAT32));
-    if (refused < 0) {
-      this.#words[Word.BANK_GENERATION + bank] = this.generationHeld;
-      for (let i = 0; i < row.length; i++) sums[first + i]! += row[i]!;
-      this.#kinds[bank][layer]! |= kind;
-    }
-    this.#leave(bank);
-    if (refused >= 0) throw recordError(title, layer, refused, loads[refused]);
-  }
-
-  /** Claims the bank in use. The balancer can only have exchanged it meanwhile, so this takes two tries at most. */
-  #enter(): 0 | 1 {
+    // The balancer may have taken what there was meanwhile, but only once: this takes two tries at most.
     for (;;) {
-      const bank = Atomics.load(this.#words, Word.STATE) & 1;
-      if (Atomics.compareExchange(this.#words, Word.STATE, bank, bank | BUSY) === bank) return bank as 0 | 1;
+      const state = Atomics.load(this.#states, layer);
+      const refused = rows.prepareSum(layer, state, row);
+      if (refused >= 0) throw recordError(title, layer, refused, row[refused]);
+      if (rows.kind === PHYSICAL) this.#generations[rows.spareIndex(layer) * numLayers + layer] = this.#held;
+      if (this.#publish(layer, state, rows.withSpare(layer, state), rows)) return;
     }
   }
 
-  #leave(bank: 0 | 1): void {
-    Atomics.store(this.#words, Word.STATE, bank);
-  }
-
-  /** Puts the other bank in use and returns the one that was. */
-  #exchange(): 0 | 1 | undefined {
-    for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const bank = Atomics.load(this.#words, Word.STATE) & 1;
-      if (Atomics.compareExchange(this.#words, Word.STATE, bank, 1 - bank) === bank) return bank as 0 | 1;
+  /** Makes the loads of a layer's slots loads of experts. */
+  #foldLayer({ phyToLog }: MappingTables, layer: number): void {
+    for (;;) {
+      const state = Atomics.load(this.#states, layer);
+      if (!isFresh(state, PHYSICAL)) return;
+      foldRow(
+        this.#physical.published(layer, state),
+        layer,
+        phyToLog,
+        this.#logical.prepareCopy(layer, state),
+      );
+      const folded = withoutFresh(this.#logical.withSpare(layer, state), PHYSICAL);
+      if (this.#publish(layer, state, folded, this.#logical)) return;
     }
-    return undefined;
   }
 
-  #physicalRow(bank: 0 | 1, layer: number): Float32Array {
-    const { numPhysicalExperts: n } = this.topology;
-    return this.#physical[bank].subarray(layer * n, (layer + 1) * n);
-  }
-
-  #logicalRow(bank: 0 | 1, layer: number): Float32Array {
-    const { numLogicalExperts: n } = this.topology;
-    return this.#logical[bank].subarray(layer * n, (layer + 1) * n);
+  /** Makes the spare copy of a row the published one, unless the balancer has taken what there was in `state`. */
+  #publish(layer: number, state: number, next: number, rows: RowCopies): boolean {
+    if (Atomics.compareExchange(this.#states, layer, state, next) !== state) return false;
+    rows.exchanged(layer, state);
+    return true;
   }
 }
