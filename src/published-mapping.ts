@@ -5,18 +5,19 @@ import type { Topology } from './topology.ts';
 /** Where the live mapping is published for other threads, as byte offsets. */
 export interface PublishedLayout {
   readonly topology: Topology;
-  /** i32[2]: see {@link Word}. */
+  /** i64[2]: see {@link Word}. */
   readonly words: number;
   /** Two banks of i32[layers x physical]: the table of generation g is in bank g % 2, its replica numbers beside it. */
   readonly banks: number;
   readonly bankBytes: number;
 }
 
+/** Generations are counted for as long as the process lives: 32 bits are too few. */
 const Word = { GENERATION: 0, WRITING: 1 } as const;
 
 export function carvePublished(topology: Topology, carver: Carver): PublishedLayout {
   const bankBytes = 8 * topology.numLayers * topology.numPhysicalExperts;
-  return { topology, words: carver.take(8), banks: carver.take(2 * bankBytes), bankBytes };
+  return { topology, words: carver.take(16), banks: carver.take(2 * bankBytes), bankBytes };
 }
 
 /**
@@ -27,27 +28,27 @@ export function carvePublished(topology: Topology, carver: Carver): PublishedLay
 export class PublishedMapping {
   readonly #buffer: ArrayBufferLike;
   readonly #layout: PublishedLayout;
-  readonly #words: Int32Array;
+  readonly #words: BigInt64Array;
 
   constructor(buffer: ArrayBufferLike, layout: PublishedLayout) {
     this.#buffer = buffer;
     this.#layout = layout;
-    this.#words = new Int32Array(buffer, layout.words, 2);
+    this.#words = new BigInt64Array(buffer, layout.words, 2);
   }
 
   /** The number of commits so far. */
   get generation(): number {
-    return Atomics.load(this.#words, Word.GENERATION);
+    return Number(Atomics.load(this.#words, Word.GENERATION));
   }
 
   /** Publishes `mapping` as the given generation. Only one thread may write. */
   write(mapping: ExpertMapping, generation: number): void {
     const { phyToLog, replicaRank } = tablesOf(mapping);
-    Atomics.exchange(this.#words, Word.WRITING, generation);
+    Atomics.exchange(this.#words, Word.WRITING, BigInt(generation));
     const [table, ranks] = this.#bank(generation);
     table.set(phyToLog);
     ranks.set(replicaRank);
-    Atomics.exchange(this.#words, Word.GENERATION, generation);
+    Atomics.exchange(this.#words, Word.GENERATION, BigInt(generation));
   }
 
   /** A copy of the live mapping, whole, with its generation. */
@@ -58,7 +59,7 @@ export class PublishedMapping {
       const phyToLog = new Int32Array(table); // not slice(): see engine/copies.ts
       const replicaRank = new Int32Array(ranks);
       // A read-modify-write: a plain load could be answered before the copies above are done.
-      const writing = Atomics.add(this.#words, Word.WRITING, 0);
+      const writing = Number(Atomics.add(this.#words, Word.WRITING, 0n));
       if (writing > generation + 1) continue;
       const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#layout.topology;
       const tables = { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank };
