@@ -1,4 +1,5 @@
 import { checkWhole, loadError, show } from './checks.ts';
+import { zeros } from './engine/allocate.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 
 /**
@@ -105,7 +106,7 @@ function fromNested(title: string, rows: readonly (readonly number[])[]): LoadMa
   if (numLayers === 0 || numExperts === 0) {
     throw new EplbRangeError('EPLB_SHAPE', `${title}: has no loads: [layers][experts] is wanted`);
   }
-  const data = new Float32Array(numLayers * numExperts);
+  const data = zeros(title, Float32Array, numLayers * numExperts);
   // A plain loop: forEach passes over holes.
   for (let layer = 0; layer < numLayers; layer++) {
     const row = rows[layer]!;

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BalancerSettings } from './balancer-options.ts';
 import { type AdaptiveRequest, carveAdaptiveData } from './engine/adaptive-request.ts';
+import { allocate } from './engine/allocate.ts';
 import type { JobLayout } from './engine/layout.ts';
 import type { KernelRegion } from './engine/memory-arena.ts';
 import { firstInClosedSlot } from './engine/open-slots.ts';
@@ -304,7 +305,9 @@ function isShared({ data }: { readonly data: Float32Array }): boolean {
 }
 
 function copyUnshared<T extends { readonly data: Float32Array }>(loads: T): T {
-  return isShared(loads) ? loads : { ...loads, data: loads.data.slice() };
+  if (isShared(loads)) return loads;
+  const { data } = loads;
+  return { ...loads, data: allocate('a copy of loads', data.byteLength, () => data.slice()) };
 }
 
 function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): PlanDecision {

@@ -1,4 +1,5 @@
 import { carveAdaptiveData } from '../engine/adaptive-request.ts';
+import { zeros } from '../engine/allocate.ts';
 import { firstInClosedSlot } from '../engine/open-slots.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
 import type { PlanTables } from '../engine/plan-tables.ts';
@@ -102,7 +103,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
         return { status: 'kept', reason: 'no samples', mapping: previous };
       }
       // What is in closed slots has to leave them all the same.
-      const data = new Float32Array(numLayers * numExperts);
+      const data = zeros('samples', Float32Array, numLayers * numExperts);
       const one = { data, numSamples: 1, numLayers, numExperts };
       return this.planExperts(one, numReplicas, numGroups, numNodes, numRanks, context);
     }

@@ -1,5 +1,6 @@
 import { EplbRangeError } from '../errors.ts';
 import { ExpertMapping } from '../index.ts';
+import { checkTopology } from '../topology.ts';
 import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from './model-shapes.ts';
 import type { CostModel } from './result.ts';
 
@@ -83,7 +84,7 @@ export function costPreset(name: string): CostModel | undefined {
 /**
  * The competition's first table: every rank has its share of the experts in order, and its redundant slots repeat the last.
  *
- * @throws EplbRangeError `EPLB_TOPOLOGY` when the ranks do not divide the experts
+ * @throws EplbTypeError, EplbRangeError for wrong sizes; EplbRangeError `EPLB_TOPOLOGY` when the ranks do not divide the experts
  */
 export function competitionStart(sizes: {
   readonly numLayers: number;
@@ -91,7 +92,11 @@ export function competitionStart(sizes: {
   readonly numPhysicalExperts: number;
   readonly numRanks: number;
 }): ExpertMapping {
-  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = sizes;
+  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = checkTopology({
+    ...sizes,
+    numNodes: 1,
+    numGroups: 1,
+  });
   if (numLogicalExperts % numRanks !== 0) {
     const why = `the competition's first table gives every rank as many experts`;
     throw new EplbRangeError(
