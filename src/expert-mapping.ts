@@ -1,4 +1,5 @@
 import { show, slotsPerRankOf } from './checks.ts';
+import { copyInts } from './engine/copies.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
 import { readTables } from './read-tables.ts';
@@ -114,12 +115,14 @@ export class ExpertMapping {
 
   /** [layers x physical], row-major: the expert of each slot, -1 when empty. A copy. */
   get phyToLog(): Int32Array {
-    return new Int32Array(this.#tables.phyToLog); // not slice(): see engine/copies.ts
+    const { buffer, byteOffset, length } = this.#tables.phyToLog;
+    return copyInts(buffer, byteOffset, length);
   }
 
   /** [layers x logical], row-major: replicas of each expert. A copy. */
   get replicaCount(): Int32Array {
-    return this.#index.replicaCount.slice();
+    const { buffer, byteOffset, length } = this.#index.replicaCount;
+    return copyInts(buffer, byteOffset, length);
   }
 
   /**

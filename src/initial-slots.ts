@@ -1,3 +1,4 @@
+import { zeros } from './engine/allocate.ts';
 import { openPlaces } from './engine/open-slots.ts';
 import type { Topology } from './topology.ts';
 
@@ -11,7 +12,7 @@ export function initialSlots(topology: Topology): Int32Array {
 
 /** A table whose rows are all alike. One is made and copied: cold code is slow. */
 export function repeatRow(numRows: number, width: number, valueAt: (index: number) => number): Int32Array {
-  const table = new Int32Array(numRows * width);
+  const table = zeros(`${numRows} rows of ${width} slots`, Int32Array, numRows * width);
   for (let index = 0; index < width; index++) table[index] = valueAt(index);
   for (let row = 1; row < numRows; row++) table.copyWithin(row * width, 0, width);
   return table;

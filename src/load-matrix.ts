@@ -1,4 +1,5 @@
 import { checkWhole, loadError, MAX_FLOAT32, show } from './checks.ts';
+import { zeros } from './engine/allocate.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import { copyOf, plainFloats, typedArrayKind, typedArrayLength } from './typed-arrays.ts';
 
@@ -132,7 +133,9 @@ function fromNested(title: string, rows: readonly (readonly number[])[]): LoadMa
   if (numLayers === 0 || numExperts === 0) {
     throw new EplbRangeError('EPLB_SHAPE', `${title}: has no loads: [layers][experts] is wanted`);
   }
-  const data = allocate(title, numLayers, numExperts);
+  checkWhole(`${title}: layers`, numLayers, 1);
+  checkWhole(`${title}: layer 0: length`, numExperts, 1);
+  const data = zeros(title, Float32Array, numLayers * numExperts);
   // A plain loop: forEach passes over holes.
   for (let layer = 0; layer < numLayers; layer++) {
     const target = data.subarray(layer * numExperts, (layer + 1) * numExperts);
@@ -142,17 +145,6 @@ function fromNested(title: string, rows: readonly (readonly number[])[]): LoadMa
     if (bad >= 0) throw loadError(title, layer, bad, target[bad]);
   }
   return { data, numLayers, numExperts };
-}
-
-function allocate(title: string, numLayers: number, numExperts: number): Float32Array<ArrayBuffer> {
-  checkWhole(`${title}: layers`, numLayers, 1);
-  checkWhole(`${title}: layer 0: length`, numExperts, 1);
-  try {
-    return new Float32Array(numLayers * numExperts);
-  } catch (error) {
-    const shape = `${numLayers} x ${numExperts}`;
-    throw new EplbRangeError('EPLB_MEMORY', `${title}: no memory for ${shape} loads: ${String(error)}`);
-  }
 }
 
 function checkFlat(title: string, matrix: LoadMatrix): LoadMatrix {

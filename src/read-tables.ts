@@ -1,4 +1,5 @@
 import { checkWhole, show } from './checks.ts';
+import { allocate, zeros } from './engine/allocate.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { ExpertMappingInit } from './expert-mapping.ts';
 import type { MappingTables } from './mapping-tables.ts';
@@ -35,8 +36,8 @@ type CountedTables = MappingTables & { readonly replicaCount: Int32Array };
  */
 function numberReplicas(sizes: Omit<MappingTables, 'replicaRank'>): CountedTables {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = sizes;
-  const replicaRank = new Int32Array(phyToLog.length);
-  const replicaCount = new Int32Array(numLayers * numLogicalExperts);
+  const replicaRank = zeros('mapping', Int32Array, phyToLog.length);
+  const replicaCount = zeros('mapping', Int32Array, numLayers * numLogicalExperts);
   for (let at = 0; at < phyToLog.length; at++) {
     const expert = phyToLog[at]!;
     if (expert === -1) continue;
@@ -64,7 +65,7 @@ function readPhyToLog(init: ExpertMappingInit): { phyToLog: Int32Array; numLayer
         `mapping: ${table.length} slots are not a multiple of ${numLayers} layers`,
       );
     }
-    return { phyToLog: table.slice(), numLayers };
+    return { phyToLog: allocate('mapping', table.byteLength, () => table.slice()), numLayers };
   }
   if (!Array.isArray(table))
     throw new EplbTypeError('EPLB_KIND', `mapping: phyToLog: ${show(table)} is not a table`);
@@ -86,7 +87,7 @@ function readPhyToLog(init: ExpertMappingInit): { phyToLog: Int32Array; numLayer
 function flattenRows(title: string, rows: unknown, width: number): Int32Array {
   if (!Array.isArray(rows))
     throw new EplbTypeError('EPLB_KIND', `mapping: ${title}: ${show(rows)} is not a table`);
-  const flat = new Int32Array(rows.length * width);
+  const flat = zeros(`mapping: ${title}`, Int32Array, rows.length * width);
   for (let layer = 0; layer < rows.length; layer++) {
     const row: unknown = rows[layer];
     const where = `mapping: ${title}: layer ${layer}`;
@@ -126,7 +127,7 @@ function withReplicaOrder(
 ): MappingTables {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaCount } = tables;
   const slotsOf = given instanceof Int32Array ? flatSlots(given, tables) : nestedSlots(given, tables);
-  const replicaRank = new Int32Array(phyToLog.length).fill(-1);
+  const replicaRank = zeros('mapping', Int32Array, phyToLog.length).fill(-1);
   for (let layer = 0; layer < numLayers; layer++) {
     for (let expert = 0; expert < numLogicalExperts; expert++) {
       const slots = slotsOf(layer, expert);

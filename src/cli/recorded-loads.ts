@@ -1,3 +1,4 @@
+import { zeros } from '../engine/allocate.ts';
 import { EplbRangeError } from '../errors.ts';
 import { countRoutes } from '../formats/loads/routes.ts';
 import type { LoadRecording, RouteRun, StepRange } from '../formats/recording.ts';
@@ -47,7 +48,8 @@ export async function sumLoads(
   progress: Progress,
   { pairs, samples }: LoadTakers = {},
 ): Promise<LoadMatrix> {
-  const sums = new Float64Array(recording.numLayers * recording.numLogicalExperts);
+  const length = recording.numLayers * recording.numLogicalExperts;
+  const sums = zeros('the sums of the loads', Float64Array, length);
   if (recording.routes === undefined) await addSteps(recording, range, progress, sums, samples);
   else await addTokens(recording, range, progress, sums, { pairs, samples });
   const { numLayers, numLogicalExperts: numExperts } = recording;

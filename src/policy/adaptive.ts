@@ -1,4 +1,5 @@
 import { carveAdaptiveData } from '../engine/adaptive-request.ts';
+import { zeros } from '../engine/allocate.ts';
 import { firstInClosedSlot } from '../engine/open-slots.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
 import type { PlanTables } from '../engine/plan-tables.ts';
@@ -104,7 +105,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
       }
     }
     // What is in closed slots has to leave them without samples too.
-    const noLoads = { data: new Float32Array(numLayers * numExperts), numLayers, numExperts };
+    const noLoads = { data: zeros('samples', Float32Array, numLayers * numExperts), numLayers, numExperts };
     const used = numSamples === 0 ? oneSample(noLoads) : checked;
     const { request } = this.#settings;
     const tables = runInline(

@@ -103,7 +103,7 @@ export function costPreset(name: string): CostModel | undefined {
 /**
  * The competition's first table: every rank has its share of the experts in order, and its redundant slots repeat the last.
  *
- * @throws EplbTypeError and EplbRangeError for sizes that are none; EplbRangeError `EPLB_TOPOLOGY` when the ranks do not divide the experts
+ * @throws EplbTypeError, EplbRangeError for wrong sizes; EplbRangeError `EPLB_TOPOLOGY` when the ranks do not divide the experts
  */
 export function competitionStart(sizes: {
   readonly numLayers: number;
@@ -111,8 +111,11 @@ export function competitionStart(sizes: {
   readonly numPhysicalExperts: number;
   readonly numRanks: number;
 }): ExpertMapping {
-  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = checkObject('sizes', sizes);
-  checkTopology({ ...sizes, numNodes: 1, numGroups: 1 });
+  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = checkTopology({
+    ...checkObject('sizes', sizes),
+    numNodes: 1,
+    numGroups: 1,
+  });
   if (numLogicalExperts % numRanks !== 0) {
     const why = `the competition's first table gives every rank as many experts`;
     throw new EplbRangeError(

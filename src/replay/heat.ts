@@ -1,3 +1,4 @@
+import { zeros } from '../engine/allocate.ts';
 import type { HeatMap } from './result.ts';
 
 /** Sums rank loads for the heat map, under the first mapping and the live ones, from a step on. */
@@ -13,8 +14,8 @@ export class HeatTally {
   constructor(numLayers: number, numRanks: number) {
     this.#numLayers = numLayers;
     this.#numRanks = numRanks;
-    this.#before = new Float64Array(numLayers * numRanks);
-    this.#after = new Float64Array(numLayers * numRanks);
+    this.#before = zeros('replay: a heat map', Float64Array, numLayers * numRanks);
+    this.#after = zeros('replay: a heat map', Float64Array, numLayers * numRanks);
   }
 
   /** Forgets the steps so far. */

@@ -1,4 +1,5 @@
 import { checkObject, checkWhole } from '../checks.ts';
+import { zeros } from '../engine/allocate.ts';
 import { EplbError } from '../errors.ts';
 import { samplingNoisePeak } from './noise.ts';
 import { checkSource, checkStep, type ReplaySource, stepsOf } from './source.ts';
@@ -139,9 +140,10 @@ class InspectTally {
     this.#numLayers = numLayers;
     this.#numExperts = numExperts;
     this.#numRanks = numRanks;
-    this.#sums = new Float64Array(numLayers * numExperts);
-    this.#squares = new Float64Array(numLayers * numExperts);
-    this.#block = new Float32Array(numLayers * numExperts);
+    const what = `inspect: ${numLayers} layers x ${numExperts} experts`;
+    this.#sums = zeros(what, Float64Array, numLayers * numExperts);
+    this.#squares = zeros(what, Float64Array, numLayers * numExperts);
+    this.#block = zeros(what, Float32Array, numLayers * numExperts);
   }
 
   add(loads: Float32Array): void {

@@ -7,12 +7,12 @@ export type ReplaySource = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts'
   readonly routes?: LoadRecording['routes'];
 };
 
-/** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE` for what is no recording */
-export function checkSource(source: ReplaySource): ReplaySource {
+/** The sizes of a recording, which may be getters. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE` for what is no recording */
+export function checkSource(source: ReplaySource): Pick<ReplaySource, 'numLayers' | 'numLogicalExperts'> {
   const { numLayers, numLogicalExperts, steps } = checkObject('recording', source);
   checkWhole('recording.numLayers', numLayers, 1);
   checkWhole('recording.numLogicalExperts', numLogicalExperts, 1);
-  if (typeof steps === 'function') return source;
+  if (typeof steps === 'function') return { numLayers, numLogicalExperts };
   throw new EplbTypeError('EPLB_KIND', `recording.steps: ${show(steps)} is not a function that gives steps`);
 }
 

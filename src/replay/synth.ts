@@ -1,4 +1,5 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../checks.ts';
+import { zeros } from '../engine/allocate.ts';
 import { EplbRangeError } from '../errors.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
 import { SeededRandom } from './random.ts';
@@ -96,12 +97,13 @@ class SynthState {
     const { numLayers, numExperts, seed, domains } = options;
     this.#options = options;
     this.#random = new SeededRandom(seed);
+    const what = `synth: ${domains} domains of ${numLayers} layers x ${numExperts} experts`;
+    this.loads = zeros(what, Float32Array, numLayers * numExperts);
+    this.#shares = zeros(what, Float64Array, numExperts);
     this.#likings = Array.from({ length: domains }, (_, domain) => {
       const random = new SeededRandom(seed, 1 + domain);
-      return Float64Array.from({ length: numLayers * numExperts }, () => random.normal());
+      return zeros(what, Float64Array, numLayers * numExperts).map(() => random.normal());
     });
-    this.loads = new Float32Array(numLayers * numExperts);
-    this.#shares = new Float64Array(numExperts);
   }
 
   advance(step: number): void {

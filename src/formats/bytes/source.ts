@@ -1,4 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { zeros } from '../../engine/allocate.ts';
 import { EplbError } from '../../errors.ts';
 import { quotePath } from '../text.ts';
 import { fileReason } from './file-reason.ts';
@@ -90,7 +91,7 @@ export class MemorySource implements ByteSource {
 
 /** Reads `length` bytes from `at` into an array of their own. */
 export async function readBytes(source: ByteSource, at: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
+  const bytes = zeros('a part of a file', Uint8Array, length);
   await source.read(bytes, at);
   return bytes;
 }

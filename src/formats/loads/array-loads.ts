@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import { EplbRangeError } from '../../errors.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
@@ -28,7 +29,11 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
   const runs = runsOf(layers);
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
-    const loads = new Float32Array(layers.length * numExperts);
+    const loads = zeros(
+      `${layers.length} layers of ${numExperts} experts`,
+      Float32Array,
+      layers.length * numExperts,
+    );
     const rowBytes = numExperts * BYTES_PER_NUMBER[tensor.type];
     for await (const block of blocksOf(tensor, from, Math.min(to, numSteps))) {
       for (let step = block.from; step < block.to; step++) {

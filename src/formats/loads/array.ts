@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import { EplbRangeError } from '../../errors.ts';
 import { DEFAULT_TOKENS_PER_STEP, type OpenOptions } from '../open-options.ts';
 import type { LoadRecording } from '../recording.ts';
@@ -77,7 +78,7 @@ async function startsWhole(tensor: StoredTensor): Promise<boolean> {
   if (!isFloat(tensor.type)) return true;
   const perRow = countOf(tensor.shape) / tensor.shape[0]!;
   const rows = Math.min(tensor.shape[0]!, Math.ceil(LOOKED_AT / perRow));
-  const bytes = new Uint8Array(rows * perRow * BYTES_PER_NUMBER[tensor.type]);
+  const bytes = zeros('rows of numbers', Uint8Array, rows * perRow * BYTES_PER_NUMBER[tensor.type]);
   await readTensor(slicedAlong(tensor, 0, 0, rows), bytes);
   return decodeNumbers(bytes, tensor.type).every(Number.isInteger);
 }

@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { readTensor, type StoredTensor, slicedAlong, withLeadingAxis } from '../tensor/stored.ts';
@@ -67,7 +68,7 @@ export async function loadedRows(
   to: number,
 ): Promise<boolean[]> {
   const rows = slicedAlong(slicedAlong(tensor, 0, step, step + 1), 1, from, to);
-  const bytes = new Uint8Array(countOf(rows.shape) * BYTES_PER_NUMBER[rows.type]);
+  const bytes = zeros('a step of loads', Uint8Array, countOf(rows.shape) * BYTES_PER_NUMBER[rows.type]);
   await readTensor(rows, bytes);
   return rowsWithLoad(bytes, to - from);
 }

@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import type { LoadRecording, RecordedRoutes, RecordedStep, StepRange } from '../recording.ts';
 
 /** What a recording of routes is made of. */
@@ -16,8 +17,9 @@ export function routesRecording({ bytesUpTo, ...parts }: RoutesParts): LoadRecor
   const numSteps = Math.ceil(numTokens / tokensPerStep);
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
-    const counts = new Int32Array(numLayers * numLogicalExperts);
-    const loads = new Float32Array(counts.length);
+    const what = `${numLayers} layers of ${numLogicalExperts} experts`;
+    const counts = zeros(what, Int32Array, numLayers * numLogicalExperts);
+    const loads = zeros(what, Float32Array, counts.length);
     const end = Math.min(numTokens, to * tokensPerStep);
     for await (const run of routes.read({ from: from * tokensPerStep, to: end })) {
       const runEnd = run.firstToken + run.numTokens;

@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import { EplbRangeError } from '../../errors.ts';
 import type { LoadFormat } from '../format.ts';
 import { torchDict } from '../recognise.ts';
@@ -103,7 +104,7 @@ async function readLayers(
   const rows = slicedAlong(await record.part.torch.tensor(record.tensor), 0, from, to);
   const length = countOf(rows.shape) * BYTES_PER_NUMBER[rows.type];
   const last = free.pop();
-  const bytes = last?.length === length ? last : new Uint8Array(length);
+  const bytes = last?.length === length ? last : zeros('the layers of a record', Uint8Array, length);
   await readTensor(rows, bytes);
   return { ...record, bytes, type: rows.type };
 }

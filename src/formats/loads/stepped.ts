@@ -1,4 +1,5 @@
 import { MAX_FLOAT32 } from '../../checks.ts';
+import { zeros } from '../../engine/allocate.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { loadError, shareOf } from './array-loads.ts';
 
@@ -24,8 +25,9 @@ export function steppedRecording<T>({ readStep, addStep, name, ...parts }: Stepp
   const { numSteps, numLayers, numLogicalExperts, numBytes } = parts;
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
-    const sums = new Float64Array(numLayers * numLogicalExperts);
-    const loads = new Float32Array(sums.length);
+    const what = `${numLayers} layers of ${numLogicalExperts} experts`;
+    const sums = zeros(what, Float64Array, numLayers * numLogicalExperts);
+    const loads = zeros(what, Float32Array, sums.length);
     const end = Math.min(to, numSteps);
     const ahead: Promise<T>[] = [];
     let asked = from;

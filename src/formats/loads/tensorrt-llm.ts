@@ -1,4 +1,5 @@
 import { basename } from 'node:path';
+import { zeros } from '../../engine/allocate.ts';
 import { EplbError, EplbRangeError } from '../../errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
@@ -159,7 +160,7 @@ function readCounts(counts: readonly Count[]): Promise<FoundCount[]> {
   return Promise.all(
     counts.map(async (count) => {
       const { type, shape } = count.tensor;
-      const bytes = new Uint8Array(shape[0]! * BYTES_PER_NUMBER[type]);
+      const bytes = zeros(count.name, Uint8Array, shape[0]! * BYTES_PER_NUMBER[type]);
       await readTensor(count.tensor, bytes);
       return { ...count, numbers: decodeNumbers(bytes, type) };
     }),

@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import { EplbError } from '../../errors.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeNumbers } from '../tensor/decode.ts';
@@ -25,7 +26,7 @@ export async function readArray(tensor: StoredTensor, fileBytes: number, name: s
   const { type, shape } = tensor;
   const most = FREE_NUMBERS + NUMBERS_PER_BYTE * fileBytes;
   if (countOf(shape) <= most) {
-    const bytes = new Uint8Array(countOf(shape) * BYTES_PER_NUMBER[type]);
+    const bytes = zeros(name, Uint8Array, countOf(shape) * BYTES_PER_NUMBER[type]);
     await readTensor(tensor, bytes);
     return { data: numbersOf(bytes, type), shape };
   }
@@ -39,7 +40,7 @@ export async function readArray(tensor: StoredTensor, fileBytes: number, name: s
     used = Math.max(used, usedWidth(numbersOf(bytes, type), width));
   }
   if (numLayers * numExperts * used > most) throw tooLong(shape, name);
-  const data = new Float64Array(numLayers * numExperts * used);
+  const data = zeros(name, Float64Array, numLayers * numExperts * used);
   let at = 0;
   for await (const { bytes } of blocksOf(rows, 0, rows.shape[0]!)) {
     const numbers = numbersOf(bytes, type);

@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import { BYTES_PER_NUMBER } from './number-type.ts';
 import { countOf } from './shape.ts';
 import { readTensor, type StoredTensor, slicedAlong } from './stored.ts';
@@ -27,8 +28,8 @@ export async function* blocksOf(tensor: StoredTensor, from: number, to: number):
   const blockBytes = isScattered ? SCATTERED_BLOCK_BYTES : BLOCK_BYTES;
   const rows = Math.min(to - from, Math.max(1, Math.floor(blockBytes / rowBytes)));
   // Two buffers in turn, each as long as a block and no longer than what there is to read.
-  const buffers = [new Uint8Array(rows * rowBytes)];
-  if (to - from > rows) buffers.push(new Uint8Array(rows * rowBytes));
+  const buffers = [zeros('a block of rows', Uint8Array, rows * rowBytes)];
+  if (to - from > rows) buffers.push(zeros('a block of rows', Uint8Array, rows * rowBytes));
 
   const read = async (start: number, turn: number): Promise<Block> => {
     const end = Math.min(to, start + rows);

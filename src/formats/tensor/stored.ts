@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import type { ByteSource } from '../bytes/source.ts';
 import { gather } from './gather.ts';
 import { BYTES_PER_NUMBER, type NumberType } from './number-type.ts';
@@ -41,7 +42,7 @@ export async function readTensor(tensor: StoredTensor, target: Uint8Array): Prom
   // Where these come first, the pieces follow each other as they should.
   const isInOrder =
     outer.every((axis, i) => axis === outer[0]! + i) && !hasLargeAxisBefore(tensor, outer[0] ?? 0);
-  const pieces = isInOrder ? target : new Uint8Array(target.length);
+  const pieces = isInOrder ? target : zeros('the pieces of an array', Uint8Array, target.length);
   await readPieces(tensor, outer, pieces);
   if (!isInOrder) {
     const strides = stridesOfPieces(tensor.shape, outer);
@@ -116,7 +117,7 @@ async function readPiece(
 ): Promise<void> {
   if (isRowMajor(shape, strides)) return source.read(target, offset);
   const size = BYTES_PER_NUMBER[type];
-  const raw = new Uint8Array(spanOf(shape, strides) * size);
+  const raw = zeros('a piece of an array', Uint8Array, spanOf(shape, strides) * size);
   await source.read(raw, offset);
   gather(raw, size, shape, strides, target);
 }

@@ -1,3 +1,4 @@
+import { zeros } from '../../engine/allocate.ts';
 import { EplbError } from '../../errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { decodeNumbers } from '../tensor/decode.ts';
@@ -110,7 +111,7 @@ export class TorchFile {
   /** All numbers of a tensor, row-major. For tables, which are small. @throws as {@link TorchFile.tensor} */
   async numbers(ref: TensorRef): Promise<Float64Array> {
     const tensor = await this.tensor(ref);
-    const bytes = new Uint8Array(countOf(tensor.shape) * BYTES_PER_NUMBER[tensor.type]);
+    const bytes = zeros(this.#name, Uint8Array, countOf(tensor.shape) * BYTES_PER_NUMBER[tensor.type]);
     await readTensor(tensor, bytes);
     return decodeNumbers(bytes, tensor.type);
   }
