@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type BuildOptions, build, type Plugin } from 'esbuild';
+import { type BuildOptions, build } from 'esbuild';
 import { MAX_MEMORY_PAGES } from './src/engine/constants.ts';
 
 const run = promisify(execFile);
@@ -35,70 +35,37 @@ const common: BuildOptions = {
 };
 
 /**
- * The library, and the part of the worker that shares its modules: they lie beside each other, so that a URL relative to
- * either finds the worker. Nothing else is in this build: each file more costs half a millisecond when the library is imported.
+ * The library, its parts and the command, in one build: a module is in one output alone, so that its classes are one everywhere.
+ * The simulator's worker and the part of the planning worker that a policy's module shares with the library are entries too: a URL
+ * relative to any of these files finds the workers beside them.
  */
 async function bundleLibrary(): Promise<void> {
-  const entryPoints = { index: 'src/index.ts', 'custom-policy': 'workers/custom-policy.ts' };
-  await build({ ...common, entryPoints, format: 'esm', splitting: true, packages: 'external' });
+  const entryPoints = {
+    index: 'src/index.ts',
+    formats: 'src/formats/index.ts',
+    replay: 'src/replay/index.ts',
+    report: 'src/report/index.ts',
+    cli: 'src/cli/main.ts',
+    'custom-policy': 'workers/custom-policy.ts',
+    'replay-worker': 'workers/replay-worker.ts',
+  };
+  const { metafile } = await build({
+    ...common,
+    entryPoints,
+    format: 'esm',
+    splitting: true,
+    packages: 'external',
+    metafile: true,
+  });
+  await writeFile('build/library.json', JSON.stringify(metafile));
+  await chmod('dist/cli.js', 0o755);
 }
 
-/** The worker is one file, in CommonJS. */
+/** The planning worker is one file, in CommonJS: it takes nothing from the others until a policy's module needs it. */
 async function bundleWorker(): Promise<void> {
   const entryPoints = { worker: 'workers/plan-worker.ts' };
   const external = ['./custom-policy.js'];
   await build({ ...common, entryPoints, format: 'cjs', outExtension: { '.js': '.cjs' }, external });
-}
-
-/**
- * Takes what matches from the library in dist/, as anybody does, so that its classes are one everywhere; and the kernel memory, so
- * that a thread has one.
- */
-function libraryBeside(filter: RegExp): Plugin {
-  return {
-    name: 'library',
-    setup({ onResolve }) {
-      onResolve({ filter }, () => ({ path: './index.js', external: true }));
-      onResolve({ filter: /\/kernel-memory\.ts$/ }, () => ({ path: './custom-policy.js', external: true }));
-    },
-  };
-}
-
-/** The readers and writers of engines' files. */
-async function bundleFormats(): Promise<void> {
-  await build({
-    ...common,
-    entryPoints: { formats: 'src/formats/index.ts' },
-    format: 'esm',
-    splitting: true,
-    packages: 'external',
-    plugins: [libraryBeside(/^(\.\.\/)+(index|errors)\.ts$/)],
-  });
-}
-
-/** The simulator, and the report of what it gives. */
-async function bundleReplay(): Promise<void> {
-  await build({
-    ...common,
-    entryPoints: { replay: 'src/replay/index.ts', report: 'src/report/index.ts' },
-    format: 'esm',
-    splitting: true,
-    packages: 'external',
-    plugins: [libraryBeside(/^(\.\.?\/)+(index|errors)\.ts$/)],
-  });
-}
-
-/** The command, and the worker that it replays in. It has errors of its own, so that `eplb --help` loads no library. */
-async function bundleCommand(): Promise<void> {
-  await build({
-    ...common,
-    entryPoints: { cli: 'src/cli/main.ts', 'replay-worker': 'workers/replay-worker.ts' },
-    format: 'esm',
-    splitting: true,
-    packages: 'external',
-    plugins: [libraryBeside(/^(\.\.\/)+(src\/)?index\.ts$/)],
-  });
-  await chmod('dist/cli.js', 0o755);
 }
 
 /** What is put into every page of a report: the script with its charting library, the style sheet, and the library's licences. */
@@ -137,9 +104,6 @@ await buildKernels();
 await Promise.all([
   bundleLibrary(),
   bundleWorker(),
-  bundleFormats(),
-  bundleReplay(),
-  bundleCommand(),
   bundlePage(),
   run(process.execPath, [tool('typescript/bin/tsc'), '-p', 'tsconfig.build.json']),
 ]);

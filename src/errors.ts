@@ -65,3 +65,11 @@ export class EplbError extends Error {
     this.code = code;
   }
 }
+
+/** Any of the library's own errors. */
+export type OwnError = EplbError | EplbTypeError | EplbRangeError;
+
+/** Whether an error is one of the library's own. */
+export function isOwnError(error: unknown): error is OwnError {
+  return error instanceof EplbError || error instanceof EplbTypeError || error instanceof EplbRangeError;
+}

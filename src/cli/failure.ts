@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
 import type { EplbErrorCode } from '../errors.ts';
-import { isOwnError } from './own-error.ts';
+import { isOwnError } from '../errors.ts';
 
 /** How the command ends when something went wrong, or when commander ended it (help, version). */
 export interface Failure {

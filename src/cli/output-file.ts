@@ -2,9 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { constants, rmSync } from 'node:fs';
 import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { EplbError } from '../errors.ts';
+import { EplbError, isOwnError } from '../errors.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
-import { isOwnError } from './own-error.ts';
 import { quotePath } from './text.ts';
 
 /** A file that is going to be written, found to be writable. */

@@ -1,10 +1,10 @@
+import { isOwnError } from '../errors.ts';
 import { alignLayers, type LayersBeside } from '../formats/placements/align.ts';
 import { mappingOf, placementFrom } from '../formats/placements/mapping.ts';
 import { openPlacement } from '../formats/placements/open.ts';
 import type { PlacementFormat, WrittenPlacement } from '../formats/placements/placement.ts';
 import type { LoadRecording } from '../formats/recording.ts';
 import { EplbRangeError, type ExpertMapping, type Topology } from '../index.ts';
-import { isOwnError } from './own-error.ts';
 import { quotePath } from './text.ts';
 
 /** A mapping as the rows of engines' placement files: [layers][physical]. */

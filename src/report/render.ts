@@ -1,6 +1,5 @@
 import { show } from '../checks.ts';
-import { EplbRangeError, EplbTypeError } from '../errors.ts';
-import { isOwnError } from '../own-error.ts';
+import { EplbRangeError, EplbTypeError, isOwnError } from '../errors.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { readAssets } from './assets.ts';
 import { reportPage } from './page.ts';

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
+import { isOwnError } from '../../errors.ts';
 import {
   type ReplayResult,
   type SweepPoint,
@@ -12,7 +13,6 @@ import {
 import type { Fact } from '../fact-list.ts';
 import { wholeNumber } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
-import { isOwnError } from '../own-error.ts';
 import { Progress } from '../progress.ts';
 import { bytes, percent, seconds } from '../replay/format.ts';
 import {

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { EplbRangeError } from '../../errors.ts';
+import { EplbRangeError, isOwnError } from '../../errors.ts';
 import { npyHeader } from '../../formats/write/npy.ts';
 import {
   MODEL_SHAPES,
@@ -11,7 +11,6 @@ import {
 } from '../../replay/index.ts';
 import { wholeNumber } from '../option-values.ts';
 import { checkOutput, writeOutput } from '../output-file.ts';
-import { isOwnError } from '../own-error.ts';
 import { Progress } from '../progress.ts';
 import { bytes } from '../replay/format.ts';
 import { number } from '../replay/options.ts';

@@ -1,7 +1,6 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError, isOwnError } from '../../errors.ts';
 import { inputFile } from '../../formats/input-file.ts';
 import { COST_PRESETS, type CostModel, checkCostModel, costPreset, shapeLike } from '../../replay/index.ts';
-import { isOwnError } from '../own-error.ts';
 import { quote, quotePath } from '../text.ts';
 
 /**

@@ -1,6 +1,5 @@
-import { EplbRangeError } from '../../errors.ts';
+import { EplbRangeError, isOwnError } from '../../errors.ts';
 import type { SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
-import { isOwnError } from '../own-error.ts';
 import { counted } from '../text.ts';
 import type { CommonReplayOptions } from './options.ts';
 import { type ReplaySetup, taskOf } from './setup.ts';

@@ -1,5 +1,4 @@
-import { EplbTypeError } from '../../errors.ts';
-import { isOwnError } from '../../own-error.ts';
+import { EplbTypeError, isOwnError } from '../../errors.ts';
 import { mappingOf } from './mapping.ts';
 import { checkExpansion, nestedTable, rowsOf } from './number-tables.ts';
 import type { Content, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';

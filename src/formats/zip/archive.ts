@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
 import { type Entry, fromRandomAccessReaderPromise, type ZipFile } from 'yauzl';
-import { EplbError } from '../../errors.ts';
-import { isOwnError } from '../../own-error.ts';
+import { EplbError, isOwnError } from '../../errors.ts';
 import type { ByteSource } from '../bytes/source.ts';
 import { quote } from '../text.ts';
 import { InflatedSource } from './inflated.ts';

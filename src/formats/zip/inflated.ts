@@ -1,6 +1,5 @@
 import type { Readable } from 'node:stream';
-import { EplbError } from '../../errors.ts';
-import { isOwnError } from '../../own-error.ts';
+import { EplbError, isOwnError } from '../../errors.ts';
 import type { ByteSource } from '../bytes/source.ts';
 import { quote } from '../text.ts';
 

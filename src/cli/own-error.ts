@@ -1,1 +1,0 @@
-export { isOwnError } from '../own-error.ts';
