@@ -1,5 +1,5 @@
-import type { Carver } from './engine/layout.ts';
 import { type ExpertMapping, mappingOfTables, tablesOf } from './expert-mapping.ts';
+import type { Carver } from './memory/carver.ts';
 import type { Topology } from './topology.ts';
 
 /** Where the live mapping is published for other threads, as byte offsets. */

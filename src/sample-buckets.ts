@@ -1,8 +1,8 @@
 import { zeros } from './engine/allocate.ts';
 import type { Pointer } from './engine/kernel-exports.ts';
-import { Carver } from './engine/layout.ts';
 import type { KernelRegion } from './engine/memory-arena.ts';
 import type { LoadSamples, WrittenSamples } from './load-samples.ts';
+import { Carver } from './memory/carver.ts';
 import type { Topology } from './topology.ts';
 
 /** Where the samples for policies that plan from them lie in the shared memory, as byte offsets. */

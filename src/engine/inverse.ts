@@ -1,7 +1,7 @@
+import { Carver } from '../memory/carver.ts';
 import { zeros } from './allocate.ts';
 import { copyInts } from './copies.ts';
 import { inlineKernelMemory } from './kernel-memory.ts';
-import { Carver } from './layout.ts';
 
 /** The tables to invert, row-major. */
 export interface ForwardTables {

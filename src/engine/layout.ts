@@ -1,3 +1,4 @@
+import { alignUp, Carver } from '../memory/carver.ts';
 import type { Topology } from '../topology.ts';
 
 /** Where everything of a planning job lies in the shared memory, as byte offsets. All sizes follow from the topology. */
@@ -30,21 +31,6 @@ export interface JobLayout {
 /** The words of a job: the index of each in i32[JOB_WORDS]. */
 export const JobWord = { NEXT_LAYER: 0, LAYERS_DONE: 1, CANCELLED: 2 } as const;
 export const JOB_WORDS = 16;
-
-/** Hands out consecutive regions, each on a cache line of its own so that threads do not share one by accident. */
-export class Carver {
-  end: number;
-
-  constructor(start = 0) {
-    this.end = start;
-  }
-
-  take(bytes: number): number {
-    const offset = this.end;
-    this.end = alignUp(offset + bytes, 64);
-    return offset;
-  }
-}
 
 /**
  * Lays out a job.
@@ -96,8 +82,4 @@ export function layerScratchBytes({
 /** Places that the kernels reserve for `n` keys: as sizeClass in kernels/keys.ts. */
 export function sizeClass(n: number): number {
   return 2 ** Math.ceil(Math.log2(Math.max(n, 8)));
-}
-
-export function alignUp(bytes: number, to: number): number {
-  return Math.ceil(bytes / to) * to;
 }

@@ -1,7 +1,7 @@
+import { alignUp } from '../memory/carver.ts';
 import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
 import { FreeRegions } from './free-regions.ts';
 import type { KernelExports, WasmMemory } from './kernel-exports.ts';
-import { alignUp } from './layout.ts';
 import { addressSpaceError, reachError, shortageError } from './memory-errors.ts';
 
 /** Regions begin on a cache line, so that threads share none by accident. */

@@ -1,7 +1,7 @@
 import { checkMultiple, checkWhole, loadError } from '../checks.ts';
 import { zeros } from '../engine/allocate.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
-import { Carver, sizeClass } from '../engine/layout.ts';
+import { sizeClass } from '../engine/layout.ts';
 import type { KernelRegion } from '../engine/memory-arena.ts';
 import {
   copyRow,
@@ -11,6 +11,7 @@ import {
   rowLength,
   toLoadMatrix,
 } from '../load-matrix.ts';
+import { Carver } from '../memory/carver.ts';
 
 /** Where balanced packing puts each item; both tables are [rows x items], row-major, the caller's own. */
 export interface BalancedPacking {

@@ -1,8 +1,8 @@
 import { zeros } from '../engine/allocate.ts';
 import type { Pointer } from '../engine/kernel-exports.ts';
 import { leaseKernelMemory } from '../engine/kernel-memory.ts';
-import { Carver } from '../engine/layout.ts';
 import type { KernelRegion } from '../engine/memory-arena.ts';
+import { Carver } from '../memory/carver.ts';
 
 /** Sizes of what is scored. */
 export interface ScorerSizes {
