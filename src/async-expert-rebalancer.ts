@@ -1,7 +1,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { checkAtLeast, checkBoolean, checkObject, show } from './checks.ts';
-import { EplbError, EplbTypeError } from './errors.ts';
+import { checkAtLeast, checkBoolean, checkObject, show } from './core/checks.ts';
+import { EplbError, EplbTypeError } from './core/errors.ts';
 import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
 import type { BalancerDecision, KeptReason, PlanForecast } from './policy/decision.ts';

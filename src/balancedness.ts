@@ -1,4 +1,4 @@
-import { loadError, slotsPerRankOf } from './checks.ts';
+import { loadError, slotsPerRankOf } from './core/checks.ts';
 import { inlineKernelMemory } from './engine/kernel-memory.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from './load-matrix.ts';

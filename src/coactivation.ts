@@ -1,8 +1,8 @@
-import { checkWhole, show } from './checks.ts';
+import { checkWhole, show } from './core/checks.ts';
+import { EplbRangeError, EplbTypeError } from './core/errors.ts';
+import { typedArrayKind, typedArrayLength } from './core/typed-arrays.ts';
 import { sharedBuffer, zeros } from './engine/allocate.ts';
-import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { CoactivationMatrix } from './policy/abstract.ts';
-import { typedArrayKind, typedArrayLength } from './typed-arrays.ts';
 
 /** Expert ids as an engine or a recording gives them: in floats too, as long as they are whole numbers. */
 export type Routes =

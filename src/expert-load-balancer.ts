@@ -1,12 +1,13 @@
 import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './balancer-options.ts';
-import { checkBoolean, checkObject, checkWhole, show } from './checks.ts';
 import { checkClosedSlots } from './closed-slots.ts';
+import { checkBoolean, checkObject, checkWhole, show } from './core/checks.ts';
+import { EplbRangeError } from './core/errors.ts';
+import type { Topology } from './core/topology.ts';
 import { sharedBuffer } from './engine/allocate.ts';
 import { leaseKernelMemory } from './engine/kernel-memory.ts';
 import { carveJob } from './engine/layout.ts';
 import { kernelDataBytes, kernelScratchBytes } from './engine/plan-layers.ts';
 import { carveWindow } from './engine/window-layout.ts';
-import { EplbRangeError } from './errors.ts';
 import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { initialMapping } from './initial-mapping.ts';
 import { LiveMapping } from './live-mapping.ts';
@@ -18,7 +19,6 @@ import type { BalancerDecision, PlanDecision } from './policy/decision.ts';
 import { checkShape, describe } from './policy/plan-inline.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from './published-mapping.ts';
 import { carveBuckets, SampleBuckets } from './sample-buckets.ts';
-import type { Topology } from './topology.ts';
 import type { EplbMetrics } from './types.ts';
 
 /** What a {@link ExpertLoadBalancer.commit} may be told. */

@@ -1,6 +1,6 @@
-import { show, slotsPerRankOf } from './checks.ts';
+import { show, slotsPerRankOf } from './core/checks.ts';
+import { EplbRangeError, EplbTypeError } from './core/errors.ts';
 import { copyInts } from './engine/copies.ts';
-import { EplbRangeError, EplbTypeError } from './errors.ts';
 import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
 import { readTables } from './read-tables.ts';
 import { decodeTable, digestTable, encodeTable } from './snapshot.ts';

@@ -15,7 +15,8 @@ export {
 } from './balancedness.ts';
 export type { ExpertLoadBalancerOptions } from './balancer-options.ts';
 export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } from './coactivation.ts';
-export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './errors.ts';
+export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
+export type { Topology } from './core/topology.ts';
 export { type CommitOptions, ExpertLoadBalancer, type RebalanceOptions } from './expert-load-balancer.ts';
 export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './expert-mapping.ts';
 export type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
@@ -36,5 +37,4 @@ export { DefaultEplbPolicy } from './policy/default.ts';
 export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';
 export { shareBalancer } from './share/host.ts';
-export type { Topology } from './topology.ts';
 export { type EplbMetrics, ExpertType } from './types.ts';

@@ -1,7 +1,7 @@
-import { openPlaces } from './engine/open-slots.ts';
+import { openPlaces } from './core/open-slots.ts';
+import type { Topology } from './core/topology.ts';
 import { type ExpertMapping, mappingOfTables } from './expert-mapping.ts';
 import { initialSlots, repeatRow } from './initial-slots.ts';
-import type { Topology } from './topology.ts';
 
 /** The mapping of {@link initialSlots}, its replicas numbered in slot order. */
 export function initialMapping(topology: Topology): ExpertMapping {

@@ -1,7 +1,7 @@
-import { checkAtLeast, checkNumber, checkWhole, loadError, show } from './checks.ts';
-import { EplbRangeError, EplbTypeError } from './errors.ts';
+import { checkAtLeast, checkNumber, checkWhole, loadError, show } from './core/checks.ts';
+import { EplbRangeError, EplbTypeError } from './core/errors.ts';
+import { copyOf, plainFloats } from './core/typed-arrays.ts';
 import type { LoadMatrix } from './load-matrix.ts';
-import { copyOf, plainFloats } from './typed-arrays.ts';
 
 /**
  * Loads of single steps, or of runs of a few steps, oldest first:

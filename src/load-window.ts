@@ -1,4 +1,5 @@
-import { checkLayer, recordError } from './checks.ts';
+import { checkLayer, recordError } from './core/checks.ts';
+import type { Topology } from './core/topology.ts';
 import { zeros } from './engine/allocate.ts';
 import { copyFloats } from './engine/copies.ts';
 import type { KernelExports, Pointer } from './engine/kernel-exports.ts';
@@ -11,7 +12,6 @@ import { LoadSums } from './load-sums.ts';
 import type { MappingTables } from './mapping-tables.ts';
 import type { SampleBuckets } from './sample-buckets.ts';
 import { SampleRing } from './sample-ring.ts';
-import type { Topology } from './topology.ts';
 
 /** What a row of a step holds: loads of slots, or loads of experts. Bits, as a step may be given both. */
 const PHYSICAL = 1;

@@ -1,14 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BalancerSettings } from './balancer-options.ts';
-import { show } from './checks.ts';
+import { show } from './core/checks.ts';
+import { EplbError, EplbTypeError } from './core/errors.ts';
+import { firstInClosedSlot } from './core/open-slots.ts';
+import { isShared } from './core/typed-arrays.ts';
 import { type AdaptiveRequest, carveAdaptiveData } from './engine/adaptive-request.ts';
 import type { JobLayout } from './engine/layout.ts';
 import type { KernelRegion } from './engine/memory-arena.ts';
-import { firstInClosedSlot } from './engine/open-slots.ts';
 import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
 import { makeLargeTables } from './engine/plan-tables.ts';
 import { PlanPool } from './engine/pool.ts';
-import { EplbError, EplbTypeError } from './errors.ts';
 import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { checkLoads, copyLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 import {
@@ -24,7 +25,6 @@ import { askPolicy } from './policy/custom.ts';
 import type { PlanDecision } from './policy/decision.ts';
 import { mappingOf, writePrevious } from './policy/job-tables.ts';
 import { checkCoactivation, checkShape } from './policy/plan-inline.ts';
-import { isShared } from './typed-arrays.ts';
 
 /** What may accompany a plan. */
 export interface PlanOptions {

@@ -1,6 +1,6 @@
-import { checkWhole, show } from './checks.ts';
+import { checkWhole, show } from './core/checks.ts';
+import { EplbRangeError, EplbTypeError } from './core/errors.ts';
 import { allocate, zeros } from './engine/allocate.ts';
-import { EplbRangeError, EplbTypeError } from './errors.ts';
 import type { ExpertMappingInit } from './expert-mapping.ts';
 import type { MappingTables } from './mapping-tables.ts';
 

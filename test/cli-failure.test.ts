@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { failureOf } from '../src/cli/failure.ts';
-import { EplbError, EplbRangeError, EplbTypeError } from '../src/errors.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from '../src/core/errors.ts';
 import { CLI, RECORDING } from './helpers/cli.ts';
 
 const HELP = 'eplb --help';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
-import type * as errors from '../src/errors.ts';
+import type * as errors from '../src/core/errors.ts';
 import type * as mappings from '../src/expert-mapping.ts';
 import type * as lives from '../src/live-mapping.ts';
 import type * as publishing from '../src/published-mapping.ts';

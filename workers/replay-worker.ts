@@ -1,6 +1,6 @@
 import { choosePolicy } from '../src/cli/policy-choice.ts';
 import { ControlWord, type ReplayAnswer, type ReplayTask } from '../src/cli/replay/task.ts';
-import { isOwnError } from '../src/errors.ts';
+import { isOwnError } from '../src/core/errors.ts';
 import { openRecording } from '../src/formats/open.ts';
 import { AdaptiveEplbPolicy, type AdaptiveEplbPolicyOptions, ExpertMapping } from '../src/index.ts';
 import { loadPolicy } from '../src/policy/custom.ts';

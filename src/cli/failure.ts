@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander';
-import type { EplbErrorCode } from '../errors.ts';
-import { isOwnError } from '../errors.ts';
+import type { EplbErrorCode } from '../core/errors.ts';
+import { isOwnError } from '../core/errors.ts';
 
 /** How the command ends when something went wrong, or when commander ended it (help, version). */
 export interface Failure {

@@ -1,5 +1,5 @@
-import { checkWhole } from '../checks.ts';
-import { EplbRangeError } from '../errors.ts';
+import { checkWhole } from '../core/checks.ts';
+import { EplbRangeError } from '../core/errors.ts';
 import { quote } from './text.ts';
 
 /** A half-open range of steps as it was typed; a missing side is undefined, a negative one counts from the end. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { constants, rmSync } from 'node:fs';
 import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { EplbError, isOwnError } from '../errors.ts';
+import { EplbError, isOwnError } from '../core/errors.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import { quotePath } from './text.ts';
 

@@ -1,4 +1,4 @@
-import { isOwnError } from '../errors.ts';
+import { isOwnError } from '../core/errors.ts';
 import { alignLayers, type LayersBeside } from '../formats/placements/align.ts';
 import { mappingOf, placementFrom } from '../formats/placements/mapping.ts';
 import { openPlacement } from '../formats/placements/open.ts';

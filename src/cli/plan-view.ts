@@ -1,4 +1,4 @@
-import { numOpenSlots } from '../engine/open-slots.ts';
+import { numOpenSlots } from '../core/open-slots.ts';
 import { type Colors, type Fact, factLines } from './fact-list.ts';
 import type { PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';

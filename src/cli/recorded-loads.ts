@@ -1,5 +1,5 @@
+import { EplbRangeError } from '../core/errors.ts';
 import { zeros } from '../engine/allocate.ts';
-import { EplbRangeError } from '../errors.ts';
 import { countRoutes } from '../formats/loads/routes.ts';
 import type { LoadRecording, RouteRun, StepRange } from '../formats/recording.ts';
 import type { CoactivationRecorder, LoadMatrix } from '../index.ts';

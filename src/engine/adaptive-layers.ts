@@ -1,3 +1,4 @@
+import { openPlaces, openSlotsOfNodes } from '../core/open-slots.ts';
 import {
   type AdaptiveData,
   type AdaptiveRequest,
@@ -11,7 +12,6 @@ import { AdaptiveSearch, type JobSamples } from './adaptive-search.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { MoveCounter } from './move-counter.ts';
-import { openPlaces, openSlotsOfNodes } from './open-slots.ts';
 import { RankShares } from './rank-shares.ts';
 
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */

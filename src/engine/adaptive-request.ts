@@ -1,5 +1,5 @@
+import type { Topology } from '../core/topology.ts';
 import { Carver } from '../memory/carver.ts';
-import type { Topology } from '../topology.ts';
 import { layerScratchBytes } from './layout.ts';
 
 /** What the adaptive policy asks of a worker. Prices and gains are off the slowest rank, as shares of the mean rank load. */

@@ -1,3 +1,4 @@
+import { emptyClosedSlots, numOpenSlots } from '../core/open-slots.ts';
 import {
   type AdaptiveRequest,
   type AdaptiveScratch,
@@ -7,7 +8,6 @@ import {
 } from './adaptive-request.ts';
 import type { KernelExports, Pointer } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
-import { emptyClosedSlots, numOpenSlots } from './open-slots.ts';
 import { estimateShrinkage } from './sampling-noise.ts';
 
 /** So few slots are searched as good as exhaustively. */

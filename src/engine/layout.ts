@@ -1,5 +1,5 @@
+import type { Topology } from '../core/topology.ts';
 import { alignUp, Carver } from '../memory/carver.ts';
-import type { Topology } from '../topology.ts';
 
 /** Where everything of a planning job lies in the shared memory, as byte offsets. All sizes follow from the topology. */
 export interface JobLayout {

@@ -1,4 +1,4 @@
-import { EplbRangeError } from '../errors.ts';
+import { EplbRangeError } from '../core/errors.ts';
 import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
 
 const MEBIBYTE = 2 ** 20;

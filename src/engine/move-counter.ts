@@ -1,4 +1,4 @@
-import type { Topology } from '../topology.ts';
+import type { Topology } from '../core/topology.ts';
 
 /** Counts the moves of one layer. */
 export class MoveCounter {

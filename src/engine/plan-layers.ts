@@ -1,5 +1,5 @@
-import { loadError } from '../checks.ts';
-import { EplbError, EplbRangeError } from '../errors.ts';
+import { loadError } from '../core/checks.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { AdaptiveLayers } from './adaptive-layers.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch } from './adaptive-request.ts';
 import type { JobSamples } from './adaptive-search.ts';

@@ -1,5 +1,5 @@
 import type { Piscina } from 'piscina';
-import { EplbError } from '../errors.ts';
+import { EplbError } from '../core/errors.ts';
 import { kernelModule } from './kernel-module.ts';
 import { type JobLayout, JobWord } from './layout.ts';
 import type { KernelRegion } from './memory-arena.ts';

@@ -1,5 +1,5 @@
+import type { Topology } from '../core/topology.ts';
 import { Carver } from '../memory/carver.ts';
-import type { Topology } from '../topology.ts';
 
 /** Where the window of recorded loads lies in the shared memory, as byte offsets. */
 export interface WindowLayout {

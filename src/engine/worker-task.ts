@@ -1,4 +1,4 @@
-import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../errors.ts';
+import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import type { KernelExports, WasmMemory, WasmModule } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { isEven, type PlanJob, planLayers } from './plan-layers.ts';

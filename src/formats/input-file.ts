@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises';
 import { extname } from 'node:path';
-import { EplbError } from '../errors.ts';
+import { EplbError } from '../core/errors.ts';
 import { fileReason } from './bytes/file-reason.ts';
 import { ReadAheadSource } from './bytes/read-ahead.ts';
 import { type ByteSource, FileSource, MemorySource, readBytes } from './bytes/source.ts';

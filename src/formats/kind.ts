@@ -1,4 +1,4 @@
-import { EplbError } from '../errors.ts';
+import { EplbError } from '../core/errors.ts';
 import { type InputFile, inputFile } from './input-file.ts';
 import { isDirectory, recognised } from './open.ts';
 import { readContent } from './placements/content.ts';

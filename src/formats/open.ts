@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EplbError, EplbRangeError } from '../errors.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { fileReason } from './bytes/file-reason.ts';
 import { byTimeInName } from './file-order.ts';
 import type { LoadFormat } from './format.ts';

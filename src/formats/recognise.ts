@@ -1,4 +1,4 @@
-import { isOwnError } from '../errors.ts';
+import { isOwnError } from '../core/errors.ts';
 import type { InputFile } from './input-file.ts';
 import { TorchFile } from './torch/file.ts';
 import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/pickle.ts';

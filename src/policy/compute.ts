@@ -1,4 +1,4 @@
-import { checkMultiple, checkWhole, loadError } from '../checks.ts';
+import { checkMultiple, checkWhole, loadError } from '../core/checks.ts';
 import { zeros } from '../engine/allocate.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { sizeClass } from '../engine/layout.ts';

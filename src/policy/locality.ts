@@ -1,6 +1,6 @@
-import { checkNumber, checkWhole } from '../checks.ts';
+import { checkNumber, checkWhole } from '../core/checks.ts';
+import { EplbRangeError } from '../core/errors.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
-import { EplbRangeError } from '../errors.ts';
 import type { ExpertMapping } from '../expert-mapping.ts';
 import type { LoadsInput } from '../load-matrix.ts';
 import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';

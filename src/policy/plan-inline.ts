@@ -1,5 +1,8 @@
-import { checkWhole } from '../checks.ts';
 import { checkSlots } from '../closed-slots.ts';
+import { checkWhole } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkTopology, type Topology } from '../core/topology.ts';
+import { plainFloats } from '../core/typed-arrays.ts';
 import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { carveJob, type JobLayout } from '../engine/layout.ts';
 import {
@@ -11,11 +14,8 @@ import {
   planLayers,
 } from '../engine/plan-layers.ts';
 import { makeTables, type PlanTables, takeStats } from '../engine/plan-tables.ts';
-import { EplbRangeError, EplbTypeError } from '../errors.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
-import { checkTopology, type Topology } from '../topology.ts';
-import { plainFloats } from '../typed-arrays.ts';
 import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
 import { mappingOf, writePrevious } from './job-tables.ts';
 

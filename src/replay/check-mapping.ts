@@ -1,4 +1,4 @@
-import { firstInClosedSlot } from '../engine/open-slots.ts';
+import { firstInClosedSlot } from '../core/open-slots.ts';
 import { EplbError, type ExpertMapping, type Topology } from '../index.ts';
 
 /**

@@ -1,5 +1,5 @@
-import { show } from '../checks.ts';
-import { EplbRangeError, EplbTypeError } from '../errors.ts';
+import { show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import type { CostModel } from './result.ts';
 
 type Check = (title: string, value: unknown) => void;

@@ -1,7 +1,7 @@
-import { checkNumber, checkObject } from '../checks.ts';
-import { EplbRangeError } from '../errors.ts';
+import { checkNumber, checkObject } from '../core/checks.ts';
+import { EplbRangeError } from '../core/errors.ts';
+import { checkTopology } from '../core/topology.ts';
 import { ExpertMapping } from '../index.ts';
-import { checkTopology } from '../topology.ts';
 import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from './model-shapes.ts';
 import type { CostModel } from './result.ts';
 

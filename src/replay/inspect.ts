@@ -1,6 +1,6 @@
-import { checkObject, checkWhole } from '../checks.ts';
+import { checkObject, checkWhole } from '../core/checks.ts';
+import { EplbError } from '../core/errors.ts';
 import { zeros } from '../engine/allocate.ts';
-import { EplbError } from '../errors.ts';
 import { samplingNoisePeak } from './noise.ts';
 import { checkSource, checkStep, type ReplaySource, stepsOf } from './source.ts';
 import { shares } from './trigger.ts';

@@ -1,5 +1,5 @@
-import { checkAtLeast, checkObject, show } from '../checks.ts';
-import { EplbError, EplbRangeError } from '../errors.ts';
+import { checkAtLeast, checkObject, show } from '../core/checks.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
 
 /** How a model stores the weights of its routed experts. */
 export type ExpertDtype = 'bf16' | 'fp8-block128' | 'mxfp4' | 'int4-group32';

@@ -1,4 +1,4 @@
-import { checkAtLeast, checkWhole } from '../checks.ts';
+import { checkAtLeast, checkWhole } from '../core/checks.ts';
 import { SeededRandom } from './random.ts';
 
 /** Draws that a peak is the mean of: right to about 1 % of its distance from 1. */

@@ -1,8 +1,8 @@
-import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../checks.ts';
-import { EplbRangeError, EplbTypeError } from '../errors.ts';
+import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkTopology } from '../core/topology.ts';
 import type { StepRange } from '../formats/recording.ts';
 import { type AbstractEplbPolicy, ExpertMapping, type Topology } from '../index.ts';
-import { checkTopology } from '../topology.ts';
 import { checkCostModel } from './cost-model.ts';
 import { hardwareCost } from './cost-presets.ts';
 import type { CostModel, ReplayConfiguration, TriggerOptions } from './result.ts';

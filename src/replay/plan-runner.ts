@@ -1,5 +1,5 @@
-import { loadError } from '../checks.ts';
-import { EplbError, EplbRangeError } from '../errors.ts';
+import { loadError } from '../core/checks.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
 import type { RecordedRoutes } from '../formats/recording.ts';
 import {
   CoactivationRecorder,

@@ -1,4 +1,4 @@
-import { loadError } from '../checks.ts';
+import { loadError } from '../core/checks.ts';
 import type { Topology } from '../index.ts';
 import { initialSlots } from '../initial-slots.ts';
 import { checkedSlots } from './check-mapping.ts';

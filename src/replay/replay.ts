@@ -1,5 +1,5 @@
-import { show } from '../checks.ts';
-import { EplbError, EplbRangeError } from '../errors.ts';
+import { show } from '../core/checks.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { type ReplayOptions, type ReplaySettings, readReplayOptions } from './options.ts';
 import { PlanRunner } from './plan-runner.ts';
 import { ReplayState } from './replay-state.ts';

@@ -1,5 +1,5 @@
-import { checkNumber, checkObject, checkWhole, show } from '../checks.ts';
-import { EplbRangeError, EplbTypeError } from '../errors.ts';
+import { checkNumber, checkObject, checkWhole, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../formats/recording.ts';
 
 /** What a replay needs of a recording: every {@link LoadRecording} will do, and anything that gives steps of loads. */

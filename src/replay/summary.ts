@@ -1,4 +1,4 @@
-import { numOpenSlots } from '../engine/open-slots.ts';
+import { numOpenSlots } from '../core/open-slots.ts';
 import type { Topology } from '../index.ts';
 import { secondsPerUnit } from './cost-model.ts';
 import type { MoveTally } from './move-tally.ts';

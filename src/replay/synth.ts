@@ -1,6 +1,6 @@
-import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../checks.ts';
+import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../core/checks.ts';
+import { EplbRangeError } from '../core/errors.ts';
 import { zeros } from '../engine/allocate.ts';
-import { EplbRangeError } from '../errors.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
 import { SeededRandom } from './random.ts';
 

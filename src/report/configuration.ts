@@ -1,4 +1,4 @@
-import { numOpenSlots } from '../engine/open-slots.ts';
+import { numOpenSlots } from '../core/open-slots.ts';
 import type { CostModel, ReplayConfiguration, ReplayReport, TriggerOptions } from '../replay/result.ts';
 import { bytes, counted, grouped, seconds } from './format.ts';
 import { type Html, html } from './html.ts';

@@ -1,4 +1,4 @@
-import { EplbRangeError } from '../errors.ts';
+import { EplbRangeError } from '../core/errors.ts';
 import type { PackedNumbers } from './packed.ts';
 
 const MOST = 0xffff;

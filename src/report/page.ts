@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
-import { numOpenSlots } from '../engine/open-slots.ts';
+import { numOpenSlots } from '../core/open-slots.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import type { ReportAssets } from './assets.ts';
 import { compactReport, isStatic } from './compact.ts';

@@ -1,5 +1,5 @@
-import { show } from '../checks.ts';
-import { EplbRangeError, EplbTypeError, isOwnError } from '../errors.ts';
+import { show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { readAssets } from './assets.ts';
 import { reportPage } from './page.ts';

@@ -1,12 +1,12 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Remote } from 'comlink';
-import { checkAtLeast, show } from '../checks.ts';
+import { checkAtLeast, show } from '../core/checks.ts';
+import { EplbError, EplbTypeError } from '../core/errors.ts';
+import type { Topology } from '../core/topology.ts';
 import { throwAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
-import { EplbError, EplbTypeError } from '../errors.ts';
 import { type ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { type LoadRow, type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { PublishedMapping } from '../published-mapping.ts';
-import type { Topology } from '../topology.ts';
 import { loadComlink } from './comlink.ts';
 import { Lane } from './lane.ts';
 import type { BalancerControl, Connection } from './protocol.ts';

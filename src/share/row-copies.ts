@@ -1,4 +1,4 @@
-import { MAX_FLOAT32 } from '../checks.ts';
+import { MAX_FLOAT32 } from '../core/checks.ts';
 import type { Carver } from '../memory/carver.ts';
 
 // A layer's state is one word. Of its row of slots and of its row of experts it tells which of three copies is the published

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { kindOfFile } from '../../formats/kind.ts';
 import { openRecording } from '../../formats/open.ts';
 import { inspectPlacement } from '../../formats/placements/inspect.ts';

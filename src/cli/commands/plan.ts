@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
-import { checkMultiple } from '../../checks.ts';
-import { EplbError, EplbRangeError } from '../../errors.ts';
+import { checkMultiple } from '../../core/checks.ts';
+import { EplbError, EplbRangeError } from '../../core/errors.ts';
+import { checkSlotsPerRank } from '../../core/topology.ts';
 import { openRecording } from '../../formats/open.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../../index.ts';
-import { checkSlotsPerRank } from '../../topology.ts';
 import {
   resolveRange,
   SLOTS_PER_RANK_HELP,

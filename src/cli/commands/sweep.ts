@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
-import { isOwnError } from '../../errors.ts';
+import { isOwnError } from '../../core/errors.ts';
 import {
   type ReplayResult,
   type SweepPoint,

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { EplbRangeError, isOwnError } from '../../errors.ts';
+import { EplbRangeError, isOwnError } from '../../core/errors.ts';
 import { npyHeader } from '../../formats/write/npy.ts';
 import {
   MODEL_SHAPES,

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';

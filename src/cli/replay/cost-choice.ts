@@ -1,4 +1,4 @@
-import { EplbError, isOwnError } from '../../errors.ts';
+import { EplbError, isOwnError } from '../../core/errors.ts';
 import { inputFile } from '../../formats/input-file.ts';
 import { COST_PRESETS, type CostModel, checkCostModel, costPreset, shapeLike } from '../../replay/index.ts';
 import { quote, quotePath } from '../text.ts';

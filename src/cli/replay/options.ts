@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { EplbRangeError } from '../../errors.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import type { TriggerOptions } from '../../replay/index.ts';
 import {
   SLOTS_PER_RANK_HELP,

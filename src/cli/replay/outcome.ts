@@ -1,4 +1,4 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { Progress } from '../progress.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';

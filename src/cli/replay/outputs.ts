@@ -1,4 +1,4 @@
-import { EplbRangeError } from '../../errors.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import type { RecordingFacts, ReplayReport, ReplayResult, SweepResult } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { packageVersion } from '../version.ts';

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { Piscina } from 'piscina';
-import { EplbError, type EplbErrorCode } from '../../errors.ts';
+import { EplbError, type EplbErrorCode } from '../../core/errors.ts';
 import type { ReplayResult } from '../../replay/index.ts';
 import type { ReplayAnswer, ReplayTask } from './task.ts';
 

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
-import { checkMultiple } from '../../checks.ts';
 import { checkClosedSlots } from '../../closed-slots.ts';
-import { EplbRangeError } from '../../errors.ts';
+import { checkMultiple } from '../../core/checks.ts';
+import { EplbRangeError } from '../../core/errors.ts';
+import { checkSlotsPerRank, type Topology } from '../../core/topology.ts';
 import { openRecording } from '../../formats/open.ts';
 import type { OpenOptions } from '../../formats/open-options.ts';
 import type { LayersBeside } from '../../formats/placements/align.ts';
@@ -14,7 +15,6 @@ import {
   type StepRange,
   type TriggerOptions,
 } from '../../replay/index.ts';
-import { checkSlotsPerRank, type Topology } from '../../topology.ts';
 import { resolveRange } from '../option-values.ts';
 import { readPlacement } from '../placement.ts';
 import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';

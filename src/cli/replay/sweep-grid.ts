@@ -1,4 +1,4 @@
-import { EplbRangeError, isOwnError } from '../../errors.ts';
+import { EplbRangeError, isOwnError } from '../../core/errors.ts';
 import type { SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
 import { counted } from '../text.ts';
 import type { CommonReplayOptions } from './options.ts';

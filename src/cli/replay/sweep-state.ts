@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { appendFile, readFile, rm, stat } from 'node:fs/promises';
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import type { SweepPoint } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { quotePath } from '../text.ts';

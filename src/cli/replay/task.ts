@@ -1,4 +1,4 @@
-import type { EplbErrorCode } from '../../errors.ts';
+import type { EplbErrorCode } from '../../core/errors.ts';
 import type { OpenOptions } from '../../formats/open-options.ts';
 import type { ReplayOptions, ReplayResult } from '../../replay/index.ts';
 

@@ -1,4 +1,4 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import type { ByteSource } from './source.ts';
 
 /** A line of a text, without its end. */

@@ -1,5 +1,5 @@
 import { constants } from 'node:buffer';
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import { nestedNumbers } from '../json/nested-numbers.ts';
 import { ownValue } from '../json/parse.ts';

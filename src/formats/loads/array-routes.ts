@@ -1,4 +1,4 @@
-import { EplbRangeError } from '../../errors.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import type { LoadRecording, RouteRun, StepRange } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeIds, numberAt } from '../tensor/decode.ts';

@@ -1,5 +1,5 @@
-import { MAX_FLOAT32 } from '../../checks.ts';
-import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { MAX_FLOAT32 } from '../../core/checks.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { linesOf } from '../bytes/lines.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { counted, quote } from '../text.ts';

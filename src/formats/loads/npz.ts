@@ -1,4 +1,4 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import { npzTensor } from '../npy/npz.ts';
 import { quote } from '../text.ts';

@@ -1,4 +1,4 @@
-import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { quote } from '../text.ts';
 

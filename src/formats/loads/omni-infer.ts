@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { EplbError, EplbRangeError } from '../../errors.ts';
+import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { counted } from '../text.ts';

@@ -1,4 +1,4 @@
-import { EplbRangeError } from '../../errors.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import type { OpenOptions } from '../open-options.ts';

@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { quote, shapeText } from '../text.ts';
 import type { TorchFile } from '../torch/file.ts';

@@ -1,4 +1,4 @@
-import { EplbTypeError } from '../../errors.ts';
+import { EplbTypeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { torchDict } from '../recognise.ts';

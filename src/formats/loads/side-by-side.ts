@@ -1,4 +1,4 @@
-import { EplbRangeError } from '../../errors.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import { loadError } from './array-loads.ts';
 import type { NumberTable } from './number-table.ts';
 

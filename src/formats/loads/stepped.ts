@@ -1,4 +1,4 @@
-import { MAX_FLOAT32 } from '../../checks.ts';
+import { MAX_FLOAT32 } from '../../core/checks.ts';
 import { zeros } from '../../engine/allocate.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { loadError, shareOf } from './array-loads.ts';

@@ -1,4 +1,4 @@
-import { EplbTypeError } from '../../errors.ts';
+import { EplbTypeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import { zipOf } from '../recognise.ts';
 import { TorchFile } from '../torch/file.ts';

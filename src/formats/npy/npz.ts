@@ -1,4 +1,4 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { MemorySource, readBytes } from '../bytes/source.ts';
 import type { InputFile } from '../input-file.ts';
 import type { StoredTensor } from '../tensor/stored.ts';

@@ -1,4 +1,4 @@
-import { EplbRangeError } from '../../errors.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import { counted } from '../text.ts';
 import type { Placement } from './placement.ts';
 

@@ -1,4 +1,4 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { hasNpyMagic } from '../npy/header.ts';
 import { npzTensor } from '../npy/npz.ts';

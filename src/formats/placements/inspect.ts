@@ -1,4 +1,4 @@
-import { isOwnError } from '../../errors.ts';
+import { isOwnError } from '../../core/errors.ts';
 import { mappingOf } from './mapping.ts';
 import type { Placement } from './placement.ts';
 

@@ -1,4 +1,4 @@
-import { EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf, shapeText } from '../text.ts';
 import type { NumberArray } from './placement.ts';
 

@@ -1,4 +1,4 @@
-import { EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { int32Npy } from '../write/npy.ts';
 import { MOST, type WholeTable, wholeTable } from './number-tables.ts';
 import type {

@@ -1,4 +1,4 @@
-import { EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { counted, kindOf } from '../text.ts';
 import {
   checkExpansion,

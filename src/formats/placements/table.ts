@@ -1,5 +1,5 @@
 import { basename } from 'node:path';
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
 import { omniInfer } from './omni-infer.ts';
 import type { Content, PlacementFormat } from './placement.ts';

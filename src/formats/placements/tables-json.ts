@@ -1,4 +1,4 @@
-import { EplbTypeError, isOwnError } from '../../errors.ts';
+import { EplbTypeError, isOwnError } from '../../core/errors.ts';
 import { mappingOf } from './mapping.ts';
 import { checkExpansion, nestedTable, rowsOf } from './number-tables.ts';
 import type { Content, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';

@@ -1,4 +1,4 @@
-import { EplbTypeError } from '../../errors.ts';
+import { EplbTypeError } from '../../core/errors.ts';
 import { int32Npy } from '../write/npy.ts';
 import { wholeTable } from './number-tables.ts';
 import type { NumberArray, PlacementFormat } from './placement.ts';

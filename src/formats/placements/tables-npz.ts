@@ -1,4 +1,4 @@
-import { EplbTypeError } from '../../errors.ts';
+import { EplbTypeError } from '../../core/errors.ts';
 import { int32Npy } from '../write/npy.ts';
 import { npzFile } from '../write/npz.ts';
 import { wholeTable } from './number-tables.ts';

@@ -1,4 +1,4 @@
-import { EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { shapeText } from '../text.ts';
 import { mappingOf } from './mapping.ts';
 import { checkExpansion, expertsIn, type WholeTable } from './number-tables.ts';

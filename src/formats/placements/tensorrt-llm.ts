@@ -1,4 +1,4 @@
-import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf } from '../text.ts';
 import { checkExpansion, expertsIn, nestedTable, rowsOf, wholeNumber } from './number-tables.ts';
 import type {

@@ -1,4 +1,4 @@
-import { EplbError, EplbRangeError, EplbTypeError } from '../../errors.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf } from '../text.ts';
 import { inspectPlacement } from './inspect.ts';
 import { checkExpansion, expertsIn, rowsOf, wholeNumber } from './number-tables.ts';

@@ -1,5 +1,5 @@
 import type { Node, Pair } from 'yaml';
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { ownValue, parseJson } from '../json/parse.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';

@@ -1,4 +1,4 @@
-import { MAX_FLOAT32 } from '../../checks.ts';
+import { MAX_FLOAT32 } from '../../core/checks.ts';
 import { BYTES_PER_NUMBER, type NumberType } from './number-type.ts';
 
 /** Numbers as typed arrays give them. 64-bit integers are pairs of a low and a high half: BigInt is 20 times slower. */

@@ -1,4 +1,4 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
 
 /** What a pickle is built of. Nothing in it is ever run: a global is a name, and calling one is for the maker to allow. */

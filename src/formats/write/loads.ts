@@ -1,4 +1,4 @@
-import { EplbError } from '../../errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import type { LoadRecording, StepRange } from '../recording.ts';
 import { quote } from '../text.ts';
 import { littleEndianBytes, NPY_HEADER_BYTES, npyHeader } from './npy.ts';

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { type Entry, fromRandomAccessReaderPromise, type ZipFile } from 'yauzl';
-import { EplbError, isOwnError } from '../../errors.ts';
+import { EplbError, isOwnError } from '../../core/errors.ts';
 import type { ByteSource } from '../bytes/source.ts';
 import { quote } from '../text.ts';
 import { InflatedSource } from './inflated.ts';

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { EplbError, isOwnError } from '../../errors.ts';
+import { EplbError, isOwnError } from '../../core/errors.ts';
 import type { ByteSource } from '../bytes/source.ts';
 import { quote } from '../text.ts';
 

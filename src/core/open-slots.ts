@@ -1,4 +1,4 @@
-import type { Topology } from '../topology.ts';
+import type { Topology } from './topology.ts';
 
 // Which slots may hold an expert: the first ones of each rank, all of them where the topology does not say otherwise.
 
