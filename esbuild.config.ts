@@ -4,7 +4,7 @@ import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type BuildOptions, build } from 'esbuild';
-import { MAX_MEMORY_PAGES } from './src/engine/constants.ts';
+import { MAX_MEMORY_PAGES } from './src/memory/constants.ts';
 
 const run = promisify(execFile);
 const tool = (path: string) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));

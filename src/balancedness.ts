@@ -1,8 +1,8 @@
 import { loadError, slotsPerRankOf } from './core/checks.ts';
-import { inlineKernelMemory } from './engine/kernel-memory.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 import { Carver } from './memory/carver.ts';
+import { inlineKernelMemory } from './memory/kernel-memory.ts';
 
 /** The loads of a layer's ranks. A rank's load is the sum over its slots of load / replicas of the slot's expert. */
 export interface LayerBalance {

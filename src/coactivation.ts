@@ -1,7 +1,7 @@
 import { checkWhole, show } from './core/checks.ts';
 import { EplbRangeError, EplbTypeError } from './core/errors.ts';
 import { typedArrayKind, typedArrayLength } from './core/typed-arrays.ts';
-import { sharedBuffer, zeros } from './engine/allocate.ts';
+import { sharedBuffer, zeros } from './memory/allocate.ts';
 import type { CoactivationMatrix } from './policy/abstract.ts';
 
 /** Expert ids as an engine or a recording gives them: in floats too, as long as they are whole numbers. */

@@ -6,7 +6,6 @@ import { firstInClosedSlot } from './core/open-slots.ts';
 import { isShared } from './core/typed-arrays.ts';
 import { type AdaptiveRequest, carveAdaptiveData } from './engine/adaptive-request.ts';
 import type { JobLayout } from './engine/layout.ts';
-import type { KernelRegion } from './engine/memory-arena.ts';
 import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
 import { makeLargeTables } from './engine/plan-tables.ts';
 import { PlanPool } from './engine/pool.ts';
@@ -20,6 +19,7 @@ import {
   writeSamples,
 } from './load-samples.ts';
 import type { LoadWindow } from './load-window.ts';
+import type { KernelRegion } from './memory/memory-arena.ts';
 import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
 import { askPolicy } from './policy/custom.ts';
 import type { PlanDecision } from './policy/decision.ts';

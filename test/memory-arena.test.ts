@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { FreeRegions } from '../src/engine/free-regions.ts';
-import { instantiateKernels, type WasmMemory } from '../src/engine/kernel-exports.ts';
-import { type ArenaParts, type KernelRegion, MemoryArena } from '../src/engine/memory-arena.ts';
+import { FreeRegions } from '../src/memory/free-regions.ts';
+import { instantiateKernels, type WasmMemory } from '../src/memory/kernel-exports.ts';
+import { type ArenaParts, type KernelRegion, MemoryArena } from '../src/memory/memory-arena.ts';
 import { collectAll, untilCollected } from './helpers/collect.ts';
 import { SEED } from './helpers/library.ts';
 

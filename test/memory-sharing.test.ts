@@ -17,7 +17,7 @@ import {
   shareBalancer,
 } from 'expert-load-balancer';
 import { replay } from 'expert-load-balancer/replay';
-import type * as KernelMemory from '../src/engine/kernel-memory.ts';
+import type * as KernelMemory from '../src/memory/kernel-memory.ts';
 import { runProgram } from './helpers/cli.ts';
 import { collectAll, untilCollected } from './helpers/collect.ts';
 import { stateOf } from './helpers/library.ts';

@@ -2,7 +2,6 @@ import { readlinkSync } from 'node:fs';
 import { constants, getPriority, setPriority } from 'node:os';
 import { basename } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { instantiateKernels } from '../src/engine/kernel-exports.ts';
 import { SharedAnswers } from '../src/engine/plan-tables.ts';
 import {
   type CustomJob,
@@ -12,6 +11,7 @@ import {
   type WorkerSetup,
   type WorkerTask,
 } from '../src/engine/worker-task.ts';
+import { instantiateKernels } from '../src/memory/kernel-exports.ts';
 
 // This entry is bundled alone, as CommonJS: a thread is ready 7 ms sooner (measured) when it need not start the loader of modules.
 

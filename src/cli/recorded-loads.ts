@@ -1,8 +1,8 @@
 import { EplbRangeError } from '../core/errors.ts';
-import { zeros } from '../engine/allocate.ts';
 import { countRoutes } from '../formats/loads/routes.ts';
 import type { LoadRecording, RouteRun, StepRange } from '../formats/recording.ts';
 import type { CoactivationRecorder, LoadMatrix } from '../index.ts';
+import { zeros } from '../memory/allocate.ts';
 import type { Progress } from './progress.ts';
 import type { SampleRuns } from './sample-runs.ts';
 

@@ -1,4 +1,5 @@
 import { openPlaces, openSlotsOfNodes } from '../core/open-slots.ts';
+import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
 import {
   type AdaptiveData,
   type AdaptiveRequest,
@@ -9,7 +10,6 @@ import {
   STATS_PER_LAYER,
 } from './adaptive-request.ts';
 import { AdaptiveSearch, type JobSamples } from './adaptive-search.ts';
-import type { KernelExports, Pointer } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { MoveCounter } from './move-counter.ts';
 import { RankShares } from './rank-shares.ts';

@@ -1,4 +1,5 @@
 import { emptyClosedSlots, numOpenSlots } from '../core/open-slots.ts';
+import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
 import {
   type AdaptiveRequest,
   type AdaptiveScratch,
@@ -6,7 +7,6 @@ import {
   carveAdaptiveScratch,
   wholeVectors,
 } from './adaptive-request.ts';
-import type { KernelExports, Pointer } from './kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { estimateShrinkage } from './sampling-noise.ts';
 

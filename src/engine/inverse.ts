@@ -1,7 +1,7 @@
+import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
-import { zeros } from './allocate.ts';
-import { copyInts } from './copies.ts';
-import { inlineKernelMemory } from './kernel-memory.ts';
+import { copyInts } from '../memory/copies.ts';
+import { inlineKernelMemory } from '../memory/kernel-memory.ts';
 
 /** The tables to invert, row-major. */
 export interface ForwardTables {

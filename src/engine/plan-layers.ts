@@ -1,9 +1,9 @@
 import { loadError } from '../core/checks.ts';
 import { EplbError, EplbRangeError } from '../core/errors.ts';
+import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
 import { AdaptiveLayers } from './adaptive-layers.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch } from './adaptive-request.ts';
 import type { JobSamples } from './adaptive-search.ts';
-import type { KernelExports, Pointer } from './kernel-exports.ts';
 import { JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
 import type { PlanTables, SharedTables } from './plan-tables.ts';
 import { spendMoves } from './spend-moves.ts';

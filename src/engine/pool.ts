@@ -1,8 +1,8 @@
 import type { Piscina } from 'piscina';
 import { EplbError } from '../core/errors.ts';
-import { kernelModule } from './kernel-module.ts';
+import { kernelModule } from '../memory/kernel-module.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
 import { type JobLayout, JobWord } from './layout.ts';
-import type { KernelRegion } from './memory-arena.ts';
 import { jobWords, type PlanJob } from './plan-layers.ts';
 import type { PlanTables } from './plan-tables.ts';
 import {

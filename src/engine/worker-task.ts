@@ -1,5 +1,5 @@
 import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import type { KernelExports, WasmMemory, WasmModule } from './kernel-exports.ts';
+import type { KernelExports, WasmMemory, WasmModule } from '../memory/kernel-exports.ts';
 import type { JobLayout } from './layout.ts';
 import { isEven, type PlanJob, planLayers } from './plan-layers.ts';
 import { type PlanTables, type SharedAnswers, takeStats } from './plan-tables.ts';

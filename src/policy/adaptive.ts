@@ -2,12 +2,12 @@ import { EplbError } from '../core/errors.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
 import { carveAdaptiveData } from '../engine/adaptive-request.ts';
-import { zeros } from '../engine/allocate.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
 import type { PlanTables } from '../engine/plan-tables.ts';
 import { type ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
 import { checkSamples, type LoadSamples, oneSample, writeSamples } from '../load-samples.ts';
+import { zeros } from '../memory/allocate.ts';
 import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
 import { judge } from './adaptive-judgement.ts';
 import {

@@ -1,8 +1,5 @@
 import { checkMultiple, checkWhole, loadError } from '../core/checks.ts';
-import { zeros } from '../engine/allocate.ts';
-import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { sizeClass } from '../engine/layout.ts';
-import type { KernelRegion } from '../engine/memory-arena.ts';
 import {
   copyRow,
   type LoadMatrix,
@@ -11,7 +8,10 @@ import {
   rowLength,
   toLoadMatrix,
 } from '../load-matrix.ts';
+import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
+import { inlineKernelMemory } from '../memory/kernel-memory.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
 
 /** Where balanced packing puts each item; both tables are [rows x items], row-major, the caller's own. */
 export interface BalancedPacking {

@@ -2,12 +2,12 @@ import { checkClosedSlots } from '../closed-slots.ts';
 import { show } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
-import { copyInts } from '../engine/copies.ts';
-import type { KernelExports } from '../engine/kernel-exports.ts';
 import { foldWindow, isEven } from '../engine/plan-layers.ts';
 import { answerError, type CustomJob, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
 import { ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { checkLoads, type LoadMatrix } from '../load-matrix.ts';
+import { copyInts } from '../memory/copies.ts';
+import type { KernelExports } from '../memory/kernel-exports.ts';
 import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
 import { shareMapping } from './job-tables.ts';
 

@@ -3,7 +3,6 @@ import { checkWhole } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology, type Topology } from '../core/topology.ts';
 import { plainFloats } from '../core/typed-arrays.ts';
-import { inlineKernelMemory } from '../engine/kernel-memory.ts';
 import { carveJob, type JobLayout } from '../engine/layout.ts';
 import {
   jobWords,
@@ -16,6 +15,7 @@ import {
 import { makeTables, type PlanTables, takeStats } from '../engine/plan-tables.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from '../expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
+import { inlineKernelMemory } from '../memory/kernel-memory.ts';
 import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
 import { mappingOf, writePrevious } from './job-tables.ts';
 

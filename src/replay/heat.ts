@@ -1,4 +1,4 @@
-import { zeros } from '../engine/allocate.ts';
+import { zeros } from '../memory/allocate.ts';
 import type { HeatMap } from './result.ts';
 
 /** Sums rank loads for the heat map, under the first mapping and the live ones, from a step on. */

@@ -1,6 +1,6 @@
 import { checkObject, checkWhole } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
-import { zeros } from '../engine/allocate.ts';
+import { zeros } from '../memory/allocate.ts';
 import { samplingNoisePeak } from './noise.ts';
 import { checkSource, checkStep, type ReplaySource, stepsOf } from './source.ts';
 import { shares } from './trigger.ts';

@@ -1,8 +1,8 @@
-import { zeros } from '../engine/allocate.ts';
-import type { Pointer } from '../engine/kernel-exports.ts';
-import { leaseKernelMemory } from '../engine/kernel-memory.ts';
-import type { KernelRegion } from '../engine/memory-arena.ts';
+import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
+import type { Pointer } from '../memory/kernel-exports.ts';
+import { leaseKernelMemory } from '../memory/kernel-memory.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
 
 /** Sizes of what is scored. */
 export interface ScorerSizes {

@@ -1,7 +1,7 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
-import { zeros } from '../engine/allocate.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
+import { zeros } from '../memory/allocate.ts';
 import { SeededRandom } from './random.ts';
 
 /** What a made-up recording is to be like. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import type { KernelExports, Pointer } from '../../src/engine/kernel-exports.ts';
+import type { KernelExports, Pointer } from '../../src/memory/kernel-exports.ts';
 
 /** What build/kernels.wasm exports: what the library calls, and more. */
 export interface Kernels extends KernelExports {

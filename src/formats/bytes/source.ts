@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { EplbError } from '../../core/errors.ts';
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import { quotePath } from '../text.ts';
 import { fileReason } from './file-reason.ts';
 

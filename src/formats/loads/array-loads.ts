@@ -1,5 +1,5 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeLoads, numberAt } from '../tensor/decode.ts';

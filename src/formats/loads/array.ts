@@ -1,5 +1,5 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import { DEFAULT_TOKENS_PER_STEP, type OpenOptions } from '../open-options.ts';
 import type { LoadRecording } from '../recording.ts';
 import { decodeNumbers } from '../tensor/decode.ts';

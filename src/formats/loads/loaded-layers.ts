@@ -1,4 +1,4 @@
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { readTensor, type StoredTensor, slicedAlong, withLeadingAxis } from '../tensor/stored.ts';

@@ -1,4 +1,4 @@
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import type { LoadRecording, RecordedRoutes, RecordedStep, StepRange } from '../recording.ts';
 
 /** What a recording of routes is made of. */

@@ -1,5 +1,5 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
 import { torchDict } from '../recognise.ts';
 import { decodeLoads, decodeNumbers, numberAt } from '../tensor/decode.ts';

@@ -1,5 +1,5 @@
 import { MAX_FLOAT32 } from '../../core/checks.ts';
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { loadError, shareOf } from './array-loads.ts';
 

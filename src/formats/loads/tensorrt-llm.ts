@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { EplbError, EplbRangeError } from '../../core/errors.ts';
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { ownValue } from '../json/parse.ts';

@@ -1,4 +1,4 @@
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import { BYTES_PER_NUMBER } from './number-type.ts';
 import { countOf } from './shape.ts';
 import { readTensor, type StoredTensor, slicedAlong } from './stored.ts';

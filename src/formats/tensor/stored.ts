@@ -1,4 +1,4 @@
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import type { ByteSource } from '../bytes/source.ts';
 import { gather } from './gather.ts';
 import { BYTES_PER_NUMBER, type NumberType } from './number-type.ts';

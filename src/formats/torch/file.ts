@@ -1,5 +1,5 @@
 import { EplbError } from '../../core/errors.ts';
-import { zeros } from '../../engine/allocate.ts';
+import { zeros } from '../../memory/allocate.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { decodeNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';

@@ -1,4 +1,4 @@
-import { alignUp } from '../memory/carver.ts';
+import { alignUp } from './carver.ts';
 import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
 import { FreeRegions } from './free-regions.ts';
 import type { KernelExports, WasmMemory } from './kernel-exports.ts';
