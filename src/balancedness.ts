@@ -1,6 +1,6 @@
 import { loadError, slotsPerRankOf } from './core/checks.ts';
-import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './expert-mapping.ts';
 import { type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './mapping/expert-mapping.ts';
 import { Carver } from './memory/carver.ts';
 import { inlineKernelMemory } from './memory/kernel-memory.ts';
 

@@ -18,9 +18,9 @@ export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } f
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export type { Topology } from './core/topology.ts';
 export { type CommitOptions, ExpertLoadBalancer, type RebalanceOptions } from './expert-load-balancer.ts';
-export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './expert-mapping.ts';
 export type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
 export type { LoadSamples } from './load-samples.ts';
+export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './mapping/expert-mapping.ts';
 export type { PlanOptions } from './planner.ts';
 export { AbstractEplbPolicy, type CoactivationMatrix, type PolicyContext } from './policy/abstract.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive.ts';

@@ -1,11 +1,11 @@
 import { checkLayer, recordError } from './core/checks.ts';
 import type { Topology } from './core/topology.ts';
 import type { WindowLayout } from './engine/window-layout.ts';
-import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
 import { addRow, foldRow, spreadRow } from './load-rows.ts';
 import { LoadSums } from './load-sums.ts';
-import type { MappingTables } from './mapping-tables.ts';
+import { type ExpertMapping, tablesOf } from './mapping/expert-mapping.ts';
+import type { MappingTables } from './mapping/mapping-tables.ts';
 import { zeros } from './memory/allocate.ts';
 import { copyFloats } from './memory/copies.ts';
 import type { KernelExports, Pointer } from './memory/kernel-exports.ts';

@@ -9,7 +9,6 @@ import type { JobLayout } from './engine/layout.ts';
 import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
 import { makeLargeTables } from './engine/plan-tables.ts';
 import { PlanPool } from './engine/pool.ts';
-import { type ExpertMapping, tablesOf } from './expert-mapping.ts';
 import { checkLoads, copyLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 import {
   checkSamples,
@@ -19,6 +18,7 @@ import {
   writeSamples,
 } from './load-samples.ts';
 import type { LoadWindow } from './load-window.ts';
+import { type ExpertMapping, tablesOf } from './mapping/expert-mapping.ts';
 import type { KernelRegion } from './memory/memory-arena.ts';
 import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
 import { askPolicy } from './policy/custom.ts';

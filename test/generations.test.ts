@@ -5,9 +5,9 @@ import { after, test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import type * as errors from '../src/core/errors.ts';
-import type * as mappings from '../src/expert-mapping.ts';
-import type * as lives from '../src/live-mapping.ts';
-import type * as publishing from '../src/published-mapping.ts';
+import type * as mappings from '../src/mapping/expert-mapping.ts';
+import type * as lives from '../src/mapping/live-mapping.ts';
+import type * as publishing from '../src/mapping/published-mapping.ts';
 import type * as lanes from '../src/share/lane.ts';
 
 type Parts = typeof lanes & typeof publishing & typeof mappings & typeof lives & typeof errors;

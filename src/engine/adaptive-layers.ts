@@ -1,4 +1,5 @@
 import { openPlaces, openSlotsOfNodes } from '../core/open-slots.ts';
+import { MoveCounter } from '../mapping/move-counter.ts';
 import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
 import {
   type AdaptiveData,
@@ -11,7 +12,6 @@ import {
 } from './adaptive-request.ts';
 import { AdaptiveSearch, type JobSamples } from './adaptive-search.ts';
 import type { JobLayout } from './layout.ts';
-import { MoveCounter } from './move-counter.ts';
 import { RankShares } from './rank-shares.ts';
 
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */

@@ -1,4 +1,4 @@
-import type { ExpertMapping } from '../expert-mapping.ts';
+import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 
 /** Why a policy leaves the live mapping as it is. */
 export type KeptReason =

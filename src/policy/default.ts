@@ -1,6 +1,6 @@
 import type { KernelRequest } from '../engine/plan-layers.ts';
-import type { ExpertMapping } from '../expert-mapping.ts';
 import type { LoadsInput } from '../load-matrix.ts';
+import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
 import {
   type BalancedPacking,

@@ -1,7 +1,7 @@
 import type { Topology } from '../core/topology.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import { type PlanTables, shareTables } from '../engine/plan-tables.ts';
-import { type ExpertMapping, mappingOfTables, replicaCountOf, tablesOf } from '../expert-mapping.ts';
+import { type ExpertMapping, mappingOfTables, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 
 /** Writes the mapping before to where a job reads it. */
 export function writePrevious(buffer: ArrayBufferLike, layout: JobLayout, previous: ExpertMapping): void {

@@ -1,6 +1,6 @@
 import { loadError } from '../core/checks.ts';
 import type { Topology } from '../index.ts';
-import { initialSlots } from '../initial-slots.ts';
+import { initialSlots } from '../mapping/initial-slots.ts';
 import { checkedSlots } from './check-mapping.ts';
 import { secondsPerUnit, unitsOf } from './cost-model.ts';
 import { HeatTally } from './heat.ts';

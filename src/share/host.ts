@@ -6,10 +6,10 @@ import {
   type SharedParts,
   sharedParts,
 } from '../expert-load-balancer.ts';
-import { tablesOf } from '../expert-mapping.ts';
 import type { LoadMatrix } from '../load-matrix.ts';
 import { foldRow } from '../load-rows.ts';
-import type { MappingTables } from '../mapping-tables.ts';
+import { tablesOf } from '../mapping/expert-mapping.ts';
+import type { MappingTables } from '../mapping/mapping-tables.ts';
 import { loadComlink } from './comlink.ts';
 import { Lane } from './lane.ts';
 import type { BalancerControl, Connection } from './protocol.ts';

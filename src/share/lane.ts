@@ -2,7 +2,7 @@ import { checkLayer, recordError } from '../core/checks.ts';
 import type { Topology } from '../core/topology.ts';
 import { copyRow, type LoadRow } from '../load-matrix.ts';
 import { foldRow } from '../load-rows.ts';
-import type { MappingTables } from '../mapping-tables.ts';
+import type { MappingTables } from '../mapping/mapping-tables.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import { carveRows, isFresh, LOGICAL, NUM_COPIES, PHYSICAL, RowCopies, withoutFresh } from './row-copies.ts';

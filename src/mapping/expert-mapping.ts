@@ -1,7 +1,7 @@
-import { show, slotsPerRankOf } from './core/checks.ts';
-import { EplbRangeError, EplbTypeError } from './core/errors.ts';
+import { show, slotsPerRankOf } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { copyInts } from '../memory/copies.ts';
 import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
-import { copyInts } from './memory/copies.ts';
 import { readTables } from './read-tables.ts';
 import { decodeTable, digestTable, encodeTable } from './snapshot.ts';
 

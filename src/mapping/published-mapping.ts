@@ -1,6 +1,6 @@
-import type { Topology } from './core/topology.ts';
+import type { Topology } from '../core/topology.ts';
+import type { Carver } from '../memory/carver.ts';
 import { type ExpertMapping, mappingOfTables, tablesOf } from './expert-mapping.ts';
-import type { Carver } from './memory/carver.ts';
 
 /** Where the live mapping is published for other threads, as byte offsets. */
 export interface PublishedLayout {

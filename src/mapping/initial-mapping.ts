@@ -1,5 +1,5 @@
-import { openPlaces } from './core/open-slots.ts';
-import type { Topology } from './core/topology.ts';
+import { openPlaces } from '../core/open-slots.ts';
+import type { Topology } from '../core/topology.ts';
 import { type ExpertMapping, mappingOfTables } from './expert-mapping.ts';
 import { initialSlots, repeatRow } from './initial-slots.ts';
 

@@ -1,4 +1,4 @@
-import { countReplicas, type ForwardTables, invertTables } from './engine/inverse.ts';
+import { countReplicas, type ForwardTables, invertTables } from './inverse.ts';
 
 /** The tables behind a mapping, flat and row-major; all else follows from them. */
 export type MappingTables = ForwardTables;

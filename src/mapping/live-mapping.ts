@@ -1,4 +1,4 @@
-import { EplbError } from './core/errors.ts';
+import { EplbError } from '../core/errors.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
 
 /**

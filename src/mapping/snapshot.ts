@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
-import { show } from './core/checks.ts';
-import { EplbRangeError, EplbTypeError } from './core/errors.ts';
+import { show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 
 // Both are loaded when first needed: together they would be half of what importing this library costs.
 const load = createRequire(import.meta.url);

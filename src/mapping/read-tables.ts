@@ -1,8 +1,8 @@
-import { checkWhole, show } from './core/checks.ts';
-import { EplbRangeError, EplbTypeError } from './core/errors.ts';
+import { checkWhole, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { allocate, zeros } from '../memory/allocate.ts';
 import type { ExpertMappingInit } from './expert-mapping.ts';
 import type { MappingTables } from './mapping-tables.ts';
-import { allocate, zeros } from './memory/allocate.ts';
 
 /** Checks and copies tables from outside. @throws as the constructor of ExpertMapping */
 export function readTables(init: ExpertMappingInit): MappingTables {

@@ -1,6 +1,6 @@
-import { openPlaces } from './core/open-slots.ts';
-import type { Topology } from './core/topology.ts';
-import { zeros } from './memory/allocate.ts';
+import { openPlaces } from '../core/open-slots.ts';
+import type { Topology } from '../core/topology.ts';
+import { zeros } from '../memory/allocate.ts';
 
 /** Expert i in the i-th open slot, and the redundant slots from expert 0 on again; closed ones are empty: [layers x physical]. */
 export function initialSlots(topology: Topology): Int32Array {
