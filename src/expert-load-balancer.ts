@@ -5,9 +5,10 @@ import { EplbRangeError } from './core/errors.ts';
 import type { Topology } from './core/topology.ts';
 import { carveJob } from './engine/layout.ts';
 import { kernelDataBytes, kernelScratchBytes } from './engine/plan-layers.ts';
-import { carveWindow } from './engine/window-layout.ts';
-import type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
-import { LoadWindow } from './load-window.ts';
+import type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
+import { LoadWindow } from './loads/load-window.ts';
+import { carveBuckets, SampleBuckets } from './loads/sample-buckets.ts';
+import { carveWindow } from './loads/window-layout.ts';
 import { type ExpertMapping, tablesOf } from './mapping/expert-mapping.ts';
 import { initialMapping } from './mapping/initial-mapping.ts';
 import { LiveMapping } from './mapping/live-mapping.ts';
@@ -18,7 +19,6 @@ import { leaseKernelMemory } from './memory/kernel-memory.ts';
 import { Planner, type PlanOptions, type PlanRequest, type PlanSource } from './planner.ts';
 import type { BalancerDecision, PlanDecision } from './policy/decision.ts';
 import { checkShape, describe } from './policy/plan-inline.ts';
-import { carveBuckets, SampleBuckets } from './sample-buckets.ts';
 import type { EplbMetrics } from './types.ts';
 
 /** What a {@link ExpertLoadBalancer.commit} may be told. */

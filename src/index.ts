@@ -5,6 +5,10 @@ export {
   type RebalancerEvents,
   type SkipReason,
 } from './async-expert-rebalancer.ts';
+export type { ExpertLoadBalancerOptions } from './balancer-options.ts';
+export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
+export type { Topology } from './core/topology.ts';
+export { type CommitOptions, ExpertLoadBalancer, type RebalanceOptions } from './expert-load-balancer.ts';
 export {
   type BalanceSummary,
   balancedness,
@@ -12,14 +16,10 @@ export {
   layerBalances,
   peakToAverage,
   summarizeBalance,
-} from './balancedness.ts';
-export type { ExpertLoadBalancerOptions } from './balancer-options.ts';
-export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } from './coactivation.ts';
-export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
-export type { Topology } from './core/topology.ts';
-export { type CommitOptions, ExpertLoadBalancer, type RebalanceOptions } from './expert-load-balancer.ts';
-export type { LoadMatrix, LoadRow, LoadsInput } from './load-matrix.ts';
-export type { LoadSamples } from './load-samples.ts';
+} from './loads/balancedness.ts';
+export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } from './loads/coactivation.ts';
+export type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
+export type { LoadSamples } from './loads/load-samples.ts';
 export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './mapping/expert-mapping.ts';
 export type { PlanOptions } from './planner.ts';
 export { AbstractEplbPolicy, type CoactivationMatrix, type PolicyContext } from './policy/abstract.ts';

@@ -9,15 +9,21 @@ import type { JobLayout } from './engine/layout.ts';
 import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
 import { makeLargeTables } from './engine/plan-tables.ts';
 import { PlanPool } from './engine/pool.ts';
-import { checkLoads, copyLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+import {
+  checkLoads,
+  copyLoads,
+  type LoadMatrix,
+  type LoadsInput,
+  toLoadMatrix,
+} from './loads/load-matrix.ts';
 import {
   checkSamples,
   type LoadSamples,
   oneSample,
   type WrittenSamples,
   writeSamples,
-} from './load-samples.ts';
-import type { LoadWindow } from './load-window.ts';
+} from './loads/load-samples.ts';
+import type { LoadWindow } from './loads/load-window.ts';
 import { type ExpertMapping, tablesOf } from './mapping/expert-mapping.ts';
 import type { KernelRegion } from './memory/memory-arena.ts';
 import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';

@@ -1,8 +1,8 @@
 import type { Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
 import type { PlanTables } from '../engine/plan-tables.ts';
-import type { LoadsInput } from '../load-matrix.ts';
-import type { LoadSamples } from '../load-samples.ts';
+import type { LoadsInput } from '../loads/load-matrix.ts';
+import type { LoadSamples } from '../loads/load-samples.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanDecision } from './decision.ts';
 import { mappingOf } from './job-tables.ts';

@@ -7,7 +7,7 @@ import {
   type LoadsInput,
   rowLength,
   toLoadMatrix,
-} from '../load-matrix.ts';
+} from '../loads/load-matrix.ts';
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';

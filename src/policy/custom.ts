@@ -4,7 +4,7 @@ import { EplbError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
 import { foldWindow, isEven } from '../engine/plan-layers.ts';
 import { answerError, type CustomJob, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
-import { checkLoads, type LoadMatrix } from '../load-matrix.ts';
+import { checkLoads, type LoadMatrix } from '../loads/load-matrix.ts';
 import { ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { copyInts } from '../memory/copies.ts';
 import type { KernelExports } from '../memory/kernel-exports.ts';

@@ -1,5 +1,5 @@
 import type { KernelRequest } from '../engine/plan-layers.ts';
-import type { LoadsInput } from '../load-matrix.ts';
+import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
 import {

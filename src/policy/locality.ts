@@ -1,7 +1,7 @@
 import { checkNumber, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
-import type { LoadsInput } from '../load-matrix.ts';
+import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
 import { planInline } from './plan-inline.ts';

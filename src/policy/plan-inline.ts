@@ -13,7 +13,7 @@ import {
   planLayers,
 } from '../engine/plan-layers.ts';
 import { makeTables, type PlanTables, takeStats } from '../engine/plan-tables.ts';
-import { type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
+import { type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
 import type { CoactivationMatrix, PolicyContext } from './abstract.ts';

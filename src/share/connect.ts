@@ -4,7 +4,7 @@ import { checkAtLeast, show } from '../core/checks.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
 import { throwAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
-import { type LoadRow, type LoadsInput, toLoadMatrix } from '../load-matrix.ts';
+import { type LoadRow, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { PublishedMapping } from '../mapping/published-mapping.ts';
 import { loadComlink } from './comlink.ts';

@@ -6,8 +6,8 @@ import {
   type SharedParts,
   sharedParts,
 } from '../expert-load-balancer.ts';
-import type { LoadMatrix } from '../load-matrix.ts';
-import { foldRow } from '../load-rows.ts';
+import type { LoadMatrix } from '../loads/load-matrix.ts';
+import { foldRow } from '../loads/load-rows.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import type { MappingTables } from '../mapping/mapping-tables.ts';
 import { loadComlink } from './comlink.ts';

@@ -1,7 +1,7 @@
 import { checkLayer, recordError } from '../core/checks.ts';
 import type { Topology } from '../core/topology.ts';
-import { copyRow, type LoadRow } from '../load-matrix.ts';
-import { foldRow } from '../load-rows.ts';
+import { copyRow, type LoadRow } from '../loads/load-matrix.ts';
+import { foldRow } from '../loads/load-rows.ts';
 import type { MappingTables } from '../mapping/mapping-tables.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';

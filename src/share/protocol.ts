@@ -1,5 +1,5 @@
 import type { WorkerAnswer } from '../engine/worker-task.ts';
-import type { LoadMatrix } from '../load-matrix.ts';
+import type { LoadMatrix } from '../loads/load-matrix.ts';
 import type { PublishedLayout } from '../mapping/published-mapping.ts';
 
 /** What a thread gets when it connects: the memories are shared, not copied. */

@@ -1,4 +1,4 @@
-import { MAX_FLOAT32 } from './core/checks.ts';
+import { MAX_FLOAT32 } from '../core/checks.ts';
 
 // Rows of loads per slot and per expert, added and turned into each other in plain code: for single rows, off the hot path. What
 // adds up to more than the largest float32 becomes that.

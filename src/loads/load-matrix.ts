@@ -1,7 +1,7 @@
-import { checkWhole, loadError, MAX_FLOAT32, show } from './core/checks.ts';
-import { EplbRangeError, EplbTypeError } from './core/errors.ts';
-import { copyOf, plainFloats, typedArrayKind, typedArrayLength } from './core/typed-arrays.ts';
-import { zeros } from './memory/allocate.ts';
+import { checkWhole, loadError, MAX_FLOAT32, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { copyOf, plainFloats, typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
+import { zeros } from '../memory/allocate.ts';
 
 /**
  * Loads of all layers, row-major: `data[layer * numExperts + expert]`, [layers x experts].

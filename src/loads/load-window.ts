@@ -1,17 +1,17 @@
-import { checkLayer, recordError } from './core/checks.ts';
-import type { Topology } from './core/topology.ts';
-import type { WindowLayout } from './engine/window-layout.ts';
+import { checkLayer, recordError } from '../core/checks.ts';
+import type { Topology } from '../core/topology.ts';
+import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import type { MappingTables } from '../mapping/mapping-tables.ts';
+import { zeros } from '../memory/allocate.ts';
+import { copyFloats } from '../memory/copies.ts';
+import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
 import { addRow, foldRow, spreadRow } from './load-rows.ts';
 import { LoadSums } from './load-sums.ts';
-import { type ExpertMapping, tablesOf } from './mapping/expert-mapping.ts';
-import type { MappingTables } from './mapping/mapping-tables.ts';
-import { zeros } from './memory/allocate.ts';
-import { copyFloats } from './memory/copies.ts';
-import type { KernelExports, Pointer } from './memory/kernel-exports.ts';
-import type { KernelRegion } from './memory/memory-arena.ts';
 import type { SampleBuckets } from './sample-buckets.ts';
 import { SampleRing } from './sample-ring.ts';
+import type { WindowLayout } from './window-layout.ts';
 
 /** What a row of a step holds: loads of slots, or loads of experts. Bits, as a step may be given both. */
 const PHYSICAL = 1;

@@ -1,8 +1,8 @@
-import { loadError, slotsPerRankOf } from './core/checks.ts';
+import { loadError, slotsPerRankOf } from '../core/checks.ts';
+import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
+import { Carver } from '../memory/carver.ts';
+import { inlineKernelMemory } from '../memory/kernel-memory.ts';
 import { type LoadsInput, toLoadMatrix } from './load-matrix.ts';
-import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from './mapping/expert-mapping.ts';
-import { Carver } from './memory/carver.ts';
-import { inlineKernelMemory } from './memory/kernel-memory.ts';
 
 /** The loads of a layer's ranks. A rank's load is the sum over its slots of load / replicas of the slot's expert. */
 export interface LayerBalance {

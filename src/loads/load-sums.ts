@@ -1,5 +1,5 @@
-import type { SumsLayout } from './engine/window-layout.ts';
-import type { KernelExports, Pointer } from './memory/kernel-exports.ts';
+import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
+import type { SumsLayout } from './window-layout.ts';
 
 /** A row of loads f32 that enters sums (sign 1) or leaves them (sign -1). */
 export interface SummedRow {

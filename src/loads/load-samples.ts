@@ -1,6 +1,6 @@
-import { checkAtLeast, checkNumber, checkWhole, loadError, show } from './core/checks.ts';
-import { EplbRangeError, EplbTypeError } from './core/errors.ts';
-import { copyOf, plainFloats } from './core/typed-arrays.ts';
+import { checkAtLeast, checkNumber, checkWhole, loadError, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { copyOf, plainFloats } from '../core/typed-arrays.ts';
 import type { LoadMatrix } from './load-matrix.ts';
 
 /**

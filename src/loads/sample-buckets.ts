@@ -1,9 +1,9 @@
-import type { Topology } from './core/topology.ts';
+import type { Topology } from '../core/topology.ts';
+import { zeros } from '../memory/allocate.ts';
+import { Carver } from '../memory/carver.ts';
+import type { Pointer } from '../memory/kernel-exports.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
 import type { LoadSamples, WrittenSamples } from './load-samples.ts';
-import { zeros } from './memory/allocate.ts';
-import { Carver } from './memory/carver.ts';
-import type { Pointer } from './memory/kernel-exports.ts';
-import type { KernelRegion } from './memory/memory-arena.ts';
 
 /** Where the samples for policies that plan from them lie in the shared memory, as byte offsets. */
 export interface BucketLayout {

@@ -1,7 +1,7 @@
-import type { Topology } from './core/topology.ts';
-import type { WindowLayout } from './engine/window-layout.ts';
-import { zeros } from './memory/allocate.ts';
-import type { KernelExports, Pointer } from './memory/kernel-exports.ts';
+import type { Topology } from '../core/topology.ts';
+import { zeros } from '../memory/allocate.ts';
+import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
+import type { WindowLayout } from './window-layout.ts';
 
 /**
  * The rows of the window's samples. A row of whole loads up to 65,535 takes two bytes a load; any other takes four, in a

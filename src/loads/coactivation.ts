@@ -1,8 +1,8 @@
-import { checkWhole, show } from './core/checks.ts';
-import { EplbRangeError, EplbTypeError } from './core/errors.ts';
-import { typedArrayKind, typedArrayLength } from './core/typed-arrays.ts';
-import { sharedBuffer, zeros } from './memory/allocate.ts';
-import type { CoactivationMatrix } from './policy/abstract.ts';
+import { checkWhole, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
+import { sharedBuffer, zeros } from '../memory/allocate.ts';
+import type { CoactivationMatrix } from '../policy/abstract.ts';
 
 /** Expert ids as an engine or a recording gives them: in floats too, as long as they are whole numbers. */
 export type Routes =
