@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
-import { checkSlots } from './closed-slots.ts';
 import { checkWhole, show } from './core/checks.ts';
 import { EplbRangeError, EplbTypeError } from './core/errors.ts';
 import { checkTopology, type Topology } from './core/topology.ts';
 import type { KernelRequest } from './engine/plan-layers.ts';
 import type { AbstractEplbPolicy } from './policy/abstract.ts';
+import { checkSlots } from './policy/closed-slots.ts';
 import { isPolicy } from './policy/custom.ts';
 import { DefaultEplbPolicy } from './policy/default.ts';
 

@@ -1,5 +1,4 @@
 import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './balancer-options.ts';
-import { checkClosedSlots } from './closed-slots.ts';
 import { checkBoolean, checkObject, checkWhole, show } from './core/checks.ts';
 import { EplbRangeError } from './core/errors.ts';
 import type { Topology } from './core/topology.ts';
@@ -17,8 +16,9 @@ import { sharedBuffer } from './memory/allocate.ts';
 import { Carver } from './memory/carver.ts';
 import { leaseKernelMemory } from './memory/kernel-memory.ts';
 import { Planner, type PlanOptions, type PlanRequest, type PlanSource } from './planner.ts';
+import { checkClosedSlots } from './policy/closed-slots.ts';
 import type { BalancerDecision, PlanDecision } from './policy/decision.ts';
-import { checkShape, describe } from './policy/plan-inline.ts';
+import { checkShape, describe } from './policy/inline.ts';
 import type { EplbMetrics } from './types.ts';
 
 /** What a {@link ExpertLoadBalancer.commit} may be told. */

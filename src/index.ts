@@ -23,8 +23,8 @@ export type { LoadSamples } from './loads/load-samples.ts';
 export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './mapping/expert-mapping.ts';
 export type { PlanOptions } from './planner.ts';
 export { AbstractEplbPolicy, type CoactivationMatrix, type PolicyContext } from './policy/abstract.ts';
-export { AdaptiveEplbPolicy } from './policy/adaptive.ts';
-export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive-options.ts';
+export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
+export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
 export {
   type BalancedPacking,
   computeBalancedPacking,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { estimateShrinkage } from '../src/engine/sampling-noise.ts';
+import { estimateShrinkage } from '../src/policy/adaptive/sampling-noise.ts';
 import { loadsArbitrary, seededRandom } from './helpers/arbitraries.ts';
 import { SEED } from './helpers/library.ts';
 

@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { checkSlots } from '../closed-slots.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import {
   type AbstractEplbPolicy,
@@ -11,6 +10,7 @@ import {
   LocalityAwarePolicy,
   type Topology,
 } from '../index.ts';
+import { checkSlots } from '../policy/closed-slots.ts';
 import { quote, quotePath } from './text.ts';
 
 /**

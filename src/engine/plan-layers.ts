@@ -1,12 +1,12 @@
 import { loadError } from '../core/checks.ts';
 import { EplbError, EplbRangeError } from '../core/errors.ts';
 import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
-import { AdaptiveLayers } from './adaptive-layers.ts';
-import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch } from './adaptive-request.ts';
-import type { JobSamples } from './adaptive-search.ts';
+import { AdaptiveLayers } from '../policy/adaptive/layers.ts';
+import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch } from '../policy/adaptive/request.ts';
+import type { JobSamples } from '../policy/adaptive/search.ts';
+import { spendMoves } from '../policy/adaptive/spend-moves.ts';
 import { JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
 import type { PlanTables, SharedTables } from './plan-tables.ts';
-import { spendMoves } from './spend-moves.ts';
 
 /** A policy's kernel and its parameters: all that a worker needs to know of a policy. */
 export type KernelRequest =

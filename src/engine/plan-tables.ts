@@ -1,5 +1,5 @@
 import { sharedBuffer, zeros } from '../memory/allocate.ts';
-import { carveAdaptiveData, STATS_PER_LAYER } from './adaptive-request.ts';
+import { carveAdaptiveData, STATS_PER_LAYER } from '../policy/adaptive/request.ts';
 import type { JobLayout } from './layout.ts';
 import type { KernelRequest } from './plan-layers.ts';
 

@@ -1,4 +1,3 @@
-import { checkClosedSlots } from '../closed-slots.ts';
 import { show } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
@@ -9,6 +8,7 @@ import { ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { copyInts } from '../memory/copies.ts';
 import type { KernelExports } from '../memory/kernel-exports.ts';
 import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
+import { checkClosedSlots } from './closed-slots.ts';
 import { shareMapping } from './job-tables.ts';
 
 /** Runs the custom policy of a worker's setup on a whole job, in that worker. Errors come back as data. */

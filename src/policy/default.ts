@@ -8,7 +8,7 @@ import {
   computeExpertReplication,
   type ExpertReplication,
 } from './compute.ts';
-import { planInline } from './plan-inline.ts';
+import { planInline } from './inline.ts';
 
 const REQUEST: KernelRequest = { kernel: 'default' };
 

@@ -4,7 +4,7 @@ import type { KernelRequest } from '../engine/plan-layers.ts';
 import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
-import { planInline } from './plan-inline.ts';
+import { planInline } from './inline.ts';
 
 /** What a {@link LocalityAwarePolicy} may trade. */
 export interface LocalityAwarePolicyOptions {

@@ -1,5 +1,4 @@
 import { resolve } from 'node:path';
-import { checkClosedSlots } from '../../closed-slots.ts';
 import { checkMultiple } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkSlotsPerRank, type Topology } from '../../core/topology.ts';
@@ -7,6 +6,7 @@ import { openRecording } from '../../formats/open.ts';
 import type { OpenOptions } from '../../formats/open-options.ts';
 import type { LayersBeside } from '../../formats/placements/align.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
+import { checkClosedSlots } from '../../policy/closed-slots.ts';
 import {
   COMPETITION,
   COMPETITION_INTERVAL,

@@ -1,6 +1,6 @@
-import { checkAtLeast, checkNumber, checkWhole, show } from '../core/checks.ts';
-import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import type { AdaptiveRequest } from '../engine/adaptive-request.ts';
+import { checkAtLeast, checkNumber, checkWhole, show } from '../../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import type { AdaptiveRequest } from './request.ts';
 
 /** What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}. */
 export interface AdaptiveCostModel {

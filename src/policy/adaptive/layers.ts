@@ -1,6 +1,8 @@
-import { openPlaces, openSlotsOfNodes } from '../core/open-slots.ts';
-import { MoveCounter } from '../mapping/move-counter.ts';
-import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
+import { openPlaces, openSlotsOfNodes } from '../../core/open-slots.ts';
+import type { JobLayout } from '../../engine/layout.ts';
+import { MoveCounter } from '../../mapping/move-counter.ts';
+import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
+import { RankShares } from './rank-shares.ts';
 import {
   type AdaptiveData,
   type AdaptiveRequest,
@@ -9,10 +11,8 @@ import {
   LayerStat,
   NUM_RUNGS,
   STATS_PER_LAYER,
-} from './adaptive-request.ts';
-import { AdaptiveSearch, type JobSamples } from './adaptive-search.ts';
-import type { JobLayout } from './layout.ts';
-import { RankShares } from './rank-shares.ts';
+} from './request.ts';
+import { AdaptiveSearch, type JobSamples } from './search.ts';
 
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */
 const LEAST_RUNG_PRICE = 0.0005;

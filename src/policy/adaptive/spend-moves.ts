@@ -1,3 +1,5 @@
+import type { JobLayout } from '../../engine/layout.ts';
+import type { PlanTables } from '../../engine/plan-tables.ts';
 import {
   type AdaptiveRequest,
   carveAdaptiveData,
@@ -5,9 +7,7 @@ import {
   LayerStat,
   NUM_RUNGS,
   STATS_PER_LAYER,
-} from './adaptive-request.ts';
-import type { JobLayout } from './layout.ts';
-import type { PlanTables } from './plan-tables.ts';
+} from './request.ts';
 
 /** A placement that a layer may get. Rung -1 is its plan, -2 the live placement. */
 interface Choice {

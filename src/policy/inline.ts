@@ -1,4 +1,3 @@
-import { checkSlots } from '../closed-slots.ts';
 import { checkWhole } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology, type Topology } from '../core/topology.ts';
@@ -17,6 +16,7 @@ import { type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
 import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
+import { checkSlots } from './closed-slots.ts';
 import { mappingOf, writePrevious } from './job-tables.ts';
 
 /** Runs a policy's kernel on all layers in the calling thread. Arguments and errors as `rebalanceExperts`. */

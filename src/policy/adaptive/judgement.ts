@@ -1,6 +1,6 @@
-import { LayerStat, STATS_PER_LAYER } from '../engine/adaptive-request.ts';
-import type { AdaptiveSettings } from './adaptive-options.ts';
-import type { KeptReason, PlanForecast } from './decision.ts';
+import type { KeptReason, PlanForecast } from '../decision.ts';
+import type { AdaptiveSettings } from './options.ts';
+import { LayerStat, STATS_PER_LAYER } from './request.ts';
 
 /** Whether what was found is worth its moves, and what to expect of it. */
 export type Judgement =

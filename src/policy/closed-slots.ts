@@ -1,7 +1,7 @@
-import { EplbRangeError } from './core/errors.ts';
-import { firstInClosedSlot, openSlotsOfNodes } from './core/open-slots.ts';
-import type { Topology } from './core/topology.ts';
-import type { KernelRequest } from './engine/plan-layers.ts';
+import { EplbRangeError } from '../core/errors.ts';
+import { firstInClosedSlot, openSlotsOfNodes } from '../core/open-slots.ts';
+import type { Topology } from '../core/topology.ts';
+import type { KernelRequest } from '../engine/plan-layers.ts';
 
 // What may not be where slots are closed. Tables, not mappings: the command has a copy of this module of its own.
 

@@ -1,4 +1,4 @@
-import type { Topology } from '../core/topology.ts';
+import type { Topology } from '../../core/topology.ts';
 
 /** Loads of ranks in the samples of one layer: how much slower the slowest rank makes a step than balance would. */
 export class RankShares {

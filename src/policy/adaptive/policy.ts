@@ -1,23 +1,19 @@
-import { EplbError } from '../core/errors.ts';
-import { firstInClosedSlot } from '../core/open-slots.ts';
-import type { Topology } from '../core/topology.ts';
-import { carveAdaptiveData } from '../engine/adaptive-request.ts';
-import type { KernelRequest } from '../engine/plan-layers.ts';
-import type { PlanTables } from '../engine/plan-tables.ts';
-import { type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
-import { checkSamples, type LoadSamples, oneSample, writeSamples } from '../loads/load-samples.ts';
-import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
-import { zeros } from '../memory/allocate.ts';
-import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
-import { judge } from './adaptive-judgement.ts';
-import {
-  type AdaptiveEplbPolicyOptions,
-  type AdaptiveSettings,
-  readAdaptiveOptions,
-} from './adaptive-options.ts';
-import type { PlanDecision } from './decision.ts';
-import { mappingOf } from './job-tables.ts';
-import { checkShape, runInline, topologyOf } from './plan-inline.ts';
+import { EplbError } from '../../core/errors.ts';
+import { firstInClosedSlot } from '../../core/open-slots.ts';
+import type { Topology } from '../../core/topology.ts';
+import type { KernelRequest } from '../../engine/plan-layers.ts';
+import type { PlanTables } from '../../engine/plan-tables.ts';
+import { type LoadsInput, toLoadMatrix } from '../../loads/load-matrix.ts';
+import { checkSamples, type LoadSamples, oneSample, writeSamples } from '../../loads/load-samples.ts';
+import { type ExpertMapping, tablesOf } from '../../mapping/expert-mapping.ts';
+import { zeros } from '../../memory/allocate.ts';
+import { AbstractEplbPolicy, type PolicyContext } from '../abstract.ts';
+import type { PlanDecision } from '../decision.ts';
+import { checkShape, runInline, topologyOf } from '../inline.ts';
+import { mappingOf } from '../job-tables.ts';
+import { judge } from './judgement.ts';
+import { type AdaptiveEplbPolicyOptions, type AdaptiveSettings, readAdaptiveOptions } from './options.ts';
+import { carveAdaptiveData } from './request.ts';
 
 /**
  * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum of the past, this

@@ -1,13 +1,13 @@
-import { emptyClosedSlots, numOpenSlots } from '../core/open-slots.ts';
-import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
+import { emptyClosedSlots, numOpenSlots } from '../../core/open-slots.ts';
+import type { JobLayout } from '../../engine/layout.ts';
+import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import {
   type AdaptiveRequest,
   type AdaptiveScratch,
   carveAdaptiveData,
   carveAdaptiveScratch,
   wholeVectors,
-} from './adaptive-request.ts';
-import type { JobLayout } from './layout.ts';
+} from './request.ts';
 import { estimateShrinkage } from './sampling-noise.ts';
 
 /** So few slots are searched as good as exhaustively. */

@@ -1,6 +1,6 @@
-import type { Topology } from '../core/topology.ts';
-import { Carver } from '../memory/carver.ts';
-import { layerScratchBytes } from './layout.ts';
+import type { Topology } from '../../core/topology.ts';
+import { layerScratchBytes } from '../../engine/layout.ts';
+import { Carver } from '../../memory/carver.ts';
 
 /** What the adaptive policy asks of a worker. Prices and gains are off the slowest rank, as shares of the mean rank load. */
 export interface AdaptiveRequest {
