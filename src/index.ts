@@ -4,11 +4,17 @@ export {
   type RebalanceOutcome,
   type RebalancerEvents,
   type SkipReason,
-} from './async-expert-rebalancer.ts';
-export type { ExpertLoadBalancerOptions } from './balancer-options.ts';
+} from './balancer/async-expert-rebalancer.ts';
+export {
+  type CommitOptions,
+  ExpertLoadBalancer,
+  type RebalanceOptions,
+} from './balancer/expert-load-balancer.ts';
+export { type EplbMetrics, ExpertType } from './balancer/metrics.ts';
+export type { ExpertLoadBalancerOptions } from './balancer/options.ts';
+export type { PlanOptions } from './balancer/planner.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export type { Topology } from './core/topology.ts';
-export { type CommitOptions, ExpertLoadBalancer, type RebalanceOptions } from './expert-load-balancer.ts';
 export {
   type BalanceSummary,
   balancedness,
@@ -21,7 +27,6 @@ export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } f
 export type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
 export type { LoadSamples } from './loads/load-samples.ts';
 export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './mapping/expert-mapping.ts';
-export type { PlanOptions } from './planner.ts';
 export { AbstractEplbPolicy, type CoactivationMatrix, type PolicyContext } from './policy/abstract.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
@@ -37,4 +42,3 @@ export { DefaultEplbPolicy } from './policy/default.ts';
 export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';
 export { shareBalancer } from './share/host.ts';
-export { type EplbMetrics, ExpertType } from './types.ts';

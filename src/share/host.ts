@@ -1,11 +1,11 @@
 import type { MessagePort } from 'node:worker_threads';
-import { answerError, type WorkerAnswer } from '../engine/worker-task.ts';
 import {
   type ExpertLoadBalancer,
   type LoadSource,
   type SharedParts,
   sharedParts,
-} from '../expert-load-balancer.ts';
+} from '../balancer/expert-load-balancer.ts';
+import { answerError, type WorkerAnswer } from '../engine/worker-task.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { foldRow } from '../loads/load-rows.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';

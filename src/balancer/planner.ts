@@ -1,36 +1,36 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { BalancerSettings } from './balancer-options.ts';
-import { show } from './core/checks.ts';
-import { EplbError, EplbTypeError } from './core/errors.ts';
-import { firstInClosedSlot } from './core/open-slots.ts';
-import { isShared } from './core/typed-arrays.ts';
-import type { JobLayout } from './engine/layout.ts';
-import type { KernelRequest, PlanJob } from './engine/plan-layers.ts';
-import { makeLargeTables } from './engine/plan-tables.ts';
-import { PlanPool } from './engine/pool.ts';
+import { show } from '../core/checks.ts';
+import { EplbError, EplbTypeError } from '../core/errors.ts';
+import { firstInClosedSlot } from '../core/open-slots.ts';
+import { isShared } from '../core/typed-arrays.ts';
+import type { JobLayout } from '../engine/layout.ts';
+import type { KernelRequest, PlanJob } from '../engine/plan-layers.ts';
+import { makeLargeTables } from '../engine/plan-tables.ts';
+import { PlanPool } from '../engine/pool.ts';
 import {
   checkLoads,
   copyLoads,
   type LoadMatrix,
   type LoadsInput,
   toLoadMatrix,
-} from './loads/load-matrix.ts';
+} from '../loads/load-matrix.ts';
 import {
   checkSamples,
   type LoadSamples,
   oneSample,
   type WrittenSamples,
   writeSamples,
-} from './loads/load-samples.ts';
-import type { LoadWindow } from './loads/load-window.ts';
-import { type ExpertMapping, tablesOf } from './mapping/expert-mapping.ts';
-import type { KernelRegion } from './memory/memory-arena.ts';
-import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './policy/abstract.ts';
-import { type AdaptiveRequest, carveAdaptiveData } from './policy/adaptive/request.ts';
-import { askPolicy } from './policy/custom.ts';
-import type { PlanDecision } from './policy/decision.ts';
-import { checkCoactivation, checkShape } from './policy/inline.ts';
-import { mappingOf, writePrevious } from './policy/job-tables.ts';
+} from '../loads/load-samples.ts';
+import type { LoadWindow } from '../loads/load-window.ts';
+import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
+import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from '../policy/abstract.ts';
+import { type AdaptiveRequest, carveAdaptiveData } from '../policy/adaptive/request.ts';
+import { askPolicy } from '../policy/custom.ts';
+import type { PlanDecision } from '../policy/decision.ts';
+import { checkCoactivation, checkShape } from '../policy/inline.ts';
+import { mappingOf, writePrevious } from '../policy/job-tables.ts';
+import type { BalancerSettings } from './options.ts';
 
 /** What may accompany a plan. */
 export interface PlanOptions {

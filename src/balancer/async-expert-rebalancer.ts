@@ -1,10 +1,10 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { checkAtLeast, checkBoolean, checkObject, show } from './core/checks.ts';
-import { EplbError, EplbTypeError } from './core/errors.ts';
+import { checkAtLeast, checkBoolean, checkObject, show } from '../core/checks.ts';
+import { EplbError, EplbTypeError } from '../core/errors.ts';
+import type { ExpertMapping } from '../mapping/expert-mapping.ts';
+import type { BalancerDecision, KeptReason, PlanForecast } from '../policy/decision.ts';
 import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
-import type { ExpertMapping } from './mapping/expert-mapping.ts';
-import type { BalancerDecision, KeptReason, PlanForecast } from './policy/decision.ts';
 
 /** Why a rebalancer planned nothing, or kept nothing of its plan. */
 export type SkipReason =

@@ -1,12 +1,12 @@
 import { availableParallelism } from 'node:os';
-import { checkWhole, show } from './core/checks.ts';
-import { EplbRangeError, EplbTypeError } from './core/errors.ts';
-import { checkTopology, type Topology } from './core/topology.ts';
-import type { KernelRequest } from './engine/plan-layers.ts';
-import type { AbstractEplbPolicy } from './policy/abstract.ts';
-import { checkSlots } from './policy/closed-slots.ts';
-import { isPolicy } from './policy/custom.ts';
-import { DefaultEplbPolicy } from './policy/default.ts';
+import { checkWhole, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkTopology, type Topology } from '../core/topology.ts';
+import type { KernelRequest } from '../engine/plan-layers.ts';
+import type { AbstractEplbPolicy } from '../policy/abstract.ts';
+import { checkSlots } from '../policy/closed-slots.ts';
+import { isPolicy } from '../policy/custom.ts';
+import { DefaultEplbPolicy } from '../policy/default.ts';
 
 /** What a balancer is made of. */
 export interface ExpertLoadBalancerOptions {

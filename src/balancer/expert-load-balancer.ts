@@ -1,25 +1,25 @@
-import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './balancer-options.ts';
-import { checkBoolean, checkObject, checkWhole, show } from './core/checks.ts';
-import { EplbRangeError } from './core/errors.ts';
-import type { Topology } from './core/topology.ts';
-import { carveJob } from './engine/layout.ts';
-import { kernelDataBytes, kernelScratchBytes } from './engine/plan-layers.ts';
-import type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
-import { LoadWindow } from './loads/load-window.ts';
-import { carveBuckets, SampleBuckets } from './loads/sample-buckets.ts';
-import { carveWindow } from './loads/window-layout.ts';
-import { type ExpertMapping, tablesOf } from './mapping/expert-mapping.ts';
-import { initialMapping } from './mapping/initial-mapping.ts';
-import { LiveMapping } from './mapping/live-mapping.ts';
-import { carvePublished, type PublishedLayout, PublishedMapping } from './mapping/published-mapping.ts';
-import { sharedBuffer } from './memory/allocate.ts';
-import { Carver } from './memory/carver.ts';
-import { leaseKernelMemory } from './memory/kernel-memory.ts';
+import { checkBoolean, checkObject, checkWhole, show } from '../core/checks.ts';
+import { EplbRangeError } from '../core/errors.ts';
+import type { Topology } from '../core/topology.ts';
+import { carveJob } from '../engine/layout.ts';
+import { kernelDataBytes, kernelScratchBytes } from '../engine/plan-layers.ts';
+import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
+import { LoadWindow } from '../loads/load-window.ts';
+import { carveBuckets, SampleBuckets } from '../loads/sample-buckets.ts';
+import { carveWindow } from '../loads/window-layout.ts';
+import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import { initialMapping } from '../mapping/initial-mapping.ts';
+import { LiveMapping } from '../mapping/live-mapping.ts';
+import { carvePublished, type PublishedLayout, PublishedMapping } from '../mapping/published-mapping.ts';
+import { sharedBuffer } from '../memory/allocate.ts';
+import { Carver } from '../memory/carver.ts';
+import { leaseKernelMemory } from '../memory/kernel-memory.ts';
+import { checkClosedSlots } from '../policy/closed-slots.ts';
+import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
+import { checkShape, describe } from '../policy/inline.ts';
+import type { EplbMetrics } from './metrics.ts';
+import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './options.ts';
 import { Planner, type PlanOptions, type PlanRequest, type PlanSource } from './planner.ts';
-import { checkClosedSlots } from './policy/closed-slots.ts';
-import type { BalancerDecision, PlanDecision } from './policy/decision.ts';
-import { checkShape, describe } from './policy/inline.ts';
-import type { EplbMetrics } from './types.ts';
 
 /** What a {@link ExpertLoadBalancer.commit} may be told. */
 export interface CommitOptions {
