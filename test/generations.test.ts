@@ -20,8 +20,14 @@ after(() => rmSync(folder, { recursive: true }));
 const { ExpertMapping, Lane, LiveMapping, PublishedMapping, carvePublished, Carver, tablesOf } =
   await parts();
 
-async function parts(): Promise<Parts & typeof import('../src/engine/layout.ts')> {
-  const files = ['share/lane', 'published-mapping', 'expert-mapping', 'live-mapping', 'engine/layout'];
+async function parts(): Promise<Parts & typeof import('../src/memory/carver.ts')> {
+  const files = [
+    'share/lane',
+    'mapping/published-mapping',
+    'mapping/expert-mapping',
+    'mapping/live-mapping',
+    'memory/carver',
+  ];
   const contents = files.map((file) => `export * from './src/${file}.ts';`).join('\n');
   const outfile = join(folder, 'parts.mjs');
   await build({

@@ -1,10 +1,10 @@
 // Two rows of the default policy at once: replicate the items, then pack the copies. The items are sorted once; after
 // replication only the copies of replicated items are sorted again, and merged into the untouched rest.
 
-import { makeKey, makeKeyPairs, sizeClass } from './keys';
+import { makeKey, makeKeyPairs, sizeClass } from '../shared/keys';
+import { sortKeyPairs } from '../shared/sort';
 import { packPair } from './pack';
 import { replicateSorted } from './replicate';
-import { sortKeyPairs } from './sort';
 
 /**
  * Replicates `m` items to `n` copies and packs these to `numPacks` packs; slot = pack * (n / numPacks) + place.

@@ -1,6 +1,6 @@
 // A placement taken over for the adaptive policy's search, with what makes it infeasible repaired in as few moves as that takes.
 
-import { rebuild } from './adaptive-costs';
+import { rebuild } from './costs';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -16,7 +16,7 @@ import {
   rankOf,
   rowOf,
   setExpertAt,
-} from './adaptive-state';
+} from './state';
 
 /** Of a rank on the way to a free slot: not looked at, and the first. */
 const NOT_SEEN: i32 = -1;

@@ -2,9 +2,9 @@
 // (DeepSeek EPLB, replicate_experts). With the experts sorted once, the greatest is either the next one that has no
 // second copy yet or the top of a small heap of those that have: nothing is scanned per slot.
 
+import { keyIndex, makeKey, makeKeyPairs, sizeClass } from '../shared/keys';
+import { sortKeyPairs } from '../shared/sort';
 import { siftDown, siftUp } from './heap';
-import { keyIndex, makeKey, makeKeyPairs, sizeClass } from './keys';
-import { sortKeyPairs } from './sort';
 
 /**
  * Replicates one row. Slots 0..numLogical-1 hold the experts in order, rank 0; then come the redundant ones.

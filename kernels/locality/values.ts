@@ -3,7 +3,7 @@
 // fresh count.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { addCopies, connectionOf, countCopies, expertIn, nodesOf, Search, valueAt } from './locality-state';
+import { addCopies, connectionOf, countCopies, expertIn, nodesOf, Search, valueAt } from './state';
 
 /** What one more shared node is worth to two experts that share `shared` nodes already: 1, 1/4, 1/16, ... */
 export function worth(shared: i32): f64 {

@@ -1,17 +1,10 @@
 // Random kicks of a placement that no single step betters. A kick takes the best of a few random steps, though it costs
 // something, and then only what it touched is searched: a tenth of the work of a whole descent.
 
-import {
-  exchange,
-  mayExchange,
-  mayOverwrite,
-  overwrite,
-  pricedExchange,
-  pricedOverwrite,
-} from './adaptive-changes';
+import { exchange, mayExchange, mayOverwrite, overwrite, pricedExchange, pricedOverwrite } from './changes';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, markClean } from './adaptive-state';
-import { hasFewSlots } from './adaptive-steps';
+import { Adaptive, markClean } from './state';
+import { hasFewSlots } from './steps';
 
 const FIRST_RANDOM: u32 = 0x9e3779b9;
 /** The best of 5, 20 and 80 random steps lead to placements alike good; one alone, and kicks of more steps, take longer to. */

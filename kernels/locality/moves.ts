@@ -3,18 +3,8 @@
 // its limit count, so the placement stays a whole and allowed one. The first of equal moves wins.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import {
-  connectionOf,
-  copiesAt,
-  countOf,
-  expertIn,
-  loadOf,
-  nodesOf,
-  Search,
-  tabuAt,
-  valueAt,
-} from './locality-state';
-import { worth } from './locality-values';
+import { connectionOf, copiesAt, countOf, expertIn, loadOf, nodesOf, Search, tabuAt, valueAt } from './state';
+import { worth } from './values';
 
 /** Finds the step's best move; `s.slot` is -1 when none is allowed. */
 export function findMove(s: Search): void {

@@ -7,12 +7,12 @@
 // 0.754: searches that are alike good differ by 0.003. Norms of 4 and 16 in place of 8 are 0.002 worse. Annealing needs three times the
 // work of the kicks. Cheaper moves at the first plan and where the domain changes gain nothing for the same number of moves.
 
-import { objectiveOf, rebuild, turn } from './adaptive-costs';
-import { kick, restartKicks } from './adaptive-kicks';
-import { begin, resume, sortRanks } from './adaptive-repair';
+import { objectiveOf, rebuild, turn } from './costs';
+import { kick, restartKicks } from './kicks';
+import { begin, resume, sortRanks } from './repair';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, addCopies, carveAdaptive, copiesOf, firstOf, rankOf, setHeld } from './adaptive-state';
-import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './adaptive-steps';
+import { Adaptive, addCopies, carveAdaptive, copiesOf, firstOf, rankOf, setHeld } from './state';
+import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './steps';
 
 /** A descent that moves less than this share of the slots, 1 / so much, started near the best there is: no other start is tried. */
 const FAR: i32 = 8;

@@ -1,14 +1,6 @@
 // Single changes of the adaptive policy's placement: whether they may be, what they cost with the price of their moves, and making them.
 
-import {
-  costOfExchange,
-  costOfOverwrite,
-  repull,
-  revalueRank,
-  setFee,
-  splitLoad,
-  sumRank,
-} from './adaptive-costs';
+import { costOfExchange, costOfOverwrite, repull, revalueRank, setFee, splitLoad, sumRank } from './costs';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -27,7 +19,7 @@ import {
   rankOf,
   setExpertAt,
   unlink,
-} from './adaptive-state';
+} from './state';
 
 export function mayExchange(s: Adaptive, slot: i32, other: i32): bool {
   const a = rankOf(s, slot);

@@ -3,9 +3,12 @@
 // nodes, where they bring more than a second time on the same node; redundant slots that balance can spare go to the
 // experts that bring most.
 
-import { placeLayers } from './hierarchy';
-import { keyIndex, makeKey } from './keys';
-import { findMove } from './locality-moves';
+import { placeLayers } from '../default/hierarchy';
+import { placeRow } from '../default/place-row';
+import { replicateLayer } from '../default/replicate';
+import { keyIndex, makeKey } from '../shared/keys';
+import { sortKeysDescending } from '../shared/sort';
+import { findMove } from './moves';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   carve,
@@ -18,11 +21,8 @@ import {
   setExpert,
   sumLoads,
   tabuAt,
-} from './locality-state';
-import { moveCopy, objective, recountKept, revalue } from './locality-values';
-import { placeRow } from './place-row';
-import { replicateLayer } from './replicate';
-import { sortKeysDescending } from './sort';
+} from './state';
+import { moveCopy, objective, recountKept, revalue } from './values';
 
 /** Steps for which an expert may not come back to a node it left: at 3 and at 20 the results were worse. */
 const TENURE: i32 = 8;

@@ -2,7 +2,7 @@
 // each node replicates its experts and packs the copies to its ranks. With one group and one node this is the global
 // policy. A row is a node of a layer; two rows are placed at a time.
 
-import { sizeClass } from './keys';
+import { sizeClass } from '../shared/keys';
 import { placePair } from './place-row';
 
 /**

@@ -1,7 +1,7 @@
 // The steps of the adaptive policy's search: exchanges of two slots of two ranks, and overwrites of a slot whose expert has
 // copies to spare. Each is looked at closely only when a bound says that it may be the best.
 
-import { exchange, mayExchange, mayOverwrite, movesOfExchange, overwrite } from './adaptive-changes';
+import { exchange, mayExchange, mayOverwrite, movesOfExchange, overwrite } from './changes';
 import {
   costOfExchange,
   costOfOverwrite,
@@ -13,7 +13,7 @@ import {
   pullRank,
   refresh,
   relieve,
-} from './adaptive-costs';
+} from './costs';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -30,7 +30,7 @@ import {
   rankCostOf,
   rankOf,
   wideRow,
-} from './adaptive-state';
+} from './state';
 
 /** Less is rounding. */
 export const LEAST_GAIN: f64 = 1e-6;

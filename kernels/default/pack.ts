@@ -4,7 +4,7 @@
 // A pack's key has the bits of its load above and its next free slot below, so the least key is the lightest pack, the
 // lowest index first, and names the slot to fill. A full pack's key is greater than any other.
 
-import { sizeClass } from './keys';
+import { sizeClass } from '../shared/keys';
 import { placeRow } from './place-row';
 import { buildWinnerTrees, firstLeaf, updateWinners, winners } from './winner-tree';
 

@@ -26,7 +26,7 @@ import {
   rowOf,
   setMark,
   wideRow,
-} from './adaptive-state';
+} from './state';
 
 /** Lays the samples out with the experts side by side, and takes their means. */
 export function turn(s: Adaptive): void {
