@@ -1,5 +1,5 @@
 /**
- * Runs every test/*.test.ts, each in a process of its own: `tsx test/run.ts [part of a file name]`. Node 20 finds no
+ * Runs every *.test.ts under test/, each in a process of its own: `tsx test/run.ts [part of a path under test/]`. Node 20 finds no
  * files by patterns, and a run that finds none passes on any Node: hence the least number of tests.
  */
 import { readdirSync } from 'node:fs';
@@ -15,7 +15,7 @@ const FILE_TIMEOUT_MS = 300_000;
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
 const filter = process.argv[2] ?? '';
-const files = readdirSync(folder)
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.test.ts') && file.includes(filter))
   .sort()
   .map((file) => folder + file);

@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  balancedness,
+  ExpertMapping,
+  layerBalances,
+  peakToAverage,
+  summarizeBalance,
+} from 'expert-load-balancer';
+import fc from 'fast-check';
+import { divisors, loadsArbitrary } from '../helpers/arbitraries.ts';
+import { type Refusal, refusal, rowsArbitrary, SEED, sizesArbitrary } from '../helpers/library.ts';
+import { countReplicas } from '../oracle/inverse.ts';
+import { rankLoads } from '../oracle/rank-loads.ts';
+
+const problems = sizesArbitrary().chain((sizes) =>
+  fc.record({
+    sizes: fc.constant(sizes),
+    rows: rowsArbitrary(sizes),
+    weight: fc.array(loadsArbitrary(sizes.numLogical), {
+      minLength: sizes.numLayers,
+      maxLength: sizes.numLayers,
+    }),
+    numRanks: fc.constantFrom(...divisors(sizes.numPhysical)),
+  }),
+);
+
+test('the balance of a mapping equals the oracle, from nested and flat loads', () => {
+  fc.assert(
+    fc.property(problems, ({ sizes, rows, weight, numRanks }) => {
+      const mapping = ExpertMapping.fromPhysicalToLogical(rows, sizes.numLogical);
+      const layers = layerBalances(weight, mapping, numRanks);
+      const expected = rows.map((row, layer) => {
+        const count = countReplicas(row, sizes.numLogical);
+        const { max, mean, min } = rankLoads(weight[layer]!, row, count, numRanks);
+        return { maxRankLoad: max, meanRankLoad: mean, minRankLoad: min };
+      });
+      assert.deepEqual(layers, expected);
+      const flat = {
+        data: Float32Array.from(weight.flat()),
+        numLayers: sizes.numLayers,
+        numExperts: sizes.numLogical,
+      };
+      assert.deepEqual(layerBalances(flat, mapping, numRanks), expected);
+      for (const layer of layers) {
+        assert.ok(balancedness(layer) > 0 && balancedness(layer) <= 1 + 1e-12);
+        assert.ok(Math.abs(balancedness(layer) * peakToAverage(layer) - 1) < 1e-12);
+      }
+    }),
+    { numRuns: 500, seed: SEED },
+  );
+});
+
+test('replicas share the load of their expert evenly, and an empty slot has none', () => {
+  const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 0, -1]]);
+  const [layer] = layerBalances([[6, 1]], mapping, 2);
+  assert.deepEqual(layer, { maxRankLoad: 4, meanRankLoad: 3.5, minRankLoad: 3 });
+  assert.equal(balancedness(layer!), 3.5 / 4);
+  assert.equal(peakToAverage(layer!), 4 / 3.5);
+});
+
+test('a layer without load is balanced', () => {
+  const [layer] = layerBalances([[0, 0]], ExpertMapping.fromPhysicalToLogical([[0, 1]]), 2);
+  assert.deepEqual(layer, { maxRankLoad: 0, meanRankLoad: 0, minRankLoad: 0 });
+  assert.equal(balancedness(layer!), 1);
+  assert.equal(peakToAverage(layer!), 1);
+});
+
+test('over layers, the ratio of sums and the mean of ratios are two numbers', () => {
+  const summary = summarizeBalance([
+    { maxRankLoad: 4, meanRankLoad: 2, minRankLoad: 0 },
+    { maxRankLoad: 100, meanRankLoad: 100, minRankLoad: 100 },
+    { maxRankLoad: 0, meanRankLoad: 0, minRankLoad: 0 },
+  ]);
+  assert.deepEqual(summary, {
+    balancednessRatioOfSums: 102 / 104,
+    balancednessMeanOfRatios: (0.5 + 1 + 1) / 3,
+    peakToAverageRatioOfSums: 104 / 102,
+    peakToAverageMeanOfRatios: (2 + 1 + 1) / 3,
+  });
+});
+
+test('over one layer, or layers without load, both agree', () => {
+  fc.assert(
+    fc.property(loadsArbitrary(8), (loads) => {
+      const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 3, 4, 5, 6, 7]]);
+      const [layer] = layerBalances([loads], mapping, 4);
+      const summary = summarizeBalance([layer!]);
+      assert.equal(summary.balancednessRatioOfSums, balancedness(layer!));
+      assert.equal(summary.balancednessMeanOfRatios, balancedness(layer!));
+      assert.equal(summary.peakToAverageRatioOfSums, peakToAverage(layer!));
+      assert.equal(summary.peakToAverageMeanOfRatios, peakToAverage(layer!));
+    }),
+    { numRuns: 100, seed: SEED },
+  );
+});
+
+test('no layers are as balanced as layers without load', () => {
+  assert.deepEqual(summarizeBalance([]), {
+    balancednessRatioOfSums: 1,
+    balancednessMeanOfRatios: 1,
+    peakToAverageRatioOfSums: 1,
+    peakToAverageMeanOfRatios: 1,
+  });
+});
+
+test('what does not fit the mapping is refused', () => {
+  const mapping = ExpertMapping.fromPhysicalToLogical([
+    [0, 1, 2, 0],
+    [0, 1, 2, 1],
+  ]);
+  const rows = [
+    [1, 2, 3],
+    [4, 5, 6],
+  ];
+  const refuses = (weight: unknown, numRanks: unknown, ...expected: Refusal) =>
+    assert.throws(
+      () => layerBalances(weight as number[][], mapping, numRanks as number),
+      refusal(...expected),
+    );
+  refuses([rows[0]], 2, 'range', 'EPLB_SHAPE', /weight.*1 layers, not 2/);
+  refuses(
+    [
+      [1, 2],
+      [3, 4],
+    ],
+    2,
+    'range',
+    'EPLB_SHAPE',
+    /weight.*2 experts.*not 3/,
+  );
+  refuses([rows[0], [4, Number.NaN, 6]], 2, 'range', 'EPLB_LOAD', /layer 1.*index 1.*NaN/);
+  refuses(
+    { data: Float32Array.of(1, 2, 3, 4, 5, -6), numLayers: 2, numExperts: 3 },
+    2,
+    'range',
+    'EPLB_LOAD',
+    /layer 1.*index 2.*-6/,
+  );
+  refuses(rows, 3, 'range', 'EPLB_TOPOLOGY', /numRanks.*3.*4/);
+  refuses(rows, 0, 'range', 'EPLB_RANGE', /numRanks.*0/);
+  refuses(rows, '2', 'type', 'EPLB_KIND', /numRanks.*"2"/);
+});
+
+test('what is no mapping is refused', () => {
+  for (const mapping of [undefined, null, {}, { phyToLog: [[0, 1]] }]) {
+    const measure = () => layerBalances([[1, 2]], mapping as never, 2);
+    assert.throws(measure, refusal('type', 'EPLB_KIND', /mapping: /));
+  }
+});

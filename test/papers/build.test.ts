@@ -1,0 +1,22 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+interface Metafile {
+  readonly outputs: Record<string, { readonly inputs: Record<string, unknown> }>;
+}
+
+test('each module of the library, its parts and the command is in one file of dist/', () => {
+  const { outputs } = JSON.parse(
+    readFileSync(new URL('../../build/library.json', import.meta.url), 'utf8'),
+  ) as Metafile;
+  const places = new Map<string, string[]>();
+  for (const [output, { inputs }] of Object.entries(outputs)) {
+    for (const input of Object.keys(inputs)) places.set(input, [...(places.get(input) ?? []), output]);
+  }
+  assert.ok(places.size > 150, `${places.size} modules`);
+  assert.deepEqual(
+    [...places].filter(([, files]) => files.length > 1),
+    [],
+  );
+});

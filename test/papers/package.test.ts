@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { inTempDir, RECORDING, runProgram } from '../helpers/cli.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** npm passes its own settings on to what it runs; a nested npm would take this package for the one to work on. */
+const env = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !/^npm_(config_local_prefix|package|lifecycle)/.test(name)),
+);
+
+async function npm(args: readonly string[], cwd: string): Promise<string> {
+  const run = await runProgram('npm', args, { cwd, env });
+  assert.equal(run.code, 0, run.stderr);
+  return run.stdout;
+}
+
+/** What may be in the package; dist/ is checked to be there, recordings/ name by name. */
+const ALLOWED = [
+  /^package\.json$/,
+  /^README\.md$/,
+  /^LICENSE$/,
+  /^dist\/(index|formats|replay|replay-worker|report|cli|custom-policy)\.js$/,
+  /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
+  /^dist\/worker\.cjs$/,
+  /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
+  /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
+  /^recordings\/(README\.md|LICENSE\.deepseek-esft|deepseek-v2-lite\.law\.routes\.npy)$/,
+];
+
+const NEEDED = [
+  'package.json',
+  'README.md',
+  'LICENSE',
+  'dist/index.js',
+  'dist/worker.cjs',
+  'dist/custom-policy.js',
+  'dist/cli.js',
+  'dist/formats.js',
+  'dist/replay.js',
+  'dist/replay-worker.js',
+  'dist/report.js',
+  'dist/report/page.js',
+  'dist/report/page.css',
+  'dist/report/LICENCES.txt',
+  'dist/types/index.d.ts',
+  'dist/types/formats/index.d.ts',
+  'dist/types/replay/index.d.ts',
+  'dist/types/report/index.d.ts',
+  'recordings/README.md',
+  'recordings/LICENSE.deepseek-esft',
+  'recordings/deepseek-v2-lite.law.routes.npy',
+];
+
+test('the package holds what it should and nothing else', async () => {
+  const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
+  const files: string[] = packed.files.map((file: { path: string }) => file.path);
+  assert.deepEqual(
+    files.filter((file) => !ALLOWED.some((pattern) => pattern.test(file))),
+    [],
+  );
+  assert.deepEqual(
+    NEEDED.filter((file) => !files.includes(file)),
+    [],
+  );
+});
+
+test('importing the library loads no package: those it needs are loaded when first needed', async () => {
+  const needed = new Set<string>();
+  const visit = async (file: string): Promise<void> => {
+    const text = await readFile(join(ROOT, 'dist', file), 'utf8');
+    for (const [, from] of text.matchAll(/(?:^|\n|;)\s*(?:import|export)[^;]*?from\s*"([^"]+)"/g)) {
+      if (needed.has(from!)) continue;
+      needed.add(from!);
+      if (from!.startsWith('./')) await visit(from!.slice(2));
+    }
+  };
+  await visit('index.js');
+  assert.ok([...needed].some((from) => from.startsWith('./chunk-')));
+  const packages = [...needed].filter((from) => !from.startsWith('./') && !from.startsWith('node:'));
+  assert.deepEqual(packages, []);
+});
+
+test('installed somewhere empty, the library and the command work', { timeout: 120_000 }, async () => {
+  await inTempDir(async (dir) => {
+    const app = join(dir, 'app');
+    await mkdir(app);
+    const [packed] = JSON.parse(
+      await npm(['pack', '--json', '--ignore-scripts', '--pack-destination', dir], ROOT),
+    );
+    await writeFile(join(app, 'package.json'), '{"name": "consumer", "private": true, "type": "module"}');
+    const tarball = join(dir, packed.filename);
+    await npm(['install', tarball, '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts'], app);
+
+    await writeFile(join(app, 'main.js'), CONSUMER);
+    const consumer = await runProgram(process.execPath, ['main.js'], { cwd: app, env });
+    assert.deepEqual(consumer, { code: 0, stdout: 'worker thread and inline agree: 6 slots\n', stderr: '' });
+
+    // The types, as somebody compiles against them who has no DOM library and checks libraries too.
+    await writeFile(join(app, 'typed.ts'), TYPED_CONSUMER);
+    const types = { types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] };
+    const compilerOptions = {
+      ...types,
+      module: 'nodenext',
+      target: 'es2022',
+      lib: ['es2022'],
+      strict: true,
+      noEmit: true,
+    };
+    await writeFile(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['typed.ts'] }));
+    const tsc = await runProgram(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc')], {
+      cwd: app,
+      env,
+    });
+    assert.deepEqual(tsc, { code: 0, stdout: '', stderr: '' });
+
+    const bin = join(app, 'node_modules', '.bin', 'eplb');
+    const sizes = ['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
+    const installed = join(app, 'node_modules/expert-load-balancer/recordings', RECORDING.split('/').at(-1)!);
+    const plan = await runProgram(bin, ['plan', installed, ...sizes, '-o', 'placement.json'], {
+      cwd: app,
+      env,
+    });
+    assert.equal(plan.stderr, '');
+    assert.equal(plan.code, 0);
+    const placement = JSON.parse(await readFile(join(app, 'placement.json'), 'utf8'));
+    assert.equal(placement.physical_to_logical_map.length, 26);
+  });
+});
+
+const CONSUMER = `
+import { ExpertLoadBalancer } from 'expert-load-balancer';
+import { mappingOf, parsePlacement, placementFrom, writePlacement } from 'expert-load-balancer/formats';
+const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
+const balancer = new ExpertLoadBalancer({ ...sizes, threads: 1 });
+const mapping = await balancer.plan([[9, 1, 4, 2]]);
+const inline = balancer.rebalanceSync([[9, 1, 4, 2]]);
+await balancer.close();
+if (!mapping.equals(inline)) throw new Error('the worker and the main thread differ');
+for (const format of ['sglang', 'tensorrt-llm', 'tables-npy', 'tables-npz']) {
+  const { bytes } = await writePlacement(placementFrom(mapping), format);
+  if (!mappingOf(await parsePlacement(bytes)).equals(mapping)) throw new Error(format + ' differs');
+}
+console.log('worker thread and inline agree: ' + mapping.numPhysicalExperts + ' slots');
+`;
+
+const TYPED_CONSUMER = `
+import { AsyncExpertRebalancer, connectBalancer, type EplbMetrics, ExpertLoadBalancer, shareBalancer } from 'expert-load-balancer';
+import { openRecording, type Placement, placementFrom, writePlacement } from 'expert-load-balancer/formats';
+const balancer = new ExpertLoadBalancer({ numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 });
+const metrics: EplbMetrics = balancer.metrics();
+const rebalancer = new AsyncExpertRebalancer({ balancer });
+rebalancer.on('committed', ({ generation }) => console.log(generation.toFixed(), metrics.numLayers));
+const connected = await connectBalancer(shareBalancer(balancer));
+connected.recordLoad(0, [1, 2, 3, 4, 5, 6]);
+// @ts-expect-error a policy is no text: the types are there, and not any
+new ExpertLoadBalancer({ ...balancer.topology, policy: 'default' });
+const recording = await openRecording('a.npy');
+for await (const { loads } of recording.steps()) console.log(loads.length.toFixed());
+const placement: Placement = placementFrom(balancer.mapping);
+const { bytes } = await writePlacement(placement, 'sglang', { firstLayer: 3 });
+// @ts-expect-error bytes are no text
+bytes.trim();
+`;

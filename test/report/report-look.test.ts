@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { reportPage } from '../../src/report/page.ts';
+import { chromiumForTests, skipWithoutChromium } from '../helpers/chromium.ts';
+import { exampleReport } from '../helpers/replay-report.ts';
+import { builtAssets, recordedReport } from '../helpers/report.ts';
+import { badlyPlacedTexts, NARROW, WIDE, withPage } from '../helpers/report-page.ts';
+
+const assets = await builtAssets();
+const recorded = await recordedReport();
+const recordedPage = reportPage(recorded, assets);
+const skip = skipWithoutChromium;
+const browser = chromiumForTests();
+
+const LONG = ['static', 'default', 'adaptive', './policies/of-a-long-name/round-robin.js'];
+const LARGE = { numSteps: 20_000, numLayers: 58, numRanks: 64, policies: LONG, withSweep: true };
+for (const [size, options] of Object.entries({ wide: WIDE, narrow: NARROW })) {
+  test(`no text of a chart is cut or overlaps another in a ${size} window`, { skip }, async () => {
+    for (const report of [recorded, exampleReport(LARGE)]) {
+      await withPage(browser(), reportPage(report, assets), options, async ({ page }) => {
+        assert.deepEqual(await badlyPlacedTexts(page), []);
+        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), options.viewport.width);
+        // It is noticed when one is put over another.
+        await page.locator('#over-time svg').evaluate((svg) => {
+          const [first, second] = svg.querySelectorAll('text[text-anchor="end"]');
+          first!.setAttribute('transform', second!.getAttribute('transform')!);
+        });
+        assert.equal((await badlyPlacedTexts(page)).length, 1);
+      });
+    }
+  });
+}
+
+test('a window that gets narrower gets narrower charts', { skip }, async () => {
+  await withPage(browser(), recordedPage, WIDE, async ({ page }) => {
+    await page.setViewportSize(NARROW.viewport);
+    await page.waitForFunction(() => document.querySelector('#over-time svg')!.clientWidth < 360);
+    assert.deepEqual(await badlyPlacedTexts(page), []);
+  });
+});
+
+test('on paper the page is light, as wide as paper, and without controls', { skip }, async () => {
+  await withPage(browser(), recordedPage, { ...WIDE, colorScheme: 'dark' }, async ({ page, complaints }) => {
+    const ink = () => page.locator('#over-time svg text').first().getAttribute('fill');
+    assert.equal(await ink(), '#a3adb8');
+    await page.emulateMedia({ media: 'print' });
+    await page.waitForFunction(() => document.querySelector('#over-time svg')!.clientWidth === 660);
+    assert.equal(await ink(), '#57606a');
+    assert.equal(await page.locator('.controls').isVisible(), false);
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 1400);
+    assert.equal(
+      await page.evaluate(() => getComputedStyle(document.body).backgroundColor),
+      'rgb(255, 255, 255)',
+    );
+    await page.emulateMedia({ media: 'screen' });
+    await page.waitForFunction(() => document.querySelector('#over-time svg')!.clientWidth > 1000);
+    assert.equal(await ink(), '#a3adb8');
+    assert.ok((await page.pdf()).byteLength > 10_000);
+    assert.deepEqual(complaints, []);
+  });
+});
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test(`colours are far enough from the background in ${colorScheme}`, { skip }, async () => {
+    await withPage(browser(), recordedPage, { ...WIDE, colorScheme }, async ({ page }) => {
+      const colours = await page.evaluate(() => {
+        const style = getComputedStyle(document.documentElement);
+        const series = Array.from({ length: 8 }, (_, i) => `series-${i}`);
+        const names = ['surface', 'ink', 'muted', 'accent', 'baseline', ...series];
+        return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+      });
+      const { surface, ink, muted, ...marks } = colours as Record<string, string>;
+      for (const [name, colour] of Object.entries({ ink, muted })) {
+        assert.ok(contrast(colour!, surface!) >= 4.5, `${name}: ${contrast(colour!, surface!)}`);
+      }
+      for (const [name, colour] of Object.entries(marks)) {
+        assert.ok(contrast(colour, surface!) >= 3, `${name}: ${contrast(colour, surface!)}`);
+      }
+    });
+  });
+}
+
+/** Contrast of two colours as WCAG defines it, 1 to 21. */
+function contrast(a: string, b: string): number {
+  const luminance = (colour: string) => {
+    const [red, green, blue] = [1, 3, 5].map((at) => {
+      const channel = Number.parseInt(colour.slice(at, at + 2), 16) / 255;
+      return channel <= 0.04045 ? channel / 12.92 : ((channel + 0.055) / 1.055) ** 2.4;
+    }) as [number, number, number];
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const [high, low] = [luminance(a), luminance(b)].sort((x, y) => y - x) as [number, number];
+  return (high + 0.05) / (low + 0.05);
+}
