@@ -273,7 +273,7 @@ export class Planner {
     };
     const loads = plan.weight ?? window.averageLogical();
     if (policy.kernelRequest?.() === undefined) {
-      return { status: 'planned', mapping: askPolicy(policy, policy.name, loads, topology, context) };
+      return { status: 'planned', mapping: askPolicy(policy, loads, topology, context) };
     }
     return policy.decide(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
   }

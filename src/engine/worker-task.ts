@@ -75,11 +75,20 @@ export function runLayers(
 /** An error as data. Errors without a code of ours get `code`. */
 export function answerError(error: unknown, code: EplbErrorCode): WorkerAnswer {
   const kind = error instanceof TypeError ? 'type' : error instanceof RangeError ? 'range' : 'other';
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const own = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
   return own.startsWith('EPLB_')
     ? { ok: false, kind, code: own as EplbErrorCode, message }
     : { ok: false, kind: 'other', code, message };
+}
+
+/** What an error says. Anything can be thrown, also what cannot be turned into text. */
+export function messageOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return 'an error that cannot be told in words';
+  }
 }
 
 /** Throws the error that an answer stands for, if it does. */
