@@ -71,13 +71,13 @@ export class Planner {
   #lastWork: Promise<unknown> = Promise.resolve();
 
   constructor(settings: BalancerSettings, memory: WasmMemory, job: JobLayout) {
-    const { policy, threads } = settings;
-    const url = policy instanceof URL ? policy.href : undefined;
+    const { policy, threads, policyGraceMs: graceMs } = settings;
+    const custom = policy instanceof URL ? { url: policy.href, graceMs } : undefined;
     this.#settings = settings;
     this.#policy = policy instanceof URL ? undefined : policy;
     this.#buffer = memory.buffer;
     this.#job = job;
-    this.#pool = threads === 0 ? undefined : new PlanPool(threads, memory, job, url);
+    this.#pool = threads === 0 ? undefined : new PlanPool(threads, memory, job, custom);
   }
 
   /** How far the plan in flight is; both 0 when there is none. */

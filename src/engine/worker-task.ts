@@ -9,15 +9,24 @@ export interface WorkerSetup {
   readonly module: WasmModule;
   readonly memory: WasmMemory;
   readonly layout: JobLayout;
+  /**
+   * i32[threads], shared: 1 for each task of the job in flight that a worker has begun. What a thread was lost in is not known otherwise: one
+   * that died before fails the next task that it is sent, just as one that dies in it.
+   */
+  readonly begun: Int32Array;
   /** The module of a custom policy, when there is one. */
   readonly policyUrl?: string | undefined;
 }
 
 /** What a worker is asked: its share of a job, a custom policy's whole job, or nothing but to be there. */
-export type WorkerTask =
-  | { readonly kind: 'layers'; readonly job: PlanJob; readonly worker: number }
+export type WorkerTask = (
+  | { readonly kind: 'layers'; readonly job: PlanJob }
   | { readonly kind: 'custom'; readonly job: CustomJob }
-  | { readonly kind: 'start' };
+  | { readonly kind: 'start' }
+) & {
+  /** The number of the task in its job, which also chooses the scratch. */
+  readonly worker: number;
+};
 
 /** A job for a custom policy: as {@link PlanJob}, without a kernel. */
 export type CustomJob = Omit<PlanJob, 'request'>;

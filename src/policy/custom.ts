@@ -2,7 +2,8 @@ import { show } from '../checks.ts';
 import { checkClosedSlots } from '../closed-slots.ts';
 import { copyInts } from '../engine/copies.ts';
 import type { KernelExports } from '../engine/kernel-exports.ts';
-import { foldWindow, isEven } from '../engine/plan-layers.ts';
+import { JobWord } from '../engine/layout.ts';
+import { foldWindow, isEven, jobWords } from '../engine/plan-layers.ts';
 import {
   answerError,
   type CustomJob,
@@ -27,6 +28,8 @@ export async function runCustomPolicy(
   try {
     if (isEven(kernels, layout, job, 0)) return { ok: true, isEven: true };
     const policy = await loadPolicy(policyUrl ?? '');
+    // Cancelled while the thread was busy, or the module loading: what it would answer is dropped.
+    if (Atomics.load(jobWords(memory.buffer, layout), JobWord.CANCELLED) !== 0) return { ok: true };
     const { topology } = layout;
     const { numLayers, numLogicalExperts: numExperts } = topology;
     if (job.loads.from === 'window') foldWindow(kernels, layout, job.loads.numSamples);
