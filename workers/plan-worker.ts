@@ -32,6 +32,7 @@ process.on('uncaughtException', (error: unknown) => {
 
 /** The pool's entry: one call a worker and job. */
 export function runWorkerTask(task: WorkerTask): WorkerAnswer | Promise<WorkerAnswer> {
+  Atomics.store(setup.begun, task.worker, 1);
   if (task.kind === 'layers') return runLayers(kernels, setup, answers, task.job, task.worker);
   if (task.kind === 'custom') return runCustom(task.job);
   return { ok: true };

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { checkWhole, show } from '../core/checks.ts';
+import { checkAtLeast, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology, type Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
@@ -27,8 +27,23 @@ export interface ExpertLoadBalancerOptions {
   /**
    * Where experts go; the default policy when left out. An object with a kernel (those of this library) is planned in the
    * pool; another object in this thread; a module URL (its export `policy`, or default export) in a pool thread.
+   *
+   * A policy in this thread blocks it until it returns, and nothing can interrupt it: neither a plan's signal nor `close`. That is so for
+   * an object without a kernel, and for every policy with `threads: 0` or by `rebalanceSync`. For one that is not sure to return take a
+   * module URL: see {@link policyGraceMs}. A policy of your own gets copies, in frozen objects: what it writes to them changes nothing.
+   * That is no sandbox: its module may do what any module of the process may.
    */
   readonly policy?: AbstractEplbPolicy | URL;
+  /**
+   * Milliseconds that a policy given as a module URL has to return once its plan's signal is aborted or the balancer is closed; 5,000 by
+   * default. If it does, the plan is rejected with `EPLB_CANCELLED`, and the thread is kept. If it does not, or its module is still loading,
+   * the threads are ended, whatever they do, and the next plan gets new ones: the plan is then rejected with `EPLB_POLICY`. A closed
+   * balancer's plan is rejected with `EPLB_CLOSED` either way.
+   *
+   * A thread that is in a call of the system (`execSync`, say) ends when that returns. Plans and `close` do not wait for it, but the
+   * process cannot exit before.
+   */
+  readonly policyGraceMs?: number;
   /** Steps that averages and plans look back on, 100 by default. */
   readonly windowSize?: number;
   /** Worker threads; the host's parallelism less one, at least 1, by default. 0 plans in this thread. */
@@ -47,6 +62,7 @@ export interface BalancerSettings {
   readonly rememberedSteps: number;
   /** Worker threads; 0 when plans are made in the balancer's own, as for a policy without a kernel or a URL. */
   readonly threads: number;
+  readonly policyGraceMs: number;
 }
 
 /** Checks options, each read once, and fills in what is left out. @throws as the constructor of ExpertLoadBalancer */
@@ -56,12 +72,14 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   }
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1 } = options;
   const { slotsPerRank, windowSize = 100, policy = new DefaultEplbPolicy(), threads: given } = options;
+  const { policyGraceMs = 5000 } = options;
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   const topology = checkTopology(slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank });
   checkWhole('windowSize', windowSize, 1, 2 ** 24);
   const defaultThreads = Math.max(1, availableParallelism() - 1);
   const threads = checkWhole('threads', given ?? defaultThreads, 0, 1024);
-  const settings = { topology, windowSize, policy };
+  checkAtLeast('policyGraceMs', policyGraceMs, 0);
+  const settings = { topology, windowSize, policy, policyGraceMs };
   if (policy instanceof URL) {
     if (threads > 0) return { ...settings, request: undefined, maxSamples: 0, rememberedSteps: 0, threads };
     const message = 'threads: 0 has no thread for a policy that is given as a module URL';

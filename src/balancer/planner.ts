@@ -83,13 +83,13 @@ export class Planner {
   #lastWork: Promise<unknown> = Promise.resolve();
 
   constructor(settings: BalancerSettings, region: KernelRegion, job: JobLayout) {
-    const { policy, threads } = settings;
-    const url = policy instanceof URL ? policy.href : undefined;
+    const { policy, threads, policyGraceMs: graceMs } = settings;
+    const custom = policy instanceof URL ? { url: policy.href, graceMs } : undefined;
     this.#settings = settings;
     this.#policy = policy instanceof URL ? undefined : policy;
     this.#region = region;
     this.#job = job;
-    this.#pool = threads === 0 ? undefined : new PlanPool(threads, region, job, url);
+    this.#pool = threads === 0 ? undefined : new PlanPool(threads, region, job, custom);
   }
 
   /** How far the plan in flight is; both 0 when there is none. */
@@ -279,7 +279,7 @@ export class Planner {
     };
     const loads = plan.weight ?? window.averageLogical();
     if (this.#settings.request === undefined) {
-      return { status: 'planned', mapping: askPolicy(policy, policy.name, loads, topology, context) };
+      return { status: 'planned', mapping: askPolicy(policy, loads, topology, context) };
     }
     return policy.decide(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
   }

@@ -9,15 +9,24 @@ export interface WorkerSetup {
   readonly module: WasmModule;
   readonly memory: WasmMemory;
   readonly layout: JobLayout;
+  /**
+   * i32[threads], shared: 1 for each task of the job in flight that a worker has begun. What a thread was lost in is not known otherwise: one
+   * that died before fails the next task that it is sent, just as one that dies in it.
+   */
+  readonly begun: Int32Array;
   /** The module of a custom policy, when there is one. */
   readonly policyUrl?: string | undefined;
 }
 
 /** What a worker is asked: its share of a job, a custom policy's whole job, or nothing but to be there. */
-export type WorkerTask =
-  | { readonly kind: 'layers'; readonly job: PlanJob; readonly worker: number }
+export type WorkerTask = (
+  | { readonly kind: 'layers'; readonly job: PlanJob }
   | { readonly kind: 'custom'; readonly job: CustomJob }
-  | { readonly kind: 'start' };
+  | { readonly kind: 'start' }
+) & {
+  /** The number of the task in its job, which also chooses the scratch. */
+  readonly worker: number;
+};
 
 /** A job for a custom policy: as {@link PlanJob}, without a kernel. */
 export type CustomJob = Omit<PlanJob, 'request'>;
@@ -75,11 +84,20 @@ export function runLayers(
 /** An error as data. Errors without a code of ours get `code`. */
 export function answerError(error: unknown, code: EplbErrorCode): WorkerAnswer {
   const kind = error instanceof TypeError ? 'type' : error instanceof RangeError ? 'range' : 'other';
-  const message = error instanceof Error ? error.message : String(error);
+  const message = messageOf(error);
   const own = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
   return own.startsWith('EPLB_')
     ? { ok: false, kind, code: own as EplbErrorCode, message }
     : { ok: false, kind: 'other', code, message };
+}
+
+/** What an error says. Anything can be thrown, also what cannot be turned into text. */
+export function messageOf(error: unknown): string {
+  try {
+    return String(error instanceof Error ? error.message : error);
+  } catch {
+    return 'an error that cannot be told in words';
+  }
 }
 
 /** Throws the error that an answer stands for, if it does. */

@@ -2,7 +2,7 @@ import { show, slotsPerRankOf } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { copyInts } from '../memory/copies.ts';
 import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
-import { readTables } from './read-tables.ts';
+import { readTables, type TableSizes } from './read-tables.ts';
 import { decodeTable, digestTable, encodeTable } from './snapshot.ts';
 
 /** The tables of a mapping as outside data: nested arrays, or flat row-major Int32Arrays with the sizes beside them. */
@@ -33,6 +33,9 @@ export let tablesOf: (mapping: ExpertMapping) => MappingTables;
 /** The replicas of each expert, [layers x logical], not a copy: to be read, never written. */
 export let replicaCountOf: (mapping: ExpertMapping) => Int32Array;
 
+/** Whether a value is a mapping made by this copy of the library, and no mere look-alike. */
+let isMapping: (value: object) => value is ExpertMapping;
+
 /**
  * Which logical expert each physical slot holds, and back, for all layers. It cannot be changed: the table properties
  * give a fresh copy on every read, so hold what you read and use {@link getLogicalExpert} for single look-ups.
@@ -54,6 +57,7 @@ export class ExpertMapping {
   static {
     tablesOf = (mapping) => mapping.#tables;
     replicaCountOf = (mapping) => mapping.#index.replicaCount;
+    isMapping = (value): value is ExpertMapping => #tables in value;
   }
 
   /**
@@ -84,10 +88,7 @@ export class ExpertMapping {
 
   /** Reads what {@link toJSON} gave, or any object with its `phyToLog`; the other tables are checked when present. */
   static fromJSON(json: unknown): ExpertMapping {
-    if (typeof json !== 'object' || json === null || !('phyToLog' in json)) {
-      throw new EplbTypeError('EPLB_KIND', `mapping: ${show(json)} is not an object with phyToLog`);
-    }
-    return new ExpertMapping(json as ExpertMappingInit);
+    return new ExpertMapping(checkInit(json));
   }
 
   /** Reads what {@link toBytes} wrote. @throws EplbRangeError `EPLB_FORMAT` or `EPLB_MAPPING` */
@@ -224,6 +225,34 @@ export class ExpertMapping {
 export function checkMapping(title: string, value: unknown): ExpertMapping {
   if (value instanceof ExpertMapping) return value;
   throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not an ExpertMapping`);
+}
+
+/**
+ * Reads a mapping from outside, as a mapping or as plain data, that has to be of these sizes. Another one is refused by its
+ * lengths: no entry of its tables is read, and no room made for them.
+ *
+ * @throws as the constructor
+ */
+export function readMapping(value: unknown, sizes: TableSizes): ExpertMapping {
+  const init = checkInit(value);
+  if (!isMapping(init)) return mappingOfTables(readTables(init, sizes));
+  const tables = tablesOf(init);
+  const shape = shapeOf(tables);
+  if (shape !== shapeOf(sizes)) {
+    const message = `mapping: is of ${shape} (layers x logical x physical), not ${shapeOf(sizes)}`;
+    throw new EplbRangeError('EPLB_SHAPE', message);
+  }
+  // A subclass could say anything of its tables.
+  return Object.getPrototypeOf(init) === ExpertMapping.prototype ? init : mappingOfTables(tables);
+}
+
+function checkInit(value: unknown): ExpertMappingInit {
+  if (typeof value === 'object' && value !== null && 'phyToLog' in value) return value as ExpertMappingInit;
+  throw new EplbTypeError('EPLB_KIND', `mapping: ${show(value)} is not an object with phyToLog`);
+}
+
+function shapeOf({ numLayers, numLogicalExperts, numPhysicalExperts }: TableSizes): string {
+  return `${numLayers} x ${numLogicalExperts} x ${numPhysicalExperts}`;
 }
 
 /** Tables handed over by the library itself, known to be valid. */

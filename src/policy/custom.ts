@@ -1,13 +1,21 @@
 import { show } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
-import { foldWindow, isEven } from '../engine/plan-layers.ts';
-import { answerError, type CustomJob, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
+import { JobWord } from '../engine/layout.ts';
+import { foldWindow, isEven, jobWords } from '../engine/plan-layers.ts';
+import {
+  answerError,
+  type CustomJob,
+  messageOf,
+  type WorkerAnswer,
+  type WorkerSetup,
+} from '../engine/worker-task.ts';
 import { checkLoads, type LoadMatrix } from '../loads/load-matrix.ts';
-import { ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import type { LoadSamples } from '../loads/load-samples.ts';
+import { ExpertMapping, readMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { copyInts } from '../memory/copies.ts';
 import type { KernelExports } from '../memory/kernel-exports.ts';
-import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
+import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './abstract.ts';
 import { checkClosedSlots } from './closed-slots.ts';
 import { shareMapping } from './job-tables.ts';
 
@@ -20,13 +28,13 @@ export async function runCustomPolicy(
   try {
     if (isEven(kernels, layout, job, 0)) return { ok: true, isEven: true };
     const policy = await loadPolicy(policyUrl ?? '');
+    // Cancelled while the thread was busy, or the module loading: what it would answer is dropped.
+    if (Atomics.load(jobWords(memory.buffer, layout), JobWord.CANCELLED) !== 0) return { ok: true };
     const { topology } = layout;
     const { numLayers, numLogicalExperts: numExperts } = topology;
     if (job.loads.from === 'window') foldWindow(kernels, layout, job.loads.numSamples);
     const shared = new Float32Array(memory.buffer, layout.weights, numLayers * numExperts);
     const data = job.loads.from === 'matrix' ? job.loads.data : shared;
-    const weight: LoadMatrix = { data: new Float32Array(data), numLayers, numExperts };
-    checkLoads('weight', weight);
     const context: PolicyContext = {
       ...(job.hasPrevious ? { previous: previousMapping(memory.buffer, layout.previous, topology) } : {}),
       ...(job.coactivation === undefined
@@ -34,7 +42,7 @@ export async function runCustomPolicy(
         : { coactivation: { data: job.coactivation, numLayers, numExperts } }),
       ...(topology.slotsPerRank === undefined ? {} : { slotsPerRank: topology.slotsPerRank }),
     };
-    const mapping = askPolicy(policy, policy.name ?? policyUrl, weight, topology, context);
+    const mapping = askPolicy(policy, { data, numLayers, numExperts }, topology, context, policyUrl);
     // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not the next.
     await new Promise((resolve) => setImmediate(resolve));
     return { ok: true, tables: shareMapping(mapping) };
@@ -49,15 +57,14 @@ export async function runCustomPolicy(
  * @throws EplbError `EPLB_POLICY`
  */
 export async function loadPolicy(url: string): Promise<AbstractEplbPolicy> {
-  let exports: Record<string, unknown>;
   try {
-    exports = await import(url);
+    const exports: Record<string, unknown> = await import(url);
+    const exported = exports.policy ?? exports.default;
+    const policy: unknown = typeof exported === 'function' ? Reflect.construct(exported, []) : exported;
+    if (isPolicy(policy)) return policy;
   } catch (error) {
-    throw new EplbError('EPLB_POLICY', `policy: cannot load ${url}: ${String(error)}`, { cause: error });
+    throw new EplbError('EPLB_POLICY', `policy: cannot load ${url}: ${messageOf(error)}`, { cause: error });
   }
-  const exported = exports.policy ?? exports.default;
-  const policy: unknown = typeof exported === 'function' ? Reflect.construct(exported, []) : exported;
-  if (isPolicy(policy)) return policy;
   throw new EplbError(
     'EPLB_POLICY',
     `policy: ${url} exports no policy: an object or class with rebalanceExperts`,
@@ -74,40 +81,65 @@ export function isPolicy(value: unknown): value is AbstractEplbPolicy {
 }
 
 /**
- * Has a custom policy plan, and checks what it gives.
+ * Has a custom policy plan, and checks what it gives. The policy gets copies of all that it could write to.
  *
- * @param name what to call the policy in messages
- * @throws EplbError `EPLB_POLICY` when the policy throws, or gives no valid mapping of the topology's shape
+ * @param url what to call a policy without a name in messages
+ * @throws EplbError `EPLB_POLICY` when the policy throws, or gives no valid mapping of the topology's shape; EplbRangeError `EPLB_LOAD`
  */
 export function askPolicy(
   policy: AbstractEplbPolicy,
-  name: string,
   weight: LoadMatrix,
   topology: Topology,
   context: PolicyContext,
+  url?: string,
 ): ExpertMapping {
-  const { numLayers, numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
+  const { numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
+  // Checked as they are handed over: loads on shared memory can have changed since anyone looked.
+  const ownWeight = copyMatrix(weight);
+  checkLoads('weight', ownWeight);
+  let name: unknown;
   try {
+    name = policy.name;
     const result: unknown = policy.rebalanceExperts(
-      weight,
+      ownWeight,
       numPhysicalExperts,
       numGroups,
       numNodes,
       numRanks,
-      context,
+      copyContext(context),
     );
-    const mapping = result instanceof ExpertMapping ? result : ExpertMapping.fromJSON(result);
-    const shape = [mapping.numLayers, mapping.numLogicalExperts, mapping.numPhysicalExperts].join(' x ');
-    const wanted = [numLayers, numLogicalExperts, numPhysicalExperts].join(' x ');
-    if (shape !== wanted) {
-      throw new Error(`its mapping is of ${shape} (layers x logical x physical), not ${wanted}`);
-    }
+    const mapping = readMapping(result, topology);
     checkClosedSlots('its mapping', tablesOf(mapping).phyToLog, topology);
     return mapping;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new EplbError('EPLB_POLICY', `policy ${show(name)}: ${why}`, { cause: error });
+    const title = typeof name === 'string' ? name : url;
+    const message = `policy${title === undefined ? '' : ` ${show(title)}`}: ${messageOf(error)}`;
+    throw new EplbError('EPLB_POLICY', message, { cause: error });
   }
+}
+
+function copyMatrix({ data, numLayers, numExperts }: LoadMatrix & CoactivationMatrix): LoadMatrix {
+  return Object.freeze({ data: new Float32Array(data), numLayers, numExperts });
+}
+
+function copySamples(samples: LoadSamples): LoadSamples {
+  const { numSamples, stepsPerSample, newestShare } = samples;
+  return Object.freeze({
+    ...copyMatrix(samples),
+    numSamples,
+    ...(stepsPerSample === undefined ? {} : { stepsPerSample }),
+    ...(newestShare === undefined ? {} : { newestShare }),
+  });
+}
+
+/** A mapping cannot be changed: it is given as it is. */
+function copyContext({ previous, coactivation, samples, slotsPerRank }: PolicyContext): PolicyContext {
+  return Object.freeze({
+    ...(previous === undefined ? {} : { previous }),
+    ...(coactivation === undefined ? {} : { coactivation: copyMatrix(coactivation) }),
+    ...(samples === undefined ? {} : { samples: copySamples(samples) }),
+    ...(slotsPerRank === undefined ? {} : { slotsPerRank: Object.freeze([...slotsPerRank]) }),
+  });
 }
 
 function previousMapping(buffer: ArrayBufferLike, offset: number, topology: Topology): ExpertMapping {

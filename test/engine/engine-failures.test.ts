@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { Worker } from 'node:worker_threads';
-import { type LoadMatrix, LocalityAwarePolicy } from 'expert-load-balancer';
+import { ExpertMapping, type LoadMatrix, LocalityAwarePolicy } from 'expert-load-balancer';
+import { threadsOf } from '../helpers/hostile-policy.ts';
 import { refusal, stateOf, turn, untilPlanning, withBalancer } from '../helpers/library.ts';
 
 const run = promisify(execFile);
@@ -28,44 +28,46 @@ function bigLoads(): LoadMatrix {
   return { data, numLayers: 40, numExperts: 64 };
 }
 
-/** The threads that are started while `work` runs. */
-async function threadsOf(work: (threads: Worker[]) => Promise<void>): Promise<void> {
-  const threads: Worker[] = [];
-  const add = (worker: Worker) => threads.push(worker);
-  process.on('worker', add);
-  try {
-    await work(threads);
-  } finally {
-    process.off('worker', add);
-  }
-}
-
-for (const victims of [[1], [0, 1]]) {
-  test(`threads ${victims} of two are killed while they plan: that plan is lost, the next one works`, async () => {
-    await threadsOf(async (threads) => {
-      await withBalancer(big, async (balancer) => {
-        const before = stateOf(balancer);
-        const plan = assert.rejects(balancer.rebalance(bigLoads()), lost);
-        await untilPlanning(balancer);
-        assert.equal(threads.length, 2);
-        for (const victim of victims) void threads[victim]!.terminate();
-        await plan;
-        assert.deepEqual(stateOf(balancer), before);
-        assert.deepEqual(balancer.planProgress, { layersDone: 0, numLayers: 0 });
-        const mapping = await balancer.plan(bigLoads());
-        assert.equal(mapping.digest(), balancer.rebalanceSync(bigLoads()).digest());
-      });
+test('both threads are killed while they plan: that plan is lost, the next one works', async () => {
+  await threadsOf(async (threads) => {
+    await withBalancer(big, async (balancer) => {
+      const before = stateOf(balancer);
+      const plan = assert.rejects(balancer.rebalance(bigLoads()), lost);
+      await untilPlanning(balancer);
+      assert.equal(threads.length, 2);
+      for (const thread of threads) void thread.terminate();
+      await plan;
+      assert.deepEqual(stateOf(balancer), before);
+      assert.deepEqual(balancer.planProgress, { layersDone: 0, numLayers: 0 });
+      const mapping = await balancer.plan(bigLoads());
+      assert.equal(mapping.digest(), balancer.rebalanceSync(bigLoads()).digest());
     });
   });
-}
+});
 
-test('a plan that waits while another one loses its thread is made', async () => {
+test('one thread of two is killed during a plan: it is lost, or made anew if the thread had not begun, and never half made', async () => {
+  await threadsOf(async (threads) => {
+    await withBalancer(big, async (balancer) => {
+      const before = stateOf(balancer);
+      const plan = balancer.plan(bigLoads()).catch((error: unknown) => error);
+      await untilPlanning(balancer);
+      void threads[1]!.terminate();
+      const result = await plan;
+      assert.deepEqual(stateOf(balancer), before);
+      const expected = balancer.rebalanceSync(bigLoads()).digest();
+      if (result instanceof ExpertMapping) assert.equal(result.digest(), expected);
+      else lost(result);
+    });
+  });
+});
+
+test('a plan that waits while another one loses its threads is made', async () => {
   await threadsOf(async (threads) => {
     await withBalancer(big, async (balancer) => {
       const plan = assert.rejects(balancer.plan(bigLoads()), lost);
       const next = balancer.plan(bigLoads());
       await untilPlanning(balancer);
-      void threads[0]!.terminate();
+      for (const thread of threads) void thread.terminate();
       await plan;
       assert.equal((await next).digest(), balancer.rebalanceSync(bigLoads()).digest());
     });
