@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { AbstractEplbPolicy, ExpertLoadBalancer, LoadMatrix, PlanOptions } from 'expert-load-balancer';
-import { refusal, stateOf, withBalancer } from './helpers/library.ts';
+import { refusal, stateOf, withBalancer } from '../helpers/library.ts';
 
-const moduleUrl = new URL('./fixtures/policies/scribbles.mjs', import.meta.url);
+const moduleUrl = new URL('../fixtures/policies/scribbles.mjs', import.meta.url);
 const { ScribblingPolicy }: { ScribblingPolicy: new () => AbstractEplbPolicy } = await import(moduleUrl.href);
 
 const sizes = {

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { AbstractEplbPolicy, ExpertLoadBalancer, ExpertMapping } from 'expert-load-balancer';
-import { inTempDir } from './helpers/cli.ts';
-import { refusal, stateOf, withBalancer } from './helpers/library.ts';
+import { inTempDir } from '../helpers/cli.ts';
+import { refusal, stateOf, withBalancer } from '../helpers/library.ts';
 
-const policyUrl = (file: string) => new URL(`./fixtures/policies/${file}`, import.meta.url);
+const policyUrl = (file: string) => new URL(`../fixtures/policies/${file}`, import.meta.url);
 const sizes = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2, threads: 1 } as const;
 const loads = [
   [1, 2, 9, 4],
@@ -294,7 +294,7 @@ test('a policy may answer with a mapping of another copy of the library, in this
     );
     assert.notEqual(other.ExpertMapping, ExpertMapping);
     const text = `
-      import { ExpertMapping } from './dist/index.js';
+      import { ExpertMapping } from '../dist/index.js';
       export const policy = {
         name: 'other',
         rebalanceExperts: () => new ExpertMapping(${JSON.stringify(whole)}),

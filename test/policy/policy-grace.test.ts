@@ -16,8 +16,8 @@ import {
   SMALL_PLAN,
   threadsOf,
   withHostile,
-} from './helpers/hostile-policy.ts';
-import { refusal, stateOf, until, withBalancer } from './helpers/library.ts';
+} from '../helpers/hostile-policy.ts';
+import { refusal, stateOf, until, withBalancer } from '../helpers/library.ts';
 
 // A test that takes this long hangs.
 const limit = { timeout: 30_000 };

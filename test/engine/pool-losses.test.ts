@@ -10,7 +10,7 @@ import {
   type ExpertMapping,
   LocalityAwarePolicy,
 } from 'expert-load-balancer';
-import { seededRandom } from './helpers/arbitraries.ts';
+import { seededRandom } from '../helpers/arbitraries.ts';
 import {
   hasEnded,
   SMALL,
@@ -18,8 +18,8 @@ import {
   SMALL_PLAN,
   threadsOf,
   withHostile,
-} from './helpers/hostile-policy.ts';
-import { refusal, SEED, stateOf, until, untilPlanning, withBalancer } from './helpers/library.ts';
+} from '../helpers/hostile-policy.ts';
+import { refusal, SEED, stateOf, until, untilPlanning, withBalancer } from '../helpers/library.ts';
 
 // A test that takes this long hangs.
 const limit = { timeout: 30_000 };
