@@ -285,7 +285,7 @@ test('what a policy throws may be anything, also what cannot be told in words', 
 
 test('a policy may answer with a mapping of another copy of the library, in this thread and in the pool', async () => {
   await inTempDir(async (dir) => {
-    const root = fileURLToPath(new URL('..', import.meta.url));
+    const root = fileURLToPath(new URL('../..', import.meta.url));
     await cp(join(root, 'dist'), join(dir, 'dist'), { recursive: true });
     await cp(join(root, 'package.json'), join(dir, 'package.json'));
     await symlink(join(root, 'node_modules'), join(dir, 'node_modules'));
