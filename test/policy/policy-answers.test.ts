@@ -294,7 +294,7 @@ test('a policy may answer with a mapping of another copy of the library, in this
     );
     assert.notEqual(other.ExpertMapping, ExpertMapping);
     const text = `
-      import { ExpertMapping } from '../dist/index.js';
+      import { ExpertMapping } from './dist/index.js';
       export const policy = {
         name: 'other',
         rebalanceExperts: () => new ExpertMapping(${JSON.stringify(whole)}),

@@ -247,7 +247,7 @@ for (const [way, refused] of Object.entries(failing)) {
 
 /** Runs a program, which is killed when it does not exit by itself, and returns what it printed. */
 async function outputOf(script: string): Promise<string> {
-  const cwd = fileURLToPath(new URL('..', import.meta.url));
+  const cwd = fileURLToPath(new URL('../..', import.meta.url));
   const args = ['--input-type=module', '--eval', script];
   const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd, timeout: 25_000 });
   assert.equal(stderr, '');
