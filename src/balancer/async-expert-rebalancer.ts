@@ -1,10 +1,10 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkAtLeast, checkBoolean, checkObject, show } from '../core/checks.ts';
-import { EplbError, EplbTypeError } from '../core/errors.ts';
+import { EplbError } from '../core/errors.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { BalancerDecision, KeptReason, PlanForecast } from '../policy/decision.ts';
-import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
+import { checkBalancer, type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
 
 /** Why a rebalancer planned nothing, or kept nothing of its plan. */
 export type SkipReason =
@@ -118,9 +118,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       loadThreshold = 2,
       autoCommit = false,
     } = checkObject('options', options);
-    if (typeof balancer !== 'object' || balancer === null || typeof balancer.plan !== 'function') {
-      throw new EplbTypeError('EPLB_KIND', `balancer: ${show(balancer)} is not an ExpertLoadBalancer`);
-    }
+    checkBalancer('balancer', balancer);
     this.balancer = balancer;
     this.rebalanceInterval = checkAtLeast('rebalanceInterval', rebalanceInterval, 0);
     this.loadThreshold = checkAtLeast('loadThreshold', loadThreshold, 1);

@@ -1,5 +1,5 @@
 import { checkBoolean, checkObject, checkWhole, show } from '../core/checks.ts';
-import { EplbRangeError } from '../core/errors.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
 import { carveJob } from '../engine/layout.ts';
 import { kernelDataBytes, kernelScratchBytes } from '../engine/plan-layers.ts';
@@ -58,6 +58,12 @@ export interface SharedParts {
   readonly sources: Set<LoadSource>;
   /** Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by more than this. */
   planIfUneven(imbalanceThreshold: number, signal: AbortSignal): Promise<BalancerDecision | undefined>;
+}
+
+/** Returns `value` when it is a balancer. @throws EplbTypeError `EPLB_KIND` */
+export function checkBalancer(title: string, value: unknown): ExpertLoadBalancer {
+  if (value instanceof ExpertLoadBalancer) return value;
+  throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not an ExpertLoadBalancer`);
 }
 
 /** The inner parts of a balancer. Internal. */

@@ -1,4 +1,5 @@
-import { loadError, slotsPerRankOf } from '../core/checks.ts';
+import { checkAtLeast, checkObject, loadError, show, slotsPerRankOf } from '../core/checks.ts';
+import { EplbTypeError } from '../core/errors.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { Carver } from '../memory/carver.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
@@ -69,31 +70,55 @@ export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRan
   });
 }
 
-/** Balancedness of a layer: mean rank load / maximum rank load. 1 is best, and what a layer without load has. */
-export function balancedness({ meanRankLoad, maxRankLoad }: LayerBalance): number {
-  return maxRankLoad === 0 ? 1 : meanRankLoad / maxRankLoad;
+/**
+ * Balancedness of a layer: mean rank load / maximum rank load. 1 is best, and what a layer without load has.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` unless the loads are finite and >= 0
+ */
+export function balancedness(layer: LayerBalance): number {
+  return ratioOf(checkBalance('layer', layer));
 }
 
-/** PAR of a layer: maximum rank load / mean rank load. 1 is best, and what a layer without load has. */
-export function peakToAverage({ meanRankLoad, maxRankLoad }: LayerBalance): number {
-  return meanRankLoad === 0 ? 1 : maxRankLoad / meanRankLoad;
+/** PAR of a layer: maximum rank load / mean rank load. 1 is best, and what a layer without load has. @throws as {@link balancedness} */
+export function peakToAverage(layer: LayerBalance): number {
+  return peakOf(checkBalance('layer', layer));
 }
 
-/** Balance over layers, as ratio of sums and as mean of ratios. */
+/** Balance over layers, as ratio of sums and as mean of ratios. @throws as {@link balancedness} */
 export function summarizeBalance(layers: readonly LayerBalance[]): BalanceSummary {
+  if (!Array.isArray(layers)) {
+    throw new EplbTypeError('EPLB_KIND', `layers: ${show(layers)} is not an array of rank loads`);
+  }
+  const checked = Array.from(layers, (layer, i) => checkBalance(`layers: layer ${i}`, layer));
   const sum = (value: (layer: LayerBalance) => number) =>
-    layers.reduce((total, layer) => total + value(layer), 0);
+    checked.reduce((total, layer) => total + value(layer), 0);
   const total = {
     maxRankLoad: sum((layer) => layer.maxRankLoad),
     meanRankLoad: sum((layer) => layer.meanRankLoad),
     minRankLoad: 0,
   };
   const mean = (ratio: (layer: LayerBalance) => number) =>
-    layers.length === 0 ? 1 : sum(ratio) / layers.length;
+    checked.length === 0 ? 1 : sum(ratio) / checked.length;
   return {
-    balancednessRatioOfSums: balancedness(total),
-    balancednessMeanOfRatios: mean(balancedness),
-    peakToAverageRatioOfSums: peakToAverage(total),
-    peakToAverageMeanOfRatios: mean(peakToAverage),
+    balancednessRatioOfSums: ratioOf(total),
+    balancednessMeanOfRatios: mean(ratioOf),
+    peakToAverageRatioOfSums: peakOf(total),
+    peakToAverageMeanOfRatios: mean(peakOf),
   };
+}
+
+/** The loads that ratios are made of, read once. */
+function checkBalance(title: string, layer: LayerBalance): LayerBalance {
+  const { maxRankLoad, meanRankLoad, minRankLoad } = checkObject(title, layer);
+  checkAtLeast(`${title}: maxRankLoad`, maxRankLoad, 0);
+  checkAtLeast(`${title}: meanRankLoad`, meanRankLoad, 0);
+  return { maxRankLoad, meanRankLoad, minRankLoad };
+}
+
+function ratioOf({ meanRankLoad, maxRankLoad }: LayerBalance): number {
+  return maxRankLoad === 0 ? 1 : meanRankLoad / maxRankLoad;
+}
+
+function peakOf({ meanRankLoad, maxRankLoad }: LayerBalance): number {
+  return meanRankLoad === 0 ? 1 : maxRankLoad / meanRankLoad;
 }

@@ -1,4 +1,4 @@
-import { checkWhole } from '../core/checks.ts';
+import { checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology, type Topology } from '../core/topology.ts';
 import { plainFloats } from '../core/typed-arrays.ts';
@@ -37,7 +37,7 @@ export function planInline(
     numGroups,
     numNodes,
     numRanks,
-    context.slotsPerRank,
+    checkObject('context', context).slotsPerRank,
   );
   const loads = () => ({ from: 'matrix', data }) as const;
   return mappingOf(topology, runInline(request, topology, loads, context));

@@ -29,12 +29,24 @@ export async function connectBalancer(
     throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
   }
   const timeoutMs = checkAtLeast('timeoutMs', options.timeoutMs ?? 30_000, 0);
+  checkPort(port);
   const calls = new BoundedCalls(port, timeoutMs);
   const { wrap, nodeEndpoint } = await loadComlink();
   const control = wrap<BalancerControl>(nodeEndpoint(port));
   // Comlink listens for as long as the port is open; only calls under way may keep the thread alive.
   port.unref();
   return new ConnectedBalancer(await calls.run(control.connect()), control, calls, port);
+}
+
+/** Not by its class: a port may be of another context. */
+function checkPort(port: unknown): void {
+  const isPort =
+    typeof port === 'object' &&
+    port !== null &&
+    ['on', 'postMessage', 'close', 'ref', 'unref'].every(
+      (name) => typeof Reflect.get(port, name) === 'function',
+    );
+  if (!isPort) throw new EplbTypeError('EPLB_KIND', `port: ${show(port)} is not a MessagePort`);
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import {
+  checkBalancer,
   type ExpertLoadBalancer,
   type LoadSource,
   type SharedParts,
@@ -29,11 +30,13 @@ import type { BalancerControl, Connection } from './protocol.ts';
  * const port = shareBalancer(balancer);
  * worker.postMessage({ port }, [port]);
  * ```
+ *
+ * @throws EplbTypeError `EPLB_KIND` for what is no balancer, EplbRangeError `EPLB_MEMORY`
  */
 export function shareBalancer(balancer: ExpertLoadBalancer): MessagePort {
+  const guest = new Guest(checkBalancer('balancer', balancer));
   // The global one, with Node's own methods: importing node:worker_threads costs half a millisecond of start-up.
   const { port1, port2 } = new MessageChannel() as unknown as Record<'port1' | 'port2', MessagePort>;
-  const guest = new Guest(balancer);
   port1.on('close', () => guest.leave());
   void answerCalls(guest, port1);
   return port2;

@@ -28,7 +28,7 @@ async function parts(): Promise<Parts & typeof import('../../src/memory/carver.t
     'mapping/live-mapping',
     'memory/carver',
   ];
-  const contents = files.map((file) => `export * from '../src${file}.ts';`).join('\n');
+  const contents = files.map((file) => `export * from './src/${file}.ts';`).join('\n');
   const outfile = join(folder, 'parts.mjs');
   await build({
     stdin: { contents, resolveDir: ROOT, loader: 'ts' },

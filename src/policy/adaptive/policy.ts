@@ -1,3 +1,4 @@
+import { checkObject } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
 import { firstInClosedSlot } from '../../core/open-slots.ts';
 import type { Topology } from '../../core/topology.ts';
@@ -79,7 +80,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     numRanks: number,
     context: PolicyContext = {},
   ): PlanDecision {
-    const { previous, slotsPerRank, coactivation } = context;
+    const { previous, slotsPerRank, coactivation } = checkObject('context', context);
     const checked = checkSamples(samples);
     const { numLayers, numExperts, numSamples } = checked;
     const topology = topologyOf(
@@ -134,7 +135,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     numRanks: number,
     context: PolicyContext,
   ): PlanDecision {
-    const samples = context.samples ?? oneSample(toLoadMatrix('weight', weight));
+    const { samples = oneSample(toLoadMatrix('weight', weight)) } = checkObject('context', context);
     return this.planExperts(samples, numReplicas, numGroups, numNodes, numRanks, context);
   }
 
