@@ -100,6 +100,11 @@ export function copyRow(title: string, layer: number, row: LoadRow, to: Float32A
   } catch {
     // It only looks like one, or another thread has made its memory larger in the meantime.
   }
+  copyOther(title, layer, row, to, length);
+}
+
+/** {@link copyRow} for other rows. A function of its own, so that the other one is inlined where it is called. */
+function copyOther(title: string, layer: number, row: LoadRow, to: Float32Array, length?: number): void {
   const given = length ?? rowLength(title, layer, row);
   if (given !== to.length) {
     const loads = `has ${given} loads, not ${to.length}`;

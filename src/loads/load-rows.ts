@@ -3,9 +3,12 @@ import { MAX_FLOAT32 } from '../core/checks.ts';
 // Rows of loads per slot and per expert, added and turned into each other in plain code: for single rows, off the hot path. What
 // adds up to more than the largest float32 becomes that.
 
-/** Adds loads to others. */
+/** Adds loads to others; nothing, where one is none. */
 export function addRow(loads: Float32Array, to: Float32Array): void {
-  for (let i = 0; i < to.length; i++) to[i] = Math.min(to[i]! + loads[i]!, MAX_FLOAT32);
+  for (let i = 0; i < to.length; i++) {
+    const load = loads[i]!;
+    if (load > 0) to[i] = Math.min(to[i]! + load, MAX_FLOAT32);
+  }
 }
 
 /** Adds loads of slots to loads of experts, through the table [layers x physical] they were recorded under. */

@@ -74,7 +74,7 @@ function checkBoth(problem: Problem): void {
 }
 
 test('addToBands and foldToBands equal their oracle', () => {
-  assertForAll(problemsArbitrary, { small: 1500, large: 60 }, checkBoth);
+  assertForAll(problemsArbitrary, { small: 800, large: 30 }, checkBoth);
 });
 
 test('addToBands: a load in every band at every place of a row, nothing at all, the ends of the range', () => {
