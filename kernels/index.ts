@@ -4,7 +4,7 @@
 export { prepareSamples } from './adaptive/samples';
 export { searchAdaptive } from './adaptive/search';
 export { placeLayers } from './default/hierarchy';
-export { packLayer } from './default/pack';
+export { packLayer } from './default/pack-layer';
 export { placeRow } from './default/place-row';
 export { preserveSlots } from './default/preserve';
 export { replicateLayer } from './default/replicate';

@@ -23,11 +23,17 @@ export {
   peakToAverage,
   summarizeBalance,
 } from './loads/balancedness.ts';
-export { CoactivationRecorder, type CoactivationRecorderOptions, type Routes } from './loads/coactivation.ts';
+export {
+  type CoactivationMatrix,
+  CoactivationRecorder,
+  type CoactivationRecorderOptions,
+  type Routes,
+} from './loads/coactivation.ts';
 export type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
 export type { LoadSamples } from './loads/load-samples.ts';
-export { ExpertMapping, type ExpertMappingInit, type ExpertMappingJson } from './mapping/expert-mapping.ts';
-export { AbstractEplbPolicy, type CoactivationMatrix, type PolicyContext } from './policy/abstract.ts';
+export { ExpertMapping, type ExpertMappingJson } from './mapping/expert-mapping.ts';
+export type { ExpertMappingInit } from './mapping/mapping-init.ts';
+export { AbstractEplbPolicy, type PolicyContext } from './policy/abstract.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
 export {

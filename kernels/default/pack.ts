@@ -5,7 +5,6 @@
 // lowest index first, and names the slot to fill. A full pack's key is greater than any other.
 
 import { sizeClass } from '../shared/keys';
-import { placeRow } from './place-row';
 import { buildWinnerTrees, firstLeaf, updateWinners, winners } from './winner-tree';
 
 /** Orders after every key of a load, and still as a double. */
@@ -17,33 +16,6 @@ const LOAD_BITS: i64 = -0x1_0000_0000;
  * pack, a tree one a level. Measured, whole plans: list 0.21 ms, tree 0.26 at 32 packs; both 0.47 at 48; 0.37 and 0.33 at 64.
  */
 const MAX_SORTED_PACKS = 48;
-
-/**
- * Packs `n` items into `numPacks` packs of n / numPacks items. One item a pack means the identity.
- *
- * @param weight f32[n], >= 0
- * @param packIndex i32[n], out: the pack of each item
- * @param rankInPack i32[n], out: the place of each item in its pack
- * @param scratch 128 * sizeClass(n) bytes
- */
-export function packLayer(
-  weight: usize,
-  n: i32,
-  numPacks: i32,
-  packIndex: usize,
-  rankInPack: usize,
-  scratch: usize,
-): void {
-  const unit = (<usize>sizeClass(n)) << 2;
-  const slotToItem = scratch;
-  placeRow(weight, n, n, numPacks, slotToItem, scratch + unit, scratch + 2 * unit);
-  const capacity = n / numPacks;
-  for (let slot = 0; slot < n; slot++) {
-    const item = (<usize>load<i32>(slotToItem + ((<usize>slot) << 2))) << 2;
-    store<i32>(packIndex + item, slot / capacity);
-    store<i32>(rankInPack + item, slot % capacity);
-  }
-}
 
 /**
  * Packs the copies of two rows.

@@ -7,6 +7,7 @@ import type { JobLayout } from '../engine/layout.ts';
 import type { KernelRequest, PlanJob } from '../engine/plan-layers.ts';
 import { makeLargeTables } from '../engine/plan-tables.ts';
 import { PlanPool } from '../engine/pool.ts';
+import type { CoactivationMatrix } from '../loads/coactivation.ts';
 import {
   checkLoads,
   copyLoads,
@@ -24,7 +25,7 @@ import {
 import type { LoadWindow } from '../loads/load-window.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
-import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from '../policy/abstract.ts';
+import type { AbstractEplbPolicy, PolicyContext } from '../policy/abstract.ts';
 import { type AdaptiveRequest, carveAdaptiveData } from '../policy/adaptive/request.ts';
 import { askPolicy } from '../policy/custom.ts';
 import type { PlanDecision } from '../policy/decision.ts';

@@ -2,7 +2,16 @@ import { checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
 import { sharedBuffer, zeros } from '../memory/allocate.ts';
-import type { CoactivationMatrix } from '../policy/abstract.ts';
+
+/**
+ * How often two experts are picked by one token: [layers x logical x logical], row-major, symmetric, finite and >= 0; the diagonal
+ * is not read. On a SharedArrayBuffer (as CoactivationRecorder makes it) the workers read it in place.
+ */
+export interface CoactivationMatrix {
+  readonly data: Float32Array;
+  readonly numLayers: number;
+  readonly numExperts: number;
+}
 
 /** Expert ids as an engine or a recording gives them: in floats too, as long as they are whole numbers. */
 export type Routes =

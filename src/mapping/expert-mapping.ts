@@ -1,23 +1,10 @@
 import { show, slotsPerRankOf } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { copyInts } from '../memory/copies.ts';
+import type { ExpertMappingInit } from './mapping-init.ts';
 import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
 import { readTables, type TableSizes } from './read-tables.ts';
 import { decodeTable, digestTable, encodeTable } from './snapshot.ts';
-
-/** The tables of a mapping as outside data: nested arrays, or flat row-major Int32Arrays with the sizes beside them. */
-export interface ExpertMappingInit {
-  /** [layers][physical]: the expert of each slot; -1 for an empty one. */
-  readonly phyToLog: readonly (readonly number[])[] | Int32Array;
-  /** [layers][logical][up to maxReplicas]: the slots of each expert, padded with -1. Its order of replicas is kept. */
-  readonly logToPhy?: readonly (readonly (readonly number[])[])[] | Int32Array;
-  /** [layers][logical]: how many slots hold each expert. */
-  readonly replicaCount?: readonly (readonly number[])[] | Int32Array;
-  /** Needed when `phyToLog` is flat. */
-  readonly numLayers?: number;
-  /** Experts per layer. When left out: one more than the greatest id in `phyToLog`. */
-  readonly numLogicalExperts?: number;
-}
 
 /** A mapping as plain data: what {@link ExpertMapping.toJSON} gives and {@link ExpertMapping.fromJSON} takes. */
 export interface ExpertMappingJson {

@@ -2,7 +2,7 @@ import { types } from 'node:util';
 import { checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { zeros } from '../memory/allocate.ts';
-import type { ExpertMappingInit } from './expert-mapping.ts';
+import type { ExpertMappingInit } from './mapping-init.ts';
 import type { MappingTables } from './mapping-tables.ts';
 
 /** The sizes that tables have to have. */

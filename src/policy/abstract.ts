@@ -1,21 +1,12 @@
 import type { Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
 import type { PlanTables } from '../engine/plan-tables.ts';
+import type { CoactivationMatrix } from '../loads/coactivation.ts';
 import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { LoadSamples } from '../loads/load-samples.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanDecision } from './decision.ts';
 import { mappingOf } from './job-tables.ts';
-
-/**
- * How often two experts are picked by one token: [layers x logical x logical], row-major, symmetric, finite and >= 0; the diagonal
- * is not read. On a SharedArrayBuffer (as CoactivationRecorder makes it) the workers read it in place.
- */
-export interface CoactivationMatrix {
-  readonly data: Float32Array;
-  readonly numLayers: number;
-  readonly numExperts: number;
-}
 
 /** What a policy may know beyond the loads. */
 export interface PolicyContext {

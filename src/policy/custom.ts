@@ -10,12 +10,13 @@ import {
   type WorkerAnswer,
   type WorkerSetup,
 } from '../engine/worker-task.ts';
+import type { CoactivationMatrix } from '../loads/coactivation.ts';
 import { checkLoads, type LoadMatrix } from '../loads/load-matrix.ts';
 import type { LoadSamples } from '../loads/load-samples.ts';
 import { ExpertMapping, readMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { copyInts } from '../memory/copies.ts';
 import type { KernelExports } from '../memory/kernel-exports.ts';
-import type { AbstractEplbPolicy, CoactivationMatrix, PolicyContext } from './abstract.ts';
+import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
 import { checkClosedSlots } from './closed-slots.ts';
 import { shareMapping } from './job-tables.ts';
 

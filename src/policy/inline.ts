@@ -12,10 +12,11 @@ import {
   planLayers,
 } from '../engine/plan-layers.ts';
 import { makeTables, type PlanTables, takeStats } from '../engine/plan-tables.ts';
+import type { CoactivationMatrix } from '../loads/coactivation.ts';
 import { type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
-import type { CoactivationMatrix, PolicyContext } from './abstract.ts';
+import type { PolicyContext } from './abstract.ts';
 import { checkSlots } from './closed-slots.ts';
 import { mappingOf, writePrevious } from './job-tables.ts';
 
