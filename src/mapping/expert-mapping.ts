@@ -223,14 +223,11 @@ export function checkMapping(title: string, value: unknown): ExpertMapping {
 export function readMapping(value: unknown, sizes: TableSizes): ExpertMapping {
   const init = checkInit(value);
   if (!isMapping(init)) return mappingOfTables(readTables(init, sizes));
-  const tables = tablesOf(init);
-  const shape = shapeOf(tables);
-  if (shape !== shapeOf(sizes)) {
-    const message = `mapping: is of ${shape} (layers x logical x physical), not ${shapeOf(sizes)}`;
-    throw new EplbRangeError('EPLB_SHAPE', message);
-  }
-  // A subclass could say anything of its tables.
-  return Object.getPrototypeOf(init) === ExpertMapping.prototype ? init : mappingOfTables(tables);
+  // Of the tables themselves: a subclass could tell other sizes.
+  const shape = shapeOf(tablesOf(init));
+  if (shape === shapeOf(sizes)) return init;
+  const message = `mapping: is of ${shape} (layers x logical x physical), not ${shapeOf(sizes)}`;
+  throw new EplbRangeError('EPLB_SHAPE', message);
 }
 
 function checkInit(value: unknown): ExpertMappingInit {
