@@ -59,7 +59,7 @@ export class PlanPool {
     await this.#run(Array.from({ length: this.#threads }, () => ({ kind: 'start' })));
   }
 
-  /** Stops the job in flight between two layers: its promise is rejected with `EPLB_CANCELLED`. */
+  /** Stops the job in flight, between two layers or within a search: its promise is rejected with `EPLB_CANCELLED`. */
   cancel(): void {
     Atomics.store(this.#words, JobWord.CANCELLED, 1);
   }

@@ -6,7 +6,7 @@ import {
   NUM_RUNGS,
   STATS_PER_LAYER,
 } from './adaptive-request.ts';
-import type { JobLayout } from './layout.ts';
+import { isCancelled, JOB_WORDS, type JobLayout } from './layout.ts';
 import type { PlanTables } from './plan-tables.ts';
 
 /** A placement that a layer may get. Rung -1 is its plan, -2 the live placement. */
@@ -62,7 +62,11 @@ export function spendMoves(
     chosen[layer] = to;
     left -= moves;
   }
-  for (const [layer, { rung }] of chosen.entries()) takeRung(buffer, layout, request, out, layer, rung);
+  const words = new Int32Array(buffer, layout.words, JOB_WORDS);
+  for (const [layer, { rung }] of chosen.entries()) {
+    if (isCancelled(words)) return;
+    takeRung(buffer, layout, request, out, layer, rung);
+  }
 }
 
 /** What a layer may get, with fewer moves first. */
