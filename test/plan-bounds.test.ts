@@ -4,6 +4,7 @@ import {
   AdaptiveEplbPolicy,
   type AdaptiveEplbPolicyOptions,
   EplbRangeError,
+  ExpertLoadBalancer,
   ExpertMapping,
   LocalityAwarePolicy,
   type LocalityAwarePolicyOptions,
@@ -293,3 +294,33 @@ function assertWhole(mapping: ExpertMapping, topology: Topology, isKept: boolean
     }
   }
 }
+
+test('more slots or ranks than a search is for are refused, by a balancer and inline, naming the limit', () => {
+  const sizes = { numLayers: 1, numLogicalExperts: 8, numPhysicalExperts: 16_384 + 8, numRanks: 8 };
+  const weight = [new Array<number>(8).fill(1)];
+  const isRefusal = (text: string) => (error: unknown) =>
+    error instanceof EplbRangeError && error.code === 'EPLB_TOPOLOGY' && error.message === text;
+  const adaptive = new AdaptiveEplbPolicy();
+  const slots = isRefusal(
+    'topology: 16392 slots in a layer are more than the adaptive policy plans for: at most 16384',
+  );
+  assert.throws(() => new ExpertLoadBalancer({ ...sizes, policy: adaptive }), slots);
+  assert.throws(() => adaptive.rebalanceExperts(weight, 16_392, 1, 1, 8), slots);
+  const ranks = isRefusal(
+    'topology: 2048 ranks in a layer are more than the adaptive policy plans for: at most 1024',
+  );
+  assert.throws(
+    () => new ExpertLoadBalancer({ ...sizes, numPhysicalExperts: 2048, numRanks: 2048, policy: adaptive }),
+    ranks,
+  );
+  assert.throws(() => adaptive.rebalanceExperts(weight, 2048, 1, 1, 2048), ranks);
+  const locality = new LocalityAwarePolicy();
+  assert.throws(
+    () => locality.rebalanceExperts(weight, 131_080, 1, 1, 8),
+    isRefusal(
+      'topology: 131080 slots in a layer are more than the locality policy plans for: at most 131072',
+    ),
+  );
+  // What is searched is planned at the limit.
+  assert.equal(adaptive.rebalanceExperts(weight, 16_384, 1, 1, 8).numPhysicalExperts, 16_384);
+});
