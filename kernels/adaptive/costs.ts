@@ -1,6 +1,7 @@
 // What placements and steps cost. The objective is the sum over samples of the 8-norm of the rank loads; steps are compared
 // by its tangent at a recent placement, which is a sum over ranks: a step costs what it changes on the ranks it touches.
 
+import { isOver, spend } from './bounds';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -45,6 +46,7 @@ export function turn(s: Adaptive): void {
 
 /** Makes everything anew from the placement and its counts. */
 export function rebuild(s: Adaptive): void {
+  spend(s, s.numExperts + (s.numSlots >> 1) + ((s.numRanks * <i32>s.width) >> 6));
   memory.fill(s.head, 0xff, (<usize>s.numExperts) << 2);
   // Experts that there are not have nothing to offer.
   for (let at = <usize>s.numExperts; at < s.width; at++) {
@@ -119,6 +121,7 @@ function setFees(s: Adaptive, rank: i32): void {
 
 /** Brings up to date what the expert's copies cost on ranks, when their loads have changed. */
 export function repull(s: Adaptive, expert: i32): void {
+  spend(s, s.numRanks >> 3);
   for (let rank = 0; rank < s.numRanks; rank++) {
     if (isMarked(s.stalePull, rank)) continue;
     const held = <f32>(s.price * <f64>heldOn(s, rank, expert));
@@ -146,6 +149,7 @@ function partOf(s: Adaptive, expert: i32, count: i32): f32 {
 }
 
 export function sumRank(s: Adaptive, rank: i32): void {
+  spend(s, 1 + ((firstOf(s, rank + 1) - firstOf(s, rank)) >> 2));
   const to = rowOf(s, s.rankLoad, rank);
   const end = firstOf(s, rank + 1);
   memory.fill(to, 0, s.rowBytes);
@@ -179,6 +183,7 @@ export function objectiveOf(s: Adaptive): f64 {
 
 /** Makes the tangent anew: the root is concave, so what the tangent gains is gained at least. */
 export function refresh(s: Adaptive): void {
+  spend(s, s.numRanks);
   const eighth = f32x4.splat(0.125);
   for (let t: usize = 0; t < s.rowBytes; t += 16) {
     const sum = powers(s, t);
@@ -189,6 +194,7 @@ export function refresh(s: Adaptive): void {
 }
 
 export function revalueRank(s: Adaptive, rank: i32): void {
+  spend(s, 1 + ((firstOf(s, rank + 1) - firstOf(s, rank)) >> 4));
   const row = rowOf(s, s.rankLoad, rank);
   const gradient = rowOf(s, s.rankGradient, rank);
   const eight = f32x4.splat(8);
@@ -210,6 +216,7 @@ export function revalueRank(s: Adaptive, rank: i32): void {
 
 /** What it changes on a rank when the expert has `count` copies, as many on the rank as now. */
 function costWith(s: Adaptive, rank: i32, expert: i32, count: i32): f64 {
+  spend(s, 1);
   const old = rowOf(s, s.rankLoad, rank);
   const copy = rowOf(s, s.copyLoad, expert);
   const from = rowOf(s, s.samples, expert);
@@ -230,6 +237,7 @@ function costWith(s: Adaptive, rank: i32, expert: i32, count: i32): f64 {
 
 export function costOfExchange(s: Adaptive, a: i32, i: i32, b: i32, j: i32): f64 {
   s.evaluations++;
+  spend(s, 1);
   const rowA = rowOf(s, s.rankLoad, a);
   const rowB = rowOf(s, s.rankLoad, b);
   const copyI = rowOf(s, s.copyLoad, i);
@@ -280,6 +288,7 @@ export function costOfOverwrite(s: Adaptive, a: i32, i: i32, j: i32): f64 {
 
 /** What it changes on a rank when expert i has one copy less and j one more; `here` copies of each on this rank. */
 function costOfBoth(s: Adaptive, rank: i32, here: i32, i: i32, j: i32): f64 {
+  spend(s, 1);
   const copiesI = copiesOn(s, rank, i);
   const copiesJ = copiesOn(s, rank, j);
   const oldI = f32x4.splat(<f32>copiesI);
@@ -311,7 +320,7 @@ function costOfBoth(s: Adaptive, rank: i32, here: i32, i: i32, j: i32): f64 {
 
 /** Brings up to date what one copy more, and one less, of each expert changes on the ranks that have it. */
 export function relieve(s: Adaptive): void {
-  for (let expert = 0; expert < s.numExperts; expert++) {
+  for (let expert = 0; expert < s.numExperts && !isOver(s); expert++) {
     if (!isMarked(s.staleRelief, expert)) continue;
     setMark(s.staleRelief, expert, 0);
     const count = copiesOf(s, expert);
@@ -339,6 +348,7 @@ export function relieve(s: Adaptive): void {
 export function pullRank(s: Adaptive, rank: i32): void {
   if (!isMarked(s.stalePull, rank)) return;
   setMark(s.stalePull, rank, 0);
+  spend(s, 1 + (<i32>s.width >> 3));
   const loads = rowOf(s, s.rankLoad, rank);
   const gradient = rowOf(s, s.rankGradient, rank);
   let pullSum: f32 = 0;
@@ -400,7 +410,7 @@ export function leastOffer(s: Adaptive, rank: i32): f32 {
   const pullSum = f32x4.splat(at32(s.pullSum, rank));
   let least = f32x4.splat(Infinity);
   for (let at: usize = 0, end = s.width << 2; at < end; at += 16) {
-    // One instruction, as min is not: there is no NaN in it.
+    // One instruction, as min is not. It passes over the NaN of a price beyond float32.
     least = f32x4.pmin(least, offers(s, pulls, fees, pullSum, at));
   }
   const pair = f32x4.pmin(least, v128.shuffle<f32>(least, least, 2, 3, 0, 1));

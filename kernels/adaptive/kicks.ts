@@ -1,9 +1,10 @@
 // Random kicks of a placement that no single step betters. A kick takes the best of a few random steps, though it costs
 // something, and then only what it touched is searched: a tenth of the work of a whole descent.
 
+import { spend, watchSteps } from './bounds';
 import { exchange, mayExchange, mayOverwrite, overwrite, pricedExchange, pricedOverwrite } from './changes';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, markClean } from './state';
+import { Adaptive, markAllClean } from './state';
 import { hasFewSlots } from './steps';
 
 const FIRST_RANDOM: u32 = 0x9e3779b9;
@@ -18,23 +19,29 @@ export function restartKicks(s: Adaptive): void {
   s.random = FIRST_RANDOM;
 }
 
-export function kick(s: Adaptive): void {
-  for (let rank = 0; rank < s.numRanks; rank++) markClean(s, rank);
-  if (hasFewSlots(s)) kickFar(s);
-  else kickOnce(s, TRIES);
+/** Returns whether anything was changed: now and then no random step may be. */
+export function kick(s: Adaptive): bool {
+  markAllClean(s);
+  const isKicked = hasFewSlots(s) ? kickFar(s) : kickOnce(s, TRIES);
+  watchSteps(s);
+  return isKicked;
 }
 
 /** Of few slots the best of many steps would always be the same one: up to twelve random steps instead. */
-function kickFar(s: Adaptive): void {
-  for (let left = 1 + nextRandom(s, MOST_STEPS); left > 0; left--) kickOnce(s, 1);
+function kickFar(s: Adaptive): bool {
+  let isKicked = false;
+  for (let left = 1 + nextRandom(s, MOST_STEPS); left > 0; left--) {
+    if (kickOnce(s, 1)) isKicked = true;
+  }
+  return isKicked;
 }
 
-function kickOnce(s: Adaptive, tries: i32): void {
-  if (nextRandom(s, 10) < OVERWRITES_IN_TEN) kickOverwrite(s, tries);
-  else kickExchange(s, tries);
+function kickOnce(s: Adaptive, tries: i32): bool {
+  spend(s, tries);
+  return nextRandom(s, 10) < OVERWRITES_IN_TEN ? kickOverwrite(s, tries) : kickExchange(s, tries);
 }
 
-function kickExchange(s: Adaptive, tries: i32): void {
+function kickExchange(s: Adaptive, tries: i32): bool {
   let least = Infinity;
   let bestSlot = 0;
   let bestOther = 0;
@@ -48,10 +55,12 @@ function kickExchange(s: Adaptive, tries: i32): void {
     bestSlot = slot;
     bestOther = other;
   }
-  if (least < Infinity) exchange(s, bestSlot, bestOther);
+  if (!(least < Infinity)) return false;
+  exchange(s, bestSlot, bestOther);
+  return true;
 }
 
-function kickOverwrite(s: Adaptive, tries: i32): void {
+function kickOverwrite(s: Adaptive, tries: i32): bool {
   let least = Infinity;
   let bestSlot = 0;
   let bestExpert = 0;
@@ -65,7 +74,9 @@ function kickOverwrite(s: Adaptive, tries: i32): void {
     bestSlot = slot;
     bestExpert = expert;
   }
-  if (least < Infinity) overwrite(s, bestSlot, bestExpert);
+  if (!(least < Infinity)) return false;
+  overwrite(s, bestSlot, bestExpert);
+  return true;
 }
 
 function nextRandom(s: Adaptive, end: i32): i32 {

@@ -1,11 +1,14 @@
 // A placement taken over for the adaptive policy's search, with what makes it infeasible repaired in as few moves as that takes.
 
+import { isOver, spend } from './bounds';
 import { rebuild } from './costs';
+import { sortRanks } from './slots';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
   addCopies,
   addCopiesOn,
+  addTo,
   copiesOf,
   copiesOn,
   dot,
@@ -13,22 +16,27 @@ import {
   firstOf,
   heldOn,
   homeOf,
+  isMarked,
   rankOf,
   rowOf,
   setExpertAt,
+  setMark,
 } from './state';
 
 /** Of a rank on the way to a free slot: not looked at, and the first. */
 const NOT_SEEN: i32 = -1;
 const START: i32 = -2;
 
-/** Takes over a placement, repaired, and finds the node of each expert. */
+/** Takes over a placement, repaired, and finds the node of each expert. Where the search is cancelled meanwhile, nothing may follow. */
 export function begin(s: Adaptive, placement: usize): void {
   takeOver(s, placement);
   recount(s);
+  weighExperts(s);
+  countOnNodes(s);
   // Where all slots are open, a rank has no expert at hand that it has not in a slot.
   if (s.numSlots < s.numRanks * s.stride) reseat(s);
   repair(s);
+  if (s.isCancelled) return;
   sortRanks(s);
   for (let slot = s.numSlots - 1; slot >= 0; slot--) setHome(s, expertAt(s, slot), rankOf(s, slot));
   rebuild(s);
@@ -49,6 +57,26 @@ function takeOver(s: Adaptive, placement: usize): void {
   }
 }
 
+/** The mean loads of the experts: in `lessSum`, which holds nothing yet. */
+function weighExperts(s: Adaptive): void {
+  for (let expert = 0; expert < s.numExperts; expert++) {
+    store<f64>(s.lessSum + ((<usize>expert) << 3), dot(s, s.weights, rowOf(s, s.samples, expert)));
+  }
+}
+
+/** i32[numNodes * numExperts], how many copies each node has: in `pull`, which holds nothing yet. */
+function countOnNodes(s: Adaptive): void {
+  if (s.numNodes === 1) return;
+  memory.fill(s.pull, 0, (<usize>s.numNodes * <usize>s.numExperts) << 2);
+  for (let slot = 0; slot < s.numSlots; slot++) {
+    if (expertAt(s, slot) >= 0) addOnNode(s, rankOf(s, slot), expertAt(s, slot), 1);
+  }
+}
+
+function addOnNode(s: Adaptive, rank: i32, expert: i32, copies: i32): void {
+  if (s.numNodes > 1) addTo(s.pull, (rank / s.ranksPerNode) * s.numExperts + expert, copies);
+}
+
 function setHome(s: Adaptive, expert: i32, rank: i32): void {
   store<i32>(s.home + ((<usize>expert) << 2), rank / s.ranksPerNode);
 }
@@ -59,17 +87,6 @@ export function resume(s: Adaptive): void {
   sortRanks(s);
   recount(s);
   rebuild(s);
-}
-
-/** Orders the experts of each rank: what a search finds must not depend on which slots of a rank they are in. */
-export function sortRanks(s: Adaptive): void {
-  for (let slot = 1; slot < s.numSlots; slot++) {
-    const first = firstOf(s, rankOf(s, slot));
-    const expert = expertAt(s, slot);
-    let to = slot;
-    for (; to > first && expertAt(s, to - 1) > expert; to--) setExpertAt(s, to, expertAt(s, to - 1));
-    setExpertAt(s, to, expert);
-  }
 }
 
 function recount(s: Adaptive): void {
@@ -88,10 +105,10 @@ function recount(s: Adaptive): void {
  * slot, as many as can be, then any to where nothing of use is. What is left to move is then the fewest moves there can be.
  */
 function reseat(s: Adaptive): void {
-  for (let expert = 0; expert < s.numExperts; expert++) {
+  for (let expert = 0; expert < s.numExperts && !isCancelled(s); expert++) {
     if (copiesOf(s, expert) === 0) findSeat(s, expert);
   }
-  for (let slot = 0; slot < s.numSlots; slot++) {
+  for (let slot = 0; slot < s.numSlots && !isCancelled(s); slot++) {
     const rank = rankOf(s, slot);
     if (expertAt(s, slot) >= 0 && copiesOn(s, rank, expertAt(s, slot)) < 2) continue;
     const expert = neediest(s, rank, true);
@@ -105,6 +122,8 @@ function reseat(s: Adaptive): void {
  */
 function findSeat(s: Adaptive, expert: i32): void {
   memory.fill(s.cameFrom, 0xff, (<usize>s.numRanks) << 2);
+  memory.fill(s.head, 0, (<usize>s.numExperts) << 2);
+  spend(s, (s.numRanks + s.numExperts) >> 6);
   let numSeen = seeRanks(s, expert, START, 0);
   for (let i = 0; i < numSeen; i++) {
     const rank = load<i32>(s.queue + ((<usize>i) << 2));
@@ -114,6 +133,8 @@ function findSeat(s: Adaptive, expert: i32): void {
       return;
     }
     for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
+      // The ranks of an expert are all seen at once: `head`, made anew afterwards, marks those that were.
+      if (isMarked(s.head, expertAt(s, slot))) continue;
       numSeen = seeRanks(s, expertAt(s, slot), slot, numSeen);
     }
   }
@@ -121,6 +142,8 @@ function findSeat(s: Adaptive, expert: i32): void {
 
 /** Puts ranks of its node that have the expert at hand, and are not in it yet, into the queue; returns how long it then is. */
 function seeRanks(s: Adaptive, expert: i32, slot: i32, numSeen: i32): i32 {
+  setMark(s.head, expert, 1);
+  spend(s, s.numRanks >> 4);
   for (let rank = 0; rank < s.numRanks; rank++) {
     const at = s.cameFrom + ((<usize>rank) << 2);
     if (heldOn(s, rank, expert) === 0 || load<i32>(at) !== NOT_SEEN) continue;
@@ -146,18 +169,24 @@ function shift(s: Adaptive, free: i32, expert: i32): void {
 
 /** Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies there are. */
 function repair(s: Adaptive): void {
-  for (let slot = 0; slot < s.numSlots; slot++) {
+  for (let slot = 0; slot < s.numSlots && !isCancelled(s); slot++) {
     if (expertAt(s, slot) < 0) replace(s, slot, neediestOrAny(s, rankOf(s, slot)));
   }
-  for (let expert = 0; expert < s.numExperts; expert++) {
+  for (let expert = 0; expert < s.numExperts && !isCancelled(s); expert++) {
     if (copiesOf(s, expert) === 0) replace(s, slotFor(s, expert), expert);
   }
-  for (let slot = 0; slot < s.numSlots; slot++) {
+  for (let slot = 0; slot < s.numSlots && !isCancelled(s); slot++) {
     const rank = rankOf(s, slot);
     if (copiesOn(s, rank, expertAt(s, slot)) < 2) continue;
     const expert = neediest(s, rank, false);
     if (expert >= 0) replace(s, slot, expert);
   }
+}
+
+/** Read as the work goes on. */
+function isCancelled(s: Adaptive): bool {
+  isOver(s);
+  return s.isCancelled;
 }
 
 /** The slot that can best be spared for a missing expert, on the node it was on if there is one. */
@@ -176,6 +205,7 @@ function slotFor(s: Adaptive, expert: i32): i32 {
  * copies; -1 when each has the only one.
  */
 function sparest(s: Adaptive, first: i32, end: i32): i32 {
+  spend(s, (end - first) >> 4);
   let best = -1;
   let most = 1;
   for (let slot = first; slot < end; slot++) {
@@ -196,14 +226,17 @@ function replace(s: Adaptive, slot: i32, expert: i32): void {
   if (old >= 0) {
     addCopies(s, old, -1);
     addCopiesOn(s, rank, old, -1);
+    addOnNode(s, rank, old, -1);
   }
   setExpertAt(s, slot, expert);
   addCopies(s, expert, 1);
   addCopiesOn(s, rank, expert, 1);
+  addOnNode(s, rank, expert, 1);
 }
 
 /** A missing expert, else the one with the most load a copy, that is not on the rank; -1 when there is none. */
 function neediest(s: Adaptive, rank: i32, isAtHand: bool): i32 {
+  spend(s, s.numExperts >> 4);
   let best = -1;
   let most: f64 = -1;
   for (let expert = 0; expert < s.numExperts; expert++) {
@@ -234,13 +267,9 @@ function neediestOrAny(s: Adaptive, rank: i32): i32 {
 }
 
 function isOnNode(s: Adaptive, rank: i32, expert: i32): bool {
-  const first = (rank / s.ranksPerNode) * s.ranksPerNode;
-  for (let r = first; r < first + s.ranksPerNode; r++) {
-    if (copiesOn(s, r, expert) > 0) return true;
-  }
-  return false;
+  return load<i32>(s.pull + ((<usize>((rank / s.ranksPerNode) * s.numExperts + expert)) << 2)) > 0;
 }
 
 function meanLoad(s: Adaptive, expert: i32): f64 {
-  return dot(s, s.weights, rowOf(s, s.samples, expert));
+  return load<f64>(s.lessSum + ((<usize>expert) << 3));
 }

@@ -7,12 +7,14 @@
 // 0.754: searches that are alike good differ by 0.003. Norms of 4 and 16 in place of 8 are 0.002 worse. Annealing needs three times the
 // work of the kicks. Cheaper moves at the first plan and where the domain changes gain nothing for the same number of moves.
 
+import { isDone, LEAST_GAIN, PATIENCE, startBounds } from './bounds';
 import { objectiveOf, rebuild, turn } from './costs';
 import { kick, restartKicks } from './kicks';
-import { begin, resume, sortRanks } from './repair';
+import { begin, resume } from './repair';
+import { finish, sortRanks } from './slots';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, addCopies, carveAdaptive, copiesOf, firstOf, rankOf, setHeld } from './state';
-import { descend, hasFewSlots, LEAST_GAIN, polish, sweep } from './steps';
+import { Adaptive, carveAdaptive, rankOf, setHeld } from './state';
+import { descend, hasFewSlots, polish, sweep } from './steps';
 
 /** A descent that moves less than this share of the slots, 1 / so much, started near the best there is: no other start is tried. */
 const FAR: i32 = 8;
@@ -21,6 +23,8 @@ const FAR: i32 = 8;
  * plan's time and no loss on the steps that follow.
  */
 const NEAR: f64 = 0.003;
+/** Where so many kicks in a row found no step that may be, there is none. */
+const MOST_IDLE: i32 = 10_000;
 
 /**
  * Places one layer so that the weighted sum over samples of the 8-norm of the rank loads, and the price of the moves from
@@ -39,9 +43,12 @@ const NEAR: f64 = 0.003;
  * @param maxMoves at most so many moves, but for what has to be repaired in `previous`
  * @param maxEvaluations no step but the first is begun after so many steps were looked at
  * @param numKicks so many random kicks of the best placement have to fail before the search ends
+ * @param cancelled i32: once it is not 0 the search returns at once, and writes no more than what it has done to `stats`; 0, no pointer:
+ * nothing cancels it
  * @param phyToLog i32[numSlots], out: experts that stay on a rank stay in their slots
  * @param replicaRank i32[numSlots], out: which replica of its expert a slot holds, from 0, in slot order
- * @param stats f64[4], out: the objective without the price of `previous`, repaired, and of the result; moves; evaluations
+ * @param stats f64[5], out: the objective without the price of `previous`, repaired, and of the result; moves; steps looked at closely,
+ * and all work in such steps, see adaptive-bounds.ts
  */
 export function searchAdaptive(
   samples: usize,
@@ -59,6 +66,7 @@ export function searchAdaptive(
   maxMoves: i32,
   maxEvaluations: i32,
   numKicks: i32,
+  cancelled: usize,
   phyToLog: usize,
   replicaRank: usize,
   stats: usize,
@@ -72,19 +80,31 @@ export function searchAdaptive(
   s.ranksPerNode = numRanks / numNodes;
   s.price = price;
   s.maxMoves = maxMoves < s.numSlots ? maxMoves : i32.MAX_VALUE;
-  s.maxEvaluations = maxEvaluations;
-  s.evaluations = 0;
-  s.hasStepped = false;
-  s.time = 0;
-  memory.fill(s.changedAt, 0, (<usize>numRanks) << 2);
+  startBounds(s, maxEvaluations, cancelled);
   turn(s);
+  if (search(s, previous, fresh, maxMoves, numKicks, stats)) finish(s, previous, phyToLog, replicaRank);
+  store<f64>(stats, <f64>s.evaluations, 24);
+  store<f64>(stats, <f64>s.work, 32);
+}
+
+/** Searches from `previous`, and from `fresh`; false when it was cancelled. */
+function search(
+  s: Adaptive,
+  previous: usize,
+  fresh: usize,
+  maxMoves: i32,
+  numKicks: i32,
+  stats: usize,
+): bool {
   markHeld(s, previous);
   begin(s, previous);
+  if (s.isCancelled) return false;
   store<f64>(stats, objectiveOf(s));
   settle(s);
   const best = keep(s);
-  if (fresh !== 0 && s.moves * FAR >= numSlots) {
+  if (fresh !== 0 && s.moves * FAR >= s.numRanks * s.stride) {
     begin(s, fresh);
+    if (s.isCancelled) return false;
     if (s.moves <= maxMoves) {
       settleOnce(s);
       if (pricedValue(s) < best + NEAR) settle(s);
@@ -92,12 +112,12 @@ export function searchAdaptive(
     }
   }
   if (numKicks > 0) kickOn(s, numKicks);
+  if (s.isCancelled) return false;
   markHeld(s, previous);
   resume(s);
   store<f64>(stats, objectiveOf(s), 8);
   store<f64>(stats, <f64>s.moves, 16);
-  store<f64>(stats, <f64>s.evaluations, 24);
-  finish(s, previous, phyToLog, replicaRank);
+  return true;
 }
 
 function clearHeld(s: Adaptive): void {
@@ -126,8 +146,17 @@ function markBest(s: Adaptive): void {
 
 /** Descends, each time by a new tangent, to a placement from which, its ranks in order, no descent leads any further. */
 function settle(s: Adaptive): void {
-  let isBetter = true;
-  while (isBetter && s.evaluations < s.maxEvaluations) isBetter = settleOnce(s);
+  let objective = Infinity;
+  let moves = 0;
+  let inVain = 0;
+  while (!isDone(s) && inVain < PATIENCE && settleOnce(s) && !s.isStalled) {
+    const now = objectiveOf(s);
+    inVain++;
+    if (!(now - objective + s.price * <f64>(s.moves - moves) < 0)) continue;
+    objective = now;
+    moves = s.moves;
+    inVain = 0;
+  }
 }
 
 function settleOnce(s: Adaptive): bool {
@@ -156,13 +185,16 @@ function kickOn(s: Adaptive, numKicks: i32): void {
 /** Kicks until so many in a row have failed; ends with the best placement. */
 function kickUntil(s: Adaptive, numKicks: i32, isRebased: bool): void {
   let least = pricedValue(s);
-  for (let failed = 0; failed < numKicks && s.evaluations < s.maxEvaluations; failed++) {
+  let lowest = least;
+  let inVain = 0;
+  let idle = 0;
+  for (let failed = 0; failed < numKicks && inVain < PATIENCE && idle < MOST_IDLE && !isDone(s); failed++) {
     if (failed === 0) restartKicks(s);
     resume(s);
-    kick(s);
+    idle = kick(s) ? 0 : idle + 1;
     if (hasFewSlots(s)) settle(s);
     else sweep(s);
-    if (pricedValue(s) >= least - LEAST_GAIN) continue;
+    if (!(pricedValue(s) < least - LEAST_GAIN)) continue;
     keep(s);
     resume(s);
     settle(s);
@@ -171,6 +203,8 @@ function kickUntil(s: Adaptive, numKicks: i32, isRebased: bool): void {
     else resume(s);
     least = pricedValue(s);
     failed = -1;
+    inVain = least < lowest ? 0 : inVain + 1;
+    lowest = min(lowest, least);
   }
   resume(s);
 }
@@ -189,42 +223,4 @@ function pricedValue(s: Adaptive): f64 {
 function keep(s: Adaptive): f64 {
   memory.copy(s.bestSlots, s.slots, (<usize>s.numSlots) << 2);
   return pricedValue(s);
-}
-
-/** Experts that stay on a rank go back to their slots; replicas are numbered in slot order. */
-function finish(s: Adaptive, previous: usize, phyToLog: usize, replicaRank: usize): void {
-  memory.fill(s.count, 0, (<usize>s.numExperts) << 2);
-  for (let rank = 0; rank < s.numRanks; rank++) {
-    const first = firstOf(s, rank);
-    const size = firstOf(s, rank + 1) - first;
-    const row = (<usize>(rank * s.stride)) << 2;
-    memory.fill(phyToLog + row, 0xff, (<usize>s.stride) << 2);
-    memory.copy(phyToLog + row, s.slots + ((<usize>first) << 2), (<usize>size) << 2);
-    takeBack(previous + row, phyToLog + row, (<usize>size) << 2);
-    for (let k = 0; k < s.stride; k++) {
-      const at = row + ((<usize>k) << 2);
-      if (k >= size) {
-        store<i32>(replicaRank + at, 0);
-        continue;
-      }
-      const expert = load<i32>(phyToLog + at);
-      store<i32>(replicaRank + at, copiesOf(s, expert));
-      addCopies(s, expert, 1);
-    }
-  }
-}
-
-/** Exchanges slots of one rank, of so many bytes, until experts that were on it are where they were. */
-function takeBack(previous: usize, row: usize, bytes: usize): void {
-  for (let at: usize = 0; at < bytes; at += 4) {
-    const before = load<i32>(previous + at);
-    const now = load<i32>(row + at);
-    if (before < 0 || now === before) continue;
-    for (let k: usize = 0; k < bytes; k += 4) {
-      if (load<i32>(row + k) !== before || load<i32>(previous + k) === before) continue;
-      store<i32>(row + k, now);
-      store<i32>(row + at, before);
-      break;
-    }
-  }
 }

@@ -108,8 +108,22 @@ export class Adaptive {
   cameFrom: usize;
 
   moves: i32;
-  evaluations: i32;
-  /** Counts the changes of ranks. */
+  /** Steps looked at closely. */
+  evaluations: i64;
+  /** All that was done, in such steps: see adaptive-bounds.ts. */
+  work: i64;
+  maxWork: i64;
+  nextLook: i64;
+  /** i32: not 0 when the search is cancelled; 0, no pointer, when nothing cancels it. */
+  cancelled: usize;
+  isCancelled: bool;
+  isOver: bool;
+  /** Whether the last steps gained nothing but rounding; steps until that is looked at again, and costs and moves as they were. */
+  isStalled: bool;
+  stepsLeft: i32;
+  watchedMoves: i32;
+  watchedCost: f64;
+  /** Counts the changes of ranks since the last descent or kick began. */
   time: i32;
   hasStepped: bool;
   random: u32;
@@ -280,8 +294,17 @@ export function isDirty(s: Adaptive, rank: i32): bool {
   return load<i32>(s.cleanAt + at) < load<i32>(s.changedAt + at);
 }
 
-export function markDirty(s: Adaptive, rank: i32): void {
-  store<i32>(s.cleanAt + ((<usize>rank) << 2), -1);
+/** All exchanges are to be looked at. */
+export function markAllDirty(s: Adaptive): void {
+  markAllClean(s);
+  memory.fill(s.cleanAt, 0xff, (<usize>s.numRanks) << 2);
+}
+
+/** No exchange is left, until ranks change. */
+export function markAllClean(s: Adaptive): void {
+  s.time = 0;
+  memory.fill(s.changedAt, 0, (<usize>s.numRanks) << 2);
+  memory.fill(s.cleanAt, 0, (<usize>s.numRanks) << 2);
 }
 
 export function markClean(s: Adaptive, rank: i32): void {

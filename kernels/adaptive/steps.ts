@@ -1,6 +1,7 @@
 // The steps of the adaptive policy's search: exchanges of two slots of two ranks, and overwrites of a slot whose expert has
 // copies to spare. Each is looked at closely only when a bound says that it may be the best.
 
+import { countStep, isDone, isOver, isSpent, LEAST_GAIN, spend, watchSteps } from './bounds';
 import { exchange, mayExchange, mayOverwrite, movesOfExchange, overwrite } from './changes';
 import {
   costOfExchange,
@@ -25,15 +26,13 @@ import {
   heldOn,
   isDirty,
   isKnown,
+  markAllDirty,
   markClean,
-  markDirty,
   rankCostOf,
   rankOf,
   wideRow,
 } from './state';
 
-/** Less is rounding. */
-export const LEAST_GAIN: f64 = 1e-6;
 const FEW_SLOTS: i32 = 16;
 const FIRST_RANKS: i32 = 4;
 /**
@@ -49,7 +48,8 @@ const BEND: f32 = 28;
 export function descend(s: Adaptive): bool {
   // By the tangent of another placement a step may lead up.
   refresh(s);
-  for (let rank = 0; rank < s.numRanks; rank++) markDirty(s, rank);
+  watchSteps(s);
+  markAllDirty(s);
   let isLower = false;
   let isLast = false;
   while (!isLast) {
@@ -59,11 +59,6 @@ export function descend(s: Adaptive): bool {
     if (!isLast) isLower = true;
   }
   return isLower;
-}
-
-/** Whether no step may be begun: the first always may, so that a limit of 1 tells whether there is one. */
-function isSpent(s: Adaptive): bool {
-  return s.hasStepped && s.evaluations >= s.maxEvaluations;
 }
 
 /**
@@ -81,6 +76,7 @@ export function sweep(s: Adaptive): bool {
 
 /** The rank that costs most of those whose exchanges are to be looked at; -1 when there is none. */
 function heaviestDirty(s: Adaptive): i32 {
+  spend(s, s.numRanks >> 4);
   let most: f64 = -1;
   let heaviest = -1;
   for (let rank = 0; rank < s.numRanks; rank++) {
@@ -106,6 +102,7 @@ function exchangeBest(s: Adaptive, a: i32): bool {
   for (let b = from; b < end; b++) {
     setBound(s, b, b === a || isKnown(s, a, b) ? Infinity : leastOfRanks(s, a, b));
   }
+  spend(s, end - from);
   for (let n = 0; n < min(FIRST_RANKS, end - from); n++) {
     let b = from;
     for (let other = from + 1; other < end; other++) {
@@ -113,9 +110,10 @@ function exchangeBest(s: Adaptive, a: i32): bool {
     }
     lookAtRank(s, a, b);
   }
-  for (let b = from; b < end && s.bestSlot < 0; b++) lookAtRank(s, a, b);
+  for (let b = from; b < end && s.bestSlot < 0 && !isOver(s); b++) lookAtRank(s, a, b);
   if (s.bestSlot < 0) return false;
   exchange(s, s.bestSlot, s.bestOther);
+  countStep(s);
   return true;
 }
 
@@ -138,6 +136,7 @@ function lookAtRank(s: Adaptive, a: i32, b: i32): void {
   const bound = boundOf(s, b);
   setBound(s, b, Infinity);
   if (bound + s.price * <f64>(leastMoves(s, a, b) + leastMoves(s, b, a)) >= s.bestCost) return;
+  if (isOver(s)) return;
   const most = compareRanks(s, a, b);
   const firstA = firstOf(s, a);
   const sizeA = firstOf(s, a + 1) - firstA;
@@ -149,6 +148,8 @@ function lookAtRank(s: Adaptive, a: i32, b: i32): void {
   const theseMeans = s.thereMean;
   let limit = <f32>s.bestCost;
   for (let k = 0; k < sizeA; k++) {
+    // Of ranks of many slots: the pair of ranks is counted as a whole.
+    if ((k & 63) === 63 && isOver(s)) return;
     const here = at32(s.here, k);
     if (here - most >= limit) continue;
     const i = expertAt(s, firstA + k);
@@ -162,6 +163,7 @@ function lookAtRank(s: Adaptive, a: i32, b: i32): void {
       const costs = f32x4.add(first, f32x4.mul(f32x4.mul(off, off), curve));
       const isLow = f32x4.lt(costs, f32x4.splat(limit));
       if (!v128.any_true(isLow)) continue;
+      if (isOver(s)) return;
       v128.store(s.four, costs);
       for (let mask = i32x4.bitmask(isLow); mask !== 0; mask &= mask - 1) {
         const lane = ctz(mask);
@@ -202,6 +204,9 @@ function leastMoves(s: Adaptive, from: i32, to: i32): i32 {
  */
 function compareRanks(s: Adaptive, a: i32, b: i32): f32 {
   pullRank(s, b);
+  const sizeA = firstOf(s, a + 1) - firstOf(s, a);
+  const sizeB = firstOf(s, b + 1) - firstOf(s, b);
+  spend(s, 1 + ((sizeA + sizeB) >> 3) + ((sizeA * sizeB) >> 6));
   const pullsA = wideRow(s, s.pricedPull, a);
   const pullsB = wideRow(s, s.pricedPull, b);
   let to = s.here;
@@ -240,16 +245,18 @@ function overwriteBest(s: Adaptive): bool {
   const first = rateSlots(s);
   if (first < 0) return false;
   lookAtSlot(s, first);
-  for (let slot = 0; slot < s.numSlots; slot++) {
+  for (let slot = 0; slot < s.numSlots && !isOver(s); slot++) {
     if (slot !== first && copiesOf(s, expertAt(s, slot)) > 1) lookAtSlot(s, slot);
   }
   if (s.bestSlot < 0) return false;
   overwrite(s, s.bestSlot, s.bestOther);
+  countStep(s);
   return true;
 }
 
 /** Finds what it costs to take the expert out of each slot that can spare it; returns the slot where an overwrite can gain the most. */
 function rateSlots(s: Adaptive): i32 {
+  spend(s, s.numSlots >> 3);
   let least = Infinity;
   let best = -1;
   let last = -1;
@@ -281,6 +288,7 @@ function lookAtSlot(s: Adaptive, slot: i32): void {
   const a = rankOf(s, slot);
   const base = load<f64>(s.base + ((<usize>slot) << 3)) + s.price * <f64>heldOn(s, a, i);
   if (base + <f64>at32(s.leastOffer, a) >= s.bestCost) return;
+  spend(s, 1 + (<i32>s.width >> 5));
   const pulls = wideRow(s, s.pull, a);
   const fees = wideRow(s, s.fee, a);
   const pullSum = f32x4.splat(at32(s.pullSum, a));
@@ -293,6 +301,7 @@ function lookAtSlot(s: Adaptive, slot: i32): void {
     const costs = f32x4.add(first, f32x4.mul(f32x4.mul(off, off), curve));
     const isLow = f32x4.lt(costs, f32x4.splat(limit));
     if (!v128.any_true(isLow)) continue;
+    if (isOver(s)) return;
     v128.store(s.four, costs);
     for (let mask = i32x4.bitmask(isLow); mask !== 0; mask &= mask - 1) {
       const lane = ctz(mask);
@@ -324,9 +333,9 @@ export function polish(s: Adaptive): bool {
   let value = objectiveOf(s) + s.price * <f64>s.moves;
   const start = value;
   let isBetter = true;
-  while (isBetter && s.evaluations < s.maxEvaluations) {
+  while (isBetter && !isDone(s)) {
     isBetter = false;
-    for (let slot = 0; slot < s.numSlots; slot++) {
+    for (let slot = 0; slot < s.numSlots && !isOver(s); slot++) {
       for (let other = slot + 1; other < s.numSlots; other++) {
         if (!mayExchange(s, slot, other)) continue;
         exchange(s, slot, other);

@@ -3,7 +3,18 @@
 // its limit count, so the placement stays a whole and allowed one. The first of equal moves wins.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { connectionOf, copiesAt, countOf, expertIn, loadOf, nodesOf, Search, tabuAt, valueAt } from './state';
+import {
+  connectionOf,
+  copiesAt,
+  countOf,
+  expertIn,
+  isCancelled,
+  loadOf,
+  nodesOf,
+  Search,
+  tabuAt,
+  valueAt,
+} from './state';
 import { worth } from './values';
 
 /** Finds the step's best move; `s.slot` is -1 when none is allowed. */
@@ -12,7 +23,7 @@ export function findMove(s: Search): void {
   s.slot = -1;
   gainsOfMoving(s);
   findExchange(s);
-  if (s.numSlots > s.numExperts) findReplacement(s);
+  if (s.numSlots > s.numExperts && !s.isCancelled) findReplacement(s);
   s.evaluations += s.numSlots;
 }
 
@@ -47,6 +58,7 @@ function findExchange(s: Search): void {
       for (let i = 0; i < length; i++) {
         const gainA = load<f64>(outOfA + ((<usize>i) << 3));
         if (!(gainA + mostOutOfB > s.gain)) continue;
+        if (isCancelled(s)) return;
         s.evaluations += length;
         exchangeWithAny(s, nodeA * length + i, nodeB * length, gainA, outOfB);
       }
@@ -103,12 +115,14 @@ function findReplacement(s: Search): void {
     const most = highestAbsent(s, node);
     for (let i = 0; i < s.slotsPerNode; i++) {
       const slot = node * s.slotsPerNode + i;
+      if (slot % s.slotsPerRank === 0) countRank(s, slot / s.slotsPerRank);
       const removed = expertIn(s, slot);
       const room = roomWithout(s, slot, node, removed);
       if (!(room >= 0)) continue;
       const isLast = load<i32>(copiesAt(s, node, removed)) === 1;
       const loss = isLast ? load<f64>(valueAt(s, node, removed)) : 0;
       if (!(most - loss > s.gain)) continue;
+      if (isCancelled(s)) return;
       s.evaluations += s.numExperts;
       replaceByAny(s, slot, node, removed, isLast, loss, room);
     }
@@ -122,22 +136,36 @@ const SEVERAL: i32 = -2;
 function markCrowded(s: Search): void {
   for (let i = 0; i < s.numExperts; i++) store<i32>(s.marks + ((<usize>i) << 2), NOWHERE);
   for (let slot = 0; slot < s.numSlots; slot++) {
+    const rank = slot / s.slotsPerRank;
+    if (slot % s.slotsPerRank === 0) countRank(s, rank);
     const expert = expertIn(s, slot);
     if (countOf(s, expert) < 2) continue;
-    const rank = slot / s.slotsPerRank;
     const rankLoad = load<f64>(s.rankLoad + ((<usize>rank) << 3));
-    if (!(rankLoad + <f64>copiesOnRank(s, rank, expert) * growth(s, expert) > s.maxRankLoad)) continue;
+    if (!(rankLoad + <f64>copiesOnRank(s, expert) * growth(s, expert) > s.maxRankLoad)) continue;
     const at = s.marks + ((<usize>expert) << 2);
     const mark = load<i32>(at);
     store<i32>(at, mark === NOWHERE || mark === rank ? rank : SEVERAL);
   }
 }
 
-function copiesOnRank(s: Search, rank: i32, expert: i32): i32 {
-  let n = 0;
+/** Counts the copies of each expert on a rank. */
+function countRank(s: Search, rank: i32): void {
   const first = rank * s.slotsPerRank;
-  for (let i = 0; i < s.slotsPerRank; i++) n += <i32>(expertIn(s, first + i) === expert);
-  return n;
+  for (let slot = first; slot < first + s.slotsPerRank; slot++) store<i32>(onRank(s, expertIn(s, slot)), 0);
+  for (let slot = first; slot < first + s.slotsPerRank; slot++) {
+    const at = onRank(s, expertIn(s, slot));
+    store<i32>(at, load<i32>(at) + 1);
+  }
+}
+
+/** Copies of an expert that the rank has which was counted last. */
+function copiesOnRank(s: Search, expert: i32): i32 {
+  return load<i32>(onRank(s, expert));
+}
+
+/** i32[numExperts], in the working space. */
+function onRank(s: Search, expert: i32): usize {
+  return s.rest + ((<usize>expert) << 2);
 }
 
 /** How much heavier each copy becomes when there is one fewer. */
@@ -170,7 +198,7 @@ function roomWithout(s: Search, slot: i32, node: i32, expert: i32): f64 {
   const nodeLoad = load<f64>(s.nodeLoad + ((<usize>node) << 3));
   const rankLoad = load<f64>(s.rankLoad + ((<usize>rank) << 3));
   const nodeAfter = nodeLoad - loadOf(s, expert) + <f64>(load<i32>(copiesAt(s, node, expert)) - 1) * more;
-  const rankAfter = rankLoad - loadOf(s, expert) + <f64>(copiesOnRank(s, rank, expert) - 1) * more;
+  const rankAfter = rankLoad - loadOf(s, expert) + <f64>(copiesOnRank(s, expert) - 1) * more;
   return min(s.maxNodeLoad - nodeAfter, s.maxRankLoad - rankAfter);
 }
 

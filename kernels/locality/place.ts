@@ -9,20 +9,23 @@ import { replicateLayer } from '../default/replicate';
 import { keyIndex, makeKey } from '../shared/keys';
 import { sortKeysDescending } from '../shared/sort';
 import { findMove } from './moves';
+import { separateCopies } from './separate';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   carve,
   copiesAt,
   countOf,
   expertIn,
+  isCancelled,
   loadOf,
+  lookIfCancelled,
   recount,
   Search,
   setExpert,
   sumLoads,
   tabuAt,
 } from './state';
-import { moveCopy, objective, recountKept, revalue } from './values';
+import { moveCopy, objective, recountKeptOf, recountKeptOn, revalue } from './values';
 
 /** Steps for which an expert may not come back to a node it left: at 3 and at 20 the results were worse. */
 const TENURE: i32 = 8;
@@ -44,6 +47,7 @@ const MAX_NODES: i32 = 64;
  * @param coactivation f32[numExperts * numExperts], or 0: then experts of a group belong together
  * @param tolerance in [0, 1): of the highest rank load, and of the nodes' loads over their mean
  * @param maxEvaluations exchanges to look at, about; 0: as many as suit the number of experts
+ * @param cancelled i32: once it is not 0 the search returns at once, and what it was to write is not there; 0, no pointer: nothing cancels it
  * @param phyToLog i32[numSlots], out
  * @param replicaRank i32[numSlots], out: which replica of its expert a slot holds, from 0, in slot order
  * @returns the exchanges looked at
@@ -58,11 +62,16 @@ export function placeLocality(
   numRanks: i32,
   tolerance: f64,
   maxEvaluations: i32,
+  cancelled: usize,
   phyToLog: usize,
   replicaRank: usize,
   scratch: usize,
 ): i32 {
   const s = carve(scratch, weight, numExperts, numSlots, numNodes, numRanks);
+  s.evaluations = 0;
+  s.cancelled = cancelled;
+  s.nextLook = 0;
+  s.isCancelled = false;
   const isHierarchical = numGroups % numNodes === 0;
   const groups = isHierarchical ? numGroups : 1;
   const nodes = isHierarchical ? numNodes : 1;
@@ -70,8 +79,10 @@ export function placeLocality(
   if (numNodes === 1 || numNodes > MAX_NODES || !connect(s, coactivation, numGroups)) return 0;
   chooseStart(s, phyToLog, tolerance);
   improve(s, maxEvaluations > 0 ? maxEvaluations : EVALUATIONS_PER_EXPERT * numExperts);
+  if (s.isCancelled) return 0;
   repackAll(s);
   separateCopies(s);
+  if (s.isCancelled) return 0;
   memory.copy(phyToLog, s.slots, (<usize>numSlots) << 2);
   numberReplicas(s, replicaRank);
   return <i32>min<i64>(s.evaluations, i32.MAX_VALUE);
@@ -86,6 +97,7 @@ function connect(s: Search, coactivation: usize, numGroups: i32): bool {
   mean /= <f64>n;
   let highest: f64 = 0;
   for (let a = 1; a < n; a++) {
+    if (lookIfCancelled(s)) return false;
     for (let b = 0; b < a; b++) highest = max(highest, together(s, coactivation, a, b, groupSize, mean));
   }
   if (highest === 0) return false;
@@ -205,15 +217,15 @@ function nodeForCopy(s: Search, expert: i32, fill: usize): i32 {
 function improve(s: Search, maxEvaluations: i32): void {
   const bytes = (<usize>s.numSlots) << 2;
   revalue(s);
-  for (let slot = 0; slot < s.numSlots; slot++) recountKept(s, slot);
+  for (let node = 0; node < s.numNodes && !lookIfCancelled(s); node++) recountKeptOn(s, node);
   memory.fill(s.tabu, 0, (<usize>(s.numNodes * s.numExperts)) << 2);
   memory.copy(s.bestSlots, s.slots, bytes);
-  s.evaluations = 0;
   s.toBest = 0;
   let idle = 0;
-  for (s.step = 1; s.evaluations < maxEvaluations && idle < IDLE_STEPS; s.step++) {
+  for (s.step = 1; s.evaluations < maxEvaluations && idle < IDLE_STEPS && !isCancelled(s); s.step++) {
     if (s.step % STEPS_PER_REPACK === 0) repackAll(s);
     findMove(s);
+    if (s.isCancelled) return;
     idle = s.slot === -1 ? idle + 1 : 0;
     if (idle > 0) continue;
     applyMove(s);
@@ -241,10 +253,7 @@ function applyMove(s: Search): void {
     setExpert(s, s.other, expert);
   }
   setExpert(s, s.slot, s.expert);
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    const changed = expertIn(s, slot);
-    if (changed === expert || changed === s.expert) recountKept(s, slot);
-  }
+  recountKeptOf(s, expert, s.expert);
   sumLoads(s);
 }
 
@@ -258,7 +267,7 @@ function repackAll(s: Search): void {
     const copies = repack(s, node);
     sumLoads(s);
     if (highestOf(ranks, ranksPerNode) < before) {
-      for (let i = 0; i < s.slotsPerNode; i++) recountKept(s, node * s.slotsPerNode + i);
+      recountKeptOn(s, node);
       continue;
     }
     memory.copy(s.slots + <usize>node * bytes, copies, bytes);
@@ -285,43 +294,6 @@ function repack(s: Search, node: i32): usize {
     store<i32>(slot, load<i32>(copies + ((<usize>load<i32>(slot)) << 2)));
   }
   return copies;
-}
-
-/** A second copy of an expert on a rank goes to another rank of the node, where the loads allow it. */
-function separateCopies(s: Search): void {
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    const expert = expertIn(s, slot);
-    const first = slot - (slot % s.slotsPerRank);
-    if (!isAmong(s, expert, first, slot - first)) continue;
-    const start = (slot / s.slotsPerNode) * s.slotsPerNode;
-    for (let other = start; other < start + s.slotsPerNode; other++) {
-      if (!canSeparate(s, slot, other)) continue;
-      setExpert(s, slot, expertIn(s, other));
-      setExpert(s, other, expert);
-      sumLoads(s);
-      break;
-    }
-  }
-}
-
-function canSeparate(s: Search, slot: i32, other: i32): bool {
-  const rankA = slot / s.slotsPerRank;
-  const rankB = other / s.slotsPerRank;
-  if (rankA === rankB) return false;
-  const a = expertIn(s, slot);
-  const b = expertIn(s, other);
-  if (isAmong(s, b, rankA * s.slotsPerRank, s.slotsPerRank)) return false;
-  if (isAmong(s, a, rankB * s.slotsPerRank, s.slotsPerRank)) return false;
-  const heavier = loadOf(s, b) - loadOf(s, a);
-  const rank = heavier > 0 ? rankA : rankB;
-  return heavier === 0 || load<f64>(s.rankLoad + ((<usize>rank) << 3)) + abs(heavier) <= s.maxRankLoad;
-}
-
-function isAmong(s: Search, expert: i32, first: i32, length: i32): bool {
-  for (let slot = first; slot < first + length; slot++) {
-    if (expertIn(s, slot) === expert) return true;
-  }
-  return false;
 }
 
 /** Numbers the replicas of each expert in slot order. */

@@ -51,7 +51,14 @@ export class Search {
   /** A move that gains more than this leads past the best placement known. */
   toBest: f64;
   evaluations: i64;
+  /** i32: not 0 when the search is cancelled; 0, no pointer, when nothing cancels it. It is read again at so many evaluations. */
+  cancelled: usize;
+  nextLook: i64;
+  isCancelled: bool;
 }
+
+/** Evaluations between two looks at the word that cancels the search. */
+const EVALUATIONS_PER_LOOK: i64 = 8192;
 
 /**
  * Lays the state out from `scratch` on. It takes
@@ -93,6 +100,18 @@ export function carve(
   s.bestSlots = s.slots + 4 * slots;
   s.rest = (s.bestSlots + 4 * slots + 15) & ~15;
   return s;
+}
+
+/** Whether the search is cancelled: read as evaluations go on. */
+export function isCancelled(s: Search): bool {
+  return s.evaluations < s.nextLook ? s.isCancelled : lookIfCancelled(s);
+}
+
+/** Whether the search is cancelled, read now. */
+export function lookIfCancelled(s: Search): bool {
+  s.nextLook = s.evaluations + EVALUATIONS_PER_LOOK;
+  if (s.cancelled !== 0 && atomic.load<i32>(s.cancelled) !== 0) s.isCancelled = true;
+  return s.isCancelled;
 }
 
 export function connectionOf(s: Search, a: i32, b: i32): f64 {
@@ -158,18 +177,20 @@ function setLoadOf(s: Search, expert: i32): void {
 
 /** Loads of nodes and ranks, each summed in slot order. */
 export function sumLoads(s: Search): void {
-  sumRuns(s, s.nodeLoad, s.numNodes, s.slotsPerNode);
-  sumRuns(s, s.rankLoad, s.numRanks, s.slotsPerRank);
+  for (let node = 0; node < s.numNodes; node++) sumRun(s, s.nodeLoad, node, s.slotsPerNode);
+  for (let rank = 0; rank < s.numRanks; rank++) sumRank(s, rank);
 }
 
-function sumRuns(s: Search, sums: usize, numRuns: i32, length: i32): void {
-  let slot = s.slots;
-  for (let run = 0; run < numRuns; run++) {
-    const end = slot + ((<usize>length) << 2);
-    let sum: f64 = 0;
-    for (; slot < end; slot += 4) sum += loadOf(s, load<i32>(slot));
-    store<f64>(sums + ((<usize>run) << 3), sum);
-  }
+export function sumRank(s: Search, rank: i32): void {
+  sumRun(s, s.rankLoad, rank, s.slotsPerRank);
+}
+
+function sumRun(s: Search, sums: usize, run: i32, length: i32): void {
+  let slot = s.slots + ((<usize>(run * length)) << 2);
+  const end = slot + ((<usize>length) << 2);
+  let sum: f64 = 0;
+  for (; slot < end; slot += 4) sum += loadOf(s, load<i32>(slot));
+  store<f64>(sums + ((<usize>run) << 3), sum);
 }
 
 /** Adds to an expert's copies over all nodes. */

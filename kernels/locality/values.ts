@@ -119,16 +119,49 @@ function addKept(s: Search, slot: i32, expert: i32, other: i32, theirs: u64, by:
   }
 }
 
-/** Counts anew what the copy in a slot keeps when it moves. Without redundant slots there is nothing to keep. */
-export function recountKept(s: Search, slot: i32): void {
+/** Counts anew what the copies on a node keep when they move: alike for all copies of an expert there. */
+export function recountKeptOn(s: Search, node: i32): void {
+  const alike = s.rest; // i32[numExperts]: 1 + a slot of the expert that is counted, 0 for none
+  memory.fill(alike, 0, (<usize>s.numExperts) << 2);
+  const first = node * s.slotsPerNode;
+  for (let slot = first; slot < first + s.slotsPerNode; slot++) {
+    const at = alike + ((<usize>expertIn(s, slot)) << 2);
+    store<i32>(at, 1 + recountKept(s, slot, load<i32>(at) - 1));
+  }
+}
+
+/** As {@link recountKeptOn}, of two experts on all nodes. */
+export function recountKeptOf(s: Search, a: i32, b: i32): void {
+  for (let node = 0; node < s.numNodes; node++) {
+    let likeA = -1;
+    let likeB = -1;
+    const first = node * s.slotsPerNode;
+    for (let slot = first; slot < first + s.slotsPerNode; slot++) {
+      const expert = expertIn(s, slot);
+      if (expert === a) likeA = recountKept(s, slot, likeA);
+      else if (expert === b) likeB = recountKept(s, slot, likeB);
+    }
+  }
+}
+
+/**
+ * Counts anew what the copy in a slot keeps when it moves, or takes it from a slot with another copy on the same node, -1 for none.
+ * Without redundant slots there is nothing to keep.
+ *
+ * @returns a slot that is counted
+ */
+function recountKept(s: Search, slot: i32, alike: i32): i32 {
+  for (let to = 0; to < s.numNodes; to++) {
+    const row = s.kept + ((<usize>(to * s.numSlots)) << 3);
+    const kept = alike < 0 ? 0 : load<f64>(row + ((<usize>alike) << 3));
+    store<f64>(row + ((<usize>slot) << 3), kept);
+  }
+  if (alike >= 0 || s.numSlots === s.numExperts) return slot;
   const expert = expertIn(s, slot);
   const node = slot / s.slotsPerNode;
-  for (let to = 0; to < s.numNodes; to++) {
-    store<f64>(s.kept + ((<usize>(to * s.numSlots + slot)) << 3), 0);
-  }
-  if (s.numSlots === s.numExperts) return;
   for (let other = 0; other < s.numExperts; other++) {
     const theirs = nodesOf(s, other);
     if ((theirs >> node) & 1 && other !== expert) addKept(s, slot, expert, other, theirs, 1);
   }
+  return slot;
 }

@@ -48,7 +48,10 @@ export interface PlanOptions {
    * Where the plan is to keep what there is, it is this mapping.
    */
   readonly previous?: ExpertMapping;
-  /** Cancels the plan, between two layers: it is then rejected with `EPLB_CANCELLED`. */
+  /**
+   * Cancels the plan, which is then rejected with `EPLB_CANCELLED`: between two layers, and within the search for a layer. A plan in the
+   * calling thread (`threads: 0`) holds up the signal as well: only the policy's `maxEvaluations` ends it.
+   */
   readonly signal?: AbortSignal;
 }
 

@@ -32,6 +32,11 @@ export interface JobLayout {
 export const JobWord = { NEXT_LAYER: 0, LAYERS_DONE: 1, CANCELLED: 2 } as const;
 export const JOB_WORDS = 16;
 
+/** Whether a job is cancelled: what is planned is then no longer wanted, and the searches within a layer end too. */
+export function isCancelled(words: Int32Array): boolean {
+  return Atomics.load(words, JobWord.CANCELLED) !== 0;
+}
+
 /**
  * Lays out a job.
  *

@@ -5,7 +5,7 @@ import { AdaptiveLayers } from '../policy/adaptive/layers.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch } from '../policy/adaptive/request.ts';
 import type { JobSamples } from '../policy/adaptive/search.ts';
 import { spendMoves } from '../policy/adaptive/spend-moves.ts';
-import { JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
+import { isCancelled, JOB_WORDS, type JobLayout, JobWord, layerScratchBytes } from './layout.ts';
 import type { PlanTables, SharedTables } from './plan-tables.ts';
 
 /** A policy's kernel and its parameters: all that a worker needs to know of a policy. */
@@ -66,8 +66,8 @@ function layersPerClaim({ kernel }: KernelRequest): number {
 }
 
 /**
- * Claims layers of a job, a few at a time, and plans them, until none is left or the job is cancelled. Any number of threads
- * may run this at once on the same memory, each with its own `worker` number, which chooses its scratch.
+ * Claims layers of a job, a few at a time, and plans them, until none is left or the job is cancelled: a layer that is being searched
+ * then is dropped. Any number of threads may run this at once on the same memory, each with its own `worker` number, which chooses its scratch.
  *
  * @param out the tables that all threads of the job fill together
  * @returns whether the job's last layer was planned here: then the tables are complete
@@ -84,11 +84,12 @@ export function planLayers(
   const words = jobWords(buffer, layout);
   const planner = new LayerPlanner(kernels, buffer, layout, job, worker, out);
   const claim = layersPerClaim(job.request);
-  while (Atomics.load(words, JobWord.CANCELLED) === 0) {
+  while (!isCancelled(words)) {
     const first = Atomics.add(words, JobWord.NEXT_LAYER, claim);
     if (first >= numLayers) return false;
     const count = Math.min(claim, numLayers - first);
     planner.plan(first, count);
+    if (isCancelled(words)) return false;
     if (Atomics.add(words, JobWord.LAYERS_DONE, count) + count < numLayers) continue;
     planner.finish();
     return true;
@@ -161,6 +162,7 @@ class LayerPlanner {
   readonly #job: PlanJob;
   readonly #out: PlanTables;
   readonly #scratch: Pointer;
+  readonly #words: Int32Array;
   /** The tables of the layers being planned: what the kernels write stays in the first cache until it is copied. */
   readonly #slots: Pointer;
   readonly #ranks: Pointer;
@@ -181,23 +183,28 @@ class LayerPlanner {
     this.#job = job;
     this.#out = out;
     this.#scratch = layout.scratch + worker * layout.scratchBytes;
+    this.#words = jobWords(buffer, layout);
     this.#slots = layout.tables + worker * 2 * tableBytes;
     this.#ranks = this.#slots + tableBytes;
   }
 
+  /** Plans layers; where the job is cancelled meanwhile, nothing may be made of them. */
   plan(first: number, count: number): void {
-    const { request, hasPrevious } = this.#job;
+    const { request } = this.#job;
     if (request.kernel === 'adaptive') {
       this.#adaptive ??= this.#searcher(request);
       this.#adaptive.plan(first, this.#slots, this.#ranks);
-      this.#writeOut(first, count);
-      return;
-    }
+    } else this.#place(first, count, request);
+    // The tables of a search that was cancelled are not there.
+    if (!isCancelled(this.#words)) this.#writeOut(first, count);
+  }
+
+  #place(first: number, count: number, request: Exclude<KernelRequest, AdaptiveRequest>): void {
     for (let i = 0; i < count; i++) this.#readLoads(first + i);
     if (request.kernel === 'default') this.#placeByDefault(first, count);
     else for (let i = 0; i < count; i++) this.#placeByLocality(first, i, request);
-    if (hasPrevious) for (let i = 0; i < count; i++) this.#preserveSlots(first, i);
-    this.#writeOut(first, count);
+    if (!this.#job.hasPrevious || isCancelled(this.#words)) return;
+    for (let i = 0; i < count; i++) this.#preserveSlots(first, i);
   }
 
   /** What is left to do for all layers together when the last one is planned. */
@@ -305,6 +312,7 @@ class LayerPlanner {
       numRanks,
       request.tolerance,
       request.maxEvaluations,
+      this.#layout.words + 4 * JobWord.CANCELLED,
       this.#slots + i * rowBytes,
       this.#ranks + i * rowBytes,
       this.#scratch + 4 * numLogicalExperts ** 2,

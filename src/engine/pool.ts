@@ -101,7 +101,7 @@ export class PlanPool {
     await this.#run(Array.from({ length: this.#threads }, (_, worker) => ({ kind: 'start', worker })));
   }
 
-  /** Stops the job in flight between two layers: its promise is rejected with `EPLB_CANCELLED`. */
+  /** Stops the job in flight, between two layers or within a search: its promise is rejected with `EPLB_CANCELLED`. */
   cancel(): void {
     const job = this.#job;
     if (job === undefined) return;

@@ -15,7 +15,8 @@ export interface LocalityAwarePolicyOptions {
   readonly tolerance?: number;
   /**
    * Exchanges looked at for a layer, about: more find a little better placements in proportionately more time. Default: 4,000
-   * an expert, some 3 to 7 ms for 64 experts and 10 ms for 256.
+   * an expert, some 3 to 7 ms for 64 experts and 10 ms for 256. It is all that ends a plan in the calling thread, which no signal can cancel;
+   * a step that was begun is looked at to its end, which is at most half the square of the slots.
    */
   readonly maxEvaluations?: number;
 }

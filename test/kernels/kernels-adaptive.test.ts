@@ -6,6 +6,7 @@ import { fewestMoves, openSlots } from '../helpers/adaptive.ts';
 import { divisors, seededRandom, sizeArbitrary } from '../helpers/arbitraries.ts';
 import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
+import { runSearch } from '../helpers/search-kernel.ts';
 import { type AdaptiveProblem, type AdaptiveResult, searchAdaptive } from '../oracle/adaptive.ts';
 import { prepareSamples } from '../oracle/adaptive-samples.ts';
 
@@ -57,56 +58,7 @@ function problemArbitrary(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
     });
 }
 
-function runKernel(problem: AdaptiveProblem): AdaptiveResult {
-  const { numExperts, numSlots, numRanks, numNodes, price, maxMoves, maxEvaluations, numKicks } = problem;
-  const numSamples = problem.weights.length;
-  arena.reset();
-  const samples = arena.input(problem.samples);
-  const spread = arena.input(problem.spread);
-  const weights = arena.input(problem.weights);
-  const stats = arena.output(Float64Array, 4);
-  const previous = arena.input(problem.previous);
-  const fresh = problem.fresh && arena.input(problem.fresh);
-  const phyToLog = arena.output(Int32Array, numSlots);
-  const replicaRank = arena.output(Int32Array, numSlots);
-  const width = Math.ceil(numExperts / 16) * 16;
-  const stride = Math.ceil(numSlots / numRanks / 4) * 4;
-  const rows = 4 * numSamples * (numExperts + width + 2 * numRanks + 1);
-  const costs = 4 * numRanks * (4 * width + numExperts) + 32 * width + 24 * numExperts;
-  const counts = 12 * stride + 32 * numSlots + 64 * numRanks;
-  const slotsPerRank = problem.slotsPerRank && arena.input(problem.slotsPerRank);
-  kernels.searchAdaptive(
-    samples.ptr,
-    spread.ptr,
-    weights.ptr,
-    numExperts,
-    numSlots,
-    numRanks,
-    numNodes,
-    numSamples,
-    slotsPerRank?.ptr ?? 0,
-    previous.ptr,
-    fresh?.ptr ?? 0,
-    price,
-    maxMoves,
-    maxEvaluations,
-    numKicks,
-    phyToLog.ptr,
-    replicaRank.ptr,
-    stats.ptr,
-    arena.scratch(rows + costs + counts + 448),
-  );
-  arena.check();
-  const [before = 0, after = 0, moves = 0, evaluations = 0] = stats.view;
-  return {
-    phyToLog: phyToLog.view.slice(),
-    replicaRank: replicaRank.view.slice(),
-    before,
-    after,
-    moves,
-    evaluations,
-  };
-}
+const runKernel = (problem: AdaptiveProblem): AdaptiveResult => runSearch({ kernels, arena }, problem);
 
 test('the kernel equals the oracle', () => {
   const property = (problem: AdaptiveProblem): void => {
@@ -123,6 +75,42 @@ test('the kernel equals the oracle', () => {
     assertSameNumbers(numbers(actual), numbers(expected), 'stats');
   };
   assertForAll(problemArbitrary, { small: 1500, large: 20 }, property);
+});
+
+test('the kernel equals the oracle on ranks of many slots', () => {
+  const random = seededRandom(5);
+  for (let run = 0; run < 40; run++) {
+    const numRanks = 1 + (run % 3);
+    const stride = 65 + Math.floor(60 * random());
+    const numSlots = numRanks * stride;
+    const numExperts = 1 + Math.floor(random() * (run % 2 === 0 ? 8 : stride));
+    const table = () =>
+      Int32Array.from(
+        { length: numSlots },
+        () => Math.floor(random() * (numExperts + 1)) - (random() < 0.1 ? 1 : 0),
+      ).map((expert) => Math.min(expert, numExperts - 1));
+    const problem: AdaptiveProblem = {
+      samples: Float32Array.from({ length: numExperts * 4 }, () => random() ** 2 + 0.05),
+      spread: new Float32Array(numExperts),
+      weights: new Float32Array(4).fill(0.25),
+      numExperts,
+      numSlots,
+      numRanks,
+      numNodes: 1,
+      slotsPerRank: run % 4 < 2 ? undefined : new Int32Array(numRanks).fill(stride - (run % 5)),
+      previous: table(),
+      fresh: run % 3 === 0 ? table() : undefined,
+      price: 0.002,
+      maxMoves: numSlots,
+      maxEvaluations: 100,
+      numKicks: 0,
+    };
+    const actual = runKernel(problem);
+    const expected = searchAdaptive(problem);
+    assertSameNumbers(actual.phyToLog, expected.phyToLog, `run ${run}: phyToLog`);
+    assertSameNumbers(actual.replicaRank, expected.replicaRank, `run ${run}: replicaRank`);
+    assert.equal(actual.evaluations, expected.evaluations, `run ${run}`);
+  }
 });
 
 test('every expert has a replica, moves are paid for and within their limit, closed slots empty, doubles only without choice', () => {

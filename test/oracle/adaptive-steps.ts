@@ -1,6 +1,8 @@
 import { AdaptiveState } from './adaptive-state.ts';
 
 export const LEAST_GAIN = 1e-6;
+/** So many steps, rounds or kicks in a row that together gain nothing gain by rounding. */
+export const PATIENCE = 16;
 const FEW_SLOTS = 16;
 const FIRST_RANKS = 4;
 const BEND = 28;
@@ -18,9 +20,38 @@ interface Step {
 /** The steps of the adaptive policy's search. */
 export class AdaptiveSteps extends AdaptiveState {
   hasStepped = false;
+  isStalled = false;
+  stepsLeft = 0;
+  watched = { cost: 0, moves: 0 };
 
   get isSpent(): boolean {
     return this.evaluations >= this.p.maxEvaluations;
+  }
+
+  /** Whether no step may be begun. */
+  get mayNotStep(): boolean {
+    return this.isStalled || (this.isSpent && this.hasStepped);
+  }
+
+  /** From here on steps lower the costs, by the tangent as it is. */
+  watchSteps(): void {
+    this.isStalled = false;
+    this.stepsLeft = PATIENCE;
+    this.watched = { cost: this.costOfRanks(), moves: this.moves };
+  }
+
+  countStep(): void {
+    this.stepsLeft--;
+    if (this.stepsLeft > 0) return;
+    const { cost, moves } = this.watched;
+    const gained = cost - this.costOfRanks() + this.p.price * (moves - this.moves);
+    const isStalled = !(gained >= LEAST_GAIN);
+    this.watchSteps();
+    this.isStalled = isStalled;
+  }
+
+  costOfRanks(): number {
+    return this.rankCost.reduce((sum, cost) => sum + cost, 0);
   }
 
   get hasFewSlots(): boolean {
@@ -29,6 +60,7 @@ export class AdaptiveSteps extends AdaptiveState {
 
   descend(): boolean {
     this.refresh();
+    this.watchSteps();
     this.cleanAt.fill(-1);
     let isLower = false;
     let isLast = false;
@@ -54,7 +86,7 @@ export class AdaptiveSteps extends AdaptiveState {
   }
 
   exchangeBest(a: number): boolean {
-    if (this.isSpent && this.hasStepped) return false;
+    if (this.mayNotStep) return false;
     const others = [...this.rankLoad.keys()].filter(
       (b) => b !== a && (this.p.numNodes === 1 || this.nodeOf(b) === this.nodeOf(a)) && !this.isKnown(a, b),
     );
@@ -67,6 +99,7 @@ export class AdaptiveSteps extends AdaptiveState {
     }
     if (best.slot < 0) return false;
     this.exchange(best.slot, best.other);
+    this.countStep();
     return true;
   }
 
@@ -119,7 +152,7 @@ export class AdaptiveSteps extends AdaptiveState {
   }
 
   overwriteBest(): boolean {
-    if (this.isSpent && this.hasStepped) return false;
+    if (this.mayNotStep) return false;
     const { numExperts, numRanks, price } = this.p;
     const reliefs = Array.from({ length: numExperts }, (_, expert) =>
       f(this.costElsewhere(-1, expert, this.split(expert, this.count[expert]! + 1))),
@@ -147,6 +180,7 @@ export class AdaptiveSteps extends AdaptiveState {
     }
     if (best.slot < 0) return false;
     this.overwrite(best.slot, best.other);
+    this.countStep();
     return true;
   }
 

@@ -4,7 +4,7 @@
 
 import { AdaptiveRepair } from './adaptive-repair.ts';
 import type { AdaptiveProblem } from './adaptive-state.ts';
-import { LEAST_GAIN } from './adaptive-steps.ts';
+import { LEAST_GAIN, PATIENCE } from './adaptive-steps.ts';
 
 export type { AdaptiveProblem } from './adaptive-state.ts';
 
@@ -24,6 +24,7 @@ const FAR = 8;
 const NEAR = 0.003;
 const OVERWRITES_IN_TEN = 3;
 const MOST_STEPS = 12;
+const MOST_IDLE = 10_000;
 
 export function searchAdaptive(problem: AdaptiveProblem): AdaptiveResult {
   return new AdaptiveSearch(problem).run();
@@ -74,13 +75,17 @@ class AdaptiveSearch extends AdaptiveRepair {
   kickUntil(start: Int32Array, isRebased: boolean): Int32Array {
     let best = start;
     let least = this.value();
+    let lowest = least;
+    let inVain = 0;
+    let idle = 0;
     for (let failed = 0; failed < this.p.numKicks && !this.isSpent; failed++) {
+      if (inVain === PATIENCE || idle === MOST_IDLE) break;
       if (failed === 0) this.random = FIRST_RANDOM;
       this.resume(best);
-      this.kick();
+      idle = this.kick() ? 0 : idle + 1;
       if (this.hasFewSlots) this.settle();
       else this.sweep();
-      if (this.value() >= least - LEAST_GAIN) continue;
+      if (!(this.value() < least - LEAST_GAIN)) continue;
       this.resume(this.slots.slice());
       this.settle();
       best = this.slots.slice();
@@ -88,6 +93,8 @@ class AdaptiveSearch extends AdaptiveRepair {
       else this.resume(best);
       least = this.value();
       failed = -1;
+      inVain = least < lowest ? 0 : inVain + 1;
+      lowest = Math.min(lowest, least);
     }
     this.resume(best);
     return best;
@@ -104,8 +111,14 @@ class AdaptiveSearch extends AdaptiveRepair {
   }
 
   settle(): void {
-    let isBetter = true;
-    while (isBetter && !this.isSpent) isBetter = this.settleOnce();
+    let lowest = { objective: Number.POSITIVE_INFINITY, moves: 0 };
+    let inVain = 0;
+    while (!this.isSpent && inVain < PATIENCE && this.settleOnce() && !this.isStalled) {
+      const now = { objective: this.objective(), moves: this.moves };
+      const change = now.objective - lowest.objective + this.p.price * (now.moves - lowest.moves);
+      inVain = change < 0 ? 0 : inVain + 1;
+      if (change < 0) lowest = now;
+    }
   }
 
   settleOnce(): boolean {
@@ -123,17 +136,23 @@ class AdaptiveSearch extends AdaptiveRepair {
     this.rebuild();
   }
 
-  kick(): void {
+  /** Whether anything was changed. */
+  kick(): boolean {
     this.cleanAt.fill(this.time);
-    if (!this.hasFewSlots) this.kickOnce(TRIES);
-    else for (let left = 1 + this.nextRandom(MOST_STEPS); left > 0; left--) this.kickOnce(1);
+    const times = this.hasFewSlots ? 1 + this.nextRandom(MOST_STEPS) : 1;
+    let isKicked = false;
+    for (let left = times; left > 0; left--) {
+      if (this.kickOnce(this.hasFewSlots ? 1 : TRIES)) isKicked = true;
+    }
+    this.watchSteps();
+    return isKicked;
   }
 
-  kickOnce(tries: number): void {
-    this.kickBest(this.nextRandom(10) < OVERWRITES_IN_TEN, tries);
+  kickOnce(tries: number): boolean {
+    return this.kickBest(this.nextRandom(10) < OVERWRITES_IN_TEN, tries);
   }
 
-  kickBest(isOverwrite: boolean, tries: number): void {
+  kickBest(isOverwrite: boolean, tries: number): boolean {
     const { numExperts } = this.p;
     const { numSlots } = this;
     let least = Number.POSITIVE_INFINITY;
@@ -147,9 +166,10 @@ class AdaptiveSearch extends AdaptiveRepair {
       least = cost;
       best = [slot, other];
     }
-    if (least === Number.POSITIVE_INFINITY) return;
+    if (least === Number.POSITIVE_INFINITY) return false;
     if (isOverwrite) this.overwrite(...best);
     else this.exchange(...best);
+    return true;
   }
 
   nextRandom(end: number): number {

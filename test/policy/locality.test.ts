@@ -52,6 +52,7 @@ function runKernel(problem: LocalityProblem): Placement & { evaluations: number 
     numRanks,
     problem.tolerance,
     problem.maxEvaluations,
+    0,
     phyToLog.ptr,
     replicaRank.ptr,
     arena.scratch(scratchBytes),
@@ -76,6 +77,21 @@ test('the kernel equals the oracle', () => {
   // A step of the oracle takes a tenth of a second at this size.
   const large = localityProblemArbitrary(256, 5000);
   fc.assert(fc.property(large, checkAgainstOracle), { numRuns: 12, seed: SEED });
+});
+
+test('the kernel equals the oracle where ranks have experts twice and more', () => {
+  const fewExperts = localityProblemArbitrary(64, 2000).map((problem): LocalityProblem => {
+    const { numLogicalExperts, weight, coactivation } = problem;
+    const few = Math.max(1, Math.floor(numLogicalExperts / 6));
+    return {
+      ...problem,
+      numLogicalExperts: few,
+      numGroups: 1,
+      weight: weight.slice(0, few),
+      coactivation: Float32Array.from({ length: few ** 2 }, (_, i) => coactivation?.[i] ?? i % 7),
+    };
+  });
+  fc.assert(fc.property(fewExperts, checkAgainstOracle), { numRuns: 200, seed: SEED });
 });
 
 test('every placement is valid, as balanced as promised, and its experts no less together', () => {

@@ -14,6 +14,8 @@ import {
 } from './request.ts';
 import { AdaptiveSearch, type JobSamples } from './search.ts';
 
+/** No move is ever worth as much. An infinite price x 0 moves would not even be a number. */
+const MOST_PRICE = Number.MAX_VALUE;
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */
 const LEAST_RUNG_PRICE = 0.0005;
 /**
@@ -78,15 +80,21 @@ export class AdaptiveLayers {
   }
 
   /**
-   * Plans one layer.
+   * Plans one layer. Where the job is cancelled meanwhile, nothing may be made of it.
    *
    * @param phyToLog i32[slots], and `replicaRank`: where its tables are written
    */
   plan(layer: number, phyToLog: Pointer, replicaRank: Pointer): void {
     const stats = this.#statsAt(this.#data.stats, layer);
+    const before = this.#search.evaluations;
+    stats.fill(0);
+    this.#plan(layer, phyToLog, replicaRank, stats);
+    stats[LayerStat.EVALUATIONS] = this.#search.evaluations - before;
+  }
+
+  #plan(layer: number, phyToLog: Pointer, replicaRank: Pointer, stats: Float64Array): void {
     const row = 4 * layer * this.#layout.topology.numPhysicalExperts;
     const samples = this.#samplesOf(layer);
-    stats.fill(0);
     stats[LayerStat.MEAN_RANK_LOAD] = this.#shares.meanRankLoad(samples, this.#numSamples);
     stats[LayerStat.IS_NOISE] = this.#search.prepare(layer, this.#all) ? 1 : 0;
     if (!this.#hasPrevious) {
@@ -107,7 +115,7 @@ export class AdaptiveLayers {
       phyToLog,
       replicaRank,
     );
-    stats[LayerStat.EVALUATIONS] = this.#search.evaluations;
+    if (this.#search.isCancelled) return;
     stats[LayerStat.SMOOTH_GAIN] = gain;
     this.#describe(samples, live, this.#tableAt(phyToLog), stats);
     this.#keepUnpaid(live, this.#tableAt(phyToLog), price, stats);
@@ -126,6 +134,7 @@ export class AdaptiveLayers {
     const layers = Array.from({ length: numLayers }, (_, layer) => this.#statsAt(this.#data.stats, layer));
     if (layers.some((stats) => stats[LayerStat.MOVES]! > 0 || stats[LayerStat.MUST_CHANGE] !== 0)) return;
     for (const [layer, stats] of layers.entries()) {
+      if (this.#search.isCancelled) return;
       if (this.#priceAt(stats[LayerStat.MEAN_RANK_LOAD]!) === 0) continue;
       this.#search.prepare(layer, this.#all);
       const live = this.#layout.previous + 4 * layer * numPhysicalExperts;
@@ -142,8 +151,8 @@ export class AdaptiveLayers {
   #priceAt(meanRankLoad: number): number {
     const { price, priceInLoad } = this.#request;
     if (priceInLoad === 0) return price;
-    // Without load nothing can be gained: no move is worth it. Not infinite, so that price x 0 moves is 0.
-    return meanRankLoad > 0 ? price + priceInLoad / meanRankLoad : Number.MAX_VALUE;
+    // Without load nothing can be gained: no move is worth it.
+    return meanRankLoad > 0 ? Math.min(price + priceInLoad / meanRankLoad, MOST_PRICE) : MOST_PRICE;
   }
 
   /** Writes what a placement gains and moves. */
@@ -190,6 +199,7 @@ export class AdaptiveLayers {
     // A fresh start as well takes a seventh of a first plan's time, and changed no decision on six recordings at four prices.
     const terms = { price, maxMoves: this.#maxMoves, start, isQuick: true };
     this.#search.run(this.#layout.previous + row, terms, table, ranks);
+    if (this.#search.isCancelled) return;
     this.#shares.measure(this.#samplesOf(layer), this.#tableAt(table), this.#planned);
     for (const sample of this.#planning) {
       stats[LayerStat.TRIAL_OWN_SAMPLES]!++;
@@ -221,10 +231,11 @@ export class AdaptiveLayers {
       rungStats.set(stats);
       const isRepair = rung === last && stats[LayerStat.MUST_CHANGE] !== 0;
       if (start === 'fresh' || (!isLarge && !isRepair)) continue;
-      dearer *= 2;
+      dearer = Math.min(2 * dearer, MOST_PRICE);
       const terms = { price: dearer, maxMoves: isRepair ? 0 : this.#maxMoves, start };
       const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
       rungStats[LayerStat.SMOOTH_GAIN] = this.#search.run(row, terms, table, ranks);
+      if (this.#search.isCancelled) return;
       this.#describe(this.#samplesOf(layer), live, this.#tableAt(table), rungStats);
     }
   }

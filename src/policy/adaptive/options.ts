@@ -32,11 +32,16 @@ export interface AdaptiveEplbPolicyOptions {
   readonly maxMoves?: number;
   /** At most so many bytes moved, by the cost model's `bytesPerExpert`; spent as `maxMoves`. Default: no limit. */
   readonly maxBytes?: number;
-  /** Steps of the search looked at closely, for a layer: none is begun after so many. Default 10,000,000. */
+  /**
+   * Steps looked at closely in a search for a layer: none is begun after so many. All its other work is counted too, and ends it at 16 times
+   * as much and 34 million more, so that this bounds the time of a search: at the default some 10 to 30 seconds, of which ordinary
+   * layers take milliseconds. It is all that ends a plan in the calling thread, which no signal can cancel. Default 10,000,000.
+   */
   readonly maxEvaluations?: number;
   /**
    * How many random changes of the best placement in a row have to lead nowhere before the search ends: 100 find 0.005 to 0.01 more
-   * balancedness in several times the time. Default 0; 100 when `price` is 0 and no `cost` is given.
+   * balancedness in several times the time. Where 10,000 in a row find nothing to change it ends as well. Default 0; 100 when `price` is 0
+   * and no `cost` is given.
    */
   readonly numKicks?: number;
   /** 'groups': groups of experts stay on their node, as with the default policy. Default 'none'. */
@@ -127,7 +132,9 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
 
 /** The load that a move within a node has to take off the slowest rank to pay before the next plan. */
 function loadOfMove(cost: Required<AdaptiveCostModel>): number {
-  return cost.bytesPerExpert / cost.bandwidthWithinNode / (cost.secondsPerLoad * cost.stepsPerPlan);
+  const load = cost.bytesPerExpert / cost.bandwidthWithinNode / (cost.secondsPerLoad * cost.stepsPerPlan);
+  // Of what is beyond all numbers on the way nothing is known: then no move pays.
+  return load < Number.POSITIVE_INFINITY ? load : Number.MAX_VALUE;
 }
 
 function readCost(cost: AdaptiveCostModel): Required<AdaptiveCostModel> {

@@ -41,7 +41,7 @@ export const LayerStat = {
   FREE_GAIN: 9,
   /** 1 where the live placement may not stay as it is. */
   MUST_CHANGE: 10,
-  /** Steps looked at closely. */
+  /** Steps looked at closely, by all searches of the layer. */
   EVALUATIONS: 11,
   /** As GAIN, of the smoothed load that the search lowers. */
   SMOOTH_GAIN: 12,
@@ -103,7 +103,7 @@ export interface AdaptiveScratch {
   readonly ranks: number;
   /** i32[ranks]: how many slots of each rank are open. */
   readonly slotsPerRank: number;
-  /** f64[4] */
+  /** f64[5] */
   readonly result: number;
   readonly search: number;
   readonly end: number;
@@ -130,7 +130,7 @@ export function carveAdaptiveScratch(
     table: carver.take(4 * slots),
     ranks: carver.take(4 * slots),
     slotsPerRank: carver.take(4 * topology.numRanks),
-    result: carver.take(32),
+    result: carver.take(40),
     search: carver.take(
       Math.max(
         searchScratchBytes(topology, numSamples),

@@ -1,5 +1,5 @@
 import { emptyClosedSlots, numOpenSlots } from '../../core/open-slots.ts';
-import type { JobLayout } from '../../engine/layout.ts';
+import { isCancelled, JOB_WORDS, type JobLayout, JobWord } from '../../engine/layout.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import {
   type AdaptiveRequest,
@@ -43,8 +43,10 @@ export class AdaptiveSearch {
   readonly #job: JobSamples;
   readonly #samples: Pointer;
   readonly #at: AdaptiveScratch;
+  readonly #words: Int32Array;
   /** Numbers of the samples that are prepared. */
   #chosen: readonly number[] = [];
+  #evaluations = 0;
 
   /** @param scratch laid out by carveAdaptiveScratch */
   constructor(
@@ -62,6 +64,7 @@ export class AdaptiveSearch {
     this.#job = job;
     this.#samples = carveAdaptiveData(layout.topology, request, layout.kernelData).samples;
     this.#at = carveAdaptiveScratch(layout.topology, request, scratch);
+    this.#words = new Int32Array(buffer, layout.words, JOB_WORDS);
     const { slotsPerRank, numRanks } = layout.topology;
     if (slotsPerRank !== undefined) new Int32Array(buffer, this.#at.slotsPerRank, numRanks).set(slotsPerRank);
   }
@@ -70,6 +73,11 @@ export class AdaptiveSearch {
   get keepsGroups(): boolean {
     const { numGroups, numNodes } = this.#layout.topology;
     return this.#request.keepsGroups && numNodes > 1 && numGroups % numNodes === 0;
+  }
+
+  /** Whether the job is cancelled: then what a search was to write may not be there. */
+  get isCancelled(): boolean {
+    return isCancelled(this.#words);
   }
 
   /** A table and its replica numbers for searches whose placement is only looked at: i32[slots] each. */
@@ -129,7 +137,7 @@ export class AdaptiveSearch {
    * Searches a placement of the prepared layer.
    *
    * @param live i32[slots]: the live placement; 0 when there is none: then nothing counts as a move
-   * @returns what the smoothed load of the slowest rank falls by, from the start, as a share of the mean rank load
+   * @returns what the smoothed load of the slowest rank falls by, from the start, as a share of the mean rank load; 0 when it was cancelled
    */
   run(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
     const isFresh = live === 0 || terms.start === 'fresh';
@@ -155,19 +163,24 @@ export class AdaptiveSearch {
       isFresh ? numPhysicalExperts : terms.maxMoves,
       terms.isOneStep ? 1 : maxEvaluations,
       terms.isOneStep ? 0 : kicks,
+      this.#layout.words + 4 * JobWord.CANCELLED,
       phyToLog,
       replicaRank,
       this.#at.result,
       this.#at.search,
     );
+    if (this.isCancelled) return 0;
+    const [before = 0, after = 0, , evaluations = 0] = new Float64Array(this.#buffer, this.#at.result, 4);
+    this.#evaluations += evaluations;
     if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
-    const [before = 0, after = 0] = new Float64Array(this.#buffer, this.#at.result, 2);
-    return before - after;
+    // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is known to be gained.
+    const gain = before - after;
+    return Number.isFinite(gain) ? gain : 0;
   }
 
-  /** Steps that the last search looked at closely. */
+  /** Steps that all searches looked at closely. */
   get evaluations(): number {
-    return new Float64Array(this.#buffer, this.#at.result, 4)[3]!;
+    return this.#evaluations;
   }
 
   /** The default policy's placement for the samples' mean, closed slots and all: the search leaves out what is in them. */

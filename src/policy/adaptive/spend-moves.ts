@@ -1,4 +1,4 @@
-import type { JobLayout } from '../../engine/layout.ts';
+import { isCancelled, JOB_WORDS, type JobLayout } from '../../engine/layout.ts';
 import type { PlanTables } from '../../engine/plan-tables.ts';
 import {
   type AdaptiveRequest,
@@ -62,7 +62,11 @@ export function spendMoves(
     chosen[layer] = to;
     left -= moves;
   }
-  for (const [layer, { rung }] of chosen.entries()) takeRung(buffer, layout, request, out, layer, rung);
+  const words = new Int32Array(buffer, layout.words, JOB_WORDS);
+  for (const [layer, { rung }] of chosen.entries()) {
+    if (isCancelled(words)) return;
+    takeRung(buffer, layout, request, out, layer, rung);
+  }
 }
 
 /** What a layer may get, with fewer moves first. */
