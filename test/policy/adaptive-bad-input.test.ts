@@ -118,7 +118,7 @@ test('a balancer refuses samples of other sizes, and an empty one keeps its mapp
     const none = { data: new Float32Array(0), numSamples: 0, numLayers: 2, numExperts: 4 };
     const { mapping } = balancer;
     const decision = await balancer.decide(undefined, { samples: none });
-    assert.deepEqual(decision, { status: 'kept', reason: 'no samples', mapping });
+    assert.deepEqual(decision, { status: 'kept', reason: 'no samples', mapping, generation: 0 });
     assert.equal(decision.mapping, mapping);
   });
 });

@@ -204,10 +204,15 @@ test('what is kept leaves the mapping the same object and the generation as it w
     const policy = new AdaptiveEplbPolicy(options);
     await withBalancer({ ...topology, threads: 1, policy }, async (balancer) => {
       const { mapping } = balancer;
-      assert.deepEqual(await balancer.decide(), { status: 'kept', reason: 'no samples', mapping });
+      assert.deepEqual(await balancer.decide(), {
+        status: 'kept',
+        reason: 'no samples',
+        mapping,
+        generation: 0,
+      });
       record(balancer, makeSamples(topology, 24, 4));
       const decision = await balancer.decide();
-      assert.deepEqual(decision, { status: 'kept', reason, mapping });
+      assert.deepEqual(decision, { status: 'kept', reason, mapping, generation: 0 });
       assert.equal(decision.mapping, mapping);
       assert.equal(await balancer.rebalance(), mapping);
       assert.equal(balancer.rebalanceSync(), mapping);
@@ -238,7 +243,7 @@ test('the default policy takes no notice of samples, and its decisions have no f
     record(balancer, makeSamples(topology, 8, 4));
     const mapping = await balancer.plan();
     const decision = await balancer.decide(undefined, { samples: makeSamples(topology, 3, 9) });
-    assert.deepEqual(Object.keys(decision), ['status', 'mapping']);
+    assert.deepEqual(Object.keys(decision), ['status', 'mapping', 'generation']);
     assert.ok(decision.mapping.equals(mapping));
   });
 });
