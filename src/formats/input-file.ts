@@ -72,9 +72,7 @@ export class InputFile {
 
   /** The file as torch.save wrote it. @throws EplbError EPLB_FORMAT */
   torch(): Promise<TorchFile> {
-    this.#torch ??= this.head().then((head) =>
-      TorchFile.open(this.#ahead, head, () => this.zip(), this.name),
-    );
+    this.#torch ??= this.head().then((head) => TorchFile.open(head, () => this.zip(), this.name));
     return this.#torch;
   }
 }

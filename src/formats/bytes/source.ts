@@ -12,6 +12,12 @@ export interface ByteSource {
    * @throws EplbError EPLB_FILE when the file cannot be read, EPLB_FORMAT when it ends before
    */
   read(target: Uint8Array, at: number): Promise<void>;
+  /**
+   * Of bytes that have a checksum: reads those that were not read yet, and looks at it.
+   *
+   * @throws EplbError EPLB_FORMAT when it is not theirs
+   */
+  verify?(): Promise<void>;
   /** Gives the file back to the system. A later read opens it again. */
   close(): Promise<void>;
 }

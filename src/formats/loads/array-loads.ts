@@ -31,6 +31,7 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
     const loads = new Float32Array(layers.length * numExperts);
     const rowBytes = numExperts * BYTES_PER_NUMBER[tensor.type];
     for await (const block of blocksOf(tensor, from, Math.min(to, numSteps))) {
+      if (from === 0 && block.to === numSteps) await tensor.source.verify?.();
       for (let step = block.from; step < block.to; step++) {
         const firstLayer = (step - block.from) * allLayers;
         let done = 0;
@@ -59,6 +60,7 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
     numBytes,
     notes,
     numberType: tensor.type,
+    ...(tensor.source.verify === undefined ? {} : { hasChecksums: true }),
     ...(layers.length === allLayers ? {} : { layerNumbers: layers }),
     steps,
     close: () => tensor.source.close(),

@@ -28,6 +28,7 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
     const perToken = numLayers * topK;
     let ids = new Uint16Array(0);
     for await (const block of blocksOf(tensor, from, Math.min(to, numTokens))) {
+      if (from === 0 && block.to === numTokens) await tensor.source.verify?.();
       const count = (block.to - block.from) * perToken;
       if (ids.length < count) ids = new Uint16Array(count);
       const out = ids.subarray(0, count);
@@ -52,6 +53,7 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
     numBytes,
     notes,
     numberType: tensor.type,
+    ...(tensor.source.verify === undefined ? {} : { hasChecksums: true }),
     routes: { numTokens, topK, tokensPerStep, read },
     bytesUpTo: (token) => shareOf(numBytes, token, numTokens),
     close: () => tensor.source.close(),

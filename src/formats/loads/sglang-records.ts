@@ -39,8 +39,13 @@ export const SGLANG_RECORDS: LoadFormat = {
       numLogicalExperts: numExperts,
       numSteps: steps.length,
       numBytes: files.reduce((sum, file) => sum + file.size, 0),
-      notes: [...denseNotes(allLayers, layers), ...notesOf(passes)],
+      notes: [
+        ...denseNotes(allLayers, layers),
+        ...notesOf(passes),
+        ...new Set(parts.flatMap(({ torch }) => torch.notes)),
+      ],
       ...(layers.length === allLayers ? {} : { layerNumbers: layers }),
+      ...(parts.every(({ torch }) => torch.hasChecksums) ? { hasChecksums: true } : {}),
       readStep: (step) => Promise.all(steps[step]!.map((record) => readRecord(record, free))),
       addStep: (found, sums) => {
         for (const record of found) {
@@ -89,8 +94,11 @@ interface FoundRecord extends PassRecord {
   readonly type: NumberType;
 }
 
-function readRecord(record: PassRecord, free: Uint8Array[]): Promise<FoundRecord> {
-  return readLayers(record, 0, record.part.numLayers, free);
+async function readRecord(record: PassRecord, free: Uint8Array[]): Promise<FoundRecord> {
+  const found = await readLayers(record, 0, record.part.numLayers, free);
+  // Each is a member of its own, so that a part of the steps is checked too.
+  await (await record.part.torch.tensor(record.tensor)).source.verify?.();
+  return found;
 }
 
 /** Reads some layers, into one of the buffers that are free if it has the right length. */

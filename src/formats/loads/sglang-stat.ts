@@ -43,7 +43,11 @@ async function openCounts(file: InputFile, given: StoredTensor): Promise<LoadRec
   const [allSteps, numLayers] = tensor.shape as [number, number];
   const numSteps = await usedSteps(tensor, allSteps, numLayers);
   const layers = await loadedLayersOf(tensor, numSteps);
-  const notes = [...denseNotes(numLayers, layers), ...ringNotes(allSteps, numSteps)];
+  const notes = [
+    ...denseNotes(numLayers, layers),
+    ...ringNotes(allSteps, numSteps),
+    ...(await file.torch()).notes,
+  ];
   const about = { name: file.name, format: 'sglang-stat', namedLoads: true, notes, numBytes: file.size };
   return arrayLoads({ tensor: given, ...about }, { layers, numSteps });
 }

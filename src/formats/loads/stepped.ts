@@ -7,6 +7,7 @@ export interface SteppedParts<T>
   extends Pick<LoadRecording, 'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'> {
   readonly numSteps: number;
   readonly numberType?: string;
+  readonly hasChecksums?: boolean;
   readonly layerNumbers?: readonly number[];
   /** What the messages call it. */
   readonly name: string;

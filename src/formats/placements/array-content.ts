@@ -27,6 +27,7 @@ export async function readArray(tensor: StoredTensor, fileBytes: number, name: s
   if (countOf(shape) <= most) {
     const bytes = new Uint8Array(countOf(shape) * BYTES_PER_NUMBER[type]);
     await readTensor(tensor, bytes);
+    await tensor.source.verify?.();
     return { data: numbersOf(bytes, type), shape };
   }
   const [numLayers, numExperts, width] = shape as [number, number, number];
@@ -38,6 +39,7 @@ export async function readArray(tensor: StoredTensor, fileBytes: number, name: s
   for await (const { bytes } of blocksOf(rows, 0, rows.shape[0]!)) {
     used = Math.max(used, usedWidth(numbersOf(bytes, type), width));
   }
+  await tensor.source.verify?.();
   if (numLayers * numExperts * used > most) throw tooLong(shape, name);
   const data = new Float64Array(numLayers * numExperts * used);
   let at = 0;

@@ -60,7 +60,8 @@ async function readNpz(file: InputFile): Promise<Content> {
 async function readTorch(file: InputFile): Promise<Content> {
   const torch = await file.torch();
   const value: Record<string, unknown> = Object.create(null);
-  if (!(torch.root instanceof PickleDict)) return { container: 'pt', value: null };
+  const { notes } = torch;
+  if (!(torch.root instanceof PickleDict)) return { container: 'pt', value: null, notes };
   for (const key of torch.root.keys()) {
     const entry = torch.root.get(key);
     if (!TABLE_NAMES.includes(key)) value[key] = null;
@@ -68,7 +69,7 @@ async function readTorch(file: InputFile): Promise<Content> {
       value[key] = await readArray(await torch.tensor(entry), file.size, `${file.name}: ${key}`);
     } else value[key] = plainLists(entry, 0);
   }
-  return { container: 'pt', value };
+  return { container: 'pt', value, notes };
 }
 
 /** Python's lists as arrays; a table has three in each other at most. */

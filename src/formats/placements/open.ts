@@ -46,8 +46,9 @@ export async function readPlacement(file: InputFile, options: OpenPlacementOptio
     const format = wanted ?? recognisePlacement(content);
     if (format === undefined) throw unknownError(content, file.name);
     const placement = format.read(content, file.name, options);
-    const { numExperts } = options;
-    return numExperts === undefined ? placement : { ...placement, numLogicalExperts: numExperts };
+    const { numLogicalExperts } = placement;
+    const notes = 'notes' in content ? [...placement.notes, ...(content.notes ?? [])] : placement.notes;
+    return { ...placement, notes, numLogicalExperts: options.numExperts ?? numLogicalExperts };
   } finally {
     await file.close();
   }
