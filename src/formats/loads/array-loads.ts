@@ -24,11 +24,12 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
   const tensor = hasSteps ? given : withLeadingAxis(given);
   const [allSteps, allLayers, numExperts] = tensor.shape as [number, number, number];
   const numSteps = selection.numSteps ?? allSteps;
-  const layers = selection.layers ?? Array.from({ length: allLayers }, (_, layer) => layer);
-  const runs = runsOf(layers);
+  const { layers } = selection;
+  const numLayers = layers?.length ?? allLayers;
+  const runs = layers === undefined ? [{ from: 0, to: allLayers }] : runsOf(layers);
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
-    const loads = new Float32Array(layers.length * numExperts);
+    const loads = new Float32Array(numLayers * numExperts);
     const rowBytes = numExperts * BYTES_PER_NUMBER[tensor.type];
     for await (const block of blocksOf(tensor, from, Math.min(to, numSteps))) {
       if (from === 0 && block.to === numSteps) await tensor.source.verify?.();
@@ -54,14 +55,14 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
 
   return {
     format,
-    numLayers: layers.length,
+    numLayers,
     numLogicalExperts: numExperts,
     numSteps,
     numBytes,
     notes,
     numberType: tensor.type,
     ...(tensor.source.verify === undefined ? {} : { hasChecksums: true }),
-    ...(layers.length === allLayers ? {} : { layerNumbers: layers }),
+    ...(layers === undefined || numLayers === allLayers ? {} : { layerNumbers: layers }),
     steps,
     close: () => tensor.source.close(),
   };

@@ -5,6 +5,7 @@ import { decodeIds, numberAt } from '../tensor/decode.ts';
 import type { FoundArray } from './array.ts';
 import { shareOf } from './array-loads.ts';
 import { routesRecording } from './routes.ts';
+import { checkStepSize } from './step-size.ts';
 
 /** Most experts of a layer: ids are held in 16 bits. */
 const MOST_EXPERTS = 1 << 16;
@@ -23,6 +24,8 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
       `--experts: ${numExperts}; routes are read of up to ${MOST_EXPERTS} experts`,
     );
   }
+
+  checkStepSize([numLayers, numExperts], numBytes, name);
 
   async function* read({ from = 0, to = numTokens }: StepRange = {}): AsyncGenerator<RouteRun> {
     const perToken = numLayers * topK;

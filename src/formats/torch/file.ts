@@ -1,5 +1,6 @@
 import { EplbError } from '../../errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
+import { MemoryBudget } from '../memory-budget.ts';
 import { decodeNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
@@ -48,10 +49,16 @@ export class TorchFile {
 
   /**
    * @param head - the first bytes
+   * @param fileBytes - size of the file
    * @param name - the file, for messages
    * @throws EplbError EPLB_FORMAT when it is malformed, or holds anything but plain values and tensors
    */
-  static async open(head: Uint8Array, zipOf: () => Promise<ZipArchive>, name: string): Promise<TorchFile> {
+  static async open(
+    head: Uint8Array,
+    zipOf: () => Promise<ZipArchive>,
+    fileBytes: number,
+    name: string,
+  ): Promise<TorchFile> {
     if (LEGACY_MAGIC.equals(head.subarray(0, LEGACY_MAGIC.length))) {
       const what =
         'saved by PyTorch before version 1.6, or without the zip format: load it there and save it again';
@@ -73,7 +80,7 @@ export class TorchFile {
     // torch.serialization.set_crc32_options(False) leaves a 0 in the place of every checksum.
     const hasChecksums = zip.checksumOf(pickle) !== 0;
     const bytes = await readBytes(await zip.openStored(pickle, hasChecksums), 0, size);
-    const root = readPickle(bytes, name, TENSOR_MAKER);
+    const root = readPickle(bytes, name, TENSOR_MAKER, new MemoryBudget(fileBytes, name));
     return new TorchFile(zip, name, {
       root,
       folder,
