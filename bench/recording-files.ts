@@ -1,11 +1,12 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { crc32 } from 'node:zlib';
 import type { Topology } from 'expert-load-balancer';
 
 /** Bytes that are written over and over: whole steps of any usual size do not repeat within a block of a reader. */
 const PATTERN_BYTES = 1 << 23;
 
-/** How recorded loads [steps x layers x experts] of int32 lie in a file. */
-export type RecordingKind = 'npy' | 'pt';
+/** How recorded loads [steps x layers x experts] of int32 lie in a file. torch.save can be told to write no checksums. */
+export type RecordingKind = 'npy' | 'pt' | 'pt without checksums';
 
 /**
  * Writes a recording of about that many bytes, as NumPy or as SGLang with PyTorch would, without holding it in memory.
@@ -26,33 +27,38 @@ export function writeRecording(
   try {
     if (kind === 'npy') {
       writeSync(file, npyHeader(shape));
-      return { steps, total: writeLoads(file, size) };
+      return { steps, total: writeLoads(file, size).total };
     }
-    const members = torchMembers(shape, size);
-    writeSync(file, members.before);
-    const total = writeLoads(file, size);
-    writeSync(file, members.after);
+    const hasChecksums = kind === 'pt';
+    const before = torchBegin(shape, size, 0);
+    writeSync(file, before);
+    const { total, checksum } = writeLoads(file, size);
+    writeSync(file, torchEnd(shape, size, hasChecksums ? checksum : undefined));
+    // Known now: the beginning once more.
+    if (hasChecksums) writeSync(file, torchBegin(shape, size, checksum), 0, before.length, 0);
     return { steps, total };
   } finally {
     closeSync(file);
   }
 }
 
-/** Writes loads of 0 to 999, and returns their sum. */
-function writeLoads(file: number, size: number): number {
+/** Writes loads of 0 to 999, and returns their sum and their checksum. */
+function writeLoads(file: number, size: number): { total: number; checksum: number } {
   const loads = Int32Array.from({ length: PATTERN_BYTES / 4 }, (_, i) => (i * 7919 + (i >> 9)) % 1000);
   const pattern = new Uint8Array(loads.buffer);
   const patternTotal = loads.reduce((sum, load) => sum + load, 0);
   let total = 0;
+  let checksum = 0;
   for (let done = 0; done < size; ) {
     const piece = pattern.subarray(0, Math.min(PATTERN_BYTES, size - done));
+    checksum = crc32(piece, checksum);
     done += writeSync(file, piece);
     total +=
       piece.length === PATTERN_BYTES
         ? patternTotal
         : loads.subarray(0, piece.length / 4).reduce((sum, load) => sum + load, 0);
   }
-  return total;
+  return { total, checksum };
 }
 
 function npyHeader(shape: readonly number[]): Buffer {
@@ -64,41 +70,56 @@ function npyHeader(shape: readonly number[]): Buffer {
   ]);
 }
 
-/** The archive that torch.save writes for {"logical_count": tensor}, before and after the tensor's numbers. */
-function torchMembers(shape: readonly number[], size: number): { before: Buffer; after: Buffer } {
-  const pickle = Buffer.from(
-    `\x80\x02}${text('logical_count')}ctorch._utils\n_rebuild_tensor_v2\n((${text('storage')}ctorch\nIntStorage\n` +
-      `${text('0')}${text('cpu')}${whole(size / 4)}tQ${whole(0)}${tuple(shape)}` +
-      `${tuple([shape[1]! * shape[2]!, shape[2]!, 1])}\x89ccollections\nOrderedDict\n)RtRs.`,
-    'latin1',
-  );
-  const first = local('archive/data.pkl', pickle.length);
-  const second = local('archive/data/0', size);
-  const before = Buffer.concat([first, pickle, second]);
+/** What stands before the numbers in the archive that torch.save writes for {"logical_count": tensor}. */
+function torchBegin(shape: readonly number[], size: number, checksum: number): Buffer {
+  const pickle = statisticsPickle(shape, size);
+  const pickleSum = checksum === 0 ? 0 : crc32(pickle);
+  return Buffer.concat([local(PICKLE, pickle.length, pickleSum), pickle, local(STORAGE, size, checksum)]);
+}
+
+/** What stands behind the numbers. */
+function torchEnd(shape: readonly number[], size: number, checksum: number | undefined): Buffer {
+  const pickle = statisticsPickle(shape, size);
+  const second = local(PICKLE, 0, 0).length + pickle.length;
+  const before = torchBegin(shape, size, 0).length;
   const directory = Buffer.concat([
-    central('archive/data.pkl', pickle.length, 0),
-    central('archive/data/0', size, first.length + pickle.length),
+    central(PICKLE, pickle.length, 0, checksum === undefined ? 0 : crc32(pickle)),
+    central(STORAGE, size, second, checksum ?? 0),
   ]);
   const end = Buffer.alloc(22);
   end.writeUInt32LE(0x06054b50, 0);
   end.writeUInt16LE(2, 10);
   end.writeUInt32LE(directory.length, 12);
-  end.writeUInt32LE(before.length + size, 16);
-  return { before, after: Buffer.concat([directory, end]) };
+  end.writeUInt32LE(before + size, 16);
+  return Buffer.concat([directory, end]);
 }
 
-function local(name: string, size: number): Buffer {
+const PICKLE = 'archive/data.pkl';
+const STORAGE = 'archive/data/0';
+
+function statisticsPickle(shape: readonly number[], size: number): Buffer {
+  return Buffer.from(
+    `\x80\x02}${text('logical_count')}ctorch._utils\n_rebuild_tensor_v2\n((${text('storage')}ctorch\nIntStorage\n` +
+      `${text('0')}${text('cpu')}${whole(size / 4)}tQ${whole(0)}${tuple(shape)}` +
+      `${tuple([shape[1]! * shape[2]!, shape[2]!, 1])}\x89ccollections\nOrderedDict\n)RtRs.`,
+    'latin1',
+  );
+}
+
+function local(name: string, size: number, checksum: number): Buffer {
   const head = Buffer.alloc(30);
   head.writeUInt32LE(0x04034b50, 0);
+  head.writeUInt32LE(checksum, 14);
   head.writeUInt32LE(size, 18);
   head.writeUInt32LE(size, 22);
   head.writeUInt16LE(name.length, 26);
   return Buffer.concat([head, Buffer.from(name)]);
 }
 
-function central(name: string, size: number, offset: number): Buffer {
+function central(name: string, size: number, offset: number, checksum: number): Buffer {
   const head = Buffer.alloc(46);
   head.writeUInt32LE(0x02014b50, 0);
+  head.writeUInt32LE(checksum, 16);
   head.writeUInt32LE(size, 20);
   head.writeUInt32LE(size, 24);
   head.writeUInt16LE(name.length, 28);

@@ -36,6 +36,12 @@ export async function lengthOf(recording: LoadRecording, progress: Progress): Pr
   return length;
 }
 
+/** Says of a part of a recording whose file has checksums that they were not looked at: they are of the whole. */
+export function partNotes({ hasChecksums }: LoadRecording, { from, to, of }: KnownRange): string[] {
+  if (hasChecksums !== true || (from === 0 && to === of)) return [];
+  return ["only a part of it was read, so that the file's checksums could not be looked at"];
+}
+
 /**
  * Adds up the loads of a range, read once and in constant memory.
  *

@@ -1,10 +1,11 @@
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { EplbError } from '../core/errors.ts';
 import { fileReason } from './bytes/file-reason.ts';
 import { ReadAheadSource } from './bytes/read-ahead.ts';
 import { type ByteSource, FileSource, MemorySource, readBytes } from './bytes/source.ts';
-import { parseJson } from './json/parse.ts';
+import { type JsonOutline, outlineOf } from './json/outline.ts';
+import { readJson } from './json/value.ts';
 import { quotePath } from './text.ts';
 import { TorchFile } from './torch/file.ts';
 import { ZipArchive } from './zip/archive.ts';
@@ -12,25 +13,26 @@ import { ZipArchive } from './zip/archive.ts';
 /** Bytes at the beginning that are enough to tell what kind of file it is. */
 const HEAD_BYTES = 1 << 16;
 
+/** The largest JSON that is read. It has to be in memory as a whole, the numbers in it beside it. */
+const MOST_JSON_BYTES = 2 ** 29;
+
 /** A file that is to be read, whatever its format. What several readers ask of it is read and parsed once. */
 export class InputFile {
   readonly path: string;
   /** What the messages call it: `recording: "a.npy"`. */
   readonly name: string;
   readonly source: ByteSource;
-  readonly #whole: () => Promise<Uint8Array>;
   #head: Promise<Uint8Array> | undefined;
   readonly #ahead: ReadAheadSource;
-  #json: Promise<unknown> | undefined;
+  #outline: Promise<JsonOutline> | undefined;
   #zip: Promise<ZipArchive> | undefined;
   #torch: Promise<TorchFile> | undefined;
 
-  constructor(path: string, name: string, source: ByteSource, whole: () => Promise<Uint8Array>) {
+  constructor(path: string, name: string, source: ByteSource) {
     this.path = path;
     this.name = name;
     this.source = source;
     this.#ahead = new ReadAheadSource(source);
-    this.#whole = whole;
   }
 
   get size(): number {
@@ -48,20 +50,39 @@ export class InputFile {
     return this.#head;
   }
 
-  /** All bytes. */
-  whole(): Promise<Uint8Array> {
-    return this.#whole();
+  /**
+   * All bytes, of what cannot be read piece by piece.
+   *
+   * @param most - how many that may be
+   * @param what - what they hold, for the message
+   * @throws EplbError EPLB_FORMAT when there are more
+   */
+  async whole(most: number, what: string): Promise<Uint8Array> {
+    if (this.size <= most) return readBytes(this.source, 0, this.size);
+    const limit = `${what} is read up to ${most / 2 ** 20} MiB: convert it to .npy`;
+    throw new EplbError('EPLB_FORMAT', `${this.name} has ${this.size} bytes; ${limit}`);
   }
 
-  /** Gives the file back to the system, and what was read ahead of it. A later read opens it again. */
+  /** Gives the file back to the system, and what was read of it. A later read opens it again. */
   close(): Promise<void> {
+    this.#head = undefined;
     return this.#ahead.close();
   }
 
-  /** The whole file parsed as JSON. @throws EplbError EPLB_FORMAT */
-  json(): Promise<unknown> {
-    this.#json ??= this.whole().then((bytes) => parseJson(bytes, this.name));
-    return this.#json;
+  /** All bytes of a JSON file. */
+  jsonBytes(): Promise<Uint8Array> {
+    return this.whole(MOST_JSON_BYTES, 'JSON');
+  }
+
+  /** What the file holds as JSON, to be told without keeping it. @throws EplbError EPLB_FORMAT */
+  jsonOutline(): Promise<JsonOutline> {
+    this.#outline ??= this.jsonBytes().then((bytes) => outlineOf(bytes, this.name));
+    return this.#outline;
+  }
+
+  /** The whole file read as JSON. @throws EplbError EPLB_FORMAT */
+  async json(): Promise<unknown> {
+    return readJson(await this.jsonBytes(), this.name);
   }
 
   /** The file as a zip archive. @throws EplbError EPLB_FORMAT */
@@ -72,9 +93,7 @@ export class InputFile {
 
   /** The file as torch.save wrote it. @throws EplbError EPLB_FORMAT */
   torch(): Promise<TorchFile> {
-    this.#torch ??= this.head().then((head) =>
-      TorchFile.open(this.#ahead, head, () => this.zip(), this.name),
-    );
+    this.#torch ??= this.head().then((head) => TorchFile.open(head, () => this.zip(), this.size, this.name));
     return this.#torch;
   }
 }
@@ -99,16 +118,12 @@ export async function inputFile(path: string, field: string): Promise<InputFile>
     );
   }
   if (stats.size === 0) throw new EplbError('EPLB_FORMAT', `${name} is empty`);
-  const whole = () =>
-    readFile(path).catch((cause: unknown) => {
-      throw cannot(cause);
-    });
-  return new InputFile(path, name, new FileSource(path, field, stats.size), whole);
+  return new InputFile(path, name, new FileSource(path, field, stats.size));
 }
 
 /** Bytes in memory as a file, for tests and for files inside of files. */
 export function inputBytes(bytes: Uint8Array, path: string, field: string): InputFile {
   const name = `${field}: ${quotePath(path)}`;
   if (bytes.length === 0) throw new EplbError('EPLB_FORMAT', `${name} is empty`);
-  return new InputFile(path, name, new MemorySource(bytes, name), async () => bytes);
+  return new InputFile(path, name, new MemorySource(bytes, name));
 }

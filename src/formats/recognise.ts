@@ -1,5 +1,6 @@
 import { isOwnError } from '../core/errors.ts';
 import type { InputFile } from './input-file.ts';
+import type { JsonOutline } from './json/outline.ts';
 import { TorchFile } from './torch/file.ts';
 import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/pickle.ts';
 import { hasZipMagic, type ZipArchive } from './zip/archive.ts';
@@ -28,9 +29,14 @@ export async function firstCharacters(file: InputFile): Promise<string> {
   return new TextDecoder().decode(head.subarray(0, 256)).trimStart();
 }
 
-/** The file parsed as JSON, or undefined when it does not look like JSON or is broken. */
-export async function jsonOf(file: InputFile): Promise<unknown> {
-  return /^[[{]/.test(await firstCharacters(file)) ? orUndefined(file.json()) : undefined;
+/** What the file holds as JSON, or undefined when it does not look like JSON or is broken. */
+export async function jsonOutlineOf(file: InputFile): Promise<JsonOutline | undefined> {
+  return (await looksLikeJson(file)) ? orUndefined(file.jsonOutline()) : undefined;
+}
+
+/** Whether the file begins as JSON does that holds anything. */
+export async function looksLikeJson(file: InputFile): Promise<boolean> {
+  return /^[[{]/.test(await firstCharacters(file));
 }
 
 /** What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to tell. */

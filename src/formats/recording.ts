@@ -23,8 +23,14 @@ export interface LoadRecording {
   /** The routes behind the steps, where the file holds routes and not loads. */
   readonly routes?: RecordedRoutes;
   /**
+   * True for files with checksums, which are .npz and .pt: reading all steps looks at them. Reading a part of the steps
+   * cannot, as a checksum is of all of them.
+   */
+  readonly hasChecksums?: boolean;
+  /**
    * The steps from `from` to before `to` (all of them when left out), in order. Reads on as the caller asks for more,
-   * and may be called again to read from the beginning.
+   * and may be called again to read from the beginning. Where the file has checksums, they are looked at before the last
+   * step is handed out: the steps before it were not checked when they were.
    *
    * @throws EplbError and its subclasses while iterating, for a file that turns out broken, with the place in the text
    */

@@ -25,7 +25,9 @@ export function shapeText(shape: readonly number[]): string {
 
 /** What a JSON value is, for messages: `the text "abc"`, `null`, `an object with the keys "a", "b"`. */
 export function kindOf(value: unknown): string {
-  if (Array.isArray(value)) return value.length === 0 ? 'an empty array' : 'an array';
+  if (Array.isArray(value) || value instanceof Int32Array) {
+    return value.length === 0 ? 'an empty array' : 'an array';
+  }
   if (typeof value === 'string') return `the text ${quote(value)}`;
   if (typeof value !== 'object' || value === null) return String(value);
   const keys = Object.keys(value);

@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import type { ReplayReport } from 'expert-load-balancer/replay';
 import { CLI, eplb, inTempDir } from '../helpers/cli.ts';
 import { until } from '../helpers/library.ts';
+import { assertRefused } from '../helpers/refusal.ts';
 import { writeLoads } from '../helpers/replay-files.ts';
 import { turningPolicy, wait } from '../helpers/replay-policies.ts';
 
@@ -143,6 +144,17 @@ describe('eplb sweep', { concurrency: 2 }, () => {
         /^eplb: --output: .* is the state of a sweep of another recording or with other options.*\(EPLB_OPTION\)\n$/,
       );
       assert.equal(other.code, 2);
+      const good = await readFile(state, 'utf8');
+      for (const broken of ['{"name": 3}', 'null', '{"name": ', '']) {
+        await writeFile(state, `${good.slice(0, good.indexOf('\n'))}\n${broken}\n`);
+        const run = await eplb([...args, '--json', 'r.json'], { cwd: dir });
+        assertRefused(
+          run,
+          'FORMAT',
+          /^--output: "grid\.csv\.state": line 2 holds no point of a sweep; remove it/,
+        );
+      }
+      await writeFile(state, good);
       const run = await eplb([...args, '--json', 'r.json'], { cwd: dir });
       assert.equal(run.code, 0, run.stderr);
       assert.match(run.stdout, new RegExp(`gone on +${before.length} of 10 were done before`));

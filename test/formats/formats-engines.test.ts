@@ -169,7 +169,7 @@ describe('ADRS', () => {
     const bad: [unknown, string, RegExp][] = [
       [{ load_history: 5 }, 'EPLB_KIND', /load_history is 5; it must be an array/],
       [{ load_history: [] }, 'EPLB_SHAPE', /holds nothing/],
-      [{ load_history: [{ other: 1 }] }, 'EPLB_KIND', /load_history\[0\]\.logical_expert_load is undefined/],
+      [{ load_history: [{ other: 1 }] }, 'EPLB_KIND', /load_history\[0\]\.logical_expert_load is missing/],
       [{ load_history: [entry([[[1]]])] }, 'EPLB_SHAPE', /nested 3 deep/],
       [
         { load_history: [entry([[1, 2]]), entry([[1]])] },

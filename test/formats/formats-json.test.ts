@@ -99,7 +99,12 @@ describe('JSON recordings', () => {
     ['one deep', '[1, 2]', 'EPLB_SHAPE', /nested 1 deep/],
     ['empty', '[]', 'EPLB_SHAPE', /nested 1 deep/],
     ['too deep', '[[[[1]]]]', 'EPLB_SHAPE', /nested more than 3 deep/],
-    ['absurdly deep', '['.repeat(100_000) + ']'.repeat(100_000), 'EPLB_SHAPE', /nested more than 3 deep/],
+    [
+      'absurdly deep',
+      '['.repeat(100_000) + ']'.repeat(100_000),
+      'EPLB_FORMAT',
+      /malformed JSON: nested more than 64 deep/,
+    ],
     ['of another kind', '"loads"', 'EPLB_KIND', /the JSON is the text "loads"/],
     [
       'without the key',

@@ -103,7 +103,7 @@ describe('TensorRT-LLM', () => {
     const hollow = '{"5_3": {"__proto__": {"dtype": "I64", "shape": [8], "data_offsets": [0, 64]}}}';
     await refused({ 'rank0.safetensors': tensors(hollow) }, 'rank0.safetensors', {
       code: 'EPLB_FORMAT',
-      message: /the type is undefined/,
+      message: /the type is missing/,
     });
     assert.equal(({} as { dtype?: string }).dtype, undefined);
   });

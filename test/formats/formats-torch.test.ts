@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'npyjs';
 import { MemorySource } from '../../src/formats/bytes/source.ts';
+import { MemoryBudget } from '../../src/formats/memory-budget.ts';
 import { blocksOf } from '../../src/formats/tensor/blocks.ts';
 import { denseStrides } from '../../src/formats/tensor/shape.ts';
 import { readTensor, type StoredTensor } from '../../src/formats/tensor/stored.ts';
@@ -110,7 +111,7 @@ describe('pickles', () => {
     const parts = bytes.map((part) =>
       typeof part === 'string' ? Buffer.from(part, 'latin1') : Buffer.of(part),
     );
-    return readPickle(Buffer.concat(parts), 'a.pt', TENSOR_MAKER);
+    return readPickle(Buffer.concat(parts), 'a.pt', TENSOR_MAKER, new MemoryBudget(0, 'a.pt'));
   };
 
   test('every instruction that torch.save does not write is refused, by its code', () => {
@@ -174,7 +175,7 @@ describe('pickles', () => {
       Buffer.alloc(999_999, 'a'),
       Buffer.from('.'),
     ]);
-    assert.ok(readPickle(deep, 'a.pt', TENSOR_MAKER));
+    assert.ok(readPickle(deep, 'a.pt', TENSOR_MAKER, new MemoryBudget(deep.length, 'a.pt')));
   });
 
   test('whole numbers of any length come through', () => {

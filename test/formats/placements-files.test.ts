@@ -60,7 +60,7 @@ async function packed(name: string, npy: Uint8Array): Promise<Uint8Array> {
 }
 
 describe('packed tables that are far longer than their file', () => {
-  const [layers, experts, width] = [4, 64, 16_384];
+  const [layers, experts, width] = [4, 64, 20_000];
   const lengthy = (value: number) => {
     const values = new Array<number>(layers * experts * width).fill(value);
     for (let row = 0; row < layers * experts; row++) values[row * width] = row % experts;

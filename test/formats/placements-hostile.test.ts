@@ -10,6 +10,7 @@ import {
   writePlacement,
 } from 'expert-load-balancer/formats';
 import fc from 'fast-check';
+import { withChecksums } from '../helpers/fuzz.ts';
 import { npyFile } from '../helpers/npy.ts';
 
 /**
@@ -107,9 +108,12 @@ describe('changed files of placements end in a result or an error with a code', 
   for (const name of ['sglang.pt', 'sglang-list.pt', 'vllm.npz', 'lines.yaml', 'shared.yaml']) {
     test(`${name}, of another writer`, async () => {
       const bytes = await readFile(new URL(`../fixtures/placements/${name}`, import.meta.url));
-      const property = fc.asyncProperty(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) =>
-        survives(mutated(bytes, edits)),
-      );
+      const edits = fc.array(edit, { minLength: 1, maxLength: 4 });
+      // Archives with checksums that are right again, or else those tell all changes of what is in them.
+      const property = fc.asyncProperty(edits, fc.boolean(), (changes, isRepaired) => {
+        const changed = mutated(bytes, changes);
+        return survives(isRepaired ? withChecksums(Buffer.from(changed)) : changed);
+      });
       await fc.assert(property, { numRuns: CASES, seed: SEED, includeErrorInReport: true });
     });
   }

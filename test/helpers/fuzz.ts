@@ -1,3 +1,4 @@
+import { crc32, inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 
 /** One change of a file. Places are taken modulo its length, so that a mutation fits any file. */
@@ -136,6 +137,38 @@ export const mutations: fc.Arbitrary<readonly Mutation[]> = fc.array(
 
 export function mutated(bytes: Buffer, changes: readonly Mutation[]): Buffer {
   return changes.reduce((before, change) => change(before), bytes);
+}
+
+/**
+ * A zip archive whose checksums are those of its members again, so that a change of their content is read and not told by
+ * them. Anything else stays as it is.
+ */
+export function withChecksums(bytes: Buffer): Buffer {
+  const out = Buffer.from(bytes);
+  const signature = Buffer.from('PK\u0001\u0002', 'latin1');
+  for (let at = out.indexOf(signature); at !== -1 && at + 46 <= out.length; ) {
+    const header = out.readUInt32LE(at + 42);
+    if (header + 30 <= out.length) {
+      const start = header + 30 + out.readUInt16LE(header + 26) + out.readUInt16LE(header + 28);
+      const packedSize = out.readUInt32LE(at + 20);
+      const body = out.subarray(start, start + packedSize);
+      const checksum = crc32(out.readUInt16LE(at + 10) === 8 ? unpacked(body) : body);
+      const hasDescriptor = (out.readUInt16LE(header + 6) & 8) !== 0;
+      out.writeUInt32LE(checksum, at + 16);
+      if (!hasDescriptor) out.writeUInt32LE(checksum, header + 14);
+      else if (start + packedSize + 8 <= out.length) out.writeUInt32LE(checksum, start + packedSize + 4);
+    }
+    at = out.indexOf(signature, at + 46);
+  }
+  return out;
+}
+
+function unpacked(body: Buffer): Buffer {
+  try {
+    return inflateRawSync(body, { maxOutputLength: 1 << 24 });
+  } catch {
+    return Buffer.alloc(0);
+  }
 }
 
 function spliced(bytes: Buffer, at: number, count: number, put: Buffer): Buffer {

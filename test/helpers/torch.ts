@@ -1,4 +1,5 @@
 /** What torch.save would write, made by hand: for files that PyTorch itself would not, and for numbers of any choice. */
+import { crc32 } from 'node:zlib';
 
 /** A zip archive of members that are stored as they are, written from the format's description. */
 export function storedZip(
@@ -11,11 +12,13 @@ export function storedZip(
     const text = Buffer.from(name);
     const local = Buffer.alloc(30);
     local.writeUInt32LE(0x04034b50, 0);
+    local.writeUInt32LE(crc32(data), 14);
     local.writeUInt32LE(data.length, 18);
     local.writeUInt32LE(data.length, 22);
     local.writeUInt16LE(text.length, 26);
     const central = Buffer.alloc(46);
     central.writeUInt32LE(0x02014b50, 0);
+    central.writeUInt32LE(crc32(data), 16);
     central.writeUInt32LE(data.length, 20);
     central.writeUInt32LE(data.length, 24);
     central.writeUInt16LE(text.length, 28);

@@ -12,7 +12,7 @@ import { renderConversion } from '../convert-report.ts';
 import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { byteBar, lengthOf } from '../recorded-loads.ts';
+import { byteBar, lengthOf, partNotes } from '../recorded-loads.ts';
 import { wantsColor } from '../terminal.ts';
 import { counted, quotePath } from '../text.ts';
 
@@ -147,7 +147,13 @@ async function convertLoads(
       to: { path: output.path, format: to, bytes },
       shape: [end - from, numLayers, numLogicalExperts],
       holds: `${counted(end - from, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numLogicalExperts, 'expert')}`,
-      notes: [...notes, ...summed, ...written.notes, ...numberNotes(layerNumbers)],
+      notes: [
+        ...notes,
+        ...partNotes(recording, { from, to: end, of }),
+        ...summed,
+        ...written.notes,
+        ...numberNotes(layerNumbers),
+      ],
     };
   } finally {
     await recording.close();

@@ -23,7 +23,7 @@ import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
-import { type KnownRange, lengthOf, unitOf } from '../recorded-loads.ts';
+import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
 import { wantsColor } from '../terminal.ts';
 
 interface PlanCommandOptions {
@@ -195,7 +195,7 @@ function recordingReport(path: string, recording: LoadRecording, range: KnownRan
     shape: [range.of, numLayers, routes?.topK ?? numLogicalExperts],
     readAs: routes === undefined ? 'loads' : 'routes',
     topK: routes?.topK ?? null,
-    notes,
+    notes: [...notes, ...partNotes(recording, range)],
     steps: range,
   };
 }

@@ -18,6 +18,7 @@ import {
 import { resolveRange } from '../option-values.ts';
 import { readPlacement } from '../placement.ts';
 import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
+import { partNotes } from '../recorded-loads.ts';
 import { quotePath } from '../text.ts';
 import { chooseCost } from './cost-choice.ts';
 import { type CommonReplayOptions, contradiction, type RecordingOptions, triggerOf } from './options.ts';
@@ -77,7 +78,7 @@ export async function lookAt(path: string, options: RecordingOptions): Promise<R
         numLayers,
         numLogicalExperts,
         steps: { from, to },
-        notes,
+        notes: [...notes, ...notesOfPart(recording, range)],
         tokensPerStep: routes?.tokensPerStep ?? null,
       },
     };
@@ -145,6 +146,13 @@ export function checkStatic(options: CommonReplayOptions & { readonly interval?:
   };
   const given = Object.entries(useless).find(([, value]) => value !== undefined);
   if (given !== undefined) throw contradiction(`${given[0]}: --policy static never plans`);
+}
+
+/** A range that was asked for and is all there is needs no note. */
+function notesOfPart(recording: LoadRecording, { from, to }: StepRange): string[] {
+  const of = recording.numSteps;
+  if (from === undefined || to === undefined || of === undefined) return [];
+  return partNotes(recording, { from, to, of });
 }
 
 async function rangeOf(recording: LoadRecording, { steps }: RecordingOptions): Promise<StepRange> {

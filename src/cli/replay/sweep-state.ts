@@ -35,24 +35,10 @@ export class SweepState {
   static async open(output: OutputFile, key: unknown): Promise<SweepState> {
     const file = await checkOutput(`${output.path}.state`, [], '--output');
     const header: Header = { kind: 'eplb-sweep-state', formatVersion: 1, key: digest(key) };
-    const lines = (await readIfThere(file.target))?.split('\n');
-    const done = new Map<string, SweepPoint>();
-    if (lines !== undefined) {
-      if (lines[0] !== JSON.stringify(header)) {
-        throw new EplbError(
-          'EPLB_OPTION',
-          `--output: ${quotePath(file.path)} is the state of a sweep of another recording or with other options; ` +
-            'remove it, or give another --output',
-        );
-      }
-      // The last line is empty, or was cut off when the sweep was killed.
-      for (const line of lines.slice(1, -1)) {
-        const point = JSON.parse(line) as SweepPoint;
-        done.set(point.name, point);
-      }
-    }
-    const text = [JSON.stringify(header), ...[...done.values()].map((point) => JSON.stringify(point)), ''];
-    await writeOutput(file, text.join('\n'));
+    const text = await readIfThere(file);
+    const done = text === undefined ? new Map<string, SweepPoint>() : pointsIn(text, header, file);
+    const lines = [header, ...done.values()].map((line) => `${JSON.stringify(line)}\n`);
+    await writeOutput(file, lines.join(''));
     return new SweepState(file, done);
   }
 
@@ -80,9 +66,53 @@ function digest(key: unknown): string {
   return createHash('sha256').update(JSON.stringify(key)).digest('hex');
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+/** The largest state that is gone on from: a point has some hundred bytes. */
+const MOST_BYTES = 2 ** 26;
+
+/** The points in a state. @throws EplbError EPLB_OPTION when it is of another sweep, EPLB_FORMAT when it is broken */
+function pointsIn(text: string, header: Header, { path }: OutputFile): Map<string, SweepPoint> {
+  const remove = 'remove it, or give another --output';
+  // The last line is empty, or was cut off when the sweep was killed.
+  const [first, ...lines] = text.split('\n').slice(0, -1);
+  if (first !== JSON.stringify(header)) {
+    throw new EplbError(
+      'EPLB_OPTION',
+      `--output: ${quotePath(path)} is the state of a sweep of another recording or with other options; ${remove}`,
+    );
+  }
+  const points = new Map<string, SweepPoint>();
+  for (const [i, line] of lines.entries()) {
+    const point = pointIn(line);
+    if (point === undefined) {
+      const what = `line ${i + 2} holds no point of a sweep; ${remove}`;
+      throw new EplbError('EPLB_FORMAT', `--output: ${quotePath(path)}: ${what}`);
+    }
+    points.set(point.name, point);
+  }
+  return points;
+}
+
+function pointIn(line: string): SweepPoint | undefined {
   try {
-    return await readFile(path, 'utf8');
+    const point: unknown = JSON.parse(line);
+    const isPoint =
+      typeof point === 'object' && point !== null && 'name' in point && typeof point.name === 'string';
+    return isPoint ? (point as SweepPoint) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function readIfThere({ target, path }: OutputFile): Promise<string | undefined> {
+  try {
+    const { size } = await stat(target);
+    if (size > MOST_BYTES) {
+      throw new EplbError(
+        'EPLB_FORMAT',
+        `--output: ${quotePath(path)} has ${size} bytes: no state of a sweep`,
+      );
+    }
+    return await readFile(target, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -8,7 +8,6 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOSPC: 'no space is left on the device',
   ENAMETOOLONG: 'the name is too long',
   ELOOP: 'the path goes round in circles',
-  ERR_FS_FILE_TOO_LARGE: 'it is over 2 GiB; give a part of it',
 };
 
 /** Why a call of the file system failed, in words. */

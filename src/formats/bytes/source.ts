@@ -13,6 +13,14 @@ export interface ByteSource {
    * @throws EplbError EPLB_FILE when the file cannot be read, EPLB_FORMAT when it ends before
    */
   read(target: Uint8Array, at: number): Promise<void>;
+  /** Of bytes in memory: those from `at` on, not copied. */
+  view?(at: number, length: number): Uint8Array;
+  /**
+   * Of bytes that have a checksum: reads those that were not read yet, and looks at it.
+   *
+   * @throws EplbError EPLB_FORMAT when it is not theirs
+   */
+  verify?(): Promise<void>;
   /** Gives the file back to the system. A later read opens it again. */
   close(): Promise<void>;
 }
@@ -84,6 +92,11 @@ export class MemorySource implements ByteSource {
     const end = at + target.length;
     if (end > this.size) throw endsBefore(this.#name, this.size, end);
     target.set(this.#bytes.subarray(at, end));
+  }
+
+  view(at: number, length: number): Uint8Array {
+    // Never a Buffer, whose slice() copies nothing.
+    return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + at, length);
   }
 
   async close(): Promise<void> {}

@@ -1,77 +1,84 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
-import { kindOf } from '../text.ts';
+import { describeNext } from './describe.ts';
+import type { JsonReader } from './reader.ts';
+
+/** Where nested arrays stand, for messages. */
+export interface NestedPlace {
+  /** Their path in the file; empty at the top. */
+  readonly path: string;
+  /** The file. */
+  readonly name: string;
+}
+
+/** Numbers that are put one behind the other. */
+export interface NumberSink {
+  /** Long enough for all that come. */
+  readonly data: Float64Array;
+  length: number;
+}
 
 /**
- * Nested arrays of numbers, two or three deep and all of one shape, as flat row-major data.
+ * Reads the nested arrays of numbers that are next, two or three deep and all of one shape, into flat row-major data.
  *
- * @param path - where they stand in the file, for messages; empty at the top
- * @param name - the file, for messages
- * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE, naming the place
+ * @returns the shape
+ * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE, naming the place; EplbError EPLB_FORMAT
  */
-export function nestedNumbers(
-  root: readonly unknown[],
-  path: string,
-  name: string,
-): { data: Float64Array; shape: number[] } {
-  const shape = shapeOf(root, path, name);
-  // Grown as numbers are found: a first row says how long all should be, and may be the only long one.
-  const data = new GrowingNumbers();
+export function readNestedNumbers(
+  reader: JsonReader,
+  { path, name }: NestedPlace,
+  sink: NumberSink,
+): number[] {
+  const numAxes = depthOf(reader);
+  if (numAxes !== 2 && numAxes !== 3) {
+    const depth = numAxes > 3 ? 'more than 3' : numAxes;
+    throw new EplbRangeError(
+      'EPLB_SHAPE',
+      `${name}: ${path || 'the JSON'} is nested ${depth} deep; [layers][...] or [steps][layers][...] is wanted`,
+    );
+  }
+  const shape: number[] = [];
   const at: number[] = [];
   const place = () => `${path}${at.map((index) => `[${index}]`).join('')}`;
-  const fill = (value: unknown, depth: number): void => {
-    if (depth === shape.length) {
-      if (typeof value !== 'number') {
-        throw new EplbTypeError('EPLB_KIND', `${name}: ${place()} is ${kindOf(value)}; it must be a number`);
-      }
-      data.push(value);
-      return;
-    }
-    if (!Array.isArray(value) || value.length !== shape[depth]) {
-      const found = Array.isArray(value) ? `has ${value.length} entries` : `is ${kindOf(value)}`;
-      const expected = `it must be an array of ${shape[depth]}, as the first one is`;
-      throw new EplbRangeError('EPLB_SHAPE', `${name}: ${place()} ${found}; ${expected}`);
-    }
-    for (let i = 0; i < value.length; i++) {
-      at[depth] = i;
-      fill(value[i], depth + 1);
-      at.length = depth + 1;
-    }
-    at.length = depth;
+  const wrongShape = (depth: number, found: string) => {
+    const expected = `it must be an array of ${shape[depth]}, as the first one is`;
+    return new EplbRangeError('EPLB_SHAPE', `${name}: ${place()} ${found}; ${expected}`);
   };
-  fill(root, 0);
-  return { data: data.taken(), shape };
-}
-
-/** The shape told by the first entries; whether all others agree is checked while filling. */
-function shapeOf(root: readonly unknown[], path: string, name: string): number[] {
-  const shape: number[] = [];
-  let value: unknown = root;
-  while (Array.isArray(value) && shape.length <= 3) {
-    shape.push(value.length);
-    value = value[0];
-  }
-  if (shape.length === 2 || shape.length === 3) return shape;
-  const depth = shape.length > 3 ? 'more than 3' : shape.length;
-  throw new EplbRangeError(
-    'EPLB_SHAPE',
-    `${name}: ${path || 'the JSON'} is nested ${depth} deep; [layers][...] or [steps][layers][...] is wanted`,
-  );
-}
-
-class GrowingNumbers {
-  #data = new Float64Array(1024);
-  #length = 0;
-
-  push(value: number): void {
-    if (this.#length === this.#data.length) {
-      const grown = new Float64Array(2 * this.#length);
-      grown.set(this.#data);
-      this.#data = grown;
+  const fill = (depth: number): void => {
+    if (reader.kind() !== 'array') throw wrongShape(depth, `is ${describeNext(reader)}`);
+    let count = 0;
+    if (depth + 1 === numAxes) {
+      count = reader.numbers(sink.data, sink.length, (index) => {
+        at[depth] = index;
+        const found = `${place()} is ${describeNext(reader)}`;
+        return new EplbTypeError('EPLB_KIND', `${name}: ${found}; it must be a number`);
+      });
+      sink.length += count;
+    } else {
+      reader.openArray();
+      for (; reader.hasEntry(count === 0, 'array'); count++) {
+        at[depth] = count;
+        fill(depth + 1);
+        at.length = depth + 1;
+      }
+      at.length = depth;
     }
-    this.#data[this.#length++] = value;
-  }
+    shape[depth] ??= count;
+    if (count !== shape[depth]) throw wrongShape(depth, `has ${count} entries`);
+  };
+  fill(0);
+  // Those of an empty first row.
+  while (shape.length < numAxes) shape.push(0);
+  return shape;
+}
 
-  taken(): Float64Array {
-    return this.#data.subarray(0, this.#length);
-  }
+/** How deep the first entries are nested, up to 4. The reader stays where it is. */
+function depthOf(reader: JsonReader): number {
+  return reader.ahead((first) => {
+    let depth = 0;
+    for (; depth < 4 && first.kind() === 'array'; depth++) {
+      first.openArray();
+      if (!first.hasEntry(true, 'array')) return depth + 1;
+    }
+    return depth;
+  });
 }

@@ -1,5 +1,4 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import { zeros } from '../../memory/allocate.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeLoads, numberAt } from '../tensor/decode.ts';
@@ -25,17 +24,15 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
   const tensor = hasSteps ? given : withLeadingAxis(given);
   const [allSteps, allLayers, numExperts] = tensor.shape as [number, number, number];
   const numSteps = selection.numSteps ?? allSteps;
-  const layers = selection.layers ?? Array.from({ length: allLayers }, (_, layer) => layer);
-  const runs = runsOf(layers);
+  const { layers } = selection;
+  const numLayers = layers?.length ?? allLayers;
+  const runs = layers === undefined ? [{ from: 0, to: allLayers }] : runsOf(layers);
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
-    const loads = zeros(
-      `${layers.length} layers of ${numExperts} experts`,
-      Float32Array,
-      layers.length * numExperts,
-    );
+    const loads = new Float32Array(numLayers * numExperts);
     const rowBytes = numExperts * BYTES_PER_NUMBER[tensor.type];
     for await (const block of blocksOf(tensor, from, Math.min(to, numSteps))) {
+      if (from === 0 && block.to === numSteps) await tensor.source.verify?.();
       for (let step = block.from; step < block.to; step++) {
         const firstLayer = (step - block.from) * allLayers;
         let done = 0;
@@ -58,13 +55,14 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
 
   return {
     format,
-    numLayers: layers.length,
+    numLayers,
     numLogicalExperts: numExperts,
     numSteps,
     numBytes,
     notes,
     numberType: tensor.type,
-    ...(layers.length === allLayers ? {} : { layerNumbers: layers }),
+    ...(tensor.source.verify === undefined ? {} : { hasChecksums: true }),
+    ...(layers === undefined || numLayers === allLayers ? {} : { layerNumbers: layers }),
     steps,
     close: () => tensor.source.close(),
   };

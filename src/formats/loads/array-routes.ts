@@ -5,6 +5,7 @@ import { decodeIds, numberAt } from '../tensor/decode.ts';
 import type { FoundArray } from './array.ts';
 import { shareOf } from './array-loads.ts';
 import { routesRecording } from './routes.ts';
+import { checkStepSize } from './step-size.ts';
 
 /** Most experts of a layer: ids are held in 16 bits. */
 const MOST_EXPERTS = 1 << 16;
@@ -24,10 +25,13 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
     );
   }
 
+  checkStepSize([numLayers, numExperts], numBytes, name);
+
   async function* read({ from = 0, to = numTokens }: StepRange = {}): AsyncGenerator<RouteRun> {
     const perToken = numLayers * topK;
     let ids = new Uint16Array(0);
     for await (const block of blocksOf(tensor, from, Math.min(to, numTokens))) {
+      if (from === 0 && block.to === numTokens) await tensor.source.verify?.();
       const count = (block.to - block.from) * perToken;
       if (ids.length < count) ids = new Uint16Array(count);
       const out = ids.subarray(0, count);
@@ -52,6 +56,7 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
     numBytes,
     notes,
     numberType: tensor.type,
+    ...(tensor.source.verify === undefined ? {} : { hasChecksums: true }),
     routes: { numTokens, topK, tokensPerStep, read },
     bytesUpTo: (token) => shareOf(numBytes, token, numTokens),
     close: () => tensor.source.close(),

@@ -2,7 +2,7 @@ import { EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import { DEFAULT_TOKENS_PER_STEP, type OpenOptions } from '../open-options.ts';
 import type { LoadRecording } from '../recording.ts';
-import { decodeNumbers } from '../tensor/decode.ts';
+import { viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER, isFloat } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { readTensor, type StoredTensor, slicedAlong } from '../tensor/stored.ts';
@@ -10,6 +10,7 @@ import { shapeText } from '../text.ts';
 import { arrayLoads } from './array-loads.ts';
 import { arrayRoutes } from './array-routes.ts';
 import { asSteps, denseNotes, loadedLayersOf } from './loaded-layers.ts';
+import { checkStepSize } from './step-size.ts';
 
 /** An array of a file, before it is known to hold loads or routes. */
 export interface FoundArray {
@@ -40,12 +41,12 @@ const LOOKED_AT = 1 << 20;
  * @throws EplbRangeError EPLB_SHAPE
  */
 export async function openArray(found: FoundArray, options: OpenOptions): Promise<LoadRecording> {
-  const { tensor, name, namedLoads } = found;
+  const { tensor, name, namedLoads, numBytes } = found;
   const { shape } = tensor;
   const { numExperts } = options;
   const last = shape.at(-1);
   if (shape.length === 2 || namedLoads || numExperts === undefined || last === numExperts) {
-    checkLoadsShape(shape, name, numExperts);
+    checkLoadsShape(shape, name, numExperts, numBytes);
     const isAssumed =
       numExperts === undefined && shape.length === 3 && !namedLoads && (await startsWhole(tensor));
     if (namedLoads) return withoutDense(found);
@@ -58,6 +59,7 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
       `${shown}: --experts says ${numExperts}, the last dimension is larger than that; ${KNOWN_SHAPES}`,
     );
   }
+  checkStepSize(shape.slice(1), numBytes, name);
   if (!(await startsWhole(tensor))) {
     const why = 'the last dimension is not that, and the numbers are not all whole';
     throw shapeError(`${shown}: --experts says ${numExperts}, ${why}; ${KNOWN_SHAPES}`);
@@ -80,20 +82,25 @@ async function startsWhole(tensor: StoredTensor): Promise<boolean> {
   const rows = Math.min(tensor.shape[0]!, Math.ceil(LOOKED_AT / perRow));
   const bytes = zeros('rows of numbers', Uint8Array, rows * perRow * BYTES_PER_NUMBER[tensor.type]);
   await readTensor(slicedAlong(tensor, 0, 0, rows), bytes);
-  return decodeNumbers(bytes, tensor.type).every(Number.isInteger);
+  const numbers = viewNumbers(bytes, tensor.type);
+  for (let i = 0; i < numbers.length; i++) if (!Number.isInteger(numbers[i])) return false;
+  return true;
 }
 
 /**
  * Checks the shape of what is known to be loads.
  *
+ * @param numBytes - size of the files that hold them
  * @throws EplbRangeError EPLB_SHAPE
  */
 export function checkLoadsShape(
   shape: readonly number[],
   name: string,
   numExperts: number | undefined,
+  numBytes: number,
 ): void {
   checkShape(shape, name);
+  checkStepSize(shape.slice(-2), numBytes, name);
   const last = shape.at(-1)!;
   if (numExperts === undefined || last === numExperts) return;
   throw shapeError(

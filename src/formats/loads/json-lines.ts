@@ -1,11 +1,12 @@
 import { MAX_FLOAT32 } from '../../core/checks.ts';
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
-import { linesOf } from '../bytes/lines.ts';
+import { type Line, linesOf } from '../bytes/lines.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
-import { ownValue, parseJsonText } from '../json/parse.ts';
+import { describeNext } from '../json/describe.ts';
+import { mostNumbersIn } from '../json/outline.ts';
+import { JsonReader } from '../json/reader.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
-import { kindOf } from '../text.ts';
 import { checkLoadsShape } from './array.ts';
 import { loadError } from './array-loads.ts';
 import { firstLine } from './number-table.ts';
@@ -29,126 +30,181 @@ async function openLines(
   file: InputFile,
   { numExperts }: { numExperts?: number | undefined },
 ): Promise<LoadRecording> {
-  const first = await firstStep(file);
-  const layers = [...first.rows.keys()].sort((a, b) => a - b);
-  const width = first.rows.values().next().value!.length;
-  checkLoadsShape([layers.length, width], file.name, numExperts);
+  const { layers, width } = await firstStep(file);
+  const numLayers = layers.length;
+  checkLoadsShape([numLayers, width], file.name, numExperts, file.size);
   const isFromZero = layers.every((layer, i) => layer === i);
-
-  async function* steps({
-    from = 0,
-    to = Number.POSITIVE_INFINITY,
-  }: StepRange = {}): AsyncGenerator<RecordedStep> {
-    const loads = new Float32Array(layers.length * width);
-    let index = 0;
-    for await (const step of stepsOf(file)) {
-      if (index >= to) return;
-      checkLayers(file, step, layers, width);
-      layers.forEach((layer, row) => {
-        loads.set(step.rows.get(layer)!, row * width);
-      });
-      if (index >= from) yield { step: index, loads, bytesRead: step.end };
-      index++;
-    }
-  }
-
   return {
     format: 'json-lines',
-    numLayers: layers.length,
+    numLayers,
     numLogicalExperts: width,
     numSteps: undefined,
     numBytes: file.size,
     notes: isFromZero ? [] : [`layers keep the file's numbers, ${layers[0]} to ${layers.at(-1)}`],
-    ...(isFromZero ? {} : { layerNumbers: layers }),
-    steps,
+    ...(isFromZero ? {} : { layerNumbers: Array.from(layers) }),
+    steps: (range) => stepsOf(file, layers, width, range),
     close: () => file.close(),
   };
 }
 
-interface Step {
-  readonly number: number;
-  readonly rows: Map<number, Float32Array>;
-  /** Where its last line ends. */
-  end: number;
+/** The layers of the first step, ascending, and how many loads each has. */
+async function firstStep(file: InputFile): Promise<{ layers: Float64Array; width: number }> {
+  const layers = new Set<number>();
+  const read = lineReader(file);
+  let first: LoadLine | undefined;
+  search: for await (const lines of linesOf(file.source, file.name)) {
+    for (const text of lines) {
+      const line = read(text);
+      first ??= line;
+      if (line.step !== first.step) break search;
+      if (layers.has(line.layer)) throw twice(file, line);
+      checkWidth(file, line, first.numLoads);
+      layers.add(line.layer);
+    }
+  }
+  if (first === undefined) throw new EplbError('EPLB_FORMAT', `${file.name}: no line with a step in it`);
+  return { layers: Float64Array.from(layers).sort(), width: first.numLoads };
 }
 
-async function firstStep(file: InputFile): Promise<Step> {
-  for await (const step of stepsOf(file)) return step;
-  throw new EplbError('EPLB_FORMAT', `${file.name}: no line with a step in it`);
-}
-
-async function* stepsOf(file: InputFile): AsyncGenerator<Step> {
-  let current: Step | undefined;
-  for await (const { text, number, end } of linesOf(file.source, file.name)) {
-    if (text.trim() === '') continue;
-    const place = `${file.name}: line ${number}`;
-    const { step, layer, loads } = lineOf(parseJsonText(text, place), place);
-    if (current !== undefined && step !== current.number) {
-      if (step < current.number) {
-        throw new EplbRangeError('EPLB_RANGE', `${place}: step ${step} comes after step ${current.number}`);
+async function* stepsOf(
+  file: InputFile,
+  layers: Float64Array,
+  width: number,
+  { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
+): AsyncGenerator<RecordedStep> {
+  const loads = new Float32Array(layers.length * width);
+  const rows = new Map(Array.from(layers, (layer, row) => [layer, row] as const));
+  const isThere = new Uint8Array(layers.length);
+  let index = 0;
+  let numOthers = 0;
+  let last: Pick<LoadLine, 'step' | 'end'> | undefined;
+  const done = ({ step, end }: Pick<LoadLine, 'step' | 'end'>): RecordedStep | undefined => {
+    checkLayers(file, step, layers, isThere, numOthers);
+    isThere.fill(0);
+    return index++ >= from ? { step: index - 1, loads, bytesRead: end } : undefined;
+  };
+  const read = lineReader(file);
+  for await (const lines of linesOf(file.source, file.name)) {
+    for (const text of lines) {
+      const line = read(text);
+      const { step, layer, end } = line;
+      if (last !== undefined && step !== last.step) {
+        if (step < last.step) {
+          const what = `step ${step} comes after step ${last.step}`;
+          throw new EplbRangeError('EPLB_RANGE', `${file.name}: line ${line.number}: ${what}`);
+        }
+        if (index >= to) return;
+        const finished = done(last);
+        if (finished !== undefined) yield finished;
       }
-      yield current;
-      current = undefined;
+      last = { step, end };
+      const row = rows.get(layer);
+      if (row === undefined) {
+        numOthers++;
+        continue;
+      }
+      if (isThere[row] === 1) throw twice(file, line);
+      checkWidth(file, line, width);
+      isThere[row] = 1;
+      loads.set(line.loads.subarray(0, width), row * width);
     }
-    current ??= { number: step, rows: new Map(), end };
-    if (current.rows.has(layer)) {
-      throw new EplbRangeError('EPLB_RANGE', `${place}: layer ${layer} of step ${step} is there twice`);
-    }
-    current.rows.set(layer, loads);
-    current.end = end;
   }
-  if (current !== undefined) yield current;
+  if (last === undefined || index >= to) return;
+  const finished = done(last);
+  if (finished !== undefined) yield finished;
 }
 
-function lineOf(line: unknown, place: string): { step: number; layer: number; loads: Float32Array } {
-  const loads = ownValue(line, 'loads');
-  if (!Array.isArray(loads)) {
-    throw new EplbTypeError(
-      'EPLB_KIND',
-      `${place}: loads is ${kindOf(loads)}; it must be an array of numbers`,
-    );
-  }
-  const row = new Float32Array(loads.length);
-  for (const [expert, load] of loads.entries()) {
-    if (typeof load !== 'number') {
-      throw new EplbTypeError(
-        'EPLB_KIND',
-        `${place}: loads[${expert}] is ${kindOf(load)}; it must be a number`,
-      );
+/** A line: the loads of one layer in one step. */
+interface LoadLine {
+  readonly step: number;
+  readonly layer: number;
+  readonly numLoads: number;
+  /** Valid until the next line is read. */
+  readonly loads: Float64Array;
+  readonly number: number;
+  readonly end: number;
+}
+
+/** Reads lines of a file, each into the same room. */
+function lineReader(file: InputFile): (line: Line) => LoadLine {
+  let loads = new Float64Array(0);
+  return (line) => {
+    const most = mostNumbersIn(line.bytes, { start: 0, end: line.bytes.length });
+    if (loads.length < most) loads = new Float64Array(most);
+    return readLine(line, loads, `${file.name}: line ${line.number}`);
+  };
+}
+
+/** Reads a line whose keys may stand in any order; of one that is there twice the last one counts. */
+function readLine({ bytes, number, end }: Line, loads: Float64Array, place: string): LoadLine {
+  const reader = new JsonReader(bytes, place);
+  const found: { step?: number; layer?: number; loads?: number } = {};
+  if (reader.kind() === 'object') {
+    reader.openObject();
+    for (let isFirst = true; reader.hasEntry(isFirst, 'object'); isFirst = false) {
+      const key = reader.key();
+      if (key === 'loads') found.loads = readLoads(reader, loads, place);
+      else if (key === 'step' || key === 'layer') found[key] = readWhole(reader, key, place);
+      else reader.skip();
     }
+  } else reader.skip();
+  reader.end();
+  const missing = (['loads', 'step', 'layer'] as const).find((key) => found[key] === undefined);
+  if (missing !== undefined) {
+    throw new EplbTypeError('EPLB_KIND', `${place}: ${missing} is missing`);
+  }
+  return { step: found.step!, layer: found.layer!, numLoads: found.loads!, loads, number, end };
+}
+
+/** @returns how many there are */
+function readLoads(reader: JsonReader, loads: Float64Array, place: string): number {
+  if (reader.kind() !== 'array') {
+    const what = `loads is ${describeNext(reader)}; it must be an array of numbers`;
+    throw new EplbTypeError('EPLB_KIND', `${place}: ${what}`);
+  }
+  const count = reader.numbers(loads, 0, (expert) => {
+    const what = `loads[${expert}] is ${describeNext(reader)}; it must be a number`;
+    return new EplbTypeError('EPLB_KIND', `${place}: ${what}`);
+  });
+  for (let expert = 0; expert < count; expert++) {
+    const load = loads[expert]!;
     if (!(load >= 0 && load <= MAX_FLOAT32)) throw loadError(place, load, `expert ${expert}`);
-    row[expert] = load;
   }
-  return { step: wholeIn(line, 'step', place), layer: wholeIn(line, 'layer', place), loads: row };
+  return count;
 }
 
-function wholeIn(line: unknown, key: string, place: string): number {
-  const value = ownValue(line, key);
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
-  throw new EplbTypeError(
-    'EPLB_KIND',
-    `${place}: ${key} is ${kindOf(value)}; it must be a whole number from 0`,
-  );
+function readWhole(reader: JsonReader, key: string, place: string): number {
+  const start = reader.at;
+  const value = reader.kind() === 'number' ? reader.number() : Number.NaN;
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  reader.at = start;
+  const what = `${key} is ${describeNext(reader)}; it must be a whole number from 0`;
+  throw new EplbTypeError('EPLB_KIND', `${place}: ${what}`);
+}
+
+function twice(file: InputFile, { step, layer, number }: LoadLine): EplbRangeError {
+  const what = `layer ${layer} of step ${step} is there twice`;
+  return new EplbRangeError('EPLB_RANGE', `${file.name}: line ${number}: ${what}`);
+}
+
+function checkWidth(file: InputFile, { step, layer, numLoads }: LoadLine, width: number): void {
+  if (numLoads === width) return;
+  const what = `has ${numLoads} loads in layer ${layer}; the first step has ${width}`;
+  throw new EplbRangeError('EPLB_SHAPE', `${file.name}: step ${step} ${what}`);
 }
 
 function checkLayers(
   file: InputFile,
-  { number, rows }: Step,
-  layers: readonly number[],
-  width: number,
+  step: number,
+  layers: Float64Array,
+  isThere: Uint8Array,
+  numOthers: number,
 ): void {
-  for (const layer of layers) {
-    const row = rows.get(layer);
-    if (row?.length === width) continue;
-    const what = row === undefined ? `has no layer ${layer}` : `has ${row.length} loads in layer ${layer}`;
-    throw new EplbRangeError(
-      'EPLB_SHAPE',
-      `${file.name}: step ${number} ${what}; the first step has ${width}`,
-    );
-  }
-  if (rows.size === layers.length) return;
-  throw new EplbRangeError(
-    'EPLB_SHAPE',
-    `${file.name}: step ${number} has ${rows.size} layers; the first step has ${layers.length}`,
-  );
+  const missing = isThere.indexOf(0);
+  if (missing === -1 && numOthers === 0) return;
+  const what =
+    missing === -1
+      ? `has ${layers.length + numOthers} layers; the first step has ${layers.length}`
+      : `has no layer ${layers[missing]}, which the first step has`;
+  throw new EplbRangeError('EPLB_SHAPE', `${file.name}: step ${step} ${what}`);
 }

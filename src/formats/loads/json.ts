@@ -1,13 +1,13 @@
-import { EplbTypeError } from '../../core/errors.ts';
+import { EplbError, EplbTypeError } from '../../core/errors.ts';
 import { MemorySource } from '../bytes/source.ts';
 import type { LoadFormat } from '../format.ts';
-import type { InputFile } from '../input-file.ts';
-import { nestedNumbers } from '../json/nested-numbers.ts';
-import { ownValue } from '../json/parse.ts';
-import { firstCharacters, jsonOf } from '../recognise.ts';
+import { describeNext } from '../json/describe.ts';
+import { readNestedNumbers } from '../json/nested-numbers.ts';
+import { mostNumbersIn } from '../json/outline.ts';
+import { JsonReader } from '../json/reader.ts';
+import { jsonOutlineOf, looksLikeJson } from '../recognise.ts';
 import { denseStrides } from '../tensor/shape.ts';
 import type { StoredTensor } from '../tensor/stored.ts';
-import { kindOf } from '../text.ts';
 import { openArray } from './array.ts';
 import { oneByOne } from './one-by-one.ts';
 
@@ -22,33 +22,42 @@ export const JSON_LOADS: LoadFormat = {
     'JSON of SGLang and DeepSeek: {"logical_count": [layers][experts]}, [steps][layers][experts], or bare',
   extensions: ['.json'],
   recognise: async (file) => {
-    if (!/^[[{]/.test(await firstCharacters(file))) return false;
-    const root = await jsonOf(file);
+    if (!(await looksLikeJson(file))) return false;
+    const outline = await jsonOutlineOf(file);
     // What is broken is recognised, for the reader to say how; other JSON may lie beside loads in a directory.
-    return (
-      root === undefined ||
-      (Array.isArray(root) && Array.isArray(root[0])) ||
-      ownValue(root, LOADS_KEY) !== undefined
-    );
+    return outline === undefined || outline.isNested || outline.fields.has(LOADS_KEY);
   },
   open: oneByOne(async (file, options) => {
-    const { value, path } = await nestedLoads(file);
-    const { data, shape } = nestedNumbers(value, path, file.name);
+    const { kind, fields } = await file.jsonOutline();
+    const bytes = await file.jsonBytes();
+    const found = fields.get(LOADS_KEY);
+    const span = found ?? { start: 0, end: bytes.length };
+    const reader = new JsonReader(bytes, file.name, span.start);
+    const path = found === undefined ? '' : LOADS_KEY;
+    if ((found === undefined ? kind : reader.kind()) !== 'array') {
+      const what =
+        found === undefined
+          ? `the JSON is ${describeNext(reader)}; loads are nested arrays of numbers or {"${LOADS_KEY}": nested arrays}`
+          : `${LOADS_KEY} is ${describeNext(reader)}; it must be nested arrays`;
+      throw new EplbTypeError('EPLB_KIND', `${file.name}: ${what}`);
+    }
+    const sink = { data: numbersFor(mostNumbersIn(bytes, span), file.name), length: 0 };
+    const shape = readNestedNumbers(reader, { path, name: file.name }, sink);
     const about = { name: file.name, format: 'json', notes: [], numBytes: file.size };
-    return openArray({ tensor: inMemory(data, shape), namedLoads: path !== '', ...about }, options);
+    const tensor = inMemory(sink.data.subarray(0, sink.length), shape);
+    return openArray({ tensor, namedLoads: path !== '', ...about }, options);
   }),
 };
 
-async function nestedLoads(file: InputFile): Promise<{ value: readonly unknown[]; path: string }> {
-  const root = await file.json();
-  if (Array.isArray(root)) return { value: root, path: '' };
-  const value = ownValue(root, LOADS_KEY);
-  if (Array.isArray(value)) return { value, path: LOADS_KEY };
-  const what =
-    value === undefined
-      ? `the JSON is ${kindOf(root)}; loads are nested arrays of numbers or {"${LOADS_KEY}": nested arrays}`
-      : `${LOADS_KEY} is ${kindOf(value)}; it must be nested arrays`;
-  throw new EplbTypeError('EPLB_KIND', `${file.name}: ${what}`);
+/** Room for numbers that take no memory before they are there. @throws EplbError EPLB_FORMAT when there is none */
+export function numbersFor(count: number, name: string): Float64Array {
+  try {
+    return new Float64Array(count);
+  } catch (cause) {
+    throw new EplbError('EPLB_FORMAT', `${name}: no room for its ${count} numbers: convert it to .npy`, {
+      cause,
+    });
+  }
 }
 
 /** Numbers in memory, as a tensor. */

@@ -5,8 +5,8 @@ import type { InputFile } from '../input-file.ts';
 import { counted, quote } from '../text.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
-import { inMemory } from './json.ts';
-import { firstLine, readNumberTable } from './number-table.ts';
+import { inMemory, numbersFor } from './json.ts';
+import { firstLine, NumberTable } from './number-table.ts';
 import { sideBySide } from './side-by-side.ts';
 
 /** Numbers and commas, without a header. */
@@ -25,14 +25,17 @@ export const MSIT_CSV: LoadFormat = {
   },
   open: async (files, { numExperts }) => {
     checkOneKind(files);
-    const tables: { name: string; table: Awaited<ReturnType<typeof readNumberTable>> }[] = [];
-    for (const file of files) tables.push({ name: file.name, table: await readNumberTable(file, ',') });
+    const tables: NumberTable[] = [];
+    for (const file of files) tables.push(await NumberTable.read(file, ','));
     const step = sideBySide(tables);
     const { name } = files[0]!;
     const shape = [step.numLayers, step.numExperts];
-    checkLoadsShape(shape, name, numExperts);
+    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    checkLoadsShape(shape, name, numExperts, numBytes);
+    const data = numbersFor(step.numLayers * step.numExperts, name);
+    step.fill(data);
     return arrayLoads({
-      tensor: inMemory(step.data, shape),
+      tensor: inMemory(data, shape),
       name,
       format: 'msit-csv',
       namedLoads: true,
@@ -40,7 +43,7 @@ export const MSIT_CSV: LoadFormat = {
         files.length === 1
           ? []
           : [`the columns of ${counted(files.length, 'file')}, one a device, stand side by side`],
-      numBytes: files.reduce((sum, file) => sum + file.size, 0),
+      numBytes,
     });
   },
 };

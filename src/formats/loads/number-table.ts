@@ -1,59 +1,132 @@
-import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { MAX_FLOAT32 } from '../../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { quote } from '../text.ts';
-
-/** A table of numbers in a text. */
-export interface NumberTable {
-  readonly numRows: number;
-  readonly numColumns: number;
-  /** [rows x columns] */
-  readonly data: Float64Array;
-}
+import { loadError } from './array-loads.ts';
 
 /** A load in a text: digits, with a fraction or an exponent at most. Number() alone would take 0x10 and an empty text. */
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
-/** Files of this size hold 15,000 layers of 1,024 experts; in memory a number takes some ten times as much. */
+/** Files of this size hold 15,000 layers of 1,024 experts. */
 const MOST_BYTES = 2 ** 26;
 
+/** Digits that a double holds exactly, whatever they are. */
+const EXACT_DIGITS = 15;
+
+const LINE_FEED = 0x0a;
+const BLANK = 0x20;
+const ZERO = 0x30;
+const NINE = 0x39;
+
 /**
- * Reads a text of one row of numbers a line. A separator behind the last number, empty lines at the end and both kinds of
- * line ends are no harm.
- *
- * @throws EplbError EPLB_FORMAT, EplbTypeError EPLB_KIND or EplbRangeError EPLB_SHAPE, naming the line
+ * A text of one row of loads a line. A separator behind the last number, empty lines at the end and both kinds of line ends
+ * are no harm. The text is in memory; its numbers are put where the caller wants them.
  */
-export async function readNumberTable(file: InputFile, separator: string): Promise<NumberTable> {
-  if (file.size > MOST_BYTES) {
-    throw new EplbError(
-      'EPLB_FORMAT',
-      `${file.name}: ${file.size} bytes; tables of numbers are read up to ${MOST_BYTES}`,
-    );
+export class NumberTable {
+  readonly name: string;
+  readonly numRows: number;
+  readonly numColumns: number;
+  readonly #text: Buffer;
+  readonly #separator: number;
+
+  private constructor(text: Buffer, separator: string, name: string) {
+    this.name = name;
+    this.#text = text;
+    this.#separator = separator.charCodeAt(0);
+    this.numRows = linesIn(text);
+    this.numColumns = this.#row(0, undefined, () => undefined).numCells;
   }
-  const text = new TextDecoder().decode(await file.whole());
-  const lines = text.trimEnd().split(/\r?\n/);
-  const rows = lines.map((line, i) => rowOf(line, separator, `${file.name}: line ${i + 1}`));
-  const numColumns = rows[0]!.length;
-  const data = new Float64Array(rows.reduce((sum, row) => sum + row.length, 0));
-  let done = 0;
-  for (const [i, row] of rows.entries()) {
-    if (row.length !== numColumns) {
-      const what = `has ${row.length} numbers, the first one ${numColumns}`;
-      throw new EplbRangeError('EPLB_SHAPE', `${file.name}: line ${i + 1} ${what}`);
+
+  /**
+   * @param separator - between the numbers of a line: one character of ASCII
+   * @throws EplbError EPLB_FORMAT for a file that is too large, EplbTypeError EPLB_KIND for a first line that is none
+   */
+  static async read(file: InputFile, separator: string): Promise<NumberTable> {
+    const bytes = await file.whole(MOST_BYTES, 'a table of numbers');
+    return new NumberTable(trimmed(bytes), separator, file.name);
+  }
+
+  /**
+   * Puts the numbers into an array, row by row.
+   *
+   * @param at - where the first one belongs
+   * @param stride - from the beginning of a row to that of the next
+   * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE or EPLB_LOAD, naming the line
+   */
+  fill(target: Float32Array | Float64Array, at: number, stride: number): void {
+    let start = 0;
+    for (let row = 0; row < this.numRows; row++) {
+      const first = at + row * stride;
+      const { numCells, end } = this.#row(start, row, (load, column) => {
+        if (!(load >= 0 && load <= MAX_FLOAT32)) {
+          throw loadError(this.name, load, `line ${row + 1}, column ${column + 1}`);
+        }
+        if (column < this.numColumns) target[first + column] = load;
+      });
+      if (numCells !== this.numColumns) {
+        const what = `has ${numCells} numbers, the first one ${this.numColumns}`;
+        throw new EplbRangeError('EPLB_SHAPE', `${this.name}: line ${row + 1} ${what}`);
+      }
+      start = end + 1;
     }
-    data.set(row, done);
-    done += row.length;
   }
-  return { numRows: rows.length, numColumns, data };
+
+  /** Reads a line. @returns how many numbers it has, and where it ends */
+  #row(
+    start: number,
+    row: number | undefined,
+    take: (load: number, column: number) => void,
+  ): { numCells: number; end: number } {
+    const text = this.#text;
+    let numCells = 0;
+    for (let at = start; ; at++) {
+      while (text[at] === BLANK) at++;
+      const cell = at;
+      let value = 0;
+      for (let byte = text[at]!; byte >= ZERO && byte <= NINE; byte = text[++at]!) {
+        value = 10 * value + (byte - ZERO);
+      }
+      const isPlain = at > cell && at - cell <= EXACT_DIGITS && this.#isEnd(at);
+      if (!isPlain) {
+        while (!this.#isEnd(at)) at++;
+        const shown = text.toString('utf8', cell, at).trim();
+        const isLast = text[at] !== this.#separator;
+        if (isLast && shown === '') return { numCells, end: at };
+        if (!NUMBER.test(shown)) {
+          const what = `${quote(shown)} in column ${numCells + 1} is no number`;
+          throw new EplbTypeError('EPLB_KIND', `${this.name}: line ${(row ?? 0) + 1}: ${what}`);
+        }
+        value = Number(shown);
+      }
+      take(value, numCells++);
+      if (text[at] !== this.#separator) return { numCells, end: at };
+    }
+  }
+
+  /** Whether a number ends here: at a separator, or where the line or the text does. */
+  #isEnd(at: number): boolean {
+    const byte = this.#text[at];
+    return byte === this.#separator || byte === LINE_FEED || byte === undefined;
+  }
 }
 
-function rowOf(line: string, separator: string, place: string): number[] {
-  const cells = line.split(separator);
-  if (cells.at(-1)!.trim() === '') cells.pop();
-  return cells.map((cell, i) => {
-    const text = cell.trim();
-    if (NUMBER.test(text)) return Number(text);
-    throw new EplbTypeError('EPLB_KIND', `${place}: ${quote(text)} in column ${i + 1} is no number`);
-  });
+/** The text without a byte order mark and without white space at its end. Not copied. */
+function trimmed(bytes: Uint8Array): Buffer {
+  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  let end = bytes.length;
+  while (end > 0 && isBlank(bytes[end - 1]!)) end--;
+  const start = hasMark ? 3 : 0;
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, Math.max(0, end - start));
+}
+
+function isBlank(byte: number): boolean {
+  return byte === 0x20 || (byte >= 0x09 && byte <= 0x0d);
+}
+
+function linesIn(text: Buffer): number {
+  let lines = 1;
+  for (let at = text.indexOf(LINE_FEED); at !== -1; at = text.indexOf(LINE_FEED, at + 1)) lines++;
+  return lines;
 }
 
 /** The first line of a text as far as the beginning of the file has it, and whether it ends there. */

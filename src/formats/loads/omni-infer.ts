@@ -4,8 +4,8 @@ import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { counted } from '../text.ts';
 import { checkLoadsShape } from './array.ts';
-import { firstLine, readNumberTable } from './number-table.ts';
-import { type StepTable, sideBySide } from './side-by-side.ts';
+import { firstLine, NumberTable } from './number-table.ts';
+import { sideBySide } from './side-by-side.ts';
 import { steppedRecording } from './stepped.ts';
 
 /** activation_counts_recordstep_<step>_rank_<rank>.txt */
@@ -22,30 +22,29 @@ export const OMNI_INFER: LoadFormat = {
     /^\s*\d+(\t\d+)*\t?\s*$/.test(await firstLine(file)) && (await firstLine(file)).includes('\t'),
   open: async (files, { numExperts }) => {
     const steps = stepsOf(files);
-    const first = await readStep(steps[0]!);
-    const { numLayers } = first;
+    const { numLayers, numExperts: numSlots } = await tablesOf(steps[0]!);
     const { name } = files[0]!;
-    checkLoadsShape([numLayers, first.numExperts], name, numExperts);
+    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    checkLoadsShape([numLayers, numSlots], name, numExperts, numBytes);
     return steppedRecording({
-      name,
       format: 'omni-infer',
       numLayers,
-      numLogicalExperts: first.numExperts,
+      numLogicalExperts: numSlots,
       numSteps: steps.length,
-      numBytes: files.reduce((sum, file) => sum + file.size, 0),
+      numBytes,
       notes: [
         `columns are slots, of ${counted(steps[0]!.length, 'rank')} side by side, and were read as experts: ` +
           'right for a recording without redundant experts',
       ],
       readStep: async (step) => {
-        const table = await readStep(steps[step]!);
-        if (table.numLayers !== numLayers || table.numExperts !== first.numExperts) {
-          const what = `${table.numLayers} layers of ${table.numExperts} slots; ${name} has ${numLayers} of ${first.numExperts}`;
+        const tables = await tablesOf(steps[step]!);
+        if (tables.numLayers !== numLayers || tables.numExperts !== numSlots) {
+          const what = `${tables.numLayers} layers of ${tables.numExperts} slots; ${name} has ${numLayers} of ${numSlots}`;
           throw new EplbRangeError('EPLB_SHAPE', `${steps[step]![0]!.name}: its step has ${what}`);
         }
-        return table;
+        return tables;
       },
-      addStep: ({ data }, sums) => sums.set(data),
+      loadsOf: (tables, loads) => tables.fill(loads),
       close: async () => {
         for (const file of files) await file.close();
       },
@@ -83,8 +82,8 @@ function stepsOf(files: readonly InputFile[]): InputFile[][] {
   return sorted.map(([, ranks]) => ascending(ranks).map(([, file]) => file));
 }
 
-async function readStep(files: readonly InputFile[]): Promise<StepTable> {
-  const tables = [];
-  for (const file of files) tables.push({ name: file.name, table: await readNumberTable(file, '\t') });
+async function tablesOf(files: readonly InputFile[]) {
+  const tables: NumberTable[] = [];
+  for (const file of files) tables.push(await NumberTable.read(file, '\t'));
   return sideBySide(tables);
 }

@@ -5,6 +5,7 @@ import type { LoadRecording, RecordedRoutes, RecordedStep, StepRange } from '../
 export interface RoutesParts
   extends Pick<LoadRecording, 'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'> {
   readonly numberType?: string;
+  readonly hasChecksums?: boolean;
   readonly routes: RecordedRoutes;
   /** Where in the files the tokens before this one end. */
   readonly bytesUpTo: (token: number) => number;

@@ -5,6 +5,7 @@ import { quote, shapeText } from '../text.ts';
 import type { TorchFile } from '../torch/file.ts';
 import { describe, PickleDict, PickleList, type PickleValue } from '../torch/pickle.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
+import { checkStepSize } from './step-size.ts';
 
 /** What one rank recorded of one forward pass. */
 export interface PassRecord {
@@ -80,6 +81,7 @@ async function readRankFile(file: InputFile): Promise<RankFile> {
     const what = `last_physical_to_logical_map has the shape ${shapeText(map.shape)}; [layers, physical] is wanted`;
     throw new EplbRangeError('EPLB_SHAPE', `${file.name}: ${what}`);
   }
+  checkStepSize(map.shape, file.size / 4, `${file.name}: last_physical_to_logical_map`);
   const physicalToLogical = await torch.numbers(map);
   checkMap(physicalToLogical, numPhysical, file.name);
   const passes = new Map<number, PassRecord[]>();
@@ -134,6 +136,7 @@ function recordOf(part: RankFile, record: PickleDict, place: string, file: Input
   }
   const holds = tensor === counts ? 'counts' : 'routes';
   const { shape } = tensor;
+  checkStepSize(shape, file.size, `${file.name}: ${place}`);
   const fits =
     holds === 'counts'
       ? shape.length === 2 && shape[1] === numPhysical

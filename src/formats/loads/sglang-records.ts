@@ -2,7 +2,7 @@ import { EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
 import { torchDict } from '../recognise.ts';
-import { decodeLoads, decodeNumbers, numberAt } from '../tensor/decode.ts';
+import { decodeLoads, numberAt, viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { readTensor, slicedAlong } from '../tensor/stored.ts';
@@ -10,7 +10,8 @@ import { counted } from '../text.ts';
 import { loadError } from './array-loads.ts';
 import { denseNotes, loadedLayers, rowsWithLoad } from './loaded-layers.ts';
 import { type Passes, type PassRecord, type RankFile, readPasses } from './sglang-passes.ts';
-import { steppedRecording } from './stepped.ts';
+import { checkStepSize } from './step-size.ts';
+import { steppedRecording, summedLoads } from './stepped.ts';
 
 /** The expert distribution of SGLang, recorded in the modes per_pass and per_token: one file a rank. */
 export const SGLANG_RECORDS: LoadFormat = {
@@ -26,6 +27,8 @@ export const SGLANG_RECORDS: LoadFormat = {
     const { name, numLayers: allLayers } = parts[0]!;
     if (steps.length === 0) throw new EplbRangeError('EPLB_SHAPE', `${name}: it holds no forward pass`);
     const numExperts = expertsIn(passes, asked);
+    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    checkStepSize([allLayers, numExperts], numBytes / 4, name);
     const layers = await loadedLayers(allLayers, steps.length, (step, from, to) =>
       layersWithLoad(steps[step]!, from, to),
     );
@@ -34,21 +37,29 @@ export const SGLANG_RECORDS: LoadFormat = {
     const counts = new Float32Array(parts[0]!.physicalToLogical.length);
     const places = new Map(parts.map((part) => [part, placesOf(part, layers, numExperts)]));
     return steppedRecording({
-      name,
       format: 'sglang-records',
       numLayers: layers.length,
       numLogicalExperts: numExperts,
       numSteps: steps.length,
-      numBytes: files.reduce((sum, file) => sum + file.size, 0),
-      notes: [...denseNotes(allLayers, layers), ...notesOf(passes)],
+      numBytes,
+      notes: [
+        ...denseNotes(allLayers, layers),
+        ...notesOf(passes),
+        ...new Set(parts.flatMap(({ torch }) => torch.notes)),
+      ],
       ...(layers.length === allLayers ? {} : { layerNumbers: layers }),
+      ...(parts.every(({ torch }) => torch.hasChecksums) ? { hasChecksums: true } : {}),
       readStep: (step) => Promise.all(steps[step]!.map((record) => readRecord(record, free))),
-      addStep: (found, sums) => {
-        for (const record of found) {
-          addRecord(record, places.get(record.part)!, counts, sums);
-          free.push(record.bytes);
-        }
-      },
+      loadsOf: summedLoads({
+        name,
+        shape: [layers.length, numExperts],
+        addStep: (found: readonly FoundRecord[], sums) => {
+          for (const record of found) {
+            addRecord(record, places.get(record.part)!, counts, sums);
+            free.push(record.bytes);
+          }
+        },
+      }),
       close: async () => {
         for (const file of files) await file.close();
       },
@@ -90,8 +101,11 @@ interface FoundRecord extends PassRecord {
   readonly type: NumberType;
 }
 
-function readRecord(record: PassRecord, free: Uint8Array[]): Promise<FoundRecord> {
-  return readLayers(record, 0, record.part.numLayers, free);
+async function readRecord(record: PassRecord, free: Uint8Array[]): Promise<FoundRecord> {
+  const found = await readLayers(record, 0, record.part.numLayers, free);
+  // Each is a member of its own, so that a part of the steps is checked too.
+  await (await record.part.torch.tensor(record.tensor)).source.verify?.();
+  return found;
 }
 
 /** Reads some layers, into one of the buffers that are free if it has the right length. */
@@ -109,21 +123,21 @@ async function readLayers(
   return { ...record, bytes, type: rows.type };
 }
 
-/** Which layers any of the records has a count or a route for. */
-async function layersWithLoad(records: readonly PassRecord[], from: number, to: number): Promise<boolean[]> {
-  const has = new Array<boolean>(to - from).fill(false);
+/** 1 for each layer that any of the records has a count or a route for. */
+async function layersWithLoad(records: readonly PassRecord[], from: number, to: number): Promise<Uint8Array> {
+  const has = new Uint8Array(to - from);
   for (const record of records) {
     if (countOf(record.tensor.shape) === 0) continue;
     const { bytes, type } = await readLayers(record, from, to, []);
     if (record.holds === 'counts') {
       rowsWithLoad(bytes, to - from).forEach((found, i) => {
-        has[i] ||= found;
+        has[i]! |= found;
       });
       continue;
     }
-    const ids = decodeNumbers(bytes, type);
+    const ids = viewNumbers(bytes, type);
     const perLayer = ids.length / (to - from);
-    for (let i = 0; i < ids.length; i++) if (ids[i] !== -1) has[Math.floor(i / perLayer)] = true;
+    for (let i = 0; i < ids.length; i++) if (ids[i] !== -1) has[Math.floor(i / perLayer)] = 1;
   }
   return has;
 }
@@ -169,7 +183,7 @@ function addCounts(
 
 function addRoutes({ part, bytes, type }: FoundRecord, places: Int32Array, sums: Float64Array): void {
   const { numLayers, numPhysical, name } = part;
-  const ids = decodeNumbers(bytes, type);
+  const ids = viewNumbers(bytes, type);
   const perLayer = ids.length / numLayers;
   for (let i = 0; i < ids.length; i++) {
     const slot = ids[i]!;

@@ -23,7 +23,7 @@ export const SGLANG_STAT: LoadFormat = {
   recognise: async (file) => (await torchDict(file))?.get(LOADS_KEY) !== undefined,
   open: oneByOne(async (file, { numExperts }) => {
     const tensor = await countsOf(file);
-    checkLoadsShape(tensor.shape, file.name, numExperts);
+    checkLoadsShape(tensor.shape, file.name, numExperts, file.size);
     return openCounts(file, tensor);
   }),
 };
@@ -43,7 +43,11 @@ async function openCounts(file: InputFile, given: StoredTensor): Promise<LoadRec
   const [allSteps, numLayers] = tensor.shape as [number, number];
   const numSteps = await usedSteps(tensor, allSteps, numLayers);
   const layers = await loadedLayersOf(tensor, numSteps);
-  const notes = [...denseNotes(numLayers, layers), ...ringNotes(allSteps, numSteps)];
+  const notes = [
+    ...denseNotes(numLayers, layers),
+    ...ringNotes(allSteps, numSteps),
+    ...(await file.torch()).notes,
+  ];
   const about = { name: file.name, format: 'sglang-stat', namedLoads: true, notes, numBytes: file.size };
   return arrayLoads({ tensor: given, ...about }, { layers, numSteps });
 }
@@ -51,7 +55,7 @@ async function openCounts(file: InputFile, given: StoredTensor): Promise<LoadRec
 /** The recorder has a buffer of fixed length: the steps after the last one that was recorded stay zero. */
 async function usedSteps(tensor: StoredTensor, allSteps: number, numLayers: number): Promise<number> {
   for (let step = allSteps - 1; step >= 0; step--) {
-    if ((await loadedRows(tensor, step, 0, numLayers)).includes(true)) return step + 1;
+    if ((await loadedRows(tensor, step, 0, numLayers)).includes(1)) return step + 1;
   }
   return allSteps;
 }

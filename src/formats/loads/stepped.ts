@@ -1,5 +1,4 @@
 import { MAX_FLOAT32 } from '../../core/checks.ts';
-import { zeros } from '../../memory/allocate.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { loadError, shareOf } from './array-loads.ts';
 
@@ -8,26 +7,23 @@ export interface SteppedParts<T>
   extends Pick<LoadRecording, 'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'> {
   readonly numSteps: number;
   readonly numberType?: string;
+  readonly hasChecksums?: boolean;
   readonly layerNumbers?: readonly number[];
-  /** What the messages call it. */
-  readonly name: string;
   /** Reads what a step is made of. Called for the next steps while the caller works on one. */
   readonly readStep: (step: number) => Promise<T>;
-  /** Adds the loads of what was read to `sums`, [layers x logical], all zero. */
-  readonly addStep: (found: T, sums: Float64Array) => void;
+  /** Puts the loads of what was read into `loads`, [layers x logical]. */
+  readonly loadsOf: (found: T, loads: Float32Array, step: number) => void;
 }
 
 /** Steps that are being read at once: each is several small reads, most of whose time is waiting. */
 const READ_AHEAD = 2;
 
-/** A recording of steps that add up counts of several files or tensors. */
-export function steppedRecording<T>({ readStep, addStep, name, ...parts }: SteppedParts<T>): LoadRecording {
+/** A recording of steps that are each read from several files or tensors. */
+export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedParts<T>): LoadRecording {
   const { numSteps, numLayers, numLogicalExperts, numBytes } = parts;
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
-    const what = `${numLayers} layers of ${numLogicalExperts} experts`;
-    const sums = zeros(what, Float64Array, numLayers * numLogicalExperts);
-    const loads = zeros(what, Float32Array, sums.length);
+    const loads = new Float32Array(numLayers * numLogicalExperts);
     const end = Math.min(to, numSteps);
     const ahead: Promise<T>[] = [];
     let asked = from;
@@ -39,13 +35,7 @@ export function steppedRecording<T>({ readStep, addStep, name, ...parts }: Stepp
           reading.catch(() => undefined);
           ahead.push(reading);
         }
-        const found = await ahead.shift()!;
-        sums.fill(0);
-        addStep(found, sums);
-        toLoads(sums, loads, (i) => {
-          const at = `step ${step}, layer ${Math.floor(i / numLogicalExperts)}, expert ${i % numLogicalExperts}`;
-          return loadError(name, sums[i]!, at);
-        });
+        loadsOf(await ahead.shift()!, loads, step);
         yield { step, loads, bytesRead: shareOf(numBytes, step + 1, numSteps) };
       }
     } finally {
@@ -56,10 +46,30 @@ export function steppedRecording<T>({ readStep, addStep, name, ...parts }: Stepp
   return { ...parts, steps };
 }
 
-function toLoads(sums: Float64Array, loads: Float32Array, error: (index: number) => Error): void {
-  for (let i = 0; i < sums.length; i++) {
-    const sum = sums[i]!;
-    if (!(sum >= 0 && sum <= MAX_FLOAT32)) throw error(i);
-    loads[i] = sum;
-  }
+/** What a step's loads are added up with, where several counts are of one expert. */
+export interface Summing<T> {
+  /** What the messages call the recording. */
+  readonly name: string;
+  /** [layers, experts] of a step. */
+  readonly shape: readonly [number, number];
+  /** Adds the loads of what was read to `sums`, [layers x logical], all zero. */
+  readonly addStep: (found: T, sums: Float64Array) => void;
+}
+
+/** Loads that are sums, added up in double precision. */
+export function summedLoads<T>({ name, shape, addStep }: Summing<T>): SteppedParts<T>['loadsOf'] {
+  const [numLayers, numExperts] = shape;
+  const sums = new Float64Array(numLayers * numExperts);
+  return (found, loads, step) => {
+    sums.fill(0);
+    addStep(found, sums);
+    for (let i = 0; i < sums.length; i++) {
+      const sum = sums[i]!;
+      if (!(sum >= 0 && sum <= MAX_FLOAT32)) {
+        const at = `step ${step}, layer ${Math.floor(i / numExperts)}, expert ${i % numExperts}`;
+        throw loadError(name, sum, at);
+      }
+      loads[i] = sum;
+    }
+  };
 }

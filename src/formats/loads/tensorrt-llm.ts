@@ -3,15 +3,16 @@ import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
-import { ownValue } from '../json/parse.ts';
-import { firstCharacters, jsonOf } from '../recognise.ts';
+import { JsonReader } from '../json/reader.ts';
+import { firstCharacters, jsonOutlineOf } from '../recognise.ts';
 import { mayBeSafetensors, readSafetensors } from '../safetensors/header.ts';
-import { decodeNumbers } from '../tensor/decode.ts';
+import { viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { readTensor, type StoredTensor } from '../tensor/stored.ts';
 import { quote, shapeText } from '../text.ts';
 import { loadError } from './array-loads.ts';
-import { steppedRecording } from './stepped.ts';
+import { checkStepSize } from './step-size.ts';
+import { steppedRecording, summedLoads } from './stepped.ts';
 
 /** `<iteration>_<layer>`, the layer counted among all layers of the model. */
 const KEY = /^(\d{1,15})_(\d{1,6})$/;
@@ -34,14 +35,17 @@ export const TENSORRT_LLM: LoadFormat = {
       files,
       await wantedExperts(files, numExperts),
     );
+    const { name } = counts.values().next().value![0]!;
+    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const shape = [layers.length, wanted] as const;
+    checkStepSize(shape, numBytes / 4, name);
     const missing = counts.size < iterations.length * layers.length;
     return steppedRecording({
-      name: counts.values().next().value![0]!.name,
       format: 'tensorrt-llm',
       numLayers: layers.length,
       numLogicalExperts: wanted,
       numSteps: iterations.length,
-      numBytes: files.reduce((sum, file) => sum + file.size, 0),
+      numBytes,
       notes: [
         `steps are the iterations ${iterations[0]} to ${iterations.at(-1)}; layers keep the model's numbers, ${layers[0]} to ${layers.at(-1)}`,
         ...(missing ? ['iterations without counts of a layer were read as no load there'] : []),
@@ -49,11 +53,15 @@ export const TENSORRT_LLM: LoadFormat = {
       layerNumbers: layers,
       readStep: (step) =>
         Promise.all(layers.map((layer) => readCounts(counts.get(`${iterations[step]}_${layer}`) ?? []))),
-      addStep: (found, sums) => {
-        for (const [i, ofLayer] of found.entries()) {
-          for (const count of ofLayer) addCount(count, sums.subarray(i * wanted, (i + 1) * wanted));
-        }
-      },
+      loadsOf: summedLoads({
+        name,
+        shape,
+        addStep: (found: readonly (readonly FoundCount[])[], sums) => {
+          for (const [i, ofLayer] of found.entries()) {
+            for (const count of ofLayer) addCount(count, sums.subarray(i * wanted, (i + 1) * wanted));
+          }
+        },
+      }),
       close: async () => {
         for (const file of files) await file.close();
       },
@@ -69,8 +77,8 @@ interface Count {
 }
 
 async function isMetaInfo(file: InputFile): Promise<boolean> {
-  const root = await jsonOf(file);
-  return ownValue(root, 'num_experts') !== undefined && ownValue(root, 'num_experts_per_token') !== undefined;
+  const fields = (await jsonOutlineOf(file))?.fields;
+  return fields?.has('num_experts') === true && fields.has('num_experts_per_token');
 }
 
 /** rank<r>_numtokens.json, which newer versions write beside it: tokens by the same keys. */
@@ -84,8 +92,10 @@ async function wantedExperts(
 ): Promise<number | undefined> {
   for (const file of files) {
     if (!(await isMetaInfo(file))) continue;
-    const told = ownValue(await file.json(), 'num_experts');
-    if (typeof told !== 'number' || !Number.isInteger(told) || told < 1) {
+    const { start } = (await file.jsonOutline()).fields.get('num_experts')!;
+    const reader = new JsonReader(await file.jsonBytes(), file.name, start);
+    const told = reader.kind() === 'number' ? reader.number() : 0;
+    if (!Number.isInteger(told) || told < 1) {
       throw new EplbRangeError('EPLB_RANGE', `${file.name}: num_experts is no whole number of at least 1`);
     }
     if (asked === undefined || asked === told) return told;
@@ -127,10 +137,16 @@ function checkedCounts(
       `${files[0]!.name}: no counts of any iteration in ${shown.slice(0, 200)}`,
     );
   }
-  const places = [...counts.keys()].map((place) => place.split('_').map(Number) as [number, number]);
-  const sorted = (numbers: number[]) => [...new Set(numbers)].sort((a, b) => a - b);
-  const iterations = sorted(places.map(([iteration]) => iteration));
-  const layers = sorted(places.map(([, layer]) => layer));
+  const [ofIterations, ofLayers] = [new Set<number>(), new Set<number>()];
+  for (const place of counts.keys()) {
+    const between = place.indexOf('_');
+    ofIterations.add(Number(place.slice(0, between)));
+    ofLayers.add(Number(place.slice(between + 1)));
+  }
+  const [iterations, layers] = [ofIterations, ofLayers].map((all) => [...all].sort((a, b) => a - b)) as [
+    number[],
+    number[],
+  ];
   const wanted = told ?? counts.values().next().value![0]!.tensor.shape[0] ?? 0;
   for (const found of counts.values()) {
     for (const { tensor, name, key } of found) {
@@ -153,7 +169,7 @@ function checkedCounts(
 
 /** A count, read. */
 interface FoundCount extends Count {
-  readonly numbers: Float64Array;
+  readonly numbers: ArrayLike<number>;
 }
 
 function readCounts(counts: readonly Count[]): Promise<FoundCount[]> {
@@ -162,14 +178,15 @@ function readCounts(counts: readonly Count[]): Promise<FoundCount[]> {
       const { type, shape } = count.tensor;
       const bytes = zeros(count.name, Uint8Array, shape[0]! * BYTES_PER_NUMBER[type]);
       await readTensor(count.tensor, bytes);
-      return { ...count, numbers: decodeNumbers(bytes, type) };
+      return { ...count, numbers: viewNumbers(bytes, type) };
     }),
   );
 }
 
 function addCount({ name, key, numbers }: FoundCount, sums: Float64Array): void {
-  numbers.forEach((count, expert) => {
+  for (let expert = 0; expert < numbers.length; expert++) {
+    const count = numbers[expert]!;
     if (!(count >= 0)) throw loadError(name, count, `${quote(key)}, expert ${expert}`);
     sums[expert]! += count;
-  });
+  }
 }

@@ -28,7 +28,7 @@ export const TORCH_TENSOR: LoadFormat = {
       name: file.name,
       format: 'torch-tensor',
       namedLoads: false,
-      notes: [],
+      notes: torch.notes,
       numBytes: file.size,
     };
     return openArray({ tensor: await torch.tensor(torch.root), ...about }, options);

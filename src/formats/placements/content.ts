@@ -1,5 +1,7 @@
+import { isUtf8 } from 'node:buffer';
 import { EplbError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
+import { readJson } from '../json/value.ts';
 import { hasNpyMagic } from '../npy/header.ts';
 import { npzTensor } from '../npy/npz.ts';
 import { npyTensor } from '../npy/tensor.ts';
@@ -16,7 +18,7 @@ import { readYaml } from './yaml.ts';
 /** The largest file that is read: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas in int64. */
 const MOST_BYTES = 2 ** 28 + 2 ** 20;
 
-/** The largest text: what JSON takes of it in memory is many times as much. */
+/** The largest text. */
 const MOST_TEXT_BYTES = 2 ** 26;
 
 const BLANKS: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
@@ -36,10 +38,15 @@ export async function readContent(file: InputFile): Promise<Content> {
     return { container: 'npy', array: await readArray(tensor, file.size, file.name) };
   }
   if (hasZipMagic(head)) return TorchFile.isOne(await file.zip()) ? readTorch(file) : readNpz(file);
-  if (file.size > MOST_TEXT_BYTES) throw tooLarge(file, MOST_TEXT_BYTES);
+  const text = await file.whole(MOST_TEXT_BYTES, 'a placement');
+  if (!isUtf8(text)) {
+    throw new EplbError('EPLB_FORMAT', `${file.name}: neither an array, an archive nor text`);
+  }
   const first = head.find((byte) => !BLANKS.has(byte));
-  if (first === OPEN_BRACE || first === OPEN_BRACKET) return { container: 'json', value: await file.json() };
-  return { container: 'yaml', value: await readYaml(await textOf(file), file.name) };
+  if (first === OPEN_BRACE || first === OPEN_BRACKET) {
+    return { container: 'json', value: readJson(text, file.name) };
+  }
+  return { container: 'yaml', value: await readYaml(text, file.name) };
 }
 
 /** The tables in a .npz; other arrays are not looked at. */
@@ -60,7 +67,8 @@ async function readNpz(file: InputFile): Promise<Content> {
 async function readTorch(file: InputFile): Promise<Content> {
   const torch = await file.torch();
   const value: Record<string, unknown> = Object.create(null);
-  if (!(torch.root instanceof PickleDict)) return { container: 'pt', value: null };
+  const { notes } = torch;
+  if (!(torch.root instanceof PickleDict)) return { container: 'pt', value: null, notes };
   for (const key of torch.root.keys()) {
     const entry = torch.root.get(key);
     if (!TABLE_NAMES.includes(key)) value[key] = null;
@@ -68,23 +76,14 @@ async function readTorch(file: InputFile): Promise<Content> {
       value[key] = await readArray(await torch.tensor(entry), file.size, `${file.name}: ${key}`);
     } else value[key] = plainLists(entry, 0);
   }
-  return { container: 'pt', value };
+  return { container: 'pt', value, notes };
 }
 
 /** Python's lists as arrays; a table has three in each other at most. */
 function plainLists(value: PickleValue | undefined, depth: number): unknown {
-  return value instanceof PickleList && depth < 4
-    ? value.items.map((item) => plainLists(item, depth + 1))
-    : value;
-}
-
-async function textOf(file: InputFile): Promise<string> {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(await file.whole());
-  } catch (error) {
-    if (error instanceof EplbError) throw error;
-    throw new EplbError('EPLB_FORMAT', `${file.name}: neither an array, an archive nor text`);
-  }
+  if (!(value instanceof PickleList) || depth >= 4) return value;
+  const { items } = value;
+  return items instanceof Int32Array ? items : items.map((item) => plainLists(item, depth + 1));
 }
 
 function tooLarge(file: InputFile, most: number): EplbError {

@@ -13,6 +13,13 @@ const KNOWN_DEPTHS: Readonly<Record<number, string>> = {
   3: '[layers][experts][slots]',
 };
 
+/** A list of a file: long rows of whole numbers come as numbers alone. */
+export type List = readonly unknown[] | Int32Array;
+
+export function isList(value: unknown): value is List {
+  return Array.isArray(value) || value instanceof Int32Array;
+}
+
 /** Whole numbers with a shape, row-major. */
 export interface WholeTable {
   readonly data: Int32Array;
@@ -28,7 +35,7 @@ export interface WholeTable {
  */
 export function nestedTable(value: unknown, depths: readonly number[], path: string): WholeTable {
   const shape: number[] = [];
-  for (let first: unknown = value; Array.isArray(first) && shape.length < 5; first = first[0])
+  for (let first: unknown = value; isList(first) && shape.length < 5; first = first[0])
     shape.push(first.length);
   const wanted = `it must be ${depths.map((depth) => KNOWN_DEPTHS[depth]).join(' or ')}`;
   if (shape.length === 0) throw new EplbTypeError('EPLB_KIND', `${path} is ${kindOf(value)}; ${wanted}`);
@@ -40,21 +47,21 @@ export function nestedTable(value: unknown, depths: readonly number[], path: str
   let filled = 0;
   const at: number[] = [];
   const place = () => `${path}${at.map((index) => `[${index}]`).join('')}`;
-  const fill = (entry: readonly unknown[], depth: number): void => {
+  const fill = (entry: List, depth: number): void => {
     for (let i = 0; i < entry.length; i++) {
       at[depth] = i;
-      if (depth + 1 < shape.length) fill(entry[i] as readonly unknown[], depth + 1);
+      if (depth + 1 < shape.length) fill(entry[i] as List, depth + 1);
       else data[filled++] = wholeNumber(entry[i], -1, place);
     }
   };
-  fill(value as readonly unknown[], 0);
+  fill(value as List, 0);
   return { data, shape };
 }
 
 /** Checks that all arrays are as long as the first ones, before anything is reserved for them. */
 function checkLengths(value: unknown, shape: readonly number[], path: string): void {
   const check = (entry: unknown, depth: number, place: () => string): void => {
-    if (!Array.isArray(entry)) {
+    if (!isList(entry)) {
       throw new EplbTypeError('EPLB_KIND', `${place()} is ${kindOf(entry)}; it must be an array`);
     }
     if (entry.length !== shape[depth]) {
@@ -99,26 +106,44 @@ export function wholeNumber(value: unknown, least: number, place: () => string):
   );
 }
 
-/** Numbers that a table may always have, and how many it may have for each one that the file holds. */
+/** Numbers that a table may always have, and how many it may have for each one that it is written from. */
 const FREE_NUMBERS = 2 ** 20;
 const NUMBERS_PER_NUMBER = 64;
 
-/** The most numbers a table may have that is made from `held` numbers. */
+/** The most numbers a table may have that is written from `held` numbers. */
 export function mostNumbers(held: number): number {
   return FREE_NUMBERS + NUMBERS_PER_NUMBER * held;
 }
 
 /**
- * Checks a table that has more numbers than the file: what one long list in it fills the others up to, or rows that stand
- * in it once and are used again. Without a limit a small file could take any amount of memory.
+ * Checks a table that is to be written and has more numbers than what it says: lists that one long one fills up, or a row for
+ * every layer of the model.
+ *
+ * @param numbers - of the table
+ * @param held - numbers that it is made from
+ * @throws EplbRangeError EPLB_SHAPE
+ */
+export function checkExpansion(numbers: number, held: number, path: string): void {
+  if (numbers > mostNumbers(held)) throw expansionError(numbers, held, path);
+}
+
+/** Numbers that a table which is read may always have: a logical-to-physical one of 64 layers, 512 experts and 256 replicas. */
+const FREE_READ_NUMBERS = 2 ** 23;
+
+/**
+ * Checks a table that has more numbers than the file it is read from: what one long list in it fills the others up to, or
+ * rows that stand in it once and are used again. Without a limit a small file could take any amount of memory.
  *
  * @param numbers - of the table
  * @param held - numbers that the file holds
  * @throws EplbRangeError EPLB_SHAPE
  */
-export function checkExpansion(numbers: number, held: number, path: string): void {
-  if (numbers <= mostNumbers(held)) return;
-  throw new EplbRangeError('EPLB_SHAPE', `${path}: ${held} numbers would make a table of ${numbers}`);
+export function checkFilledUp(numbers: number, held: number, path: string): void {
+  if (numbers > FREE_READ_NUMBERS + held) throw expansionError(numbers, held, path);
+}
+
+function expansionError(numbers: number, held: number, path: string): EplbRangeError {
+  return new EplbRangeError('EPLB_SHAPE', `${path}: ${held} numbers would make a table of ${numbers}`);
 }
 
 function numbersIn(shape: readonly number[], path: string): number {

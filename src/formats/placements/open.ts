@@ -19,7 +19,8 @@ export interface OpenPlacementOptions extends PlacementReadOptions {
 }
 
 /**
- * Reads a placement from a file of any known format. Whether it is valid is not checked: see {@link mappingOf}.
+ * Reads a placement from a file of any known format. Whether it is valid is not checked: see {@link mappingOf}. It takes memory
+ * of 8 times the file's size at most, and 160 MiB; texts over 64 MiB and other files over 257 MiB are refused.
  *
  * @throws EplbError EPLB_FILE, EPLB_FORMAT or EPLB_OPTION, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE or
  *   EPLB_MAPPING
@@ -46,8 +47,9 @@ export async function readPlacement(file: InputFile, options: OpenPlacementOptio
     const format = wanted ?? recognisePlacement(content);
     if (format === undefined) throw unknownError(content, file.name);
     const placement = format.read(content, file.name, options);
-    const { numExperts } = options;
-    return numExperts === undefined ? placement : { ...placement, numLogicalExperts: numExperts };
+    const { numLogicalExperts } = placement;
+    const notes = 'notes' in content ? [...placement.notes, ...(content.notes ?? [])] : placement.notes;
+    return { ...placement, notes, numLogicalExperts: options.numExperts ?? numLogicalExperts };
   } finally {
     await file.close();
   }

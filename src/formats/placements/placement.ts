@@ -52,7 +52,12 @@ export type Content =
   | { readonly container: 'npy'; readonly array: NumberArray }
   | { readonly container: 'npz'; readonly arrays: ReadonlyMap<string, NumberArray> }
   /** What keys say is only ever asked of an object's own: `__proto__` in a file is a key like any other. */
-  | { readonly container: 'json' | 'yaml' | 'pt'; readonly value: unknown };
+  | {
+      readonly container: 'json' | 'yaml' | 'pt';
+      readonly value: unknown;
+      /** What is to be said of the container, for people. */
+      readonly notes?: readonly string[];
+    };
 
 /** Numbers with a shape, row-major. */
 export interface NumberArray {

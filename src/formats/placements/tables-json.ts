@@ -1,6 +1,14 @@
 import { EplbTypeError, isOwnError } from '../../core/errors.ts';
 import { mappingOf } from './mapping.ts';
-import { checkExpansion, nestedTable, rowsOf } from './number-tables.ts';
+import {
+  checkFilledUp,
+  isList,
+  type List,
+  nestedTable,
+  rowsOf,
+  type WholeTable,
+  wholeNumber,
+} from './number-tables.ts';
 import type { Content, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';
 import { TABLE_KEYS } from './table-names.ts';
 import { namesPlacement, placementOf, readNamed, tablesOf } from './tables.ts';
@@ -41,30 +49,46 @@ function readJson(content: Content, name: string): Placement {
   }
   const fields = value as Record<string, unknown>;
   const get = (key: string) => (Object.hasOwn(fields, key) ? fields[key] : undefined);
-  const tables = readNamed(get, name, (table, depths, path) =>
-    nestedTable(depths[0] === 3 ? padded(table, path) : table, depths, path),
+  const tables = readNamed(
+    get,
+    name,
+    (table, depths, path) =>
+      (depths[0] === 3 ? paddedTable(table, path) : undefined) ?? nestedTable(table, depths, path),
   );
   return placementOf(tables, tablesJson.name, name);
 }
 
-/** Lists of slots as long as the experts have replicas, filled up with -1 to one length. */
-function padded(table: unknown, path: string): unknown {
-  if (!Array.isArray(table)) return table;
-  let [width, lists, held] = [1, 0, 0];
+/**
+ * Lists of slots as long as the experts have replicas, filled up with -1 to one length. Undefined when they are not nested so,
+ * or are of one length and need no filling.
+ */
+function paddedTable(table: unknown, path: string): WholeTable | undefined {
+  if (!isList(table)) return undefined;
+  let [width, lists, held, numExperts] = [1, 0, 0, 0];
   for (const layer of table) {
-    if (!Array.isArray(layer)) return table;
+    if (!isList(layer)) return undefined;
+    numExperts ||= layer.length;
+    // Told by the reader of tables of one length.
+    if (layer.length !== numExperts) return undefined;
     for (const list of layer) {
-      if (!Array.isArray(list)) return table;
+      if (!isList(list)) return undefined;
       width = Math.max(width, list.length);
       lists++;
       held += list.length;
     }
   }
-  if (width * lists === held) return table;
-  checkExpansion(width * lists, held, path);
-  return table.map((layer: number[][]) =>
-    layer.map((list) => [...list, ...new Array<number>(width - list.length).fill(-1)]),
-  );
+  if (lists === 0 || width * lists === held) return undefined;
+  checkFilledUp(width * lists, held, path);
+  const data = new Int32Array(width * lists).fill(-1);
+  for (const [i, layer] of (table as readonly (readonly List[])[]).entries()) {
+    for (const [expert, list] of layer.entries()) {
+      const at = (i * numExperts + expert) * width;
+      for (let slot = 0; slot < list.length; slot++) {
+        data[at + slot] = wholeNumber(list[slot], -1, () => `${path}[${i}][${expert}][${slot}]`);
+      }
+    }
+  }
+  return { data, shape: [table.length, numExperts, width] };
 }
 
 function writeJson(placement: Placement): WrittenPlacement {

@@ -1,6 +1,6 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf } from '../text.ts';
-import { checkExpansion, expertsIn, nestedTable, rowsOf, wholeNumber } from './number-tables.ts';
+import { checkFilledUp, expertsIn, isList, nestedTable, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -84,9 +84,10 @@ function read(content: Content, name: string): Placement {
 }
 
 function rowTable(layers: readonly { layer: number; row: unknown }[], name: string) {
-  const width = Array.isArray(layers[0]?.row) ? layers[0].row.length : 0;
+  const first = layers[0]?.row;
+  const width = isList(first) ? first.length : 0;
   for (const { layer, row } of layers) {
-    if (!Array.isArray(row)) {
+    if (!isList(row)) {
       throw new EplbTypeError(
         'EPLB_KIND',
         `${name}: layer ${layer} is ${kindOf(row)}; it must be a row of experts`,
@@ -100,7 +101,7 @@ function rowTable(layers: readonly { layer: number; row: unknown }[], name: stri
   }
   // A row that several layers share stands in the file once.
   const distinct = new Set(layers.map(({ row }) => row));
-  checkExpansion(layers.length * width, distinct.size * width, name);
+  checkFilledUp(layers.length * width, distinct.size * width, name);
   return nestedTable(
     layers.map(({ row }) => row),
     [2],

@@ -1,7 +1,7 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf } from '../text.ts';
 import { inspectPlacement } from './inspect.ts';
-import { checkExpansion, expertsIn, rowsOf, wholeNumber } from './number-tables.ts';
+import { checkFilledUp, expertsIn, isList, type List, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -30,7 +30,7 @@ function read(content: Content, name: string): Placement {
   const root = content.container === 'json' ? content.value : undefined;
   const layers = listOf(root, 'layer_list', name);
   const notes: string[] = [];
-  const devices = layers.map((layer, i) => listOf(layer, 'device_list', `${name}: layer_list[${i}]`));
+  const devices = Array.from(layers, (layer, i) => listOf(layer, 'device_list', `${name}: layer_list[${i}]`));
   const numRanks = devices[0]!.length;
   const rows = devices.map((list, i) => {
     const place = `${name}: layer_list[${i}]`;
@@ -42,7 +42,7 @@ function read(content: Content, name: string): Placement {
     }
     checkCount(layers[i], 'device_count', list.length, place);
     noteOrder(layers[i], 'layer_id', i, 'layer_list', notes);
-    return list.map((device, rank) => {
+    return Array.from(list, (device, rank) => {
       if (i === 0) noteOrder(device, 'device_id', rank, 'device_list', notes);
       return expertsOf(device, `${place}.device_list[${rank}]`);
     });
@@ -73,19 +73,20 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function listOf(value: unknown, key: string, place: string): readonly unknown[] {
+function listOf(value: unknown, key: string, place: string): List {
   const list = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
-  if (Array.isArray(list) && list.length > 0) return list;
+  if (isList(list) && list.length > 0) return list;
   const found = isObject(value)
     ? `${key} is ${list === undefined ? 'missing' : kindOf(list)}`
     : `it is ${kindOf(value)}`;
   throw new EplbTypeError('EPLB_KIND', `${place}: ${found}; a list ${key} with at least one entry is wanted`);
 }
 
-function expertsOf(device: unknown, place: string): readonly number[] {
+function expertsOf(device: unknown, place: string): ArrayLike<number> {
   const list = isObject(device) && Object.hasOwn(device, 'device_expert') ? device.device_expert : undefined;
-  if (!Array.isArray(list)) throw new EplbTypeError('EPLB_KIND', `${place}: no list device_expert`);
-  return list.map((expert, i) => wholeNumber(expert, 0, () => `${place}.device_expert[${i}]`));
+  if (!isList(list)) throw new EplbTypeError('EPLB_KIND', `${place}: no list device_expert`);
+  for (let i = 0; i < list.length; i++) wholeNumber(list[i], 0, () => `${place}.device_expert[${i}]`);
+  return list as ArrayLike<number>;
 }
 
 function checkCount(value: unknown, key: string, found: number, place: string): void {
@@ -101,7 +102,7 @@ function noteOrder(value: unknown, key: string, place: number, list: string, not
 }
 
 function flatten(
-  rows: readonly (readonly (readonly number[])[])[],
+  rows: readonly (readonly ArrayLike<number>[])[],
   numRanks: number,
   width: number,
   name: string,
@@ -109,7 +110,7 @@ function flatten(
   const numSlots = rows.length * numRanks * width;
   if (numSlots === 0) throw new EplbRangeError('EPLB_SHAPE', `${name}: no device holds an expert`);
   const held = rows.reduce((sum, row) => row.reduce((inRow, { length }) => inRow + length, sum), 0);
-  checkExpansion(numSlots, held, name);
+  checkFilledUp(numSlots, held, name);
   const slots = new Int32Array(numSlots).fill(-1);
   rows.forEach((row, layer) => {
     row.forEach((experts, rank) => {

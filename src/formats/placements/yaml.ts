@@ -1,19 +1,6 @@
 import type { Node, Pair } from 'yaml';
-import { EplbError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
-
-/**
- * Most characters that may be left once the rows of numbers are out. Wide enough for thousands of layers and long
- * comments; text made to be slow takes the library 0.3 s of it.
- */
-const MOST_TEXT = 2 ** 15;
-
-/** A row of whole numbers, as `[1, 2]` or as lines of `- 1`. Both patterns meet every character a few times at most. */
-const ROWS = /\[[\s\d,-]*\]|(?:\n[ \t]*-[ \t]+-?\d+[ \t\r]*)+/g;
-const COMMENTS = /(^|[ \t])#.*$/gm;
-const EMPTY_LINES = /\n[ \t\r]*(?=\n)/g;
-
-const ROW_NAME = /^row-of-numbers-(\d+)$/;
+import { ROW_NAME, takeRows, yamlError } from './yaml-rows.ts';
 
 /**
  * Reads YAML that holds maps, scalars and rows of numbers, which is all that placements need. The rows are taken out
@@ -21,26 +8,15 @@ const ROW_NAME = /^row-of-numbers-(\d+)$/;
  * An alias gives what its anchor holds, which PyYAML writes for rows that are one list; of maps there are none, so that
  * nothing can grow by them.
  *
- * @param text - the file
+ * @param bytes - the file, UTF-8
  * @param name - the file, for messages
- * @returns objects without a prototype, numbers, strings, booleans, null, and arrays of numbers
+ * @returns objects without a prototype, numbers, strings, booleans, null, and rows of numbers
  * @throws EplbError EPLB_FORMAT
  */
-export async function readYaml(text: string, name: string): Promise<unknown> {
-  const rows: number[][] = [];
-  const bare = text.replace(COMMENTS, '').replace(EMPTY_LINES, '');
-  const skeleton = bare.replace(ROWS, (row) => {
-    rows.push(rowNumbers(row, name));
-    return ` row-of-numbers-${rows.length - 1} `;
-  });
-  if (skeleton.length > MOST_TEXT) {
-    throw yamlError(
-      name,
-      `it has ${skeleton.length} characters beside its rows of numbers; ${MOST_TEXT} are read`,
-    );
-  }
+export async function readYaml(bytes: Uint8Array, name: string): Promise<unknown> {
+  const { text, rows } = takeRows(bytes, name);
   const { parseDocument, isMap, isScalar, isAlias } = await import('yaml');
-  const document = parseDocument(skeleton, { uniqueKeys: false, prettyErrors: false, logLevel: 'silent' });
+  const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false, logLevel: 'silent' });
   const problem = document.errors[0];
   if (problem !== undefined) throw yamlError(name, quote(problem.message, 160));
 
@@ -78,20 +54,4 @@ export async function readYaml(text: string, name: string): Promise<unknown> {
   // Nothing may be lost on the way, such as a row in the middle of a text.
   if (rowsMet === rows.length) return root;
   throw yamlError(name, `${rows.length} rows of numbers, of which ${rowsMet} stand where one belongs`);
-}
-
-/** The numbers of a row as it stands in the text. */
-function rowNumbers(row: string, name: string): number[] {
-  const parts = row.startsWith('[') ? row.slice(1, -1).split(',') : row.split(/\n[ \t]*-[ \t]+/).slice(1);
-  if (parts.at(-1)?.trim() === '') parts.pop();
-  return parts.map((part) => {
-    const digits = part.trim();
-    // With zeros in front it would be octal to some readers.
-    if (/^-?(0|[1-9]\d*)$/.test(digits)) return Number(digits);
-    throw yamlError(name, `${quote(digits)} in a row is no whole number`);
-  });
-}
-
-function yamlError(name: string, what: string): EplbError {
-  return new EplbError('EPLB_FORMAT', `${name}: malformed YAML: ${what}`);
 }

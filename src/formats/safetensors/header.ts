@@ -1,10 +1,12 @@
 import { EplbError } from '../../core/errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
-import { ownValue, parseJson } from '../json/parse.ts';
+import { describeNext } from '../json/describe.ts';
+import { JsonReader } from '../json/reader.ts';
+import { MemoryBudget } from '../memory-budget.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf, denseStrides } from '../tensor/shape.ts';
 import type { StoredTensor } from '../tensor/stored.ts';
-import { kindOf, quote } from '../text.ts';
+import { quote } from '../text.ts';
 
 const TYPES: ReadonlyMap<string, NumberType> = new Map([
   ['I8', 'int8'],
@@ -23,6 +25,9 @@ const TYPES: ReadonlyMap<string, NumberType> = new Map([
 
 /** The longest header that the format allows. */
 const MOST_HEADER_BYTES = 100_000_000;
+
+/** More than any tensor of counts has. */
+const MOST_AXES = 8;
 
 /** Bytes before the header: its length. */
 const LENGTH_BYTES = 8;
@@ -57,19 +62,81 @@ export async function readSafetensors(
       `truncated: the .safetensors header ends at byte ${dataStart}, the file at byte ${source.size}`,
     );
   }
-  const header = parseJson(await readBytes(source, LENGTH_BYTES, length), name);
-  if (typeof header !== 'object' || header === null || Array.isArray(header)) {
-    throw fail(`the .safetensors header is ${kindOf(header)}; it must be an object`);
-  }
   const tensors = new Map<string, StoredTensor>();
-  for (const [key, entry] of Object.entries(header)) {
-    if (key === '__metadata__') continue;
+  const budget = new MemoryBudget(source.size, name);
+  const reader = new JsonReader(await readBytes(source, LENGTH_BYTES, length), name);
+  if (reader.kind() !== 'object') {
+    throw fail(`the .safetensors header is ${describeNext(reader)}; it must be an object`);
+  }
+  reader.openObject();
+  for (let isFirst = true; reader.hasEntry(isFirst, 'object'); isFirst = false) {
+    const key = reader.key();
+    if (key === '__metadata__') {
+      reader.skip();
+      continue;
+    }
+    budget.spend(TENSOR_BYTES + key.length);
+    const entry = readEntry(reader);
     tensors.set(
       key,
       tensorOf(entry, source, dataStart, (what) => fail(`tensor ${quote(key)}: ${what}`)),
     );
   }
+  reader.end();
   return tensors;
+}
+
+/** What a tensor takes in memory until it is read, about. */
+const TENSOR_BYTES = 512;
+
+/** What the header says of a tensor: undefined for what is not there or no such thing. */
+interface Entry {
+  readonly type: NumberType | undefined;
+  /** The type as it stands there, for messages. */
+  readonly shownType: string;
+  readonly shape: number[] | undefined;
+  readonly offsets: number[] | undefined;
+}
+
+function readEntry(reader: JsonReader): Entry {
+  let type: NumberType | undefined;
+  let shownType = 'missing';
+  let shape: number[] | undefined;
+  let offsets: number[] | undefined;
+  if (reader.kind() !== 'object') {
+    reader.skip();
+    return { type, shownType, shape, offsets };
+  }
+  reader.openObject();
+  for (let isFirst = true; reader.hasEntry(isFirst, 'object'); isFirst = false) {
+    const key = reader.key();
+    if (key === 'dtype') {
+      shownType = describeNext(reader);
+      type = reader.kind() === 'text' ? TYPES.get(reader.ahead((next) => next.text())) : undefined;
+      reader.skip();
+    } else if (key === 'shape') shape = readSizes(reader);
+    else if (key === 'data_offsets') offsets = readSizes(reader);
+    else reader.skip();
+  }
+  return { type, shownType, shape, offsets };
+}
+
+/** The whole numbers of the array that is next, or undefined when it is none of these. */
+function readSizes(reader: JsonReader): number[] | undefined {
+  if (reader.kind() !== 'array') {
+    reader.skip();
+    return undefined;
+  }
+  const sizes: number[] = [];
+  let isWell = true;
+  reader.openArray();
+  for (let i = 0; reader.hasEntry(i === 0, 'array'); i++) {
+    const size = reader.kind() === 'number' ? reader.number() : Number.NaN;
+    if (Number.isNaN(size)) reader.skip();
+    isWell &&= i < MOST_AXES && Number.isSafeInteger(size) && size >= 0;
+    if (isWell) sizes.push(size);
+  }
+  return isWell ? sizes : undefined;
 }
 
 /** A length in 64 bits; one beyond 2^53 comes rounded, and is too long anyway. */
@@ -78,17 +145,13 @@ function headerLength(bytes: Uint8Array): number {
 }
 
 function tensorOf(
-  entry: unknown,
+  { type, shownType, shape, offsets }: Entry,
   source: ByteSource,
   dataStart: number,
   fail: (what: string) => EplbError,
 ): StoredTensor {
-  const dtype = ownValue(entry, 'dtype');
-  const type = typeof dtype === 'string' ? TYPES.get(dtype) : undefined;
   if (type === undefined)
-    throw fail(`the type is ${kindOf(dtype)}; numbers are read from I8 to U64 and F16 to F64`);
-  const shape = sizesIn(ownValue(entry, 'shape'));
-  const offsets = sizesIn(ownValue(entry, 'data_offsets'));
+    throw fail(`the type is ${shownType}; numbers are read from I8 to U64 and F16 to F64`);
   if (shape === undefined || offsets?.length !== 2)
     throw fail('it has no shape, or no two data_offsets, of whole numbers');
   const [begin, end] = offsets as [number, number];
@@ -99,9 +162,4 @@ function tensorOf(
     throw fail(`truncated: it ends at byte ${dataStart + end}, the file at byte ${source.size}`);
   }
   return { source, offset: dataStart + begin, type, bigEndian: false, shape, strides: denseStrides(shape) };
-}
-
-function sizesIn(value: unknown): number[] | undefined {
-  if (!Array.isArray(value) || value.length > 8) return undefined;
-  return value.every((size) => Number.isSafeInteger(size) && size >= 0) ? value : undefined;
 }

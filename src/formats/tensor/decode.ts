@@ -79,6 +79,35 @@ export function decodeNumbers(bytes: Uint8Array, type: NumberType): Float64Array
   return Float64Array.from({ length: count }, (_, i) => numberAt(bytes, type, i));
 }
 
+/**
+ * {@link numberAt} for all numbers, in as little memory as can be: as they lie, half floats as float32, 64-bit integers as
+ * float64.
+ *
+ * @param bytes - as for {@link decodeLoads}; the result may be a view of them
+ */
+export function viewNumbers(bytes: Uint8Array, type: NumberType): ArrayLike<number> {
+  switch (type) {
+    case 'int64':
+    case 'uint64':
+      return wideNumbers(viewOf(bytes, Uint32Array), type === 'int64');
+    case 'float16':
+    case 'bfloat16': {
+      const numbers = new Float32Array(bytes.length / 2);
+      halfLoads(viewOf(bytes, Uint16Array), type, numbers);
+      return numbers;
+    }
+    default:
+      return viewOf(bytes, PLAIN_VIEWS[type]);
+  }
+}
+
+function wideNumbers(halves: Uint32Array, isSigned: boolean): Float64Array {
+  const high = isSigned ? new Int32Array(halves.buffer, halves.byteOffset, halves.length) : halves;
+  const numbers = new Float64Array(halves.length / 2);
+  for (let i = 0; i < numbers.length; i++) numbers[i] = halves[2 * i]! + high[2 * i + 1]! * 2 ** 32;
+  return numbers;
+}
+
 type PlainType = Exclude<NumberType, 'int64' | 'uint64' | 'float16' | 'bfloat16'>;
 
 type ViewClass<V> = { new (buffer: ArrayBufferLike, byteOffset: number, length: number): V } & {

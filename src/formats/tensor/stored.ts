@@ -1,4 +1,3 @@
-import { zeros } from '../../memory/allocate.ts';
 import type { ByteSource } from '../bytes/source.ts';
 import { gather } from './gather.ts';
 import { BYTES_PER_NUMBER, type NumberType } from './number-type.ts';
@@ -34,15 +33,16 @@ export function slicedAlong(tensor: StoredTensor, axis: number, from: number, to
  * Reads a whole tensor, row-major without gaps and little-endian.
  *
  * @param target - gets the bytes, at a multiple of 8 in its buffer; its length is the tensor's
+ * @param room - for pieces that have to be put into order, as long at least; made when it is needed and left out
  * @throws EplbError as the source does
  */
-export async function readTensor(tensor: StoredTensor, target: Uint8Array): Promise<void> {
+export async function readTensor(tensor: StoredTensor, target: Uint8Array, room?: Uint8Array): Promise<void> {
   if (target.length === 0) return;
   const outer = scatteredAxes(tensor);
   // Where these come first, the pieces follow each other as they should.
   const isInOrder =
     outer.every((axis, i) => axis === outer[0]! + i) && !hasLargeAxisBefore(tensor, outer[0] ?? 0);
-  const pieces = isInOrder ? target : zeros('the pieces of an array', Uint8Array, target.length);
+  const pieces = isInOrder ? target : (room?.subarray(0, target.length) ?? new Uint8Array(target.length));
   await readPieces(tensor, outer, pieces);
   if (!isInOrder) {
     const strides = stridesOfPieces(tensor.shape, outer);
@@ -117,7 +117,7 @@ async function readPiece(
 ): Promise<void> {
   if (isRowMajor(shape, strides)) return source.read(target, offset);
   const size = BYTES_PER_NUMBER[type];
-  const raw = zeros('a piece of an array', Uint8Array, spanOf(shape, strides) * size);
+  const raw = new Uint8Array(spanOf(shape, strides) * size);
   await source.read(raw, offset);
   gather(raw, size, shape, strides, target);
 }

@@ -1,6 +1,7 @@
 import { EplbError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
+import { MemoryBudget } from '../memory-budget.ts';
 import { decodeNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
@@ -25,18 +26,19 @@ const MOST_PICKLE_BYTES = 2 ** 28;
 export class TorchFile {
   /** What was saved. */
   readonly root: PickleValue;
-  readonly #source: ByteSource;
+  /** Whether the archive has checksums: torch.save can be told to write none. */
+  readonly hasChecksums: boolean;
   readonly #zip: ZipArchive;
   readonly #name: string;
   readonly #folder: string;
   readonly #bigEndian: boolean;
-  readonly #starts = new Map<string, number>();
+  readonly #storages = new Map<string, ByteSource>();
 
-  private constructor(source: ByteSource, zip: ZipArchive, name: string, parts: Parts) {
-    this.#source = source;
+  private constructor(zip: ZipArchive, name: string, parts: Parts) {
     this.#zip = zip;
     this.#name = name;
     this.root = parts.root;
+    this.hasChecksums = parts.hasChecksums;
     this.#folder = parts.folder;
     this.#bigEndian = parts.bigEndian;
   }
@@ -48,13 +50,14 @@ export class TorchFile {
 
   /**
    * @param head - the first bytes
+   * @param fileBytes - size of the file
    * @param name - the file, for messages
    * @throws EplbError EPLB_FORMAT when it is malformed, or holds anything but plain values and tensors
    */
   static async open(
-    source: ByteSource,
     head: Uint8Array,
     zipOf: () => Promise<ZipArchive>,
+    fileBytes: number,
     name: string,
   ): Promise<TorchFile> {
     if (LEGACY_MAGIC.equals(head.subarray(0, LEGACY_MAGIC.length))) {
@@ -75,12 +78,15 @@ export class TorchFile {
         `${name}: a pickle of ${size} bytes; up to ${MOST_PICKLE_BYTES} are read`,
       );
     }
-    const bytes = await readBytes(source, await zip.storedAt(pickle), size);
-    const root = readPickle(bytes, name, TENSOR_MAKER);
-    return new TorchFile(source, zip, name, {
+    // torch.serialization.set_crc32_options(False) leaves a 0 in the place of every checksum.
+    const hasChecksums = zip.checksumOf(pickle) !== 0;
+    const bytes = await readBytes(await zip.openStored(pickle, hasChecksums), 0, size);
+    const root = readPickle(bytes, name, TENSOR_MAKER, new MemoryBudget(fileBytes, name));
+    return new TorchFile(zip, name, {
       root,
       folder,
-      bigEndian: await isBigEndian(zip, folder, name),
+      hasChecksums,
+      bigEndian: await isBigEndian(zip, folder, hasChecksums, name),
     });
   }
 
@@ -92,20 +98,20 @@ export class TorchFile {
   async tensor(ref: TensorRef): Promise<StoredTensor> {
     const { key, type, numNumbers } = ref.storage;
     const member = `${this.#folder}data/${key}`;
-    let start = this.#starts.get(member);
-    if (start === undefined) {
+    let source = this.#storages.get(member);
+    if (source === undefined) {
       const size = this.#zip.sizeOf(member);
       const wanted = numNumbers * BYTES_PER_NUMBER[type];
       if (size !== undefined && size < wanted) {
         const what = `member ${quote(member)} has ${size} bytes; ${numNumbers} numbers of ${type} need ${wanted}`;
         throw new EplbError('EPLB_FORMAT', `${this.#name}: ${what}`);
       }
-      start = await this.#zip.storedAt(member);
-      this.#starts.set(member, start);
+      source = await this.#zip.openStored(member, this.hasChecksums);
+      this.#storages.set(member, source);
     }
     const { shape, strides } = ref;
-    const offset = start + ref.offset * BYTES_PER_NUMBER[type];
-    return { source: this.#source, offset, type, bigEndian: this.#bigEndian, shape, strides };
+    const offset = ref.offset * BYTES_PER_NUMBER[type];
+    return { source, offset, type, bigEndian: this.#bigEndian, shape, strides };
   }
 
   /** All numbers of a tensor, row-major. For tables, which are small. @throws as {@link TorchFile.tensor} */
@@ -113,13 +119,22 @@ export class TorchFile {
     const tensor = await this.tensor(ref);
     const bytes = zeros(this.#name, Uint8Array, countOf(tensor.shape) * BYTES_PER_NUMBER[tensor.type]);
     await readTensor(tensor, bytes);
+    await tensor.source.verify?.();
     return decodeNumbers(bytes, tensor.type);
   }
+
+  /** What is to be said of the file, for people. */
+  get notes(): readonly string[] {
+    return this.hasChecksums ? [] : [NO_CHECKSUMS_NOTE];
+  }
 }
+
+const NO_CHECKSUMS_NOTE = 'torch.save wrote no checksums, so that damage to the numbers would not be noticed';
 
 interface Parts {
   readonly root: PickleValue;
   readonly folder: string;
+  readonly hasChecksums: boolean;
   readonly bigEndian: boolean;
 }
 
@@ -130,10 +145,15 @@ function folderOf(zip: ZipArchive): string | undefined {
 }
 
 /** PyTorch before 2.1 wrote no byte order, and ran on little-endian machines. */
-async function isBigEndian(zip: ZipArchive, folder: string, name: string): Promise<boolean> {
+async function isBigEndian(
+  zip: ZipArchive,
+  folder: string,
+  hasChecksums: boolean,
+  name: string,
+): Promise<boolean> {
   const size = zip.sizeOf(`${folder}byteorder`);
   if (size === undefined) return false;
-  const source = await zip.open(`${folder}byteorder`);
+  const source = await zip.openStored(`${folder}byteorder`, hasChecksums);
   const order = Buffer.from(await readBytes(source, 0, Math.min(size, 16))).toString('latin1');
   if (order === 'little' || order === 'big') return order === 'big';
   throw new EplbError('EPLB_FORMAT', `${name}: the byte order ${quote(order)} is neither little nor big`);

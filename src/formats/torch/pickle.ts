@@ -1,4 +1,5 @@
-import { EplbError } from '../../core/errors.ts';
+import { EplbError, isOwnError } from '../../core/errors.ts';
+import type { MemoryBudget } from '../memory-budget.ts';
 import { quote } from '../text.ts';
 
 /** What a pickle is built of. Nothing in it is ever run: a global is a name, and calling one is for the maker to allow. */
@@ -18,19 +19,33 @@ export interface PickleMade {
   readonly made: string;
 }
 
+/** Numbers from which on a list of whole numbers is kept as numbers alone. */
+const LONG_ROW = 32;
+
 /** A Python list. */
 export class PickleList {
-  #items: PickleValue[] | undefined;
+  #items: PickleValue[] | Int32Array | undefined;
 
-  get items(): readonly PickleValue[] {
+  /** Long rows of whole numbers, which are written at once, as numbers alone. */
+  get items(): readonly PickleValue[] | Int32Array {
     return this.#items ?? [];
   }
 
-  add(values: readonly PickleValue[]): void {
+  /** @param values - become the list's own */
+  add(values: PickleValue[]): void {
     // Made when there is something in it: an empty one is a byte in the file.
-    this.#items ??= [];
-    for (const value of values) this.#items.push(value);
+    if (this.#items === undefined) this.#items = isWholeRow(values) ? Int32Array.from(values) : values;
+    else {
+      if (this.#items instanceof Int32Array) this.#items = Array.from(this.#items);
+      for (const value of values) this.#items.push(value);
+    }
   }
+}
+
+function isWholeRow(values: readonly PickleValue[]): values is number[] {
+  return (
+    values.length >= LONG_ROW && values.every((value) => typeof value === 'number' && (value | 0) === value)
+  );
 }
 
 /** A Python tuple. */
@@ -57,6 +72,10 @@ export class PickleDict {
     this.#entries.set(key, value);
   }
 
+  get isEmpty(): boolean {
+    return this.#entries === undefined;
+  }
+
   keys(): string[] {
     return [...(this.#entries?.keys() ?? [])];
   }
@@ -69,6 +88,19 @@ export interface PickleMaker {
   persistent(id: PickleValue): PickleMade;
 }
 
+/** Bytes that things take in memory, about. What is on the stack is moved to other lists, and those as they grow. */
+const COST = {
+  stacked: 24,
+  place: 8,
+  list: 40,
+  tuple: 64,
+  text: 32,
+  table: 200,
+  entry: 40,
+  kept: 64,
+  made: 100,
+} as const;
+
 /** Where in the stack a group of values begins. */
 const MARK = Symbol('mark');
 
@@ -79,13 +111,20 @@ type Slot = PickleValue | typeof MARK;
  * Every other instruction is refused by its name, before it does anything.
  *
  * @param name - the file, for messages
+ * @param budget - what all of it may take in memory: an instruction of a byte can make a list
  * @throws EplbError EPLB_FORMAT
  */
-export function readPickle(bytes: Uint8Array, name: string, maker: PickleMaker): PickleValue {
-  const machine = new Machine(bytes, maker);
+export function readPickle(
+  bytes: Uint8Array,
+  name: string,
+  maker: PickleMaker,
+  budget: MemoryBudget,
+): PickleValue {
+  const machine = new Machine(bytes, maker, budget);
   try {
     return machine.run();
   } catch (error) {
+    if (isOwnError(error)) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new EplbError('EPLB_FORMAT', `${name}: at byte ${machine.at} of its pickle: ${reason}`);
   }
@@ -104,16 +143,16 @@ const READERS: ReadonlyMap<number, (machine: Machine) => void> = new Map([
   [0x4d, (m) => m.push(m.uint16())], // BININT2
   [0x8a, (m) => m.push(m.long())], // LONG1
   [0x47, (m) => m.push(m.float64())], // BINFLOAT
-  [0x58, (m) => m.push(m.text(m.uint32()))], // BINUNICODE
-  [0x5d, (m) => m.push(new PickleList())], // EMPTY_LIST
+  [0x58, (m) => m.pushText(m.uint32())], // BINUNICODE
+  [0x5d, (m) => m.pushMade(new PickleList(), COST.list)], // EMPTY_LIST
   [0x61, (m) => m.append([m.popValue()])], // APPEND
   [0x65, (m) => m.append(m.popToMark())], // APPENDS
   [0x29, (m) => m.push(EMPTY_TUPLE)], // EMPTY_TUPLE
   [0x85, (m) => m.tuple(1)], // TUPLE1
   [0x86, (m) => m.tuple(2)], // TUPLE2
   [0x87, (m) => m.tuple(3)], // TUPLE3
-  [0x74, (m) => m.push(new PickleTuple(m.popToMark()))], // TUPLE
-  [0x7d, (m) => m.push(new PickleDict())], // EMPTY_DICT
+  [0x74, (m) => m.pushTuple(m.popToMark())], // TUPLE
+  [0x7d, (m) => m.pushMade(new PickleDict(), COST.list)], // EMPTY_DICT
   [0x73, (m) => m.setItems(m.popMany(2))], // SETITEM
   [0x75, (m) => m.setItems(m.popToMark())], // SETITEMS
   [0x71, (m) => m.put(m.uint8())], // BINPUT
@@ -149,13 +188,17 @@ class Machine {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #maker: PickleMaker;
+  readonly #budget: MemoryBudget;
   readonly #stack: Slot[] = [];
+  /** The longest that it was. */
+  #most = 0;
   readonly #memo = new Map<number, PickleValue>();
 
-  constructor(bytes: Uint8Array, maker: PickleMaker) {
+  constructor(bytes: Uint8Array, maker: PickleMaker, budget: MemoryBudget) {
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#maker = maker;
+    this.#budget = budget;
   }
 
   run(): PickleValue {
@@ -170,6 +213,15 @@ class Machine {
 
   push(value: Slot): void {
     this.#stack.push(value);
+    if (this.#stack.length <= this.#most) return;
+    this.#most = this.#stack.length;
+    this.#budget.spend(COST.stacked);
+  }
+
+  /** Pushes something that was made for it. */
+  pushMade(value: Slot, cost: number): void {
+    this.#budget.spend(cost);
+    this.push(value);
   }
 
   pop(): Slot {
@@ -209,12 +261,21 @@ class Machine {
   }
 
   tuple(count: number): void {
-    this.push(new PickleTuple(this.popMany(count)));
+    this.pushTuple(this.popMany(count));
   }
 
-  append(values: readonly PickleValue[]): void {
+  pushTuple(items: PickleValue[]): void {
+    this.pushMade(new PickleTuple(items), COST.tuple + COST.place * items.length);
+  }
+
+  pushText(length: number): void {
+    this.pushMade(this.text(length), COST.text + length);
+  }
+
+  append(values: PickleValue[]): void {
     const list = this.#top();
     if (!(list instanceof PickleList)) throw new Error('values are appended to what is no list');
+    this.#budget.spend(COST.place * values.length);
     list.add(values);
   }
 
@@ -225,11 +286,13 @@ class Machine {
     for (let i = 0; i < values.length; i += 2) {
       const key = values[i]!;
       if (typeof key !== 'string') throw new Error('a key of a dict is no text');
+      this.#budget.spend(dict.isEmpty ? COST.table + COST.entry : COST.entry);
       dict.set(key, values[i + 1]!);
     }
   }
 
   put(index: number): void {
+    if (!this.#memo.has(index)) this.#budget.spend(COST.kept);
     this.#memo.set(index, this.#top());
   }
 
@@ -240,17 +303,17 @@ class Machine {
   }
 
   global(): void {
-    this.push(this.#maker.global(this.#line(), this.#line()));
+    this.pushMade(this.#maker.global(this.#line(), this.#line()), COST.made);
   }
 
   reduce(): void {
     const args = this.popValue();
     if (!(args instanceof PickleTuple)) throw new Error('a call without a tuple of arguments');
-    this.push(this.#maker.call(this.popValue(), args.items));
+    this.pushMade(this.#maker.call(this.popValue(), args.items), 2 * COST.made);
   }
 
   persistent(): void {
-    this.push(this.#maker.persistent(this.popValue()));
+    this.pushMade(this.#maker.persistent(this.popValue()), COST.made);
   }
 
   uint8(): number {

@@ -1,35 +1,44 @@
 import type { Readable } from 'node:stream';
-import { EplbError, isOwnError } from '../../core/errors.ts';
-import type { ByteSource } from '../bytes/source.ts';
+import { isOwnError } from '../../core/errors.ts';
+import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { quote } from '../text.ts';
+import { crc32 } from './crc32.ts';
+import { damageOf, type Member, memberError } from './member.ts';
+
+/** What a member is unpacked with. */
+export interface Inflater {
+  /** Begins to unpack it. */
+  readonly begin: () => Readable;
+  /** Checks what stands behind the packed data. */
+  readonly checkEnd: () => Promise<void>;
+  /** Closes the archive. */
+  readonly close: () => Promise<void>;
+}
 
 /**
  * The bytes of a deflated member, unpacked as they are read: whatever they unpack to, no more than a piece of them is in
- * memory. Reading on is cheap; reading what lies before begins anew.
+ * memory. Reading on is cheap; reading what lies before begins anew. The checksum is looked at before the last of them is
+ * handed out.
  */
 export class InflatedSource implements ByteSource {
-  readonly size: number;
-  readonly #name: string;
-  readonly #inflate: () => Promise<Readable>;
-  readonly #closeFile: () => Promise<void>;
+  readonly #member: Member;
+  readonly #inflater: Inflater;
   #stream: Readable | undefined;
   #chunks: AsyncIterator<Buffer> | undefined;
   #chunk: Uint8Array = new Uint8Array(0);
   /** Where the chunk ends. */
   #position = 0;
+  #checksum = 0;
   /** The reading under way: one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  /**
-   * @param name - the member, for messages
-   * @param inflate - begins to unpack it
-   * @param closeFile - closes the archive
-   */
-  constructor(size: number, name: string, inflate: () => Promise<Readable>, closeFile: () => Promise<void>) {
-    this.size = size;
-    this.#name = name;
-    this.#inflate = inflate;
-    this.#closeFile = closeFile;
+  constructor(member: Member, inflater: Inflater) {
+    this.#member = member;
+    this.#inflater = inflater;
+  }
+
+  get size(): number {
+    return this.#member.size;
   }
 
   async read(target: Uint8Array, at: number): Promise<void> {
@@ -38,14 +47,20 @@ export class InflatedSource implements ByteSource {
     await turn;
   }
 
+  /** Unpacks what is left, so that all of it is checked. */
+  async verify(): Promise<void> {
+    if (this.size > 0) await readBytes(this, this.size - 1, 1);
+  }
+
   async close(): Promise<void> {
     await this.#turn;
     this.#stop();
-    await this.#closeFile();
+    await this.#inflater.close();
   }
 
   async #readNow(target: Uint8Array, at: number): Promise<void> {
-    if (at + target.length > this.size) throw this.#error(`it ends at byte ${this.size}`);
+    if (at + target.length > this.size)
+      throw memberError(this.#member, `truncated: it ends at byte ${this.size}`);
     if (at < this.#position - this.#chunk.length) this.#stop();
     for (let done = 0; done < target.length; ) {
       while (at + done >= this.#position) await this.#next();
@@ -59,20 +74,35 @@ export class InflatedSource implements ByteSource {
   async #next(): Promise<void> {
     try {
       if (this.#chunks === undefined) {
-        this.#stream = await this.#inflate();
+        this.#stream = this.#inflater.begin();
         // What goes wrong is told to the iterator; once that is gone, nobody asks.
         this.#stream.on('error', () => undefined);
         this.#chunks = this.#stream[Symbol.asyncIterator]();
       }
       const { value, done } = await this.#chunks.next();
-      if (done === true) throw new Error(`it ends at byte ${this.#position}`);
-      this.#chunk = value;
+      if (done === true)
+        throw memberError(
+          this.#member,
+          `it unpacks to less than the ${this.size} bytes that the archive says`,
+        );
+      this.#checksum = crc32(value, this.#checksum);
       this.#position += value.length;
+      if (this.#position >= this.size) await this.#checkEnd(this.#chunks);
+      this.#chunk = value;
     } catch (error) {
       this.#stop();
       if (isOwnError(error)) throw error;
-      throw this.#error(error instanceof Error ? error.message : String(error));
+      const reason = error instanceof Error ? error.message : String(error);
+      throw memberError(this.#member, `cannot be unpacked: ${quote(reason, 160)}`);
     }
+  }
+
+  async #checkEnd(chunks: AsyncIterator<Buffer>): Promise<void> {
+    if (this.#position > this.size || (await chunks.next()).done !== true) {
+      throw memberError(this.#member, `it unpacks to more than the ${this.size} bytes that the archive says`);
+    }
+    if (this.#checksum !== this.#member.checksum) throw damageOf(this.#member, this.#checksum);
+    await this.#inflater.checkEnd();
   }
 
   #stop(): void {
@@ -81,9 +111,6 @@ export class InflatedSource implements ByteSource {
     this.#chunks = undefined;
     this.#chunk = new Uint8Array(0);
     this.#position = 0;
-  }
-
-  #error(reason: string): EplbError {
-    return new EplbError('EPLB_FORMAT', `${this.#name}: cannot be unpacked: ${quote(reason, 160)}`);
+    this.#checksum = 0;
   }
 }

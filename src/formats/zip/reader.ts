@@ -1,9 +1,5 @@
-import { Readable } from 'node:stream';
 import { RandomAccessReader } from 'yauzl';
 import type { ByteSource } from '../bytes/source.ts';
-
-/** Bytes of a packed member that are read at once. */
-const CHUNK_BYTES = 1 << 16;
 
 /** Gives yauzl the bytes of a source. */
 export class SourceReader extends RandomAccessReader {
@@ -40,10 +36,6 @@ export class SourceReader extends RandomAccessReader {
       .catch(this.#raise);
   }
 
-  override _readStreamForRange(start: number, end: number): Readable {
-    return Readable.from(chunksOf(this.#source, start, end));
-  }
-
   override close(callback: (error: Error | null) => void): void {
     callback(null);
   }
@@ -52,13 +44,5 @@ export class SourceReader extends RandomAccessReader {
     const { size } = this.#source;
     if (!(position >= 0 && position + target.length <= size)) throw new Error('unexpected end of the file');
     await this.#source.read(target, position);
-  }
-}
-
-async function* chunksOf(source: ByteSource, start: number, end: number): AsyncGenerator<Buffer> {
-  for (let at = start; at < end; at += CHUNK_BYTES) {
-    const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, end - at));
-    await source.read(chunk, at);
-    yield chunk;
   }
 }
