@@ -32,6 +32,12 @@ export function checkBoolean(title: string, value: unknown): boolean {
   throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not true or false`);
 }
 
+/** Returns `value` when it is a text, else throws a TypeError that names `title`. */
+export function checkText(title: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not a text`);
+}
+
 /** Returns `value` when it is a number, else throws a TypeError that names `title`. */
 export function checkNumber(title: string, value: unknown): number {
   if (typeof value === 'number') return value;

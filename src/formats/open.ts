@@ -1,7 +1,9 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { checkObject, checkText, checkWhole } from '../core/checks.ts';
+import { EplbError } from '../core/errors.ts';
 import { fileReason } from './bytes/file-reason.ts';
+import { checkRange } from './check-recording.ts';
 import { byTimeInName } from './file-order.ts';
 import type { LoadFormat } from './format.ts';
 import { type InputFile, inputFile } from './input-file.ts';
@@ -25,11 +27,31 @@ const FIELD = 'recording';
  *   EPLB_OPTION for an unknown `format`; EplbTypeError and EplbRangeError when the content is not what a recording holds
  */
 export async function openRecording(path: string, options: OpenOptions = {}): Promise<LoadRecording> {
-  checkTokensPerStep(options.tokensPerStep);
+  checkText('path', path);
+  checkOpenOptions(options);
   const chosen = options.format === undefined ? undefined : namedFormat(options.format);
-  if (await isDirectory(path)) return openDirectory(path, chosen, options);
+  if (await isDirectory(path)) return withCheckedRanges(await openDirectory(path, chosen, options));
   const file = await inputFile(path, FIELD);
-  return openFiles([file], chosen ?? (await recognised(file)) ?? fallbackFormat(file), options);
+  return withCheckedRanges(
+    await openFiles([file], chosen ?? (await recognised(file)) ?? fallbackFormat(file), options),
+  );
+}
+
+function checkOpenOptions(options: OpenOptions): void {
+  const { format, numExperts, tokensPerStep } = checkObject('options', options);
+  if (format !== undefined) checkText('format', format);
+  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, 2 ** 24);
+  if (tokensPerStep !== undefined) checkWhole('tokensPerStep', tokensPerStep, 1);
+}
+
+/** Its readers take what a range says. */
+function withCheckedRanges(recording: LoadRecording): LoadRecording {
+  const steps = recording.steps.bind(recording);
+  recording.steps = (range) => {
+    if (range !== undefined) checkRange('steps', range);
+    return steps(range);
+  };
+  return recording;
 }
 
 /** {@link openRecording} of files that are already found, in order, all of one format. */
@@ -124,12 +146,4 @@ async function namesIn(path: string): Promise<string[]> {
   });
   const names = entries.filter((entry) => !entry.isDirectory() && !entry.name.startsWith('.'));
   return names.map((entry) => entry.name).sort(byTimeInName);
-}
-
-function checkTokensPerStep(tokensPerStep: number | undefined): void {
-  if (tokensPerStep === undefined || (Number.isInteger(tokensPerStep) && tokensPerStep >= 1)) return;
-  throw new EplbRangeError(
-    'EPLB_RANGE',
-    `tokensPerStep: ${tokensPerStep} is not a whole number of at least 1`,
-  );
 }

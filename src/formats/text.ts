@@ -1,3 +1,5 @@
+import { show } from '../core/checks.ts';
+
 /** Longest piece of foreign text (a file name, a header, a value) that a message repeats. */
 const QUOTE_LIMIT = 60;
 
@@ -8,6 +10,8 @@ const QUOTE_LIMIT = 60;
  * @param limit - characters kept
  */
 export function quote(text: string, limit: number = QUOTE_LIMIT): string {
+  // Types are no guard where anybody may call.
+  if (typeof text !== 'string') return show(text);
   const kept = text.length > limit ? `${text.slice(0, limit)}...` : text;
   // JSON escapes the C0 control characters; DEL and C1, which terminals obey too, it leaves as they are.
   return JSON.stringify(kept).replace(/\p{Cc}/gu, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);

@@ -1,8 +1,9 @@
 import { checkObject, checkWhole } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
+import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
 import { zeros } from '../memory/allocate.ts';
 import { samplingNoisePeak } from './noise.ts';
-import { checkSource, checkStep, type ReplaySource, stepsOf } from './source.ts';
+import type { ReplaySource } from './source.ts';
 import { shares } from './trigger.ts';
 
 /** What a recording is like, before any placement is thought of. All of whole steps, in memory that does not grow with them. */

@@ -1,4 +1,4 @@
-import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../core/checks.ts';
+import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology } from '../core/topology.ts';
 import type { StepRange } from '../formats/recording.ts';
@@ -159,11 +159,6 @@ function checkPolicy(policy: unknown): void {
 function checkStart(start: unknown): void {
   if (start instanceof ExpertMapping) return;
   throw new EplbTypeError('EPLB_KIND', `start: ${show(start)} is not an ExpertMapping`);
-}
-
-function checkText(title: string, value: unknown): string {
-  if (typeof value === 'string') return value;
-  throw new EplbTypeError('EPLB_KIND', `${title}: ${show(value)} is not a text`);
 }
 
 function nameOf(policy: AbstractEplbPolicy | URL | 'static'): string {

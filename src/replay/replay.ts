@@ -1,10 +1,11 @@
 import { show } from '../core/checks.ts';
 import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
 import { type ReplayOptions, type ReplaySettings, readReplayOptions } from './options.ts';
 import { PlanRunner } from './plan-runner.ts';
 import { ReplayState } from './replay-state.ts';
 import type { ReplayResult } from './result.ts';
-import { checkSource, checkStep, type ReplaySource, stepsOf } from './source.ts';
+import type { ReplaySource } from './source.ts';
 import { Trigger } from './trigger.ts';
 
 /** Steps between two turns of the event loop, for sources that never wait. */

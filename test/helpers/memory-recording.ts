@@ -12,7 +12,9 @@ export function memoryRecording(steps: readonly (readonly (readonly number[])[])
       const buffer = new Float32Array(numLayers * numLogicalExperts);
       for (let step = from; step < to; step++) {
         buffer.fill(Number.NaN);
-        buffer.set(steps[step]!.flat());
+        const loads = steps[step];
+        if (loads === undefined) return;
+        buffer.set(loads.flat());
         yield { step, loads: buffer, bytesRead: 4 * buffer.length * (step + 1) };
       }
     },

@@ -1,10 +1,13 @@
+import { checkObject, show } from '../../core/checks.ts';
+import { EplbTypeError } from '../../core/errors.ts';
 import { ExpertMapping } from '../../index.ts';
+import { checkPlacement } from './check-placement.ts';
 import { mostNumbers } from './number-tables.ts';
 import type { Placement } from './placement.ts';
 
 /** A placement as a mapping of the library. @throws EplbRangeError EPLB_MAPPING when it is not valid */
 export function mappingOf(placement: Placement): ExpertMapping {
-  const { slots, numLayers, numLogicalExperts, logToPhy, replicaCount } = placement;
+  const { slots, numLayers, numLogicalExperts, logToPhy, replicaCount } = checkPlacement(placement);
   return new ExpertMapping({
     phyToLog: slots,
     numLayers,
@@ -19,10 +22,14 @@ export function placementFrom(
   mapping: ExpertMapping,
   more: Pick<Placement, 'numRanks' | 'layerNumbers'> = {},
 ): Placement {
+  if (!(mapping instanceof ExpertMapping)) {
+    throw new EplbTypeError('EPLB_KIND', `mapping: ${show(mapping)} is not an ExpertMapping`);
+  }
+  const { numRanks, layerNumbers } = checkObject('more', more);
   const { numLayers, numPhysicalExperts, numLogicalExperts } = mapping;
   const slots = mapping.phyToLog;
   const isLarge = numLayers * numLogicalExperts * mapping.maxReplicas > mostNumbers(slots.length);
-  return {
+  return checkPlacement({
     format: 'mapping',
     numLayers,
     numPhysicalExperts,
@@ -30,7 +37,8 @@ export function placementFrom(
     slots,
     // It tells the order of an expert's replicas, which need not be that of their slots. Left out when it would be huge.
     ...(isLarge ? {} : { logToPhy: mapping.logToPhy }),
-    ...more,
+    ...(numRanks === undefined ? {} : { numRanks }),
+    ...(layerNumbers === undefined ? {} : { layerNumbers }),
     notes: [],
-  };
+  });
 }

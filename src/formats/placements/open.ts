@@ -1,4 +1,5 @@
-import { EplbError } from '../../core/errors.ts';
+import { checkObject, checkText, checkWhole, show } from '../../core/checks.ts';
+import { EplbError, EplbTypeError } from '../../core/errors.ts';
 import { type InputFile, inputBytes, inputFile } from '../input-file.ts';
 import { kindOf, quote, shapeText } from '../text.ts';
 import { readContent } from './content.ts';
@@ -26,7 +27,8 @@ export interface OpenPlacementOptions extends PlacementReadOptions {
  *   EPLB_MAPPING
  */
 export async function openPlacement(path: string, options: OpenPlacementOptions = {}): Promise<Placement> {
-  return readPlacement(await inputFile(path, options.field ?? FIELD), options);
+  const checked = checkOptions(options);
+  return readPlacement(await inputFile(checkText('path', path), checked.field ?? FIELD), checked);
 }
 
 /** {@link openPlacement} on bytes that are already there. @param path - for messages */
@@ -35,7 +37,20 @@ export async function parsePlacement(
   options: OpenPlacementOptions = {},
   path = 'bytes',
 ): Promise<Placement> {
-  return readPlacement(inputBytes(bytes, path, options.field ?? FIELD), options);
+  const checked = checkOptions(options);
+  if (!(bytes instanceof Uint8Array)) {
+    throw new EplbTypeError('EPLB_KIND', `bytes: ${show(bytes)} is not a Uint8Array`);
+  }
+  return readPlacement(inputBytes(bytes, checkText('path', path), checked.field ?? FIELD), checked);
+}
+
+function checkOptions(options: OpenPlacementOptions): OpenPlacementOptions {
+  const { format, numExperts, field, denseRows } = checkObject('options', options);
+  if (format !== undefined) checkText('format', format);
+  if (field !== undefined) checkText('field', field);
+  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, 2 ** 24);
+  if (denseRows !== undefined) checkWhole('denseRows', denseRows, 0, 2 ** 24);
+  return { format, numExperts, denseRows, ...(field === undefined ? {} : { field }) };
 }
 
 /** {@link openPlacement} on a file that is already found. It is closed afterwards. */

@@ -1,3 +1,5 @@
+import { checkObject, checkWhole } from '../../core/checks.ts';
+import { checkPlacement } from './check-placement.ts';
 import { type EngineVerdict, judgePlacement } from './engines.ts';
 import { inspectPlacement, type PlacementFacts } from './inspect.ts';
 import type { Placement } from './placement.ts';
@@ -10,7 +12,7 @@ export interface PlacementValidation {
 
 /**
  * Tells whether engines would take a placement: every expert in a slot, as many slots on each rank, no expert twice on a
- * rank, the layers' numbers, and the sizes of tables that an engine limits. Nothing is thrown for a bad placement.
+ * rank, the layers' numbers, and the sizes of tables that an engine limits. Nothing is thrown for a bad placement, but for what is none.
  *
  * @param options.numRanks - the file's own when left out; without any, what depends on ranks is not known
  */
@@ -18,6 +20,8 @@ export function validatePlacement(
   placement: Placement,
   options: { readonly numRanks?: number | undefined } = {},
 ): PlacementValidation {
-  const facts = inspectPlacement(placement, options.numRanks);
+  const { numRanks } = checkObject('options', options);
+  if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, 2 ** 24);
+  const facts = inspectPlacement(checkPlacement(placement), numRanks);
   return { facts, engines: judgePlacement(facts) };
 }

@@ -1,3 +1,5 @@
+import { checkObject, checkText, checkWhole } from '../../core/checks.ts';
+import { checkPlacement } from './check-placement.ts';
 import type { Placement, PlacementWriteOptions, WrittenPlacement } from './placement.ts';
 import { placementFormat } from './table.ts';
 
@@ -13,5 +15,9 @@ export async function writePlacement(
   format: string,
   options: PlacementWriteOptions = {},
 ): Promise<WrittenPlacement> {
-  return placementFormat(format, 'format').write(placement, options);
+  const { numRanks, firstLayer } = checkObject('options', options);
+  if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, 2 ** 24);
+  if (firstLayer !== undefined) checkWhole('firstLayer', firstLayer, 0, 2 ** 24);
+  const writer = placementFormat(checkText('format', format), 'format');
+  return writer.write(checkPlacement(placement), { numRanks, firstLayer });
 }

@@ -23,6 +23,8 @@ const SCATTERED_BLOCK_BYTES = 1 << 24;
  * @throws EplbError as the tensor's source does
  */
 export async function* blocksOf(tensor: StoredTensor, from: number, to: number): AsyncGenerator<Block> {
+  // A range may begin beyond the end.
+  if (from >= to) return;
   const rowBytes = (countOf(tensor.shape) / tensor.shape[0]!) * BYTES_PER_NUMBER[tensor.type];
   const isScattered = tensor.strides[0]! * BYTES_PER_NUMBER[tensor.type] < rowBytes;
   const blockBytes = isScattered ? SCATTERED_BLOCK_BYTES : BLOCK_BYTES;

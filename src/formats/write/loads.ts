@@ -1,4 +1,6 @@
-import { EplbError } from '../../core/errors.ts';
+import { checkObject, checkWhole, show } from '../../core/checks.ts';
+import { EplbError, EplbTypeError } from '../../core/errors.ts';
+import { checkSource, checkStep, stepsOf } from '../check-recording.ts';
 import type { LoadRecording, StepRange } from '../recording.ts';
 import { quote } from '../text.ts';
 import { littleEndianBytes, NPY_HEADER_BYTES, npyHeader } from './npy.ts';
@@ -54,7 +56,8 @@ export function loadWriterFor(path: string): string | undefined {
  * The steps of a recording as the bytes of a file, in order, read as they are asked for.
  *
  * @param format - `npy`, `npz`, `json` or `json-lines`
- * @throws EplbError EPLB_OPTION for another format; while iterating, what the recording's reader throws
+ * @throws EplbError EPLB_OPTION for another format; EplbTypeError and EplbRangeError for steps that are none; while iterating,
+ *   what the recording's reader throws
  */
 export function writeLoads(
   format: string,
@@ -67,6 +70,13 @@ export function writeLoads(
       'EPLB_OPTION',
       `loads are not written as ${quote(format)}; formats for them are ${known}`,
     );
+  }
+  const { recording, from, to, onStep } = checkObject('steps', steps);
+  checkSource(recording);
+  checkWhole('steps.from', from, 0);
+  checkWhole('steps.to', to, from);
+  if (onStep !== undefined && typeof onStep !== 'function') {
+    throw new EplbTypeError('EPLB_KIND', `steps.onStep: ${show(onStep)} is not a function`);
   }
   return { chunks: writer.chunks(steps), notes: writer.note === undefined ? [] : [writer.note] };
 }
@@ -110,9 +120,11 @@ function rowText(loads: Float32Array, layer: number, width: number): string {
 }
 
 async function* loadsOf({ recording, from, to, onStep }: StepsToWrite): AsyncGenerator<Float32Array> {
-  for await (const { loads, bytesRead } of recording.steps({ from, to })) {
-    yield loads;
-    onStep?.(bytesRead);
+  const { numLayers, numLogicalExperts } = recording;
+  for await (const step of stepsOf(recording, { from, to })) {
+    checkStep(step, numLayers, numLogicalExperts);
+    yield step.loads;
+    onStep?.(step.bytesRead);
   }
 }
 

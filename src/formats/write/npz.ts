@@ -32,9 +32,12 @@ export async function* npzChunks(entries: readonly NpzEntry[]): AsyncGenerator<U
       forceDosTimestamp: true,
       forceZip64Format: size > ZIP64_BYTES,
     };
-    zip.addReadStreamLazy(`${name}.npy`, options, (done) =>
-      done(null, Readable.from(content(), { objectMode: false })),
-    );
+    zip.addReadStreamLazy(`${name}.npy`, options, (done) => {
+      const bytes = Readable.from(content(), { objectMode: false });
+      // Not heard, what a recording's reader throws would end the process.
+      bytes.on('error', (error) => output.destroy(error));
+      done(null, bytes);
+    });
   }
   zip.end();
   yield* output as AsyncIterable<Uint8Array>;
