@@ -36,12 +36,21 @@ export type EplbErrorCode =
   | 'EPLB_FORMAT'
   | 'EPLB_OPTION';
 
+/**
+ * A message as one line that hides nothing: names of files, fields and policies may come from anywhere, and a terminal obeys control
+ * characters and turns text about at bidirectional ones.
+ */
+function printable(message: string): string {
+  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return message.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff]/gu, escaped);
+}
+
 /** A value of the wrong kind was given. Thrown before anything changes. */
 export class EplbTypeError extends TypeError {
   override readonly name = 'EplbTypeError';
   readonly code: EplbErrorCode;
   constructor(code: EplbErrorCode, message: string) {
-    super(message);
+    super(printable(message));
     this.code = code;
   }
 }
@@ -51,7 +60,7 @@ export class EplbRangeError extends RangeError {
   override readonly name = 'EplbRangeError';
   readonly code: EplbErrorCode;
   constructor(code: EplbErrorCode, message: string) {
-    super(message);
+    super(printable(message));
     this.code = code;
   }
 }
@@ -61,7 +70,7 @@ export class EplbError extends Error {
   override readonly name = 'EplbError';
   readonly code: EplbErrorCode;
   constructor(code: EplbErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.code = code;
   }
 }

@@ -1,5 +1,6 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
+import { checkRange } from '../formats/check-recording.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
 import { zeros } from '../memory/allocate.ts';
 import { SeededRandom } from './random.ts';
@@ -75,7 +76,9 @@ export class SyntheticLoads {
   }
 
   /** The steps, made from the first on however late the range begins: popularity wanders from step to step. */
-  async *steps({ from = 0, to = this.options.numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
+  async *steps(range: StepRange = {}): AsyncGenerator<RecordedStep> {
+    checkRange('steps', range);
+    const { from = 0, to = this.options.numSteps } = range;
     const state = new SynthState(this.options);
     for (let step = 0; step < to; step++) {
       state.advance(step);
