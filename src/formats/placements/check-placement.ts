@@ -3,7 +3,7 @@ import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { Placement } from './placement.ts';
 
 /** Beyond this no engine numbers its layers, experts or ranks. */
-const MOST = 2 ** 24;
+const MOST = 2 ** 31;
 
 /**
  * Checks the kinds and the sizes of a placement, not whether it is valid: each of its properties is read once, into a copy.
