@@ -1,3 +1,5 @@
+import { printable } from './printable.ts';
+
 /**
  * Every code an error of this library can carry. Codes are stable: match on them, not on messages.
  *
@@ -34,12 +36,14 @@ export type EplbErrorCode =
   | 'EPLB_FORMAT'
   | 'EPLB_OPTION';
 
+// Messages repeat foreign text, of files and of policies: made printable here, it can be forgotten nowhere.
+
 /** A value of the wrong kind was given. Thrown before anything changes. */
 export class EplbTypeError extends TypeError {
   override readonly name = 'EplbTypeError';
   readonly code: EplbErrorCode;
   constructor(code: EplbErrorCode, message: string) {
-    super(message);
+    super(printable(message));
     this.code = code;
   }
 }
@@ -49,7 +53,7 @@ export class EplbRangeError extends RangeError {
   override readonly name = 'EplbRangeError';
   readonly code: EplbErrorCode;
   constructor(code: EplbErrorCode, message: string) {
-    super(message);
+    super(printable(message));
     this.code = code;
   }
 }
@@ -59,7 +63,7 @@ export class EplbError extends Error {
   override readonly name = 'EplbError';
   readonly code: EplbErrorCode;
   constructor(code: EplbErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.code = code;
   }
 }

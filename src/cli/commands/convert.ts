@@ -7,13 +7,14 @@ import { inspectPlacement } from '../../formats/placements/inspect.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor, writeLoads } from '../../formats/write/loads.ts';
+import { jsonText, printableTexts } from '../../printable.ts';
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
 import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { byteBar, lengthOf, partNotes } from '../recorded-loads.ts';
-import { wantsColor } from '../terminal.ts';
+import { print, wantsColor } from '../terminal.ts';
 import { counted, quotePath } from '../text.ts';
 
 interface ConvertOptions {
@@ -66,7 +67,8 @@ async function run(input: string, path: string, options: ConvertOptions): Promis
       ? await convertLoads(input, output, options)
       : await convertPlacement(input, output, options);
   const colors = picocolors.createColors(wantsColor(process.stdout));
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderConversion(report, colors));
+  const text = options.json ? `${jsonText(report)}\n` : renderConversion(printableTexts(report), colors);
+  print(process.stdout, text);
 }
 
 async function convertPlacement(

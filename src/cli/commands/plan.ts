@@ -7,6 +7,7 @@ import type { PlacementFormat, WrittenPlacement } from '../../formats/placements
 import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../../index.ts';
+import { jsonText, printableTexts } from '../../printable.ts';
 import { checkSlotsPerRank } from '../../topology.ts';
 import {
   resolveRange,
@@ -24,7 +25,7 @@ import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
-import { wantsColor } from '../terminal.ts';
+import { print, wantsColor } from '../terminal.ts';
 
 interface PlanCommandOptions {
   readonly experts?: number;
@@ -125,7 +126,8 @@ async function planRecording(
     ...plan.measures,
   };
   const colors = picocolors.createColors(wantsColor(process.stdout));
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderPlan(report, colors));
+  const text = options.json ? `${jsonText(report)}\n` : renderPlan(printableTexts(report), colors);
+  print(process.stdout, text);
 }
 
 /** The file that gets the placement, and its format. */
