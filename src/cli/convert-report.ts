@@ -1,5 +1,5 @@
 import { type Colors, type Fact, factLines } from './fact-list.ts';
-import { counted, quotePath } from './text.ts';
+import { counted } from './text.ts';
 
 /** What was converted, and what that cost: what `eplb convert --json` prints. */
 export interface ConvertReport {
@@ -17,9 +17,9 @@ export interface ConvertReport {
 /** A conversion for people. */
 export function renderConversion({ kind, from, to, holds, notes }: ConvertReport, colors: Colors): string {
   const list: Fact[] = [
-    ['read', `${quotePath(from.path).slice(1, -1)} (${kind}, ${from.format})`],
+    ['read', `${from.path} (${kind}, ${from.format})`],
     ['holds', holds],
-    ['written', `${quotePath(to.path).slice(1, -1)} (${to.format}, ${counted(to.bytes, 'byte')})`],
+    ['written', `${to.path} (${to.format}, ${counted(to.bytes, 'byte')})`],
   ];
   for (const note of notes) list.push(['note', note]);
   return factLines(list, colors);

@@ -1,4 +1,5 @@
 import type picocolors from 'picocolors';
+import { printable } from '../core/printable.ts';
 
 /** picocolors, with colours or made without. */
 export type Colors = ReturnType<typeof picocolors.createColors>;
@@ -6,8 +7,8 @@ export type Colors = ReturnType<typeof picocolors.createColors>;
 /** A line of a report: what it is about, and what is said. */
 export type Fact = readonly [label: string, text: string];
 
-/** Facts as lines, the labels in one column. */
+/** Facts as lines, the labels in one column. Each is one line, whatever text it repeats. */
 export function factLines(list: readonly Fact[], colors: Colors): string {
   const width = Math.max(...list.map(([label]) => label.length));
-  return list.map(([label, text]) => ` ${colors.dim(label.padEnd(width))}  ${text}\n`).join('');
+  return list.map(([label, text]) => ` ${colors.dim(label.padEnd(width))}  ${printable(text)}\n`).join('');
 }

@@ -1,6 +1,7 @@
 import { CommanderError } from 'commander';
 import type { EplbErrorCode } from '../core/errors.ts';
 import { isOwnError } from '../core/errors.ts';
+import { printable } from '../core/printable.ts';
 
 /** How the command ends when something went wrong, or when commander ended it (help, version). */
 export interface Failure {
@@ -28,14 +29,14 @@ const NOT_INPUT: ReadonlySet<EplbErrorCode> = new Set([
 export function failureOf(error: unknown, help: string, debug: boolean): Failure {
   if (error instanceof CommanderError) return commanderFailure(error, help);
   if (isOwnError(error)) {
-    const line = `eplb: ${oneLine(error.message)} (${error.code})\n`;
+    const line = `eplb: ${printable(error.message)} (${error.code})\n`;
     return { exitCode: NOT_INPUT.has(error.code) ? 1 : 2, text: line };
   }
   const message = error instanceof Error ? error.message : String(error);
   if (debug) return { exitCode: 1, text: `eplb: unexpected error: ${(error as Error)?.stack ?? message}\n` };
   return {
     exitCode: 1,
-    text: `eplb: unexpected error: ${oneLine(message)} (set EPLB_DEBUG=1 to see where)\n`,
+    text: `eplb: unexpected error: ${printable(message)} (set EPLB_DEBUG=1 to see where)\n`,
   };
 }
 
@@ -43,7 +44,8 @@ function commanderFailure(error: CommanderError, help: string): Failure {
   if (error.exitCode === 0) return { exitCode: 0, text: '' };
   // The help that commander prints when no command is given is the message.
   if (error.code === 'commander.help') return { exitCode: 2, text: '' };
-  const message = oneLine(error.message.replace(/^error: |\.$/g, ''));
+  // What it suggests stands in a line of its own.
+  const message = printable(error.message.replace(/^error: |\.$/g, '').replace(/\n(?=\(Did you mean )/, ' '));
   const field = /'[^']*?(--[\w-]+)/.exec(message)?.[1] ?? COMMANDER_FIELDS[error.code] ?? 'option';
   return { exitCode: 2, text: `eplb: ${field}: ${message}; see ${help} (EPLB_OPTION)\n` };
 }
@@ -53,8 +55,3 @@ const COMMANDER_FIELDS: Readonly<Record<string, string>> = {
   'commander.excessArguments': 'argument',
   'commander.unknownCommand': 'command',
 };
-
-function oneLine(text: string): string {
-  // A message may repeat foreign text, which must not steer the terminal.
-  return text.replace(/\s*[\r\n]+\s*/g, ' ').replace(/\p{Cc}/gu, '?');
-}

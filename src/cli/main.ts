@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { failureOf } from './failure.ts';
 import { buildProgram, helpCommand } from './program.ts';
+import { print } from './terminal.ts';
 import { packageVersion } from './version.ts';
 
 // The entry of the `eplb` command. The one module of the command that acts when it is loaded.
@@ -16,7 +17,7 @@ async function main(args: readonly string[]): Promise<void> {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     const failure = failureOf(error, helpCommand(args), Boolean(process.env.EPLB_DEBUG));
-    process.stderr.write(failure.text);
+    print(process.stderr, failure.text);
     // Not process.exit(): that would cut off output on its way into a pipe.
     process.exitCode = failure.exitCode;
   }

@@ -3,7 +3,7 @@ import { type Colors, type Fact, factLines } from './fact-list.ts';
 import type { PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';
 import { plainTable } from './table.ts';
-import { counted, duration, grouped, quotePath } from './text.ts';
+import { counted, duration, grouped } from './text.ts';
 
 /** A report for people: what was read and how it was understood, a line a layer, all layers together. */
 export function renderPlan(report: PlanReport, colors: Colors): string {
@@ -28,7 +28,7 @@ function headerFacts(report: PlanReport): Fact[] {
   const { recording, topology, policy, threads } = report;
   const { numLogicalExperts, numNodes, numGroups } = topology;
   const list: Fact[] = [
-    ['recording', `${quotePath(recording.path).slice(1, -1)} (${recording.format})`],
+    ['recording', `${recording.path} (${recording.format})`],
     ['read as', readAs(report)],
     ['used', usedSteps(report)],
     [
@@ -38,7 +38,7 @@ function headerFacts(report: PlanReport): Fact[] {
     ['devices', `${ranksText(topology)} slots, ${counted(numNodes, 'node')}`],
     ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],
   ];
-  if (report.from !== null) list.push(['starting from', quotePath(report.from).slice(1, -1)]);
+  if (report.from !== null) list.push(['starting from', report.from]);
   for (const note of recording.notes) list.push(['note', note]);
   return list;
 }
@@ -98,7 +98,7 @@ function closingFacts(report: PlanReport): Fact[] {
     ['planning time', duration(planningMs)],
   ];
   if (kept !== null) list.unshift(['kept', `${start} stays: ${kept}`]);
-  if (output !== null) list.push(['written', quotePath(output).slice(1, -1)]);
+  if (output !== null) list.push(['written', output]);
   for (const note of report.outputNotes) list.push(['note', note]);
   return list;
 }

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { print } from './terminal.ts';
 
 /** A subcommand: what `eplb --help` says of it, and the module that knows the rest. */
 interface Subcommand {
@@ -71,7 +72,11 @@ export async function buildProgram(version: string, args: readonly string[]): Pr
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .exitOverride()
-    .configureOutput({ outputError: () => {} });
+    .configureOutput({
+      outputError: () => {},
+      writeOut: (text) => print(process.stdout, text),
+      writeErr: (text) => print(process.stderr, text),
+    });
   for (const { name, summary, load } of SUBCOMMANDS) {
     const command = program.command(name).description(summary);
     if (args.includes(name)) (await load()).configure(command);

@@ -1,6 +1,6 @@
 import type { EngineVerdict } from '../formats/placements/engines.ts';
 import { type Colors, type Fact, factLines } from './fact-list.ts';
-import { counted, grouped, quotePath } from './text.ts';
+import { counted, grouped } from './text.ts';
 import type { AgainstReport, ValidateReport } from './validate-report.ts';
 
 /** A validation for people: what was read, what each engine makes of it, and how it balances the loads. */
@@ -14,7 +14,7 @@ function headerFacts({ path, format, notes, facts }: ValidateReport): Fact[] {
   const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks, slotsPerRank, layerNumbers } = facts;
   const redundant = numPhysicalExperts - numLogicalExperts;
   const list: Fact[] = [
-    ['placement', `${quotePath(path).slice(1, -1)} (${format})`],
+    ['placement', `${path} (${format})`],
     [
       'layers',
       layerNumbers === undefined
@@ -53,7 +53,7 @@ function verdicts({ engines, judgedFor }: ValidateReport, colors: Colors): strin
 }
 
 function againstFacts({ path, format, notes, reason, layers, overall }: AgainstReport): Fact[] {
-  const list: Fact[] = [['loads', `${quotePath(path).slice(1, -1)} (${format})`]];
+  const list: Fact[] = [['loads', `${path} (${format})`]];
   for (const note of notes) list.push(['note', note]);
   if (overall === null) return [...list, ['balancedness', `not told: ${reason}`]];
   const worst = layers.reduce((least, layer) => (layer.balancedness < least.balancedness ? layer : least));

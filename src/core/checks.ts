@@ -1,10 +1,15 @@
 import { type EplbErrorCode, EplbRangeError, EplbTypeError } from './errors.ts';
+import { printable } from './printable.ts';
 
 /** The largest finite float32. */
 export const MAX_FLOAT32 = (2 - 2 ** -23) * 2 ** 127;
 
-/** How a value reads in a message: short, and told apart from its look-alikes ("3" is not 3). */
+/** How a value reads in a message: short, printable, and told apart from its look-alikes ("3" is not 3). */
 export function show(value: unknown): string {
+  return printable(shown(value));
+}
+
+function shown(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return 'a function';

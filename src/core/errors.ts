@@ -1,3 +1,5 @@
+import { printable } from './printable.ts';
+
 /**
  * Every code an error of this library can carry. Codes are stable: match on them, not on messages.
  *
@@ -36,14 +38,7 @@ export type EplbErrorCode =
   | 'EPLB_FORMAT'
   | 'EPLB_OPTION';
 
-/**
- * A message as one line that hides nothing: names of files, fields and policies may come from anywhere, and a terminal obeys control
- * characters and turns text about at bidirectional ones.
- */
-function printable(message: string): string {
-  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  return message.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff]/gu, escaped);
-}
+// Messages repeat foreign text, of files and of policies: made printable here, it can be forgotten nowhere.
 
 /** A value of the wrong kind was given. Thrown before anything changes. */
 export class EplbTypeError extends TypeError {

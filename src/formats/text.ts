@@ -1,10 +1,11 @@
 import { show } from '../core/checks.ts';
+import { jsonText } from '../core/printable.ts';
 
 /** Longest piece of foreign text (a file name, a header, a value) that a message repeats. */
 const QUOTE_LIMIT = 60;
 
 /**
- * Foreign text made safe for a one-line message: quoted, control characters escaped, cut when long.
+ * Foreign text made safe for a one-line message: quoted, {@link printable}, cut when long.
  *
  * @param text - anything that came from outside: an argument, a file name, a piece of a file
  * @param limit - characters kept
@@ -13,8 +14,7 @@ export function quote(text: string, limit: number = QUOTE_LIMIT): string {
   // Types are no guard where anybody may call.
   if (typeof text !== 'string') return show(text);
   const kept = text.length > limit ? `${text.slice(0, limit)}...` : text;
-  // JSON escapes the C0 control characters; DEL and C1, which terminals obey too, it leaves as they are.
-  return JSON.stringify(kept).replace(/\p{Cc}/gu, (c) => `\\u00${c.charCodeAt(0).toString(16)}`);
+  return jsonText(kept);
 }
 
 /** A file path in messages: quoted like {@link quote}, but kept whole up to what systems allow. */

@@ -1,3 +1,5 @@
+import { jsonText, printable } from '../core/printable.ts';
+
 /** A piece of finished markup. */
 export class Html {
   readonly markup: string;
@@ -11,7 +13,7 @@ export type HtmlPart = string | number | Html | undefined | readonly HtmlPart[];
 
 /**
  * A template tag for markup that holds foreign text: a recording's or a policy's name may be anything. Parts show as they
- * are, between tags and inside quoted attributes, and never become markup.
+ * are, {@link printable}, between tags and inside quoted attributes, and never become markup.
  *
  * @example
  * ```ts
@@ -26,7 +28,16 @@ function markupOf(part: HtmlPart): string {
   if (part === undefined) return '';
   if (part instanceof Html) return part.markup;
   if (Array.isArray(part)) return part.map(markupOf).join('');
-  return String(part).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+  return withoutMarkup(printable(String(part)));
+}
+
+/** A text of our own with line breaks, as it is. */
+export function textOfLines(text: string): Html {
+  return new Html(withoutMarkup(text));
+}
+
+function withoutMarkup(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 /**
@@ -35,5 +46,5 @@ function markupOf(part: HtmlPart): string {
  */
 export function scriptJson(value: unknown): Html {
   const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  return new Html(JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, escaped));
+  return new Html(jsonText(value).replace(/[<>&]/g, escaped));
 }

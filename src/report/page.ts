@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { numOpenSlots } from '../core/open-slots.ts';
+import { printableTexts } from '../core/printable.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import type { ReportAssets } from './assets.ts';
 import { compactReport, isStatic } from './compact.ts';
@@ -8,7 +9,7 @@ import { configurationTables } from './configuration.ts';
 import { plansTable, sweepTables } from './detail-tables.ts';
 import { costFinding, firstShown, headline, partialNotice, sweepFinding, timeFinding } from './findings.ts';
 import { counted } from './format.ts';
-import { Html, html, scriptJson } from './html.ts';
+import { Html, html, scriptJson, textOfLines } from './html.ts';
 import { summaryTable } from './summary-table.ts';
 
 /** The whole page, with everything it needs inside: it loads nothing. */
@@ -45,9 +46,9 @@ ${section('configuration', 'Configuration and versions', 'What was replayed, and
 </main>
 <footer>
 ${meanings()}
-<details><summary>Licences of the charting code in this page</summary><pre>${assets.licences}</pre></details>
+<details><summary>Licences of the charting code in this page</summary><pre>${textOfLines(assets.licences)}</pre></details>
 </footer>
-<script type="application/json" id="data" data-first="${firstShown(report)}">${scriptJson(compactReport(report))}</script>
+<script type="application/json" id="data" data-first="${firstShown(report)}">${scriptJson(printableTexts(compactReport(report)))}</script>
 <script>${new Html(assets.script)}</script>
 </body>
 </html>

@@ -13,7 +13,7 @@ describe('how the command ends', () => {
     const errors = [
       new EplbRangeError('EPLB_LOAD', 'recording: load -1'),
       new EplbTypeError('EPLB_KIND', 'recording: load -1'),
-      new EplbError('EPLB_FILE', 'recording:\r\n  load -1'),
+      new EplbError('EPLB_FILE', 'recording: load -1'),
     ];
     for (const error of errors) {
       assert.deepEqual(failureOf(error, HELP, false), {
@@ -33,7 +33,7 @@ describe('how the command ends', () => {
     const error = new Error('one\ntwo\u001b[31m');
     const { exitCode, text } = failureOf(error, HELP, false);
     assert.equal(exitCode, 1);
-    assert.equal(text, 'eplb: unexpected error: one two?[31m (set EPLB_DEBUG=1 to see where)\n');
+    assert.equal(text, 'eplb: unexpected error: one\\ntwo\\u001b[31m (set EPLB_DEBUG=1 to see where)\n');
     assert.match(failureOf(error, HELP, true).text, /cli-failure\.test\.ts/);
     for (const thrown of ['text', undefined, null, 7])
       assert.equal(failureOf(thrown, HELP, true).exitCode, 1);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { printable } from '../../src/core/printable.ts';
 import { axisNumber, axisSeconds, bytes, counted, load, seconds } from '../../src/report/format.ts';
 import { html, scriptJson } from '../../src/report/html.ts';
 import { packNumbers } from '../../src/report/pack.ts';
@@ -22,12 +23,12 @@ const anyText = fc.oneof(
 const unescaped = (markup: string) =>
   markup.replace(/&#(\d+);/g, (_, code) => String.fromCharCode(Number(code)));
 
-test('text in a template shows as it is and is never markup', () => {
+test('text in a template shows as it is, printable, and is never markup', () => {
   fc.assert(
     fc.property(anyText, (text) => {
       const { markup } = html`${text}`;
       assert.doesNotMatch(markup, /[<>"']/);
-      assert.equal(unescaped(markup), text);
+      assert.equal(unescaped(markup), printable(text));
     }),
     options,
   );

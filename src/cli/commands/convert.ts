@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { EplbError } from '../../core/errors.ts';
+import { jsonText, printableTexts } from '../../core/printable.ts';
 import { kindOfFile } from '../../formats/kind.ts';
 import { openRecording } from '../../formats/open.ts';
 import { inspectPlacement } from '../../formats/placements/inspect.ts';
@@ -13,7 +14,7 @@ import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { byteBar, lengthOf, partNotes } from '../recorded-loads.ts';
-import { wantsColor } from '../terminal.ts';
+import { print, wantsColor } from '../terminal.ts';
 import { counted, quotePath } from '../text.ts';
 
 interface ConvertOptions {
@@ -66,7 +67,8 @@ async function run(input: string, path: string, options: ConvertOptions): Promis
       ? await convertLoads(input, output, options)
       : await convertPlacement(input, output, options);
   const colors = picocolors.createColors(wantsColor(process.stdout));
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderConversion(report, colors));
+  const text = options.json ? `${jsonText(report)}\n` : renderConversion(printableTexts(report), colors);
+  print(process.stdout, text);
 }
 
 async function convertPlacement(

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
+import { jsonText } from '../../core/printable.ts';
 import type { FormatFacts } from '../../formats/format.ts';
 import { FORMATS } from '../../formats/list.ts';
 import { LOAD_WRITER_NAMES } from '../../formats/write/loads.ts';
 import type { Colors } from '../fact-list.ts';
-import { wantsColor } from '../terminal.ts';
+import { print, wantsColor } from '../terminal.ts';
 
 /** What `--json` prints of a format. */
 interface FormatReport {
@@ -23,7 +24,7 @@ export function configure(command: Command): void {
 function run(options: { readonly json?: boolean }): void {
   const formats = FORMATS.map(reportOf);
   const colors = picocolors.createColors(wantsColor(process.stdout));
-  process.stdout.write(options.json ? `${JSON.stringify({ formats })}\n` : render(formats, colors));
+  print(process.stdout, options.json ? `${jsonText({ formats })}\n` : render(formats, colors));
 }
 
 function reportOf({ name, holds, description }: FormatFacts): FormatReport {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
+import { jsonText, printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
 import { type InspectOptions, inspect } from '../../replay/index.ts';
 import { wholeNumber } from '../option-values.ts';
@@ -9,7 +10,7 @@ import { renderInspection } from '../replay/inspect-view.ts';
 import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
 import { checkOutputs } from '../replay/outputs.ts';
 import { lookAt } from '../replay/setup.ts';
-import { wantsColor } from '../terminal.ts';
+import { print, wantsColor } from '../terminal.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
   readonly ranks?: number;
@@ -65,11 +66,12 @@ async function run(path: string, options: InspectCommandOptions): Promise<void> 
   const status = isInterrupted ? 'partial' : 'complete';
   const json = outputs.get('--json');
   if (json !== undefined) {
-    await writeOutput(json, `${JSON.stringify({ recording: setup.facts, status, ...result })}\n`);
+    await writeOutput(json, `${jsonText({ recording: setup.facts, status, ...result })}\n`);
   }
   const colors = picocolors.createColors(wantsColor(process.stdout));
   const written = [...outputs.values()].map((output) => output.path);
-  process.stdout.write(renderInspection(setup.facts, result, isInterrupted, written, colors));
+  const facts = printableTexts(setup.facts);
+  print(process.stdout, renderInspection(facts, result, isInterrupted, written, colors));
   if (isInterrupted) process.exitCode = 130;
 }
 

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { checkMultiple } from '../../core/checks.ts';
 import { EplbError, EplbRangeError } from '../../core/errors.ts';
+import { jsonText, printableTexts } from '../../core/printable.ts';
 import { checkSlotsPerRank } from '../../core/topology.ts';
 import { openRecording } from '../../formats/open.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
@@ -24,7 +25,7 @@ import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
-import { wantsColor } from '../terminal.ts';
+import { print, wantsColor } from '../terminal.ts';
 
 interface PlanCommandOptions {
   readonly experts?: number;
@@ -125,7 +126,8 @@ async function planRecording(
     ...plan.measures,
   };
   const colors = picocolors.createColors(wantsColor(process.stdout));
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderPlan(report, colors));
+  const text = options.json ? `${jsonText(report)}\n` : renderPlan(printableTexts(report), colors);
+  print(process.stdout, text);
 }
 
 /** The file that gets the placement, and its format. */

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
+import { printableTexts } from '../../core/printable.ts';
 import {
   addOnePlacementOptions,
   addRecordingOptions,
@@ -11,7 +12,7 @@ import { replayPolicies } from '../replay/outcome.ts';
 import { renderReplay } from '../replay/replay-view.ts';
 import { checkStatic } from '../replay/setup.ts';
 import { renderPictures } from '../replay/terminal-pictures.ts';
-import { wantsColor } from '../terminal.ts';
+import { print, wantsColor } from '../terminal.ts';
 
 interface ReplayCommandOptions extends CommonReplayOptions, OnePlacementOptions {
   readonly policy: string;
@@ -32,6 +33,7 @@ async function run(path: string, options: ReplayCommandOptions): Promise<void> {
   const { report, written } = await replayPolicies(path, [options.policy], options);
   const colors = picocolors.createColors(wantsColor(process.stdout));
   const width = process.stdout.columns || 80;
-  const pictures = process.stdout.isTTY ? renderPictures(report.replays[0]!, width, colors) : '';
-  process.stdout.write(pictures + renderReplay(report, written, colors));
+  const shown = printableTexts(report);
+  const pictures = process.stdout.isTTY ? renderPictures(shown.replays[0]!, width, colors) : '';
+  print(process.stdout, pictures + renderReplay(shown, written, colors));
 }

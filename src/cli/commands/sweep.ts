@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { isOwnError } from '../../core/errors.ts';
+import { printableTexts } from '../../core/printable.ts';
 import {
   type ReplayResult,
   type SweepPoint,
@@ -28,8 +29,8 @@ import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
 import { newControl, type ReplayTask } from '../replay/task.ts';
-import { wantsColor } from '../terminal.ts';
-import { grouped, quotePath } from '../text.ts';
+import { print, wantsColor } from '../terminal.ts';
+import { grouped } from '../text.ts';
 import { packageVersion } from '../version.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
@@ -97,21 +98,20 @@ async function run(path: string, options: SweepCommandOptions): Promise<void> {
   if (sweep.numTaken > 0)
     told.push(['gone on', `${grouped(sweep.numTaken)} of ${grouped(grid.length)} were done before`]);
   if (sweep.wasInterrupted) {
-    if (csv !== undefined) told.push(['kept', quotePath(`${csv.path}.state`).slice(1, -1)]);
+    if (csv !== undefined) told.push(['kept', `${csv.path}.state`]);
     process.exitCode = 130;
   } else {
     if (wantsReplays)
       await writeReports(outputs, { ...report, replays: await bestReplays(setup, grid, sweep) });
     if (csv !== undefined) await writeOutput(csv, sweepCsv(result));
     await state?.remove();
-    told.push(
-      ...[...outputs.values()].map((output): Fact => ['written', quotePath(output.path).slice(1, -1)]),
-    );
+    told.push(...[...outputs.values()].map((output): Fact => ['written', output.path]));
   }
   const colors = picocolors.createColors(wantsColor(process.stdout));
   const { name, bytesPerExpert } = setup.cost;
-  const cost = `${quotePath(name).slice(1, -1)}, ${bytes(bytesPerExpert)} an expert`;
-  process.stdout.write(renderSweep({ recording: setup.facts, sweep: result }, cost, told, colors));
+  const cost = `${name}, ${bytes(bytesPerExpert)} an expert`;
+  const shown = printableTexts({ recording: setup.facts, sweep: result });
+  print(process.stdout, renderSweep(shown, cost, told, colors));
 }
 
 interface GridOutcome {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { EplbRangeError, isOwnError } from '../../core/errors.ts';
+import { printable } from '../../core/printable.ts';
 import { npyHeader } from '../../formats/write/npy.ts';
 import {
   MODEL_SHAPES,
@@ -14,7 +15,8 @@ import { checkOutput, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { bytes } from '../replay/format.ts';
 import { number } from '../replay/options.ts';
-import { counted, quotePath } from '../text.ts';
+import { print } from '../terminal.ts';
+import { counted } from '../text.ts';
 
 interface SynthCommandOptions {
   readonly model?: string;
@@ -82,7 +84,7 @@ async function run(options: SynthCommandOptions): Promise<void> {
   }
   const sizes = `${counted(numSteps, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numExperts, 'expert')}`;
   const size = bytes(128 + 4 * numSteps * numLayers * numExperts);
-  process.stdout.write(` written  ${quotePath(options.output).slice(1, -1)}: ${sizes}, int32, ${size}\n`);
+  print(process.stdout, ` written  ${printable(options.output)}: ${sizes}, int32, ${size}\n`);
 }
 
 /** The options, their shape taken from the model where one is named. */

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { EplbError } from '../../core/errors.ts';
+import { jsonText, printableTexts } from '../../core/printable.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { wholeNumber } from '../option-values.ts';
-import { wantsColor } from '../terminal.ts';
+import { print, wantsColor } from '../terminal.ts';
 import { quote } from '../text.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
@@ -79,7 +80,8 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
     takes: judges.every((one) => one.takes === 'yes'),
   };
   const colors = picocolors.createColors(wantsColor(process.stdout));
-  process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : renderValidation(report, colors));
+  const text = options.json ? `${jsonText(report)}\n` : renderValidation(printableTexts(report), colors);
+  print(process.stdout, text);
   if (!report.takes) process.exitCode = REFUSED;
 }
 

@@ -3,7 +3,7 @@ import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
 import { ranksText } from '../ranks-text.ts';
 import { plainTable } from '../table.ts';
-import { counted, grouped, quotePath } from '../text.ts';
+import { counted, grouped } from '../text.ts';
 import { bytes, percent, planningText, ratio, seconds } from './format.ts';
 import { costText, recordingFacts } from './replay-view.ts';
 
@@ -62,7 +62,7 @@ export function renderCompare(report: ReplayReport, written: readonly string[], 
   const close: Fact[] = [
     ['*', `the best of its column; ${MEANINGS}`],
     ...(report.scores === undefined ? [] : ([['score', `100 is ${report.scores.reference}`]] as Fact[])),
-    ...written.map((path): Fact => ['written', quotePath(path).slice(1, -1)]),
+    ...written.map((path): Fact => ['written', path]),
   ];
   const parts = [
     factLines(head, colors).trimEnd(),

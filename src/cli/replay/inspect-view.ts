@@ -1,7 +1,7 @@
 import type { Inspection, RecordingFacts } from '../../replay/index.ts';
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
 import { plainTable } from '../table.ts';
-import { counted, grouped, quotePath } from '../text.ts';
+import { counted, grouped } from '../text.ts';
 import { percent } from './format.ts';
 import { recordingFacts } from './replay-view.ts';
 
@@ -18,10 +18,7 @@ export function renderInspection(
     ...(isPartial ? ([['PARTIAL', 'interrupted: of the steps so far']] as Fact[]) : []),
     ...overall(result),
   ];
-  const close: Fact[] = [
-    ...MEANINGS,
-    ...written.map((path): Fact => ['written', quotePath(path).slice(1, -1)]),
-  ];
+  const close: Fact[] = [...MEANINGS, ...written.map((path): Fact => ['written', path])];
   const parts = [
     factLines(head, colors).trimEnd(),
     hottest(result),

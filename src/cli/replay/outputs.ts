@@ -1,4 +1,5 @@
 import { EplbRangeError } from '../../core/errors.ts';
+import { jsonText } from '../../core/printable.ts';
 import type { RecordingFacts, ReplayReport, ReplayResult, SweepResult } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { packageVersion } from '../version.ts';
@@ -55,7 +56,7 @@ export function reportOf(
 /** Writes what was asked for: `--json` and `--report`. */
 export async function writeReports(outputs: Outputs, report: ReplayReport): Promise<void> {
   const json = outputs.get('--json');
-  if (json !== undefined) await writeOutput(json, `${JSON.stringify(report)}\n`);
+  if (json !== undefined) await writeOutput(json, `${jsonText(report)}\n`);
   const html = outputs.get('--report');
   if (html === undefined) return;
   // Its assets are as large as the rest of the command together.

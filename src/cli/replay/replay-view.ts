@@ -3,7 +3,7 @@ import type { BalanceFigures, RecordingFacts, ReplayReport, ReplayResult } from 
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
 import { ranksText } from '../ranks-text.ts';
 import { plainTable } from '../table.ts';
-import { counted, grouped, quotePath } from '../text.ts';
+import { counted, grouped } from '../text.ts';
 import { bytes, percent, planningText, ratio, seconds } from './format.ts';
 
 /** A replay for people: what was replayed and how, and a table of what it came to beside no balancing. */
@@ -36,7 +36,7 @@ export function recordingFacts(recording: RecordingFacts, numSteps: number, labe
   const step = tokensPerStep === null ? '' : ` of ${counted(tokensPerStep, 'token')}`;
   const sizes = `${counted(numLayers, 'layer')} x ${counted(numLogicalExperts, 'expert')}`;
   return [
-    ['recording', `${quotePath(path).slice(1, -1)} (${format})`],
+    ['recording', `${path} (${format})`],
     [label, `${counted(numSteps, 'step')}${step} x ${sizes}`],
     ...notes.map((note): Fact => ['note', note]),
   ];
@@ -55,7 +55,7 @@ export function costText({ configuration }: ReplayResult): string {
     time.kind === 'load'
       ? `${seconds(time.secondsPerLoad)} a load`
       : `${seconds(time.secondsAtBalance)} x mean PAR`;
-  return `${quotePath(name).slice(1, -1)}: ${step}, ${bytes(bytesPerExpert)} an expert`;
+  return `${name}: ${step}, ${bytes(bytesPerExpert)} an expert`;
 }
 
 function table(result: ReplayResult, colors: Colors): string {
@@ -91,7 +91,7 @@ function closingFacts(report: ReplayReport, result: ReplayResult, written: reado
     ...(score === undefined
       ? []
       : ([['score', `${score.toFixed(2)} (100: ${report.scores!.reference})`]] as Fact[])),
-    ...written.map((path): Fact => ['written', quotePath(path).slice(1, -1)]),
+    ...written.map((path): Fact => ['written', path]),
   ];
 }
 
