@@ -6,13 +6,13 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import picocolors from 'picocolors';
+import { factLines } from '../../src/cli/fact-list.ts';
+import { print } from '../../src/cli/terminal.ts';
 import { show } from '../../src/core/checks.ts';
 import { EplbError, EplbRangeError, EplbTypeError } from '../../src/core/errors.ts';
 import { jsonText, printable, printableTexts } from '../../src/core/printable.ts';
 import { UNPRINTABLE } from '../helpers/hostile-names.ts';
 import { SEED } from '../helpers/library.ts';
-import { factLines } from '../../src/cli/fact-list.ts';
-import { print } from '../../src/cli/terminal.ts';
 
 const options = { numRuns: 1000, seed: SEED };
 const text = fc.string({
