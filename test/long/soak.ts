@@ -193,7 +193,7 @@ async function soak(mostCycles: number, seconds: number, reopen: number, random:
     for (let i = 1; i <= reopen && !isOver(); i++, cycle++) {
       await withinTime(`cycle ${cycle}`, async () => {
         subject.record();
-        if (i % CYCLES_PER_KILL === 0) await kill(subject, threads, random);
+        if (cycle % CYCLES_PER_KILL === CYCLES_PER_KILL - 1) await kill(subject, threads, random);
         await subject.plan();
         if (i % 10 === 0) subject.check();
       });
