@@ -23,8 +23,8 @@ export interface LoadRecording {
   /** The routes behind the steps, where the file holds routes and not loads. */
   readonly routes?: RecordedRoutes;
   /**
-   * True for files with checksums, which are .npz and .pt: reading all steps looks at them. Reading a part of the steps
-   * cannot, as a checksum is of all of them.
+   * True where a checksum of all steps together is looked at when all are read: in .npz and .pt. Reading a part of the steps
+   * cannot look at it. The records of SGLang have one each, which every reading looks at.
    */
   readonly hasChecksums?: boolean;
   /**

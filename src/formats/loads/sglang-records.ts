@@ -48,7 +48,6 @@ export const SGLANG_RECORDS: LoadFormat = {
         ...new Set(parts.flatMap(({ torch }) => torch.notes)),
       ],
       ...(layers.length === allLayers ? {} : { layerNumbers: layers }),
-      ...(parts.every(({ torch }) => torch.hasChecksums) ? { hasChecksums: true } : {}),
       readStep: (step) => Promise.all(steps[step]!.map((record) => readRecord(record, free))),
       loadsOf: summedLoads({
         name,

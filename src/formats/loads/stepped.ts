@@ -7,7 +7,6 @@ export interface SteppedParts<T>
   extends Pick<LoadRecording, 'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'> {
   readonly numSteps: number;
   readonly numberType?: string;
-  readonly hasChecksums?: boolean;
   readonly layerNumbers?: readonly number[];
   /** Reads what a step is made of. Called for the next steps while the caller works on one. */
   readonly readStep: (step: number) => Promise<T>;
