@@ -2,7 +2,9 @@ import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } f
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology } from '../core/topology.ts';
 import type { StepRange } from '../formats/recording.ts';
-import { type AbstractEplbPolicy, ExpertMapping, type Topology } from '../index.ts';
+import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
+import { checkMapping } from '../mapping/expert-mapping.ts';
+import { isPolicy } from '../policy/custom.ts';
 import { checkCostModel } from './cost-model.ts';
 import { hardwareCost } from './cost-presets.ts';
 import type { CostModel, ReplayConfiguration, TriggerOptions } from './result.ts';
@@ -88,7 +90,7 @@ export function readReplayOptions(
   const { interval = DEFAULT_INTERVAL } = trigger;
   const windowSize = options.windowSize ?? Math.min(interval, MAX_DEFAULT_WINDOW);
   const policyName = checkText('policyName', options.policyName ?? nameOf(policy));
-  if (options.start !== undefined) checkStart(options.start);
+  if (options.start !== undefined) checkMapping('start', options.start);
   if (options.onStep !== undefined && typeof options.onStep !== 'function') {
     throw new EplbTypeError('EPLB_KIND', `onStep: ${show(options.onStep)} is not a function`);
   }
@@ -149,16 +151,9 @@ export function readTrigger(trigger: TriggerOptions | undefined, isStatic: boole
 }
 
 function checkPolicy(policy: unknown): void {
-  if (policy === 'static' || policy instanceof URL) return;
-  const isObject = typeof policy === 'object' && policy !== null;
-  if (isObject && typeof Reflect.get(policy, 'rebalanceExperts') === 'function') return;
+  if (policy === 'static' || policy instanceof URL || isPolicy(policy)) return;
   const wanted = `'static', a module URL or an object with rebalanceExperts`;
   throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is not ${wanted}`);
-}
-
-function checkStart(start: unknown): void {
-  if (start instanceof ExpertMapping) return;
-  throw new EplbTypeError('EPLB_KIND', `start: ${show(start)} is not an ExpertMapping`);
 }
 
 function nameOf(policy: AbstractEplbPolicy | URL | 'static'): string {

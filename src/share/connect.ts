@@ -1,6 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Remote } from 'comlink';
-import { checkAtLeast, show } from '../core/checks.ts';
+import { checkAtLeast, checkObject, show } from '../core/checks.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
 import { throwAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
@@ -25,10 +25,7 @@ export async function connectBalancer(
   port: MessagePort,
   options: ConnectOptions = {},
 ): Promise<ConnectedBalancer> {
-  if (typeof options !== 'object' || options === null) {
-    throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
-  }
-  const timeoutMs = checkAtLeast('timeoutMs', options.timeoutMs ?? 30_000, 0);
+  const timeoutMs = checkAtLeast('timeoutMs', checkObject('options', options).timeoutMs ?? 30_000, 0);
   checkPort(port);
   const calls = new BoundedCalls(port, timeoutMs);
   const { wrap, nodeEndpoint } = await loadComlink();

@@ -1,6 +1,6 @@
-import { checkObject, show } from '../../core/checks.ts';
-import { EplbTypeError } from '../../core/errors.ts';
+import { checkObject } from '../../core/checks.ts';
 import { ExpertMapping } from '../../index.ts';
+import { checkMapping } from '../../mapping/expert-mapping.ts';
 import { checkPlacement } from './check-placement.ts';
 import { mostNumbers } from './number-tables.ts';
 import type { Placement } from './placement.ts';
@@ -22,11 +22,8 @@ export function placementFrom(
   mapping: ExpertMapping,
   more: Pick<Placement, 'numRanks' | 'layerNumbers'> = {},
 ): Placement {
-  if (!(mapping instanceof ExpertMapping)) {
-    throw new EplbTypeError('EPLB_KIND', `mapping: ${show(mapping)} is not an ExpertMapping`);
-  }
   const { numRanks, layerNumbers } = checkObject('more', more);
-  const { numLayers, numPhysicalExperts, numLogicalExperts } = mapping;
+  const { numLayers, numPhysicalExperts, numLogicalExperts } = checkMapping('mapping', mapping);
   const slots = mapping.phyToLog;
   const isLarge = numLayers * numLogicalExperts * mapping.maxReplicas > mostNumbers(slots.length);
   return checkPlacement({
