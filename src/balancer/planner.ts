@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { show } from '../core/checks.ts';
+import { checkObject, show } from '../core/checks.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
 import { isShared } from '../core/typed-arrays.ts';
@@ -291,10 +291,7 @@ export class Planner {
   /** Reads and checks what a plan is asked with, each property once. @param isLater whether it is planned in a later turn */
   #read(input: LoadsInput | undefined, options: PlanOptions, isLater: boolean): PlanRequest {
     this.checkOpen();
-    if (typeof options !== 'object' || options === null) {
-      throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
-    }
-    const { coactivation, samples, previous, signal } = options;
+    const { coactivation, samples, previous, signal } = checkObject('options', options);
     const { topology } = this.#settings;
     if (previous !== undefined) checkShape('previous', previous, topology);
     if (signal !== undefined) checkSignal(signal);

@@ -1,6 +1,7 @@
 import { types } from 'node:util';
 import { checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { typedArrayLength } from '../core/typed-arrays.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { ExpertMappingInit } from './mapping-init.ts';
 import type { MappingTables } from './mapping-tables.ts';
@@ -89,7 +90,7 @@ function readPhyToLog(
 ): { phyToLog: Int32Array; numLayers: number } {
   if (types.isInt32Array(table)) {
     const numLayers = checkWhole('mapping: numLayers', toldLayers, 1);
-    const length = lengthOf(table);
+    const length = typedArrayLength(table);
     if (sizes !== undefined && length !== numLayers * sizes.numPhysicalExperts) {
       const wanted = `${numLayers} x ${sizes.numPhysicalExperts}`;
       throw new EplbRangeError('EPLB_SHAPE', `mapping: phyToLog: has ${length} slots, not ${wanted}`);
@@ -107,11 +108,6 @@ function readPhyToLog(
     throw new EplbRangeError('EPLB_SHAPE', 'mapping: phyToLog: has no slots: [layers][physical] is wanted');
   }
   return { phyToLog: flattenRows('phyToLog', rows), numLayers: rows.length };
-}
-
-/** The true length. A subclass, or a property of the array's own, may tell another. */
-function lengthOf(table: Int32Array): number {
-  return Reflect.get(Object.getPrototypeOf(Int32Array.prototype), 'length', table);
 }
 
 /** A copy. Not slice(), which lets a subclass make it, and keep it. */
@@ -185,7 +181,7 @@ function readCounts(given: unknown, numLayers: number, numLogicalExperts: number
   if (!types.isInt32Array(given)) {
     return flattenRows('replicaCount', takeRows('replicaCount', given, numLayers, numLogicalExperts));
   }
-  const length = lengthOf(given);
+  const length = typedArrayLength(given);
   const wanted = numLayers * numLogicalExperts;
   if (length === wanted) return copyTable(given, length);
   throw new EplbRangeError('EPLB_SHAPE', `mapping: replicaCount: has ${length} entries, not ${wanted}`);
@@ -234,7 +230,7 @@ function flatLists(
   { numLayers, numLogicalExperts }: MappingTables,
   mostReplicas: number,
 ): ListsOf {
-  const length = lengthOf(given);
+  const length = typedArrayLength(given);
   const width = length / (numLayers * numLogicalExperts);
   if (!Number.isInteger(width)) {
     const wanted = `a multiple of ${numLayers} x ${numLogicalExperts}`;

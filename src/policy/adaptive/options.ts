@@ -1,5 +1,5 @@
-import { checkAtLeast, checkNumber, checkWhole, show } from '../../core/checks.ts';
-import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../../core/checks.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import type { AdaptiveRequest } from './request.ts';
 
 /** What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}. */
@@ -89,9 +89,7 @@ const NO_LIMIT = 2 ** 31 - 1;
 
 /** Reads each option once. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
-  if (typeof options !== 'object' || options === null) {
-    throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object`);
-  }
+  checkObject('options', options);
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
   const { locality = 'none', confidence: sureness, cost: prices, rememberedSteps, maxSamples } = options;
   const cost = readCost(prices === undefined ? {} : prices);
@@ -138,9 +136,7 @@ function loadOfMove(cost: Required<AdaptiveCostModel>): number {
 }
 
 function readCost(cost: AdaptiveCostModel): Required<AdaptiveCostModel> {
-  if (typeof cost !== 'object' || cost === null) {
-    throw new EplbTypeError('EPLB_KIND', `cost: ${show(cost)} is not an object`);
-  }
+  checkObject('cost', cost);
   return {
     secondsPerLoad: above0('cost.secondsPerLoad', cost.secondsPerLoad, 0.25e-6),
     stepsPerPlan: above0('cost.stepsPerPlan', cost.stepsPerPlan, 1000),
