@@ -13,6 +13,9 @@ import { Carver } from '../memory/carver.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 
+/** More have no room in a kernel's memory beside anything else. */
+const MOST_LOADS = 2 ** 28;
+
 /** Where balanced packing puts each item; both tables are [rows x items], row-major, the caller's own. */
 export interface BalancedPacking {
   /** The pack of each item. */
@@ -110,20 +113,47 @@ export function computeExpertReplication(weight: LoadsInput, numPhysical: number
 }
 
 /**
- * The largest load divided by the smallest positive one; 1 when no load is positive. In WebAssembly.
+ * The largest load divided by the smallest positive one, of one row or over all layers; 1 when no load is positive. In WebAssembly.
  *
- * @param loads finite and >= 0
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LOAD`, `EPLB_MEMORY`
+ * @param loads one row, or [layers x experts], nested or flat; finite and >= 0
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_MEMORY`
+ * @example
+ * ```ts
+ * computeLoadImbalance([[100, 10], [1, 5]]); // 100
+ * ```
  */
-export function computeLoadImbalance(loads: LoadRow): number {
-  const n = checkWhole('loads: length', rowLength('loads', 0, loads), 1, 2 ** 28, 'EPLB_SHAPE');
+export function computeLoadImbalance(loads: LoadRow | LoadsInput): number {
+  const { data, numExperts } = takeLoads(loads);
+  const n = data.length;
   const { region, layout } = inlineKernelMemory(`${n} loads`, (start) => ({ start, end: start + 4 * n }));
   const { buffer, kernels } = region;
-  const row = new Float32Array(buffer, layout.start, n);
-  copyRow('loads', 0, loads, row, n);
+  const copy = new Float32Array(buffer, layout.start, n);
+  copy.set(data);
   const bad = kernels.firstInvalid(layout.start, n);
-  if (bad < n) throw loadError('loads', 0, bad, row[bad]);
+  if (bad < n) throw loadError('loads', Math.floor(bad / numExperts), bad % numExperts, copy[bad]);
   return kernels.loadImbalance(layout.start, n);
+}
+
+/** A row as the one layer there is, or a matrix. Each entry is read once. */
+function takeLoads(loads: LoadRow | LoadsInput): LoadMatrix {
+  if (typeof loads === 'object' && loads !== null && 'data' in loads) return toLoadMatrix('loads', loads);
+  const n = checkWhole('loads: length', rowLength('loads', 0, loads as LoadRow), 1, MOST_LOADS, 'EPLB_SHAPE');
+  const entries = Array.isArray(loads) ? takeEntries(loads, n) : (loads as LoadRow);
+  if (typeof entries[0] === 'object') return toLoadMatrix('loads', entries as number[][]);
+  const data = zeros('loads', Float32Array, n);
+  copyRow('loads', 0, entries as LoadRow, data, n);
+  return { data, numLayers: 1, numExperts: n };
+}
+
+function takeEntries(loads: readonly unknown[], n: number): unknown[] {
+  const entries: unknown[] = [];
+  for (let i = 0; i < n; i++) {
+    const entry = loads[i];
+    // What claims to be long may be empty.
+    if (entry === undefined) throw loadError('loads', 0, i, entry);
+    entries.push(entry);
+  }
+  return entries;
 }
 
 /** Copies a row to the kernels' memory and checks it. */

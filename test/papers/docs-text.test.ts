@@ -180,7 +180,9 @@ test('each guarantee in docs/limits.md names a test that is there', () => {
   for (const row of rows) {
     const [, file, name] = /`(test\/[\w/-]+\.test\.ts)`: '([^']+)'/.exec(row) ?? [];
     assert.ok(file !== undefined && name !== undefined, row);
-    const titles = [...readFileSync(join(ROOT, file), 'utf8').matchAll(/^\s*test\(\s*(['`])(.*?)\1,/gms)];
+    const titles = [
+      ...readFileSync(join(ROOT, file), 'utf8').matchAll(/^\s*(?:test|describe)\(\s*(['`])(.*?)\1,/gms),
+    ];
     const isThere = titles.some(([, , title]) => title!.includes(name));
     assert.ok(isThere, `${file} has no test ${name}`);
   }

@@ -100,7 +100,7 @@ const FUNCTIONS: readonly Call[] = [
   ['layerBalances', [nearly(loadMatrix(2, 4)), mappings, nearly(whole)], library.layerBalances],
   ['computeBalancedPacking', [nearly(loadMatrix(2, 4)), nearly(whole)], library.computeBalancedPacking],
   ['computeExpertReplication', [nearly(loadMatrix(2, 4)), nearly(whole)], library.computeExpertReplication],
-  ['computeLoadImbalance', [nearly(loadRow(4))], library.computeLoadImbalance],
+  ['computeLoadImbalance', [nearly(fc.oneof(loadRow(4), loadMatrix(2, 4)))], library.computeLoadImbalance],
   ['new ExpertMapping', [mappingInit], (init) => new library.ExpertMapping(init)],
   ['ExpertMapping.fromJSON', [mappingInit], library.ExpertMapping.fromJSON],
   ['ExpertMapping.fromBytes', [nearly(bytes)], library.ExpertMapping.fromBytes],

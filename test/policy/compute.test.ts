@@ -199,3 +199,44 @@ test('load imbalance refuses what is no row of loads', () => {
     assert.throws(() => computeLoadImbalance(loads as number[]), refusal(...expected));
   }
 });
+
+test('the imbalance of a load matrix is over all of its entries, nested or flat', () => {
+  const nested = [
+    [100, 10],
+    [1, 5],
+  ];
+  assert.equal(computeLoadImbalance(nested), 100);
+  assert.equal(computeLoadImbalance(nested.map((row) => Float32Array.from(row)) as never), 100);
+  assert.equal(
+    computeLoadImbalance({ data: Float32Array.from(nested.flat()), numLayers: 2, numExperts: 2 }),
+    100,
+  );
+  assert.equal(computeLoadImbalance([[0, 0]]), 1);
+  assert.equal(
+    computeLoadImbalance([
+      [0, 3],
+      [0, 0],
+    ]),
+    1,
+  );
+  const refuses = (loads: unknown, ...expected: Parameters<typeof refusal>) =>
+    assert.throws(() => computeLoadImbalance(loads as number[]), refusal(...expected));
+  refuses([[1, 2], [3]], 'range', 'EPLB_SHAPE', /layer 1: has 1 loads, not 2/);
+  refuses(
+    [
+      [1, 2],
+      [3, -1],
+    ],
+    'range',
+    'EPLB_LOAD',
+    /layer 1, index 1: -1/,
+  );
+  refuses([[1, 2], 3], 'type', 'EPLB_KIND', /layer 1: 3/);
+  refuses(
+    { data: Float32Array.of(1, Number.NaN), numLayers: 2, numExperts: 1 },
+    'range',
+    'EPLB_LOAD',
+    /layer 1, index 0: NaN/,
+  );
+  refuses(new Array(2 ** 28), 'type', 'EPLB_KIND', /index 0: undefined/);
+});
