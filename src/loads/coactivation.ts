@@ -1,4 +1,4 @@
-import { checkWhole, show } from '../core/checks.ts';
+import { checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
 import { sharedBuffer, zeros } from '../memory/allocate.ts';
@@ -51,7 +51,8 @@ export class CoactivationRecorder {
   readonly #counts: Float32Array;
 
   /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, or `EPLB_MEMORY` when it cannot be had */
-  constructor({ numLayers, numExperts }: CoactivationRecorderOptions) {
+  constructor(options: CoactivationRecorderOptions) {
+    const { numLayers, numExperts } = checkObject('options', options);
     this.numLayers = checkWhole('numLayers', numLayers, 1, 2 ** 24);
     this.numExperts = checkWhole('numExperts', numExperts, 1, 2 ** 24);
     this.#counts = allocate(numLayers, numExperts);

@@ -1,4 +1,4 @@
-import { checkNumber, checkWhole } from '../core/checks.ts';
+import { checkNumber, checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import type { KernelRequest } from '../engine/plan-layers.ts';
 import type { LoadsInput } from '../loads/load-matrix.ts';
@@ -42,8 +42,9 @@ export class LocalityAwarePolicy extends AbstractEplbPolicy {
   readonly #request: KernelRequest;
 
   /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
-  constructor({ tolerance = 0.05, maxEvaluations }: LocalityAwarePolicyOptions = {}) {
+  constructor(options: LocalityAwarePolicyOptions = {}) {
     super();
+    const { tolerance = 0.05, maxEvaluations } = checkObject('options', options);
     checkNumber('tolerance', tolerance);
     if (!(tolerance >= 0 && tolerance < 1)) {
       throw new EplbRangeError('EPLB_RANGE', `tolerance: ${tolerance} is not at least 0 and less than 1`);
