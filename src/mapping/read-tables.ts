@@ -134,7 +134,7 @@ function takeRows(title: string, table: unknown, numRows: unknown, width?: numbe
     throw new EplbTypeError('EPLB_KIND', `mapping: ${title}: ${show(table)} is not a table`);
   const { length: numTaken } = table;
   if (numRows !== undefined && numTaken !== numRows) {
-    throw new EplbRangeError('EPLB_SHAPE', `mapping: ${title}: has ${numTaken} layers, not ${numRows}`);
+    throw new EplbRangeError('EPLB_SHAPE', `mapping: ${title}: has ${numTaken} layers, not ${show(numRows)}`);
   }
   const rows: TakenRow[] = [];
   for (let layer = 0; layer < numTaken; layer++) {

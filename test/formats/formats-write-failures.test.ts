@@ -26,3 +26,15 @@ for (const format of ['npy', 'npz', 'json', 'json-lines']) {
     await assert.rejects(drain(true), /the disk is gone/);
   });
 }
+
+for (const format of ['npy', 'npz', 'json', 'json-lines']) {
+  test(`a recording that gives other steps than are to be written as ${format} is refused`, async () => {
+    for (const to of [1, 3]) {
+      const { chunks } = writeLoads(format, { recording: recording(false) as never, from: 0, to });
+      const drain = async () => {
+        for await (const chunk of chunks) assert.ok(chunk.length > 0);
+      };
+      await assert.rejects(drain, { name: 'EplbRangeError', code: 'EPLB_RANGE' }, `up to ${to}`);
+    }
+  });
+}

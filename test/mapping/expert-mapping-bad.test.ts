@@ -96,6 +96,13 @@ const badTables: readonly (readonly [title: string, init: object, ...Refusal])[]
   ['flat and empty', { phyToLog: new Int32Array(0), numLayers: 1 }, 'range', 'EPLB_SHAPE', /0 slots/],
   ['layers that disagree', { phyToLog: [[0]], numLayers: 2 }, 'range', 'EPLB_SHAPE', /1 layers, not 2/],
   [
+    'layers that are a symbol',
+    { phyToLog: [[0]], numLayers: Symbol('two') },
+    'range',
+    'EPLB_SHAPE',
+    /not Symbol\(two\)/,
+  ],
+  [
     'experts not whole',
     { phyToLog: [[0]], numLogicalExperts: 1.5 },
     'range',

@@ -1,5 +1,5 @@
 import { checkObject, checkWhole, show } from '../../core/checks.ts';
-import { EplbError, EplbTypeError } from '../../core/errors.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { checkSource, checkStep, stepsOf } from '../check-recording.ts';
 import type { LoadRecording, StepRange } from '../recording.ts';
 import { quote } from '../text.ts';
@@ -121,11 +121,22 @@ function rowText(loads: Float32Array, layer: number, width: number): string {
 
 async function* loadsOf({ recording, from, to, onStep }: StepsToWrite): AsyncGenerator<Float32Array> {
   const { numLayers, numLogicalExperts } = recording;
+  let next = from;
   for await (const step of stepsOf(recording, { from, to })) {
     checkStep(step, numLayers, numLogicalExperts);
+    // Headers and entries of a zip tell how many steps follow, and are written by now.
+    if (next++ === to) throw stepsError('gives more steps', from, to);
     yield step.loads;
     onStep?.(step.bytesRead);
   }
+  if (next < to) throw stepsError(`ends before step ${next}`, from, to);
+}
+
+function stepsError(what: string, from: number, to: number): EplbRangeError {
+  return new EplbRangeError(
+    'EPLB_RANGE',
+    `recording: ${what}; the steps from ${from} up to ${to} are to be written`,
+  );
 }
 
 function numbersOf({ recording, from, to }: StepsToWrite): number {
