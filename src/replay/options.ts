@@ -1,6 +1,7 @@
 import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology } from '../core/topology.ts';
+import { checkRange } from '../formats/check-recording.ts';
 import type { StepRange } from '../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
@@ -91,6 +92,7 @@ export function readReplayOptions(
   const windowSize = options.windowSize ?? Math.min(interval, MAX_DEFAULT_WINDOW);
   const policyName = checkText('policyName', options.policyName ?? nameOf(policy));
   if (options.start !== undefined) checkMapping('start', options.start);
+  if (options.steps !== undefined) checkRange('steps', options.steps);
   if (options.onStep !== undefined && typeof options.onStep !== 'function') {
     throw new EplbTypeError('EPLB_KIND', `onStep: ${show(options.onStep)} is not a function`);
   }
