@@ -12,7 +12,7 @@ export {
 } from './balancer/expert-load-balancer.ts';
 export { type EplbMetrics, ExpertType } from './balancer/metrics.ts';
 export type { ExpertLoadBalancerOptions } from './balancer/options.ts';
-export type { PlanOptions } from './balancer/planner.ts';
+export type { PlanOptions } from './balancer/plan-request.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export type { Topology } from './core/topology.ts';
 export {
@@ -33,7 +33,7 @@ export type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
 export type { LoadSamples } from './loads/load-samples.ts';
 export { ExpertMapping, type ExpertMappingJson } from './mapping/expert-mapping.ts';
 export type { ExpertMappingInit } from './mapping/mapping-init.ts';
-export { AbstractEplbPolicy, type PolicyContext } from './policy/abstract.ts';
+export { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './policy/abstract.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
 export {

@@ -2,9 +2,9 @@ import { readlinkSync } from 'node:fs';
 import { constants, getPriority, setPriority } from 'node:os';
 import { basename } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import type { CustomJob } from '../src/engine/plan-job.ts';
 import { SharedAnswers } from '../src/engine/plan-tables.ts';
 import {
-  type CustomJob,
   type LastWords,
   runLayers,
   type WorkerAnswer,
@@ -12,6 +12,7 @@ import {
   type WorkerTask,
 } from '../src/engine/worker-task.ts';
 import { instantiateKernels } from '../src/memory/kernel-exports.ts';
+import { kernelOf } from '../src/policy/kernels.ts';
 
 // This entry is bundled alone, as CommonJS: a thread is ready 7 ms sooner (measured) when it need not start the loader of modules.
 
@@ -33,7 +34,9 @@ process.on('uncaughtException', (error: unknown) => {
 /** The pool's entry: one call a worker and job. */
 export function runWorkerTask(task: WorkerTask): WorkerAnswer | Promise<WorkerAnswer> {
   Atomics.store(setup.begun, task.worker, 1);
-  if (task.kind === 'layers') return runLayers(kernels, setup, answers, task.job, task.worker);
+  if (task.kind === 'layers') {
+    return runLayers(kernels, kernelOf(task.job.request), setup, answers, task.job, task.worker);
+  }
   if (task.kind === 'custom') return runCustom(task.job);
   return { ok: true };
 }

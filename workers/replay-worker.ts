@@ -2,7 +2,7 @@ import { choosePolicy } from '../src/cli/policy-choice.ts';
 import { ControlWord, type ReplayAnswer, type ReplayTask } from '../src/cli/replay/task.ts';
 import { isOwnError } from '../src/core/errors.ts';
 import { openRecording } from '../src/formats/open.ts';
-import { AdaptiveEplbPolicy, type AdaptiveEplbPolicyOptions, ExpertMapping } from '../src/index.ts';
+import { type AdaptiveCostModel, ExpertMapping } from '../src/index.ts';
 import { loadPolicy } from '../src/policy/custom.ts';
 import { competitionStart, type ReplayOptions, type ReplayProgress, replay } from '../src/replay/index.ts';
 
@@ -53,27 +53,24 @@ async function optionsOf(
 }
 
 /**
- * A module's policy plans in this thread, which is apart from the command as it is: it needs no further one. The adaptive policy
- * is told what moves and steps cost here, so that it makes no plan that costs more than it returns before the next.
+ * A module's policy plans in this thread, which is apart from the command as it is: it needs no further one. One of the library's that
+ * needs to know what moves and steps cost is told.
  */
 async function policyOf(text: string, options: ReplayTask['options']): Promise<ReplayOptions['policy']> {
   if (text === 'static') return text;
-  const chosen = await choosePolicy(text, undefined);
+  const chosen = await choosePolicy(text, undefined, { cost: costOf(options) });
   // Loaded anew for every replay: what a module keeps must not reach from one configuration into the next.
-  if (chosen instanceof URL) return loadPolicy(`${chosen.href}?replay=${numReplays++}`);
-  return chosen instanceof AdaptiveEplbPolicy ? new AdaptiveEplbPolicy(adaptiveOptions(options)) : chosen;
+  return chosen instanceof URL ? loadPolicy(`${chosen.href}?replay=${numReplays++}`) : chosen;
 }
 
-function adaptiveOptions({ cost, trigger, windowSize }: ReplayTask['options']): AdaptiveEplbPolicyOptions {
+function costOf({ cost, trigger, windowSize }: ReplayTask['options']): AdaptiveCostModel | undefined {
   // By PAR, a load has no time of its own.
-  if (cost === undefined || cost.time.kind !== 'load') return {};
+  if (cost === undefined || cost.time.kind !== 'load') return undefined;
   return {
-    cost: {
-      secondsPerLoad: cost.time.secondsPerLoad,
-      bytesPerExpert: cost.bytesPerExpert,
-      bandwidthWithinNode: cost.intraNodeBytesPerSecond,
-      bandwidthBetweenNodes: cost.interNodeBytesPerSecond,
-      stepsPerPlan: trigger?.interval ?? windowSize ?? 32,
-    },
+    secondsPerLoad: cost.time.secondsPerLoad,
+    bytesPerExpert: cost.bytesPerExpert,
+    bandwidthWithinNode: cost.intraNodeBytesPerSecond,
+    bandwidthBetweenNodes: cost.interNodeBytesPerSecond,
+    stepsPerPlan: trigger?.interval ?? windowSize ?? 32,
   };
 }

@@ -3,7 +3,7 @@
 // policy. A row is a node of a layer; two rows are placed at a time.
 
 import { sizeClass } from '../shared/keys';
-import { placePair } from './place-row';
+import { placePair, placeRowScratchBytes } from './place-row';
 
 /**
  * Places consecutive layers, two at a time. `numGroups` must divide the experts, `numNodes` the groups, the ranks and the slots.
@@ -11,7 +11,7 @@ import { placePair } from './place-row';
  * @param weight f32[numLayers x numLogical], finite and >= 0
  * @param phyToLog i32[numLayers x numPhysical], out
  * @param replicaRank i32[numLayers x numPhysical], out: which replica of its expert a slot holds, from 0
- * @param scratch 160 * sizeClass(numPhysical) bytes
+ * @param scratch {@link placeLayersScratchBytes}
  */
 export function placeLayers(
   weight: usize,
@@ -161,4 +161,18 @@ function gatherGroups(
     memory.copy(weights + to, weight + ((<usize>first) << 2), bytes);
     for (let expert = first; expert < first + groupSize; expert++, to += 4) store<i32>(experts + to, expert);
   }
+}
+
+/** Scratch of {@link placeLayers}: with groups, their experts and weights lie before what packing groups takes, and then each node. */
+export function placeLayersScratchBytes(
+  numLogical: i32,
+  numPhysical: i32,
+  numGroups: i32,
+  numNodes: i32,
+): f64 {
+  if (numGroups === 1) return placeRowScratchBytes(numLogical, numPhysical);
+  const size = <f64>sizeClass(numPhysical);
+  const groups = 24 * size + placeRowScratchBytes(numGroups, numGroups);
+  const node = placeRowScratchBytes(numLogical / numNodes, numPhysical / numNodes);
+  return 16 * size + max(groups, node);
 }

@@ -1,7 +1,7 @@
 // Balanced packing of one row: the items are the copies, and none is replicated.
 
 import { sizeClass } from '../shared/keys';
-import { placeRow } from './place-row';
+import { placeRow, placeRowScratchBytes } from './place-row';
 
 /**
  * Packs `n` items into `numPacks` packs of n / numPacks items. One item a pack means the identity.
@@ -9,7 +9,7 @@ import { placeRow } from './place-row';
  * @param weight f32[n], >= 0
  * @param packIndex i32[n], out: the pack of each item
  * @param rankInPack i32[n], out: the place of each item in its pack
- * @param scratch 128 * sizeClass(n) bytes
+ * @param scratch {@link packLayerScratchBytes}
  */
 export function packLayer(
   weight: usize,
@@ -28,4 +28,9 @@ export function packLayer(
     store<i32>(packIndex + item, slot / capacity);
     store<i32>(rankInPack + item, slot % capacity);
   }
+}
+
+/** Scratch of {@link packLayer}: the slots and their replicas beside what placing takes. */
+export function packLayerScratchBytes(n: i32): f64 {
+  return 8 * <f64>sizeClass(n) + placeRowScratchBytes(n, n);
 }

@@ -12,7 +12,7 @@ import { replicateSorted } from './replicate';
  * @param weight f32[m], finite and >= 0
  * @param slotToItem i32[n], out: the item of each slot
  * @param slotReplicaRank i32[n], out: which replica of its item a slot holds, from 0
- * @param scratch 120 * sizeClass(n) bytes
+ * @param scratch {@link placeRowScratchBytes}
  */
 export function placeRow(
   weight: usize,
@@ -186,4 +186,10 @@ function mergeHalf(head: usize, numHead: i32, tail: usize, out: usize): void {
     b += 16 - step;
     to += 16;
   }
+}
+
+/** Scratch of {@link placeRow}: the tables of the copies, what replication and packing need, and the sorted keys. */
+export function placeRowScratchBytes(m: i32, n: i32): f64 {
+  const keys = n - m + sizeClass(m) + (n > m ? 1 : 0);
+  return 72 * <f64>sizeClass(n) + 16 * <f64>keys;
 }

@@ -8,7 +8,7 @@
  * @param previous i32[numPhysical], -1 where a slot was empty
  * @param phyToLog i32[numPhysical], in and out
  * @param replicaRank i32[numPhysical], in and out, moved along
- * @param scratch (numLogical + numPhysical + 4 * numPhysical / numRanks) * 4 bytes
+ * @param scratch {@link preserveSlotsScratchBytes}
  */
 export function preserveSlots(
   previous: usize,
@@ -110,4 +110,9 @@ function reorderRank(phyToLog: usize, replicaRank: usize, start: i32, slotsPerRa
     store<i32>(table + at, load<i32>(experts + from));
     store<i32>(tableRanks + at, load<i32>(ranks + from));
   }
+}
+
+/** Scratch of {@link preserveSlots}. */
+export function preserveSlotsScratchBytes(numPhysical: i32, numRanks: i32, numLogical: i32): f64 {
+  return 4 * (<f64>numLogical + <f64>numPhysical + 4 * <f64>(numPhysical / numRanks));
 }

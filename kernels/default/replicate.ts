@@ -13,7 +13,7 @@ import { siftDown, siftUp } from './heap';
  * @param phyToLog i32[numPhysical], out: the expert of each slot
  * @param rank i32[numPhysical], out: which replica of its expert a slot is, from 0
  * @param count i32[numLogical], out: replicas of each expert
- * @param scratch 32 * sizeClass(numPhysical) bytes
+ * @param scratch {@link replicateLayerScratchBytes}
  */
 export function replicateLayer(
   weight: usize,
@@ -94,4 +94,9 @@ export function replicateSorted(
     top = load<u64>(heap);
   }
   return numReplicated;
+}
+
+/** Scratch of {@link replicateLayer}: the sorted keys, the heap, and loads per replica. */
+export function replicateLayerScratchBytes(numLogical: i32, numPhysical: i32): f64 {
+  return 16 * <f64>sizeClass(numLogical) + 8 * <f64>sizeClass(numPhysical) + 4 * <f64>numLogical;
 }

@@ -60,7 +60,7 @@ function isLight(s: Search, a: i32, leaves: i32, b: i32, comes: i32): bool {
 
 /**
  * u32[ranksPerNode][words]: the experts on each rank of a node, a bit each. It takes the place of the connections, or of the working
- * space where there are many ranks and few experts: one of them is large enough on fewer than 160,000 ranks.
+ * space where there are many ranks and few experts.
  */
 function wordOf(s: Search, rankOnNode: i32, expert: i32): usize {
   const table = bytesOf(s, s.numRanks / s.numNodes) <= connectionBytes(s) ? s.connection : s.rest;

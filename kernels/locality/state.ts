@@ -1,5 +1,10 @@
 // The state of the locality search for one layer: the placement, its counts and loads, and tables for the search.
 
+import { placeLayersScratchBytes } from '../default/hierarchy';
+import { placeRowScratchBytes } from '../default/place-row';
+import { replicateLayerScratchBytes } from '../default/replicate';
+import { sortKeysScratchBytes } from '../shared/sort';
+
 /** A view on scratch memory, never allocated. All pointers are byte offsets. */
 export class Search {
   weight: usize;
@@ -60,11 +65,34 @@ export class Search {
 /** Evaluations between two looks at the word that cancels the search. */
 const EVALUATIONS_PER_LOOK: i64 = 8192;
 
-/**
- * Lays the state out from `scratch` on. It takes
- * 4 * E * E + N * (16 * E + 16 * P + 8) + 24 * E + 8 * P + 8 * R + 160 * sizeClass(P) + 304 bytes,
- * for E experts in P slots of R ranks of N nodes; the part with sizeClass is `rest`, as much as the default placement needs.
- */
+/** The tables begin after the fields, as aligned as their values are. */
+const HEADER_BYTES: usize = (offsetof<Search>() + 15) & ~15;
+
+/** Scratch of a search. `rest` comes last: for the default placement, for dealing copies to the nodes, and for packing a node. */
+export function placeLocalityScratchBytes(
+  numExperts: i32,
+  numSlots: i32,
+  numGroups: i32,
+  numNodes: i32,
+  numRanks: i32,
+): f64 {
+  const experts = <f64>numExperts;
+  const slots = <f64>numSlots;
+  const nodes = <f64>numNodes;
+  const tables = 4 * experts * experts + nodes * (16 * experts + 16 * slots + 8) + 24 * experts;
+  const isHierarchical = numGroups % numNodes === 0;
+  const groups = isHierarchical ? numGroups : 1;
+  const placing = placeLayersScratchBytes(numExperts, numSlots, groups, isHierarchical ? numNodes : 1);
+  const replicating = max(replicateLayerScratchBytes(numExperts, numSlots), sortKeysScratchBytes(numExperts));
+  const slotsPerNode = numSlots / numNodes;
+  const packing = 12 * <f64>slotsPerNode + 16 + placeRowScratchBytes(slotsPerNode, slotsPerNode);
+  const marking = 4 * (<f64>numRanks / nodes) * <f64>((numExperts + 31) >> 5);
+  const rest = max(max(placing, marking), max(8 * slots + max(replicating, 4 * nodes), packing));
+  // The state begins, and `rest` too, at a multiple of 16.
+  return 32 + <f64>HEADER_BYTES + tables + 8 * slots + 8 * <f64>numRanks + rest;
+}
+
+/** Lays the state out from `scratch` on, in {@link placeLocalityScratchBytes}. */
 export function carve(
   scratch: usize,
   weight: usize,
@@ -84,7 +112,7 @@ export function carve(
   const experts = <usize>numExperts;
   const slots = <usize>numSlots;
   const nodes = <usize>numNodes;
-  s.value = changetype<usize>(s) + 256;
+  s.value = changetype<usize>(s) + HEADER_BYTES;
   s.kept = s.value + 8 * nodes * experts;
   s.moveGain = s.kept + 8 * nodes * slots;
   s.nodes = s.moveGain + 8 * nodes * slots;

@@ -36,7 +36,7 @@ export function foldSums(physicalSums: usize, phyToLog: usize, numPhysical: i32,
  * @param physicalSums f64[numPhysical], samples of the mapping `phyToLog`
  * @param logicalSums f64[numLogical], samples of other mappings, folded when they were known
  * @param out f32[numLogical], out
- * @param acc f64[numLogical], scratch
+ * @param acc f64[numLogical]: {@link averageLoadsScratchBytes}
  */
 export function averageLoads(
   physicalSums: usize,
@@ -106,4 +106,9 @@ function slotSum(physicalSums: usize, phyToLog: usize, count: usize, logicalSums
   // Mostly nothing was recorded under other mappings, and no division is needed.
   if (logical === 0) return physical;
   return physical + logical / <f64>load<i32>(count + ((<usize>expert) << 2));
+}
+
+/** Scratch of {@link averageLoads}. */
+export function averageLoadsScratchBytes(numLogical: i32): f64 {
+  return 8 * <f64>numLogical;
 }

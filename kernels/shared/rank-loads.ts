@@ -52,7 +52,7 @@ export function rankLoads(
  * @param physical f64[numLayers x numPhysical]: sums of the samples of this mapping
  * @param logical f64[numLayers x numLogical]: sums of the other samples
  * @param phyToLog i32[numLayers x numPhysical], -1 for an empty slot; every expert has a slot
- * @param scratch 12 bytes an expert, aligned to 8
+ * @param scratch {@link windowImbalanceScratchBytes}, aligned to 8
  */
 export function windowImbalance(
   physical: usize,
@@ -109,4 +109,9 @@ function layerImbalance(
     least = min(least, sum);
   }
   return most > 0 ? most / least : 1;
+}
+
+/** Scratch of {@link windowImbalance}: a share and a count of every expert. */
+export function windowImbalanceScratchBytes(numLogical: i32): f64 {
+  return 12 * <f64>numLogical;
 }

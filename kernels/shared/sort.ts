@@ -22,7 +22,7 @@ export function sortKeyPairs(keys: usize, size: i32): void {
 /**
  * Sorts one row of keys (u64[n], as for sortKeyPairs) descending, in place.
  *
- * @param scratch 16 * sizeClass(n) bytes
+ * @param scratch {@link sortKeysScratchBytes}
  */
 export function sortKeysDescending(keys: usize, n: i32, scratch: usize): void {
   const size = sizeClass(n);
@@ -207,4 +207,9 @@ function sortEight(at: usize): void {
   v128.store(at, f64x2.pmax(e5, f6), 80);
   v128.store(at, f64x2.pmin(e5, f6), 96);
   v128.store(at, d7, 112);
+}
+
+/** Scratch of {@link sortKeysDescending}. */
+export function sortKeysScratchBytes(n: i32): f64 {
+  return 16 * <f64>sizeClass(n);
 }

@@ -1,12 +1,10 @@
 import { checkBoolean, checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import type { Topology } from '../core/topology.ts';
-import { carveJob } from '../engine/layout.ts';
-import { kernelDataBytes, kernelScratchBytes } from '../engine/plan-layers.ts';
+import { describeTopology, type Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
 import { LoadWindow } from '../loads/load-window.ts';
-import { carveBuckets, SampleBuckets } from '../loads/sample-buckets.ts';
-import { carveWindow } from '../loads/window-layout.ts';
+import { SampleBuckets } from '../loads/sample-buckets.ts';
+import { checkShape } from '../mapping/check-shape.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { LiveMapping } from '../mapping/live-mapping.ts';
@@ -16,10 +14,12 @@ import { Carver } from '../memory/carver.ts';
 import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
-import { checkShape, describe } from '../policy/inline.ts';
+import { carveBalancer } from './memory-map.ts';
 import type { EplbMetrics } from './metrics.ts';
-import { type BalancerSettings, type ExpertLoadBalancerOptions, readOptions } from './options.ts';
-import { Planner, type PlanOptions, type PlanRequest, type PlanSource } from './planner.ts';
+import { OpenState } from './open-state.ts';
+import { type ExpertLoadBalancerOptions, readOptions } from './options.ts';
+import type { PlanOptions, PlanRequest } from './plan-request.ts';
+import { Planner, type PlanSource } from './planner.ts';
 
 /** What a {@link ExpertLoadBalancer.commit} may be told. */
 export interface CommitOptions {
@@ -95,6 +95,7 @@ export class ExpertLoadBalancer {
   readonly #published: PublishedMapping;
   readonly #window: LoadWindow;
   readonly #planner: Planner;
+  readonly #openState = new OpenState();
   readonly #sources = new Set<LoadSource>();
   readonly #live: LiveMapping;
 
@@ -118,7 +119,7 @@ export class ExpertLoadBalancer {
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
     const { topology, windowSize, threads } = settings;
-    const what = `${describe(topology)} with a window of ${windowSize}`;
+    const what = `${describeTopology(topology)} with a window of ${windowSize}`;
     const { region, layout } = leaseKernelMemory(what, (start) => carveBalancer(settings, start));
     const carver = new Carver();
     const published = carvePublished(topology, carver);
@@ -133,7 +134,7 @@ export class ExpertLoadBalancer {
     this.#published.write(this.mapping, 0);
     const buckets = layout.buckets && new SampleBuckets(topology, region, layout.buckets);
     this.#window = new LoadWindow(topology, windowSize, region, layout.window, this.mapping, buckets);
-    this.#planner = new Planner(settings, region, layout.job);
+    this.#planner = new Planner(settings, region, layout.job, this.#openState);
   }
 
   /** The live mapping. At first, expert i is in slot i, of those that are open, and the redundant slots repeat the experts from 0 on. */
@@ -164,13 +165,13 @@ export class ExpertLoadBalancer {
    * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER`, `EPLB_SHAPE`, `EPLB_LOAD`; nothing is recorded then
    */
   recordLoad(layer: number, loads: LoadRow): void {
-    this.#planner.checkOpen();
+    this.#openState.check();
     this.#window.recordPhysical(layer, loads);
   }
 
   /** As {@link recordLoad}, for the tokens each expert got: loads [logical]. */
   recordLogicalLoad(layer: number, loads: LoadRow): void {
-    this.#planner.checkOpen();
+    this.#openState.check();
     this.#window.recordLogical(layer, loads);
   }
 
@@ -180,7 +181,7 @@ export class ExpertLoadBalancer {
    * Its cost does not grow with the window; a step of whole loads up to 65,535 a slot takes half of what another one does.
    */
   advanceWindow(): void {
-    this.#planner.checkOpen();
+    this.#openState.check();
     for (const source of this.#sources) source.drain();
     this.#window.advance();
   }
@@ -292,7 +293,7 @@ export class ExpertLoadBalancer {
    * `EPLB_RANGE`, `EPLB_NOT_WHOLE` for a `from` that is no generation. Nothing changes then.
    */
   commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
-    this.#planner.checkOpen();
+    this.#openState.check();
     const { from, force = false } = checkObject('options', options);
     if (from !== undefined) checkWhole('from', from, 0);
     checkShape('mapping', mapping, this.topology);
@@ -343,22 +344,6 @@ export class ExpertLoadBalancer {
   get #source(): PlanSource {
     return { mapping: this.mapping, window: this.#window };
   }
-}
-
-/** The memory of a balancer: its rings, which are most of it, come last. */
-function carveBalancer(settings: BalancerSettings, start: number) {
-  const { topology, windowSize, maxSamples, rememberedSteps } = settings;
-  const job = carveJobOf(settings, start);
-  const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, job.end);
-  const window = carveWindow(topology, windowSize, (buckets ?? job).end);
-  return { job, buckets, window, zeroedEnd: window.narrowRing, end: window.end };
-}
-
-/** How many pieces of scratch, and how large, the policy's kernel needs in the job. */
-function carveJobOf({ topology, request, threads }: BalancerSettings, start: number) {
-  const scratchBytes = request === undefined ? 0 : kernelScratchBytes(request, topology);
-  const dataBytes = request === undefined ? 0 : kernelDataBytes(request, topology);
-  return carveJob(topology, Math.max(threads, 1), scratchBytes, dataBytes, start);
 }
 
 /** How many plans a rebalance may take. */

@@ -2,11 +2,11 @@ import { availableParallelism } from 'node:os';
 import { checkAtLeast, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology, type Topology } from '../core/topology.ts';
-import type { KernelRequest } from '../engine/plan-layers.ts';
-import type { AbstractEplbPolicy } from '../policy/abstract.ts';
-import { checkSlots } from '../policy/closed-slots.ts';
+import type { KernelRequest } from '../engine/plan-job.ts';
+import { type AbstractEplbPolicy, USUAL_SAMPLES } from '../policy/abstract.ts';
 import { isPolicy } from '../policy/custom.ts';
 import { DefaultEplbPolicy } from '../policy/default.ts';
+import { kernelOf } from '../policy/kernels.ts';
 
 /** What a balancer is made of. */
 export interface ExpertLoadBalancerOptions {
@@ -89,7 +89,7 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
     throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is neither a policy nor a module URL`);
   }
   const request = policy.kernelRequest?.();
-  if (request !== undefined) checkSlots(request, topology);
+  if (request !== undefined) kernelOf(request).checkTopology(request, topology, 'slotsPerRank');
   return {
     ...settings,
     request,
@@ -103,8 +103,10 @@ function samplesFor(
   policy: AbstractEplbPolicy,
   request: KernelRequest | undefined,
 ): Pick<BalancerSettings, 'maxSamples' | 'rememberedSteps'> {
-  const { maxSamples = 0, rememberedSteps = 0 } = policy;
-  checkWhole('policy.maxSamples', maxSamples, 0, 2 ** 24);
+  const { needs, rememberedSteps = 0 } = policy;
+  const { maxSamples = 0 } = policy;
+  const wanted = needs?.samples && maxSamples === 0 ? USUAL_SAMPLES : maxSamples;
+  checkWhole('policy.maxSamples', wanted, 0, 2 ** 24);
   checkWhole('policy.rememberedSteps', rememberedSteps, 0, 2 ** 24);
-  return { maxSamples: request?.kernel === 'adaptive' ? request.maxSamples : maxSamples, rememberedSteps };
+  return { maxSamples: request?.maxSamples ?? wanted, rememberedSteps };
 }

@@ -1,14 +1,13 @@
 import type { LoadRecording } from '../formats/recording.ts';
 import {
   type AbstractEplbPolicy,
-  AdaptiveEplbPolicy,
   CoactivationRecorder,
-  DefaultEplbPolicy,
   ExpertLoadBalancer,
   type ExpertMapping,
   type KeptReason,
   type Topology,
 } from '../index.ts';
+import { usesPairs } from '../policy/abstract.ts';
 import { readPlacement } from './placement.ts';
 import { measurePlan, type PlanMeasures } from './plan-report.ts';
 import type { Progress } from './progress.ts';
@@ -75,7 +74,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
 /** Counts which experts are routed together, which only routes tell, for policies that may use it. */
 function pairRecorder({ recording, policy }: PlanTask): CoactivationRecorder | undefined {
   if (recording.routes === undefined) return undefined;
-  if (policy instanceof DefaultEplbPolicy || policy instanceof AdaptiveEplbPolicy) return undefined;
+  if (!usesPairs(policy)) return undefined;
   return new CoactivationRecorder({
     numLayers: recording.numLayers,
     numExperts: recording.numLogicalExperts,

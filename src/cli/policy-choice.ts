@@ -2,34 +2,29 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fileReason } from '../formats/bytes/file-reason.ts';
-import {
-  type AbstractEplbPolicy,
-  AdaptiveEplbPolicy,
-  DefaultEplbPolicy,
-  EplbError,
-  LocalityAwarePolicy,
-  type Topology,
-} from '../index.ts';
-import { checkSlots } from '../policy/closed-slots.ts';
+import { type AbstractEplbPolicy, EplbError, type Topology } from '../index.ts';
+import { kernelOf } from '../policy/kernels.ts';
+import { makePolicy, POLICY_NAMES, type PolicySetting } from '../policy/registry.ts';
 import { quote, quotePath } from './text.ts';
 
 /**
  * The policy that `--policy` names: one of the library's, or the file of a module, to be loaded in the workers.
  *
  * @param threads - as given; a module needs one, so that it cannot block or crash the command
+ * @param setting - what one of the library's is made with
  * @throws EplbError EPLB_OPTION for a name that is neither, EPLB_FILE when there is no such module
  */
 export async function choosePolicy(
   text: string,
   threads: number | undefined,
+  setting: PolicySetting = {},
 ): Promise<AbstractEplbPolicy | URL> {
-  if (text === 'default') return new DefaultEplbPolicy();
-  if (text === 'locality') return new LocalityAwarePolicy();
-  if (text === 'adaptive') return new AdaptiveEplbPolicy();
+  const own = makePolicy(text, setting);
+  if (own !== undefined) return own;
   if (!/[/\\]|\.[cm]?js$/.test(text)) {
     throw new EplbError(
       'EPLB_OPTION',
-      `--policy: ${quote(text)} is no policy; give default, locality, adaptive or a module's file such as ./mine.js`,
+      `--policy: ${quote(text)} is no policy; give ${POLICY_NAMES.join(', ')} or a module's file such as ./mine.js`,
     );
   }
   if (threads === 0) {
@@ -56,7 +51,7 @@ export async function choosePolicy(
  */
 export function checkPolicySlots(policy: AbstractEplbPolicy | URL, topology: Topology): void {
   const request = policy instanceof URL ? undefined : policy.kernelRequest();
-  if (request !== undefined) checkSlots(request, topology, '--slots-per-rank');
+  if (request !== undefined) kernelOf(request).checkTopology(request, topology, '--slots-per-rank');
 }
 
 function pathOf(url: string): string {
@@ -66,3 +61,7 @@ function pathOf(url: string): string {
     throw new EplbError('EPLB_OPTION', `--policy: ${quote(url)} is no file URL of this machine`, { cause });
   }
 }
+
+/** What `--policy` and `--policies` take, for help texts. */
+export const POLICY_CHOICES = `${POLICY_NAMES.join(', ')}, or the file of a module such as ./mine.js`;
+export const POLICIES_CHOICES = `${POLICY_NAMES.join(', ')}, or files of modules such as ./mine.js`;

@@ -88,3 +88,8 @@ export function checkSlotsPerRank(
   }
   return total === numPhysicalExperts ? undefined : Object.freeze(slotsPerRank);
 }
+
+/** Sizes in a message about memory. */
+export function describeTopology({ numLayers, numLogicalExperts, numPhysicalExperts }: Topology): string {
+  return `topology: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
+}

@@ -13,8 +13,9 @@ export interface JobLayout {
   /** f64[layers x physical] and f64[layers x logical]: the window's sums as they were when the job began. */
   readonly physicalSums: number;
   readonly logicalSums: number;
-  /** i32[2][2][physical] a worker: the slots, and their replica numbers, of the two layers it is at. */
+  /** i32[2][layersPerClaim][physical] a worker: the slots, and their replica numbers, of the layers it is at. */
   readonly tables: number;
+  readonly tableBytes: number;
   /** i32[layers x physical] each: the slots of the new mapping, and which replica of its expert each holds. */
   readonly phyToLog: number;
   readonly replicaRank: number;
@@ -23,6 +24,9 @@ export interface JobLayout {
   /** One block a worker. */
   readonly scratch: number;
   readonly scratchBytes: number;
+  /** f32[maxSamples x layers x logical]: loads of the samples, oldest first, for kernels that plan from samples. */
+  readonly samples: number;
+  readonly maxSamples: number;
   /** What the policy's kernel has besides, for all workers. */
   readonly kernelData: number;
   readonly end: number;
@@ -37,26 +41,32 @@ export function isCancelled(words: Int32Array): boolean {
   return Atomics.load(words, JobWord.CANCELLED) !== 0;
 }
 
-/**
- * Lays out a job.
- *
- * @param numWorkers blocks of scratch
- * @param policyScratchBytes what the policy's kernel needs beyond the default policy's
- * @param policyDataBytes what all workers of the policy's kernel share
- * @param start where it begins
- */
-export function carveJob(
-  topology: Topology,
-  numWorkers: number,
-  policyScratchBytes: number,
-  policyDataBytes = 0,
-  start = 0,
-): JobLayout {
+/** The words of a job. */
+export function jobWords(buffer: ArrayBufferLike, layout: JobLayout): Int32Array {
+  return new Int32Array(buffer, layout.words, JOB_WORDS);
+}
+
+/** What a job takes beside what follows from the topology. */
+export interface JobNeeds {
+  /** Blocks of scratch. */
+  readonly numWorkers: number;
+  readonly layersPerClaim: number;
+  /** Of one worker. */
+  readonly scratchBytes: number;
+  /** What all workers of the policy's kernel share. */
+  readonly dataBytes: number;
+  readonly maxSamples: number;
+}
+
+/** Lays out a job. @param start where it begins */
+export function carveJob(topology: Topology, needs: JobNeeds, start = 0): JobLayout {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
+  const { numWorkers, layersPerClaim, dataBytes, maxSamples } = needs;
   const carver = new Carver(start);
   const physicalTable = numLayers * numPhysicalExperts * 4;
   const logicalTable = numLayers * numLogicalExperts * 4;
-  const scratchBytes = alignUp(layerScratchBytes(topology) + policyScratchBytes, 64);
+  const tableBytes = 8 * layersPerClaim * numPhysicalExperts;
+  const scratchBytes = alignUp(needs.scratchBytes, 64);
   return {
     topology,
     words: carver.take(JOB_WORDS * 4),
@@ -64,27 +74,16 @@ export function carveJob(
     previous: carver.take(physicalTable),
     physicalSums: carver.take(2 * physicalTable),
     logicalSums: carver.take(2 * logicalTable),
-    tables: carver.take(16 * numPhysicalExperts * numWorkers),
+    tables: carver.take(tableBytes * numWorkers),
+    tableBytes,
     phyToLog: carver.take(physicalTable),
     replicaRank: carver.take(physicalTable),
     replicaCount: carver.take(logicalTable),
     scratch: carver.take(scratchBytes * numWorkers),
     scratchBytes,
-    kernelData: carver.take(policyDataBytes),
+    samples: carver.take(maxSamples * logicalTable),
+    maxSamples,
+    kernelData: carver.take(dataBytes),
     end: carver.end,
   };
-}
-
-/** Scratch of the default policy (two layers at once), the folding and the slot preservation, in bytes. */
-export function layerScratchBytes({
-  numPhysicalExperts,
-  numLogicalExperts,
-  numRanks,
-}: Omit<Topology, 'numLayers'>): number {
-  return 160 * sizeClass(numPhysicalExperts) + 8 * numLogicalExperts + 16 * (numPhysicalExperts + numRanks);
-}
-
-/** Places that the kernels reserve for `n` keys: as sizeClass in kernels/keys.ts. */
-export function sizeClass(n: number): number {
-  return 2 ** Math.ceil(Math.log2(Math.max(n, 8)));
 }

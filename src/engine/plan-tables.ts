@@ -1,7 +1,5 @@
 import { sharedBuffer, zeros } from '../memory/allocate.ts';
-import { carveAdaptiveData, STATS_PER_LAYER } from '../policy/adaptive/request.ts';
 import type { JobLayout } from './layout.ts';
-import type { KernelRequest } from './plan-layers.ts';
 
 /** Tables from this size on are not copied by one thread for all. */
 const LARGE_BYTES = 2 ** 20;
@@ -14,7 +12,7 @@ export interface PlanTables {
   readonly replicaRank: Int32Array;
   /** [layers x logical]: replicas of each expert; a worker counts them, so that the main thread need not. */
   readonly replicaCount?: Int32Array;
-  /** f64[layers x STATS_PER_LAYER], of kernels that leave statistics: see LayerStat. */
+  /** f64[layers x any], of kernels that leave statistics. */
   readonly stats?: Float64Array;
 }
 
@@ -67,18 +65,6 @@ function sharedTables(numSlots: number, numCounts: number): SharedTables {
     replicaRank: new Int32Array(buffer, 4 * numSlots, numSlots),
     replicaCount: new Int32Array(buffer, 8 * numSlots),
   };
-}
-
-/** What the kernel left of each layer beside the tables: f64[layers x STATS_PER_LAYER], of kernels that do. */
-export function takeStats(
-  buffer: ArrayBufferLike,
-  layout: JobLayout,
-  request: KernelRequest,
-): { readonly stats?: Float64Array } {
-  if (request.kernel !== 'adaptive') return {};
-  const { stats } = carveAdaptiveData(layout.topology, request, layout.kernelData);
-  const length = layout.topology.numLayers * STATS_PER_LAYER;
-  return { stats: new Float64Array(new Float64Array(buffer, stats, length)) }; // not slice(): see copies.ts
 }
 
 /**

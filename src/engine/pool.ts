@@ -1,19 +1,13 @@
 import type { Piscina } from 'piscina';
+import { fromErrorData } from '../core/error-data.ts';
 import { EplbError } from '../core/errors.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
 import { kernelModule } from '../memory/kernel-module.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
-import { type JobLayout, JobWord } from './layout.ts';
-import { jobWords, type PlanJob } from './plan-layers.ts';
+import { type JobLayout, JobWord, jobWords } from './layout.ts';
+import type { CustomJob, PlanJob } from './plan-job.ts';
 import type { PlanTables } from './plan-tables.ts';
-import {
-  type CustomJob,
-  isLastWords,
-  throwAnswer,
-  type WorkerAnswer,
-  type WorkerSetup,
-  type WorkerTask,
-} from './worker-task.ts';
+import { isLastWords, type WorkerAnswer, type WorkerSetup, type WorkerTask } from './worker-task.ts';
 
 /** setTimeout's own limit: a longer delay would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
@@ -131,7 +125,7 @@ export class PlanPool {
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const answers = await this.#attempt(tasks, job);
-      for (const answer of answers) throwAnswer(answer);
+      for (const answer of answers) if (!answer.ok) throw fromErrorData(answer);
       if (job.isCancelled) throw cancelled(job);
       return answers;
     } finally {

@@ -1,8 +1,11 @@
-import { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { type ErrorData, toErrorData } from '../core/error-data.ts';
+import type { EplbErrorCode } from '../core/errors.ts';
 import type { KernelExports, WasmMemory, WasmModule } from '../memory/kernel-exports.ts';
+import type { LayerKernel } from './layer-kernel.ts';
 import type { JobLayout } from './layout.ts';
-import { isEven, type PlanJob, planLayers } from './plan-layers.ts';
-import { type PlanTables, type SharedAnswers, takeStats } from './plan-tables.ts';
+import type { CustomJob, PlanJob } from './plan-job.ts';
+import { isEven, planLayers } from './plan-layers.ts';
+import type { PlanTables, SharedAnswers } from './plan-tables.ts';
 
 /** What a worker is started with: nothing is compiled or copied in it. */
 export interface WorkerSetup {
@@ -28,9 +31,6 @@ export type WorkerTask = (
   readonly worker: number;
 };
 
-/** A job for a custom policy: as {@link PlanJob}, without a kernel. */
-export type CustomJob = Omit<PlanJob, 'request'>;
-
 /** What a worker says before it ends itself for an error that was thrown outside of any task. */
 export interface LastWords {
   readonly lastWords: string;
@@ -52,16 +52,12 @@ export type WorkerAnswer =
       /** The loads do not differ enough: nothing was planned, by any worker. */
       readonly isEven?: true;
     }
-  | {
-      readonly ok: false;
-      readonly kind: 'type' | 'range' | 'other';
-      readonly code: EplbErrorCode;
-      readonly message: string;
-    };
+  | ({ readonly ok: false } & ErrorData);
 
-/** Works on layers until none is left; errors come back as data. */
+/** Works on layers until none is left; errors come back as data. @param kernel the one that the job's request names */
 export function runLayers(
   kernels: KernelExports,
+  kernel: LayerKernel,
   setup: WorkerSetup,
   answers: SharedAnswers,
   job: PlanJob,
@@ -71,40 +67,17 @@ export function runLayers(
     const { memory, layout } = setup;
     if (isEven(kernels, layout, job, worker)) return { ok: true, isEven: true };
     const { buffer } = memory;
-    if (!planLayers(kernels, buffer, layout, job, worker, job.result ?? answers.job)) return { ok: true };
-    return {
-      ok: true,
-      tables: { ...(job.result ?? answers.answer()), ...takeStats(buffer, layout, job.request) },
-    };
+    const out = job.result ?? answers.job;
+    if (!planLayers(kernels, kernel, buffer, layout, job, worker, out)) return { ok: true };
+    const stats = kernel.takeStats?.(job.request, buffer, layout);
+    const tables = job.result ?? answers.answer();
+    return { ok: true, tables: stats === undefined ? tables : { ...tables, stats } };
   } catch (error) {
-    return answerError(error, 'EPLB_INTERNAL');
+    return errorAnswer(error, 'EPLB_INTERNAL');
   }
 }
 
-/** An error as data. Errors without a code of ours get `code`. */
-export function answerError(error: unknown, code: EplbErrorCode): WorkerAnswer {
-  const kind = error instanceof TypeError ? 'type' : error instanceof RangeError ? 'range' : 'other';
-  const message = messageOf(error);
-  const own = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
-  return own.startsWith('EPLB_')
-    ? { ok: false, kind, code: own as EplbErrorCode, message }
-    : { ok: false, kind: 'other', code, message };
-}
-
-/** What an error says. Anything can be thrown, also what cannot be turned into text. */
-export function messageOf(error: unknown): string {
-  try {
-    return String(error instanceof Error ? error.message : error);
-  } catch {
-    return 'an error that cannot be told in words';
-  }
-}
-
-/** Throws the error that an answer stands for, if it does. */
-export function throwAnswer(answer: WorkerAnswer): void {
-  if (answer.ok) return;
-  const { kind, code, message } = answer;
-  if (kind === 'type') throw new EplbTypeError(code, message);
-  if (kind === 'range') throw new EplbRangeError(code, message);
-  throw new EplbError(code, message);
+/** An error as an answer. Errors without a code of ours get `code`. */
+export function errorAnswer(error: unknown, code: EplbErrorCode): WorkerAnswer {
+  return { ok: false, ...toErrorData(error, code) };
 }

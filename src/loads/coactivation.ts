@@ -1,6 +1,7 @@
 import { checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
+import type { Topology } from '../core/topology.ts';
+import { plainFloats, typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
 import { sharedBuffer, zeros } from '../memory/allocate.ts';
 
 /**
@@ -169,4 +170,33 @@ const ROUTES: ReadonlySet<string> = new Set([
 function allocate(numLayers: number, numExperts: number): Float32Array<SharedArrayBuffer> {
   const what = `coactivation: a table of ${numLayers} layers of ${numExperts} experts`;
   return new Float32Array(sharedBuffer(what, 4 * numLayers * numExperts ** 2));
+}
+
+/**
+ * Checks the kind and the shape, each property read once; values are checked where they are read. The result has the same memory.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`
+ */
+export function checkCoactivation(
+  matrix: CoactivationMatrix,
+  { numLayers, numLogicalExperts }: Topology,
+): CoactivationMatrix {
+  const isObject = typeof matrix === 'object' && matrix !== null;
+  const data = isObject ? plainFloats(matrix.data) : undefined;
+  if (data === undefined) {
+    throw new EplbTypeError('EPLB_KIND', 'coactivation: is not {data: Float32Array, numLayers, numExperts}');
+  }
+  checkWhole('coactivation.numLayers', matrix.numLayers, numLayers, numLayers, 'EPLB_SHAPE');
+  checkWhole(
+    'coactivation.numExperts',
+    matrix.numExperts,
+    numLogicalExperts,
+    numLogicalExperts,
+    'EPLB_SHAPE',
+  );
+  const wanted = numLayers * numLogicalExperts ** 2;
+  if (data.length !== wanted) {
+    throw new EplbRangeError('EPLB_SHAPE', `coactivation.data: has ${data.length} values, not ${wanted}`);
+  }
+  return { data, numLayers, numExperts: numLogicalExperts };
 }

@@ -1,7 +1,12 @@
+import { EplbError } from '../core/errors.ts';
+
 /** A byte offset into the kernels' memory. */
 export type Pointer = number;
 
-/** What the WebAssembly module exports; the contracts are in kernels/, one file each. */
+/**
+ * What the WebAssembly module exports; the contracts are in kernels/, one file each. Sizes are exported beside the kernels that they are
+ * of, so that no other place knows them.
+ */
 export interface KernelExports {
   addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
   addSums(a: Pointer, b: Pointer, out: Pointer, n: number): void;
@@ -24,6 +29,7 @@ export interface KernelExports {
     out: Pointer,
     acc: Pointer,
   ): void;
+  averageLoadsScratchBytes(numLogical: number): number;
   averageSlots(
     physicalSums: Pointer,
     phyToLog: Pointer,
@@ -67,6 +73,7 @@ export interface KernelExports {
     rankInPack: Pointer,
     scratch: Pointer,
   ): void;
+  packLayerScratchBytes(n: number): number;
   placeLayers(
     weight: Pointer,
     numLayers: number,
@@ -79,6 +86,12 @@ export interface KernelExports {
     replicaRank: Pointer,
     scratch: Pointer,
   ): void;
+  placeLayersScratchBytes(
+    numLogical: number,
+    numPhysical: number,
+    numGroups: number,
+    numNodes: number,
+  ): number;
   placeLocality(
     weight: Pointer,
     coactivation: Pointer,
@@ -94,6 +107,23 @@ export interface KernelExports {
     replicaRank: Pointer,
     scratch: Pointer,
   ): number;
+  placeLocalityScratchBytes(
+    numLogical: number,
+    numPhysical: number,
+    numGroups: number,
+    numNodes: number,
+    numRanks: number,
+  ): number;
+  placeRow(
+    weight: Pointer,
+    numItems: number,
+    numCopies: number,
+    numPacks: number,
+    slotToItem: Pointer,
+    slotReplicaRank: Pointer,
+    scratch: Pointer,
+  ): void;
+  placeRowScratchBytes(numItems: number, numCopies: number): number;
   prepareSamples(
     steps: Pointer,
     stride: number,
@@ -119,6 +149,7 @@ export interface KernelExports {
     numLogical: number,
     scratch: Pointer,
   ): void;
+  preserveSlotsScratchBytes(numPhysical: number, numRanks: number, numLogical: number): number;
   rankLoads(
     weight: Pointer,
     phyToLog: Pointer,
@@ -138,6 +169,7 @@ export interface KernelExports {
     count: Pointer,
     scratch: Pointer,
   ): void;
+  replicateLayerScratchBytes(numLogical: number, numPhysical: number): number;
   scoreLayers(
     loads: Pointer,
     offsets: Pointer,
@@ -174,6 +206,8 @@ export interface KernelExports {
     stats: Pointer,
     scratch: Pointer,
   ): void;
+  sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
+  sortKeysScratchBytes(n: number): number;
   windowImbalance(
     physical: Pointer,
     logical: Pointer,
@@ -184,7 +218,76 @@ export interface KernelExports {
     numRanks: number,
     scratch: Pointer,
   ): number;
+  windowImbalanceScratchBytes(numLogical: number): number;
   widenRow(row: Pointer, out: Pointer, n: number): void;
+}
+
+/** What the kernels say of sizes: what can be asked before there is any memory to work in. */
+export type KernelSizes = Pick<KernelExports, Extract<keyof KernelExports, `${string}ScratchBytes`>>;
+
+/** How many parameters each export has. The types hold it to the interface, and {@link isKernels} to the module. */
+const NUM_PARAMETERS: { readonly [Name in keyof KernelExports]: Parameters<KernelExports[Name]>['length'] } =
+  {
+    addSample: 4,
+    addSums: 4,
+    addToBands: 7,
+    averageLoads: 8,
+    averageLoadsScratchBytes: 1,
+    averageSlots: 7,
+    clearBytes: 2,
+    copyBytes: 3,
+    countReplicas: 4,
+    firstInvalid: 2,
+    foldSample: 5,
+    foldSums: 4,
+    foldToBands: 8,
+    invertLayer: 6,
+    loadImbalance: 2,
+    narrowRow: 3,
+    packLayer: 6,
+    packLayerScratchBytes: 1,
+    placeLayers: 10,
+    placeLayersScratchBytes: 4,
+    placeLocality: 13,
+    placeLocalityScratchBytes: 5,
+    placeRow: 7,
+    placeRowScratchBytes: 2,
+    prepareSamples: 14,
+    preserveSlots: 7,
+    preserveSlotsScratchBytes: 3,
+    rankLoads: 7,
+    recordRow: 3,
+    replicateLayer: 7,
+    replicateLayerScratchBytes: 2,
+    scoreLayers: 12,
+    searchAdaptive: 20,
+    sortKeysDescending: 3,
+    sortKeysScratchBytes: 1,
+    widenRow: 3,
+    windowImbalance: 8,
+    windowImbalanceScratchBytes: 1,
+  };
+
+/**
+ * What a module's exports lack to be the kernels: undefined when they are all there, have as many parameters as this library gives
+ * them, and none is there that it does not know.
+ */
+export function kernelMismatch(exports: object): string | undefined {
+  for (const [name, numParameters] of Object.entries(NUM_PARAMETERS)) {
+    const found: unknown = Reflect.get(exports, name);
+    if (typeof found !== 'function') return `exports no function ${name}`;
+    if (found.length !== numParameters) {
+      return `exports ${name} with ${found.length} parameters, not ${numParameters}`;
+    }
+  }
+  const unknown = Object.keys(exports).find(
+    (name) => name !== 'memory' && !Object.hasOwn(NUM_PARAMETERS, name),
+  );
+  return unknown === undefined ? undefined : `exports ${unknown}, which is not known`;
+}
+
+function isKernels(exports: object): exports is KernelExports {
+  return kernelMismatch(exports) === undefined;
 }
 
 /** A compiled module, and a memory: WebAssembly's own types are in the DOM library, which users of these types need not have. */
@@ -194,10 +297,11 @@ export interface WasmMemory {
   grow(pages: number): number;
 }
 
-/** An instance of the kernels on `memory`. */
+/** An instance of the kernels on `memory`. @throws EplbError `EPLB_INTERNAL` for a module that is not this library's */
 export function instantiateKernels(module: WasmModule, memory: WasmMemory): KernelExports {
   const { exports } = new WebAssembly.Instance(module as WebAssembly.Module, {
     env: { memory: memory as WebAssembly.Memory },
   });
-  return exports as unknown as KernelExports;
+  if (isKernels(exports)) return exports;
+  throw new EplbError('EPLB_INTERNAL', `the kernels' module ${kernelMismatch(exports)}`);
 }

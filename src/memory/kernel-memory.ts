@@ -1,4 +1,4 @@
-import { instantiateKernels, type WasmMemory } from './kernel-exports.ts';
+import { instantiateKernels, type KernelSizes, type WasmMemory } from './kernel-exports.ts';
 import { kernelModule } from './kernel-module.ts';
 import { type ArenaStatistics, type KernelRegion, MemoryArena } from './memory-arena.ts';
 
@@ -48,6 +48,11 @@ export function inlineKernelMemory<Layout extends RegionLayout>(
 ): LaidOutRegion<Layout> {
   const region = threadArena().scratch(carve(0).end, what);
   return { region, layout: carve(region.start) };
+}
+
+/** What the kernels say of sizes: in the calling thread, before anything is leased. @throws EplbRangeError `EPLB_MEMORY` */
+export function kernelSizes(): KernelSizes {
+  return threadArena().kernels;
 }
 
 /** What the calling thread's kernel memory is used for. */

@@ -100,6 +100,12 @@ export class MemoryArena {
     return region;
   }
 
+  /** The kernels of a memory: the first one, which is made when there is none, and is leased from later. @throws as {@link lease} */
+  get kernels(): KernelExports {
+    const home = this.#memories[0] ?? this.#addMemory(PAGE_BYTES, 'the kernels', PAGE_BYTES, undefined);
+    return home.kernels;
+  }
+
   get statistics(): ArenaStatistics {
     const sum = (of: (memory: ArenaMemory) => number) =>
       this.#memories.reduce((total, memory) => total + of(memory), 0);

@@ -1,8 +1,8 @@
 import type { Topology } from '../core/topology.ts';
-import type { KernelRequest } from '../engine/plan-layers.ts';
+import type { KernelRequest } from '../engine/plan-job.ts';
 import type { PlanTables } from '../engine/plan-tables.ts';
 import type { CoactivationMatrix } from '../loads/coactivation.ts';
-import type { LoadsInput } from '../loads/load-matrix.ts';
+import { type LoadMatrix, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import type { LoadSamples } from '../loads/load-samples.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanDecision } from './decision.ts';
@@ -20,6 +20,19 @@ export interface PolicyContext {
   readonly slotsPerRank?: readonly number[];
 }
 
+/** What a policy makes use of, so that nobody gathers what it does not look at. */
+export interface PolicyNeeds {
+  /** `context.coactivation`: replays and `eplb plan` count pairs of experts from recorded routes. */
+  readonly coactivation?: boolean;
+  /** `context.samples`: see `maxSamples` for how many. */
+  readonly samples?: boolean;
+  /** What steps and moves cost: `eplb replay`, `compare` and `sweep` make the policy with the cost model that they score by. */
+  readonly cost?: boolean;
+}
+
+/** Samples for a policy that needs some and does not say how many. */
+export const USUAL_SAMPLES = 64;
+
 /**
  * Decides which experts get replicas and where each lives. Subclass it for a policy of your own: as an object it runs in the
  * balancer's thread, given as a module URL it runs in the pool.
@@ -28,11 +41,9 @@ export interface PolicyContext {
  * ```ts
  * export class RoundRobin extends AbstractEplbPolicy {
  *   readonly name = 'round-robin';
- *   override rebalanceExperts(weight: LoadsInput, numReplicas: number): ExpertMapping {
- *     const layers = 'data' in weight ? weight.numLayers : weight.length;
- *     const experts = 'data' in weight ? weight.numExperts : (weight[0]?.length ?? 0);
- *     const row = Array.from({ length: numReplicas }, (_, slot) => slot % experts);
- *     return ExpertMapping.fromPhysicalToLogical(Array.from({ length: layers }, () => row));
+ *   override rebalanceExperts({ numLayers, numExperts }: LoadMatrix, numReplicas: number): ExpertMapping {
+ *     const row = Array.from({ length: numReplicas }, (_, slot) => slot % numExperts);
+ *     return ExpertMapping.fromPhysicalToLogical(Array.from({ length: numLayers }, () => row));
  *   }
  * }
  * ```
@@ -42,8 +53,15 @@ export abstract class AbstractEplbPolicy {
   abstract readonly name: string;
 
   /**
+   * What it makes use of. Left out, it is given all that there is: pairs are counted for it wherever routes are recorded. A subclass of one
+   * of this library's policies has that policy's needs, unless it names its own.
+   */
+  readonly needs?: PolicyNeeds;
+
+  /**
    * How many samples of a balancer's steps the policy wants in `context.samples`, at most. More steps are joined to runs.
-   * 0, none, by default: a balancer keeps samples only for a policy (an object, not a URL) that wants them.
+   * 0 by default: none, or 64 for a policy that `needs` samples. A balancer keeps samples
+   * only for a policy that is an object, not a URL.
    */
   readonly maxSamples: number = 0;
 
@@ -53,7 +71,7 @@ export abstract class AbstractEplbPolicy {
   /**
    * Plans all layers, synchronously, in the calling thread.
    *
-   * @param weight loads [layers x logical], finite and >= 0
+   * @param weight loads [layers x logical], finite and >= 0; a subclass may take more kinds of input
    * @param numReplicas slots per layer: at least the experts, a multiple of `numRanks`
    * @param numGroups groups of experts: they divide the experts evenly
    * @param numNodes fast-network domains: they divide the ranks evenly
@@ -61,7 +79,7 @@ export abstract class AbstractEplbPolicy {
    * @returns a valid mapping [layers x numReplicas], without experts in slots that `context.slotsPerRank` closes
    */
   abstract rebalanceExperts(
-    weight: LoadsInput,
+    weight: LoadMatrix,
     numReplicas: number,
     numGroups: number,
     numNodes: number,
@@ -88,7 +106,13 @@ export abstract class AbstractEplbPolicy {
     numRanks: number,
     context: PolicyContext,
   ): PlanDecision {
-    const mapping = this.rebalanceExperts(weight, numReplicas, numGroups, numNodes, numRanks, context);
+    const loads = toLoadMatrix('weight', weight);
+    const mapping = this.rebalanceExperts(loads, numReplicas, numGroups, numNodes, numRanks, context);
     return { status: 'planned', mapping };
   }
+}
+
+/** Whether co-activation is worth counting for a policy: not where it says that it needs none. What a module needs is not known. */
+export function usesPairs(policy: AbstractEplbPolicy | URL): boolean {
+  return policy instanceof URL || policy.needs === undefined || policy.needs.coactivation === true;
 }

@@ -1,41 +1,43 @@
 import { EplbRangeError } from '../core/errors.ts';
 import { firstInClosedSlot, openSlotsOfNodes } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
-import type { KernelRequest } from '../engine/plan-layers.ts';
 
-// What slots a policy can plan for, and what may not be where they are closed. Tables, not mappings: the command has a copy of this module
-// of its own.
+// What slots a policy can plan for, and what may not be where they are closed.
 
 /**
- * What a search takes grows faster than its sizes, and a plan in the calling thread cannot be cancelled: beyond these a layer would take
- * minutes. Measured at them, in a core's time on a busy machine: adaptive 1 to 14 s, 23 s with 100 kicks, 60 s where a limit of moves takes
- * eight searches; locality 0.5 to 24 s.
- */
-const MOST_SIZES: Readonly<
-  Record<KernelRequest['kernel'], Partial<Record<'slots' | 'ranks' | 'experts', number>>>
-> = {
-  default: {},
-  locality: { slots: 2 ** 17, experts: 2 ** 13 },
-  adaptive: { slots: 2 ** 14, ranks: 2 ** 10 },
-};
-
-/**
- * Refuses sizes that a policy's kernel cannot plan for: too many slots, ranks or experts; ranks that do not have all their slots, but for
- * the adaptive policy; there, a node without room for the experts of its groups, where these stay on their node.
+ * Refuses sizes that a search cannot plan for: what it takes grows faster than its sizes, and a plan in the calling thread cannot be
+ * cancelled. Beyond these a layer would take minutes.
  *
  * @throws EplbRangeError `EPLB_TOPOLOGY`
  */
-export function checkSlots(request: KernelRequest, topology: Topology, title = 'slotsPerRank'): void {
-  checkSizes(request, topology);
-  if (topology.slotsPerRank === undefined) return;
-  const { numLogicalExperts, numNodes, numGroups } = topology;
-  if (request.kernel !== 'adaptive') {
+export function checkSizes(
+  policy: string,
+  { numPhysicalExperts: slots, numRanks: ranks, numLogicalExperts: experts }: Topology,
+  most: Partial<Record<'slots' | 'ranks' | 'experts', number>>,
+): void {
+  for (const [name, size] of Object.entries({ slots, ranks, experts })) {
+    const limit = most[name as 'slots' | 'ranks' | 'experts'];
+    if (limit === undefined || size <= limit) continue;
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
-      `${title}: the ${request.kernel} policy fills all slots of all ranks; for closed ones take the adaptive policy`,
+      `topology: ${size} ${name} in a layer are more than the ${policy} policy plans for: at most ${limit}`,
     );
   }
-  if (!request.keepsGroups || numNodes === 1 || numGroups % numNodes !== 0) return;
+}
+
+/** Refuses ranks that do not have all their slots, for a policy that fills all. @throws EplbRangeError `EPLB_TOPOLOGY` */
+export function checkAllOpen(policy: string, { slotsPerRank }: Topology, title: string): void {
+  if (slotsPerRank === undefined) return;
+  throw new EplbRangeError(
+    'EPLB_TOPOLOGY',
+    `${title}: the ${policy} policy fills all slots of all ranks; for closed ones take the adaptive policy`,
+  );
+}
+
+/** Refuses a node without room for the experts of its groups, where these stay on their node. @throws EplbRangeError `EPLB_TOPOLOGY` */
+export function checkGroupRoom(topology: Topology, title: string): void {
+  const { numLogicalExperts, numNodes, numGroups, slotsPerRank } = topology;
+  if (slotsPerRank === undefined || numNodes === 1 || numGroups % numNodes !== 0) return;
   const wanted = numLogicalExperts / numNodes;
   const slots = openSlotsOfNodes(topology);
   const node = slots.findIndex((size) => size < wanted);
@@ -44,18 +46,6 @@ export function checkSlots(request: KernelRequest, topology: Topology, title = '
     'EPLB_TOPOLOGY',
     `${title}: node ${node} has ${slots[node]} slots, too few for the ${wanted} experts of its groups (locality 'groups')`,
   );
-}
-
-function checkSizes({ kernel }: KernelRequest, topology: Topology): void {
-  const { numPhysicalExperts: slots, numRanks: ranks, numLogicalExperts: experts } = topology;
-  for (const [name, size] of Object.entries({ slots, ranks, experts })) {
-    const most = MOST_SIZES[kernel][name as 'slots' | 'ranks' | 'experts'];
-    if (most === undefined || size <= most) continue;
-    throw new EplbRangeError(
-      'EPLB_TOPOLOGY',
-      `topology: ${size} ${name} in a layer are more than the ${kernel} policy plans for: at most ${most}`,
-    );
-  }
 }
 
 /** @throws EplbRangeError `EPLB_MAPPING` when a slot of a table [layers x physical] that is closed in the topology holds an expert */

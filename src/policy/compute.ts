@@ -1,5 +1,4 @@
 import { checkMultiple, checkWhole, loadError } from '../core/checks.ts';
-import { sizeClass } from '../engine/layout.ts';
 import {
   copyRow,
   type LoadMatrix,
@@ -10,7 +9,7 @@ import {
 } from '../loads/load-matrix.ts';
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
-import { inlineKernelMemory } from '../memory/kernel-memory.ts';
+import { inlineKernelMemory, kernelSizes } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 
 /** More have no room in a kernel's memory beside anything else. */
@@ -52,12 +51,13 @@ export function computeBalancedPacking(weight: LoadsInput, numPacks: number): Ba
   checkWhole('numPacks', numPacks, 1);
   checkMultiple('items', n, 'numPacks', numPacks);
   const what = `packing ${numLayers} rows of ${n} items`;
+  const scratchBytes = kernelSizes().packLayerScratchBytes(n);
   const { region, layout } = inlineKernelMemory(what, (start) => {
     const carver = new Carver(start);
     const row = carver.take(4 * n);
     const pack = carver.take(4 * n);
     const rank = carver.take(4 * n);
-    return { row, pack, rank, scratch: carver.take(128 * sizeClass(n)), end: carver.end };
+    return { row, pack, rank, scratch: carver.take(scratchBytes), end: carver.end };
   });
   const { buffer, kernels } = region;
   const { row, pack, rank, scratch } = layout;
@@ -89,13 +89,14 @@ export function computeExpertReplication(weight: LoadsInput, numPhysical: number
   const { numLayers, numExperts } = matrix;
   checkWhole('numPhysical', numPhysical, numExperts, 2 ** 24);
   const what = `replicating ${numExperts} experts to ${numPhysical} slots in ${numLayers} layers`;
+  const scratchBytes = kernelSizes().replicateLayerScratchBytes(numExperts, numPhysical);
   const { region, layout } = inlineKernelMemory(what, (start) => {
     const carver = new Carver(start);
     const row = carver.take(4 * numExperts);
     const slots = carver.take(4 * numPhysical);
     const ranks = carver.take(4 * numPhysical);
     const counts = carver.take(4 * numExperts);
-    return { row, slots, ranks, counts, scratch: carver.take(64 * sizeClass(numPhysical)), end: carver.end };
+    return { row, slots, ranks, counts, scratch: carver.take(scratchBytes), end: carver.end };
   });
   const { buffer, kernels } = region;
   const { row, slots, ranks, counts, scratch } = layout;

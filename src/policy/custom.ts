@@ -1,15 +1,12 @@
 import { show } from '../core/checks.ts';
+import { messageOf } from '../core/error-data.ts';
 import { EplbError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
-import { JobWord } from '../engine/layout.ts';
-import { foldWindow, isEven, jobWords } from '../engine/plan-layers.ts';
-import {
-  answerError,
-  type CustomJob,
-  messageOf,
-  type WorkerAnswer,
-  type WorkerSetup,
-} from '../engine/worker-task.ts';
+import { foldWindow } from '../engine/layer-loads.ts';
+import { isCancelled, jobWords } from '../engine/layout.ts';
+import type { CustomJob } from '../engine/plan-job.ts';
+import { isEven } from '../engine/plan-layers.ts';
+import { errorAnswer, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
 import type { CoactivationMatrix } from '../loads/coactivation.ts';
 import { checkLoads, type LoadMatrix } from '../loads/load-matrix.ts';
 import type { LoadSamples } from '../loads/load-samples.ts';
@@ -30,7 +27,7 @@ export async function runCustomPolicy(
     if (isEven(kernels, layout, job, 0)) return { ok: true, isEven: true };
     const policy = await loadPolicy(policyUrl ?? '');
     // Cancelled while the thread was busy, or the module loading: what it would answer is dropped.
-    if (Atomics.load(jobWords(memory.buffer, layout), JobWord.CANCELLED) !== 0) return { ok: true };
+    if (isCancelled(jobWords(memory.buffer, layout))) return { ok: true };
     const { topology } = layout;
     const { numLayers, numLogicalExperts: numExperts } = topology;
     if (job.loads.from === 'window') foldWindow(kernels, layout, job.loads.numSamples);
@@ -48,7 +45,7 @@ export async function runCustomPolicy(
     await new Promise((resolve) => setImmediate(resolve));
     return { ok: true, tables: shareMapping(mapping) };
   } catch (error) {
-    return answerError(error, 'EPLB_POLICY');
+    return errorAnswer(error, 'EPLB_POLICY');
   }
 }
 

@@ -1,16 +1,17 @@
-import type { KernelRequest } from '../engine/plan-layers.ts';
+import type { KernelRequest } from '../engine/plan-job.ts';
 import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
-import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
+import { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './abstract.ts';
 import {
   type BalancedPacking,
   computeBalancedPacking,
   computeExpertReplication,
   type ExpertReplication,
 } from './compute.ts';
+import type { DefaultRequest } from './default-kernel.ts';
 import { planInline } from './inline.ts';
 
-const REQUEST: KernelRequest = { kernel: 'default' };
+const REQUEST: DefaultRequest = { kernel: 'default' };
 
 /**
  * The balanced packing and replication that DeepSeek published as EPLB, slot for slot: loads, loads per replica and
@@ -27,6 +28,7 @@ const REQUEST: KernelRequest = { kernel: 'default' };
  */
 export class DefaultEplbPolicy extends AbstractEplbPolicy {
   readonly name: string = 'default';
+  override readonly needs: PolicyNeeds = {};
 
   /** Blocks the calling thread for the whole plan (a fraction of a millisecond for 58 layers of 256 experts). */
   override rebalanceExperts(

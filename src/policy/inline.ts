@@ -1,24 +1,18 @@
-import { checkObject, checkWhole } from '../core/checks.ts';
-import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { checkTopology, type Topology } from '../core/topology.ts';
-import { plainFloats } from '../core/typed-arrays.ts';
-import { carveJob, type JobLayout } from '../engine/layout.ts';
-import {
-  jobWords,
-  type KernelRequest,
-  kernelDataBytes,
-  kernelScratchBytes,
-  type PlanJob,
-  planLayers,
-} from '../engine/plan-layers.ts';
-import { makeTables, type PlanTables, takeStats } from '../engine/plan-tables.ts';
-import type { CoactivationMatrix } from '../loads/coactivation.ts';
+import { checkObject } from '../core/checks.ts';
+import { checkTopology, describeTopology, type Topology } from '../core/topology.ts';
+import { jobNeeds } from '../engine/job-needs.ts';
+import { carveJob, type JobLayout, jobWords } from '../engine/layout.ts';
+import type { KernelRequest, PlanJob } from '../engine/plan-job.ts';
+import { planLayers } from '../engine/plan-layers.ts';
+import { makeTables, type PlanTables } from '../engine/plan-tables.ts';
+import { type CoactivationMatrix, checkCoactivation } from '../loads/coactivation.ts';
 import { type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
-import { checkMapping, type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
-import { inlineKernelMemory } from '../memory/kernel-memory.ts';
+import { checkShape } from '../mapping/check-shape.ts';
+import type { ExpertMapping } from '../mapping/expert-mapping.ts';
+import { inlineKernelMemory, kernelSizes } from '../memory/kernel-memory.ts';
 import type { PolicyContext } from './abstract.ts';
-import { checkSlots } from './closed-slots.ts';
 import { mappingOf, writePrevious } from './job-tables.ts';
+import { kernelOf } from './kernels.ts';
 
 /** Runs a policy's kernel on all layers in the calling thread. Arguments and errors as `rebalanceExperts`. */
 export function planInline(
@@ -31,7 +25,7 @@ export function planInline(
   context: PolicyContext = {},
 ): ExpertMapping {
   const { data, numLayers, numExperts } = toLoadMatrix('weight', weight);
-  const topology = topologyOf(
+  const topology = argumentTopology(
     numLayers,
     numExperts,
     numReplicas,
@@ -61,13 +55,13 @@ export function runInline(
   loads: (buffer: ArrayBufferLike, layout: JobLayout) => PlanJob['loads'],
   { previous, coactivation }: InlineContext,
 ): PlanTables {
-  checkSlots(request, topology);
+  const kernel = kernelOf(request);
+  kernel.checkTopology(request, topology, 'slotsPerRank');
   if (previous !== undefined) checkShape('previous', previous, topology);
   const pairs = coactivation === undefined ? undefined : checkCoactivation(coactivation, topology).data;
-  const dataBytes = kernelDataBytes(request, topology);
-  const scratchBytes = kernelScratchBytes(request, topology);
-  const { region, layout } = inlineKernelMemory(describe(topology), (start) =>
-    carveJob(topology, 1, scratchBytes, dataBytes, start),
+  const needs = jobNeeds(topology, request, kernel, kernelSizes());
+  const { region, layout } = inlineKernelMemory(describeTopology(topology), (start) =>
+    carveJob(topology, needs, start),
   );
   const { buffer, kernels } = region;
   jobWords(buffer, layout).fill(0);
@@ -79,12 +73,13 @@ export function runInline(
     coactivation: pairs,
   };
   const tables = makeTables(topology);
-  planLayers(kernels, buffer, layout, job, 0, tables);
-  return { ...tables, ...takeStats(buffer, layout, request) };
+  planLayers(kernels, kernel, buffer, layout, job, 0, tables);
+  const stats = kernel.takeStats?.(request, buffer, layout);
+  return stats === undefined ? tables : { ...tables, stats };
 }
 
 /** The checked sizes that a policy's arguments tell. @throws as checkTopology, in the names of the arguments */
-export function topologyOf(
+export function argumentTopology(
   numLayers: number,
   numLogicalExperts: number,
   numReplicas: number,
@@ -103,49 +98,4 @@ export function topologyOf(
     ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
   };
   return checkTopology(sizes, { physical: 'numReplicas' });
-}
-
-/** Sizes in a message about memory. */
-export function describe({ numLayers, numLogicalExperts, numPhysicalExperts }: Topology): string {
-  return `topology: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
-}
-
-/** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` unless the mapping has the shape of the topology */
-export function checkShape(title: string, mapping: ExpertMapping, topology: Topology): void {
-  const { numLayers, numLogicalExperts, numPhysicalExperts } = tablesOf(checkMapping(title, mapping));
-  const shape = [numLayers, numLogicalExperts, numPhysicalExperts];
-  const wanted = [topology.numLayers, topology.numLogicalExperts, topology.numPhysicalExperts];
-  if (shape.every((size, i) => size === wanted[i])) return;
-  const text = ([layers, logical, physical]: number[]) =>
-    `${layers} layers x ${logical} experts in ${physical} slots`;
-  throw new EplbRangeError('EPLB_SHAPE', `${title}: is of ${text(shape)}, not ${text(wanted)}`);
-}
-
-/**
- * Checks the kind and the shape, each property read once; values are checked where they are read. The result has the same memory.
- *
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`
- */
-export function checkCoactivation(
-  matrix: CoactivationMatrix,
-  { numLayers, numLogicalExperts }: Topology,
-): CoactivationMatrix {
-  const isObject = typeof matrix === 'object' && matrix !== null;
-  const data = isObject ? plainFloats(matrix.data) : undefined;
-  if (data === undefined) {
-    throw new EplbTypeError('EPLB_KIND', 'coactivation: is not {data: Float32Array, numLayers, numExperts}');
-  }
-  checkWhole('coactivation.numLayers', matrix.numLayers, numLayers, numLayers, 'EPLB_SHAPE');
-  checkWhole(
-    'coactivation.numExperts',
-    matrix.numExperts,
-    numLogicalExperts,
-    numLogicalExperts,
-    'EPLB_SHAPE',
-  );
-  const wanted = numLayers * numLogicalExperts ** 2;
-  if (data.length !== wanted) {
-    throw new EplbRangeError('EPLB_SHAPE', `coactivation.data: has ${data.length} values, not ${wanted}`);
-  }
-  return { data, numLayers, numExperts: numLogicalExperts };
 }

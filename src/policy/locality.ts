@@ -1,10 +1,11 @@
 import { checkNumber, checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
-import type { KernelRequest } from '../engine/plan-layers.ts';
+import type { KernelRequest } from '../engine/plan-job.ts';
 import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
-import { AbstractEplbPolicy, type PolicyContext } from './abstract.ts';
+import { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './abstract.ts';
 import { planInline } from './inline.ts';
+import type { LocalityRequest } from './locality-kernel.ts';
 
 /** What a {@link LocalityAwarePolicy} may trade. */
 export interface LocalityAwarePolicyOptions {
@@ -39,7 +40,8 @@ export interface LocalityAwarePolicyOptions {
  */
 export class LocalityAwarePolicy extends AbstractEplbPolicy {
   readonly name: string = 'locality';
-  readonly #request: KernelRequest;
+  override readonly needs: PolicyNeeds = { coactivation: true };
+  readonly #request: LocalityRequest;
 
   /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
   constructor(options: LocalityAwarePolicyOptions = {}) {

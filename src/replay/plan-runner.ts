@@ -3,12 +3,12 @@ import { EplbError, EplbRangeError } from '../core/errors.ts';
 import type { RecordedRoutes } from '../formats/recording.ts';
 import {
   CoactivationRecorder,
-  DefaultEplbPolicy,
   ExpertLoadBalancer,
   ExpertMapping,
   type PlanOptions,
   type Topology,
 } from '../index.ts';
+import { usesPairs } from '../policy/abstract.ts';
 import { checkedSlots } from './check-mapping.ts';
 import type { ReplaySettings } from './options.ts';
 
@@ -22,9 +22,6 @@ export interface MadePlan {
   readonly measuredSeconds: number;
   readonly keptReason?: string;
 }
-
-/** Policies that ask for nothing but loads: for them no pairs are counted. */
-const NEED_NO_PAIRS: readonly string[] = ['default', 'adaptive'];
 
 /**
  * The policy's side of a replay: a balancer whose window gets every step when it is over, and nothing else of the recording.
@@ -67,10 +64,7 @@ export class PlanRunner {
     this.#rows = Array.from({ length: numLayers }, (_, layer) =>
       loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
     );
-    const needsPairs =
-      routes !== undefined &&
-      !(policy instanceof DefaultEplbPolicy) &&
-      (policy instanceof URL || !NEED_NO_PAIRS.includes(policy.name));
+    const needsPairs = routes !== undefined && usesPairs(policy);
     this.#routes = needsPairs ? routes : undefined;
     this.#recorder = needsPairs
       ? new CoactivationRecorder({ numLayers, numExperts: numLogicalExperts })

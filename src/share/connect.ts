@@ -1,9 +1,10 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Remote } from 'comlink';
 import { checkAtLeast, checkObject, show } from '../core/checks.ts';
+import { fromErrorData } from '../core/error-data.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
-import { throwAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
+import type { WorkerAnswer } from '../engine/worker-task.ts';
 import { type LoadRow, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { PublishedMapping } from '../mapping/published-mapping.ts';
@@ -115,7 +116,7 @@ export class ConnectedBalancer {
 
   /** Ends the step of the balancer, with what all threads have recorded. @throws (as a rejection) as {@link rebalance} */
   async advanceWindow(): Promise<void> {
-    throwAnswer(await this.#calls.run<WorkerAnswer>(this.#control.advanceWindow()));
+    throwIfFailed(await this.#calls.run<WorkerAnswer>(this.#control.advanceWindow()));
   }
 
   /**
@@ -125,7 +126,7 @@ export class ConnectedBalancer {
    */
   async rebalance(weight?: LoadsInput): Promise<ExpertMapping> {
     const matrix = weight === undefined ? undefined : toLoadMatrix('weight', weight);
-    throwAnswer(await this.#calls.run<WorkerAnswer>(this.#control.rebalance(matrix)));
+    throwIfFailed(await this.#calls.run<WorkerAnswer>(this.#control.rebalance(matrix)));
     return this.mapping;
   }
 
@@ -184,4 +185,8 @@ class BoundedCalls {
     for (const fail of this.#open)
       fail(new EplbError('EPLB_CLOSED', 'the connection to the balancer is closed'));
   }
+}
+
+function throwIfFailed(answer: WorkerAnswer): void {
+  if (!answer.ok) throw fromErrorData(answer);
 }

@@ -6,7 +6,7 @@ import {
   type SharedParts,
   sharedParts,
 } from '../balancer/expert-load-balancer.ts';
-import { answerError, type WorkerAnswer } from '../engine/worker-task.ts';
+import { errorAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { foldRow } from '../loads/load-rows.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
@@ -116,7 +116,7 @@ class Guest implements LoadSource {
       await this.#balancer.rebalance(weight);
       return { ok: true };
     } catch (error) {
-      return answerError(error, 'EPLB_INTERNAL');
+      return errorAnswer(error, 'EPLB_INTERNAL');
     }
   }
 }
@@ -126,6 +126,6 @@ function answer(call: () => void): WorkerAnswer {
     call();
     return { ok: true };
   } catch (error) {
-    return answerError(error, 'EPLB_INTERNAL');
+    return errorAnswer(error, 'EPLB_INTERNAL');
   }
 }

@@ -1,27 +1,12 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import type { KernelExports, Pointer } from '../../src/memory/kernel-exports.ts';
-
-/** What build/kernels.wasm exports: what the library calls, and more. */
-export interface Kernels extends KernelExports {
-  placeRow(
-    weight: Pointer,
-    m: number,
-    n: number,
-    numPacks: number,
-    slotToItem: Pointer,
-    slotReplicaRank: Pointer,
-    scratch: Pointer,
-  ): void;
-  sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
-}
+import { instantiateKernels, type KernelExports, type Pointer } from '../../src/memory/kernel-exports.ts';
 
 /** The kernels of the built module, on a shared memory of their own. */
-export function loadKernels(): { kernels: Kernels; arena: Arena } {
+export function loadKernels(): { kernels: KernelExports; arena: Arena } {
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });
   const bytes = readFileSync(new URL('../../build/kernels.wasm', import.meta.url));
-  const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-  return { kernels: instance.exports as unknown as Kernels, arena: new Arena(memory) };
+  return { kernels: instantiateKernels(new WebAssembly.Module(bytes), memory), arena: new Arena(memory) };
 }
 
 type Numbers = Float32Array | Float64Array | Int32Array | Uint16Array | BigUint64Array;
@@ -93,6 +78,13 @@ export class Arena {
     return this.#take(numBytes, 16);
   }
 
+  /** How many of the bytes from `start` on were written, up to the last one that was: a canary that is written as such is not seen. */
+  numWritten(start: Pointer, numBytes: number): number {
+    let end = numBytes;
+    while (end > 0 && this.#bytes[start + end - 1] === CANARY) end--;
+    return end;
+  }
+
   check(): void {
     for (const [start, end] of this.#guards) {
       for (let at = start; at < end; at++) {
@@ -115,13 +107,6 @@ export class Arena {
 // More than a 16-byte vector, and not a multiple of 16, so that vectors past an end are seen and pointers are of every
 // alignment that their elements allow.
 const GUARD_BYTES = 36;
-
-/** Kernels state their scratch in this: the least power of two that is at least `n` and 8. */
-export function sizeClass(n: number): number {
-  let places = 8;
-  while (places < n) places *= 2;
-  return places;
-}
 
 /** Same bits: unlike `===`, tells -0 from 0, and unlike `deepEqual` is quick enough for thousands of rows. */
 export function assertSameNumbers(

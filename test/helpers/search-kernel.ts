@@ -1,5 +1,6 @@
+import type { KernelExports } from '../../src/memory/kernel-exports.ts';
 import type { AdaptiveProblem, AdaptiveResult } from '../oracle/adaptive.ts';
-import type { Arena, Buffer, Kernels } from './kernels.ts';
+import type { Arena, Buffer } from './kernels.ts';
 
 /** What the kernel makes of a problem, and all its work. */
 export interface SearchResult extends AdaptiveResult {
@@ -12,7 +13,7 @@ export interface SearchResult extends AdaptiveResult {
  * @param cancel makes the word that cancels the search; none is watched when left out
  */
 export function runSearch(
-  { kernels, arena }: { kernels: Kernels; arena: Arena },
+  { kernels, arena }: { kernels: KernelExports; arena: Arena },
   problem: AdaptiveProblem,
   cancel?: () => Buffer<Int32Array>,
 ): SearchResult {

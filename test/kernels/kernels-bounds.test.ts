@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { divisors, FLOAT32_MAX, loadsArbitrary, seededRandom } from '../helpers/arbitraries.ts';
-import { assertSameNumbers, type Buffer, loadKernels, sizeClass } from '../helpers/kernels.ts';
+import { assertSameNumbers, type Buffer, loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
 import { runSearch } from '../helpers/search-kernel.ts';
 import { type AdaptiveProblem, searchAdaptive } from '../oracle/adaptive.ts';
@@ -238,8 +238,6 @@ function runLocality(
   const random = seededRandom(3);
   arena.reset();
   const phyToLog = arena.output(Int32Array, slots);
-  const perNode = 16 * experts + 16 * slots + 8;
-  const state = 4 * experts ** 2 + numNodes * perNode + 24 * experts + 8 * (slots + numRanks);
   const result = kernels.placeLocality(
     arena.input(Float32Array.from({ length: experts }, () => 1 + random())).ptr,
     arena.input(Float32Array.from({ length: experts ** 2 }, () => Math.floor(1000 * random()))).ptr,
@@ -253,7 +251,7 @@ function runLocality(
     cancel().ptr,
     phyToLog.ptr,
     arena.output(Int32Array, slots).ptr,
-    arena.scratch(state + 160 * sizeClass(slots) + 304),
+    arena.scratch(kernels.placeLocalityScratchBytes(experts, slots, 1, numNodes, numRanks)),
   );
   arena.check();
   return { slots: phyToLog.view.slice(), result };

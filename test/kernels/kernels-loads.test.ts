@@ -83,7 +83,7 @@ function checkWindowImbalance(weight: number[], phyToLog: number[], numRanks: nu
     phyToLog.length,
     numLogical,
     numRanks,
-    arena.scratch(12 * numLogical),
+    arena.scratch(kernels.windowImbalanceScratchBytes(numLogical)),
   );
   arena.check();
   const expected = layers.map(({ physical, logical, table }) =>
@@ -127,7 +127,7 @@ function checkAverage(
   const logical = arena.input(Float64Array.from(logicalSums)).ptr;
   const slots = arena.input(Int32Array.from(phyToLog)).ptr;
   const count = arena.input(Int32Array.from(counts)).ptr;
-  const acc = arena.scratch(8 * numLogical);
+  const acc = arena.scratch(kernels.averageLoadsScratchBytes(numLogical));
   const sums = arena.inOut(Float64Array.from(logicalSums));
   const byExpert = arena.output(Float32Array, numLogical);
   const bySlot = arena.output(Float32Array, numSlots);

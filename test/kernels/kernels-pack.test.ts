@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { FLOAT32_MAX, packProblemArbitrary, seededRandom, sizeArbitrary } from '../helpers/arbitraries.ts';
-import { assertSameNumbers, loadKernels, sizeClass } from '../helpers/kernels.ts';
+import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
 import { balancedPacking } from '../oracle/default-policy.ts';
 import { sortKeysDescending } from '../oracle/sort.ts';
@@ -19,7 +19,7 @@ function checkPack(weight: number[], numPacks: number): void {
     numPacks,
     packIndex.ptr,
     rankInPack.ptr,
-    arena.scratch(128 * sizeClass(weight.length)),
+    arena.scratch(kernels.packLayerScratchBytes(weight.length)),
   );
   arena.check();
   const expected = balancedPacking(weight, numPacks);
@@ -30,7 +30,11 @@ function checkPack(weight: number[], numPacks: number): void {
 function checkSort(keys: readonly bigint[]): void {
   arena.reset();
   const sorted = arena.inOut(BigUint64Array.from(keys));
-  kernels.sortKeysDescending(sorted.ptr, keys.length, arena.scratch(16 * sizeClass(keys.length)));
+  kernels.sortKeysDescending(
+    sorted.ptr,
+    keys.length,
+    arena.scratch(kernels.sortKeysScratchBytes(keys.length)),
+  );
   arena.check();
   const expected = sortKeysDescending(keys);
   for (let i = 0; i < keys.length; i++) assert.equal(sorted.view[i], expected[i], `key ${i}`);

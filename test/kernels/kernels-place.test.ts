@@ -11,7 +11,7 @@ import {
   sizeArbitrary,
   slotsArbitrary,
 } from '../helpers/arbitraries.ts';
-import { assertSameNumbers, loadKernels, sizeClass } from '../helpers/kernels.ts';
+import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
 import { type Placement, placeHierarchical, placeRow, replicateExperts } from '../oracle/default-policy.ts';
 import { countReplicas } from '../oracle/inverse.ts';
@@ -30,7 +30,7 @@ function checkReplicate(weight: number[], numPhysical: number): void {
     phyToLog.ptr,
     rank.ptr,
     count.ptr,
-    arena.scratch(32 * sizeClass(numPhysical)),
+    arena.scratch(kernels.replicateLayerScratchBytes(weight.length, numPhysical)),
   );
   arena.check();
   const expected = replicateExperts(weight, numPhysical);
@@ -50,7 +50,7 @@ function checkPlaceRow({ weight, numSlots, numPacks }: RowProblem): void {
     numPacks,
     slotToItem.ptr,
     slotReplicaRank.ptr,
-    arena.scratch(120 * sizeClass(numSlots)),
+    arena.scratch(kernels.placeRowScratchBytes(weight.length, numSlots)),
   );
   arena.check();
   const expected = placeRow(weight, numSlots, numPacks);
@@ -77,7 +77,7 @@ function checkLayers({ weight, topology }: LayerProblem): Placement {
       numRanks,
       phyToLog.ptr,
       replicaRank.ptr,
-      arena.scratch(160 * sizeClass(numReplicas)),
+      arena.scratch(kernels.placeLayersScratchBytes(weight.length, numReplicas, numGroups, numNodes)),
     );
     arena.check();
     const expected = placements.slice(0, numLayers);

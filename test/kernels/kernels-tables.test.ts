@@ -114,7 +114,7 @@ function checkPreserve({ phyToLog, replicaRank, numLogical, previous, numRanks }
     phyToLog.length,
     numRanks,
     numLogical,
-    arena.scratch((numLogical + phyToLog.length + (4 * phyToLog.length) / numRanks) * 4),
+    arena.scratch(kernels.preserveSlotsScratchBytes(phyToLog.length, numRanks, numLogical)),
   );
   arena.check();
   const expected = preserveSlots(previous, { phyToLog, replicaRank }, numRanks);

@@ -73,3 +73,25 @@ test('every folder of src/ is one of the rooms', () => {
       .sort(),
   );
 });
+
+/** The policies that code names, comments left out. */
+function policiesNamed(text: string): string[] {
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  return code.match(/\b(adaptive|locality)|(Adaptive|Locality)[A-Z]\w*/g) ?? [];
+}
+
+test('engine and balancer name no policy but the one that is taken when none is given', () => {
+  assert.deepEqual(policiesNamed("/** As 'adaptive'. */\nif (request.kernel === 'adaptive') plan();"), [
+    'adaptive',
+  ]);
+  assert.deepEqual(policiesNamed("import { LocalityAwarePolicy } from '../policy/locality.ts';"), [
+    'LocalityAwarePolicy',
+    'locality',
+  ]);
+  for (const room of ['engine', 'balancer']) {
+    for (const file of readdirSync(join(ROOT, 'src', room))) {
+      const text = readFileSync(join(ROOT, 'src', room, file), 'utf8');
+      assert.deepEqual(policiesNamed(text), [], `${room}/${file}`);
+    }
+  }
+});

@@ -12,7 +12,7 @@ import {
 } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { parse } from 'npyjs';
-import { assertSameNumbers, loadKernels, sizeClass } from '../helpers/kernels.ts';
+import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
 import {
   highestLoads,
   localityProblemArbitrary,
@@ -34,14 +34,7 @@ function runKernel(problem: LocalityProblem): Placement & { evaluations: number 
   const phyToLog = arena.output(Int32Array, slots);
   const replicaRank = arena.output(Int32Array, slots);
   const matrix = problem.coactivation && arena.input(Float32Array.from(problem.coactivation));
-  const perNode = 16 * experts + 16 * slots + 8;
-  const scratchBytes =
-    4 * experts ** 2 +
-    numNodes * perNode +
-    24 * experts +
-    8 * (slots + numRanks) +
-    160 * sizeClass(slots) +
-    304;
+  const scratchBytes = kernels.placeLocalityScratchBytes(experts, slots, numGroups, numNodes, numRanks);
   const evaluations = kernels.placeLocality(
     arena.input(Float32Array.from(problem.weight)).ptr,
     matrix?.ptr ?? 0,

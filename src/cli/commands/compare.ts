@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { printableTexts } from '../../core/printable.ts';
+import { POLICY_NAMES } from '../../policy/registry.ts';
+import { POLICIES_CHOICES } from '../policy-choice.ts';
 import { renderCompare } from '../replay/compare-view.ts';
 import {
   addOnePlacementOptions,
@@ -21,9 +23,9 @@ interface CompareCommandOptions extends CommonReplayOptions, OnePlacementOptions
 export function configure(command: Command): void {
   addOnePlacementOptions(addRecordingOptions(command)).option(
     '--policies <P,...>',
-    'static, default, locality, adaptive, or files of modules such as ./mine.js',
+    `static, ${POLICIES_CHOICES}`,
     listOf('--policies', (text) => text),
-    ['static', 'default', 'locality', 'adaptive'],
+    ['static', ...POLICY_NAMES],
   );
   addReplayOptions(command).action(run);
 }

@@ -22,7 +22,7 @@ import { placementFile } from '../placement.ts';
 import type { RecordingReport } from '../plan-report.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
-import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
+import { checkPolicySlots, choosePolicy, POLICY_CHOICES } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
 import { print, wantsColor } from '../terminal.ts';
@@ -64,11 +64,7 @@ export function configure(command: Command): void {
     .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
     .option('--groups <N>', 'groups of experts that routing picks together', whole('--groups'), 1)
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
-    .option(
-      '--policy <P>',
-      'default, locality, adaptive, or the file of a module such as ./mine.js',
-      'default',
-    )
+    .option('--policy <P>', POLICY_CHOICES, 'default')
     .option('--steps <A:B>', 'only the tokens or steps from A to before B (-N: from the end)', stepRange)
     .option('--from <file>', 'the placement to start from; what stays on a rank keeps its slot')
     .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { printableTexts } from '../../core/printable.ts';
+import { POLICY_CHOICES } from '../policy-choice.ts';
 import {
   addOnePlacementOptions,
   addRecordingOptions,
@@ -22,7 +23,7 @@ interface ReplayCommandOptions extends CommonReplayOptions, OnePlacementOptions 
 export function configure(command: Command): void {
   addOnePlacementOptions(addRecordingOptions(command)).option(
     '--policy <P>',
-    'static, default, locality, adaptive, or the file of a module such as ./mine.js',
+    `static, ${POLICY_CHOICES}`,
     'default',
   );
   addReplayOptions(command).action(run);

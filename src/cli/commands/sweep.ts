@@ -14,6 +14,7 @@ import {
 import type { Fact } from '../fact-list.ts';
 import { wholeNumber } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
+import { POLICIES_CHOICES } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { bytes, percent, seconds } from '../replay/format.ts';
 import {
@@ -61,7 +62,7 @@ export function configure(command: Command): void {
     )
     .option(
       '--policy <P,...>',
-      'static, default, locality, adaptive, or files of modules such as ./mine.js',
+      `static, ${POLICIES_CHOICES}`,
       listOf('--policy', (text) => text),
       ['default'],
     )

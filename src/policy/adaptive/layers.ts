@@ -1,7 +1,9 @@
+import { EplbError } from '../../core/errors.ts';
 import { openPlaces, openSlotsOfNodes } from '../../core/open-slots.ts';
+import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import type { JobLayout } from '../../engine/layout.ts';
 import { MoveCounter } from '../../mapping/move-counter.ts';
-import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
+import type { Pointer } from '../../memory/kernel-exports.ts';
 import { RankShares } from './rank-shares.ts';
 import {
   type AdaptiveData,
@@ -12,7 +14,7 @@ import {
   NUM_RUNGS,
   STATS_PER_LAYER,
 } from './request.ts';
-import { AdaptiveSearch, type JobSamples } from './search.ts';
+import { AdaptiveSearch } from './search.ts';
 
 /** No move is ever worth as much. An infinite price x 0 moves would not even be a number. */
 const MOST_PRICE = Number.MAX_VALUE;
@@ -52,30 +54,26 @@ export class AdaptiveLayers {
   /** [slots]: -1 where one is closed. */
   readonly #places: Int32Array;
 
-  constructor(
-    kernels: KernelExports,
-    buffer: ArrayBufferLike,
-    layout: JobLayout,
-    request: AdaptiveRequest,
-    job: JobSamples,
-    hasPrevious: boolean,
-    scratch: Pointer,
-  ) {
+  constructor(threadJob: ThreadJob<AdaptiveRequest>) {
+    const { buffer, layout, request, job } = threadJob;
+    const { loads, hasPrevious } = job;
+    if (loads.from !== 'samples') throw new EplbError('EPLB_INTERNAL', 'a search without samples');
+    const { numSamples } = loads;
     this.#buffer = buffer;
     this.#layout = layout;
     this.#request = request;
-    this.#numSamples = job.numSamples;
+    this.#numSamples = numSamples;
     this.#hasPrevious = hasPrevious;
     this.#data = carveAdaptiveData(layout.topology, request, layout.kernelData);
-    this.#search = new AdaptiveSearch(kernels, buffer, layout, request, job, scratch);
+    this.#search = new AdaptiveSearch(threadJob, loads);
     this.#shares = new RankShares(layout.topology);
     this.#moves = new MoveCounter(layout.topology);
-    this.#live = new Float64Array(job.numSamples);
-    this.#planned = new Float64Array(job.numSamples);
-    this.#likeness = new Float64Array(job.numSamples);
+    this.#live = new Float64Array(numSamples);
+    this.#planned = new Float64Array(numSamples);
+    this.#likeness = new Float64Array(numSamples);
     this.#all = Array.from(this.#live, (_, sample) => sample);
-    this.#judging = this.#all.filter((sample) => isForJudging(sample, job.numSamples));
-    this.#planning = this.#all.filter((sample) => !isForJudging(sample, job.numSamples));
+    this.#judging = this.#all.filter((sample) => isForJudging(sample, numSamples));
+    this.#planning = this.#all.filter((sample) => !isForJudging(sample, numSamples));
     this.#places = openPlaces(layout.topology);
   }
 
@@ -273,7 +271,7 @@ export class AdaptiveLayers {
   #samplesOf(layer: number): Float32Array {
     const { numLayers, numLogicalExperts } = this.#layout.topology;
     const length = ((this.#numSamples - 1) * numLayers + 1) * numLogicalExperts;
-    return new Float32Array(this.#buffer, this.#data.samples + 4 * layer * numLogicalExperts, length);
+    return new Float32Array(this.#buffer, this.#layout.samples + 4 * layer * numLogicalExperts, length);
   }
 
   #tableAt(pointer: Pointer): Int32Array {

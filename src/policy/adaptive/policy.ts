@@ -2,19 +2,19 @@ import { checkObject } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
 import { firstInClosedSlot } from '../../core/open-slots.ts';
 import type { Topology } from '../../core/topology.ts';
-import type { KernelRequest } from '../../engine/plan-layers.ts';
+import type { KernelRequest } from '../../engine/plan-job.ts';
 import type { PlanTables } from '../../engine/plan-tables.ts';
 import { type LoadsInput, toLoadMatrix } from '../../loads/load-matrix.ts';
 import { checkSamples, type LoadSamples, oneSample, writeSamples } from '../../loads/load-samples.ts';
+import { checkShape } from '../../mapping/check-shape.ts';
 import { type ExpertMapping, tablesOf } from '../../mapping/expert-mapping.ts';
 import { zeros } from '../../memory/allocate.ts';
-import { AbstractEplbPolicy, type PolicyContext } from '../abstract.ts';
+import { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from '../abstract.ts';
 import type { PlanDecision } from '../decision.ts';
-import { checkShape, runInline, topologyOf } from '../inline.ts';
+import { argumentTopology, runInline } from '../inline.ts';
 import { mappingOf } from '../job-tables.ts';
 import { judge } from './judgement.ts';
 import { type AdaptiveEplbPolicyOptions, type AdaptiveSettings, readAdaptiveOptions } from './options.ts';
-import { carveAdaptiveData } from './request.ts';
 
 /**
  * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum of the past, this
@@ -34,6 +34,7 @@ import { carveAdaptiveData } from './request.ts';
  */
 export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
   readonly name: string = 'adaptive';
+  override readonly needs: PolicyNeeds = { samples: true, cost: true };
   override readonly maxSamples: number;
   override readonly rememberedSteps: number;
   readonly #settings: AdaptiveSettings;
@@ -83,7 +84,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     const { previous, slotsPerRank, coactivation } = checkObject('context', context);
     const checked = checkSamples(samples);
     const { numLayers, numExperts, numSamples } = checked;
-    const topology = topologyOf(
+    const topology = argumentTopology(
       numLayers,
       numExperts,
       numReplicas,
@@ -109,8 +110,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
       request,
       topology,
       (buffer, layout) => {
-        const { samples: at } = carveAdaptiveData(topology, request, layout.kernelData);
-        const room = new Float32Array(buffer, at, request.maxSamples * numLayers * numExperts);
+        const room = new Float32Array(buffer, layout.samples, request.maxSamples * numLayers * numExperts);
         return { from: 'samples', ...writeSamples(used, request.maxSamples, room) };
       },
       { previous, coactivation },

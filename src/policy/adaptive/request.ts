@@ -1,9 +1,12 @@
 import type { Topology } from '../../core/topology.ts';
-import { layerScratchBytes } from '../../engine/layout.ts';
+import type { JobLayout } from '../../engine/layout.ts';
+import type { KernelRequest } from '../../engine/plan-job.ts';
 import { Carver } from '../../memory/carver.ts';
+import type { KernelSizes } from '../../memory/kernel-exports.ts';
+import { preserveScratchBytes } from '../preserve-slots.ts';
 
 /** What the adaptive policy asks of a worker. Prices and gains are off the slowest rank, as shares of the mean rank load. */
-export interface AdaptiveRequest {
+export interface AdaptiveRequest extends KernelRequest {
   readonly kernel: 'adaptive';
   /** What a move has to gain in the mean sample; and what it has to gain beside that, as load, whatever the mean is. */
   readonly price: number;
@@ -55,8 +58,6 @@ export const NUM_RUNGS = 6;
 
 /** Where the adaptive policy's job has what all workers read and write, as byte offsets. */
 export interface AdaptiveData {
-  /** f32[maxSamples x layers x logical]: loads of the samples, oldest first. */
-  readonly samples: number;
   /** f64[layers x STATS_PER_LAYER]: see {@link LayerStat}. */
   readonly stats: number;
   /** i32[layers x NUM_RUNGS x physical] and f64[layers x NUM_RUNGS x STATS_PER_LAYER], where the job's moves are limited. */
@@ -66,11 +67,10 @@ export interface AdaptiveData {
 }
 
 export function carveAdaptiveData(topology: Topology, request: AdaptiveRequest, start: number): AdaptiveData {
-  const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
+  const { numLayers, numPhysicalExperts } = topology;
   const carver = new Carver(start);
   const numRungs = hasRungs(request, topology) ? numLayers * NUM_RUNGS : 0;
   return {
-    samples: carver.take(4 * request.maxSamples * numLayers * numLogicalExperts),
     stats: carver.take(8 * numLayers * STATS_PER_LAYER),
     rungs: carver.take(4 * numRungs * numPhysicalExperts),
     rungStats: carver.take(8 * numRungs * STATS_PER_LAYER),
@@ -112,6 +112,7 @@ export interface AdaptiveScratch {
 export function carveAdaptiveScratch(
   topology: Topology,
   { maxSamples }: Pick<AdaptiveRequest, 'maxSamples'>,
+  sizes: KernelSizes,
   start: number,
 ): AdaptiveScratch {
   const { numLogicalExperts: experts, numPhysicalExperts: slots } = topology;
@@ -134,7 +135,8 @@ export function carveAdaptiveScratch(
     search: carver.take(
       Math.max(
         searchScratchBytes(topology, numSamples),
-        layerScratchBytes(topology),
+        placeAfreshBytes(topology, sizes),
+        preserveScratchBytes(topology, sizes),
         sampleScratchBytes(experts, numSamples),
       ),
     ),
@@ -142,9 +144,28 @@ export function carveAdaptiveScratch(
   };
 }
 
+/** What the kernel left of each layer: f64[layers x STATS_PER_LAYER], a copy. */
+export function takeStats(
+  request: AdaptiveRequest,
+  buffer: ArrayBufferLike,
+  layout: JobLayout,
+): Float64Array {
+  const { stats } = carveAdaptiveData(layout.topology, request, layout.kernelData);
+  const length = layout.topology.numLayers * STATS_PER_LAYER;
+  return new Float64Array(new Float64Array(buffer, stats, length)); // not slice(): see copies.ts
+}
+
 /** Samples lie four by four in the kernel's vectors. */
 export function wholeVectors(numSamples: number): number {
   return Math.ceil(numSamples / 4) * 4;
+}
+
+/** Groups may stay on their nodes, or not. */
+function placeAfreshBytes(topology: Topology, sizes: KernelSizes): number {
+  const { numLogicalExperts: experts, numPhysicalExperts: slots, numGroups, numNodes } = topology;
+  const freely = sizes.placeLayersScratchBytes(experts, slots, 1, 1);
+  if (numGroups % numNodes !== 0) return freely;
+  return Math.max(freely, sizes.placeLayersScratchBytes(experts, slots, numGroups, numNodes));
 }
 
 /** As prepareSamples in kernels/adaptive-samples.ts. */

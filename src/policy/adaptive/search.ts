@@ -1,26 +1,14 @@
 import { emptyClosedSlots, numOpenSlots } from '../../core/open-slots.ts';
-import { isCancelled, JOB_WORDS, type JobLayout, JobWord } from '../../engine/layout.ts';
+import type { ThreadJob } from '../../engine/layer-kernel.ts';
+import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
+import type { WrittenSamples } from '../../loads/load-samples.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
-import {
-  type AdaptiveRequest,
-  type AdaptiveScratch,
-  carveAdaptiveData,
-  carveAdaptiveScratch,
-  wholeVectors,
-} from './request.ts';
+import { type AdaptiveRequest, type AdaptiveScratch, carveAdaptiveScratch, wholeVectors } from './request.ts';
 import { estimateShrinkage } from './sampling-noise.ts';
 
 /** So few slots are searched as good as exhaustively. */
 const FEW_SLOTS = 16;
 const KICKS_OF_FEW_SLOTS = 20;
-
-/** The samples of a job, which lie in its data. */
-export interface JobSamples {
-  readonly numSamples: number;
-  /** Steps that a sample is the mean of, and how many of them the newest one has, as a share in (0, 1]. */
-  readonly stepsPerSample: number;
-  readonly newestShare: number;
-}
 
 /** How to search. */
 export interface SearchTerms {
@@ -40,31 +28,24 @@ export class AdaptiveSearch {
   readonly #buffer: ArrayBufferLike;
   readonly #layout: JobLayout;
   readonly #request: AdaptiveRequest;
-  readonly #job: JobSamples;
-  readonly #samples: Pointer;
+  readonly #job: WrittenSamples;
   readonly #at: AdaptiveScratch;
   readonly #words: Int32Array;
   /** Numbers of the samples that are prepared. */
   #chosen: readonly number[] = [];
   #evaluations = 0;
 
-  /** @param scratch laid out by carveAdaptiveScratch */
   constructor(
-    kernels: KernelExports,
-    buffer: ArrayBufferLike,
-    layout: JobLayout,
-    request: AdaptiveRequest,
-    job: JobSamples,
-    scratch: Pointer,
+    { kernels, buffer, layout, request, scratch }: ThreadJob<AdaptiveRequest>,
+    samples: WrittenSamples,
   ) {
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
     this.#request = request;
-    this.#job = job;
-    this.#samples = carveAdaptiveData(layout.topology, request, layout.kernelData).samples;
-    this.#at = carveAdaptiveScratch(layout.topology, request, scratch);
-    this.#words = new Int32Array(buffer, layout.words, JOB_WORDS);
+    this.#job = samples;
+    this.#at = carveAdaptiveScratch(layout.topology, request, kernels, scratch);
+    this.#words = jobWords(buffer, layout);
     const { slotsPerRank, numRanks } = layout.topology;
     if (slotsPerRank !== undefined) new Int32Array(buffer, this.#at.slotsPerRank, numRanks).set(slotsPerRank);
   }
@@ -234,6 +215,6 @@ export class AdaptiveSearch {
 
   #rowOf(layer: number, sample: number): Pointer {
     const { numLayers, numLogicalExperts } = this.#layout.topology;
-    return this.#samples + 4 * (sample * numLayers + layer) * numLogicalExperts;
+    return this.#layout.samples + 4 * (sample * numLayers + layer) * numLogicalExperts;
   }
 }

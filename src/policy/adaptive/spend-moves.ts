@@ -1,4 +1,4 @@
-import { isCancelled, JOB_WORDS, type JobLayout } from '../../engine/layout.ts';
+import { isCancelled, type JobLayout, jobWords } from '../../engine/layout.ts';
 import type { PlanTables } from '../../engine/plan-tables.ts';
 import {
   type AdaptiveRequest,
@@ -62,7 +62,7 @@ export function spendMoves(
     chosen[layer] = to;
     left -= moves;
   }
-  const words = new Int32Array(buffer, layout.words, JOB_WORDS);
+  const words = jobWords(buffer, layout);
   for (const [layer, { rung }] of chosen.entries()) {
     if (isCancelled(words)) return;
     takeRung(buffer, layout, request, out, layer, rung);

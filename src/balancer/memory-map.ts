@@ -1,0 +1,28 @@
+import { jobNeeds } from '../engine/job-needs.ts';
+import { carveJob, type JobLayout } from '../engine/layout.ts';
+import { type BucketLayout, carveBuckets } from '../loads/sample-buckets.ts';
+import { carveWindow, type WindowLayout } from '../loads/window-layout.ts';
+import { kernelSizes } from '../memory/kernel-memory.ts';
+import { kernelOf } from '../policy/kernels.ts';
+import type { BalancerSettings } from './options.ts';
+
+/** Where everything of a balancer lies in its region of the kernels' memory: its rings, which are most of it, come last. */
+export interface BalancerLayout {
+  readonly job: JobLayout;
+  readonly buckets: BucketLayout | undefined;
+  readonly window: WindowLayout;
+  /** From here on nothing is read before it is written. */
+  readonly zeroedEnd: number;
+  readonly end: number;
+}
+
+/** Lays a balancer's memory out. @param start where it begins */
+export function carveBalancer(settings: BalancerSettings, start: number): BalancerLayout {
+  const { topology, windowSize, maxSamples, rememberedSteps, request, threads } = settings;
+  const kernel = request === undefined ? undefined : kernelOf(request);
+  const needs = jobNeeds(topology, request, kernel, kernelSizes(), Math.max(threads, 1));
+  const job = carveJob(topology, needs, start);
+  const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, job.end);
+  const window = carveWindow(topology, windowSize, (buckets ?? job).end);
+  return { job, buckets, window, zeroedEnd: window.narrowRing, end: window.end };
+}

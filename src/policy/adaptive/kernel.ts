@@ -1,0 +1,32 @@
+import type { LayerKernel } from '../../engine/layer-kernel.ts';
+import { checkGroupRoom, checkSizes } from '../closed-slots.ts';
+import { AdaptiveLayers } from './layers.ts';
+import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch, takeStats } from './request.ts';
+import { spendMoves } from './spend-moves.ts';
+
+/** Measured at these sizes, in a core's time on a busy machine: 1 to 14 s, and 60 s where a limit of moves takes eight searches. */
+const MOST_SIZES = { slots: 2 ** 14, ranks: 2 ** 10 };
+
+/** Searches one layer a claim: that takes longer than a claim does. */
+export const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
+  id: 'adaptive',
+  layersPerClaim: 1,
+  checkTopology(request, topology, title) {
+    checkSizes('adaptive', topology, MOST_SIZES);
+    if (request.keepsGroups) checkGroupRoom(topology, title);
+  },
+  scratchBytes: (request, topology, sizes) => carveAdaptiveScratch(topology, request, sizes, 0).end,
+  dataBytes: (request, topology) => carveAdaptiveData(topology, request, 0).end,
+  bind(job) {
+    const layers = new AdaptiveLayers(job);
+    return {
+      plan: (layer) => layers.plan(layer, job.slots, job.ranks),
+      finish(out) {
+        if (!job.job.hasPrevious) return;
+        spendMoves(job.buffer, job.layout, job.request, out);
+        layers.findFreeGain();
+      },
+    };
+  },
+  takeStats,
+};

@@ -1,0 +1,32 @@
+import type { AbstractEplbPolicy } from './abstract.ts';
+import type { AdaptiveCostModel } from './adaptive/options.ts';
+import { AdaptiveEplbPolicy } from './adaptive/policy.ts';
+import { DefaultEplbPolicy } from './default.ts';
+import { LocalityAwarePolicy } from './locality.ts';
+
+/** What a policy is made with where it is named, as on the command line. */
+export interface PolicySetting {
+  /** What moves and steps cost: for policies that need it. */
+  readonly cost?: AdaptiveCostModel | undefined;
+}
+
+/** A policy of this library, by name. */
+interface PolicyRow {
+  readonly name: string;
+  make(setting: PolicySetting): AbstractEplbPolicy;
+}
+
+/** The policies of this library: a further one adds its row here. */
+const POLICIES: readonly PolicyRow[] = [
+  { name: 'default', make: () => new DefaultEplbPolicy() },
+  { name: 'locality', make: () => new LocalityAwarePolicy() },
+  { name: 'adaptive', make: ({ cost }) => new AdaptiveEplbPolicy(cost === undefined ? {} : { cost }) },
+];
+
+/** The names of this library's policies. */
+export const POLICY_NAMES: readonly string[] = POLICIES.map(({ name }) => name);
+
+/** A new policy of this library; undefined when none is called so. */
+export function makePolicy(name: string, setting: PolicySetting = {}): AbstractEplbPolicy | undefined {
+  return POLICIES.find((row) => row.name === name)?.make(setting);
+}
