@@ -1,8 +1,8 @@
 import { numOpenSlots } from '../core/open-slots.ts';
 import { type Colors, type Fact, factLines } from './fact-list.ts';
+import { plainTable } from './plain-table.ts';
 import type { PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';
-import { plainTable } from './table.ts';
 import { counted, duration, grouped } from './text.ts';
 
 /** A report for people: what was read and how it was understood, a line a layer, all layers together. */

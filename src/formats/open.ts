@@ -7,9 +7,9 @@ import { checkRange } from './check-recording.ts';
 import { byTimeInName } from './file-order.ts';
 import type { LoadFormat } from './format.ts';
 import { type InputFile, inputFile } from './input-file.ts';
+import { fallbackFormat, loadFormat, recogniseLoads } from './loads/registry.ts';
 import type { OpenOptions } from './open-options.ts';
 import type { LoadRecording } from './recording.ts';
-import { LOAD_FORMATS } from './table.ts';
 import { quote, quotePath } from './text.ts';
 
 /** What the messages call the file that is opened. */
@@ -29,11 +29,11 @@ const FIELD = 'recording';
 export async function openRecording(path: string, options: OpenOptions = {}): Promise<LoadRecording> {
   checkText('path', path);
   checkOpenOptions(options);
-  const chosen = options.format === undefined ? undefined : namedFormat(options.format);
+  const chosen = options.format === undefined ? undefined : loadFormat(options.format);
   if (await isDirectory(path)) return withCheckedRanges(await openDirectory(path, chosen, options));
   const file = await inputFile(path, FIELD);
   return withCheckedRanges(
-    await openFiles([file], chosen ?? (await recognised(file)) ?? fallbackFormat(file), options),
+    await openFiles([file], chosen ?? (await recogniseLoads(file)) ?? fallbackFormat(file), options),
   );
 }
 
@@ -68,32 +68,6 @@ export async function openFiles(
   }
 }
 
-/** The format of recorded loads that a file's content is of; undefined when it is none. */
-export async function recognised(file: InputFile): Promise<LoadFormat | undefined> {
-  try {
-    for (const format of LOAD_FORMATS) {
-      if (await format.recognise(file)) return format;
-    }
-    return undefined;
-  } finally {
-    await file.close();
-  }
-}
-
-/** What a file that is of no known format is taken for, so that it is said what is wrong with it. */
-export function fallbackFormat(file: InputFile): LoadFormat {
-  const byName = LOAD_FORMATS.find(({ extensions }) => extensions.includes(file.extension));
-  if (byName !== undefined) return byName;
-  throw new EplbError('EPLB_FORMAT', `${file.name} is of no known format of loads; eplb formats lists them`);
-}
-
-function namedFormat(name: string): LoadFormat {
-  const format = LOAD_FORMATS.find((known) => known.name === name);
-  if (format !== undefined) return format;
-  const names = LOAD_FORMATS.map((known) => known.name).join(', ');
-  throw new EplbError('EPLB_OPTION', `${FIELD}: ${quote(name)} is no format of loads; there are ${names}`);
-}
-
 /** Whether there is a directory at the path. */
 export async function isDirectory(path: string): Promise<boolean> {
   // What is not there is for inputFile() to say.
@@ -113,7 +87,7 @@ async function openDirectory(
   let format = chosen;
   for (const name of await namesIn(path)) {
     const file = await inputFile(join(path, name), FIELD);
-    const found = chosen ?? (await recognised(file));
+    const found = chosen ?? (await recogniseLoads(file));
     if (found === undefined) {
       leftOut.push(`${quote(name)} was left out: it is of no known format of loads`);
       continue;

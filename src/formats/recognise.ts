@@ -29,6 +29,13 @@ export async function firstCharacters(file: InputFile): Promise<string> {
   return new TextDecoder().decode(head.subarray(0, 256)).trimStart();
 }
 
+/** The first line of a text as far as the beginning of the file has it. */
+export async function firstLine(file: InputFile): Promise<string> {
+  const text = new TextDecoder().decode(await file.head());
+  const end = text.search(/\r?\n/);
+  return end === -1 ? text : text.slice(0, end);
+}
+
 /** What the file holds as JSON, or undefined when it does not look like JSON or is broken. */
 export async function jsonOutlineOf(file: InputFile): Promise<JsonOutline | undefined> {
   return (await looksLikeJson(file)) ? orUndefined(file.jsonOutline()) : undefined;

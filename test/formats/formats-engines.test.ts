@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { LOAD_FORMATS } from '../../src/formats/table.ts';
+import { LOAD_FORMATS } from '../../src/formats/loads/registry.ts';
 import { refused } from '../helpers/engine-files.ts';
 import { LOADS, SIZES, stepLoads, withFixture } from '../helpers/fixtures.ts';
 import { npyFile } from '../helpers/npy.ts';

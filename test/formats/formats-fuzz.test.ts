@@ -9,8 +9,8 @@ import process from 'node:process';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { inputBytes } from '../../src/formats/input-file.ts';
-import { fallbackFormat, openFiles, recognised } from '../../src/formats/open.ts';
-import { LOAD_FORMATS } from '../../src/formats/table.ts';
+import { fallbackFormat, LOAD_FORMATS, recogniseLoads } from '../../src/formats/loads/registry.ts';
+import { openFiles } from '../../src/formats/open.ts';
 import { fixture } from '../helpers/fixtures.ts';
 import { countingAllocations, mutated, mutations, withChecksums } from '../helpers/fuzz.ts';
 import { isEplbError } from '../helpers/recording.ts';
@@ -62,7 +62,7 @@ async function readAll(
   const first = inputBytes(bytes, basename(seed.path), 'recording');
   const mates = seed.mates.map((path) => inputBytes(readFileSync(path), basename(path), 'recording'));
   const named = LOAD_FORMATS.find(({ name }) => name === format);
-  const chosen = named ?? (await recognised(first)) ?? fallbackFormat(first);
+  const chosen = named ?? (await recogniseLoads(first)) ?? fallbackFormat(first);
   const files = [first, ...mates].sort((a, b) => (a.path < b.path ? -1 : 1));
   const recording = await openFiles(files, chosen, { numExperts });
   const { numLayers, numLogicalExperts } = recording;
@@ -78,7 +78,7 @@ describe('hostile files', () => {
   test('every format has good files to start from', async () => {
     const found = new Set<string>();
     for (const { path, bytes } of ALL) {
-      found.add((await recognised(inputBytes(bytes, basename(path), 'recording')))?.name ?? '');
+      found.add((await recogniseLoads(inputBytes(bytes, basename(path), 'recording')))?.name ?? '');
     }
     assert.deepEqual(
       LOAD_FORMATS.map(({ name }) => name).filter((name) => !found.has(name)),

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { inputBytes } from '../../src/formats/input-file.ts';
-import { fallbackFormat, openFiles, recognised } from '../../src/formats/open.ts';
+import { fallbackFormat, recogniseLoads } from '../../src/formats/loads/registry.ts';
+import { openFiles } from '../../src/formats/open.ts';
 import { countingAllocations } from '../helpers/fuzz.ts';
 import { npyFile } from '../helpers/npy.ts';
 import { storedZip, tensorPickle, text, torchArchive, torchFile, tuple, whole } from '../helpers/torch.ts';
@@ -11,7 +12,7 @@ import { zipFile } from '../helpers/zip.ts';
 /** Opens bytes as a file and reads all of its steps. */
 async function readAll(bytes: Uint8Array, name: string, numExperts?: number): Promise<number> {
   const file = inputBytes(bytes, name, 'recording');
-  const format = (await recognised(file)) ?? fallbackFormat(file);
+  const format = (await recogniseLoads(file)) ?? fallbackFormat(file);
   const recording = await openFiles([file], format, { numExperts });
   let numSteps = 0;
   for await (const _ of recording.steps()) numSteps++;

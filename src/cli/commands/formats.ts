@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { jsonText } from '../../core/printable.ts';
 import type { FormatFacts } from '../../formats/format.ts';
-import { FORMATS } from '../../formats/list.ts';
-import { LOAD_WRITER_NAMES } from '../../formats/write/loads.ts';
+import { FORMATS } from '../../formats/registry.ts';
+import { LOAD_WRITER_NAMES } from '../../formats/write/registry.ts';
 import type { Colors } from '../fact-list.ts';
 import { print, wantsColor } from '../terminal.ts';
 

@@ -5,8 +5,8 @@ import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { checkSlotsPerRank } from '../../core/topology.ts';
 import { openRecording } from '../../formats/open.ts';
+import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
-import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../../index.ts';
 import {

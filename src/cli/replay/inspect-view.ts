@@ -1,6 +1,6 @@
 import type { Inspection, RecordingFacts } from '../../replay/index.ts';
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../table.ts';
+import { plainTable } from '../plain-table.ts';
 import { counted, grouped } from '../text.ts';
 import { percent } from './format.ts';
 import { recordingFacts } from './replay-view.ts';

@@ -1,8 +1,8 @@
 import { numOpenSlots } from '../../core/open-slots.ts';
 import type { BalanceFigures, RecordingFacts, ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
-import { plainTable } from '../table.ts';
 import { counted, grouped } from '../text.ts';
 import { bytes, percent, planningText, ratio, seconds } from './format.ts';
 

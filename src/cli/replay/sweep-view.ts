@@ -1,6 +1,6 @@
 import type { ReplayReport, SweepPoint, SweepResult } from '../../replay/index.ts';
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../table.ts';
+import { plainTable } from '../plain-table.ts';
 import { grouped } from '../text.ts';
 import { bytes, percent, ratio, seconds } from './format.ts';
 import { recordingFacts } from './replay-view.ts';

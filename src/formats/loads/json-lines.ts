@@ -6,10 +6,10 @@ import type { InputFile } from '../input-file.ts';
 import { describeNext } from '../json/describe.ts';
 import { mostNumbersIn } from '../json/outline.ts';
 import { JsonReader } from '../json/reader.ts';
+import { firstLine } from '../recognise.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
 import { loadError } from './array-loads.ts';
-import { firstLine } from './number-table.ts';
 import { oneByOne } from './one-by-one.ts';
 
 /** A JSON object a line: {"step": 0, "layer": 3, "loads": [...]}. */

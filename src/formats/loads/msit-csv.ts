@@ -2,11 +2,12 @@ import { basename } from 'node:path';
 import { EplbError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
+import { firstLine } from '../recognise.ts';
 import { counted, quote } from '../text.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
 import { inMemory, numbersFor } from './json.ts';
-import { firstLine, NumberTable } from './number-table.ts';
+import { LoadText } from './load-text.ts';
 import { sideBySide } from './side-by-side.ts';
 
 /** Numbers and commas, without a header. */
@@ -25,8 +26,8 @@ export const MSIT_CSV: LoadFormat = {
   },
   open: async (files, { numExperts }) => {
     checkOneKind(files);
-    const tables: NumberTable[] = [];
-    for (const file of files) tables.push(await NumberTable.read(file, ','));
+    const tables: LoadText[] = [];
+    for (const file of files) tables.push(await LoadText.read(file, ','));
     const step = sideBySide(tables);
     const { name } = files[0]!;
     const shape = [step.numLayers, step.numExperts];

@@ -2,9 +2,10 @@ import { basename } from 'node:path';
 import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
+import { firstLine } from '../recognise.ts';
 import { counted } from '../text.ts';
 import { checkLoadsShape } from './array.ts';
-import { firstLine, NumberTable } from './number-table.ts';
+import { LoadText } from './load-text.ts';
 import { sideBySide } from './side-by-side.ts';
 import { steppedRecording } from './stepped.ts';
 
@@ -83,7 +84,7 @@ function stepsOf(files: readonly InputFile[]): InputFile[][] {
 }
 
 async function tablesOf(files: readonly InputFile[]) {
-  const tables: NumberTable[] = [];
-  for (const file of files) tables.push(await NumberTable.read(file, '\t'));
+  const tables: LoadText[] = [];
+  for (const file of files) tables.push(await LoadText.read(file, '\t'));
   return sideBySide(tables);
 }

@@ -2,8 +2,8 @@ import { checkObject } from '../../core/checks.ts';
 import { ExpertMapping } from '../../index.ts';
 import { checkMapping } from '../../mapping/expert-mapping.ts';
 import { checkPlacement } from './check-placement.ts';
-import { mostNumbers } from './number-tables.ts';
 import type { Placement } from './placement.ts';
+import { mostNumbers } from './table-limits.ts';
 
 /** A placement as a mapping of the library. @throws EplbRangeError EPLB_MAPPING when it is not valid */
 export function mappingOf(placement: Placement): ExpertMapping {

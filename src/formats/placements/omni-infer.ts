@@ -1,6 +1,5 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { int32Npy } from '../write/npy.ts';
-import { MOST, type WholeTable, wholeTable } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -9,6 +8,7 @@ import type {
   WrittenPlacement,
 } from './placement.ts';
 import { ranksFor } from './vllm-ascend.ts';
+import { MOST, type WholeTable, wholeTable } from './whole-table.ts';
 
 /**
  * omni-infer's pattern: 1 where a rank holds an expert of a layer. It tells neither the order of a rank's slots, which

@@ -4,7 +4,7 @@ import { type InputFile, inputBytes, inputFile } from '../input-file.ts';
 import { kindOf, quote, shapeText } from '../text.ts';
 import { readContent } from './content.ts';
 import type { Content, Placement, PlacementReadOptions } from './placement.ts';
-import { PLACEMENT_FORMATS, placementFormat, recognisePlacement } from './table.ts';
+import { PLACEMENT_FORMATS, placementFormat, recognisePlacement } from './registry.ts';
 
 /** What messages call the file when nothing else is said. */
 const FIELD = 'placement';

@@ -1,13 +1,5 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { counted, kindOf } from '../text.ts';
-import {
-  checkExpansion,
-  expertsIn,
-  nestedTable,
-  rowsOf,
-  type WholeTable,
-  wholeTable,
-} from './number-tables.ts';
 import type {
   Content,
   NumberArray,
@@ -17,7 +9,9 @@ import type {
   PlacementWriteOptions,
   WrittenPlacement,
 } from './placement.ts';
+import { checkExpansion } from './table-limits.ts';
 import { numbersFrom } from './tensorrt-llm.ts';
+import { expertsIn, nestedTable, rowsOf, type WholeTable, wholeTable } from './whole-table.ts';
 
 const ROWS_KEY = 'physical_to_logical_map';
 const OTHER_TABLES = ['logical_to_physical_map', 'logical_replica_count'];

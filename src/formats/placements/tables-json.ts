@@ -1,17 +1,10 @@
 import { EplbTypeError, isOwnError } from '../../core/errors.ts';
 import { mappingOf } from './mapping.ts';
-import {
-  checkFilledUp,
-  isList,
-  type List,
-  nestedTable,
-  rowsOf,
-  type WholeTable,
-  wholeNumber,
-} from './number-tables.ts';
 import type { Content, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';
+import { checkFilledUp } from './table-limits.ts';
 import { TABLE_KEYS } from './table-names.ts';
-import { namesPlacement, placementOf, readNamed, tablesOf } from './tables.ts';
+import { namesPlacement, placementOf, readNamed, tablesOf } from './three-tables.ts';
+import { isList, type List, nestedTable, rowsOf, type WholeTable, wholeNumber } from './whole-table.ts';
 
 /** The three tables as nested arrays; also bare arrays, and what an ExpertMapping gives to JSON.stringify. */
 export const tablesJson: PlacementFormat = {

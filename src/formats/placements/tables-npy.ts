@@ -1,8 +1,8 @@
 import { EplbTypeError } from '../../core/errors.ts';
 import { int32Npy } from '../write/npy.ts';
-import { wholeTable } from './number-tables.ts';
 import type { NumberArray, PlacementFormat } from './placement.ts';
-import { placementOf } from './tables.ts';
+import { placementOf } from './three-tables.ts';
+import { wholeTable } from './whole-table.ts';
 
 /** One array: physical-to-logical [layers, physical], or logical-to-physical [layers, experts, width]. */
 export const tablesNpy: PlacementFormat = {

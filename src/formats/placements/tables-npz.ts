@@ -1,10 +1,10 @@
 import { EplbTypeError } from '../../core/errors.ts';
 import { int32Npy } from '../write/npy.ts';
 import { npzFile } from '../write/npz.ts';
-import { wholeTable } from './number-tables.ts';
 import type { PlacementFormat } from './placement.ts';
 import { TABLE_KEYS } from './table-names.ts';
-import { namesPlacement, placementOf, readNamed, tablesOf } from './tables.ts';
+import { namesPlacement, placementOf, readNamed, tablesOf } from './three-tables.ts';
+import { wholeTable } from './whole-table.ts';
 
 /** The three tables in one .npz. */
 export const tablesNpz: PlacementFormat = {

@@ -1,6 +1,5 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf } from '../text.ts';
-import { checkFilledUp, expertsIn, isList, nestedTable, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -8,6 +7,8 @@ import type {
   PlacementWriteOptions,
   WrittenPlacement,
 } from './placement.ts';
+import { checkFilledUp } from './table-limits.ts';
+import { expertsIn, isList, nestedTable, rowsOf, wholeNumber } from './whole-table.ts';
 
 const ROWS_KEY = 'initial_global_assignments';
 const SLOTS_KEY = 'num_slots';

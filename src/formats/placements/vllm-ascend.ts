@@ -1,7 +1,6 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf } from '../text.ts';
 import { inspectPlacement } from './inspect.ts';
-import { checkFilledUp, expertsIn, isList, type List, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -9,6 +8,8 @@ import type {
   PlacementWriteOptions,
   WrittenPlacement,
 } from './placement.ts';
+import { checkFilledUp } from './table-limits.ts';
+import { expertsIn, isList, type List, rowsOf, wholeNumber } from './whole-table.ts';
 
 /**
  * `expert_map.json` of vllm-ascend and MindIE. vllm-ascend goes by the places in its lists, not by `layer_id` and

@@ -1,7 +1,7 @@
 import { checkObject, checkText, checkWhole } from '../../core/checks.ts';
 import { checkPlacement } from './check-placement.ts';
 import type { Placement, PlacementWriteOptions, WrittenPlacement } from './placement.ts';
-import { placementFormat } from './table.ts';
+import { placementFormat } from './registry.ts';
 
 /**
  * A placement as the bytes of a file.

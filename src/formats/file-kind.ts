@@ -1,11 +1,11 @@
 import { EplbError } from '../core/errors.ts';
 import { type InputFile, inputFile } from './input-file.ts';
-import { isDirectory, recognised } from './open.ts';
+import { LOAD_FORMATS, recogniseLoads } from './loads/registry.ts';
+import { isDirectory } from './open.ts';
 import { readContent } from './placements/content.ts';
-import { nestedTable } from './placements/number-tables.ts';
 import type { Content, NumberArray } from './placements/placement.ts';
-import { PLACEMENT_FORMATS, recognisePlacement } from './placements/table.ts';
-import { LOAD_FORMATS } from './table.ts';
+import { PLACEMENT_FORMATS, recognisePlacement } from './placements/registry.ts';
+import { nestedTable } from './placements/whole-table.ts';
 import { quote } from './text.ts';
 
 /** What a file holds. */
@@ -45,7 +45,7 @@ export async function kindOfFile(path: string, format: string | undefined, field
 }
 
 async function kindOfContent(file: InputFile, format: string | undefined): Promise<FileKind> {
-  const loads = await recognised(file);
+  const loads = await recogniseLoads(file);
   // Some engines have one name for both.
   if (format !== undefined) return loads?.name === format ? 'loads' : 'placement';
   if (file.size > MOST_BYTES) return 'loads';

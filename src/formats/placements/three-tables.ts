@@ -1,9 +1,10 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { shapeText } from '../text.ts';
 import { mappingOf } from './mapping.ts';
-import { checkExpansion, expertsIn, type WholeTable } from './number-tables.ts';
 import type { Placement } from './placement.ts';
+import { checkExpansion } from './table-limits.ts';
 import { TABLE_KEYS } from './table-names.ts';
+import { expertsIn, type WholeTable } from './whole-table.ts';
 
 type TableName = keyof typeof TABLE_KEYS;
 

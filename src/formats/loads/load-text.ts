@@ -22,7 +22,7 @@ const NINE = 0x39;
  * A text of one row of loads a line. A separator behind the last number, empty lines at the end and both kinds of line ends
  * are no harm. The text is in memory; its numbers are put where the caller wants them.
  */
-export class NumberTable {
+export class LoadText {
   readonly name: string;
   readonly numRows: number;
   readonly numColumns: number;
@@ -41,9 +41,9 @@ export class NumberTable {
    * @param separator - between the numbers of a line: one character of ASCII
    * @throws EplbError EPLB_FORMAT for a file that is too large, EplbTypeError EPLB_KIND for a first line that is none
    */
-  static async read(file: InputFile, separator: string): Promise<NumberTable> {
+  static async read(file: InputFile, separator: string): Promise<LoadText> {
     const bytes = await file.whole(MOST_BYTES, 'a table of numbers');
-    return new NumberTable(trimmed(bytes), separator, file.name);
+    return new LoadText(trimmed(bytes), separator, file.name);
   }
 
   /**
@@ -127,11 +127,4 @@ function linesIn(text: Buffer): number {
   let lines = 1;
   for (let at = text.indexOf(LINE_FEED); at !== -1; at = text.indexOf(LINE_FEED, at + 1)) lines++;
   return lines;
-}
-
-/** The first line of a text as far as the beginning of the file has it, and whether it ends there. */
-export async function firstLine(file: InputFile): Promise<string> {
-  const text = new TextDecoder().decode(await file.head());
-  const end = text.search(/\r?\n/);
-  return end === -1 ? text : text.slice(0, end);
 }
