@@ -1,16 +1,14 @@
 import { checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
+import { MAX_SIZE } from '../core/topology.ts';
 import { quote } from './text.ts';
 
 /** A half-open range of steps as it was typed; a missing side is undefined, a negative one counts from the end. */
-export interface StepRange {
+export interface TypedRange {
   readonly from: number | undefined;
   readonly to: number | undefined;
   readonly text: string;
 }
-
-/** The largest size of anything that the library takes. */
-const MOST = 2 ** 24;
 
 /**
  * Makes the parser of an option that takes a whole number. Digits only: `1e3`, `0x10`, `12abc` and the empty text, which
@@ -20,7 +18,7 @@ const MOST = 2 ** 24;
  * @param least - the smallest value that is allowed
  * @throws EplbRangeError EPLB_NOT_WHOLE or EPLB_RANGE (from the parser)
  */
-export function wholeNumber(option: string, least: number): (text: string) => number {
+export function wholeParser(option: string, least: number): (text: string) => number {
   return (text) => {
     if (!/^-?\d+$/.test(text)) {
       throw new EplbRangeError(
@@ -28,13 +26,41 @@ export function wholeNumber(option: string, least: number): (text: string) => nu
         `${option}: ${quote(text)} is not a whole number; give digits only, ${least} or more`,
       );
     }
-    return checkWhole(option, Number(text), least, MOST);
+    return checkWhole(option, Number(text), least, MAX_SIZE);
+  };
+}
+
+/** Makes the parser of an option that takes a number with a point, from `least` to `most`. */
+export function numberParser(
+  option: string,
+  least: number,
+  most = Number.MAX_VALUE,
+): (text: string) => number {
+  return (text) => {
+    const value = /^-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+    if (value >= least && value <= most) return value;
+    const wanted = most === Number.MAX_VALUE ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new EplbRangeError('EPLB_RANGE', `${option}: ${quote(text)} is not a number ${wanted}`);
+  };
+}
+
+/** Makes the parser of an option that takes different values with commas between them. */
+export function listParser<T>(option: string, parse: (text: string) => T): (text: string) => readonly T[] {
+  return (text) => {
+    const parts = text.split(',').map((part) => part.trim());
+    if (parts.includes('')) {
+      throw new EplbRangeError('EPLB_OPTION', `${option}: ${quote(text)} has an empty entry`);
+    }
+    const values = parts.map(parse);
+    const again = values.find((value, i) => values.indexOf(value) !== i);
+    if (again === undefined) return values;
+    throw new EplbRangeError('EPLB_OPTION', `${option}: ${quote(String(again))} is named twice`);
   };
 }
 
 /** Parses whole numbers from 0 on with commas between them. @throws EplbRangeError EPLB_OPTION, EPLB_NOT_WHOLE or EPLB_RANGE */
 export function slotsPerRankList(text: string): readonly number[] {
-  const parse = wholeNumber('--slots-per-rank', 0);
+  const parse = wholeParser('--slots-per-rank', 0);
   return text.split(',').map((part) => parse(part.trim()));
 }
 
@@ -47,7 +73,7 @@ export const SLOTS_PER_RANK_HELP =
  *
  * @throws EplbRangeError EPLB_OPTION when the text is no range
  */
-export function stepRange(text: string): StepRange {
+export function stepRange(text: string): TypedRange {
   const match = /^(-?\d+)?:(-?\d+)?$/.exec(text);
   if (match === null) {
     throw new EplbRangeError(
@@ -66,7 +92,7 @@ export function stepRange(text: string): StepRange {
  * @throws EplbRangeError EPLB_RANGE
  */
 export function resolveRange(
-  range: StepRange | undefined,
+  range: TypedRange | undefined,
   length: number,
   noun: string,
 ): { from: number; to: number } {
@@ -87,4 +113,9 @@ export function resolveRange(
     );
   }
   return { from, to };
+}
+
+/** Options that cannot go together. */
+export function contradiction(message: string): EplbRangeError {
+  return new EplbRangeError('EPLB_OPTION', message);
 }

@@ -10,7 +10,7 @@ import {
   summarizeBalance,
   type Topology,
 } from '../index.ts';
-import { placementRows } from './placement.ts';
+import { placementRows } from './placement-files.ts';
 
 /** What was read, and how it was understood. */
 export interface RecordingReport {

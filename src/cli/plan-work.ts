@@ -9,7 +9,7 @@ import {
   type KeptReason,
   type Topology,
 } from '../index.ts';
-import { readPlacement } from './placement.ts';
+import { readStartingPlacement } from './placement-files.ts';
 import { measurePlan, type PlanMeasures } from './plan-report.ts';
 import type { Progress } from './progress.ts';
 import { type KnownRange, sumLoads, unitOf } from './recorded-loads.ts';
@@ -29,7 +29,7 @@ export interface PlanTask {
 }
 
 /** A finished plan and what was measured of it. */
-export interface PlanResult {
+export interface MeasuredPlan {
   readonly mapping: ExpertMapping;
   /** Why the policy keeps the placement it started from; null when it plans another. */
   readonly kept: KeptReason | null;
@@ -39,7 +39,7 @@ export interface PlanResult {
 }
 
 /** Counts the loads, plans on them, and measures the plan against the placement it started from. */
-export async function makePlan(task: PlanTask, progress: Progress): Promise<PlanResult> {
+export async function makePlan(task: PlanTask, progress: Progress): Promise<MeasuredPlan> {
   const { recording, range, topology, policy, threads } = task;
   // Made first: it is what refuses a topology whose memory would not fit.
   await using balancer = new ExpertLoadBalancer({
@@ -50,7 +50,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
   });
   // Not made live: it may have experts in slots that are closed now.
   const previous =
-    task.from === undefined ? balancer.mapping : await readPlacement(task.from, topology, recording);
+    task.from === undefined ? balancer.mapping : await readStartingPlacement(task.from, topology, recording);
 
   const pairs = pairRecorder(task);
   const maxSamples = policy instanceof URL ? 0 : policy.maxSamples;

@@ -25,9 +25,13 @@ export function unitOf(recording: LoadRecording): 'token' | 'step' {
 
 /** How many tokens or steps a recording has. Where only reading to the end tells, it is read. */
 export async function lengthOf(recording: LoadRecording, progress: Progress): Promise<number> {
-  const known = recording.routes?.numTokens ?? recording.numSteps;
-  if (known !== undefined) return known;
-  const bar = byteBar(progress, 'counting steps', recording.numBytes);
+  return recording.routes?.numTokens ?? stepsIn(recording, progress);
+}
+
+/** How many steps a recording has. Where only reading to the end tells, it is read. */
+export async function stepsIn(recording: LoadRecording, progress?: Progress): Promise<number> {
+  if (recording.numSteps !== undefined) return recording.numSteps;
+  const bar = progress === undefined ? () => {} : byteBar(progress, 'counting steps', recording.numBytes);
   let length = 0;
   for await (const { step, bytesRead } of recording.steps()) {
     length = step + 1;

@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkObject, checkText, checkWhole } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
+import { MAX_SIZE } from '../core/topology.ts';
 import { fileReason } from './bytes/file-reason.ts';
 import { checkRange } from './check-recording.ts';
 import { byTimeInName } from './file-order.ts';
@@ -40,7 +41,7 @@ export async function openRecording(path: string, options: OpenOptions = {}): Pr
 function checkOpenOptions(options: OpenOptions): void {
   const { format, numExperts, tokensPerStep } = checkObject('options', options);
   if (format !== undefined) checkText('format', format);
-  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, 2 ** 24);
+  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, MAX_SIZE);
   if (tokensPerStep !== undefined) checkWhole('tokensPerStep', tokensPerStep, 1);
 }
 

@@ -162,17 +162,17 @@ export function shapeLike(sizes: {
 
 /** Bytes of the weights of one expert of one layer. */
 export function bytesPerExpert(shape: ModelShape): number {
-  const { hiddenSize, expertSize, dtype } = checkShape(shape);
+  const { hiddenSize, expertSize, dtype } = checkModelShape(shape);
   return Math.round(3 * hiddenSize * expertSize * BYTES_PER_WEIGHT[dtype]);
 }
 
 /** Floating-point operations of one expert for one token: a multiplication and an addition a weight. */
 export function flopsPerLoad(shape: ModelShape): number {
-  const { hiddenSize, expertSize } = checkShape(shape);
+  const { hiddenSize, expertSize } = checkModelShape(shape);
   return 2 * 3 * hiddenSize * expertSize;
 }
 
-function checkShape(shape: ModelShape): ModelShape {
+function checkModelShape(shape: ModelShape): ModelShape {
   const { hiddenSize, expertSize, dtype } = checkObject('shape', shape);
   checkAtLeast('shape.hiddenSize', hiddenSize, 1);
   checkAtLeast('shape.expertSize', expertSize, 1);

@@ -1,6 +1,6 @@
 import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { checkTopology } from '../core/topology.ts';
+import { checkTopology, MAX_SIZE } from '../core/topology.ts';
 import type { StepRange } from '../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
@@ -113,7 +113,7 @@ export function readReplayOptions(
       numNodes,
       numGroups,
       ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
-      windowSize: checkWhole('windowSize', windowSize, 1, 2 ** 24),
+      windowSize: checkWhole('windowSize', windowSize, 1, MAX_SIZE),
       trigger,
       planningSeconds,
       layersPerStep: checkWhole('layersPerStep', layersPerStep, 1),

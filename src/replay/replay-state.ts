@@ -9,7 +9,7 @@ import type { ReplaySettings } from './options.ts';
 import { PlanEntry } from './plan-log.ts';
 import { RankLoadSampler } from './rank-load-samples.ts';
 import type { CostModel, ReplayResult, TriggerReason } from './result.ts';
-import { type Placement, Scorer } from './scorer.ts';
+import { type ScoredPlacement, Scorer } from './scorer.ts';
 import { SeriesBuilder } from './series.ts';
 import { summarize } from './summary.ts';
 import { BalanceTally, type StepFigures } from './tally.ts';
@@ -52,10 +52,10 @@ export class ReplayState {
   readonly #topology: Topology;
   readonly #cost: CostModel;
   readonly #scorer: Scorer;
-  readonly #live: Placement;
-  readonly #first: Placement;
-  readonly #replaced: Placement;
-  readonly #planned: Placement;
+  readonly #live: ScoredPlacement;
+  readonly #first: ScoredPlacement;
+  readonly #replaced: ScoredPlacement;
+  readonly #planned: ScoredPlacement;
   readonly #liveTally: BalanceTally;
   readonly #firstTally: BalanceTally;
   readonly #series = new SeriesBuilder();
@@ -84,10 +84,10 @@ export class ReplayState {
     this.#cost = configuration.cost;
     this.#scorer = new Scorer(topology, 4, configuration.cost.zeroLoadsCountAsOne);
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
-      Placement,
-      Placement,
-      Placement,
-      Placement,
+      ScoredPlacement,
+      ScoredPlacement,
+      ScoredPlacement,
+      ScoredPlacement,
     ];
     const slots = start === undefined ? initialSlots(topology) : checkedSlots(start, topology, 'start');
     this.#live.assign(slots);

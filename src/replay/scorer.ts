@@ -35,7 +35,7 @@ interface ScorerLayout {
 export class Scorer {
   /** [layers x logical]: the loads that {@link score} reads. The caller writes them. */
   readonly loads: Float32Array;
-  readonly placements: readonly Placement[];
+  readonly placements: readonly ScoredPlacement[];
   readonly #sizes: ScorerSizes;
   readonly #zeroIsOne: number;
   readonly #region: KernelRegion;
@@ -61,7 +61,7 @@ export class Scorer {
     this.#region = region;
     this.#layout = layout;
     this.loads = new Float32Array(region.buffer, layout.loads, numLayers * numLogicalExperts);
-    this.placements = layout.placements.map((at) => new Placement(sizes, words, region, at));
+    this.placements = layout.placements.map((at) => new ScoredPlacement(sizes, words, region, at));
   }
 
   /** The index in {@link loads} of the first that is negative or not finite; its length when there is none. */
@@ -70,7 +70,7 @@ export class Scorer {
   }
 
   /** Computes rank loads and stats of the placement with this number, from {@link loads}. */
-  score(placement: number): Placement {
+  score(placement: number): ScoredPlacement {
     const { loads, shares, placements } = this.#layout;
     const { offsets, replicated, rankLoads, stats } = placements[placement]!;
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
@@ -111,7 +111,7 @@ function carveScorer(
 }
 
 /** A mapping as the kernel reads it, and what it made of the loads that were scored last. */
-export class Placement {
+export class ScoredPlacement {
   /** [layers x physical]: the expert of each slot, -1 when empty. Written by {@link setLayer} only. */
   readonly slots: Int32Array;
   /** [layers x ranks] */

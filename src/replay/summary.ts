@@ -3,7 +3,7 @@ import type { Topology } from '../index.ts';
 import { secondsPerUnit } from './cost-model.ts';
 import type { MoveTally } from './move-tally.ts';
 import type { CostModel, LayerResult, PlanResult, ReplayResult, ReplayTotals } from './result.ts';
-import { type BalanceTally, ratio } from './tally.ts';
+import { type BalanceTally, ratioOrOne } from './tally.ts';
 
 interface PlanTotals {
   readonly numPlans: number;
@@ -49,12 +49,12 @@ export function summarize(
     const steps = Math.max(1, live.numSteps);
     return {
       layer,
-      balancednessRatioOfSums: ratio(live.sumOfMeans[layer]!, live.sumOfMaxima[layer]!),
+      balancednessRatioOfSums: ratioOrOne(live.sumOfMeans[layer]!, live.sumOfMaxima[layer]!),
       balancednessMeanOfRatios: live.sumOfBalancedness[layer]! / steps,
-      peakToAverageRatioOfSums: ratio(live.sumOfMaxima[layer]!, live.sumOfMeans[layer]!),
+      peakToAverageRatioOfSums: ratioOrOne(live.sumOfMaxima[layer]!, live.sumOfMeans[layer]!),
       peakToAverageMeanOfRatios: live.sumOfPeaks[layer]! / steps,
       peakToAverageMax: live.greatestPeak[layer]!,
-      unbalancedBalancednessRatioOfSums: ratio(first.sumOfMeans[layer]!, first.sumOfMaxima[layer]!),
+      unbalancedBalancednessRatioOfSums: ratioOrOne(first.sumOfMeans[layer]!, first.sumOfMaxima[layer]!),
       moves: moves.moves[layer]!,
       changedSlots: moves.changedSlots[layer]!,
       bytes: moves.bytes[layer]!,

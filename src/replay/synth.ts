@@ -1,5 +1,6 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
+import { MAX_SIZE } from '../core/topology.ts';
 import { checkRange } from '../formats/check-recording.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
 import { zeros } from '../memory/allocate.ts';
@@ -174,11 +175,11 @@ class SynthState {
 function checkSynth(given: SynthOptions): SynthOptions {
   const options = { ...checkObject('options', given) };
   const { numLayers, numExperts, topK, numSteps, tokensPerStep, seed, domains, blendSteps } = options;
-  checkWhole('numLayers', numLayers, 1, 2 ** 24);
-  checkWhole('numExperts', numExperts, 1, 2 ** 24);
+  checkWhole('numLayers', numLayers, 1, MAX_SIZE);
+  checkWhole('numExperts', numExperts, 1, MAX_SIZE);
   checkWhole('topK', topK, 1, numExperts);
   checkWhole('numSteps', numSteps, 1);
-  checkWhole('tokensPerStep', tokensPerStep, 1, 2 ** 24);
+  checkWhole('tokensPerStep', tokensPerStep, 1, MAX_SIZE);
   checkWhole('seed', seed, 0, 2 ** 32 - 1);
   checkWhole('domains', domains, 1, numSteps);
   checkWhole('blendSteps', blendSteps, 0);

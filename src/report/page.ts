@@ -32,7 +32,7 @@ export function reportPage(report: ReplayReport, assets: ReportAssets): string {
 <header>
 <h1>${title}</h1>
 <p class="lead">${headline(report)}.</p>
-<p>${shapeText(report)}</p>
+<p>${sizesText(report)}</p>
 ${notice === undefined ? undefined : html`<p class="notice" role="note"><strong>Partial.</strong> ${notice}</p>`}
 <noscript><p class="notice">The charts need JavaScript, which is off. The tables do without.</p></noscript>
 </header>
@@ -77,7 +77,7 @@ ${content}
 </section>`;
 }
 
-function shapeText({ recording, replays }: ReplayReport): string {
+function sizesText({ recording, replays }: ReplayReport): string {
   const { numLayers, numLogicalExperts } = recording;
   const shapes = replays.map(({ configuration }) => {
     const { numRanks, numNodes } = configuration;

@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { printableTexts } from '../../core/printable.ts';
+import { listParser } from '../option-values.ts';
 import { renderCompare } from '../replay/compare-view.ts';
 import {
   addOnePlacementOptions,
   addRecordingOptions,
   addReplayOptions,
   type CommonReplayOptions,
-  listOf,
   type OnePlacementOptions,
 } from '../replay/options.ts';
 import { replayPolicies } from '../replay/outcome.ts';
@@ -22,7 +22,7 @@ export function configure(command: Command): void {
   addOnePlacementOptions(addRecordingOptions(command)).option(
     '--policies <P,...>',
     'static, default, locality, adaptive, or files of modules such as ./mine.js',
-    listOf('--policies', (text) => text),
+    listParser('--policies', (text) => text),
     ['static', 'default', 'locality', 'adaptive'],
   );
   addReplayOptions(command).action(run);

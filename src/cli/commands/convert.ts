@@ -11,10 +11,10 @@ import { writeLoads } from '../../formats/write/loads.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor } from '../../formats/write/registry.ts';
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
-import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
+import { resolveRange, stepRange, type TypedRange, wholeParser } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { byteBar, lengthOf, partNotes } from '../recorded-loads.ts';
+import { byteBar, partNotes, stepsIn } from '../recorded-loads.ts';
 import { print, wantsColor } from '../terminal.ts';
 import { counted, quotePath } from '../text.ts';
 
@@ -25,14 +25,14 @@ interface ConvertOptions {
   readonly experts?: number;
   readonly firstLayer?: number;
   readonly denseRows?: number;
-  readonly steps?: StepRange;
+  readonly steps?: TypedRange;
   readonly tokensPerStep?: number;
   readonly json?: boolean;
 }
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  const whole = (name: string, least = 1) => wholeNumber(name, least);
+  const whole = (name: string, least = 1) => wholeParser(name, least);
   command
     .argument('<in>', 'recorded loads or a placement, of any format that eplb formats lists')
     .argument('<out>', 'the file to write')
@@ -126,7 +126,7 @@ async function convertLoads(
   });
   try {
     const progress = new Progress(process.stderr);
-    const of = recording.routes === undefined ? await lengthOf(recording, progress) : recording.numSteps!;
+    const of = await stepsIn(recording, progress);
     const { from, to: end } = resolveRange(options.steps, of, 'step');
     const onStep = byteBar(progress, 'converting', recording.numBytes);
     const written = writeLoads(to, { recording, from, to: end, onStep });

@@ -3,13 +3,13 @@ import picocolors from 'picocolors';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
 import { type InspectOptions, inspect } from '../../replay/index.ts';
-import { wholeNumber } from '../option-values.ts';
+import { wholeParser } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { renderInspection } from '../replay/inspect-view.ts';
+import { lookAt } from '../replay/look-at.ts';
 import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
 import { checkOutputs } from '../replay/outputs.ts';
-import { lookAt } from '../replay/setup.ts';
 import { print, wantsColor } from '../terminal.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
@@ -27,9 +27,9 @@ export function configure(command: Command): void {
     .option(
       '--ranks <N>',
       'devices that sampling noise is reckoned for; 8 when left out',
-      wholeNumber('--ranks', 1),
+      wholeParser('--ranks', 1),
     )
-    .option('--top <N>', 'how many of the hottest experts are named', wholeNumber('--top', 0), 9)
+    .option('--top <N>', 'how many of the hottest experts are named', wholeParser('--top', 0), 9)
     .option('--json <file>', 'write all figures as JSON')
     .action(run);
 }

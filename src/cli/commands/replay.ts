@@ -6,11 +6,11 @@ import {
   addRecordingOptions,
   addReplayOptions,
   type CommonReplayOptions,
+  checkStatic,
   type OnePlacementOptions,
 } from '../replay/options.ts';
 import { replayPolicies } from '../replay/outcome.ts';
 import { renderReplay } from '../replay/replay-view.ts';
-import { checkStatic } from '../replay/setup.ts';
 import { renderPictures } from '../replay/terminal-pictures.ts';
 import { print, wantsColor } from '../terminal.ts';
 

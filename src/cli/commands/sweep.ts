@@ -12,19 +12,14 @@ import {
   sweepResult,
 } from '../../replay/index.ts';
 import type { Fact } from '../fact-list.ts';
-import { wholeNumber } from '../option-values.ts';
+import { listParser, wholeParser } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { bytes, percent, seconds } from '../replay/format.ts';
-import {
-  addRecordingOptions,
-  addReplayOptions,
-  type CommonReplayOptions,
-  listOf,
-} from '../replay/options.ts';
+import { type ReplaySetup, setUp } from '../replay/make-task.ts';
+import { addRecordingOptions, addReplayOptions, type CommonReplayOptions } from '../replay/options.ts';
 import { checkOutputs, reportOf, writeReports } from '../replay/outputs.ts';
 import { runReplays } from '../replay/run.ts';
-import { type ReplaySetup, setUp } from '../replay/setup.ts';
 import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
@@ -46,7 +41,7 @@ const DEFAULT_INTERVALS = [32];
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  const wholes = (option: string) => listOf(option, wholeNumber(option, 1));
+  const wholes = (option: string) => listParser(option, wholeParser(option, 1));
   addRecordingOptions(command)
     .requiredOption(
       '--replicas <N,...>',
@@ -62,7 +57,7 @@ export function configure(command: Command): void {
     .option(
       '--policy <P,...>',
       'static, default, locality, adaptive, or files of modules such as ./mine.js',
-      listOf('--policy', (text) => text),
+      listParser('--policy', (text) => text),
       ['default'],
     )
     .option('-o, --output <file>', 'write all points as CSV; beside it, what is done is kept to go on from');

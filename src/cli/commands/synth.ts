@@ -10,11 +10,10 @@ import {
   type SynthOptions,
   synthesize,
 } from '../../replay/index.ts';
-import { wholeNumber } from '../option-values.ts';
+import { numberParser, wholeParser } from '../option-values.ts';
 import { checkOutput, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { bytes } from '../replay/format.ts';
-import { number } from '../replay/options.ts';
 import { print } from '../terminal.ts';
 import { counted } from '../text.ts';
 
@@ -42,26 +41,31 @@ export function configure(command: Command): void {
     SYNTH_DEFAULTS;
   command
     .option('--model <M>', `take layers, experts and topK of ${models}`)
-    .option('--layers <N>', 'layers with experts', wholeNumber('--layers', 1))
-    .option('--experts <N>', 'logical experts a layer', wholeNumber('--experts', 1))
-    .option('--top-k <N>', 'experts that a token is routed to in a layer', wholeNumber('--top-k', 1))
-    .option('--num-steps <N>', 'steps to make', wholeNumber('--num-steps', 1), numSteps)
-    .option('--tokens <N>', 'tokens of a step', wholeNumber('--tokens', 1), tokensPerStep)
-    .option('--seed <N>', 'the same seed gives the same file', wholeNumber('--seed', 0), seed)
-    .option('--skew <X>', 'unevenness of popularity, exp(X x normal); 0: none', number('--skew', 0), skew)
-    .option('--burst <X>', 'share of experts that burst in a step', number('--burst', 0, 1), burst)
+    .option('--layers <N>', 'layers with experts', wholeParser('--layers', 1))
+    .option('--experts <N>', 'logical experts a layer', wholeParser('--experts', 1))
+    .option('--top-k <N>', 'experts that a token is routed to in a layer', wholeParser('--top-k', 1))
+    .option('--num-steps <N>', 'steps to make', wholeParser('--num-steps', 1), numSteps)
+    .option('--tokens <N>', 'tokens of a step', wholeParser('--tokens', 1), tokensPerStep)
+    .option('--seed <N>', 'the same seed gives the same file', wholeParser('--seed', 0), seed)
+    .option(
+      '--skew <X>',
+      'unevenness of popularity, exp(X x normal); 0: none',
+      numberParser('--skew', 0),
+      skew,
+    )
+    .option('--burst <X>', 'share of experts that burst in a step', numberParser('--burst', 0, 1), burst)
     .option(
       '--burst-gain <X>',
       'times their popularity that they burst to',
-      number('--burst-gain', 0),
+      numberParser('--burst-gain', 0),
       burstGain,
     )
-    .option('--drift <X>', 'how far popularity wanders a step, 0 to 1', number('--drift', 0, 1), drift)
-    .option('--domains <N>', 'domains that follow one another', wholeNumber('--domains', 1), domains)
+    .option('--drift <X>', 'how far popularity wanders a step, 0 to 1', numberParser('--drift', 0, 1), drift)
+    .option('--domains <N>', 'domains that follow one another', wholeParser('--domains', 1), domains)
     .option(
       '--blend <N>',
       'steps that one domain takes to pass into the next',
-      wholeNumber('--blend', 0),
+      wholeParser('--blend', 0),
       blendSteps,
     )
     .requiredOption('-o, --output <file>', 'the .npy file to write: int32 [steps, layers, experts]')

@@ -6,7 +6,7 @@ import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
-import { wholeNumber } from '../option-values.ts';
+import { wholeParser } from '../option-values.ts';
 import { print, wantsColor } from '../terminal.ts';
 import { quote } from '../text.ts';
 import type { ValidateReport } from '../validate-report.ts';
@@ -29,7 +29,7 @@ const REFUSED = 3;
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  const whole = (name: string, least = 1) => wholeNumber(name, least);
+  const whole = (name: string, least = 1) => wholeParser(name, least);
   command
     .argument('<placement>', 'a placement of any format that eplb formats lists')
     .option('--from <F>', "the placement's format, instead of what its content tells")

@@ -1,11 +1,11 @@
 import { EplbError } from '../../core/errors.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { Progress } from '../progress.ts';
+import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
 import { checkOutputs, reportOf, writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
-import { setUp, taskOf } from './setup.ts';
 
 /** What a command that replays one placement has to show. */
 export interface ReplayOutcome {

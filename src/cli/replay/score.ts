@@ -4,8 +4,8 @@ import {
   type ReplayReport,
   type ReplayResult,
 } from '../../replay/index.ts';
+import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
-import { type ReplaySetup, taskOf } from './setup.ts';
 import type { ReplayTask } from './task.ts';
 
 /** What scores are against. */

@@ -1,8 +1,8 @@
 import { EplbRangeError, isOwnError } from '../../core/errors.ts';
 import type { SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
 import { counted } from '../text.ts';
+import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
-import { type ReplaySetup, taskOf } from './setup.ts';
 import type { ReplayTask } from './task.ts';
 
 /** A point of the grid: with the task that replays it, or why there is none. */

@@ -44,7 +44,7 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
           if (bad >= 0) {
             const layer = run.from + Math.floor(bad / numExperts);
             const at = `${hasSteps ? `step ${step}, ` : ''}layer ${layer}, expert ${bad % numExperts}`;
-            throw loadError(name, numberAt(bytes, tensor.type, bad), at);
+            throw fileLoadError(name, numberAt(bytes, tensor.type, bad), at);
           }
           done += count;
         }
@@ -85,7 +85,7 @@ function runsOf(layers: readonly number[]): { from: number; to: number }[] {
 }
 
 /** The error for a number of a file that is no load. */
-export function loadError(name: string, load: number, at: string): EplbRangeError {
+export function fileLoadError(name: string, load: number, at: string): EplbRangeError {
   const why = load >= 0 && load < Number.POSITIVE_INFINITY ? 'fit a float32' : 'be finite and not negative';
   return new EplbRangeError('EPLB_LOAD', `${name}: load ${load} at ${at}; a load must ${why}`);
 }

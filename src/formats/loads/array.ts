@@ -52,7 +52,7 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
     if (namedLoads) return withoutDense(found);
     return arrayLoads(isAssumed ? { ...found, notes: [...found.notes, ASSUMED_NOTE] } : found);
   }
-  checkShape(shape, name);
+  checkArrayShape(shape, name);
   const shown = `${name}: shape ${shapeText(shape)}`;
   if (last! > numExperts) {
     throw shapeError(
@@ -99,7 +99,7 @@ export function checkLoadsShape(
   numExperts: number | undefined,
   numBytes: number,
 ): void {
-  checkShape(shape, name);
+  checkArrayShape(shape, name);
   checkStepSize(shape.slice(-2), numBytes, name);
   const last = shape.at(-1)!;
   if (numExperts === undefined || last === numExperts) return;
@@ -108,7 +108,7 @@ export function checkLoadsShape(
   );
 }
 
-function checkShape(shape: readonly number[], name: string): void {
+function checkArrayShape(shape: readonly number[], name: string): void {
   const shown = `${name}: shape ${shapeText(shape)}`;
   if (shape.length !== 2 && shape.length !== 3) {
     throw shapeError(`${shown} has ${shape.length} dimensions; ${KNOWN_SHAPES}`);

@@ -9,7 +9,7 @@ import { JsonReader } from '../json/reader.ts';
 import { firstLine } from '../recognise.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
-import { loadError } from './array-loads.ts';
+import { fileLoadError } from './array-loads.ts';
 import { oneByOne } from './one-by-one.ts';
 
 /** A JSON object a line: {"step": 0, "layer": 3, "loads": [...]}. */
@@ -42,7 +42,7 @@ async function openLines(
     numBytes: file.size,
     notes: isFromZero ? [] : [`layers keep the file's numbers, ${layers[0]} to ${layers.at(-1)}`],
     ...(isFromZero ? {} : { layerNumbers: Array.from(layers) }),
-    steps: (range) => stepsOf(file, layers, width, range),
+    steps: (range) => readSteps(file, layers, width, range),
     close: () => file.close(),
   };
 }
@@ -66,7 +66,7 @@ async function firstStep(file: InputFile): Promise<{ layers: Float64Array; width
   return { layers: Float64Array.from(layers).sort(), width: first.numLoads };
 }
 
-async function* stepsOf(
+async function* readSteps(
   file: InputFile,
   layers: Float64Array,
   width: number,
@@ -168,7 +168,7 @@ function readLoads(reader: JsonReader, loads: Float64Array, place: string): numb
   });
   for (let expert = 0; expert < count; expert++) {
     const load = loads[expert]!;
-    if (!(load >= 0 && load <= MAX_FLOAT32)) throw loadError(place, load, `expert ${expert}`);
+    if (!(load >= 0 && load <= MAX_FLOAT32)) throw fileLoadError(place, load, `expert ${expert}`);
   }
   return count;
 }

@@ -2,7 +2,7 @@ import { MAX_FLOAT32 } from '../../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { quote } from '../text.ts';
-import { loadError } from './array-loads.ts';
+import { fileLoadError } from './array-loads.ts';
 
 /** A load in a text: digits, with a fraction or an exponent at most. Number() alone would take 0x10 and an empty text. */
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -59,7 +59,7 @@ export class LoadText {
       const first = at + row * stride;
       const { numCells, end } = this.#row(start, row, (load, column) => {
         if (!(load >= 0 && load <= MAX_FLOAT32)) {
-          throw loadError(this.name, load, `line ${row + 1}, column ${column + 1}`);
+          throw fileLoadError(this.name, load, `line ${row + 1}, column ${column + 1}`);
         }
         if (column < this.numColumns) target[first + column] = load;
       });

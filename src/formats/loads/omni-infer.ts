@@ -22,8 +22,8 @@ export const OMNI_INFER: LoadFormat = {
   recognise: async (file) =>
     /^\s*\d+(\t\d+)*\t?\s*$/.test(await firstLine(file)) && (await firstLine(file)).includes('\t'),
   open: async (files, { numExperts }) => {
-    const steps = stepsOf(files);
-    const { numLayers, numExperts: numSlots } = await tablesOf(steps[0]!);
+    const steps = filesOfSteps(files);
+    const { numLayers, numExperts: numSlots } = await readStepTables(steps[0]!);
     const { name } = files[0]!;
     const numBytes = files.reduce((sum, file) => sum + file.size, 0);
     checkLoadsShape([numLayers, numSlots], name, numExperts, numBytes);
@@ -38,7 +38,7 @@ export const OMNI_INFER: LoadFormat = {
           'right for a recording without redundant experts',
       ],
       readStep: async (step) => {
-        const tables = await tablesOf(steps[step]!);
+        const tables = await readStepTables(steps[step]!);
         if (tables.numLayers !== numLayers || tables.numExperts !== numSlots) {
           const what = `${tables.numLayers} layers of ${tables.numExperts} slots; ${name} has ${numLayers} of ${numSlots}`;
           throw new EplbRangeError('EPLB_SHAPE', `${steps[step]![0]!.name}: its step has ${what}`);
@@ -54,7 +54,7 @@ export const OMNI_INFER: LoadFormat = {
 };
 
 /** The files of each step, steps and ranks ascending. One file alone may have any name. */
-function stepsOf(files: readonly InputFile[]): InputFile[][] {
+function filesOfSteps(files: readonly InputFile[]): InputFile[][] {
   const steps = new Map<number, Map<number, InputFile>>();
   for (const file of files) {
     const match = NAME.exec(basename(file.path));
@@ -83,7 +83,7 @@ function stepsOf(files: readonly InputFile[]): InputFile[][] {
   return sorted.map(([, ranks]) => ascending(ranks).map(([, file]) => file));
 }
 
-async function tablesOf(files: readonly InputFile[]) {
+async function readStepTables(files: readonly InputFile[]) {
   const tables: LoadText[] = [];
   for (const file of files) tables.push(await LoadText.read(file, '\t'));
   return sideBySide(tables);

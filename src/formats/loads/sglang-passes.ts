@@ -3,7 +3,7 @@ import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { quote, shapeText } from '../text.ts';
 import type { TorchFile } from '../torch/file.ts';
-import { describe, PickleDict, PickleList, type PickleValue } from '../torch/pickle.ts';
+import { describePickle, PickleDict, PickleList, type PickleValue } from '../torch/pickle.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { checkStepSize } from './step-size.ts';
 
@@ -111,7 +111,7 @@ function addRecord(
   if (!(record instanceof PickleDict)) throw kindError(file, place, record, 'a dict');
   const pass = wholeIn(record, 'forward_pass_id', place, file);
   const rank = wholeIn(record, 'rank', place, file);
-  const key = `${pass} ${rank} ${describe(record.get('gatherer_key'))}`;
+  const key = `${pass} ${rank} ${describePickle(record.get('gatherer_key'))}`;
   if (seen.has(key)) {
     throw new EplbError(
       'EPLB_FORMAT',
@@ -183,7 +183,10 @@ function kindError(
   found: PickleValue | undefined,
   wanted: string,
 ): EplbTypeError {
-  return new EplbTypeError('EPLB_KIND', `${file.name}: ${place} is ${describe(found)}; it must be ${wanted}`);
+  return new EplbTypeError(
+    'EPLB_KIND',
+    `${file.name}: ${place} is ${describePickle(found)}; it must be ${wanted}`,
+  );
 }
 
 /** The names of files, short, for a note. */

@@ -7,7 +7,7 @@ import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { readTensor, slicedAlong } from '../tensor/stored.ts';
 import { counted } from '../text.ts';
-import { loadError } from './array-loads.ts';
+import { fileLoadError } from './array-loads.ts';
 import { denseNotes, loadedLayers, rowsWithLoad } from './loaded-layers.ts';
 import { type Passes, type PassRecord, type RankFile, readPasses } from './sglang-passes.ts';
 import { checkStepSize } from './step-size.ts';
@@ -26,7 +26,7 @@ export const SGLANG_RECORDS: LoadFormat = {
     const { steps, parts } = passes;
     const { name, numLayers: allLayers } = parts[0]!;
     if (steps.length === 0) throw new EplbRangeError('EPLB_SHAPE', `${name}: it holds no forward pass`);
-    const numExperts = expertsIn(passes, asked);
+    const numExperts = expertsOfMapping(passes, asked);
     const numBytes = files.reduce((sum, file) => sum + file.size, 0);
     checkStepSize([allLayers, numExperts], numBytes / 4, name);
     const layers = await loadedLayers(allLayers, steps.length, (step, from, to) =>
@@ -83,7 +83,7 @@ function notesOf({ parts, steps, numPartial }: Passes): string[] {
   ];
 }
 
-function expertsIn({ parts }: Passes, asked: number | undefined): number {
+function expertsOfMapping({ parts }: Passes, asked: number | undefined): number {
   let most = 0;
   for (const { physicalToLogical } of parts)
     for (const id of physicalToLogical) most = Math.max(most, id + 1);
@@ -170,7 +170,7 @@ function addCounts(
   const bad = decodeLoads(bytes, type, counts);
   if (bad >= 0) {
     const at = `layer ${Math.floor(bad / numPhysical)}, slot ${bad % numPhysical}`;
-    throw loadError(name, numberAt(bytes, type, bad), at);
+    throw fileLoadError(name, numberAt(bytes, type, bad), at);
   }
   for (let i = 0; i < counts.length; i++) {
     const count = counts[i]!;

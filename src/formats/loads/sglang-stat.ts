@@ -4,7 +4,7 @@ import type { InputFile } from '../input-file.ts';
 import { torchDict } from '../recognise.ts';
 import type { LoadRecording } from '../recording.ts';
 import type { StoredTensor } from '../tensor/stored.ts';
-import { describe, PickleDict } from '../torch/pickle.ts';
+import { describePickle, PickleDict } from '../torch/pickle.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
@@ -34,7 +34,7 @@ async function countsOf(file: InputFile): Promise<StoredTensor> {
   if (found instanceof TensorRef) return torch.tensor(found);
   throw new EplbTypeError(
     'EPLB_KIND',
-    `${file.name}: ${LOADS_KEY} is ${describe(found)}; it must be a tensor`,
+    `${file.name}: ${LOADS_KEY} is ${describePickle(found)}; it must be a tensor`,
   );
 }
 

@@ -1,6 +1,6 @@
 import { MAX_FLOAT32 } from '../../core/checks.ts';
 import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
-import { loadError, shareOf } from './array-loads.ts';
+import { fileLoadError, shareOf } from './array-loads.ts';
 
 /** What a recording is made of whose steps are each put together from several places. */
 export interface SteppedParts<T>
@@ -66,7 +66,7 @@ export function summedLoads<T>({ name, shape, addStep }: Summing<T>): SteppedPar
       const sum = sums[i]!;
       if (!(sum >= 0 && sum <= MAX_FLOAT32)) {
         const at = `step ${step}, layer ${Math.floor(i / numExperts)}, expert ${i % numExperts}`;
-        throw loadError(name, sum, at);
+        throw fileLoadError(name, sum, at);
       }
       loads[i] = sum;
     }

@@ -10,7 +10,7 @@ import { viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { readTensor, type StoredTensor } from '../tensor/stored.ts';
 import { quote, shapeText } from '../text.ts';
-import { loadError } from './array-loads.ts';
+import { fileLoadError } from './array-loads.ts';
 import { checkStepSize } from './step-size.ts';
 import { steppedRecording, summedLoads } from './stepped.ts';
 
@@ -186,7 +186,7 @@ function readCounts(counts: readonly Count[]): Promise<FoundCount[]> {
 function addCount({ name, key, numbers }: FoundCount, sums: Float64Array): void {
   for (let expert = 0; expert < numbers.length; expert++) {
     const count = numbers[expert]!;
-    if (!(count >= 0)) throw loadError(name, count, `${quote(key)}, expert ${expert}`);
+    if (!(count >= 0)) throw fileLoadError(name, count, `${quote(key)}, expert ${expert}`);
     sums[expert]! += count;
   }
 }

@@ -24,7 +24,7 @@ export function alignLayers(placement: Placement, beside: LayersBeside, name: st
     const rows = wanted.map((number) => layerNumbers.indexOf(number));
     const missing = rows.indexOf(-1);
     if (missing >= 0)
-      throw shapeError(`${name}: it has no layer ${wanted[missing]}, which the recording has`);
+      throw layersError(`${name}: it has no layer ${wanted[missing]}, which the recording has`);
     return rows.length === numLayers && rows.every((row, i) => row === i)
       ? placement
       : pick(placement, rows, wanted);
@@ -33,7 +33,7 @@ export function alignLayers(placement: Placement, beside: LayersBeside, name: st
   if (wanted !== undefined && layerNumbers === undefined && wanted.at(-1)! < numLayers) {
     return pick(placement, wanted, wanted);
   }
-  throw shapeError(
+  throw layersError(
     `${name}: it has ${counted(numLayers, 'layer')}, the recording ${beside.numLayers}; eplb convert --dense-rows leaves rows of dense layers out`,
   );
 }
@@ -63,6 +63,6 @@ function pick(placement: Placement, rows: readonly number[], layerNumbers: reado
   };
 }
 
-function shapeError(message: string): EplbRangeError {
+function layersError(message: string): EplbRangeError {
   return new EplbRangeError('EPLB_SHAPE', message);
 }

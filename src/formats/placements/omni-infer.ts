@@ -1,4 +1,5 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { int32Npy } from '../write/npy.ts';
 import type {
   Content,
@@ -8,7 +9,7 @@ import type {
   WrittenPlacement,
 } from './placement.ts';
 import { ranksFor } from './vllm-ascend.ts';
-import { MOST, type WholeTable, wholeTable } from './whole-table.ts';
+import { type WholeTable, wholeTable } from './whole-table.ts';
 
 /**
  * omni-infer's pattern: 1 where a rank holds an expert of a layer. It tells neither the order of a rank's slots, which
@@ -45,8 +46,8 @@ function read(content: Content, name: string): Placement {
   const [numRanks, numLayers, numLogicalExperts] = table.shape as [number, number, number];
   const slotsPerRank = mostHeld(table, name);
   const numSlots = numRanks * numLayers * slotsPerRank;
-  if (numSlots > MOST)
-    throw new EplbRangeError('EPLB_SHAPE', `${name}: ${numSlots} slots are more than ${MOST}`);
+  if (numSlots > MAX_SIZE)
+    throw new EplbRangeError('EPLB_SHAPE', `${name}: ${numSlots} slots are more than ${MAX_SIZE}`);
   const slots = new Int32Array(numSlots).fill(-1);
   let empty = slots.length;
   for (let rank = 0, at = 0; rank < numRanks; rank++) {
@@ -103,8 +104,8 @@ function write(placement: Placement, options: PlacementWriteOptions): WrittenPla
   }
   const slotsPerRank = numPhysicalExperts / numRanks;
   const size = numRanks * numLayers * numLogicalExperts;
-  if (size > MOST)
-    throw new EplbRangeError('EPLB_SHAPE', `omni-infer: a pattern of ${size} numbers, over ${MOST}`);
+  if (size > MAX_SIZE)
+    throw new EplbRangeError('EPLB_SHAPE', `omni-infer: a pattern of ${size} numbers, over ${MAX_SIZE}`);
   const pattern = new Int32Array(size);
   let twice = 0;
   for (let at = 0; at < slots.length; at++) {

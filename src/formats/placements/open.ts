@@ -1,5 +1,6 @@
 import { checkObject, checkText, checkWhole, show } from '../../core/checks.ts';
 import { EplbError, EplbTypeError } from '../../core/errors.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { type InputFile, inputBytes, inputFile } from '../input-file.ts';
 import { kindOf, quote, shapeText } from '../text.ts';
 import { readContent } from './content.ts';
@@ -48,8 +49,8 @@ function checkOptions(options: OpenPlacementOptions): OpenPlacementOptions {
   const { format, numExperts, field, denseRows } = checkObject('options', options);
   if (format !== undefined) checkText('format', format);
   if (field !== undefined) checkText('field', field);
-  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, 2 ** 24);
-  if (denseRows !== undefined) checkWhole('denseRows', denseRows, 0, 2 ** 24);
+  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, MAX_SIZE);
+  if (denseRows !== undefined) checkWhole('denseRows', denseRows, 0, MAX_SIZE);
   return { format, numExperts, denseRows, ...(field === undefined ? {} : { field }) };
 }
 

@@ -3,7 +3,7 @@ import { mappingOf } from './mapping.ts';
 import type { Content, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';
 import { checkFilledUp } from './table-limits.ts';
 import { TABLE_KEYS } from './table-names.ts';
-import { namesPlacement, placementOf, readNamed, tablesOf } from './three-tables.ts';
+import { namesPlacement, placementOf, readNamed, threeTablesOf } from './three-tables.ts';
 import { isList, type List, nestedTable, rowsOf, type WholeTable, wholeNumber } from './whole-table.ts';
 
 /** The three tables as nested arrays; also bare arrays, and what an ExpertMapping gives to JSON.stringify. */
@@ -85,7 +85,7 @@ function paddedTable(table: unknown, path: string): WholeTable | undefined {
 }
 
 function writeJson(placement: Placement): WrittenPlacement {
-  const { phyToLog, replicaCount } = tablesOf(placement);
+  const { phyToLog, replicaCount } = threeTablesOf(placement);
   const mapping = mappingOf(placement);
   const lists = Array.from({ length: placement.numLayers }, (_, layer) =>
     Array.from({ length: placement.numLogicalExperts }, (_, expert) =>

@@ -3,7 +3,7 @@ import { int32Npy } from '../write/npy.ts';
 import { npzFile } from '../write/npz.ts';
 import type { PlacementFormat } from './placement.ts';
 import { TABLE_KEYS } from './table-names.ts';
-import { namesPlacement, placementOf, readNamed, tablesOf } from './three-tables.ts';
+import { namesPlacement, placementOf, readNamed, threeTablesOf } from './three-tables.ts';
 import { wholeTable } from './whole-table.ts';
 
 /** The three tables in one .npz. */
@@ -22,7 +22,7 @@ export const tablesNpz: PlacementFormat = {
     return placementOf(tables, tablesNpz.name, name);
   },
   write: async (placement) => {
-    const { phyToLog, logToPhy, replicaCount } = tablesOf(placement);
+    const { phyToLog, logToPhy, replicaCount } = threeTablesOf(placement);
     return {
       bytes: await npzFile([
         [TABLE_KEYS.phyToLog[0], int32Npy(phyToLog.data, phyToLog.shape)],

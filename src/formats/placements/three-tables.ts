@@ -101,7 +101,7 @@ function inverted(
  *
  * @throws EplbRangeError EPLB_MAPPING when it is not valid, EPLB_SHAPE when one expert has so many slots that the tables grow huge
  */
-export function tablesOf(placement: Placement): Required<Tables> {
+export function threeTablesOf(placement: Placement): Required<Tables> {
   const { slots, numLayers, numPhysicalExperts, numLogicalExperts } = placement;
   const mapping = mappingOf(placement);
   checkExpansion(

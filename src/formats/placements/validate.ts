@@ -1,4 +1,5 @@
 import { checkObject, checkWhole } from '../../core/checks.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { checkPlacement } from './check-placement.ts';
 import { type EngineVerdict, judgePlacement } from './engines.ts';
 import { inspectPlacement, type PlacementFacts } from './inspect.ts';
@@ -21,7 +22,7 @@ export function validatePlacement(
   options: { readonly numRanks?: number | undefined } = {},
 ): PlacementValidation {
   const { numRanks } = checkObject('options', options);
-  if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, 2 ** 24);
+  if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, MAX_SIZE);
   const facts = inspectPlacement(checkPlacement(placement), numRanks);
   return { facts, engines: judgePlacement(facts) };
 }

@@ -29,9 +29,9 @@ export const vllmAscend: PlacementFormat = {
 
 function read(content: Content, name: string): Placement {
   const root = content.container === 'json' ? content.value : undefined;
-  const layers = listOf(root, 'layer_list', name);
+  const layers = listIn(root, 'layer_list', name);
   const notes: string[] = [];
-  const devices = Array.from(layers, (layer, i) => listOf(layer, 'device_list', `${name}: layer_list[${i}]`));
+  const devices = Array.from(layers, (layer, i) => listIn(layer, 'device_list', `${name}: layer_list[${i}]`));
   const numRanks = devices[0]!.length;
   const rows = devices.map((list, i) => {
     const place = `${name}: layer_list[${i}]`;
@@ -74,7 +74,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function listOf(value: unknown, key: string, place: string): List {
+function listIn(value: unknown, key: string, place: string): List {
   const list = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
   if (isList(list) && list.length > 0) return list;
   const found = isObject(value)

@@ -1,9 +1,7 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { kindOf, shapeText } from '../text.ts';
 import type { NumberArray } from './placement.ts';
-
-/** The greatest id, count or layer number that is read. */
-export const MOST = 2 ** 24;
 
 /** The most numbers a table is read with: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas. */
 const MOST_NUMBERS = 2 ** 25;
@@ -99,10 +97,10 @@ export function wholeNumber(value: unknown, least: number, place: () => string):
   if (typeof value !== 'number') {
     throw new EplbTypeError('EPLB_KIND', `${place()} is ${kindOf(value)}; it must be a whole number`);
   }
-  if (Number.isInteger(value) && value >= least && value <= MOST) return value;
+  if (Number.isInteger(value) && value >= least && value <= MAX_SIZE) return value;
   throw new EplbRangeError(
     'EPLB_MAPPING',
-    `${place()} is ${value}; it must be a whole number from ${least} to ${MOST}`,
+    `${place()} is ${value}; it must be a whole number from ${least} to ${MAX_SIZE}`,
   );
 }
 

@@ -376,7 +376,7 @@ function refusedCode(code: number): Error {
 }
 
 /** How a value reads in a message. */
-export function describe(value: PickleValue | undefined): string {
+export function describePickle(value: PickleValue | undefined): string {
   if (value === undefined) return 'nothing';
   if (value instanceof PickleList) return `a list of ${value.items.length}`;
   if (value instanceof PickleTuple) return `a tuple of ${value.items.length}`;

@@ -2,7 +2,7 @@ import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { quote } from '../text.ts';
 import {
-  describe,
+  describePickle,
   PickleDict,
   type PickleMade,
   type PickleMaker,
@@ -69,7 +69,7 @@ const MOST_AXES = 8;
 
 /**
  * How often a number of a storage may stand in one tensor, through strides of 0. A table that is the same in every layer
- * is written so; without a bound a few bytes could describe a tensor of any size.
+ * is written so; without a bound a few bytes could describePickle a tensor of any size.
  */
 const MOST_REPEATS = 4096;
 const MOST_REPEATS_AT_ONCE = 64;
@@ -86,7 +86,7 @@ function globalOf(module: string, name: string): PickleMade {
 }
 
 function call(callee: PickleValue, args: readonly PickleValue[]): PickleValue {
-  if (!(callee instanceof Global)) throw new Error(`a call of ${describe(callee)} is refused`);
+  if (!(callee instanceof Global)) throw new Error(`a call of ${describePickle(callee)} is refused`);
   if (callee.made === ORDERED_DICT && args.length === 0) return new PickleDict();
   if (callee.made === REBUILD_TENSOR) return tensorOf(args);
   throw new Error(`a call of ${callee.made} with ${args.length} arguments is refused`);

@@ -23,7 +23,7 @@ export async function* loadNpyChunks(steps: StepsToWrite): AsyncGenerator<Uint8A
 
 /** A .npz with one array of them. */
 export function loadNpzChunks(steps: StepsToWrite): AsyncIterable<Uint8Array> {
-  const size = NPY_HEADER_BYTES + 4 * numbersIn(steps);
+  const size = NPY_HEADER_BYTES + 4 * numLoadsIn(steps);
   return npzChunks([{ name: ARRAY_NAME, size, content: () => loadNpyChunks(steps) }]);
 }
 
@@ -69,6 +69,6 @@ async function* loadsOf({ recording, from, to, onStep }: StepsToWrite): AsyncGen
   }
 }
 
-function numbersIn({ recording, from, to }: StepsToWrite): number {
+function numLoadsIn({ recording, from, to }: StepsToWrite): number {
   return (to - from) * recording.numLayers * recording.numLogicalExperts;
 }

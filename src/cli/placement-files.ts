@@ -23,7 +23,7 @@ export function placementRows(mapping: ExpertMapping): number[][] {
  * @throws EplbError EPLB_FILE or EPLB_FORMAT, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE when it does not fit,
  *   EPLB_MAPPING when an expert is missing or a slot holds something that is no expert
  */
-export async function readPlacement(
+export async function readStartingPlacement(
   path: string,
   topology: Topology,
   layers: LayersBeside,
