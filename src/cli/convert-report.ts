@@ -1,5 +1,5 @@
+import { counted } from '../formats/number-text.ts';
 import { type Colors, type Fact, factLines } from './fact-list.ts';
-import { counted } from './text.ts';
 
 /** What was converted, and what that cost: what `eplb convert --json` prints. */
 export interface ConvertReport {

@@ -1,7 +1,7 @@
 import { checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { MAX_SIZE } from '../core/topology.ts';
-import { quote } from './text.ts';
+import { quote } from '../formats/text.ts';
 
 /** A half-open range of steps as it was typed; a missing side is undefined, a negative one counts from the end. */
 export interface TypedRange {

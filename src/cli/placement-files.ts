@@ -4,8 +4,8 @@ import { mappingOf, placementFrom } from '../formats/placements/mapping.ts';
 import { openPlacement } from '../formats/placements/open.ts';
 import type { PlacementFormat, WrittenPlacement } from '../formats/placements/placement.ts';
 import type { LoadRecording } from '../formats/recording.ts';
+import { quotePath } from '../formats/text.ts';
 import { EplbRangeError, type ExpertMapping, type Topology } from '../index.ts';
-import { quotePath } from './text.ts';
 
 /** A mapping as the rows of engines' placement files: [layers][physical]. */
 export function placementRows(mapping: ExpertMapping): number[][] {

@@ -1,9 +1,9 @@
 import { numOpenSlots } from '../core/open-slots.ts';
+import { counted, grouped, ratio, seconds } from '../formats/number-text.ts';
 import { type Colors, type Fact, factLines } from './fact-list.ts';
 import { plainTable } from './plain-table.ts';
 import type { PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';
-import { counted, duration, grouped } from './text.ts';
 
 /** A report for people: what was read and how it was understood, a line a layer, all layers together. */
 export function renderPlan(report: PlanReport, colors: Colors): string {
@@ -95,16 +95,12 @@ function closingFacts(report: PlanReport): Fact[] {
   const start = report.from === null ? 'the initial mapping' : 'the starting placement';
   const list: Fact[] = [
     ['moves', `${grouped(moves)} of ${counted(slots, 'slot')}, counted from ${start}`],
-    ['planning time', duration(planningMs)],
+    ['planning time', seconds(planningMs / 1000)],
   ];
   if (kept !== null) list.unshift(['kept', `${start} stays: ${kept}`]);
   if (output !== null) list.push(['written', output]);
   for (const note of report.outputNotes) list.push(['note', note]);
   return list;
-}
-
-function ratio(value: number): string {
-  return value.toFixed(4);
 }
 
 /** A value, green when better than the one before it as printed, red when worse. `better` is 1 when more is better. */

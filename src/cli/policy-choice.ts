@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fileReason } from '../formats/bytes/file-reason.ts';
+import { quote, quotePath } from '../formats/text.ts';
 import {
   type AbstractEplbPolicy,
   AdaptiveEplbPolicy,
@@ -11,7 +12,6 @@ import {
   type Topology,
 } from '../index.ts';
 import { checkSlots } from '../policy/closed-slots.ts';
-import { quote, quotePath } from './text.ts';
 
 /**
  * The policy that `--policy` names: one of the library's, or the file of a module, to be loaded in the workers.

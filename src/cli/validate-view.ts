@@ -1,6 +1,6 @@
+import { counted, grouped, ratio } from '../formats/number-text.ts';
 import type { EngineVerdict } from '../formats/placements/engines.ts';
 import { type Colors, type Fact, factLines } from './fact-list.ts';
-import { counted, grouped } from './text.ts';
 import type { AgainstReport, ValidateReport } from './validate-report.ts';
 
 /** A validation for people: what was read, what each engine makes of it, and how it balances the loads. */
@@ -59,10 +59,10 @@ function againstFacts({ path, format, notes, reason, layers, overall }: AgainstR
   const worst = layers.reduce((least, layer) => (layer.balancedness < least.balancedness ? layer : least));
   return [
     ...list,
-    ['balancedness, ratio of sums', overall.balancednessRatioOfSums.toFixed(4)],
-    ['balancedness, mean of ratios', overall.balancednessMeanOfRatios.toFixed(4)],
-    ['peak-to-average (PAR), ratio of sums', overall.peakToAverageRatioOfSums.toFixed(4)],
-    ['peak-to-average (PAR), mean of ratios', overall.peakToAverageMeanOfRatios.toFixed(4)],
-    ['worst layer', `${worst.layer}: balancedness ${worst.balancedness.toFixed(4)}`],
+    ['balancedness, ratio of sums', ratio(overall.balancednessRatioOfSums)],
+    ['balancedness, mean of ratios', ratio(overall.balancednessMeanOfRatios)],
+    ['peak-to-average (PAR), ratio of sums', ratio(overall.peakToAverageRatioOfSums)],
+    ['peak-to-average (PAR), mean of ratios', ratio(overall.peakToAverageMeanOfRatios)],
+    ['worst layer', `${worst.layer}: balancedness ${ratio(worst.balancedness)}`],
   ];
 }

@@ -4,10 +4,10 @@ import { inspectPlacement } from '../formats/placements/inspect.ts';
 import { mappingOf } from '../formats/placements/mapping.ts';
 import type { Placement } from '../formats/placements/placement.ts';
 import type { LoadRecording } from '../formats/recording.ts';
+import { quotePath } from '../formats/text.ts';
 import { balancedness, layerBalances, peakToAverage, summarizeBalance } from '../index.ts';
 import { Progress } from './progress.ts';
 import { lengthOf, sumLoads } from './recorded-loads.ts';
-import { quotePath } from './text.ts';
 import type { AgainstReport } from './validate-report.ts';
 
 /** A placement that was read. */

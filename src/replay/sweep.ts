@@ -1,4 +1,5 @@
 import type { ReplayResult, SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './result.ts';
+import { savedShare } from './saved-share.ts';
 
 /** A saving below this share of the time without balancing is called none: less than the model can tell. */
 const WORTH_SHARE = 0.01;
@@ -95,7 +96,7 @@ export function advise(
         : 'Only the static placement was replayed, so there is nothing to advise.';
     return { advice, point: undefined };
   }
-  const share = best.unbalancedSeconds === 0 ? 0 : best.secondsSaved / best.unbalancedSeconds;
+  const share = savedShare(best);
   const unbalanced = leastOf(done, (point) => point.unbalancedSeconds)!;
   if (share < WORTH_SHARE || best.modelledSeconds >= unbalanced.unbalancedSeconds) {
     const advice =

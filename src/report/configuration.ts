@@ -1,6 +1,7 @@
 import { numOpenSlots } from '../core/open-slots.ts';
-import type { CostModel, ReplayConfiguration, ReplayReport, TriggerOptions } from '../replay/result.ts';
-import { bytes, counted, grouped, seconds } from './format.ts';
+import { bytes, counted, grouped, seconds } from '../formats/number-text.ts';
+import type { CostModel, ReplayConfiguration, ReplayReport } from '../replay/result.ts';
+import { triggerText } from '../replay/trigger-text.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
 
@@ -93,16 +94,6 @@ function settingRow({ name, text }: Setting, configurations: readonly ReplayConf
     ? html`<td class="text" colspan="${texts.length}">${texts[0]}</td>`
     : texts.map((one) => html`<td class="text">${one}</td>`);
   return html`<tr><th scope="row">${name}</th>${cells}</tr>\n`;
-}
-
-function triggerText({ interval, loadThreshold, drift, require, checkEvery }: TriggerOptions): string {
-  const conditions = [
-    interval === undefined ? [] : [`every ${counted(interval, 'step')}`],
-    loadThreshold === undefined ? [] : [`largest / smallest rank load above ${loadThreshold}`],
-    drift === undefined ? [] : [`drift above ${drift}`],
-  ].flat();
-  const joined = conditions.join(require === 'all' ? ' and ' : ' or ');
-  return checkEvery === undefined ? joined : `${joined}, looked at every ${counted(checkEvery, 'step')}`;
 }
 
 function timeText({ time }: CostModel): string {

@@ -1,3 +1,4 @@
+import { bytes, counted, grouped, ratio, seconds, threeFigures } from '../formats/number-text.ts';
 import type {
   PlanResult,
   ReplayReport,
@@ -6,7 +7,6 @@ import type {
   SweepResult,
   TriggerReason,
 } from '../replay/result.ts';
-import { bytes, counted, grouped, ratio, seconds } from './format.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
 
@@ -49,7 +49,7 @@ function planRow({ name }: ReplayResult, plan: PlanResult): Html {
 
 function reasonText({ kind, value, limit }: TriggerReason): string {
   if (kind === 'interval') return `interval of ${grouped(limit)}`;
-  const shown = value === null ? 'infinite' : value.toPrecision(3);
+  const shown = value === null ? 'infinite' : threeFigures(value);
   return `${kind === 'drift' ? 'drift' : 'load'} ${shown} > ${limit}`;
 }
 

@@ -1,6 +1,7 @@
+import { counted, percent, ratio, seconds } from '../formats/number-text.ts';
 import type { ReplayReport, ReplayResult, SweepResult } from '../replay/result.ts';
+import { savedShare } from '../replay/saved-share.ts';
 import { isStatic } from './compact.ts';
-import { counted, percent, ratio, seconds } from './format.ts';
 
 /** The replay with the least modelled seconds; the first of equal ones. */
 function fastestOf(replays: readonly ReplayResult[]): ReplayResult {
@@ -39,7 +40,7 @@ export function headline({ replays, sweep }: ReplayReport): string {
     const own = seconds(best.totals.modelledSeconds);
     return `Balancing does not pay here: ${unbalanced}, and the fastest policy, ${best.name}, ${own}`;
   }
-  const share = percent(secondsSaved / unbalancedSeconds);
+  const share = percent(savedShare(totals));
   return `${name} takes ${seconds(modelledSeconds)} of modelled time, ${share} less than no balancing (${seconds(unbalancedSeconds)})`;
 }
 

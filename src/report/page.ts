@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import { numOpenSlots } from '../core/open-slots.ts';
 import { printableTexts } from '../core/printable.ts';
+import { counted } from '../formats/number-text.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import type { ReportAssets } from './assets.ts';
 import { compactReport, isStatic } from './compact.ts';
 import { configurationTables } from './configuration.ts';
 import { plansTable, sweepTables } from './detail-tables.ts';
 import { costFinding, firstShown, headline, partialNotice, sweepFinding, timeFinding } from './findings.ts';
-import { counted } from './format.ts';
 import { Html, html, scriptJson, textOfLines } from './html.ts';
 import { summaryTable } from './summary-table.ts';
 

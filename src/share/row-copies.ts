@@ -4,13 +4,18 @@ import type { Carver } from '../memory/carver.ts';
 // A layer's state is one word. Of its row of slots and of its row of experts it tells which of three copies is the published
 // one, and whether that has anything that was not taken yet: INDEX and FRESH, moved up by the kind of the row.
 
-/** The kinds of rows. */
-export const PHYSICAL = 0;
-export const LOGICAL = 3;
-const INDEX = 3;
-const FRESH = 4;
-
 export const NUM_COPIES = 3;
+
+/** Bits of a state that say which copy is published, and the bit behind them. */
+const INDEX_BITS = 2;
+const INDEX = (1 << INDEX_BITS) - 1;
+const FRESH = 1 << INDEX_BITS;
+const BITS_A_KIND = INDEX_BITS + 1;
+
+/** The kinds of rows: how far their bits are moved up in a state. */
+export const PHYSICAL = 0;
+export const LOGICAL = BITS_A_KIND;
+
 /** Which copy is whose at first. A state of 0 has the first one published, and nothing in it. */
 const FIRST_SPARE = 1;
 const FIRST_TAKEN = 2;

@@ -3,10 +3,12 @@ import picocolors from 'picocolors';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { kindOfFile } from '../../formats/file-kind.ts';
+import { counted } from '../../formats/number-text.ts';
 import { openRecording } from '../../formats/open.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import { inspectPlacement } from '../../formats/placements/inspect.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
+import { quotePath } from '../../formats/text.ts';
 import { writeLoads } from '../../formats/write/loads.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor } from '../../formats/write/registry.ts';
 import type { ConvertReport } from '../convert-report.ts';
@@ -16,7 +18,6 @@ import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { byteBar, partNotes, stepsIn } from '../recorded-loads.ts';
 import { print, wantsColor } from '../terminal.ts';
-import { counted, quotePath } from '../text.ts';
 
 interface ConvertOptions {
   readonly from?: string;

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import picocolors from 'picocolors';
 import { isOwnError } from '../../core/errors.ts';
 import { printableTexts } from '../../core/printable.ts';
+import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
 import {
   type ReplayResult,
   type SweepPoint,
@@ -15,7 +16,6 @@ import type { Fact } from '../fact-list.ts';
 import { listParser, wholeParser } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { bytes, percent, seconds } from '../replay/format.ts';
 import { type ReplaySetup, setUp } from '../replay/make-task.ts';
 import { addRecordingOptions, addReplayOptions, type CommonReplayOptions } from '../replay/options.ts';
 import { checkOutputs, reportOf, writeReports } from '../replay/outputs.ts';
@@ -25,7 +25,6 @@ import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
 import { newControl, type ReplayTask } from '../replay/task.ts';
 import { print, wantsColor } from '../terminal.ts';
-import { grouped } from '../text.ts';
 import { packageVersion } from '../version.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { EplbRangeError, isOwnError } from '../../core/errors.ts';
 import { printable } from '../../core/printable.ts';
+import { bytes, counted } from '../../formats/number-text.ts';
 import { npyHeader } from '../../formats/write/npy.ts';
 import {
   MODEL_SHAPES,
@@ -13,9 +14,7 @@ import {
 import { numberParser, wholeParser } from '../option-values.ts';
 import { checkOutput, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { bytes } from '../replay/format.ts';
 import { print } from '../terminal.ts';
-import { counted } from '../text.ts';
 
 interface SynthCommandOptions {
   readonly model?: string;

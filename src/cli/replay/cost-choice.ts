@@ -1,7 +1,7 @@
 import { EplbError, isOwnError } from '../../core/errors.ts';
 import { inputFile } from '../../formats/input-file.ts';
+import { quote, quotePath } from '../../formats/text.ts';
 import { COST_PRESETS, type CostModel, checkCostModel, costPreset, shapeLike } from '../../replay/index.ts';
-import { quote, quotePath } from '../text.ts';
 
 /**
  * The cost model that `--cost` names: a preset, or a JSON file with all fields of one. When it is left out, that of the

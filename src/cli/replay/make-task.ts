@@ -1,5 +1,6 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import type { Topology } from '../../core/topology.ts';
+import { quotePath } from '../../formats/text.ts';
 import { checkClosedSlots } from '../../policy/closed-slots.ts';
 import {
   COMPETITION,
@@ -10,7 +11,6 @@ import {
 import { contradiction } from '../option-values.ts';
 import { readStartingPlacement } from '../placement-files.ts';
 import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
-import { quotePath } from '../text.ts';
 import { topologyFrom } from '../topology-options.ts';
 import { chooseCost } from './cost-choice.ts';
 import { lookAt, type RecordingSetup } from './look-at.ts';

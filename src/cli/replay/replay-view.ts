@@ -1,10 +1,11 @@
 import { numOpenSlots } from '../../core/open-slots.ts';
+import { bytes, counted, grouped, percent, ratio, seconds, times } from '../../formats/number-text.ts';
 import type { BalanceFigures, RecordingFacts, ReplayReport, ReplayResult } from '../../replay/index.ts';
+import { savedShare } from '../../replay/saved-share.ts';
 import { type Colors, type Fact, factLines } from '../fact-list.ts';
 import { plainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
-import { counted, grouped } from '../text.ts';
-import { bytes, percent, planningText, ratio, seconds } from './format.ts';
+import { planningText } from './planning-text.ts';
 
 /** A replay for people: what was replayed and how, and a table of what it came to beside no balancing. */
 export function renderReplay(report: ReplayReport, written: readonly string[], colors: Colors): string {
@@ -70,10 +71,10 @@ function table(result: ReplayResult, colors: Colors): string {
   both('balancedness, mean of ratios', (figures) => ratio(figures.balancednessMeanOfRatios));
   both('balancedness of the worst layer', ({ worstLayer }) => ratio(worstLayer.balancednessRatioOfSums));
   both('balancedness of a step: median', (figures) => ratio(figures.balancednessPercentiles.p50));
-  both('balancedness of a step: 5 % are below', (figures) => ratio(figures.balancednessPercentiles.p5));
+  both('balancedness of a step: 5% are below', (figures) => ratio(figures.balancednessPercentiles.p5));
   both('PAR, ratio of sums', (figures) => ratio(figures.peakToAverageRatioOfSums));
   both('PAR, mean of ratios', (figures) => ratio(figures.peakToAverageMeanOfRatios));
-  both('PAR of a step: 1 % are above', (figures) => ratio(figures.peakToAveragePercentiles.p99));
+  both('PAR of a step: 1% are above', (figures) => ratio(figures.peakToAveragePercentiles.p99));
   rows.push(['modelled time', seconds(totals.unbalancedSeconds), seconds(totals.modelledSeconds)]);
   rows.push([' of it for moving weights', '', seconds(totals.moveSeconds)]);
   rows.push(['time if every rank had the mean load', '', seconds(totals.idealSeconds)]);
@@ -82,15 +83,17 @@ function table(result: ReplayResult, colors: Colors): string {
 
 function closingFacts(report: ReplayReport, result: ReplayResult, written: readonly string[]): Fact[] {
   const { totals, configuration } = result;
-  const saved = totals.unbalancedSeconds === 0 ? 0 : totals.secondsSaved / totals.unbalancedSeconds;
   const score = report.scores?.values[0];
   return [
-    ['saved', `${seconds(totals.secondsSaved)}, ${percent(saved)} of the time without balancing`],
+    [
+      'saved',
+      `${seconds(totals.secondsSaved)}, ${percent(savedShare(totals))} of the time without balancing`,
+    ],
     ...(configuration.policy === 'static' ? [] : planFacts(result)),
     ['memory', `${bytes(totals.redundantBytesPerRank)} a rank for redundant experts`],
     ...(score === undefined
       ? []
-      : ([['score', `${score.toFixed(2)} (100: ${report.scores!.reference})`]] as Fact[])),
+      : ([['score', `${times(score)} (100: ${report.scores!.reference})`]] as Fact[])),
     ...written.map((path): Fact => ['written', path]),
   ];
 }

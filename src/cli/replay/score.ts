@@ -1,3 +1,4 @@
+import { counted } from '../../formats/number-text.ts';
 import {
   COMPETITION,
   COMPETITION_INTERVAL,
@@ -9,7 +10,7 @@ import type { CommonReplayOptions } from './options.ts';
 import type { ReplayTask } from './task.ts';
 
 /** What scores are against. */
-const REFERENCE = `default, planned anew every ${COMPETITION_INTERVAL.toLocaleString('en-US')} steps`;
+const REFERENCE = `default, planned anew every ${counted(COMPETITION_INTERVAL, 'step')}`;
 
 /** Whether replays are scored: with the public competition's cost model only. */
 function isScored(setup: ReplaySetup): boolean {

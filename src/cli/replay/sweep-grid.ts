@@ -1,6 +1,6 @@
 import { EplbRangeError, isOwnError } from '../../core/errors.ts';
+import { counted } from '../../formats/number-text.ts';
 import type { SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
-import { counted } from '../text.ts';
 import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
 import type { ReplayTask } from './task.ts';

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { appendFile, readFile, rm, stat } from 'node:fs/promises';
 import { EplbError } from '../../core/errors.ts';
+import { quotePath } from '../../formats/text.ts';
 import type { SweepPoint } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
-import { quotePath } from '../text.ts';
 
 /** The first line of a state file. */
 interface Header {

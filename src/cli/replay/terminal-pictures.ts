@@ -1,3 +1,4 @@
+import { times } from '../../formats/number-text.ts';
 import type { ReplayResult } from '../../replay/index.ts';
 import type { Colors } from '../fact-list.ts';
 
@@ -38,7 +39,7 @@ function chart({ series, plans, configuration }: ReplayResult, width: number, co
       return lineOf(first[i]!) === line ? colors.dim('·') : ' ';
     });
     const value = bottom + ((line + 1) / CHART_LINES) * (1 - bottom);
-    lines.push(` ${value.toFixed(2)} │${cells.join('')}`);
+    lines.push(` ${times(value)} │${cells.join('')}`);
   }
   const lastStep = (series.firstStep.at(-1) ?? 0) + series.stepsPerPoint;
   const firstStep = series.firstStep[0] ?? 0;

@@ -4,7 +4,7 @@ import { blocksOf } from '../tensor/blocks.ts';
 import { decodeLoads, numberAt } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { withLeadingAxis } from '../tensor/stored.ts';
-import type { FoundArray } from './array.ts';
+import type { FoundArray } from './found-array.ts';
 
 /** Which rows of an array of loads are used, where not all are. */
 export interface ArraySelection {

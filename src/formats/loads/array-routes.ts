@@ -2,8 +2,8 @@ import { EplbRangeError } from '../../core/errors.ts';
 import type { LoadRecording, RouteRun, StepRange } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeIds, numberAt } from '../tensor/decode.ts';
-import type { FoundArray } from './array.ts';
 import { shareOf } from './array-loads.ts';
+import type { FoundArray } from './found-array.ts';
 import { routesRecording } from './routes.ts';
 import { checkStepSize } from './step-size.ts';
 

@@ -9,22 +9,9 @@ import { readTensor, type StoredTensor, slicedAlong } from '../tensor/stored.ts'
 import { shapeText } from '../text.ts';
 import { arrayLoads } from './array-loads.ts';
 import { arrayRoutes } from './array-routes.ts';
+import type { FoundArray } from './found-array.ts';
 import { asSteps, denseNotes, loadedLayersOf } from './loaded-layers.ts';
 import { checkStepSize } from './step-size.ts';
-
-/** An array of a file, before it is known to hold loads or routes. */
-export interface FoundArray {
-  readonly tensor: StoredTensor;
-  /** What the messages call it: `recording: "a.npy"`. */
-  readonly name: string;
-  /** Name of the format. */
-  readonly format: string;
-  /** True when the file itself says that these are loads. */
-  readonly namedLoads: boolean;
-  readonly notes: readonly string[];
-  /** Size of the file. */
-  readonly numBytes: number;
-}
 
 const KNOWN_SHAPES =
   'loads are [layers, experts] or [steps, layers, experts], routes are whole numbers [tokens, layers, topK] with --experts';

@@ -1,9 +1,9 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
+import { counted } from '../number-text.ts';
 import type { OpenOptions } from '../open-options.ts';
 import type { LoadRecording, RecordedRoutes, RecordedStep, RouteRun, StepRange } from '../recording.ts';
-import { counted } from '../text.ts';
 
 /** The opening of a format whose files each hold steps of their own: one recording after the other. */
 export function oneByOne(

@@ -1,12 +1,12 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
+import { counted } from '../number-text.ts';
 import { torchDict } from '../recognise.ts';
 import { decodeLoads, numberAt, viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { readTensor, slicedAlong } from '../tensor/stored.ts';
-import { counted } from '../text.ts';
 import { fileLoadError } from './array-loads.ts';
 import { denseNotes, loadedLayers, rowsWithLoad } from './loaded-layers.ts';
 import { type Passes, type PassRecord, type RankFile, readPasses } from './sglang-passes.ts';

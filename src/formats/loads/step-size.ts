@@ -1,6 +1,7 @@
 import { EplbRangeError } from '../../core/errors.ts';
+import { grouped } from '../number-text.ts';
 import { countOf } from '../tensor/shape.ts';
-import { grouped, shapeText } from '../text.ts';
+import { shapeText } from '../text.ts';
 
 /** Loads that a step may always have: 128 layers of 16,384 experts. */
 const FREE_LOADS = 2 ** 21;

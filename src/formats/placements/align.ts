@@ -1,5 +1,5 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import { counted } from '../text.ts';
+import { counted } from '../number-text.ts';
 import type { Placement } from './placement.ts';
 
 /** The layers of what a placement is put beside: a recording, or a plan made from one. */

@@ -1,4 +1,4 @@
-import { grouped } from '../text.ts';
+import { grouped } from '../number-text.ts';
 import type { Occurrence, PlacementFacts } from './inspect.ts';
 
 /** What an engine makes of a placement. */

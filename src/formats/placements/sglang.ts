@@ -1,5 +1,6 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
-import { counted, kindOf } from '../text.ts';
+import { counted } from '../number-text.ts';
+import { kindOf } from '../text.ts';
 import type {
   Content,
   NumberArray,

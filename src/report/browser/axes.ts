@@ -1,4 +1,4 @@
-import { axisNumber, axisSeconds } from '../format.ts';
+import { axisNumber, axisSeconds } from '../../formats/number-text.ts';
 import type { Surface } from './chart.ts';
 
 /** What charts have in common: the page's letters, and a tooltip inside the chart. */

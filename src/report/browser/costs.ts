@@ -1,4 +1,4 @@
-import { bytes, counted, grouped, seconds } from '../format.ts';
+import { bytes, counted, grouped, seconds } from '../../formats/number-text.ts';
 import { axisStyle, commonOption, secondsAxis, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import type { Report } from './report.ts';

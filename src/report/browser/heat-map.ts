@@ -1,4 +1,4 @@
-import { times } from '../format.ts';
+import { times } from '../../formats/number-text.ts';
 import { axisStyle, commonOption, nodeBorders, overlayAxes, overlayLines, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import { divergingColour } from './diverging.ts';

@@ -1,4 +1,4 @@
-import { times } from '../format.ts';
+import { times } from '../../formats/number-text.ts';
 import type { ReportData } from '../report-data.ts';
 import { Chart, followMedia, registerCharts } from './chart.ts';
 import { followControls } from './controls.ts';

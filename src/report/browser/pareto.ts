@@ -1,4 +1,4 @@
-import { bytes, counted, seconds } from '../format.ts';
+import { bytes, counted, seconds } from '../../formats/number-text.ts';
 import type { SweepData, SweepPointData } from '../report-data.ts';
 import { axisStyle, commonOption, PLAIN_LINE, secondsAxis, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';

@@ -1,4 +1,4 @@
-import { grouped, load, times } from '../format.ts';
+import { grouped, load, times } from '../../formats/number-text.ts';
 import {
   axisStyle,
   commonOptionAlong,

@@ -1,4 +1,4 @@
-import { grouped, seconds } from '../format.ts';
+import { grouped, seconds } from '../../formats/number-text.ts';
 import { axisStyle, commonOptionAlong, PLAIN_LINE, secondsAxis, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import type { Report, Run } from './report.ts';
