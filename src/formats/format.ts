@@ -1,6 +1,6 @@
 import type { InputFile } from './input-file.ts';
 import type { OpenOptions } from './open-options.ts';
-import type { LoadRecording } from './recording.ts';
+import type { StoredRecording } from './recording.ts';
 
 /** What the table says of every format. */
 export interface FormatFacts {
@@ -23,5 +23,5 @@ export interface LoadFormat extends FormatFacts {
    *
    * @throws EplbError and its subclasses, naming the file and what is wrong with it
    */
-  open(files: readonly InputFile[], options: OpenOptions): Promise<LoadRecording>;
+  open(files: readonly InputFile[], options: OpenOptions): Promise<StoredRecording>;
 }

@@ -4,13 +4,13 @@ import { checkObject, checkText, checkWhole } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
 import { MAX_SIZE } from '../core/topology.ts';
 import { fileReason } from './bytes/file-reason.ts';
-import { checkRange } from './check-recording.ts';
 import { byTimeInName } from './file-order.ts';
 import type { LoadFormat } from './format.ts';
 import { type InputFile, inputFile } from './input-file.ts';
 import { fallbackFormat, loadFormat, recogniseLoads } from './loads/registry.ts';
 import type { OpenOptions } from './open-options.ts';
-import type { LoadRecording } from './recording.ts';
+import { openedRecording } from './opened-recording.ts';
+import type { LoadRecording, StoredRecording } from './recording.ts';
 import { quote, quotePath } from './text.ts';
 
 /** What the messages call the file that is opened. */
@@ -31,11 +31,10 @@ export async function openRecording(path: string, options: OpenOptions = {}): Pr
   checkText('path', path);
   checkOpenOptions(options);
   const chosen = options.format === undefined ? undefined : loadFormat(options.format);
-  if (await isDirectory(path)) return withCheckedRanges(await openDirectory(path, chosen, options));
+  if (await isDirectory(path)) return openedRecording(await openDirectory(path, chosen, options));
   const file = await inputFile(path, FIELD);
-  return withCheckedRanges(
-    await openFiles([file], chosen ?? (await recogniseLoads(file)) ?? fallbackFormat(file), options),
-  );
+  const format = chosen ?? (await recogniseLoads(file)) ?? fallbackFormat(file);
+  return openedRecording(await openFiles([file], format, options));
 }
 
 function checkOpenOptions(options: OpenOptions): void {
@@ -45,22 +44,12 @@ function checkOpenOptions(options: OpenOptions): void {
   if (tokensPerStep !== undefined) checkWhole('tokensPerStep', tokensPerStep, 1);
 }
 
-/** Its readers take what a range says. */
-function withCheckedRanges(recording: LoadRecording): LoadRecording {
-  const steps = recording.steps.bind(recording);
-  recording.steps = (range) => {
-    if (range !== undefined) checkRange('steps', range);
-    return steps(range);
-  };
-  return recording;
-}
-
 /** {@link openRecording} of files that are already found, in order, all of one format. */
 export async function openFiles(
   files: readonly InputFile[],
   format: LoadFormat,
   options: OpenOptions,
-): Promise<LoadRecording> {
+): Promise<StoredRecording> {
   try {
     return await format.open(files, options);
   } finally {
@@ -82,7 +71,7 @@ async function openDirectory(
   path: string,
   chosen: LoadFormat | undefined,
   options: OpenOptions,
-): Promise<LoadRecording> {
+): Promise<StoredRecording> {
   const files: InputFile[] = [];
   const leftOut: string[] = [];
   let format = chosen;

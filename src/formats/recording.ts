@@ -29,15 +29,30 @@ export interface LoadRecording {
   readonly hasChecksums?: boolean;
   /**
    * The steps from `from` to before `to` (all of them when left out), in order. Reads on as the caller asks for more,
-   * and may be called again to read from the beginning. Where the file has checksums, they are looked at before the last
-   * step is handed out: the steps before it were not checked when they were.
+   * and may be called again to read from the beginning. Where the file has checksums, they are looked at before the
+   * last step is handed out: the steps before it were not checked when they were.
    *
-   * @throws EplbError and its subclasses while iterating, for a file that turns out broken, with the place in the text
+   * The files are opened when the first step is asked for, and closed when the steps end: at the last one, at an error,
+   * or when the loop over them is left. An iterator that is used by hand and dropped in the middle keeps its file open
+   * until {@link close}.
+   *
+   * @throws EplbError `EPLB_CLOSED` when the recording is closed; while iterating, EplbError and its subclasses for a
+   *   file that turns out broken, with the place in the text
    */
   steps(range?: StepRange): AsyncIterable<RecordedStep>;
-  /** Closes the files. Does nothing the second time. */
+  /**
+   * Ends all reading and closes the files. Nothing can be read any more: `EPLB_CLOSED`. Does nothing the second time.
+   */
   close(): Promise<void>;
+  /** {@link close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
+
+/**
+ * A recording as the reader of its format gives it. `close` gives its files back, and what is read later opens them
+ * again.
+ */
+export type StoredRecording = Omit<LoadRecording, typeof Symbol.asyncDispose>;
 
 /** Half-open range of steps or tokens. */
 export interface StepRange {

@@ -22,7 +22,8 @@ export async function chooseCost(
     throw new EplbError('EPLB_OPTION', `--cost: ${quote(text)} is no preset; give ${known} or a .json file`);
   }
   const title = `--cost: ${quotePath(text)}`;
-  const value = await (await inputFile(text, '--cost')).json();
+  const file = await inputFile(text, '--cost');
+  const value = await file.json().finally(() => file.close());
   try {
     return checkCostModel('cost', value);
   } catch (error) {

@@ -1,5 +1,5 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
+import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeLoads, numberAt } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
@@ -18,7 +18,7 @@ export interface ArraySelection {
  * Loads [layers, experts] or [steps, layers, experts] of a file, as a recording. Nothing is read before its steps are
  * asked for; then a block at a time.
  */
-export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): LoadRecording {
+export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): StoredRecording {
   const { name, format, notes, numBytes, tensor: given } = found;
   const hasSteps = given.shape.length === 3;
   const tensor = hasSteps ? given : withLeadingAxis(given);

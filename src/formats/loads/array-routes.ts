@@ -1,5 +1,5 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import type { LoadRecording, RouteRun, StepRange } from '../recording.ts';
+import type { RouteRun, StepRange, StoredRecording } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeIds, numberAt } from '../tensor/decode.ts';
 import { shareOf } from './array-loads.ts';
@@ -15,7 +15,7 @@ const MOST_EXPERTS = 1 << 16;
  *
  * @throws EplbRangeError EPLB_RANGE for more experts than ids can name; while reading, for an id that is no expert
  */
-export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep: number): LoadRecording {
+export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep: number): StoredRecording {
   const { name, format, notes, numBytes, tensor } = found;
   const [numTokens, numLayers, topK] = tensor.shape as [number, number, number];
   if (numExperts > MOST_EXPERTS) {

@@ -1,7 +1,7 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import { DEFAULT_TOKENS_PER_STEP, type OpenOptions } from '../open-options.ts';
-import type { LoadRecording } from '../recording.ts';
+import type { StoredRecording } from '../recording.ts';
 import { viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER, isFloat } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
@@ -27,7 +27,7 @@ const LOOKED_AT = 1 << 20;
  *
  * @throws EplbRangeError EPLB_SHAPE
  */
-export async function openArray(found: FoundArray, options: OpenOptions): Promise<LoadRecording> {
+export async function openArray(found: FoundArray, options: OpenOptions): Promise<StoredRecording> {
   const { tensor, name, namedLoads, numBytes } = found;
   const { shape } = tensor;
   const { numExperts } = options;
@@ -55,7 +55,7 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
 }
 
 /** Loads under SGLang's name, which may have rows of dense layers. */
-async function withoutDense(found: FoundArray): Promise<LoadRecording> {
+async function withoutDense(found: FoundArray): Promise<StoredRecording> {
   const tensor = asSteps(found.tensor);
   const [numSteps, numLayers] = tensor.shape as [number, number];
   const layers = await loadedLayersOf(tensor, numSteps);

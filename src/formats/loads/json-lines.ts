@@ -7,7 +7,7 @@ import { describeNext } from '../json/describe.ts';
 import { mostNumbersIn } from '../json/outline.ts';
 import { JsonReader } from '../json/reader.ts';
 import { firstLine } from '../recognise.ts';
-import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
+import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
 import { fileLoadError } from './array-loads.ts';
 import { oneByOne } from './one-by-one.ts';
@@ -29,7 +29,7 @@ export const JSON_LINES: LoadFormat = {
 async function openLines(
   file: InputFile,
   { numExperts }: { numExperts?: number | undefined },
-): Promise<LoadRecording> {
+): Promise<StoredRecording> {
   const { layers, width } = await firstStep(file);
   const numLayers = layers.length;
   checkLoadsShape([numLayers, width], file.name, numExperts, file.size);

@@ -2,7 +2,7 @@ import { EplbTypeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { torchDict } from '../recognise.ts';
-import type { LoadRecording } from '../recording.ts';
+import type { StoredRecording } from '../recording.ts';
 import type { StoredTensor } from '../tensor/stored.ts';
 import { describePickle, PickleDict } from '../torch/pickle.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
@@ -38,7 +38,7 @@ async function countsOf(file: InputFile): Promise<StoredTensor> {
   );
 }
 
-async function openCounts(file: InputFile, given: StoredTensor): Promise<LoadRecording> {
+async function openCounts(file: InputFile, given: StoredTensor): Promise<StoredRecording> {
   const tensor = asSteps(given);
   const [allSteps, numLayers] = tensor.shape as [number, number];
   const numSteps = await usedSteps(tensor, allSteps, numLayers);

@@ -1,10 +1,13 @@
 import { MAX_FLOAT32 } from '../../core/checks.ts';
-import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
+import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { fileLoadError, shareOf } from './array-loads.ts';
 
 /** What a recording is made of whose steps are each put together from several places. */
 export interface SteppedParts<T>
-  extends Pick<LoadRecording, 'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'> {
+  extends Pick<
+    StoredRecording,
+    'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'
+  > {
   readonly numSteps: number;
   readonly numberType?: string;
   readonly layerNumbers?: readonly number[];
@@ -18,7 +21,7 @@ export interface SteppedParts<T>
 const READ_AHEAD = 2;
 
 /** A recording of steps that are each read from several files or tensors. */
-export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedParts<T>): LoadRecording {
+export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedParts<T>): StoredRecording {
   const { numSteps, numLayers, numLogicalExperts, numBytes } = parts;
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
