@@ -1,6 +1,7 @@
 import { loadError } from '../core/checks.ts';
 import type { Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
+import { MoveCounter } from '../mapping/move-counter.ts';
 import { checkedSlots } from './check-mapping.ts';
 import { secondsPerUnit, unitsOf } from './cost-model.ts';
 import { HeatTally } from './heat.ts';
@@ -62,6 +63,7 @@ export class ReplayState {
   readonly #heat: HeatTally;
   readonly #sampler: RankLoadSampler;
   readonly #moves: MoveTally;
+  readonly #moveCounter: MoveCounter;
   readonly #plans: PlanEntry[] = [];
   #planningSeconds = 0;
   #units = 0;
@@ -97,6 +99,7 @@ export class ReplayState {
     this.#heat = new HeatTally(numLayers, numRanks);
     this.#sampler = new RankLoadSampler(numLayers, numRanks);
     this.#moves = new MoveTally(numLayers);
+    this.#moveCounter = new MoveCounter(topology);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -234,7 +237,13 @@ export class ReplayState {
   #changeLayer({ entry, slots }: Change, layer: number, step: number): void {
     const { numPhysicalExperts } = this.#topology;
     const after = slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
-    const transfers = layerTransfers(this.#live.layerSlots(layer), after, this.#topology, this.#cost);
+    const transfers = layerTransfers(
+      this.#live.layerSlots(layer),
+      after,
+      this.#moveCounter,
+      this.#topology.numRanks,
+      this.#cost,
+    );
     this.#live.assign(slots, layer);
     this.#hasChanged = true;
     entry.layerChanged(step, transfers);
