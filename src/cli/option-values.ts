@@ -64,10 +64,6 @@ export function slotsPerRankList(text: string): readonly number[] {
   return text.split(',').map((part) => parse(part.trim()));
 }
 
-/** What a command does with `--slots-per-rank`, in its help. */
-export const SLOTS_PER_RANK_HELP =
-  'slots of each rank that may hold an expert, such as 5,5,4,5; the others stay empty. All of them when left out';
-
 /**
  * Parses `A:B`, either side of which may be empty. The bounds are checked by {@link resolveRange} once the length is known.
  *

@@ -1,4 +1,3 @@
-import { isOwnError } from '../core/errors.ts';
 import { alignLayers, type LayersBeside } from '../formats/placements/align.ts';
 import { mappingOf, placementFrom } from '../formats/placements/mapping.ts';
 import { openPlacement } from '../formats/placements/open.ts';
@@ -6,15 +5,7 @@ import type { PlacementFormat, WrittenPlacement } from '../formats/placements/pl
 import type { LoadRecording } from '../formats/recording.ts';
 import { quotePath } from '../formats/text.ts';
 import { EplbRangeError, type ExpertMapping, type Topology } from '../index.ts';
-
-/** A mapping as the rows of engines' placement files: [layers][physical]. */
-export function placementRows(mapping: ExpertMapping): number[][] {
-  const { numLayers, numPhysicalExperts } = mapping;
-  const slots = mapping.phyToLog;
-  return Array.from({ length: numLayers }, (_, layer) =>
-    Array.from(slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts)),
-  );
-}
+import { sayingErrors } from './error-message.ts';
 
 /**
  * Reads the placement to start from, of any known format.
@@ -45,7 +36,8 @@ export async function readStartingPlacement(
       `${name}: it has ${placement.numRanks} ranks; the plan has ${numRanks}`,
     );
   }
-  return named(name, () => mappingOf(placement));
+  const say = (message: string) => (message.startsWith(name) ? message : `${name}: ${message}`);
+  return sayingErrors(say, () => mappingOf(placement));
 }
 
 /**
@@ -62,18 +54,6 @@ export async function placementFile(
   const { layerNumbers } = recording;
   const placement = placementFrom(mapping, layerNumbers === undefined ? {} : { layerNumbers });
   return format.write(placement, { numRanks, firstLayer });
-}
-
-/** Runs `work` and puts the file's name in front of what the library says is wrong with its content. */
-function named<T>(name: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (isOwnError(error)) {
-      if (!error.message.startsWith(name)) error.message = `${name}: ${error.message}`;
-    }
-    throw error;
-  }
 }
 
 function sizes(counts: readonly (number | undefined)[]): string {

@@ -1,4 +1,5 @@
 import { numOpenSlots } from '../core/open-slots.ts';
+import { rowsOf } from '../formats/placements/whole-table.ts';
 import {
   type BalanceSummary,
   balancedness,
@@ -10,7 +11,6 @@ import {
   summarizeBalance,
   type Topology,
 } from '../index.ts';
-import { placementRows } from './placement-files.ts';
 
 /** What was read, and how it was understood. */
 export interface RecordingReport {
@@ -96,6 +96,6 @@ export function measurePlan(
     slots: planned.numLayers * numOpenSlots(topology),
     layers,
     digest: planned.digest(),
-    physical_to_logical_map: placementRows(planned),
+    physical_to_logical_map: rowsOf(planned.phyToLog, planned.numPhysicalExperts),
   };
 }

@@ -1,6 +1,7 @@
 import { numOpenSlots } from '../core/open-slots.ts';
 import { counted, grouped, ratio, seconds } from '../formats/number-text.ts';
-import { type Colors, type Fact, factLines } from './fact-list.ts';
+import type { Colors } from './colors.ts';
+import { type Fact, factLines } from './fact-list.ts';
 import { plainTable } from './plain-table.ts';
 import type { PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';

@@ -1,6 +1,7 @@
 import { counted, grouped, ratio } from '../formats/number-text.ts';
 import type { EngineVerdict } from '../formats/placements/engines.ts';
-import { type Colors, type Fact, factLines } from './fact-list.ts';
+import type { Colors } from './colors.ts';
+import { type Fact, factLines } from './fact-list.ts';
 import type { AgainstReport, ValidateReport } from './validate-report.ts';
 
 /** A validation for people: what was read, what each engine makes of it, and how it balances the loads. */

@@ -127,3 +127,13 @@ export function inputBytes(bytes: Uint8Array, path: string, field: string): Inpu
   if (bytes.length === 0) throw new EplbError('EPLB_FORMAT', `${name} is empty`);
   return new InputFile(path, name, new MemorySource(bytes, name));
 }
+
+/** Bytes of files together. */
+export function sizeOf(files: readonly InputFile[]): number {
+  return files.reduce((sum, file) => sum + file.size, 0);
+}
+
+/** Gives files back to the system, one after the other. */
+export async function closeAll(files: readonly InputFile[]): Promise<void> {
+  for (const file of files) await file.close();
+}

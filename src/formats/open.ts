@@ -6,7 +6,7 @@ import { MAX_SIZE } from '../core/topology.ts';
 import { fileReason } from './bytes/file-reason.ts';
 import { byTimeInName } from './file-order.ts';
 import type { LoadFormat } from './format.ts';
-import { type InputFile, inputFile } from './input-file.ts';
+import { closeAll, type InputFile, inputFile } from './input-file.ts';
 import { fallbackFormat, loadFormat, recogniseLoads } from './loads/registry.ts';
 import type { OpenOptions } from './open-options.ts';
 import { openedRecording } from './opened-recording.ts';
@@ -54,7 +54,7 @@ export async function openFiles(
     return await format.open(files, options);
   } finally {
     // Of what is read on, each file is opened again when it is its turn.
-    for (const file of files) await file.close();
+    await closeAll(files);
   }
 }
 

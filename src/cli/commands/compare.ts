@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { printableTexts } from '../../core/printable.ts';
+import { outputColors } from '../colors.ts';
 import { listParser } from '../option-values.ts';
 import { renderCompare } from '../replay/compare-view.ts';
 import {
@@ -11,7 +11,7 @@ import {
   type OnePlacementOptions,
 } from '../replay/options.ts';
 import { replayPolicies } from '../replay/outcome.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 
 interface CompareCommandOptions extends CommonReplayOptions, OnePlacementOptions {
   readonly policies: readonly string[];
@@ -30,6 +30,6 @@ export function configure(command: Command): void {
 
 async function run(path: string, options: CompareCommandOptions): Promise<void> {
   const { report, written } = await replayPolicies(path, options.policies, options);
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   print(process.stdout, renderCompare(printableTexts(report), written, colors));
 }

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { kindOfFile } from '../../formats/file-kind.ts';
@@ -11,13 +10,15 @@ import { openPlacement } from '../../formats/placements/open.ts';
 import { quotePath } from '../../formats/text.ts';
 import { writeLoads } from '../../formats/write/loads.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor } from '../../formats/write/registry.ts';
+import { outputColors } from '../colors.ts';
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
+import { DENSE_ROWS_HELP, FIRST_LAYER_HELP } from '../option-help.ts';
 import { resolveRange, stepRange, type TypedRange, wholeParser } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { byteBar, partNotes, stepsIn } from '../recorded-loads.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 
 interface ConvertOptions {
   readonly from?: string;
@@ -45,16 +46,8 @@ export function configure(command: Command): void {
       'logical experts a layer, when <in> does not tell; routes need it',
       whole('--experts'),
     )
-    .option(
-      '--first-layer <N>',
-      "the model's number of the first MoE layer: SGLang and TensorRT-LLM count those before it",
-      whole('--first-layer', 0),
-    )
-    .option(
-      '--dense-rows <N>',
-      'rows of dense layers at the beginning of an SGLang placement: left out',
-      whole('--dense-rows', 0),
-    )
+    .option('--first-layer <N>', FIRST_LAYER_HELP, whole('--first-layer', 0))
+    .option('--dense-rows <N>', DENSE_ROWS_HELP, whole('--dense-rows', 0))
     .option('--steps <A:B>', 'only the steps of loads from A to before B (-N: from the end)', stepRange)
     .option('--tokens-per-step <N>', 'tokens of routes that make a step', whole('--tokens-per-step'))
     .option('--json', 'print one JSON object instead of text')
@@ -68,7 +61,7 @@ async function run(input: string, path: string, options: ConvertOptions): Promis
     kind === 'loads'
       ? await convertLoads(input, output, options)
       : await convertPlacement(input, output, options);
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const text = options.json ? `${jsonText(report)}\n` : renderConversion(printableTexts(report), colors);
   print(process.stdout, text);
 }

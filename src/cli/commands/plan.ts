@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { checkMultiple } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
@@ -8,14 +7,9 @@ import { formatToWrite, nameNotes } from '../../formats/placements/format-by-nam
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
-import {
-  resolveRange,
-  SLOTS_PER_RANK_HELP,
-  slotsPerRankList,
-  stepRange,
-  type TypedRange,
-  wholeParser,
-} from '../option-values.ts';
+import { outputColors } from '../colors.ts';
+import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
+import { resolveRange, slotsPerRankList, stepRange, type TypedRange, wholeParser } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { placementFile } from '../placement-files.ts';
 import type { RecordingReport } from '../plan-report.ts';
@@ -24,7 +18,7 @@ import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 import { topologyFrom } from '../topology-options.ts';
 
 interface PlanCommandOptions {
@@ -44,13 +38,6 @@ interface PlanCommandOptions {
   readonly firstLayer?: number;
   readonly json?: boolean;
 }
-
-const RECORDING_HELP =
-  'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any format that ' +
-  'eplb formats lists';
-
-const FIRST_LAYER_HELP =
-  "the model's number of the first MoE layer: SGLang and TensorRT-LLM count those before it";
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
@@ -125,7 +112,7 @@ async function planRecording(
     outputNotes: written?.notes ?? [],
     ...plan.measures,
   };
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const text = options.json ? `${jsonText(report)}\n` : renderPlan(printableTexts(report), colors);
   print(process.stdout, text);
 }

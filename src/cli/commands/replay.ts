@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { printableTexts } from '../../core/printable.ts';
+import { outputColors } from '../colors.ts';
 import {
   addOnePlacementOptions,
   addRecordingOptions,
@@ -12,7 +12,7 @@ import {
 import { replayPolicies } from '../replay/outcome.ts';
 import { renderReplay } from '../replay/replay-view.ts';
 import { renderPictures } from '../replay/terminal-pictures.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 
 interface ReplayCommandOptions extends CommonReplayOptions, OnePlacementOptions {
   readonly policy: string;
@@ -31,7 +31,7 @@ export function configure(command: Command): void {
 async function run(path: string, options: ReplayCommandOptions): Promise<void> {
   if (options.policy === 'static') checkStatic(options);
   const { report, written } = await replayPolicies(path, [options.policy], options);
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const width = process.stdout.columns || 80;
   const shown = printableTexts(report);
   const pictures = process.stdout.isTTY ? renderPictures(shown.replays[0]!, width, colors) : '';

@@ -1,6 +1,5 @@
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { isOwnError } from '../../core/errors.ts';
 import { printableTexts } from '../../core/printable.ts';
 import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
@@ -12,7 +11,9 @@ import {
   sweepPoint,
   sweepResult,
 } from '../../replay/index.ts';
+import { outputColors } from '../colors.ts';
 import type { Fact } from '../fact-list.ts';
+import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { listParser, wholeParser } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
@@ -24,7 +25,7 @@ import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
 import { newControl, type ReplayTask } from '../replay/task.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 import { packageVersion } from '../version.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
@@ -93,7 +94,7 @@ async function run(path: string, options: SweepCommandOptions): Promise<void> {
     told.push(['gone on', `${grouped(sweep.numTaken)} of ${grouped(grid.length)} were done before`]);
   if (sweep.wasInterrupted) {
     if (csv !== undefined) told.push(['kept', `${csv.path}.state`]);
-    process.exitCode = 130;
+    process.exitCode = EXIT_INTERRUPTED;
   } else {
     if (wantsReplays)
       await writeReports(outputs, { ...report, replays: await bestReplays(setup, grid, sweep) });
@@ -101,7 +102,7 @@ async function run(path: string, options: SweepCommandOptions): Promise<void> {
     await state?.remove();
     told.push(...[...outputs.values()].map((output): Fact => ['written', output.path]));
   }
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const { name, bytesPerExpert } = setup.cost;
   const cost = `${name}, ${bytes(bytesPerExpert)} an expert`;
   const shown = printableTexts({ recording: setup.facts, sweep: result });

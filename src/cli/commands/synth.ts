@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { EplbRangeError, isOwnError } from '../../core/errors.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import { printable } from '../../core/printable.ts';
 import { bytes, counted } from '../../formats/number-text.ts';
 import { npyHeader } from '../../formats/write/npy.ts';
@@ -11,6 +11,7 @@ import {
   type SynthOptions,
   synthesize,
 } from '../../replay/index.ts';
+import { sayingErrors } from '../error-message.ts';
 import { numberParser, wholeParser } from '../option-values.ts';
 import { checkOutput, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
@@ -73,7 +74,7 @@ export function configure(command: Command): void {
 
 async function run(options: SynthCommandOptions): Promise<void> {
   const output = await checkOutput(options.output, []);
-  const source = named(() => synthesize(synthOptions(options)));
+  const source = sayingErrors(withOption, () => synthesize(synthOptions(options)));
   const { numLayers, numExperts, numSteps } = source.options;
   const progress = new Progress(process.stderr);
   progress.begin('making', numSteps, 'steps');
@@ -109,12 +110,10 @@ function synthOptions(options: SynthCommandOptions): SynthOptions {
 }
 
 function modelOf(name: string) {
-  try {
-    return modelShape(name);
-  } catch (error) {
-    if (isOwnError(error)) error.message = `--${error.message}`;
-    throw error;
-  }
+  return sayingErrors(
+    (message) => `--${message}`,
+    () => modelShape(name),
+  );
 }
 
 /** The options of the command in place of those of the library, in messages. */
@@ -124,18 +123,12 @@ const OPTION_OF: Readonly<Record<string, string>> = {
   numSteps: '--num-steps',
 };
 
-function named<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (isOwnError(error)) {
-      error.message = error.message.replace(/^(\w+):/, (all, name: string) => {
-        const option = OPTION_OF[name];
-        return option === undefined ? all : `${option}:`;
-      });
-    }
-    throw error;
-  }
+/** A message of the library that names the command's option. */
+function withOption(message: string): string {
+  return message.replace(/^(\w+):/, (all, name: string) => {
+    const option = OPTION_OF[name];
+    return option === undefined ? all : `${option}:`;
+  });
 }
 
 async function* npyChunks(

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
@@ -7,8 +6,10 @@ import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { quote } from '../../formats/text.ts';
+import { outputColors } from '../colors.ts';
+import { DENSE_ROWS_HELP } from '../option-help.ts';
 import { wholeParser } from '../option-values.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
 import { compareWithLoads } from '../validate-work.ts';
@@ -36,11 +37,7 @@ export function configure(command: Command): void {
     .option('--for <engine>', `the engine that decides the exit code: ${ENGINE_NAMES.join(', ')}, or all`)
     .option('--ranks <N>', 'devices, when the file does not tell', whole('--ranks'))
     .option('--experts <N>', 'logical experts a layer, when the file does not tell', whole('--experts'))
-    .option(
-      '--dense-rows <N>',
-      'rows of dense layers at the beginning of an SGLang placement: left out',
-      whole('--dense-rows', 0),
-    )
+    .option('--dense-rows <N>', DENSE_ROWS_HELP, whole('--dense-rows', 0))
     .option('--against <loads>', 'recorded loads, to tell the balancedness on them')
     .option('--format <F>', 'format of the loads, instead of what their content tells')
     .option('--json', 'print one JSON object instead of text')
@@ -79,7 +76,7 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
     against,
     takes: judges.every((one) => one.takes === 'yes'),
   };
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const text = options.json ? `${jsonText(report)}\n` : renderValidation(printableTexts(report), colors);
   print(process.stdout, text);
   if (!report.takes) process.exitCode = REFUSED;

@@ -1,7 +1,8 @@
-import { EplbError, isOwnError } from '../../core/errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { inputFile } from '../../formats/input-file.ts';
 import { quote, quotePath } from '../../formats/text.ts';
 import { COST_PRESETS, type CostModel, checkCostModel, costPreset, shapeLike } from '../../replay/index.ts';
+import { sayingErrors } from '../error-message.ts';
 
 /**
  * The cost model that `--cost` names: a preset, or a JSON file with all fields of one. When it is left out, that of the
@@ -24,10 +25,8 @@ export async function chooseCost(
   const title = `--cost: ${quotePath(text)}`;
   const file = await inputFile(text, '--cost');
   const value = await file.json().finally(() => file.close());
-  try {
-    return checkCostModel('cost', value);
-  } catch (error) {
-    if (isOwnError(error)) error.message = `${title}: ${error.message}`;
-    throw error;
-  }
+  return sayingErrors(
+    (message) => `${title}: ${message}`,
+    () => checkCostModel('cost', value),
+  );
 }

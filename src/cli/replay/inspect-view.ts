@@ -1,6 +1,7 @@
 import { counted, grouped, load, percent, places, times } from '../../formats/number-text.ts';
 import type { Inspection, RecordingFacts } from '../../replay/index.ts';
-import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import type { Colors } from '../colors.ts';
+import { type Fact, factLines } from '../fact-list.ts';
 import { plainTable } from '../plain-table.ts';
 import { recordingFacts } from './replay-view.ts';
 

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { TriggerOptions } from '../../replay/index.ts';
+import { RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
 import {
   contradiction,
   numberParser,
-  SLOTS_PER_RANK_HELP,
   slotsPerRankList,
   stepRange,
   type TypedRange,
@@ -42,9 +42,6 @@ export interface OnePlacementOptions {
   readonly interval?: number;
   readonly from?: string;
 }
-
-export const RECORDING_HELP =
-  'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any known format';
 
 /** Options that say how the recording is to be read. */
 export function addRecordingOptions(command: Command): Command {

@@ -1,5 +1,6 @@
 import { EplbError } from '../../core/errors.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
+import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { Progress } from '../progress.ts';
 import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
@@ -49,6 +50,6 @@ export async function replayPolicies(
     : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
   const report = reportOf(setup.facts, results, scores === undefined ? {} : { scores });
   await writeReports(outputs, report);
-  if (wasInterrupted) process.exitCode = 130;
+  if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;
   return { report, written: [...outputs.values()].map((output) => output.path) };
 }

@@ -1,7 +1,8 @@
 import { bytes, grouped, percent, ratio, seconds } from '../../formats/number-text.ts';
 import type { ReplayReport, SweepPoint, SweepResult } from '../../replay/index.ts';
 import { savedShare } from '../../replay/saved-share.ts';
-import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import type { Colors } from '../colors.ts';
+import { type Fact, factLines } from '../fact-list.ts';
 import { plainTable } from '../plain-table.ts';
 import { recordingFacts } from './replay-view.ts';
 

@@ -1,6 +1,6 @@
 import { times } from '../../formats/number-text.ts';
 import type { ReplayResult } from '../../replay/index.ts';
-import type { Colors } from '../fact-list.ts';
+import type { Colors } from '../colors.ts';
 
 /** Lines that the chart takes, without its axis. */
 const CHART_LINES = 8;

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { EplbError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
-import type { InputFile } from '../input-file.ts';
+import { type InputFile, sizeOf } from '../input-file.ts';
 import { counted } from '../number-text.ts';
 import { firstLine } from '../recognise.ts';
 import { quote } from '../text.ts';
@@ -32,7 +32,7 @@ export const MSIT_CSV: LoadFormat = {
     const step = sideBySide(tables);
     const { name } = files[0]!;
     const shape = [step.numLayers, step.numExperts];
-    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const numBytes = sizeOf(files);
     checkLoadsShape(shape, name, numExperts, numBytes);
     const data = numbersFor(step.numLayers * step.numExperts, name);
     step.fill(data);

@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
-import type { InputFile } from '../input-file.ts';
+import { closeAll, type InputFile, sizeOf } from '../input-file.ts';
 import { counted } from '../number-text.ts';
 import { firstLine } from '../recognise.ts';
 import { checkLoadsShape } from './array.ts';
@@ -25,7 +25,7 @@ export const OMNI_INFER: LoadFormat = {
     const steps = filesOfSteps(files);
     const { numLayers, numExperts: numSlots } = await readStepTables(steps[0]!);
     const { name } = files[0]!;
-    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const numBytes = sizeOf(files);
     checkLoadsShape([numLayers, numSlots], name, numExperts, numBytes);
     return steppedRecording({
       format: 'omni-infer',
@@ -46,9 +46,7 @@ export const OMNI_INFER: LoadFormat = {
         return tables;
       },
       loadsOf: (tables, loads) => tables.fill(loads),
-      close: async () => {
-        for (const file of files) await file.close();
-      },
+      close: () => closeAll(files),
     });
   },
 };

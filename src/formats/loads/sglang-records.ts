@@ -1,6 +1,7 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
+import { closeAll, sizeOf } from '../input-file.ts';
 import { counted } from '../number-text.ts';
 import { torchDict } from '../recognise.ts';
 import { decodeLoads, numberAt, viewNumbers } from '../tensor/decode.ts';
@@ -27,7 +28,7 @@ export const SGLANG_RECORDS: LoadFormat = {
     const { name, numLayers: allLayers } = parts[0]!;
     if (steps.length === 0) throw new EplbRangeError('EPLB_SHAPE', `${name}: it holds no forward pass`);
     const numExperts = expertsOfMapping(passes, asked);
-    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const numBytes = sizeOf(files);
     checkStepSize([allLayers, numExperts], numBytes / 4, name);
     const layers = await loadedLayers(allLayers, steps.length, (step, from, to) =>
       layersWithLoad(steps[step]!, from, to),
@@ -59,9 +60,7 @@ export const SGLANG_RECORDS: LoadFormat = {
           }
         },
       }),
-      close: async () => {
-        for (const file of files) await file.close();
-      },
+      close: () => closeAll(files),
     });
   },
 };

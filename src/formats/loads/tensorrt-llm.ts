@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
-import type { InputFile } from '../input-file.ts';
+import { closeAll, type InputFile, sizeOf } from '../input-file.ts';
 import { JsonReader } from '../json/reader.ts';
 import { firstCharacters, jsonOutlineOf } from '../recognise.ts';
 import { mayBeSafetensors, readSafetensors } from '../safetensors/header.ts';
@@ -36,7 +36,7 @@ export const TENSORRT_LLM: LoadFormat = {
       await wantedExperts(files, numExperts),
     );
     const { name } = counts.values().next().value![0]!;
-    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const numBytes = sizeOf(files);
     const shape = [layers.length, wanted] as const;
     checkStepSize(shape, numBytes / 4, name);
     const missing = counts.size < iterations.length * layers.length;
@@ -62,9 +62,7 @@ export const TENSORRT_LLM: LoadFormat = {
           }
         },
       }),
-      close: async () => {
-        for (const file of files) await file.close();
-      },
+      close: () => closeAll(files),
     });
   },
 };
