@@ -2,7 +2,7 @@ import { isOwnError } from '../core/errors.ts';
 import type { InputFile } from './input-file.ts';
 import type { JsonOutline } from './json/outline.ts';
 import { TorchFile } from './torch/file.ts';
-import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/pickle.ts';
+import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/pickle-values.ts';
 import { hasZipMagic, type ZipArchive } from './zip/archive.ts';
 
 /** The root of what torch.save wrote, or undefined when the file is not of torch.save or is broken. */

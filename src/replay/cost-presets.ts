@@ -2,8 +2,8 @@ import { checkNumber, checkObject } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkTopology } from '../core/topology.ts';
 import { ExpertMapping } from '../index.ts';
+import type { CostModel } from './configuration.ts';
 import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from './model-shapes.ts';
-import type { CostModel } from './result.ts';
 
 /** A kind of device and its links, as published. */
 export interface Hardware {

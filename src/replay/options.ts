@@ -5,9 +5,9 @@ import type { StepRange } from '../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
 import { isPolicy } from '../policy/custom.ts';
+import type { CostModel, ReplayConfiguration, TriggerOptions } from './configuration.ts';
 import { checkCostModel } from './cost-model.ts';
 import { hardwareCost } from './cost-presets.ts';
-import type { CostModel, ReplayConfiguration, TriggerOptions } from './result.ts';
 
 /** How a recording is to be replayed. */
 export interface ReplayOptions {

@@ -1,8 +1,9 @@
 import { numOpenSlots } from '../core/open-slots.ts';
 import type { Topology } from '../index.ts';
+import type { CostModel } from './configuration.ts';
 import { secondsPerUnit } from './cost-model.ts';
 import type { MoveTally } from './move-tally.ts';
-import type { CostModel, LayerResult, PlanResult, ReplayResult, ReplayTotals } from './result.ts';
+import type { LayerResult, PlanResult, ReplayResult, ReplayTotals } from './result.ts';
 import { type BalanceTally, ratioOrOne } from './tally.ts';
 
 interface PlanTotals {

@@ -1,5 +1,6 @@
-import type { ReplayResult, SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './result.ts';
+import type { ReplayResult } from './result.ts';
 import { savedShare } from './saved-share.ts';
+import type { SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './sweep-result.ts';
 
 /** A saving below this share of the time without balancing is called none: less than the model can tell. */
 const WORTH_SHARE = 0.01;

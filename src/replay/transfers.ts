@@ -1,5 +1,5 @@
 import type { MoveCounter } from '../mapping/move-counter.ts';
-import type { CostModel } from './result.ts';
+import type { CostModel } from './configuration.ts';
 
 /** What changing the slots of one layer needs. */
 export interface LayerTransfers {

@@ -1,5 +1,5 @@
 import { counted, grouped } from '../formats/number-text.ts';
-import type { TriggerOptions } from './result.ts';
+import type { TriggerOptions } from './configuration.ts';
 
 /** What starts plans, for people: `every 32 steps or drift above 0.2`; `never` where no condition is given. */
 export function triggerText(trigger: TriggerOptions): string {

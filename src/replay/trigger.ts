@@ -1,4 +1,5 @@
-import type { TriggerOptions, TriggerReason } from './result.ts';
+import type { TriggerOptions } from './configuration.ts';
+import type { TriggerReason } from './result.ts';
 
 /** What a trigger asks about the window. */
 export interface WindowView {

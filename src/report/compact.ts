@@ -1,11 +1,6 @@
 import { numOpenSlots } from '../core/open-slots.ts';
-import type {
-  PlanResult,
-  RankLoadSamples,
-  ReplayReport,
-  ReplayResult,
-  SweepResult,
-} from '../replay/result.ts';
+import type { PlanResult, RankLoadSamples, ReplayReport, ReplayResult } from '../replay/result.ts';
+import type { SweepResult } from '../replay/sweep-result.ts';
 import { packNumbers } from './pack.ts';
 import type { LineData, RankLoadsData, ReportData, RunData, SweepData } from './report-data.ts';
 

@@ -1,6 +1,7 @@
 import { numOpenSlots } from '../core/open-slots.ts';
 import { bytes, counted, grouped, seconds } from '../formats/number-text.ts';
-import type { CostModel, ReplayConfiguration, ReplayReport } from '../replay/result.ts';
+import type { CostModel, ReplayConfiguration } from '../replay/configuration.ts';
+import type { ReplayReport } from '../replay/result.ts';
 import { triggerText } from '../replay/trigger-text.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';

@@ -1,12 +1,6 @@
 import { bytes, counted, grouped, ratio, seconds, threeFigures } from '../formats/number-text.ts';
-import type {
-  PlanResult,
-  ReplayReport,
-  ReplayResult,
-  SweepPoint,
-  SweepResult,
-  TriggerReason,
-} from '../replay/result.ts';
+import type { PlanResult, ReplayReport, ReplayResult, TriggerReason } from '../replay/result.ts';
+import type { SweepPoint, SweepResult } from '../replay/sweep-result.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
 

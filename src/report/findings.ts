@@ -1,6 +1,7 @@
 import { counted, percent, ratio, seconds } from '../formats/number-text.ts';
-import type { ReplayReport, ReplayResult, SweepResult } from '../replay/result.ts';
+import type { ReplayReport, ReplayResult } from '../replay/result.ts';
 import { savedShare } from '../replay/saved-share.ts';
+import type { SweepResult } from '../replay/sweep-result.ts';
 import { isStatic } from './compact.ts';
 
 /** The replay with the least modelled seconds; the first of equal ones. */

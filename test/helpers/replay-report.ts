@@ -1,6 +1,6 @@
+import type { CostModel } from '../../src/replay/configuration.ts';
 import {
   type BalanceFigures,
-  type CostModel,
   MAX_RANK_LOADS,
   MAX_SERIES_POINTS,
   type Percentiles,
@@ -8,9 +8,8 @@ import {
   type ReplayReport,
   type ReplayResult,
   type SpreadColumn,
-  type SweepPoint,
-  type SweepResult,
 } from '../../src/replay/result.ts';
+import type { SweepPoint, SweepResult } from '../../src/replay/sweep-result.ts';
 import { seededRandom } from './arbitraries.ts';
 
 /** How large a report to make. */

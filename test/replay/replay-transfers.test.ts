@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { MoveCounter } from '../../src/mapping/move-counter.ts';
-import type { CostModel } from '../../src/replay/result.ts';
+import type { CostModel } from '../../src/replay/configuration.ts';
 import { type LayerTransfers, layerTransfers } from '../../src/replay/transfers.ts';
 import { COST } from '../helpers/replay-files.ts';
 

@@ -3,7 +3,7 @@ import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { quote, shapeText } from '../text.ts';
 import type { TorchFile } from '../torch/file.ts';
-import { describePickle, PickleDict, PickleList, type PickleValue } from '../torch/pickle.ts';
+import { describePickle, PickleDict, PickleList, type PickleValue } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { checkStepSize } from './step-size.ts';
 

@@ -4,7 +4,7 @@ import type { InputFile } from '../input-file.ts';
 import { torchDict } from '../recognise.ts';
 import type { StoredRecording } from '../recording.ts';
 import type { StoredTensor } from '../tensor/stored.ts';
-import { describePickle, PickleDict } from '../torch/pickle.ts';
+import { describePickle, PickleDict } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';

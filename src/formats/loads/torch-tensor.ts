@@ -2,7 +2,7 @@ import { EplbTypeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import { zipOf } from '../recognise.ts';
 import { TorchFile } from '../torch/file.ts';
-import { describePickle } from '../torch/pickle.ts';
+import { describePickle } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { openArray } from './array.ts';
 import { oneByOne } from './one-by-one.ts';

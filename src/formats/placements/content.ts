@@ -7,7 +7,7 @@ import { npzTensor } from '../npy/npz.ts';
 import { npyTensor } from '../npy/tensor.ts';
 import { quote } from '../text.ts';
 import { TorchFile } from '../torch/file.ts';
-import { PickleDict, PickleList, type PickleValue } from '../torch/pickle.ts';
+import { PickleDict, PickleList, type PickleValue } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { hasZipMagic } from '../zip/archive.ts';
 import { readArray } from './array-content.ts';

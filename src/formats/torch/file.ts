@@ -8,7 +8,8 @@ import { countOf } from '../tensor/shape.ts';
 import { readTensor, type StoredTensor } from '../tensor/stored.ts';
 import { quote } from '../text.ts';
 import type { ZipArchive } from '../zip/archive.ts';
-import { type PickleValue, readPickle } from './pickle.ts';
+import { readPickle } from './pickle.ts';
+import type { PickleValue } from './pickle-values.ts';
 import { TENSOR_MAKER, type TensorRef } from './tensor-ref.ts';
 
 const PICKLE = 'data.pkl';

@@ -1,14 +1,14 @@
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { quote } from '../text.ts';
+import type { PickleMaker } from './pickle.ts';
 import {
   describePickle,
   PickleDict,
   type PickleMade,
-  type PickleMaker,
   PickleTuple,
   type PickleValue,
-} from './pickle.ts';
+} from './pickle-values.ts';
 
 /** A tensor as a pickle of torch.save describes it: a view of a storage, which is a member of the archive. */
 export class TensorRef implements PickleMade {
