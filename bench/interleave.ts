@@ -8,7 +8,7 @@ export interface Task<T> {
 }
 
 /** How long tasks that are to be compared are run. */
-export interface Rounds {
+interface Rounds {
   readonly rounds: number;
   /** Milliseconds of every task in every round; at least one run. */
   readonly time: number;

@@ -8,7 +8,7 @@ import type { Report, ReportedFigure } from './report.ts';
  * - `noisy`: over 5 % off, but its runs do not tell whether that is the code's doing
  * - `unjudged`: a ratio, or a number with neither a bar nor enough runs
  */
-export type Outcome = 'lost' | 'gained' | 'same' | 'noisy' | 'unjudged';
+type Outcome = 'lost' | 'gained' | 'same' | 'noisy' | 'unjudged';
 
 /** A figure in two reports. */
 export interface Comparison {
@@ -37,7 +37,7 @@ export function compareReports(base: Measured, next: Measured): Comparison[] {
 }
 
 /** What of a report is compared. */
-export type Measured = Pick<Report, 'figures' | 'yardsticks'>;
+type Measured = Pick<Report, 'figures' | 'yardsticks'>;
 
 /** @param slowness what the machine itself took, new / base */
 export function compareFigure(base: ReportedFigure, next: ReportedFigure, slowness = 1): Comparison {

@@ -41,7 +41,7 @@ interface Topology {
 }
 
 /** The table of all files, as text. A file is a .npy of routes, with `:EXPERTS` when the highest id does not tell. */
-export function localityTable(files: readonly string[] = [SHIPPED]): string {
+function localityTable(files: readonly string[] = [SHIPPED]): string {
   return files.map((file) => tableOf(readRecording(file))).join('\n\n');
 }
 

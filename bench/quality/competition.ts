@@ -16,18 +16,18 @@ const SECONDS_PER_MOVED_SLOT = 88_080_384 / 900e9;
 const SECONDS_PER_STEP = 0.08;
 
 /** A table, and the order its layers are to be applied in; layers that stay as they are need not be named. */
-export interface Proposal {
+interface Proposal {
   readonly mapping: ExpertMapping;
   readonly order: readonly number[];
 }
 
 /** Plans from the last steps, with what is live. */
-export type Planner = (row: Row, window: readonly Float32Array[], live: ExpertMapping) => Proposal;
+type Planner = (row: Row, window: readonly Float32Array[], live: ExpertMapping) => Proposal;
 
 /** Makes a planner for each run: it may remember what it has proposed. */
-export type Competitor = () => Planner;
+type Competitor = () => Planner;
 
-export interface Outcome {
+interface Outcome {
   readonly seconds: number;
   readonly meanPar: number;
   readonly movedSlots: number;
@@ -44,7 +44,7 @@ interface Pending {
 }
 
 /** Runs a recording through; a plan sees at most `window` steps, and is asked for every `every` steps. */
-export function compete(row: Row, competitor: Competitor, window: number, every: number): Outcome {
+function compete(row: Row, competitor: Competitor, window: number, every: number): Outcome {
   const plan = competitor();
   const { numLayers, numExperts } = row.steps;
   const loads = row.steps.loads.map((step) => step.map((load) => (load === 0 ? 1 : load)));

@@ -10,7 +10,7 @@ import {
 import type { Row } from './recordings.ts';
 
 /** Plans from the steps so far, of which each planner takes its last ones; the next steps are for the plan that knows them. */
-export type Planner = (
+type Planner = (
   past: readonly Float32Array[],
   next: readonly Float32Array[],
   live: ExpertMapping,

@@ -14,13 +14,13 @@ export interface Row {
 }
 
 /** Loads of consecutive steps of one recording: each step [layers x experts]. */
-export interface Steps {
+interface Steps {
   readonly loads: readonly Float32Array[];
   readonly numLayers: number;
   readonly numExperts: number;
 }
 
-export const TOKENS_PER_STEP = 128;
+const TOKENS_PER_STEP = 128;
 
 /** Counts how often the tokens of each step picked each expert, from routes [tokens x layers x topK] in a .npy file. */
 export function readSteps(path: string, numExperts: number, tokensPerStep = TOKENS_PER_STEP): Steps {
@@ -62,6 +62,6 @@ export function rowsIn(directory: string): Row[] {
 }
 
 /** The steps of several recordings one after the other: a real shift of domain. */
-export function join(parts: readonly Steps[]): Steps {
+function join(parts: readonly Steps[]): Steps {
   return { ...parts[0]!, loads: parts.flatMap(({ loads }) => loads) };
 }

@@ -4,7 +4,7 @@ import { isOwnError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 
 /** How the command ends when something went wrong, or when commander ended it (help, version). */
-export interface Failure {
+interface Failure {
   /** 2 for wrong input, 1 for a fault of the program or of the machine, 0 for help and version. */
   readonly exitCode: number;
   /** What the standard error gets; empty when all was said already. */

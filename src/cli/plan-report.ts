@@ -28,7 +28,7 @@ export interface RecordingReport {
 }
 
 /** One layer before and after. */
-export interface LayerReport {
+interface LayerReport {
   readonly layer: number;
   readonly balancednessBefore: number;
   readonly balancednessAfter: number;

@@ -16,7 +16,7 @@ import { type KnownRange, sumLoads, unitOf } from './recorded-loads.ts';
 import { SampleRuns } from './sample-runs.ts';
 
 /** What is to be planned. */
-export interface PlanTask {
+interface PlanTask {
   readonly recording: LoadRecording;
   /** The tokens or steps to use. */
   readonly range: KnownRange;
@@ -29,7 +29,7 @@ export interface PlanTask {
 }
 
 /** A finished plan and what was measured of it. */
-export interface MeasuredPlan {
+interface MeasuredPlan {
   readonly mapping: ExpertMapping;
   /** Why the policy keeps the placement it started from; null when it plans another. */
   readonly kept: KeptReason | null;

@@ -7,7 +7,7 @@ import type { Progress } from './progress.ts';
 import type { SampleRuns } from './sample-runs.ts';
 
 /** Who gets loads beside the sums, as they are read. */
-export interface LoadTakers {
+interface LoadTakers {
   /** Gets the experts that each token was routed to, where the recording has routes. */
   readonly pairs?: Pick<CoactivationRecorder, 'record'> | undefined;
   readonly samples?: SampleRuns | undefined;

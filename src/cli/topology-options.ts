@@ -3,7 +3,7 @@ import { EplbRangeError } from '../core/errors.ts';
 import { checkSlotsPerRank, type Topology } from '../core/topology.ts';
 
 /** Sizes that options give. */
-export interface SizeOptions {
+interface SizeOptions {
   readonly replicas: number;
   readonly ranks: number;
   readonly nodes: number;

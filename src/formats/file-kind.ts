@@ -9,7 +9,7 @@ import { nestedTable } from './placements/whole-table.ts';
 import { quote } from './text.ts';
 
 /** What a file holds. */
-export type FileKind = 'loads' | 'placement';
+type FileKind = 'loads' | 'placement';
 
 /** Ids from which on a table of them is none by chance, and so no loads. */
 const SURE_IDS = 8;

@@ -6,7 +6,7 @@ import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/p
 import { hasZipMagic, type ZipArchive } from './zip/archive.ts';
 
 /** The root of what torch.save wrote, or undefined when the file is not of torch.save or is broken. */
-export async function torchRoot(file: InputFile): Promise<PickleValue | undefined> {
+async function torchRoot(file: InputFile): Promise<PickleValue | undefined> {
   const zip = await zipOf(file);
   if (zip === undefined || !TorchFile.isOne(zip)) return undefined;
   return (await orUndefined(file.torch()))?.root;

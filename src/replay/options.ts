@@ -123,7 +123,7 @@ export function readReplayOptions(
 }
 
 /** Checks the conditions. A static placement has none. @throws EplbTypeError and EplbRangeError, naming the condition */
-export function readTrigger(trigger: TriggerOptions | undefined, isStatic: boolean): TriggerOptions {
+function readTrigger(trigger: TriggerOptions | undefined, isStatic: boolean): TriggerOptions {
   if (isStatic) {
     if (trigger !== undefined) {
       throw new EplbRangeError('EPLB_RANGE', 'trigger: the static placement is never planned anew');

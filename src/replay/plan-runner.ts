@@ -13,7 +13,7 @@ import { checkedSlots } from './check-mapping.ts';
 import type { ReplaySettings } from './options.ts';
 
 /** A plan that was made, checked. */
-export interface MadePlan {
+interface MadePlan {
   readonly mapping: ExpertMapping;
   /** [layers x physical] */
   readonly slots: Int32Array;

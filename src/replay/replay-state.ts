@@ -18,7 +18,7 @@ import { BalanceTally, type StepFigures } from './tally.ts';
 import { layerTransfers } from './transfers.ts';
 
 /** A plan that is to take effect. */
-export interface PlanToApply {
+interface PlanToApply {
   readonly slots: Int32Array;
   readonly layerOrder: readonly number[];
   readonly startedAfterStep: number;

@@ -5,7 +5,7 @@ import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 
 /** Sizes of what is scored. */
-export interface ScorerSizes {
+interface ScorerSizes {
   readonly numLayers: number;
   readonly numLogicalExperts: number;
   readonly numPhysicalExperts: number;

@@ -2,7 +2,7 @@ import type { TriggerOptions } from './configuration.ts';
 import type { TriggerReason } from './result.ts';
 
 /** What a trigger asks about the window. */
-export interface WindowView {
+interface WindowView {
   /** Mean loads [layers x logical] over the window. */
   meanLoads(): Float32Array;
   /** Over the layers, the largest of (largest / smallest rank load) of the live mapping under these loads. */

@@ -9,7 +9,7 @@ export class Html {
 }
 
 /** What may stand in a template: texts and numbers are escaped, markup stays, lists are put together, nothing is left out. */
-export type HtmlPart = string | number | Html | undefined | readonly HtmlPart[];
+type HtmlPart = string | number | Html | undefined | readonly HtmlPart[];
 
 /**
  * A template tag for markup that holds foreign text: a recording's or a policy's name may be anything. Parts show as they

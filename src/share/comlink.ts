@@ -2,7 +2,7 @@ import type { expose, wrap } from 'comlink';
 import type nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 
 /** The parts of comlink that sharing uses. */
-export interface Comlink {
+interface Comlink {
   readonly expose: typeof expose;
   readonly wrap: typeof wrap;
   readonly nodeEndpoint: typeof nodeEndpoint;

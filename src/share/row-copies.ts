@@ -139,7 +139,7 @@ export class RowCopies {
 }
 
 /** Where the copies of a kind of rows lie, as byte offsets. */
-export interface RowsLayout {
+interface RowsLayout {
   readonly data: number;
   readonly spares: number;
 }

@@ -74,7 +74,7 @@ function divisibleFrom(min: number, size: fc.Arbitrary<number>): fc.Arbitrary<nu
 }
 
 /** Items for packing, their number a multiple of the packs, now and then one pack or one item a pack. */
-export interface PackProblem {
+interface PackProblem {
   weight: number[];
   numPacks: number;
 }
@@ -117,7 +117,7 @@ export function layerProblemArbitrary(maxExperts: number): fc.Arbitrary<LayerPro
 }
 
 /** Nodes divide groups, ranks and slots, groups divide experts, ranks divide slots. */
-export function topologyArbitrary(maxExperts: number): fc.Arbitrary<Topology> {
+function topologyArbitrary(maxExperts: number): fc.Arbitrary<Topology> {
   return fc
     .constantFrom(...[1, 1, 2, 3, 4, 8, 16].filter((numNodes) => numNodes <= maxExperts))
     .chain((numNodes) => {

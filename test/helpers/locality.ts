@@ -19,7 +19,7 @@ const MATRIX_KINDS: Record<string, (random: Random, a: number, b: number) => num
 };
 
 /** [experts x experts], symmetric, its diagonal anything. */
-export function coactivationArbitrary(numExperts: number): fc.Arbitrary<Float32Array> {
+function coactivationArbitrary(numExperts: number): fc.Arbitrary<Float32Array> {
   const kinds = fc.constantFrom(...Object.keys(MATRIX_KINDS));
   return fc.record({ kind: kinds, seed: fc.integer() }).map(({ kind, seed }) => {
     const random = seededRandom(seed);

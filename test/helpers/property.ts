@@ -4,7 +4,7 @@ import fc from 'fast-check';
 const SEED = Number(process.env.FAST_CHECK_SEED ?? 20_240_607);
 
 /** How many problems of at most 64 and of at most 1,024 experts a property is tried on. */
-export interface Runs {
+interface Runs {
   small: number;
   large: number;
 }

@@ -13,7 +13,7 @@ import type { SweepPoint, SweepResult } from '../../src/replay/sweep-result.ts';
 import { seededRandom } from './arbitraries.ts';
 
 /** How large a report to make. */
-export interface ExampleSizes {
+interface ExampleSizes {
   readonly numSteps?: number;
   readonly numLayers?: number;
   readonly numRanks?: number;

@@ -14,7 +14,7 @@ export async function drawn(page: Page): Promise<void> {
 }
 
 /** A page that is open, and what happened on it. */
-export interface OpenPage {
+interface OpenPage {
   readonly page: Page;
   /** Errors of scripts, and all that the console got: refusals of the content policy are among it. */
   readonly complaints: readonly string[];
@@ -61,7 +61,7 @@ export async function withPage(
 }
 
 /** A line of a chart: its corners, in the chart's pixels. */
-export type DrawnLine = readonly (readonly [x: number, y: number])[];
+type DrawnLine = readonly (readonly [x: number, y: number])[];
 
 /** The lines that a chart drew in a colour of the page's style sheet, such as `--series-0`; the longest first. */
 export async function drawnLines(page: Page, chart: string, colour: string): Promise<DrawnLine[]> {

@@ -23,7 +23,7 @@ export interface ReplaySetup extends RecordingSetup {
 }
 
 /** What one replay differs in from the others. */
-export interface Variant {
+interface Variant {
   readonly policy: string;
   readonly replicas: number;
   readonly ranks: number;

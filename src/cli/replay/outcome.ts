@@ -9,7 +9,7 @@ import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
 
 /** What a command that replays one placement has to show. */
-export interface ReplayOutcome {
+interface ReplayOutcome {
   readonly report: ReplayReport;
   /** Paths of the files written. */
   readonly written: readonly string[];

@@ -20,7 +20,7 @@ export function renderReplay(report: ReplayReport, written: readonly string[], c
 }
 
 /** What was replayed, and under which sizes and costs. */
-export function headerFacts(recording: RecordingFacts, result: ReplayResult): Fact[] {
+function headerFacts(recording: RecordingFacts, result: ReplayResult): Fact[] {
   const { configuration } = result;
   return [
     ...recordingFacts(recording, result.numSteps),

@@ -6,7 +6,7 @@ import { ReplayPool } from './pool.ts';
 import { ControlWord, type ReplayTask } from './task.ts';
 
 /** What became of a task: undefined when it was interrupted before it began. */
-export type TaskOutcome = ReplayResult | Error | undefined;
+type TaskOutcome = ReplayResult | Error | undefined;
 
 /** What the bar counts. */
 export interface WorkSize {
@@ -16,7 +16,7 @@ export interface WorkSize {
   readonly numBytes: number;
 }
 
-export interface RunOptions {
+interface RunOptions {
   readonly size: WorkSize;
   readonly progress: Progress;
   /** Whether one that fails ends the others. */

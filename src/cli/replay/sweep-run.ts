@@ -8,7 +8,7 @@ import type { SweepState } from './sweep-state.ts';
 import { newControl, type ReplayTask } from './task.ts';
 
 /** What became of a grid. */
-export interface GridOutcome {
+interface GridOutcome {
   readonly points: readonly SweepPoint[];
   readonly wasInterrupted: boolean;
   /** Points that the state had. */

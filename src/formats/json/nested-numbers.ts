@@ -3,7 +3,7 @@ import { describeNext } from './describe.ts';
 import type { JsonReader } from './reader.ts';
 
 /** Where nested arrays stand, for messages. */
-export interface NestedPlace {
+interface NestedPlace {
   /** Their path in the file; empty at the top. */
   readonly path: string;
   /** The file. */

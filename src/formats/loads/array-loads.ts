@@ -7,7 +7,7 @@ import { withLeadingAxis } from '../tensor/stored.ts';
 import type { FoundArray } from './found-array.ts';
 
 /** Which rows of an array of loads are used, where not all are. */
-export interface ArraySelection {
+interface ArraySelection {
   /** The layers that have experts, ascending. */
   readonly layers?: readonly number[];
   /** Steps that are used, from the first. */

@@ -22,7 +22,7 @@ export function oneByOne(
 }
 
 /** A recording, and what the messages call it. */
-export interface Part {
+interface Part {
   readonly recording: StoredRecording;
   readonly name: string;
 }
@@ -33,7 +33,7 @@ export interface Part {
  * @param parts - at least one
  * @throws EplbRangeError EPLB_SHAPE when they do not fit each other
  */
-export function joined(parts: readonly Part[]): StoredRecording {
+function joined(parts: readonly Part[]): StoredRecording {
   const first = parts[0]!.recording;
   if (parts.length === 1) return first;
   for (const { recording, name } of parts) {

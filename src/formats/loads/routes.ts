@@ -2,7 +2,7 @@ import { zeros } from '../../memory/allocate.ts';
 import type { RecordedRoutes, RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 
 /** What a recording of routes is made of. */
-export interface RoutesParts
+interface RoutesParts
   extends Pick<
     StoredRecording,
     'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'

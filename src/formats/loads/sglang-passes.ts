@@ -1,7 +1,6 @@
-import { basename } from 'node:path';
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
-import { quote, shapeText } from '../text.ts';
+import { shapeText } from '../text.ts';
 import type { TorchFile } from '../torch/file.ts';
 import { describePickle, PickleDict, PickleList, type PickleValue } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
@@ -187,9 +186,4 @@ function kindError(
     'EPLB_KIND',
     `${file.name}: ${place} is ${describePickle(found)}; it must be ${wanted}`,
   );
-}
-
-/** The names of files, short, for a note. */
-export function namesOf(files: readonly InputFile[]): string {
-  return files.map((file) => quote(basename(file.path))).join(', ');
 }

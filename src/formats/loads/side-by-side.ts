@@ -2,7 +2,7 @@ import { EplbRangeError } from '../../core/errors.ts';
 import type { LoadText } from './load-text.ts';
 
 /** How the columns of devices' tables stand beside each other: [layers x experts]. */
-export interface JoinedTables {
+interface JoinedTables {
   readonly numLayers: number;
   readonly numExperts: number;
   /**

@@ -3,7 +3,7 @@ import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { fileLoadError, shareOf } from './array-loads.ts';
 
 /** What a recording is made of whose steps are each put together from several places. */
-export interface SteppedParts<T>
+interface SteppedParts<T>
   extends Pick<
     StoredRecording,
     'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'
@@ -49,7 +49,7 @@ export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedPart
 }
 
 /** What a step's loads are added up with, where several counts are of one expert. */
-export interface Summing<T> {
+interface Summing<T> {
   /** What the messages call the recording. */
   readonly name: string;
   /** [layers, experts] of a step. */

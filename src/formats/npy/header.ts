@@ -8,7 +8,7 @@ import { quote, shapeText } from '../text.ts';
  * The header of a .npy file, checked. Read here and not by npyjs, which takes whole files, checks no lengths, and knows
  * neither big-endian numbers nor bfloat16; tests compare with it what both can read.
  */
-export interface NpyHeader {
+interface NpyHeader {
   readonly type: NumberType;
   readonly bigEndian: boolean;
   readonly fortranOrder: boolean;

@@ -55,7 +55,7 @@ function checkOptions(options: OpenPlacementOptions): OpenPlacementOptions {
 }
 
 /** {@link openPlacement} on a file that is already found. It is closed afterwards. */
-export async function readPlacement(file: InputFile, options: OpenPlacementOptions): Promise<Placement> {
+async function readPlacement(file: InputFile, options: OpenPlacementOptions): Promise<Placement> {
   const wanted =
     options.format === undefined ? undefined : placementFormat(options.format, options.field ?? FIELD);
   try {

@@ -9,7 +9,7 @@ import { expertsIn, type WholeTable } from './whole-table.ts';
 type TableName = keyof typeof TABLE_KEYS;
 
 /** The tables that a file has. */
-export type Tables = Partial<Record<TableName, WholeTable>>;
+type Tables = Partial<Record<TableName, WholeTable>>;
 
 /** Whether names of tables are there that place experts: replica counts alone do not. */
 export function namesPlacement(has: (name: string) => boolean): boolean {

@@ -20,7 +20,7 @@ const OPEN = 0x5b;
 const CLOSE = 0x5d;
 
 /** YAML whose rows of whole numbers are taken out of it. */
-export interface Skeleton {
+interface Skeleton {
   /** The text with a name in the place of each row. */
   readonly text: string;
   readonly rows: readonly Int32Array[];

@@ -4,7 +4,7 @@ import { countOf, denseStrides } from './shape.ts';
 import { readTensor, type StoredTensor, slicedAlong } from './stored.ts';
 
 /** A run of a tensor's rows (its first axis). */
-export interface Block {
+interface Block {
   readonly from: number;
   readonly to: number;
   /** The numbers, row-major and little-endian. The reader's own: valid until the next block is asked for. */

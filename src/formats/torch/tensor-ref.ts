@@ -28,7 +28,7 @@ export class TensorRef implements PickleMade {
 }
 
 /** A run of numbers: the member `data/<key>` of the archive. */
-export class StorageRef implements PickleMade {
+class StorageRef implements PickleMade {
   readonly made = 'a storage';
   readonly type: NumberType;
   readonly key: string;

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 /** An array in a .npz file, as a .npy file of its own. */
-export interface NpzEntry {
+interface NpzEntry {
   /** The array's name. */
   readonly name: string;
   /** Bytes of the .npy file. */

@@ -6,7 +6,7 @@ import { crc32 } from './crc32.ts';
 import { damageOf, type Member, memberError } from './member.ts';
 
 /** What a member is unpacked with. */
-export interface Inflater {
+interface Inflater {
   /** Begins to unpack it. */
   readonly begin: () => Readable;
   /** Checks what stands behind the packed data. */

@@ -77,7 +77,7 @@ export function overlayAxes(xMax: number, yMax: number) {
 }
 
 /** A line in pieces: where its corners are. */
-export type Pieces = readonly (readonly (readonly [x: number, y: number])[])[];
+type Pieces = readonly (readonly (readonly [x: number, y: number])[])[];
 
 /** Straight pieces, as one path on {@link overlayAxes}. */
 export function overlayLines(

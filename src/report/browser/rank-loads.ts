@@ -15,7 +15,7 @@ import { lineColour } from './theme.ts';
 import { tip } from './tip.ts';
 
 /** A layer's rank loads in one step, with those of no balancing where they are known. */
-export interface RankLoads {
+interface RankLoads {
   readonly loads: Float64Array;
   readonly mean: number;
   readonly highestRank: number;

@@ -14,14 +14,7 @@ export interface Theme {
 }
 
 /** How lines of the same chart are dashed, beside their colours. */
-export const DASHES: readonly (readonly number[])[] = [
-  [],
-  [9, 3],
-  [5, 2],
-  [9, 3, 2, 3],
-  [16, 4],
-  [5, 2, 2, 2],
-];
+const DASHES: readonly (readonly number[])[] = [[], [9, 3], [5, 2], [9, 3, 2, 3], [16, 4], [5, 2, 2, 2]];
 
 const SERIES = 8;
 const DIVERGING = 7;
