@@ -15,8 +15,8 @@ interface Rounds {
 }
 
 /**
- * Times tasks in turns, a little of each in every round, so that what the machine does besides weighs on all of them
- * alike. The first round only warms up.
+ * Times tasks in turns, a little of each in every round, so that what the machine does besides weighs on all
+ * of them alike. The first round only warms up.
  *
  * @returns of each task, in milliseconds
  */

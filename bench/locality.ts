@@ -1,6 +1,7 @@
 /**
- * How many nodes a token's experts live on, planned on the first half of a recording and counted on both halves:
- * `tsx bench/locality.ts [FILE[:EXPERTS] ...]`, by default the recording that ships. The library must be built.
+ * How many nodes a token's experts live on, planned on the first half of a recording and counted on both
+ * halves: `tsx bench/locality.ts [FILE[:EXPERTS] ...]`, by default the recording that ships. The library must
+ * be built.
  */
 import { readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
@@ -40,7 +41,10 @@ interface Topology {
   readonly ranks: number;
 }
 
-/** The table of all files, as text. A file is a .npy of routes, with `:EXPERTS` when the highest id does not tell. */
+/**
+ * The table of all files, as text. A file is a .npy of routes, with `:EXPERTS` when the highest id does not
+ * tell.
+ */
 function localityTable(files: readonly string[] = [SHIPPED]): string {
   return files.map((file) => tableOf(readRecording(file))).join('\n\n');
 }
@@ -125,7 +129,10 @@ function countPairs({ data, numLayers, topK, numExperts }: Recording, numTokens:
   return recorder.matrix();
 }
 
-/** The mean over tokens [from, to) and layers of the least number of nodes that together have all of a token's experts. */
+/**
+ * The mean over tokens [from, to) and layers of the least number of nodes that together have all of a token's
+ * experts.
+ */
 function nodesPerToken(
   { data, numLayers, topK }: Recording,
   mapping: ExpertMapping,

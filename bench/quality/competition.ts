@@ -8,9 +8,10 @@ import {
 import { samplesOf, sumOf } from './protocol.ts';
 import type { Row } from './recordings.ts';
 
-// The cost model of the public 'MoE dynamic load-balancing' competition: modelled time = 60 s x mean PAR over steps and layers, and
-// the bytes of moved slots at the speed of the fast network. A slot is moved when its id differs from the one before in the
-// same position. A new table is applied one layer a step, in the planner's order, and planning delays it. Loads of 0 are read as 1.
+// The cost model of the public 'MoE dynamic load-balancing' competition: modelled time = 60 s x mean PAR over
+// steps and layers, and the bytes of moved slots at the speed of the fast network. A slot is moved when its
+// id differs from the one before in the same position. A new table is applied one layer a step, in the
+// planner's order, and planning delays it. Loads of 0 are read as 1.
 const SECONDS_AT_BALANCE = 60;
 const SECONDS_PER_MOVED_SLOT = 88_080_384 / 900e9;
 const SECONDS_PER_STEP = 0.08;
@@ -113,7 +114,10 @@ export const competeByDefault: Competitor = () => (row, window, previous) => {
   return { mapping, order: Array.from({ length: row.steps.numLayers }, (_, layer) => layer) };
 };
 
-/** The adaptive policy: layers that gain most first, but not the one that is changed in this very step, by the last proposal. */
+/**
+ * The adaptive policy: layers that gain most first, but not the one that is changed in this very step, by the
+ * last proposal.
+ */
 export function competeByAdaptive(options: AdaptiveEplbPolicyOptions): Competitor {
   const policy = new AdaptiveEplbPolicy(options);
   return () => {

@@ -22,7 +22,10 @@ interface Steps {
 
 const TOKENS_PER_STEP = 128;
 
-/** Counts how often the tokens of each step picked each expert, from routes [tokens x layers x topK] in a .npy file. */
+/**
+ * Counts how often the tokens of each step picked each expert, from routes [tokens x layers x topK] in a .npy
+ * file.
+ */
 export function readSteps(path: string, numExperts: number, tokensPerStep = TOKENS_PER_STEP): Steps {
   const { data, shape } = parse(Uint8Array.from(readFileSync(path)).buffer);
   const [numTokens = 0, numLayers = 0, topK = 0] = shape;

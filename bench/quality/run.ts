@@ -1,7 +1,8 @@
 /**
- * Balancedness on steps that were not planned with, against moves; what moves without reason; and the score in the public
- * competition's cost model: `tsx bench/quality/run.ts [DIRECTORY] [--markdown] [--plot FILE]`. By default the recording that ships; a
- * directory with all recordings gives the whole table. The library must be built.
+ * Balancedness on steps that were not planned with, against moves; what moves without reason; and the score
+ * in the public competition's cost model: `tsx bench/quality/run.ts [DIRECTORY] [--markdown] [--plot FILE]`.
+ * By default the recording that ships; a directory with all recordings gives the whole table. The library
+ * must be built.
  */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';

@@ -91,7 +91,9 @@ function delayFigures(
   });
 }
 
-/** Each kind of call, the longest beside; and a loop that only looks at the clock, for what the machine adds. */
+/**
+ * Each kind of call, the longest beside; and a loop that only looks at the clock, for what the machine adds.
+ */
 function callFigures({ calls }: HostAnswer): Figure[] {
   const figure = (id: string, stats: Stats) => {
     const us = scale(stats, 1000);

@@ -2,8 +2,8 @@
 export const EXIT_INTERRUPTED = 130;
 
 /**
- * Ctrl-C while something runs that can end with what there is so far: the first one asks for that, the second one ends
- * the process.
+ * Ctrl-C while something runs that can end with what there is so far: the first one asks for that, the second
+ * one ends the process.
  */
 export class Interrupt {
   readonly #stop: () => void;

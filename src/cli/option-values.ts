@@ -3,7 +3,10 @@ import { EplbRangeError } from '../core/errors.ts';
 import { MAX_SIZE } from '../core/topology.ts';
 import { quote } from '../formats/text.ts';
 
-/** A half-open range of steps as it was typed; a missing side is undefined, a negative one counts from the end. */
+/**
+ * A half-open range of steps as it was typed; a missing side is undefined, a negative one counts from the
+ * end.
+ */
 export interface TypedRange {
   readonly from: number | undefined;
   readonly to: number | undefined;
@@ -11,8 +14,8 @@ export interface TypedRange {
 }
 
 /**
- * Makes the parser of an option that takes a whole number. Digits only: `1e3`, `0x10`, `12abc` and the empty text, which
- * Number() or parseInt() would take for a number, are refused.
+ * Makes the parser of an option that takes a whole number. Digits only: `1e3`, `0x10`, `12abc` and the empty
+ * text, which Number() or parseInt() would take for a number, are refused.
  *
  * @param option - the option's name for the message
  * @param least - the smallest value that is allowed
@@ -58,14 +61,19 @@ export function listParser<T>(option: string, parse: (text: string) => T): (text
   };
 }
 
-/** Parses whole numbers from 0 on with commas between them. @throws EplbRangeError EPLB_OPTION, EPLB_NOT_WHOLE or EPLB_RANGE */
+/**
+ * Parses whole numbers from 0 on with commas between them.
+ *
+ * @throws EplbRangeError EPLB_OPTION, EPLB_NOT_WHOLE or EPLB_RANGE
+ */
 export function slotsPerRankList(text: string): readonly number[] {
   const parse = wholeParser('--slots-per-rank', 0);
   return text.split(',').map((part) => parse(part.trim()));
 }
 
 /**
- * Parses `A:B`, either side of which may be empty. The bounds are checked by {@link resolveRange} once the length is known.
+ * Parses `A:B`, either side of which may be empty. The bounds are checked by {@link resolveRange} once the
+ * length is known.
  *
  * @throws EplbRangeError EPLB_OPTION when the text is no range
  */
@@ -82,8 +90,8 @@ export function stepRange(text: string): TypedRange {
 }
 
 /**
- * The range within `length` steps: both ends inside it and at least one step between them. Python would clamp; a range
- * that reaches outside the recording is more likely a mistake, so it is refused.
+ * The range within `length` steps: both ends inside it and at least one step between them. Python would
+ * clamp; a range that reaches outside the recording is more likely a mistake, so it is refused.
  *
  * @throws EplbRangeError EPLB_RANGE
  */

@@ -72,7 +72,11 @@ export async function writeOutput(
   }
 }
 
-/** Removes a file when the user stops the command, which then ends as it would have. @returns takes that back */
+/**
+ * Removes a file when the user stops the command, which then ends as it would have.
+ *
+ * @returns takes that back
+ */
 function removeWhenStopped(path: string): () => void {
   const stopped = (signal: NodeJS.Signals) => {
     release();

@@ -11,8 +11,8 @@ import { sayingErrors } from './error-message.ts';
  * Reads the placement to start from, of any known format.
  *
  * @param layers - the layers that are planned: a placement may have more
- * @throws EplbError EPLB_FILE or EPLB_FORMAT, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE when it does not fit,
- *   EPLB_MAPPING when an expert is missing or a slot holds something that is no expert
+ * @throws EplbError EPLB_FILE or EPLB_FORMAT, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE when it does
+ *   not fit, EPLB_MAPPING when an expert is missing or a slot holds something that is no expert
  */
 export async function readStartingPlacement(
   path: string,
@@ -41,7 +41,8 @@ export async function readStartingPlacement(
 }
 
 /**
- * A planned mapping as the bytes of a file. Layers are numbered as the recording tells, unless `firstLayer` is given.
+ * A planned mapping as the bytes of a file. Layers are numbered as the recording tells, unless `firstLayer`
+ * is given.
  *
  * @throws EplbError EPLB_OPTION, EplbRangeError EPLB_MAPPING as the format does
  */

@@ -104,7 +104,10 @@ function closingFacts(report: PlanReport): Fact[] {
   return list;
 }
 
-/** A value, green when better than the one before it as printed, red when worse. `better` is 1 when more is better. */
+/**
+ * A value, green when better than the one before it as printed, red when worse. `better` is 1 when more is
+ * better.
+ */
 function compared(value: number, before: number, better: 1 | -1, colors: Colors): string {
   const text = ratio(value);
   const gain = better * (Number(text) - Number(ratio(before)));

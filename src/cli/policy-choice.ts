@@ -14,7 +14,8 @@ import {
 import { checkSlots } from '../policy/closed-slots.ts';
 
 /**
- * The policy that `--policy` names: one of the library's, or the file of a module, to be loaded in the workers.
+ * The policy that `--policy` names: one of the library's, or the file of a module, to be loaded in the
+ * workers.
  *
  * @param threads - as given; a module needs one, so that it cannot block or crash the command
  * @throws EplbError EPLB_OPTION for a name that is neither, EPLB_FILE when there is no such module
@@ -50,7 +51,8 @@ export async function choosePolicy(
 }
 
 /**
- * Refuses closed slots for a policy that fills all. What a policy from a module does with them is looked at when it has planned.
+ * Refuses closed slots for a policy that fills all. What a policy from a module does with them is looked at
+ * when it has planned.
  *
  * @throws EplbRangeError EPLB_TOPOLOGY
  */

@@ -3,8 +3,8 @@ import { SUBCOMMANDS } from './commands/registry.ts';
 import { print } from './terminal.ts';
 
 /**
- * Builds the command line for the given arguments. It throws instead of ending the process, and leaves errors to the
- * caller to print.
+ * Builds the command line for the given arguments. It throws instead of ending the process, and leaves errors
+ * to the caller to print.
  *
  * @param version - printed by `eplb --version`
  * @param args - the arguments after `node` and the script

@@ -40,7 +40,9 @@ export async function stepsIn(recording: LoadRecording, progress?: Progress): Pr
   return length;
 }
 
-/** Says of a part of a recording whose file has checksums that they were not looked at: they are of the whole. */
+/**
+ * Says of a part of a recording whose file has checksums that they were not looked at: they are of the whole.
+ */
 export function partNotes({ hasChecksums }: LoadRecording, { from, to, of }: KnownRange): string[] {
   if (hasChecksums !== true || (from === 0 && to === of)) return [];
   return ["only a part of it was read, so that the file's checksums could not be looked at"];
@@ -50,7 +52,8 @@ export function partNotes({ hasChecksums }: LoadRecording, { from, to, of }: Kno
  * Adds up the loads of a range, read once and in constant memory.
  *
  * @param takers - who else is to get the loads
- * @throws EplbRangeError EPLB_LOAD when a sum is too large for float32; EplbError and its subclasses as the reader does
+ * @throws EplbRangeError EPLB_LOAD when a sum is too large for float32; EplbError and its subclasses as the
+ *   reader does
  */
 export async function sumLoads(
   recording: LoadRecording,

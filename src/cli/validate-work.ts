@@ -28,10 +28,11 @@ interface LoadOptions {
 }
 
 /**
- * What a placement makes of recorded loads, and the placement with what they tell of it: how many experts there are, and
- * how the model numbers its layers.
+ * What a placement makes of recorded loads, and the placement with what they tell of it: how many experts
+ * there are, and how the model numbers its layers.
  *
- * @throws EplbError and its subclasses as the reader does; EplbRangeError EPLB_SHAPE when the layers do not fit
+ * @throws EplbError and its subclasses as the reader does; EplbRangeError EPLB_SHAPE when the layers do not
+ *   fit
  */
 export async function compareWithLoads(
   { read, beside, path }: ReadPlacement,

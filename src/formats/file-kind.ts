@@ -18,13 +18,15 @@ const SURE_IDS = 8;
 const MOST_BYTES = 2 ** 26;
 
 /**
- * Tells a placement from recorded loads. Most formats hold one of the two. An array of numbers may be either: with a -1 in
- * it, it is a placement; if every row holds the numbers 0 to some n and no others, it is one too, and if n is so small that
- * this may be chance, or the array could be a pattern of 0 and 1, the caller has to say.
+ * Tells a placement from recorded loads. Most formats hold one of the two. An array of numbers may be either:
+ * with a -1 in it, it is a placement; if every row holds the numbers 0 to some n and no others, it is one
+ * too, and if n is so small that this may be chance, or the array could be a pattern of 0 and 1, the caller
+ * has to say.
  *
  * @param format - name of the format, when told
  * @param field - what the file is to the caller, for messages
- * @throws EplbError EPLB_FILE, EPLB_FORMAT when it is neither, EPLB_OPTION when it may be both or the format is unknown
+ * @throws EplbError EPLB_FILE, EPLB_FORMAT when it is neither, EPLB_OPTION when it may be both or the format
+ *   is unknown
  */
 export async function kindOfFile(path: string, format: string | undefined, field: string): Promise<FileKind> {
   const asLoads = LOAD_FORMATS.some(({ name }) => name === format);
@@ -82,8 +84,8 @@ function tellApart(array: NumberArray, name: string, loads: string, placement: s
 }
 
 /**
- * How many ids there are when every layer holds the ids from 0 on, each at least once, and nothing else; 0 when not so. In
- * three dimensions they are slots, of which each stands once.
+ * How many ids there are when every layer holds the ids from 0 on, each at least once, and nothing else; 0
+ * when not so. In three dimensions they are slots, of which each stands once.
  */
 function idsOfRows({ data, shape }: NumberArray): number {
   const width = data.length / shape[0]!;

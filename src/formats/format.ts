@@ -16,7 +16,10 @@ export interface FormatFacts {
 /** A format of recorded loads. */
 export interface LoadFormat extends FormatFacts {
   readonly holds: 'loads';
-  /** Whether a file's content is of this format. It may be anything; where it is broken, the reader is to say how. */
+  /**
+   * Whether a file's content is of this format. It may be anything; where it is broken, the reader is to say
+   * how.
+   */
   recognise(file: InputFile): Promise<boolean>;
   /**
    * Opens a recording of one or more files of this format, ordered by the time in their names.

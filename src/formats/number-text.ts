@@ -1,5 +1,5 @@
-// Numbers as people read them, in one spelling, the same in every locale: in messages, in what commands print, and in
-// reports, whose browser script uses them too.
+// Numbers as people read them, in one spelling, the same in every locale: in messages, in what commands
+// print, and in reports, whose browser script uses them too.
 
 /** A whole number with thousands separators: 8,327. */
 export function grouped(value: number): string {

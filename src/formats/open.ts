@@ -17,15 +17,16 @@ import { quote, quotePath } from './text.ts';
 const FIELD = 'recording';
 
 /**
- * Opens recorded loads or routes of any format. The format is told from the content. A directory is one recording: its
- * files, ordered by the time in their names.
+ * Opens recorded loads or routes of any format. The format is told from the content. A directory is one
+ * recording: its files, ordered by the time in their names.
  *
- * Opening and reading take memory of 8 times the size of the files at most, and 160 MiB: arrays and JSON Lines are read a part
- * at a time, other texts are in memory as numbers. Texts that have to be read whole are refused from 512 MiB on (JSON), or
- * 64 MiB (CSV and tables of text); so is a file that would take more.
+ * Opening and reading take memory of 8 times the size of the files at most, and 160 MiB: arrays and JSON
+ * Lines are read a part at a time, other texts are in memory as numbers. Texts that have to be read whole are
+ * refused from 512 MiB on (JSON), or 64 MiB (CSV and tables of text); so is a file that would take more.
  *
- * @throws EplbError EPLB_FILE when something cannot be read, EPLB_FORMAT when it is of no known format or malformed,
- *   EPLB_OPTION for an unknown `format`; EplbTypeError and EplbRangeError when the content is not what a recording holds
+ * @throws EplbError EPLB_FILE when something cannot be read, EPLB_FORMAT when it is of no known format or
+ *   malformed, EPLB_OPTION for an unknown `format`; EplbTypeError and EplbRangeError when the content is not
+ *   what a recording holds
  */
 export async function openRecording(path: string, options: OpenOptions = {}): Promise<LoadRecording> {
   checkText('path', path);

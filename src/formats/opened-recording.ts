@@ -3,8 +3,8 @@ import { checkRange } from './check-recording.ts';
 import type { LoadRecording, StoredRecording } from './recording.ts';
 
 /**
- * A format's recording as callers get it. Files are open only while something is read: from the first step asked for
- * until the last reading has ended or was given up. Nothing is read any more once it is closed.
+ * A format's recording as callers get it. Files are open only while something is read: from the first step
+ * asked for until the last reading has ended or was given up. Nothing is read any more once it is closed.
  */
 export function openedRecording(stored: StoredRecording): LoadRecording {
   const files = new OpenFiles(() => stored.close());

@@ -46,7 +46,9 @@ export async function looksLikeJson(file: InputFile): Promise<boolean> {
   return /^[[{]/.test(await firstCharacters(file));
 }
 
-/** What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to tell. */
+/**
+ * What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to tell.
+ */
 async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
   try {
     return await promise;

@@ -2,8 +2,9 @@ import { firstInClosedSlot } from '../core/open-slots.ts';
 import { EplbError, type ExpertMapping, type Topology } from '../index.ts';
 
 /**
- * The slots of a planned mapping, [layers x physical], checked from the tables themselves whatever made them: a replay
- * never scores a placement that drops an expert, names slots or experts that do not exist, fills closed slots, or whose counts do not add up.
+ * The slots of a planned mapping, [layers x physical], checked from the tables themselves whatever made them:
+ * a replay never scores a placement that drops an expert, names slots or experts that do not exist, fills
+ * closed slots, or whose counts do not add up.
  *
  * @param name the policy, for messages
  * @throws EplbError `EPLB_MAPPING`, naming layer, slot and expert

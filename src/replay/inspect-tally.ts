@@ -100,8 +100,9 @@ export class InspectTally {
   }
 
   /**
-   * The total variation distance that two blocks of independent tokens with these shares would have, summed over layers: half
-   * the sum of E|d|, d normal with variance 2 p (1 - p) / loads of a block, so E|d| = sqrt(4 p (1 - p) / (pi x loads)).
+   * The total variation distance that two blocks of independent tokens with these shares would have, summed
+   * over layers: half the sum of E|d|, d normal with variance 2 p (1 - p) / loads of a block, so E|d| =
+   * sqrt(4 p (1 - p) / (pi x loads)).
    */
   #noiseDistance(now: Float64Array): number {
     let sum = 0;

@@ -1,4 +1,7 @@
-/** What a recording is like, before any placement is thought of. All of whole steps, in memory that does not grow with them. */
+/**
+ * What a recording is like, before any placement is thought of. All of whole steps, in memory that does not
+ * grow with them.
+ */
 export interface Inspection {
   readonly numSteps: number;
   readonly numLayers: number;
@@ -8,9 +11,15 @@ export interface Inspection {
   /** The hottest experts over the whole recording, the hottest first. */
   readonly hottest: readonly HotExpert[];
   readonly layers: readonly LayerSkew[];
-  /** Correlation of loads with those some steps later: for each lag, the mean over layers and steps of Pearson's. */
+  /**
+   * Correlation of loads with those some steps later: for each lag, the mean over layers and steps of
+   * Pearson's.
+   */
   readonly correlations: readonly { readonly lag: number; readonly correlation: number }[];
-  /** How shares move, as total variation distance (half the sum of absolute differences), the mean over layers. */
+  /**
+   * How shares move, as total variation distance (half the sum of absolute differences), the mean over
+   * layers.
+   */
   readonly drift: {
     /** Steps of a block. */
     readonly blockSteps: number;
@@ -22,8 +31,8 @@ export interface Inspection {
     readonly firstToLast: number | null;
   };
   /**
-   * Variance of loads from step to step / that of independent tokens with the same popularities: 1 is sampling noise
-   * alone. Null with fewer than two steps.
+   * Variance of loads from step to step / that of independent tokens with the same popularities: 1 is
+   * sampling noise alone. Null with fewer than two steps.
    */
   readonly overdispersion: number | null;
   readonly noise: NoiseShare;
@@ -57,8 +66,9 @@ export interface NoiseShare {
   /** Mean PAR of steps and layers, the experts in order on the ranks, none replicated. */
   readonly peakToAverage: number;
   /**
-   * The least mean PAR that any placement could have: {@link samplingNoisePeak} at the mean load of a rank. Where topK is known, its
-   * distance from 1 is taken times sqrt((experts - topK) / (experts - 1)), as a token's experts all differ.
+   * The least mean PAR that any placement could have: {@link samplingNoisePeak} at the mean load of a rank.
+   * Where topK is known, its distance from 1 is taken times sqrt((experts - topK) / (experts - 1)), as a
+   * token's experts all differ.
    */
   readonly peakToAverageByNoise: number;
   /** (the second - 1) / (the first - 1): that part of the imbalance stays whatever is balanced. */

@@ -24,8 +24,8 @@ export interface ModelShape {
 }
 
 /**
- * Bytes of one weight, scales included: a float32 for 128 x 128 fp8 weights; one byte for 32 fp4 weights (OCP Microscaling
- * Formats 1.0); two bytes for 32 int4 weights.
+ * Bytes of one weight, scales included: a float32 for 128 x 128 fp8 weights; one byte for 32 fp4 weights (OCP
+ * Microscaling Formats 1.0); two bytes for 32 int4 weights.
  */
 const BYTES_PER_WEIGHT: Readonly<Record<ExpertDtype, number>> = {
   bf16: 2,
@@ -141,7 +141,11 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
   },
 ];
 
-/** The shape of a model by its name in {@link MODEL_SHAPES}. @throws EplbError `EPLB_OPTION` for a name that is not there */
+/**
+ * The shape of a model by its name in {@link MODEL_SHAPES}.
+ *
+ * @throws EplbError `EPLB_OPTION` for a name that is not there
+ */
 export function modelShape(name: string): ModelShape {
   const found = MODEL_SHAPES.find((shape) => shape.name === name);
   if (found !== undefined) return found;

@@ -27,8 +27,8 @@ interface MadePlan {
 const NEED_NO_PAIRS: readonly string[] = ['default', 'adaptive'];
 
 /**
- * The policy's side of a replay: a balancer whose window gets every step when it is over, and nothing else of the recording.
- * What a policy is given are copies and the window's own numbers, so it cannot look ahead.
+ * The policy's side of a replay: a balancer whose window gets every step when it is over, and nothing else of
+ * the recording. What a policy is given are copies and the window's own numbers, so it cannot look ahead.
  */
 export class PlanRunner {
   readonly #balancer: ExpertLoadBalancer;
@@ -42,7 +42,8 @@ export class PlanRunner {
 
   /**
    * @param loads [layers x logical]: where every step's loads are put
-   * @param routes the recording's, when it has them: pairs are counted up to the step that a plan is made after
+   * @param routes the recording's, when it has them: pairs are counted up to the step that a plan is made
+   *   after
    * @param fromStep the first step that is replayed
    */
   constructor(
@@ -87,7 +88,11 @@ export class PlanRunner {
     await this.#balancer.start();
   }
 
-  /** Puts the step whose loads lie in the replay's memory into the window. @throws EplbRangeError `EPLB_LOAD` */
+  /**
+   * Puts the step whose loads lie in the replay's memory into the window.
+   *
+   * @throws EplbRangeError `EPLB_LOAD`
+   */
   record(step: number): void {
     for (let layer = 0; layer < this.#rows.length; layer++) {
       const row = this.#rows[layer]!;
@@ -121,7 +126,8 @@ export class PlanRunner {
   /**
    * Tells the balancer that a plan has taken effect whole: the next one starts from it.
    *
-   * @param slots [layers x physical], live; other than the plan's where the policy left layers out of its order
+   * @param slots [layers x physical], live; other than the plan's where the policy left layers out of its
+   *   order
    */
   commit({ mapping, layerOrder }: MadePlan, slots: Int32Array): void {
     const { numLayers, numLogicalExperts } = this.#topology;

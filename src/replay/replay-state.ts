@@ -28,7 +28,10 @@ interface PlanToApply {
   readonly keptReason?: string;
   /** [layers x logical]: the mean loads that it was made from. */
   readonly meanLoads: Float32Array;
-  /** Called when its last layer has changed, with the live slots [layers x physical], which are not to be kept. */
+  /**
+   * Called when its last layer has changed, with the live slots [layers x physical], which are not to be
+   * kept.
+   */
   readonly whenChanged: (slots: Int32Array) => void;
 }
 
@@ -172,8 +175,8 @@ export class ReplayState {
   }
 
   /**
-   * Over the layers, the largest of (largest / smallest rank load) of the live mapping, of ranks that have experts; writes over
-   * {@link loads}.
+   * Over the layers, the largest of (largest / smallest rank load) of the live mapping, of ranks that have
+   * experts; writes over {@link loads}.
    */
   rankLoadImbalance(meanLoads: Float32Array): number {
     this.loads.set(meanLoads);

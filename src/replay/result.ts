@@ -2,13 +2,13 @@ import type { ReplayConfiguration } from './configuration.ts';
 import type { SweepResult } from './sweep-result.ts';
 
 /**
- * What a replay tells, as plain data: numbers, texts, arrays and objects only, so that it can be written as JSON, sent
- * between threads and drawn. Every size is bounded by the shapes and the constants here, not by the steps replayed; only
- * {@link ReplayResult.plans} grows, by one entry a plan.
+ * What a replay tells, as plain data: numbers, texts, arrays and objects only, so that it can be written as
+ * JSON, sent between threads and drawn. Every size is bounded by the shapes and the constants here, not by
+ * the steps replayed; only {@link ReplayResult.plans} grows, by one entry a plan.
  *
- * The words: a rank's load is the sum over its slots of load / replicas of the slot's expert. **Balancedness** of a layer
- * in a step = mean rank load / largest rank load; **PAR** (peak to average) = largest / mean. A layer without load in a
- * step has 1 of both.
+ * The words: a rank's load is the sum over its slots of load / replicas of the slot's expert.
+ * **Balancedness** of a layer in a step = mean rank load / largest rank load; **PAR** (peak to average) =
+ * largest / mean. A layer without load in a step has 1 of both.
  */
 export interface ReplayReport {
   readonly kind: 'replay-report';
@@ -16,11 +16,14 @@ export interface ReplayReport {
   readonly formatVersion: 1;
   readonly versions: Versions;
   readonly recording: RecordingFacts;
-  /** One replay, or those that are compared, all of the same recording; of a sweep the best of each policy. At least one. */
+  /**
+   * One replay, or those that are compared, all of the same recording; of a sweep the best of each policy. At
+   * least one.
+   */
   readonly replays: readonly ReplayResult[];
   /**
-   * With the public competition's cost model: 100 x modelled seconds of the reference (the default policy planned anew every
-   * 1,024 steps) / those of each of {@link replays}, in their order.
+   * With the public competition's cost model: 100 x modelled seconds of the reference (the default policy
+   * planned anew every 1,024 steps) / those of each of {@link replays}, in their order.
    */
   readonly scores?: { readonly reference: string; readonly values: readonly number[] };
   /** The whole grid, when it was a sweep. */
@@ -55,7 +58,10 @@ export interface RecordingFacts {
 
 /** A recording replayed under one configuration. */
 export interface ReplayResult {
-  /** Short and different from the others of the same report: `adaptive`, or `adaptive, 288 slots, 32 ranks, every 64 steps`. */
+  /**
+   * Short and different from the others of the same report: `adaptive`, or `adaptive, 288 slots, 32 ranks,
+   * every 64 steps`.
+   */
   readonly name: string;
   /** `partial` when it was interrupted: then all that follows is of the steps before. */
   readonly status: 'complete' | 'partial';
@@ -92,9 +98,15 @@ export interface BalanceFigures {
     readonly balancednessRatioOfSums: number;
     readonly peakToAverageRatioOfSums: number;
   };
-  /** Of the balancedness of steps (ratio of sums over layers): a share p of the steps has at most this. To 0.0001. */
+  /**
+   * Of the balancedness of steps (ratio of sums over layers): a share p of the steps has at most this. To
+   * 0.0001.
+   */
   readonly balancednessPercentiles: Percentiles;
-  /** Of the PAR of steps (ratio of sums over layers): a share p of the steps has at most this. To 0.0001 of its inverse. */
+  /**
+   * Of the PAR of steps (ratio of sums over layers): a share p of the steps has at most this. To 0.0001 of
+   * its inverse.
+   */
   readonly peakToAveragePercentiles: Percentiles;
 }
 
@@ -134,7 +146,10 @@ export interface ReplayTotals {
   readonly secondsSaved: number;
   /** If every rank had the mean load of its layer in every step: no placement can take less. */
   readonly idealSeconds: number;
-  /** Bytes of a rank's redundant experts over all layers: (slots - experts) / ranks x layers x bytes an expert. */
+  /**
+   * Bytes of a rank's redundant experts over all layers: (slots - experts) / ranks x layers x bytes an
+   * expert.
+   */
   readonly redundantBytesPerRank: number;
 }
 
@@ -160,10 +175,11 @@ export interface LayerResult {
 export const MAX_SERIES_POINTS = 1024;
 
 /**
- * Values over time, as columns of equal length. A point stands for `stepsPerPoint` steps in a row (the last one for as many
- * as are left); `stepsPerPoint` is a power of two, 1 while there are at most {@link MAX_SERIES_POINTS} steps. Means hide
- * nothing: the lowest and the highest step of every point are kept beside them. Balancedness is that of a whole step, as
- * ratio of sums over layers; PAR of a step is its inverse.
+ * Values over time, as columns of equal length. A point stands for `stepsPerPoint` steps in a row (the last
+ * one for as many as are left); `stepsPerPoint` is a power of two, 1 while there are at most {@link
+ * MAX_SERIES_POINTS} steps. Means hide nothing: the lowest and the highest step of every point are kept
+ * beside them. Balancedness is that of a whole step, as ratio of sums over layers; PAR of a step is its
+ * inverse.
  */
 export interface StepSeries {
   readonly stepsPerPoint: number;
@@ -202,8 +218,8 @@ export interface PlanResult {
   /** As measured, or as fixed. */
   readonly planningSeconds: number;
   /**
-   * `applied`: it took effect whole. `unchanged`: it put every expert where it was, so there was nothing to apply.
-   * `unfinished`: the recording ended before all layers had changed; what had is counted.
+   * `applied`: it took effect whole. `unchanged`: it put every expert where it was, so there was nothing to
+   * apply. `unfinished`: the recording ended before all layers had changed; what had is counted.
    */
   readonly status: 'applied' | 'unchanged' | 'unfinished';
   /** Why the policy chose to change nothing, where it says so. */
@@ -218,13 +234,13 @@ export interface PlanResult {
   readonly bytes: number;
   readonly moveSeconds: number;
   /**
-   * Seconds a step that it promised: on the mean loads of its window, modelled seconds of the mapping it replaces less
-   * those of its own.
+   * Seconds a step that it promised: on the mean loads of its window, modelled seconds of the mapping it
+   * replaces less those of its own.
    */
   readonly predictedGainSecondsPerStep: number;
   /**
-   * Seconds a step that it gave: the mean of the same difference over the steps from its last layer's change to the next
-   * plan's first (or the end), on the loads that came. Null when there were none.
+   * Seconds a step that it gave: the mean of the same difference over the steps from its last layer's change
+   * to the next plan's first (or the end), on the loads that came. Null when there were none.
    */
   readonly realisedGainSecondsPerStep: number | null;
   /** Steps that {@link realisedGainSecondsPerStep} is the mean of. */
@@ -243,8 +259,8 @@ export interface TriggerReason {
 }
 
 /**
- * Mean rank loads, layers x ranks, each divided by the layer's mean: 1 is balanced. Both over the same steps: those after
- * the first plan took effect whole, or all when none did.
+ * Mean rank loads, layers x ranks, each divided by the layer's mean: 1 is balanced. Both over the same steps:
+ * those after the first plan took effect whole, or all when none did.
  */
 export interface HeatMap {
   /** Half-open, in the recording's numbers. */
@@ -260,7 +276,8 @@ export interface HeatMap {
 export const MAX_RANK_LOADS = 65_536;
 
 /**
- * The rank loads of some steps: of every `stride`-th, and of the one that took longest. To pick a layer and a step from.
+ * The rank loads of some steps: of every `stride`-th, and of the one that took longest. To pick a layer and a
+ * step from.
  */
 export interface RankLoadSamples {
   readonly stride: number;

@@ -29,8 +29,8 @@ interface ScorerLayout {
 }
 
 /**
- * Rank loads of whole steps under several placements, by the kernel `scoreLayers`: a region of the kernels' memory holds one
- * step's loads, and every placement with the rank loads that it was last scored to.
+ * Rank loads of whole steps under several placements, by the kernel `scoreLayers`: a region of the kernels'
+ * memory holds one step's loads, and every placement with the rank loads that it was last scored to.
  */
 export class Scorer {
   /** [layers x logical]: the loads that {@link score} reads. The caller writes them. */
@@ -51,7 +51,8 @@ export class Scorer {
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
-    // Experts with replicas: no more than there are redundant slots, or half the slots where some experts have none.
+    // Experts with replicas: no more than there are redundant slots, or half the slots where some experts
+    // have none.
     const words = 1 + 2 * Math.min(numLogicalExperts, numPhysicalExperts >> 1);
     const what = `replay: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
     const { region, layout } = leaseKernelMemory(what, (start) =>
@@ -64,7 +65,9 @@ export class Scorer {
     this.placements = layout.placements.map((at) => new ScoredPlacement(sizes, words, region, at));
   }
 
-  /** The index in {@link loads} of the first that is negative or not finite; its length when there is none. */
+  /**
+   * The index in {@link loads} of the first that is negative or not finite; its length when there is none.
+   */
   firstInvalid(): number {
     return this.#region.kernels.firstInvalid(this.#layout.loads, this.loads.length);
   }

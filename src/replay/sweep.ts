@@ -30,8 +30,8 @@ export function sweepPoint(
 }
 
 /**
- * The Pareto front of modelled time against memory for redundant experts: the points that no other beats in one without being
- * beaten in the other, by ascending bytes. Of points that are equal in both, the first.
+ * The Pareto front of modelled time against memory for redundant experts: the points that no other beats in
+ * one without being beaten in the other, by ascending bytes. Of points that are equal in both, the first.
  */
 export function paretoFront(points: readonly SweepPoint[]): SweepPointDone[] {
   const done = points.flatMap((point, order) => (point.status === 'done' ? [{ point, order }] : []));
@@ -80,8 +80,8 @@ export interface AdviceTexts {
 }
 
 /**
- * One sentence of advice with the numbers behind it: the fastest point, if it saves at least 1 % of the time that the same
- * slots and ranks take without balancing; else not to balance.
+ * One sentence of advice with the numbers behind it: the fastest point, if it saves at least 1 % of the time
+ * that the same slots and ranks take without balancing; else not to balance.
  */
 export function advise(
   points: readonly SweepPoint[],

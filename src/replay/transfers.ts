@@ -14,9 +14,9 @@ export interface LayerTransfers {
 }
 
 /**
- * Counts and prices the change of one layer. A slot's weights come from its own rank when that held the expert before,
- * else from another rank of its node when one did, else from another node. Those of the own rank are charged only where
- * the cost model counts changed slots, and then like those of the node.
+ * Counts and prices the change of one layer. A slot's weights come from its own rank when that held the
+ * expert before, else from another rank of its node when one did, else from another node. Those of the own
+ * rank are charged only where the cost model counts changed slots, and then like those of the node.
  *
  * @param before [physical], the expert of each slot, -1 when empty
  * @param after the same

@@ -1,7 +1,9 @@
 import { counted, grouped } from '../formats/number-text.ts';
 import type { TriggerOptions } from './configuration.ts';
 
-/** What starts plans, for people: `every 32 steps or drift above 0.2`; `never` where no condition is given. */
+/**
+ * What starts plans, for people: `every 32 steps or drift above 0.2`; `never` where no condition is given.
+ */
 export function triggerText(trigger: TriggerOptions): string {
   const { interval, loadThreshold, drift, require, checkEvery = 1 } = trigger;
   const conditions = [

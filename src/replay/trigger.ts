@@ -25,7 +25,8 @@ export class Trigger {
   }
 
   /**
-   * The conditions that hold, when they are enough for a plan; none otherwise. Looks at no more than it needs.
+   * The conditions that hold, when they are enough for a plan; none otherwise. Looks at no more than it
+   * needs.
    *
    * @param numSteps steps replayed so far, at least 1
    */
@@ -55,7 +56,10 @@ export class Trigger {
     return reasons;
   }
 
-  /** The least number of steps replayed at which a plan may be started: what came a window before need not be kept. */
+  /**
+   * The least number of steps replayed at which a plan may be started: what came a window before need not be
+   * kept.
+   */
   get earliestStart(): number {
     const { interval, loadThreshold, drift, require = 'any' } = this.#options;
     const waits = interval !== undefined && (require === 'all' || (loadThreshold ?? drift) === undefined);

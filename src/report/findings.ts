@@ -9,7 +9,9 @@ function fastestOf(replays: readonly ReplayResult[]): ReplayResult {
   return replays.reduce((a, b) => (b.totals.modelledSeconds < a.totals.modelledSeconds ? b : a));
 }
 
-/** The replay that is looked at first: the fastest, or, where none saves time, the best balanced that plans. */
+/**
+ * The replay that is looked at first: the fastest, or, where none saves time, the best balanced that plans.
+ */
 function firstLookedAt(replays: readonly ReplayResult[]): ReplayResult {
   const fastest = fastestOf(replays);
   const planning = replays.filter((replay) => !isStatic(replay));

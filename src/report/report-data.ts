@@ -1,6 +1,9 @@
 import type { PackedNumbers } from './packed.ts';
 
-/** What the page's charts are drawn from, as it stands in the page. Texts that are only read stand in the page itself. */
+/**
+ * What the page's charts are drawn from, as it stands in the page. Texts that are only read stand in the page
+ * itself.
+ */
 export interface ReportData {
   readonly numLayers: number;
   /** What is drawn over time: no balancing first, then the replays in order. */

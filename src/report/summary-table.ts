@@ -156,7 +156,9 @@ function cell(column: Column, replay: ReplayResult, best: ReadonlySet<ReplayResu
   return html`<td class="best"><strong>${text}</strong><span class="unseen"> (best)</span></td>`;
 }
 
-/** The replays that are best in a column: none where all are alike, several where they share the first place. */
+/**
+ * The replays that are best in a column: none where all are alike, several where they share the first place.
+ */
 function bestOf(
   { value, best, ofPlanning }: Column,
   replays: readonly ReplayResult[],

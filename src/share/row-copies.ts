@@ -1,8 +1,9 @@
 import { MAX_FLOAT32 } from '../core/checks.ts';
 import type { Carver } from '../memory/carver.ts';
 
-// A layer's state is one word. Of its row of slots and of its row of experts it tells which of three copies is the published
-// one, and whether that has anything that was not taken yet: INDEX and FRESH, moved up by the kind of the row.
+// A layer's state is one word. Of its row of slots and of its row of experts it tells which of three copies
+// is the published one, and whether that has anything that was not taken yet: INDEX and FRESH, moved up by
+// the kind of the row.
 
 export const NUM_COPIES = 3;
 
@@ -30,8 +31,9 @@ export function withoutFresh(state: number, kind: number): number {
 }
 
 /**
- * Three copies of a row of loads in each layer: the published one, the recording thread's spare one, and the one that the
- * balancer's thread has taken. Only whole rows are ever published, by exchanging one's own copy for the published one.
+ * Three copies of a row of loads in each layer: the published one, the recording thread's spare one, and the
+ * one that the balancer's thread has taken. Only whole rows are ever published, by exchanging one's own copy
+ * for the published one.
  */
 export class RowCopies {
   readonly kind: number;
@@ -39,7 +41,9 @@ export class RowCopies {
   readonly #rowLength: number;
   /** [copies x layers x row] */
   readonly #data: Float32Array;
-  /** [layers]: the recording thread's copies. In shared memory, for whoever connects with the same port again. */
+  /**
+   * [layers]: the recording thread's copies. In shared memory, for whoever connects with the same port again.
+   */
   readonly #spares: Uint8Array;
   /** [layers]: the balancer's. */
   readonly #taken: Uint8Array;
@@ -84,7 +88,9 @@ export class RowCopies {
     return -1;
   }
 
-  /** Recording thread: copies what is published, which may be nothing, to the spare copy, and returns that. */
+  /**
+   * Recording thread: copies what is published, which may be nothing, to the spare copy, and returns that.
+   */
   prepareCopy(layer: number, state: number): Float32Array {
     const spare = this.#row(this.#spares[layer]!, layer);
     if (isFresh(state, this.kind)) spare.set(this.published(layer, state));
@@ -98,7 +104,9 @@ export class RowCopies {
     return (state & ~((INDEX | FRESH) << this.kind)) | own;
   }
 
-  /** Recording thread: the spare copy was published in place of that of `state`, which is the spare one now. */
+  /**
+   * Recording thread: the spare copy was published in place of that of `state`, which is the spare one now.
+   */
   exchanged(layer: number, state: number): void {
     this.#spares[layer] = this.indexIn(state);
   }

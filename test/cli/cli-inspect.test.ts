@@ -41,7 +41,8 @@ describe('eplb inspect', { concurrency: 2 }, () => {
       assert.equal(first.variation, Math.sqrt((10 ** 2 + 2 ** 2 + 4 ** 2 + 4 ** 2) / 4) / 6);
       assert.equal(first.hottestTenthShare, 16 / 24);
       assert.equal(second.hottestExpert, 3);
-      // The second layer's first step is constant, and correlates with nothing. (6 2 2 2) and (10 2 0 0), less their mean 3.
+      // The second layer's first step is constant, and correlates with nothing. (6 2 2 2) and (10 2 0 0),
+      // less their mean 3.
       const correlation = (3 * 7 + 1 + 3 + 3) / Math.sqrt((9 + 1 + 1 + 1) * (49 + 1 + 9 + 9));
       assert.equal(result.correlations.length, 1);
       assert.ok(

@@ -1,4 +1,7 @@
-/** No recording leaves a file open: newer versions of Node end the process for a file handle that is collected open. */
+/**
+ * No recording leaves a file open: newer versions of Node end the process for a file handle that is collected
+ * open.
+ */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';

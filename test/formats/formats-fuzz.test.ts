@@ -1,6 +1,6 @@
 /**
- * Hostile files: every reader of loads on mutations of good files. FORMATS_FUZZ_CASES sets how many; the long run is
- * `FORMATS_FUZZ_CASES=100000 node --import tsx --test test/formats-fuzz.test.ts`.
+ * Hostile files: every reader of loads on mutations of good files. FORMATS_FUZZ_CASES sets how many; the long
+ * run is `FORMATS_FUZZ_CASES=100000 node --import tsx --test test/formats-fuzz.test.ts`.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
@@ -18,7 +18,10 @@ import { isEplbError } from '../helpers/recording.ts';
 const CASES = Number(process.env.FORMATS_FUZZ_CASES ?? 2000);
 const SEED = Number(process.env.FAST_CHECK_SEED ?? 20_240_607);
 
-/** What one file may cost: of the processor, as others may keep the machine busy, and of memory, added up over the case. */
+/**
+ * What one file may cost: of the processor, as others may keep the machine busy, and of memory, added up over
+ * the case.
+ */
 const MOST_CPU_MS = 2000;
 const MOST_BYTES = 2 ** 21;
 const MOST_BYTES_PER_BYTE = 256;

@@ -1,4 +1,7 @@
-/** The readers of texts, on random ones, beside plain ones that take the text apart with split() and the YAML library. */
+/**
+ * The readers of texts, on random ones, beside plain ones that take the text apart with split() and the YAML
+ * library.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
@@ -158,7 +161,8 @@ describe('YAML', () => {
         try {
           read = plain(await readYaml(Buffer.from(text), 'a.yaml'));
         } catch (error) {
-          // Some of what may stand in YAML is not read, such as a # within quotes; nothing is read as something else.
+          // Some of what may stand in YAML is not read, such as a # within quotes; nothing is read as
+          // something else.
           assert.equal(codeOf(error), 'EPLB_FORMAT', text);
           return;
         }

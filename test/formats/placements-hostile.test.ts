@@ -14,8 +14,8 @@ import { withChecksums } from '../helpers/fuzz.ts';
 import { npyFile } from '../helpers/npy.ts';
 
 /**
- * Cases a format. `FUZZ_CASES=100000 npx tsx test/run.ts placements-hostile` makes a long run, which also wants every file
- * to be done with within two seconds of the processor's time; short runs only have to end.
+ * Cases a format. `FUZZ_CASES=100000 npx tsx test/run.ts placements-hostile` makes a long run, which also
+ * wants every file to be done with within two seconds of the processor's time; short runs only have to end.
  */
 const IS_LONG = process.env.FUZZ_CASES !== undefined;
 const CASES = Number(process.env.FUZZ_CASES ?? 300);

@@ -1,7 +1,7 @@
 import type { ExpertMapping } from 'expert-load-balancer';
 
-// What a balancer and a rebalancer promise about who replaces whom, in plain code: no loads, no threads, no memory. The
-// tests run it beside the real classes.
+// What a balancer and a rebalancer promise about who replaces whom, in plain code: no loads, no threads, no
+// memory. The tests run it beside the real classes.
 
 /** A mapping on its way: planned, and not live since. */
 interface Planned {

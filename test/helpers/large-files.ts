@@ -1,4 +1,7 @@
-/** Files of tens of megabytes, good ones and ones that are made to take much memory, each written in a few lines. */
+/**
+ * Files of tens of megabytes, good ones and ones that are made to take much memory, each written in a few
+ * lines.
+ */
 import { npyFile } from './npy.ts';
 import { tensorPickle, text, torchArchive, whole } from './torch.ts';
 import { zipFile } from './zip.ts';

@@ -107,8 +107,8 @@ export function usualPlacement(problem: LocalityProblem): number[] {
 }
 
 /**
- * Mean number of nodes that a token needs to find all its experts, each on any node that has a copy: exactly the least, by
- * trying all sets of nodes. At most 16 nodes.
+ * Mean number of nodes that a token needs to find all its experts, each on any node that has a copy: exactly
+ * the least, by trying all sets of nodes. At most 16 nodes.
  */
 export function meanNodesPerToken(
   tokens: Iterable<ArrayLike<number>>,

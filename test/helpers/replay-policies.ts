@@ -1,5 +1,6 @@
 /**
- * The text of a policy's module that needs no library: it puts the experts in their order, one further at every plan.
+ * The text of a policy's module that needs no library: it puts the experts in their order, one further at
+ * every plan.
  *
  * @param atPlan statements run at every plan before it is made; `turn` is how many were made
  */

@@ -35,8 +35,8 @@ const COST: CostModel = {
 };
 
 /**
- * A report of the shape that replays give, with invented numbers that hang together: bursts that stand out, plans that help, a policy
- * that never plans. The same sizes give the same report.
+ * A report of the shape that replays give, with invented numbers that hang together: bursts that stand out,
+ * plans that help, a policy that never plans. The same sizes give the same report.
  */
 export function exampleReport(sizes: ExampleSizes = {}): ReplayReport {
   const {

@@ -1,4 +1,7 @@
-/** What torch.save would write, made by hand: for files that PyTorch itself would not, and for numbers of any choice. */
+/**
+ * What torch.save would write, made by hand: for files that PyTorch itself would not, and for numbers of any
+ * choice.
+ */
 import { crc32 } from 'node:zlib';
 
 /** A zip archive of members that are stored as they are, written from the format's description. */

@@ -114,7 +114,8 @@ test('the best of every column is marked, costs only among policies that plan', 
       best: [...cells!.matchAll(/<td( class="best")?>/g)].map((match) => match[1] !== undefined),
     }),
   );
-  // Balancedness four times, PAR, plans, planning, slots, weights, time, saved: one that plans has no rival in costs.
+  // Balancedness four times, PAR, plans, planning, slots, weights, time, saved: one that plans has no rival
+  // in costs.
   const totals = recorded.replays.map(({ totals: { modelledSeconds } }) => modelledSeconds);
   const isFaster = totals[1]! < totals[0]!;
   assert.deepEqual(rows, [

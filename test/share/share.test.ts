@@ -189,7 +189,8 @@ test('loads that only together exceed float32 count as the largest one, and the 
   await nextTurn();
   await nextTurn();
   balancer.advanceWindow();
-  // Slot 0 is of expert 3 in the mapping that the second one read, and of expert 0 in the one the first one knew.
+  // Slot 0 is of expert 3 in the mapping that the second one read, and of expert 0 in the one the first one
+  // knew.
   const { data } = balancer.getAverageLogicalLoad();
   assert.equal(data[0], Math.fround(3e38));
   assert.equal(data[3], Math.fround(3e38));

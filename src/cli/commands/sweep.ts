@@ -99,7 +99,10 @@ async function run(path: string, options: SweepCommandOptions): Promise<void> {
   print(process.stdout, renderSweep(shown, cost, told, colors));
 }
 
-/** All that points depend on beside their own axes: the version, the recording, the options, the modules of policies. */
+/**
+ * All that points depend on beside their own axes: the version, the recording, the options, the modules of
+ * policies.
+ */
 async function stateKey(
   path: string,
   setup: ReplaySetup,

@@ -5,11 +5,11 @@ import { COST_PRESETS, type CostModel, checkCostModel, costPreset, shapeLike } f
 import { sayingErrors } from '../error-message.ts';
 
 /**
- * The cost model that `--cost` names: a preset, or a JSON file with all fields of one. When it is left out, that of the
- * known model with as many layers and experts as the recording, or else of DeepSeek-V3.
+ * The cost model that `--cost` names: a preset, or a JSON file with all fields of one. When it is left out,
+ * that of the known model with as many layers and experts as the recording, or else of DeepSeek-V3.
  *
- * @throws EplbError EPLB_OPTION for a name that is neither, EPLB_FILE, EPLB_FORMAT; EplbTypeError and EplbRangeError for a file
- * with unknown or missing fields
+ * @throws EplbError EPLB_OPTION for a name that is neither, EPLB_FILE, EPLB_FORMAT; EplbTypeError and
+ *   EplbRangeError for a file with unknown or missing fields
  */
 export async function chooseCost(
   text: string | undefined,

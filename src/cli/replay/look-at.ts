@@ -20,7 +20,10 @@ export interface RecordingSetup {
   readonly layers: LayersBeside;
 }
 
-/** Opens the recording, to learn its shape and how many steps there are, and closes it again: the workers read it. */
+/**
+ * Opens the recording, to learn its shape and how many steps there are, and closes it again: the workers read
+ * it.
+ */
 export async function lookAt(path: string, options: RecordingOptions): Promise<RecordingSetup> {
   const open: OpenOptions = {
     format: options.format,

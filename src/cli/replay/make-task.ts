@@ -40,7 +40,11 @@ export async function setUp(path: string, options: CommonReplayOptions): Promise
   return { ...setup, cost: await chooseCost(options.cost, setup.facts) };
 }
 
-/** Checks a variant and makes the task that replays it. @throws EplbError and its subclasses, naming the option */
+/**
+ * Checks a variant and makes the task that replays it.
+ *
+ * @throws EplbError and its subclasses, naming the option
+ */
 export async function taskOf(
   setup: ReplaySetup,
   variant: Variant,

@@ -16,8 +16,8 @@ interface ReplayOutcome {
 }
 
 /**
- * Replays a recording on one placement under each policy, and writes the reports that were asked for. A Ctrl-C makes what there is so
- * far the report, without scores, and the exit code 130.
+ * Replays a recording on one placement under each policy, and writes the reports that were asked for. A
+ * Ctrl-C makes what there is so far the report, without scores, and the exit code 130.
  *
  * @throws EplbError `EPLB_CANCELLED` when it was interrupted before any step
  */

@@ -29,8 +29,8 @@ interface RunOptions {
 const LOOK_MS = 100;
 
 /**
- * Replays all tasks, one in each worker. The first Ctrl-C ends the replays with the steps so far and begins no other; the
- * second one ends the process.
+ * Replays all tasks, one in each worker. The first Ctrl-C ends the replays with the steps so far and begins
+ * no other; the second one ends the process.
  */
 export async function runReplays(
   tasks: readonly ReplayTask[],

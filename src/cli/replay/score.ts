@@ -18,8 +18,8 @@ function isScored(setup: ReplaySetup): boolean {
 }
 
 /**
- * The replay that scores are against, where one is needed and none of the tasks is it: the default policy planned anew every
- * 1,024 steps on the sizes of the first task.
+ * The replay that scores are against, where one is needed and none of the tasks is it: the default policy
+ * planned anew every 1,024 steps on the sizes of the first task.
  */
 export async function referenceTask(
   setup: ReplaySetup,

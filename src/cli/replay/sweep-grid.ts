@@ -11,8 +11,8 @@ export type GridPoint =
   | { readonly key: SweepPointKey; readonly failed: SweepPointFailed };
 
 /**
- * All points, in the order of the axes, policies last. Sizes that do not fit each other make a failed point, not an error: a
- * grid of replicas and ranks has such corners. The static placement has no interval.
+ * All points, in the order of the axes, policies last. Sizes that do not fit each other make a failed point,
+ * not an error: a grid of replicas and ranks has such corners. The static placement has no interval.
  *
  * @throws EplbError and its subclasses for what is wrong with every point
  */

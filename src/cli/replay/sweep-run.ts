@@ -58,7 +58,10 @@ export async function runGrid(
   return { points: inOrder, wasInterrupted, numTaken, bests };
 }
 
-/** The whole results of the fastest point of each policy; those that an earlier run had done are replayed again. */
+/**
+ * The whole results of the fastest point of each policy; those that an earlier run had done are replayed
+ * again.
+ */
 export async function bestReplays(
   setup: ReplaySetup,
   grid: readonly GridPoint[],

@@ -13,8 +13,8 @@ interface Header {
 }
 
 /**
- * What a sweep has done, in a file beside its output: a header, then a line of JSON a point, written as they end. A sweep
- * that is run again takes its points from there, and removes it when all are done.
+ * What a sweep has done, in a file beside its output: a header, then a line of JSON a point, written as they
+ * end. A sweep that is run again takes its points from there, and removes it when all are done.
  */
 export class SweepState {
   readonly #file: OutputFile;
@@ -69,7 +69,11 @@ function digest(key: unknown): string {
 /** The largest state that is gone on from: a point has some hundred bytes. */
 const MOST_BYTES = 2 ** 26;
 
-/** The points in a state. @throws EplbError EPLB_OPTION when it is of another sweep, EPLB_FORMAT when it is broken */
+/**
+ * The points in a state.
+ *
+ * @throws EplbError EPLB_OPTION when it is of another sweep, EPLB_FORMAT when it is broken
+ */
 function pointsIn(text: string, header: Header, { path }: OutputFile): Map<string, SweepPoint> {
   const remove = 'remove it, or give another --output';
   // The last line is empty, or was cut off when the sweep was killed.

@@ -18,7 +18,8 @@ export interface NumberSink {
 }
 
 /**
- * Reads the nested arrays of numbers that are next, two or three deep and all of one shape, into flat row-major data.
+ * Reads the nested arrays of numbers that are next, two or three deep and all of one shape, into flat
+ * row-major data.
  *
  * @returns the shape
  * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE, naming the place; EplbError EPLB_FORMAT

@@ -13,7 +13,10 @@ export interface JsonOutline {
   readonly kind: JsonKind;
   /** Whether it is an array whose first entry is one. */
   readonly isNested: boolean;
-  /** Where the values of known keys begin and end: of a key that is there twice the last one, as JSON.parse() has it. */
+  /**
+   * Where the values of known keys begin and end: of a key that is there twice the last one, as JSON.parse()
+   * has it.
+   */
   readonly fields: ReadonlyMap<string, Span>;
 }
 

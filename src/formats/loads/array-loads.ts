@@ -15,8 +15,8 @@ interface ArraySelection {
 }
 
 /**
- * Loads [layers, experts] or [steps, layers, experts] of a file, as a recording. Nothing is read before its steps are
- * asked for; then a block at a time.
+ * Loads [layers, experts] or [steps, layers, experts] of a file, as a recording. Nothing is read before its
+ * steps are asked for; then a block at a time.
  */
 export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): StoredRecording {
   const { name, format, notes, numBytes, tensor: given } = found;

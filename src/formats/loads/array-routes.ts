@@ -13,7 +13,8 @@ const MOST_EXPERTS = 1 << 16;
 /**
  * Routes [tokens, layers, topK] of a file, as a recording. Nothing is read before it is asked for.
  *
- * @throws EplbRangeError EPLB_RANGE for more experts than ids can name; while reading, for an id that is no expert
+ * @throws EplbRangeError EPLB_RANGE for more experts than ids can name; while reading, for an id that is no
+ *   expert
  */
 export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep: number): StoredRecording {
   const { name, format, notes, numBytes, tensor } = found;

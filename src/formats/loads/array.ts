@@ -22,8 +22,9 @@ const ASSUMED_NOTE = 'if these are routes [tokens, layers, topK], give --experts
 const LOOKED_AT = 1 << 20;
 
 /**
- * Tells routes from loads, and opens them. Two dimensions are loads. Three are loads when the last one is the number of
- * experts or no number was given, and routes when they hold whole numbers and the last one is smaller.
+ * Tells routes from loads, and opens them. Two dimensions are loads. Three are loads when the last one is the
+ * number of experts or no number was given, and routes when they hold whole numbers and the last one is
+ * smaller.
  *
  * @throws EplbRangeError EPLB_SHAPE
  */
@@ -62,7 +63,10 @@ async function withoutDense(found: FoundArray): Promise<StoredRecording> {
   return arrayLoads({ ...found, notes: [...found.notes, ...denseNotes(numLayers, layers)] }, { layers });
 }
 
-/** Whether the numbers of the first rows are whole. Reading on would find the others, which is not worth a second pass. */
+/**
+ * Whether the numbers of the first rows are whole. Reading on would find the others, which is not worth a
+ * second pass.
+ */
 async function startsWhole(tensor: StoredTensor): Promise<boolean> {
   if (!isFloat(tensor.type)) return true;
   const perRow = countOf(tensor.shape) / tensor.shape[0]!;

@@ -24,7 +24,8 @@ export const JSON_LOADS: LoadFormat = {
   recognise: async (file) => {
     if (!(await looksLikeJson(file))) return false;
     const outline = await jsonOutlineOf(file);
-    // What is broken is recognised, for the reader to say how; other JSON may lie beside loads in a directory.
+    // What is broken is recognised, for the reader to say how; other JSON may lie beside loads in a
+    // directory.
     return outline === undefined || outline.isNested || outline.fields.has(LOADS_KEY);
   },
   open: oneByOne(async (file, options) => {
@@ -49,7 +50,11 @@ export const JSON_LOADS: LoadFormat = {
   }),
 };
 
-/** Room for numbers that take no memory before they are there. @throws EplbError EPLB_FORMAT when there is none */
+/**
+ * Room for numbers that take no memory before they are there.
+ *
+ * @throws EplbError EPLB_FORMAT when there is none
+ */
 export function numbersFor(count: number, name: string): Float64Array {
   try {
     return new Float64Array(count);

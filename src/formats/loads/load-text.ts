@@ -4,7 +4,10 @@ import type { InputFile } from '../input-file.ts';
 import { quote } from '../text.ts';
 import { fileLoadError } from './array-loads.ts';
 
-/** A load in a text: digits, with a fraction or an exponent at most. Number() alone would take 0x10 and an empty text. */
+/**
+ * A load in a text: digits, with a fraction or an exponent at most. Number() alone would take 0x10 and an
+ * empty text.
+ */
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 /** Files of this size hold 15,000 layers of 1,024 experts. */
@@ -19,8 +22,8 @@ const ZERO = 0x30;
 const NINE = 0x39;
 
 /**
- * A text of one row of loads a line. A separator behind the last number, empty lines at the end and both kinds of line ends
- * are no harm. The text is in memory; its numbers are put where the caller wants them.
+ * A text of one row of loads a line. A separator behind the last number, empty lines at the end and both
+ * kinds of line ends are no harm. The text is in memory; its numbers are put where the caller wants them.
  */
 export class LoadText {
   readonly name: string;
@@ -39,7 +42,8 @@ export class LoadText {
 
   /**
    * @param separator - between the numbers of a line: one character of ASCII
-   * @throws EplbError EPLB_FORMAT for a file that is too large, EplbTypeError EPLB_KIND for a first line that is none
+   * @throws EplbError EPLB_FORMAT for a file that is too large, EplbTypeError EPLB_KIND for a first line that
+   *   is none
    */
   static async read(file: InputFile, separator: string): Promise<LoadText> {
     const bytes = await file.whole(MOST_BYTES, 'a table of numbers');

@@ -14,7 +14,9 @@ import { sideBySide } from './side-by-side.ts';
 /** Numbers and commas, without a header. */
 const NUMBERS = /^\s*[+-]?[\d.][\d.eE+-]*\s*(,\s*[+-]?[\d.][\d.eE+-]*\s*)*,?\s*$/;
 
-/** CSV as msit takes it from MindIE: a row a layer, a file a device, columns side by side; one step in all. */
+/**
+ * CSV as msit takes it from MindIE: a row a layer, a file a device, columns side by side; one step in all.
+ */
 export const MSIT_CSV: LoadFormat = {
   name: 'msit-csv',
   holds: 'loads',

@@ -12,7 +12,10 @@ import { steppedRecording } from './stepped.ts';
 /** activation_counts_recordstep_<step>_rank_<rank>.txt */
 const NAME = /recordstep_(\d{1,15})_rank_(\d{1,9})/;
 
-/** What omni-infer dumps: a file a step and rank, or of rank 0 with all slots; a line a layer, a number a slot. */
+/**
+ * What omni-infer dumps: a file a step and rank, or of rank 0 with all slots; a line a layer, a number a
+ * slot.
+ */
 export const OMNI_INFER: LoadFormat = {
   name: 'omni-infer',
   holds: 'loads',

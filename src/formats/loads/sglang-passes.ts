@@ -9,7 +9,10 @@ import { checkStepSize } from './step-size.ts';
 /** What one rank recorded of one forward pass. */
 export interface PassRecord {
   readonly part: RankFile;
-  /** Tokens of each physical expert [layers x physical], or which ones each token was sent to [layers x tokens x topK]. */
+  /**
+   * Tokens of each physical expert [layers x physical], or which ones each token was sent to [layers x tokens
+   * x topK].
+   */
   readonly tensor: TensorRef;
   readonly holds: 'counts' | 'routes';
 }
@@ -36,8 +39,8 @@ export interface Passes {
 }
 
 /**
- * Reads what files of SGLang's modes per_pass and per_token hold. The files of one dump, one a rank, are joined by the
- * numbers of their passes. A file of a rank that the dump has already begins the next one.
+ * Reads what files of SGLang's modes per_pass and per_token hold. The files of one dump, one a rank, are
+ * joined by the numbers of their passes. A file of a rank that the dump has already begins the next one.
  *
  * @param files - ordered by time
  * @throws EplbError and its subclasses

@@ -140,7 +140,10 @@ async function layersWithLoad(records: readonly PassRecord[], from: number, to: 
   return has;
 }
 
-/** Where in the sums [layers x logical] the count of each slot [layers x physical] belongs; -1 for one that has no place. */
+/**
+ * Where in the sums [layers x logical] the count of each slot [layers x physical] belongs; -1 for one that
+ * has no place.
+ */
 function placesOf(part: RankFile, layers: readonly number[], numExperts: number): Int32Array {
   const { numPhysical, physicalToLogical } = part;
   const places = new Int32Array(physicalToLogical.length).fill(-1);

@@ -13,7 +13,9 @@ import { oneByOne } from './one-by-one.ts';
 
 const LOADS_KEY = 'logical_count';
 
-/** The expert distribution of SGLang, recorded in the modes stat and stat_approx: already added over ranks. */
+/**
+ * The expert distribution of SGLang, recorded in the modes stat and stat_approx: already added over ranks.
+ */
 export const SGLANG_STAT: LoadFormat = {
   name: 'sglang-stat',
   holds: 'loads',

@@ -7,8 +7,8 @@ import { shapeText } from '../text.ts';
 const FREE_LOADS = 2 ** 21;
 
 /**
- * Checks that a step is not much larger than what it is read from: a packed or repeated one may stand in a few bytes, and
- * takes memory for all of its loads.
+ * Checks that a step is not much larger than what it is read from: a packed or repeated one may stand in a
+ * few bytes, and takes memory for all of its loads.
  *
  * @param shape - of a step: [layers, experts]
  * @param most - loads that the files can hold

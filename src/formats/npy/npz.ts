@@ -7,8 +7,8 @@ import { InflatedSource } from '../zip/inflated.ts';
 import { npyTensor } from './tensor.ts';
 
 /**
- * The largest packed array in Fortran order that is read. Its steps lie across the whole of it, so that it is unpacked once
- * for every 32 MB of them.
+ * The largest packed array in Fortran order that is read. Its steps lie across the whole of it, so that it is
+ * unpacked once for every 32 MB of them.
  */
 const MOST_SCATTERED_BYTES = 2 ** 28;
 

@@ -10,9 +10,9 @@ export interface LayersBeside {
 }
 
 /**
- * The layers of a placement that a recording has, in its order. Layers that both number as the model does are matched by
- * number. A placement without numbers but with a row for every layer of the model, as SGLang's, is matched by row. Else
- * both have as many.
+ * The layers of a placement that a recording has, in its order. Layers that both number as the model does are
+ * matched by number. A placement without numbers but with a row for every layer of the model, as SGLang's, is
+ * matched by row. Else both have as many.
  *
  * @param name - the placement, for messages
  * @throws EplbRangeError EPLB_SHAPE when they do not fit

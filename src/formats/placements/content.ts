@@ -15,7 +15,10 @@ import type { Content, NumberArray } from './placement.ts';
 import { TABLE_NAMES } from './table-names.ts';
 import { readYaml } from './yaml.ts';
 
-/** The largest file that is read: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas in int64. */
+/**
+ * The largest file that is read: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas in
+ * int64.
+ */
 const MOST_BYTES = 2 ** 28 + 2 ** 20;
 
 /** The largest text. */

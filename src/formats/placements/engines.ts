@@ -71,7 +71,8 @@ const ENGINES: readonly Engine[] = [
     },
   },
   {
-    // eplb_utils.py, ops/expert_load_balancer.py: lists become one tensor, and an expert has one place on a rank.
+    // eplb_utils.py, ops/expert_load_balancer.py: lists become one tensor, and an expert has one place on a
+    // rank.
     name: 'vllm-ascend',
     judge: (facts, say) => {
       say.refuse(told(facts.empty, 'empty slots, while vllm-ascend wants as many experts on every device'));
@@ -81,7 +82,8 @@ const ENGINES: readonly Engine[] = [
     },
   },
   {
-    // fused_moe: assert set(assignments) == set(range(num_experts)); llm_args.py: KeyError for a layer that is missing.
+    // fused_moe: assert set(assignments) == set(range(num_experts)); llm_args.py: KeyError for a layer that
+    // is missing.
     name: 'tensorrt-llm',
     judge: (facts, say) => {
       say.refuse(told(facts.empty, 'empty slots, which TensorRT-LLM does not know'));
@@ -99,7 +101,8 @@ const ENGINES: readonly Engine[] = [
     },
   },
   {
-    // expert_mapping.py: the shape has to be (world size, MoE layers, experts); it warns when hosts of 8 do not divide.
+    // expert_mapping.py: the shape has to be (world size, MoE layers, experts); it warns when hosts of 8 do
+    // not divide.
     name: 'omni-infer',
     judge: (facts, say) => {
       say.refuse(

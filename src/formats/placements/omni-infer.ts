@@ -12,8 +12,8 @@ import { ranksFor } from './vllm-ascend.ts';
 import { type WholeTable, wholeTable } from './whole-table.ts';
 
 /**
- * omni-infer's pattern: 1 where a rank holds an expert of a layer. It tells neither the order of a rank's slots, which
- * is read as ascending, nor two copies of an expert on one rank.
+ * omni-infer's pattern: 1 where a rank holds an expert of a layer. It tells neither the order of a rank's
+ * slots, which is read as ascending, nor two copies of an expert on one rank.
  */
 export const omniInfer: PlacementFormat = {
   name: 'omni-infer',
@@ -74,7 +74,11 @@ function read(content: Content, name: string): Placement {
   };
 }
 
-/** The most experts that a rank holds in a layer. @throws EplbRangeError EPLB_MAPPING for anything but 0 and 1 */
+/**
+ * The most experts that a rank holds in a layer.
+ *
+ * @throws EplbRangeError EPLB_MAPPING for anything but 0 and 1
+ */
 function mostHeld({ data, shape }: WholeTable, name: string): number {
   const width = shape[2]!;
   let most = 0;

@@ -1,8 +1,9 @@
 import type { FormatFacts } from '../format.ts';
 
 /**
- * A placement as a file holds it: which expert is in which slot, and what else the file tells. Its numbers are whole and
- * its rows of one length; whether every expert has a slot, and whether an engine would take it, is not known yet.
+ * A placement as a file holds it: which expert is in which slot, and what else the file tells. Its numbers
+ * are whole and its rows of one length; whether every expert has a slot, and whether an engine would take it,
+ * is not known yet.
  */
 export interface Placement {
   /** Name of the format it was read as, such as `sglang`. */
@@ -16,7 +17,10 @@ export interface Placement {
   readonly slots: Int32Array;
   /** Ranks, where the file tells them; slots divided by them are a rank's. */
   readonly numRanks?: number;
-  /** The model's numbers of the layers, ascending, where the file tells them (see `LoadRecording.layerNumbers`). */
+  /**
+   * The model's numbers of the layers, ascending, where the file tells them (see
+   * `LoadRecording.layerNumbers`).
+   */
   readonly layerNumbers?: readonly number[];
   /** [layers x logical x width]: the slots of each expert, padded with -1, where the file has that table. */
   readonly logToPhy?: Int32Array;
@@ -75,6 +79,9 @@ export interface PlacementFormat extends FormatFacts {
    * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE, EPLB_MAPPING or EPLB_OPTION
    */
   read(content: Content, name: string, options: PlacementReadOptions): Placement;
-  /** @throws EplbError EPLB_OPTION when something has to be told first, EplbRangeError EPLB_MAPPING when it cannot say it */
+  /**
+   * @throws EplbError EPLB_OPTION when something has to be told first, EplbRangeError EPLB_MAPPING when it
+   *   cannot say it
+   */
   write(placement: Placement, options: PlacementWriteOptions): WrittenPlacement | Promise<WrittenPlacement>;
 }

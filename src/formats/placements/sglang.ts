@@ -18,8 +18,9 @@ const ROWS_KEY = 'physical_to_logical_map';
 const OTHER_TABLES = ['logical_to_physical_map', 'logical_replica_count'];
 
 /**
- * What SGLang's `--init-expert-location` takes. SGLang has a row for every layer of the model and looks one up by the
- * model's layer number (`ExpertLocationMetadata`, with as many layers as the model), so dense layers have rows too.
+ * What SGLang's `--init-expert-location` takes. SGLang has a row for every layer of the model and looks one
+ * up by the model's layer number (`ExpertLocationMetadata`, with as many layers as the model), so dense
+ * layers have rows too.
  */
 export const sglang: PlacementFormat = {
   name: 'sglang',

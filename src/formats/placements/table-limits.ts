@@ -10,8 +10,8 @@ export function mostNumbers(held: number): number {
 }
 
 /**
- * Checks a table that is to be written and has more numbers than what it says: lists that one long one fills up, or a row for
- * every layer of the model.
+ * Checks a table that is to be written and has more numbers than what it says: lists that one long one fills
+ * up, or a row for every layer of the model.
  *
  * @param numbers - of the table
  * @param held - numbers that it is made from
@@ -21,12 +21,16 @@ export function checkExpansion(numbers: number, held: number, path: string): voi
   if (numbers > mostNumbers(held)) throw expansionError(numbers, held, path);
 }
 
-/** Numbers that a table which is read may always have: a logical-to-physical one of 64 layers, 512 experts and 256 replicas. */
+/**
+ * Numbers that a table which is read may always have: a logical-to-physical one of 64 layers, 512 experts and
+ * 256 replicas.
+ */
 const FREE_READ_NUMBERS = 2 ** 23;
 
 /**
- * Checks a table that has more numbers than the file it is read from: what one long list in it fills the others up to, or
- * rows that stand in it once and are used again. Without a limit a small file could take any amount of memory.
+ * Checks a table that has more numbers than the file it is read from: what one long list in it fills the
+ * others up to, or rows that stand in it once and are used again. Without a limit a small file could take any
+ * amount of memory.
  *
  * @param numbers - of the table
  * @param held - numbers that the file holds

@@ -52,8 +52,8 @@ function readJson(content: Content, name: string): Placement {
 }
 
 /**
- * Lists of slots as long as the experts have replicas, filled up with -1 to one length. Undefined when they are not nested so,
- * or are of one length and need no filling.
+ * Lists of slots as long as the experts have replicas, filled up with -1 to one length. Undefined when they
+ * are not nested so, or are of one length and need no filling.
  */
 function paddedTable(table: unknown, path: string): WholeTable | undefined {
   if (!isList(table)) return undefined;

@@ -15,8 +15,8 @@ const SLOTS_KEY = 'num_slots';
 const UPDATES_KEY = 'layer_updates_per_iter';
 
 /**
- * `moe_load_balancer.yaml` of TensorRT-LLM: the model's layer number to the experts of all slots. Its keys are those of
- * `MoeLoadBalancerConfig`, which takes no others.
+ * `moe_load_balancer.yaml` of TensorRT-LLM: the model's layer number to the experts of all slots. Its keys
+ * are those of `MoeLoadBalancerConfig`, which takes no others.
  */
 export const tensorrtLlm: PlacementFormat = {
   name: 'tensorrt-llm',
@@ -152,7 +152,10 @@ async function write(placement: Placement, options: PlacementWriteOptions): Prom
   };
 }
 
-/** The model's numbers of a placement's layers: from `firstLayer` on when told, else the placement's own, else from 0. */
+/**
+ * The model's numbers of a placement's layers: from `firstLayer` on when told, else the placement's own, else
+ * from 0.
+ */
 export function numbersFrom(firstLayer: number | undefined, placement: Placement): readonly number[] {
   const { numLayers, layerNumbers } = placement;
   if (layerNumbers !== undefined && layerNumbers.length !== numLayers) {

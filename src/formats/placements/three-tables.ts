@@ -99,7 +99,8 @@ function inverted(
 /**
  * The three tables of a placement.
  *
- * @throws EplbRangeError EPLB_MAPPING when it is not valid, EPLB_SHAPE when one expert has so many slots that the tables grow huge
+ * @throws EplbRangeError EPLB_MAPPING when it is not valid, EPLB_SHAPE when one expert has so many slots that
+ *   the tables grow huge
  */
 export function threeTablesOf(placement: Placement): Required<Tables> {
   const { slots, numLayers, numPhysicalExperts, numLogicalExperts } = placement;

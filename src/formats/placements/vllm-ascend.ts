@@ -12,8 +12,8 @@ import { checkFilledUp } from './table-limits.ts';
 import { expertsIn, isList, type List, rowsOf, wholeNumber } from './whole-table.ts';
 
 /**
- * `expert_map.json` of vllm-ascend and MindIE. vllm-ascend goes by the places in its lists, not by `layer_id` and
- * `device_id`, and so does this reader; where they disagree, that is a note.
+ * `expert_map.json` of vllm-ascend and MindIE. vllm-ascend goes by the places in its lists, not by `layer_id`
+ * and `device_id`, and so does this reader; where they disagree, that is a note.
  */
 export const vllmAscend: PlacementFormat = {
   name: 'vllm-ascend',

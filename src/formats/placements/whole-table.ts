@@ -3,7 +3,10 @@ import { MAX_SIZE } from '../../core/topology.ts';
 import { kindOf, shapeText } from '../text.ts';
 import type { NumberArray } from './placement.ts';
 
-/** The most numbers a table is read with: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas. */
+/**
+ * The most numbers a table is read with: a logical-to-physical table of 64 layers, 512 experts and 1,024
+ * replicas.
+ */
 const MOST_NUMBERS = 2 ** 25;
 
 const KNOWN_DEPTHS: Readonly<Record<number, string>> = {

@@ -8,8 +8,8 @@ import { placementFormat } from './registry.ts';
  * A placement as the bytes of a file.
  *
  * @param format - the format's name, such as `sglang`
- * @throws EplbError EPLB_OPTION when the name is unknown or an option is needed that is not there, EplbRangeError
- *   EPLB_MAPPING when the format cannot say what the placement holds
+ * @throws EplbError EPLB_OPTION when the name is unknown or an option is needed that is not there,
+ *   EplbRangeError EPLB_MAPPING when the format cannot say what the placement holds
  */
 export async function writePlacement(
   placement: Placement,

@@ -2,8 +2,8 @@ import { EplbError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
 
 /**
- * Most bytes that may be left once the rows of numbers are out. Wide enough for thousands of layers and long comments; text
- * made to be slow takes the library 0.3 s of it.
+ * Most bytes that may be left once the rows of numbers are out. Wide enough for thousands of layers and long
+ * comments; text made to be slow takes the library 0.3 s of it.
  */
 const MOST_TEXT = 2 ** 15;
 
@@ -30,8 +30,8 @@ interface Skeleton {
 export const ROW_NAME = /^row-of-numbers-(\d+)$/;
 
 /**
- * Takes the rows of whole numbers out of YAML, as `[1, 2]` or as lines of `- 1`, and comments and empty lines with them. Each
- * byte is met a few times at most, and a number takes four bytes.
+ * Takes the rows of whole numbers out of YAML, as `[1, 2]` or as lines of `- 1`, and comments and empty lines
+ * with them. Each byte is met a few times at most, and a number takes four bytes.
  *
  * @param name - the file, for messages
  * @throws EplbError EPLB_FORMAT for a row that has something else in it, or too much text beside the rows

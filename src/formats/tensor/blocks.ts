@@ -14,7 +14,10 @@ interface Block {
 /** Bytes of a block that lies in one piece. Of 64 KB to 16 MB, from 512 KB on all were equally fast. */
 const BLOCK_BYTES = 1 << 20;
 
-/** Bytes of a block that has to be collected: fewer, longer pieces of each column. Three of them are in memory. */
+/**
+ * Bytes of a block that has to be collected: fewer, longer pieces of each column. Three of them are in
+ * memory.
+ */
 const SCATTERED_BLOCK_BYTES = 1 << 24;
 
 /**

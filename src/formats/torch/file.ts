@@ -21,8 +21,8 @@ const LEGACY_MAGIC = Buffer.from('80028a0a6cfc9c46f9206aa850192e', 'hex');
 const MOST_PICKLE_BYTES = 2 ** 28;
 
 /**
- * What torch.save wrote, since PyTorch 1.6: a zip archive of a pickle, of the tensors' numbers as members of their own, and
- * of the byte order.
+ * What torch.save wrote, since PyTorch 1.6: a zip archive of a pickle, of the tensors' numbers as members of
+ * their own, and of the byte order.
  */
 export class TorchFile {
   /** What was saved. */
@@ -139,7 +139,10 @@ interface Parts {
   readonly bigEndian: boolean;
 }
 
-/** The folder in the archive that everything is in: `archive/`, or the name that the file had when it was saved. */
+/**
+ * The folder in the archive that everything is in: `archive/`, or the name that the file had when it was
+ * saved.
+ */
 function folderOf(zip: ZipArchive): string | undefined {
   const pickle = zip.names().find((name) => name === PICKLE || name.endsWith(`/${PICKLE}`));
   return pickle?.slice(0, -PICKLE.length);

@@ -1,6 +1,9 @@
 import { quote } from '../text.ts';
 
-/** What a pickle is built of. Nothing in it is ever run: a global is a name, and calling one is for the maker to allow. */
+/**
+ * What a pickle is built of. Nothing in it is ever run: a global is a name, and calling one is for the maker
+ * to allow.
+ */
 export type PickleValue =
   | null
   | boolean

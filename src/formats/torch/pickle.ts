@@ -11,7 +11,10 @@ export interface PickleMaker {
   persistent(id: PickleValue): PickleMade;
 }
 
-/** Bytes that things take in memory, about. What is on the stack is moved to other lists, and those as they grow. */
+/**
+ * Bytes that things take in memory, about. What is on the stack is moved to other lists, and those as they
+ * grow.
+ */
 const COST = {
   stacked: 24,
   place: 8,
@@ -30,8 +33,8 @@ const MARK = Symbol('mark');
 type Slot = PickleValue | typeof MARK;
 
 /**
- * Reads a pickle as torch.save writes it (protocol 2): plain values, lists, tuples, dicts, and what the maker allows.
- * Every other instruction is refused by its name, before it does anything.
+ * Reads a pickle as torch.save writes it (protocol 2): plain values, lists, tuples, dicts, and what the maker
+ * allows. Every other instruction is refused by its name, before it does anything.
  *
  * @param name - the file, for messages
  * @param budget - what all of it may take in memory: an instruction of a byte can make a list

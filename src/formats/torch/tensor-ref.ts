@@ -68,13 +68,15 @@ const STORAGES: ReadonlyMap<string, NumberType> = new Map([
 const MOST_AXES = 8;
 
 /**
- * How often a number of a storage may stand in one tensor, through strides of 0. A table that is the same in every layer
- * is written so; without a bound a few bytes could describePickle a tensor of any size.
+ * How often a number of a storage may stand in one tensor, through strides of 0. A table that is the same in
+ * every layer is written so; without a bound a few bytes could describePickle a tensor of any size.
  */
 const MOST_REPEATS = 4096;
 const MOST_REPEATS_AT_ONCE = 64;
 
-/** Makes tensors, and refuses every other global by name: the complete list of what a pickle may call is here. */
+/**
+ * Makes tensors, and refuses every other global by name: the complete list of what a pickle may call is here.
+ */
 export const TENSOR_MAKER: PickleMaker = { global: globalOf, call, persistent };
 
 function globalOf(module: string, name: string): PickleMade {

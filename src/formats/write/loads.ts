@@ -9,8 +9,8 @@ import { LOAD_WRITER_NAMES, LOAD_WRITERS } from './registry.ts';
  * The steps of a recording as the bytes of a file, in order, read as they are asked for.
  *
  * @param format - `npy`, `npz`, `json` or `json-lines`
- * @throws EplbError EPLB_OPTION for another format; EplbTypeError and EplbRangeError for steps that are none; while iterating,
- *   what the recording's reader throws
+ * @throws EplbError EPLB_OPTION for another format; EplbTypeError and EplbRangeError for steps that are none;
+ *   while iterating, what the recording's reader throws
  */
 export function writeLoads(
   format: string,

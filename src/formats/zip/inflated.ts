@@ -16,9 +16,9 @@ interface Inflater {
 }
 
 /**
- * The bytes of a deflated member, unpacked as they are read: whatever they unpack to, no more than a piece of them is in
- * memory. Reading on is cheap; reading what lies before begins anew. The checksum is looked at before the last of them is
- * handed out.
+ * The bytes of a deflated member, unpacked as they are read: whatever they unpack to, no more than a piece of
+ * them is in memory. Reading on is cheap; reading what lies before begins anew. The checksum is looked at
+ * before the last of them is handed out.
  */
 export class InflatedSource implements ByteSource {
   readonly #member: Member;

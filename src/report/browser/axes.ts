@@ -68,7 +68,10 @@ export function titleAbove({ theme }: Surface, name: string, left: number) {
 /** What marks have in common that neither react to the mouse nor have symbols on their corners. */
 export const PLAIN_LINE = { type: 'line', symbol: 'none', silent: true, emphasis: { disabled: true } };
 
-/** Axes without a picture, from edge to edge of the grid: for lines over category axes, whose own values are the middles. */
+/**
+ * Axes without a picture, from edge to edge of the grid: for lines over category axes, whose own values are
+ * the middles.
+ */
 export function overlayAxes(xMax: number, yMax: number) {
   return {
     x: { type: 'value', min: 0, max: xMax, show: false },

@@ -89,7 +89,9 @@ function frontLine(numRanks: number, data: readonly number[][], { muted }: Theme
   };
 }
 
-/** The points of each policy and number of ranks; those on a front filled, the advised one ringed and named. */
+/**
+ * The points of each policy and number of ranks; those on a front filled, the advised one ringed and named.
+ */
 function pointSeries(sweep: SweepData, theme: Theme): object[] {
   const { policies, ranks } = sweepKeys(sweep, theme);
   const advised = sweep.advised === null ? undefined : sweep.points[sweep.advised];
@@ -115,7 +117,10 @@ function pointSeries(sweep: SweepData, theme: Theme): object[] {
   return [...ring, ...series];
 }
 
-/** A short bar at what every size takes without balancing: nothing is planned, so that policy and interval do not matter. */
+/**
+ * A short bar at what every size takes without balancing: nothing is planned, so that policy and interval do
+ * not matter.
+ */
 function unbalancedMarks({ points }: SweepData, theme: Theme): object {
   return {
     type: 'scatter',

@@ -1,4 +1,7 @@
-/** The colours that charts are drawn in: the page's own, read from its style sheet, so that both change together. */
+/**
+ * The colours that charts are drawn in: the page's own, read from its style sheet, so that both change
+ * together.
+ */
 export interface Theme {
   readonly ink: string;
   readonly muted: string;
