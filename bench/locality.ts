@@ -67,7 +67,8 @@ function tableOf(recording: Recording): string {
   );
   return [
     `${name}: ${numTokens} tokens, ${numLayers} layers, ${topK} of ${numExperts} experts a token`,
-    'nodes a token (exact least number that has all its experts), mean of all tokens and layers, and balancedness',
+    'nodes a token (exact least number that has all its experts), mean of all tokens and layers, and ' +
+      'balancedness',
     '(mean / max rank load), mean of all layers: planned half -> next half',
     ...lines,
   ].join('\n');

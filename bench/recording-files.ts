@@ -106,7 +106,8 @@ const STORAGE = 'archive/data/0';
 
 function statisticsPickle(shape: readonly number[], size: number): Buffer {
   return Buffer.from(
-    `\x80\x02}${text('logical_count')}ctorch._utils\n_rebuild_tensor_v2\n((${text('storage')}ctorch\nIntStorage\n` +
+    `\x80\x02}${text('logical_count')}ctorch._utils\n_rebuild_tensor_v2\n` +
+      `((${text('storage')}ctorch\nIntStorage\n` +
       `${text('0')}${text('cpu')}${whole(size / 4)}tQ${whole(0)}${tuple(shape)}` +
       `${tuple([shape[1]! * shape[2]!, shape[2]!, 1])}\x89ccollections\nOrderedDict\n)RtRs.`,
     'latin1',

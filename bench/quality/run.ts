@@ -64,7 +64,8 @@ function main(): void {
     ['time of a plan without options, ms', ...sweeps.map(({ usual }) => usual.msPerPlan.toFixed(1))],
   ]);
   print(
-    'quality: planned from each of the first steps on, by price: balancedness least, mean and most, and mean moves',
+    'quality: planned from each of the first steps on, by price: balancedness least, mean and most, and ' +
+      'mean moves',
     [
       ['recording', ...STRAYED_PRICES.map(String)],
       ...rows.map((row) => [row.name, ...strayOf(row).map(spread)]),

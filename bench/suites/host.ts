@@ -40,7 +40,9 @@ interface Delay {
 /** The event loop of a process that records as fast as it can while a rebalancer plans without a pause. */
 export const hostSuite: Suite = {
   name: 'host',
-  title: `The event loop while a rebalancer plans without a pause and loads are recorded, ${sizeName(MAIN_SIZE)}`,
+  title:
+    'The event loop while a rebalancer plans without a pause and loads are recorded, ' +
+    `${sizeName(MAIN_SIZE)}`,
   async run(context) {
     const { pick } = context;
     const run = (mode: Mode, seconds: number) => runHost(mode, seconds, context);

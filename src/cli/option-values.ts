@@ -107,7 +107,8 @@ export function resolveRange(
   if (from < 0 || from > length || to < 0 || to > length) {
     throw new EplbRangeError(
       'EPLB_RANGE',
-      `--steps: ${quote(range.text)} reaches outside the recording, which has ${noun}s 0 to ${length} (end not included)`,
+      `--steps: ${quote(range.text)} reaches outside the recording, which has ${noun}s 0 to ${length} ` +
+        '(end not included)',
     );
   }
   if (from >= to) {

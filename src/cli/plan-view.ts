@@ -34,7 +34,8 @@ function headerFacts(report: PlanReport): Fact[] {
     ['used', usedSteps(report)],
     [
       'experts',
-      `${grouped(numLogicalExperts)} in ${counted(numOpenSlots(topology), 'slot')}, ${counted(numGroups, 'group')}`,
+      `${grouped(numLogicalExperts)} in ${counted(numOpenSlots(topology), 'slot')}, ` +
+        `${counted(numGroups, 'group')}`,
     ],
     ['devices', `${ranksText(topology)} slots, ${counted(numNodes, 'node')}`],
     ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],

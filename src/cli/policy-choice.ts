@@ -30,7 +30,8 @@ export async function choosePolicy(
   if (!/[/\\]|\.[cm]?js$/.test(text)) {
     throw new EplbError(
       'EPLB_OPTION',
-      `--policy: ${quote(text)} is no policy; give default, locality, adaptive or a module's file such as ./mine.js`,
+      `--policy: ${quote(text)} is no policy; give default, locality, adaptive or a module's file such as ` +
+        './mine.js',
     );
   }
   if (threads === 0) {

@@ -43,7 +43,9 @@ export class Progress {
     if (this.#bar === undefined) {
       this.#bar = new cliProgress.SingleBar({
         stream: this.#stream,
-        format: `${this.#label} [{bar}] {percentage}% | {value} of {total} ${this.#unit} | {duration_formatted}`,
+        format:
+          `${this.#label} [{bar}] {percentage}% | {value} of {total} ${this.#unit} | ` +
+          '{duration_formatted}',
         barsize: 24,
         clearOnComplete: true,
         // The bar is cut to the terminal's width, not drawn with line breaks switched off, and the cursor

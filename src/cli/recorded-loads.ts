@@ -139,6 +139,7 @@ function toFloat32(sums: Float64Array, numExperts: number): Float32Array {
   const at = `layer ${Math.floor(over / numExperts)}, expert ${over % numExperts}`;
   throw new EplbRangeError(
     'EPLB_LOAD',
-    `recording: the loads of ${at} add up to ${sums[over]}, which is too large for float32; select fewer --steps`,
+    `recording: the loads of ${at} add up to ${sums[over]}, which is too large for float32; select fewer ` +
+      '--steps',
   );
 }

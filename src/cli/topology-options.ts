@@ -23,7 +23,8 @@ export function topologyFrom(
   if (replicas < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
-      `--replicas: ${replicas} is less than the ${numLogicalExperts} logical experts; every expert needs a slot`,
+      `--replicas: ${replicas} is less than the ${numLogicalExperts} logical experts; every expert needs ` +
+        'a slot',
     );
   }
   checkMultiple('--replicas', replicas, '--ranks', ranks);

@@ -24,7 +24,8 @@ function headerFacts({ path, format, notes, facts }: ValidateReport): Fact[] {
     ],
     [
       'experts',
-      `${grouped(numLogicalExperts)} in ${counted(numPhysicalExperts, 'slot')}, ${grouped(redundant)} redundant, at most ${counted(facts.maxReplicas, 'replica')} each`,
+      `${grouped(numLogicalExperts)} in ${counted(numPhysicalExperts, 'slot')}, ${grouped(redundant)} ` +
+        `redundant, at most ${counted(facts.maxReplicas, 'replica')} each`,
     ],
     [
       'ranks',
@@ -48,7 +49,10 @@ function verdicts({ engines, judgedFor }: ValidateReport, colors: Colors): strin
     const mark = judgedFor === 'all' || judgedFor === engine ? '*' : ' ';
     const reasons = [...problems, ...warnings.map((text) => `warning: ${text}`)];
     const indent = `\n${' '.repeat(width + 4)}`;
-    return `${mark}${colors.bold(engine.padEnd(width))}  ${words[takes]}${reasons.map((text) => indent + text).join('')}\n`;
+    return (
+      `${mark}${colors.bold(engine.padEnd(width))}  ` +
+      `${words[takes]}${reasons.map((text) => indent + text).join('')}\n`
+    );
   });
   return `${lines.join('')} * decides the exit code\n`;
 }

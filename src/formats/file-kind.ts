@@ -79,7 +79,8 @@ function tellApart(array: NumberArray, name: string, loads: string, placement: s
   if (numIds >= SURE_IDS) return 'placement';
   throw new EplbError(
     'EPLB_OPTION',
-    `${name} may hold loads or a placement; give --from ${loads} for loads, --from ${placement} for a placement`,
+    `${name} may hold loads or a placement; give --from ${loads} for loads, --from ${placement} for a ` +
+      'placement',
   );
 }
 

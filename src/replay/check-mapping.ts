@@ -35,7 +35,8 @@ export function checkedSlots(mapping: ExpertMapping, topology: Topology, name: s
       const expert = slots[layer * numPhysicalExperts + slot]!;
       if (!(Number.isInteger(expert) && expert >= -1 && expert < numLogicalExperts)) {
         throw fail(
-          `has expert ${expert} in layer ${layer}, slot ${slot}; experts go from 0 to ${numLogicalExperts - 1}`,
+          `has expert ${expert} in layer ${layer}, slot ${slot}; experts go from 0 to ` +
+            `${numLogicalExperts - 1}`,
         );
       }
       if (expert !== -1) counts[expert]!++;

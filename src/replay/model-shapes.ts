@@ -57,7 +57,9 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
     dtype: 'mxfp4',
     source:
       'config.json of deepseek-ai/DeepSeek-V4-Pro (61 layers, none dense); fp4 experts: recipes.vllm.ai',
-    note: 'The first 3 layers choose experts by a hash of the token. Blocks of 32 are those of the V4 checkpoints that vLLM documents.',
+    note:
+      'The first 3 layers choose experts by a hash of the token. Blocks of 32 are those of the V4 ' +
+      'checkpoints that vLLM documents.',
   },
   {
     name: 'kimi-k2',
@@ -79,7 +81,8 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
     expertSize: 3072,
     dtype: 'mxfp4',
     source:
-      "config.json of moonshotai/Kimi-K3 and FlashInfer's page on its routed experts (93 layers, the first dense)",
+      "config.json of moonshotai/Kimi-K3 and FlashInfer's page on its routed experts (93 layers, the " +
+      'first dense)',
     note: 'The experts work on a latent of width 3,584 (routed_expert_hidden_size), half the hidden size.',
   },
   {
@@ -91,7 +94,8 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
     expertSize: 2048,
     dtype: 'bf16',
     source:
-      "Transformers' GlmMoeDsaConfig and NVIDIA Megatron Bridge's page on GLM-5 (78 layers, the first 3 dense)",
+      "Transformers' GlmMoeDsaConfig and NVIDIA Megatron Bridge's page on GLM-5 (78 layers, the first 3 " +
+      'dense)',
     note: 'As zai-org/GLM-5 is published; an fp8 checkpoint has half the bytes.',
   },
   {
@@ -126,7 +130,8 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
     expertSize: 2880,
     dtype: 'mxfp4',
     source:
-      "config.json of openai/gpt-oss-120b, the defaults of Transformers' GptOssConfig (36 layers, none dense)",
+      "config.json of openai/gpt-oss-120b, the defaults of Transformers' GptOssConfig (36 layers, none " +
+      'dense)',
     note: 'Biases are left out.',
   },
   {

@@ -28,7 +28,8 @@ const STEPS_A_TURN = 256;
  *   source throws
  * @example
  * ```ts
- * const result = await replay(recording, { numPhysicalExperts: 80, numRanks: 16, policy: new DefaultEplbPolicy() });
+ * const policy = new DefaultEplbPolicy();
+ * const result = await replay(recording, { numPhysicalExperts: 80, numRanks: 16, policy });
  * result.totals.secondsSaved; // against the first mapping, never changed
  * ```
  */

@@ -102,14 +102,17 @@ export function advise(
   if (share < WORTH_SHARE || best.modelledSeconds >= unbalanced.unbalancedSeconds) {
     const advice =
       `Do not balance: of ${planned.length} configurations that plan, the fastest (${best.name}) takes ` +
-      `${seconds(best.modelledSeconds)}, ${seconds(best.moveSeconds)} of it for moving ${bytes(best.bytes)}, where ` +
+      `${seconds(best.modelledSeconds)}, ${seconds(best.moveSeconds)} of it for moving ` +
+      `${bytes(best.bytes)}, where ` +
       `${unbalanced.numPhysicalExperts} slots on ${unbalanced.numRanks} ranks take ` +
       `${seconds(unbalanced.unbalancedSeconds)} without balancing.`;
     return { advice, point: undefined };
   }
   const advice =
-    `Balance with ${best.name}: ${seconds(best.modelledSeconds)} instead of ${seconds(best.unbalancedSeconds)} without ` +
-    `balancing (${percent(share)} less), ${seconds(best.moveSeconds)} of it for moving ${bytes(best.bytes)}, with ` +
+    `Balance with ${best.name}: ${seconds(best.modelledSeconds)} instead of ` +
+    `${seconds(best.unbalancedSeconds)} without ` +
+    `balancing (${percent(share)} less), ${seconds(best.moveSeconds)} of it for moving ` +
+    `${bytes(best.bytes)}, with ` +
     `${bytes(best.redundantBytesPerRank)} a rank for redundant experts.`;
   return { advice, point: best };
 }

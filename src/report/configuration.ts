@@ -33,7 +33,8 @@ const SETTINGS: readonly Setting[] = [
   {
     name: 'Links',
     text: ({ cost }) =>
-      `${bytes(cost.intraNodeBytesPerSecond)}/s in a node, ${bytes(cost.interNodeBytesPerSecond)}/s between nodes`,
+      `${bytes(cost.intraNodeBytesPerSecond)}/s in a node, ${bytes(cost.interNodeBytesPerSecond)}/s ` +
+      'between nodes',
   },
   {
     name: 'Weights are moved',
@@ -55,7 +56,10 @@ const SETTINGS: readonly Setting[] = [
 
 function slotsText({ numPhysicalExperts, numRanks, slotsPerRank }: ReplayConfiguration): string {
   if (slotsPerRank === undefined) return grouped(numPhysicalExperts);
-  return `${grouped(numOpenSlots({ numPhysicalExperts, numRanks, slotsPerRank }))}, of the ranks: ${slotsPerRank.join(', ')}`;
+  return (
+    `${grouped(numOpenSlots({ numPhysicalExperts, numRanks, slotsPerRank }))}, of the ranks: ` +
+    `${slotsPerRank.join(', ')}`
+  );
 }
 
 /** What was replayed, how, and what with. */
@@ -84,8 +88,10 @@ export function configurationTables({ recording, replays, versions }: ReplayRepo
 <thead><tr><th scope="col">Setting</th>${names}</tr></thead>
 <tbody>
 ${settingRows}</tbody>`;
-  return html`${scrollTable('facts', html`What was replayed, and with which versions.`, html`<tbody>${factRows}</tbody>`)}
-${scrollTable('settings', html`How: one column where all policies have the same.`, settings)}`;
+  const factsAbout = html`What was replayed, and with which versions.`;
+  const settingsAbout = html`How: one column where all policies have the same.`;
+  return html`${scrollTable('facts', factsAbout, html`<tbody>${factRows}</tbody>`)}
+${scrollTable('settings', settingsAbout, settings)}`;
 }
 
 function settingRow({ name, text }: Setting, configurations: readonly ReplayConfiguration[]): Html {

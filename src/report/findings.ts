@@ -44,7 +44,10 @@ export function headline({ replays, sweep }: ReplayReport): string {
     return `Balancing does not pay here: ${unbalanced}, and the fastest policy, ${best.name}, ${own}`;
   }
   const share = percent(savedShare(totals));
-  return `${name} takes ${seconds(modelledSeconds)} of modelled time, ${share} less than no balancing (${seconds(unbalancedSeconds)})`;
+  return (
+    `${name} takes ${seconds(modelledSeconds)} of modelled time, ${share} less than no balancing ` +
+    `(${seconds(unbalancedSeconds)})`
+  );
 }
 
 /** What the chart of the sweep shows. */
@@ -74,7 +77,10 @@ export function costFinding({ replays }: ReplayReport): string {
   const plans = counted(numPlans, 'plan');
   if (saved <= 0)
     return `${shown.name} saves no waiting with ${plans}, and moving weights takes ${seconds(moveSeconds)}`;
-  return `${shown.name} saves ${seconds(saved)} of waiting with ${plans}, for ${seconds(moveSeconds)} of moving weights`;
+  return (
+    `${shown.name} saves ${seconds(saved)} of waiting with ${plans}, for ${seconds(moveSeconds)} of ` +
+    'moving weights'
+  );
 }
 
 /** What was interrupted, if anything was, in sentences. */

@@ -61,7 +61,7 @@ describe('the formats of engines', () => {
     );
   });
 
-  test('what is of no format is refused, with the reason where the name tells what it should be', async () => {
+  test('what is of no format is refused, with the reason where the name says what it is', async () => {
     const files = {
       'a.dat': 'hello',
       'a.npy': 'hello',

@@ -89,7 +89,7 @@ describe('hostile files', () => {
     );
   });
 
-  test(`${CASES} mutated files end in a result or in an error with a code, in time and in memory`, async () => {
+  test(`${CASES} mutated files end in a result or an error with a code, in time and memory`, async () => {
     const outcomes = new Map<string, number>();
     const most = { cpuMs: 0, allocatedBytes: 0, bytesPerByte: 0 };
     const problem = fc.record({

@@ -148,14 +148,16 @@ const HOSTILE: Readonly<Record<string, readonly [bytes: () => Uint8Array, code: 
   'YAML aliases of aliases': [
     () =>
       encode(
-        `a: &a [1, 1]\nb: &b {x: *a, y: *a}\nc: &c {x: *b, y: *b}\nd: &d {x: *c, y: *c}\ninitial_global_assignments: *d\n`,
+        `a: &a [1, 1]\nb: &b {x: *a, y: *a}\nc: &c {x: *b, y: *b}\nd: &d {x: *c, y: ` +
+          `*c}\ninitial_global_assignments: *d\n`,
       ),
     'EPLB_FORMAT',
   ],
   'YAML with one long row for many layers': [
     () =>
       encode(
-        `initial_global_assignments:\n  0: &r [${'0, '.repeat(20_000)}0]\n${Array.from({ length: 1500 }, (_, i) => `  ${i + 1}: *r\n`).join('')}`,
+        `initial_global_assignments:\n  0: &r [${'0, '.repeat(20_000)}0]\n` +
+          Array.from({ length: 1500 }, (_, i) => `  ${i + 1}: *r\n`).join(''),
       ),
     'EPLB_SHAPE',
   ],

@@ -14,7 +14,8 @@ export const policy = {
     ${atPlan}
     turn++;
     const row = Array.from({ length: numReplicas }, (_, slot) => (slot + turn) % weight.numExperts);
-    return { phyToLog: Array.from({ length: weight.numLayers }, () => row), numLogicalExperts: weight.numExperts };
+    const phyToLog = Array.from({ length: weight.numLayers }, () => row);
+    return { phyToLog, numLogicalExperts: weight.numExperts };
   },
 };
 `;

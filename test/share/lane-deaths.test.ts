@@ -134,7 +134,7 @@ const numStores = (() => {
   return count;
 })();
 
-test('a thread that dies at any store: what was recorded counts, and the row under way counts whole or not at all', () => {
+test('a thread that dies at any store: what it recorded counts, the row under way whole or not', () => {
   // At least the rows themselves: else the stores were not seen.
   assert.ok(numStores >= 6 * 6 + 2 * 3, `${numStores} stores`);
   for (let last = 0; last < numStores; last++) {

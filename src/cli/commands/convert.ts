@@ -89,7 +89,9 @@ async function convertPlacement(
     from: { path: input, format: placement.format },
     to: { path: output.path, format: to.name, bytes: written.bytes.length },
     shape: [numLayers, numPhysicalExperts],
-    holds: `${counted(numLayers, 'layer')} of ${counted(numLogicalExperts, 'expert')} in ${counted(numPhysicalExperts, 'slot')}`,
+    holds:
+      `${counted(numLayers, 'layer')} of ${counted(numLogicalExperts, 'expert')} in ` +
+      `${counted(numPhysicalExperts, 'slot')}`,
     notes: [
       ...placement.notes,
       ...written.notes,
@@ -143,7 +145,9 @@ async function convertLoads(
       from: { path: input, format },
       to: { path: output.path, format: to, bytes },
       shape: [end - from, numLayers, numLogicalExperts],
-      holds: `${counted(end - from, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numLogicalExperts, 'expert')}`,
+      holds:
+        `${counted(end - from, 'step')} x ${counted(numLayers, 'layer')} x ` +
+        `${counted(numLogicalExperts, 'expert')}`,
       notes: [
         ...notes,
         ...partNotes(recording, { from, to: end, of }),

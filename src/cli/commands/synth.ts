@@ -86,7 +86,8 @@ async function run(options: SynthCommandOptions): Promise<void> {
   } finally {
     progress.stop();
   }
-  const sizes = `${counted(numSteps, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numExperts, 'expert')}`;
+  const sizes =
+    `${counted(numSteps, 'step')} x ${counted(numLayers, 'layer')} x ` + `${counted(numExperts, 'expert')}`;
   const size = bytes(128 + 4 * numSteps * numLayers * numExperts);
   print(process.stdout, ` written  ${printable(options.output)}: ${sizes}, int32, ${size}\n`);
 }

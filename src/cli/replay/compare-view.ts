@@ -55,7 +55,8 @@ export function renderCompare(report: ReplayReport, written: readonly string[], 
     ...recordingFacts(recording, Math.max(...replays.map(({ numSteps }) => numSteps))),
     [
       'placement',
-      `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ${counted(configuration.numNodes, 'node')}`,
+      `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ` +
+        `${counted(configuration.numNodes, 'node')}`,
     ],
     ...(planned === undefined ? [] : ([['plans', planningText(planned.configuration)]] as Fact[])),
     ['cost', costText(first)],

@@ -53,7 +53,8 @@ function overall(result: Inspection): Fact[] {
   if (drift.nextBlock !== null) {
     list.push([
       'drift',
-      `${places(drift.nextBlock, 3)} from one ${drift.blockSteps} steps to the next (${places(drift.nextBlockByNoise!, 3)} by noise), ` +
+      `${places(drift.nextBlock, 3)} from one ${drift.blockSteps} steps to the next ` +
+        `(${places(drift.nextBlockByNoise!, 3)} by noise), ` +
         `${places(drift.firstToLast!, 3)} from the first to the last`,
     ]);
   }
@@ -65,7 +66,8 @@ function overall(result: Inspection): Fact[] {
   }
   list.push([
     'imbalance',
-    `mean PAR ${places(noise.peakToAverage, 3)} on ${counted(noise.numRanks, 'rank')} with the experts in order; noise alone makes ` +
+    `mean PAR ${places(noise.peakToAverage, 3)} on ${counted(noise.numRanks, 'rank')} with the experts in ` +
+      'order; noise alone makes ' +
       `${places(noise.peakToAverageByNoise, 3)}: ${percent(noise.share)} of it no placement can remove`,
   ]);
   return list;

@@ -111,6 +111,7 @@ async function startOf(
   if (numLogicalExperts % numRanks === 0) return 'competition';
   throw new EplbRangeError(
     'EPLB_TOPOLOGY',
-    `--ranks: ${numRanks} does not divide the ${numLogicalExperts} experts, as the competition's first table needs`,
+    `--ranks: ${numRanks} does not divide the ${numLogicalExperts} experts, as the competition's first ` +
+      'table needs',
   );
 }

@@ -47,7 +47,10 @@ export function recordingFacts(recording: RecordingFacts, numSteps: number, labe
 function placementText({ configuration }: ReplayResult): string {
   const { numNodes, numGroups } = configuration;
   const groups = numGroups === 1 ? '' : `, ${counted(numGroups, 'group')}`;
-  return `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ${counted(numNodes, 'node')}${groups}`;
+  return (
+    `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ` +
+    `${counted(numNodes, 'node')}${groups}`
+  );
 }
 
 /** A cost model in a line. */
@@ -113,7 +116,8 @@ function planFacts({ plans, totals }: ReplayResult): Fact[] {
           [
             'gain of a plan',
             `${seconds(mean(proved.map((plan) => plan.predictedGainSecondsPerStep)))} a step promised, ` +
-              `${seconds(mean(proved.map((plan) => plan.realisedGainSecondsPerStep!)))} given (means of ${proved.length})`,
+              `${seconds(mean(proved.map((plan) => plan.realisedGainSecondsPerStep!)))} given (means of ` +
+              `${proved.length})`,
           ],
         ];
   return [
@@ -123,7 +127,8 @@ function planFacts({ plans, totals }: ReplayResult): Fact[] {
     ],
     [
       'moves',
-      `${grouped(totals.moves)}, ${bytes(totals.bytes)}, ${bytes(totals.bytesBetweenNodes)} of it between nodes`,
+      `${grouped(totals.moves)}, ${bytes(totals.bytes)}, ${bytes(totals.bytesBetweenNodes)} of it between ` +
+        'nodes',
     ],
     ...gain,
   ];

@@ -81,7 +81,8 @@ function pointsIn(text: string, header: Header, { path }: OutputFile): Map<strin
   if (first !== JSON.stringify(header)) {
     throw new EplbError(
       'EPLB_OPTION',
-      `--output: ${quotePath(path)} is the state of a sweep of another recording or with other options; ${remove}`,
+      `--output: ${quotePath(path)} is the state of a sweep of another recording or with other options; ` +
+        `${remove}`,
     );
   }
   const points = new Map<string, SweepPoint>();

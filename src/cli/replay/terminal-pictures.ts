@@ -50,7 +50,8 @@ function chart({ series, plans, configuration }: ReplayResult, width: number, co
     marks[Math.min(numColumns - 1, place)] = '┴';
   }
   return [
-    ` balancedness of the steps, the lowest of each column: ${colors.green('█')} ${configuration.policy}, ${colors.dim('·')} no balancing, ┴ plans`,
+    ' balancedness of the steps, the lowest of each column: ' +
+      `${colors.green('█')} ${configuration.policy}, ${colors.dim('·')} no balancing, ┴ plans`,
     ...lines,
     `      └${marks.join('')}`,
     `       ${String(firstStep).padEnd(Math.max(0, numColumns - String(lastStep).length))}${lastStep}`,

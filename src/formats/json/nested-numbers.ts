@@ -34,7 +34,8 @@ export function readNestedNumbers(
     const depth = numAxes > 3 ? 'more than 3' : numAxes;
     throw new EplbRangeError(
       'EPLB_SHAPE',
-      `${name}: ${path || 'the JSON'} is nested ${depth} deep; [layers][...] or [steps][layers][...] is wanted`,
+      `${name}: ${path || 'the JSON'} is nested ${depth} deep; [layers][...] or [steps][layers][...] is ` +
+        'wanted',
     );
   }
   const shape: number[] = [];

@@ -42,8 +42,10 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
         const at = `token ${block.from + Math.floor(row / numLayers)}, layer ${row % numLayers}`;
         throw new EplbRangeError(
           'EPLB_RANGE',
-          `${name}: expert id ${numberAt(block.bytes, tensor.type, bad)} at ${at}; ids go from 0 to ${numExperts - 1} ` +
-            `with --experts ${numExperts} (read as routes because the last dimension, ${topK}, is not the number of experts)`,
+          `${name}: expert id ${numberAt(block.bytes, tensor.type, bad)} at ${at}; ids go from 0 to ` +
+            `${numExperts - 1} ` +
+            `with --experts ${numExperts} (read as routes because the last dimension, ${topK}, is not the ` +
+            'number of experts)',
         );
       }
       yield { firstToken: block.from, numTokens: block.to - block.from, ids: out };

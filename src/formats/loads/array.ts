@@ -14,7 +14,8 @@ import { asSteps, denseNotes, loadedLayersOf } from './loaded-layers.ts';
 import { checkStepSize } from './step-size.ts';
 
 const KNOWN_SHAPES =
-  'loads are [layers, experts] or [steps, layers, experts], routes are whole numbers [tokens, layers, topK] with --experts';
+  'loads are [layers, experts] or [steps, layers, experts], routes are whole numbers [tokens, layers, ' +
+  'topK] with --experts';
 
 const ASSUMED_NOTE = 'if these are routes [tokens, layers, topK], give --experts';
 

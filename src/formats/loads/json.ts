@@ -38,7 +38,8 @@ export const JSON_LOADS: LoadFormat = {
     if ((found === undefined ? kind : reader.kind()) !== 'array') {
       const what =
         found === undefined
-          ? `the JSON is ${describeNext(reader)}; loads are nested arrays of numbers or {"${LOADS_KEY}": nested arrays}`
+          ? `the JSON is ${describeNext(reader)}; loads are nested arrays of numbers or {"${LOADS_KEY}": ` +
+            'nested arrays}'
           : `${LOADS_KEY} is ${describeNext(reader)}; it must be nested arrays`;
       throw new EplbTypeError('EPLB_KIND', `${file.name}: ${what}`);
     }

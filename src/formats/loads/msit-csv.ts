@@ -62,6 +62,7 @@ function checkOneKind(files: readonly InputFile[]): void {
     .join(', ');
   throw new EplbError(
     'EPLB_FORMAT',
-    `${files[0]!.name}: files of different kinds lie beside it (${shown}); one kind, such as decode_*.csv, is one recording`,
+    `${files[0]!.name}: files of different kinds lie beside it (${shown}); one kind, such as ` +
+      'decode_*.csv, is one recording',
   );
 }

@@ -37,13 +37,16 @@ export const OMNI_INFER: LoadFormat = {
       numSteps: steps.length,
       numBytes,
       notes: [
-        `columns are slots, of ${counted(steps[0]!.length, 'rank')} side by side, and were read as experts: ` +
+        `columns are slots, of ${counted(steps[0]!.length, 'rank')} side by side, and were read as ` +
+          'experts: ' +
           'right for a recording without redundant experts',
       ],
       readStep: async (step) => {
         const tables = await readStepTables(steps[step]!);
         if (tables.numLayers !== numLayers || tables.numExperts !== numSlots) {
-          const what = `${tables.numLayers} layers of ${tables.numExperts} slots; ${name} has ${numLayers} of ${numSlots}`;
+          const what =
+            `${tables.numLayers} layers of ${tables.numExperts} slots; ${name} has ` +
+            `${numLayers} of ${numSlots}`;
           throw new EplbRangeError('EPLB_SHAPE', `${steps[step]![0]!.name}: its step has ${what}`);
         }
         return tables;

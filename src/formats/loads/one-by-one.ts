@@ -40,7 +40,8 @@ function joined(parts: readonly Part[]): StoredRecording {
     if (shapeOf(recording) === shapeOf(first)) continue;
     throw new EplbRangeError(
       'EPLB_SHAPE',
-      `${name} holds ${shapeOf(recording)}; ${parts[0]!.name}, which comes before it, holds ${shapeOf(first)}`,
+      `${name} holds ${shapeOf(recording)}; ${parts[0]!.name}, which comes before it, holds ` +
+        `${shapeOf(first)}`,
     );
   }
   const recordings = parts.map(({ recording }) => recording);

@@ -80,8 +80,8 @@ async function readRankFile(file: InputFile): Promise<RankFile> {
   if (!(map instanceof TensorRef)) throw kindError(file, 'last_physical_to_logical_map', map, 'a tensor');
   const [numLayers = 0, numPhysical = 0] = map.shape;
   if (map.shape.length !== 2 || numLayers === 0 || numPhysical === 0) {
-    const what = `last_physical_to_logical_map has the shape ${shapeText(map.shape)}; [layers, physical] is wanted`;
-    throw new EplbRangeError('EPLB_SHAPE', `${file.name}: ${what}`);
+    const what = `has the shape ${shapeText(map.shape)}; [layers, physical] is wanted`;
+    throw new EplbRangeError('EPLB_SHAPE', `${file.name}: last_physical_to_logical_map ${what}`);
   }
   checkStepSize(map.shape, file.size / 4, `${file.name}: last_physical_to_logical_map`);
   const physicalToLogical = await torch.numbers(map);
@@ -147,7 +147,8 @@ function recordOf(part: RankFile, record: PickleDict, place: string, file: Input
   const wanted = holds === 'counts' ? `(${numLayers}, ${numPhysical})` : `(${numLayers}, tokens, topK)`;
   throw new EplbRangeError(
     'EPLB_SHAPE',
-    `${file.name}: ${place} has the shape ${shapeText(shape)}; ${wanted} fits its last_physical_to_logical_map`,
+    `${file.name}: ${place} has the shape ${shapeText(shape)}; ${wanted} fits its ` +
+      'last_physical_to_logical_map',
   );
 }
 
@@ -158,7 +159,8 @@ function checkMap(map: Float64Array, numPhysical: number, name: string): void {
   const at = `layer ${Math.floor(bad / numPhysical)}, slot ${bad % numPhysical}`;
   throw new EplbRangeError(
     'EPLB_RANGE',
-    `${name}: last_physical_to_logical_map has ${map[bad]} at ${at}; ids go from 0 to before the ${numPhysical} slots`,
+    `${name}: last_physical_to_logical_map has ${map[bad]} at ${at}; ids go from 0 to before the ` +
+      `${numPhysical} slots`,
   );
 }
 
@@ -168,7 +170,8 @@ function checkSizes(parts: readonly RankFile[]): void {
     if (numLayers === first.numLayers && numPhysical === first.numPhysical) continue;
     throw new EplbRangeError(
       'EPLB_SHAPE',
-      `${name} has ${numLayers} layers of ${numPhysical} slots; ${first.name} has ${first.numLayers} of ${first.numPhysical}`,
+      `${name} has ${numLayers} layers of ${numPhysical} slots; ${first.name} has ${first.numLayers} of ` +
+        `${first.numPhysical}`,
     );
   }
 }

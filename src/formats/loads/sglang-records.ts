@@ -72,12 +72,14 @@ function notesOf({ parts, steps, numPartial }: Passes): string[] {
   return [
     `${of} were folded to experts through the mapping that was live when the recording ended`,
     ranks.length === 1
-      ? `these are the counts of rank ${ranks[0]} only: give the directory with the files of all ranks, if there were more`
+      ? `these are the counts of rank ${ranks[0]} only: give the directory with the files of all ranks, ` +
+        'if there were more'
       : `counts were added over ${counted(ranks.length, 'rank')}`,
     ...(numPartial === 0
       ? []
       : [
-          `${counted(numPartial, 'forward pass')}${numPartial === 1 ? ' is' : 'es are'} missing for some ranks`,
+          `${counted(numPartial, 'forward pass')}${numPartial === 1 ? ' is' : 'es are'} missing for some ` +
+            'ranks',
         ]),
   ];
 }

@@ -66,10 +66,12 @@ function ringNotes(allSteps: number, numSteps: number): string[] {
   if (allSteps === 1) return [];
   if (numSteps < allSteps) {
     return [
-      `the last ${allSteps - numSteps} of ${allSteps} steps are empty and were left out: the recorder's buffer was not full`,
+      `the last ${allSteps - numSteps} of ${allSteps} steps are empty and were left out: the recorder's ` +
+        'buffer was not full',
     ];
   }
   return [
-    "the recorder's buffer is a ring: if it was full, the first step may be one in the middle of the recording",
+    "the recorder's buffer is a ring: if it was full, the first step may be one in the middle of the " +
+      'recording',
   ];
 }

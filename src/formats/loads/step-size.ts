@@ -19,6 +19,7 @@ export function checkStepSize(shape: readonly number[], most: number, name: stri
   if (count <= Math.max(FREE_LOADS, most)) return;
   throw new EplbRangeError(
     'EPLB_SHAPE',
-    `${name}: a step of the shape ${shapeText(shape)} has ${grouped(count)} loads, too many for so small a file`,
+    `${name}: a step of the shape ${shapeText(shape)} has ${grouped(count)} loads, too many for so small ` +
+      'a file',
   );
 }

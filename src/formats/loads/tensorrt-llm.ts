@@ -47,7 +47,8 @@ export const TENSORRT_LLM: LoadFormat = {
       numSteps: iterations.length,
       numBytes,
       notes: [
-        `steps are the iterations ${iterations[0]} to ${iterations.at(-1)}; layers keep the model's numbers, ${layers[0]} to ${layers.at(-1)}`,
+        `steps are the iterations ${iterations[0]} to ${iterations.at(-1)}; layers keep the model's ` +
+          `numbers, ${layers[0]} to ${layers.at(-1)}`,
         ...(missing ? ['iterations without counts of a layer were read as no load there'] : []),
       ],
       layerNumbers: layers,
@@ -151,7 +152,8 @@ function checkedCounts(
       if (tensor.shape.length === 1 && tensor.shape[0] === wanted && wanted > 0) continue;
       throw new EplbRangeError(
         'EPLB_SHAPE',
-        `${name}: ${quote(key)} has the shape ${shapeText(tensor.shape)}; counts of ${wanted} experts are wanted`,
+        `${name}: ${quote(key)} has the shape ${shapeText(tensor.shape)}; counts of ${wanted} experts are ` +
+          'wanted',
       );
     }
   }

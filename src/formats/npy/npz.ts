@@ -29,6 +29,6 @@ export async function npzTensor(
   const { shape, strides } = found.tensor;
   const isForward = shape.every((size, axis) => axis === 0 || size === 1 || strides[axis]! <= strides[0]!);
   if (!(source instanceof InflatedSource) || isForward || source.size <= MOST_SCATTERED_BYTES) return found;
-  const what = `packed and in Fortran order, ${source.size} bytes when unpacked: save it in C order, or unpacked`;
-  throw new EplbError('EPLB_FORMAT', `${name}: ${what}`);
+  const what = `packed and in Fortran order, ${source.size} bytes when unpacked`;
+  throw new EplbError('EPLB_FORMAT', `${name}: ${what}: save it in C order, or unpacked`);
 }

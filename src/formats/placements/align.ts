@@ -34,7 +34,8 @@ export function alignLayers(placement: Placement, beside: LayersBeside, name: st
     return pick(placement, wanted, wanted);
   }
   throw layersError(
-    `${name}: it has ${counted(numLayers, 'layer')}, the recording ${beside.numLayers}; eplb convert --dense-rows leaves rows of dense layers out`,
+    `${name}: it has ${counted(numLayers, 'layer')}, the recording ${beside.numLayers}; eplb convert ` +
+      '--dense-rows leaves rows of dense layers out',
   );
 }
 

@@ -65,7 +65,9 @@ const ENGINES: readonly Engine[] = [
       say.warn(told(facts.duplicates, 'slots that repeat an expert of their rank, which balances nothing'));
       const dense = facts.layerNumbers?.[0] ?? 0;
       if (dense === 0) return;
-      const rows = `no rows for the ${dense} layers of the model before, and SGLang looks rows up by the model's number`;
+      const rows =
+        `no rows for the ${dense} layers of the model before, and SGLang looks rows up by the ` +
+        `model's number`;
       if (facts.format === 'sglang') say.refuse(rows);
       else say.warn(`${rows}: convert --to sglang puts them in`);
     },
@@ -91,7 +93,8 @@ const ENGINES: readonly Engine[] = [
       const { layerNumbers: numbers, numLayers } = facts;
       say.warn(
         numbers === undefined &&
-          'layers are counted from 0 here, from the first layer of the model there: convert with --first-layer',
+          'layers are counted from 0 here, from the first layer of the model there: convert with ' +
+            '--first-layer',
       );
       say.warn(
         numbers !== undefined &&

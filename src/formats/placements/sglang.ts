@@ -15,6 +15,7 @@ import { numbersFrom } from './tensorrt-llm.ts';
 import { expertsIn, nestedTable, rowsOf, type WholeTable, wholeTable } from './whole-table.ts';
 
 const ROWS_KEY = 'physical_to_logical_map';
+const CONTENT = `{"${ROWS_KEY}": [all layers of the model][slots]}`;
 const OTHER_TABLES = ['logical_to_physical_map', 'logical_replica_count'];
 
 /**
@@ -25,7 +26,7 @@ const OTHER_TABLES = ['logical_to_physical_map', 'logical_replica_count'];
 export const sglang: PlacementFormat = {
   name: 'sglang',
   holds: 'placements',
-  description: `SGLang --init-expert-location: .json or .pt {"${ROWS_KEY}": [all layers of the model][slots]}`,
+  description: `SGLang --init-expert-location: .json or .pt ${CONTENT}`,
   extensions: ['.json'],
   recognise: (content) => {
     const value = rowsIn(content);

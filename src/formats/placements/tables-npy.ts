@@ -9,7 +9,8 @@ export const tablesNpy: PlacementFormat = {
   name: 'tables-npy',
   holds: 'placements',
   description:
-    'one table of DeepSeek EPLB or vLLM: .npy [layers, slots], or logical-to-physical [layers, experts, width]',
+    'one table of DeepSeek EPLB or vLLM: .npy [layers, slots], or logical-to-physical [layers, experts, ' +
+    'width]',
   extensions: ['.npy'],
   recognise: (content) =>
     content.container === 'npy' &&

@@ -21,7 +21,9 @@ const UPDATES_KEY = 'layer_updates_per_iter';
 export const tensorrtLlm: PlacementFormat = {
   name: 'tensorrt-llm',
   holds: 'placements',
-  description: `TensorRT-LLM moe_load_balancer.yaml: ${SLOTS_KEY}, ${ROWS_KEY} {model's layer: experts of the slots}`,
+  description:
+    `TensorRT-LLM moe_load_balancer.yaml: ${SLOTS_KEY}, ${ROWS_KEY} {model's layer: experts of ` +
+    'the slots}',
   extensions: ['.yaml', '.yml'],
   recognise: (content) => fields(content) !== undefined,
   read,
@@ -147,7 +149,8 @@ async function write(placement: Placement, options: PlacementWriteOptions): Prom
     notes: [
       told
         ? `layers are numbered ${layerNumbers[0]} to ${last}, as the model counts them`
-        : `layers are numbered from 0: give --first-layer when the model's first layers have no experts (DeepSeek-R1: 3)`,
+        : `layers are numbered from 0: give --first-layer when the model's first layers have no experts ` +
+          '(DeepSeek-R1: 3)',
     ],
   };
 }

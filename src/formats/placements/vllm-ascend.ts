@@ -98,7 +98,9 @@ function checkCount(value: unknown, key: string, found: number, place: string): 
 /** Says once for a list that its ids are not its places. */
 function noteOrder(value: unknown, key: string, place: number, list: string, notes: string[]): void {
   if (!isObject(value) || !Object.hasOwn(value, key) || value[key] === place) return;
-  const note = `${key} is not its entry's place in ${list} (${kindOf(value[key])} stands at ${place}): read by place`;
+  const note =
+    `${key} is not its entry's place in ${list} (${kindOf(value[key])} stands at ${place}): ` +
+    'read by place';
   if (!notes.some((other) => other.startsWith(key))) notes.push(note);
 }
 

@@ -104,7 +104,8 @@ export class TorchFile {
       const size = this.#zip.sizeOf(member);
       const wanted = numNumbers * BYTES_PER_NUMBER[type];
       if (size !== undefined && size < wanted) {
-        const what = `member ${quote(member)} has ${size} bytes; ${numNumbers} numbers of ${type} need ${wanted}`;
+        const what =
+          `member ${quote(member)} has ${size} bytes; ${numNumbers} numbers of ${type} need ` + `${wanted}`;
         throw new EplbError('EPLB_FORMAT', `${this.#name}: ${what}`);
       }
       source = await this.#zip.openStored(member, this.hasChecksums);

@@ -153,7 +153,10 @@ function paretoText({ points, fronts }: SweepData): string {
     const names = indices.map((i) => `${points[i]!.name}, ${seconds(points[i]!.modelledSeconds)}`);
     return `Pareto front of ${counted(numRanks, 'rank')}: ${names.join('; ')}.`;
   });
-  return `Modelled time against memory for redundant experts of ${counted(points.length, 'configuration')}. ${parts.join(' ')}`;
+  return (
+    'Modelled time against memory for redundant experts of ' +
+    `${counted(points.length, 'configuration')}. ${parts.join(' ')}`
+  );
 }
 
 function pointTip({ name, modelledSeconds, secondsSaved, redundantBytes }: SweepPointData): HTMLElement {
