@@ -23,7 +23,7 @@ const NOT_INPUT: ReadonlySet<EplbErrorCode> = new Set([
 /**
  * Turns anything thrown into an exit code and one line.
  *
- * @param help - the command that tells the options
+ * @param help - the command that lists the options
  * @param debug - adds the stack of errors that are not about the input
  */
 export function failureOf(error: unknown, help: string, debug: boolean): Failure {

@@ -41,7 +41,7 @@ export async function readStartingPlacement(
 }
 
 /**
- * A planned mapping as the bytes of a file. Layers are numbered as the recording tells, unless `firstLayer`
+ * A planned mapping as the bytes of a file. Layers are numbered as in the recording, unless `firstLayer`
  * is given.
  *
  * @throws EplbError EPLB_OPTION, EplbRangeError EPLB_MAPPING as the format does

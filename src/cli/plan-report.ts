@@ -37,7 +37,7 @@ interface LayerReport {
   readonly moves: number;
 }
 
-/** Everything that `eplb plan` tells; what `--json` prints. */
+/** Everything that `eplb plan` reports; what `--json` prints. */
 export interface PlanReport {
   readonly recording: RecordingReport;
   readonly topology: Topology;

@@ -72,7 +72,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
   return { mapping, kept, measures, planningMs, threads: balancer.threads };
 }
 
-/** Counts which experts are routed together, which only routes tell, for policies that may use it. */
+/** Counts which experts are routed together, which only routes show, for policies that may use it. */
 function pairRecorder({ recording, policy }: PlanTask): CoactivationRecorder | undefined {
   if (recording.routes === undefined) return undefined;
   if (policy instanceof DefaultEplbPolicy || policy instanceof AdaptiveEplbPolicy) return undefined;

@@ -23,12 +23,12 @@ export function unitOf(recording: LoadRecording): 'token' | 'step' {
   return recording.routes === undefined ? 'step' : 'token';
 }
 
-/** How many tokens or steps a recording has. Where only reading to the end tells, it is read. */
+/** How many tokens or steps a recording has. Where only reading to the end shows it, it is read. */
 export async function lengthOf(recording: LoadRecording, progress: Progress): Promise<number> {
   return recording.routes?.numTokens ?? stepsIn(recording, progress);
 }
 
-/** How many steps a recording has. Where only reading to the end tells, it is read. */
+/** How many steps a recording has. Where only reading to the end shows it, it is read. */
 export async function stepsIn(recording: LoadRecording, progress?: Progress): Promise<number> {
   if (recording.numSteps !== undefined) return recording.numSteps;
   const bar = progress === undefined ? () => {} : byteBar(progress, 'counting steps', recording.numBytes);

@@ -16,7 +16,7 @@ const OURS = new RegExp(`\n|${'\u001b'}\\[(?:[12]|22|3[123]|39)m`, 'gu');
 
 /**
  * Writes to a stream of the command; beside the progress bar, nothing else does. Foreign text was made
- * printable where it entered the text: only there it can be told from ours. This lets nothing through that
+ * printable where it entered the text: only there it is known from ours. This lets nothing through that
  * was forgotten, but for line feeds and our own colours.
  */
 export function print(stream: NodeJS.WritableStream, text: string): void {

@@ -30,7 +30,7 @@ function headerFacts({ path, format, notes, facts }: ValidateReport): Fact[] {
     [
       'ranks',
       numRanks === undefined
-        ? 'not told'
+        ? 'not known'
         : `${grouped(numRanks)}${slotsPerRank === undefined ? '' : ` of ${counted(slotsPerRank, 'slot')}`}`,
     ],
   ];
@@ -60,7 +60,7 @@ function verdicts({ engines, judgedFor }: ValidateReport, colors: Colors): strin
 function againstFacts({ path, format, notes, reason, layers, overall }: AgainstReport): Fact[] {
   const list: Fact[] = [['loads', `${path} (${format})`]];
   for (const note of notes) list.push(['note', note]);
-  if (overall === null) return [...list, ['balancedness', `not told: ${reason}`]];
+  if (overall === null) return [...list, ['balancedness', `not known: ${reason}`]];
   const worst = layers.reduce((least, layer) => (layer.balancedness < least.balancedness ? layer : least));
   return [
     ...list,

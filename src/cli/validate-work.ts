@@ -28,7 +28,7 @@ interface LoadOptions {
 }
 
 /**
- * What a placement makes of recorded loads, and the placement with what they tell of it: how many experts
+ * What a placement makes of recorded loads, and the placement with what they add to it: how many experts
  * there are, and how the model numbers its layers.
  *
  * @throws EplbError and its subclasses as the reader does; EplbRangeError EPLB_SHAPE when the layers do not
@@ -81,7 +81,7 @@ async function figures(
   const none = (reason: string): Figures => ({ reason, layers: [], overall: null });
   if (missing !== undefined || outside !== undefined) return none('the placement is not valid');
   if (numRanks === undefined || slotsPerRank === undefined) {
-    return none('the ranks are not told, or do not divide the slots');
+    return none('the ranks are not known, or do not divide the slots');
   }
   const progress = new Progress(process.stderr);
   const of = await lengthOf(recording, progress);

@@ -18,12 +18,12 @@ const SURE_IDS = 8;
 const MOST_BYTES = 2 ** 26;
 
 /**
- * Tells a placement from recorded loads. Most formats hold one of the two. An array of numbers may be either:
- * with a -1 in it, it is a placement; if every row holds the numbers 0 to some n and no others, it is one
- * too, and if n is so small that this may be chance, or the array could be a pattern of 0 and 1, the caller
- * has to say.
+ * Whether a file holds a placement or recorded loads. Most formats hold one of the two. An array of numbers
+ * may be either: with a -1 in it, it is a placement; if every row holds the numbers 0 to some n and no
+ * others, it is one too, and if n is so small that this may be chance, or the array could be a pattern of 0
+ * and 1, the caller has to say.
  *
- * @param format - name of the format, when told
+ * @param format - name of the format, when given
  * @param field - what the file is to the caller, for messages
  * @throws EplbError EPLB_FILE, EPLB_FORMAT when it is neither, EPLB_OPTION when it may be both or the format
  *   is unknown
@@ -65,7 +65,7 @@ async function kindOfContent(file: InputFile, format: string | undefined): Promi
     : tellApart(array, file.name, loads?.name ?? 'npy', placement.name);
 }
 
-/** The numbers of a file that has nothing beside them to tell what they are. */
+/** The numbers of a file that has nothing beside them that says what they are. */
 function bareArray(content: Content): NumberArray | undefined {
   if (content.container === 'npy') return content.array;
   if (content.container !== 'json' || !Array.isArray(content.value)) return undefined;

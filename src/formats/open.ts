@@ -17,7 +17,7 @@ import { quote, quotePath } from './text.ts';
 const FIELD = 'recording';
 
 /**
- * Opens recorded loads or routes of any format. The format is told from the content. A directory is one
+ * Opens recorded loads or routes of any format. The format is recognised by the content. A directory is one
  * recording: its files, ordered by the time in their names.
  *
  * Opening and reading take memory of 8 times the size of the files at most, and 160 MiB: arrays and JSON

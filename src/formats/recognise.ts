@@ -47,7 +47,8 @@ export async function looksLikeJson(file: InputFile): Promise<boolean> {
 }
 
 /**
- * What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to tell.
+ * What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to
+ * report.
  */
 async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
   try {

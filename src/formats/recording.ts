@@ -8,14 +8,14 @@ export interface LoadRecording {
   readonly format: string;
   readonly numLayers: number;
   readonly numLogicalExperts: number;
-  /** How many steps there are, or undefined where only reading to the end tells. */
+  /** How many steps there are, or undefined where only reading to the end shows it. */
   readonly numSteps: number | undefined;
   /**
    * Size of the files behind it, in bytes: what a progress bar counts against {@link RecordedStep.bytesRead}.
    */
   readonly numBytes: number;
   /**
-   * The model's own numbers of the layers, ascending, where the file tells them: TensorRT-LLM counts all
+   * The model's own numbers of the layers, ascending, where the file has them: TensorRT-LLM counts all
    * layers of the model, and SGLang's rows of dense layers, which are left out, count too. Placements are
    * written back under them.
    */

@@ -124,7 +124,7 @@ export class PlanRunner {
   }
 
   /**
-   * Tells the balancer that a plan has taken effect whole: the next one starts from it.
+   * A plan has taken effect whole, which the balancer takes up: the next one starts from it.
    *
    * @param slots [layers x physical], live; other than the plan's where the policy left layers out of its
    *   order
@@ -151,7 +151,7 @@ export class PlanRunner {
     return { coactivation: this.#recorder.matrix() };
   }
 
-  /** The policy's own order of layers where it tells one; by index else. */
+  /** The policy's own order of layers where it has one; by index else. */
   #layerOrder(): readonly number[] {
     const { numLayers } = this.#topology;
     const told: unknown =

@@ -2,11 +2,11 @@ import type { ReplayConfiguration } from './configuration.ts';
 import type { SweepResult } from './sweep-result.ts';
 
 /**
- * What a replay tells, as plain data: numbers, texts, arrays and objects only, so that it can be written as
+ * What a replay reports, as plain data: numbers, texts, arrays and objects only, so that it can be written as
  * JSON, sent between threads and drawn. Every size is bounded by the shapes and the constants here, not by
  * the steps replayed; only {@link ReplayResult.plans} grows, by one entry a plan.
  *
- * The words: a rank's load is the sum over its slots of load / replicas of the slot's expert.
+ * The terms: a rank's load is the sum over its slots of load / replicas of the slot's expert.
  * **Balancedness** of a layer in a step = mean rank load / largest rank load; **PAR** (peak to average) =
  * largest / mean. A layer without load in a step has 1 of both.
  */
@@ -48,7 +48,7 @@ export interface RecordingFacts {
   readonly format: string;
   readonly numLayers: number;
   readonly numLogicalExperts: number;
-  /** The steps that were asked for, half-open; `to` is null where only reading to the end tells. */
+  /** The steps that were asked for, half-open; `to` is null where only reading to the end shows it. */
   readonly steps: { readonly from: number; readonly to: number | null };
   /** What the reader had to assume, one sentence each. */
   readonly notes: readonly string[];

@@ -28,7 +28,7 @@ export interface SweepResult {
 /** One configuration of the grid. */
 export type SweepPoint = SweepPointDone | SweepPointFailed;
 
-/** What tells a point. */
+/** What a point differs in from the others. */
 export interface SweepPointKey {
   /** `adaptive, 288 slots, 32 ranks, every 64 steps` */
   readonly name: string;

@@ -2,7 +2,9 @@ import type { ReplayResult } from './result.ts';
 import { savedShare } from './saved-share.ts';
 import type { SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './sweep-result.ts';
 
-/** A saving below this share of the time without balancing is called none: less than the model can tell. */
+/**
+ * A saving below this share of the time without balancing is called none: less than the model can resolve.
+ */
 const WORTH_SHARE = 0.01;
 
 /** What a replay came to, as a point of a sweep. */

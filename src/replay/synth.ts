@@ -6,7 +6,7 @@ import type { RecordedStep, StepRange } from '../formats/recording.ts';
 import { zeros } from '../memory/allocate.ts';
 import { SeededRandom } from './random.ts';
 
-/** What a made-up recording is to be like. */
+/** What a synthetic recording is to be like. */
 export interface SynthOptions {
   readonly numLayers: number;
   readonly numExperts: number;

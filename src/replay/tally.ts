@@ -1,6 +1,6 @@
 import type { BalanceFigures, Percentiles } from './result.ts';
 
-/** Parts that balancedness from 0 to 1 is told apart in: percentiles are right to one of them. */
+/** Bins of balancedness from 0 to 1: percentiles are right to one of them. */
 const NUM_BINS = 10_000;
 
 /** What a step comes to under one placement. */

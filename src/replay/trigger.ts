@@ -66,7 +66,7 @@ export class Trigger {
     return waits ? this.#lastStart + interval : 0;
   }
 
-  /** Tells that a plan is started from these mean loads. */
+  /** A plan is started from these mean loads. */
   started(numSteps: number, meanLoads: Float32Array): void {
     this.#lastStart = numSteps;
     this.#lastShares = shares(meanLoads, this.#numExperts);

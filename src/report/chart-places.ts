@@ -38,7 +38,7 @@ ${replays.every(isStatic) ? undefined : saved}`;
 export function sweepCharts(): Html {
   return html`<ul class="legend" id="sweep-legend"></ul>
 <figure>${chart('pareto')}<figcaption>Filled: on the Pareto front of its number of ranks, which the line
-follows. Short bars: without balancing. Shapes tell the numbers of ranks apart.</figcaption></figure>`;
+follows. Short bars: without balancing. Each number of ranks has its shape.</figcaption></figure>`;
 }
 
 /** The fields that choose policy, layer and step. */

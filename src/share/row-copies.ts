@@ -1,7 +1,7 @@
 import { MAX_FLOAT32 } from '../core/checks.ts';
 import type { Carver } from '../memory/carver.ts';
 
-// A layer's state is one word. Of its row of slots and of its row of experts it tells which of three copies
+// A layer's state is one word. Of its row of slots and of its row of experts it says which of three copies
 // is the published one, and whether that has anything that was not taken yet: INDEX and FRESH, moved up by
 // the kind of the row.
 

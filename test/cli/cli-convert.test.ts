@@ -190,7 +190,7 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
     [
       ['l.json', 'o.txt'],
       'OPTION',
-      /^--to: the name "o\.txt" tells no format of loads; give npy, npz, json, json-lines/,
+      /^--to: the name "o\.txt" asks for no format of loads; give npy, npz, json, json-lines/,
     ],
     [['l.json', 'o.yaml', '--to', 'tensorrt-llm'], 'OPTION', /^loads are not written as "tensorrt-llm"/],
     [

@@ -145,7 +145,7 @@ describe('omni-infer', () => {
       [
         { [name(1, 0)]: '1\t2\t\n', 'other.txt': '1\t2\n' },
         'EPLB_FORMAT',
-        /other\.txt": its name tells no recordstep/,
+        /other\.txt": its name has no recordstep/,
       ],
       [{ [name(1, 0)]: '1\t-2\t\n' }, 'EPLB_LOAD', /load -2 at line 1, column 2/],
     ];

@@ -38,12 +38,12 @@ export function configure(command: Command): void {
   command
     .argument('<in>', 'recorded loads or a placement, of any format that eplb formats lists')
     .argument('<out>', 'the file to write')
-    .option('--from <F>', 'format of <in>, instead of what its content tells')
-    .option('--to <F>', "format of <out>, instead of what its name tells (.json: SGLang's)")
+    .option('--from <F>', 'format of <in>, instead of the one recognised by its content')
+    .option('--to <F>', "format of <out>, instead of the one its name asks for (.json: SGLang's)")
     .option('--ranks <N>', 'devices: vllm-ascend and omni-infer placements list them', whole('--ranks'))
     .option(
       '--experts <N>',
-      'logical experts a layer, when <in> does not tell; routes need it',
+      'logical experts a layer, when <in> does not have them; routes need it',
       whole('--experts'),
     )
     .option('--first-layer <N>', FIRST_LAYER_HELP, whole('--first-layer', 0))
@@ -112,7 +112,7 @@ async function convertLoads(
     const known = LOAD_WRITER_NAMES.join(', ');
     throw new EplbError(
       'EPLB_OPTION',
-      `--to: the name ${quotePath(output.path)} tells no format of loads; give ${known}`,
+      `--to: the name ${quotePath(output.path)} asks for no format of loads; give ${known}`,
     );
   }
   const recording = await openRecording(input, {

@@ -45,7 +45,7 @@ export function configure(command: Command): void {
   command
     .argument('<recording>', RECORDING_HELP)
     .option('--experts <N>', 'logical experts a layer; routes need it', whole('--experts'))
-    .option('--format <F>', 'format of the recording, instead of what its content tells')
+    .option('--format <F>', 'format of the recording, instead of the one recognised by its content')
     .requiredOption('--replicas <N>', 'slots a layer: experts and redundant experts', whole('--replicas'))
     .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
     .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)

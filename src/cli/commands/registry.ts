@@ -22,7 +22,7 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
   },
   {
     name: 'validate',
-    summary: 'tell whether engines would take a placement, and how it balances recorded loads',
+    summary: 'report whether engines would take a placement, and how it balances recorded loads',
     load: () => import('./validate.ts'),
   },
   {
@@ -47,12 +47,12 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
   },
   {
     name: 'inspect',
-    summary: 'tell what a recording is like: skew, correlation, drift, sampling noise',
+    summary: 'report what a recording is like: skew, correlation, drift, sampling noise',
     load: () => import('./inspect.ts'),
   },
   {
     name: 'synth',
-    summary: "make up a recording of any model's shape from a seed",
+    summary: "write a synthetic recording of any model's shape from a seed",
     load: () => import('./synth.ts'),
   },
 ];

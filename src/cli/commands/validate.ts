@@ -33,17 +33,17 @@ export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
   command
     .argument('<placement>', 'a placement of any format that eplb formats lists')
-    .option('--from <F>', "the placement's format, instead of what its content tells")
+    .option('--from <F>', "the placement's format, instead of the one recognised by its content")
     .option('--for <engine>', `the engine that decides the exit code: ${ENGINE_NAMES.join(', ')}, or all`)
-    .option('--ranks <N>', 'devices, when the file does not tell', whole('--ranks'))
-    .option('--experts <N>', 'logical experts a layer, when the file does not tell', whole('--experts'))
+    .option('--ranks <N>', 'devices, when the file does not have them', whole('--ranks'))
+    .option('--experts <N>', 'logical experts a layer, when the file does not have them', whole('--experts'))
     .option('--dense-rows <N>', DENSE_ROWS_HELP, whole('--dense-rows', 0))
-    .option('--against <loads>', 'recorded loads, to tell the balancedness on them')
-    .option('--format <F>', 'format of the loads, instead of what their content tells')
+    .option('--against <loads>', 'recorded loads, to report the balancedness on them')
+    .option('--format <F>', 'format of the loads, instead of the one recognised by their content')
     .option('--json', 'print one JSON object instead of text')
     .addHelpText(
       'after',
-      '\nExit code: 0 the engine takes it, 3 it does not or cannot be told, 2 wrong input.',
+      '\nExit code: 0 the engine takes it, 3 it does not or it is not known, 2 wrong input.',
     )
     .action(run);
 }
@@ -82,9 +82,9 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
   if (!report.takes) process.exitCode = REFUSED;
 }
 
-/** Where the file does not tell how many experts there are, the last ones may be missing unseen. */
+/** Where the file does not say how many experts there are, the last ones may be missing unseen. */
 function expertNotes({ format, logToPhy, replicaCount }: Placement, options: ValidateOptions): string[] {
   const isTold = format === 'omni-infer' || logToPhy !== undefined || replicaCount !== undefined;
   if (isTold || options.experts !== undefined || options.against !== undefined) return [];
-  return ['the greatest id tells how many experts there are; --experts would find the last ones missing'];
+  return ['the experts are counted by the greatest id; --experts would find the last ones missing'];
 }

@@ -94,7 +94,7 @@ function compareTable({ replays, scores }: ReplayReport, colors: Colors): string
   const table = plainTable(['left', ...columns.map(() => 'right' as const)]);
   table.push(['', ...columns.map(({ head }) => colors.bold(head[0]))]);
   table.push([colors.bold('policy'), ...columns.map(({ head }) => colors.bold(head[1]))]);
-  // Figures of different steps cannot be told better or worse.
+  // Figures of different steps do not compare.
   const bests = columns.map((column) => (isPartial ? undefined : bestOf(column, replays)));
   replays.forEach((result, index) => {
     const cells = columns.map((column, i) => {

@@ -48,7 +48,7 @@ export function addRecordingOptions(command: Command): Command {
   return command
     .argument('<recording>', RECORDING_HELP)
     .option('--experts <N>', 'logical experts a layer; routes need it', wholeParser('--experts', 1))
-    .option('--format <F>', 'format of the recording, instead of what its content tells')
+    .option('--format <F>', 'format of the recording, instead of the one recognised by its content')
     .option(
       '--tokens-per-step <N>',
       'tokens of routes that make a step; 128 when left out',

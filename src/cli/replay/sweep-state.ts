@@ -56,7 +56,7 @@ export class SweepState {
   }
 }
 
-/** Tells a file from another version of it. */
+/** Changes when a file does. */
 export async function fileStamp(path: string): Promise<string> {
   const { size, mtimeMs } = await stat(path);
   return `${size} ${mtimeMs}`;

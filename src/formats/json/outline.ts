@@ -1,6 +1,6 @@
 import { type JsonKind, JsonReader } from './reader.ts';
 
-/** The keys at the top of a file that tell what it holds. */
+/** The keys at the top of a file that say what it holds. */
 const KEYS: ReadonlySet<string> = new Set([
   'logical_count',
   'load_history',
@@ -8,7 +8,7 @@ const KEYS: ReadonlySet<string> = new Set([
   'num_experts_per_token',
 ]);
 
-/** What can be told of a JSON file without keeping what it holds. */
+/** What a JSON file holds, without its values. */
 export interface JsonOutline {
   readonly kind: JsonKind;
   /** Whether it is an array whose first entry is one. */

@@ -23,9 +23,9 @@ const ASSUMED_NOTE = 'if these are routes [tokens, layers, topK], give --experts
 const LOOKED_AT = 1 << 20;
 
 /**
- * Tells routes from loads, and opens them. Two dimensions are loads. Three are loads when the last one is the
- * number of experts or no number was given, and routes when they hold whole numbers and the last one is
- * smaller.
+ * Decides between routes and loads, and opens them. Two dimensions are loads. Three are loads when the last
+ * one is the number of experts or no number was given, and routes when they hold whole numbers and the last
+ * one is smaller.
  *
  * @throws EplbRangeError EPLB_SHAPE
  */

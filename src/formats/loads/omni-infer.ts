@@ -63,7 +63,7 @@ function filesOfSteps(files: readonly InputFile[]): InputFile[][] {
   for (const file of files) {
     const match = NAME.exec(basename(file.path));
     if (match === null && files.length > 1) {
-      throw new EplbError('EPLB_FORMAT', `${file.name}: its name tells no recordstep_<step>_rank_<rank>`);
+      throw new EplbError('EPLB_FORMAT', `${file.name}: its name has no recordstep_<step>_rank_<rank>`);
     }
     const [step, rank] = [Number(match?.[1] ?? 0), Number(match?.[2] ?? 0)];
     const ranks = steps.get(step) ?? new Map<number, InputFile>();

@@ -17,7 +17,7 @@ interface SteppedParts<T>
   readonly loadsOf: (found: T, loads: Float32Array, step: number) => void;
 }
 
-/** Steps that are being read at once: each is several small reads, most of whose time is waiting. */
+/** Steps that are being read at once: each is several small reads, which mostly wait. */
 const READ_AHEAD = 2;
 
 /** A recording of steps that are each read from several files or tensors. */

@@ -4,7 +4,7 @@ import type { Occurrence, PlacementFacts } from './inspect.ts';
 /** What an engine makes of a placement. */
 export interface EngineVerdict {
   readonly engine: string;
-  /** `unknown` when something that would decide was not told, such as the number of ranks. */
+  /** `unknown` when something that would decide is not known, such as the number of ranks. */
   readonly takes: 'yes' | 'no' | 'unknown';
   /** Why not, or what is not known. */
   readonly problems: readonly string[];
@@ -47,7 +47,7 @@ function judgeCommon(facts: PlacementFacts, say: Verdict): void {
     told(facts.outside, `slots that hold something else than the experts 0 to ${numLogicalExperts - 1}`),
   );
   say.refuse(facts.disagreement !== undefined && `the tables disagree: ${facts.disagreement}`);
-  if (numRanks === undefined) say.unknown.push('the ranks are not told: give --ranks');
+  if (numRanks === undefined) say.unknown.push('the ranks are not known: give --ranks');
   else if (slotsPerRank === undefined) {
     say.refuse(`${numPhysicalExperts} slots are not a multiple of ${numRanks} ranks`);
   }

@@ -6,10 +6,10 @@ import { PLACEMENT_FORMATS, placementFormat } from './registry.ts';
 import { sglang } from './sglang.ts';
 
 /**
- * The format that a placement is written in: the one that is told, else the one that the file's name asks
+ * The format that a placement is written in: the one that is given, else the one that the file's name asks
  * for: `expert_map.json` and what ends so, `.yaml`, `.npy`, `.npz`; SGLang's JSON for any other name.
  *
- * @param to - name of the format, when told
+ * @param to - name of the format, when given
  * @throws EplbError EPLB_OPTION for an unknown format, and for a name that asks for one that is not written
  */
 export function formatToWrite(path: string, to: string | undefined): PlacementFormat {

@@ -32,7 +32,7 @@ export function placementFrom(
     numPhysicalExperts,
     numLogicalExperts,
     slots,
-    // It tells the order of an expert's replicas, which need not be that of their slots. Left out when it
+    // It has the order of an expert's replicas, which need not be that of their slots. Left out when it
     // would be huge.
     ...(isLarge ? {} : { logToPhy: mapping.logToPhy }),
     ...(numRanks === undefined ? {} : { numRanks }),

@@ -12,7 +12,7 @@ import { ranksFor } from './vllm-ascend.ts';
 import { type WholeTable, wholeTable } from './whole-table.ts';
 
 /**
- * omni-infer's pattern: 1 where a rank holds an expert of a layer. It tells neither the order of a rank's
+ * omni-infer's pattern: 1 where a rank holds an expert of a layer. It has neither the order of a rank's
  * slots, which is read as ascending, nor two copies of an expert on one rank.
  */
 export const omniInfer: PlacementFormat = {
@@ -60,7 +60,7 @@ function read(content: Content, name: string): Placement {
       }
     }
   }
-  const notes = ['the slots of a rank are read in the order of their experts: the pattern does not tell it'];
+  const notes = ['the slots of a rank are read in the order of their experts: a pattern has no order'];
   if (empty > 0)
     notes.push(`ranks hold up to ${slotsPerRank} experts a layer: ${empty} slots of all are empty`);
   return {

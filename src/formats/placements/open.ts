@@ -12,9 +12,9 @@ const FIELD = 'placement';
 
 /** How a placement is to be read. */
 export interface OpenPlacementOptions extends PlacementReadOptions {
-  /** Name of its format; told from the content when left out. */
+  /** Name of its format; recognised by the content when left out. */
   readonly format?: string | undefined;
-  /** Logical experts of a layer, where the file does not tell: else one more than the greatest id. */
+  /** Logical experts of a layer, where the file does not have it: else one more than the greatest id. */
   readonly numExperts?: number | undefined;
   /** What the file is to the caller, for messages: `--from`. */
   readonly field?: string;

@@ -61,7 +61,7 @@ function paddedTable(table: unknown, path: string): WholeTable | undefined {
   for (const layer of table) {
     if (!isList(layer)) return undefined;
     numExperts ||= layer.length;
-    // Told by the reader of tables of one length.
+    // The reader of tables of one length reports it.
     if (layer.length !== numExperts) return undefined;
     for (const list of layer) {
       if (!isList(list)) return undefined;

@@ -156,8 +156,8 @@ async function write(placement: Placement, options: PlacementWriteOptions): Prom
 }
 
 /**
- * The model's numbers of a placement's layers: from `firstLayer` on when told, else the placement's own, else
- * from 0.
+ * The model's numbers of a placement's layers: from `firstLayer` on when given, else the placement's own,
+ * else from 0.
  */
 export function numbersFrom(firstLayer: number | undefined, placement: Placement): readonly number[] {
   const { numLayers, layerNumbers } = placement;

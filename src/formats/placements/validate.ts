@@ -12,9 +12,9 @@ export interface PlacementValidation {
 }
 
 /**
- * Tells whether engines would take a placement: every expert in a slot, as many slots on each rank, no expert
- * twice on a rank, the layers' numbers, and the sizes of tables that an engine limits. Nothing is thrown for
- * a bad placement, but for what is none.
+ * Reports whether engines would take a placement: every expert in a slot, as many slots on each rank, no
+ * expert twice on a rank, the layers' numbers, and the sizes of tables that an engine limits. Nothing is
+ * thrown for a bad placement, but for what is none.
  *
  * @param options.numRanks - the file's own when left out; without any, what depends on ranks is not known
  */

@@ -27,7 +27,7 @@ const MOST_PICKLE_BYTES = 2 ** 28;
 export class TorchFile {
   /** What was saved. */
   readonly root: PickleValue;
-  /** Whether the archive has checksums: torch.save can be told to write none. */
+  /** Whether the archive has checksums: torch.save has an option to write none. */
   readonly hasChecksums: boolean;
   readonly #zip: ZipArchive;
   readonly #name: string;

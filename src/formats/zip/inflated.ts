@@ -75,7 +75,7 @@ export class InflatedSource implements ByteSource {
     try {
       if (this.#chunks === undefined) {
         this.#stream = this.#inflater.begin();
-        // What goes wrong is told to the iterator; once that is gone, nobody asks.
+        // The iterator reports what goes wrong; once it is gone, nobody asks.
         this.#stream.on('error', () => undefined);
         this.#chunks = this.#stream[Symbol.asyncIterator]();
       }

@@ -2,7 +2,7 @@ import { EplbError } from '../../core/errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { quote } from '../text.ts';
 
-/** A member of a zip archive, as the archive's directory tells it. */
+/** A member of a zip archive, as the archive's directory has it. */
 export interface Member {
   /** What the messages call the archive: `recording: "a.npz"`. */
   readonly archive: string;

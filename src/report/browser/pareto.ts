@@ -11,7 +11,7 @@ const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'pin', 'arrow'];
 /** What never planning is called where it was not one of the policies. */
 const UNBALANCED = 'no balancing';
 
-/** The policies and the numbers of ranks of a sweep, with the colours and shapes that tell them apart. */
+/** The policies and the numbers of ranks of a sweep, with a colour and a shape for each. */
 export function sweepKeys({ points }: SweepData, theme: Theme) {
   const policies = [...new Set(points.map(({ policy }) => policy))];
   const planning = policies.filter((policy) => policy !== 'static');

@@ -9,7 +9,7 @@ export interface Theme {
   readonly surface: string;
   /** No balancing. */
   readonly baseline: string;
-  /** Of replays, in order; told apart by {@link DASHES} too. */
+  /** Of replays, in order; {@link DASHES} differ too. */
   readonly series: readonly string[];
   /** From far below the mean, over the mean in the middle, to far above it: an odd number of colours. */
   readonly diverging: readonly string[];
