@@ -8,7 +8,7 @@ interface Comlink {
   readonly nodeEndpoint: typeof nodeEndpoint;
 }
 
-/** Loads comlink when a balancer is first shared: it is a third of what importing this library would cost. */
+/** Loads comlink when a balancer is first shared: importing the library stays quick without it. */
 export async function loadComlink(): Promise<Comlink> {
   const [comlink, adapter] = await Promise.all([
     import('comlink'),

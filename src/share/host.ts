@@ -36,8 +36,7 @@ import type { BalancerControl, Connection } from './protocol.ts';
  */
 export function shareBalancer(balancer: ExpertLoadBalancer): MessagePort {
   const guest = new Guest(checkBalancer('balancer', balancer));
-  // The global one, with Node's own methods: importing node:worker_threads costs half a millisecond of
-  // start-up.
+  // The global one, with Node's own methods: importing node:worker_threads would cost start-up.
   const { port1, port2 } = new MessageChannel() as unknown as Record<'port1' | 'port2', MessagePort>;
   port1.on('close', () => guest.leave());
   void answerCalls(guest, port1);

@@ -49,7 +49,7 @@ export function routesRecording({ bytesUpTo, ...parts }: RoutesParts): StoredRec
  * Adds one to the load of every expert that the tokens from `from` to before `to` were sent to.
  *
  * @param ids - [tokens x layers x topK], checked
- * @param counts - [layers x experts], added to. Of whole numbers: floats take twice as long
+ * @param counts - [layers x experts], added to. Of whole numbers: floats take longer
  */
 export function countRoutes(
   ids: Uint16Array,

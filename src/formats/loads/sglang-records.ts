@@ -33,7 +33,7 @@ export const SGLANG_RECORDS: LoadFormat = {
     const layers = await loadedLayers(allLayers, steps.length, (step, from, to) =>
       layersWithLoad(steps[step]!, from, to),
     );
-    // Used again for every record: making them anew took a quarter of the time.
+    // Used again for every record: making them anew takes much of the time.
     const free: Uint8Array[] = [];
     const counts = new Float32Array(parts[0]!.physicalToLogical.length);
     const places = new Map(parts.map((part) => [part, placesOf(part, layers, numExperts)]));

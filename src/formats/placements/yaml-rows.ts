@@ -3,7 +3,7 @@ import { quote } from '../text.ts';
 
 /**
  * Most bytes that may be left once the rows of numbers are out. Wide enough for thousands of layers and long
- * comments; text made to be slow takes the library 0.3 s of it.
+ * comments, and too few for text that is made to be slow.
  */
 const MOST_TEXT = 2 ** 15;
 
