@@ -17,19 +17,13 @@ import { checkOutput, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { print } from '../terminal.ts';
 
-interface SynthCommandOptions {
+interface SynthCommandOptions
+  extends Pick<SynthOptions, 'numSteps' | 'seed' | 'skew' | 'burst' | 'burstGain' | 'drift' | 'domains'> {
   readonly model?: string;
   readonly layers?: number;
   readonly experts?: number;
   readonly topK?: number;
-  readonly numSteps: number;
   readonly tokens: number;
-  readonly seed: number;
-  readonly skew: number;
-  readonly burst: number;
-  readonly burstGain: number;
-  readonly drift: number;
-  readonly domains: number;
   readonly blend: number;
   readonly output: string;
 }

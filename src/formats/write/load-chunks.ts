@@ -1,11 +1,11 @@
-import { checkStep, type StepSource, stepsOf } from '../check-recording.ts';
-import type { StepRange } from '../recording.ts';
+import { checkStep, stepsOf } from '../check-recording.ts';
+import type { LoadRecording, StepRange } from '../recording.ts';
 import { littleEndianBytes, NPY_HEADER_BYTES, npyHeader } from './npy.ts';
 import { npzChunks } from './npz.ts';
 
 /** Steps of a recording that are to be written, and how many they are. */
 export interface StepsToWrite extends Required<StepRange> {
-  readonly recording: StepSource;
+  readonly recording: Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'steps'>;
   /** Called after every step with the bytes read so far. */
   readonly onStep?: (bytesRead: number) => void;
 }
