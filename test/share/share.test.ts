@@ -25,7 +25,7 @@ interface Report {
   numRecords: number;
 }
 
-test('two threads record while mappings are swapped: whole mappings, each load once', async () => {
+test('two threads record at full speed while mappings are swapped: each load counts once', async () => {
   const windowSize = 100_000;
   const balancer = new ExpertLoadBalancer({ ...SIZES, windowSize, threads: 0 });
   const stop = new Int32Array(new SharedArrayBuffer(4));

@@ -62,7 +62,11 @@ async function firstStep(file: InputFile): Promise<{ layers: Float64Array; width
       layers.add(line.layer);
     }
   }
-  if (first === undefined) throw new EplbError('EPLB_FORMAT', `${file.name}: no line with a step in it`);
+  if (first === undefined)
+    throw new EplbError(
+      'EPLB_FORMAT',
+      `${file.name}: holds no line; one is {"step": s, "layer": l, "loads": [...]}`,
+    );
   return { layers: Float64Array.from(layers).sort(), width: first.numLoads };
 }
 

@@ -3,6 +3,7 @@ import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
 import { closeAll, type InputFile, sizeOf } from '../input-file.ts';
+import { describeNext } from '../json/describe.ts';
 import { JsonReader } from '../json/reader.ts';
 import { firstCharacters, jsonOutlineOf } from '../recognise.ts';
 import { mayBeSafetensors, readSafetensors } from '../safetensors/header.ts';
@@ -93,9 +94,11 @@ async function wantedExperts(
     if (!(await isMetaInfo(file))) continue;
     const { start } = (await file.jsonOutline()).fields.get('num_experts')!;
     const reader = new JsonReader(await file.jsonBytes(), file.name, start);
+    const shown = describeNext(reader);
     const told = reader.kind() === 'number' ? reader.number() : 0;
     if (!Number.isInteger(told) || told < 1) {
-      throw new EplbRangeError('EPLB_RANGE', `${file.name}: num_experts is no whole number of at least 1`);
+      const wanted = 'it must be a whole number of at least 1';
+      throw new EplbRangeError('EPLB_RANGE', `${file.name}: num_experts is ${shown}; ${wanted}`);
     }
     if (asked === undefined || asked === told) return told;
     throw new EplbRangeError('EPLB_SHAPE', `${file.name}: num_experts is ${told}; --experts says ${asked}`);

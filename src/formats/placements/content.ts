@@ -43,7 +43,7 @@ export async function readContent(file: InputFile): Promise<Content> {
   if (hasZipMagic(head)) return TorchFile.isOne(await file.zip()) ? readTorch(file) : readNpz(file);
   const text = await file.whole(MOST_TEXT_BYTES, 'a placement');
   if (!isUtf8(text)) {
-    throw new EplbError('EPLB_FORMAT', `${file.name}: neither an array, an archive nor text`);
+    throw new EplbError('EPLB_FORMAT', `${file.name}: no .npy, .npz or .pt file, nor a text of JSON or YAML`);
   }
   const first = head.find((byte) => !BLANKS.has(byte));
   if (first === OPEN_BRACE || first === OPEN_BRACKET) {

@@ -41,7 +41,10 @@ function isPattern({ data, shape }: { data: ArrayLike<number>; shape: readonly n
 
 function read(content: Content, name: string): Placement {
   if (content.container !== 'npy')
-    throw new EplbTypeError('EPLB_KIND', `${name}: an omni-infer pattern is a .npy file`);
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `${name}: is a ${content.container} file; an omni-infer pattern is a .npy file`,
+    );
   const table = wholeTable(content.array, [3], name);
   const [numRanks, numLayers, numLogicalExperts] = table.shape as [number, number, number];
   const slotsPerRank = mostHeld(table, name);

@@ -1,4 +1,5 @@
 import { EplbTypeError, isOwnError } from '../../core/errors.ts';
+import { kindOf } from '../text.ts';
 import { mappingOf } from './mapping.ts';
 import type { Content, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';
 import { checkFilledUp } from './table-limits.ts';
@@ -28,10 +29,16 @@ export const tablesJson: PlacementFormat = {
 
 function readJson(content: Content, name: string): Placement {
   if (content.container !== 'json')
-    throw new EplbTypeError('EPLB_KIND', `${name}: these tables are a JSON file`);
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `${name}: is a ${content.container} file; these tables are a JSON file`,
+    );
   const { value } = content;
   if (typeof value !== 'object' || value === null)
-    throw new EplbTypeError('EPLB_KIND', `${name}: no tables in it`);
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `${name}: is ${kindOf(value)}; tables are arrays, or an object of them`,
+    );
   if (Array.isArray(value)) {
     const table = nestedTable(value, [2, 3], name);
     return placementOf(

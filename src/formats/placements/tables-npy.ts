@@ -17,7 +17,8 @@ export const tablesNpy: PlacementFormat = {
     [2, 3].includes(content.array.shape.length) &&
     looksLikeTable(content.array),
   read: (content, name) => {
-    if (content.container !== 'npy') throw new EplbTypeError('EPLB_KIND', `${name}: a table is a .npy file`);
+    if (content.container !== 'npy')
+      throw new EplbTypeError('EPLB_KIND', `${name}: is a ${content.container} file; a table is a .npy file`);
     const table = wholeTable(content.array, [2, 3], name);
     return placementOf(
       table.shape.length === 2 ? { phyToLog: table } : { logToPhy: table },

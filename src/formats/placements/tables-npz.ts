@@ -17,7 +17,10 @@ export const tablesNpz: PlacementFormat = {
   recognise: (content) => content.container === 'npz' && namesPlacement((name) => content.arrays.has(name)),
   read: (content, name) => {
     if (content.container !== 'npz')
-      throw new EplbTypeError('EPLB_KIND', `${name}: these tables are a .npz file`);
+      throw new EplbTypeError(
+        'EPLB_KIND',
+        `${name}: is a ${content.container} file; these tables are a .npz file`,
+      );
     const tables = readNamed((key) => content.arrays.get(key), name, wholeTable);
     return placementOf(tables, tablesNpz.name, name);
   },

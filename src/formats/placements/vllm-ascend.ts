@@ -85,7 +85,8 @@ function listIn(value: unknown, key: string, place: string): List {
 
 function expertsOf(device: unknown, place: string): ArrayLike<number> {
   const list = isObject(device) && Object.hasOwn(device, 'device_expert') ? device.device_expert : undefined;
-  if (!isList(list)) throw new EplbTypeError('EPLB_KIND', `${place}: no list device_expert`);
+  if (!isList(list))
+    throw new EplbTypeError('EPLB_KIND', `${place}: has no list device_expert; each device has one`);
   for (let i = 0; i < list.length; i++) wholeNumber(list[i], 0, () => `${place}.device_expert[${i}]`);
   return list as ArrayLike<number>;
 }
