@@ -1,7 +1,7 @@
 import type { Figure } from './figure.ts';
 
 /** A limit on a figure's value, in the figure's unit. */
-export interface Limit {
+interface Limit {
   readonly relation: '<=' | '<' | '>=';
   readonly value: number;
 }

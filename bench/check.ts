@@ -20,7 +20,7 @@ export function assertPlacement(mapping: ExpertMapping, reference: ReferencePlac
 }
 
 /** Same length and numbers. Unlike `deepEqual` it is quick for large tables. */
-export function assertSame(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
+function assertSame(actual: ArrayLike<number>, expected: ArrayLike<number>, what: string): void {
   assert.equal(actual.length, expected.length, `${what}: length`);
   for (let i = 0; i < expected.length; i++) {
     if (actual[i] !== expected[i]) assert.fail(`${what}: at ${i} is ${actual[i]}, not ${expected[i]}`);

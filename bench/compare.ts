@@ -1,4 +1,6 @@
-/** Compares two runs of the benchmarks: see USAGE. Exit code 1 for a loss, 2 for runs that cannot be compared. */
+/**
+ * Compares two runs of the benchmarks: see USAGE. Exit code 1 for a loss, 2 for runs that cannot be compared.
+ */
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { comparisonSummary, comparisonTable } from './comparison.ts';

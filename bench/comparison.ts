@@ -25,7 +25,8 @@ export function comparisonSummary(comparisons: readonly Comparison[]): string[] 
   return [
     `${judged} of ${comparisons.length} figures judged: ${lost.length} lost over ${PERCENT} %, ` +
       `${count('gained')} gained over ${PERCENT} %, ${count('same')} the same`,
-    `${count('noisy')} too noisy to judge; ${count('unjudged')} not judged: ratios, and numbers with neither a bar nor enough runs`,
+    `${count('noisy')} too noisy to judge; ${count('unjudged')} not judged: ratios, and numbers with ` +
+      'neither a bar nor enough runs',
     ...lost.map(({ next, ratio }) => `LOST: ${next.id}: ${ratioText(ratio)} of base`),
   ];
 }

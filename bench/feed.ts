@@ -4,8 +4,8 @@ import { Random } from './random.ts';
 const NUM_STEPS = 4;
 
 /**
- * Records steps of whole token counts, or of fractions, into a balancer, four different ones in turn, and knows what the average of
- * the window then has to be.
+ * Records steps of whole token counts, or of fractions, into a balancer, four different ones in turn, and
+ * knows what the average of the window then has to be.
  */
 export class StepFeed {
   readonly #balancer: ExpertLoadBalancer;

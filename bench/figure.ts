@@ -3,10 +3,10 @@ import type { Stats } from './stats.ts';
 export type Unit = 'ms' | 'us' | 'ns' | 'MB' | 'x';
 
 /** What of the samples counts. */
-export type Statistic = 'median' | 'p99' | 'p999';
+type Statistic = 'median' | 'p99' | 'p999';
 
 /** A number that belongs beside a figure: a peer's time, a ratio, the cold first call. */
-export interface Beside {
+interface Beside {
   readonly label: string;
   readonly value: number;
   readonly unit: Unit;

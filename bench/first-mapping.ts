@@ -3,7 +3,7 @@ import { runChild } from './child.ts';
 import type { Workload } from './workloads.ts';
 
 /** Times of first mappings, each in a process of its own, in milliseconds. */
-export interface FirstMappings {
+interface FirstMappings {
   /** From the import to the mapping: the compilation of the kernels in it, and the start of the threads. */
   readonly planMs: readonly number[];
   /** The import too. */

@@ -1,6 +1,7 @@
 /**
- * Finds out how long the event loop stands still: a callback that queues itself again with setImmediate as often as it
- * can, and keeps the longest time between two calls. Much finer than a timer, whose own period is a millisecond.
+ * Finds out how long the event loop stands still: a callback that queues itself again with setImmediate as
+ * often as it can, and keeps the longest time between two calls. Much finer than a timer, whose own period is
+ * a millisecond.
  */
 export class GapProbe {
   #last = 0;

@@ -8,15 +8,15 @@ export interface Task<T> {
 }
 
 /** How long tasks that are to be compared are run. */
-export interface Rounds {
+interface Rounds {
   readonly rounds: number;
   /** Milliseconds of every task in every round; at least one run. */
   readonly time: number;
 }
 
 /**
- * Times tasks in turns, a little of each in every round, so that what the machine does besides weighs on all of them
- * alike. The first round only warms up.
+ * Times tasks in turns, a little of each in every round, so that what the machine does besides weighs on all
+ * of them alike. The first round only warms up.
  *
  * @returns of each task, in milliseconds
  */

@@ -8,7 +8,7 @@ import type { Report, ReportedFigure } from './report.ts';
  * - `noisy`: over 5 % off, but its runs do not tell whether that is the code's doing
  * - `unjudged`: a ratio, or a number with neither a bar nor enough runs
  */
-export type Outcome = 'lost' | 'gained' | 'same' | 'noisy' | 'unjudged';
+type Outcome = 'lost' | 'gained' | 'same' | 'noisy' | 'unjudged';
 
 /** A figure in two reports. */
 export interface Comparison {
@@ -37,7 +37,7 @@ export function compareReports(base: Measured, next: Measured): Comparison[] {
 }
 
 /** What of a report is compared. */
-export type Measured = Pick<Report, 'figures' | 'yardsticks'>;
+type Measured = Pick<Report, 'figures' | 'yardsticks'>;
 
 /** @param slowness what the machine itself took, new / base */
 export function compareFigure(base: ReportedFigure, next: ReportedFigure, slowness = 1): Comparison {
@@ -63,8 +63,8 @@ function judge(base: ReportedFigure, next: ReportedFigure, slowness: number): Ju
 }
 
 /**
- * Noise only ever adds to a time: a change of the code shows in the quickest run as well as in the median, where a busy
- * neighbour moves the median alone. One that stays moves both, and the yardstick too.
+ * Noise only ever adds to a time: a change of the code shows in the quickest run as well as in the median,
+ * where a busy neighbour moves the median alone. One that stays moves both, and the yardstick too.
  */
 function judgeMedian(base: ReportedFigure, next: ReportedFigure, slowness: number): Judgement {
   const median = change(base.stats!.median, next.stats!.median);
@@ -80,7 +80,10 @@ function judgeMedian(base: ReportedFigure, next: ReportedFigure, slowness: numbe
   return { outcome: median > 0 ? 'lost' : 'gained', reason: '' };
 }
 
-/** A tail, or a difference of two figures, has no quickest run: only a bar that was met and is not any more counts. */
+/**
+ * A tail, or a difference of two figures, has no quickest run: only a bar that was met and is not any more
+ * counts.
+ */
 function judgeByBar(base: ReportedFigure, next: ReportedFigure): Judgement {
   const direction = change(base.value, next.value);
   if (direction === 0) return { outcome: 'same', reason: '' };

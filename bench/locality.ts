@@ -1,6 +1,7 @@
 /**
- * How many nodes a token's experts live on, planned on the first half of a recording and counted on both halves:
- * `tsx bench/locality.ts [FILE[:EXPERTS] ...]`, by default the recording that ships. The library must be built.
+ * How many nodes a token's experts live on, planned on the first half of a recording and counted on both
+ * halves: `tsx bench/locality.ts [FILE[:EXPERTS] ...]`, by default the recording that ships. The library must
+ * be built.
  */
 import { readFileSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
@@ -40,8 +41,11 @@ interface Topology {
   readonly ranks: number;
 }
 
-/** The table of all files, as text. A file is a .npy of routes, with `:EXPERTS` when the highest id does not tell. */
-export function localityTable(files: readonly string[] = [SHIPPED]): string {
+/**
+ * The table of all files, as text. A file is a .npy of routes, with `:EXPERTS` when the highest id does not
+ * tell.
+ */
+function localityTable(files: readonly string[] = [SHIPPED]): string {
   return files.map((file) => tableOf(readRecording(file))).join('\n\n');
 }
 
@@ -63,7 +67,8 @@ function tableOf(recording: Recording): string {
   );
   return [
     `${name}: ${numTokens} tokens, ${numLayers} layers, ${topK} of ${numExperts} experts a token`,
-    'nodes a token (exact least number that has all its experts), mean of all tokens and layers, and balancedness',
+    'nodes a token (exact least number that has all its experts), mean of all tokens and layers, and ' +
+      'balancedness',
     '(mean / max rank load), mean of all layers: planned half -> next half',
     ...lines,
   ].join('\n');
@@ -125,7 +130,10 @@ function countPairs({ data, numLayers, topK, numExperts }: Recording, numTokens:
   return recorder.matrix();
 }
 
-/** The mean over tokens [from, to) and layers of the least number of nodes that together have all of a token's experts. */
+/**
+ * The mean over tokens [from, to) and layers of the least number of nodes that together have all of a token's
+ * experts.
+ */
 function nodesPerToken(
   { data, numLayers, topK }: Recording,
   mapping: ExpertMapping,

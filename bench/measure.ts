@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { Bench, type FnReturnedObject } from 'tinybench';
 import type { Stats } from './stats.ts';
 
-/** How long a task is run: at least `time` milliseconds and `iterations` calls, after the same kind of warm-up. */
+/**
+ * How long a task is run: at least `time` milliseconds and `iterations` calls, after the same kind of
+ * warm-up.
+ */
 export interface Limits {
   readonly time: number;
   readonly iterations: number;
@@ -50,8 +53,9 @@ export async function measureAsync<T>(
 }
 
 /**
- * Times a part of a call that it measures itself: `prepare` is not timed, `run` is, and stands for `calls` calls of
- * which one is the sample. For what is too quick to be timed alone, or needs a fresh state each time.
+ * Times a part of a call that it measures itself: `prepare` is not timed, `run` is, and stands for `calls`
+ * calls of which one is the sample. For what is too quick to be timed alone, or needs a fresh state each
+ * time.
  */
 export async function measurePart(
   limits: Limits,

@@ -86,7 +86,10 @@ async function startEplb({ eplb, python }: Options): Promise<EplbPeer | string> 
   return typeof peer === 'string' ? `eplb.py: skipped, ${peer}` : peer;
 }
 
-/** Fractions of a token make every load of a layer its own: which of two equals comes first is no peer's promise. */
+/**
+ * Fractions of a token make every load of a layer its own: which of two equals comes first is no peer's
+ * promise.
+ */
 function withoutTies(workload: Workload, seed: number): Workload {
   const { loads, size } = workload;
   const random = new Random(seed, `${size} fractions`);

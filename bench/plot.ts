@@ -31,8 +31,8 @@ interface Series {
 }
 
 /**
- * Draws the suite `scaling`: time per slot against slots, each way to grow with the curve that slots x log(slots) would
- * follow from its fewest slots on.
+ * Draws the suite `scaling`: time per slot against slots, each way to grow with the curve that slots x
+ * log(slots) would follow from its fewest slots on.
  *
  * @returns SVG with a transparent background, readable on a light and on a dark one
  */

@@ -1,6 +1,6 @@
 /**
- * Small fast counter generator (sfc32): the same numbers from a seed everywhere. Every stream has a name, so that a
- * workload stays what it is when others are added before it.
+ * Small fast counter generator (sfc32): the same numbers from a seed everywhere. Every stream has a name, so
+ * that a workload stays what it is when others are added before it.
  */
 export class Random {
   #a: number;

@@ -2,14 +2,21 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import type { Topology } from 'expert-load-balancer';
 
-/** Bytes that are written over and over: whole steps of any usual size do not repeat within a block of a reader. */
+/**
+ * Bytes that are written over and over: whole steps of any usual size do not repeat within a block of a
+ * reader.
+ */
 const PATTERN_BYTES = 1 << 23;
 
-/** How recorded loads [steps x layers x experts] of int32 lie in a file. torch.save can be told to write no checksums. */
+/**
+ * How recorded loads [steps x layers x experts] of int32 lie in a file. torch.save can be told to write no
+ * checksums.
+ */
 export type RecordingKind = 'npy' | 'pt' | 'pt without checksums';
 
 /**
- * Writes a recording of about that many bytes, as NumPy or as SGLang with PyTorch would, without holding it in memory.
+ * Writes a recording of about that many bytes, as NumPy or as SGLang with PyTorch would, without holding it
+ * in memory.
  *
  * @returns how many steps it has, and the sum of its loads
  */
@@ -99,7 +106,8 @@ const STORAGE = 'archive/data/0';
 
 function statisticsPickle(shape: readonly number[], size: number): Buffer {
   return Buffer.from(
-    `\x80\x02}${text('logical_count')}ctorch._utils\n_rebuild_tensor_v2\n((${text('storage')}ctorch\nIntStorage\n` +
+    `\x80\x02}${text('logical_count')}ctorch._utils\n_rebuild_tensor_v2\n` +
+      `((${text('storage')}ctorch\nIntStorage\n` +
       `${text('0')}${text('cpu')}${whole(size / 4)}tQ${whole(0)}${tuple(shape)}` +
       `${tuple([shape[1]! * shape[2]!, shape[2]!, 1])}\x89ccollections\nOrderedDict\n)RtRs.`,
     'latin1',

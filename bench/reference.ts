@@ -1,7 +1,7 @@
 /**
- * The default policy in plain TypeScript on typed arrays: a straightforward peer to compare times with, and what every
- * placement of a benchmark is checked against. Loads, loads per replica and sums are float32, ties go to the lowest
- * index, as the policy's rules say.
+ * The default policy in plain TypeScript on typed arrays: a straightforward peer to compare times with, and
+ * what every placement of a benchmark is checked against. Loads, loads per replica and sums are float32, ties
+ * go to the lowest index, as the policy's rules say.
  */
 import type { LoadMatrix, Topology } from 'expert-load-balancer';
 

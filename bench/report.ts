@@ -3,7 +3,9 @@ import { type Figure, STATISTIC_NAMES, type Unit } from './figure.ts';
 import type { Machine } from './machine.ts';
 import { alignedTable, number } from './table.ts';
 
-/** A whole run, as --json writes it. Runs of another format, machine, seed or length are not to be compared. */
+/**
+ * A whole run, as --json writes it. Runs of another format, machine, seed or length are not to be compared.
+ */
 export interface Report {
   readonly format: 2;
   readonly machine: Machine;
@@ -11,7 +13,10 @@ export interface Report {
   readonly isQuick: boolean;
   /** Of the machine, the run itself included at its end: other work makes every figure worse. */
   readonly loadAverage: { readonly before: number; readonly after: number };
-  /** By suite: milliseconds of a fixed piece of work, before and after it. What tells a slower machine from slower code. */
+  /**
+   * By suite: milliseconds of a fixed piece of work, before and after it. What tells a slower machine from
+   * slower code.
+   */
   readonly yardsticks: Readonly<Record<string, number>>;
   readonly figures: readonly ReportedFigure[];
 }

@@ -8,14 +8,14 @@ const WHOLE: Limits = { time: 300, iterations: 10, warmupTime: 100, warmupIterat
 const QUICK: Limits = { time: 20, iterations: 3, warmupTime: 10, warmupIterations: 2 };
 
 /** What is run. */
-export interface RunOptions {
+interface RunOptions {
   readonly suites: readonly Suite[];
   readonly seed: number;
   readonly isQuick: boolean;
 }
 
 /** Who is told of a run while it goes on. */
-export interface RunListener {
+interface RunListener {
   readonly begun?: (head: RunHead, loadBefore: number) => void;
   readonly ended?: (suite: Suite, figures: readonly ReportedFigure[]) => void;
 }

@@ -61,7 +61,10 @@ export function makeWorkload(topology: Topology, kind: LoadKind, seed: number): 
 const MEAN_TOKENS = 1000;
 
 const FILL: Record<Exclude<LoadKind, 'recorded'>, (row: Float32Array, random: Random) => void> = {
-  /** The k-th most popular expert gets a share of 1 / k^s, give or take a tenth; s differs from layer to layer. */
+  /**
+   * The k-th most popular expert gets a share of 1 / k^s, give or take a tenth; s differs from layer to
+   * layer.
+   */
   zipf: (row, random) => {
     const exponent = random.between(0.4, 1.2);
     const popularity = random.permutation(row.length);

@@ -5,8 +5,9 @@ const NUMBERS = 1 << 16;
 const RUNS = 15;
 
 /**
- * How long the machine takes for a fixed piece of work that has nothing to do with the library, in milliseconds: what
- * tells a slower machine from slower code. Sorting a typed array is native code, the same whatever ran before it.
+ * How long the machine takes for a fixed piece of work that has nothing to do with the library, in
+ * milliseconds: what tells a slower machine from slower code. Sorting a typed array is native code, the same
+ * whatever ran before it.
  */
 export function yardstick(): number {
   const random = new Random(1, 'yardstick');

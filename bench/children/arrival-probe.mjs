@@ -3,9 +3,10 @@ import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 const PERIOD_MS = 0.1;
 
 /**
- * How long something that arrives at any moment waits for the event loop: ten thousand imagined arrivals a second, each
- * served at the next turn. A loop that stands still makes all wait that arrive meanwhile, so that long blocks weigh by
- * their length; and a loop that turns often is not taken for one that is blocked seldom. Node's own histogram beside it.
+ * How long something that arrives at any moment waits for the event loop: ten thousand imagined arrivals a
+ * second, each served at the next turn. A loop that stands still makes all wait that arrive meanwhile, so
+ * that long blocks weigh by their length; and a loop that turns often is not taken for one that is blocked
+ * seldom. Node's own histogram beside it.
  */
 export class ArrivalProbe {
   #waits = createHistogram();

@@ -1,4 +1,5 @@
-// Fills a balancer's window with the loads [layers x physical] on stdin, plans when asked to, and tells its peak memory.
+// Fills a balancer's window with the loads [layers x physical] on stdin, plans when asked to, and tells its
+// peak memory.
 import { readFileSync } from 'node:fs';
 import { ExpertLoadBalancer } from 'expert-load-balancer';
 import { peakMemoryKb } from './peak-memory.mjs';

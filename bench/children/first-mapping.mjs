@@ -1,4 +1,5 @@
-// The first mapping of a process, by the policy alone or by a balancer with some threads. The loads come on stdin.
+// The first mapping of a process, by the policy alone or by a balancer with some threads. The loads come on
+// stdin.
 import { readFileSync } from 'node:fs';
 
 const { topology, threads } = JSON.parse(process.argv[2]);

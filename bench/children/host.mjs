@@ -1,5 +1,5 @@
-// A host's event loop for some seconds: idle, while loads are recorded, or while a rebalancer also plans without a
-// pause. The loads [layers x physical] of a step come on stdin.
+// A host's event loop for some seconds: idle, while loads are recorded, or while a rebalancer also plans
+// without a pause. The loads [layers x physical] of a step come on stdin.
 import { readFileSync } from 'node:fs';
 import { MessagePort, Worker } from 'node:worker_threads';
 import { ArrivalProbe } from './arrival-probe.mjs';
@@ -14,7 +14,10 @@ const rows = Array.from({ length: numLayers }, (_, layer) =>
 /** The loads wander over the layers, so that every plan has something to change. */
 const STEPS_PER_SHIFT = 50;
 const STEPS_PER_AVERAGE = 100;
-/** What takes about 50 us anyhow: its longest run is the machine's doing. It does not look at the clock, which makes garbage. */
+/**
+ * What takes about 50 us anyhow: its longest run is the machine's doing. It does not look at the clock, which
+ * makes garbage.
+ */
 const LOOP_ROUNDS = 10_000;
 let loopState = 1;
 const WARM_UP_MS = 500;

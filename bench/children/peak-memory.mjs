@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * The most memory this process had resident so far, in KiB. On Linux not from resourceUsage(): its maximum is at least
- * what the parent had when it started this process, which here is more than a bare Node needs.
+ * The most memory this process had resident so far, in KiB. On Linux not from resourceUsage(): its maximum is
+ * at least what the parent had when it started this process, which here is more than a bare Node needs.
  */
 export function peakMemoryKb() {
   if (process.platform !== 'linux') return process.resourceUsage().maxRSS;

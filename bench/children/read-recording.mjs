@@ -1,4 +1,5 @@
-// Reads a whole recording step by step, and tells how long that took, what it added up to, and the peak memory.
+// Reads a whole recording step by step, and tells how long that took, what it added up to, and the peak
+// memory.
 import { openRecording } from 'expert-load-balancer/formats';
 import { peakMemoryKb } from './peak-memory.mjs';
 

@@ -6,8 +6,9 @@ import type { Workload } from '../workloads.ts';
 const ACCURACY = 1e-5;
 
 /**
- * Compares a peer's placement with ours, slot for slot. torch does not promise a stable sort and sums in another order:
- * layers where experts or groups weigh the same may therefore be placed in another way, no better and no worse.
+ * Compares a peer's placement with ours, slot for slot. torch does not promise a stable sort and sums in
+ * another order: layers where experts or groups weigh the same may therefore be placed in another way, no
+ * better and no worse.
  *
  * @returns the number of such layers
  * @throws AssertionError when a layer differs in its largest rank load too

@@ -1,8 +1,9 @@
 """Times rebalance_experts of a given file, for bench/peers.ts.
 
 The file's path is the argument. Every line on standard input is a job as JSON: a file of float32 loads
-[layers x experts], the sizes, and how often to plan. Every line on standard output answers one: the milliseconds of each
-run and, as a file of int32, the last placement [layers x slots]. The first line says what runs here.
+[layers x experts], the sizes, and how often to plan. Every line on standard output answers one: the
+milliseconds of each run and, as a file of int32, the last placement [layers x slots]. The first line says
+what runs here.
 """
 
 import importlib.util

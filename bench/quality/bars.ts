@@ -7,7 +7,10 @@ export interface Reached {
   readonly value: number;
 }
 
-/** FlashLB, as its authors' code was measured in the same protocol on every second layer: balancedness, and moves a layer. */
+/**
+ * FlashLB, as its authors' code was measured in the same protocol on every second layer: balancedness, and
+ * moves a layer.
+ */
 interface Published {
   readonly balancedness: number;
   readonly moves: number;

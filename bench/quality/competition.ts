@@ -8,26 +8,27 @@ import {
 import { samplesOf, sumOf } from './protocol.ts';
 import type { Row } from './recordings.ts';
 
-// The cost model of the public 'MoE dynamic load-balancing' competition: modelled time = 60 s x mean PAR over steps and layers, and
-// the bytes of moved slots at the speed of the fast network. A slot is moved when its id differs from the one before in the
-// same position. A new table is applied one layer a step, in the planner's order, and planning delays it. Loads of 0 are read as 1.
+// The cost model of the public 'MoE dynamic load-balancing' competition: modelled time = 60 s x mean PAR over
+// steps and layers, and the bytes of moved slots at the speed of the fast network. A slot is moved when its
+// id differs from the one before in the same position. A new table is applied one layer a step, in the
+// planner's order, and planning delays it. Loads of 0 are read as 1.
 const SECONDS_AT_BALANCE = 60;
 const SECONDS_PER_MOVED_SLOT = 88_080_384 / 900e9;
 const SECONDS_PER_STEP = 0.08;
 
 /** A table, and the order its layers are to be applied in; layers that stay as they are need not be named. */
-export interface Proposal {
+interface Proposal {
   readonly mapping: ExpertMapping;
   readonly order: readonly number[];
 }
 
 /** Plans from the last steps, with what is live. */
-export type Planner = (row: Row, window: readonly Float32Array[], live: ExpertMapping) => Proposal;
+type Planner = (row: Row, window: readonly Float32Array[], live: ExpertMapping) => Proposal;
 
 /** Makes a planner for each run: it may remember what it has proposed. */
-export type Competitor = () => Planner;
+type Competitor = () => Planner;
 
-export interface Outcome {
+interface Outcome {
   readonly seconds: number;
   readonly meanPar: number;
   readonly movedSlots: number;
@@ -44,7 +45,7 @@ interface Pending {
 }
 
 /** Runs a recording through; a plan sees at most `window` steps, and is asked for every `every` steps. */
-export function compete(row: Row, competitor: Competitor, window: number, every: number): Outcome {
+function compete(row: Row, competitor: Competitor, window: number, every: number): Outcome {
   const plan = competitor();
   const { numLayers, numExperts } = row.steps;
   const loads = row.steps.loads.map((step) => step.map((load) => (load === 0 ? 1 : load)));
@@ -113,7 +114,10 @@ export const competeByDefault: Competitor = () => (row, window, previous) => {
   return { mapping, order: Array.from({ length: row.steps.numLayers }, (_, layer) => layer) };
 };
 
-/** The adaptive policy: layers that gain most first, but not the one that is changed in this very step, by the last proposal. */
+/**
+ * The adaptive policy: layers that gain most first, but not the one that is changed in this very step, by the
+ * last proposal.
+ */
 export function competeByAdaptive(options: AdaptiveEplbPolicyOptions): Competitor {
   const policy = new AdaptiveEplbPolicy(options);
   return () => {

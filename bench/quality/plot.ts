@@ -18,8 +18,8 @@ const STYLE = `
   }`;
 
 /**
- * Draws balancedness against moves: the adaptive policy at all prices as a line, the default policy and the one that knows the next
- * steps as points, for each recording.
+ * Draws balancedness against moves: the adaptive policy at all prices as a line, the default policy and the
+ * one that knows the next steps as points, for each recording.
  *
  * @param sweeps at most two: as many colours there are
  * @returns SVG with a transparent background, readable on a light and on a dark one

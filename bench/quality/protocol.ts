@@ -9,8 +9,11 @@ import {
 } from 'expert-load-balancer';
 import type { Row } from './recordings.ts';
 
-/** Plans from the steps so far, of which each planner takes its last ones; the next steps are for the plan that knows them. */
-export type Planner = (
+/**
+ * Plans from the steps so far, of which each planner takes its last ones; the next steps are for the plan
+ * that knows them.
+ */
+type Planner = (
   past: readonly Float32Array[],
   next: readonly Float32Array[],
   live: ExpertMapping,
@@ -25,7 +28,10 @@ export interface Score {
   readonly msPerPlan: number;
 }
 
-/** Plans anew every few steps and scores each placement on the steps that follow. The first placement is expert i in slot i. */
+/**
+ * Plans anew every few steps and scores each placement on the steps that follow. The first placement is
+ * expert i in slot i.
+ */
 export function score(row: Row, plan: Planner): Score {
   const { steps, numSlots, numRanks, window, every } = row;
   const { loads, numLayers, numExperts } = steps;

@@ -6,7 +6,7 @@ const WINDOWS = 20;
 const TOKENS_TIMES_TOP_K = 128 * 6;
 
 /** Moves in windows after the first plan, on loads that give no reason for any: all should be 0. */
-export interface Quiet {
+interface Quiet {
   readonly price: number;
   readonly onSteadyLoads: number;
   readonly onNoise: number;

@@ -14,15 +14,18 @@ export interface Row {
 }
 
 /** Loads of consecutive steps of one recording: each step [layers x experts]. */
-export interface Steps {
+interface Steps {
   readonly loads: readonly Float32Array[];
   readonly numLayers: number;
   readonly numExperts: number;
 }
 
-export const TOKENS_PER_STEP = 128;
+const TOKENS_PER_STEP = 128;
 
-/** Counts how often the tokens of each step picked each expert, from routes [tokens x layers x topK] in a .npy file. */
+/**
+ * Counts how often the tokens of each step picked each expert, from routes [tokens x layers x topK] in a .npy
+ * file.
+ */
 export function readSteps(path: string, numExperts: number, tokensPerStep = TOKENS_PER_STEP): Steps {
   const { data, shape } = parse(Uint8Array.from(readFileSync(path)).buffer);
   const [numTokens = 0, numLayers = 0, topK = 0] = shape;
@@ -62,6 +65,6 @@ export function rowsIn(directory: string): Row[] {
 }
 
 /** The steps of several recordings one after the other: a real shift of domain. */
-export function join(parts: readonly Steps[]): Steps {
+function join(parts: readonly Steps[]): Steps {
   return { ...parts[0]!, loads: parts.flatMap(({ loads }) => loads) };
 }

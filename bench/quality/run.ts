@@ -1,7 +1,8 @@
 /**
- * Balancedness on steps that were not planned with, against moves; what moves without reason; and the score in the public
- * competition's cost model: `tsx bench/quality/run.ts [DIRECTORY] [--markdown] [--plot FILE]`. By default the recording that ships; a
- * directory with all recordings gives the whole table. The library must be built.
+ * Balancedness on steps that were not planned with, against moves; what moves without reason; and the score
+ * in the public competition's cost model: `tsx bench/quality/run.ts [DIRECTORY] [--markdown] [--plot FILE]`.
+ * By default the recording that ships; a directory with all recordings gives the whole table. The library
+ * must be built.
  */
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -63,7 +64,8 @@ function main(): void {
     ['time of a plan without options, ms', ...sweeps.map(({ usual }) => usual.msPerPlan.toFixed(1))],
   ]);
   print(
-    'quality: planned from each of the first steps on, by price: balancedness least, mean and most, and mean moves',
+    'quality: planned from each of the first steps on, by price: balancedness least, mean and most, and ' +
+      'mean moves',
     [
       ['recording', ...STRAYED_PRICES.map(String)],
       ...rows.map((row) => [row.name, ...strayOf(row).map(spread)]),

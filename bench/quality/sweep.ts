@@ -11,7 +11,7 @@ import {
 import type { Row } from './recordings.ts';
 
 /** Moves cost nothing, and a plan may take its time. */
-export const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, numKicks: 300 };
+const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, numKicks: 300 };
 
 /** From hardly any price to hardly any move, four to a doubling. */
 export const PRICES = Array.from({ length: 27 }, (_, i) => 0.0003 * 2 ** (i / 4));
@@ -19,7 +19,7 @@ export const PRICES = Array.from({ length: 27 }, (_, i) => 0.0003 * 2 ** (i / 4)
 const PRICED: AdaptiveEplbPolicyOptions = { confidence: 0, numKicks: 100 };
 
 /** A price and what it gave. */
-export interface Priced extends Score {
+interface Priced extends Score {
   readonly price: number;
 }
 

@@ -47,7 +47,10 @@ function recordedSteps(): Steps {
   return readSteps(path, 64).loads.slice(0, NUM_SAMPLES + STEPS_BETWEEN);
 }
 
-/** Steps whose experts have a popularity that drifts, with bursts, and the chance of whole tokens: about 100 an expert. */
+/**
+ * Steps whose experts have a popularity that drifts, with bursts, and the chance of whole tokens: about 100
+ * an expert.
+ */
 function drawnSteps({ numLayers, numLogicalExperts }: Topology, seed: number, numSamples: number): Steps {
   const random = new Random(seed, 'steps for the adaptive policy');
   const size = numLayers * numLogicalExperts;

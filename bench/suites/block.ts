@@ -9,7 +9,10 @@ import { median, summarize } from '../stats.ts';
 import type { Suite, SuiteContext } from '../suite.ts';
 import { MAIN_SIZE, sizeNamed } from '../workloads.ts';
 
-/** How long a pooled plan keeps the main thread from turning its event loop, beside the same thread without plans. */
+/**
+ * How long a pooled plan keeps the main thread from turning its event loop, beside the same thread without
+ * plans.
+ */
 export const blockSuite: Suite = {
   name: 'block',
   title: "The main thread's longest block during a pooled plan, one thread",
@@ -82,8 +85,8 @@ async function gapsOfIdling(spanMs: number, spans: number): Promise<number[]> {
 }
 
 /**
- * Runs `work` beside a thread that keeps a core busy and shares nothing with this one: where cores are scarce, this
- * thread waits for one with any busy neighbour, whoever it is.
+ * Runs `work` beside a thread that keeps a core busy and shares nothing with this one: where cores are
+ * scarce, this thread waits for one with any busy neighbour, whoever it is.
  */
 async function besideSpinning<T>(work: () => Promise<T>): Promise<T> {
   const thread = new Worker("require('node:worker_threads').parentPort.postMessage(0); for (;;);", {

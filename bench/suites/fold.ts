@@ -10,7 +10,9 @@ import { makeWorkload, sizeName, sizeNamed } from '../workloads.ts';
 const FOLDED = ['58x256->288', '92x896->1024', '64x1024->2048'];
 const STEPS = 10;
 
-/** Loads of slots turned into loads of experts: for an average, and for good when another mapping goes live. */
+/**
+ * Loads of slots turned into loads of experts: for an average, and for good when another mapping goes live.
+ */
 export const foldSuite: Suite = {
   name: 'fold',
   title: 'Folding loads of slots into loads of experts',

@@ -33,7 +33,10 @@ interface Read {
   readonly answers: Answer[];
 }
 
-/** Recordings that are read step by step, each in a process of its own, opened and added up, one after the other in turn. */
+/**
+ * Recordings that are read step by step, each in a process of its own, opened and added up, one after the
+ * other in turn.
+ */
 export const formatsSuite: Suite = {
   name: 'formats',
   title: 'Reading recordings of int32 loads, 58 layers of 256 experts, from the file cache, step by step',

@@ -40,7 +40,9 @@ interface Delay {
 /** The event loop of a process that records as fast as it can while a rebalancer plans without a pause. */
 export const hostSuite: Suite = {
   name: 'host',
-  title: `The event loop while a rebalancer plans without a pause and loads are recorded, ${sizeName(MAIN_SIZE)}`,
+  title:
+    'The event loop while a rebalancer plans without a pause and loads are recorded, ' +
+    `${sizeName(MAIN_SIZE)}`,
   async run(context) {
     const { pick } = context;
     const run = (mode: Mode, seconds: number) => runHost(mode, seconds, context);
@@ -91,7 +93,9 @@ function delayFigures(
   });
 }
 
-/** Each kind of call, the longest beside; and a loop that only looks at the clock, for what the machine adds. */
+/**
+ * Each kind of call, the longest beside; and a loop that only looks at the clock, for what the machine adds.
+ */
 function callFigures({ calls }: HostAnswer): Figure[] {
   const figure = (id: string, stats: Stats) => {
     const us = scale(stats, 1000);

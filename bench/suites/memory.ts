@@ -42,7 +42,9 @@ function filledWindow(
       assert.ok(answer.isRight, 'the average of the window');
       if (plans) assert.equal(answer.digest, digest, 'the mapping planned from the window');
     });
-    const id = `memory/${sizeName(topology)}/window ${windowSize}/${plans ? 'filled, planned in a pool of one' : 'filled'}`;
+    const id =
+      `memory/${sizeName(topology)}/window ` +
+      `${windowSize}/${plans ? 'filled, planned in a pool of one' : 'filled'}`;
     const over = summarize(samples.map((mb) => mb - bareMb));
     return sampled(id, 'MB', over, [beside('bare node', bareMb, 'MB')]);
   });

@@ -6,7 +6,10 @@ import { median } from '../stats.ts';
 import type { Suite, SuiteContext } from '../suite.ts';
 import { MAIN_SIZE, SIZES } from '../workloads.ts';
 
-/** `plan()` from the call to the resolved promise, beside the same work inline: both keep slots of the live mapping. */
+/**
+ * `plan()` from the call to the resolved promise, beside the same work inline: both keep slots of the live
+ * mapping.
+ */
 export const pooledSuite: Suite = {
   name: 'pooled',
   title: 'Default policy through the pool, from the call to the resolved promise',

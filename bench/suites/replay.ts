@@ -13,7 +13,8 @@ export const replaySuite: Suite = {
   async run(context) {
     const size = sizeName(MAIN_SIZE);
     const cases = [
-      // No plan, so nothing is recorded and one placement is scored; a window of every fourth step; one of all steps.
+      // No plan, so nothing is recorded and one placement is scored; a window of every fourth step; one of
+      // all steps.
       { label: 'static', policy: 'static', interval: 256, windowSize: 64 },
       { label: 'every 256, window 64', policy: 'default', interval: 256, windowSize: 64 },
       { label: 'every 64, window 64', policy: 'default', interval: 64, windowSize: 64 },

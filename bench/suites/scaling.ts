@@ -79,7 +79,10 @@ function figureOf(
   ]);
 }
 
-/** The most that time / (slots x log(slots)) ever is of what it is for the fewest slots: at most 1 when no size is worse. */
+/**
+ * The most that time / (slots x log(slots)) ever is of what it is for the fewest slots: at most 1 when no
+ * size is worse.
+ */
 function growth(id: string, points: readonly Figure[]): Figure {
   const costs = points.map(perLog);
   const worst = Math.max(...costs.slice(1)) / costs[0]!;

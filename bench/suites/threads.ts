@@ -3,7 +3,10 @@ import { makeProblem, timeInline, timePooled } from '../plan-problem.ts';
 import type { Suite } from '../suite.ts';
 import { sizeNamed } from '../workloads.ts';
 
-/** Many layers, so that a plan takes one thread well over 20 ms: then starting and joining threads hardly counts. */
+/**
+ * Many layers, so that a plan takes one thread well over 20 ms: then starting and joining threads hardly
+ * counts.
+ */
 const LAYERS = 512;
 
 /** What a second thread brings. The main thread only waits meanwhile. */

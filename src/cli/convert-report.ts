@@ -1,5 +1,6 @@
-import { type Colors, type Fact, factLines } from './fact-list.ts';
-import { counted } from './text.ts';
+import { counted } from '../formats/number-text.ts';
+import type { Colors } from './colors.ts';
+import { type Fact, factLines } from './fact-list.ts';
 
 /** What was converted, and what that cost: what `eplb convert --json` prints. */
 export interface ConvertReport {

@@ -1,8 +1,5 @@
-import type picocolors from 'picocolors';
 import { printable } from '../core/printable.ts';
-
-/** picocolors, with colours or made without. */
-export type Colors = ReturnType<typeof picocolors.createColors>;
+import type { Colors } from './colors.ts';
 
 /** A line of a report: what it is about, and what is said. */
 export type Fact = readonly [label: string, text: string];

@@ -4,7 +4,7 @@ import { isOwnError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 
 /** How the command ends when something went wrong, or when commander ended it (help, version). */
-export interface Failure {
+interface Failure {
   /** 2 for wrong input, 1 for a fault of the program or of the machine, 0 for help and version. */
   readonly exitCode: number;
   /** What the standard error gets; empty when all was said already. */
@@ -23,7 +23,7 @@ const NOT_INPUT: ReadonlySet<EplbErrorCode> = new Set([
 /**
  * Turns anything thrown into an exit code and one line.
  *
- * @param help - the command that tells the options
+ * @param help - the command that lists the options
  * @param debug - adds the stack of errors that are not about the input
  */
 export function failureOf(error: unknown, help: string, debug: boolean): Failure {

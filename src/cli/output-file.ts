@@ -4,7 +4,7 @@ import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path';
 import { EplbError, isOwnError } from '../core/errors.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
-import { quotePath } from './text.ts';
+import { quotePath } from '../formats/text.ts';
 
 /** A file that is going to be written, found to be writable. */
 export interface OutputFile {
@@ -72,7 +72,11 @@ export async function writeOutput(
   }
 }
 
-/** Removes a file when the user stops the command, which then ends as it would have. @returns takes that back */
+/**
+ * Removes a file when the user stops the command, which then ends as it would have.
+ *
+ * @returns takes that back
+ */
 function removeWhenStopped(path: string): () => void {
   const stopped = (signal: NodeJS.Signals) => {
     release();

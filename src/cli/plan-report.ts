@@ -1,4 +1,5 @@
 import { numOpenSlots } from '../core/open-slots.ts';
+import { rowsOf } from '../formats/placements/whole-table.ts';
 import {
   type BalanceSummary,
   balancedness,
@@ -10,7 +11,6 @@ import {
   summarizeBalance,
   type Topology,
 } from '../index.ts';
-import { placementRows } from './placement.ts';
 
 /** What was read, and how it was understood. */
 export interface RecordingReport {
@@ -28,7 +28,7 @@ export interface RecordingReport {
 }
 
 /** One layer before and after. */
-export interface LayerReport {
+interface LayerReport {
   readonly layer: number;
   readonly balancednessBefore: number;
   readonly balancednessAfter: number;
@@ -37,7 +37,7 @@ export interface LayerReport {
   readonly moves: number;
 }
 
-/** Everything that `eplb plan` tells; what `--json` prints. */
+/** Everything that `eplb plan` reports; what `--json` prints. */
 export interface PlanReport {
   readonly recording: RecordingReport;
   readonly topology: Topology;
@@ -96,6 +96,6 @@ export function measurePlan(
     slots: planned.numLayers * numOpenSlots(topology),
     layers,
     digest: planned.digest(),
-    physical_to_logical_map: placementRows(planned),
+    physical_to_logical_map: rowsOf(planned.phyToLog, planned.numPhysicalExperts),
   };
 }

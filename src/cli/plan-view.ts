@@ -1,9 +1,10 @@
 import { numOpenSlots } from '../core/open-slots.ts';
-import { type Colors, type Fact, factLines } from './fact-list.ts';
+import { counted, grouped, ratio, seconds } from '../formats/number-text.ts';
+import type { Colors } from './colors.ts';
+import { type Fact, factLines } from './fact-list.ts';
+import { plainTable } from './plain-table.ts';
 import type { PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';
-import { plainTable } from './table.ts';
-import { counted, duration, grouped } from './text.ts';
 
 /** A report for people: what was read and how it was understood, a line a layer, all layers together. */
 export function renderPlan(report: PlanReport, colors: Colors): string {
@@ -33,7 +34,8 @@ function headerFacts(report: PlanReport): Fact[] {
     ['used', usedSteps(report)],
     [
       'experts',
-      `${grouped(numLogicalExperts)} in ${counted(numOpenSlots(topology), 'slot')}, ${counted(numGroups, 'group')}`,
+      `${grouped(numLogicalExperts)} in ${counted(numOpenSlots(topology), 'slot')}, ` +
+        `${counted(numGroups, 'group')}`,
     ],
     ['devices', `${ranksText(topology)} slots, ${counted(numNodes, 'node')}`],
     ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],
@@ -95,7 +97,7 @@ function closingFacts(report: PlanReport): Fact[] {
   const start = report.from === null ? 'the initial mapping' : 'the starting placement';
   const list: Fact[] = [
     ['moves', `${grouped(moves)} of ${counted(slots, 'slot')}, counted from ${start}`],
-    ['planning time', duration(planningMs)],
+    ['planning time', seconds(planningMs / 1000)],
   ];
   if (kept !== null) list.unshift(['kept', `${start} stays: ${kept}`]);
   if (output !== null) list.push(['written', output]);
@@ -103,11 +105,10 @@ function closingFacts(report: PlanReport): Fact[] {
   return list;
 }
 
-function ratio(value: number): string {
-  return value.toFixed(4);
-}
-
-/** A value, green when better than the one before it as printed, red when worse. `better` is 1 when more is better. */
+/**
+ * A value, green when better than the one before it as printed, red when worse. `better` is 1 when more is
+ * better.
+ */
 function compared(value: number, before: number, better: 1 | -1, colors: Colors): string {
   const text = ratio(value);
   const gain = better * (Number(text) - Number(ratio(before)));

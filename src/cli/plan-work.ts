@@ -8,14 +8,14 @@ import {
   type Topology,
 } from '../index.ts';
 import { usesPairs } from '../policy/abstract.ts';
-import { readPlacement } from './placement.ts';
+import { readStartingPlacement } from './placement-files.ts';
 import { measurePlan, type PlanMeasures } from './plan-report.ts';
 import type { Progress } from './progress.ts';
 import { type KnownRange, sumLoads, unitOf } from './recorded-loads.ts';
 import { SampleRuns } from './sample-runs.ts';
 
 /** What is to be planned. */
-export interface PlanTask {
+interface PlanTask {
   readonly recording: LoadRecording;
   /** The tokens or steps to use. */
   readonly range: KnownRange;
@@ -28,7 +28,7 @@ export interface PlanTask {
 }
 
 /** A finished plan and what was measured of it. */
-export interface PlanResult {
+interface MeasuredPlan {
   readonly mapping: ExpertMapping;
   /** Why the policy keeps the placement it started from; null when it plans another. */
   readonly kept: KeptReason | null;
@@ -38,7 +38,7 @@ export interface PlanResult {
 }
 
 /** Counts the loads, plans on them, and measures the plan against the placement it started from. */
-export async function makePlan(task: PlanTask, progress: Progress): Promise<PlanResult> {
+export async function makePlan(task: PlanTask, progress: Progress): Promise<MeasuredPlan> {
   const { recording, range, topology, policy, threads } = task;
   // Made first: it is what refuses a topology whose memory would not fit.
   await using balancer = new ExpertLoadBalancer({
@@ -49,7 +49,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
   });
   // Not made live: it may have experts in slots that are closed now.
   const previous =
-    task.from === undefined ? balancer.mapping : await readPlacement(task.from, topology, recording);
+    task.from === undefined ? balancer.mapping : await readStartingPlacement(task.from, topology, recording);
 
   const pairs = pairRecorder(task);
   const maxSamples = policy instanceof URL ? 0 : policy.maxSamples;
@@ -71,7 +71,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Plan
   return { mapping, kept, measures, planningMs, threads: balancer.threads };
 }
 
-/** Counts which experts are routed together, which only routes tell, for policies that may use it. */
+/** Counts which experts are routed together, which only routes show, for policies that may use it. */
 function pairRecorder({ recording, policy }: PlanTask): CoactivationRecorder | undefined {
   if (recording.routes === undefined) return undefined;
   if (!usesPairs(policy)) return undefined;

@@ -2,13 +2,14 @@ import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fileReason } from '../formats/bytes/file-reason.ts';
+import { quote, quotePath } from '../formats/text.ts';
 import { type AbstractEplbPolicy, EplbError, type Topology } from '../index.ts';
 import { kernelOf } from '../policy/kernels.ts';
 import { makePolicy, POLICY_NAMES, type PolicySetting } from '../policy/registry.ts';
-import { quote, quotePath } from './text.ts';
 
 /**
- * The policy that `--policy` names: one of the library's, or the file of a module, to be loaded in the workers.
+ * The policy that `--policy` names: one of the library's, or the file of a module, to be loaded in the
+ * workers.
  *
  * @param threads - as given; a module needs one, so that it cannot block or crash the command
  * @param setting - what one of the library's is made with
@@ -24,7 +25,8 @@ export async function choosePolicy(
   if (!/[/\\]|\.[cm]?js$/.test(text)) {
     throw new EplbError(
       'EPLB_OPTION',
-      `--policy: ${quote(text)} is no policy; give ${POLICY_NAMES.join(', ')} or a module's file such as ./mine.js`,
+      `--policy: ${quote(text)} is no policy; give ${POLICY_NAMES.join(', ')} or a module's file such as ` +
+        './mine.js',
     );
   }
   if (threads === 0) {
@@ -45,7 +47,8 @@ export async function choosePolicy(
 }
 
 /**
- * Refuses closed slots for a policy that fills all. What a policy from a module does with them is looked at when it has planned.
+ * Refuses closed slots for a policy that fills all. What a policy from a module does with them is looked at
+ * when it has planned.
  *
  * @throws EplbRangeError EPLB_TOPOLOGY
  */

@@ -5,8 +5,8 @@ import cliProgress from 'cli-progress';
 const QUIET_MS = 1000;
 
 /**
- * A progress bar over the stages of a command. It appears once the command has run for a second, on a terminal only,
- * and leaves nothing behind.
+ * A progress bar over the stages of a command. It appears once the command has run for a second, on a
+ * terminal only, and leaves nothing behind.
  */
 export class Progress {
   readonly #stream: WriteStream;
@@ -34,17 +34,22 @@ export class Progress {
     this.#total = total;
   }
 
-  /** Says how many units of the stage are done. Cheap, and draws at once, so it works in the middle of a long loop. */
+  /**
+   * Says how many units of the stage are done. Cheap, and draws at once, so it works in the middle of a long
+   * loop.
+   */
   update(done: number): void {
     if (!this.#stream.isTTY || performance.now() - this.#started < this.#quietMs) return;
     if (this.#bar === undefined) {
       this.#bar = new cliProgress.SingleBar({
         stream: this.#stream,
-        format: `${this.#label} [{bar}] {percentage}% | {value} of {total} ${this.#unit} | {duration_formatted}`,
+        format:
+          `${this.#label} [{bar}] {percentage}% | {value} of {total} ${this.#unit} | ` +
+          '{duration_formatted}',
         barsize: 24,
         clearOnComplete: true,
-        // The bar is cut to the terminal's width, not drawn with line breaks switched off, and the cursor stays: Ctrl-C
-        // would leave them off.
+        // The bar is cut to the terminal's width, not drawn with line breaks switched off, and the cursor
+        // stays: Ctrl-C would leave them off.
         linewrap: true,
       });
       this.#bar.start(this.#total, done);

@@ -1,5 +1,5 @@
+import { counted } from '../formats/number-text.ts';
 import type { Topology } from '../index.ts';
-import { counted } from './text.ts';
 
 /** Ranks and how many slots each has open, in words: `16 ranks of 5`, or `4 ranks of 3 to 6`. */
 export function ranksText(sizes: Pick<Topology, 'numPhysicalExperts' | 'numRanks' | 'slotsPerRank'>): string {

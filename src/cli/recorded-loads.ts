@@ -7,7 +7,7 @@ import type { Progress } from './progress.ts';
 import type { SampleRuns } from './sample-runs.ts';
 
 /** Who gets loads beside the sums, as they are read. */
-export interface LoadTakers {
+interface LoadTakers {
   /** Gets the experts that each token was routed to, where the recording has routes. */
   readonly pairs?: Pick<CoactivationRecorder, 'record'> | undefined;
   readonly samples?: SampleRuns | undefined;
@@ -23,11 +23,15 @@ export function unitOf(recording: LoadRecording): 'token' | 'step' {
   return recording.routes === undefined ? 'step' : 'token';
 }
 
-/** How many tokens or steps a recording has. Where only reading to the end tells, it is read. */
+/** How many tokens or steps a recording has. Where only reading to the end shows it, it is read. */
 export async function lengthOf(recording: LoadRecording, progress: Progress): Promise<number> {
-  const known = recording.routes?.numTokens ?? recording.numSteps;
-  if (known !== undefined) return known;
-  const bar = byteBar(progress, 'counting steps', recording.numBytes);
+  return recording.routes?.numTokens ?? stepsIn(recording, progress);
+}
+
+/** How many steps a recording has. Where only reading to the end shows it, it is read. */
+export async function stepsIn(recording: LoadRecording, progress?: Progress): Promise<number> {
+  if (recording.numSteps !== undefined) return recording.numSteps;
+  const bar = progress === undefined ? () => {} : byteBar(progress, 'counting steps', recording.numBytes);
   let length = 0;
   for await (const { step, bytesRead } of recording.steps()) {
     length = step + 1;
@@ -36,7 +40,9 @@ export async function lengthOf(recording: LoadRecording, progress: Progress): Pr
   return length;
 }
 
-/** Says of a part of a recording whose file has checksums that they were not looked at: they are of the whole. */
+/**
+ * Says of a part of a recording whose file has checksums that they were not looked at: they are of the whole.
+ */
 export function partNotes({ hasChecksums }: LoadRecording, { from, to, of }: KnownRange): string[] {
   if (hasChecksums !== true || (from === 0 && to === of)) return [];
   return ["only a part of it was read, so that the file's checksums could not be looked at"];
@@ -46,7 +52,8 @@ export function partNotes({ hasChecksums }: LoadRecording, { from, to, of }: Kno
  * Adds up the loads of a range, read once and in constant memory.
  *
  * @param takers - who else is to get the loads
- * @throws EplbRangeError EPLB_LOAD when a sum is too large for float32; EplbError and its subclasses as the reader does
+ * @throws EplbRangeError EPLB_LOAD when a sum is too large for float32; EplbError and its subclasses as the
+ *   reader does
  */
 export async function sumLoads(
   recording: LoadRecording,
@@ -132,6 +139,7 @@ function toFloat32(sums: Float64Array, numExperts: number): Float32Array {
   const at = `layer ${Math.floor(over / numExperts)}, expert ${over % numExperts}`;
   throw new EplbRangeError(
     'EPLB_LOAD',
-    `recording: the loads of ${at} add up to ${sums[over]}, which is too large for float32; select fewer --steps`,
+    `recording: the loads of ${at} add up to ${sums[over]}, which is too large for float32; select fewer ` +
+      '--steps',
   );
 }

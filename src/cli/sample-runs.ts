@@ -6,7 +6,10 @@ interface Sizes {
   readonly numLogicalExperts: number;
 }
 
-/** The loads of a range of tokens or steps in runs of equal length: what a policy gets that plans from samples. */
+/**
+ * The loads of a range of tokens or steps in runs of equal length: what a policy gets that plans from
+ * samples.
+ */
 export class SampleRuns {
   readonly #sizes: Sizes;
   readonly #from: number;

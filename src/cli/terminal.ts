@@ -1,17 +1,23 @@
 import type { WriteStream } from 'node:tty';
 import { printableBut } from '../core/printable.ts';
 
-/** Whether text for a stream may carry colours: a terminal that can show them, and a user who did not set NO_COLOR. */
+/**
+ * Whether text for a stream may carry colours: a terminal that can show them, and a user who did not set
+ * NO_COLOR.
+ */
 export function wantsColor(stream: WriteStream): boolean {
   return stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
 }
 
-/** What may stand in a text of ours: the ends of its lines, and the colours and weights that the views use. */
+/**
+ * What may stand in a text of ours: the ends of its lines, and the colours and weights that the views use.
+ */
 const OURS = new RegExp(`\n|${'\u001b'}\\[(?:[12]|22|3[123]|39)m`, 'gu');
 
 /**
- * Writes to a stream of the command; beside the progress bar, nothing else does. Foreign text was made printable where it entered the text: only
- * there it can be told from ours. This lets nothing through that was forgotten, but for line feeds and our own colours.
+ * Writes to a stream of the command; beside the progress bar, nothing else does. Foreign text was made
+ * printable where it entered the text: only there it is known from ours. This lets nothing through that
+ * was forgotten, but for line feeds and our own colours.
  */
 export function print(stream: NodeJS.WritableStream, text: string): void {
   stream.write(printableBut(text, OURS));

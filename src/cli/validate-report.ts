@@ -14,7 +14,7 @@ export interface AgainstReport {
   readonly overall: BalanceSummary | null;
 }
 
-/** Everything that `eplb validate` tells; what `--json` prints. */
+/** Everything that `eplb validate` reports; what `--json` prints. */
 export interface ValidateReport {
   readonly path: string;
   readonly format: string;

@@ -1,6 +1,7 @@
+import { counted, grouped, ratio } from '../formats/number-text.ts';
 import type { EngineVerdict } from '../formats/placements/engines.ts';
-import { type Colors, type Fact, factLines } from './fact-list.ts';
-import { counted, grouped } from './text.ts';
+import type { Colors } from './colors.ts';
+import { type Fact, factLines } from './fact-list.ts';
 import type { AgainstReport, ValidateReport } from './validate-report.ts';
 
 /** A validation for people: what was read, what each engine makes of it, and how it balances the loads. */
@@ -23,12 +24,13 @@ function headerFacts({ path, format, notes, facts }: ValidateReport): Fact[] {
     ],
     [
       'experts',
-      `${grouped(numLogicalExperts)} in ${counted(numPhysicalExperts, 'slot')}, ${grouped(redundant)} redundant, at most ${counted(facts.maxReplicas, 'replica')} each`,
+      `${grouped(numLogicalExperts)} in ${counted(numPhysicalExperts, 'slot')}, ${grouped(redundant)} ` +
+        `redundant, at most ${counted(facts.maxReplicas, 'replica')} each`,
     ],
     [
       'ranks',
       numRanks === undefined
-        ? 'not told'
+        ? 'not known'
         : `${grouped(numRanks)}${slotsPerRank === undefined ? '' : ` of ${counted(slotsPerRank, 'slot')}`}`,
     ],
   ];
@@ -47,7 +49,10 @@ function verdicts({ engines, judgedFor }: ValidateReport, colors: Colors): strin
     const mark = judgedFor === 'all' || judgedFor === engine ? '*' : ' ';
     const reasons = [...problems, ...warnings.map((text) => `warning: ${text}`)];
     const indent = `\n${' '.repeat(width + 4)}`;
-    return `${mark}${colors.bold(engine.padEnd(width))}  ${words[takes]}${reasons.map((text) => indent + text).join('')}\n`;
+    return (
+      `${mark}${colors.bold(engine.padEnd(width))}  ` +
+      `${words[takes]}${reasons.map((text) => indent + text).join('')}\n`
+    );
   });
   return `${lines.join('')} * decides the exit code\n`;
 }
@@ -55,14 +60,14 @@ function verdicts({ engines, judgedFor }: ValidateReport, colors: Colors): strin
 function againstFacts({ path, format, notes, reason, layers, overall }: AgainstReport): Fact[] {
   const list: Fact[] = [['loads', `${path} (${format})`]];
   for (const note of notes) list.push(['note', note]);
-  if (overall === null) return [...list, ['balancedness', `not told: ${reason}`]];
+  if (overall === null) return [...list, ['balancedness', `not known: ${reason}`]];
   const worst = layers.reduce((least, layer) => (layer.balancedness < least.balancedness ? layer : least));
   return [
     ...list,
-    ['balancedness, ratio of sums', overall.balancednessRatioOfSums.toFixed(4)],
-    ['balancedness, mean of ratios', overall.balancednessMeanOfRatios.toFixed(4)],
-    ['peak-to-average (PAR), ratio of sums', overall.peakToAverageRatioOfSums.toFixed(4)],
-    ['peak-to-average (PAR), mean of ratios', overall.peakToAverageMeanOfRatios.toFixed(4)],
-    ['worst layer', `${worst.layer}: balancedness ${worst.balancedness.toFixed(4)}`],
+    ['balancedness, ratio of sums', ratio(overall.balancednessRatioOfSums)],
+    ['balancedness, mean of ratios', ratio(overall.balancednessMeanOfRatios)],
+    ['peak-to-average (PAR), ratio of sums', ratio(overall.peakToAverageRatioOfSums)],
+    ['peak-to-average (PAR), mean of ratios', ratio(overall.peakToAverageMeanOfRatios)],
+    ['worst layer', `${worst.layer}: balancedness ${ratio(worst.balancedness)}`],
   ];
 }

@@ -4,10 +4,10 @@ import { inspectPlacement } from '../formats/placements/inspect.ts';
 import { mappingOf } from '../formats/placements/mapping.ts';
 import type { Placement } from '../formats/placements/placement.ts';
 import type { LoadRecording } from '../formats/recording.ts';
+import { quotePath } from '../formats/text.ts';
 import { balancedness, layerBalances, peakToAverage, summarizeBalance } from '../index.ts';
 import { Progress } from './progress.ts';
 import { lengthOf, sumLoads } from './recorded-loads.ts';
-import { quotePath } from './text.ts';
 import type { AgainstReport } from './validate-report.ts';
 
 /** A placement that was read. */
@@ -28,10 +28,11 @@ interface LoadOptions {
 }
 
 /**
- * What a placement makes of recorded loads, and the placement with what they tell of it: how many experts there are, and
- * how the model numbers its layers.
+ * What a placement makes of recorded loads, and the placement with what they add to it: how many experts
+ * there are, and how the model numbers its layers.
  *
- * @throws EplbError and its subclasses as the reader does; EplbRangeError EPLB_SHAPE when the layers do not fit
+ * @throws EplbError and its subclasses as the reader does; EplbRangeError EPLB_SHAPE when the layers do not
+ *   fit
  */
 export async function compareWithLoads(
   { read, beside, path }: ReadPlacement,
@@ -80,7 +81,7 @@ async function figures(
   const none = (reason: string): Figures => ({ reason, layers: [], overall: null });
   if (missing !== undefined || outside !== undefined) return none('the placement is not valid');
   if (numRanks === undefined || slotsPerRank === undefined) {
-    return none('the ranks are not told, or do not divide the slots');
+    return none('the ranks are not known, or do not divide the slots');
   }
   const progress = new Progress(process.stderr);
   const of = await lengthOf(recording, progress);

@@ -1,6 +1,9 @@
 import { checkMultiple, checkWhole, show } from './checks.ts';
 import { EplbRangeError, EplbTypeError } from './errors.ts';
 
+/** The largest size of anything: layers, experts, slots, ranks, steps. Float32 counts are exact up to it. */
+export const MAX_SIZE = 2 ** 24;
+
 /** The sizes of a placement problem: the same for every layer. */
 export interface Topology {
   /** MoE layers. */
@@ -38,13 +41,12 @@ export function checkTopology(
   topology: Topology,
   titles: TopologyTitles = { physical: 'numPhysicalExperts' },
 ): Topology {
-  const most = 2 ** 24;
-  const numLayers = checkWhole('numLayers', topology.numLayers, 1, most);
-  const numLogicalExperts = checkWhole('numLogicalExperts', topology.numLogicalExperts, 1, most);
-  const numPhysicalExperts = checkWhole(titles.physical, topology.numPhysicalExperts, 1, most);
-  const numRanks = checkWhole('numRanks', topology.numRanks, 1, most);
-  const numNodes = checkWhole('numNodes', topology.numNodes, 1, most);
-  const numGroups = checkWhole('numGroups', topology.numGroups, 1, most);
+  const numLayers = checkWhole('numLayers', topology.numLayers, 1, MAX_SIZE);
+  const numLogicalExperts = checkWhole('numLogicalExperts', topology.numLogicalExperts, 1, MAX_SIZE);
+  const numPhysicalExperts = checkWhole(titles.physical, topology.numPhysicalExperts, 1, MAX_SIZE);
+  const numRanks = checkWhole('numRanks', topology.numRanks, 1, MAX_SIZE);
+  const numNodes = checkWhole('numNodes', topology.numNodes, 1, MAX_SIZE);
+  const numGroups = checkWhole('numGroups', topology.numGroups, 1, MAX_SIZE);
   if (numPhysicalExperts < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',

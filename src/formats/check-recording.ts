@@ -5,7 +5,11 @@ import type { LoadRecording, RecordedStep, StepRange } from './recording.ts';
 /** What is read of a recording that anybody may have made. */
 export type StepSource = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'steps'>;
 
-/** The sizes of a recording, which may be getters. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE` */
+/**
+ * The sizes of a recording, which may be getters.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`
+ */
 export function checkSource(source: StepSource): Pick<StepSource, 'numLayers' | 'numLogicalExperts'> {
   const { numLayers, numLogicalExperts, steps } = checkObject('recording', source);
   checkWhole('recording.numLayers', numLayers, 1);
@@ -14,7 +18,11 @@ export function checkSource(source: StepSource): Pick<StepSource, 'numLayers' | 
   throw new EplbTypeError('EPLB_KIND', `recording.steps: ${show(steps)} is not a function that gives steps`);
 }
 
-/** Asks a recording for its steps. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` for a range that is none */
+/**
+ * Asks a recording for its steps.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` for a range that is none
+ */
 export function stepsOf(source: StepSource, range: StepRange | undefined): AsyncIterable<RecordedStep> {
   if (range !== undefined) checkRange('steps', range);
   const steps: unknown = source.steps(range);
@@ -26,7 +34,11 @@ export function stepsOf(source: StepSource, range: StepRange | undefined): Async
   throw new EplbTypeError('EPLB_KIND', `recording: its steps are ${show(steps)}, not an async iterable`);
 }
 
-/** Checks a step's loads, but not their values. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` */
+/**
+ * Checks a step's loads, but not their values.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`
+ */
 export function checkStep({ step, loads }: RecordedStep, numLayers: number, numExperts: number): void {
   if (typeof step !== 'number') checkNumber('recording: step', step);
   if (!(loads instanceof Float32Array)) {

@@ -1,6 +1,7 @@
 /**
- * Orders names of files by the times and numbers in them: texts are compared as texts, numbers as numbers (`_9` before
- * `_10`), with their fraction where one follows (Python's time.time() writes 1751.5 before 1751.75).
+ * Orders names of files by the times and numbers in them: texts are compared as texts, numbers as numbers
+ * (`_9` before `_10`), with their fraction where one follows (Python's time.time() writes 1751.5 before
+ * 1751.75).
  */
 export function byTimeInName(a: string, b: string): number {
   const inA = partsOf(a);

@@ -1,6 +1,6 @@
 import type { InputFile } from './input-file.ts';
 import type { OpenOptions } from './open-options.ts';
-import type { LoadRecording } from './recording.ts';
+import type { StoredRecording } from './recording.ts';
 
 /** What the table says of every format. */
 export interface FormatFacts {
@@ -16,12 +16,15 @@ export interface FormatFacts {
 /** A format of recorded loads. */
 export interface LoadFormat extends FormatFacts {
   readonly holds: 'loads';
-  /** Whether a file's content is of this format. It may be anything; where it is broken, the reader is to say how. */
+  /**
+   * Whether a file's content is of this format. It may be anything; where it is broken, the reader is to say
+   * how.
+   */
   recognise(file: InputFile): Promise<boolean>;
   /**
    * Opens a recording of one or more files of this format, ordered by the time in their names.
    *
    * @throws EplbError and its subclasses, naming the file and what is wrong with it
    */
-  open(files: readonly InputFile[], options: OpenOptions): Promise<LoadRecording>;
+  open(files: readonly InputFile[], options: OpenOptions): Promise<StoredRecording>;
 }

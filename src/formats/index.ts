@@ -1,5 +1,4 @@
 export type { FormatFacts } from './format.ts';
-export { FORMATS } from './list.ts';
 export { openRecording } from './open.ts';
 export type { OpenOptions } from './open-options.ts';
 export type { EngineVerdict } from './placements/engines.ts';
@@ -10,4 +9,6 @@ export type { Placement, PlacementWriteOptions, WrittenPlacement } from './place
 export { type PlacementValidation, validatePlacement } from './placements/validate.ts';
 export { writePlacement } from './placements/write.ts';
 export type { LoadRecording, RecordedRoutes, RecordedStep, RouteRun, StepRange } from './recording.ts';
-export { type StepsToWrite, writeLoads } from './write/loads.ts';
+export { FORMATS } from './registry.ts';
+export type { StepsToWrite } from './write/load-chunks.ts';
+export { writeLoads } from './write/loads.ts';

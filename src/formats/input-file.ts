@@ -10,7 +10,7 @@ import { quotePath } from './text.ts';
 import { TorchFile } from './torch/file.ts';
 import { ZipArchive } from './zip/archive.ts';
 
-/** Bytes at the beginning that are enough to tell what kind of file it is. */
+/** Bytes at the beginning that are enough to recognise a file. */
 const HEAD_BYTES = 1 << 16;
 
 /** The largest JSON that is read. It has to be in memory as a whole, the numbers in it beside it. */
@@ -74,7 +74,7 @@ export class InputFile {
     return this.whole(MOST_JSON_BYTES, 'JSON');
   }
 
-  /** What the file holds as JSON, to be told without keeping it. @throws EplbError EPLB_FORMAT */
+  /** What the file holds as JSON, without its values. @throws EplbError EPLB_FORMAT */
   jsonOutline(): Promise<JsonOutline> {
     this.#outline ??= this.jsonBytes().then((bytes) => outlineOf(bytes, this.name));
     return this.#outline;
@@ -126,4 +126,14 @@ export function inputBytes(bytes: Uint8Array, path: string, field: string): Inpu
   const name = `${field}: ${quotePath(path)}`;
   if (bytes.length === 0) throw new EplbError('EPLB_FORMAT', `${name} is empty`);
   return new InputFile(path, name, new MemorySource(bytes, name));
+}
+
+/** Bytes of files together. */
+export function sizeOf(files: readonly InputFile[]): number {
+  return files.reduce((sum, file) => sum + file.size, 0);
+}
+
+/** Gives files back to the system, one after the other. */
+export async function closeAll(files: readonly InputFile[]): Promise<void> {
+  for (const file of files) await file.close();
 }

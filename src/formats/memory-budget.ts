@@ -5,8 +5,8 @@ const TIMES_FILE = 4;
 const FREE_BYTES = 2 ** 26;
 
 /**
- * What the values of a file may take in memory, lists and texts and keys: a few bytes of a file can stand for a hundred in
- * memory. Numbers in long rows are no problem and need not be counted.
+ * What the values of a file may take in memory, lists and texts and keys: a few bytes of a file can stand for
+ * a hundred in memory. Numbers in long rows are no problem and need not be counted.
  */
 export class MemoryBudget {
   readonly #most: number;

@@ -1,8 +1,10 @@
 /** How a recording is to be read. */
 export interface OpenOptions {
-  /** Name of its format; told from the content when left out. */
+  /** Name of its format; recognised by the content when left out. */
   readonly format?: string | undefined;
-  /** Logical experts of a layer. Tells routes from loads where the file does not say which it holds. */
+  /**
+   * Logical experts of a layer. Decides between routes and loads where the file does not say which it holds.
+   */
   readonly numExperts?: number | undefined;
   /** Tokens that one step of recorded routes adds up; {@link DEFAULT_TOKENS_PER_STEP} when left out. */
   readonly tokensPerStep?: number | undefined;

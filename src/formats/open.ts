@@ -2,56 +2,47 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkObject, checkText, checkWhole } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
+import { MAX_SIZE } from '../core/topology.ts';
 import { fileReason } from './bytes/file-reason.ts';
-import { checkRange } from './check-recording.ts';
 import { byTimeInName } from './file-order.ts';
 import type { LoadFormat } from './format.ts';
-import { type InputFile, inputFile } from './input-file.ts';
+import { closeAll, type InputFile, inputFile } from './input-file.ts';
+import { fallbackFormat, loadFormat, recogniseLoads } from './loads/registry.ts';
 import type { OpenOptions } from './open-options.ts';
-import type { LoadRecording } from './recording.ts';
-import { LOAD_FORMATS } from './table.ts';
+import { openedRecording } from './opened-recording.ts';
+import type { LoadRecording, StoredRecording } from './recording.ts';
 import { quote, quotePath } from './text.ts';
 
 /** What the messages call the file that is opened. */
 const FIELD = 'recording';
 
 /**
- * Opens recorded loads or routes of any format. The format is told from the content. A directory is one recording: its
- * files, ordered by the time in their names.
+ * Opens recorded loads or routes of any format. The format is recognised by the content. A directory is one
+ * recording: its files, ordered by the time in their names.
  *
- * Opening and reading take memory of 8 times the size of the files at most, and 160 MiB: arrays and JSON Lines are read a part
- * at a time, other texts are in memory as numbers. Texts that have to be read whole are refused from 512 MiB on (JSON), or
- * 64 MiB (CSV and tables of text); so is a file that would take more.
+ * Opening and reading take memory of 8 times the size of the files at most, and 160 MiB: arrays and JSON
+ * Lines are read a part at a time, other texts are in memory as numbers. Texts that have to be read whole are
+ * refused from 512 MiB on (JSON), or 64 MiB (CSV and tables of text); so is a file that would take more.
  *
- * @throws EplbError EPLB_FILE when something cannot be read, EPLB_FORMAT when it is of no known format or malformed,
- *   EPLB_OPTION for an unknown `format`; EplbTypeError and EplbRangeError when the content is not what a recording holds
+ * @throws EplbError EPLB_FILE when something cannot be read, EPLB_FORMAT when it is of no known format or
+ *   malformed, EPLB_OPTION for an unknown `format`; EplbTypeError and EplbRangeError when the content is not
+ *   what a recording holds
  */
 export async function openRecording(path: string, options: OpenOptions = {}): Promise<LoadRecording> {
   checkText('path', path);
   checkOpenOptions(options);
-  const chosen = options.format === undefined ? undefined : namedFormat(options.format);
-  if (await isDirectory(path)) return withCheckedRanges(await openDirectory(path, chosen, options));
+  const chosen = options.format === undefined ? undefined : loadFormat(options.format);
+  if (await isDirectory(path)) return openedRecording(await openDirectory(path, chosen, options));
   const file = await inputFile(path, FIELD);
-  return withCheckedRanges(
-    await openFiles([file], chosen ?? (await recognised(file)) ?? fallbackFormat(file), options),
-  );
+  const format = chosen ?? (await recogniseLoads(file)) ?? fallbackFormat(file);
+  return openedRecording(await openFiles([file], format, options));
 }
 
 function checkOpenOptions(options: OpenOptions): void {
   const { format, numExperts, tokensPerStep } = checkObject('options', options);
   if (format !== undefined) checkText('format', format);
-  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, 2 ** 24);
+  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, MAX_SIZE);
   if (tokensPerStep !== undefined) checkWhole('tokensPerStep', tokensPerStep, 1);
-}
-
-/** Its readers take what a range says. */
-function withCheckedRanges(recording: LoadRecording): LoadRecording {
-  const steps = recording.steps.bind(recording);
-  recording.steps = (range) => {
-    if (range !== undefined) checkRange('steps', range);
-    return steps(range);
-  };
-  return recording;
 }
 
 /** {@link openRecording} of files that are already found, in order, all of one format. */
@@ -59,39 +50,13 @@ export async function openFiles(
   files: readonly InputFile[],
   format: LoadFormat,
   options: OpenOptions,
-): Promise<LoadRecording> {
+): Promise<StoredRecording> {
   try {
     return await format.open(files, options);
   } finally {
     // Of what is read on, each file is opened again when it is its turn.
-    for (const file of files) await file.close();
+    await closeAll(files);
   }
-}
-
-/** The format of recorded loads that a file's content is of; undefined when it is none. */
-export async function recognised(file: InputFile): Promise<LoadFormat | undefined> {
-  try {
-    for (const format of LOAD_FORMATS) {
-      if (await format.recognise(file)) return format;
-    }
-    return undefined;
-  } finally {
-    await file.close();
-  }
-}
-
-/** What a file that is of no known format is taken for, so that it is said what is wrong with it. */
-export function fallbackFormat(file: InputFile): LoadFormat {
-  const byName = LOAD_FORMATS.find(({ extensions }) => extensions.includes(file.extension));
-  if (byName !== undefined) return byName;
-  throw new EplbError('EPLB_FORMAT', `${file.name} is of no known format of loads; eplb formats lists them`);
-}
-
-function namedFormat(name: string): LoadFormat {
-  const format = LOAD_FORMATS.find((known) => known.name === name);
-  if (format !== undefined) return format;
-  const names = LOAD_FORMATS.map((known) => known.name).join(', ');
-  throw new EplbError('EPLB_OPTION', `${FIELD}: ${quote(name)} is no format of loads; there are ${names}`);
 }
 
 /** Whether there is a directory at the path. */
@@ -107,13 +72,13 @@ async function openDirectory(
   path: string,
   chosen: LoadFormat | undefined,
   options: OpenOptions,
-): Promise<LoadRecording> {
+): Promise<StoredRecording> {
   const files: InputFile[] = [];
   const leftOut: string[] = [];
   let format = chosen;
   for (const name of await namesIn(path)) {
     const file = await inputFile(join(path, name), FIELD);
-    const found = chosen ?? (await recognised(file));
+    const found = chosen ?? (await recogniseLoads(file));
     if (found === undefined) {
       leftOut.push(`${quote(name)} was left out: it is of no known format of loads`);
       continue;

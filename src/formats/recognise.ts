@@ -2,11 +2,11 @@ import { isOwnError } from '../core/errors.ts';
 import type { InputFile } from './input-file.ts';
 import type { JsonOutline } from './json/outline.ts';
 import { TorchFile } from './torch/file.ts';
-import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/pickle.ts';
+import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/pickle-values.ts';
 import { hasZipMagic, type ZipArchive } from './zip/archive.ts';
 
 /** The root of what torch.save wrote, or undefined when the file is not of torch.save or is broken. */
-export async function torchRoot(file: InputFile): Promise<PickleValue | undefined> {
+async function torchRoot(file: InputFile): Promise<PickleValue | undefined> {
   const zip = await zipOf(file);
   if (zip === undefined || !TorchFile.isOne(zip)) return undefined;
   return (await orUndefined(file.torch()))?.root;
@@ -29,6 +29,13 @@ export async function firstCharacters(file: InputFile): Promise<string> {
   return new TextDecoder().decode(head.subarray(0, 256)).trimStart();
 }
 
+/** The first line of a text as far as the beginning of the file has it. */
+export async function firstLine(file: InputFile): Promise<string> {
+  const text = new TextDecoder().decode(await file.head());
+  const end = text.search(/\r?\n/);
+  return end === -1 ? text : text.slice(0, end);
+}
+
 /** What the file holds as JSON, or undefined when it does not look like JSON or is broken. */
 export async function jsonOutlineOf(file: InputFile): Promise<JsonOutline | undefined> {
   return (await looksLikeJson(file)) ? orUndefined(file.jsonOutline()) : undefined;
@@ -39,7 +46,10 @@ export async function looksLikeJson(file: InputFile): Promise<boolean> {
   return /^[[{]/.test(await firstCharacters(file));
 }
 
-/** What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to tell. */
+/**
+ * What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to
+ * report.
+ */
 async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
   try {
     return await promise;

@@ -1,19 +1,23 @@
 /**
- * Recorded loads, read step by step. Every reader of a format gives one, whatever its file looks like: a step holds the
- * loads of logical experts, already added over ranks, in layers counted from 0 that all have experts.
+ * Recorded loads, read step by step. Every reader of a format gives one, whatever its file looks like: a step
+ * holds the loads of logical experts, already added over ranks, in layers counted from 0 that all have
+ * experts.
  */
 export interface LoadRecording {
   /** Name of the format it was read as, such as `npy`. */
   readonly format: string;
   readonly numLayers: number;
   readonly numLogicalExperts: number;
-  /** How many steps there are, or undefined where only reading to the end tells. */
+  /** How many steps there are, or undefined where only reading to the end shows it. */
   readonly numSteps: number | undefined;
-  /** Size of the files behind it, in bytes: what a progress bar counts against {@link RecordedStep.bytesRead}. */
+  /**
+   * Size of the files behind it, in bytes: what a progress bar counts against {@link RecordedStep.bytesRead}.
+   */
   readonly numBytes: number;
   /**
-   * The model's own numbers of the layers, ascending, where the file tells them: TensorRT-LLM counts all layers of the
-   * model, and SGLang's rows of dense layers, which are left out, count too. Placements are written back under them.
+   * The model's own numbers of the layers, ascending, where the file has them: TensorRT-LLM counts all
+   * layers of the model, and SGLang's rows of dense layers, which are left out, count too. Placements are
+   * written back under them.
    */
   readonly layerNumbers?: readonly number[];
   /** What a reader had to assume, or left out, one sentence each: for people. */
@@ -23,21 +27,37 @@ export interface LoadRecording {
   /** The routes behind the steps, where the file holds routes and not loads. */
   readonly routes?: RecordedRoutes;
   /**
-   * True where a checksum of all steps together is looked at when all are read: in .npz and .pt. Reading a part of the steps
-   * cannot look at it. The records of SGLang have one each, which every reading looks at.
+   * True where a checksum of all steps together is looked at when all are read: in .npz and .pt. Reading a
+   * part of the steps cannot look at it. The records of SGLang have one each, which every reading looks at.
    */
   readonly hasChecksums?: boolean;
   /**
-   * The steps from `from` to before `to` (all of them when left out), in order. Reads on as the caller asks for more,
-   * and may be called again to read from the beginning. Where the file has checksums, they are looked at before the last
-   * step is handed out: the steps before it were not checked when they were.
+   * The steps from `from` to before `to` (all of them when left out), in order. Reads on as the caller asks
+   * for more, and may be called again to read from the beginning. Where the file has checksums, they are
+   * looked at before the last step is handed out: the steps before it were not checked when they were.
    *
-   * @throws EplbError and its subclasses while iterating, for a file that turns out broken, with the place in the text
+   * The files are opened when the first step is asked for, and closed when the steps end: at the last one, at
+   * an error, or when the loop over them is left. An iterator that is used by hand and dropped in the middle
+   * keeps its file open until {@link close}.
+   *
+   * @throws EplbError `EPLB_CLOSED` when the recording is closed; while iterating, EplbError and its
+   *   subclasses for a file that turns out broken, with the place in the text
    */
   steps(range?: StepRange): AsyncIterable<RecordedStep>;
-  /** Closes the files. Does nothing the second time. */
+  /**
+   * Ends all reading and closes the files. Nothing can be read any more: `EPLB_CLOSED`. Does nothing the
+   * second time.
+   */
   close(): Promise<void>;
+  /** {@link close}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
+
+/**
+ * A recording as the reader of its format gives it. `close` gives its files back, and what is read later
+ * opens them again.
+ */
+export type StoredRecording = Omit<LoadRecording, typeof Symbol.asyncDispose>;
 
 /** Half-open range of steps or tokens. */
 export interface StepRange {
@@ -49,7 +69,9 @@ export interface StepRange {
 export interface RecordedStep {
   /** Its number in the recording, from 0. */
   readonly step: number;
-  /** [layers x logical], finite and not negative. The reader's own: valid until the next step is asked for. */
+  /**
+   * [layers x logical], finite and not negative. The reader's own: valid until the next step is asked for.
+   */
   readonly loads: Float32Array;
   /** Bytes of the files read so far. */
   readonly bytesRead: number;

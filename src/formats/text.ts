@@ -39,13 +39,3 @@ export function kindOf(value: unknown): string {
   if (keys.length > 3) shown.push('...');
   return keys.length === 0 ? 'an empty object' : `an object with the keys ${shown.join(', ')}`;
 }
-
-/** A whole number with thousands separators, the same in every locale: 8,327. */
-export function grouped(value: number): string {
-  return value.toLocaleString('en-US');
-}
-
-/** A count with its noun: `1 rank`, `1,024 ranks`. */
-export function counted(value: number, noun: string): string {
-  return `${grouped(value)} ${noun}${value === 1 ? '' : 's'}`;
-}

@@ -3,6 +3,7 @@ import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { copyInts } from '../memory/copies.ts';
 import type { ExpertMappingInit } from './mapping-init.ts';
 import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
+import { MoveCounter } from './move-counter.ts';
 import { readTables, type TableSizes } from './read-tables.ts';
 import { decodeTable, digestTable, encodeTable } from './snapshot.ts';
 
@@ -190,19 +191,14 @@ export class ExpertMapping {
         `previous: is ${shape}, not ${numLayers} x ${numPhysicalExperts}`,
       );
     }
-    const slotsPerRank = slotsPerRankOf(numPhysicalExperts, numRanks);
+    slotsPerRankOf(numPhysicalExperts, numRanks);
+    const mostExperts = Math.max(numLogicalExperts, before.numLogicalExperts);
+    const counter = new MoveCounter({ numLogicalExperts: mostExperts, numRanks, numNodes: 1 });
     const moves = new Int32Array(numLayers);
-    // heldBy[expert] is the last (layer, rank) whose previous slots held it, so nothing is cleared between ranks.
-    const heldBy = new Int32Array(Math.max(numLogicalExperts, before.numLogicalExperts)).fill(-1);
-    for (let rank = 0; rank < numLayers * numRanks; rank++) {
-      const first = rank * slotsPerRank;
-      for (let at = first; at < first + slotsPerRank; at++) {
-        if (before.phyToLog[at]! >= 0) heldBy[before.phyToLog[at]!] = rank;
-      }
-      for (let at = first; at < first + slotsPerRank; at++) {
-        const expert = phyToLog[at]!;
-        if (expert >= 0 && heldBy[expert] !== rank) moves[Math.floor(rank / numRanks)]!++;
-      }
+    for (let layer = 0; layer < numLayers; layer++) {
+      const [first, end] = [layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts];
+      const counted = counter.count(before.phyToLog.subarray(first, end), phyToLog.subarray(first, end));
+      moves[layer] = counted.moves;
     }
     return moves;
   }

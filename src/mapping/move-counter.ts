@@ -1,13 +1,19 @@
 import type { Topology } from '../core/topology.ts';
 
+/** What decides where weights come from: ranks own equal runs of slots, nodes equal runs of ranks. */
+type Devices = Pick<Topology, 'numLogicalExperts' | 'numRanks' | 'numNodes'>;
+
+/** Where the weights of a slot's expert were before: on its rank, else on another of its node, else on another node. */
+export type WeightSource = 'rank' | 'node' | 'elsewhere';
+
 /** Counts the moves of one layer. */
 export class MoveCounter {
-  readonly #topology: Topology;
+  readonly #topology: Devices;
   /** Per expert: the last rank, and the last node, whose live slots had it; then of the placement at hand. */
   readonly #onRank: Int32Array;
   readonly #onNode: Int32Array;
 
-  constructor(topology: Topology) {
+  constructor(topology: Devices) {
     this.#topology = topology;
     this.#onRank = new Int32Array(topology.numLogicalExperts);
     this.#onNode = new Int32Array(topology.numLogicalExperts);
@@ -15,21 +21,33 @@ export class MoveCounter {
 
   /** Slots whose expert was not on that rank, and those of them whose expert was not even on that node. */
   count(live: Int32Array, planned: Int32Array): { moves: number; movesBetweenNodes: number } {
+    let moves = 0;
+    let movesBetweenNodes = 0;
+    this.forEachSlot(live, planned, (_, source) => {
+      if (source !== 'rank') moves++;
+      if (source === 'elsewhere') movesBetweenNodes++;
+    });
+    return { moves, movesBetweenNodes };
+  }
+
+  /** Calls `take` for each slot that is to hold an expert, in order, with where its weights are. */
+  forEachSlot(
+    live: Int32Array,
+    planned: Int32Array,
+    take: (slot: number, source: WeightSource) => void,
+  ): void {
     const slotsPerRank = live.length / this.#topology.numRanks;
     const slotsPerNode = live.length / this.#topology.numNodes;
     this.#onRank.fill(-1);
     this.#onNode.fill(-1);
-    let moves = 0;
-    let movesBetweenNodes = 0;
     for (let slot = 0, rank = -1, node = -1; slot < live.length; slot++) {
       if (slot % slotsPerNode === 0) mark(this.#onNode, live, slot, slotsPerNode, ++node);
       if (slot % slotsPerRank === 0) mark(this.#onRank, live, slot, slotsPerRank, ++rank);
       const expert = planned[slot]!;
-      if (expert < 0 || this.#onRank[expert] === rank) continue;
-      moves++;
-      if (this.#onNode[expert] !== node) movesBetweenNodes++;
+      if (expert < 0) continue;
+      if (this.#onRank[expert] === rank) take(slot, 'rank');
+      else take(slot, this.#onNode[expert] === node ? 'node' : 'elsewhere');
     }
-    return { moves, movesBetweenNodes };
   }
 
   /** Whether some rank has an expert twice. */

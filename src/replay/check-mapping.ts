@@ -2,8 +2,9 @@ import { firstInClosedSlot } from '../core/open-slots.ts';
 import { EplbError, type ExpertMapping, type Topology } from '../index.ts';
 
 /**
- * The slots of a planned mapping, [layers x physical], checked from the tables themselves whatever made them: a replay
- * never scores a placement that drops an expert, names slots or experts that do not exist, fills closed slots, or whose counts do not add up.
+ * The slots of a planned mapping, [layers x physical], checked from the tables themselves whatever made them:
+ * a replay never scores a placement that drops an expert, names slots or experts that do not exist, fills
+ * closed slots, or whose counts do not add up.
  *
  * @param name the policy, for messages
  * @throws EplbError `EPLB_MAPPING`, naming layer, slot and expert
@@ -34,7 +35,8 @@ export function checkedSlots(mapping: ExpertMapping, topology: Topology, name: s
       const expert = slots[layer * numPhysicalExperts + slot]!;
       if (!(Number.isInteger(expert) && expert >= -1 && expert < numLogicalExperts)) {
         throw fail(
-          `has expert ${expert} in layer ${layer}, slot ${slot}; experts go from 0 to ${numLogicalExperts - 1}`,
+          `has expert ${expert} in layer ${layer}, slot ${slot}; experts go from 0 to ` +
+            `${numLogicalExperts - 1}`,
         );
       }
       if (expert !== -1) counts[expert]!++;

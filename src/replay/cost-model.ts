@@ -1,6 +1,6 @@
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import type { CostModel } from './result.ts';
+import type { CostModel } from './configuration.ts';
 
 type Check = (title: string, value: unknown) => void;
 

@@ -2,8 +2,8 @@ import { checkNumber, checkObject } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkTopology } from '../core/topology.ts';
 import { ExpertMapping } from '../index.ts';
+import type { CostModel } from './configuration.ts';
 import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from './model-shapes.ts';
-import type { CostModel } from './result.ts';
 
 /** A kind of device and its links, as published. */
 export interface Hardware {
@@ -11,15 +11,18 @@ export interface Hardware {
   /** Dense, of a device: for weights of 8 bits in blocks, and for all others (which are widened to bf16). */
   readonly fp8FlopsPerSecond: number;
   readonly bf16FlopsPerSecond: number;
-  /** The share of the above that grouped matrix products of experts reach: an assumption, not a published figure. */
+  /**
+   * The share of the above that grouped matrix products of experts reach: an assumption, not a published
+   * figure.
+   */
   readonly reached: number;
   readonly intraNodeBytesPerSecond: number;
   readonly interNodeBytesPerSecond: number;
 }
 
 /**
- * H100 SXM by NVIDIA's data sheet: 1,979 and 989.4 TFLOPS dense; NVLink 900 GB/s both ways together, so 450 one way; one
- * network card of 400 Gbit/s a device.
+ * H100 SXM by NVIDIA's data sheet: 1,979 and 989.4 TFLOPS dense; NVLink 900 GB/s both ways together, so 450
+ * one way; one network card of 400 Gbit/s a device.
  */
 export const H100: Hardware = {
   name: 'h100',
@@ -31,11 +34,13 @@ export const H100: Hardware = {
 };
 
 /**
- * The cost model of a model on a kind of device. A load costs the floating-point operations of one expert for one token / the
- * operations that the device reaches: right where experts wait for arithmetic (long prompts, large batches). A step
- * with few tokens waits for the reading of weights instead and gains less by balancing than this says.
+ * The cost model of a model on a kind of device. A load costs the floating-point operations of one expert for
+ * one token / the operations that the device reaches: right where experts wait for arithmetic (long prompts,
+ * large batches). A step with few tokens waits for the reading of weights instead and gains less by balancing
+ * than this says.
  *
- * @throws EplbError `EPLB_OPTION` for a model that is not known; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` for the hardware
+ * @throws EplbError `EPLB_OPTION` for a model that is not known; EplbTypeError `EPLB_KIND`, EplbRangeError
+ *   `EPLB_RANGE` for the hardware
  */
 export function hardwareCost(model: string, hardware: Hardware = H100): CostModel {
   const shape = modelShape(model);
@@ -72,9 +77,10 @@ const RATES = [
 ] as const;
 
 /**
- * The public competition's: modelled time = 60 s x mean PAR + moved slots x 88,080,384 B / 900e9 B/s, a moved slot being one
- * whose expert changed; planning time counts in steps of 0.08 s; loads of 0 are read as 1. Its first table is
- * {@link competitionStart}, its reference the default policy planned anew every {@link COMPETITION_INTERVAL} steps.
+ * The public competition's: modelled time = 60 s x mean PAR + moved slots x 88,080,384 B / 900e9 B/s, a moved
+ * slot being one whose expert changed; planning time counts in steps of 0.08 s; loads of 0 are read as 1. Its
+ * first table is {@link competitionStart}, its reference the default policy planned anew every {@link
+ * COMPETITION_INTERVAL} steps.
  */
 export const COMPETITION: CostModel = {
   name: 'competition',
@@ -101,9 +107,11 @@ export function costPreset(name: string): CostModel | undefined {
 }
 
 /**
- * The competition's first table: every rank has its share of the experts in order, and its redundant slots repeat the last.
+ * The competition's first table: every rank has its share of the experts in order, and its redundant slots
+ * repeat the last.
  *
- * @throws EplbTypeError, EplbRangeError for wrong sizes; EplbRangeError `EPLB_TOPOLOGY` when the ranks do not divide the experts
+ * @throws EplbTypeError, EplbRangeError for wrong sizes; EplbRangeError `EPLB_TOPOLOGY` when the ranks do not
+ *   divide the experts
  */
 export function competitionStart(sizes: {
   readonly numLayers: number;

@@ -5,6 +5,7 @@ export type {
   RouteRun,
   StepRange,
 } from '../formats/recording.ts';
+export * from './configuration.ts';
 export { checkCostModel } from './cost-model.ts';
 export {
   COMPETITION,
@@ -16,14 +17,8 @@ export {
   type Hardware,
   hardwareCost,
 } from './cost-presets.ts';
-export {
-  type HotExpert,
-  type Inspection,
-  type InspectOptions,
-  inspect,
-  type LayerSkew,
-  type NoiseShare,
-} from './inspect.ts';
+export { inspect } from './inspect.ts';
+export type { HotExpert, Inspection, InspectOptions, LayerSkew, NoiseShare } from './inspection.ts';
 export {
   bytesPerExpert,
   type ExpertDtype,
@@ -39,4 +34,5 @@ export { replay } from './replay.ts';
 export * from './result.ts';
 export type { ReplaySource } from './source.ts';
 export { type AdviceTexts, advise, paretoFront, sweepPoint, sweepResult } from './sweep.ts';
+export * from './sweep-result.ts';
 export { SYNTH_DEFAULTS, SyntheticLoads, type SynthOptions, synthesize } from './synth.ts';

@@ -24,8 +24,8 @@ export interface ModelShape {
 }
 
 /**
- * Bytes of one weight, scales included: a float32 for 128 x 128 fp8 weights; one byte for 32 fp4 weights (OCP Microscaling
- * Formats 1.0); two bytes for 32 int4 weights.
+ * Bytes of one weight, scales included: a float32 for 128 x 128 fp8 weights; one byte for 32 fp4 weights (OCP
+ * Microscaling Formats 1.0); two bytes for 32 int4 weights.
  */
 const BYTES_PER_WEIGHT: Readonly<Record<ExpertDtype, number>> = {
   bf16: 2,
@@ -57,7 +57,9 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
     dtype: 'mxfp4',
     source:
       'config.json of deepseek-ai/DeepSeek-V4-Pro (61 layers, none dense); fp4 experts: recipes.vllm.ai',
-    note: 'The first 3 layers choose experts by a hash of the token. Blocks of 32 are those of the V4 checkpoints that vLLM documents.',
+    note:
+      'The first 3 layers choose experts by a hash of the token. Blocks of 32 are those of the V4 ' +
+      'checkpoints that vLLM documents.',
   },
   {
     name: 'kimi-k2',
@@ -79,7 +81,8 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
     expertSize: 3072,
     dtype: 'mxfp4',
     source:
-      "config.json of moonshotai/Kimi-K3 and FlashInfer's page on its routed experts (93 layers, the first dense)",
+      "config.json of moonshotai/Kimi-K3 and FlashInfer's page on its routed experts (93 layers, the " +
+      'first dense)',
     note: 'The experts work on a latent of width 3,584 (routed_expert_hidden_size), half the hidden size.',
   },
   {
@@ -91,7 +94,8 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
     expertSize: 2048,
     dtype: 'bf16',
     source:
-      "Transformers' GlmMoeDsaConfig and NVIDIA Megatron Bridge's page on GLM-5 (78 layers, the first 3 dense)",
+      "Transformers' GlmMoeDsaConfig and NVIDIA Megatron Bridge's page on GLM-5 (78 layers, the first 3 " +
+      'dense)',
     note: 'As zai-org/GLM-5 is published; an fp8 checkpoint has half the bytes.',
   },
   {
@@ -126,7 +130,8 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
     expertSize: 2880,
     dtype: 'mxfp4',
     source:
-      "config.json of openai/gpt-oss-120b, the defaults of Transformers' GptOssConfig (36 layers, none dense)",
+      "config.json of openai/gpt-oss-120b, the defaults of Transformers' GptOssConfig (36 layers, none " +
+      'dense)',
     note: 'Biases are left out.',
   },
   {
@@ -141,7 +146,11 @@ export const MODEL_SHAPES: readonly ModelShape[] = [
   },
 ];
 
-/** The shape of a model by its name in {@link MODEL_SHAPES}. @throws EplbError `EPLB_OPTION` for a name that is not there */
+/**
+ * The shape of a model by its name in {@link MODEL_SHAPES}.
+ *
+ * @throws EplbError `EPLB_OPTION` for a name that is not there
+ */
 export function modelShape(name: string): ModelShape {
   const found = MODEL_SHAPES.find((shape) => shape.name === name);
   if (found !== undefined) return found;
@@ -162,17 +171,17 @@ export function shapeLike(sizes: {
 
 /** Bytes of the weights of one expert of one layer. */
 export function bytesPerExpert(shape: ModelShape): number {
-  const { hiddenSize, expertSize, dtype } = checkShape(shape);
+  const { hiddenSize, expertSize, dtype } = checkModelShape(shape);
   return Math.round(3 * hiddenSize * expertSize * BYTES_PER_WEIGHT[dtype]);
 }
 
 /** Floating-point operations of one expert for one token: a multiplication and an addition a weight. */
 export function flopsPerLoad(shape: ModelShape): number {
-  const { hiddenSize, expertSize } = checkShape(shape);
+  const { hiddenSize, expertSize } = checkModelShape(shape);
   return 2 * 3 * hiddenSize * expertSize;
 }
 
-function checkShape(shape: ModelShape): ModelShape {
+function checkModelShape(shape: ModelShape): ModelShape {
   const { hiddenSize, expertSize, dtype } = checkObject('shape', shape);
   checkAtLeast('shape.hiddenSize', hiddenSize, 1);
   checkAtLeast('shape.expertSize', expertSize, 1);

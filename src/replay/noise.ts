@@ -7,13 +7,15 @@ const NUM_DRAWS = 4000;
 const MOST_RANKS = 2 ** 14;
 
 /**
- * The mean PAR of ranks that all have the same chance of every load: what is left when a placement knows every expert's
- * popularity and could balance it perfectly, because the next step is a sample. Loads are thrown at the ranks one by one
- * (a multinomial with equal probabilities), and the largest count / the mean is averaged over seeded draws.
+ * The mean PAR of ranks that all have the same chance of every load: what is left when a placement knows
+ * every expert's popularity and could balance it perfectly, because the next step is a sample. Loads are
+ * thrown at the ranks one by one (a multinomial with equal probabilities), and the largest count / the mean
+ * is averaged over seeded draws.
  *
- * For many loads a rank it tends to 1 + m / sqrt(load of a rank), m the expected largest of `numRanks` normal numbers (David
- * and Nagaraja, Order Statistics, 2003): the deviations of equal multinomial cells are sqrt(load) (Z_i - mean of Z). For few, the balls
- * into bins of Raab and Steger (1998). Tokens of one sequence are not independent, so real steps are no smoother than this.
+ * For many loads a rank it tends to 1 + m / sqrt(load of a rank), m the expected largest of `numRanks` normal
+ * numbers (David and Nagaraja, Order Statistics, 2003): the deviations of equal multinomial cells are
+ * sqrt(load) (Z_i - mean of Z). For few, the balls into bins of Raab and Steger (1998). Tokens of one
+ * sequence are not independent, so real steps are no smoother than this.
  *
  * @param rankLoad mean loads of a rank in a step
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`

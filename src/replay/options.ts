@@ -1,14 +1,14 @@
 import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { checkTopology } from '../core/topology.ts';
+import { checkTopology, MAX_SIZE } from '../core/topology.ts';
 import { checkRange } from '../formats/check-recording.ts';
 import type { StepRange } from '../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
 import { isPolicy } from '../policy/custom.ts';
+import type { CostModel, ReplayConfiguration, TriggerOptions } from './configuration.ts';
 import { checkCostModel } from './cost-model.ts';
 import { hardwareCost } from './cost-presets.ts';
-import type { CostModel, ReplayConfiguration, TriggerOptions } from './result.ts';
 
 /** How a recording is to be replayed. */
 export interface ReplayOptions {
@@ -22,8 +22,9 @@ export interface ReplayOptions {
   /** [ranks]: slots of each rank that may hold an expert, as of a balancer; all when left out. */
   readonly slotsPerRank?: readonly number[];
   /**
-   * A policy; a module URL, whose policy runs in a thread of its own; or `static`, which never plans. A policy that has a
-   * property `layerOrder`, read after each plan, has its layers changed in that order; else it is by index.
+   * A policy; a module URL, whose policy runs in a thread of its own; or `static`, which never plans. A
+   * policy that has a property `layerOrder`, read after each plan, has its layers changed in that order; else
+   * it is by index.
    */
   readonly policy: AbstractEplbPolicy | URL | 'static';
   /** What the result calls the policy; its own name, or the module's file, when left out. */
@@ -34,19 +35,27 @@ export interface ReplayOptions {
   readonly windowSize?: number;
   /** Every 32 steps when left out. */
   readonly trigger?: TriggerOptions;
-  /** Seconds that every plan is taken to need, for results that do not differ from run to run; `measured` when left out. */
+  /**
+   * Seconds that every plan is taken to need, for results that do not differ from run to run; `measured` when
+   * left out.
+   */
   readonly planningSeconds?: number | 'measured';
   /** Layers that change to a new mapping in one step; 1 when left out. */
   readonly layersPerStep?: number;
   /** That of {@link hardwareCost} for experts of DeepSeek-V3 when left out. */
   readonly cost?: CostModel;
-  /** The mapping to begin with; when left out, expert i in slot i and the redundant slots from expert 0 on again. */
+  /**
+   * The mapping to begin with; when left out, expert i in slot i and the redundant slots from expert 0 on
+   * again.
+   */
   readonly start?: ExpertMapping;
   /** The part of the recording to replay; all of it when left out. */
   readonly steps?: StepRange;
   /** Worker threads that plans are made in; 0, the calling thread, when left out, and 1 for a module URL. */
   readonly threads?: number;
-  /** Called after every step. Returning false ends the replay: its result is then that of the steps so far. */
+  /**
+   * Called after every step. Returning false ends the replay: its result is then that of the steps so far.
+   */
   readonly onStep?: (progress: ReplayProgress) => boolean | undefined;
 }
 
@@ -73,7 +82,11 @@ export interface ReplaySettings {
 const DEFAULT_INTERVAL = 32;
 const MAX_DEFAULT_WINDOW = 1024;
 
-/** Checks options and fills in what is left out. @throws EplbTypeError and EplbRangeError, naming the option */
+/**
+ * Checks options and fills in what is left out.
+ *
+ * @throws EplbTypeError and EplbRangeError, naming the option
+ */
 export function readReplayOptions(
   options: ReplayOptions,
   sizes: { readonly numLayers: number; readonly numLogicalExperts: number },
@@ -115,7 +128,7 @@ export function readReplayOptions(
       numNodes,
       numGroups,
       ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
-      windowSize: checkWhole('windowSize', windowSize, 1, 2 ** 24),
+      windowSize: checkWhole('windowSize', windowSize, 1, MAX_SIZE),
       trigger,
       planningSeconds,
       layersPerStep: checkWhole('layersPerStep', layersPerStep, 1),
@@ -124,8 +137,12 @@ export function readReplayOptions(
   };
 }
 
-/** Checks the conditions. A static placement has none. @throws EplbTypeError and EplbRangeError, naming the condition */
-export function readTrigger(trigger: TriggerOptions | undefined, isStatic: boolean): TriggerOptions {
+/**
+ * Checks the conditions. A static placement has none.
+ *
+ * @throws EplbTypeError and EplbRangeError, naming the condition
+ */
+function readTrigger(trigger: TriggerOptions | undefined, isStatic: boolean): TriggerOptions {
   if (isStatic) {
     if (trigger !== undefined) {
       throw new EplbRangeError('EPLB_RANGE', 'trigger: the static placement is never planned anew');

@@ -2,7 +2,7 @@ import type { PlanResult, TriggerReason } from './result.ts';
 import type { LayerTransfers } from './transfers.ts';
 
 /** What is known of a plan when it has been made. */
-export interface PlanStart {
+interface PlanStart {
   readonly startedAfterStep: number;
   readonly reasons: readonly TriggerReason[];
   readonly numSamples: number;

@@ -13,7 +13,7 @@ import { checkedSlots } from './check-mapping.ts';
 import type { ReplaySettings } from './options.ts';
 
 /** A plan that was made, checked. */
-export interface MadePlan {
+interface MadePlan {
   readonly mapping: ExpertMapping;
   /** [layers x physical] */
   readonly slots: Int32Array;
@@ -24,8 +24,8 @@ export interface MadePlan {
 }
 
 /**
- * The policy's side of a replay: a balancer whose window gets every step when it is over, and nothing else of the recording.
- * What a policy is given are copies and the window's own numbers, so it cannot look ahead.
+ * The policy's side of a replay: a balancer whose window gets every step when it is over, and nothing else of
+ * the recording. What a policy is given are copies and the window's own numbers, so it cannot look ahead.
  */
 export class PlanRunner {
   readonly #balancer: ExpertLoadBalancer;
@@ -39,7 +39,8 @@ export class PlanRunner {
 
   /**
    * @param loads [layers x logical]: where every step's loads are put
-   * @param routes the recording's, when it has them: pairs are counted up to the step that a plan is made after
+   * @param routes the recording's, when it has them: pairs are counted up to the step that a plan is made
+   *   after
    * @param fromStep the first step that is replayed
    */
   constructor(
@@ -81,7 +82,11 @@ export class PlanRunner {
     await this.#balancer.start();
   }
 
-  /** Puts the step whose loads lie in the replay's memory into the window. @throws EplbRangeError `EPLB_LOAD` */
+  /**
+   * Puts the step whose loads lie in the replay's memory into the window.
+   *
+   * @throws EplbRangeError `EPLB_LOAD`
+   */
   record(step: number): void {
     for (let layer = 0; layer < this.#rows.length; layer++) {
       const row = this.#rows[layer]!;
@@ -113,9 +118,10 @@ export class PlanRunner {
   }
 
   /**
-   * Tells the balancer that a plan has taken effect whole: the next one starts from it.
+   * A plan has taken effect whole, which the balancer takes up: the next one starts from it.
    *
-   * @param slots [layers x physical], live; other than the plan's where the policy left layers out of its order
+   * @param slots [layers x physical], live; other than the plan's where the policy left layers out of its
+   *   order
    */
   commit({ mapping, layerOrder }: MadePlan, slots: Int32Array): void {
     const { numLayers, numLogicalExperts } = this.#topology;
@@ -139,7 +145,7 @@ export class PlanRunner {
     return { coactivation: this.#recorder.matrix() };
   }
 
-  /** The policy's own order of layers where it tells one; by index else. */
+  /** The policy's own order of layers where it has one; by index else. */
   #layerOrder(): readonly number[] {
     const { numLayers } = this.#topology;
     const told: unknown =
@@ -150,7 +156,8 @@ export class PlanRunner {
     if (Array.isArray(told) && told.every(isLayer) && new Set(told).size === told.length) return told.slice();
     throw new EplbRangeError(
       'EPLB_POLICY',
-      `policy ${JSON.stringify(this.#name)}: its layerOrder is no list of different layers from 0 to ${numLayers - 1}`,
+      `policy ${JSON.stringify(this.#name)}: its layerOrder is no list of different layers from 0 to ` +
+        `${numLayers - 1}`,
     );
   }
 }

@@ -1,4 +1,7 @@
-/** A sequence of random numbers that follows from its seed alone (Mulberry32, by Tommy Ettinger, public domain). */
+/**
+ * A sequence of random numbers that follows from its seed alone (Mulberry32, by Tommy Ettinger, public
+ * domain).
+ */
 export class SeededRandom {
   #state: number;
 
@@ -23,8 +26,8 @@ export class SeededRandom {
   }
 
   /**
-   * How many of `count` trials succeed. Exact by counting gaps between successes (geometric, Devroye 1986) while few are
-   * expected; else the normal approximation, rounded into range.
+   * How many of `count` trials succeed. Exact by counting gaps between successes (geometric, Devroye 1986)
+   * while few are expected; else the normal approximation, rounded into range.
    */
   binomial(count: number, probability: number): number {
     if (count <= 0 || probability <= 0) return 0;

@@ -1,22 +1,24 @@
 import { loadError } from '../core/checks.ts';
 import type { Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
+import { MoveCounter } from '../mapping/move-counter.ts';
 import { checkedSlots } from './check-mapping.ts';
+import type { CostModel } from './configuration.ts';
 import { secondsPerUnit, unitsOf } from './cost-model.ts';
 import { HeatTally } from './heat.ts';
 import { MoveTally } from './move-tally.ts';
 import type { ReplaySettings } from './options.ts';
 import { PlanEntry } from './plan-log.ts';
 import { RankLoadSampler } from './rank-load-samples.ts';
-import type { CostModel, ReplayResult, TriggerReason } from './result.ts';
-import { type Placement, Scorer } from './scorer.ts';
+import type { ReplayResult, TriggerReason } from './result.ts';
+import { type ScoredPlacement, Scorer } from './scorer.ts';
 import { SeriesBuilder } from './series.ts';
 import { summarize } from './summary.ts';
 import { BalanceTally, type StepFigures } from './tally.ts';
 import { layerTransfers } from './transfers.ts';
 
 /** A plan that is to take effect. */
-export interface PlanToApply {
+interface PlanToApply {
   readonly slots: Int32Array;
   readonly layerOrder: readonly number[];
   readonly startedAfterStep: number;
@@ -26,7 +28,10 @@ export interface PlanToApply {
   readonly keptReason?: string;
   /** [layers x logical]: the mean loads that it was made from. */
   readonly meanLoads: Float32Array;
-  /** Called when its last layer has changed, with the live slots [layers x physical], which are not to be kept. */
+  /**
+   * Called when its last layer has changed, with the live slots [layers x physical], which are not to be
+   * kept.
+   */
   readonly whenChanged: (slots: Int32Array) => void;
 }
 
@@ -52,16 +57,17 @@ export class ReplayState {
   readonly #topology: Topology;
   readonly #cost: CostModel;
   readonly #scorer: Scorer;
-  readonly #live: Placement;
-  readonly #first: Placement;
-  readonly #replaced: Placement;
-  readonly #planned: Placement;
+  readonly #live: ScoredPlacement;
+  readonly #first: ScoredPlacement;
+  readonly #replaced: ScoredPlacement;
+  readonly #planned: ScoredPlacement;
   readonly #liveTally: BalanceTally;
   readonly #firstTally: BalanceTally;
   readonly #series = new SeriesBuilder();
   readonly #heat: HeatTally;
   readonly #sampler: RankLoadSampler;
   readonly #moves: MoveTally;
+  readonly #moveCounter: MoveCounter;
   readonly #plans: PlanEntry[] = [];
   #planningSeconds = 0;
   #units = 0;
@@ -84,10 +90,10 @@ export class ReplayState {
     this.#cost = configuration.cost;
     this.#scorer = new Scorer(topology, 4, configuration.cost.zeroLoadsCountAsOne);
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
-      Placement,
-      Placement,
-      Placement,
-      Placement,
+      ScoredPlacement,
+      ScoredPlacement,
+      ScoredPlacement,
+      ScoredPlacement,
     ];
     const slots = start === undefined ? initialSlots(topology) : checkedSlots(start, topology, 'start');
     this.#live.assign(slots);
@@ -97,6 +103,7 @@ export class ReplayState {
     this.#heat = new HeatTally(numLayers, numRanks);
     this.#sampler = new RankLoadSampler(numLayers, numRanks);
     this.#moves = new MoveTally(numLayers);
+    this.#moveCounter = new MoveCounter(topology);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -168,8 +175,8 @@ export class ReplayState {
   }
 
   /**
-   * Over the layers, the largest of (largest / smallest rank load) of the live mapping, of ranks that have experts; writes over
-   * {@link loads}.
+   * Over the layers, the largest of (largest / smallest rank load) of the live mapping, of ranks that have
+   * experts; writes over {@link loads}.
    */
   rankLoadImbalance(meanLoads: Float32Array): number {
     this.loads.set(meanLoads);
@@ -234,7 +241,13 @@ export class ReplayState {
   #changeLayer({ entry, slots }: Change, layer: number, step: number): void {
     const { numPhysicalExperts } = this.#topology;
     const after = slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
-    const transfers = layerTransfers(this.#live.layerSlots(layer), after, this.#topology, this.#cost);
+    const transfers = layerTransfers(
+      this.#live.layerSlots(layer),
+      after,
+      this.#moveCounter,
+      this.#topology.numRanks,
+      this.#cost,
+    );
     this.#live.assign(slots, layer);
     this.#hasChanged = true;
     entry.layerChanged(step, transfers);

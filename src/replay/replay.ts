@@ -12,21 +12,24 @@ import { Trigger } from './trigger.ts';
 const STEPS_A_TURN = 256;
 
 /**
- * Replays a recording step by step, in the calling thread. Before a step, layers of a plan that is due change, in the
- * planner's order; the mapping that is then live is scored on the step's loads; the step enters the window; and when the
- * trigger fires, a plan is made from the window. Its first layers change 1 + ceil(planning seconds / seconds of a step)
- * steps later, and `layersPerStep` in each step from then on. Layers of which no slot changes are passed over.
+ * Replays a recording step by step, in the calling thread. Before a step, layers of a plan that is due
+ * change, in the planner's order; the mapping that is then live is scored on the step's loads; the step
+ * enters the window; and when the trigger fires, a plan is made from the window. Its first layers change 1 +
+ * ceil(planning seconds / seconds of a step) steps later, and `layersPerStep` in each step from then on.
+ * Layers of which no slot changes are passed over.
  *
- * The same steps are scored under the first mapping too, and, while a plan is in effect, under the mapping that it
- * replaced: that is what plans are measured against. Memory does not grow with the steps.
+ * The same steps are scored under the first mapping too, and, while a plan is in effect, under the mapping
+ * that it replaced: that is what plans are measured against. Memory does not grow with the steps.
  *
  * @returns the result; of the steps so far, marked `partial`, when `onStep` returned false
- * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong options; EplbError `EPLB_MAPPING` for a plan that
- * is no valid mapping, `EPLB_POLICY`; EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_FORMAT` for steps of another shape, with loads
- * that are negative or not finite, or that go backwards; and what the source throws
+ * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong options; EplbError `EPLB_MAPPING` for a
+ *   plan that is no valid mapping, `EPLB_POLICY`; EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_FORMAT` for
+ *   steps of another shape, with loads that are negative or not finite, or that go backwards; and what the
+ *   source throws
  * @example
  * ```ts
- * const result = await replay(recording, { numPhysicalExperts: 80, numRanks: 16, policy: new DefaultEplbPolicy() });
+ * const policy = new DefaultEplbPolicy();
+ * const result = await replay(recording, { numPhysicalExperts: 80, numRanks: 16, policy });
  * result.totals.secondsSaved; // against the first mapping, never changed
  * ```
  */
@@ -66,7 +69,8 @@ async function replaySteps(
       );
     }
     last = step;
-    // Recording takes as long as scoring twice: steps that leave the window before the next plan are passed over.
+    // Recording takes as long as scoring twice: steps that leave the window before the next plan are passed
+    // over.
     const isRecorded = state.numSteps + 1 > trigger.earliestStart - settings.configuration.windowSize;
     // What is recorded is checked by the balancer.
     state.takeLoads(step, loads, runner === undefined || !isRecorded);

@@ -5,7 +5,7 @@ import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 
 /** Sizes of what is scored. */
-export interface ScorerSizes {
+interface ScorerSizes {
   readonly numLayers: number;
   readonly numLogicalExperts: number;
   readonly numPhysicalExperts: number;
@@ -29,13 +29,13 @@ interface ScorerLayout {
 }
 
 /**
- * Rank loads of whole steps under several placements, by the kernel `scoreLayers`: a region of the kernels' memory holds one
- * step's loads, and every placement with the rank loads that it was last scored to.
+ * Rank loads of whole steps under several placements, by the kernel `scoreLayers`: a region of the kernels'
+ * memory holds one step's loads, and every placement with the rank loads that it was last scored to.
  */
 export class Scorer {
   /** [layers x logical]: the loads that {@link score} reads. The caller writes them. */
   readonly loads: Float32Array;
-  readonly placements: readonly Placement[];
+  readonly placements: readonly ScoredPlacement[];
   readonly #sizes: ScorerSizes;
   readonly #zeroIsOne: number;
   readonly #region: KernelRegion;
@@ -51,7 +51,8 @@ export class Scorer {
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
-    // Experts with replicas: no more than there are redundant slots, or half the slots where some experts have none.
+    // Experts with replicas: no more than there are redundant slots, or half the slots where some experts
+    // have none.
     const words = 1 + 2 * Math.min(numLogicalExperts, numPhysicalExperts >> 1);
     const what = `replay: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
     const { region, layout } = leaseKernelMemory(what, (start) =>
@@ -61,16 +62,18 @@ export class Scorer {
     this.#region = region;
     this.#layout = layout;
     this.loads = new Float32Array(region.buffer, layout.loads, numLayers * numLogicalExperts);
-    this.placements = layout.placements.map((at) => new Placement(sizes, words, region, at));
+    this.placements = layout.placements.map((at) => new ScoredPlacement(sizes, words, region, at));
   }
 
-  /** The index in {@link loads} of the first that is negative or not finite; its length when there is none. */
+  /**
+   * The index in {@link loads} of the first that is negative or not finite; its length when there is none.
+   */
   firstInvalid(): number {
     return this.#region.kernels.firstInvalid(this.#layout.loads, this.loads.length);
   }
 
   /** Computes rank loads and stats of the placement with this number, from {@link loads}. */
-  score(placement: number): Placement {
+  score(placement: number): ScoredPlacement {
     const { loads, shares, placements } = this.#layout;
     const { offsets, replicated, rankLoads, stats } = placements[placement]!;
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
@@ -111,7 +114,7 @@ function carveScorer(
 }
 
 /** A mapping as the kernel reads it, and what it made of the loads that were scored last. */
-export class Placement {
+export class ScoredPlacement {
   /** [layers x physical]: the expert of each slot, -1 when empty. Written by {@link setLayer} only. */
   readonly slots: Int32Array;
   /** [layers x ranks] */

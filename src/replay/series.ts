@@ -1,7 +1,7 @@
 import { MAX_SERIES_POINTS, type SpreadColumn, type StepSeries } from './result.ts';
 
 /** What a step adds to a series. Loads are in units that become seconds by a factor known at the end. */
-export interface SeriesStep {
+interface SeriesStep {
   readonly step: number;
   readonly balancedness: number;
   readonly unbalancedBalancedness: number;

@@ -1,7 +1,10 @@
 import type { StepSource } from '../formats/check-recording.ts';
 import type { LoadRecording } from '../formats/recording.ts';
 
-/** What a replay needs of a recording: every {@link LoadRecording} will do, and anything that gives steps of loads. */
+/**
+ * What a replay needs of a recording: every {@link LoadRecording} will do, and anything that gives steps of
+ * loads.
+ */
 export type ReplaySource = StepSource & {
   readonly routes?: LoadRecording['routes'];
 };

@@ -1,9 +1,10 @@
 import { numOpenSlots } from '../core/open-slots.ts';
 import type { Topology } from '../index.ts';
+import type { CostModel } from './configuration.ts';
 import { secondsPerUnit } from './cost-model.ts';
 import type { MoveTally } from './move-tally.ts';
-import type { CostModel, LayerResult, PlanResult, ReplayResult, ReplayTotals } from './result.ts';
-import { type BalanceTally, ratio } from './tally.ts';
+import type { LayerResult, PlanResult, ReplayResult, ReplayTotals } from './result.ts';
+import { type BalanceTally, ratioOrOne } from './tally.ts';
 
 interface PlanTotals {
   readonly numPlans: number;
@@ -49,12 +50,12 @@ export function summarize(
     const steps = Math.max(1, live.numSteps);
     return {
       layer,
-      balancednessRatioOfSums: ratio(live.sumOfMeans[layer]!, live.sumOfMaxima[layer]!),
+      balancednessRatioOfSums: ratioOrOne(live.sumOfMeans[layer]!, live.sumOfMaxima[layer]!),
       balancednessMeanOfRatios: live.sumOfBalancedness[layer]! / steps,
-      peakToAverageRatioOfSums: ratio(live.sumOfMaxima[layer]!, live.sumOfMeans[layer]!),
+      peakToAverageRatioOfSums: ratioOrOne(live.sumOfMaxima[layer]!, live.sumOfMeans[layer]!),
       peakToAverageMeanOfRatios: live.sumOfPeaks[layer]! / steps,
       peakToAverageMax: live.greatestPeak[layer]!,
-      unbalancedBalancednessRatioOfSums: ratio(first.sumOfMeans[layer]!, first.sumOfMaxima[layer]!),
+      unbalancedBalancednessRatioOfSums: ratioOrOne(first.sumOfMeans[layer]!, first.sumOfMaxima[layer]!),
       moves: moves.moves[layer]!,
       changedSlots: moves.changedSlots[layer]!,
       bytes: moves.bytes[layer]!,

@@ -1,6 +1,10 @@
-import type { ReplayResult, SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './result.ts';
+import type { ReplayResult } from './result.ts';
+import { savedShare } from './saved-share.ts';
+import type { SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './sweep-result.ts';
 
-/** A saving below this share of the time without balancing is called none: less than the model can tell. */
+/**
+ * A saving below this share of the time without balancing is called none: less than the model can resolve.
+ */
 const WORTH_SHARE = 0.01;
 
 /** What a replay came to, as a point of a sweep. */
@@ -28,8 +32,8 @@ export function sweepPoint(
 }
 
 /**
- * The Pareto front of modelled time against memory for redundant experts: the points that no other beats in one without being
- * beaten in the other, by ascending bytes. Of points that are equal in both, the first.
+ * The Pareto front of modelled time against memory for redundant experts: the points that no other beats in
+ * one without being beaten in the other, by ascending bytes. Of points that are equal in both, the first.
  */
 export function paretoFront(points: readonly SweepPoint[]): SweepPointDone[] {
   const done = points.flatMap((point, order) => (point.status === 'done' ? [{ point, order }] : []));
@@ -78,8 +82,8 @@ export interface AdviceTexts {
 }
 
 /**
- * One sentence of advice with the numbers behind it: the fastest point, if it saves at least 1 % of the time that the same
- * slots and ranks take without balancing; else not to balance.
+ * One sentence of advice with the numbers behind it: the fastest point, if it saves at least 1 % of the time
+ * that the same slots and ranks take without balancing; else not to balance.
  */
 export function advise(
   points: readonly SweepPoint[],
@@ -95,19 +99,22 @@ export function advise(
         : 'Only the static placement was replayed, so there is nothing to advise.';
     return { advice, point: undefined };
   }
-  const share = best.unbalancedSeconds === 0 ? 0 : best.secondsSaved / best.unbalancedSeconds;
+  const share = savedShare(best);
   const unbalanced = leastOf(done, (point) => point.unbalancedSeconds)!;
   if (share < WORTH_SHARE || best.modelledSeconds >= unbalanced.unbalancedSeconds) {
     const advice =
       `Do not balance: of ${planned.length} configurations that plan, the fastest (${best.name}) takes ` +
-      `${seconds(best.modelledSeconds)}, ${seconds(best.moveSeconds)} of it for moving ${bytes(best.bytes)}, where ` +
+      `${seconds(best.modelledSeconds)}, ${seconds(best.moveSeconds)} of it for moving ` +
+      `${bytes(best.bytes)}, where ` +
       `${unbalanced.numPhysicalExperts} slots on ${unbalanced.numRanks} ranks take ` +
       `${seconds(unbalanced.unbalancedSeconds)} without balancing.`;
     return { advice, point: undefined };
   }
   const advice =
-    `Balance with ${best.name}: ${seconds(best.modelledSeconds)} instead of ${seconds(best.unbalancedSeconds)} without ` +
-    `balancing (${percent(share)} less), ${seconds(best.moveSeconds)} of it for moving ${bytes(best.bytes)}, with ` +
+    `Balance with ${best.name}: ${seconds(best.modelledSeconds)} instead of ` +
+    `${seconds(best.unbalancedSeconds)} without ` +
+    `balancing (${percent(share)} less), ${seconds(best.moveSeconds)} of it for moving ` +
+    `${bytes(best.bytes)}, with ` +
     `${bytes(best.redundantBytesPerRank)} a rank for redundant experts.`;
   return { advice, point: best };
 }

@@ -1,11 +1,12 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
+import { MAX_SIZE } from '../core/topology.ts';
 import { checkRange } from '../formats/check-recording.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
 import { zeros } from '../memory/allocate.ts';
 import { SeededRandom } from './random.ts';
 
-/** What a made-up recording is to be like. */
+/** What a synthetic recording is to be like. */
 export interface SynthOptions {
   readonly numLayers: number;
   readonly numExperts: number;
@@ -16,16 +17,19 @@ export interface SynthOptions {
   /** The same seed and options give the same recording. */
   readonly seed: number;
   /**
-   * How unevenly experts are liked: popularity of an expert = exp(skew x a normal number). 0: all alike; 1: in a layer of 64 the hottest
-   * has about 6 times the mean.
+   * How unevenly experts are liked: popularity of an expert = exp(skew x a normal number). 0: all alike; 1:
+   * in a layer of 64 the hottest has about 6 times the mean.
    */
   readonly skew: number;
-  /** Share of the experts of a layer that burst in a step, each for that step and `burstGain` times its popularity. */
+  /**
+   * Share of the experts of a layer that burst in a step, each for that step and `burstGain` times its
+   * popularity.
+   */
   readonly burst: number;
   readonly burstGain: number;
   /**
-   * How much popularity wanders: per step, the normal number n behind an expert becomes sqrt(1 - drift^2) n + drift x a new
-   * one. 0: never; 1: anew at every step.
+   * How much popularity wanders: per step, the normal number n behind an expert becomes sqrt(1 - drift^2) n +
+   * drift x a new one. 0: never; 1: anew at every step.
    */
   readonly drift: number;
   /** Domains that follow one another, each with popularities of its own, in runs of equal length. */
@@ -48,10 +52,10 @@ export const SYNTH_DEFAULTS = {
 } as const;
 
 /**
- * Makes loads [steps x layers x experts] one step after the other, in memory that does not grow with the steps. Tokens are whole:
- * in every layer and step the loads add up to tokensPerStep x topK, spread over the experts by their popularity with the
- * noise of sampling (a multinomial, drawn as binomials one expert after the other); an expert gets at most one of a token's
- * topK, so never more than tokensPerStep.
+ * Makes loads [steps x layers x experts] one step after the other, in memory that does not grow with the
+ * steps. Tokens are whole: in every layer and step the loads add up to tokensPerStep x topK, spread over the
+ * experts by their popularity with the noise of sampling (a multinomial, drawn as binomials one expert after
+ * the other); an expert gets at most one of a token's topK, so never more than tokensPerStep.
  *
  * @throws EplbTypeError, EplbRangeError naming the option
  */
@@ -75,7 +79,9 @@ export class SyntheticLoads {
     return this.options.numExperts;
   }
 
-  /** The steps, made from the first on however late the range begins: popularity wanders from step to step. */
+  /**
+   * The steps, made from the first on however late the range begins: popularity wanders from step to step.
+   */
   async *steps(range: StepRange = {}): AsyncGenerator<RecordedStep> {
     checkRange('steps', range);
     const { from = 0, to = this.options.numSteps } = range;
@@ -174,11 +180,11 @@ class SynthState {
 function checkSynth(given: SynthOptions): SynthOptions {
   const options = { ...checkObject('options', given) };
   const { numLayers, numExperts, topK, numSteps, tokensPerStep, seed, domains, blendSteps } = options;
-  checkWhole('numLayers', numLayers, 1, 2 ** 24);
-  checkWhole('numExperts', numExperts, 1, 2 ** 24);
+  checkWhole('numLayers', numLayers, 1, MAX_SIZE);
+  checkWhole('numExperts', numExperts, 1, MAX_SIZE);
   checkWhole('topK', topK, 1, numExperts);
   checkWhole('numSteps', numSteps, 1);
-  checkWhole('tokensPerStep', tokensPerStep, 1, 2 ** 24);
+  checkWhole('tokensPerStep', tokensPerStep, 1, MAX_SIZE);
   checkWhole('seed', seed, 0, 2 ** 32 - 1);
   checkWhole('domains', domains, 1, numSteps);
   checkWhole('blendSteps', blendSteps, 0);

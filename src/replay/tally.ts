@@ -1,6 +1,6 @@
 import type { BalanceFigures, Percentiles } from './result.ts';
 
-/** Parts that balancedness from 0 to 1 is told apart in: percentiles are right to one of them. */
+/** Bins of balancedness from 0 to 1: percentiles are right to one of them. */
 const NUM_BINS = 10_000;
 
 /** What a step comes to under one placement. */
@@ -71,7 +71,7 @@ export class BalanceTally {
       sumOfPeaks += peak;
       if (peak > worstPeak) worstPeak = peak;
     }
-    const balancedness = ratio(sumOfMeans, sumOfMaxima);
+    const balancedness = ratioOrOne(sumOfMeans, sumOfMaxima);
     this.#numSteps++;
     const bin = Math.min(NUM_BINS, Math.floor(balancedness * NUM_BINS));
     this.#bins[bin]!++;
@@ -87,14 +87,14 @@ export class BalanceTally {
     const count = this.#numSteps * this.#numLayers;
     const worst = this.#worstLayer();
     return {
-      balancednessRatioOfSums: ratio(means, maxima),
+      balancednessRatioOfSums: ratioOrOne(means, maxima),
       balancednessMeanOfRatios: count === 0 ? 1 : total(this.sumOfBalancedness) / count,
-      peakToAverageRatioOfSums: ratio(maxima, means),
+      peakToAverageRatioOfSums: ratioOrOne(maxima, means),
       peakToAverageMeanOfRatios: count === 0 ? 1 : total(this.sumOfPeaks) / count,
       worstLayer: {
         layer: worst,
-        balancednessRatioOfSums: ratio(this.sumOfMeans[worst]!, this.sumOfMaxima[worst]!),
-        peakToAverageRatioOfSums: ratio(this.sumOfMaxima[worst]!, this.sumOfMeans[worst]!),
+        balancednessRatioOfSums: ratioOrOne(this.sumOfMeans[worst]!, this.sumOfMaxima[worst]!),
+        peakToAverageRatioOfSums: ratioOrOne(this.sumOfMaxima[worst]!, this.sumOfMeans[worst]!),
       },
       balancednessPercentiles: this.#percentiles((share) => this.#lowQuantile(share), this.#min, this.#max),
       peakToAveragePercentiles: this.#percentiles(
@@ -117,7 +117,7 @@ export class BalanceTally {
     let worst = 0;
     let least = Number.POSITIVE_INFINITY;
     for (let layer = 0; layer < this.#numLayers; layer++) {
-      const own = ratio(this.sumOfMeans[layer]!, this.sumOfMaxima[layer]!);
+      const own = ratioOrOne(this.sumOfMeans[layer]!, this.sumOfMaxima[layer]!);
       if (own >= least) continue;
       least = own;
       worst = layer;
@@ -151,7 +151,7 @@ export class BalanceTally {
 }
 
 /** a / b, and 1 where there is no load. */
-export function ratio(a: number, b: number): number {
+export function ratioOrOne(a: number, b: number): number {
   return b === 0 ? 1 : a / b;
 }
 

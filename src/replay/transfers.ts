@@ -1,4 +1,5 @@
-import type { CostModel } from './result.ts';
+import type { MoveCounter } from '../mapping/move-counter.ts';
+import type { CostModel } from './configuration.ts';
 
 /** What changing the slots of one layer needs. */
 export interface LayerTransfers {
@@ -12,75 +13,56 @@ export interface LayerTransfers {
   readonly seconds: number;
 }
 
-/** Ranks and nodes: ranks own equal runs of slots, nodes equal runs of ranks. */
-export interface Devices {
-  readonly numRanks: number;
-  readonly numNodes: number;
-}
-
 /**
- * Counts and prices the change of one layer. A slot's weights come from its own rank when that held the expert before,
- * else from another rank of its node when one did, else from another node. Those of the own rank are charged only where
- * the cost model counts changed slots, and then like those of the node.
+ * Counts and prices the change of one layer. A slot's weights come from its own rank when that held the
+ * expert before, else from another rank of its node when one did, else from another node. Those of the own
+ * rank are charged only where the cost model counts changed slots, and then like those of the node.
  *
  * @param before [physical], the expert of each slot, -1 when empty
  * @param after the same
+ * @param counter of the topology that both are of
  */
 export function layerTransfers(
   before: Int32Array,
   after: Int32Array,
-  { numRanks, numNodes }: Devices,
+  counter: MoveCounter,
+  numRanks: number,
   cost: CostModel,
 ): LayerTransfers {
-  const { bytesPerExpert, intraNodeBytesPerSecond, interNodeBytesPerSecond } = cost;
+  const { bytesPerExpert, concurrentTransfers, countedMoves } = cost;
   const slotsPerRank = after.length / numRanks;
-  const slotsPerNode = after.length / numNodes;
-  const onRank = holders(before, slotsPerRank);
-  const onNode = holders(before, slotsPerNode);
+  /** Slots of each rank that are filled over the links within the node, and over those to other nodes. */
+  const near = new Int32Array(numRanks);
+  const far = new Int32Array(numRanks);
   let moves = 0;
   let changedSlots = 0;
-  let near = 0;
-  let far = 0;
-  let seconds = 0;
-  for (let rank = 0; rank < numRanks; rank++) {
-    let rankNear = 0;
-    let rankFar = 0;
-    for (let slot = rank * slotsPerRank; slot < (rank + 1) * slotsPerRank; slot++) {
-      const expert = after[slot]!;
-      if (expert === before[slot]! || expert === -1) continue;
-      changedSlots++;
-      const isMove = !onRank(expert, rank);
-      if (isMove) moves++;
-      else if (cost.countedMoves === 'rank') continue;
-      if (onNode(expert, Math.floor(slot / slotsPerNode))) rankNear++;
-      else rankFar++;
-    }
-    const rankSeconds =
-      (rankNear * bytesPerExpert) / intraNodeBytesPerSecond +
-      (rankFar * bytesPerExpert) / interNodeBytesPerSecond;
-    seconds = Math.max(seconds, rankSeconds);
-    near += rankNear;
-    far += rankFar;
-  }
-  if (cost.concurrentTransfers === 'none') {
-    seconds =
-      (near * bytesPerExpert) / intraNodeBytesPerSecond + (far * bytesPerExpert) / interNodeBytesPerSecond;
-  }
+  counter.forEachSlot(before, after, (slot, source) => {
+    if (after[slot] === before[slot]) return;
+    changedSlots++;
+    if (source !== 'rank') moves++;
+    else if (countedMoves === 'rank') return;
+    const filled = source === 'elsewhere' ? far : near;
+    filled[Math.floor(slot / slotsPerRank)]!++;
+  });
+  const [allNear, allFar] = [near, far].map((slots) => slots.reduce((sum, count) => sum + count, 0)) as [
+    number,
+    number,
+  ];
+  const seconds =
+    concurrentTransfers === 'none'
+      ? secondsFor(allNear, allFar, cost)
+      : near.reduce((most, count, rank) => Math.max(most, secondsFor(count, far[rank]!, cost)), 0);
   return {
     moves,
     changedSlots,
-    bytes: (near + far) * bytesPerExpert,
-    bytesBetweenNodes: far * bytesPerExpert,
+    bytes: (allNear + allFar) * bytesPerExpert,
+    bytesBetweenNodes: allFar * bytesPerExpert,
     seconds,
   };
 }
 
-/** Tells whether a run of `width` slots holds an expert. */
-function holders(slots: Int32Array, width: number): (expert: number, run: number) => boolean {
-  const held = new Set<number>();
-  const numRuns = slots.length / width;
-  slots.forEach((expert, slot) => {
-    if (expert !== -1) held.add(expert * numRuns + Math.floor(slot / width));
-  });
-  return (expert, run) => held.has(expert * numRuns + run);
+/** What filling so many slots one after the other takes. */
+function secondsFor(near: number, far: number, cost: CostModel): number {
+  const { bytesPerExpert, intraNodeBytesPerSecond, interNodeBytesPerSecond } = cost;
+  return (near * bytesPerExpert) / intraNodeBytesPerSecond + (far * bytesPerExpert) / interNodeBytesPerSecond;
 }

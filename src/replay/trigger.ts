@@ -1,7 +1,8 @@
-import type { TriggerOptions, TriggerReason } from './result.ts';
+import type { TriggerOptions } from './configuration.ts';
+import type { TriggerReason } from './result.ts';
 
 /** What a trigger asks about the window. */
-export interface WindowView {
+interface WindowView {
   /** Mean loads [layers x logical] over the window. */
   meanLoads(): Float32Array;
   /** Over the layers, the largest of (largest / smallest rank load) of the live mapping under these loads. */
@@ -24,7 +25,8 @@ export class Trigger {
   }
 
   /**
-   * The conditions that hold, when they are enough for a plan; none otherwise. Looks at no more than it needs.
+   * The conditions that hold, when they are enough for a plan; none otherwise. Looks at no more than it
+   * needs.
    *
    * @param numSteps steps replayed so far, at least 1
    */
@@ -54,14 +56,17 @@ export class Trigger {
     return reasons;
   }
 
-  /** The least number of steps replayed at which a plan may be started: what came a window before need not be kept. */
+  /**
+   * The least number of steps replayed at which a plan may be started: what came a window before need not be
+   * kept.
+   */
   get earliestStart(): number {
     const { interval, loadThreshold, drift, require = 'any' } = this.#options;
     const waits = interval !== undefined && (require === 'all' || (loadThreshold ?? drift) === undefined);
     return waits ? this.#lastStart + interval : 0;
   }
 
-  /** Tells that a plan is started from these mean loads. */
+  /** A plan is started from these mean loads. */
   started(numSteps: number, meanLoads: Float32Array): void {
     this.#lastStart = numSteps;
     this.#lastShares = shares(meanLoads, this.#numExperts);

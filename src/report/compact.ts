@@ -1,11 +1,6 @@
 import { numOpenSlots } from '../core/open-slots.ts';
-import type {
-  PlanResult,
-  RankLoadSamples,
-  ReplayReport,
-  ReplayResult,
-  SweepResult,
-} from '../replay/result.ts';
+import type { PlanResult, RankLoadSamples, ReplayReport, ReplayResult } from '../replay/result.ts';
+import type { SweepResult } from '../replay/sweep-result.ts';
 import { packNumbers } from './pack.ts';
 import type { LineData, RankLoadsData, ReportData, RunData, SweepData } from './report-data.ts';
 
@@ -17,7 +12,7 @@ export const MAX_PAGE_RANK_LOADS = 120_000;
 
 /** What the charts need of a report, numbers packed. */
 export function compactReport(report: ReplayReport): ReportData {
-  const lines = linesOf(report.replays);
+  const lines = linesToDraw(report.replays);
   const choice = sampleChoiceOf(report.replays);
   const firstRun = lines.length - report.replays.length;
   const runs = report.replays.map((replay, i) => runOf(replay, firstRun + i, choice));
@@ -32,7 +27,7 @@ export function isStatic(replay: ReplayResult): boolean {
 }
 
 /** The replays' lines, and one for no balancing of every shape that no `static` replay stands for. */
-function linesOf(replays: readonly ReplayResult[]): LineData[] {
+function linesToDraw(replays: readonly ReplayResult[]): LineData[] {
   const shapes = new Map(replays.map((replay) => [shapeOf(replay), replay]));
   for (const replay of replays) if (isStatic(replay)) shapes.delete(shapeOf(replay));
   const unbalanced = [...shapes].map(([shape, replay]) =>

@@ -1,6 +1,8 @@
 import { numOpenSlots } from '../core/open-slots.ts';
-import type { CostModel, ReplayConfiguration, ReplayReport, TriggerOptions } from '../replay/result.ts';
-import { bytes, counted, grouped, seconds } from './format.ts';
+import { bytes, counted, grouped, seconds } from '../formats/number-text.ts';
+import type { CostModel, ReplayConfiguration } from '../replay/configuration.ts';
+import type { ReplayReport } from '../replay/result.ts';
+import { triggerText } from '../replay/trigger-text.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
 
@@ -31,7 +33,8 @@ const SETTINGS: readonly Setting[] = [
   {
     name: 'Links',
     text: ({ cost }) =>
-      `${bytes(cost.intraNodeBytesPerSecond)}/s in a node, ${bytes(cost.interNodeBytesPerSecond)}/s between nodes`,
+      `${bytes(cost.intraNodeBytesPerSecond)}/s in a node, ${bytes(cost.interNodeBytesPerSecond)}/s ` +
+      'between nodes',
   },
   {
     name: 'Weights are moved',
@@ -53,7 +56,10 @@ const SETTINGS: readonly Setting[] = [
 
 function slotsText({ numPhysicalExperts, numRanks, slotsPerRank }: ReplayConfiguration): string {
   if (slotsPerRank === undefined) return grouped(numPhysicalExperts);
-  return `${grouped(numOpenSlots({ numPhysicalExperts, numRanks, slotsPerRank }))}, of the ranks: ${slotsPerRank.join(', ')}`;
+  return (
+    `${grouped(numOpenSlots({ numPhysicalExperts, numRanks, slotsPerRank }))}, of the ranks: ` +
+    `${slotsPerRank.join(', ')}`
+  );
 }
 
 /** What was replayed, how, and what with. */
@@ -82,8 +88,10 @@ export function configurationTables({ recording, replays, versions }: ReplayRepo
 <thead><tr><th scope="col">Setting</th>${names}</tr></thead>
 <tbody>
 ${settingRows}</tbody>`;
-  return html`${scrollTable('facts', html`What was replayed, and with which versions.`, html`<tbody>${factRows}</tbody>`)}
-${scrollTable('settings', html`How: one column where all policies have the same.`, settings)}`;
+  const factsAbout = html`What was replayed, and with which versions.`;
+  const settingsAbout = html`How: one column where all policies have the same.`;
+  return html`${scrollTable('facts', factsAbout, html`<tbody>${factRows}</tbody>`)}
+${scrollTable('settings', settingsAbout, settings)}`;
 }
 
 function settingRow({ name, text }: Setting, configurations: readonly ReplayConfiguration[]): Html {
@@ -93,16 +101,6 @@ function settingRow({ name, text }: Setting, configurations: readonly ReplayConf
     ? html`<td class="text" colspan="${texts.length}">${texts[0]}</td>`
     : texts.map((one) => html`<td class="text">${one}</td>`);
   return html`<tr><th scope="row">${name}</th>${cells}</tr>\n`;
-}
-
-function triggerText({ interval, loadThreshold, drift, require, checkEvery }: TriggerOptions): string {
-  const conditions = [
-    interval === undefined ? [] : [`every ${counted(interval, 'step')}`],
-    loadThreshold === undefined ? [] : [`largest / smallest rank load above ${loadThreshold}`],
-    drift === undefined ? [] : [`drift above ${drift}`],
-  ].flat();
-  const joined = conditions.join(require === 'all' ? ' and ' : ' or ');
-  return checkEvery === undefined ? joined : `${joined}, looked at every ${counted(checkEvery, 'step')}`;
 }
 
 function timeText({ time }: CostModel): string {

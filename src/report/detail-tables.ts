@@ -1,12 +1,6 @@
-import type {
-  PlanResult,
-  ReplayReport,
-  ReplayResult,
-  SweepPoint,
-  SweepResult,
-  TriggerReason,
-} from '../replay/result.ts';
-import { bytes, counted, grouped, ratio, seconds } from './format.ts';
+import { bytes, counted, grouped, ratio, seconds, threeFigures } from '../formats/number-text.ts';
+import type { PlanResult, ReplayReport, ReplayResult, TriggerReason } from '../replay/result.ts';
+import type { SweepPoint, SweepResult } from '../replay/sweep-result.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
 
@@ -25,31 +19,35 @@ export function plansTable({ replays }: ReplayReport): Html {
     left === 0
       ? counted(numPlans, 'plan')
       : `The first ${grouped(most)} plans of each policy, of ${grouped(numPlans)} in all`;
-  const about = html`${caption}. A gain is in modelled seconds a step, against the mapping that the plan replaced.`;
+  const about = html`${caption}. A gain is in modelled seconds a step, against the mapping that the plan
+replaced.`;
   const table = html`
 <thead><tr><th scope="col">Policy</th><th scope="col">After step</th><th scope="col">Because</th>
-<th scope="col">Planning</th><th scope="col">Took effect <small>in steps</small></th><th scope="col">Moves</th>
-<th scope="col">Moved</th><th scope="col">Balancedness <small>promised</small></th>
-<th scope="col">Gain <small>promised</small></th><th scope="col">Gain <small>realised</small></th></tr></thead>
+<th scope="col">Planning</th><th scope="col">Took effect <small>in steps</small></th>
+<th scope="col">Moves</th><th scope="col">Moved</th><th scope="col">Balancedness <small>promised</small></th>
+<th scope="col">Gain <small>promised</small></th>
+<th scope="col">Gain <small>realised</small></th></tr></thead>
 <tbody>
 ${shown}</tbody>`;
-  return html`<details><summary>All plans, promised and realised</summary>${scrollTable('plans', about, table)}</details>`;
+  return html`<details><summary>All plans, promised and realised</summary>
+${scrollTable('plans', about, table)}</details>`;
 }
 
 function planRow({ name }: ReplayResult, plan: PlanResult): Html {
   const { planningSeconds, moves, predictedBalancednessBefore, predictedBalancednessAfter } = plan;
-  const realised = plan.realisedGainSecondsPerStep;
+  const { realisedGainSecondsPerStep: gain } = plan;
+  const realised = gain === null ? '–' : seconds(gain);
   return html`<tr><th scope="row">${name}</th><td>${grouped(plan.startedAfterStep)}</td>
 <td class="text">${plan.reasons.map(reasonText).join(', ')}</td><td>${seconds(planningSeconds)}</td>
 <td>${effectText(plan)}</td><td>${grouped(moves)}</td><td>${bytes(plan.bytes)}</td>
 <td>${ratio(predictedBalancednessBefore)} to ${ratio(predictedBalancednessAfter)}</td>
-<td>${seconds(plan.predictedGainSecondsPerStep)}</td><td>${realised === null ? '–' : seconds(realised)}</td></tr>
+<td>${seconds(plan.predictedGainSecondsPerStep)}</td><td>${realised}</td></tr>
 `;
 }
 
 function reasonText({ kind, value, limit }: TriggerReason): string {
   if (kind === 'interval') return `interval of ${grouped(limit)}`;
-  const shown = value === null ? 'infinite' : value.toPrecision(3);
+  const shown = value === null ? 'infinite' : threeFigures(value);
   return `${kind === 'drift' ? 'drift' : 'load'} ${shown} > ${limit}`;
 }
 
@@ -66,14 +64,17 @@ export function sweepTables({ points, frontsByRanks, advisedPoint }: SweepResult
   const rowsOf = (shown: readonly SweepPoint[]) =>
     shown.map((point) => sweepRow(point, front.has(point.name), advisedPoint));
   const onFront = [...front].flatMap((name) => points.filter((point) => point.name === name));
-  return html`${sweepTable('front', 'On the front: no other of as many ranks is faster without more redundant experts.', rowsOf(onFront))}
-<details><summary>All configurations of the sweep</summary>${sweepTable('grid', `${counted(points.length, 'configuration')}.`, rowsOf(points))}</details>`;
+  const frontAbout = 'On the front: no other of as many ranks is faster without more redundant experts.';
+  const all = sweepTable('grid', `${counted(points.length, 'configuration')}.`, rowsOf(points));
+  return html`${sweepTable('front', frontAbout, rowsOf(onFront))}
+<details><summary>All configurations of the sweep</summary>${all}</details>`;
 }
 
 function sweepTable(id: string, about: string, rows: readonly Html[]): Html {
   const table = html`
-<thead><tr><th scope="col">Policy</th><th scope="col">Slots</th><th scope="col">Ranks</th><th scope="col">Interval <small>steps</small></th>
-<th scope="col">Modelled time</th><th scope="col">Saved</th><th scope="col">Balancedness <small>ratio of sums</small></th>
+<thead><tr><th scope="col">Policy</th><th scope="col">Slots</th><th scope="col">Ranks</th>
+<th scope="col">Interval <small>steps</small></th><th scope="col">Modelled time</th><th scope="col">Saved</th>
+<th scope="col">Balancedness <small>ratio of sums</small></th>
 <th scope="col">PAR <small>mean of ratios</small></th><th scope="col">Plans</th><th scope="col">Moves</th>
 <th scope="col">Redundant experts <small>a rank</small></th><th scope="col">Pareto</th></tr></thead>
 <tbody>
@@ -83,13 +84,16 @@ ${rows}</tbody>`;
 
 function sweepRow(point: SweepPoint, onFront: boolean, advised: string | null): Html {
   const interval = point.interval === null ? '–' : grouped(point.interval);
-  const key = html`<th scope="row">${point.policy}</th><td>${grouped(point.numPhysicalExperts)}</td><td>${grouped(point.numRanks)}</td><td>${interval}</td>`;
+  const key = html`<th scope="row">${point.policy}</th><td>${grouped(point.numPhysicalExperts)}</td>
+<td>${grouped(point.numRanks)}</td><td>${interval}</td>`;
   if (point.status === 'failed') {
     return html`<tr>${key}<td class="text" colspan="8">not possible: ${point.message}</td></tr>\n`;
   }
   const place = point.name === advised ? 'advised' : onFront ? 'front' : '';
-  return html`<tr class="${onFront ? 'front' : ''}">${key}<td>${seconds(point.modelledSeconds)}</td><td>${seconds(point.secondsSaved)}</td>
-<td>${ratio(point.balancednessRatioOfSums)}</td><td>${ratio(point.peakToAverageMeanOfRatios)}</td><td>${grouped(point.numPlans)}</td>
-<td>${grouped(point.moves)}</td><td>${bytes(point.redundantBytesPerRank)}</td><td class="text">${place}</td></tr>
+  return html`<tr class="${onFront ? 'front' : ''}">${key}
+<td>${seconds(point.modelledSeconds)}</td><td>${seconds(point.secondsSaved)}</td>
+<td>${ratio(point.balancednessRatioOfSums)}</td><td>${ratio(point.peakToAverageMeanOfRatios)}</td>
+<td>${grouped(point.numPlans)}</td><td>${grouped(point.moves)}</td>
+<td>${bytes(point.redundantBytesPerRank)}</td><td class="text">${place}</td></tr>
 `;
 }

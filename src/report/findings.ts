@@ -1,13 +1,17 @@
-import type { ReplayReport, ReplayResult, SweepResult } from '../replay/result.ts';
+import { counted, percent, ratio, seconds } from '../formats/number-text.ts';
+import type { ReplayReport, ReplayResult } from '../replay/result.ts';
+import { savedShare } from '../replay/saved-share.ts';
+import type { SweepResult } from '../replay/sweep-result.ts';
 import { isStatic } from './compact.ts';
-import { counted, percent, ratio, seconds } from './format.ts';
 
 /** The replay with the least modelled seconds; the first of equal ones. */
 function fastestOf(replays: readonly ReplayResult[]): ReplayResult {
   return replays.reduce((a, b) => (b.totals.modelledSeconds < a.totals.modelledSeconds ? b : a));
 }
 
-/** The replay that is looked at first: the fastest, or, where none saves time, the best balanced that plans. */
+/**
+ * The replay that is looked at first: the fastest, or, where none saves time, the best balanced that plans.
+ */
 function firstLookedAt(replays: readonly ReplayResult[]): ReplayResult {
   const fastest = fastestOf(replays);
   const planning = replays.filter((replay) => !isStatic(replay));
@@ -39,8 +43,11 @@ export function headline({ replays, sweep }: ReplayReport): string {
     const own = seconds(best.totals.modelledSeconds);
     return `Balancing does not pay here: ${unbalanced}, and the fastest policy, ${best.name}, ${own}`;
   }
-  const share = percent(secondsSaved / unbalancedSeconds);
-  return `${name} takes ${seconds(modelledSeconds)} of modelled time, ${share} less than no balancing (${seconds(unbalancedSeconds)})`;
+  const share = percent(savedShare(totals));
+  return (
+    `${name} takes ${seconds(modelledSeconds)} of modelled time, ${share} less than no balancing ` +
+    `(${seconds(unbalancedSeconds)})`
+  );
 }
 
 /** What the chart of the sweep shows. */
@@ -70,7 +77,10 @@ export function costFinding({ replays }: ReplayReport): string {
   const plans = counted(numPlans, 'plan');
   if (saved <= 0)
     return `${shown.name} saves no waiting with ${plans}, and moving weights takes ${seconds(moveSeconds)}`;
-  return `${shown.name} saves ${seconds(saved)} of waiting with ${plans}, for ${seconds(moveSeconds)} of moving weights`;
+  return (
+    `${shown.name} saves ${seconds(saved)} of waiting with ${plans}, for ${seconds(moveSeconds)} of ` +
+    'moving weights'
+  );
 }
 
 /** What was interrupted, if anything was, in sentences. */

@@ -8,12 +8,15 @@ export class Html {
   }
 }
 
-/** What may stand in a template: texts and numbers are escaped, markup stays, lists are put together, nothing is left out. */
-export type HtmlPart = string | number | Html | undefined | readonly HtmlPart[];
+/**
+ * What may stand in a template: texts and numbers are escaped, markup stays, lists are put together, nothing
+ * is left out.
+ */
+type HtmlPart = string | number | Html | undefined | readonly HtmlPart[];
 
 /**
- * A template tag for markup that holds foreign text: a recording's or a policy's name may be anything. Parts show as they
- * are, {@link printable}, between tags and inside quoted attributes, and never become markup.
+ * A template tag for markup that holds foreign text: a recording's or a policy's name may be anything. Parts
+ * show as they are, {@link printable}, between tags and inside quoted attributes, and never become markup.
  *
  * @example
  * ```ts
@@ -41,8 +44,8 @@ function withoutMarkup(text: string): string {
 }
 
 /**
- * JSON that may stand inside a `<script>` element: no text in it can end the element or start a comment, whatever it
- * holds. It parses to the same value.
+ * JSON that may stand inside a `<script>` element: no text in it can end the element or start a comment,
+ * whatever it holds. It parses to the same value.
  */
 export function scriptJson(value: unknown): Html {
   const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;

@@ -8,8 +8,9 @@ import { reportPage } from './page.ts';
  * Makes a report: one HTML page with its charts, that needs no other file and no network.
  *
  * @returns the page's text, to be written as UTF-8
- * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is no report; EplbRangeError `EPLB_FORMAT` for one of another
- * version or with fields that are damaged, `EPLB_SHAPE` for one without a replay; and when the package is not built, whose `report/` folder is beside it
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is no report; EplbRangeError `EPLB_FORMAT` for
+ *   one of another version or with fields that are damaged, `EPLB_SHAPE` for one without a replay; and when
+ *   the package is not built, whose `report/` folder is beside it
  */
 export async function renderReport(report: ReplayReport): Promise<string> {
   if (typeof report !== 'object' || report === null || report.kind !== 'replay-report') {

@@ -1,6 +1,9 @@
 import type { PackedNumbers } from './packed.ts';
 
-/** What the page's charts are drawn from, as it stands in the page. Texts that are only read stand in the page itself. */
+/**
+ * What the page's charts are drawn from, as it stands in the page. Texts that are only read stand in the page
+ * itself.
+ */
 export interface ReportData {
   readonly numLayers: number;
   /** What is drawn over time: no balancing first, then the replays in order. */
@@ -27,7 +30,7 @@ export interface LineData {
 }
 
 /** A plan as it is marked on the chart. */
-export interface PlanData {
+interface PlanData {
   readonly startedAfterStep: number;
   /** The step in which its first layer changed; null when none did. */
   readonly appliedFromStep: number | null;
@@ -49,7 +52,7 @@ export interface RunData {
 }
 
 /** Mean rank loads over the same steps, in mean rank loads of the layer, before and after. */
-export interface HeatMapData {
+interface HeatMapData {
   /** Half-open, in the recording's numbers. */
   readonly fromStep: number;
   readonly toStep: number;
@@ -69,7 +72,7 @@ export interface RankLoadsData {
 }
 
 /** What a run, and no balancing beside it, takes: modelled seconds and moves. */
-export interface CostData {
+interface CostData {
   /** Every rank at the mean load of its layer. */
   readonly idealSeconds: number;
   /** Waiting for the slowest rank. */

@@ -7,6 +7,7 @@ import { type Html, html } from './html.ts';
  * @param content - head and body
  */
 export function scrollTable(id: string, about: Html, content: Html): Html {
+  const table = html`<table class="${id}" aria-labelledby="${id}-about">${content}</table>`;
   return html`<p class="about" id="${id}-about">${about}</p>
-<div class="scroll" tabindex="0" role="region" aria-labelledby="${id}-about"><table class="${id}" aria-labelledby="${id}-about">${content}</table></div>`;
+<div class="scroll" tabindex="0" role="region" aria-labelledby="${id}-about">${table}</div>`;
 }

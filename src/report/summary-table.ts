@@ -1,6 +1,7 @@
+import { bytes, counted, grouped, percent, ratio, seconds, times } from '../formats/number-text.ts';
 import type { ReplayReport, ReplayResult } from '../replay/result.ts';
+import { savedShare } from '../replay/saved-share.ts';
 import { isStatic } from './compact.ts';
-import { bytes, counted, grouped, percent, ratio, seconds, times } from './format.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
 
@@ -136,8 +137,8 @@ function scoreGroup(replays: readonly ReplayResult[], values: readonly number[])
   return { title: 'Score', columns: [{ title: 'higher is better', value, text: times, best: 'highest' }] };
 }
 
-function savedText(value: number, { totals: { unbalancedSeconds } }: ReplayResult): string {
-  return `${seconds(value)} (${percent(unbalancedSeconds === 0 ? 0 : value / unbalancedSeconds)})`;
+function savedText(value: number, { totals }: ReplayResult): string {
+  return `${seconds(value)} (${percent(savedShare(totals))})`;
 }
 
 function stepsText(replays: readonly ReplayResult[]): string {
@@ -155,7 +156,9 @@ function cell(column: Column, replay: ReplayResult, best: ReadonlySet<ReplayResu
   return html`<td class="best"><strong>${text}</strong><span class="unseen"> (best)</span></td>`;
 }
 
-/** The replays that are best in a column: none where all are alike, several where they share the first place. */
+/**
+ * The replays that are best in a column: none where all are alike, several where they share the first place.
+ */
 function bestOf(
   { value, best, ofPlanning }: Column,
   replays: readonly ReplayResult[],

@@ -2,13 +2,13 @@ import type { expose, wrap } from 'comlink';
 import type nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 
 /** The parts of comlink that sharing uses. */
-export interface Comlink {
+interface Comlink {
   readonly expose: typeof expose;
   readonly wrap: typeof wrap;
   readonly nodeEndpoint: typeof nodeEndpoint;
 }
 
-/** Loads comlink when a balancer is first shared: it is a third of what importing this library would cost. */
+/** Loads comlink when a balancer is first shared: importing the library stays quick without it. */
 export async function loadComlink(): Promise<Comlink> {
   const [comlink, adapter] = await Promise.all([
     import('comlink'),

@@ -13,14 +13,18 @@ import { Lane } from './lane.ts';
 import type { BalancerControl, Connection } from './protocol.ts';
 
 export interface ConnectOptions {
-  /** Milliseconds that a control call may take, 30,000 by default. A call to a thread that died would never settle. */
+  /**
+   * Milliseconds that a control call may take, 30,000 by default. A call to a thread that died would never
+   * settle.
+   */
   readonly timeoutMs?: number;
 }
 
 /**
  * Connects this thread to a balancer of another one, over a port from `shareBalancer`.
  *
- * @throws (as a rejection) EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`; EplbError `EPLB_TIMEOUT` or `EPLB_CLOSED`
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`; EplbError `EPLB_TIMEOUT`
+ *   or `EPLB_CLOSED`
  */
 export async function connectBalancer(
   port: MessagePort,
@@ -48,8 +52,9 @@ function checkPort(port: unknown): void {
 }
 
 /**
- * A balancer that lives in another thread. Recording and reading the mapping go through shared memory: synchronous, and
- * neither thread waits for the other. Asking for a rebalance or a new step goes through the port.
+ * A balancer that lives in another thread. Recording and reading the mapping go through shared memory:
+ * synchronous, and neither thread waits for the other. Asking for a rebalance or a new step goes through the
+ * port.
  */
 export class ConnectedBalancer {
   readonly topology: Topology;
@@ -81,8 +86,8 @@ export class ConnectedBalancer {
   }
 
   /**
-   * The live mapping, whole, as of now. Loads recorded from here on with {@link recordLoad} count as measured under it,
-   * until this is read again: read it where the thread takes up a new mapping.
+   * The live mapping, whole, as of now. Loads recorded from here on with {@link recordLoad} count as measured
+   * under it, until this is read again: read it where the thread takes up a new mapping.
    */
   get mapping(): ExpertMapping {
     if (this.#published.generation !== this.#generation) {
@@ -100,8 +105,8 @@ export class ConnectedBalancer {
   }
 
   /**
-   * As `ExpertLoadBalancer.recordLoad`, for slots of the mapping that was read last. A load is refused when it is too large for a
-   * float32 together with what this thread has recorded in the step.
+   * As `ExpertLoadBalancer.recordLoad`, for slots of the mapping that was read last. A load is refused when
+   * it is too large for a float32 together with what this thread has recorded in the step.
    */
   recordLoad(layer: number, loads: LoadRow): void {
     this.#calls.checkOpen();
@@ -114,7 +119,11 @@ export class ConnectedBalancer {
     this.#lane.recordLogical(layer, loads);
   }
 
-  /** Ends the step of the balancer, with what all threads have recorded. @throws (as a rejection) as {@link rebalance} */
+  /**
+   * Ends the step of the balancer, with what all threads have recorded.
+   *
+   * @throws (as a rejection) as {@link rebalance}
+   */
   async advanceWindow(): Promise<void> {
     throwIfFailed(await this.#calls.run<WorkerAnswer>(this.#control.advanceWindow()));
   }

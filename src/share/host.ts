@@ -16,14 +16,15 @@ import { Lane } from './lane.ts';
 import type { BalancerControl, Connection } from './protocol.ts';
 
 /**
- * Opens a balancer to one other thread of the host: send the port there (in the transfer list) and call `connectBalancer` with
- * it. Call this once for each thread.
+ * Opens a balancer to one other thread of the host: send the port there (in the transfer list) and call
+ * `connectBalancer` with it. Call this once for each thread.
  *
- * Loads recorded there enter the step being recorded when `advanceWindow` is called. They and the mapping go through
- * shared memory; only control goes through the port. The port does not keep the process alive.
+ * Loads recorded there enter the step being recorded when `advanceWindow` is called. They and the mapping go
+ * through shared memory; only control goes through the port. The port does not keep the process alive.
  *
- * The thread may end at any moment: what it had recorded counts, and a row it was just recording counts whole or not at all. Loads of
- * several threads that only together are more than the largest float32, 3.4e38, count as that.
+ * The thread may end at any moment: what it had recorded counts, and a row it was just recording counts whole
+ * or not at all. Loads of several threads that only together are more than the largest float32, 3.4e38, count
+ * as that.
  *
  * @example
  * ```ts
@@ -35,7 +36,7 @@ import type { BalancerControl, Connection } from './protocol.ts';
  */
 export function shareBalancer(balancer: ExpertLoadBalancer): MessagePort {
   const guest = new Guest(checkBalancer('balancer', balancer));
-  // The global one, with Node's own methods: importing node:worker_threads costs half a millisecond of start-up.
+  // The global one, with Node's own methods: importing node:worker_threads would cost start-up.
   const { port1, port2 } = new MessageChannel() as unknown as Record<'port1' | 'port2', MessagePort>;
   port1.on('close', () => guest.leave());
   void answerCalls(guest, port1);
@@ -74,7 +75,10 @@ class Guest implements LoadSource {
     rebalance: (weight) => this.#rebalance(weight),
   };
 
-  /** Takes what the thread recorded into the step being recorded, each row through the mapping it was recorded under. */
+  /**
+   * Takes what the thread recorded into the step being recorded, each row through the mapping it was recorded
+   * under.
+   */
   drain(): void {
     const { window } = this.#parts;
     const live = this.#balancer.generation;
@@ -98,13 +102,18 @@ class Guest implements LoadSource {
     for (const generation of this.#mappings.keys()) if (generation < held) this.#mappings.delete(generation);
   }
 
-  /** The thread is gone: what it recorded last is taken, whole rows wherever it ended, and the lane given up. */
+  /**
+   * The thread is gone: what it recorded last is taken, whole rows wherever it ended, and the lane given up.
+   */
   leave(): void {
     this.drain();
     this.#parts.sources.delete(this);
   }
 
-  /** The thread begins with whatever mapping is published when it first looks, so generation 0 is never held unread. */
+  /**
+   * The thread begins with whatever mapping is published when it first looks, so generation 0 is never held
+   * unread.
+   */
   #connect(): Connection {
     this.#parts.sources.add(this);
     this.committed();

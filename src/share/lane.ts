@@ -10,11 +10,13 @@ import { carveRows, isFresh, LOGICAL, NUM_COPIES, PHYSICAL, RowCopies, withoutFr
 /**
  * One thread's own accumulators for a step, on a SharedArrayBuffer.
  *
- * To add a row, its thread writes the new sums to a copy of its own and exchanges that for the published one; the balancer's
- * thread takes a row by exchanging an empty copy for the published one. Either is one atomic operation on the layer's word. So
- * neither side ever waits, every record is taken once, and a thread that dies at any instruction has added its row or has not.
+ * To add a row, its thread writes the new sums to a copy of its own and exchanges that for the published one;
+ * the balancer's thread takes a row by exchanging an empty copy for the published one. Either is one atomic
+ * operation on the layer's word. So neither side ever waits, every record is taken once, and a thread that
+ * dies at any instruction has added its row or has not.
  *
- * Published rows of slots are always of the mapping the thread holds: before it takes a newer one, it makes them rows of experts.
+ * Published rows of slots are always of the mapping the thread holds: before it takes a newer one, it makes
+ * them rows of experts.
  */
 export class Lane {
   readonly topology: Topology;
@@ -59,7 +61,11 @@ export class Lane {
     return Number(Atomics.load(this.#generationHeld, 0));
   }
 
-  /** Recording thread: adds loads of slots of the mapping it holds. @throws as `ExpertLoadBalancer.recordLoad` */
+  /**
+   * Recording thread: adds loads of slots of the mapping it holds.
+   *
+   * @throws as `ExpertLoadBalancer.recordLoad`
+   */
   recordPhysical(layer: number, loads: LoadRow): void {
     this.#record('recordLoad', layer, loads, this.#physicalRow, this.#physical);
   }
@@ -78,9 +84,11 @@ export class Lane {
   }
 
   /**
-   * The balancer's thread: takes what was recorded. A row that is recorded meanwhile is taken now or the next time.
+   * The balancer's thread: takes what was recorded. A row that is recorded meanwhile is taken now or the next
+   * time.
    *
-   * @param take gets each recorded row, the balancer's until the next time; rows of slots with the generation they belong to
+   * @param take gets each recorded row, the balancer's until the next time; rows of slots with the generation
+   *   they belong to
    */
   drain(take: {
     physical(layer: number, row: Float32Array, generation: number): void;
@@ -132,7 +140,9 @@ export class Lane {
     }
   }
 
-  /** Makes the spare copy of a row the published one, unless the balancer has taken what there was in `state`. */
+  /**
+   * Makes the spare copy of a row the published one, unless the balancer has taken what there was in `state`.
+   */
   #publish(layer: number, state: number, next: number, rows: RowCopies): boolean {
     if (Atomics.compareExchange(this.#states, layer, state, next) !== state) return false;
     rows.exchanged(layer, state);

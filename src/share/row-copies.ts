@@ -1,16 +1,22 @@
 import { MAX_FLOAT32 } from '../core/checks.ts';
 import type { Carver } from '../memory/carver.ts';
 
-// A layer's state is one word. Of its row of slots and of its row of experts it tells which of three copies is the published
-// one, and whether that has anything that was not taken yet: INDEX and FRESH, moved up by the kind of the row.
-
-/** The kinds of rows. */
-export const PHYSICAL = 0;
-export const LOGICAL = 3;
-const INDEX = 3;
-const FRESH = 4;
+// A layer's state is one word. Of its row of slots and of its row of experts it says which of three copies
+// is the published one, and whether that has anything that was not taken yet: INDEX and FRESH, moved up by
+// the kind of the row.
 
 export const NUM_COPIES = 3;
+
+/** Bits of a state that say which copy is published, and the bit behind them. */
+const INDEX_BITS = 2;
+const INDEX = (1 << INDEX_BITS) - 1;
+const FRESH = 1 << INDEX_BITS;
+const BITS_A_KIND = INDEX_BITS + 1;
+
+/** The kinds of rows: how far their bits are moved up in a state. */
+export const PHYSICAL = 0;
+export const LOGICAL = BITS_A_KIND;
+
 /** Which copy is whose at first. A state of 0 has the first one published, and nothing in it. */
 const FIRST_SPARE = 1;
 const FIRST_TAKEN = 2;
@@ -25,8 +31,9 @@ export function withoutFresh(state: number, kind: number): number {
 }
 
 /**
- * Three copies of a row of loads in each layer: the published one, the recording thread's spare one, and the one that the
- * balancer's thread has taken. Only whole rows are ever published, by exchanging one's own copy for the published one.
+ * Three copies of a row of loads in each layer: the published one, the recording thread's spare one, and the
+ * one that the balancer's thread has taken. Only whole rows are ever published, by exchanging one's own copy
+ * for the published one.
  */
 export class RowCopies {
   readonly kind: number;
@@ -34,7 +41,9 @@ export class RowCopies {
   readonly #rowLength: number;
   /** [copies x layers x row] */
   readonly #data: Float32Array;
-  /** [layers]: the recording thread's copies. In shared memory, for whoever connects with the same port again. */
+  /**
+   * [layers]: the recording thread's copies. In shared memory, for whoever connects with the same port again.
+   */
   readonly #spares: Uint8Array;
   /** [layers]: the balancer's. */
   readonly #taken: Uint8Array;
@@ -79,7 +88,9 @@ export class RowCopies {
     return -1;
   }
 
-  /** Recording thread: copies what is published, which may be nothing, to the spare copy, and returns that. */
+  /**
+   * Recording thread: copies what is published, which may be nothing, to the spare copy, and returns that.
+   */
   prepareCopy(layer: number, state: number): Float32Array {
     const spare = this.#row(this.#spares[layer]!, layer);
     if (isFresh(state, this.kind)) spare.set(this.published(layer, state));
@@ -93,7 +104,9 @@ export class RowCopies {
     return (state & ~((INDEX | FRESH) << this.kind)) | own;
   }
 
-  /** Recording thread: the spare copy was published in place of that of `state`, which is the spare one now. */
+  /**
+   * Recording thread: the spare copy was published in place of that of `state`, which is the spare one now.
+   */
   exchanged(layer: number, state: number): void {
     this.#spares[layer] = this.indexIn(state);
   }
@@ -134,7 +147,7 @@ export class RowCopies {
 }
 
 /** Where the copies of a kind of rows lie, as byte offsets. */
-export interface RowsLayout {
+interface RowsLayout {
   readonly data: number;
   readonly spares: number;
 }

@@ -159,7 +159,7 @@ describe('what an array holds', { concurrency: 2 }, () => {
           assert.equal(run.code, 2);
           assert.match(
             run.stderr,
-            /^eplb: in: "\w+\.npy" may hold loads or a placement; give --from npy for loads, --from [\w-]+ for a placement \(EPLB_OPTION\)\n$/,
+            /^eplb: in: "\w+\.npy" may hold loads or a placement; give --from npy .* \(EPLB_OPTION\)\n$/,
           );
           const name = /--from ([\w-]+) for a placement/.exec(run.stderr)![1]!;
           assert.equal((await json(['convert', file, 'a.npy', '--from', name], dir)).kind, 'placement');
@@ -190,7 +190,7 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
     [
       ['l.json', 'o.txt'],
       'OPTION',
-      /^--to: the name "o\.txt" tells no format of loads; give npy, npz, json, json-lines/,
+      /^--to: the name "o\.txt" asks for no format of loads; give npy, npz, json, json-lines/,
     ],
     [['l.json', 'o.yaml', '--to', 'tensorrt-llm'], 'OPTION', /^loads are not written as "tensorrt-llm"/],
     [

@@ -1,4 +1,7 @@
-/** Names and texts of files and policies that would steer a terminal, in all that the command prints and writes for people. */
+/**
+ * Names and texts of files and policies that would steer a terminal, in all that the command prints and
+ * writes for people.
+ */
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

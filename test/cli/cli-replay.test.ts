@@ -110,7 +110,8 @@ describe('eplb replay', { concurrency: 2 }, () => {
         require: 'all',
         checkEvery: 2,
       });
-      // The placement to begin with was planned for these loads: it is better than the one that a balancer begins with.
+      // The placement to begin with was planned for these loads: it is better than the one that a balancer
+      // begins with.
       const plain = [
         'replay',
         'loads.npy',

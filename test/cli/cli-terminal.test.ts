@@ -4,7 +4,8 @@ import { describe, test } from 'node:test';
 import type { WriteStream } from 'node:tty';
 import { Progress } from '../../src/cli/progress.ts';
 import { wantsColor } from '../../src/cli/terminal.ts';
-import { counted, duration, quote } from '../../src/cli/text.ts';
+import { counted, seconds } from '../../src/formats/number-text.ts';
+import { quote } from '../../src/formats/text.ts';
 
 /** A stream that keeps what is written, as a terminal or not. */
 function fakeStream(isTTY: boolean): { stream: WriteStream; written: () => string } {
@@ -72,8 +73,8 @@ test('colours are for terminals, and NO_COLOR turns them off', () => {
 
 test('texts', () => {
   assert.deepEqual([counted(1, 'rank'), counted(1024, 'rank')], ['1 rank', '1,024 ranks']);
-  assert.deepEqual([0.0412, 3.21, 99.96, 412.4, 1250].map(duration), [
-    '0.0412 ms',
+  assert.deepEqual([4.12e-5, 3.21e-3, 0.09996, 0.4124, 1.25].map(seconds), [
+    '41.2 µs',
     '3.21 ms',
     '100 ms',
     '412 ms',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { LOAD_FORMATS } from '../../src/formats/table.ts';
+import { LOAD_FORMATS } from '../../src/formats/loads/registry.ts';
 import { refused } from '../helpers/engine-files.ts';
 import { LOADS, SIZES, stepLoads, withFixture } from '../helpers/fixtures.ts';
 import { npyFile } from '../helpers/npy.ts';
@@ -61,7 +61,7 @@ describe('the formats of engines', () => {
     );
   });
 
-  test('what is of no format is refused, with the reason where the name tells what it should be', async () => {
+  test('what is of no format is refused, with the reason where the name says what it is', async () => {
     const files = {
       'a.dat': 'hello',
       'a.npy': 'hello',
@@ -145,7 +145,7 @@ describe('omni-infer', () => {
       [
         { [name(1, 0)]: '1\t2\t\n', 'other.txt': '1\t2\n' },
         'EPLB_FORMAT',
-        /other\.txt": its name tells no recordstep/,
+        /other\.txt": its name has no recordstep/,
       ],
       [{ [name(1, 0)]: '1\t-2\t\n' }, 'EPLB_LOAD', /load -2 at line 1, column 2/],
     ];

@@ -1,6 +1,6 @@
 /**
- * Hostile files: every reader of loads on mutations of good files. FORMATS_FUZZ_CASES sets how many; the long run is
- * `FORMATS_FUZZ_CASES=100000 node --import tsx --test test/formats-fuzz.test.ts`.
+ * Hostile files: every reader of loads on mutations of good files. FORMATS_FUZZ_CASES sets how many; the long
+ * run is `FORMATS_FUZZ_CASES=100000 node --import tsx --test test/formats-fuzz.test.ts`.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
@@ -9,8 +9,8 @@ import process from 'node:process';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { inputBytes } from '../../src/formats/input-file.ts';
-import { fallbackFormat, openFiles, recognised } from '../../src/formats/open.ts';
-import { LOAD_FORMATS } from '../../src/formats/table.ts';
+import { fallbackFormat, LOAD_FORMATS, recogniseLoads } from '../../src/formats/loads/registry.ts';
+import { openFiles } from '../../src/formats/open.ts';
 import { fixture } from '../helpers/fixtures.ts';
 import { countingAllocations, mutated, mutations, withChecksums } from '../helpers/fuzz.ts';
 import { isEplbError } from '../helpers/recording.ts';
@@ -18,7 +18,10 @@ import { isEplbError } from '../helpers/recording.ts';
 const CASES = Number(process.env.FORMATS_FUZZ_CASES ?? 2000);
 const SEED = Number(process.env.FAST_CHECK_SEED ?? 20_240_607);
 
-/** What one file may cost: of the processor, as others may keep the machine busy, and of memory, added up over the case. */
+/**
+ * What one file may cost: of the processor, as others may keep the machine busy, and of memory, added up over
+ * the case.
+ */
 const MOST_CPU_MS = 2000;
 const MOST_BYTES = 2 ** 21;
 const MOST_BYTES_PER_BYTE = 256;
@@ -62,7 +65,7 @@ async function readAll(
   const first = inputBytes(bytes, basename(seed.path), 'recording');
   const mates = seed.mates.map((path) => inputBytes(readFileSync(path), basename(path), 'recording'));
   const named = LOAD_FORMATS.find(({ name }) => name === format);
-  const chosen = named ?? (await recognised(first)) ?? fallbackFormat(first);
+  const chosen = named ?? (await recogniseLoads(first)) ?? fallbackFormat(first);
   const files = [first, ...mates].sort((a, b) => (a.path < b.path ? -1 : 1));
   const recording = await openFiles(files, chosen, { numExperts });
   const { numLayers, numLogicalExperts } = recording;
@@ -78,7 +81,7 @@ describe('hostile files', () => {
   test('every format has good files to start from', async () => {
     const found = new Set<string>();
     for (const { path, bytes } of ALL) {
-      found.add((await recognised(inputBytes(bytes, basename(path), 'recording')))?.name ?? '');
+      found.add((await recogniseLoads(inputBytes(bytes, basename(path), 'recording')))?.name ?? '');
     }
     assert.deepEqual(
       LOAD_FORMATS.map(({ name }) => name).filter((name) => !found.has(name)),
@@ -86,7 +89,7 @@ describe('hostile files', () => {
     );
   });
 
-  test(`${CASES} mutated files end in a result or in an error with a code, in time and in memory`, async () => {
+  test(`${CASES} mutated files end in a result or an error with a code, in time and memory`, async () => {
     const outcomes = new Map<string, number>();
     const most = { cpuMs: 0, allocatedBytes: 0, bytesPerByte: 0 };
     const problem = fc.record({

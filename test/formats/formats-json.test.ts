@@ -52,7 +52,7 @@ describe('JSON recordings', () => {
     assert.deepEqual((await readText('\ufeff \n[[1, 2]]\n')).steps, [[1, 2]]);
   });
 
-  test('dense layers, zero in all steps, are left out under the name, and kept where nothing says whose rows they are', async () => {
+  test('dense layers, zero in all steps, are left out under the name, and kept without it', async () => {
     const rows = '[[[0, 0], [0, 1], [0, 0], [2, 3]], [[0, 0], [0, 0], [0, 0], [4, 5]]]';
     await withRecording({ 'a.json': `{"logical_count": ${rows}}` }, 'a.json', {}, async (recording) => {
       assert.deepEqual(recording.layerNumbers, [1, 3]);

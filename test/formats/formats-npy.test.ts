@@ -231,7 +231,7 @@ describe('arrays as recordings', () => {
     });
   });
 
-  test('three dimensions are routes when the last is smaller than the experts, whatever type holds the ids', async () => {
+  test('three dimensions are routes when the last is below the experts, whatever their type', async () => {
     for (const descr of ['|u1', '>i2', '<i8', '<f4', '<f2']) {
       const files = { 'a.npy': npyFile({ descr, shape: [10, 3, 2], values }) };
       await withRecording(files, 'a.npy', { numExperts: 8, tokensPerStep: 4 }, async (recording) => {
@@ -260,7 +260,7 @@ describe('arrays as recordings', () => {
     });
   });
 
-  test('three dimensions without a number of experts are loads, and said to be assumed when they could be routes', async () => {
+  test('three dimensions are loads without a number of experts, noted where they may be routes', async () => {
     const fractions = values.map((value) => value + 0.5);
     const files = {
       'whole.npy': npyFile({ descr: '<f4', shape: [10, 3, 2], values }),

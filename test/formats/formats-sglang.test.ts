@@ -15,7 +15,7 @@ describe('SGLang', () => {
       ]);
     }));
 
-  test('stat: a layer whose only load is in the last step is no dense layer, and zero steps in between stay', async () => {
+  test('stat: a layer with a load in the last step alone is not dense, and zero steps stay', async () => {
     const values = new Array<number>(5 * 4 * 2).fill(0);
     values[4 * 8 + 2] = 7; // step 4, layer 1, expert 0
     values[2] = 3; // step 0, layer 1, expert 0
@@ -57,7 +57,7 @@ describe('SGLang', () => {
       assert.deepEqual(await allLoads(recording, { from: 1, to: 2 }), [expected[1]]);
       assert.match(
         recording.notes.join('\n'),
-        /folded to experts through the mapping .*\ncounts were added over 2 ranks\n1 forward pass is missing for some ranks/,
+        /folded to experts .*\ncounts were added over 2 ranks\n1 forward pass is missing for some ranks/,
       );
     }));
 

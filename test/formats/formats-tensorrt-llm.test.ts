@@ -14,7 +14,7 @@ describe('TensorRT-LLM', () => {
       );
     }));
 
-  test('one rank alone, without meta_info.json, is read; what newer versions write beside it is left alone', async () => {
+  test('one rank alone, without meta_info.json, is read; what newer versions add is left', async () => {
     const files = await filesOf('tensorrt-llm');
     await withRecording(files, 'rank1.safetensors', {}, async (recording) => {
       assert.deepEqual(

@@ -1,4 +1,7 @@
-/** The readers of texts, on random ones, beside plain ones that take the text apart with split() and the YAML library. */
+/**
+ * The readers of texts, on random ones, beside plain ones that take the text apart with split() and the YAML
+ * library.
+ */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
@@ -6,7 +9,7 @@ import { parseDocument } from 'yaml';
 import { linesOf } from '../../src/formats/bytes/lines.ts';
 import { MemorySource } from '../../src/formats/bytes/source.ts';
 import { inputBytes } from '../../src/formats/input-file.ts';
-import { NumberTable } from '../../src/formats/loads/number-table.ts';
+import { LoadText } from '../../src/formats/loads/load-text.ts';
 import { readYaml } from '../../src/formats/placements/yaml.ts';
 
 const SEED = Number(process.env.FAST_CHECK_SEED ?? 20_240_607);
@@ -54,7 +57,7 @@ describe('tables of numbers', () => {
 
   async function found(text: string, separator: string): Promise<number[][] | 'wrong'> {
     try {
-      const table = await NumberTable.read(inputBytes(Buffer.from(text), 'a', 'recording'), separator);
+      const table = await LoadText.read(inputBytes(Buffer.from(text), 'a', 'recording'), separator);
       // Between other columns, as those of several devices stand.
       const stride = table.numColumns + 3;
       const target = new Float64Array(1 + table.numRows * stride).fill(-7);
@@ -158,7 +161,8 @@ describe('YAML', () => {
         try {
           read = plain(await readYaml(Buffer.from(text), 'a.yaml'));
         } catch (error) {
-          // Some of what may stand in YAML is not read, such as a # within quotes; nothing is read as something else.
+          // Some of what may stand in YAML is not read, such as a # within quotes; nothing is read as
+          // something else.
           assert.equal(codeOf(error), 'EPLB_FORMAT', text);
           return;
         }

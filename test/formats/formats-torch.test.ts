@@ -188,7 +188,10 @@ describe('pickles', () => {
 });
 
 describe('tensors in a file', () => {
-  /** A view of a storage of whole numbers that count up, and the numbers that it shows, by the definition of strides. */
+  /**
+   * A view of a storage of whole numbers that count up, and the numbers that it shows, by the definition of
+   * strides.
+   */
   const views = fc
     .record({
       shape: fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 2, maxLength: 4 }),

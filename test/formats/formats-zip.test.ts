@@ -6,7 +6,9 @@ import { crc32 as nodeCrc32 } from 'node:zlib';
 import { parsePlacement } from 'expert-load-balancer/formats';
 import fc from 'fast-check';
 import { inputBytes } from '../../src/formats/input-file.ts';
-import { fallbackFormat, openFiles, recognised } from '../../src/formats/open.ts';
+import { fallbackFormat, recogniseLoads } from '../../src/formats/loads/registry.ts';
+import { openFiles } from '../../src/formats/open.ts';
+import { openedRecording } from '../../src/formats/opened-recording.ts';
 import type { LoadRecording, StepRange } from '../../src/formats/recording.ts';
 import { crc32, slicedCrc32 } from '../../src/formats/zip/crc32.ts';
 import { fixture } from '../helpers/fixtures.ts';
@@ -18,7 +20,8 @@ import { type ZipMember, zipFile } from '../helpers/zip.ts';
 
 async function open(bytes: Uint8Array, name: string, numExperts?: number): Promise<LoadRecording> {
   const file = inputBytes(bytes, name, 'recording');
-  return openFiles([file], (await recognised(file)) ?? fallbackFormat(file), { numExperts });
+  const format = (await recogniseLoads(file)) ?? fallbackFormat(file);
+  return openedRecording(await openFiles([file], format, { numExperts }));
 }
 
 async function read(recording: LoadRecording, range?: StepRange): Promise<number> {

@@ -18,7 +18,9 @@ function expected(text: string): { value: unknown } | undefined {
   }
 }
 
-/** The same of the reader: its values, with long rows as arrays, and that it goes past exactly what is there. */
+/**
+ * The same of the reader: its values, with long rows as arrays, and that it goes past exactly what is there.
+ */
 function found(text: string): { value: unknown } | undefined {
   const bytes = bytesOf(text);
   try {

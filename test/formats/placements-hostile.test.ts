@@ -14,8 +14,8 @@ import { withChecksums } from '../helpers/fuzz.ts';
 import { npyFile } from '../helpers/npy.ts';
 
 /**
- * Cases a format. `FUZZ_CASES=100000 npx tsx test/run.ts placements-hostile` makes a long run, which also wants every file
- * to be done with within two seconds of the processor's time; short runs only have to end.
+ * Cases a format. `FUZZ_CASES=100000 npx tsx test/run.ts placements-hostile` makes a long run, which also
+ * wants every file to be done with within two seconds of the processor's time; short runs only have to end.
  */
 const IS_LONG = process.env.FUZZ_CASES !== undefined;
 const CASES = Number(process.env.FUZZ_CASES ?? 300);
@@ -148,14 +148,16 @@ const HOSTILE: Readonly<Record<string, readonly [bytes: () => Uint8Array, code: 
   'YAML aliases of aliases': [
     () =>
       encode(
-        `a: &a [1, 1]\nb: &b {x: *a, y: *a}\nc: &c {x: *b, y: *b}\nd: &d {x: *c, y: *c}\ninitial_global_assignments: *d\n`,
+        `a: &a [1, 1]\nb: &b {x: *a, y: *a}\nc: &c {x: *b, y: *b}\nd: &d {x: *c, y: ` +
+          `*c}\ninitial_global_assignments: *d\n`,
       ),
     'EPLB_FORMAT',
   ],
   'YAML with one long row for many layers': [
     () =>
       encode(
-        `initial_global_assignments:\n  0: &r [${'0, '.repeat(20_000)}0]\n${Array.from({ length: 1500 }, (_, i) => `  ${i + 1}: *r\n`).join('')}`,
+        `initial_global_assignments:\n  0: &r [${'0, '.repeat(20_000)}0]\n` +
+          Array.from({ length: 1500 }, (_, i) => `  ${i + 1}: *r\n`).join(''),
       ),
     'EPLB_SHAPE',
   ],

@@ -58,7 +58,7 @@ describe('what engines make of a placement', () => {
       assert.match(odd.problems, /4 slots are not a multiple of 3 ranks/);
       assert.deepEqual(await verdict(engine, slots([0, 1, 2, 3])), {
         takes: 'unknown',
-        problems: 'the ranks are not told: give --ranks',
+        problems: 'the ranks are not known: give --ranks',
         warnings: engine === 'tensorrt-llm' ? (await verdict(engine, slots([0, 1, 2, 3]), 2)).warnings : '',
       });
     });
@@ -207,7 +207,7 @@ describe('eplb validate', { concurrency: 2 }, () => {
       assert.equal(three.code, 3);
       assert.match(
         three.stdout,
-        /expert 2 is in no slot[\s\S]* balancedness +not told: the placement is not valid\n/,
+        /expert 2 is in no slot[\s\S]* balancedness +not known: the placement is not valid\n/,
       );
       const two = await against('two.json', '--ranks', '2');
       assert.equal(two.code, 2);

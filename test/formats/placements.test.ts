@@ -73,7 +73,7 @@ test('the same placement gives the same bytes', async () => {
   }
 });
 
-test('golden placements, and the order of their replicas, come back from every format that has it', async () => {
+test('golden placements, and the order of their replicas, come back from formats that have it', async () => {
   const folder = new URL('../fixtures/golden/', import.meta.url);
   for (const name of (await readdir(folder)).filter((file) => file.endsWith('.json'))) {
     const golden = JSON.parse(await readFile(new URL(name, folder), 'utf8'));

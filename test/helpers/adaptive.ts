@@ -16,7 +16,10 @@ export interface AdaptiveProblem {
   readonly options: AdaptiveEplbPolicyOptions;
 }
 
-/** Loads of samples, from the first one to before the last: every layer and expert has a mean, which bursts now and then. */
+/**
+ * Loads of samples, from the first one to before the last: every layer and expert has a mean, which bursts
+ * now and then.
+ */
 export function makeSamples(
   { numLayers, numLogicalExperts: numExperts }: Pick<Topology, 'numLayers' | 'numLogicalExperts'>,
   end: number,
@@ -55,7 +58,10 @@ export function noiseSamples(
   return { data, numSamples, numLayers, numExperts };
 }
 
-/** Ranks of nodes, at times with closed slots, live placements with empty slots, doubles and experts in closed slots, any options. */
+/**
+ * Ranks of nodes, at times with closed slots, live placements with empty slots, doubles and experts in closed
+ * slots, any options.
+ */
 export function adaptiveProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
   return fc
     .record({ numRanks: fc.constantFrom(1, 2, 3, 4, 8), slotsPerRank: fc.integer({ min: 1, max: 6 }) })
@@ -163,9 +169,10 @@ export function assertGroupsOnNodes(row: readonly number[], topology: Topology):
 }
 
 /**
- * The fewest moves that make a layer valid, where groups need not stay on nodes and no rank has more slots than there are experts.
- * No rank can keep more than it has slots, nor more than it has, and no more experts can be kept than a matching of experts to open
- * slots of the ranks that have them at hand: each expert left out, and each slot left over, takes a move, and one move serves one of both.
+ * The fewest moves that make a layer valid, where groups need not stay on nodes and no rank has more slots
+ * than there are experts. No rank can keep more than it has slots, nor more than it has, and no more experts
+ * can be kept than a matching of experts to open slots of the ranks that have them at hand: each expert left
+ * out, and each slot left over, takes a move, and one move serves one of both.
  */
 export function fewestMoves(
   previous: ArrayLike<number>,

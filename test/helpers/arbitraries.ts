@@ -19,7 +19,9 @@ const FLOAT32_TINIEST = 2 ** -149;
 type Random = () => number;
 const below = (random: Random, end: number): number => Math.floor(random() * end);
 
-/** Ways to draw the load at `index` of `size`; `shape` is one more random number, the same for the whole row. */
+/**
+ * Ways to draw the load at `index` of `size`; `shape` is one more random number, the same for the whole row.
+ */
 const LOAD_KINDS: Record<string, (random: Random, index: number, size: number, shape: number) => number> = {
   counts: (random) => below(random, 10_000),
   ties: (random) => below(random, 4),
@@ -37,7 +39,10 @@ const LOAD_KINDS: Record<string, (random: Random, index: number, size: number, s
   allScales: (random) => 2 ** (random() * 270 - 145),
 };
 
-/** Loads (float32, finite, >= 0) of one row. Short rows are also drawn load by load, so that failures shrink well. */
+/**
+ * Loads (float32, finite, >= 0) of one row. Short rows are also drawn load by load, so that failures shrink
+ * well.
+ */
 export function loadsArbitrary(size: number): fc.Arbitrary<number[]> {
   const drawn = fc
     .record({ kind: fc.constantFrom(...Object.keys(LOAD_KINDS)), seed: fc.integer() })
@@ -74,7 +79,7 @@ function divisibleFrom(min: number, size: fc.Arbitrary<number>): fc.Arbitrary<nu
 }
 
 /** Items for packing, their number a multiple of the packs, now and then one pack or one item a pack. */
-export interface PackProblem {
+interface PackProblem {
   weight: number[];
   numPacks: number;
 }
@@ -117,7 +122,7 @@ export function layerProblemArbitrary(maxExperts: number): fc.Arbitrary<LayerPro
 }
 
 /** Nodes divide groups, ranks and slots, groups divide experts, ranks divide slots. */
-export function topologyArbitrary(maxExperts: number): fc.Arbitrary<Topology> {
+function topologyArbitrary(maxExperts: number): fc.Arbitrary<Topology> {
   return fc
     .constantFrom(...[1, 1, 2, 3, 4, 8, 16].filter((numNodes) => numNodes <= maxExperts))
     .chain((numNodes) => {

@@ -12,7 +12,7 @@ export type Case = readonly [title: string, args: readonly string[], code: strin
 /** Loads of 2 layers x 4 experts. */
 export const good: NpyParts = { descr: '<f4', shape: [2, 4], values: [1, 2, 3, 4, 5, 6, 7, 8] };
 /** Routes of 3 tokens x 2 layers x 2 of 4 experts. */
-export const routes: NpyParts = {
+const routes: NpyParts = {
   descr: '|u1',
   shape: [3, 2, 2],
   values: [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3],

@@ -1,23 +1,16 @@
 import type { ExpertMapping } from 'expert-load-balancer';
 
-// What a balancer and a rebalancer promise about who replaces whom, in plain code: no loads, no threads, no memory. The
-// tests run it beside the real classes.
+// What a balancer and a rebalancer promise about who replaces whom, in plain code: no loads, no threads, no
+// memory. The tests run it beside the real classes.
 
 /** A mapping on its way: planned, and not live since. */
-export interface Planned {
+interface Planned {
   readonly mapping: ExpertMapping;
   readonly from: number;
 }
 
-export type CommitResult = 'live' | 'stale' | 'closed';
-export type AsyncStatus =
-  | 'pending'
-  | 'committed'
-  | 'stale'
-  | 'unchanged'
-  | 'stopped'
-  | 'no samples'
-  | 'closed';
+type CommitResult = 'live' | 'stale' | 'closed';
+type AsyncStatus = 'pending' | 'committed' | 'stale' | 'unchanged' | 'stopped' | 'no samples' | 'closed';
 
 export class BalancerModel {
   live: ExpertMapping;

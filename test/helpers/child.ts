@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 const WATCHDOG_MS = 30_000;
 
 /**
- * Runs a module in a process of its own, which is killed when it does not end: what blocks a thread for ever cannot be stopped in it.
+ * Runs a module in a process of its own, which is killed when it does not end: what blocks a thread for ever
+ * cannot be stopped in it.
  *
  * @param code an ES module, with the library's exports in `library`
  * @returns what it printed

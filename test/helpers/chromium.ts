@@ -6,8 +6,8 @@ import { type Browser, chromium } from 'playwright-core';
 const PROGRAM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
 /**
- * Why browser tests are skipped; false when they run. Users need no browser: only where `NEED_CHROMIUM` is set, as in
- * `.ci/run`, they run in any case, and fail without one.
+ * Why browser tests are skipped; false when they run. Users need no browser: only where `NEED_CHROMIUM` is
+ * set, as in `.ci/run`, they run in any case, and fail without one.
  */
 export const skipWithoutChromium: string | false =
   existsSync(PROGRAM) || process.env.NEED_CHROMIUM === '1'

@@ -6,8 +6,8 @@ import { seededRandom } from './arbitraries.ts';
 import { npyFile } from './npy.ts';
 import { tensorPickle, torchFile, whole } from './torch.ts';
 
-// The files that the examples of a page read: what an engine would have written, with as many experts as the page says and
-// only a few layers.
+// The files that the examples of a page read: what an engine would have written, with as many experts as the
+// page says and only a few layers.
 
 /** Writes the files of a page into the folder that its examples run in. */
 export const PAGE_FILES: Readonly<Record<string, (dir: string) => Promise<void>>> = {

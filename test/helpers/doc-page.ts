@@ -8,7 +8,8 @@ import { PAGE_FILES } from './doc-files.ts';
 import { type Block, blocksOf, type Page, ROOT } from './markdown.ts';
 import { commandsOf, type ShellCommand } from './shell.ts';
 
-// Runs the blocks of code of a page, as they stand and in order, in one folder that begins with the files of PAGE_FILES.
+// Runs the blocks of code of a page, as they stand and in order, in one folder that begins with the files of
+// PAGE_FILES.
 
 const TRACK_FILES = new URL('./track-files.mjs', import.meta.url).href;
 /** No example takes a tenth of this: one that does not end hangs. */

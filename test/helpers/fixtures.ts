@@ -8,6 +8,18 @@ export function fixture(name: string): string {
   return fileURLToPath(new URL(`../fixtures/formats/${name}`, import.meta.url));
 }
 
+/** Recordings of several steps, one of each way to read: files alone, packed, and directories. */
+export const MULTI_STEP = [
+  'numpy/le-i4.npy',
+  'numpy/packed.npz',
+  'torch/strided.pt',
+  'sglang-stat-dense',
+  'sglang-per-pass',
+  'tensorrt-llm',
+  'lines.jsonl',
+  'omni-infer',
+];
+
 /** The sizes of the fixtures. */
 export const SIZES = { steps: 4, layers: 3, experts: 8 };
 

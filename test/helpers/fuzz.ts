@@ -140,8 +140,8 @@ export function mutated(bytes: Buffer, changes: readonly Mutation[]): Buffer {
 }
 
 /**
- * A zip archive whose checksums are those of its members again, so that a change of their content is read and not told by
- * them. Anything else stays as it is.
+ * A zip archive whose checksums are those of its members again, so that a change of their content is read and
+ * not told by them. Anything else stays as it is.
  */
 export function withChecksums(bytes: Buffer): Buffer {
   const out = Buffer.from(bytes);
@@ -176,7 +176,10 @@ function spliced(bytes: Buffer, at: number, count: number, put: Buffer): Buffer 
   return Buffer.concat([bytes.subarray(0, place), put, bytes.subarray(place + count)]);
 }
 
-/** Counts the bytes of all typed arrays and buffers that are made while `work` runs, whether they are used or not. */
+/**
+ * Counts the bytes of all typed arrays and buffers that are made while `work` runs, whether they are used or
+ * not.
+ */
 export async function countingAllocations(work: () => Promise<void>): Promise<number> {
   let allocated = 0;
   const restore: (() => void)[] = [];

@@ -16,7 +16,10 @@ export interface HostilePolicy {
   begun(): Promise<void>;
   /** Lets a policy that waits for it go on. */
   open(): void;
-  /** Has it misbehave now, long after its plan, and blocks this thread until it has begun to: no event of its thread is seen by then. */
+  /**
+   * Has it misbehave now, long after its plan, and blocks this thread until it has begun to: no event of its
+   * thread is seen by then.
+   */
   goLate(): void;
   /** How often it was asked for a plan. */
   numPlans(): number;

@@ -2,8 +2,11 @@ import fc from 'fast-check';
 
 // Values that nobody should give to a function, and objects that are nearly right.
 
-/** Numbers at and beyond the edges of what is accepted. None is so large and yet accepted that it takes gigabytes. */
-export const hostileNumber: fc.Arbitrary<unknown> = fc.constantFrom(
+/**
+ * Numbers at and beyond the edges of what is accepted. None is so large and yet accepted that it takes
+ * gigabytes.
+ */
+const hostileNumber: fc.Arbitrary<unknown> = fc.constantFrom(
   ...[0, -0, 1, 2, -1, 0.5, 1.5, 1e-320, 3.5e38, 1e308, -1e308],
   ...[2 ** 31, 2 ** 32, 2 ** 53, -(2 ** 31), Number.MAX_VALUE, Number.MIN_VALUE],
   ...[Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],

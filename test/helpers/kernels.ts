@@ -22,13 +22,14 @@ export interface Buffer<T extends Numbers> {
   readonly view: T;
 }
 
-// A byte that no kernel would write by chance; as a whole word it is no valid index, count or load either, so that a
-// kernel that reads what nobody wrote, or leaves a part of its output, gives a result that differs.
+// A byte that no kernel would write by chance; as a whole word it is no valid index, count or load either, so
+// that a kernel that reads what nobody wrote, or leaves a part of its output, gives a result that differs.
 const CANARY = 0xa5;
 
 /**
- * Hands out buffers one after the other, each surrounded by bytes that a kernel must leave alone. `check` after a call
- * asserts that those bytes and all inputs are unchanged; `reset` before the next problem frees everything.
+ * Hands out buffers one after the other, each surrounded by bytes that a kernel must leave alone. `check`
+ * after a call asserts that those bytes and all inputs are unchanged; `reset` before the next problem frees
+ * everything.
  */
 export class Arena {
   readonly #bytes: Uint8Array;
@@ -67,7 +68,10 @@ export class Arena {
     return buffer;
   }
 
-  /** A buffer that the kernel fills. It is aligned to its elements only: rows of a matrix are no better aligned. */
+  /**
+   * A buffer that the kernel fills. It is aligned to its elements only: rows of a matrix are no better
+   * aligned.
+   */
   output<T extends Numbers>(type: NumbersConstructor<T>, length: number): Buffer<T> {
     const ptr = this.#take(length * type.BYTES_PER_ELEMENT, type.BYTES_PER_ELEMENT);
     return { ptr, view: new type(this.#bytes.buffer, ptr, length) };
@@ -104,8 +108,8 @@ export class Arena {
   }
 }
 
-// More than a 16-byte vector, and not a multiple of 16, so that vectors past an end are seen and pointers are of every
-// alignment that their elements allow.
+// More than a 16-byte vector, and not a multiple of 16, so that vectors past an end are seen and pointers are
+// of every alignment that their elements allow.
 const GUARD_BYTES = 36;
 
 /** Same bits: unlike `===`, tells -0 from 0, and unlike `deepEqual` is quick enough for thousands of rows. */

@@ -1,4 +1,7 @@
-/** Files of tens of megabytes, good ones and ones that are made to take much memory, each written in a few lines. */
+/**
+ * Files of tens of megabytes, good ones and ones that are made to take much memory, each written in a few
+ * lines.
+ */
 import { npyFile } from './npy.ts';
 import { tensorPickle, text, torchArchive, whole } from './torch.ts';
 import { zipFile } from './zip.ts';
@@ -50,7 +53,8 @@ const storage = (numNumbers: number) => Int32Array.from({ length: numNumbers }, 
 /** SGLang's file of forward passes [2, 8], a tensor each. */
 function passes(count: number): Buffer {
   const record = (pass: number) =>
-    `}(${text('forward_pass_id')}${whole(pass)}${text('rank')}${whole(0)}${text('gatherer_key')}${text('primary')}` +
+    `}(${text('forward_pass_id')}${whole(pass)}${text('rank')}${whole(0)}` +
+    `${text('gatherer_key')}${text('primary')}` +
     `${text('global_physical_count')}${tensorPickle([8, 64], String(pass + 1))}u`;
   const records = Array.from({ length: count }, (_, pass) => record(pass)).join('');
   const map = Int32Array.from({ length: 8 * 64 }, (_, i) => i % 64);

@@ -81,7 +81,10 @@ export function sizesArbitrary(maxPhysical = 24): fc.Arbitrary<Sizes> {
     );
 }
 
-/** Rows [layers][physical] of a valid mapping: every expert somewhere, the other slots anything, empty ones too. */
+/**
+ * Rows [layers][physical] of a valid mapping: every expert somewhere, the other slots anything, empty ones
+ * too.
+ */
 export function rowsArbitrary({ numLayers, numLogical, numPhysical }: Sizes): fc.Arbitrary<number[][]> {
   const numRest = numPhysical - numLogical;
   const rest = fc.array(fc.integer({ min: -1, max: numLogical - 1 }), {

@@ -19,7 +19,7 @@ const MATRIX_KINDS: Record<string, (random: Random, a: number, b: number) => num
 };
 
 /** [experts x experts], symmetric, its diagonal anything. */
-export function coactivationArbitrary(numExperts: number): fc.Arbitrary<Float32Array> {
+function coactivationArbitrary(numExperts: number): fc.Arbitrary<Float32Array> {
   const kinds = fc.constantFrom(...Object.keys(MATRIX_KINDS));
   return fc.record({ kind: kinds, seed: fc.integer() }).map(({ kind, seed }) => {
     const random = seededRandom(seed);
@@ -107,8 +107,8 @@ export function usualPlacement(problem: LocalityProblem): number[] {
 }
 
 /**
- * Mean number of nodes that a token needs to find all its experts, each on any node that has a copy: exactly the least, by
- * trying all sets of nodes. At most 16 nodes.
+ * Mean number of nodes that a token needs to find all its experts, each on any node that has a copy: exactly
+ * the least, by trying all sets of nodes. At most 16 nodes.
  */
 export function meanNodesPerToken(
   tokens: Iterable<ArrayLike<number>>,

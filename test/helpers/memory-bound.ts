@@ -6,8 +6,8 @@ import { inTempDir, runProgram } from './cli.ts';
 import type { LargeFile } from './large-files.ts';
 
 /**
- * The memory that reading takes at most: so many times the size of all files of a recording or placement, and so much beside,
- * over what Node takes for itself.
+ * The memory that reading takes at most: so many times the size of all files of a recording or placement, and
+ * so much beside, over what Node takes for itself.
  */
 const TIMES_FILES = 8;
 const FREE_BYTES = 160 * 2 ** 20;

@@ -1,6 +1,8 @@
 import type { RecordedStep, ReplaySource, StepRange } from 'expert-load-balancer/replay';
 
-/** Steps [steps][layers][experts] as a recording. Its buffer is used again for every step, as readers' are. */
+/**
+ * Steps [steps][layers][experts] as a recording. Its buffer is used again for every step, as readers' are.
+ */
 export function memoryRecording(steps: readonly (readonly (readonly number[])[])[]): ReplaySource {
   const numLayers = steps[0]?.length ?? 1;
   const numLogicalExperts = steps[0]?.[0]?.length ?? 1;

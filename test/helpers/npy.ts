@@ -29,7 +29,9 @@ export function npyFile(parts: NpyParts): Uint8Array<ArrayBuffer> {
   return new Uint8Array(Buffer.concat([head, Buffer.from(text, 'latin1'), numberBytes(descr, parts.values)]));
 }
 
-/** The shape in a .npy file's header. Of a file of one-byte numbers, the data is the end of that many bytes. */
+/**
+ * The shape in a .npy file's header. Of a file of one-byte numbers, the data is the end of that many bytes.
+ */
 export function npyShape(file: Uint8Array): number[] {
   const header = Buffer.from(file.subarray(0, 128)).toString('latin1');
   return /'shape': \(([\d, ]+)\)/.exec(header)![1]!.split(',').map(Number);

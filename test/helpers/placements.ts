@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { divisors, seededRandom, sizeArbitrary, slotsArbitrary } from './arbitraries.ts';
 
 /** A valid mapping and a number of ranks that divides its slots. */
-export interface PlacementProblem {
+interface PlacementProblem {
   readonly mapping: ExpertMapping;
   readonly numRanks: number;
 }
@@ -23,7 +23,7 @@ export function placementArbitrary(maxExperts: number): fc.Arbitrary<PlacementPr
 }
 
 /** A valid mapping from a seed. */
-export function randomMapping(seed: number, layers: number, slots: number, experts: number): ExpertMapping {
+function randomMapping(seed: number, layers: number, slots: number, experts: number): ExpertMapping {
   const random = seededRandom(seed);
   const below = (end: number) => Math.floor(random() * end);
   const rows = Array.from({ length: layers }, () => {

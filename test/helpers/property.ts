@@ -1,17 +1,18 @@
 import fc from 'fast-check';
 
-// One seed for all runs, so that a failure is the same tomorrow; another one can be tried from the environment.
+// One seed for all runs, so that a failure is the same tomorrow; another one can be tried from the
+// environment.
 const SEED = Number(process.env.FAST_CHECK_SEED ?? 20_240_607);
 
 /** How many problems of at most 64 and of at most 1,024 experts a property is tried on. */
-export interface Runs {
+interface Runs {
   small: number;
   large: number;
 }
 
 /**
- * Asserts a property of random problems whose size `problems(max)` bounds: of many small ones, which meet the corner
- * cases and shrink well, and of some large ones.
+ * Asserts a property of random problems whose size `problems(max)` bounds: of many small ones, which meet the
+ * corner cases and shrink well, and of some large ones.
  */
 export function assertForAll<T>(
   problems: (maxSize: number) => fc.Arbitrary<T>,

@@ -18,7 +18,10 @@ async function read() {
   return `read: ${recording.format}, ${steps} x ${recording.numLayers} x ${recording.numLogicalExperts}`;
 }
 
-/** On Linux not from resourceUsage(): its maximum is at least what the parent had when it started this process. */
+/**
+ * On Linux not from resourceUsage(): its maximum is at least what the parent had when it started this
+ * process.
+ */
 function peakBytes() {
   if (process.platform !== 'linux') return process.resourceUsage().maxRSS * 1024;
   return Number(/^VmHWM:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]) * 1024;

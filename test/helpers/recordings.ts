@@ -26,7 +26,9 @@ export function withRecording<T>(
   });
 }
 
-/** All loads of a recording, step by step. Checks that steps are numbered and bytes counted as they should be. */
+/**
+ * All loads of a recording, step by step. Checks that steps are numbered and bytes counted as they should be.
+ */
 export async function allLoads(recording: LoadRecording, range?: StepRange): Promise<number[][]> {
   const steps: number[][] = [];
   let bytesBefore = 0;

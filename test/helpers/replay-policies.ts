@@ -1,5 +1,6 @@
 /**
- * The text of a policy's module that needs no library: it puts the experts in their order, one further at every plan.
+ * The text of a policy's module that needs no library: it puts the experts in their order, one further at
+ * every plan.
  *
  * @param atPlan statements run at every plan before it is made; `turn` is how many were made
  */
@@ -13,7 +14,8 @@ export const policy = {
     ${atPlan}
     turn++;
     const row = Array.from({ length: numReplicas }, (_, slot) => (slot + turn) % weight.numExperts);
-    return { phyToLog: Array.from({ length: weight.numLayers }, () => row), numLogicalExperts: weight.numExperts };
+    const phyToLog = Array.from({ length: weight.numLayers }, () => row);
+    return { phyToLog, numLogicalExperts: weight.numExperts };
   },
 };
 `;

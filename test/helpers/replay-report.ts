@@ -1,6 +1,6 @@
+import type { CostModel } from '../../src/replay/configuration.ts';
 import {
   type BalanceFigures,
-  type CostModel,
   MAX_RANK_LOADS,
   MAX_SERIES_POINTS,
   type Percentiles,
@@ -8,13 +8,12 @@ import {
   type ReplayReport,
   type ReplayResult,
   type SpreadColumn,
-  type SweepPoint,
-  type SweepResult,
 } from '../../src/replay/result.ts';
+import type { SweepPoint, SweepResult } from '../../src/replay/sweep-result.ts';
 import { seededRandom } from './arbitraries.ts';
 
 /** How large a report to make. */
-export interface ExampleSizes {
+interface ExampleSizes {
   readonly numSteps?: number;
   readonly numLayers?: number;
   readonly numRanks?: number;
@@ -36,8 +35,8 @@ const COST: CostModel = {
 };
 
 /**
- * A report of the shape that replays give, with invented numbers that hang together: bursts that stand out, plans that help, a policy
- * that never plans. The same sizes give the same report.
+ * A report of the shape that replays give, with invented numbers that hang together: bursts that stand out,
+ * plans that help, a policy that never plans. The same sizes give the same report.
  */
 export function exampleReport(sizes: ExampleSizes = {}): ReplayReport {
   const {

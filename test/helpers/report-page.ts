@@ -14,7 +14,7 @@ export async function drawn(page: Page): Promise<void> {
 }
 
 /** A page that is open, and what happened on it. */
-export interface OpenPage {
+interface OpenPage {
   readonly page: Page;
   /** Errors of scripts, and all that the console got: refusals of the content policy are among it. */
   readonly complaints: readonly string[];
@@ -61,9 +61,11 @@ export async function withPage(
 }
 
 /** A line of a chart: its corners, in the chart's pixels. */
-export type DrawnLine = readonly (readonly [x: number, y: number])[];
+type DrawnLine = readonly (readonly [x: number, y: number])[];
 
-/** The lines that a chart drew in a colour of the page's style sheet, such as `--series-0`; the longest first. */
+/**
+ * The lines that a chart drew in a colour of the page's style sheet, such as `--series-0`; the longest first.
+ */
 export async function drawnLines(page: Page, chart: string, colour: string): Promise<DrawnLine[]> {
   const paths = await page.locator(`${chart} svg path[fill="none"]`).evaluateAll((found, name) => {
     const wanted = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -78,7 +80,10 @@ export async function drawnLines(page: Page, chart: string, colour: string): Pro
     .sort((a, b) => b.length - a.length);
 }
 
-/** Turns a height in a chart of balancedness, in its pixels, into the value there, by the labels beside the axis. */
+/**
+ * Turns a height in a chart of balancedness, in its pixels, into the value there, by the labels beside the
+ * axis.
+ */
 export async function valueScale(page: Page, chart: string): Promise<(y: number) => number> {
   const labels = await page.locator(`${chart} svg text[text-anchor="end"]`).evaluateAll((found) =>
     found.map((text) => ({

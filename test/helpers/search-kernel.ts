@@ -3,7 +3,7 @@ import type { AdaptiveProblem, AdaptiveResult } from '../oracle/adaptive.ts';
 import type { Arena, Buffer } from './kernels.ts';
 
 /** What the kernel makes of a problem, and all its work. */
-export interface SearchResult extends AdaptiveResult {
+interface SearchResult extends AdaptiveResult {
   readonly work: number;
 }
 

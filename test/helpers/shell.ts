@@ -8,7 +8,10 @@ export interface ShellCommand {
   readonly comment: string;
 }
 
-/** The commands of shell code: a command ends with its line, unless a quote, a backslash or a here-document goes on. */
+/**
+ * The commands of shell code: a command ends with its line, unless a quote, a backslash or a here-document
+ * goes on.
+ */
 export function commandsOf(code: string): ShellCommand[] {
   const commands: ShellCommand[] = [];
   let text = '';

@@ -4,8 +4,9 @@ type Numbers = Float32Array | Int32Array | Uint8Array;
 class Death extends Error {}
 
 /**
- * Sees every store into shared memory of the code under test, plain or atomic, before it happens: so that a thread can die there, or
- * another one act. Views are replaced by proxies, and Atomics by functions that know them; one test process at a time.
+ * Sees every store into shared memory of the code under test, plain or atomic, before it happens: so that a
+ * thread can die there, or another one act. Views are replaced by proxies, and Atomics by functions that know
+ * them; one test process at a time.
  */
 export class Stores {
   readonly #views = new WeakMap<object, Numbers>();
@@ -45,7 +46,10 @@ export class Stores {
     }
   }
 
-  /** Runs `work`, telling `before` the number of each store that is about to happen. Ends quietly where it dies. */
+  /**
+   * Runs `work`, telling `before` the number of each store that is about to happen. Ends quietly where it
+   * dies.
+   */
   watch(before: (store: number) => void, work: () => void): void {
     this.#count = 0;
     this.#before = before;

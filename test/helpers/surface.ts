@@ -40,8 +40,8 @@ function assertCoded(error: unknown): void {
 }
 
 /**
- * Tries calls of these functions, mostly with arguments that are nearly right. Those that fail do so with a code, and leave the state as
- * it was.
+ * Tries calls of these functions, mostly with arguments that are nearly right. Those that fail do so with a
+ * code, and leave the state as it was.
  */
 export async function assertAllCoded(
   calls: readonly Call[],

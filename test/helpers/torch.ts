@@ -1,4 +1,7 @@
-/** What torch.save would write, made by hand: for files that PyTorch itself would not, and for numbers of any choice. */
+/**
+ * What torch.save would write, made by hand: for files that PyTorch itself would not, and for numbers of any
+ * choice.
+ */
 import { crc32 } from 'node:zlib';
 
 /** A zip archive of members that are stored as they are, written from the format's description. */
@@ -42,7 +45,8 @@ export function storedZip(
 export function tensorPickle(shape: readonly number[], key = '0', numNumbers?: number): string {
   const count = shape.reduce((product, size) => product * size, 1);
   const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, size) => product * size, 1));
-  const storage = `(${text('storage')}ctorch\nIntStorage\n${text(key)}${text('cpu')}${whole(numNumbers ?? count)}tQ`;
+  const length = whole(numNumbers ?? count);
+  const storage = `(${text('storage')}ctorch\nIntStorage\n${text(key)}${text('cpu')}${length}tQ`;
   const args = `(${storage}${whole(0)}${tuple(shape)}${tuple(strides)}\x89ccollections\nOrderedDict\n)Rt`;
   return `ctorch._utils\n_rebuild_tensor_v2\n${args}R`;
 }

@@ -1,5 +1,5 @@
-// Loaded before an example: says at its end which files it left open. Node closes them when it collects the garbage, and
-// newer versions end the process for it.
+// Loaded before an example: says at its end which files it left open. Node closes them when it collects the
+// garbage, and newer versions end the process for it.
 import fs from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import process from 'node:process';

@@ -6,7 +6,10 @@ export interface ZipMember {
   readonly data: Uint8Array;
   /** Packed, not stored as it is. */
   readonly isPacked?: boolean;
-  /** What stands behind the data, with the fields in the local header left 0; a header with all fields when left out. */
+  /**
+   * What stands behind the data, with the fields in the local header left 0; a header with all fields when
+   * left out.
+   */
   readonly descriptor?: 'signed' | 'unsigned' | 'signed, zip64' | 'unsigned, zip64';
   /** Sizes of the local header in its extra field of zip64. */
   readonly isZip64?: boolean;

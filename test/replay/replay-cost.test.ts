@@ -46,7 +46,8 @@ describe("the public competition's cost model", () => {
   test('60 s x mean PAR + moved slots x 88,080,384 B / 900e9 B/s, by hand', async () => {
     // One layer, two ranks of two slots; a load of 0 is read as 1.
     const steps = [[[4, 0, 2, 1]], [[1, 3, 5, 3]], [[1, 3, 5, 3]], [[2, 2, 2, 2]]];
-    // After step 0, 0.1 s are two steps of 0.08 s: it changes before step 3. An exchange inside a rank counts as two moved slots.
+    // After step 0, 0.1 s are two steps of 0.08 s: it changes before step 3. An exchange inside a rank counts
+    // as two moved slots.
     const policy = new Listed([[1, 0, 2, 3]], [[1, 0, 2, 3]]);
     const result = await replay(memoryRecording(steps), {
       numPhysicalExperts: 4,

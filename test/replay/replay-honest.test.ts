@@ -23,7 +23,10 @@ function stepsOf(seed: number, numSteps: number): number[][][] {
   );
 }
 
-/** Every number that can be reached from a value: through properties, prototypes' getters, arrays, whole buffers. */
+/**
+ * Every number that can be reached from a value: through properties, prototypes' getters, arrays, whole
+ * buffers.
+ */
 function reachable(root: unknown): Set<number> {
   const numbers = new Set<number>();
   const seen = new Set<unknown>();

@@ -264,7 +264,7 @@ describe('sweeps', () => {
     assert.equal(bad.point, undefined);
     assert.match(
       bad.advice,
-      /^Do not balance: of 2 configurations that plan, the fastest \(hardly\) takes 9\.95 s, 1 s of it for moving/,
+      /^Do not balance: of 2 configurations that plan, .* \(hardly\) takes 9\.95 s, 1 s of it for moving/,
     );
     assert.match(
       advise([point('s', 0, 10, { policy: 'static' })], texts).advice,

@@ -14,7 +14,7 @@ const SIZES = { numPhysicalExperts: 12, numRanks: 3 };
 /** One layer of four experts, the same in every step. */
 const RECORDING = memoryRecording(Array.from({ length: 8 }, () => [[30, 10, 10, 10]]));
 
-test('a replay with closed slots counts ranks without slots as ranks without load, but plans by those that have some', async () => {
+test('ranks without open slots count as ranks without load, but plans go by the others', async () => {
   const slotsPerRank = [2, 0, 2];
   const policy = new AdaptiveEplbPolicy();
   const looked = { loadThreshold: 1.9 };

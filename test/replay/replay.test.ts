@@ -50,9 +50,9 @@ describe('a replay of 3 steps x 2 layers, computed by hand', () => {
     planningSeconds: 0,
     cost: COST,
   };
-  // Step 0, at first: ranks 10 | 2 and 6 | 6. The plan: 0 3 | 2 1 (7 | 5), and layer 1 as it is.
-  // Step 1, under it: 8 | 4 and 4 | 4; under the first: 4 | 8 and 4 | 4. The plan: 2 3 | 0 1 (8 | 4 still).
-  // Step 2, under that: 10 | 2 and 6 | 0; under the one before: 6 | 6 and 6 | 0; under the first: 2 | 10 and 6 | 0.
+  // Step 0, at first: ranks 10 | 2 and 6 | 6. The plan: 0 3 | 2 1 (7 | 5), and layer 1 as it is. Step 1,
+  // under it: 8 | 4 and 4 | 4; under the first: 4 | 8 and 4 | 4. The plan: 2 3 | 0 1 (8 | 4 still). Step 2,
+  // under that: 10 | 2 and 6 | 0; under the one before: 6 | 6 and 6 | 0; under the first: 2 | 10 and 6 | 0.
   // The last plan: 2 0 | 3 1 (6 | 6) and 0 2 | 1 3 (3 | 3): too late for the recording.
 
   test('balancedness and PAR', async () => {
@@ -157,7 +157,8 @@ describe('a replay of 3 steps x 2 layers, computed by hand', () => {
   });
 
   test('a plan takes effect after its planning time, so many layers a step', async () => {
-    // A step takes 0.016 s when the plan is made: 0.017 s are two steps, so it changes before step 3, and there is none.
+    // A step takes 0.016 s when the plan is made: 0.017 s are two steps, so it changes before step 3, and
+    // there is none.
     const late = await replay(memoryRecording(steps), { ...options, planningSeconds: 0.017 });
     assert.deepEqual(
       late.plans.map((plan) => [plan.status, plan.appliedFromStep]),

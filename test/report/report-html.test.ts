@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { printable } from '../../src/core/printable.ts';
-import { axisNumber, axisSeconds, bytes, counted, load, seconds } from '../../src/report/format.ts';
+import { axisNumber, axisSeconds, bytes, counted, load, seconds } from '../../src/formats/number-text.ts';
 import { html, scriptJson } from '../../src/report/html.ts';
 import { packNumbers } from '../../src/report/pack.ts';
 import { unpackNumbers } from '../../src/report/packed.ts';

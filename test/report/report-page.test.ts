@@ -114,7 +114,8 @@ test('the best of every column is marked, costs only among policies that plan', 
       best: [...cells!.matchAll(/<td( class="best")?>/g)].map((match) => match[1] !== undefined),
     }),
   );
-  // Balancedness four times, PAR, plans, planning, slots, weights, time, saved: one that plans has no rival in costs.
+  // Balancedness four times, PAR, plans, planning, slots, weights, time, saved: one that plans has no rival
+  // in costs.
   const totals = recorded.replays.map(({ totals: { modelledSeconds } }) => modelledSeconds);
   const isFaster = totals[1]! < totals[0]!;
   assert.deepEqual(rows, [
@@ -186,7 +187,8 @@ test('titles say what was found', () => {
   const loss = reportOf(103, 0.55);
   assert.equal(
     headline(loss),
-    'Balancing does not pay here: no balancing takes 100 s of modelled time, and the fastest policy, default, 103 s',
+    'Balancing does not pay here: no balancing takes 100 s of modelled time, and the fastest policy, ' +
+      'default, 103 s',
   );
   assert.equal(
     costFinding(loss),
@@ -232,7 +234,8 @@ test('what was interrupted is said', () => {
   };
   assert.equal(
     partialNotice(uneven),
-    'The replay was interrupted: static 300 steps, default 250 steps, adaptive 250 steps. Totals of different steps do not compare.',
+    'The replay was interrupted: static 300 steps, default 250 steps, adaptive 250 steps. Totals of ' +
+      'different steps do not compare.',
   );
   const swept = exampleReport({ withSweep: true });
   const half = { ...swept, sweep: { ...swept.sweep!, status: 'partial' as const } };

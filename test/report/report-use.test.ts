@@ -47,7 +47,9 @@ test('layer, step and policy are chosen by keyboard, and the picture and its tex
     const loads = recorded.replays[1]!.rankLoads.loads[0]![third.layer]!;
     const mean = loads.reduce((sum, load) => sum + load, 0) / loads.length;
     const rank = loads.indexOf(Math.max(...loads));
-    const expected = `In layer ${third.layer}, step 0, rank ${rank} has ${(loads[rank]! / mean).toFixed(2)} times the mean load with default`;
+    const expected =
+      `In layer ${third.layer}, step 0, rank ${rank} has ` +
+      `${(loads[rank]! / mean).toFixed(2)} times the mean load with default`;
     assert.equal(third.finding, expected);
     assert.ok(third.text!.startsWith(expected));
 

@@ -7,8 +7,9 @@ import { ExpertLoadBalancer, ExpertMapping, shareBalancer } from 'expert-load-ba
 import { Lane } from '../../src/share/lane.ts';
 import { Stores } from '../helpers/stores.ts';
 
-// A thread may die at any instruction while it records, and the balancer's thread may take what is recorded at any.
-// All the loads of a row are equal here, and each expert has two slots: so whole rows leave equal loads.
+// A thread may die at any instruction while it records, and the balancer's thread may take what is recorded
+// at any. All the loads of a row are equal here, and each expert has two slots: so whole rows leave equal
+// loads.
 
 const TOPOLOGY = {
   numLayers: 2,
@@ -32,7 +33,10 @@ function tablesOf(generation: number) {
   return { numLayers, numLogicalExperts, numPhysicalExperts, phyToLog, replicaRank: new Int32Array(12) };
 }
 
-/** What a thread does; `bit` is what a row adds to each of its slots, or half of what it adds to each of its experts. */
+/**
+ * What a thread does; `bit` is what a row adds to each of its slots, or half of what it adds to each of its
+ * experts.
+ */
 type Action =
   | { readonly do: 'physical' | 'logical'; readonly layer: number; readonly bit: number }
   | { readonly do: 'mapping'; readonly generation: number };
@@ -88,7 +92,11 @@ function loadsOf(actions: readonly Action[]): number[][] {
   return loads;
 }
 
-/** Plays the actions until the thread dies, calling `before` before each store. @returns how many actions it survived */
+/**
+ * Plays the actions until the thread dies, calling `before` before each store.
+ *
+ * @returns how many actions it survived
+ */
 function play(stores: Stores, lane: Lane, before: (store: number) => void): number {
   let numDone = 0;
   stores.watch(before, () => {
@@ -105,7 +113,10 @@ function newLane(stores: Stores): { lane: Lane; host: Host } {
   return { lane: stores.watched(() => new Lane(TOPOLOGY, buffer)), host: new Host(buffer) };
 }
 
-/** Asserts that what was taken is of whole rows: of those that were recorded, and at most of the one under way. */
+/**
+ * Asserts that what was taken is of whole rows: of those that were recorded, and at most of the one under
+ * way.
+ */
 function assertWhole(host: Host, numDone: number, what: string): void {
   const without = JSON.stringify(loadsOf(ACTIONS.slice(0, numDone)));
   const withIt = JSON.stringify(loadsOf(ACTIONS.slice(0, numDone + 1)));
@@ -123,7 +134,7 @@ const numStores = (() => {
   return count;
 })();
 
-test('a thread that dies at any store: what was recorded counts, and the row under way counts whole or not at all', () => {
+test('a thread that dies at any store: what it recorded counts, the row under way whole or not', () => {
   // At least the rows themselves: else the stores were not seen.
   assert.ok(numStores >= 6 * 6 + 2 * 3, `${numStores} stores`);
   for (let last = 0; last < numStores; last++) {
@@ -182,7 +193,11 @@ async function startRecorder(balancer: ExpertLoadBalancer, mode: string): Promis
   return worker;
 }
 
-/** Ends the step, and asserts that each layer's experts got the same. @returns the loads of the layers' experts */
+/**
+ * Ends the step, and asserts that each layer's experts got the same.
+ *
+ * @returns the loads of the layers' experts
+ */
 function wholeLoads(balancer: ExpertLoadBalancer): number[] {
   balancer.advanceWindow();
   const { data, numExperts } = balancer.getAverageLogicalLoad();

@@ -25,7 +25,7 @@ interface Report {
   numRecords: number;
 }
 
-test('two threads record at full speed while mappings are swapped: whole mappings, every load counted once', async () => {
+test('two threads record at full speed while mappings are swapped: each load counts once', async () => {
   const windowSize = 100_000;
   const balancer = new ExpertLoadBalancer({ ...SIZES, windowSize, threads: 0 });
   const stop = new Int32Array(new SharedArrayBuffer(4));
@@ -121,7 +121,7 @@ test('bad loads are refused in the recording thread and nothing is recorded', as
   await balancer.close();
 });
 
-test('a load that does not fit with what its thread has recorded is refused there, and nothing is recorded', async () => {
+test('a load that does not fit with what its thread has is refused there, and not recorded', async () => {
   const balancer = new ExpertLoadBalancer({ ...SIZES, threads: 0 });
   const connected = await connectBalancer(shareBalancer(balancer));
   for (const [method, length] of [
@@ -146,7 +146,7 @@ test('a load that does not fit with what its thread has recorded is refused ther
   await balancer.close();
 });
 
-test('loads that only together exceed float32 count as the largest one, and the step ends whole', async () => {
+test('loads that only together exceed float32 count as the largest, and the step ends', async () => {
   const balancer = new ExpertLoadBalancer({ ...SIZES, threads: 0, windowSize: 1 });
   const [first, second] = await Promise.all([0, 1].map(() => connectBalancer(shareBalancer(balancer))));
   const slots = new Float32Array(24).fill(1);
@@ -189,7 +189,8 @@ test('loads that only together exceed float32 count as the largest one, and the 
   await nextTurn();
   await nextTurn();
   balancer.advanceWindow();
-  // Slot 0 is of expert 3 in the mapping that the second one read, and of expert 0 in the one the first one knew.
+  // Slot 0 is of expert 3 in the mapping that the second one read, and of expert 0 in the one the first one
+  // knew.
   const { data } = balancer.getAverageLogicalLoad();
   assert.equal(data[0], Math.fround(3e38));
   assert.equal(data[3], Math.fround(3e38));

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { printableTexts } from '../../core/printable.ts';
 import { POLICY_NAMES } from '../../policy/registry.ts';
+import { outputColors } from '../colors.ts';
+import { listParser } from '../option-values.ts';
 import { POLICIES_CHOICES } from '../policy-choice.ts';
 import { renderCompare } from '../replay/compare-view.ts';
 import {
@@ -9,11 +10,10 @@ import {
   addRecordingOptions,
   addReplayOptions,
   type CommonReplayOptions,
-  listOf,
   type OnePlacementOptions,
 } from '../replay/options.ts';
 import { replayPolicies } from '../replay/outcome.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 
 interface CompareCommandOptions extends CommonReplayOptions, OnePlacementOptions {
   readonly policies: readonly string[];
@@ -24,7 +24,7 @@ export function configure(command: Command): void {
   addOnePlacementOptions(addRecordingOptions(command)).option(
     '--policies <P,...>',
     `static, ${POLICIES_CHOICES}`,
-    listOf('--policies', (text) => text),
+    listParser('--policies', (text) => text),
     ['static', ...POLICY_NAMES],
   );
   addReplayOptions(command).action(run);
@@ -32,6 +32,6 @@ export function configure(command: Command): void {
 
 async function run(path: string, options: CompareCommandOptions): Promise<void> {
   const { report, written } = await replayPolicies(path, options.policies, options);
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   print(process.stdout, renderCompare(printableTexts(report), written, colors));
 }

@@ -1,21 +1,24 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
-import { kindOfFile } from '../../formats/kind.ts';
+import { kindOfFile } from '../../formats/file-kind.ts';
+import { counted } from '../../formats/number-text.ts';
 import { openRecording } from '../../formats/open.ts';
+import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import { inspectPlacement } from '../../formats/placements/inspect.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
-import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
-import { LOAD_WRITER_NAMES, loadWriterFor, writeLoads } from '../../formats/write/loads.ts';
+import { quotePath } from '../../formats/text.ts';
+import { writeLoads } from '../../formats/write/loads.ts';
+import { LOAD_WRITER_NAMES, loadWriterFor } from '../../formats/write/registry.ts';
+import { outputColors } from '../colors.ts';
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
-import { resolveRange, type StepRange, stepRange, wholeNumber } from '../option-values.ts';
+import { DENSE_ROWS_HELP, FIRST_LAYER_HELP } from '../option-help.ts';
+import { resolveRange, stepRange, type TypedRange, wholeParser } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { byteBar, lengthOf, partNotes } from '../recorded-loads.ts';
-import { print, wantsColor } from '../terminal.ts';
-import { counted, quotePath } from '../text.ts';
+import { byteBar, partNotes, stepsIn } from '../recorded-loads.ts';
+import { print } from '../terminal.ts';
 
 interface ConvertOptions {
   readonly from?: string;
@@ -24,35 +27,27 @@ interface ConvertOptions {
   readonly experts?: number;
   readonly firstLayer?: number;
   readonly denseRows?: number;
-  readonly steps?: StepRange;
+  readonly steps?: TypedRange;
   readonly tokensPerStep?: number;
   readonly json?: boolean;
 }
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  const whole = (name: string, least = 1) => wholeNumber(name, least);
+  const whole = (name: string, least = 1) => wholeParser(name, least);
   command
     .argument('<in>', 'recorded loads or a placement, of any format that eplb formats lists')
     .argument('<out>', 'the file to write')
-    .option('--from <F>', 'format of <in>, instead of what its content tells')
-    .option('--to <F>', "format of <out>, instead of what its name tells (.json: SGLang's)")
+    .option('--from <F>', 'format of <in>, instead of the one recognised by its content')
+    .option('--to <F>', "format of <out>, instead of the one its name asks for (.json: SGLang's)")
     .option('--ranks <N>', 'devices: vllm-ascend and omni-infer placements list them', whole('--ranks'))
     .option(
       '--experts <N>',
-      'logical experts a layer, when <in> does not tell; routes need it',
+      'logical experts a layer, when <in> does not have them; routes need it',
       whole('--experts'),
     )
-    .option(
-      '--first-layer <N>',
-      "the model's number of the first MoE layer: SGLang and TensorRT-LLM count those before it",
-      whole('--first-layer', 0),
-    )
-    .option(
-      '--dense-rows <N>',
-      'rows of dense layers at the beginning of an SGLang placement: left out',
-      whole('--dense-rows', 0),
-    )
+    .option('--first-layer <N>', FIRST_LAYER_HELP, whole('--first-layer', 0))
+    .option('--dense-rows <N>', DENSE_ROWS_HELP, whole('--dense-rows', 0))
     .option('--steps <A:B>', 'only the steps of loads from A to before B (-N: from the end)', stepRange)
     .option('--tokens-per-step <N>', 'tokens of routes that make a step', whole('--tokens-per-step'))
     .option('--json', 'print one JSON object instead of text')
@@ -66,7 +61,7 @@ async function run(input: string, path: string, options: ConvertOptions): Promis
     kind === 'loads'
       ? await convertLoads(input, output, options)
       : await convertPlacement(input, output, options);
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const text = options.json ? `${jsonText(report)}\n` : renderConversion(printableTexts(report), colors);
   print(process.stdout, text);
 }
@@ -94,7 +89,9 @@ async function convertPlacement(
     from: { path: input, format: placement.format },
     to: { path: output.path, format: to.name, bytes: written.bytes.length },
     shape: [numLayers, numPhysicalExperts],
-    holds: `${counted(numLayers, 'layer')} of ${counted(numLogicalExperts, 'expert')} in ${counted(numPhysicalExperts, 'slot')}`,
+    holds:
+      `${counted(numLayers, 'layer')} of ${counted(numLogicalExperts, 'expert')} in ` +
+      `${counted(numPhysicalExperts, 'slot')}`,
     notes: [
       ...placement.notes,
       ...written.notes,
@@ -115,7 +112,7 @@ async function convertLoads(
     const known = LOAD_WRITER_NAMES.join(', ');
     throw new EplbError(
       'EPLB_OPTION',
-      `--to: the name ${quotePath(output.path)} tells no format of loads; give ${known}`,
+      `--to: the name ${quotePath(output.path)} asks for no format of loads; give ${known}`,
     );
   }
   const recording = await openRecording(input, {
@@ -125,7 +122,7 @@ async function convertLoads(
   });
   try {
     const progress = new Progress(process.stderr);
-    const of = recording.routes === undefined ? await lengthOf(recording, progress) : recording.numSteps!;
+    const of = await stepsIn(recording, progress);
     const { from, to: end } = resolveRange(options.steps, of, 'step');
     const onStep = byteBar(progress, 'converting', recording.numBytes);
     const written = writeLoads(to, { recording, from, to: end, onStep });
@@ -148,7 +145,9 @@ async function convertLoads(
       from: { path: input, format },
       to: { path: output.path, format: to, bytes },
       shape: [end - from, numLayers, numLogicalExperts],
-      holds: `${counted(end - from, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numLogicalExperts, 'expert')}`,
+      holds:
+        `${counted(end - from, 'step')} x ${counted(numLayers, 'layer')} x ` +
+        `${counted(numLogicalExperts, 'expert')}`,
       notes: [
         ...notes,
         ...partNotes(recording, { from, to: end, of }),

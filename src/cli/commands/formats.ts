@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { jsonText } from '../../core/printable.ts';
 import type { FormatFacts } from '../../formats/format.ts';
-import { FORMATS } from '../../formats/list.ts';
-import { LOAD_WRITER_NAMES } from '../../formats/write/loads.ts';
-import type { Colors } from '../fact-list.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { FORMATS } from '../../formats/registry.ts';
+import { LOAD_WRITER_NAMES } from '../../formats/write/registry.ts';
+import type { Colors } from '../colors.ts';
+import { outputColors } from '../colors.ts';
+import { print } from '../terminal.ts';
 
 /** What `--json` prints of a format. */
 interface FormatReport {
@@ -23,7 +23,7 @@ export function configure(command: Command): void {
 
 function run(options: { readonly json?: boolean }): void {
   const formats = FORMATS.map(reportOf);
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   print(process.stdout, options.json ? `${jsonText({ formats })}\n` : render(formats, colors));
 }
 

@@ -1,16 +1,17 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
 import { type InspectOptions, inspect } from '../../replay/index.ts';
-import { wholeNumber } from '../option-values.ts';
+import { outputColors } from '../colors.ts';
+import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
+import { wholeParser } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { renderInspection } from '../replay/inspect-view.ts';
+import { lookAt } from '../replay/look-at.ts';
 import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
 import { checkOutputs } from '../replay/outputs.ts';
-import { lookAt } from '../replay/setup.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
   readonly ranks?: number;
@@ -27,9 +28,9 @@ export function configure(command: Command): void {
     .option(
       '--ranks <N>',
       'devices that sampling noise is reckoned for; 8 when left out',
-      wholeNumber('--ranks', 1),
+      wholeParser('--ranks', 1),
     )
-    .option('--top <N>', 'how many of the hottest experts are named', wholeNumber('--top', 0), 9)
+    .option('--top <N>', 'how many of the hottest experts are named', wholeParser('--top', 0), 9)
     .option('--json <file>', 'write all figures as JSON')
     .action(run);
 }
@@ -40,12 +41,7 @@ async function run(path: string, options: InspectCommandOptions): Promise<void> 
   const progress = new Progress(process.stderr);
   const { numSteps: total, numBytes } = setup.size;
   progress.begin('reading', total ?? Math.ceil(numBytes / 1000), total === undefined ? 'kB' : 'steps');
-  let isInterrupted = false;
-  const interrupt = () => {
-    if (isInterrupted) process.exit(130);
-    isInterrupted = true;
-  };
-  process.on('SIGINT', interrupt);
+  const interrupt = new Interrupt();
   const recording = await openRecording(path, setup.open);
   const inspectOptions: InspectOptions = {
     numHottest: options.top,
@@ -54,25 +50,26 @@ async function run(path: string, options: InspectCommandOptions): Promise<void> 
     ...(options.ranks === undefined ? {} : { numRanks: options.ranks }),
     onStep: ({ numSteps, bytesRead }) => {
       progress.update(total === undefined ? Math.floor(bytesRead / 1000) : numSteps);
-      return !isInterrupted;
+      return !interrupt.wasAsked;
     },
   };
   const source = { ...recording, steps: (range?: object) => withTurns(recording.steps(range)) };
   const result = await inspect(source, inspectOptions).finally(async () => {
     progress.stop();
-    process.off('SIGINT', interrupt);
+    interrupt.release();
     await recording.close();
   });
+  const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
   const json = outputs.get('--json');
   if (json !== undefined) {
     await writeOutput(json, `${jsonText({ recording: setup.facts, status, ...result })}\n`);
   }
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const written = [...outputs.values()].map((output) => output.path);
   const facts = printableTexts(setup.facts);
   print(process.stdout, renderInspection(facts, result, isInterrupted, written, colors));
-  if (isInterrupted) process.exitCode = 130;
+  if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;
 }
 
 /** The same steps, with a turn of the event loop now and then. */

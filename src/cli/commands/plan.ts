@@ -1,31 +1,25 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { checkMultiple } from '../../core/checks.ts';
-import { EplbError, EplbRangeError } from '../../core/errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
-import { checkSlotsPerRank } from '../../core/topology.ts';
 import { openRecording } from '../../formats/open.ts';
+import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
-import { formatToWrite, nameNotes } from '../../formats/placements/table.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
-import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../../index.ts';
-import {
-  resolveRange,
-  SLOTS_PER_RANK_HELP,
-  type StepRange,
-  slotsPerRankList,
-  stepRange,
-  wholeNumber,
-} from '../option-values.ts';
+import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
+import { outputColors } from '../colors.ts';
+import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
+import { resolveRange, slotsPerRankList, stepRange, type TypedRange, wholeParser } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
-import { placementFile } from '../placement.ts';
+import { placementFile } from '../placement-files.ts';
 import type { RecordingReport } from '../plan-report.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy, POLICY_CHOICES } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
+import { topologyFrom } from '../topology-options.ts';
 
 interface PlanCommandOptions {
   readonly experts?: number;
@@ -36,7 +30,7 @@ interface PlanCommandOptions {
   readonly groups: number;
   readonly slotsPerRank?: readonly number[];
   readonly policy: string;
-  readonly steps?: StepRange;
+  readonly steps?: TypedRange;
   readonly threads?: number;
   readonly from?: string;
   readonly output?: string;
@@ -45,20 +39,13 @@ interface PlanCommandOptions {
   readonly json?: boolean;
 }
 
-const RECORDING_HELP =
-  'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any format that ' +
-  'eplb formats lists';
-
-const FIRST_LAYER_HELP =
-  "the model's number of the first MoE layer: SGLang and TensorRT-LLM count those before it";
-
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  const whole = (name: string, least = 1) => wholeNumber(name, least);
+  const whole = (name: string, least = 1) => wholeParser(name, least);
   command
     .argument('<recording>', RECORDING_HELP)
     .option('--experts <N>', 'logical experts a layer; routes need it', whole('--experts'))
-    .option('--format <F>', 'format of the recording, instead of what its content tells')
+    .option('--format <F>', 'format of the recording, instead of the one recognised by its content')
     .requiredOption('--replicas <N>', 'slots a layer: experts and redundant experts', whole('--replicas'))
     .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
     .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
@@ -99,7 +86,7 @@ async function planRecording(
   options: PlanCommandOptions,
   output: PlannedOutput | undefined,
 ): Promise<void> {
-  const topology = topologyOf(recording, options);
+  const topology = topologyFrom(recording, options);
   checkPolicySlots(policy, topology);
   const { threads, from } = options;
   const progress = new Progress(process.stderr);
@@ -121,7 +108,7 @@ async function planRecording(
     outputNotes: written?.notes ?? [],
     ...plan.measures,
   };
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const text = options.json ? `${jsonText(report)}\n` : renderPlan(printableTexts(report), colors);
   print(process.stdout, text);
 }
@@ -156,33 +143,6 @@ async function writePlan(
   const written = await placementFile(mapping, output.format, recording, { numRanks: ranks, firstLayer });
   await writeOutput(output.file, written.bytes);
   return { ...written, notes: [...written.notes, ...nameNotes(output.file.path, output.format)] };
-}
-
-function topologyOf(recording: LoadRecording, options: PlanCommandOptions): Topology {
-  const { numLayers, numLogicalExperts: numExperts } = recording;
-  const { replicas, ranks, nodes, groups } = options;
-  if (replicas < numExperts) {
-    throw new EplbRangeError(
-      'EPLB_TOPOLOGY',
-      `--replicas: ${replicas} is less than the ${numExperts} logical experts; every expert needs a slot`,
-    );
-  }
-  if (numExperts % groups !== 0) {
-    throw new EplbRangeError(
-      'EPLB_TOPOLOGY',
-      `--groups: ${groups} does not divide the ${numExperts} logical experts evenly`,
-    );
-  }
-  const sizes = {
-    numLayers,
-    numLogicalExperts: numExperts,
-    numPhysicalExperts: replicas,
-    numRanks: ranks,
-    numNodes: nodes,
-    numGroups: groups,
-  };
-  const slotsPerRank = checkSlotsPerRank(options.slotsPerRank, sizes, '--slots-per-rank');
-  return slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank };
 }
 
 function recordingReport(path: string, recording: LoadRecording, range: KnownRange): RecordingReport {

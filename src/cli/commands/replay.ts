@@ -1,19 +1,19 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { printableTexts } from '../../core/printable.ts';
+import { outputColors } from '../colors.ts';
 import { POLICY_CHOICES } from '../policy-choice.ts';
 import {
   addOnePlacementOptions,
   addRecordingOptions,
   addReplayOptions,
   type CommonReplayOptions,
+  checkStatic,
   type OnePlacementOptions,
 } from '../replay/options.ts';
 import { replayPolicies } from '../replay/outcome.ts';
 import { renderReplay } from '../replay/replay-view.ts';
-import { checkStatic } from '../replay/setup.ts';
 import { renderPictures } from '../replay/terminal-pictures.ts';
-import { print, wantsColor } from '../terminal.ts';
+import { print } from '../terminal.ts';
 
 interface ReplayCommandOptions extends CommonReplayOptions, OnePlacementOptions {
   readonly policy: string;
@@ -32,7 +32,7 @@ export function configure(command: Command): void {
 async function run(path: string, options: ReplayCommandOptions): Promise<void> {
   if (options.policy === 'static') checkStatic(options);
   const { report, written } = await replayPolicies(path, [options.policy], options);
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const width = process.stdout.columns || 80;
   const shown = printableTexts(report);
   const pictures = process.stdout.isTTY ? renderPictures(shown.replays[0]!, width, colors) : '';

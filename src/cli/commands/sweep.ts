@@ -1,37 +1,22 @@
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
-import { isOwnError } from '../../core/errors.ts';
 import { printableTexts } from '../../core/printable.ts';
-import {
-  type ReplayResult,
-  type SweepPoint,
-  type SweepPointDone,
-  type SweepResult,
-  sweepPoint,
-  sweepResult,
-} from '../../replay/index.ts';
+import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
+import { type SweepResult, sweepResult } from '../../replay/index.ts';
+import { outputColors } from '../colors.ts';
 import type { Fact } from '../fact-list.ts';
-import { wholeNumber } from '../option-values.ts';
+import { EXIT_INTERRUPTED } from '../interrupt.ts';
+import { listParser, wholeParser } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
 import { POLICIES_CHOICES } from '../policy-choice.ts';
-import { Progress } from '../progress.ts';
-import { bytes, percent, seconds } from '../replay/format.ts';
-import {
-  addRecordingOptions,
-  addReplayOptions,
-  type CommonReplayOptions,
-  listOf,
-} from '../replay/options.ts';
+import { type ReplaySetup, setUp } from '../replay/make-task.ts';
+import { addRecordingOptions, addReplayOptions, type CommonReplayOptions } from '../replay/options.ts';
 import { checkOutputs, reportOf, writeReports } from '../replay/outputs.ts';
-import { runReplays } from '../replay/run.ts';
-import { type ReplaySetup, setUp } from '../replay/setup.ts';
 import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
+import { bestReplays, runGrid } from '../replay/sweep-run.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
-import { newControl, type ReplayTask } from '../replay/task.ts';
-import { print, wantsColor } from '../terminal.ts';
-import { grouped } from '../text.ts';
+import { print } from '../terminal.ts';
 import { packageVersion } from '../version.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
@@ -47,7 +32,7 @@ const DEFAULT_INTERVALS = [32];
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  const wholes = (option: string) => listOf(option, wholeNumber(option, 1));
+  const wholes = (option: string) => listParser(option, wholeParser(option, 1));
   addRecordingOptions(command)
     .requiredOption(
       '--replicas <N,...>',
@@ -63,7 +48,7 @@ export function configure(command: Command): void {
     .option(
       '--policy <P,...>',
       `static, ${POLICIES_CHOICES}`,
-      listOf('--policy', (text) => text),
+      listParser('--policy', (text) => text),
       ['default'],
     )
     .option('-o, --output <file>', 'write all points as CSV; beside it, what is done is kept to go on from');
@@ -100,7 +85,7 @@ async function run(path: string, options: SweepCommandOptions): Promise<void> {
     told.push(['gone on', `${grouped(sweep.numTaken)} of ${grouped(grid.length)} were done before`]);
   if (sweep.wasInterrupted) {
     if (csv !== undefined) told.push(['kept', `${csv.path}.state`]);
-    process.exitCode = 130;
+    process.exitCode = EXIT_INTERRUPTED;
   } else {
     if (wantsReplays)
       await writeReports(outputs, { ...report, replays: await bestReplays(setup, grid, sweep) });
@@ -108,102 +93,17 @@ async function run(path: string, options: SweepCommandOptions): Promise<void> {
     await state?.remove();
     told.push(...[...outputs.values()].map((output): Fact => ['written', output.path]));
   }
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const { name, bytesPerExpert } = setup.cost;
   const cost = `${name}, ${bytes(bytesPerExpert)} an expert`;
   const shown = printableTexts({ recording: setup.facts, sweep: result });
   print(process.stdout, renderSweep(shown, cost, told, colors));
 }
 
-interface GridOutcome {
-  readonly points: readonly SweepPoint[];
-  readonly wasInterrupted: boolean;
-  /** Points that the state had. */
-  readonly numTaken: number;
-  /** The whole results of the fastest point of each policy, where it was replayed in this run. */
-  readonly bests: ReadonlyMap<string, { readonly name: string; readonly result: ReplayResult }>;
-}
-
-/** Replays what is not done yet, all cores busy. */
-async function runGrid(
-  setup: ReplaySetup,
-  grid: readonly GridPoint[],
-  state: SweepState | undefined,
-): Promise<GridOutcome> {
-  const points = new Map<string, SweepPoint>();
-  const bests = new Map<string, { name: string; seconds: number; result: ReplayResult }>();
-  const left: { key: GridPoint['key']; task: ReplayTask }[] = [];
-  for (const point of grid) {
-    const known = 'failed' in point ? point.failed : state?.find(point.key.name);
-    if (known !== undefined) points.set(point.key.name, known);
-    else if ('task' in point) left.push(point);
-  }
-  const numTaken = grid.filter((point) => 'task' in point).length - left.length;
-  const { wasInterrupted } = await runReplays(
-    left.map(({ task }) => task),
-    {
-      size: setup.size,
-      progress: new Progress(process.stderr),
-      stopsAtError: false,
-      onDone: async (index, outcome) => {
-        const { key } = left[index]!;
-        // What was interrupted is replayed whole when the sweep goes on.
-        if (!(outcome instanceof Error) && outcome.status === 'partial') return;
-        const point = outcome instanceof Error ? failedPoint(key, outcome) : sweepPoint(key, outcome);
-        points.set(key.name, point);
-        await state?.add(point);
-        if (outcome instanceof Error) return;
-        const seconds = outcome.totals.modelledSeconds;
-        const best = bests.get(key.policy);
-        if (best === undefined || seconds < best.seconds) {
-          bests.set(key.policy, { name: key.name, seconds, result: outcome });
-        }
-      },
-    },
-  );
-  const inOrder = grid.flatMap(({ key }) => points.get(key.name) ?? []);
-  return { points: inOrder, wasInterrupted, numTaken, bests };
-}
-
-/** The whole results of the fastest point of each policy; those that an earlier run had done are replayed again. */
-async function bestReplays(
-  setup: ReplaySetup,
-  grid: readonly GridPoint[],
-  sweep: GridOutcome,
-): Promise<ReplayResult[]> {
-  const fastest = new Map<string, SweepPointDone>();
-  for (const point of sweep.points) {
-    const best = fastest.get(point.policy);
-    if (point.status === 'failed' || (best !== undefined && best.modelledSeconds <= point.modelledSeconds))
-      continue;
-    fastest.set(point.policy, point);
-  }
-  const results: ReplayResult[] = [];
-  for (const { policy, name } of fastest.values()) {
-    const kept = sweep.bests.get(policy);
-    if (kept?.name === name) {
-      results.push(kept.result);
-      continue;
-    }
-    const point = grid.find(({ key }) => key.name === name);
-    if (point === undefined || !('task' in point)) continue;
-    const task = { ...point.task, control: newControl() };
-    const { outcomes } = await runReplays([task], {
-      size: setup.size,
-      progress: new Progress(process.stderr),
-      stopsAtError: true,
-    });
-    results.push(outcomes[0] as ReplayResult);
-  }
-  return results;
-}
-
-function failedPoint(key: GridPoint['key'], error: Error): SweepPoint {
-  const code = isOwnError(error) ? error.code : 'EPLB_INTERNAL';
-  return { ...key, status: 'failed', code, message: error.message };
-}
-
-/** All that points depend on beside their own axes: the version, the recording, the options, the modules of policies. */
+/**
+ * All that points depend on beside their own axes: the version, the recording, the options, the modules of
+ * policies.
+ */
 async function stateKey(
   path: string,
   setup: ReplaySetup,

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
-import { EplbRangeError, isOwnError } from '../../core/errors.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import { printable } from '../../core/printable.ts';
+import { bytes, counted } from '../../formats/number-text.ts';
 import { npyHeader } from '../../formats/write/npy.ts';
 import {
   MODEL_SHAPES,
@@ -10,27 +11,19 @@ import {
   type SynthOptions,
   synthesize,
 } from '../../replay/index.ts';
-import { wholeNumber } from '../option-values.ts';
+import { sayingErrors } from '../error-message.ts';
+import { numberParser, wholeParser } from '../option-values.ts';
 import { checkOutput, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { bytes } from '../replay/format.ts';
-import { number } from '../replay/options.ts';
 import { print } from '../terminal.ts';
-import { counted } from '../text.ts';
 
-interface SynthCommandOptions {
+interface SynthCommandOptions
+  extends Pick<SynthOptions, 'numSteps' | 'seed' | 'skew' | 'burst' | 'burstGain' | 'drift' | 'domains'> {
   readonly model?: string;
   readonly layers?: number;
   readonly experts?: number;
   readonly topK?: number;
-  readonly numSteps: number;
   readonly tokens: number;
-  readonly seed: number;
-  readonly skew: number;
-  readonly burst: number;
-  readonly burstGain: number;
-  readonly drift: number;
-  readonly domains: number;
   readonly blend: number;
   readonly output: string;
 }
@@ -42,26 +35,31 @@ export function configure(command: Command): void {
     SYNTH_DEFAULTS;
   command
     .option('--model <M>', `take layers, experts and topK of ${models}`)
-    .option('--layers <N>', 'layers with experts', wholeNumber('--layers', 1))
-    .option('--experts <N>', 'logical experts a layer', wholeNumber('--experts', 1))
-    .option('--top-k <N>', 'experts that a token is routed to in a layer', wholeNumber('--top-k', 1))
-    .option('--num-steps <N>', 'steps to make', wholeNumber('--num-steps', 1), numSteps)
-    .option('--tokens <N>', 'tokens of a step', wholeNumber('--tokens', 1), tokensPerStep)
-    .option('--seed <N>', 'the same seed gives the same file', wholeNumber('--seed', 0), seed)
-    .option('--skew <X>', 'unevenness of popularity, exp(X x normal); 0: none', number('--skew', 0), skew)
-    .option('--burst <X>', 'share of experts that burst in a step', number('--burst', 0, 1), burst)
+    .option('--layers <N>', 'layers with experts', wholeParser('--layers', 1))
+    .option('--experts <N>', 'logical experts a layer', wholeParser('--experts', 1))
+    .option('--top-k <N>', 'experts that a token is routed to in a layer', wholeParser('--top-k', 1))
+    .option('--num-steps <N>', 'steps to make', wholeParser('--num-steps', 1), numSteps)
+    .option('--tokens <N>', 'tokens of a step', wholeParser('--tokens', 1), tokensPerStep)
+    .option('--seed <N>', 'the same seed gives the same file', wholeParser('--seed', 0), seed)
+    .option(
+      '--skew <X>',
+      'unevenness of popularity, exp(X x normal); 0: none',
+      numberParser('--skew', 0),
+      skew,
+    )
+    .option('--burst <X>', 'share of experts that burst in a step', numberParser('--burst', 0, 1), burst)
     .option(
       '--burst-gain <X>',
       'times their popularity that they burst to',
-      number('--burst-gain', 0),
+      numberParser('--burst-gain', 0),
       burstGain,
     )
-    .option('--drift <X>', 'how far popularity wanders a step, 0 to 1', number('--drift', 0, 1), drift)
-    .option('--domains <N>', 'domains that follow one another', wholeNumber('--domains', 1), domains)
+    .option('--drift <X>', 'how far popularity wanders a step, 0 to 1', numberParser('--drift', 0, 1), drift)
+    .option('--domains <N>', 'domains that follow one another', wholeParser('--domains', 1), domains)
     .option(
       '--blend <N>',
       'steps that one domain takes to pass into the next',
-      wholeNumber('--blend', 0),
+      wholeParser('--blend', 0),
       blendSteps,
     )
     .requiredOption('-o, --output <file>', 'the .npy file to write: int32 [steps, layers, experts]')
@@ -70,7 +68,7 @@ export function configure(command: Command): void {
 
 async function run(options: SynthCommandOptions): Promise<void> {
   const output = await checkOutput(options.output, []);
-  const source = named(() => synthesize(synthOptions(options)));
+  const source = sayingErrors(withOption, () => synthesize(synthOptions(options)));
   const { numLayers, numExperts, numSteps } = source.options;
   const progress = new Progress(process.stderr);
   progress.begin('making', numSteps, 'steps');
@@ -82,7 +80,8 @@ async function run(options: SynthCommandOptions): Promise<void> {
   } finally {
     progress.stop();
   }
-  const sizes = `${counted(numSteps, 'step')} x ${counted(numLayers, 'layer')} x ${counted(numExperts, 'expert')}`;
+  const sizes =
+    `${counted(numSteps, 'step')} x ${counted(numLayers, 'layer')} x ` + `${counted(numExperts, 'expert')}`;
   const size = bytes(128 + 4 * numSteps * numLayers * numExperts);
   print(process.stdout, ` written  ${printable(options.output)}: ${sizes}, int32, ${size}\n`);
 }
@@ -106,12 +105,10 @@ function synthOptions(options: SynthCommandOptions): SynthOptions {
 }
 
 function modelOf(name: string) {
-  try {
-    return modelShape(name);
-  } catch (error) {
-    if (isOwnError(error)) error.message = `--${error.message}`;
-    throw error;
-  }
+  return sayingErrors(
+    (message) => `--${message}`,
+    () => modelShape(name),
+  );
 }
 
 /** The options of the command in place of those of the library, in messages. */
@@ -121,18 +118,12 @@ const OPTION_OF: Readonly<Record<string, string>> = {
   numSteps: '--num-steps',
 };
 
-function named<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (isOwnError(error)) {
-      error.message = error.message.replace(/^(\w+):/, (all, name: string) => {
-        const option = OPTION_OF[name];
-        return option === undefined ? all : `${option}:`;
-      });
-    }
-    throw error;
-  }
+/** A message of the library that names the command's option. */
+function withOption(message: string): string {
+  return message.replace(/^(\w+):/, (all, name: string) => {
+    const option = OPTION_OF[name];
+    return option === undefined ? all : `${option}:`;
+  });
 }
 
 async function* npyChunks(

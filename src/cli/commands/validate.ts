@@ -1,14 +1,15 @@
 import type { Command } from 'commander';
-import picocolors from 'picocolors';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
-import { wholeNumber } from '../option-values.ts';
-import { print, wantsColor } from '../terminal.ts';
-import { quote } from '../text.ts';
+import { quote } from '../../formats/text.ts';
+import { outputColors } from '../colors.ts';
+import { DENSE_ROWS_HELP } from '../option-help.ts';
+import { wholeParser } from '../option-values.ts';
+import { print } from '../terminal.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
 import { compareWithLoads } from '../validate-work.ts';
@@ -29,24 +30,20 @@ const REFUSED = 3;
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  const whole = (name: string, least = 1) => wholeNumber(name, least);
+  const whole = (name: string, least = 1) => wholeParser(name, least);
   command
     .argument('<placement>', 'a placement of any format that eplb formats lists')
-    .option('--from <F>', "the placement's format, instead of what its content tells")
+    .option('--from <F>', "the placement's format, instead of the one recognised by its content")
     .option('--for <engine>', `the engine that decides the exit code: ${ENGINE_NAMES.join(', ')}, or all`)
-    .option('--ranks <N>', 'devices, when the file does not tell', whole('--ranks'))
-    .option('--experts <N>', 'logical experts a layer, when the file does not tell', whole('--experts'))
-    .option(
-      '--dense-rows <N>',
-      'rows of dense layers at the beginning of an SGLang placement: left out',
-      whole('--dense-rows', 0),
-    )
-    .option('--against <loads>', 'recorded loads, to tell the balancedness on them')
-    .option('--format <F>', 'format of the loads, instead of what their content tells')
+    .option('--ranks <N>', 'devices, when the file does not have them', whole('--ranks'))
+    .option('--experts <N>', 'logical experts a layer, when the file does not have them', whole('--experts'))
+    .option('--dense-rows <N>', DENSE_ROWS_HELP, whole('--dense-rows', 0))
+    .option('--against <loads>', 'recorded loads, to report the balancedness on them')
+    .option('--format <F>', 'format of the loads, instead of the one recognised by their content')
     .option('--json', 'print one JSON object instead of text')
     .addHelpText(
       'after',
-      '\nExit code: 0 the engine takes it, 3 it does not or cannot be told, 2 wrong input.',
+      '\nExit code: 0 the engine takes it, 3 it does not or it is not known, 2 wrong input.',
     )
     .action(run);
 }
@@ -79,15 +76,15 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
     against,
     takes: judges.every((one) => one.takes === 'yes'),
   };
-  const colors = picocolors.createColors(wantsColor(process.stdout));
+  const colors = outputColors();
   const text = options.json ? `${jsonText(report)}\n` : renderValidation(printableTexts(report), colors);
   print(process.stdout, text);
   if (!report.takes) process.exitCode = REFUSED;
 }
 
-/** Where the file does not tell how many experts there are, the last ones may be missing unseen. */
+/** Where the file does not say how many experts there are, the last ones may be missing unseen. */
 function expertNotes({ format, logToPhy, replicaCount }: Placement, options: ValidateOptions): string[] {
   const isTold = format === 'omni-infer' || logToPhy !== undefined || replicaCount !== undefined;
   if (isTold || options.experts !== undefined || options.against !== undefined) return [];
-  return ['the greatest id tells how many experts there are; --experts would find the last ones missing'];
+  return ['the experts are counted by the greatest id; --experts would find the last ones missing'];
 }

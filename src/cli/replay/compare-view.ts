@@ -1,10 +1,12 @@
 import { numOpenSlots } from '../../core/open-slots.ts';
+import { bytes, counted, grouped, percent, ratio, seconds, times } from '../../formats/number-text.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
-import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { savedShare } from '../../replay/saved-share.ts';
+import type { Colors } from '../colors.ts';
+import { type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
-import { plainTable } from '../table.ts';
-import { counted, grouped } from '../text.ts';
-import { bytes, percent, planningText, ratio, seconds } from './format.ts';
+import { planningText } from './planning-text.ts';
 import { costText, recordingFacts } from './replay-view.ts';
 
 /** A column of the comparison. `better` is 1 where more is better, -1 where less is, 0 where neither is. */
@@ -39,7 +41,7 @@ const COLUMNS: readonly Column[] = [
   { head: ['', 'moved'], better: -1, value: ({ totals }) => totals.bytes, text: bytes },
   { head: ['planning', 'time'], better: -1, value: ({ totals }) => totals.planningSeconds, text: seconds },
   { head: ['modelled', 'time'], better: -1, value: ({ totals }) => totals.modelledSeconds, text: seconds },
-  { head: ['', 'saved'], better: 1, value: savedShare, text: percent },
+  { head: ['', 'saved'], better: 1, value: ({ totals }) => savedShare(totals), text: percent },
 ];
 
 /** A comparison for people: a line a policy, the best of each column marked. */
@@ -53,7 +55,8 @@ export function renderCompare(report: ReplayReport, written: readonly string[], 
     ...recordingFacts(recording, Math.max(...replays.map(({ numSteps }) => numSteps))),
     [
       'placement',
-      `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ${counted(configuration.numNodes, 'node')}`,
+      `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ` +
+        `${counted(configuration.numNodes, 'node')}`,
     ],
     ...(planned === undefined ? [] : ([['plans', planningText(planned.configuration)]] as Fact[])),
     ['cost', costText(first)],
@@ -81,7 +84,7 @@ function compareTable({ replays, scores }: ReplayReport, colors: Colors): string
       head: ['', 'score'],
       better: 1,
       value: (_, index) => scores.values[index]!,
-      text: (value) => value.toFixed(2),
+      text: times,
     });
   }
   const isPartial = replays.some(({ status }) => status === 'partial');
@@ -91,7 +94,7 @@ function compareTable({ replays, scores }: ReplayReport, colors: Colors): string
   const table = plainTable(['left', ...columns.map(() => 'right' as const)]);
   table.push(['', ...columns.map(({ head }) => colors.bold(head[0]))]);
   table.push([colors.bold('policy'), ...columns.map(({ head }) => colors.bold(head[1]))]);
-  // Figures of different steps cannot be told better or worse.
+  // Figures of different steps do not compare.
   const bests = columns.map((column) => (isPartial ? undefined : bestOf(column, replays)));
   replays.forEach((result, index) => {
     const cells = columns.map((column, i) => {
@@ -109,9 +112,4 @@ function bestOf({ better, value, text }: Column, replays: readonly ReplayResult[
   const values = replays.map((result, index) => value(result, index));
   const best = better === 1 ? Math.max(...values) : Math.min(...values);
   return values.every((other) => text(other) === text(best)) ? undefined : text(best);
-}
-
-/** Seconds saved, as a share of the time without balancing. */
-export function savedShare({ totals }: Pick<ReplayResult, 'totals'>): number {
-  return totals.unbalancedSeconds === 0 ? 0 : totals.secondsSaved / totals.unbalancedSeconds;
 }

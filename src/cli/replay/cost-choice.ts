@@ -1,14 +1,15 @@
-import { EplbError, isOwnError } from '../../core/errors.ts';
+import { EplbError } from '../../core/errors.ts';
 import { inputFile } from '../../formats/input-file.ts';
+import { quote, quotePath } from '../../formats/text.ts';
 import { COST_PRESETS, type CostModel, checkCostModel, costPreset, shapeLike } from '../../replay/index.ts';
-import { quote, quotePath } from '../text.ts';
+import { sayingErrors } from '../error-message.ts';
 
 /**
- * The cost model that `--cost` names: a preset, or a JSON file with all fields of one. When it is left out, that of the
- * known model with as many layers and experts as the recording, or else of DeepSeek-V3.
+ * The cost model that `--cost` names: a preset, or a JSON file with all fields of one. When it is left out,
+ * that of the known model with as many layers and experts as the recording, or else of DeepSeek-V3.
  *
- * @throws EplbError EPLB_OPTION for a name that is neither, EPLB_FILE, EPLB_FORMAT; EplbTypeError and EplbRangeError for a file
- * with unknown or missing fields
+ * @throws EplbError EPLB_OPTION for a name that is neither, EPLB_FILE, EPLB_FORMAT; EplbTypeError and
+ *   EplbRangeError for a file with unknown or missing fields
  */
 export async function chooseCost(
   text: string | undefined,
@@ -22,11 +23,10 @@ export async function chooseCost(
     throw new EplbError('EPLB_OPTION', `--cost: ${quote(text)} is no preset; give ${known} or a .json file`);
   }
   const title = `--cost: ${quotePath(text)}`;
-  const value = await (await inputFile(text, '--cost')).json();
-  try {
-    return checkCostModel('cost', value);
-  } catch (error) {
-    if (isOwnError(error)) error.message = `${title}: ${error.message}`;
-    throw error;
-  }
+  const file = await inputFile(text, '--cost');
+  const value = await file.json().finally(() => file.close());
+  return sayingErrors(
+    (message) => `${title}: ${message}`,
+    () => checkCostModel('cost', value),
+  );
 }

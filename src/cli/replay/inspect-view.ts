@@ -1,8 +1,8 @@
+import { counted, grouped, load, percent, places, times } from '../../formats/number-text.ts';
 import type { Inspection, RecordingFacts } from '../../replay/index.ts';
-import { type Colors, type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../table.ts';
-import { counted, grouped } from '../text.ts';
-import { percent } from './format.ts';
+import type { Colors } from '../colors.ts';
+import { type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../plain-table.ts';
 import { recordingFacts } from './replay-view.ts';
 
 /** An inspection for people: overall facts, a line a layer, and what the figures mean. */
@@ -38,7 +38,7 @@ const MEANINGS: readonly Fact[] = [
 function overall(result: Inspection): Fact[] {
   const { loadPerStep, correlations, drift, overdispersion, noise } = result;
   const { mean, min, max } = loadPerStep;
-  const loads = `${round(mean)} a layer and step, from ${round(min)} to ${round(max)}`;
+  const loads = `${load(mean)} a layer and step, from ${load(min)} to ${load(max)}`;
   const list: Fact[] = [
     ['loads', loads],
     [
@@ -46,34 +46,36 @@ function overall(result: Inspection): Fact[] {
       correlations.length === 0
         ? 'one step only'
         : correlations
-            .map(({ lag, correlation }) => `${correlation.toFixed(2)} after ${counted(lag, 'step')}`)
+            .map(({ lag, correlation }) => `${times(correlation)} after ${counted(lag, 'step')}`)
             .join(', '),
     ],
   ];
   if (drift.nextBlock !== null) {
     list.push([
       'drift',
-      `${drift.nextBlock.toFixed(3)} from one ${drift.blockSteps} steps to the next (${drift.nextBlockByNoise!.toFixed(3)} by noise), ` +
-        `${drift.firstToLast!.toFixed(3)} from the first to the last`,
+      `${places(drift.nextBlock, 3)} from one ${drift.blockSteps} steps to the next ` +
+        `(${places(drift.nextBlockByNoise!, 3)} by noise), ` +
+        `${places(drift.firstToLast!, 3)} from the first to the last`,
     ]);
   }
   if (overdispersion !== null) {
     list.push([
       'variance',
-      `loads vary ${overdispersion.toFixed(1)} times as much from step to step as noise`,
+      `loads vary ${places(overdispersion, 1)} times as much from step to step as noise`,
     ]);
   }
   list.push([
     'imbalance',
-    `mean PAR ${noise.peakToAverage.toFixed(3)} on ${counted(noise.numRanks, 'rank')} with the experts in order; noise alone makes ` +
-      `${noise.peakToAverageByNoise.toFixed(3)}: ${percent(noise.share)} of it no placement can remove`,
+    `mean PAR ${places(noise.peakToAverage, 3)} on ${counted(noise.numRanks, 'rank')} with the experts in ` +
+      'order; noise alone makes ' +
+      `${places(noise.peakToAverageByNoise, 3)}: ${percent(noise.share)} of it no placement can remove`,
   ]);
   return list;
 }
 
 function hottest({ hottest: experts }: Inspection): string {
   const named = experts.map(
-    ({ layer, expert, timesMean }) => `${timesMean.toFixed(1)}x layer ${layer} expert ${expert}`,
+    ({ layer, expert, timesMean }) => `${places(timesMean, 1)}x layer ${layer} expert ${expert}`,
   );
   const lines: string[] = [];
   for (let i = 0; i < named.length; i += 3) lines.push(`   ${named.slice(i, i + 3).join(', ')}`);
@@ -88,15 +90,11 @@ function layerTable({ layers }: Inspection, colors: Colors): string {
     table.push([
       layer.layer,
       layer.hottestExpert,
-      layer.hottestTimesMean.toFixed(2),
-      layer.variation.toFixed(3),
+      times(layer.hottestTimesMean),
+      places(layer.variation, 3),
       percent(layer.hottestTenthShare),
       grouped(layer.idleExperts),
     ]);
   }
   return table.toString();
-}
-
-function round(load: number): string {
-  return grouped(Math.round(load * 10) / 10);
 }

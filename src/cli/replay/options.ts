@@ -1,21 +1,21 @@
 import type { Command } from 'commander';
-import { EplbRangeError } from '../../core/errors.ts';
 import type { TriggerOptions } from '../../replay/index.ts';
+import { RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
 import {
-  SLOTS_PER_RANK_HELP,
-  type StepRange,
+  contradiction,
+  numberParser,
   slotsPerRankList,
   stepRange,
-  wholeNumber,
+  type TypedRange,
+  wholeParser,
 } from '../option-values.ts';
-import { quote } from '../text.ts';
 
 /** How a recording is read. */
 export interface RecordingOptions {
   readonly experts?: number;
   readonly format?: string;
   readonly tokensPerStep?: number;
-  readonly steps?: StepRange;
+  readonly steps?: TypedRange;
 }
 
 /** What all replays of a command have in common. */
@@ -43,19 +43,16 @@ export interface OnePlacementOptions {
   readonly from?: string;
 }
 
-export const RECORDING_HELP =
-  'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any known format';
-
 /** Options that say how the recording is to be read. */
 export function addRecordingOptions(command: Command): Command {
   return command
     .argument('<recording>', RECORDING_HELP)
-    .option('--experts <N>', 'logical experts a layer; routes need it', wholeNumber('--experts', 1))
-    .option('--format <F>', 'format of the recording, instead of what its content tells')
+    .option('--experts <N>', 'logical experts a layer; routes need it', wholeParser('--experts', 1))
+    .option('--format <F>', 'format of the recording, instead of the one recognised by its content')
     .option(
       '--tokens-per-step <N>',
       'tokens of routes that make a step; 128 when left out',
-      wholeNumber('--tokens-per-step', 1),
+      wholeParser('--tokens-per-step', 1),
     )
     .option('--steps <A:B>', 'only the steps from A to before B (-N: from the end)', stepRange);
 }
@@ -66,14 +63,14 @@ export function addOnePlacementOptions(command: Command): Command {
     .requiredOption(
       '--replicas <N>',
       'slots a layer: experts and redundant experts',
-      wholeNumber('--replicas', 1),
+      wholeParser('--replicas', 1),
     )
-    .requiredOption('--ranks <N>', 'devices', wholeNumber('--ranks', 1))
+    .requiredOption('--ranks <N>', 'devices', wholeParser('--ranks', 1))
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option(
       '--interval <N>',
       'plan every so many steps; 32 when no condition is given',
-      wholeNumber('--interval', 1),
+      wholeParser('--interval', 1),
     )
     .option('--from <file>', 'the placement to begin with');
 }
@@ -81,38 +78,38 @@ export function addOnePlacementOptions(command: Command): Command {
 /** Options that replay, compare and sweep share. */
 export function addReplayOptions(command: Command): Command {
   return command
-    .option('--nodes <N>', 'sets of ranks joined by the fast network', wholeNumber('--nodes', 1), 1)
-    .option('--groups <N>', 'groups of experts that routing picks together', wholeNumber('--groups', 1), 1)
+    .option('--nodes <N>', 'sets of ranks joined by the fast network', wholeParser('--nodes', 1), 1)
+    .option('--groups <N>', 'groups of experts that routing picks together', wholeParser('--groups', 1), 1)
     .option(
       '--window <N>',
       'steps that plans look back on; the interval, at most 1024, when left out',
-      wholeNumber('--window', 1),
+      wholeParser('--window', 1),
     )
     .option(
       '--threshold <X>',
       'plan when a layer has largest / smallest rank load over the window above X',
-      number('--threshold', 1),
+      numberParser('--threshold', 1),
     )
     .option(
       '--drift <X>',
       'plan when the loads have drifted more than X, 0 to 1, from those last planned for',
-      number('--drift', 0, 1),
+      numberParser('--drift', 0, 1),
     )
     .option('--require-all', 'plan when all of --interval, --threshold and --drift hold, not any of them')
     .option(
       '--check-every <N>',
       'look at --threshold and --drift every so many steps',
-      wholeNumber('--check-every', 1),
+      wholeParser('--check-every', 1),
     )
     .option(
       '--planning-seconds <S>',
       'seconds that every plan is taken to need, or measured (the default)',
-      (text) => (text === 'measured' ? text : number('--planning-seconds', 0)(text)),
+      (text) => (text === 'measured' ? text : numberParser('--planning-seconds', 0)(text)),
     )
     .option(
       '--layers-per-step <N>',
       'layers that change to a new mapping in a step',
-      wholeNumber('--layers-per-step', 1),
+      wholeParser('--layers-per-step', 1),
       1,
     )
     .option(
@@ -146,31 +143,15 @@ export function triggerOf(
   };
 }
 
-/** Makes the parser of an option that takes a number with a point, from `least` to `most`. */
-export function number(option: string, least: number, most = Number.MAX_VALUE): (text: string) => number {
-  return (text) => {
-    const value = /^-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
-    if (value >= least && value <= most) return value;
-    const wanted = most === Number.MAX_VALUE ? `of at least ${least}` : `from ${least} to ${most}`;
-    throw new EplbRangeError('EPLB_RANGE', `${option}: ${quote(text)} is not a number ${wanted}`);
+/** Refuses options that a placement which is never planned anew has no use for. */
+export function checkStatic(options: CommonReplayOptions & { readonly interval?: number }): void {
+  const useless = {
+    '--interval': options.interval,
+    '--threshold': options.threshold,
+    '--drift': options.drift,
+    '--window': options.window,
+    '--planning-seconds': options.planningSeconds,
   };
-}
-
-/** Makes the parser of an option that takes different values with commas between them. */
-export function listOf<T>(option: string, parse: (text: string) => T): (text: string) => readonly T[] {
-  return (text) => {
-    const parts = text.split(',').map((part) => part.trim());
-    if (parts.includes('')) {
-      throw new EplbRangeError('EPLB_OPTION', `${option}: ${quote(text)} has an empty entry`);
-    }
-    const values = parts.map(parse);
-    const again = values.find((value, i) => values.indexOf(value) !== i);
-    if (again === undefined) return values;
-    throw new EplbRangeError('EPLB_OPTION', `${option}: ${quote(String(again))} is named twice`);
-  };
-}
-
-/** Options that cannot go together. */
-export function contradiction(message: string): EplbRangeError {
-  return new EplbRangeError('EPLB_OPTION', message);
+  const given = Object.entries(useless).find(([, value]) => value !== undefined);
+  if (given !== undefined) throw contradiction(`${given[0]}: --policy static never plans`);
 }

@@ -1,22 +1,23 @@
 import { EplbError } from '../../core/errors.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
+import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { Progress } from '../progress.ts';
+import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
 import { checkOutputs, reportOf, writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
-import { setUp, taskOf } from './setup.ts';
 
 /** What a command that replays one placement has to show. */
-export interface ReplayOutcome {
+interface ReplayOutcome {
   readonly report: ReplayReport;
   /** Paths of the files written. */
   readonly written: readonly string[];
 }
 
 /**
- * Replays a recording on one placement under each policy, and writes the reports that were asked for. A Ctrl-C makes what there is so
- * far the report, without scores, and the exit code 130.
+ * Replays a recording on one placement under each policy, and writes the reports that were asked for. A
+ * Ctrl-C makes what there is so far the report, without scores, and the exit code 130.
  *
  * @throws EplbError `EPLB_CANCELLED` when it was interrupted before any step
  */
@@ -49,6 +50,6 @@ export async function replayPolicies(
     : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
   const report = reportOf(setup.facts, results, scores === undefined ? {} : { scores });
   await writeReports(outputs, report);
-  if (wasInterrupted) process.exitCode = 130;
+  if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;
   return { report, written: [...outputs.values()].map((output) => output.path) };
 }

@@ -5,10 +5,10 @@ import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { packageVersion } from '../version.ts';
 
 /** The files that a command was asked to write, by their options. */
-export type OutputPaths = Readonly<Record<string, string | undefined>>;
+type OutputPaths = Readonly<Record<string, string | undefined>>;
 
 /** Files found to be writable, by their options. */
-export type Outputs = ReadonlyMap<string, OutputFile>;
+type Outputs = ReadonlyMap<string, OutputFile>;
 
 /**
  * Checks all files that are to be written, before the run.

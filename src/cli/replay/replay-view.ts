@@ -1,10 +1,12 @@
 import { numOpenSlots } from '../../core/open-slots.ts';
+import { bytes, counted, grouped, percent, ratio, seconds, times } from '../../formats/number-text.ts';
 import type { BalanceFigures, RecordingFacts, ReplayReport, ReplayResult } from '../../replay/index.ts';
-import { type Colors, type Fact, factLines } from '../fact-list.ts';
+import { savedShare } from '../../replay/saved-share.ts';
+import type { Colors } from '../colors.ts';
+import { type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
-import { plainTable } from '../table.ts';
-import { counted, grouped } from '../text.ts';
-import { bytes, percent, planningText, ratio, seconds } from './format.ts';
+import { planningText } from './planning-text.ts';
 
 /** A replay for people: what was replayed and how, and a table of what it came to beside no balancing. */
 export function renderReplay(report: ReplayReport, written: readonly string[], colors: Colors): string {
@@ -18,7 +20,7 @@ export function renderReplay(report: ReplayReport, written: readonly string[], c
 }
 
 /** What was replayed, and under which sizes and costs. */
-export function headerFacts(recording: RecordingFacts, result: ReplayResult): Fact[] {
+function headerFacts(recording: RecordingFacts, result: ReplayResult): Fact[] {
   const { configuration } = result;
   return [
     ...recordingFacts(recording, result.numSteps),
@@ -45,7 +47,10 @@ export function recordingFacts(recording: RecordingFacts, numSteps: number, labe
 function placementText({ configuration }: ReplayResult): string {
   const { numNodes, numGroups } = configuration;
   const groups = numGroups === 1 ? '' : `, ${counted(numGroups, 'group')}`;
-  return `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ${counted(numNodes, 'node')}${groups}`;
+  return (
+    `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ` +
+    `${counted(numNodes, 'node')}${groups}`
+  );
 }
 
 /** A cost model in a line. */
@@ -70,10 +75,10 @@ function table(result: ReplayResult, colors: Colors): string {
   both('balancedness, mean of ratios', (figures) => ratio(figures.balancednessMeanOfRatios));
   both('balancedness of the worst layer', ({ worstLayer }) => ratio(worstLayer.balancednessRatioOfSums));
   both('balancedness of a step: median', (figures) => ratio(figures.balancednessPercentiles.p50));
-  both('balancedness of a step: 5 % are below', (figures) => ratio(figures.balancednessPercentiles.p5));
+  both('balancedness of a step: 5% are below', (figures) => ratio(figures.balancednessPercentiles.p5));
   both('PAR, ratio of sums', (figures) => ratio(figures.peakToAverageRatioOfSums));
   both('PAR, mean of ratios', (figures) => ratio(figures.peakToAverageMeanOfRatios));
-  both('PAR of a step: 1 % are above', (figures) => ratio(figures.peakToAveragePercentiles.p99));
+  both('PAR of a step: 1% are above', (figures) => ratio(figures.peakToAveragePercentiles.p99));
   rows.push(['modelled time', seconds(totals.unbalancedSeconds), seconds(totals.modelledSeconds)]);
   rows.push([' of it for moving weights', '', seconds(totals.moveSeconds)]);
   rows.push(['time if every rank had the mean load', '', seconds(totals.idealSeconds)]);
@@ -82,15 +87,17 @@ function table(result: ReplayResult, colors: Colors): string {
 
 function closingFacts(report: ReplayReport, result: ReplayResult, written: readonly string[]): Fact[] {
   const { totals, configuration } = result;
-  const saved = totals.unbalancedSeconds === 0 ? 0 : totals.secondsSaved / totals.unbalancedSeconds;
   const score = report.scores?.values[0];
   return [
-    ['saved', `${seconds(totals.secondsSaved)}, ${percent(saved)} of the time without balancing`],
+    [
+      'saved',
+      `${seconds(totals.secondsSaved)}, ${percent(savedShare(totals))} of the time without balancing`,
+    ],
     ...(configuration.policy === 'static' ? [] : planFacts(result)),
     ['memory', `${bytes(totals.redundantBytesPerRank)} a rank for redundant experts`],
     ...(score === undefined
       ? []
-      : ([['score', `${score.toFixed(2)} (100: ${report.scores!.reference})`]] as Fact[])),
+      : ([['score', `${times(score)} (100: ${report.scores!.reference})`]] as Fact[])),
     ...written.map((path): Fact => ['written', path]),
   ];
 }
@@ -109,7 +116,8 @@ function planFacts({ plans, totals }: ReplayResult): Fact[] {
           [
             'gain of a plan',
             `${seconds(mean(proved.map((plan) => plan.predictedGainSecondsPerStep)))} a step promised, ` +
-              `${seconds(mean(proved.map((plan) => plan.realisedGainSecondsPerStep!)))} given (means of ${proved.length})`,
+              `${seconds(mean(proved.map((plan) => plan.realisedGainSecondsPerStep!)))} given (means of ` +
+              `${proved.length})`,
           ],
         ];
   return [
@@ -119,7 +127,8 @@ function planFacts({ plans, totals }: ReplayResult): Fact[] {
     ],
     [
       'moves',
-      `${grouped(totals.moves)}, ${bytes(totals.bytes)}, ${bytes(totals.bytesBetweenNodes)} of it between nodes`,
+      `${grouped(totals.moves)}, ${bytes(totals.bytes)}, ${bytes(totals.bytesBetweenNodes)} of it between ` +
+        'nodes',
     ],
     ...gain,
   ];

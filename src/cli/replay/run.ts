@@ -1,11 +1,12 @@
 import { availableParallelism } from 'node:os';
 import type { ReplayResult } from '../../replay/index.ts';
+import { Interrupt } from '../interrupt.ts';
 import type { Progress } from '../progress.ts';
 import { ReplayPool } from './pool.ts';
 import { ControlWord, type ReplayTask } from './task.ts';
 
 /** What became of a task: undefined when it was interrupted before it began. */
-export type TaskOutcome = ReplayResult | Error | undefined;
+type TaskOutcome = ReplayResult | Error | undefined;
 
 /** What the bar counts. */
 export interface WorkSize {
@@ -15,7 +16,7 @@ export interface WorkSize {
   readonly numBytes: number;
 }
 
-export interface RunOptions {
+interface RunOptions {
   readonly size: WorkSize;
   readonly progress: Progress;
   /** Whether one that fails ends the others. */
@@ -28,26 +29,20 @@ export interface RunOptions {
 const LOOK_MS = 100;
 
 /**
- * Replays all tasks, one in each worker. The first Ctrl-C ends the replays with the steps so far and begins no other; the
- * second one ends the process.
+ * Replays all tasks, one in each worker. The first Ctrl-C ends the replays with the steps so far and begins
+ * no other; the second one ends the process.
  */
 export async function runReplays(
   tasks: readonly ReplayTask[],
   { size, progress, stopsAtError, onDone }: RunOptions,
 ): Promise<{ outcomes: TaskOutcome[]; wasInterrupted: boolean }> {
   const outcomes: TaskOutcome[] = tasks.map(() => undefined);
-  let wasInterrupted = false;
   let isStopped = false;
   const stop = () => {
     isStopped = true;
     for (const { control } of tasks) Atomics.store(control, ControlWord.STOP, 1);
   };
-  const interrupt = () => {
-    if (wasInterrupted) process.exit(130);
-    wasInterrupted = true;
-    stop();
-  };
-  process.on('SIGINT', interrupt);
+  const interrupt = new Interrupt(stop);
   const pool = await ReplayPool.start(tasks.length);
   const timer = follow(tasks, size, progress);
   let next = 0;
@@ -65,12 +60,12 @@ export async function runReplays(
   } finally {
     clearInterval(timer);
     progress.stop();
-    process.off('SIGINT', interrupt);
+    interrupt.release();
     await pool.close();
   }
   const failed = outcomes.find((outcome) => outcome instanceof Error);
   if (stopsAtError && failed !== undefined) throw failed;
-  return { outcomes, wasInterrupted };
+  return { outcomes, wasInterrupted: interrupt.wasAsked };
 }
 
 /** Moves the bar: by steps where their number is known, by bytes read else. */

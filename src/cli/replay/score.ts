@@ -1,15 +1,16 @@
+import { counted } from '../../formats/number-text.ts';
 import {
   COMPETITION,
   COMPETITION_INTERVAL,
   type ReplayReport,
   type ReplayResult,
 } from '../../replay/index.ts';
+import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
-import { type ReplaySetup, taskOf } from './setup.ts';
 import type { ReplayTask } from './task.ts';
 
 /** What scores are against. */
-const REFERENCE = `default, planned anew every ${COMPETITION_INTERVAL.toLocaleString('en-US')} steps`;
+const REFERENCE = `default, planned anew every ${counted(COMPETITION_INTERVAL, 'step')}`;
 
 /** Whether replays are scored: with the public competition's cost model only. */
 function isScored(setup: ReplaySetup): boolean {
@@ -17,8 +18,8 @@ function isScored(setup: ReplaySetup): boolean {
 }
 
 /**
- * The replay that scores are against, where one is needed and none of the tasks is it: the default policy planned anew every
- * 1,024 steps on the sizes of the first task.
+ * The replay that scores are against, where one is needed and none of the tasks is it: the default policy
+ * planned anew every 1,024 steps on the sizes of the first task.
  */
 export async function referenceTask(
   setup: ReplaySetup,

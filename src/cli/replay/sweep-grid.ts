@@ -1,8 +1,8 @@
 import { EplbRangeError, isOwnError } from '../../core/errors.ts';
+import { counted } from '../../formats/number-text.ts';
 import type { SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
-import { counted } from '../text.ts';
+import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
-import { type ReplaySetup, taskOf } from './setup.ts';
 import type { ReplayTask } from './task.ts';
 
 /** A point of the grid: with the task that replays it, or why there is none. */
@@ -11,8 +11,8 @@ export type GridPoint =
   | { readonly key: SweepPointKey; readonly failed: SweepPointFailed };
 
 /**
- * All points, in the order of the axes, policies last. Sizes that do not fit each other make a failed point, not an error: a
- * grid of replicas and ranks has such corners. The static placement has no interval.
+ * All points, in the order of the axes, policies last. Sizes that do not fit each other make a failed point,
+ * not an error: a grid of replicas and ranks has such corners. The static placement has no interval.
  *
  * @throws EplbError and its subclasses for what is wrong with every point
  */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { appendFile, readFile, rm, stat } from 'node:fs/promises';
 import { EplbError } from '../../core/errors.ts';
+import { quotePath } from '../../formats/text.ts';
 import type { SweepPoint } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
-import { quotePath } from '../text.ts';
 
 /** The first line of a state file. */
 interface Header {
@@ -13,8 +13,8 @@ interface Header {
 }
 
 /**
- * What a sweep has done, in a file beside its output: a header, then a line of JSON a point, written as they end. A sweep
- * that is run again takes its points from there, and removes it when all are done.
+ * What a sweep has done, in a file beside its output: a header, then a line of JSON a point, written as they
+ * end. A sweep that is run again takes its points from there, and removes it when all are done.
  */
 export class SweepState {
   readonly #file: OutputFile;
@@ -56,7 +56,7 @@ export class SweepState {
   }
 }
 
-/** Tells a file from another version of it. */
+/** Changes when a file does. */
 export async function fileStamp(path: string): Promise<string> {
   const { size, mtimeMs } = await stat(path);
   return `${size} ${mtimeMs}`;
@@ -69,7 +69,11 @@ function digest(key: unknown): string {
 /** The largest state that is gone on from: a point has some hundred bytes. */
 const MOST_BYTES = 2 ** 26;
 
-/** The points in a state. @throws EplbError EPLB_OPTION when it is of another sweep, EPLB_FORMAT when it is broken */
+/**
+ * The points in a state.
+ *
+ * @throws EplbError EPLB_OPTION when it is of another sweep, EPLB_FORMAT when it is broken
+ */
 function pointsIn(text: string, header: Header, { path }: OutputFile): Map<string, SweepPoint> {
   const remove = 'remove it, or give another --output';
   // The last line is empty, or was cut off when the sweep was killed.
@@ -77,7 +81,8 @@ function pointsIn(text: string, header: Header, { path }: OutputFile): Map<strin
   if (first !== JSON.stringify(header)) {
     throw new EplbError(
       'EPLB_OPTION',
-      `--output: ${quotePath(path)} is the state of a sweep of another recording or with other options; ${remove}`,
+      `--output: ${quotePath(path)} is the state of a sweep of another recording or with other options; ` +
+        `${remove}`,
     );
   }
   const points = new Map<string, SweepPoint>();

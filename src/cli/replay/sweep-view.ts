@@ -1,8 +1,9 @@
+import { bytes, grouped, percent, ratio, seconds } from '../../formats/number-text.ts';
 import type { ReplayReport, SweepPoint, SweepResult } from '../../replay/index.ts';
-import { type Colors, type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../table.ts';
-import { grouped } from '../text.ts';
-import { bytes, percent, ratio, seconds } from './format.ts';
+import { savedShare } from '../../replay/saved-share.ts';
+import type { Colors } from '../colors.ts';
+import { type Fact, factLines } from '../fact-list.ts';
+import { plainTable } from '../plain-table.ts';
 import { recordingFacts } from './replay-view.ts';
 
 /** A sweep for people: a line a point, the Pareto front marked, the advice at the end. */
@@ -48,7 +49,6 @@ function sweepTable({ points, front }: SweepResult, colors: Colors): string {
   for (const point of points) {
     if (point.status === 'failed') continue;
     const { policy, numPhysicalExperts, numRanks, interval, name } = point;
-    const share = point.unbalancedSeconds === 0 ? 0 : point.secondsSaved / point.unbalancedSeconds;
     const time = seconds(point.modelledSeconds);
     table.push([
       policy,
@@ -59,7 +59,7 @@ function sweepTable({ points, front }: SweepResult, colors: Colors): string {
       grouped(point.numPlans),
       bytes(point.bytes),
       time,
-      percent(share),
+      percent(savedShare(point)),
       `${bytes(point.redundantBytesPerRank)}${front.includes(name) ? colors.green(' *') : ''}`,
     ]);
   }

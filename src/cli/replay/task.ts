@@ -15,10 +15,10 @@ export interface ReplayTask {
   readonly control: Int32Array;
 }
 
-/** What a worker and the command tell each other while a replay runs. */
+/** What a worker and the command share while a replay runs. */
 export const ControlWord = { STOP: 0, STEPS: 1, KILOBYTES: 2, PLANS: 3 } as const;
 
-/** A worker's answer. Errors are told as data: their class does not survive the way between threads. */
+/** A worker's answer. Errors are data: their class does not survive the way between threads. */
 export type ReplayAnswer =
   | { readonly ok: true; readonly result: ReplayResult }
   | { readonly ok: false; readonly code: EplbErrorCode | undefined; readonly message: string };

@@ -1,5 +1,6 @@
+import { times } from '../../formats/number-text.ts';
 import type { ReplayResult } from '../../replay/index.ts';
-import type { Colors } from '../fact-list.ts';
+import type { Colors } from '../colors.ts';
 
 /** Lines that the chart takes, without its axis. */
 const CHART_LINES = 8;
@@ -38,7 +39,7 @@ function chart({ series, plans, configuration }: ReplayResult, width: number, co
       return lineOf(first[i]!) === line ? colors.dim('·') : ' ';
     });
     const value = bottom + ((line + 1) / CHART_LINES) * (1 - bottom);
-    lines.push(` ${value.toFixed(2)} │${cells.join('')}`);
+    lines.push(` ${times(value)} │${cells.join('')}`);
   }
   const lastStep = (series.firstStep.at(-1) ?? 0) + series.stepsPerPoint;
   const firstStep = series.firstStep[0] ?? 0;
@@ -49,7 +50,8 @@ function chart({ series, plans, configuration }: ReplayResult, width: number, co
     marks[Math.min(numColumns - 1, place)] = '┴';
   }
   return [
-    ` balancedness of the steps, the lowest of each column: ${colors.green('█')} ${configuration.policy}, ${colors.dim('·')} no balancing, ┴ plans`,
+    ' balancedness of the steps, the lowest of each column: ' +
+      `${colors.green('█')} ${configuration.policy}, ${colors.dim('·')} no balancing, ┴ plans`,
     ...lines,
     `      └${marks.join('')}`,
     `       ${String(firstStep).padEnd(Math.max(0, numColumns - String(lastStep).length))}${lastStep}`,

@@ -19,8 +19,8 @@ const MOST_LINE_BYTES = 1 << 26;
 const LINE_FEED = 0x0a;
 
 /**
- * The lines of a text, in runs that lie in memory together: it takes the memory of a megabyte, or of the longest line. A run
- * is gone through before the next one is asked for.
+ * The lines of a text, in runs that lie in memory together: it takes the memory of a megabyte, or of the
+ * longest line. A run is gone through before the next one is asked for.
  *
  * @param name - the file, for messages
  * @throws EplbError EPLB_FORMAT for a line beyond all bounds, or as the source does

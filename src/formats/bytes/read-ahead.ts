@@ -10,8 +10,8 @@ interface Window {
 }
 
 /**
- * A source from which much is read in small pieces, one behind the other: it reads ahead. What is not small is read as it is
- * asked for.
+ * A source from which much is read in small pieces, one behind the other: it reads ahead. What is not small
+ * is read as it is asked for.
  */
 export class ReadAheadSource implements ByteSource {
   readonly #source: ByteSource;

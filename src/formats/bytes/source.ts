@@ -26,8 +26,8 @@ export interface ByteSource {
 }
 
 /**
- * The bytes of a file. It is opened when first read, and again when it is read after `close`: a recording of thousands of
- * files holds no more of them open than it reads from.
+ * The bytes of a file. It is opened when first read, and again when it is read after `close`: a recording of
+ * thousands of files holds no more of them open than it reads from.
  *
  * @param name - the file, for messages
  */

@@ -3,7 +3,7 @@ import { describeNext } from './describe.ts';
 import type { JsonReader } from './reader.ts';
 
 /** Where nested arrays stand, for messages. */
-export interface NestedPlace {
+interface NestedPlace {
   /** Their path in the file; empty at the top. */
   readonly path: string;
   /** The file. */
@@ -18,7 +18,8 @@ export interface NumberSink {
 }
 
 /**
- * Reads the nested arrays of numbers that are next, two or three deep and all of one shape, into flat row-major data.
+ * Reads the nested arrays of numbers that are next, two or three deep and all of one shape, into flat
+ * row-major data.
  *
  * @returns the shape
  * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE, naming the place; EplbError EPLB_FORMAT
@@ -33,7 +34,8 @@ export function readNestedNumbers(
     const depth = numAxes > 3 ? 'more than 3' : numAxes;
     throw new EplbRangeError(
       'EPLB_SHAPE',
-      `${name}: ${path || 'the JSON'} is nested ${depth} deep; [layers][...] or [steps][layers][...] is wanted`,
+      `${name}: ${path || 'the JSON'} is nested ${depth} deep; [layers][...] or [steps][layers][...] is ` +
+        'wanted',
     );
   }
   const shape: number[] = [];

@@ -1,6 +1,6 @@
 import { type JsonKind, JsonReader } from './reader.ts';
 
-/** The keys at the top of a file that tell what it holds. */
+/** The keys at the top of a file that say what it holds. */
 const KEYS: ReadonlySet<string> = new Set([
   'logical_count',
   'load_history',
@@ -8,12 +8,15 @@ const KEYS: ReadonlySet<string> = new Set([
   'num_experts_per_token',
 ]);
 
-/** What can be told of a JSON file without keeping what it holds. */
+/** What a JSON file holds, without its values. */
 export interface JsonOutline {
   readonly kind: JsonKind;
   /** Whether it is an array whose first entry is one. */
   readonly isNested: boolean;
-  /** Where the values of known keys begin and end: of a key that is there twice the last one, as JSON.parse() has it. */
+  /**
+   * Where the values of known keys begin and end: of a key that is there twice the last one, as JSON.parse()
+   * has it.
+   */
   readonly fields: ReadonlyMap<string, Span>;
 }
 

@@ -23,7 +23,9 @@ const CLOSE_OBJECT = 0x7d;
 
 const LETTER_E = 0x65;
 
-/** Digits, and a point, that a double holds exactly, whatever they are; and the powers of ten that it does. */
+/**
+ * Digits, and a point, that a double holds exactly, whatever they are; and the powers of ten that it does.
+ */
 const EXACT_DIGITS = 15;
 const POWERS_OF_TEN = Float64Array.from({ length: EXACT_DIGITS }, (_, power) => Number(`1e${power}`));
 
@@ -34,9 +36,10 @@ const LITERALS: ReadonlyMap<number, 'true' | 'false' | 'null'> = new Map([
 ]);
 
 /**
- * Reads JSON from its beginning to its end, value by value, and builds nothing that the caller does not ask for: JSON.parse()
- * takes up to sixty bytes of memory for a byte of a file. What it takes and refuses is the same. Where the next value is an
- * array or an object, the caller opens it, asks for each entry with {@link JsonReader.hasEntry}, and reads or skips it.
+ * Reads JSON from its beginning to its end, value by value, and builds nothing that the caller does not ask
+ * for: JSON.parse() takes up to sixty bytes of memory for a byte of a file. What it takes and refuses is the
+ * same. Where the next value is an array or an object, the caller opens it, asks for each entry with {@link
+ * JsonReader.hasEntry}, and reads or skips it.
  */
 export class JsonReader {
   /** Where the next value begins, or the white space before it. */
@@ -85,8 +88,8 @@ export class JsonReader {
   }
 
   /**
-   * Whether the array or object that was opened last has another entry. If so, it is next; if not, the array or object is
-   * left.
+   * Whether the array or object that was opened last has another entry. If so, it is next; if not, the array
+   * or object is left.
    *
    * @param isFirst - true until it was asked once
    */
@@ -330,7 +333,9 @@ export class JsonReader {
   }
 }
 
-/** What closes the arrays and objects that are being skipped, by their depth. Nothing else happens meanwhile. */
+/**
+ * What closes the arrays and objects that are being skipped, by their depth. Nothing else happens meanwhile.
+ */
 const closers = new Uint8Array(MOST_DEPTH + 1);
 
 /** What may follow a backslash, beside u. */

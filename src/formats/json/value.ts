@@ -11,8 +11,9 @@ const LONG_ROW = 32;
 const MANY_KEYS = 16;
 
 /**
- * What JSON holds: as JSON.parse() has it, but long rows of whole numbers are Int32Array, at four bytes a number, and the
- * memory that all takes is bounded. For small files and tables; recorded loads are read number by number.
+ * What JSON holds: as JSON.parse() has it, but long rows of whole numbers are Int32Array, at four bytes a
+ * number, and the memory that all takes is bounded. For small files and tables; recorded loads are read
+ * number by number.
  *
  * @param name - the file, for messages
  * @throws EplbError EPLB_FORMAT when it is malformed, nested too deep, or of too many small values

@@ -14,7 +14,9 @@ import { oneByOne } from './one-by-one.ts';
 const HISTORY_KEY = 'load_history';
 const LOADS_KEY = 'logical_expert_load';
 
-/** The workloads of the ADRS benchmark. Its evaluator adds 100 entries up to one window; here each is a step. */
+/**
+ * The workloads of the ADRS benchmark. Its evaluator adds 100 entries up to one window; here each is a step.
+ */
 export const ADRS: LoadFormat = {
   name: 'adrs',
   holds: 'loads',

@@ -1,13 +1,13 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
+import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeLoads, numberAt } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { withLeadingAxis } from '../tensor/stored.ts';
-import type { FoundArray } from './array.ts';
+import type { FoundArray } from './found-array.ts';
 
 /** Which rows of an array of loads are used, where not all are. */
-export interface ArraySelection {
+interface ArraySelection {
   /** The layers that have experts, ascending. */
   readonly layers?: readonly number[];
   /** Steps that are used, from the first. */
@@ -15,10 +15,10 @@ export interface ArraySelection {
 }
 
 /**
- * Loads [layers, experts] or [steps, layers, experts] of a file, as a recording. Nothing is read before its steps are
- * asked for; then a block at a time.
+ * Loads [layers, experts] or [steps, layers, experts] of a file, as a recording. Nothing is read before its
+ * steps are asked for; then a block at a time.
  */
-export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): LoadRecording {
+export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): StoredRecording {
   const { name, format, notes, numBytes, tensor: given } = found;
   const hasSteps = given.shape.length === 3;
   const tensor = hasSteps ? given : withLeadingAxis(given);
@@ -44,7 +44,7 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): L
           if (bad >= 0) {
             const layer = run.from + Math.floor(bad / numExperts);
             const at = `${hasSteps ? `step ${step}, ` : ''}layer ${layer}, expert ${bad % numExperts}`;
-            throw loadError(name, numberAt(bytes, tensor.type, bad), at);
+            throw fileLoadError(name, numberAt(bytes, tensor.type, bad), at);
           }
           done += count;
         }
@@ -85,7 +85,7 @@ function runsOf(layers: readonly number[]): { from: number; to: number }[] {
 }
 
 /** The error for a number of a file that is no load. */
-export function loadError(name: string, load: number, at: string): EplbRangeError {
+export function fileLoadError(name: string, load: number, at: string): EplbRangeError {
   const why = load >= 0 && load < Number.POSITIVE_INFINITY ? 'fit a float32' : 'be finite and not negative';
   return new EplbRangeError('EPLB_LOAD', `${name}: load ${load} at ${at}; a load must ${why}`);
 }

@@ -1,9 +1,9 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import type { LoadRecording, RouteRun, StepRange } from '../recording.ts';
+import type { RouteRun, StepRange, StoredRecording } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
 import { decodeIds, numberAt } from '../tensor/decode.ts';
-import type { FoundArray } from './array.ts';
 import { shareOf } from './array-loads.ts';
+import type { FoundArray } from './found-array.ts';
 import { routesRecording } from './routes.ts';
 import { checkStepSize } from './step-size.ts';
 
@@ -13,9 +13,10 @@ const MOST_EXPERTS = 1 << 16;
 /**
  * Routes [tokens, layers, topK] of a file, as a recording. Nothing is read before it is asked for.
  *
- * @throws EplbRangeError EPLB_RANGE for more experts than ids can name; while reading, for an id that is no expert
+ * @throws EplbRangeError EPLB_RANGE for more experts than ids can name; while reading, for an id that is no
+ *   expert
  */
-export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep: number): LoadRecording {
+export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep: number): StoredRecording {
   const { name, format, notes, numBytes, tensor } = found;
   const [numTokens, numLayers, topK] = tensor.shape as [number, number, number];
   if (numExperts > MOST_EXPERTS) {
@@ -41,8 +42,10 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
         const at = `token ${block.from + Math.floor(row / numLayers)}, layer ${row % numLayers}`;
         throw new EplbRangeError(
           'EPLB_RANGE',
-          `${name}: expert id ${numberAt(block.bytes, tensor.type, bad)} at ${at}; ids go from 0 to ${numExperts - 1} ` +
-            `with --experts ${numExperts} (read as routes because the last dimension, ${topK}, is not the number of experts)`,
+          `${name}: expert id ${numberAt(block.bytes, tensor.type, bad)} at ${at}; ids go from 0 to ` +
+            `${numExperts - 1} ` +
+            `with --experts ${numExperts} (read as routes because the last dimension, ${topK}, is not the ` +
+            'number of experts)',
         );
       }
       yield { firstToken: block.from, numTokens: block.to - block.from, ids: out };

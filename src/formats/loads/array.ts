@@ -1,7 +1,7 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import { DEFAULT_TOKENS_PER_STEP, type OpenOptions } from '../open-options.ts';
-import type { LoadRecording } from '../recording.ts';
+import type { StoredRecording } from '../recording.ts';
 import { viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER, isFloat } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
@@ -9,25 +9,13 @@ import { readTensor, type StoredTensor, slicedAlong } from '../tensor/stored.ts'
 import { shapeText } from '../text.ts';
 import { arrayLoads } from './array-loads.ts';
 import { arrayRoutes } from './array-routes.ts';
+import type { FoundArray } from './found-array.ts';
 import { asSteps, denseNotes, loadedLayersOf } from './loaded-layers.ts';
 import { checkStepSize } from './step-size.ts';
 
-/** An array of a file, before it is known to hold loads or routes. */
-export interface FoundArray {
-  readonly tensor: StoredTensor;
-  /** What the messages call it: `recording: "a.npy"`. */
-  readonly name: string;
-  /** Name of the format. */
-  readonly format: string;
-  /** True when the file itself says that these are loads. */
-  readonly namedLoads: boolean;
-  readonly notes: readonly string[];
-  /** Size of the file. */
-  readonly numBytes: number;
-}
-
 const KNOWN_SHAPES =
-  'loads are [layers, experts] or [steps, layers, experts], routes are whole numbers [tokens, layers, topK] with --experts';
+  'loads are [layers, experts] or [steps, layers, experts], routes are whole numbers [tokens, layers, ' +
+  'topK] with --experts';
 
 const ASSUMED_NOTE = 'if these are routes [tokens, layers, topK], give --experts';
 
@@ -35,12 +23,13 @@ const ASSUMED_NOTE = 'if these are routes [tokens, layers, topK], give --experts
 const LOOKED_AT = 1 << 20;
 
 /**
- * Tells routes from loads, and opens them. Two dimensions are loads. Three are loads when the last one is the number of
- * experts or no number was given, and routes when they hold whole numbers and the last one is smaller.
+ * Decides between routes and loads, and opens them. Two dimensions are loads. Three are loads when the last
+ * one is the number of experts or no number was given, and routes when they hold whole numbers and the last
+ * one is smaller.
  *
  * @throws EplbRangeError EPLB_SHAPE
  */
-export async function openArray(found: FoundArray, options: OpenOptions): Promise<LoadRecording> {
+export async function openArray(found: FoundArray, options: OpenOptions): Promise<StoredRecording> {
   const { tensor, name, namedLoads, numBytes } = found;
   const { shape } = tensor;
   const { numExperts } = options;
@@ -52,7 +41,7 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
     if (namedLoads) return withoutDense(found);
     return arrayLoads(isAssumed ? { ...found, notes: [...found.notes, ASSUMED_NOTE] } : found);
   }
-  checkShape(shape, name);
+  checkArrayShape(shape, name);
   const shown = `${name}: shape ${shapeText(shape)}`;
   if (last! > numExperts) {
     throw shapeError(
@@ -68,14 +57,17 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
 }
 
 /** Loads under SGLang's name, which may have rows of dense layers. */
-async function withoutDense(found: FoundArray): Promise<LoadRecording> {
+async function withoutDense(found: FoundArray): Promise<StoredRecording> {
   const tensor = asSteps(found.tensor);
   const [numSteps, numLayers] = tensor.shape as [number, number];
   const layers = await loadedLayersOf(tensor, numSteps);
   return arrayLoads({ ...found, notes: [...found.notes, ...denseNotes(numLayers, layers)] }, { layers });
 }
 
-/** Whether the numbers of the first rows are whole. Reading on would find the others, which is not worth a second pass. */
+/**
+ * Whether the numbers of the first rows are whole. Reading on would find the others, which is not worth a
+ * second pass.
+ */
 async function startsWhole(tensor: StoredTensor): Promise<boolean> {
   if (!isFloat(tensor.type)) return true;
   const perRow = countOf(tensor.shape) / tensor.shape[0]!;
@@ -99,7 +91,7 @@ export function checkLoadsShape(
   numExperts: number | undefined,
   numBytes: number,
 ): void {
-  checkShape(shape, name);
+  checkArrayShape(shape, name);
   checkStepSize(shape.slice(-2), numBytes, name);
   const last = shape.at(-1)!;
   if (numExperts === undefined || last === numExperts) return;
@@ -108,7 +100,7 @@ export function checkLoadsShape(
   );
 }
 
-function checkShape(shape: readonly number[], name: string): void {
+function checkArrayShape(shape: readonly number[], name: string): void {
   const shown = `${name}: shape ${shapeText(shape)}`;
   if (shape.length !== 2 && shape.length !== 3) {
     throw shapeError(`${shown} has ${shape.length} dimensions; ${KNOWN_SHAPES}`);

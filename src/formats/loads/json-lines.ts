@@ -6,10 +6,10 @@ import type { InputFile } from '../input-file.ts';
 import { describeNext } from '../json/describe.ts';
 import { mostNumbersIn } from '../json/outline.ts';
 import { JsonReader } from '../json/reader.ts';
-import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
+import { firstLine } from '../recognise.ts';
+import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
-import { loadError } from './array-loads.ts';
-import { firstLine } from './number-table.ts';
+import { fileLoadError } from './array-loads.ts';
 import { oneByOne } from './one-by-one.ts';
 
 /** A JSON object a line: {"step": 0, "layer": 3, "loads": [...]}. */
@@ -29,7 +29,7 @@ export const JSON_LINES: LoadFormat = {
 async function openLines(
   file: InputFile,
   { numExperts }: { numExperts?: number | undefined },
-): Promise<LoadRecording> {
+): Promise<StoredRecording> {
   const { layers, width } = await firstStep(file);
   const numLayers = layers.length;
   checkLoadsShape([numLayers, width], file.name, numExperts, file.size);
@@ -42,7 +42,7 @@ async function openLines(
     numBytes: file.size,
     notes: isFromZero ? [] : [`layers keep the file's numbers, ${layers[0]} to ${layers.at(-1)}`],
     ...(isFromZero ? {} : { layerNumbers: Array.from(layers) }),
-    steps: (range) => stepsOf(file, layers, width, range),
+    steps: (range) => readSteps(file, layers, width, range),
     close: () => file.close(),
   };
 }
@@ -62,11 +62,15 @@ async function firstStep(file: InputFile): Promise<{ layers: Float64Array; width
       layers.add(line.layer);
     }
   }
-  if (first === undefined) throw new EplbError('EPLB_FORMAT', `${file.name}: no line with a step in it`);
+  if (first === undefined)
+    throw new EplbError(
+      'EPLB_FORMAT',
+      `${file.name}: holds no line; one is {"step": s, "layer": l, "loads": [...]}`,
+    );
   return { layers: Float64Array.from(layers).sort(), width: first.numLoads };
 }
 
-async function* stepsOf(
+async function* readSteps(
   file: InputFile,
   layers: Float64Array,
   width: number,
@@ -168,7 +172,7 @@ function readLoads(reader: JsonReader, loads: Float64Array, place: string): numb
   });
   for (let expert = 0; expert < count; expert++) {
     const load = loads[expert]!;
-    if (!(load >= 0 && load <= MAX_FLOAT32)) throw loadError(place, load, `expert ${expert}`);
+    if (!(load >= 0 && load <= MAX_FLOAT32)) throw fileLoadError(place, load, `expert ${expert}`);
   }
   return count;
 }

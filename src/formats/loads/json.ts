@@ -24,7 +24,8 @@ export const JSON_LOADS: LoadFormat = {
   recognise: async (file) => {
     if (!(await looksLikeJson(file))) return false;
     const outline = await jsonOutlineOf(file);
-    // What is broken is recognised, for the reader to say how; other JSON may lie beside loads in a directory.
+    // What is broken is recognised, for the reader to say how; other JSON may lie beside loads in a
+    // directory.
     return outline === undefined || outline.isNested || outline.fields.has(LOADS_KEY);
   },
   open: oneByOne(async (file, options) => {
@@ -37,7 +38,8 @@ export const JSON_LOADS: LoadFormat = {
     if ((found === undefined ? kind : reader.kind()) !== 'array') {
       const what =
         found === undefined
-          ? `the JSON is ${describeNext(reader)}; loads are nested arrays of numbers or {"${LOADS_KEY}": nested arrays}`
+          ? `the JSON is ${describeNext(reader)}; loads are nested arrays of numbers or {"${LOADS_KEY}": ` +
+            'nested arrays}'
           : `${LOADS_KEY} is ${describeNext(reader)}; it must be nested arrays`;
       throw new EplbTypeError('EPLB_KIND', `${file.name}: ${what}`);
     }
@@ -49,7 +51,11 @@ export const JSON_LOADS: LoadFormat = {
   }),
 };
 
-/** Room for numbers that take no memory before they are there. @throws EplbError EPLB_FORMAT when there is none */
+/**
+ * Room for numbers that take no memory before they are there.
+ *
+ * @throws EplbError EPLB_FORMAT when there is none
+ */
 export function numbersFor(count: number, name: string): Float64Array {
   try {
     return new Float64Array(count);

@@ -4,8 +4,9 @@ import { countOf } from '../tensor/shape.ts';
 import { readTensor, type StoredTensor, slicedAlong, withLeadingAxis } from '../tensor/stored.ts';
 
 /**
- * Which layers have experts. SGLang's tables have a row for every layer of the model, and those of dense layers stay zero.
- * Where a layer is zero in the steps that have loads, all other steps are asked for it: nothing is guessed.
+ * Which layers have experts. SGLang's tables have a row for every layer of the model, and those of dense
+ * layers stay zero. Where a layer is zero in the steps that have loads, all other steps are asked for it:
+ * nothing is guessed.
  *
  * @param loaded - 1 for each of the layers from `from` to before `to` that has any load in a step
  * @returns the layers with loads in any step, ascending; all of them when no step has any

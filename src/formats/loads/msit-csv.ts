@@ -1,18 +1,22 @@
 import { basename } from 'node:path';
 import { EplbError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
-import type { InputFile } from '../input-file.ts';
-import { counted, quote } from '../text.ts';
+import { type InputFile, sizeOf } from '../input-file.ts';
+import { counted } from '../number-text.ts';
+import { firstLine } from '../recognise.ts';
+import { quote } from '../text.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
 import { inMemory, numbersFor } from './json.ts';
-import { firstLine, NumberTable } from './number-table.ts';
+import { LoadText } from './load-text.ts';
 import { sideBySide } from './side-by-side.ts';
 
 /** Numbers and commas, without a header. */
 const NUMBERS = /^\s*[+-]?[\d.][\d.eE+-]*\s*(,\s*[+-]?[\d.][\d.eE+-]*\s*)*,?\s*$/;
 
-/** CSV as msit takes it from MindIE: a row a layer, a file a device, columns side by side; one step in all. */
+/**
+ * CSV as msit takes it from MindIE: a row a layer, a file a device, columns side by side; one step in all.
+ */
 export const MSIT_CSV: LoadFormat = {
   name: 'msit-csv',
   holds: 'loads',
@@ -25,12 +29,12 @@ export const MSIT_CSV: LoadFormat = {
   },
   open: async (files, { numExperts }) => {
     checkOneKind(files);
-    const tables: NumberTable[] = [];
-    for (const file of files) tables.push(await NumberTable.read(file, ','));
+    const tables: LoadText[] = [];
+    for (const file of files) tables.push(await LoadText.read(file, ','));
     const step = sideBySide(tables);
     const { name } = files[0]!;
     const shape = [step.numLayers, step.numExperts];
-    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const numBytes = sizeOf(files);
     checkLoadsShape(shape, name, numExperts, numBytes);
     const data = numbersFor(step.numLayers * step.numExperts, name);
     step.fill(data);
@@ -58,6 +62,7 @@ function checkOneKind(files: readonly InputFile[]): void {
     .join(', ');
   throw new EplbError(
     'EPLB_FORMAT',
-    `${files[0]!.name}: files of different kinds lie beside it (${shown}); one kind, such as decode_*.csv, is one recording`,
+    `${files[0]!.name}: files of different kinds lie beside it (${shown}); one kind, such as ` +
+      'decode_*.csv, is one recording',
   );
 }

@@ -1,17 +1,21 @@
 import { basename } from 'node:path';
 import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
-import type { InputFile } from '../input-file.ts';
-import { counted } from '../text.ts';
+import { closeAll, type InputFile, sizeOf } from '../input-file.ts';
+import { counted } from '../number-text.ts';
+import { firstLine } from '../recognise.ts';
 import { checkLoadsShape } from './array.ts';
-import { firstLine, NumberTable } from './number-table.ts';
+import { LoadText } from './load-text.ts';
 import { sideBySide } from './side-by-side.ts';
 import { steppedRecording } from './stepped.ts';
 
 /** activation_counts_recordstep_<step>_rank_<rank>.txt */
 const NAME = /recordstep_(\d{1,15})_rank_(\d{1,9})/;
 
-/** What omni-infer dumps: a file a step and rank, or of rank 0 with all slots; a line a layer, a number a slot. */
+/**
+ * What omni-infer dumps: a file a step and rank, or of rank 0 with all slots; a line a layer, a number a
+ * slot.
+ */
 export const OMNI_INFER: LoadFormat = {
   name: 'omni-infer',
   holds: 'loads',
@@ -21,10 +25,10 @@ export const OMNI_INFER: LoadFormat = {
   recognise: async (file) =>
     /^\s*\d+(\t\d+)*\t?\s*$/.test(await firstLine(file)) && (await firstLine(file)).includes('\t'),
   open: async (files, { numExperts }) => {
-    const steps = stepsOf(files);
-    const { numLayers, numExperts: numSlots } = await tablesOf(steps[0]!);
+    const steps = filesOfSteps(files);
+    const { numLayers, numExperts: numSlots } = await readStepTables(steps[0]!);
     const { name } = files[0]!;
-    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const numBytes = sizeOf(files);
     checkLoadsShape([numLayers, numSlots], name, numExperts, numBytes);
     return steppedRecording({
       format: 'omni-infer',
@@ -33,32 +37,33 @@ export const OMNI_INFER: LoadFormat = {
       numSteps: steps.length,
       numBytes,
       notes: [
-        `columns are slots, of ${counted(steps[0]!.length, 'rank')} side by side, and were read as experts: ` +
+        `columns are slots, of ${counted(steps[0]!.length, 'rank')} side by side, and were read as ` +
+          'experts: ' +
           'right for a recording without redundant experts',
       ],
       readStep: async (step) => {
-        const tables = await tablesOf(steps[step]!);
+        const tables = await readStepTables(steps[step]!);
         if (tables.numLayers !== numLayers || tables.numExperts !== numSlots) {
-          const what = `${tables.numLayers} layers of ${tables.numExperts} slots; ${name} has ${numLayers} of ${numSlots}`;
+          const what =
+            `${tables.numLayers} layers of ${tables.numExperts} slots; ${name} has ` +
+            `${numLayers} of ${numSlots}`;
           throw new EplbRangeError('EPLB_SHAPE', `${steps[step]![0]!.name}: its step has ${what}`);
         }
         return tables;
       },
       loadsOf: (tables, loads) => tables.fill(loads),
-      close: async () => {
-        for (const file of files) await file.close();
-      },
+      close: () => closeAll(files),
     });
   },
 };
 
 /** The files of each step, steps and ranks ascending. One file alone may have any name. */
-function stepsOf(files: readonly InputFile[]): InputFile[][] {
+function filesOfSteps(files: readonly InputFile[]): InputFile[][] {
   const steps = new Map<number, Map<number, InputFile>>();
   for (const file of files) {
     const match = NAME.exec(basename(file.path));
     if (match === null && files.length > 1) {
-      throw new EplbError('EPLB_FORMAT', `${file.name}: its name tells no recordstep_<step>_rank_<rank>`);
+      throw new EplbError('EPLB_FORMAT', `${file.name}: its name has no recordstep_<step>_rank_<rank>`);
     }
     const [step, rank] = [Number(match?.[1] ?? 0), Number(match?.[2] ?? 0)];
     const ranks = steps.get(step) ?? new Map<number, InputFile>();
@@ -82,8 +87,8 @@ function stepsOf(files: readonly InputFile[]): InputFile[][] {
   return sorted.map(([, ranks]) => ascending(ranks).map(([, file]) => file));
 }
 
-async function tablesOf(files: readonly InputFile[]) {
-  const tables: NumberTable[] = [];
-  for (const file of files) tables.push(await NumberTable.read(file, '\t'));
+async function readStepTables(files: readonly InputFile[]) {
+  const tables: LoadText[] = [];
+  for (const file of files) tables.push(await LoadText.read(file, '\t'));
   return sideBySide(tables);
 }

@@ -1,13 +1,13 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
+import { counted } from '../number-text.ts';
 import type { OpenOptions } from '../open-options.ts';
-import type { LoadRecording, RecordedRoutes, RecordedStep, RouteRun, StepRange } from '../recording.ts';
-import { counted } from '../text.ts';
+import type { RecordedRoutes, RecordedStep, RouteRun, StepRange, StoredRecording } from '../recording.ts';
 
 /** The opening of a format whose files each hold steps of their own: one recording after the other. */
 export function oneByOne(
-  openOne: (file: InputFile, options: OpenOptions) => Promise<LoadRecording>,
+  openOne: (file: InputFile, options: OpenOptions) => Promise<StoredRecording>,
 ): LoadFormat['open'] {
   return async (files, options) => {
     const parts: Part[] = [];
@@ -22,8 +22,8 @@ export function oneByOne(
 }
 
 /** A recording, and what the messages call it. */
-export interface Part {
-  readonly recording: LoadRecording;
+interface Part {
+  readonly recording: StoredRecording;
   readonly name: string;
 }
 
@@ -33,14 +33,15 @@ export interface Part {
  * @param parts - at least one
  * @throws EplbRangeError EPLB_SHAPE when they do not fit each other
  */
-export function joined(parts: readonly Part[]): LoadRecording {
+function joined(parts: readonly Part[]): StoredRecording {
   const first = parts[0]!.recording;
   if (parts.length === 1) return first;
   for (const { recording, name } of parts) {
     if (shapeOf(recording) === shapeOf(first)) continue;
     throw new EplbRangeError(
       'EPLB_SHAPE',
-      `${name} holds ${shapeOf(recording)}; ${parts[0]!.name}, which comes before it, holds ${shapeOf(first)}`,
+      `${name} holds ${shapeOf(recording)}; ${parts[0]!.name}, which comes before it, holds ` +
+        `${shapeOf(first)}`,
     );
   }
   const recordings = parts.map(({ recording }) => recording);
@@ -60,14 +61,14 @@ export function joined(parts: readonly Part[]): LoadRecording {
   };
 }
 
-function shapeOf({ numLayers, numLogicalExperts, routes, layerNumbers }: LoadRecording): string {
+function shapeOf({ numLayers, numLogicalExperts, routes, layerNumbers }: StoredRecording): string {
   const what = routes === undefined ? 'loads' : `routes to ${routes.topK}`;
   const layers = layerNumbers === undefined ? '' : ` (${layerNumbers.join(', ')})`;
   return `${what} of ${counted(numLayers, 'layer')}${layers} with ${counted(numLogicalExperts, 'expert')}`;
 }
 
 async function* joinedSteps(
-  recordings: readonly LoadRecording[],
+  recordings: readonly StoredRecording[],
   { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
 ): AsyncGenerator<RecordedStep> {
   let first = 0;
@@ -91,7 +92,7 @@ async function* joinedSteps(
   }
 }
 
-function joinedRoutes(recordings: readonly LoadRecording[]): RecordedRoutes | undefined {
+function joinedRoutes(recordings: readonly StoredRecording[]): RecordedRoutes | undefined {
   const all = recordings.map(({ routes }) => routes).filter((routes) => routes !== undefined);
   if (all.length === 0) return undefined;
   const numTokens = total(all.map((routes) => routes.numTokens));

@@ -1,9 +1,12 @@
 import { zeros } from '../../memory/allocate.ts';
-import type { LoadRecording, RecordedRoutes, RecordedStep, StepRange } from '../recording.ts';
+import type { RecordedRoutes, RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 
 /** What a recording of routes is made of. */
-export interface RoutesParts
-  extends Pick<LoadRecording, 'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'> {
+interface RoutesParts
+  extends Pick<
+    StoredRecording,
+    'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'
+  > {
   readonly numberType?: string;
   readonly hasChecksums?: boolean;
   readonly routes: RecordedRoutes;
@@ -12,7 +15,7 @@ export interface RoutesParts
 }
 
 /** A recording whose steps count `tokensPerStep` routed tokens each; the last one those that are left. */
-export function routesRecording({ bytesUpTo, ...parts }: RoutesParts): LoadRecording {
+export function routesRecording({ bytesUpTo, ...parts }: RoutesParts): StoredRecording {
   const { numLayers, numLogicalExperts, routes } = parts;
   const { numTokens, topK, tokensPerStep } = routes;
   const numSteps = Math.ceil(numTokens / tokensPerStep);
@@ -46,7 +49,7 @@ export function routesRecording({ bytesUpTo, ...parts }: RoutesParts): LoadRecor
  * Adds one to the load of every expert that the tokens from `from` to before `to` were sent to.
  *
  * @param ids - [tokens x layers x topK], checked
- * @param counts - [layers x experts], added to. Of whole numbers: floats take twice as long
+ * @param counts - [layers x experts], added to. Of whole numbers: floats take longer
  */
 export function countRoutes(
   ids: Uint16Array,

@@ -1,16 +1,18 @@
-import { basename } from 'node:path';
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
-import { quote, shapeText } from '../text.ts';
+import { shapeText } from '../text.ts';
 import type { TorchFile } from '../torch/file.ts';
-import { describe, PickleDict, PickleList, type PickleValue } from '../torch/pickle.ts';
+import { describePickle, PickleDict, PickleList, type PickleValue } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { checkStepSize } from './step-size.ts';
 
 /** What one rank recorded of one forward pass. */
 export interface PassRecord {
   readonly part: RankFile;
-  /** Tokens of each physical expert [layers x physical], or which ones each token was sent to [layers x tokens x topK]. */
+  /**
+   * Tokens of each physical expert [layers x physical], or which ones each token was sent to [layers x tokens
+   * x topK].
+   */
   readonly tensor: TensorRef;
   readonly holds: 'counts' | 'routes';
 }
@@ -37,8 +39,8 @@ export interface Passes {
 }
 
 /**
- * Reads what files of SGLang's modes per_pass and per_token hold. The files of one dump, one a rank, are joined by the
- * numbers of their passes. A file of a rank that the dump has already begins the next one.
+ * Reads what files of SGLang's modes per_pass and per_token hold. The files of one dump, one a rank, are
+ * joined by the numbers of their passes. A file of a rank that the dump has already begins the next one.
  *
  * @param files - ordered by time
  * @throws EplbError and its subclasses
@@ -78,8 +80,8 @@ async function readRankFile(file: InputFile): Promise<RankFile> {
   if (!(map instanceof TensorRef)) throw kindError(file, 'last_physical_to_logical_map', map, 'a tensor');
   const [numLayers = 0, numPhysical = 0] = map.shape;
   if (map.shape.length !== 2 || numLayers === 0 || numPhysical === 0) {
-    const what = `last_physical_to_logical_map has the shape ${shapeText(map.shape)}; [layers, physical] is wanted`;
-    throw new EplbRangeError('EPLB_SHAPE', `${file.name}: ${what}`);
+    const what = `has the shape ${shapeText(map.shape)}; [layers, physical] is wanted`;
+    throw new EplbRangeError('EPLB_SHAPE', `${file.name}: last_physical_to_logical_map ${what}`);
   }
   checkStepSize(map.shape, file.size / 4, `${file.name}: last_physical_to_logical_map`);
   const physicalToLogical = await torch.numbers(map);
@@ -111,7 +113,7 @@ function addRecord(
   if (!(record instanceof PickleDict)) throw kindError(file, place, record, 'a dict');
   const pass = wholeIn(record, 'forward_pass_id', place, file);
   const rank = wholeIn(record, 'rank', place, file);
-  const key = `${pass} ${rank} ${describe(record.get('gatherer_key'))}`;
+  const key = `${pass} ${rank} ${describePickle(record.get('gatherer_key'))}`;
   if (seen.has(key)) {
     throw new EplbError(
       'EPLB_FORMAT',
@@ -145,7 +147,8 @@ function recordOf(part: RankFile, record: PickleDict, place: string, file: Input
   const wanted = holds === 'counts' ? `(${numLayers}, ${numPhysical})` : `(${numLayers}, tokens, topK)`;
   throw new EplbRangeError(
     'EPLB_SHAPE',
-    `${file.name}: ${place} has the shape ${shapeText(shape)}; ${wanted} fits its last_physical_to_logical_map`,
+    `${file.name}: ${place} has the shape ${shapeText(shape)}; ${wanted} fits its ` +
+      'last_physical_to_logical_map',
   );
 }
 
@@ -156,7 +159,8 @@ function checkMap(map: Float64Array, numPhysical: number, name: string): void {
   const at = `layer ${Math.floor(bad / numPhysical)}, slot ${bad % numPhysical}`;
   throw new EplbRangeError(
     'EPLB_RANGE',
-    `${name}: last_physical_to_logical_map has ${map[bad]} at ${at}; ids go from 0 to before the ${numPhysical} slots`,
+    `${name}: last_physical_to_logical_map has ${map[bad]} at ${at}; ids go from 0 to before the ` +
+      `${numPhysical} slots`,
   );
 }
 
@@ -166,7 +170,8 @@ function checkSizes(parts: readonly RankFile[]): void {
     if (numLayers === first.numLayers && numPhysical === first.numPhysical) continue;
     throw new EplbRangeError(
       'EPLB_SHAPE',
-      `${name} has ${numLayers} layers of ${numPhysical} slots; ${first.name} has ${first.numLayers} of ${first.numPhysical}`,
+      `${name} has ${numLayers} layers of ${numPhysical} slots; ${first.name} has ${first.numLayers} of ` +
+        `${first.numPhysical}`,
     );
   }
 }
@@ -183,10 +188,8 @@ function kindError(
   found: PickleValue | undefined,
   wanted: string,
 ): EplbTypeError {
-  return new EplbTypeError('EPLB_KIND', `${file.name}: ${place} is ${describe(found)}; it must be ${wanted}`);
-}
-
-/** The names of files, short, for a note. */
-export function namesOf(files: readonly InputFile[]): string {
-  return files.map((file) => quote(basename(file.path))).join(', ');
+  return new EplbTypeError(
+    'EPLB_KIND',
+    `${file.name}: ${place} is ${describePickle(found)}; it must be ${wanted}`,
+  );
 }

@@ -1,13 +1,14 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
+import { closeAll, sizeOf } from '../input-file.ts';
+import { counted } from '../number-text.ts';
 import { torchDict } from '../recognise.ts';
 import { decodeLoads, numberAt, viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { readTensor, slicedAlong } from '../tensor/stored.ts';
-import { counted } from '../text.ts';
-import { loadError } from './array-loads.ts';
+import { fileLoadError } from './array-loads.ts';
 import { denseNotes, loadedLayers, rowsWithLoad } from './loaded-layers.ts';
 import { type Passes, type PassRecord, type RankFile, readPasses } from './sglang-passes.ts';
 import { checkStepSize } from './step-size.ts';
@@ -26,13 +27,13 @@ export const SGLANG_RECORDS: LoadFormat = {
     const { steps, parts } = passes;
     const { name, numLayers: allLayers } = parts[0]!;
     if (steps.length === 0) throw new EplbRangeError('EPLB_SHAPE', `${name}: it holds no forward pass`);
-    const numExperts = expertsIn(passes, asked);
-    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const numExperts = expertsOfMapping(passes, asked);
+    const numBytes = sizeOf(files);
     checkStepSize([allLayers, numExperts], numBytes / 4, name);
     const layers = await loadedLayers(allLayers, steps.length, (step, from, to) =>
       layersWithLoad(steps[step]!, from, to),
     );
-    // Used again for every record: making them anew took a quarter of the time.
+    // Used again for every record: making them anew takes much of the time.
     const free: Uint8Array[] = [];
     const counts = new Float32Array(parts[0]!.physicalToLogical.length);
     const places = new Map(parts.map((part) => [part, placesOf(part, layers, numExperts)]));
@@ -59,9 +60,7 @@ export const SGLANG_RECORDS: LoadFormat = {
           }
         },
       }),
-      close: async () => {
-        for (const file of files) await file.close();
-      },
+      close: () => closeAll(files),
     });
   },
 };
@@ -73,17 +72,19 @@ function notesOf({ parts, steps, numPartial }: Passes): string[] {
   return [
     `${of} were folded to experts through the mapping that was live when the recording ended`,
     ranks.length === 1
-      ? `these are the counts of rank ${ranks[0]} only: give the directory with the files of all ranks, if there were more`
+      ? `these are the counts of rank ${ranks[0]} only: give the directory with the files of all ranks, ` +
+        'if there were more'
       : `counts were added over ${counted(ranks.length, 'rank')}`,
     ...(numPartial === 0
       ? []
       : [
-          `${counted(numPartial, 'forward pass')}${numPartial === 1 ? ' is' : 'es are'} missing for some ranks`,
+          `${counted(numPartial, 'forward pass')}${numPartial === 1 ? ' is' : 'es are'} missing for some ` +
+            'ranks',
         ]),
   ];
 }
 
-function expertsIn({ parts }: Passes, asked: number | undefined): number {
+function expertsOfMapping({ parts }: Passes, asked: number | undefined): number {
   let most = 0;
   for (const { physicalToLogical } of parts)
     for (const id of physicalToLogical) most = Math.max(most, id + 1);
@@ -141,7 +142,10 @@ async function layersWithLoad(records: readonly PassRecord[], from: number, to: 
   return has;
 }
 
-/** Where in the sums [layers x logical] the count of each slot [layers x physical] belongs; -1 for one that has no place. */
+/**
+ * Where in the sums [layers x logical] the count of each slot [layers x physical] belongs; -1 for one that
+ * has no place.
+ */
 function placesOf(part: RankFile, layers: readonly number[], numExperts: number): Int32Array {
   const { numPhysical, physicalToLogical } = part;
   const places = new Int32Array(physicalToLogical.length).fill(-1);
@@ -170,7 +174,7 @@ function addCounts(
   const bad = decodeLoads(bytes, type, counts);
   if (bad >= 0) {
     const at = `layer ${Math.floor(bad / numPhysical)}, slot ${bad % numPhysical}`;
-    throw loadError(name, numberAt(bytes, type, bad), at);
+    throw fileLoadError(name, numberAt(bytes, type, bad), at);
   }
   for (let i = 0; i < counts.length; i++) {
     const count = counts[i]!;

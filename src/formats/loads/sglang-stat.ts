@@ -2,9 +2,9 @@ import { EplbTypeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { torchDict } from '../recognise.ts';
-import type { LoadRecording } from '../recording.ts';
+import type { StoredRecording } from '../recording.ts';
 import type { StoredTensor } from '../tensor/stored.ts';
-import { describe, PickleDict } from '../torch/pickle.ts';
+import { describePickle, PickleDict } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
@@ -13,7 +13,9 @@ import { oneByOne } from './one-by-one.ts';
 
 const LOADS_KEY = 'logical_count';
 
-/** The expert distribution of SGLang, recorded in the modes stat and stat_approx: already added over ranks. */
+/**
+ * The expert distribution of SGLang, recorded in the modes stat and stat_approx: already added over ranks.
+ */
 export const SGLANG_STAT: LoadFormat = {
   name: 'sglang-stat',
   holds: 'loads',
@@ -34,11 +36,11 @@ async function countsOf(file: InputFile): Promise<StoredTensor> {
   if (found instanceof TensorRef) return torch.tensor(found);
   throw new EplbTypeError(
     'EPLB_KIND',
-    `${file.name}: ${LOADS_KEY} is ${describe(found)}; it must be a tensor`,
+    `${file.name}: ${LOADS_KEY} is ${describePickle(found)}; it must be a tensor`,
   );
 }
 
-async function openCounts(file: InputFile, given: StoredTensor): Promise<LoadRecording> {
+async function openCounts(file: InputFile, given: StoredTensor): Promise<StoredRecording> {
   const tensor = asSteps(given);
   const [allSteps, numLayers] = tensor.shape as [number, number];
   const numSteps = await usedSteps(tensor, allSteps, numLayers);
@@ -64,10 +66,12 @@ function ringNotes(allSteps: number, numSteps: number): string[] {
   if (allSteps === 1) return [];
   if (numSteps < allSteps) {
     return [
-      `the last ${allSteps - numSteps} of ${allSteps} steps are empty and were left out: the recorder's buffer was not full`,
+      `the last ${allSteps - numSteps} of ${allSteps} steps are empty and were left out: the recorder's ` +
+        'buffer was not full',
     ];
   }
   return [
-    "the recorder's buffer is a ring: if it was full, the first step may be one in the middle of the recording",
+    "the recorder's buffer is a ring: if it was full, the first step may be one in the middle of the " +
+      'recording',
   ];
 }

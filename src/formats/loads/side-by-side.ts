@@ -1,8 +1,8 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import type { NumberTable } from './number-table.ts';
+import type { LoadText } from './load-text.ts';
 
 /** How the columns of devices' tables stand beside each other: [layers x experts]. */
-export interface JoinedTables {
+interface JoinedTables {
   readonly numLayers: number;
   readonly numExperts: number;
   /**
@@ -19,7 +19,7 @@ export interface JoinedTables {
  * @param tables - at least one, in the order of the devices
  * @throws EplbRangeError EPLB_SHAPE when their rows differ
  */
-export function sideBySide(tables: readonly NumberTable[]): JoinedTables {
+export function sideBySide(tables: readonly LoadText[]): JoinedTables {
   const first = tables[0]!;
   const numLayers = first.numRows;
   const numExperts = tables.reduce((sum, { numColumns }) => sum + numColumns, 0);

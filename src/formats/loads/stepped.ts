@@ -1,10 +1,13 @@
 import { MAX_FLOAT32 } from '../../core/checks.ts';
-import type { LoadRecording, RecordedStep, StepRange } from '../recording.ts';
-import { loadError, shareOf } from './array-loads.ts';
+import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
+import { fileLoadError, shareOf } from './array-loads.ts';
 
 /** What a recording is made of whose steps are each put together from several places. */
-export interface SteppedParts<T>
-  extends Pick<LoadRecording, 'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'> {
+interface SteppedParts<T>
+  extends Pick<
+    StoredRecording,
+    'format' | 'numLayers' | 'numLogicalExperts' | 'numBytes' | 'notes' | 'close'
+  > {
   readonly numSteps: number;
   readonly numberType?: string;
   readonly layerNumbers?: readonly number[];
@@ -14,11 +17,11 @@ export interface SteppedParts<T>
   readonly loadsOf: (found: T, loads: Float32Array, step: number) => void;
 }
 
-/** Steps that are being read at once: each is several small reads, most of whose time is waiting. */
+/** Steps that are being read at once: each is several small reads, which mostly wait. */
 const READ_AHEAD = 2;
 
 /** A recording of steps that are each read from several files or tensors. */
-export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedParts<T>): LoadRecording {
+export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedParts<T>): StoredRecording {
   const { numSteps, numLayers, numLogicalExperts, numBytes } = parts;
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
@@ -46,7 +49,7 @@ export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedPart
 }
 
 /** What a step's loads are added up with, where several counts are of one expert. */
-export interface Summing<T> {
+interface Summing<T> {
   /** What the messages call the recording. */
   readonly name: string;
   /** [layers, experts] of a step. */
@@ -66,7 +69,7 @@ export function summedLoads<T>({ name, shape, addStep }: Summing<T>): SteppedPar
       const sum = sums[i]!;
       if (!(sum >= 0 && sum <= MAX_FLOAT32)) {
         const at = `step ${step}, layer ${Math.floor(i / numExperts)}, expert ${i % numExperts}`;
-        throw loadError(name, sum, at);
+        throw fileLoadError(name, sum, at);
       }
       loads[i] = sum;
     }

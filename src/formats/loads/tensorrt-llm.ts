@@ -2,7 +2,8 @@ import { basename } from 'node:path';
 import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
-import type { InputFile } from '../input-file.ts';
+import { closeAll, type InputFile, sizeOf } from '../input-file.ts';
+import { describeNext } from '../json/describe.ts';
 import { JsonReader } from '../json/reader.ts';
 import { firstCharacters, jsonOutlineOf } from '../recognise.ts';
 import { mayBeSafetensors, readSafetensors } from '../safetensors/header.ts';
@@ -10,7 +11,7 @@ import { viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER } from '../tensor/number-type.ts';
 import { readTensor, type StoredTensor } from '../tensor/stored.ts';
 import { quote, shapeText } from '../text.ts';
-import { loadError } from './array-loads.ts';
+import { fileLoadError } from './array-loads.ts';
 import { checkStepSize } from './step-size.ts';
 import { steppedRecording, summedLoads } from './stepped.ts';
 
@@ -36,7 +37,7 @@ export const TENSORRT_LLM: LoadFormat = {
       await wantedExperts(files, numExperts),
     );
     const { name } = counts.values().next().value![0]!;
-    const numBytes = files.reduce((sum, file) => sum + file.size, 0);
+    const numBytes = sizeOf(files);
     const shape = [layers.length, wanted] as const;
     checkStepSize(shape, numBytes / 4, name);
     const missing = counts.size < iterations.length * layers.length;
@@ -47,7 +48,8 @@ export const TENSORRT_LLM: LoadFormat = {
       numSteps: iterations.length,
       numBytes,
       notes: [
-        `steps are the iterations ${iterations[0]} to ${iterations.at(-1)}; layers keep the model's numbers, ${layers[0]} to ${layers.at(-1)}`,
+        `steps are the iterations ${iterations[0]} to ${iterations.at(-1)}; layers keep the model's ` +
+          `numbers, ${layers[0]} to ${layers.at(-1)}`,
         ...(missing ? ['iterations without counts of a layer were read as no load there'] : []),
       ],
       layerNumbers: layers,
@@ -62,9 +64,7 @@ export const TENSORRT_LLM: LoadFormat = {
           }
         },
       }),
-      close: async () => {
-        for (const file of files) await file.close();
-      },
+      close: () => closeAll(files),
     });
   },
 };
@@ -94,9 +94,11 @@ async function wantedExperts(
     if (!(await isMetaInfo(file))) continue;
     const { start } = (await file.jsonOutline()).fields.get('num_experts')!;
     const reader = new JsonReader(await file.jsonBytes(), file.name, start);
+    const shown = describeNext(reader);
     const told = reader.kind() === 'number' ? reader.number() : 0;
     if (!Number.isInteger(told) || told < 1) {
-      throw new EplbRangeError('EPLB_RANGE', `${file.name}: num_experts is no whole number of at least 1`);
+      const wanted = 'it must be a whole number of at least 1';
+      throw new EplbRangeError('EPLB_RANGE', `${file.name}: num_experts is ${shown}; ${wanted}`);
     }
     if (asked === undefined || asked === told) return told;
     throw new EplbRangeError('EPLB_SHAPE', `${file.name}: num_experts is ${told}; --experts says ${asked}`);
@@ -153,7 +155,8 @@ function checkedCounts(
       if (tensor.shape.length === 1 && tensor.shape[0] === wanted && wanted > 0) continue;
       throw new EplbRangeError(
         'EPLB_SHAPE',
-        `${name}: ${quote(key)} has the shape ${shapeText(tensor.shape)}; counts of ${wanted} experts are wanted`,
+        `${name}: ${quote(key)} has the shape ${shapeText(tensor.shape)}; counts of ${wanted} experts are ` +
+          'wanted',
       );
     }
   }
@@ -186,7 +189,7 @@ function readCounts(counts: readonly Count[]): Promise<FoundCount[]> {
 function addCount({ name, key, numbers }: FoundCount, sums: Float64Array): void {
   for (let expert = 0; expert < numbers.length; expert++) {
     const count = numbers[expert]!;
-    if (!(count >= 0)) throw loadError(name, count, `${quote(key)}, expert ${expert}`);
+    if (!(count >= 0)) throw fileLoadError(name, count, `${quote(key)}, expert ${expert}`);
     sums[expert]! += count;
   }
 }

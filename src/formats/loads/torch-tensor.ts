@@ -2,7 +2,7 @@ import { EplbTypeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import { zipOf } from '../recognise.ts';
 import { TorchFile } from '../torch/file.ts';
-import { describe } from '../torch/pickle.ts';
+import { describePickle } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { openArray } from './array.ts';
 import { oneByOne } from './one-by-one.ts';
@@ -22,7 +22,7 @@ export const TORCH_TENSOR: LoadFormat = {
     const torch = await file.torch();
     if (!(torch.root instanceof TensorRef)) {
       const wanted = 'loads are a tensor, or a dict with logical_count or records as SGLang writes it';
-      throw new EplbTypeError('EPLB_KIND', `${file.name}: it holds ${describe(torch.root)}; ${wanted}`);
+      throw new EplbTypeError('EPLB_KIND', `${file.name}: it holds ${describePickle(torch.root)}; ${wanted}`);
     }
     const about = {
       name: file.name,

@@ -5,10 +5,10 @@ import { countOf } from '../tensor/shape.ts';
 import { quote, shapeText } from '../text.ts';
 
 /**
- * The header of a .npy file, checked. Read here and not by npyjs, which takes whole files, checks no lengths, and knows
- * neither big-endian numbers nor bfloat16; tests compare with it what both can read.
+ * The header of a .npy file, checked. Read here and not by npyjs, which takes whole files, checks no lengths,
+ * and knows neither big-endian numbers nor bfloat16; tests compare with it what both can read.
  */
-export interface NpyHeader {
+interface NpyHeader {
   readonly type: NumberType;
   readonly bigEndian: boolean;
   readonly fortranOrder: boolean;
@@ -48,7 +48,8 @@ export function hasNpyMagic(bytes: Uint8Array): boolean {
 }
 
 /**
- * Reads and checks the header of a .npy file, and that the data after it is exactly as long as the header says.
+ * Reads and checks the header of a .npy file, and that the data after it is exactly as long as the header
+ * says.
  *
  * @param name - the file, for messages
  * @throws EplbError EPLB_FORMAT naming what is wrong

@@ -7,8 +7,8 @@ import { InflatedSource } from '../zip/inflated.ts';
 import { npyTensor } from './tensor.ts';
 
 /**
- * The largest packed array in Fortran order that is read. Its steps lie across the whole of it, so that it is unpacked once
- * for every 32 MB of them.
+ * The largest packed array in Fortran order that is read. Its steps lie across the whole of it, so that it is
+ * unpacked once for every 32 MB of them.
  */
 const MOST_SCATTERED_BYTES = 2 ** 28;
 
@@ -29,6 +29,6 @@ export async function npzTensor(
   const { shape, strides } = found.tensor;
   const isForward = shape.every((size, axis) => axis === 0 || size === 1 || strides[axis]! <= strides[0]!);
   if (!(source instanceof InflatedSource) || isForward || source.size <= MOST_SCATTERED_BYTES) return found;
-  const what = `packed and in Fortran order, ${source.size} bytes when unpacked: save it in C order, or unpacked`;
-  throw new EplbError('EPLB_FORMAT', `${name}: ${what}`);
+  const what = `packed and in Fortran order, ${source.size} bytes when unpacked`;
+  throw new EplbError('EPLB_FORMAT', `${name}: ${what}: save it in C order, or unpacked`);
 }

@@ -1,5 +1,5 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import { counted } from '../text.ts';
+import { counted } from '../number-text.ts';
 import type { Placement } from './placement.ts';
 
 /** The layers of what a placement is put beside: a recording, or a plan made from one. */
@@ -10,9 +10,9 @@ export interface LayersBeside {
 }
 
 /**
- * The layers of a placement that a recording has, in its order. Layers that both number as the model does are matched by
- * number. A placement without numbers but with a row for every layer of the model, as SGLang's, is matched by row. Else
- * both have as many.
+ * The layers of a placement that a recording has, in its order. Layers that both number as the model does are
+ * matched by number. A placement without numbers but with a row for every layer of the model, as SGLang's, is
+ * matched by row. Else both have as many.
  *
  * @param name - the placement, for messages
  * @throws EplbRangeError EPLB_SHAPE when they do not fit
@@ -24,7 +24,7 @@ export function alignLayers(placement: Placement, beside: LayersBeside, name: st
     const rows = wanted.map((number) => layerNumbers.indexOf(number));
     const missing = rows.indexOf(-1);
     if (missing >= 0)
-      throw shapeError(`${name}: it has no layer ${wanted[missing]}, which the recording has`);
+      throw layersError(`${name}: it has no layer ${wanted[missing]}, which the recording has`);
     return rows.length === numLayers && rows.every((row, i) => row === i)
       ? placement
       : pick(placement, rows, wanted);
@@ -33,8 +33,9 @@ export function alignLayers(placement: Placement, beside: LayersBeside, name: st
   if (wanted !== undefined && layerNumbers === undefined && wanted.at(-1)! < numLayers) {
     return pick(placement, wanted, wanted);
   }
-  throw shapeError(
-    `${name}: it has ${counted(numLayers, 'layer')}, the recording ${beside.numLayers}; eplb convert --dense-rows leaves rows of dense layers out`,
+  throw layersError(
+    `${name}: it has ${counted(numLayers, 'layer')}, the recording ${beside.numLayers}; eplb convert ` +
+      '--dense-rows leaves rows of dense layers out',
   );
 }
 
@@ -63,6 +64,6 @@ function pick(placement: Placement, rows: readonly number[], layerNumbers: reado
   };
 }
 
-function shapeError(message: string): EplbRangeError {
+function layersError(message: string): EplbRangeError {
   return new EplbRangeError('EPLB_SHAPE', message);
 }

@@ -13,12 +13,16 @@ const FREE_NUMBERS = 2 ** 22;
 /** The widest row of a table that is read without its padding. vLLM's have 1,024. */
 const MOST_WIDTH = 2 ** 16;
 
-/** The longest of them, which has to be unpacked twice. vLLM's of 64 layers and 512 experts have a quarter of that. */
+/**
+ * The longest of them, which has to be unpacked twice. vLLM's of 64 layers and 512 experts have a quarter of
+ * that.
+ */
 const MOST_PADDED_BYTES = 2 ** 30;
 
 /**
- * All numbers of a tensor. What a packed file unpacks to may be a thousand times as long: of a table of three dimensions
- * that is padded with -1, as vLLM's, the padding is left out while it is read; other long ones are refused.
+ * All numbers of a tensor. What a packed file unpacks to may be a thousand times as long: of a table of three
+ * dimensions that is padded with -1, as vLLM's, the padding is left out while it is read; other long ones are
+ * refused.
  *
  * @param fileBytes - size of the file
  * @throws EplbError EPLB_FORMAT

@@ -6,9 +6,11 @@ import type { Placement } from './placement.ts';
 const MOST = 2 ** 31;
 
 /**
- * Checks the kinds and the sizes of a placement, not whether it is valid: each of its properties is read once, into a copy.
+ * Checks the kinds and the sizes of a placement, not whether it is valid: each of its properties is read
+ * once, into a copy.
  *
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the property
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming
+ *   the property
  */
 export function checkPlacement(placement: Placement): Placement {
   const { format, numLayers, numPhysicalExperts, numLogicalExperts, slots, notes, ...more } = checkObject(

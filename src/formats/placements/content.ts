@@ -7,7 +7,7 @@ import { npzTensor } from '../npy/npz.ts';
 import { npyTensor } from '../npy/tensor.ts';
 import { quote } from '../text.ts';
 import { TorchFile } from '../torch/file.ts';
-import { PickleDict, PickleList, type PickleValue } from '../torch/pickle.ts';
+import { PickleDict, PickleList, type PickleValue } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { hasZipMagic } from '../zip/archive.ts';
 import { readArray } from './array-content.ts';
@@ -15,7 +15,10 @@ import type { Content, NumberArray } from './placement.ts';
 import { TABLE_NAMES } from './table-names.ts';
 import { readYaml } from './yaml.ts';
 
-/** The largest file that is read: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas in int64. */
+/**
+ * The largest file that is read: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas in
+ * int64.
+ */
 const MOST_BYTES = 2 ** 28 + 2 ** 20;
 
 /** The largest text. */
@@ -40,7 +43,7 @@ export async function readContent(file: InputFile): Promise<Content> {
   if (hasZipMagic(head)) return TorchFile.isOne(await file.zip()) ? readTorch(file) : readNpz(file);
   const text = await file.whole(MOST_TEXT_BYTES, 'a placement');
   if (!isUtf8(text)) {
-    throw new EplbError('EPLB_FORMAT', `${file.name}: neither an array, an archive nor text`);
+    throw new EplbError('EPLB_FORMAT', `${file.name}: no .npy, .npz or .pt file, nor a text of JSON or YAML`);
   }
   const first = head.find((byte) => !BLANKS.has(byte));
   if (first === OPEN_BRACE || first === OPEN_BRACKET) {

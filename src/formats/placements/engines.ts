@@ -1,10 +1,10 @@
-import { grouped } from '../text.ts';
+import { grouped } from '../number-text.ts';
 import type { Occurrence, PlacementFacts } from './inspect.ts';
 
 /** What an engine makes of a placement. */
 export interface EngineVerdict {
   readonly engine: string;
-  /** `unknown` when something that would decide was not told, such as the number of ranks. */
+  /** `unknown` when something that would decide is not known, such as the number of ranks. */
   readonly takes: 'yes' | 'no' | 'unknown';
   /** Why not, or what is not known. */
   readonly problems: readonly string[];
@@ -47,7 +47,7 @@ function judgeCommon(facts: PlacementFacts, say: Verdict): void {
     told(facts.outside, `slots that hold something else than the experts 0 to ${numLogicalExperts - 1}`),
   );
   say.refuse(facts.disagreement !== undefined && `the tables disagree: ${facts.disagreement}`);
-  if (numRanks === undefined) say.unknown.push('the ranks are not told: give --ranks');
+  if (numRanks === undefined) say.unknown.push('the ranks are not known: give --ranks');
   else if (slotsPerRank === undefined) {
     say.refuse(`${numPhysicalExperts} slots are not a multiple of ${numRanks} ranks`);
   }
@@ -65,13 +65,16 @@ const ENGINES: readonly Engine[] = [
       say.warn(told(facts.duplicates, 'slots that repeat an expert of their rank, which balances nothing'));
       const dense = facts.layerNumbers?.[0] ?? 0;
       if (dense === 0) return;
-      const rows = `no rows for the ${dense} layers of the model before, and SGLang looks rows up by the model's number`;
+      const rows =
+        `no rows for the ${dense} layers of the model before, and SGLang looks rows up by the ` +
+        `model's number`;
       if (facts.format === 'sglang') say.refuse(rows);
       else say.warn(`${rows}: convert --to sglang puts them in`);
     },
   },
   {
-    // eplb_utils.py, ops/expert_load_balancer.py: lists become one tensor, and an expert has one place on a rank.
+    // eplb_utils.py, ops/expert_load_balancer.py: lists become one tensor, and an expert has one place on a
+    // rank.
     name: 'vllm-ascend',
     judge: (facts, say) => {
       say.refuse(told(facts.empty, 'empty slots, while vllm-ascend wants as many experts on every device'));
@@ -81,7 +84,8 @@ const ENGINES: readonly Engine[] = [
     },
   },
   {
-    // fused_moe: assert set(assignments) == set(range(num_experts)); llm_args.py: KeyError for a layer that is missing.
+    // fused_moe: assert set(assignments) == set(range(num_experts)); llm_args.py: KeyError for a layer that
+    // is missing.
     name: 'tensorrt-llm',
     judge: (facts, say) => {
       say.refuse(told(facts.empty, 'empty slots, which TensorRT-LLM does not know'));
@@ -89,7 +93,8 @@ const ENGINES: readonly Engine[] = [
       const { layerNumbers: numbers, numLayers } = facts;
       say.warn(
         numbers === undefined &&
-          'layers are counted from 0 here, from the first layer of the model there: convert with --first-layer',
+          'layers are counted from 0 here, from the first layer of the model there: convert with ' +
+            '--first-layer',
       );
       say.warn(
         numbers !== undefined &&
@@ -99,7 +104,8 @@ const ENGINES: readonly Engine[] = [
     },
   },
   {
-    // expert_mapping.py: the shape has to be (world size, MoE layers, experts); it warns when hosts of 8 do not divide.
+    // expert_mapping.py: the shape has to be (world size, MoE layers, experts); it warns when hosts of 8 do
+    // not divide.
     name: 'omni-infer',
     judge: (facts, say) => {
       say.refuse(

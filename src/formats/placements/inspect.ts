@@ -2,7 +2,9 @@ import { isOwnError } from '../../core/errors.ts';
 import { mappingOf } from './mapping.ts';
 import type { Placement } from './placement.ts';
 
-/** How often something is so, and where it is so first: in words, such as `layer 3: expert 7 is in no slot`. */
+/**
+ * How often something is so, and where it is so first: in words, such as `layer 3: expert 7 is in no slot`.
+ */
 export interface Occurrence {
   readonly count: number;
   readonly first: string;
@@ -27,7 +29,10 @@ export interface PlacementFacts {
   readonly missing: Occurrence | undefined;
   /** Slots that hold something that is no expert. */
   readonly outside: Occurrence | undefined;
-  /** Slots whose expert an earlier slot of their rank holds as well; undefined too when the slots of ranks are unknown. */
+  /**
+   * Slots whose expert an earlier slot of their rank holds as well; undefined too when the slots of ranks are
+   * unknown.
+   */
   readonly duplicates: Occurrence | undefined;
   /** In what the file's own tables disagree, when it has several. */
   readonly disagreement: string | undefined;
@@ -40,8 +45,8 @@ export function inspectPlacement(placement: Placement, numRanks = placement.numR
   const slotsPerRank = divides ? numPhysicalExperts / numRanks : undefined;
   const found = { empty: tally(), missing: tally(), outside: tally(), duplicates: tally() };
   let maxReplicas = 0;
-  // Of more experts than slots one is missing among as many, so the others need not be counted: a small file can claim any
-  // number of them.
+  // Of more experts than slots one is missing among as many, so the others need not be counted: a small file
+  // can claim any number of them.
   const counted = Math.min(numLogicalExperts, numPhysicalExperts + 1);
   const counts = new Int32Array(counted);
   // The last rank of all layers that was seen to hold an expert.

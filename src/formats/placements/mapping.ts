@@ -2,8 +2,8 @@ import { checkObject } from '../../core/checks.ts';
 import { ExpertMapping } from '../../index.ts';
 import { checkMapping } from '../../mapping/expert-mapping.ts';
 import { checkPlacement } from './check-placement.ts';
-import { mostNumbers } from './number-tables.ts';
 import type { Placement } from './placement.ts';
+import { mostNumbers } from './table-limits.ts';
 
 /** A placement as a mapping of the library. @throws EplbRangeError EPLB_MAPPING when it is not valid */
 export function mappingOf(placement: Placement): ExpertMapping {
@@ -32,7 +32,8 @@ export function placementFrom(
     numPhysicalExperts,
     numLogicalExperts,
     slots,
-    // It tells the order of an expert's replicas, which need not be that of their slots. Left out when it would be huge.
+    // It has the order of an expert's replicas, which need not be that of their slots. Left out when it
+    // would be huge.
     ...(isLarge ? {} : { logToPhy: mapping.logToPhy }),
     ...(numRanks === undefined ? {} : { numRanks }),
     ...(layerNumbers === undefined ? {} : { layerNumbers }),

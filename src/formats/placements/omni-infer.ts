@@ -1,6 +1,6 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { int32Npy } from '../write/npy.ts';
-import { MOST, type WholeTable, wholeTable } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -9,10 +9,11 @@ import type {
   WrittenPlacement,
 } from './placement.ts';
 import { ranksFor } from './vllm-ascend.ts';
+import { type WholeTable, wholeTable } from './whole-table.ts';
 
 /**
- * omni-infer's pattern: 1 where a rank holds an expert of a layer. It tells neither the order of a rank's slots, which
- * is read as ascending, nor two copies of an expert on one rank.
+ * omni-infer's pattern: 1 where a rank holds an expert of a layer. It has neither the order of a rank's
+ * slots, which is read as ascending, nor two copies of an expert on one rank.
  */
 export const omniInfer: PlacementFormat = {
   name: 'omni-infer',
@@ -40,13 +41,16 @@ function isPattern({ data, shape }: { data: ArrayLike<number>; shape: readonly n
 
 function read(content: Content, name: string): Placement {
   if (content.container !== 'npy')
-    throw new EplbTypeError('EPLB_KIND', `${name}: an omni-infer pattern is a .npy file`);
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `${name}: is a ${content.container} file; an omni-infer pattern is a .npy file`,
+    );
   const table = wholeTable(content.array, [3], name);
   const [numRanks, numLayers, numLogicalExperts] = table.shape as [number, number, number];
   const slotsPerRank = mostHeld(table, name);
   const numSlots = numRanks * numLayers * slotsPerRank;
-  if (numSlots > MOST)
-    throw new EplbRangeError('EPLB_SHAPE', `${name}: ${numSlots} slots are more than ${MOST}`);
+  if (numSlots > MAX_SIZE)
+    throw new EplbRangeError('EPLB_SHAPE', `${name}: ${numSlots} slots are more than ${MAX_SIZE}`);
   const slots = new Int32Array(numSlots).fill(-1);
   let empty = slots.length;
   for (let rank = 0, at = 0; rank < numRanks; rank++) {
@@ -59,7 +63,7 @@ function read(content: Content, name: string): Placement {
       }
     }
   }
-  const notes = ['the slots of a rank are read in the order of their experts: the pattern does not tell it'];
+  const notes = ['the slots of a rank are read in the order of their experts: a pattern has no order'];
   if (empty > 0)
     notes.push(`ranks hold up to ${slotsPerRank} experts a layer: ${empty} slots of all are empty`);
   return {
@@ -73,7 +77,11 @@ function read(content: Content, name: string): Placement {
   };
 }
 
-/** The most experts that a rank holds in a layer. @throws EplbRangeError EPLB_MAPPING for anything but 0 and 1 */
+/**
+ * The most experts that a rank holds in a layer.
+ *
+ * @throws EplbRangeError EPLB_MAPPING for anything but 0 and 1
+ */
 function mostHeld({ data, shape }: WholeTable, name: string): number {
   const width = shape[2]!;
   let most = 0;
@@ -103,8 +111,8 @@ function write(placement: Placement, options: PlacementWriteOptions): WrittenPla
   }
   const slotsPerRank = numPhysicalExperts / numRanks;
   const size = numRanks * numLayers * numLogicalExperts;
-  if (size > MOST)
-    throw new EplbRangeError('EPLB_SHAPE', `omni-infer: a pattern of ${size} numbers, over ${MOST}`);
+  if (size > MAX_SIZE)
+    throw new EplbRangeError('EPLB_SHAPE', `omni-infer: a pattern of ${size} numbers, over ${MAX_SIZE}`);
   const pattern = new Int32Array(size);
   let twice = 0;
   for (let at = 0; at < slots.length; at++) {

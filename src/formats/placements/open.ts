@@ -1,30 +1,32 @@
 import { checkObject, checkText, checkWhole, show } from '../../core/checks.ts';
 import { EplbError, EplbTypeError } from '../../core/errors.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { type InputFile, inputBytes, inputFile } from '../input-file.ts';
 import { kindOf, quote, shapeText } from '../text.ts';
 import { readContent } from './content.ts';
 import type { Content, Placement, PlacementReadOptions } from './placement.ts';
-import { PLACEMENT_FORMATS, placementFormat, recognisePlacement } from './table.ts';
+import { PLACEMENT_FORMATS, placementFormat, recognisePlacement } from './registry.ts';
 
 /** What messages call the file when nothing else is said. */
 const FIELD = 'placement';
 
 /** How a placement is to be read. */
 export interface OpenPlacementOptions extends PlacementReadOptions {
-  /** Name of its format; told from the content when left out. */
+  /** Name of its format; recognised by the content when left out. */
   readonly format?: string | undefined;
-  /** Logical experts of a layer, where the file does not tell: else one more than the greatest id. */
+  /** Logical experts of a layer, where the file does not have it: else one more than the greatest id. */
   readonly numExperts?: number | undefined;
   /** What the file is to the caller, for messages: `--from`. */
   readonly field?: string;
 }
 
 /**
- * Reads a placement from a file of any known format. Whether it is valid is not checked: see {@link mappingOf}. It takes memory
- * of 8 times the file's size at most, and 160 MiB; texts over 64 MiB and other files over 257 MiB are refused.
+ * Reads a placement from a file of any known format. Whether it is valid is not checked: see {@link
+ * mappingOf}. It takes memory of 8 times the file's size at most, and 160 MiB; texts over 64 MiB and other
+ * files over 257 MiB are refused.
  *
- * @throws EplbError EPLB_FILE, EPLB_FORMAT or EPLB_OPTION, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE or
- *   EPLB_MAPPING
+ * @throws EplbError EPLB_FILE, EPLB_FORMAT or EPLB_OPTION, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE
+ *   or EPLB_MAPPING
  */
 export async function openPlacement(path: string, options: OpenPlacementOptions = {}): Promise<Placement> {
   const checked = checkOptions(options);
@@ -48,13 +50,13 @@ function checkOptions(options: OpenPlacementOptions): OpenPlacementOptions {
   const { format, numExperts, field, denseRows } = checkObject('options', options);
   if (format !== undefined) checkText('format', format);
   if (field !== undefined) checkText('field', field);
-  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, 2 ** 24);
-  if (denseRows !== undefined) checkWhole('denseRows', denseRows, 0, 2 ** 24);
+  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, MAX_SIZE);
+  if (denseRows !== undefined) checkWhole('denseRows', denseRows, 0, MAX_SIZE);
   return { format, numExperts, denseRows, ...(field === undefined ? {} : { field }) };
 }
 
 /** {@link openPlacement} on a file that is already found. It is closed afterwards. */
-export async function readPlacement(file: InputFile, options: OpenPlacementOptions): Promise<Placement> {
+async function readPlacement(file: InputFile, options: OpenPlacementOptions): Promise<Placement> {
   const wanted =
     options.format === undefined ? undefined : placementFormat(options.format, options.field ?? FIELD);
   try {

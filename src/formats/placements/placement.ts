@@ -1,8 +1,9 @@
 import type { FormatFacts } from '../format.ts';
 
 /**
- * A placement as a file holds it: which expert is in which slot, and what else the file tells. Its numbers are whole and
- * its rows of one length; whether every expert has a slot, and whether an engine would take it, is not known yet.
+ * A placement as a file holds it: which expert is in which slot, and what else the file has. Its numbers
+ * are whole and its rows of one length; whether every expert has a slot, and whether an engine would take it,
+ * is not known yet.
  */
 export interface Placement {
   /** Name of the format it was read as, such as `sglang`. */
@@ -10,13 +11,16 @@ export interface Placement {
   readonly numLayers: number;
   /** Slots per layer. */
   readonly numPhysicalExperts: number;
-  /** Experts per layer: as the file tells them, or one more than the greatest id in it. */
+  /** Experts per layer: as the file has them, or one more than the greatest id in it. */
   readonly numLogicalExperts: number;
   /** [layers x physical], row-major, rank-major in a row: the expert of each slot, -1 for an empty one. */
   readonly slots: Int32Array;
-  /** Ranks, where the file tells them; slots divided by them are a rank's. */
+  /** Ranks, where the file has them; slots divided by them are a rank's. */
   readonly numRanks?: number;
-  /** The model's numbers of the layers, ascending, where the file tells them (see `LoadRecording.layerNumbers`). */
+  /**
+   * The model's numbers of the layers, ascending, where the file has them (see
+   * `LoadRecording.layerNumbers`).
+   */
   readonly layerNumbers?: readonly number[];
   /** [layers x logical x width]: the slots of each expert, padded with -1, where the file has that table. */
   readonly logToPhy?: Int32Array;
@@ -26,13 +30,13 @@ export interface Placement {
   readonly notes: readonly string[];
 }
 
-/** What a reader may be told. */
+/** What a reader may need beside the file. */
 export interface PlacementReadOptions {
   /** Rows at the beginning of an SGLang table that are those of dense layers: they are left out. */
   readonly denseRows?: number | undefined;
 }
 
-/** What a writer may have to be told. */
+/** What a writer may need beside the placement. */
 export interface PlacementWriteOptions {
   /** Ranks; vllm-ascend and omni-infer files have them. The placement's own when left out. */
   readonly numRanks?: number | undefined;
@@ -47,7 +51,7 @@ export interface WrittenPlacement {
   readonly notes: readonly string[];
 }
 
-/** What a file holds once its container is open: what formats are told apart by. */
+/** What a file holds once its container is open: what formats are recognised by. */
 export type Content =
   | { readonly container: 'npy'; readonly array: NumberArray }
   | { readonly container: 'npz'; readonly arrays: ReadonlyMap<string, NumberArray> }
@@ -75,6 +79,9 @@ export interface PlacementFormat extends FormatFacts {
    * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE, EPLB_MAPPING or EPLB_OPTION
    */
   read(content: Content, name: string, options: PlacementReadOptions): Placement;
-  /** @throws EplbError EPLB_OPTION when something has to be told first, EplbRangeError EPLB_MAPPING when it cannot say it */
+  /**
+   * @throws EplbError EPLB_OPTION when it needs an option, EplbRangeError EPLB_MAPPING when it
+   *   cannot say it
+   */
   write(placement: Placement, options: PlacementWriteOptions): WrittenPlacement | Promise<WrittenPlacement>;
 }

@@ -1,13 +1,6 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
-import { counted, kindOf } from '../text.ts';
-import {
-  checkExpansion,
-  expertsIn,
-  nestedTable,
-  rowsOf,
-  type WholeTable,
-  wholeTable,
-} from './number-tables.ts';
+import { counted } from '../number-text.ts';
+import { kindOf } from '../text.ts';
 import type {
   Content,
   NumberArray,
@@ -17,19 +10,23 @@ import type {
   PlacementWriteOptions,
   WrittenPlacement,
 } from './placement.ts';
+import { checkExpansion } from './table-limits.ts';
 import { numbersFrom } from './tensorrt-llm.ts';
+import { expertsIn, nestedTable, rowsOf, type WholeTable, wholeTable } from './whole-table.ts';
 
 const ROWS_KEY = 'physical_to_logical_map';
+const CONTENT = `{"${ROWS_KEY}": [all layers of the model][slots]}`;
 const OTHER_TABLES = ['logical_to_physical_map', 'logical_replica_count'];
 
 /**
- * What SGLang's `--init-expert-location` takes. SGLang has a row for every layer of the model and looks one up by the
- * model's layer number (`ExpertLocationMetadata`, with as many layers as the model), so dense layers have rows too.
+ * What SGLang's `--init-expert-location` takes. SGLang has a row for every layer of the model and looks one
+ * up by the model's layer number (`ExpertLocationMetadata`, with as many layers as the model), so dense
+ * layers have rows too.
  */
 export const sglang: PlacementFormat = {
   name: 'sglang',
   holds: 'placements',
-  description: `SGLang --init-expert-location: .json or .pt {"${ROWS_KEY}": [all layers of the model][slots]}`,
+  description: `SGLang --init-expert-location: .json or .pt ${CONTENT}`,
   extensions: ['.json'],
   recognise: (content) => {
     const value = rowsIn(content);

@@ -1,17 +1,11 @@
 import { EplbTypeError, isOwnError } from '../../core/errors.ts';
+import { kindOf } from '../text.ts';
 import { mappingOf } from './mapping.ts';
-import {
-  checkFilledUp,
-  isList,
-  type List,
-  nestedTable,
-  rowsOf,
-  type WholeTable,
-  wholeNumber,
-} from './number-tables.ts';
 import type { Content, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';
+import { checkFilledUp } from './table-limits.ts';
 import { TABLE_KEYS } from './table-names.ts';
-import { namesPlacement, placementOf, readNamed, tablesOf } from './tables.ts';
+import { namesPlacement, placementOf, readNamed, threeTablesOf } from './three-tables.ts';
+import { isList, type List, nestedTable, rowsOf, type WholeTable, wholeNumber } from './whole-table.ts';
 
 /** The three tables as nested arrays; also bare arrays, and what an ExpertMapping gives to JSON.stringify. */
 export const tablesJson: PlacementFormat = {
@@ -35,10 +29,16 @@ export const tablesJson: PlacementFormat = {
 
 function readJson(content: Content, name: string): Placement {
   if (content.container !== 'json')
-    throw new EplbTypeError('EPLB_KIND', `${name}: these tables are a JSON file`);
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `${name}: is a ${content.container} file; these tables are a JSON file`,
+    );
   const { value } = content;
   if (typeof value !== 'object' || value === null)
-    throw new EplbTypeError('EPLB_KIND', `${name}: no tables in it`);
+    throw new EplbTypeError(
+      'EPLB_KIND',
+      `${name}: is ${kindOf(value)}; tables are arrays, or an object of them`,
+    );
   if (Array.isArray(value)) {
     const table = nestedTable(value, [2, 3], name);
     return placementOf(
@@ -59,8 +59,8 @@ function readJson(content: Content, name: string): Placement {
 }
 
 /**
- * Lists of slots as long as the experts have replicas, filled up with -1 to one length. Undefined when they are not nested so,
- * or are of one length and need no filling.
+ * Lists of slots as long as the experts have replicas, filled up with -1 to one length. Undefined when they
+ * are not nested so, or are of one length and need no filling.
  */
 function paddedTable(table: unknown, path: string): WholeTable | undefined {
   if (!isList(table)) return undefined;
@@ -68,7 +68,7 @@ function paddedTable(table: unknown, path: string): WholeTable | undefined {
   for (const layer of table) {
     if (!isList(layer)) return undefined;
     numExperts ||= layer.length;
-    // Told by the reader of tables of one length.
+    // The reader of tables of one length reports it.
     if (layer.length !== numExperts) return undefined;
     for (const list of layer) {
       if (!isList(list)) return undefined;
@@ -92,7 +92,7 @@ function paddedTable(table: unknown, path: string): WholeTable | undefined {
 }
 
 function writeJson(placement: Placement): WrittenPlacement {
-  const { phyToLog, replicaCount } = tablesOf(placement);
+  const { phyToLog, replicaCount } = threeTablesOf(placement);
   const mapping = mappingOf(placement);
   const lists = Array.from({ length: placement.numLayers }, (_, layer) =>
     Array.from({ length: placement.numLogicalExperts }, (_, expert) =>

@@ -1,22 +1,24 @@
 import { EplbTypeError } from '../../core/errors.ts';
 import { int32Npy } from '../write/npy.ts';
-import { wholeTable } from './number-tables.ts';
 import type { NumberArray, PlacementFormat } from './placement.ts';
-import { placementOf } from './tables.ts';
+import { placementOf } from './three-tables.ts';
+import { wholeTable } from './whole-table.ts';
 
 /** One array: physical-to-logical [layers, physical], or logical-to-physical [layers, experts, width]. */
 export const tablesNpy: PlacementFormat = {
   name: 'tables-npy',
   holds: 'placements',
   description:
-    'one table of DeepSeek EPLB or vLLM: .npy [layers, slots], or logical-to-physical [layers, experts, width]',
+    'one table of DeepSeek EPLB or vLLM: .npy [layers, slots], or logical-to-physical [layers, experts, ' +
+    'width]',
   extensions: ['.npy'],
   recognise: (content) =>
     content.container === 'npy' &&
     [2, 3].includes(content.array.shape.length) &&
     looksLikeTable(content.array),
   read: (content, name) => {
-    if (content.container !== 'npy') throw new EplbTypeError('EPLB_KIND', `${name}: a table is a .npy file`);
+    if (content.container !== 'npy')
+      throw new EplbTypeError('EPLB_KIND', `${name}: is a ${content.container} file; a table is a .npy file`);
     const table = wholeTable(content.array, [2, 3], name);
     return placementOf(
       table.shape.length === 2 ? { phyToLog: table } : { logToPhy: table },

@@ -1,10 +1,10 @@
 import { EplbTypeError } from '../../core/errors.ts';
 import { int32Npy } from '../write/npy.ts';
 import { npzFile } from '../write/npz.ts';
-import { wholeTable } from './number-tables.ts';
 import type { PlacementFormat } from './placement.ts';
 import { TABLE_KEYS } from './table-names.ts';
-import { namesPlacement, placementOf, readNamed, tablesOf } from './tables.ts';
+import { namesPlacement, placementOf, readNamed, threeTablesOf } from './three-tables.ts';
+import { wholeTable } from './whole-table.ts';
 
 /** The three tables in one .npz. */
 export const tablesNpz: PlacementFormat = {
@@ -17,12 +17,15 @@ export const tablesNpz: PlacementFormat = {
   recognise: (content) => content.container === 'npz' && namesPlacement((name) => content.arrays.has(name)),
   read: (content, name) => {
     if (content.container !== 'npz')
-      throw new EplbTypeError('EPLB_KIND', `${name}: these tables are a .npz file`);
+      throw new EplbTypeError(
+        'EPLB_KIND',
+        `${name}: is a ${content.container} file; these tables are a .npz file`,
+      );
     const tables = readNamed((key) => content.arrays.get(key), name, wholeTable);
     return placementOf(tables, tablesNpz.name, name);
   },
   write: async (placement) => {
-    const { phyToLog, logToPhy, replicaCount } = tablesOf(placement);
+    const { phyToLog, logToPhy, replicaCount } = threeTablesOf(placement);
     return {
       bytes: await npzFile([
         [TABLE_KEYS.phyToLog[0], int32Npy(phyToLog.data, phyToLog.shape)],

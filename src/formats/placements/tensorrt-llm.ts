@@ -1,6 +1,5 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf } from '../text.ts';
-import { checkFilledUp, expertsIn, isList, nestedTable, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -8,19 +7,23 @@ import type {
   PlacementWriteOptions,
   WrittenPlacement,
 } from './placement.ts';
+import { checkFilledUp } from './table-limits.ts';
+import { expertsIn, isList, nestedTable, rowsOf, wholeNumber } from './whole-table.ts';
 
 const ROWS_KEY = 'initial_global_assignments';
 const SLOTS_KEY = 'num_slots';
 const UPDATES_KEY = 'layer_updates_per_iter';
 
 /**
- * `moe_load_balancer.yaml` of TensorRT-LLM: the model's layer number to the experts of all slots. Its keys are those of
- * `MoeLoadBalancerConfig`, which takes no others.
+ * `moe_load_balancer.yaml` of TensorRT-LLM: the model's layer number to the experts of all slots. Its keys
+ * are those of `MoeLoadBalancerConfig`, which takes no others.
  */
 export const tensorrtLlm: PlacementFormat = {
   name: 'tensorrt-llm',
   holds: 'placements',
-  description: `TensorRT-LLM moe_load_balancer.yaml: ${SLOTS_KEY}, ${ROWS_KEY} {model's layer: experts of the slots}`,
+  description:
+    `TensorRT-LLM moe_load_balancer.yaml: ${SLOTS_KEY}, ${ROWS_KEY} {model's layer: experts of ` +
+    'the slots}',
   extensions: ['.yaml', '.yml'],
   recognise: (content) => fields(content) !== undefined,
   read,
@@ -146,12 +149,16 @@ async function write(placement: Placement, options: PlacementWriteOptions): Prom
     notes: [
       told
         ? `layers are numbered ${layerNumbers[0]} to ${last}, as the model counts them`
-        : `layers are numbered from 0: give --first-layer when the model's first layers have no experts (DeepSeek-R1: 3)`,
+        : `layers are numbered from 0: give --first-layer when the model's first layers have no experts ` +
+          '(DeepSeek-R1: 3)',
     ],
   };
 }
 
-/** The model's numbers of a placement's layers: from `firstLayer` on when told, else the placement's own, else from 0. */
+/**
+ * The model's numbers of a placement's layers: from `firstLayer` on when given, else the placement's own,
+ * else from 0.
+ */
 export function numbersFrom(firstLayer: number | undefined, placement: Placement): readonly number[] {
   const { numLayers, layerNumbers } = placement;
   if (layerNumbers !== undefined && layerNumbers.length !== numLayers) {

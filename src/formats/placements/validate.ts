@@ -1,4 +1,5 @@
 import { checkObject, checkWhole } from '../../core/checks.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { checkPlacement } from './check-placement.ts';
 import { type EngineVerdict, judgePlacement } from './engines.ts';
 import { inspectPlacement, type PlacementFacts } from './inspect.ts';
@@ -11,8 +12,9 @@ export interface PlacementValidation {
 }
 
 /**
- * Tells whether engines would take a placement: every expert in a slot, as many slots on each rank, no expert twice on a
- * rank, the layers' numbers, and the sizes of tables that an engine limits. Nothing is thrown for a bad placement, but for what is none.
+ * Reports whether engines would take a placement: every expert in a slot, as many slots on each rank, no
+ * expert twice on a rank, the layers' numbers, and the sizes of tables that an engine limits. Nothing is
+ * thrown for a bad placement, but for what is none.
  *
  * @param options.numRanks - the file's own when left out; without any, what depends on ranks is not known
  */
@@ -21,7 +23,7 @@ export function validatePlacement(
   options: { readonly numRanks?: number | undefined } = {},
 ): PlacementValidation {
   const { numRanks } = checkObject('options', options);
-  if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, 2 ** 24);
+  if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, MAX_SIZE);
   const facts = inspectPlacement(checkPlacement(placement), numRanks);
   return { facts, engines: judgePlacement(facts) };
 }

@@ -1,7 +1,6 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { kindOf } from '../text.ts';
 import { inspectPlacement } from './inspect.ts';
-import { checkFilledUp, expertsIn, isList, type List, rowsOf, wholeNumber } from './number-tables.ts';
 import type {
   Content,
   Placement,
@@ -9,10 +8,12 @@ import type {
   PlacementWriteOptions,
   WrittenPlacement,
 } from './placement.ts';
+import { checkFilledUp } from './table-limits.ts';
+import { expertsIn, isList, type List, rowsOf, wholeNumber } from './whole-table.ts';
 
 /**
- * `expert_map.json` of vllm-ascend and MindIE. vllm-ascend goes by the places in its lists, not by `layer_id` and
- * `device_id`, and so does this reader; where they disagree, that is a note.
+ * `expert_map.json` of vllm-ascend and MindIE. vllm-ascend goes by the places in its lists, not by `layer_id`
+ * and `device_id`, and so does this reader; where they disagree, that is a note.
  */
 export const vllmAscend: PlacementFormat = {
   name: 'vllm-ascend',
@@ -28,9 +29,9 @@ export const vllmAscend: PlacementFormat = {
 
 function read(content: Content, name: string): Placement {
   const root = content.container === 'json' ? content.value : undefined;
-  const layers = listOf(root, 'layer_list', name);
+  const layers = listIn(root, 'layer_list', name);
   const notes: string[] = [];
-  const devices = Array.from(layers, (layer, i) => listOf(layer, 'device_list', `${name}: layer_list[${i}]`));
+  const devices = Array.from(layers, (layer, i) => listIn(layer, 'device_list', `${name}: layer_list[${i}]`));
   const numRanks = devices[0]!.length;
   const rows = devices.map((list, i) => {
     const place = `${name}: layer_list[${i}]`;
@@ -73,7 +74,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function listOf(value: unknown, key: string, place: string): List {
+function listIn(value: unknown, key: string, place: string): List {
   const list = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
   if (isList(list) && list.length > 0) return list;
   const found = isObject(value)
@@ -84,7 +85,8 @@ function listOf(value: unknown, key: string, place: string): List {
 
 function expertsOf(device: unknown, place: string): ArrayLike<number> {
   const list = isObject(device) && Object.hasOwn(device, 'device_expert') ? device.device_expert : undefined;
-  if (!isList(list)) throw new EplbTypeError('EPLB_KIND', `${place}: no list device_expert`);
+  if (!isList(list))
+    throw new EplbTypeError('EPLB_KIND', `${place}: has no list device_expert; each device has one`);
   for (let i = 0; i < list.length; i++) wholeNumber(list[i], 0, () => `${place}.device_expert[${i}]`);
   return list as ArrayLike<number>;
 }
@@ -97,7 +99,9 @@ function checkCount(value: unknown, key: string, found: number, place: string): 
 /** Says once for a list that its ids are not its places. */
 function noteOrder(value: unknown, key: string, place: number, list: string, notes: string[]): void {
   if (!isObject(value) || !Object.hasOwn(value, key) || value[key] === place) return;
-  const note = `${key} is not its entry's place in ${list} (${kindOf(value[key])} stands at ${place}): read by place`;
+  const note =
+    `${key} is not its entry's place in ${list} (${kindOf(value[key])} stands at ${place}): ` +
+    'read by place';
   if (!notes.some((other) => other.startsWith(key))) notes.push(note);
 }
 

@@ -1,14 +1,15 @@
 import { checkObject, checkText, checkWhole } from '../../core/checks.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { checkPlacement } from './check-placement.ts';
 import type { Placement, PlacementWriteOptions, WrittenPlacement } from './placement.ts';
-import { placementFormat } from './table.ts';
+import { placementFormat } from './registry.ts';
 
 /**
  * A placement as the bytes of a file.
  *
  * @param format - the format's name, such as `sglang`
- * @throws EplbError EPLB_OPTION when the name is unknown or an option is needed that is not there, EplbRangeError
- *   EPLB_MAPPING when the format cannot say what the placement holds
+ * @throws EplbError EPLB_OPTION when the name is unknown or an option is needed that is not there,
+ *   EplbRangeError EPLB_MAPPING when the format cannot say what the placement holds
  */
 export async function writePlacement(
   placement: Placement,
@@ -16,8 +17,8 @@ export async function writePlacement(
   options: PlacementWriteOptions = {},
 ): Promise<WrittenPlacement> {
   const { numRanks, firstLayer } = checkObject('options', options);
-  if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, 2 ** 24);
-  if (firstLayer !== undefined) checkWhole('firstLayer', firstLayer, 0, 2 ** 24);
+  if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, MAX_SIZE);
+  if (firstLayer !== undefined) checkWhole('firstLayer', firstLayer, 0, MAX_SIZE);
   const writer = placementFormat(checkText('format', format), 'format');
   return writer.write(checkPlacement(placement), { numRanks, firstLayer });
 }

@@ -2,8 +2,8 @@ import { EplbError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
 
 /**
- * Most bytes that may be left once the rows of numbers are out. Wide enough for thousands of layers and long comments; text
- * made to be slow takes the library 0.3 s of it.
+ * Most bytes that may be left once the rows of numbers are out. Wide enough for thousands of layers and long
+ * comments, and too few for text that is made to be slow.
  */
 const MOST_TEXT = 2 ** 15;
 
@@ -20,7 +20,7 @@ const OPEN = 0x5b;
 const CLOSE = 0x5d;
 
 /** YAML whose rows of whole numbers are taken out of it. */
-export interface Skeleton {
+interface Skeleton {
   /** The text with a name in the place of each row. */
   readonly text: string;
   readonly rows: readonly Int32Array[];
@@ -30,8 +30,8 @@ export interface Skeleton {
 export const ROW_NAME = /^row-of-numbers-(\d+)$/;
 
 /**
- * Takes the rows of whole numbers out of YAML, as `[1, 2]` or as lines of `- 1`, and comments and empty lines with them. Each
- * byte is met a few times at most, and a number takes four bytes.
+ * Takes the rows of whole numbers out of YAML, as `[1, 2]` or as lines of `- 1`, and comments and empty lines
+ * with them. Each byte is met a few times at most, and a number takes four bytes.
  *
  * @param name - the file, for messages
  * @throws EplbError EPLB_FORMAT for a row that has something else in it, or too much text beside the rows

@@ -3,10 +3,10 @@ import { quote } from '../text.ts';
 import { ROW_NAME, takeRows, yamlError } from './yaml-rows.ts';
 
 /**
- * Reads YAML that holds maps, scalars and rows of numbers, which is all that placements need. The rows are taken out
- * before the library sees the text: it takes 1.4 s and 200 MB for 0.9 MB of numbers, and what is left can be limited.
- * An alias gives what its anchor holds, which PyYAML writes for rows that are one list; of maps there are none, so that
- * nothing can grow by them.
+ * Reads YAML that holds maps, scalars and rows of numbers, which is all that placements need. The rows are
+ * taken out before the library sees the text: it takes hundreds of bytes for each number, and what is left
+ * can be limited. An alias gives what its anchor holds, which PyYAML writes for rows that are one list; of
+ * maps there are none, so that nothing can grow by them.
  *
  * @param bytes - the file, UTF-8
  * @param name - the file, for messages

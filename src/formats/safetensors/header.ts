@@ -40,8 +40,8 @@ export function mayBeSafetensors(head: Uint8Array, size: number): boolean {
 }
 
 /**
- * The tensors of a .safetensors file, by their names, where they lie. Read by the format's published layout: the length of
- * the header in 8 bytes, the header, and the numbers, little-endian and without gaps.
+ * The tensors of a .safetensors file, by their names, where they lie. Read by the format's published layout:
+ * the length of the header in 8 bytes, the header, and the numbers, little-endian and without gaps.
  *
  * @param name - the file, for messages
  * @throws EplbError EPLB_FORMAT

@@ -4,17 +4,20 @@ import { countOf, denseStrides } from './shape.ts';
 import { readTensor, type StoredTensor, slicedAlong } from './stored.ts';
 
 /** A run of a tensor's rows (its first axis). */
-export interface Block {
+interface Block {
   readonly from: number;
   readonly to: number;
   /** The numbers, row-major and little-endian. The reader's own: valid until the next block is asked for. */
   readonly bytes: Uint8Array;
 }
 
-/** Bytes of a block that lies in one piece. Of 64 KB to 16 MB, from 512 KB on all were equally fast. */
+/** Bytes of a block that lies in one piece: longer ones are no faster. */
 const BLOCK_BYTES = 1 << 20;
 
-/** Bytes of a block that has to be collected: fewer, longer pieces of each column. Three of them are in memory. */
+/**
+ * Bytes of a block that has to be collected: fewer, longer pieces of each column. Three of them are in
+ * memory.
+ */
 const SCATTERED_BLOCK_BYTES = 1 << 24;
 
 /**

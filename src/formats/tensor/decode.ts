@@ -1,7 +1,7 @@
 import { MAX_FLOAT32 } from '../../core/checks.ts';
 import { BYTES_PER_NUMBER, type NumberType } from './number-type.ts';
 
-/** Numbers as typed arrays give them. 64-bit integers are pairs of a low and a high half: BigInt is 20 times slower. */
+/** Numbers as typed arrays give them. 64-bit integers are pairs of a low and a high half: BigInt is slow. */
 type NumberView =
   | Int8Array
   | Uint8Array
@@ -80,8 +80,8 @@ export function decodeNumbers(bytes: Uint8Array, type: NumberType): Float64Array
 }
 
 /**
- * {@link numberAt} for all numbers, in as little memory as can be: as they lie, half floats as float32, 64-bit integers as
- * float64.
+ * {@link numberAt} for all numbers, in as little memory as can be: as they lie, half floats as float32,
+ * 64-bit integers as float64.
  *
  * @param bytes - as for {@link decodeLoads}; the result may be a view of them
  */
@@ -130,8 +130,8 @@ function viewOf<V>(bytes: Uint8Array, View: ViewClass<V>): V {
 }
 
 /**
- * Copied by the engine, and looked at afterwards: for a number of one byte 3 times as fast as a loop that does both. What
- * is wrong is found again, number by number, only when there is something.
+ * Copied by the engine, and looked at afterwards: a loop that does both is slower. What is wrong is found
+ * again, number by number, only when there is something.
  */
 function plainLoads(from: NumberView, out: Float32Array): number {
   if (from instanceof Float64Array) return doubleLoads(from, out);
@@ -203,7 +203,7 @@ function halfLoads(from: Uint16Array, type: 'float16' | 'bfloat16', out: Float32
 function plainIds(from: NumberView, out: Uint16Array, numExperts: number): number {
   if (from instanceof Uint8Array || from instanceof Uint16Array) {
     out.set(from.length === out.length ? from : from.subarray(0, out.length));
-    // Some times as fast as the search, and enough where the number of experts is a power of two.
+    // Faster than the search, and enough where the number of experts is a power of two.
     return allBits(out) < numExperts ? -1 : out.findIndex((id) => id >= numExperts);
   }
   for (let i = 0; i < out.length; i++) {

@@ -18,8 +18,8 @@ export function gather(
   const sizes = size === 8 ? [...shape, 2] : [...shape];
   const steps = size === 8 ? [...strides.map((stride) => 2 * stride), 1] : [...strides];
   const targetSteps = denseStrides(sizes);
-  // The axis whose numbers are neighbours in the source, and the one whose are in the target, in tiles of both: going
-  // along one only would leave the cache at every number of the other (4 times as slow for Fortran order).
+  // The axis whose numbers are neighbours in the source, and the one whose are in the target, in tiles of
+  // both: going along one only would leave the cache at every number of the other.
   const axes = sizes.map((_, axis) => axis).filter((axis) => sizes[axis]! > 1);
   const last = axes.pop() ?? 0;
   const near = axes.length === 0 ? last : axes.reduce((a, b) => (steps[b]! < steps[a]! ? b : a));

@@ -1,4 +1,7 @@
-/** The number types that files hold loads, expert ids and tables in, by the names that NumPy and PyTorch give them. */
+/**
+ * The number types that files hold loads, expert ids and tables in, by the names that NumPy and PyTorch give
+ * them.
+ */
 export type NumberType =
   | 'int8'
   | 'uint8'

@@ -33,7 +33,8 @@ export function slicedAlong(tensor: StoredTensor, axis: number, from: number, to
  * Reads a whole tensor, row-major without gaps and little-endian.
  *
  * @param target - gets the bytes, at a multiple of 8 in its buffer; its length is the tensor's
- * @param room - for pieces that have to be put into order, as long at least; made when it is needed and left out
+ * @param room - for pieces that have to be put into order, as long at least; made when it is needed and left
+ *   out
  * @throws EplbError as the source does
  */
 export async function readTensor(tensor: StoredTensor, target: Uint8Array, room?: Uint8Array): Promise<void> {
@@ -51,15 +52,17 @@ export async function readTensor(tensor: StoredTensor, target: Uint8Array, room?
   if (tensor.bigEndian) swapBytes(target, BYTES_PER_NUMBER[tensor.type]);
 }
 
-/** Bytes that are read and left unused rather than reading twice: about what a call of the file system costs. */
+/**
+ * Bytes that are read and left unused rather than reading twice: about what a call of the file system costs.
+ */
 const GAP_BYTES = 1 << 16;
 
 /** Pieces that are asked for at once. */
 const AT_ONCE = 16;
 
 /**
- * The axes along which a tensor lies so scattered that each index is read by itself, longest stride first: as few as leave
- * pieces that lie in one run, or with small gaps.
+ * The axes along which a tensor lies so scattered that each index is read by itself, longest stride first: as
+ * few as leave pieces that lie in one run, or with small gaps.
  */
 function scatteredAxes({ shape, strides, type }: StoredTensor): number[] {
   const size = BYTES_PER_NUMBER[type];

@@ -8,7 +8,8 @@ import { countOf } from '../tensor/shape.ts';
 import { readTensor, type StoredTensor } from '../tensor/stored.ts';
 import { quote } from '../text.ts';
 import type { ZipArchive } from '../zip/archive.ts';
-import { type PickleValue, readPickle } from './pickle.ts';
+import { readPickle } from './pickle.ts';
+import type { PickleValue } from './pickle-values.ts';
 import { TENSOR_MAKER, type TensorRef } from './tensor-ref.ts';
 
 const PICKLE = 'data.pkl';
@@ -20,13 +21,13 @@ const LEGACY_MAGIC = Buffer.from('80028a0a6cfc9c46f9206aa850192e', 'hex');
 const MOST_PICKLE_BYTES = 2 ** 28;
 
 /**
- * What torch.save wrote, since PyTorch 1.6: a zip archive of a pickle, of the tensors' numbers as members of their own, and
- * of the byte order.
+ * What torch.save wrote, since PyTorch 1.6: a zip archive of a pickle, of the tensors' numbers as members of
+ * their own, and of the byte order.
  */
 export class TorchFile {
   /** What was saved. */
   readonly root: PickleValue;
-  /** Whether the archive has checksums: torch.save can be told to write none. */
+  /** Whether the archive has checksums: torch.save has an option to write none. */
   readonly hasChecksums: boolean;
   readonly #zip: ZipArchive;
   readonly #name: string;
@@ -103,7 +104,8 @@ export class TorchFile {
       const size = this.#zip.sizeOf(member);
       const wanted = numNumbers * BYTES_PER_NUMBER[type];
       if (size !== undefined && size < wanted) {
-        const what = `member ${quote(member)} has ${size} bytes; ${numNumbers} numbers of ${type} need ${wanted}`;
+        const what =
+          `member ${quote(member)} has ${size} bytes; ${numNumbers} numbers of ${type} need ` + `${wanted}`;
         throw new EplbError('EPLB_FORMAT', `${this.#name}: ${what}`);
       }
       source = await this.#zip.openStored(member, this.hasChecksums);
@@ -138,7 +140,10 @@ interface Parts {
   readonly bigEndian: boolean;
 }
 
-/** The folder in the archive that everything is in: `archive/`, or the name that the file had when it was saved. */
+/**
+ * The folder in the archive that everything is in: `archive/`, or the name that the file had when it was
+ * saved.
+ */
 function folderOf(zip: ZipArchive): string | undefined {
   const pickle = zip.names().find((name) => name === PICKLE || name.endsWith(`/${PICKLE}`));
   return pickle?.slice(0, -PICKLE.length);

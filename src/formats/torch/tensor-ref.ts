@@ -1,14 +1,14 @@
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { quote } from '../text.ts';
+import type { PickleMaker } from './pickle.ts';
 import {
-  describe,
+  describePickle,
   PickleDict,
   type PickleMade,
-  type PickleMaker,
   PickleTuple,
   type PickleValue,
-} from './pickle.ts';
+} from './pickle-values.ts';
 
 /** A tensor as a pickle of torch.save describes it: a view of a storage, which is a member of the archive. */
 export class TensorRef implements PickleMade {
@@ -28,7 +28,7 @@ export class TensorRef implements PickleMade {
 }
 
 /** A run of numbers: the member `data/<key>` of the archive. */
-export class StorageRef implements PickleMade {
+class StorageRef implements PickleMade {
   readonly made = 'a storage';
   readonly type: NumberType;
   readonly key: string;
@@ -68,13 +68,15 @@ const STORAGES: ReadonlyMap<string, NumberType> = new Map([
 const MOST_AXES = 8;
 
 /**
- * How often a number of a storage may stand in one tensor, through strides of 0. A table that is the same in every layer
- * is written so; without a bound a few bytes could describe a tensor of any size.
+ * How often a number of a storage may stand in one tensor, through strides of 0. A table that is the same in
+ * every layer is written so; without a bound a few bytes could describePickle a tensor of any size.
  */
 const MOST_REPEATS = 4096;
 const MOST_REPEATS_AT_ONCE = 64;
 
-/** Makes tensors, and refuses every other global by name: the complete list of what a pickle may call is here. */
+/**
+ * Makes tensors, and refuses every other global by name: the complete list of what a pickle may call is here.
+ */
 export const TENSOR_MAKER: PickleMaker = { global: globalOf, call, persistent };
 
 function globalOf(module: string, name: string): PickleMade {
@@ -86,7 +88,7 @@ function globalOf(module: string, name: string): PickleMade {
 }
 
 function call(callee: PickleValue, args: readonly PickleValue[]): PickleValue {
-  if (!(callee instanceof Global)) throw new Error(`a call of ${describe(callee)} is refused`);
+  if (!(callee instanceof Global)) throw new Error(`a call of ${describePickle(callee)} is refused`);
   if (callee.made === ORDERED_DICT && args.length === 0) return new PickleDict();
   if (callee.made === REBUILD_TENSOR) return tensorOf(args);
   throw new Error(`a call of ${callee.made} with ${args.length} arguments is refused`);

@@ -1,7 +1,10 @@
 /** Types that .npy files are written with, by the letters of NumPy. */
-export type NpyType = '<i4' | '<f4';
+type NpyType = '<i4' | '<f4';
 
-/** Bytes that every header takes: NumPy asks for a multiple of 64, and one size lets a header be written again later. */
+/**
+ * Bytes that every header takes: NumPy asks for a multiple of 64, and one size lets a header be written again
+ * later.
+ */
 export const NPY_HEADER_BYTES = 128;
 
 /**

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 
 /** An array in a .npz file, as a .npy file of its own. */
-export interface NpzEntry {
+interface NpzEntry {
   /** The array's name. */
   readonly name: string;
   /** Bytes of the .npy file. */
@@ -14,8 +14,8 @@ export interface NpzEntry {
 const ZIP64_BYTES = 2 ** 32 - 2 ** 16;
 
 /**
- * A .npz file, piece by piece: a zip of .npy files, stored as they are, as numpy.savez does. The same arrays give the same
- * bytes, as the entries carry the earliest time a zip can.
+ * A .npz file, piece by piece: a zip of .npy files, stored as they are, as numpy.savez does. The same arrays
+ * give the same bytes, as the entries carry the earliest time a zip can.
  *
  * @throws whatever the content of an entry throws
  */

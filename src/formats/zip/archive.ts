@@ -17,8 +17,8 @@ export function hasZipMagic(bytes: Uint8Array): boolean {
 }
 
 /**
- * The directory of a zip archive, and its members as sources. Nothing is ever unpacked to a file. The checksum of a member is
- * looked at when it was read from its beginning to its end.
+ * The directory of a zip archive, and its members as sources. Nothing is ever unpacked to a file. The
+ * checksum of a member is looked at when it was read from its beginning to its end.
  */
 export class ZipArchive {
   readonly #source: ByteSource;
@@ -35,7 +35,8 @@ export class ZipArchive {
    * Reads the directory.
    *
    * @param name - the file, for messages
-   * @throws EplbError EPLB_FORMAT when it is malformed, has a name twice, or names that lead out of a directory
+   * @throws EplbError EPLB_FORMAT when it is malformed, has a name twice, or names that lead out of a
+   *   directory
    */
   static async open(source: ByteSource, name: string): Promise<ZipArchive> {
     const reader = new SourceReader(source);
@@ -63,11 +64,11 @@ export class ZipArchive {
   }
 
   /**
-   * The bytes of a member. One that is stored as it is can be read from any place at once, one that is deflated only from
-   * front to back (see {@link InflatedSource}).
+   * The bytes of a member. One that is stored as it is can be read from any place at once, one that is
+   * deflated only from front to back (see {@link InflatedSource}).
    *
-   * @throws EplbError EPLB_FORMAT when it is not there, encrypted, packed in another way, outside the file, or not what its
-   *   own header says; while reading, when it is damaged
+   * @throws EplbError EPLB_FORMAT when it is not there, encrypted, packed in another way, outside the file,
+   *   or not what its own header says; while reading, when it is damaged
    */
   async open(member: string): Promise<ByteSource> {
     const found = this.#found(member);

@@ -6,7 +6,7 @@ import { crc32 } from './crc32.ts';
 import { damageOf, type Member, memberError } from './member.ts';
 
 /** What a member is unpacked with. */
-export interface Inflater {
+interface Inflater {
   /** Begins to unpack it. */
   readonly begin: () => Readable;
   /** Checks what stands behind the packed data. */
@@ -16,9 +16,9 @@ export interface Inflater {
 }
 
 /**
- * The bytes of a deflated member, unpacked as they are read: whatever they unpack to, no more than a piece of them is in
- * memory. Reading on is cheap; reading what lies before begins anew. The checksum is looked at before the last of them is
- * handed out.
+ * The bytes of a deflated member, unpacked as they are read: whatever they unpack to, no more than a piece of
+ * them is in memory. Reading on is cheap; reading what lies before begins anew. The checksum is looked at
+ * before the last of them is handed out.
  */
 export class InflatedSource implements ByteSource {
   readonly #member: Member;
@@ -75,7 +75,7 @@ export class InflatedSource implements ByteSource {
     try {
       if (this.#chunks === undefined) {
         this.#stream = this.#inflater.begin();
-        // What goes wrong is told to the iterator; once that is gone, nobody asks.
+        // The iterator reports what goes wrong; once it is gone, nobody asks.
         this.#stream.on('error', () => undefined);
         this.#chunks = this.#stream[Symbol.asyncIterator]();
       }

@@ -2,7 +2,7 @@ import { EplbError } from '../../core/errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { quote } from '../text.ts';
 
-/** A member of a zip archive, as the archive's directory tells it. */
+/** A member of a zip archive, as the archive's directory has it. */
 export interface Member {
   /** What the messages call the archive: `recording: "a.npz"`. */
   readonly archive: string;
@@ -32,7 +32,8 @@ const HEADER_SIGNATURE = 0x04034b50;
 const DESCRIPTOR_SIGNATURE = 0x08074b50;
 
 /**
- * Where in the archive the data of a member begins. The header before the data has to say what the directory says of it.
+ * Where in the archive the data of a member begins. The header before the data has to say what the directory
+ * says of it.
  *
  * @throws EplbError EPLB_FORMAT naming the field in which they disagree
  */
@@ -121,8 +122,8 @@ function zip64Numbers(extra: DataView): number[] {
 }
 
 /**
- * Checks what stands behind the data of a member that was read to its end: a descriptor, where the directory says that
- * there is one. Writers put a signature before it or not, and sizes of 32 bits or 64.
+ * Checks what stands behind the data of a member that was read to its end: a descriptor, where the directory
+ * says that there is one. Writers put a signature before it or not, and sizes of 32 bits or 64.
  *
  * @param end - where the data ends
  * @throws EplbError EPLB_FORMAT when there is none that says what the directory says

@@ -16,7 +16,7 @@ export class SourceReader extends RandomAccessReader {
     this.#fault.catch(() => undefined);
   }
 
-  /** Waits for what yauzl promised, or for what it threw in a callback, which its promises do not tell. */
+  /** Waits for what yauzl promised, or for what it threw in a callback, which its promises do not pass on. */
   orFault<T>(promise: Promise<T>): Promise<T> {
     return Promise.race([promise, this.#fault]);
   }

@@ -6,9 +6,10 @@ import { checkDescriptor, damageOf, type Member, memberError } from './member.ts
 const CHUNK_BYTES = 1 << 20;
 
 /**
- * The bytes of a member that is stored as it is: a run of the archive's. Its checksum is counted as they are read from front
- * to back, and looked at when the last one was. What lies before what was counted is read without counting, and so is what
- * lies behind a gap: a reading that begins in the middle cannot be checked, short of reading what it left out.
+ * The bytes of a member that is stored as it is: a run of the archive's. Its checksum is counted as they are
+ * read from front to back, and looked at when the last one was. What lies before what was counted is read
+ * without counting, and so is what lies behind a gap: a reading that begins in the middle cannot be checked,
+ * short of reading what it left out.
  */
 export class StoredSource implements ByteSource {
   readonly #source: ByteSource;

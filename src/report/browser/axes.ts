@@ -1,4 +1,4 @@
-import { axisNumber, axisSeconds } from '../format.ts';
+import { axisNumber, axisSeconds } from '../../formats/number-text.ts';
 import type { Surface } from './chart.ts';
 
 /** What charts have in common: the page's letters, and a tooltip inside the chart. */
@@ -68,7 +68,10 @@ export function titleAbove({ theme }: Surface, name: string, left: number) {
 /** What marks have in common that neither react to the mouse nor have symbols on their corners. */
 export const PLAIN_LINE = { type: 'line', symbol: 'none', silent: true, emphasis: { disabled: true } };
 
-/** Axes without a picture, from edge to edge of the grid: for lines over category axes, whose own values are the middles. */
+/**
+ * Axes without a picture, from edge to edge of the grid: for lines over category axes, whose own values are
+ * the middles.
+ */
 export function overlayAxes(xMax: number, yMax: number) {
   return {
     x: { type: 'value', min: 0, max: xMax, show: false },
@@ -77,7 +80,7 @@ export function overlayAxes(xMax: number, yMax: number) {
 }
 
 /** A line in pieces: where its corners are. */
-export type Pieces = readonly (readonly (readonly [x: number, y: number])[])[];
+type Pieces = readonly (readonly (readonly [x: number, y: number])[])[];
 
 /** Straight pieces, as one path on {@link overlayAxes}. */
 export function overlayLines(

@@ -19,7 +19,7 @@ export interface Picture {
   readonly text: string;
 }
 
-/** Tells ECharts which of its parts the page uses; the others are not in the bundle. */
+/** Registers the parts of ECharts that the page uses; the others are not in the bundle. */
 export function registerCharts(): void {
   use([LineChart, BarChart, ScatterChart, HeatmapChart]);
   use([GridComponent, TooltipComponent, SVGRenderer, CanvasRenderer]);
@@ -101,7 +101,7 @@ export function followMedia(recolour: () => void): void {
   };
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
   matchMedia('print').addEventListener('change', ({ matches }) => print(matches));
-  // Printing from the menu tells this first, while the page still has its screen's layout.
+  // Printing from the menu sends this first, while the page still has its screen's layout.
   addEventListener('beforeprint', () => print(true));
   addEventListener('afterprint', () => print(false));
 }

@@ -1,4 +1,4 @@
-import { grouped } from '../format.ts';
+import { grouped } from '../../formats/number-text.ts';
 import { byId, element } from './element.ts';
 import type { Report } from './report.ts';
 import type { Selection } from './selection.ts';

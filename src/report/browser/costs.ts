@@ -1,4 +1,4 @@
-import { bytes, counted, grouped, seconds } from '../format.ts';
+import { bytes, counted, grouped, seconds } from '../../formats/number-text.ts';
 import { axisStyle, commonOption, secondsAxis, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import type { Report } from './report.ts';
@@ -32,7 +32,9 @@ export function partColours(theme: Theme): readonly (readonly [name: string, col
   return PARTS.map((part, i) => [NAMES[part], colours[i]!]);
 }
 
-/** Modelled seconds of every run, and of no balancing where no run stands for it, with the moves behind them. */
+/**
+ * Modelled seconds of every run, and of no balancing where no run stands for it, with the moves behind them.
+ */
 export function costBars({ runs }: Report): CostBar[] {
   const bars = runs.map(({ name, cost }) => ({ name, ...cost }));
   const [first] = runs;
@@ -47,7 +49,9 @@ export function costBars({ runs }: Report): CostBar[] {
   ];
 }
 
-/** Height of a bar with the space around it, and below this width the two charts stand one below the other. */
+/**
+ * Height of a bar with the space around it, and below this width the two charts stand one below the other.
+ */
 const ROW = 34;
 const NARROW = 760;
 const TOP = 26;

@@ -1,4 +1,4 @@
-import { grouped, load, ratio, seconds, times } from '../format.ts';
+import { grouped, load, ratio, seconds, times } from '../../formats/number-text.ts';
 import { costBars } from './costs.ts';
 import { element } from './element.ts';
 import { chosenRankLoads } from './rank-loads.ts';

@@ -1,8 +1,8 @@
 import type { Theme } from './theme.ts';
 
 /**
- * The colour of a rank load in means of its layer: the lower colours from 0 to 1, the middle one at 1, the upper ones
- * from there to the largest.
+ * The colour of a rank load in means of its layer: the lower colours from 0 to 1, the middle one at 1, the
+ * upper ones from there to the largest.
  */
 export function divergingColour({ diverging }: Theme, share: number, largest: number): string {
   const half = (diverging.length - 1) / 2;

@@ -1,4 +1,4 @@
-import { times } from '../format.ts';
+import { times } from '../../formats/number-text.ts';
 import { axisStyle, commonOption, nodeBorders, overlayAxes, overlayLines, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import { divergingColour } from './diverging.ts';
@@ -112,5 +112,8 @@ function heatMapText({ numLayers }: Report, { run }: Selection, when: 'before' |
   const at = indexOfLargest(shares);
   const place = `layer ${Math.floor(at / run.numRanks)}, rank ${at % run.numRanks}`;
   const name = when === 'before' ? 'Without balancing' : `With ${run.name}`;
-  return `${name}: mean loads of ${numLayers} layers x ${run.numRanks} ranks. The highest is ${times(shares[at]!)} times its layer's mean, at ${place}.`;
+  return (
+    `${name}: mean loads of ${numLayers} layers x ${run.numRanks} ranks. The highest is ` +
+    `${times(shares[at]!)} times its layer's mean, at ${place}.`
+  );
 }

@@ -1,4 +1,4 @@
-import { times } from '../format.ts';
+import { times } from '../../formats/number-text.ts';
 import { partColours } from './costs.ts';
 import { divergingGradient } from './diverging.ts';
 import { byId, element } from './element.ts';

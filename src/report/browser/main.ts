@@ -1,4 +1,4 @@
-import { times } from '../format.ts';
+import { times } from '../../formats/number-text.ts';
 import type { ReportData } from '../report-data.ts';
 import { Chart, followMedia, registerCharts } from './chart.ts';
 import { followControls } from './controls.ts';
@@ -24,9 +24,9 @@ function main(): void {
   followControls(report, selection);
   drawCharts(report, selection);
   followTables(report, selection);
-  const tell = () => tellFindings(report, selection);
-  selection.onChange(tell);
-  tell();
+  const show = () => showFindings(report, selection);
+  selection.onChange(show);
+  show();
   const colour = () => colourLegends(report);
   followMedia(colour);
   colour();
@@ -57,7 +57,7 @@ function drawCharts(report: Report, selection: Selection): void {
 }
 
 /** Headings that say what the charts below them show of the choice. */
-function tellFindings(report: Report, selection: Selection): void {
+function showFindings(report: Report, selection: Selection): void {
   const { run } = selection;
   const before = times(largest(run.heatMap.before));
   const after = times(largest(run.heatMap.after));

@@ -1,4 +1,4 @@
-import { counted, grouped, ratio } from '../format.ts';
+import { counted, grouped, ratio } from '../../formats/number-text.ts';
 import { axisStyle, commonOptionAlong, PLAIN_LINE, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import type { Line, Report } from './report.ts';

@@ -1,4 +1,4 @@
-import { bytes, counted, seconds } from '../format.ts';
+import { bytes, counted, seconds } from '../../formats/number-text.ts';
 import type { SweepData, SweepPointData } from '../report-data.ts';
 import { axisStyle, commonOption, PLAIN_LINE, secondsAxis, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
@@ -11,7 +11,7 @@ const SYMBOLS = ['circle', 'rect', 'triangle', 'diamond', 'pin', 'arrow'];
 /** What never planning is called where it was not one of the policies. */
 const UNBALANCED = 'no balancing';
 
-/** The policies and the numbers of ranks of a sweep, with the colours and shapes that tell them apart. */
+/** The policies and the numbers of ranks of a sweep, with a colour and a shape for each. */
 export function sweepKeys({ points }: SweepData, theme: Theme) {
   const policies = [...new Set(points.map(({ policy }) => policy))];
   const planning = policies.filter((policy) => policy !== 'static');
@@ -89,7 +89,9 @@ function frontLine(numRanks: number, data: readonly number[][], { muted }: Theme
   };
 }
 
-/** The points of each policy and number of ranks; those on a front filled, the advised one ringed and named. */
+/**
+ * The points of each policy and number of ranks; those on a front filled, the advised one ringed and named.
+ */
 function pointSeries(sweep: SweepData, theme: Theme): object[] {
   const { policies, ranks } = sweepKeys(sweep, theme);
   const advised = sweep.advised === null ? undefined : sweep.points[sweep.advised];
@@ -115,7 +117,10 @@ function pointSeries(sweep: SweepData, theme: Theme): object[] {
   return [...ring, ...series];
 }
 
-/** A short bar at what every size takes without balancing: nothing is planned, so that policy and interval do not matter. */
+/**
+ * A short bar at what every size takes without balancing: nothing is planned, so that policy and interval do
+ * not matter.
+ */
 function unbalancedMarks({ points }: SweepData, theme: Theme): object {
   return {
     type: 'scatter',
@@ -148,7 +153,10 @@ function paretoText({ points, fronts }: SweepData): string {
     const names = indices.map((i) => `${points[i]!.name}, ${seconds(points[i]!.modelledSeconds)}`);
     return `Pareto front of ${counted(numRanks, 'rank')}: ${names.join('; ')}.`;
   });
-  return `Modelled time against memory for redundant experts of ${counted(points.length, 'configuration')}. ${parts.join(' ')}`;
+  return (
+    'Modelled time against memory for redundant experts of ' +
+    `${counted(points.length, 'configuration')}. ${parts.join(' ')}`
+  );
 }
 
 function pointTip({ name, modelledSeconds, secondsSaved, redundantBytes }: SweepPointData): HTMLElement {

@@ -1,4 +1,4 @@
-import { grouped, load, times } from '../format.ts';
+import { grouped, load, times } from '../../formats/number-text.ts';
 import {
   axisStyle,
   commonOptionAlong,
@@ -15,7 +15,7 @@ import { lineColour } from './theme.ts';
 import { tip } from './tip.ts';
 
 /** A layer's rank loads in one step, with those of no balancing where they are known. */
-export interface RankLoads {
+interface RankLoads {
   readonly loads: Float64Array;
   readonly mean: number;
   readonly highestRank: number;
@@ -45,7 +45,10 @@ function unbalancedAt(report: Report, run: Run, step: number, layer: number): Fl
 export function rankLoadsFinding(report: Report, selection: Selection): string {
   const { highestRank, peakToAverage } = chosenRankLoads(report, selection);
   const place = `layer ${selection.layer}, step ${grouped(selection.step)}`;
-  return `In ${place}, rank ${highestRank} has ${times(peakToAverage)} times the mean load with ${selection.run.name}`;
+  return (
+    `In ${place}, rank ${highestRank} has ${times(peakToAverage)} times the mean load with ` +
+    `${selection.run.name}`
+  );
 }
 
 /** Room beside the bars, in pixels. */
@@ -120,7 +123,8 @@ function niceCeiling(value: number): number {
 }
 
 function rankTip(rank: number, { loads, mean, unbalanced }: RankLoads): HTMLElement {
-  const text = (value: number) => `${load(value)} tokens, ${times(mean === 0 ? 1 : value / mean)} × the mean`;
+  const share = (value: number) => times(mean === 0 ? 1 : value / mean);
+  const text = (value: number) => `${load(value)} tokens, ${share(value)} × the mean`;
   return tip(`rank ${rank}`, [
     ['load', text(loads[rank]!)],
     ...(unbalanced === undefined ? [] : [['no balancing', text(unbalanced[rank]!)] as const]),

@@ -1,4 +1,4 @@
-import { grouped, seconds } from '../format.ts';
+import { grouped, seconds } from '../../formats/number-text.ts';
 import { axisStyle, commonOptionAlong, PLAIN_LINE, secondsAxis, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import type { Report, Run } from './report.ts';
@@ -9,7 +9,10 @@ import { tip } from './tip.ts';
 /** Room left of the plot, in pixels. */
 const LEFT = 60;
 
-/** Modelled seconds saved so far against no balancing, a line a policy: it falls where moves cost more than they give. */
+/**
+ * Modelled seconds saved so far against no balancing, a line a policy: it falls where moves cost more than
+ * they give.
+ */
 export function savedPicture(report: Report, selection: Selection, surface: Surface): Picture {
   const runs = report.runs.filter(
     ({ line }) => line.colour !== null && !selection.isHidden(report.lines.indexOf(line)),

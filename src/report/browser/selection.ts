@@ -10,8 +10,8 @@ export class Selection {
   #sample = 0;
 
   /**
-   * Begins with a run's slowest step among those that its heat map is made of, which are balanced where the run plans, at the
-   * layer whose highest rank is highest in it.
+   * Begins with a run's slowest step among those that its heat map is made of, which are balanced where the
+   * run plans, at the layer whose highest rank is highest in it.
    */
   constructor(report: Report, run: number) {
     this.#report = report;

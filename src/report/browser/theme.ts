@@ -1,4 +1,7 @@
-/** The colours that charts are drawn in: the page's own, read from its style sheet, so that both change together. */
+/**
+ * The colours that charts are drawn in: the page's own, read from its style sheet, so that both change
+ * together.
+ */
 export interface Theme {
   readonly ink: string;
   readonly muted: string;
@@ -6,7 +9,7 @@ export interface Theme {
   readonly surface: string;
   /** No balancing. */
   readonly baseline: string;
-  /** Of replays, in order; told apart by {@link DASHES} too. */
+  /** Of replays, in order; {@link DASHES} differ too. */
   readonly series: readonly string[];
   /** From far below the mean, over the mean in the middle, to far above it: an odd number of colours. */
   readonly diverging: readonly string[];
@@ -14,14 +17,7 @@ export interface Theme {
 }
 
 /** How lines of the same chart are dashed, beside their colours. */
-export const DASHES: readonly (readonly number[])[] = [
-  [],
-  [9, 3],
-  [5, 2],
-  [9, 3, 2, 3],
-  [16, 4],
-  [5, 2, 2, 2],
-];
+const DASHES: readonly (readonly number[])[] = [[], [9, 3], [5, 2], [9, 3, 2, 3], [16, 4], [5, 2, 2, 2]];
 
 const SERIES = 8;
 const DIVERGING = 7;

@@ -1,14 +1,15 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { shapeText } from '../text.ts';
 import { mappingOf } from './mapping.ts';
-import { checkExpansion, expertsIn, type WholeTable } from './number-tables.ts';
 import type { Placement } from './placement.ts';
+import { checkExpansion } from './table-limits.ts';
 import { TABLE_KEYS } from './table-names.ts';
+import { expertsIn, type WholeTable } from './whole-table.ts';
 
 type TableName = keyof typeof TABLE_KEYS;
 
 /** The tables that a file has. */
-export type Tables = Partial<Record<TableName, WholeTable>>;
+type Tables = Partial<Record<TableName, WholeTable>>;
 
 /** Whether names of tables are there that place experts: replica counts alone do not. */
 export function namesPlacement(has: (name: string) => boolean): boolean {
@@ -98,9 +99,10 @@ function inverted(
 /**
  * The three tables of a placement.
  *
- * @throws EplbRangeError EPLB_MAPPING when it is not valid, EPLB_SHAPE when one expert has so many slots that the tables grow huge
+ * @throws EplbRangeError EPLB_MAPPING when it is not valid, EPLB_SHAPE when one expert has so many slots that
+ *   the tables grow huge
  */
-export function tablesOf(placement: Placement): Required<Tables> {
+export function threeTablesOf(placement: Placement): Required<Tables> {
   const { slots, numLayers, numPhysicalExperts, numLogicalExperts } = placement;
   const mapping = mappingOf(placement);
   checkExpansion(

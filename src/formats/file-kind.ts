@@ -1,15 +1,15 @@
 import { EplbError } from '../core/errors.ts';
 import { type InputFile, inputFile } from './input-file.ts';
-import { isDirectory, recognised } from './open.ts';
+import { LOAD_FORMATS, recogniseLoads } from './loads/registry.ts';
+import { isDirectory } from './open.ts';
 import { readContent } from './placements/content.ts';
-import { nestedTable } from './placements/number-tables.ts';
 import type { Content, NumberArray } from './placements/placement.ts';
-import { PLACEMENT_FORMATS, recognisePlacement } from './placements/table.ts';
-import { LOAD_FORMATS } from './table.ts';
+import { PLACEMENT_FORMATS, recognisePlacement } from './placements/registry.ts';
+import { nestedTable } from './placements/whole-table.ts';
 import { quote } from './text.ts';
 
 /** What a file holds. */
-export type FileKind = 'loads' | 'placement';
+type FileKind = 'loads' | 'placement';
 
 /** Ids from which on a table of them is none by chance, and so no loads. */
 const SURE_IDS = 8;
@@ -18,13 +18,15 @@ const SURE_IDS = 8;
 const MOST_BYTES = 2 ** 26;
 
 /**
- * Tells a placement from recorded loads. Most formats hold one of the two. An array of numbers may be either: with a -1 in
- * it, it is a placement; if every row holds the numbers 0 to some n and no others, it is one too, and if n is so small that
- * this may be chance, or the array could be a pattern of 0 and 1, the caller has to say.
+ * Whether a file holds a placement or recorded loads. Most formats hold one of the two. An array of numbers
+ * may be either: with a -1 in it, it is a placement; if every row holds the numbers 0 to some n and no
+ * others, it is one too, and if n is so small that this may be chance, or the array could be a pattern of 0
+ * and 1, the caller has to say.
  *
- * @param format - name of the format, when told
+ * @param format - name of the format, when given
  * @param field - what the file is to the caller, for messages
- * @throws EplbError EPLB_FILE, EPLB_FORMAT when it is neither, EPLB_OPTION when it may be both or the format is unknown
+ * @throws EplbError EPLB_FILE, EPLB_FORMAT when it is neither, EPLB_OPTION when it may be both or the format
+ *   is unknown
  */
 export async function kindOfFile(path: string, format: string | undefined, field: string): Promise<FileKind> {
   const asLoads = LOAD_FORMATS.some(({ name }) => name === format);
@@ -45,7 +47,7 @@ export async function kindOfFile(path: string, format: string | undefined, field
 }
 
 async function kindOfContent(file: InputFile, format: string | undefined): Promise<FileKind> {
-  const loads = await recognised(file);
+  const loads = await recogniseLoads(file);
   // Some engines have one name for both.
   if (format !== undefined) return loads?.name === format ? 'loads' : 'placement';
   if (file.size > MOST_BYTES) return 'loads';
@@ -63,7 +65,7 @@ async function kindOfContent(file: InputFile, format: string | undefined): Promi
     : tellApart(array, file.name, loads?.name ?? 'npy', placement.name);
 }
 
-/** The numbers of a file that has nothing beside them to tell what they are. */
+/** The numbers of a file that has nothing beside them that says what they are. */
 function bareArray(content: Content): NumberArray | undefined {
   if (content.container === 'npy') return content.array;
   if (content.container !== 'json' || !Array.isArray(content.value)) return undefined;
@@ -77,13 +79,14 @@ function tellApart(array: NumberArray, name: string, loads: string, placement: s
   if (numIds >= SURE_IDS) return 'placement';
   throw new EplbError(
     'EPLB_OPTION',
-    `${name} may hold loads or a placement; give --from ${loads} for loads, --from ${placement} for a placement`,
+    `${name} may hold loads or a placement; give --from ${loads} for loads, --from ${placement} for a ` +
+      'placement',
   );
 }
 
 /**
- * How many ids there are when every layer holds the ids from 0 on, each at least once, and nothing else; 0 when not so. In
- * three dimensions they are slots, of which each stands once.
+ * How many ids there are when every layer holds the ids from 0 on, each at least once, and nothing else; 0
+ * when not so. In three dimensions they are slots, of which each stands once.
  */
 function idsOfRows({ data, shape }: NumberArray): number {
   const width = data.length / shape[0]!;

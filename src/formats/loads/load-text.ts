@@ -2,9 +2,12 @@ import { MAX_FLOAT32 } from '../../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { quote } from '../text.ts';
-import { loadError } from './array-loads.ts';
+import { fileLoadError } from './array-loads.ts';
 
-/** A load in a text: digits, with a fraction or an exponent at most. Number() alone would take 0x10 and an empty text. */
+/**
+ * A load in a text: digits, with a fraction or an exponent at most. Number() alone would take 0x10 and an
+ * empty text.
+ */
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 /** Files of this size hold 15,000 layers of 1,024 experts. */
@@ -19,10 +22,10 @@ const ZERO = 0x30;
 const NINE = 0x39;
 
 /**
- * A text of one row of loads a line. A separator behind the last number, empty lines at the end and both kinds of line ends
- * are no harm. The text is in memory; its numbers are put where the caller wants them.
+ * A text of one row of loads a line. A separator behind the last number, empty lines at the end and both
+ * kinds of line ends are no harm. The text is in memory; its numbers are put where the caller wants them.
  */
-export class NumberTable {
+export class LoadText {
   readonly name: string;
   readonly numRows: number;
   readonly numColumns: number;
@@ -39,11 +42,12 @@ export class NumberTable {
 
   /**
    * @param separator - between the numbers of a line: one character of ASCII
-   * @throws EplbError EPLB_FORMAT for a file that is too large, EplbTypeError EPLB_KIND for a first line that is none
+   * @throws EplbError EPLB_FORMAT for a file that is too large, EplbTypeError EPLB_KIND for a first line that
+   *   is none
    */
-  static async read(file: InputFile, separator: string): Promise<NumberTable> {
+  static async read(file: InputFile, separator: string): Promise<LoadText> {
     const bytes = await file.whole(MOST_BYTES, 'a table of numbers');
-    return new NumberTable(trimmed(bytes), separator, file.name);
+    return new LoadText(trimmed(bytes), separator, file.name);
   }
 
   /**
@@ -59,7 +63,7 @@ export class NumberTable {
       const first = at + row * stride;
       const { numCells, end } = this.#row(start, row, (load, column) => {
         if (!(load >= 0 && load <= MAX_FLOAT32)) {
-          throw loadError(this.name, load, `line ${row + 1}, column ${column + 1}`);
+          throw fileLoadError(this.name, load, `line ${row + 1}, column ${column + 1}`);
         }
         if (column < this.numColumns) target[first + column] = load;
       });
@@ -127,11 +131,4 @@ function linesIn(text: Buffer): number {
   let lines = 1;
   for (let at = text.indexOf(LINE_FEED); at !== -1; at = text.indexOf(LINE_FEED, at + 1)) lines++;
   return lines;
-}
-
-/** The first line of a text as far as the beginning of the file has it, and whether it ends there. */
-export async function firstLine(file: InputFile): Promise<string> {
-  const text = new TextDecoder().decode(await file.head());
-  const end = text.search(/\r?\n/);
-  return end === -1 ? text : text.slice(0, end);
 }

@@ -1,29 +1,20 @@
-import { isOwnError } from '../core/errors.ts';
 import { alignLayers, type LayersBeside } from '../formats/placements/align.ts';
 import { mappingOf, placementFrom } from '../formats/placements/mapping.ts';
 import { openPlacement } from '../formats/placements/open.ts';
 import type { PlacementFormat, WrittenPlacement } from '../formats/placements/placement.ts';
 import type { LoadRecording } from '../formats/recording.ts';
+import { quotePath } from '../formats/text.ts';
 import { EplbRangeError, type ExpertMapping, type Topology } from '../index.ts';
-import { quotePath } from './text.ts';
-
-/** A mapping as the rows of engines' placement files: [layers][physical]. */
-export function placementRows(mapping: ExpertMapping): number[][] {
-  const { numLayers, numPhysicalExperts } = mapping;
-  const slots = mapping.phyToLog;
-  return Array.from({ length: numLayers }, (_, layer) =>
-    Array.from(slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts)),
-  );
-}
+import { sayingErrors } from './error-message.ts';
 
 /**
  * Reads the placement to start from, of any known format.
  *
  * @param layers - the layers that are planned: a placement may have more
- * @throws EplbError EPLB_FILE or EPLB_FORMAT, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE when it does not fit,
- *   EPLB_MAPPING when an expert is missing or a slot holds something that is no expert
+ * @throws EplbError EPLB_FILE or EPLB_FORMAT, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE when it does
+ *   not fit, EPLB_MAPPING when an expert is missing or a slot holds something that is no expert
  */
-export async function readPlacement(
+export async function readStartingPlacement(
   path: string,
   topology: Topology,
   layers: LayersBeside,
@@ -45,11 +36,13 @@ export async function readPlacement(
       `${name}: it has ${placement.numRanks} ranks; the plan has ${numRanks}`,
     );
   }
-  return named(name, () => mappingOf(placement));
+  const say = (message: string) => (message.startsWith(name) ? message : `${name}: ${message}`);
+  return sayingErrors(say, () => mappingOf(placement));
 }
 
 /**
- * A planned mapping as the bytes of a file. Layers are numbered as the recording tells, unless `firstLayer` is given.
+ * A planned mapping as the bytes of a file. Layers are numbered as in the recording, unless `firstLayer`
+ * is given.
  *
  * @throws EplbError EPLB_OPTION, EplbRangeError EPLB_MAPPING as the format does
  */
@@ -62,18 +55,6 @@ export async function placementFile(
   const { layerNumbers } = recording;
   const placement = placementFrom(mapping, layerNumbers === undefined ? {} : { layerNumbers });
   return format.write(placement, { numRanks, firstLayer });
-}
-
-/** Runs `work` and puts the file's name in front of what the library says is wrong with its content. */
-function named<T>(name: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (isOwnError(error)) {
-      if (!error.message.startsWith(name)) error.message = `${name}: ${error.message}`;
-    }
-    throw error;
-  }
 }
 
 function sizes(counts: readonly (number | undefined)[]): string {

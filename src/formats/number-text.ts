@@ -1,4 +1,5 @@
-// Numbers as the page writes them, the same in every locale. Used for the page's own text and by its charts.
+// Numbers as people read them, in one spelling, the same in every locale: in messages, in what commands
+// print, and in reports, whose browser script uses them too.
 
 /** A whole number with thousands separators: 8,327. */
 export function grouped(value: number): string {
@@ -12,17 +13,27 @@ export function counted(value: number, noun: string): string {
 
 /** A ratio such as balancedness, to four places: 0.9585. */
 export function ratio(value: number): string {
-  return value.toFixed(4);
+  return places(value, 4);
 }
 
 /** How many times something is something else, to two places: 1.43. */
 export function times(value: number): string {
-  return value.toFixed(2);
+  return places(value, 2);
+}
+
+/** A number to so many places: 0.958. */
+export function places(value: number, count: number): string {
+  return value.toFixed(count);
+}
+
+/** A number to three figures, in the shortest form: 0.0123, 1.23, 1.23e+4. */
+export function threeFigures(value: number): string {
+  return value.toPrecision(3);
 }
 
 /** A share to one place: 13.4%. */
 export function percent(share: number): string {
-  return `${(100 * share).toFixed(1)}%`;
+  return `${places(100 * share, 1)}%`;
 }
 
 /** Units from the largest to the smallest; each begins where its number would be 1. */
@@ -33,6 +44,7 @@ const SECONDS = [
   [1e-9, 'ns'],
 ] as const;
 const BYTES = [
+  [1e15, 'PB'],
   [1e12, 'TB'],
   [1e9, 'GB'],
   [1e6, 'MB'],

@@ -1,11 +1,12 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
 import { kindOf, shapeText } from '../text.ts';
 import type { NumberArray } from './placement.ts';
 
-/** The greatest id, count or layer number that is read. */
-export const MOST = 2 ** 24;
-
-/** The most numbers a table is read with: a logical-to-physical table of 64 layers, 512 experts and 1,024 replicas. */
+/**
+ * The most numbers a table is read with: a logical-to-physical table of 64 layers, 512 experts and 1,024
+ * replicas.
+ */
 const MOST_NUMBERS = 2 ** 25;
 
 const KNOWN_DEPTHS: Readonly<Record<number, string>> = {
@@ -99,51 +100,11 @@ export function wholeNumber(value: unknown, least: number, place: () => string):
   if (typeof value !== 'number') {
     throw new EplbTypeError('EPLB_KIND', `${place()} is ${kindOf(value)}; it must be a whole number`);
   }
-  if (Number.isInteger(value) && value >= least && value <= MOST) return value;
+  if (Number.isInteger(value) && value >= least && value <= MAX_SIZE) return value;
   throw new EplbRangeError(
     'EPLB_MAPPING',
-    `${place()} is ${value}; it must be a whole number from ${least} to ${MOST}`,
+    `${place()} is ${value}; it must be a whole number from ${least} to ${MAX_SIZE}`,
   );
-}
-
-/** Numbers that a table may always have, and how many it may have for each one that it is written from. */
-const FREE_NUMBERS = 2 ** 20;
-const NUMBERS_PER_NUMBER = 64;
-
-/** The most numbers a table may have that is written from `held` numbers. */
-export function mostNumbers(held: number): number {
-  return FREE_NUMBERS + NUMBERS_PER_NUMBER * held;
-}
-
-/**
- * Checks a table that is to be written and has more numbers than what it says: lists that one long one fills up, or a row for
- * every layer of the model.
- *
- * @param numbers - of the table
- * @param held - numbers that it is made from
- * @throws EplbRangeError EPLB_SHAPE
- */
-export function checkExpansion(numbers: number, held: number, path: string): void {
-  if (numbers > mostNumbers(held)) throw expansionError(numbers, held, path);
-}
-
-/** Numbers that a table which is read may always have: a logical-to-physical one of 64 layers, 512 experts and 256 replicas. */
-const FREE_READ_NUMBERS = 2 ** 23;
-
-/**
- * Checks a table that has more numbers than the file it is read from: what one long list in it fills the others up to, or
- * rows that stand in it once and are used again. Without a limit a small file could take any amount of memory.
- *
- * @param numbers - of the table
- * @param held - numbers that the file holds
- * @throws EplbRangeError EPLB_SHAPE
- */
-export function checkFilledUp(numbers: number, held: number, path: string): void {
-  if (numbers > FREE_READ_NUMBERS + held) throw expansionError(numbers, held, path);
-}
-
-function expansionError(numbers: number, held: number, path: string): EplbRangeError {
-  return new EplbRangeError('EPLB_SHAPE', `${path}: ${held} numbers would make a table of ${numbers}`);
 }
 
 function numbersIn(shape: readonly number[], path: string): number {

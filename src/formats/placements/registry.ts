@@ -1,0 +1,37 @@
+import { EplbError } from '../../core/errors.ts';
+import { quote } from '../text.ts';
+import { omniInfer } from './omni-infer.ts';
+import type { Content, PlacementFormat } from './placement.ts';
+import { sglang } from './sglang.ts';
+import { tablesJson } from './tables-json.ts';
+import { tablesNpy } from './tables-npy.ts';
+import { tablesNpz } from './tables-npz.ts';
+import { tensorrtLlm } from './tensorrt-llm.ts';
+import { vllmAscend } from './vllm-ascend.ts';
+
+/** Every format of placements. Where a file's content fits several, the first one is meant. */
+export const PLACEMENT_FORMATS: readonly PlacementFormat[] = [
+  sglang,
+  vllmAscend,
+  tensorrtLlm,
+  omniInfer,
+  tablesNpy,
+  tablesNpz,
+  tablesJson,
+];
+
+/** The format of that name. @throws EplbError EPLB_OPTION */
+export function placementFormat(name: string, option: string): PlacementFormat {
+  const format = PLACEMENT_FORMATS.find((one) => one.name === name);
+  if (format !== undefined) return format;
+  const known = PLACEMENT_FORMATS.map((one) => one.name).join(', ');
+  throw new EplbError(
+    'EPLB_OPTION',
+    `${option}: ${quote(name)} is no format of placements; known are ${known}`,
+  );
+}
+
+/** The format that some content is in, or undefined. */
+export function recognisePlacement(content: Content): PlacementFormat | undefined {
+  return PLACEMENT_FORMATS.find((format) => format.recognise(content));
+}

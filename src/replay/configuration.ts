@@ -1,0 +1,83 @@
+/** All that decides a replay's numbers, beside the recording. */
+export interface ReplayConfiguration {
+  /** Name or module file of the policy; `static` never plans. */
+  readonly policy: string;
+  readonly numPhysicalExperts: number;
+  readonly numRanks: number;
+  readonly numNodes: number;
+  readonly numGroups: number;
+  /** [ranks]: slots of each rank that may hold an expert; left out when all may. */
+  readonly slotsPerRank?: readonly number[];
+  /** Steps that plans look back on. */
+  readonly windowSize: number;
+  readonly trigger: TriggerOptions;
+  /** Seconds that every plan is taken to need, or `measured`. */
+  readonly planningSeconds: number | 'measured';
+  /** Layers that change to the new mapping in one step. */
+  readonly layersPerStep: number;
+  readonly cost: CostModel;
+}
+
+/**
+ * When a plan is started. The conditions that are given are looked at after a step, its loads being in the
+ * window; while a plan is being made or taking effect, none is. With `require: 'any'` one that holds is
+ * enough, with `'all'` every one has to.
+ */
+export interface TriggerOptions {
+  /** Holds when this many steps have passed since the last plan was started, or since the beginning. */
+  readonly interval?: number;
+  /**
+   * Holds when, over the layers, the largest of (largest / smallest rank load) is more than this; rank loads
+   * of the live mapping, added over the window. A rank without load beside one with load counts as infinite;
+   * one without experts is left out.
+   */
+  readonly loadThreshold?: number;
+  /**
+   * Holds when the drift is more than this, in [0, 1]: the mean over layers of half the sum over experts of
+   * |a - b|, a the expert's share of the layer's load over the window now, b when the last plan was started
+   * (1 / experts before the first).
+   */
+  readonly drift?: number;
+  /** `any` when left out. */
+  readonly require?: 'any' | 'all';
+  /** `loadThreshold` and `drift` are looked at every so many steps; 1 when left out. */
+  readonly checkEvery?: number;
+}
+
+/** How loads, moves and planning turn into seconds. All times are modelled, none is measured on a device. */
+export interface CostModel {
+  /** Name of the preset, or the file's. */
+  readonly name: string;
+  /**
+   * `load`: a step takes, summed over layers, `secondsPerLoad` x the largest rank load. `peak-to-average`:
+   * the whole replay takes `secondsAtBalance` x the mean over steps and layers of PAR, whatever the loads add
+   * up to.
+   */
+  readonly time:
+    | { readonly kind: 'load'; readonly secondsPerLoad: number }
+    | { readonly kind: 'peak-to-average'; readonly secondsAtBalance: number };
+  /** Weights of one expert of one layer, in bytes. */
+  readonly bytesPerExpert: number;
+  /** Of a link between two ranks of a node. */
+  readonly intraNodeBytesPerSecond: number;
+  /** Of a rank's link to other nodes. */
+  readonly interNodeBytesPerSecond: number;
+  /**
+   * `rank`: the slots of a rank are filled one after the other and the ranks at once, so that a layer takes
+   * as long as the rank that receives most. `none`: every move of a layer waits for the one before.
+   */
+  readonly concurrentTransfers: 'rank' | 'none';
+  /**
+   * What is paid for: slots whose expert was not on the rank before (`rank`), or every slot whose expert
+   * changed (`slot`).
+   */
+  readonly countedMoves: 'rank' | 'slot';
+  /**
+   * How long a step takes for the clock that planning time is measured against: a plan takes effect after
+   * ceil(planning seconds / this) steps. `modelled`: the mean of the steps so far, by this model (without
+   * moving weights).
+   */
+  readonly stepSeconds: number | 'modelled';
+  /** Loads of 0 are read as 1 when scored, as the public competition does. */
+  readonly zeroLoadsCountAsOne: boolean;
+}

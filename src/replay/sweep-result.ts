@@ -1,0 +1,67 @@
+/** The outcome of a sweep over a grid of configurations. */
+export interface SweepResult {
+  /** The values of each axis, as given. */
+  readonly axes: {
+    readonly policies: readonly string[];
+    readonly replicas: readonly number[];
+    readonly ranks: readonly number[];
+    /** Empty when no interval was given. */
+    readonly intervals: readonly number[];
+  };
+  /** One entry a point of the grid, in the order of the axes, policies last. */
+  readonly points: readonly SweepPoint[];
+  /**
+   * Names of the points that no other beats in modelled seconds without more {@link
+   * SweepPoint.redundantBytes}, by ascending bytes: the Pareto front.
+   */
+  readonly front: readonly string[];
+  /** The same among points of one number of ranks each: more ranks are faster, but not free. */
+  readonly frontsByRanks: readonly { readonly numRanks: number; readonly names: readonly string[] }[];
+  /** One sentence, with the numbers behind it. */
+  readonly advice: string;
+  /** The name of the point that the advice is for; null when the advice is not to balance. */
+  readonly advisedPoint: string | null;
+  /** `partial` when it was interrupted: {@link points} holds what was done. */
+  readonly status: 'complete' | 'partial';
+}
+
+/** One configuration of the grid. */
+export type SweepPoint = SweepPointDone | SweepPointFailed;
+
+/** What a point differs in from the others. */
+export interface SweepPointKey {
+  /** `adaptive, 288 slots, 32 ranks, every 64 steps` */
+  readonly name: string;
+  readonly policy: string;
+  readonly numPhysicalExperts: number;
+  readonly numRanks: number;
+  /** Null when no interval was given, and for `static`. */
+  readonly interval: number | null;
+}
+
+/** A point that was replayed. */
+export interface SweepPointDone extends SweepPointKey {
+  readonly status: 'done';
+  readonly modelledSeconds: number;
+  /** No balancing, the same number of slots and ranks. */
+  readonly unbalancedSeconds: number;
+  readonly secondsSaved: number;
+  readonly moveSeconds: number;
+  readonly planningSeconds: number;
+  readonly balancednessRatioOfSums: number;
+  readonly balancednessMeanOfRatios: number;
+  readonly peakToAverageMeanOfRatios: number;
+  readonly numPlans: number;
+  readonly moves: number;
+  readonly bytes: number;
+  /** Of all ranks together: what redundant experts cost in memory. */
+  readonly redundantBytes: number;
+  readonly redundantBytesPerRank: number;
+}
+
+/** A point that could not be replayed, such as 288 slots on 7 ranks, with the reason. */
+export interface SweepPointFailed extends SweepPointKey {
+  readonly status: 'failed';
+  readonly code: string;
+  readonly message: string;
+}
