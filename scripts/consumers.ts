@@ -1,8 +1,9 @@
 /**
- * Compiles what a user of TypeScript would write against the package as it is packed: `npm run test:consumers`. All
- * blocks of TypeScript in the README and in docs/, and an import of everything, under strict, by the oldest compiler
- * that is promised, the last one of version 5, and the one that the project uses. Libraries are checked too. The two
- * old compilers come from npm for this run alone, so that no other install has to wait for them.
+ * Compiles what a user of TypeScript would write against the package as it is packed:
+ * `npm run test:consumers`. All blocks of TypeScript in the README and in docs/, and an import of everything,
+ * under strict, by the oldest compiler that is promised, the last one of version 5, and the one that the
+ * project uses. Libraries are checked too. The two old compilers come from npm for this run alone, so that no
+ * other install has to wait for them.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { register } from 'node:module';
 
-// tsx rewrites dynamic imports, in dist/ too, and hides the way from there to src/: this loads dist/ as it is.
+// tsx rewrites dynamic imports, in dist/ too, and hides the way from there to src/: this loads dist/ as it
+// is.
 
 const DIST = new URL('../dist/', import.meta.url).href;
 

@@ -1,7 +1,8 @@
 /**
- * Which lines of src/ the tests run: `npm run coverage`, or `npm run coverage -- mapping/ loads/` for some of them.
- * Prints a summary, and writes a page for each file into build/coverage/. Tests use what is built, in processes and
- * threads of their own: Node writes down what each of them ran, and source maps lead from there to src/.
+ * Which lines of src/ the tests run: `npm run coverage`, or `npm run coverage -- mapping/ loads/` for some of
+ * them. Prints a summary, and writes a page for each file into build/coverage/. Tests use what is built, in
+ * processes and threads of their own: Node writes down what each of them ran, and source maps lead from there
+ * to src/.
  */
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';

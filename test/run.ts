@@ -1,7 +1,7 @@
 /**
- * Runs every *.test.ts under test/, each in a process of its own: `tsx test/run.ts [parts of paths under test/]`.
- * Node 20 finds no files by patterns, and a run that finds none passes on any Node: hence the least number of
- * tests.
+ * Runs every *.test.ts under test/, each in a process of its own:
+ * `tsx test/run.ts [parts of paths under test/]`. Node 20 finds no files by patterns, and a run that finds
+ * none passes on any Node: hence the least number of tests.
  */
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';

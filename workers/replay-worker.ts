@@ -53,8 +53,9 @@ async function optionsOf(
 }
 
 /**
- * A module's policy plans in this thread, which is apart from the command as it is: it needs no further one. The adaptive policy
- * is told what moves and steps cost here, so that it makes no plan that costs more than it returns before the next.
+ * A module's policy plans in this thread, which is apart from the command as it is: it needs no further one.
+ * The adaptive policy is told what moves and steps cost here, so that it makes no plan that costs more than
+ * it returns before the next.
  */
 async function policyOf(text: string, options: ReplayTask['options']): Promise<ReplayOptions['policy']> {
   if (text === 'static') return text;

@@ -1,4 +1,5 @@
-// The state of the locality search for one layer: the placement, its counts and loads, and tables for the search.
+// The state of the locality search for one layer: the placement, its counts and loads, and tables for the
+// search.
 
 /** A view on scratch memory, never allocated. All pointers are byte offsets. */
 export class Search {
@@ -17,7 +18,10 @@ export class Search {
   connection: usize;
   /** f64[numNodes * numExperts]: what the expert on the node is worth, be it there or not. */
   value: usize;
-  /** f64[numNodes * numSlots]: what the slot's expert shares with experts that are on its node and on the other one. */
+  /**
+   * f64[numNodes * numSlots]: what the slot's expert shares with experts that are on its node and on the
+   * other one.
+   */
   kept: usize;
   /** f64[numNodes * numSlots]: the gain of moving the slot's copy to the node, were there room. */
   moveGain: usize;
@@ -51,7 +55,10 @@ export class Search {
   /** A move that gains more than this leads past the best placement known. */
   toBest: f64;
   evaluations: i64;
-  /** i32: not 0 when the search is cancelled; 0, no pointer, when nothing cancels it. It is read again at so many evaluations. */
+  /**
+   * i32: not 0 when the search is cancelled; 0, no pointer, when nothing cancels it. It is read again at so
+   * many evaluations.
+   */
   cancelled: usize;
   nextLook: i64;
   isCancelled: bool;
@@ -61,9 +68,9 @@ export class Search {
 const EVALUATIONS_PER_LOOK: i64 = 8192;
 
 /**
- * Lays the state out from `scratch` on. It takes
- * 4 * E * E + N * (16 * E + 16 * P + 8) + 24 * E + 8 * P + 8 * R + 160 * sizeClass(P) + 304 bytes,
- * for E experts in P slots of R ranks of N nodes; the part with sizeClass is `rest`, as much as the default placement needs.
+ * Lays the state out from `scratch` on. It takes 4 * E * E + N * (16 * E + 16 * P + 8) + 24 * E + 8 * P + 8 *
+ * R + 160 * sizeClass(P) + 304 bytes, for E experts in P slots of R ranks of N nodes; the part with sizeClass
+ * is `rest`, as much as the default placement needs.
  */
 export function carve(
   scratch: usize,

@@ -7,7 +7,10 @@ import { inTempDir, RECORDING, runProgram } from '../helpers/cli.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** npm passes its own settings on to what it runs; a nested npm would take this package for the one to work on. */
+/**
+ * npm passes its own settings on to what it runs; a nested npm would take this package for the one to work
+ * on.
+ */
 const env = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(config_local_prefix|package|lifecycle)/.test(name)),
 );
@@ -18,7 +21,9 @@ async function npm(args: readonly string[], cwd: string): Promise<string> {
   return run.stdout;
 }
 
-/** What may be in the package. Recordings stay in the repository: nobody who imports the library needs them. */
+/**
+ * What may be in the package. Recordings stay in the repository: nobody who imports the library needs them.
+ */
 const ALLOWED = [
   /^package\.json$/,
   /^README\.md$/,
@@ -52,8 +57,9 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size, a fifth above what there was when they were set: 284,619 and 520,250 bytes. A host loads the
- * first at every start; of the second each install is a download. Who raises one says in the commit for what.
+ * Limits of size, a fifth above what there was when they were set: 284,619 and 520,250 bytes. A host loads
+ * the first at every start; of the second each install is a download. Who raises one says in the commit for
+ * what.
  */
 const MOST_BYTES_LOADED = 340_000;
 const MOST_BYTES_PACKED = 620_000;
