@@ -11,7 +11,7 @@
 const ROOT: usize = 48;
 
 /** Bytes of the trees over `numPacks` packs. */
-export function winnerTreeBytes(numPacks: i32): usize {
+function winnerTreeBytes(numPacks: i32): usize {
   return firstLeaf(numPacks) + ((<usize>numLeaves(numPacks)) << 4);
 }
 

@@ -22,7 +22,7 @@ export interface PlanTables {
 export type SharedTables = PlanTables & { readonly replicaCount: Int32Array };
 
 /** The tables that a job's threads fill together, in the memory, which the next job will write. */
-export function jobTables(buffer: ArrayBufferLike, layout: JobLayout): SharedTables {
+function jobTables(buffer: ArrayBufferLike, layout: JobLayout): SharedTables {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = layout.topology;
   const numSlots = numLayers * numPhysicalExperts;
   return {
