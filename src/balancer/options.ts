@@ -20,7 +20,7 @@ export interface ExpertLoadBalancerOptions {
   /** Groups of experts that routing picks together, 1 by default: they divide the experts evenly. */
   readonly numGroups?: number;
   /**
-   * [ranks]: how many slots of each rank may hold an expert, its first ones; the others stay empty. All when left out. Only
+   * `[ranks]`: how many slots of each rank may hold an expert, its first ones; the others stay empty. All when left out. Only
    * `AdaptiveEplbPolicy` and policies of your own can plan for fewer.
    */
   readonly slotsPerRank?: readonly number[];

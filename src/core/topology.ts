@@ -16,7 +16,7 @@ export interface Topology {
   /** Groups of experts that routing picks together: they divide `numLogicalExperts` evenly. */
   readonly numGroups: number;
   /**
-   * [ranks]: how many slots of each rank may hold an expert, from 0 to `numPhysicalExperts / numRanks`, together at least
+   * `[ranks]`: how many slots of each rank may hold an expert, from 0 to `numPhysicalExperts / numRanks`, together at least
    * `numLogicalExperts`: the first ones. The others are closed: they stay empty, -1, in every layer. All are open when left out.
    */
   readonly slotsPerRank?: readonly number[];

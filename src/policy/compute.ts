@@ -26,11 +26,11 @@ export interface BalancedPacking {
 
 /** What replication gives each slot; the tables are row-major and the caller's own. */
 export interface ExpertReplication {
-  /** [layers x physical]: the expert of each slot. The first slots hold every expert once, in order. */
+  /** `[layers x physical]`: the expert of each slot. The first slots hold every expert once, in order. */
   readonly phyToLog: Int32Array;
-  /** [layers x physical]: which replica of its expert a slot is, from 0. */
+  /** `[layers x physical]`: which replica of its expert a slot is, from 0. */
   readonly rank: Int32Array;
-  /** [layers x logical]: replicas of each expert. */
+  /** `[layers x logical]`: replicas of each expert. */
   readonly logCount: Int32Array;
 }
 
