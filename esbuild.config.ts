@@ -1,6 +1,10 @@
-/** Builds everything into dist/: the kernels, the library, the worker, the command and the type declarations. */
+/**
+ * Builds everything into dist/: the kernels, the library, the worker, the command and the type declarations.
+ * With `--sourcemap` also the maps from there to src/.
+ */
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type BuildOptions, build } from 'esbuild';
@@ -9,7 +13,10 @@ import { MAX_MEMORY_PAGES } from './src/memory/constants.ts';
 const run = promisify(execFile);
 const tool = (path: string) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
 
-/** Compiles the kernels. Each new instance writes its data segments over the shared memory, so there may be none. */
+/**
+ * Compiles the kernels. Each new instance writes its data segments over the shared memory, so there may be
+ * none.
+ */
 async function buildKernels(): Promise<void> {
   await mkdir('build', { recursive: true });
   await run(process.execPath, [
@@ -29,15 +36,18 @@ const common: BuildOptions = {
   bundle: true,
   platform: 'node',
   target: 'node20',
+  // Of use to `npm run coverage` alone, as it is to know which line of src/ was run.
+  sourcemap: process.argv.includes('--sourcemap'),
   loader: { '.wasm': 'binary' },
   chunkNames: '[name]-[hash]',
   logLevel: 'warning',
 };
 
 /**
- * The library, its parts and the command, in one build: a module is in one output alone, so that its classes are one everywhere.
- * The simulator's worker and the part of the planning worker that a policy's module shares with the library are entries too: a URL
- * relative to any of these files finds the workers beside them.
+ * The library, its parts and the command, in one build: a module is in one output alone, so that its classes
+ * are one everywhere. The simulator's worker and the part of the planning worker that a policy's module
+ * shares with the library are entries too: a URL relative to any of these files finds the workers beside
+ * them.
  */
 async function bundleLibrary(): Promise<void> {
   const entryPoints = {
@@ -61,14 +71,20 @@ async function bundleLibrary(): Promise<void> {
   await chmod('dist/cli.js', 0o755);
 }
 
-/** The planning worker is one file, in CommonJS: it takes nothing from the others until a policy's module needs it. */
+/**
+ * The planning worker is one file, in CommonJS: it takes nothing from the others until a policy's module
+ * needs it.
+ */
 async function bundleWorker(): Promise<void> {
   const entryPoints = { worker: 'workers/plan-worker.ts' };
   const external = ['./custom-policy.js'];
   await build({ ...common, entryPoints, format: 'cjs', outExtension: { '.js': '.cjs' }, external });
 }
 
-/** What is put into every page of a report: the script with its charting library, the style sheet, and the library's licences. */
+/**
+ * What is put into every page of a report: the script with its charting library, the style sheet, and the
+ * library's licences.
+ */
 async function bundlePage(): Promise<void> {
   await build({
     outdir: 'dist/report',

@@ -12,8 +12,9 @@ const MAX_COLOURS = 256;
 const ALIKE = 36;
 
 /**
- * A PNG with a palette: the most frequent colours that differ, and for every other one the nearest of them. Screenshots of
- * charts have few colours beside the edges of letters and lines: a third of the bytes, and no difference to be seen.
+ * A PNG with a palette: the most frequent colours that differ, and for every other one the nearest of them.
+ * Screenshots of charts have few colours beside the edges of letters and lines: a third of the bytes, and no
+ * difference to be seen.
  */
 export function indexedPng({ width, height, rgba }: Pixels): Buffer {
   const colours = Array.from({ length: width * height }, (_, i) => {
@@ -38,7 +39,8 @@ export function indexedPng({ width, height, rgba }: Pixels): Buffer {
   const header = Buffer.alloc(13);
   header.writeUInt32BE(width, 0);
   header.writeUInt32BE(height, 4);
-  header.set([8, 3, 0, 0, 0], 8); // eight bits, a palette, the only compression and filters there are, rows in order
+  // Eight bits, a palette, the only compression and filters there are, rows in order.
+  header.set([8, 3, 0, 0, 0], 8);
   return Buffer.concat([
     Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]),
     chunk('IHDR', header),

@@ -1,6 +1,7 @@
 /**
- * Takes the README's pictures of a report, in light and in dark: `npx tsx docs/report-picture.ts report.html`, where
- * `eplb compare` wrote `report.html` with the options that the README gives. Needs Chromium, as the tests of reports do.
+ * Takes the README's pictures of a report, in light and in dark:
+ * `npx tsx docs/report-picture.ts report.html`, where `eplb compare` wrote `report.html` with the options
+ * that the README gives. Needs Chromium, as the tests of reports do.
  */
 import { writeFile } from 'node:fs/promises';
 import process from 'node:process';

@@ -1,5 +1,6 @@
-// What the module exports. The memory is imported and shared; every kernel takes byte offsets into it and allocates
-// nothing. Nothing here may become a data segment: each new instance would write it over the shared memory.
+// What the module exports. The memory is imported and shared; every kernel takes byte offsets into it and
+// allocates nothing. Nothing here may become a data segment: each new instance would write it over the shared
+// memory.
 
 export { prepareSamples } from './adaptive/samples';
 export { searchAdaptive } from './adaptive/search';

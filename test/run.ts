@@ -1,6 +1,7 @@
 /**
- * Runs every *.test.ts under test/, each in a process of its own: `tsx test/run.ts [part of a path under test/]`. Node 20 finds no
- * files by patterns, and a run that finds none passes on any Node: hence the least number of tests.
+ * Runs every *.test.ts under test/, each in a process of its own:
+ * `tsx test/run.ts [parts of paths under test/]`. Node 20 finds no files by patterns, and a run that finds
+ * none passes on any Node: hence the least number of tests.
  */
 import { readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -14,12 +15,13 @@ const LEAST_TESTS = 800;
 const FILE_TIMEOUT_MS = 300_000;
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
-const filter = process.argv[2] ?? '';
+const parts = process.argv.slice(2);
 const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.test.ts') && file.includes(filter))
+  .filter((file) => file.endsWith('.test.ts'))
+  .filter((file) => parts.length === 0 || parts.some((part) => file.includes(part)))
   .sort()
   .map((file) => folder + file);
-const leastTests = filter === '' ? LEAST_TESTS : 1;
+const leastTests = parts.length === 0 ? LEAST_TESTS : 1;
 
 // The processes of the tests are started with this process's own flags, and need tsx as it did.
 if (!process.execArgv.some((flag) => flag.includes('tsx'))) process.execArgv.push('--import', 'tsx');

@@ -14,7 +14,8 @@ import {
 import { instantiateKernels } from '../src/memory/kernel-exports.ts';
 import { kernelOf } from '../src/policy/kernels.ts';
 
-// This entry is bundled alone, as CommonJS: a thread is ready 7 ms sooner (measured) when it need not start the loader of modules.
+// This entry is bundled alone, as CommonJS: a thread is ready 7 ms sooner (measured) when it need not start
+// the loader of modules.
 
 const setup = workerData as WorkerSetup;
 const kernels = instantiateKernels(setup.module, setup.memory);
@@ -22,9 +23,9 @@ const answers = new SharedAnswers(setup.memory.buffer, setup.layout);
 
 yieldToHost();
 
-// What a policy's module throws outside of its call ends the thread. It is told first and the thread ends itself: when
-// Node ends it for the error while piscina puts another in its place, the process can miss the thread's exit and wait for
-// it for ever (seen with piscina 5.3 on Node 20).
+// What a policy's module throws outside of its call ends the thread. It is told first and the thread ends
+// itself: when Node ends it for the error while piscina puts another in its place, the process can miss the
+// thread's exit and wait for it for ever (seen with piscina 5.3 on Node 20).
 process.on('uncaughtException', (error: unknown) => {
   const lastWords: LastWords = { lastWords: error instanceof Error ? error.message : String(error) };
   parentPort?.postMessage(lastWords);
@@ -41,16 +42,19 @@ export function runWorkerTask(task: WorkerTask): WorkerAnswer | Promise<WorkerAn
   return { ok: true };
 }
 
-/** A custom policy needs the library itself, as the policy's module has it: not the copy that is bundled here. */
+/**
+ * A custom policy needs the library itself, as the policy's module has it: not the copy that is bundled here.
+ */
 async function runCustom(job: CustomJob): Promise<WorkerAnswer> {
   const { runCustomPolicy } = await import('./custom-policy.js');
   return runCustomPolicy(kernels, setup, job);
 }
 
 /**
- * Where threads have priorities of their own, which is on Linux, the host's go first. Otherwise a thread that wakes for a
- * job can take the very core that the host's thread is on, which then waits for a millisecond (measured: the host's call
- * that wakes it took 930 us at the 99th percentile, and 110 with this). piscina can do it too, but loads a native addon for it.
+ * Where threads have priorities of their own, which is on Linux, the host's go first. Otherwise a thread that
+ * wakes for a job can take the very core that the host's thread is on, which then waits for a millisecond
+ * (measured: the host's call that wakes it took 930 us at the 99th percentile, and 110 with this). piscina
+ * can do it too, but loads a native addon for it.
  */
 function yieldToHost(): void {
   if (process.platform !== 'linux') return;

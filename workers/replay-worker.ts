@@ -53,8 +53,8 @@ async function optionsOf(
 }
 
 /**
- * A module's policy plans in this thread, which is apart from the command as it is: it needs no further one. One of the library's that
- * needs to know what moves and steps cost is told.
+ * A module's policy plans in this thread, which is apart from the command as it is: it needs no further one.
+ * One of the library's that needs to know what moves and steps cost is told.
  */
 async function policyOf(text: string, options: ReplayTask['options']): Promise<ReplayOptions['policy']> {
   if (text === 'static') return text;

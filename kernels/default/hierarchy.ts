@@ -1,12 +1,13 @@
-// The default policy (DeepSeek EPLB, rebalance_experts_hierarchical): groups are packed to nodes by their sums, then
-// each node replicates its experts and packs the copies to its ranks. With one group and one node this is the global
-// policy. A row is a node of a layer; two rows are placed at a time.
+// The default policy (DeepSeek EPLB, rebalance_experts_hierarchical): groups are packed to nodes by their
+// sums, then each node replicates its experts and packs the copies to its ranks. With one group and one node
+// this is the global policy. A row is a node of a layer; two rows are placed at a time.
 
 import { sizeClass } from '../shared/keys';
 import { placePair, placeRowScratchBytes } from './place-row';
 
 /**
- * Places consecutive layers, two at a time. `numGroups` must divide the experts, `numNodes` the groups, the ranks and the slots.
+ * Places consecutive layers, two at a time. `numGroups` must divide the experts, `numNodes` the groups, the
+ * ranks and the slots.
  *
  * @param weight f32[numLayers x numLogical], finite and >= 0
  * @param phyToLog i32[numLayers x numPhysical], out
@@ -63,7 +64,8 @@ function placeTwoLayers(
   const ranks = replicaRank + nextTable;
   const table = phyToLog + nextTable;
   if (numGroups === 1) {
-    // Not so with several groups on one node: packing them to it orders them by their sums, and ties follow that order.
+    // Not so with several groups on one node: packing them to it orders them by their sums, and ties follow
+    // that order.
     const next = weight + nextWeight;
     placePair(
       weight,
@@ -109,7 +111,9 @@ function placeTwoLayers(
   }
 }
 
-/** Packs the groups of two layers to nodes and writes the experts and weights of each node, group by group. */
+/**
+ * Packs the groups of two layers to nodes and writes the experts and weights of each node, group by group.
+ */
 function assignGroups(
   weightA: usize,
   weightB: usize,
@@ -131,7 +135,8 @@ function assignGroups(
   const groupSize = numLogical / numGroups;
   sumGroups(weightA, numGroups, groupSize, sumsA);
   sumGroups(weightB, numGroups, groupSize, sumsB);
-  // Packing groups to nodes is placing them without replicas: slot after slot, the groups of node 0, of node 1, ...
+  // Packing groups to nodes is placing them without replicas: slot after slot, the groups of node 0, of node
+  // 1, ...
   placePair(sumsA, sumsB, 0, 0, numGroups, numGroups, numNodes, orderA, orderB, unusedA, unusedB, rest);
   gatherGroups(weightA, orderA, numGroups, groupSize, experts, weights);
   gatherGroups(weightB, orderB, numGroups, groupSize, experts + unit, weights + unit);
@@ -163,7 +168,10 @@ function gatherGroups(
   }
 }
 
-/** Scratch of {@link placeLayers}: with groups, their experts and weights lie before what packing groups takes, and then each node. */
+/**
+ * Scratch of {@link placeLayers}: with groups, their experts and weights lie before what packing groups
+ * takes, and then each node.
+ */
 export function placeLayersScratchBytes(
   numLogical: i32,
   numPhysical: i32,

@@ -1,8 +1,9 @@
-// Balanced packing (DeepSeek EPLB, balanced_packing): items in descending order, each to the lightest pack that has
-// room. All ties go to the lowest index; pack sums are float32. Two rows at once, one in each half of a vector.
+// Balanced packing (DeepSeek EPLB, balanced_packing): items in descending order, each to the lightest pack
+// that has room. All ties go to the lowest index; pack sums are float32. Two rows at once, one in each half
+// of a vector.
 //
-// A pack's key has the bits of its load above and its next free slot below, so the least key is the lightest pack, the
-// lowest index first, and names the slot to fill. A full pack's key is greater than any other.
+// A pack's key has the bits of its load above and its next free slot below, so the least key is the lightest
+// pack, the lowest index first, and names the slot to fill. A full pack's key is greater than any other.
 
 import { sizeClass } from '../shared/keys';
 import { buildWinnerTrees, firstLeaf, updateWinners, winners } from './winner-tree';
@@ -13,7 +14,8 @@ const LOAD_BITS: i64 = -0x1_0000_0000;
 
 /**
  * Beyond this many, packs are kept in winner trees, one a row: a sorted list of both rows costs half a step a
- * pack, a tree one a level. Measured, whole plans: list 0.21 ms, tree 0.26 at 32 packs; both 0.47 at 48; 0.37 and 0.33 at 64.
+ * pack, a tree one a level. Measured, whole plans: list 0.21 ms, tree 0.26 at 32 packs; both 0.47 at 48; 0.37
+ * and 0.33 at 64.
  */
 const MAX_SORTED_PACKS = 48;
 
@@ -21,7 +23,8 @@ const MAX_SORTED_PACKS = 48;
  * Packs the copies of two rows.
  *
  * @param copies v128[n]: keys of the copies, both halves descending
- * @param expertsA i32[n]: what a copy of the first half is a copy of; `ranksA` its replica number; B the second half's
+ * @param expertsA i32[n]: what a copy of the first half is a copy of; `ranksA` its replica number; B the
+ * second half's
  * @param slotsA i32[n], out: what each slot holds; `slotRanksA` its replica number; B the second half's
  * @param scratch 32 * sizeClass(n) bytes
  */
@@ -123,7 +126,8 @@ function packSorted(
     store<i32>(slotsB + (slotB << 2), load<i32>(expertsB + copyB));
     store<i32>(slotRanksA + (slotA << 2), load<i32>(ranksA + copyA));
     store<i32>(slotRanksB + (slotB << 2), load<i32>(ranksB + copyB));
-    // The lightest pack is first. It grows, and takes its new place: packs that are lighter now move up by one.
+    // The lightest pack is first. It grows, and takes its new place: packs that are lighter now move up by
+    // one.
     const isFull = v128.load64_lane(
       lastInPack + (slotB << 3),
       v128.load64_zero(lastInPack + (slotA << 3)),

@@ -1,5 +1,6 @@
-// Two rows of the default policy at once: replicate the items, then pack the copies. The items are sorted once; after
-// replication only the copies of replicated items are sorted again, and merged into the untouched rest.
+// Two rows of the default policy at once: replicate the items, then pack the copies. The items are sorted
+// once; after replication only the copies of replicated items are sorted again, and merged into the untouched
+// rest.
 
 import { makeKey, makeKeyPairs, sizeClass } from '../shared/keys';
 import { sortKeyPairs } from '../shared/sort';
@@ -7,7 +8,8 @@ import { packPair } from './pack';
 import { replicateSorted } from './replicate';
 
 /**
- * Replicates `m` items to `n` copies and packs these to `numPacks` packs; slot = pack * (n / numPacks) + place.
+ * Replicates `m` items to `n` copies and packs these to `numPacks` packs; slot = pack * (n / numPacks) +
+ * place.
  *
  * @param weight f32[m], finite and >= 0
  * @param slotToItem i32[n], out: the item of each slot
@@ -117,8 +119,9 @@ function startCopies(experts: usize, m: i32, copyExpert: usize, copyRank: usize)
 }
 
 /**
- * Replicates the items of one half: appends the redundant copies to `copyExpert` and `copyRank`, and writes the keys of
- * all copies of replicated items to `head`, every 16 bytes. A copy's index is its place before packing.
+ * Replicates the items of one half: appends the redundant copies to `copyExpert` and `copyRank`, and writes
+ * the keys of all copies of replicated items to `head`, every 16 bytes. A copy's index is its place before
+ * packing.
  *
  * @returns how many items have several copies
  */
@@ -168,8 +171,8 @@ function sortHead(head: usize, numA: i32, numB: i32, size: i32): void {
 }
 
 /**
- * Merges one half of `head` with that of `tail`, to `out`, which lies as far before `tail` as `head` has keys: what is
- * left of the tail when the head is used up is in its place already.
+ * Merges one half of `head` with that of `tail`, to `out`, which lies as far before `tail` as `head` has
+ * keys: what is left of the tail when the head is used up is in its place already.
  */
 function mergeHalf(head: usize, numHead: i32, tail: usize, out: usize): void {
   const end = head + ((<usize>numHead) << 4);
@@ -188,7 +191,10 @@ function mergeHalf(head: usize, numHead: i32, tail: usize, out: usize): void {
   }
 }
 
-/** Scratch of {@link placeRow}: the tables of the copies, what replication and packing need, and the sorted keys. */
+/**
+ * Scratch of {@link placeRow}: the tables of the copies, what replication and packing need, and the sorted
+ * keys.
+ */
 export function placeRowScratchBytes(m: i32, n: i32): f64 {
   const keys = n - m + sizeClass(m) + (n > m ? 1 : 0);
   return 72 * <f64>sizeClass(n) + 16 * <f64>keys;

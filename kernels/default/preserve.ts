@@ -1,9 +1,9 @@
-// Slot preservation: a new placement decides which experts a rank holds, and where on the rank they lie is free. An
-// expert that stays on its rank stays in its slot, so its weights are not copied inside the device.
+// Slot preservation: a new placement decides which experts a rank holds, and where on the rank they lie is
+// free. An expert that stays on its rank stays in its slot, so its weights are not copied inside the device.
 
 /**
- * Reorders each rank of `phyToLog` and `replicaRank` in place: every old slot, in order, takes back the first copy of
- * its expert that is not placed yet; what is new fills the other slots in order.
+ * Reorders each rank of `phyToLog` and `replicaRank` in place: every old slot, in order, takes back the first
+ * copy of its expert that is not placed yet; what is new fills the other slots in order.
  *
  * @param previous i32[numPhysical], -1 where a slot was empty
  * @param phyToLog i32[numPhysical], in and out
@@ -19,8 +19,10 @@ export function preserveSlots(
   numLogical: i32,
   scratch: usize,
 ): void {
-  const firstCopy = scratch; // i32[numLogical]: 1 + the first slot of an expert that is not placed yet, 0 for none
-  const nextCopy = firstCopy + ((<usize>numLogical) << 2); // i32[numPhysical]: 1 + the next slot of the same expert
+  // i32[numLogical]: 1 + the first slot of an expert that is not placed yet, 0 for none
+  const firstCopy = scratch;
+  // i32[numPhysical]: 1 + the next slot of the same expert
+  const nextCopy = firstCopy + ((<usize>numLogical) << 2);
   const rest = nextCopy + ((<usize>numPhysical) << 2);
   chainCopies(phyToLog, numPhysical, numLogical, firstCopy, nextCopy);
   const slotsPerRank = numPhysical / numRanks;
@@ -52,8 +54,8 @@ function chainCopies(
 /**
  * Finds for each old slot of the rank that begins at `start` the copy it takes back.
  *
- * @param match i32[2 * slotsPerRank], out: for each old slot the place on the rank of its copy, or -1; then for each new
- * place whether it was taken
+ * @param match i32[2 * slotsPerRank], out: for each old slot the place on the rank of its copy, or -1; then
+ * for each new place whether it was taken
  * @returns how many were found
  */
 function matchRank(

@@ -1,6 +1,6 @@
 // Replication: every redundant slot goes to the expert with the greatest load per replica, lowest index first
-// (DeepSeek EPLB, replicate_experts). With the experts sorted once, the greatest is either the next one that has no
-// second copy yet or the top of a small heap of those that have: nothing is scanned per slot.
+// (DeepSeek EPLB, replicate_experts). With the experts sorted once, the greatest is either the next one that
+// has no second copy yet or the top of a small heap of those that have: nothing is scanned per slot.
 
 import { keyIndex, makeKey, makeKeyPairs, sizeClass } from '../shared/keys';
 import { sortKeyPairs } from '../shared/sort';

@@ -1,13 +1,17 @@
-// Winner trees over the packs of two rows, one in each half of a vector: the root has the least key of either. A node has
-// four children, which lie together. An update plays the matches on one path a row; the winners so far stay in a register
-// and the opponents' places are known beforehand, so that a level costs three minima for both rows, two of which wait for
-// nothing, and no branch. Measured for 512 packs: 12.6 ns an item with two children a node, 9 with four.
+// Winner trees over the packs of two rows, one in each half of a vector: the root has the least key of
+// either. A node has four children, which lie together. An update plays the matches on one path a row; the
+// winners so far stay in a register and the opponents' places are known beforehand, so that a level costs
+// three minima for both rows, two of which wait for nothing, and no branch. Measured for 512 packs: 12.6 ns
+// an item with two children a node, 9 with four.
 
-/** Where the root is, and how far the first child of the first node: a node's place is 16 * (its number from 1 on + 2). */
+/**
+ * Where the root is, and how far the first child of the first node: a node's place is 16 * (its number from 1
+ * on + 2).
+ */
 const ROOT: usize = 48;
 
 /** Bytes of the trees over `numPacks` packs. */
-export function winnerTreeBytes(numPacks: i32): usize {
+function winnerTreeBytes(numPacks: i32): usize {
   return firstLeaf(numPacks) + ((<usize>numLeaves(numPacks)) << 4);
 }
 
@@ -48,7 +52,10 @@ export function winners(tree: usize): v128 {
   return v128.load(tree + ROOT);
 }
 
-/** Gives new keys to the packs whose leaves are at the places `leafA` of the first half and `leafB` of the second. */
+/**
+ * Gives new keys to the packs whose leaves are at the places `leafA` of the first half and `leafB` of the
+ * second.
+ */
 export function updateWinners(tree: usize, leafA: usize, leafB: usize, keys: v128): void {
   let best = keys;
   let a = leafA;

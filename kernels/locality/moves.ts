@@ -1,6 +1,7 @@
-// The best move of a step. An exchange swaps two copies on different nodes; a replacement gives the slot of an expert
-// that has other copies to one more copy of another expert. Only moves after which every node and rank is still within
-// its limit count, so the placement stays a whole and allowed one. The first of equal moves wins.
+// The best move of a step. An exchange swaps two copies on different nodes; a replacement gives the slot of
+// an expert that has other copies to one more copy of another expert. Only moves after which every node and
+// rank is still within its limit count, so the placement stays a whole and allowed one. The first of equal
+// moves wins.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
@@ -132,7 +133,10 @@ function findReplacement(s: Search): void {
 const NOWHERE: i32 = -1;
 const SEVERAL: i32 = -2;
 
-/** Marks each replicated expert with the rank on which its copies may not become heavier, were there one copy fewer. */
+/**
+ * Marks each replicated expert with the rank on which its copies may not become heavier, were there one copy
+ * fewer.
+ */
 function markCrowded(s: Search): void {
   for (let i = 0; i < s.numExperts; i++) store<i32>(s.marks + ((<usize>i) << 2), NOWHERE);
   for (let slot = 0; slot < s.numSlots; slot++) {
@@ -191,7 +195,10 @@ function highestAbsent(s: Search, node: i32): f64 {
   return most;
 }
 
-/** The load that fits into a slot once its copy is gone and the expert's others carry more; negative when they cannot. */
+/**
+ * The load that fits into a slot once its copy is gone and the expert's others carry more; negative when they
+ * cannot.
+ */
 function roomWithout(s: Search, slot: i32, node: i32, expert: i32): f64 {
   if (countOf(s, expert) < 2) return -1;
   const rank = slot / s.slotsPerRank;

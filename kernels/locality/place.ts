@@ -1,7 +1,7 @@
-// The locality policy for one layer. Starting from a placement with evenly loaded nodes, a tabu search moves copies
-// between nodes so that experts which are routed together share a node. The copies that balance needs go to different
-// nodes, where they bring more than a second time on the same node; redundant slots that balance can spare go to the
-// experts that bring most.
+// The locality policy for one layer. Starting from a placement with evenly loaded nodes, a tabu search moves
+// copies between nodes so that experts which are routed together share a node. The copies that balance needs
+// go to different nodes, where they bring more than a second time on the same node; redundant slots that
+// balance can spare go to the experts that bring most.
 
 import { placeLayers } from '../default/hierarchy';
 import { placeRow } from '../default/place-row';
@@ -29,9 +29,14 @@ import { moveCopy, objective, recountKeptOf, recountKeptOn, revalue } from './va
 
 /** Steps for which an expert may not come back to a node it left: at 3 and at 20 the results were worse. */
 const TENURE: i32 = 8;
-/** Packing the nodes' copies to their ranks anew gives loads that block moves a way out. Each 8 or 25 is no better. */
+/**
+ * Packing the nodes' copies to their ranks anew gives loads that block moves a way out. Each 8 or 25 is no
+ * better.
+ */
 const STEPS_PER_REPACK: i32 = 16;
-/** After so many steps without an allowed move no expert is kept from coming back, and still none is allowed. */
+/**
+ * After so many steps without an allowed move no expert is kept from coming back, and still none is allowed.
+ */
 const IDLE_STEPS: i32 = 16;
 const HIGHEST_CONNECTION: f64 = 1048576;
 /** Four times as many bring a third of a percent more for 64 experts; for 256 the search has converged. */
@@ -40,14 +45,16 @@ const EVALUATIONS_PER_EXPERT: i32 = 4000;
 const MAX_NODES: i32 = 64;
 
 /**
- * Places one layer. The highest rank load is at most that of the default placement / (1 - tolerance). Without anything to
- * tell which experts belong together, or on more than 64 nodes, the result is the default placement.
+ * Places one layer. The highest rank load is at most that of the default placement / (1 - tolerance). Without
+ * anything to tell which experts belong together, or on more than 64 nodes, the result is the default
+ * placement.
  *
  * @param weight f32[numExperts], finite and >= 0
  * @param coactivation f32[numExperts * numExperts], or 0: then experts of a group belong together
  * @param tolerance in [0, 1): of the highest rank load, and of the nodes' loads over their mean
  * @param maxEvaluations exchanges to look at, about; 0: as many as suit the number of experts
- * @param cancelled i32: once it is not 0 the search returns at once, and what it was to write is not there; 0, no pointer: nothing cancels it
+ * @param cancelled i32: once it is not 0 the search returns at once, and what it was to write is not there;
+ * 0, no pointer: nothing cancels it
  * @param phyToLog i32[numSlots], out
  * @param replicaRank i32[numSlots], out: which replica of its expert a slot holds, from 0, in slot order
  * @returns the exchanges looked at
@@ -117,7 +124,10 @@ function storeConnection(s: Search, a: i32, b: i32, connection: f32): void {
   store<f32>(s.connection + ((<usize>(a * s.numExperts + b)) << 2), connection);
 }
 
-/** How much two experts belong together. Of a group, the experts with high loads are most often picked together. */
+/**
+ * How much two experts belong together. Of a group, the experts with high loads are most often picked
+ * together.
+ */
 function together(s: Search, coactivation: usize, a: i32, b: i32, groupSize: i32, mean: f64): f64 {
   if (coactivation !== 0) {
     const n = s.numExperts;
@@ -134,7 +144,9 @@ function weightOf(s: Search, expert: i32): f64 {
   return <f64>load<f32>(s.weight + ((<usize>expert) << 2));
 }
 
-/** Copies dealt to the nodes by load, or the default placement when that is better or the only one allowed. */
+/**
+ * Copies dealt to the nodes by load, or the default placement when that is better or the only one allowed.
+ */
 function chooseStart(s: Search, usual: usize, tolerance: f64): void {
   const bytes = (<usize>s.numSlots) << 2;
   memory.copy(s.slots, usual, bytes);
@@ -166,7 +178,10 @@ function highestOf(values: usize, n: i32): f64 {
   return most;
 }
 
-/** Replicates for balance; then heaviest first, each copy to the node with the fewest of its expert, then the lightest. */
+/**
+ * Replicates for balance; then heaviest first, each copy to the node with the fewest of its expert, then the
+ * lightest.
+ */
 function dealCopies(s: Search): void {
   const row = (<usize>s.numSlots) << 2;
   const keys = s.rest;

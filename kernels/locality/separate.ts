@@ -3,7 +3,10 @@
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { expertIn, loadOf, lookIfCancelled, Search, setExpert, sumRank } from './state';
 
-/** A second copy of an expert on a rank goes to another rank of the node, where the loads allow it: to the first such slot. */
+/**
+ * A second copy of an expert on a rank goes to another rank of the node, where the loads allow it: to the
+ * first such slot.
+ */
 export function separateCopies(s: Search): void {
   if (s.slotsPerRank < 2) return;
   const ranksPerNode = s.numRanks / s.numNodes;
@@ -59,8 +62,8 @@ function isLight(s: Search, a: i32, leaves: i32, b: i32, comes: i32): bool {
 }
 
 /**
- * u32[ranksPerNode][words]: the experts on each rank of a node, a bit each. It takes the place of the connections, or of the working
- * space where there are many ranks and few experts.
+ * u32[ranksPerNode][words]: the experts on each rank of a node, a bit each. It takes the place of the
+ * connections, or of the working space where there are many ranks and few experts.
  */
 function wordOf(s: Search, rankOnNode: i32, expert: i32): usize {
   const table = bytesOf(s, s.numRanks / s.numNodes) <= connectionBytes(s) ? s.connection : s.rest;

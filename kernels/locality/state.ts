@@ -1,4 +1,5 @@
-// The state of the locality search for one layer: the placement, its counts and loads, and tables for the search.
+// The state of the locality search for one layer: the placement, its counts and loads, and tables for the
+// search.
 
 import { placeLayersScratchBytes } from '../default/hierarchy';
 import { placeRowScratchBytes } from '../default/place-row';
@@ -22,7 +23,10 @@ export class Search {
   connection: usize;
   /** f64[numNodes * numExperts]: what the expert on the node is worth, be it there or not. */
   value: usize;
-  /** f64[numNodes * numSlots]: what the slot's expert shares with experts that are on its node and on the other one. */
+  /**
+   * f64[numNodes * numSlots]: what the slot's expert shares with experts that are on its node and on the
+   * other one.
+   */
   kept: usize;
   /** f64[numNodes * numSlots]: the gain of moving the slot's copy to the node, were there room. */
   moveGain: usize;
@@ -56,7 +60,10 @@ export class Search {
   /** A move that gains more than this leads past the best placement known. */
   toBest: f64;
   evaluations: i64;
-  /** i32: not 0 when the search is cancelled; 0, no pointer, when nothing cancels it. It is read again at so many evaluations. */
+  /**
+   * i32: not 0 when the search is cancelled; 0, no pointer, when nothing cancels it. It is read again at so
+   * many evaluations.
+   */
   cancelled: usize;
   nextLook: i64;
   isCancelled: bool;
@@ -68,7 +75,10 @@ const EVALUATIONS_PER_LOOK: i64 = 8192;
 /** The tables begin after the fields, as aligned as their values are. */
 const HEADER_BYTES: usize = (offsetof<Search>() + 15) & ~15;
 
-/** Scratch of a search. `rest` comes last: for the default placement, for dealing copies to the nodes, and for packing a node. */
+/**
+ * Scratch of a search. `rest` comes last: for the default placement, for dealing copies to the nodes, and for
+ * packing a node.
+ */
 export function placeLocalityScratchBytes(
   numExperts: i32,
   numSlots: i32,

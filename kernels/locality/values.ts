@@ -1,6 +1,6 @@
-// What placements are worth: how much experts that belong together share nodes. Connections are whole numbers and worths
-// powers of four, so that sums of them are exact in any order: tables can be adjusted from move to move and still equal a
-// fresh count.
+// What placements are worth: how much experts that belong together share nodes. Connections are whole numbers
+// and worths powers of four, so that sums of them are exact in any order: tables can be adjusted from move to
+// move and still equal a fresh count.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { addCopies, connectionOf, countCopies, expertIn, nodesOf, Search, valueAt } from './state';
@@ -43,8 +43,8 @@ export function revalue(s: Search): void {
 }
 
 /**
- * A copy of `expert` leaves node `from` and comes to node `to`, either of them -1 for none: adjusts counts and values, not
- * the slots and sums of loads.
+ * A copy of `expert` leaves node `from` and comes to node `to`, either of them -1 for none: adjusts counts
+ * and values, not the slots and sums of loads.
  */
 export function moveCopy(s: Search, expert: i32, from: i32, to: i32): void {
   countCopies(s, expert, <i32>(to !== -1) - <i32>(from !== -1));
@@ -64,7 +64,10 @@ export function moveCopy(s: Search, expert: i32, from: i32, to: i32): void {
   }
 }
 
-/** The values of a pair's experts after the nodes of the one changed: where nothing is shared more or less, few do. */
+/**
+ * The values of a pair's experts after the nodes of the one changed: where nothing is shared more or less,
+ * few do.
+ */
 function adjustPair(s: Search, expert: i32, other: i32, connection: f64, before: u64, after: u64): void {
   const theirs = nodesOf(s, other);
   const sharedBefore = <i32>popcnt(before & theirs);
@@ -104,8 +107,9 @@ function adjustKept(s: Search, node: i32, expert: i32, before: u64, after: u64):
 }
 
 /**
- * A copy that moves to another node leaves the experts on its own, and meets again those that are on both: neither is
- * that loss a loss nor that gain a gain. Adds this for one expert, on the nodes `theirs`, with the sign `by`.
+ * A copy that moves to another node leaves the experts on its own, and meets again those that are on both:
+ * neither is that loss a loss nor that gain a gain. Adds this for one expert, on the nodes `theirs`, with the
+ * sign `by`.
  */
 function addKept(s: Search, slot: i32, expert: i32, other: i32, theirs: u64, by: f64): void {
   const mine = nodesOf(s, expert);
@@ -145,8 +149,8 @@ export function recountKeptOf(s: Search, a: i32, b: i32): void {
 }
 
 /**
- * Counts anew what the copy in a slot keeps when it moves, or takes it from a slot with another copy on the same node, -1 for none.
- * Without redundant slots there is nothing to keep.
+ * Counts anew what the copy in a slot keeps when it moves, or takes it from a slot with another copy on the
+ * same node, -1 for none. Without redundant slots there is nothing to keep.
  *
  * @returns a slot that is counted
  */

@@ -1,9 +1,10 @@
-// Sums of loads that are exact, whatever is added and taken back later. A load is added to the sum of its band: of the
-// loads whose exponents lie in the same few. All loads of a band are multiples of its smallest step, and no sum of it needs
-// more than the 53 bits of a float64: so nothing is ever rounded, and taking a load back leaves no trace of it.
+// Sums of loads that are exact, whatever is added and taken back later. A load is added to the sum of its
+// band: of the loads whose exponents lie in the same few. All loads of a band are multiples of its smallest
+// step, and no sum of it needs more than the 53 bits of a float64: so nothing is ever rounded, and taking a
+// load back leaves no trace of it.
 //
-// bands: f64[bands][loads], of which a row begins at `bands` in the first and `stride` bytes on in each other. A load's band is
-// its bits >> shift. used: u8[bands], set to 1 for the bands that are added to.
+// bands: f64[bands][loads], of which a row begins at `bands` in the first and `stride` bytes on in each
+// other. A load's band is its bits >> shift. used: u8[bands], set to 1 for the bands that are added to.
 
 const NO_BAND = i32.MAX_VALUE;
 

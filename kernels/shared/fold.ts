@@ -1,5 +1,5 @@
-// From physical to logical: the load of an expert is the sum over its slots. A sample is folded through the mapping it
-// was recorded under, whatever the mapping is by now.
+// From physical to logical: the load of an expert is the sum over its slots. A sample is folded through the
+// mapping it was recorded under, whatever the mapping is by now.
 
 /**
  * sums[phyToLog[slot]] += sign * sample[slot], in slot order. Empty slots (-1) are passed over.
@@ -58,8 +58,8 @@ export function averageLoads(
 }
 
 /**
- * The average load of each slot as the mapping `phyToLog` reads the window: what its own samples recorded, plus an
- * even share of what samples of other mappings recorded for the slot's expert.
+ * The average load of each slot as the mapping `phyToLog` reads the window: what its own samples recorded,
+ * plus an even share of what samples of other mappings recorded for the slot's expert.
  *
  * @param physicalSums f64[numPhysical], samples of this mapping
  * @param count i32[numLogical], replicas

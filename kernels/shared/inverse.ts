@@ -23,7 +23,8 @@ export function countReplicas(phyToLog: usize, numPhysical: i32, numLogical: i32
 }
 
 /**
- * Writes the slot of every replica: logToPhy[expert][replicaRank[slot]] = slot, -1 where there is no such replica.
+ * Writes the slot of every replica: logToPhy[expert][replicaRank[slot]] = slot, -1 where there is no such
+ * replica.
  *
  * @param logToPhy i32[numLogical x maxReplicas], out
  */

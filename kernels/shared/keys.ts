@@ -1,6 +1,6 @@
-// 64-bit sort keys: the bits of a load >= 0 above, the complement of an index below. Non-negative floats order as
-// their bits do, so one unsigned compare orders by load and sends every tie to the lowest index. Read as doubles the keys
-// order the same, and vectors have minimum and maximum for doubles.
+// 64-bit sort keys: the bits of a load >= 0 above, the complement of an index below. Non-negative floats
+// order as their bits do, so one unsigned compare orders by load and sends every tie to the lowest index.
+// Read as doubles the keys order the same, and vectors have minimum and maximum for doubles.
 
 /** The key of `load` (>= 0) at `index`: greater means a larger load or, at equal loads, a lower index. */
 export function makeKey(load: f32, index: i32): u64 {

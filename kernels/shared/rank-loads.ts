@@ -3,7 +3,8 @@ import { countReplicas } from './inverse';
 // What a placement makes of loads: the load of each rank, with the largest, the mean and the smallest.
 
 /**
- * Adds up the load of each rank: over its slots in order, load of the expert / replicas of the expert, in float64.
+ * Adds up the load of each rank: over its slots in order, load of the expert / replicas of the expert, in
+ * float64.
  *
  * @param weight f32[numLogical]
  * @param phyToLog i32[numPhysical], -1 for an empty slot
@@ -44,10 +45,10 @@ export function rankLoads(
 }
 
 /**
- * How unevenly the ranks were loaded over the window: the largest rank load of a layer / its smallest, of the layer where
- * that is greatest. Infinite when a rank has no load beside one that has, 1 when none has any; ranks without experts, whose slots
- * are all empty, are left out. A slot's load is what it
- * recorded, plus an even share of what was recorded for its expert under other mappings.
+ * How unevenly the ranks were loaded over the window: the largest rank load of a layer / its smallest, of the
+ * layer where that is greatest. Infinite when a rank has no load beside one that has, 1 when none has any;
+ * ranks without experts, whose slots are all empty, are left out. A slot's load is what it recorded, plus an
+ * even share of what was recorded for its expert under other mappings.
  *
  * @param physical f64[numLayers x numPhysical]: sums of the samples of this mapping
  * @param logical f64[numLayers x numLogical]: sums of the other samples

@@ -1,13 +1,16 @@
-// Rank loads of all layers of a step in one call: what a replay does for every step and every mapping it follows.
+// Rank loads of all layers of a step in one call: what a replay does for every step and every mapping it
+// follows.
 
 /**
- * Adds up the load of each rank in each layer as `rankLoads` does, to the same bits, from tables that are made once a
- * mapping: only experts with replicas are divided, and an empty slot reads a zero behind the experts. 58 layers of
- * 256 experts in 288 slots take 12 microseconds (measured), and 13.6 without four ranks side by side.
+ * Adds up the load of each rank in each layer as `rankLoads` does, to the same bits, from tables that are
+ * made once a mapping: only experts with replicas are divided, and an empty slot reads a zero behind the
+ * experts. 58 layers of 256 experts in 288 slots take 12 microseconds (measured), and 13.6 without four ranks
+ * side by side.
  *
  * @param loads f32[numLayers x numLogical]
  * @param offsets i32[numLayers x numPhysical]: 8 x the slot's expert, 8 x numLogical for an empty slot
- * @param replicated i32[numLayers][words]: a count, then 8 x expert and replicas of every expert that has more than one
+ * @param replicated i32[numLayers][words]: a count, then 8 x expert and replicas of every expert that has
+ * more than one
  * @param words of `replicated` a layer
  * @param zeroIsOne whether a load of 0 is read as 1
  * @param rankLoads f64[numLayers x numRanks], out
@@ -69,7 +72,10 @@ export function scoreLayers(
   }
 }
 
-/** The sums of four ranks side by side, each in the order of its slots: one rank alone waits for its own additions. */
+/**
+ * The sums of four ranks side by side, each in the order of its slots: one rank alone waits for its own
+ * additions.
+ */
 function sumFour(slot: usize, slotBytes: usize, shares: usize, rankLoads: usize): void {
   const second = slot + slotBytes;
   const toThird = 2 * slotBytes;

@@ -22,8 +22,8 @@ export function firstInvalid(loads: usize, n: i32): i32 {
 }
 
 /**
- * Adds a row to the step's row: pass[i] += loads[i]. Nothing is written when a load, or a sum, is not a finite number
- * >= 0.
+ * Adds a row to the step's row: pass[i] += loads[i]. Nothing is written when a load, or a sum, is not a
+ * finite number >= 0.
  *
  * @param loads f32[n]
  * @param pass f32[n], in and out

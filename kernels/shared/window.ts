@@ -1,5 +1,6 @@
-// The window's running sums: a sample is added when it comes and taken back when it goes. That is exact for rows of whole loads up
-// to 65,535, all the window's memory full of them: no sum reaches 2^53. Other rows have sums of their own: see bands.ts.
+// The window's running sums: a sample is added when it comes and taken back when it goes. That is exact for
+// rows of whole loads up to 65,535, all the window's memory full of them: no sum reaches 2^53. Other rows
+// have sums of their own: see bands.ts.
 
 /** sums[i] += sign * sample[i]. sample f32[n], sums f64[n]. */
 export function addSample(sample: usize, sums: usize, n: i32, sign: f64): void {

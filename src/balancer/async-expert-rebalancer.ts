@@ -47,8 +47,9 @@ export interface RebalancerEvents {
   committed: [outcome: Extract<RebalanceOutcome, { status: 'committed' }>];
   skipped: [outcome: Extract<RebalanceOutcome, { status: 'skipped' }>];
   /**
-   * An error of the background loop, which goes on after a longer pause, or of a listener that threw or whose promise was rejected. With
-   * no listener for it, an error of the loop becomes a process warning each time, and one of listeners the first time.
+   * An error of the background loop, which goes on after a longer pause, or of a listener that threw or whose
+   * promise was rejected. With no listener for it, an error of the loop becomes a process warning each time,
+   * and one of listeners the first time.
    */
   error: [error: Error];
 }
@@ -59,7 +60,10 @@ export interface AsyncExpertRebalancerOptions {
   readonly rebalanceInterval?: number;
   /** Plan when a layer's largest rank load is more than this many times its smallest one; 2 by default. */
   readonly loadThreshold?: number;
-  /** Make every new mapping live at once, instead of keeping it for {@link AsyncExpertRebalancer.getPendingMapping}. */
+  /**
+   * Make every new mapping live at once, instead of keeping it for
+   * {@link AsyncExpertRebalancer.getPendingMapping}.
+   */
   readonly autoCommit?: boolean;
 }
 
@@ -71,8 +75,9 @@ const MIN_BACK_OFF_MS = 10;
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /**
- * Watches a balancer's loads and plans in the background: in the balancer's pool, never on the caller's thread. One plan
- * at a time; a new mapping is kept until it is taken, or goes live at once with `autoCommit`.
+ * Watches a balancer's loads and plans in the background: in the balancer's pool, never on the caller's
+ * thread. One plan at a time; a new mapping is kept until it is taken, or goes live at once with
+ * `autoCommit`.
  *
  * The timer does not keep the process alive. No error of a listener ends the process or the loop.
  *
@@ -150,15 +155,18 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     await this.#inFlight?.catch(() => {});
   }
 
-  /** Whether some layer's load imbalance (largest / smallest rank load, averaged over the window) is above the threshold. */
+  /**
+   * Whether some layer's load imbalance (largest / smallest rank load, averaged over the window) is above the
+   * threshold.
+   */
   shouldRebalance(): boolean {
     const { window } = sharedParts(this.balancer);
     return window.numSamples > 0 && window.rankLoadImbalance() > this.loadThreshold;
   }
 
   /**
-   * Takes the planned mapping that waits, if there is one: a second call gets nothing until there is a new one. Its `commit` throws
-   * `EPLB_STALE` when another mapping went live after it was planned.
+   * Takes the planned mapping that waits, if there is one: a second call gets nothing until there is a new
+   * one. Its `commit` throws `EPLB_STALE` when another mapping went live after it was planned.
    */
   getPendingMapping(): ExpertMapping | undefined {
     const pending = this.#pending;
@@ -167,8 +175,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   }
 
   /**
-   * Plans now, whatever the threshold says. While a plan is in flight, that one's outcome is returned. What a listener throws becomes an
-   * 'error' event.
+   * Plans now, whatever the threshold says. While a plan is in flight, that one's outcome is returned. What a
+   * listener throws becomes an 'error' event.
    *
    * @throws (as a rejection) what `ExpertLoadBalancer.plan` throws
    */
@@ -209,7 +217,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       if (isStopped) return this.#report({ status: 'skipped', reason: 'stopped' });
       throw error;
     }
-    // In the background the answer and the commit are two short turns of the host's thread, and not a longer one.
+    // In the background the answer and the commit are two short turns of the host's thread, and not a longer
+    // one.
     if (onlyIfUneven) await nextTurn();
     if (signal.aborted) return this.#report({ status: 'skipped', reason: 'stopped' });
     if (decision === undefined) return this.#report({ status: 'skipped', reason: 'balanced' });

@@ -32,8 +32,8 @@ export interface CommitOptions {
 /** What may accompany a {@link ExpertLoadBalancer.rebalance}. */
 export interface RebalanceOptions extends PlanOptions {
   /**
-   * What to do when another mapping went live while the plan was made: 'replan' plans again from it, at most three times, 'keep'
-   * leaves it live. Default 'replan'.
+   * What to do when another mapping went live while the plan was made: 'replan' plans again from it, at most
+   * three times, 'keep' leaves it live. Default 'replan'.
    */
   readonly ifStale?: 'replan' | 'keep';
 }
@@ -56,7 +56,10 @@ export interface SharedParts {
   readonly published: PublishedLayout;
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
-  /** Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by more than this. */
+  /**
+   * Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by
+   * more than this.
+   */
   planIfUneven(imbalanceThreshold: number, signal: AbortSignal): Promise<BalancerDecision | undefined>;
 }
 
@@ -72,12 +75,14 @@ export let sharedParts: (balancer: ExpertLoadBalancer) => SharedParts;
 /**
  * Records the tokens each expert got, step by step, and plans which experts to replicate and where.
  *
- * Recording and reading are synchronous and cheap; planning runs in worker threads and never blocks the caller. Plans of
- * one balancer are made one after the other. One thread owns a balancer; `shareBalancer` lets others take part.
+ * Recording and reading are synchronous and cheap; planning runs in worker threads and never blocks the
+ * caller. Plans of one balancer are made one after the other. One thread owns a balancer; `shareBalancer`
+ * lets others take part.
  *
  * @example
  * ```ts
- * await using balancer = new ExpertLoadBalancer({ numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 });
+ * const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
+ * await using balancer = new ExpertLoadBalancer(sizes);
  * balancer.recordLogicalLoad(0, [90, 10, 40, 60]);
  * balancer.advanceWindow();
  * const mapping = await balancer.rebalance();
@@ -113,8 +118,8 @@ export class ExpertLoadBalancer {
   /**
    * Carves all memory the balancer will ever use; no thread is started before the first plan.
    *
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY`
-   * when the memory, of which the message says how much, cannot be had
+   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`,
+   * `EPLB_TOPOLOGY`, or `EPLB_MEMORY` when the memory, of which the message says how much, cannot be had
    */
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
@@ -137,7 +142,10 @@ export class ExpertLoadBalancer {
     this.#planner = new Planner(settings, region, layout.job, this.#openState);
   }
 
-  /** The live mapping. At first, expert i is in slot i, of those that are open, and the redundant slots repeat the experts from 0 on. */
+  /**
+   * The live mapping. At first, expert i is in slot i, of those that are open, and the redundant slots repeat
+   * the experts from 0 on.
+   */
   get mapping(): ExpertMapping {
     return this.#live.mapping;
   }
@@ -158,11 +166,13 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Adds the tokens each slot of the live mapping got to the step being recorded. Loads given twice in a step add up. What an empty slot
-   * is given is shown as it was recorded, but counts for no expert and in no average.
+   * Adds the tokens each slot of the live mapping got to the step being recorded. Loads given twice in a step
+   * add up. What an empty slot is given is shown as it was recorded, but counts for no expert and in no
+   * average.
    *
    * @param loads [physical], finite in float32 and >= 0, also together with what the step has; copied
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER`, `EPLB_SHAPE`, `EPLB_LOAD`; nothing is recorded then
+   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER`, `EPLB_SHAPE`, `EPLB_LOAD`; nothing is
+   * recorded then
    */
   recordLoad(layer: number, loads: LoadRow): void {
     this.#openState.check();
@@ -176,9 +186,10 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Ends the step being recorded, with what connected threads have recorded: it becomes the newest sample of the window. Never throws
-   * for loads: what only adds up to more than the largest float32 (loads of several threads, or of slots and of experts) counts as that.
-   * Its cost does not grow with the window; a step of whole loads up to 65,535 a slot takes half of what another one does.
+   * Ends the step being recorded, with what connected threads have recorded: it becomes the newest sample of
+   * the window. Never throws for loads: what only adds up to more than the largest float32 (loads of several
+   * threads, or of slots and of experts) counts as that. Its cost does not grow with the window; a step of
+   * whole loads up to 65,535 a slot takes half of what another one does.
    */
   advanceWindow(): void {
     this.#openState.check();
@@ -187,17 +198,17 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * The mean tokens per step of each slot, [layers x physical], over the samples recorded so far. What was recorded under
-   * an older mapping, or for experts, counts for every replica of the expert evenly; so does what was recorded per slot in a
-   * layer that got loads of experts in the same step. A copy.
+   * The mean tokens per step of each slot, [layers x physical], over the samples recorded so far. What was
+   * recorded under an older mapping, or for experts, counts for every replica of the expert evenly; so does
+   * what was recorded per slot in a layer that got loads of experts in the same step. A copy.
    */
   getAverageLoad(): LoadMatrix {
     return this.#window.averagePhysical();
   }
 
   /**
-   * The mean tokens per step of each expert, [layers x logical], over the samples recorded so far: right to the rounding to float32,
-   * whatever loads have left the window. A copy.
+   * The mean tokens per step of each expert, [layers x logical], over the samples recorded so far: right to
+   * the rounding to float32, whatever loads have left the window. A copy.
    */
   getAverageLogicalLoad(): LoadMatrix {
     return this.#window.averageLogical();
@@ -229,7 +240,8 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Plans a mapping and makes it live, unless another one went live meanwhile: that is never undone, see {@link RebalanceOptions.ifStale}.
+   * Plans a mapping and makes it live, unless another one went live meanwhile: that is never undone, see
+   * {@link RebalanceOptions.ifStale}.
    *
    * @param weight loads [layers x logical] to plan for; the average of the window when left out
    * @returns the mapping that is live by then
@@ -249,8 +261,8 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * As {@link rebalance}, in the calling thread, which it blocks for the whole plan. Not for a policy given as a URL. Another mapping can
-   * only go live meanwhile when the policy itself commits one.
+   * As {@link rebalance}, in the calling thread, which it blocks for the whole plan. Not for a policy given
+   * as a URL. Another mapping can only go live meanwhile when the policy itself commits one.
    */
   rebalanceSync(weight?: LoadsInput, options: Omit<RebalanceOptions, 'signal'> = {}): ExpertMapping {
     for (let plansLeft = readMostPlans(options); plansLeft > 0; plansLeft--) {
@@ -262,10 +274,12 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Plans a mapping without making it live, for hosts that move weights first and {@link commit} then. Resolves to the live mapping
-   * itself when it is to stay, or when there is nothing to plan from: no `weight` and no sample.
+   * Plans a mapping without making it live, for hosts that move weights first and {@link commit} then.
+   * Resolves to the live mapping itself when it is to stay, or when there is nothing to plan from: no
+   * `weight` and no sample.
    *
-   * @param weight loads [layers x logical]; the average of the window as it is when the plan begins, when left out
+   * @param weight loads [layers x logical]; the average of the window as it is when the plan begins, when
+   * left out
    * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_CLOSED`,
    * `EPLB_CANCELLED`, `EPLB_WORKER_LOST` or `EPLB_POLICY`. The live mapping is untouched then.
    */
@@ -274,8 +288,9 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * As {@link plan}, with what the policy says of it: 'planned', with what to expect of the mapping when the policy forecasts that, or
-   * 'kept', with the live mapping itself and the reason. `generation` is what it was planned from.
+   * As {@link plan}, with what the policy says of it: 'planned', with what to expect of the mapping when the
+   * policy forecasts that, or 'kept', with the live mapping itself and the reason. `generation` is what it
+   * was planned from.
    */
   async decide(weight?: LoadsInput, options: PlanOptions = {}): Promise<BalancerDecision> {
     const request = this.#planner.take(weight, options);
@@ -285,12 +300,14 @@ export class ExpertLoadBalancer {
   /**
    * Makes a mapping live. Loads recorded so far stay with the mapping they were recorded under.
    *
-   * A mapping that this balancer planned goes live only while the mapping that it was planned from is live: it says which weights move
-   * from where. Mappings made elsewhere and those that once were live (a rollback) are only checked against `from`.
+   * A mapping that this balancer planned goes live only while the mapping that it was planned from is live:
+   * it says which weights move from where. Mappings made elsewhere and those that once were live (a rollback)
+   * are only checked against `from`.
    *
-   * @throws EplbError `EPLB_STALE` for a mapping that was made from another generation than the live one, `EPLB_CLOSED`; EplbTypeError
-   * `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_MAPPING` for one with an expert in a closed slot,
-   * `EPLB_RANGE`, `EPLB_NOT_WHOLE` for a `from` that is no generation. Nothing changes then.
+   * @throws EplbError `EPLB_STALE` for a mapping that was made from another generation than the live one,
+   * `EPLB_CLOSED`; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape,
+   * `EPLB_MAPPING` for one with an expert in a closed slot, `EPLB_RANGE`, `EPLB_NOT_WHOLE` for a `from` that
+   * is no generation. Nothing changes then.
    */
   commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
     this.#openState.check();
@@ -302,7 +319,10 @@ export class ExpertLoadBalancer {
     this.#makeLive(mapping);
   }
 
-  /** Cancels the plan in flight, ends the threads and refuses all further work. Reading stays possible. Idempotent. */
+  /**
+   * Cancels the plan in flight, ends the threads and refuses all further work. Reading stays possible.
+   * Idempotent.
+   */
   async close(): Promise<void> {
     await this.#planner.close();
   }
@@ -332,8 +352,8 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Remembers what a plan was made from. What stays is the mapping that is live now: one that is live no more must not come back by the
-   * commit of a plan that changes nothing.
+   * Remembers what a plan was made from. What stays is the mapping that is live now: one that is live no more
+   * must not come back by the commit of a plan that changes nothing.
    */
   #note(decision: PlanDecision, before: ExpertMapping, generation: number): BalancerDecision {
     if (decision.status === 'planned') this.#live.notePlan(decision.mapping, generation);

@@ -6,7 +6,10 @@ import { kernelSizes } from '../memory/kernel-memory.ts';
 import { kernelOf } from '../policy/kernels.ts';
 import type { BalancerSettings } from './options.ts';
 
-/** Where everything of a balancer lies in its region of the kernels' memory: its rings, which are most of it, come last. */
+/**
+ * Where everything of a balancer lies in its region of the kernels' memory: its rings, which are most of it,
+ * come last.
+ */
 export interface BalancerLayout {
   readonly job: JobLayout;
   readonly buckets: BucketLayout | undefined;

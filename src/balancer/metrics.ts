@@ -17,17 +17,17 @@ export interface EplbMetrics {
   readonly numLogicalExperts: number;
   /** Steps in {@link expertLoadWindow}: the window's size once it is full. */
   readonly numSamples: number;
-  /** [layers x physical]: the expert of each slot. */
+  /** `[layers x physical]`: the expert of each slot. */
   readonly physicalToLogical: Int32Array;
-  /** [layers x logical x maxReplicas]: the slots of each expert, padded with -1. */
+  /** `[layers x logical x maxReplicas]`: the slots of each expert, padded with -1. */
   readonly logicalToPhysical: Int32Array;
   /** [layers x logical] */
   readonly logicalReplicaCount: Int32Array;
-  /** [layers x physical]: tokens of the step being recorded. */
+  /** `[layers x physical]`: tokens of the step being recorded. */
   readonly expertLoadPass: Float32Array;
   /**
-   * [samples x layers x physical]: tokens of the steps in the window, the oldest first, in the slots of the mapping
-   * that was live at each step.
+   * `[samples x layers x physical]`: tokens of the steps in the window, the oldest first, in the slots of the
+   * mapping that was live at each step.
    */
   readonly expertLoadWindow: Float32Array;
 }

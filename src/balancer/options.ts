@@ -20,28 +20,31 @@ export interface ExpertLoadBalancerOptions {
   /** Groups of experts that routing picks together, 1 by default: they divide the experts evenly. */
   readonly numGroups?: number;
   /**
-   * [ranks]: how many slots of each rank may hold an expert, its first ones; the others stay empty. All when left out. Only
-   * `AdaptiveEplbPolicy` and policies of your own can plan for fewer.
+   * `[ranks]`: how many slots of each rank may hold an expert, its first ones; the others stay empty. All
+   * when left out. Only `AdaptiveEplbPolicy` and policies of your own can plan for fewer.
    */
   readonly slotsPerRank?: readonly number[];
   /**
-   * Where experts go; the default policy when left out. An object with a kernel (those of this library) is planned in the
-   * pool; another object in this thread; a module URL (its export `policy`, or default export) in a pool thread.
+   * Where experts go; the default policy when left out. An object with a kernel (those of this library) is
+   * planned in the pool; another object in this thread; a module URL (its export `policy`, or default export)
+   * in a pool thread.
    *
-   * A policy in this thread blocks it until it returns, and nothing can interrupt it: neither a plan's signal nor `close`. That is so for
-   * an object without a kernel, and for every policy with `threads: 0` or by `rebalanceSync`. For one that is not sure to return take a
-   * module URL: see {@link policyGraceMs}. A policy of your own gets copies, in frozen objects: what it writes to them changes nothing.
-   * That is no sandbox: its module may do what any module of the process may.
+   * A policy in this thread blocks it until it returns, and nothing can interrupt it: neither a plan's signal
+   * nor `close`. That is so for an object without a kernel, and for every policy with `threads: 0` or by
+   * `rebalanceSync`. For one that is not sure to return take a module URL: see {@link policyGraceMs}. A
+   * policy of your own gets copies, in frozen objects: what it writes to them changes nothing. That is no
+   * sandbox: its module may do what any module of the process may.
    */
   readonly policy?: AbstractEplbPolicy | URL;
   /**
-   * Milliseconds that a policy given as a module URL has to return once its plan's signal is aborted or the balancer is closed; 5,000 by
-   * default. If it does, the plan is rejected with `EPLB_CANCELLED`, and the thread is kept. If it does not, or its module is still loading,
-   * the threads are ended, whatever they do, and the next plan gets new ones: the plan is then rejected with `EPLB_POLICY`. A closed
-   * balancer's plan is rejected with `EPLB_CLOSED` either way.
+   * Milliseconds that a policy given as a module URL has to return once its plan's signal is aborted or the
+   * balancer is closed; 5,000 by default. If it does, the plan is rejected with `EPLB_CANCELLED`, and the
+   * thread is kept. If it does not, or its module is still loading, the threads are ended, whatever they do,
+   * and the next plan gets new ones: the plan is then rejected with `EPLB_POLICY`. A closed balancer's plan
+   * is rejected with `EPLB_CLOSED` either way.
    *
-   * A thread that is in a call of the system (`execSync`, say) ends when that returns. Plans and `close` do not wait for it, but the
-   * process cannot exit before.
+   * A thread that is in a call of the system (`execSync`, say) ends when that returns. Plans and `close` do
+   * not wait for it, but the process cannot exit before.
    */
   readonly policyGraceMs?: number;
   /** Steps that averages and plans look back on, 100 by default. */
@@ -60,12 +63,17 @@ export interface BalancerSettings {
   /** What samples the policy wants: of one given as a URL that is not known, and 0. */
   readonly maxSamples: number;
   readonly rememberedSteps: number;
-  /** Worker threads; 0 when plans are made in the balancer's own, as for a policy without a kernel or a URL. */
+  /**
+   * Worker threads; 0 when plans are made in the balancer's own, as for a policy without a kernel or a URL.
+   */
   readonly threads: number;
   readonly policyGraceMs: number;
 }
 
-/** Checks options, each read once, and fills in what is left out. @throws as the constructor of ExpertLoadBalancer */
+/**
+ * Checks options, each read once, and fills in what is left out.
+ * @throws as the constructor of ExpertLoadBalancer
+ */
 export function readOptions(options: ExpertLoadBalancerOptions): BalancerSettings {
   if (typeof options !== 'object' || options === null) {
     throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object of sizes`);
@@ -98,7 +106,10 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   };
 }
 
-/** The samples that a policy wants. A kernel has room for those of its request, whatever the policy's object says. */
+/**
+ * The samples that a policy wants. A kernel has room for those of its request, whatever the policy's object
+ * says.
+ */
 function samplesFor(
   policy: AbstractEplbPolicy,
   request: KernelRequest | undefined,

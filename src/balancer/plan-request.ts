@@ -16,27 +16,34 @@ import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 
 /** What may accompany a plan. */
 export interface PlanOptions {
-  /** Which experts are routed together, for policies that use it. Must not be written until the plan has settled. */
+  /**
+   * Which experts are routed together, for policies that use it. Must not be written until the plan has
+   * settled.
+   */
   readonly coactivation?: CoactivationMatrix;
   /**
-   * Loads of single steps, for policies that plan from them; they then do not look at the window. Copied. Left out, such a policy takes
-   * the window's steps, or `weight` as the one step there is.
+   * Loads of single steps, for policies that plan from them; they then do not look at the window. Copied.
+   * Left out, such a policy takes the window's steps, or `weight` as the one step there is.
    */
   readonly samples?: LoadSamples;
   /**
-   * Where the experts are, if not where the live mapping has them: what moves is counted from it. It may have experts in slots that
-   * are closed now, which `AdaptiveEplbPolicy` repairs with the fewest moves: say, the mapping of a balancer that had more slots.
-   * Where the plan is to keep what there is, it is this mapping.
+   * Where the experts are, if not where the live mapping has them: what moves is counted from it. It may have
+   * experts in slots that are closed now, which `AdaptiveEplbPolicy` repairs with the fewest moves: say, the
+   * mapping of a balancer that had more slots. Where the plan is to keep what there is, it is this mapping.
    */
   readonly previous?: ExpertMapping;
   /**
-   * Cancels the plan, which is then rejected with `EPLB_CANCELLED`: between two layers, and within the search for a layer. A plan in the
-   * calling thread (`threads: 0`) holds up the signal as well: only the policy's `maxEvaluations` ends it.
+   * Cancels the plan, which is then rejected with `EPLB_CANCELLED`: between two layers, and within the search
+   * for a layer. A plan in the calling thread (`threads: 0`) holds up the signal as well: only the policy's
+   * `maxEvaluations` ends it.
    */
   readonly signal?: AbortSignal;
 }
 
-/** A plan as it is asked for, with what was read and checked of its options: from checked loads, or from the window. */
+/**
+ * A plan as it is asked for, with what was read and checked of its options: from checked loads, or from the
+ * window.
+ */
 export interface PlanRequest {
   readonly weight?: LoadMatrix | undefined;
   readonly coactivation?: CoactivationMatrix | undefined;
@@ -55,7 +62,10 @@ export interface TakenFor {
   readonly isReadByWorkers: boolean;
 }
 
-/** Reads and checks what a plan is asked with, each property once. @throws EplbTypeError, EplbRangeError for wrong arguments */
+/**
+ * Reads and checks what a plan is asked with, each property once.
+ * @throws EplbTypeError, EplbRangeError for wrong arguments
+ */
 export function readPlanRequest(
   topology: Topology,
   input: LoadsInput | undefined,
@@ -75,7 +85,10 @@ export function readPlanRequest(
   };
 }
 
-/** Shared memory may be written by other threads: its values are checked where they are read, by the workers, or in a copy. */
+/**
+ * Shared memory may be written by other threads: its values are checked where they are read, by the workers,
+ * or in a copy.
+ */
 function readWeight(
   topology: Topology,
   input: LoadsInput,

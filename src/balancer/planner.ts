@@ -67,7 +67,10 @@ export class Planner {
     return result;
   }
 
-  /** Checks what a plan is asked with. It may have to wait, and the caller may reuse what is not shared: that is copied. */
+  /**
+   * Checks what a plan is asked with. It may have to wait, and the caller may reuse what is not shared: that
+   * is copied.
+   */
   take(weight: LoadsInput | undefined, options: PlanOptions): PlanRequest {
     this.#openState.check();
     const isReadByWorkers = this.#pool !== undefined && !this.#plansFromSamples;
@@ -83,7 +86,8 @@ export class Planner {
   }
 
   /**
-   * Plans from the window if the ranks' loads differ by more than the threshold, which is found out in the pool too.
+   * Plans from the window if the ranks' loads differ by more than the threshold, which is found out in the
+   * pool too.
    *
    * @returns undefined when they do not
    */

@@ -10,7 +10,9 @@ export function show(value: unknown): string {
 }
 
 function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  if (typeof value === 'string') {
+    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
+  }
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return 'a function';
   if (typeof value !== 'object' || value === null) return String(value);
@@ -114,7 +116,10 @@ export function checkLayer(title: string, layer: number, numLayers: number): voi
   checkWhole(`${title}: layer`, layer, 0, numLayers - 1, 'EPLB_LAYER');
 }
 
-/** Slots of each rank. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_TOPOLOGY` when ranks do not divide them */
+/**
+ * Slots of each rank.
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_TOPOLOGY` when ranks do not divide them
+ */
 export function slotsPerRankOf(numPhysicalExperts: number, numRanks: number): number {
   checkWhole('numRanks', numRanks, 1);
   if (numPhysicalExperts % numRanks === 0) return numPhysicalExperts / numRanks;

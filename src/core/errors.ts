@@ -4,18 +4,20 @@ import { printable } from './printable.ts';
  * Every code an error of this library can carry. Codes are stable: match on them, not on messages.
  *
  * - `EPLB_KIND`: a value of the wrong kind (a string where a number belongs).
- * - `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_LAYER`: a number that is not whole, out of its range, or not a layer.
+ * - `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_LAYER`: a number that is not whole, out of its range, or not a
+ *   layer.
  * - `EPLB_SHAPE`: a row or matrix of the wrong length.
  * - `EPLB_LOAD`: a load that is negative, not finite, or too large for float32.
  * - `EPLB_TOPOLOGY`: numbers that do not fit each other (slots not a multiple of ranks).
- * - `EPLB_MEMORY`: memory, or address space for it, that cannot be had: the message says which, for what, and how much.
+ * - `EPLB_MEMORY`: memory, or address space for it, that cannot be had: the message says which, for what, and
+ *   how much.
  * - `EPLB_MAPPING`: tables that are not a valid mapping.
  * - `EPLB_POLICY`: a custom policy that failed or returned something that is no valid mapping.
  * - `EPLB_STALE`: a mapping that was planned from a mapping which is no longer live.
  * - `EPLB_CLOSED`, `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_TIMEOUT`: what ended a call early.
  * - `EPLB_INTERNAL`: a fault of the library itself: please report it.
- * - `EPLB_FILE`, `EPLB_FORMAT`, `EPLB_OPTION`: the command's: a file that cannot be read or written, one that is
- *   malformed, a wrong option.
+ * - `EPLB_FILE`, `EPLB_FORMAT`, `EPLB_OPTION`: the command's: a file that cannot be read or written, one that
+ *   is malformed, a wrong option.
  */
 export type EplbErrorCode =
   | 'EPLB_KIND'
@@ -60,7 +62,9 @@ export class EplbRangeError extends RangeError {
   }
 }
 
-/** Something outside the arguments went wrong: closed, cancelled, a worker lost, a file that cannot be read. */
+/**
+ * Something outside the arguments went wrong: closed, cancelled, a worker lost, a file that cannot be read.
+ */
 export class EplbError extends Error {
   override readonly name = 'EplbError';
   readonly code: EplbErrorCode;

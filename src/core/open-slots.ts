@@ -1,6 +1,7 @@
 import type { Topology } from './topology.ts';
 
-// Which slots may hold an expert: the first ones of each rank, all of them where the topology does not say otherwise.
+// Which slots may hold an expert: the first ones of each rank, all of them where the topology does not say
+// otherwise.
 
 type Ranks = Pick<Topology, 'numPhysicalExperts' | 'numRanks' | 'slotsPerRank'>;
 
@@ -41,7 +42,9 @@ export function emptyClosedSlots(table: Int32Array, topology: Ranks): void {
   }
 }
 
-/** The first slot of a table [layers x physical] that is closed and holds an expert; -1 when there is none. */
+/**
+ * The first slot of a table [layers x physical] that is closed and holds an expert; -1 when there is none.
+ */
 export function firstInClosedSlot(table: Int32Array, topology: Ranks): number {
   const { numPhysicalExperts, numRanks, slotsPerRank } = topology;
   if (slotsPerRank === undefined) return -1;

@@ -1,15 +1,16 @@
 /**
- * Characters that steer a terminal (C0, DEL and C1, ESC among them), break a line, turn the direction of what follows, or
- * are halves of others. Foreign text may hold them: names of files, members, keys and policies, cells, messages of others.
+ * Characters that steer a terminal (C0, DEL and C1, ESC among them), break a line, turn the direction of what
+ * follows, or are halves of others. Foreign text may hold them: names of files, members, keys and policies,
+ * cells, messages of others.
  */
 const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}\ufeff]/gu;
 
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
 /**
- * A text that shows as one line and as what it is, wherever it is printed: what would steer a terminal or turn the reading
- * direction stands there as an escape, such as `\n` or `\u202e`, as JSON has it. Text without such characters, and text that
- * was escaped already, comes back as it is.
+ * A text that shows as one line and as what it is, wherever it is printed: what would steer a terminal or
+ * turn the reading direction stands there as an escape, such as `\n` or `\u202e`, as JSON has it. Text
+ * without such characters, and text that was escaped already, comes back as it is.
  */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, escaped);
@@ -32,7 +33,8 @@ export function jsonText(value: unknown): string {
 }
 
 /**
- * A text of many lines of ours, with some sequences of ours for colours: everything else in it is made {@link printable}.
+ * A text of many lines of ours, with some sequences of ours for colours: everything else in it is made
+ * {@link printable}.
  *
  * @param own - what stays as it is, with the flags `g` and `u`
  */

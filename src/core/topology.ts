@@ -19,8 +19,9 @@ export interface Topology {
   /** Groups of experts that routing picks together: they divide `numLogicalExperts` evenly. */
   readonly numGroups: number;
   /**
-   * [ranks]: how many slots of each rank may hold an expert, from 0 to `numPhysicalExperts / numRanks`, together at least
-   * `numLogicalExperts`: the first ones. The others are closed: they stay empty, -1, in every layer. All are open when left out.
+   * `[ranks]`: how many slots of each rank may hold an expert, from 0 to `numPhysicalExperts / numRanks`,
+   * together at least `numLogicalExperts`: the first ones. The others are closed: they stay empty, -1, in
+   * every layer. All are open when left out.
    */
   readonly slotsPerRank?: readonly number[];
 }
@@ -34,8 +35,8 @@ export interface TopologyTitles {
  * Checks the sizes one by one and against each other, each read once.
  *
  * @returns the sizes, which cannot be changed any more; without `slotsPerRank` when all slots are open
- * @throws EplbTypeError `EPLB_KIND` for anything but numbers; EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE` or
- * `EPLB_TOPOLOGY`, each naming the field, the value and what would be right.
+ * @throws EplbTypeError `EPLB_KIND` for anything but numbers; EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`,
+ * `EPLB_SHAPE` or `EPLB_TOPOLOGY`, each naming the field, the value and what would be right.
  */
 export function checkTopology(
   topology: Topology,
@@ -50,7 +51,8 @@ export function checkTopology(
   if (numPhysicalExperts < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
-      `${titles.physical}: ${numPhysicalExperts} is less than numLogicalExperts ${numLogicalExperts}: every expert needs a slot`,
+      `${titles.physical}: ${numPhysicalExperts} is less than numLogicalExperts ${numLogicalExperts}: ` +
+        'every expert needs a slot',
     );
   }
   checkMultiple(titles.physical, numPhysicalExperts, 'numRanks', numRanks);
@@ -85,7 +87,8 @@ export function checkSlotsPerRank(
   if (total < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
-      `${title}: ${total} slots are less than numLogicalExperts ${numLogicalExperts}: every expert needs a slot`,
+      `${title}: ${total} slots are less than numLogicalExperts ${numLogicalExperts}: ` +
+        'every expert needs a slot',
     );
   }
   return total === numPhysicalExperts ? undefined : Object.freeze(slotsPerRank);

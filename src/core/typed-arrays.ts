@@ -1,5 +1,5 @@
-// What a typed array really is. Its properties may say anything: a subclass or an object that looks like one can have a length of
-// its own, which may even change from one look to the next.
+// What a typed array really is. Its properties may say anything: a subclass or an object that looks like one
+// can have a length of its own, which may even change from one look to the next.
 
 const prototype = Object.getPrototypeOf(Uint8Array.prototype) as object;
 
@@ -23,8 +23,8 @@ export function typedArrayLength(array: unknown): number {
 }
 
 /**
- * A plain Float32Array on the memory of one, with its length of now; undefined for anything else. Its memory may still be written,
- * and may shrink unless it is shared.
+ * A plain Float32Array on the memory of one, with its length of now; undefined for anything else. Its memory
+ * may still be written, and may shrink unless it is shared.
  */
 export function plainFloats(value: unknown): Float32Array | undefined {
   if (typedArrayKind(value) !== 'Float32Array') return undefined;

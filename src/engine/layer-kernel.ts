@@ -4,12 +4,20 @@ import type { JobLayout } from './layout.ts';
 import type { KernelRequest, PlanJob } from './plan-job.ts';
 import type { PlanTables } from './plan-tables.ts';
 
-/** How the engine runs a policy's kernel on one layer after the other. The engine knows no other way to plan. */
+/**
+ * How the engine runs a policy's kernel on one layer after the other. The engine knows no other way to plan.
+ */
 export interface LayerKernel<Request extends KernelRequest = KernelRequest> {
   readonly id: Request['kernel'];
-  /** Layers that a thread claims at a time: what the kernel places at once, or 1 where a layer takes longer than a claim. */
+  /**
+   * Layers that a thread claims at a time: what the kernel places at once, or 1 where a layer takes longer
+   * than a claim.
+   */
   readonly layersPerClaim: number;
-  /** Throws EplbRangeError `EPLB_TOPOLOGY` for sizes that it cannot plan for. @param title what closed slots are called */
+  /**
+   * Throws EplbRangeError `EPLB_TOPOLOGY` for sizes that it cannot plan for.
+   * @param title what closed slots are called
+   */
   checkTopology(request: Request, topology: Topology, title: string): void;
   /** Scratch of one thread, in bytes. */
   scratchBytes(request: Request, topology: Topology, sizes: KernelSizes): number;
@@ -24,12 +32,16 @@ export interface LayerKernel<Request extends KernelRequest = KernelRequest> {
 /** A layer kernel that is ready for a job, in one thread. */
 export interface BoundKernel {
   /**
-   * Plans layers, into `slots` and `ranks` of the job. Where the job is cancelled meanwhile nothing may be made of them.
+   * Plans layers, into `slots` and `ranks` of the job. Where the job is cancelled meanwhile nothing may be
+   * made of them.
    *
    * @param count at most `layersPerClaim`
    */
   plan(first: number, count: number): void;
-  /** What is left to do for all layers together, in the thread that planned the last one. @param out the job's tables */
+  /**
+   * What is left to do for all layers together, in the thread that planned the last one.
+   * @param out the job's tables
+   */
   finish?(out: PlanTables): void;
 }
 
@@ -42,7 +54,10 @@ export interface ThreadJob<Request extends KernelRequest = KernelRequest> {
   readonly request: Request;
   /** The thread's own, as many bytes as the kernel asked for, and no fewer than what every job needs. */
   readonly scratch: Pointer;
-  /** i32[layersPerClaim x physical] each: where the layers of a claim are planned, and which replica each slot holds. */
+  /**
+   * i32[layersPerClaim x physical] each: where the layers of a claim are planned, and which replica each slot
+   * holds.
+   */
   readonly slots: Pointer;
   readonly ranks: Pointer;
 }

@@ -8,7 +8,8 @@ import type { JobLayout } from './layout.ts';
  * Brings a layer's loads into the job's weights where they are not.
  *
  * @returns where they are: f32[logical]
- * @throws EplbTypeError, EplbRangeError `EPLB_LOAD`, `EPLB_SHAPE` for a host's matrix that changed since it was looked at
+ * @throws EplbTypeError, EplbRangeError `EPLB_LOAD`, `EPLB_SHAPE` for a host's matrix that changed since it
+ * was looked at
  */
 export function readLoads({ kernels, buffer, layout, job, scratch }: ThreadJob, layer: number): Pointer {
   const { numLayers, numLogicalExperts } = layout.topology;
@@ -53,7 +54,10 @@ function foldLayer(
   );
 }
 
-/** The memory of what a plan reads in place may have shrunk since it was looked at. @throws EplbRangeError `EPLB_SHAPE` */
+/**
+ * The memory of what a plan reads in place may have shrunk since it was looked at.
+ * @throws EplbRangeError `EPLB_SHAPE`
+ */
 export function checkLength(title: string, { length }: Float32Array, wanted: number): void {
   if (length !== wanted)
     throw new EplbRangeError('EPLB_SHAPE', `${title}: has ${length} values, not ${wanted}`);

@@ -1,7 +1,10 @@
 import type { Topology } from '../core/topology.ts';
 import { alignUp, Carver } from '../memory/carver.ts';
 
-/** Where everything of a planning job lies in the shared memory, as byte offsets. All sizes follow from the topology. */
+/**
+ * Where everything of a planning job lies in the shared memory, as byte offsets. All sizes follow from the
+ * topology.
+ */
 export interface JobLayout {
   readonly topology: Topology;
   /** i32[JOB_WORDS]: see {@link JobWord}. */
@@ -13,10 +16,14 @@ export interface JobLayout {
   /** f64[layers x physical] and f64[layers x logical]: the window's sums as they were when the job began. */
   readonly physicalSums: number;
   readonly logicalSums: number;
-  /** i32[2][layersPerClaim][physical] a worker: the slots, and their replica numbers, of the layers it is at. */
+  /**
+   * i32[2][layersPerClaim][physical] a worker: the slots, and their replica numbers, of the layers it is at.
+   */
   readonly tables: number;
   readonly tableBytes: number;
-  /** i32[layers x physical] each: the slots of the new mapping, and which replica of its expert each holds. */
+  /**
+   * i32[layers x physical] each: the slots of the new mapping, and which replica of its expert each holds.
+   */
   readonly phyToLog: number;
   readonly replicaRank: number;
   /** i32[layers x logical]: replicas of each expert in the new mapping. */
@@ -24,7 +31,10 @@ export interface JobLayout {
   /** One block a worker. */
   readonly scratch: number;
   readonly scratchBytes: number;
-  /** f32[maxSamples x layers x logical]: loads of the samples, oldest first, for kernels that plan from samples. */
+  /**
+   * f32[maxSamples x layers x logical]: loads of the samples, oldest first, for kernels that plan from
+   * samples.
+   */
   readonly samples: number;
   readonly maxSamples: number;
   /** What the policy's kernel has besides, for all workers. */
@@ -34,9 +44,12 @@ export interface JobLayout {
 
 /** The words of a job: the index of each in i32[JOB_WORDS]. */
 export const JobWord = { NEXT_LAYER: 0, LAYERS_DONE: 1, CANCELLED: 2 } as const;
-export const JOB_WORDS = 16;
+const JOB_WORDS = 16;
 
-/** Whether a job is cancelled: what is planned is then no longer wanted, and the searches within a layer end too. */
+/**
+ * Whether a job is cancelled: what is planned is then no longer wanted, and the searches within a layer end
+ * too.
+ */
 export function isCancelled(words: Int32Array): boolean {
   return Atomics.load(words, JobWord.CANCELLED) !== 0;
 }

@@ -13,8 +13,8 @@ export interface KernelRequest {
 export interface PlanJob {
   readonly request: KernelRequest;
   /**
-   * Where the loads come from: the weights in the shared memory, the host's own shared matrix, the window's sums with the
-   * number of samples in them, or the job's samples.
+   * Where the loads come from: the weights in the shared memory, the host's own shared matrix, the window's
+   * sums with the number of samples in them, or the job's samples.
    */
   readonly loads:
     | { readonly from: 'weights' }
@@ -27,7 +27,10 @@ export interface PlanJob {
   readonly coactivation?: Float32Array | undefined;
   /** Where the threads write the tables, if not to the memory of the job: see {@link makeLargeTables}. */
   readonly result?: SharedTables | undefined;
-  /** Plan nothing unless the ranks' loads over the window differ by more: see windowImbalance in kernels/rank-loads.ts. */
+  /**
+   * Plan nothing unless the ranks' loads over the window differ by more: see windowImbalance in
+   * kernels/rank-loads.ts.
+   */
   readonly imbalanceThreshold?: number | undefined;
 }
 

@@ -20,7 +20,7 @@ export interface PlanTables {
 export type SharedTables = PlanTables & { readonly replicaCount: Int32Array };
 
 /** The tables that a job's threads fill together, in the memory, which the next job will write. */
-export function jobTables(buffer: ArrayBufferLike, layout: JobLayout): SharedTables {
+function jobTables(buffer: ArrayBufferLike, layout: JobLayout): SharedTables {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = layout.topology;
   const numSlots = numLayers * numPhysicalExperts;
   return {
@@ -37,7 +37,10 @@ export function makeTables({ numLayers, numPhysicalExperts }: JobLayout['topolog
   return { phyToLog: zeros(what, Int32Array, length), replicaRank: zeros(what, Int32Array, length) };
 }
 
-/** A copy of tables that other threads can read, on shared memory of its own. @param to where to, if there is one already */
+/**
+ * A copy of tables that other threads can read, on shared memory of its own.
+ * @param to where to, if there is one already
+ */
 export function shareTables(
   tables: SharedTables,
   to = sharedTables(tables.phyToLog.length, tables.replicaCount.length),
@@ -49,8 +52,9 @@ export function shareTables(
 }
 
 /**
- * Tables on shared memory that a job's threads write to directly, where they are large: one thread alone would copy them for
- * longer than the main thread takes to make the buffer (40 us). Undefined where they are small.
+ * Tables on shared memory that a job's threads write to directly, where they are large: one thread alone
+ * would copy them for longer than the main thread takes to make the buffer (40 us). Undefined where they are
+ * small.
  */
 export function makeLargeTables(topology: JobLayout['topology']): SharedTables | undefined {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
@@ -68,8 +72,9 @@ function sharedTables(numSlots: number, numCounts: number): SharedTables {
 }
 
 /**
- * A worker's answers: tables that go to the main thread as they are. A shared buffer takes 40 us to make, and at times 350
- * (measured, 58x288): it is made ahead, while the worker waits for its next job and the host does not wait for it.
+ * A worker's answers: tables that go to the main thread as they are. A shared buffer takes 40 us to make, and
+ * at times 350 (measured, 58x288): it is made ahead, while the worker waits for its next job and the host
+ * does not wait for it.
  */
 export class SharedAnswers {
   readonly #job: SharedTables;

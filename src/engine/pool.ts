@@ -11,7 +11,10 @@ import { isLastWords, type WorkerAnswer, type WorkerSetup, type WorkerTask } fro
 
 /** setTimeout's own limit: a longer delay would fire at once. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
-/** How long a policy's thread is waited for when it is ended. In a call of the system, such as execSync, it ends when that returns. */
+/**
+ * How long a policy's thread is waited for when it is ended. In a call of the system, such as execSync, it
+ * ends when that returns.
+ */
 const EXIT_WAIT_MS = 1000;
 
 /** The custom policy of a pool's threads. */
@@ -32,10 +35,11 @@ interface RunningJob {
 }
 
 /**
- * The worker threads of one balancer, started with the first job. Jobs must not overlap: the caller queues them.
+ * The worker threads of one balancer, started with the first job. Jobs must not overlap: the caller queues
+ * them.
  *
- * A pool of piscina's that lost a thread is given up whole, and the next job gets a new one: piscina does replace a thread, but tasks that
- * wait for the new one wait for ever when it ends before it is ready.
+ * A pool of piscina's that lost a thread is given up whole, and the next job gets a new one: piscina does
+ * replace a thread, but tasks that wait for the new one wait for ever when it ends before it is ready.
  */
 export class PlanPool {
   readonly #threads: number;
@@ -72,7 +76,8 @@ export class PlanPool {
   /**
    * Runs a job: every worker claims layers until none is left. Its input must be in the shared memory by now.
    *
-   * @returns the tables, on shared memory of their own; undefined when the loads differ less than the job's threshold
+   * @returns the tables, on shared memory of their own; undefined when the loads differ less than the job's
+   * threshold
    */
   async runLayers(job: PlanJob, signal?: AbortSignal): Promise<PlanTables | undefined> {
     const tasks = Array.from(
@@ -83,8 +88,8 @@ export class PlanPool {
   }
 
   /**
-   * {@link runLayers} for a custom policy, on one worker. When it is cancelled the policy has its grace time to return, and its result is
-   * dropped; then its thread is ended.
+   * {@link runLayers} for a custom policy, on one worker. When it is cancelled the policy has its grace time
+   * to return, and its result is dropped; then its thread is ended.
    */
   async runCustom(job: CustomJob, signal?: AbortSignal): Promise<PlanTables | undefined> {
     return tablesOf(await this.#run([{ kind: 'custom', job, worker: 0 }], signal));
@@ -95,7 +100,10 @@ export class PlanPool {
     await this.#run(Array.from({ length: this.#threads }, (_, worker) => ({ kind: 'start', worker })));
   }
 
-  /** Stops the job in flight, between two layers or within a search: its promise is rejected with `EPLB_CANCELLED`. */
+  /**
+   * Stops the job in flight, between two layers or within a search: its promise is rejected with
+   * `EPLB_CANCELLED`.
+   */
   cancel(): void {
     const job = this.#job;
     if (job === undefined) return;
@@ -136,8 +144,8 @@ export class PlanPool {
   }
 
   /**
-   * Runs the tasks. Threads that are lost without having begun their tasks had died before: then the job is tried once more. Its input is
-   * still in the memory, and it writes all of its output again.
+   * Runs the tasks. Threads that are lost without having begun their tasks had died before: then the job is
+   * tried once more. Its input is still in the memory, and it writes all of its output again.
    */
   async #attempt(tasks: readonly WorkerTask[], job: RunningJob, isRetry = false): Promise<WorkerAnswer[]> {
     this.#words.fill(0);
@@ -218,8 +226,8 @@ export class PlanPool {
   }
 
   /**
-   * Ends threads, whatever they do. Those of kernels are waited for, as they may write to the memory until they have ended. One of a policy
-   * ends at once too, unless it is in a call of the system.
+   * Ends threads, whatever they do. Those of kernels are waited for, as they may write to the memory until
+   * they have ended. One of a policy ends at once too, unless it is in a call of the system.
    */
   async #end(workers: Piscina): Promise<void> {
     const ended = workers.destroy();

@@ -13,8 +13,9 @@ export interface WorkerSetup {
   readonly memory: WasmMemory;
   readonly layout: JobLayout;
   /**
-   * i32[threads], shared: 1 for each task of the job in flight that a worker has begun. What a thread was lost in is not known otherwise: one
-   * that died before fails the next task that it is sent, just as one that dies in it.
+   * i32[threads], shared: 1 for each task of the job in flight that a worker has begun. What a thread was
+   * lost in is not known otherwise: one that died before fails the next task that it is sent, just as one
+   * that dies in it.
    */
   readonly begun: Int32Array;
   /** The module of a custom policy, when there is one. */
@@ -54,7 +55,10 @@ export type WorkerAnswer =
     }
   | ({ readonly ok: false } & ErrorData);
 
-/** Works on layers until none is left; errors come back as data. @param kernel the one that the job's request names */
+/**
+ * Works on layers until none is left; errors come back as data.
+ * @param kernel the one that the job's request names
+ */
 export function runLayers(
   kernels: KernelExports,
   kernel: LayerKernel,

@@ -5,14 +5,20 @@ import { Carver } from '../memory/carver.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
 import { type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 
-/** The loads of a layer's ranks. A rank's load is the sum over its slots of load / replicas of the slot's expert. */
+/**
+ * The loads of a layer's ranks. A rank's load is the sum over its slots of load / replicas of the slot's
+ * expert.
+ */
 export interface LayerBalance {
   readonly maxRankLoad: number;
   readonly meanRankLoad: number;
   readonly minRankLoad: number;
 }
 
-/** Balance over layers. The ratio of sums weighs layers by their load; the mean of ratios counts each the same. */
+/**
+ * Balance over layers. The ratio of sums weighs layers by their load; the mean of ratios counts each the
+ * same.
+ */
 export interface BalanceSummary {
   /** Sum of mean rank loads / sum of maximum rank loads. */
   readonly balancednessRatioOfSums: number;
@@ -28,7 +34,8 @@ export interface BalanceSummary {
  * What a mapping makes of loads, layer by layer, in float64, slots in index order.
  *
  * @param weight loads [layers x logical]
- * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping; EplbRangeError `EPLB_MEMORY`
+ * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping; EplbRangeError
+ * `EPLB_MEMORY`
  * @example
  * ```ts
  * const [layer] = layerBalances([[3, 1]], ExpertMapping.fromPhysicalToLogical([[0, 1]]), 2);
@@ -79,7 +86,10 @@ export function balancedness(layer: LayerBalance): number {
   return ratioOf(checkBalance('layer', layer));
 }
 
-/** PAR of a layer: maximum rank load / mean rank load. 1 is best, and what a layer without load has. @throws as {@link balancedness} */
+/**
+ * PAR of a layer: maximum rank load / mean rank load. 1 is best, and what a layer without load has.
+ * @throws as {@link balancedness}
+ */
 export function peakToAverage(layer: LayerBalance): number {
   return peakOf(checkBalance('layer', layer));
 }

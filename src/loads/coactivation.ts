@@ -5,8 +5,9 @@ import { plainFloats, typedArrayKind, typedArrayLength } from '../core/typed-arr
 import { sharedBuffer, zeros } from '../memory/allocate.ts';
 
 /**
- * How often two experts are picked by one token: [layers x logical x logical], row-major, symmetric, finite and >= 0; the diagonal
- * is not read. On a SharedArrayBuffer (as CoactivationRecorder makes it) the workers read it in place.
+ * How often two experts are picked by one token: [layers x logical x logical], row-major, symmetric, finite
+ * and >= 0; the diagonal is not read. On a SharedArrayBuffer (as CoactivationRecorder makes it) the workers
+ * read it in place.
  */
 export interface CoactivationMatrix {
   readonly data: Float32Array;
@@ -34,9 +35,9 @@ export interface CoactivationRecorderOptions {
 }
 
 /**
- * Counts from recorded routes how often two experts are picked by one token: what `LocalityAwarePolicy` plans by. It holds
- * layers * experts * experts float32 counts (15 MB for 58 layers of 256 experts); a count is exact up to 2 ** 24 tokens, and
- * then stays there.
+ * Counts from recorded routes how often two experts are picked by one token: what `LocalityAwarePolicy` plans
+ * by. It holds layers * experts * experts float32 counts (15 MB for 58 layers of 256 experts); a count is
+ * exact up to 2 ** 24 tokens, and then stays there.
  *
  * @example
  * ```ts
@@ -51,7 +52,10 @@ export class CoactivationRecorder {
   /** Of two experts, under the higher one's row only. */
   readonly #counts: Float32Array;
 
-  /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, or `EPLB_MEMORY` when it cannot be had */
+  /**
+   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, or `EPLB_MEMORY` when
+   * it cannot be had
+   */
   constructor(options: CoactivationRecorderOptions) {
     const { numLayers, numExperts } = checkObject('options', options);
     this.numLayers = checkWhole('numLayers', numLayers, 1, 2 ** 24);
@@ -60,12 +64,12 @@ export class CoactivationRecorder {
   }
 
   /**
-   * Counts the pairs of every token and layer, each pair once a token, in both orders. Blocks the calling thread: about
-   * 3 ms for 1,000 tokens of 26 layers and 6 experts.
+   * Counts the pairs of every token and layer, each pair once a token, in both orders. Blocks the calling
+   * thread: about 3 ms for 1,000 tokens of 26 layers and 6 experts.
    *
    * @param routes expert ids [numTokens x layers x topK], row-major; read, not kept
-   * @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_RANGE` naming the token, the layer and the id, `EPLB_SHAPE` when
-   * the length is wrong. Nothing is counted then.
+   * @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_RANGE` naming the token, the layer and the id,
+   * `EPLB_SHAPE` when the length is wrong. Nothing is counted then.
    */
   record(routes: Routes, numTokens: number, topK: number): void {
     const ids = this.#read(routes, numTokens, topK);
@@ -77,7 +81,10 @@ export class CoactivationRecorder {
     }
   }
 
-  /** What was counted so far, as a copy on a SharedArrayBuffer: pool workers read it in place, and recording may go on. */
+  /**
+   * What was counted so far, as a copy on a SharedArrayBuffer: pool workers read it in place, and recording
+   * may go on.
+   */
   matrix(): CoactivationMatrix {
     const { numLayers, numExperts } = this;
     const data = allocate(numLayers, numExperts);
@@ -173,7 +180,8 @@ function allocate(numLayers: number, numExperts: number): Float32Array<SharedArr
 }
 
 /**
- * Checks the kind and the shape, each property read once; values are checked where they are read. The result has the same memory.
+ * Checks the kind and the shape, each property read once; values are checked where they are read. The result
+ * has the same memory.
  *
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`
  */

@@ -6,8 +6,8 @@ import { zeros } from '../memory/allocate.ts';
 /**
  * Loads of all layers, row-major: `data[layer * numExperts + expert]`, [layers x experts].
  *
- * On a SharedArrayBuffer the workers read the rows in place when they need them: it is never copied whole, and must
- * not be written until the call that got it has settled.
+ * On a SharedArrayBuffer the workers read the rows in place when they need them: it is never copied whole,
+ * and must not be written until the call that got it has settled.
  */
 export interface LoadMatrix {
   readonly data: Float32Array;
@@ -32,11 +32,13 @@ export type LoadRow =
   | Uint32Array;
 
 /**
- * Checks the kind and the shape of a load matrix, not its values, and returns it flat. Nested arrays are copied (and
- * their values checked, as they may hold anything); of a flat matrix the result has the same memory. Every property is read once.
+ * Checks the kind and the shape of a load matrix, not its values, and returns it flat. Nested arrays are
+ * copied (and their values checked, as they may hold anything); of a flat matrix the result has the same
+ * memory. Every property is read once.
  *
  * @param numExperts the number of experts a row must have; any, when left out
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, or `EPLB_MEMORY` when a copy cannot be had
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, or `EPLB_MEMORY` when a copy
+ * cannot be had
  */
 export function toLoadMatrix(
   title: string,
@@ -57,7 +59,10 @@ export function toLoadMatrix(
   return matrix;
 }
 
-/** A copy of a matrix, whose memory others may write; its values are checked in the copy. @throws as {@link toLoadMatrix} */
+/**
+ * A copy of a matrix, whose memory others may write; its values are checked in the copy.
+ * @throws as {@link toLoadMatrix}
+ */
 export function copyLoads(title: string, { data, numLayers, numExperts }: LoadMatrix): LoadMatrix {
   const copy = { data: copyOf(data), numLayers, numExperts };
   checkLength(title, copy);
@@ -75,7 +80,10 @@ export function checkLoads(title: string, matrix: LoadMatrix): void {
   }
 }
 
-/** How many loads a row has. @throws EplbTypeError `EPLB_KIND` for anything but an array or a typed array of real numbers */
+/**
+ * How many loads a row has.
+ * @throws EplbTypeError `EPLB_KIND` for anything but an array or a typed array of real numbers
+ */
 export function rowLength(title: string, layer: number, row: LoadRow): number {
   const kind = typedArrayKind(row);
   if (kind === undefined ? !Array.isArray(row) : kind === 'BigInt64Array' || kind === 'BigUint64Array') {
@@ -85,10 +93,11 @@ export function rowLength(title: string, layer: number, row: LoadRow): number {
 }
 
 /**
- * Copies one row into `to`, which has its length. Arrays and Float64Arrays are checked meanwhile, each element read once; the
- * values of other typed arrays are to be checked in the copy.
+ * Copies one row into `to`, which has its length. Arrays and Float64Arrays are checked meanwhile, each
+ * element read once; the values of other typed arrays are to be checked in the copy.
  *
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` or `EPLB_LOAD`; part of the row may have been copied then
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` or `EPLB_LOAD`; part of the row may have
+ * been copied then
  */
 export function copyRow(title: string, layer: number, row: LoadRow, to: Float32Array, length?: number): void {
   try {
@@ -103,7 +112,9 @@ export function copyRow(title: string, layer: number, row: LoadRow, to: Float32A
   copyOther(title, layer, row, to, length);
 }
 
-/** {@link copyRow} for other rows. A function of its own, so that the other one is inlined where it is called. */
+/**
+ * {@link copyRow} for other rows. A function of its own, so that the other one is inlined where it is called.
+ */
 function copyOther(title: string, layer: number, row: LoadRow, to: Float32Array, length?: number): void {
   const given = length ?? rowLength(title, layer, row);
   if (given !== to.length) {

@@ -1,7 +1,7 @@
 import { MAX_FLOAT32 } from '../core/checks.ts';
 
-// Rows of loads per slot and per expert, added and turned into each other in plain code: for single rows, off the hot path. What
-// adds up to more than the largest float32 becomes that.
+// Rows of loads per slot and per expert, added and turned into each other in plain code: for single rows, off
+// the hot path. What adds up to more than the largest float32 becomes that.
 
 /** Adds loads to others; nothing, where one is none. */
 export function addRow(loads: Float32Array, to: Float32Array): void {
@@ -11,7 +11,9 @@ export function addRow(loads: Float32Array, to: Float32Array): void {
   }
 }
 
-/** Adds loads of slots to loads of experts, through the table [layers x physical] they were recorded under. */
+/**
+ * Adds loads of slots to loads of experts, through the table [layers x physical] they were recorded under.
+ */
 export function foldRow(
   physical: Float32Array,
   layer: number,
@@ -25,7 +27,10 @@ export function foldRow(
   }
 }
 
-/** Adds loads of experts to a row of slots, each spread evenly over the replicas in the table [layers x physical]. */
+/**
+ * Adds loads of experts to a row of slots, each spread evenly over the replicas in the table [layers x
+ * physical].
+ */
 export function spreadRow(
   logical: Float32Array,
   layer: number,

@@ -15,7 +15,10 @@ export interface LoadSamples {
   readonly numExperts: number;
   /** Steps that each sample is the mean of; loads are tokens a step either way. 1 when left out. */
   readonly stepsPerSample?: number;
-  /** How many of these steps the newest sample has, as a share in (0, 1]: as much does it count. 1 when left out. */
+  /**
+   * How many of these steps the newest sample has, as a share in (0, 1]: as much does it count. 1 when left
+   * out.
+   */
   readonly newestShare?: number;
 }
 
@@ -32,11 +35,12 @@ export function oneSample(matrix: LoadMatrix): LoadSamples {
 }
 
 /**
- * Checks the kind, the shape and the values, each property read once. The result is a copy, and the copy is what was checked: whatever
- * becomes of the samples given.
+ * Checks the kind, the shape and the values, each property read once. The result is a copy, and the copy is
+ * what was checked: whatever becomes of the samples given.
  *
  * @param numLayers and `numExperts`: what they have to be; anything, when left out
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE`, `EPLB_NOT_WHOLE` or `EPLB_LOAD`
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE`, `EPLB_NOT_WHOLE` or
+ * `EPLB_LOAD`
  */
 export function checkSamples(
   samples: LoadSamples,
@@ -74,7 +78,10 @@ export function checkSamples(
   return { data, numSamples: count, numLayers: layers, numExperts: experts, stepsPerSample, newestShare };
 }
 
-/** Writes samples to where a job reads them; more than there is room for are joined: runs of as many each, by their mean. */
+/**
+ * Writes samples to where a job reads them; more than there is room for are joined: runs of as many each, by
+ * their mean.
+ */
 export function writeSamples(samples: LoadSamples, maxSamples: number, out: Float32Array): WrittenSamples {
   const { data, numSamples, numLayers, numExperts, stepsPerSample = 1, newestShare = 1 } = samples;
   const step = numLayers * numExperts;

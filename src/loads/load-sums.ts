@@ -10,8 +10,9 @@ export interface SummedRow {
 }
 
 /**
- * Running sums of rows of loads, in the shared memory. They are exact: a row that is taken back leaves no trace, however large
- * its loads were. Whole loads have one sum each, other loads one for each band of exponents they are in (see kernels/bands.ts).
+ * Running sums of rows of loads, in the shared memory. They are exact: a row that is taken back leaves no
+ * trace, however large its loads were. Whole loads have one sum each, other loads one for each band of
+ * exponents they are in (see kernels/bands.ts).
  */
 export class LoadSums {
   readonly #kernels: KernelExports;
@@ -42,7 +43,8 @@ export class LoadSums {
   }
 
   /**
-   * Moves all sums of slots to those of their experts, through the table i32[layers x numPhysical], and is empty then.
+   * Moves all sums of slots to those of their experts, through the table i32[layers x numPhysical], and is
+   * empty then.
    *
    * @param experts sums with the same bands
    */

@@ -20,12 +20,13 @@ const LOGICAL = 2;
 /**
  * The last steps' loads, in the shared memory, with running sums.
  *
- * A sample is kept as it was recorded, with the mapping it was recorded under. The sums of samples of the live mapping
- * are kept per slot; when another mapping goes live they are folded, through the mapping that was live, into sums per
- * expert. So no step costs more for a longer window, and no sample is ever read through a mapping it does not belong to.
+ * A sample is kept as it was recorded, with the mapping it was recorded under. The sums of samples of the
+ * live mapping are kept per slot; when another mapping goes live they are folded, through the mapping that
+ * was live, into sums per expert. So no step costs more for a longer window, and no sample is ever read
+ * through a mapping it does not belong to.
  *
- * Sums are exact, whatever float32 loads they are of: see {@link LoadSums}. A step that has left the window has no effect on any
- * average any more.
+ * Sums are exact, whatever float32 loads they are of: see {@link LoadSums}. A step that has left the window
+ * has no effect on any average any more.
  */
 export class LoadWindow {
   readonly #topology: Topology;
@@ -103,7 +104,10 @@ export class LoadWindow {
     this.#record('recordLogicalLoad', layer, loads, this.#inputLogical, this.#at.passLogical, LOGICAL);
   }
 
-  /** As {@link recordPhysical}, for loads that were good when they were recorded: never throws. See {@link addRow}. */
+  /**
+   * As {@link recordPhysical}, for loads that were good when they were recorded: never throws. See
+   * {@link addRow}.
+   */
   addPhysical(layer: number, loads: Float32Array): void {
     this.#add(layer, loads, this.#inputPhysical, this.#at.passPhysical, PHYSICAL);
   }
@@ -122,7 +126,9 @@ export class LoadWindow {
     this.#enter(index);
   }
 
-  /** Makes another mapping the live one; all that was recorded stays with the mapping it was recorded under. */
+  /**
+   * Makes another mapping the live one; all that was recorded stays with the mapping it was recorded under.
+   */
   changeMapping(live: ExpertMapping): void {
     for (let layer = 0; layer < this.#topology.numLayers; layer++) {
       if ((this.#passKinds[layer]! & PHYSICAL) !== 0) this.#foldPass(layer);
@@ -135,7 +141,10 @@ export class LoadWindow {
     this.#writeLiveTable();
   }
 
-  /** Writes the window's sums where a job reads them: f64[layers x physical] of the live mapping, f64[layers x logical]. */
+  /**
+   * Writes the window's sums where a job reads them: f64[layers x physical] of the live mapping, f64[layers x
+   * logical].
+   */
   writeSums(physical: Pointer, logical: Pointer): void {
     this.#physicalSums.writeTo(physical);
     this.#logicalSums.writeTo(logical);
@@ -193,9 +202,10 @@ export class LoadWindow {
   }
 
   /**
-   * The greatest imbalance of any layer: its largest / smallest rank load over the window. A rank without load beside one
-   * with load counts as infinite: to leave it out, as the imbalance of experts does, would call a layer balanced that has
-   * all its load on one rank. A rank without experts, whose slots are all closed or empty, is left out.
+   * The greatest imbalance of any layer: its largest / smallest rank load over the window. A rank without
+   * load beside one with load counts as infinite: to leave it out, as the imbalance of experts does, would
+   * call a layer balanced that has all its load on one rank. A rank without experts, whose slots are all
+   * closed or empty, is left out.
    */
   rankLoadImbalance(): number {
     const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = this.#topology;
@@ -212,7 +222,10 @@ export class LoadWindow {
     );
   }
 
-  /** The step being recorded, [layers x physical]; loads of experts are spread evenly over their replicas. A copy. */
+  /**
+   * The step being recorded, [layers x physical]; loads of experts are spread evenly over their replicas. A
+   * copy.
+   */
   pass(): Float32Array {
     const { numLayers, numPhysicalExperts } = this.#topology;
     const pass = zeros('a copy of a step', Float32Array, numLayers * numPhysicalExperts);

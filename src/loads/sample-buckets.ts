@@ -10,10 +10,15 @@ export interface BucketLayout {
   /** Steps of a bucket, and whole or begun buckets that are kept: together at most the steps to remember. */
   readonly stepsPerBucket: number;
   readonly numBuckets: number;
-  /** f64[layers x logical]: sums of the newest bucket, only ever added to; f64[logical]: the kernel's scratch. */
+  /**
+   * f64[layers x logical]: sums of the newest bucket, only ever added to; f64[logical]: the kernel's scratch.
+   */
   readonly sums: number;
   readonly scratch: number;
-  /** f32[numBuckets x layers x logical]: means of the whole buckets, in turn; f32[layers x logical]: of the newest. */
+  /**
+   * f32[numBuckets x layers x logical]: means of the whole buckets, in turn; f32[layers x logical]: of the
+   * newest.
+   */
   readonly ring: number;
   readonly newest: number;
   readonly end: number;
@@ -43,9 +48,9 @@ export function carveBuckets(
 }
 
 /**
- * The last steps' loads per expert, step by step or in buckets of a few consecutive steps: what a policy needs that plans for single
- * steps and not for their sum. Each step is folded through the mapping it was recorded under, when it ends: that costs the
- * same however long the window is, and a plan has only to copy.
+ * The last steps' loads per expert, step by step or in buckets of a few consecutive steps: what a policy
+ * needs that plans for single steps and not for their sum. Each step is folded through the mapping it was
+ * recorded under, when it ends: that costs the same however long the window is, and a plan has only to copy.
  */
 export class SampleBuckets {
   readonly #topology: Topology;
@@ -61,7 +66,10 @@ export class SampleBuckets {
     this.#at = layout;
   }
 
-  /** Adds a layer's loads per slot f32[physical] to the step that ends, through the table that it was recorded under. */
+  /**
+   * Adds a layer's loads per slot f32[physical] to the step that ends, through the table that it was recorded
+   * under.
+   */
   addPhysical(layer: number, row: Pointer, phyToLog: Pointer): void {
     const { numPhysicalExperts } = this.#topology;
     this.#region.kernels.foldSample(row, phyToLog, numPhysicalExperts, 1, this.#sumsOf(layer));

@@ -4,8 +4,8 @@ import type { KernelExports, Pointer } from '../memory/kernel-exports.ts';
 import type { WindowLayout } from './window-layout.ts';
 
 /**
- * The rows of the window's samples. A row of whole loads up to 65,535 takes two bytes a load; any other takes four, in a
- * ring of its own whose memory is touched only then. Either way it is read as it was written.
+ * The rows of the window's samples. A row of whole loads up to 65,535 takes two bytes a load; any other takes
+ * four, in a ring of its own whose memory is touched only then. Either way it is read as it was written.
  */
 export class SampleRing {
   readonly #topology: Topology;
@@ -20,7 +20,10 @@ export class SampleRing {
     this.#isWide = zeros(`a window of ${windowSize}`, Uint8Array, windowSize * topology.numLayers);
   }
 
-  /** Keeps the row f32[n], n at most the slots, as that of a layer of the sample at `index`. @returns whether it is narrow */
+  /**
+   * Keeps the row f32[n], n at most the slots, as that of a layer of the sample at `index`.
+   * @returns whether it is narrow
+   */
   write(index: number, layer: number, row: Pointer, n: number): boolean {
     const place = index * this.#topology.numLayers + layer;
     const isNarrow = this.#kernels.narrowRow(row, this.#narrow(place), n) === 1;

@@ -13,7 +13,9 @@ export interface WindowLayout {
   readonly liveCount: number;
   /** i32[layers x physical]: an older mapping, while samples of it are taken back. */
   readonly olderTable: number;
-  /** The sums of the samples of the live mapping, [layers x physical], and of all others, [layers x logical]. */
+  /**
+   * The sums of the samples of the live mapping, [layers x physical], and of all others, [layers x logical].
+   */
   readonly physical: SumsLayout;
   readonly logical: SumsLayout;
   /** f32[layers x max(physical, logical)]: an average on its way out; and the kernels' scratch. */
@@ -22,8 +24,9 @@ export interface WindowLayout {
   /** f32[physical]: a row on its way out of the ring. */
   readonly ringRow: number;
   /**
-   * u16[windowSize x layers x physical] and f32 of the same shape: a row is in one of them, from its first place on. They come last:
-   * rows are written before they are read, so that a region in use again need not be cleared from here on.
+   * u16[windowSize x layers x physical] and f32 of the same shape: a row is in one of them, from its first
+   * place on. They come last: rows are written before they are read, so that a region in use again need not
+   * be cleared from here on.
    */
   readonly narrowRing: number;
   readonly wideRing: number;
@@ -35,7 +38,10 @@ export interface SumsLayout {
   readonly loads: number;
   /** f64[loads]: of the rows of whole loads up to 65,535. */
   readonly whole: number;
-  /** f64[numBands x loads]: of all other rows; u8[numBands]: 1 for bands that have something. Memory is touched only for these. */
+  /**
+   * f64[numBands x loads]: of all other rows; u8[numBands]: 1 for bands that have something. Memory is
+   * touched only for these.
+   */
   readonly bands: number;
   readonly used: number;
   readonly numBands: number;
@@ -59,9 +65,9 @@ function carveSums(loads: number, bandShift: number, carver: Carver): SumsLayout
 }
 
 /**
- * Bits of a float32 that do not tell its band: its 23 of fraction, and as many of its exponent as a window of this size allows.
- * A sum of n loads whose exponents are e in a row takes 23 + e + log2(n) bits, and a float64 has 53. One is missing beyond 2^29
- * loads of an expert in the window: that takes 16 million steps.
+ * Bits of a float32 that do not tell its band: its 23 of fraction, and as many of its exponent as a window of
+ * this size allows. A sum of n loads whose exponents are e in a row takes 23 + e + log2(n) bits, and a
+ * float64 has 53. One is missing beyond 2^29 loads of an expert in the window: that takes 16 million steps.
  */
 function bandShiftOf({ numPhysicalExperts, numLogicalExperts }: Topology, windowSize: number): number {
   const mostReplicas = numPhysicalExperts - numLogicalExperts + 1;

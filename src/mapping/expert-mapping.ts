@@ -7,7 +7,9 @@ import { MoveCounter } from './move-counter.ts';
 import { readTables, type TableSizes } from './read-tables.ts';
 import { decodeTable, digestTable, encodeTable } from './snapshot.ts';
 
-/** A mapping as plain data: what {@link ExpertMapping.toJSON} gives and {@link ExpertMapping.fromJSON} takes. */
+/**
+ * A mapping as plain data: what {@link ExpertMapping.toJSON} gives and {@link ExpertMapping.fromJSON} takes.
+ */
 export interface ExpertMappingJson {
   readonly numLogicalExperts: number;
   readonly phyToLog: number[][];
@@ -25,11 +27,12 @@ export let replicaCountOf: (mapping: ExpertMapping) => Int32Array;
 let isMapping: (value: object) => value is ExpertMapping;
 
 /**
- * Which logical expert each physical slot holds, and back, for all layers. It cannot be changed: the table properties
- * give a fresh copy on every read, so hold what you read and use {@link getLogicalExpert} for single look-ups.
+ * Which logical expert each physical slot holds, and back, for all layers. It cannot be changed: the table
+ * properties give a fresh copy on every read, so hold what you read and use {@link getLogicalExpert} for
+ * single look-ups.
  *
- * A mapping is valid when every expert has a replica, every slot holds an expert or -1 (empty), and the tables agree.
- * Data from outside is checked for that.
+ * A mapping is valid when every expert has a replica, every slot holds an expert or -1 (empty), and the
+ * tables agree. Data from outside is checked for that.
  *
  * @example
  * ```ts
@@ -51,7 +54,8 @@ export class ExpertMapping {
   /**
    * Checks and copies tables from outside.
    *
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` or `EPLB_MAPPING`, naming layer, slot and expert
+   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` or `EPLB_MAPPING`, naming layer, slot and
+   * expert
    */
   constructor(init: ExpertMappingInit) {
     this.#tables = trusted.has(init) ? (init as MappingTables) : readTables(init);
@@ -74,7 +78,10 @@ export class ExpertMapping {
     );
   }
 
-  /** Reads what {@link toJSON} gave, or any object with its `phyToLog`; the other tables are checked when present. */
+  /**
+   * Reads what {@link toJSON} gave, or any object with its `phyToLog`; the other tables are checked when
+   * present.
+   */
   static fromJSON(json: unknown): ExpertMapping {
     return new ExpertMapping(checkInit(json));
   }
@@ -115,7 +122,8 @@ export class ExpertMapping {
   }
 
   /**
-   * [layers x logical x maxReplicas], row-major: slots of each expert in order of replica, padded with -1. A copy.
+   * [layers x logical x maxReplicas], row-major: slots of each expert in order of replica, padded with -1. A
+   * copy.
    *
    * @throws EplbRangeError `EPLB_MEMORY` where one expert has so many replicas that the table cannot be had
    */
@@ -151,7 +159,10 @@ export class ExpertMapping {
     };
   }
 
-  /** A snapshot in bytes: magic, version, sizes, then {@link phyToLog}. The order of replicas is not part of it. */
+  /**
+   * A snapshot in bytes: magic, version, sizes, then {@link phyToLog}. The order of replicas is not part of
+   * it.
+   */
   toBytes(): Uint8Array {
     return encodeTable(this.#tables);
   }
@@ -174,7 +185,8 @@ export class ExpertMapping {
   /**
    * How many slots need weights from another rank: slots whose expert was not on that rank in `previous`.
    *
-   * @throws EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_TOPOLOGY` when ranks do not divide slots
+   * @throws EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_TOPOLOGY` when ranks do not
+   * divide slots
    */
   movesFrom(previous: ExpertMapping, numRanks: number): number {
     return this.movesPerLayerFrom(previous, numRanks).reduce((sum, moves) => sum + moves, 0);
@@ -211,8 +223,8 @@ export function checkMapping(title: string, value: unknown): ExpertMapping {
 }
 
 /**
- * Reads a mapping from outside, as a mapping or as plain data, that has to be of these sizes. Another one is refused by its
- * lengths: no entry of its tables is read, and no room made for them.
+ * Reads a mapping from outside, as a mapping or as plain data, that has to be of these sizes. Another one is
+ * refused by its lengths: no entry of its tables is read, and no room made for them.
  *
  * @throws as the constructor
  */

@@ -2,7 +2,10 @@ import { openPlaces } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
 import { zeros } from '../memory/allocate.ts';
 
-/** Expert i in the i-th open slot, and the redundant slots from expert 0 on again; closed ones are empty: [layers x physical]. */
+/**
+ * Expert i in the i-th open slot, and the redundant slots from expert 0 on again; closed ones are empty:
+ * [layers x physical].
+ */
 export function initialSlots(topology: Topology): Int32Array {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
   const places = openPlaces(topology);

@@ -34,7 +34,10 @@ export function countReplicas(tables: ForwardTables): Int32Array {
   return copyInts(buffer, layout.counts, numLayers * numLogicalExperts);
 }
 
-/** The slots of each expert by replica, [layers x logical x maxReplicas], padded with -1. In WebAssembly, in this thread. */
+/**
+ * The slots of each expert by replica, [layers x logical x maxReplicas], padded with -1. In WebAssembly, in
+ * this thread.
+ */
 export function invertTables(tables: ForwardTables, maxReplicas: number): Int32Array {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaRank } = tables;
   const width = numLogicalExperts * maxReplicas;

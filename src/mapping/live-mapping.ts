@@ -2,8 +2,8 @@ import { EplbError } from '../core/errors.ts';
 import type { ExpertMapping } from './expert-mapping.ts';
 
 /**
- * Which mapping is live, how often it was replaced, and from which generation each waiting plan was made: so that a plan
- * cannot undo what went live while it was made. Knows nothing of loads or memory.
+ * Which mapping is live, how often it was replaced, and from which generation each waiting plan was made: so
+ * that a plan cannot undo what went live while it was made. Knows nothing of loads or memory.
  */
 export class LiveMapping {
   #mapping: ExpertMapping;
@@ -27,14 +27,17 @@ export class LiveMapping {
     return this.#generation;
   }
 
-  /** Remembers from which generation a mapping was planned. One that was live before may go live again at any time. */
+  /**
+   * Remembers from which generation a mapping was planned. One that was live before may go live again at any
+   * time.
+   */
   notePlan(mapping: ExpertMapping, generation: number): void {
     if (!this.#wasLive.has(mapping)) this.#plannedFrom.set(mapping, generation);
   }
 
   /**
-   * Refuses a mapping that was planned from another generation than the live one. Mappings made elsewhere and those that once were live
-   * are not checked, unless `from` says what they were made from.
+   * Refuses a mapping that was planned from another generation than the live one. Mappings made elsewhere and
+   * those that once were live are not checked, unless `from` says what they were made from.
    *
    * @throws EplbError `EPLB_STALE`
    */

@@ -3,7 +3,10 @@ import type { Topology } from '../core/topology.ts';
 /** What decides where weights come from: ranks own equal runs of slots, nodes equal runs of ranks. */
 type Devices = Pick<Topology, 'numLogicalExperts' | 'numRanks' | 'numNodes'>;
 
-/** Where the weights of a slot's expert were before: on its rank, else on another of its node, else on another node. */
+/**
+ * Where the weights of a slot's expert were before: on its rank, else on another of its node, else on another
+ * node.
+ */
 export type WeightSource = 'rank' | 'node' | 'elsewhere';
 
 /** Counts the moves of one layer. */

@@ -7,7 +7,10 @@ export interface PublishedLayout {
   readonly topology: Topology;
   /** i64[2]: see {@link Word}. */
   readonly words: number;
-  /** Two banks of i32[layers x physical]: the table of generation g is in bank g % 2, its replica numbers beside it. */
+  /**
+   * Two banks of i32[layers x physical]: the table of generation g is in bank g % 2, its replica numbers
+   * beside it.
+   */
   readonly banks: number;
   readonly bankBytes: number;
 }
@@ -21,9 +24,9 @@ export function carvePublished(topology: Topology, carver: Carver): PublishedLay
 }
 
 /**
- * The live mapping in shared memory. The writer fills the bank that is not live and then raises the generation; a
- * reader copies the live bank and takes it only if the writer has not come back to that bank meanwhile, which takes two
- * commits. So readers never see a mix, and neither side ever waits.
+ * The live mapping in shared memory. The writer fills the bank that is not live and then raises the
+ * generation; a reader copies the live bank and takes it only if the writer has not come back to that bank
+ * meanwhile, which takes two commits. So readers never see a mix, and neither side ever waits.
  */
 export class PublishedMapping {
   readonly #buffer: ArrayBufferLike;

@@ -10,10 +10,11 @@ import type { MappingTables } from './mapping-tables.ts';
 export type TableSizes = Pick<MappingTables, 'numLayers' | 'numPhysicalExperts' | 'numLogicalExperts'>;
 
 /**
- * Checks and copies tables from outside. Every property, length and entry is read once: what would be another at the next read
- * is here what it was at the first.
+ * Checks and copies tables from outside. Every property, length and entry is read once: what would be another
+ * at the next read is here what it was at the first.
  *
- * @param sizes what the tables have to be, where that is known: others are refused by their lengths, before any entry is read
+ * @param sizes what the tables have to be, where that is known: others are refused by their lengths, before
+ * any entry is read
  * @throws as the constructor of ExpertMapping
  */
 export function readTables(init: ExpertMappingInit, sizes?: TableSizes): MappingTables {
@@ -124,7 +125,8 @@ interface TakenRow {
 }
 
 /**
- * The rows of a nested table, of which nothing but the lengths is read. Plain loops: forEach passes over holes.
+ * The rows of a nested table, of which nothing but the lengths is read. Plain loops: forEach passes over
+ * holes.
  *
  * @param numRows any when undefined
  * @param width that of the first row when left out
@@ -187,7 +189,10 @@ function readCounts(given: unknown, numLayers: number, numLogicalExperts: number
   throw new EplbRangeError('EPLB_SHAPE', `mapping: replicaCount: has ${length} entries, not ${wanted}`);
 }
 
-/** Numbers the replicas as `logToPhy` orders them; it must name every slot of an expert once, and nothing else. */
+/**
+ * Numbers the replicas as `logToPhy` orders them; it must name every slot of an expert once, and nothing
+ * else.
+ */
 function withReplicaOrder(given: unknown, tables: CountedTables, mostReplicas: number): MappingTables {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaCount } = tables;
   const listsOf = types.isInt32Array(given)
@@ -222,7 +227,10 @@ function withReplicaOrder(given: unknown, tables: CountedTables, mostReplicas: n
   return { ...tables, replicaRank: replicaRank.map((replica) => Math.max(replica, 0)) };
 }
 
-/** How to look up the slots that `logToPhy` names for each expert of a layer, without the padding: each layer and expert once. */
+/**
+ * How to look up the slots that `logToPhy` names for each expert of a layer, without the padding: each layer
+ * and expert once.
+ */
 type ListsOf = (layer: number) => (expert: number) => readonly unknown[];
 
 function flatLists(

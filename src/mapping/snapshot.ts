@@ -7,8 +7,8 @@ const load = createRequire(import.meta.url);
 const cryptography = () => load('node:crypto') as typeof import('node:crypto');
 const arrayUtils = () => load('typed-array-utils') as typeof import('typed-array-utils');
 
-// The one module that uses typed-array-utils, on Uint8Array views only: its comparison of buffers is wrong at odd
-// lengths, its hex parser drops what it cannot read, and a bare SharedArrayBuffer reads as empty.
+// The one module that uses typed-array-utils, on Uint8Array views only: its comparison of buffers is wrong at
+// odd lengths, its hex parser drops what it cannot read, and a bare SharedArrayBuffer reads as empty.
 
 /** The flat table a snapshot holds, and its shape. */
 export interface SnapshotTable {
@@ -23,7 +23,10 @@ const MAGIC = 'EPLB';
 const VERSION = 1;
 const HEADER_BYTES = 20;
 
-/** Magic, version, layers, physical, logical (32-bit little-endian each), then the table in the same order of bytes. */
+/**
+ * Magic, version, layers, physical, logical (32-bit little-endian each), then the table in the same order of
+ * bytes.
+ */
 export function encodeTable(table: SnapshotTable): Uint8Array {
   const header = new DataView(new ArrayBuffer(HEADER_BYTES));
   for (let i = 0; i < MAGIC.length; i++) header.setUint8(i, MAGIC.charCodeAt(i));

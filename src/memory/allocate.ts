@@ -1,6 +1,7 @@
 import { allocationError } from './memory-errors.ts';
 
-// What a caller's sizes ask for may be more than there is: the runtime's own error would not say what it is for.
+// What a caller's sizes ask for may be more than there is: the runtime's own error would not say what it is
+// for.
 
 interface ArrayOf<T> {
   readonly BYTES_PER_ELEMENT: number;

@@ -1,4 +1,7 @@
-/** Hands out consecutive regions, each on a cache line of its own so that threads do not share one by accident. */
+/**
+ * Hands out consecutive regions, each on a cache line of its own so that threads do not share one by
+ * accident.
+ */
 export class Carver {
   end: number;
 

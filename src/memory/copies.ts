@@ -1,6 +1,7 @@
 import { allocate } from './allocate.ts';
 
-// Copies out of shared memory. Not slice(): on shared memory V8 copies that byte by byte, four times slower (measured).
+// Copies out of shared memory. Not slice(): on shared memory V8 copies that byte by byte, four times slower
+// (measured).
 
 /** A copy of int32 values, outside of the shared memory. */
 export function copyInts(

@@ -1,6 +1,6 @@
 /**
- * The free bytes of a range that may grow. The lowest region that is large enough is taken, from its beginning on; what is
- * given back joins its neighbours. So the same calls always give the same offsets.
+ * The free bytes of a range that may grow. The lowest region that is large enough is taken, from its
+ * beginning on; what is given back joins its neighbours. So the same calls always give the same offsets.
  */
 export class FreeRegions {
   /** In order; no two touch. */

@@ -4,8 +4,8 @@ import { EplbError } from '../core/errors.ts';
 export type Pointer = number;
 
 /**
- * What the WebAssembly module exports; the contracts are in kernels/, one file each. Sizes are exported beside the kernels that they are
- * of, so that no other place knows them.
+ * What the WebAssembly module exports; the contracts are in kernels/, one file each. Sizes are exported
+ * beside the kernels that they are of, so that no other place knows them.
  */
 export interface KernelExports {
   addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
@@ -225,7 +225,10 @@ export interface KernelExports {
 /** What the kernels say of sizes: what can be asked before there is any memory to work in. */
 export type KernelSizes = Pick<KernelExports, Extract<keyof KernelExports, `${string}ScratchBytes`>>;
 
-/** How many parameters each export has. The types hold it to the interface, and {@link isKernels} to the module. */
+/**
+ * How many parameters each export has. The types hold it to the interface, and {@link isKernels} to the
+ * module.
+ */
 const NUM_PARAMETERS: { readonly [Name in keyof KernelExports]: Parameters<KernelExports[Name]>['length'] } =
   {
     addSample: 4,
@@ -269,8 +272,8 @@ const NUM_PARAMETERS: { readonly [Name in keyof KernelExports]: Parameters<Kerne
   };
 
 /**
- * What a module's exports lack to be the kernels: undefined when they are all there, have as many parameters as this library gives
- * them, and none is there that it does not know.
+ * What a module's exports lack to be the kernels: undefined when they are all there, have as many parameters
+ * as this library gives them, and none is there that it does not know.
  */
 export function kernelMismatch(exports: object): string | undefined {
   for (const [name, numParameters] of Object.entries(NUM_PARAMETERS)) {
@@ -290,14 +293,20 @@ function isKernels(exports: object): exports is KernelExports {
   return kernelMismatch(exports) === undefined;
 }
 
-/** A compiled module, and a memory: WebAssembly's own types are in the DOM library, which users of these types need not have. */
+/**
+ * A compiled module, and a memory: WebAssembly's own types are in the DOM library, which users of these types
+ * need not have.
+ */
 export type WasmModule = object;
 export interface WasmMemory {
   readonly buffer: ArrayBufferLike;
   grow(pages: number): number;
 }
 
-/** An instance of the kernels on `memory`. @throws EplbError `EPLB_INTERNAL` for a module that is not this library's */
+/**
+ * An instance of the kernels on `memory`.
+ * @throws EplbError `EPLB_INTERNAL` for a module that is not this library's
+ */
 export function instantiateKernels(module: WasmModule, memory: WasmMemory): KernelExports {
   const { exports } = new WebAssembly.Instance(module as WebAssembly.Module, {
     env: { memory: memory as WebAssembly.Memory },

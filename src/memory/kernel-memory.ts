@@ -19,8 +19,8 @@ export interface LaidOutRegion<Layout> {
 let arena: MemoryArena | undefined;
 
 /**
- * Leases a region of the calling thread's kernel memory, of zeros, which other threads may be given. Whoever keeps the
- * layout or views on the region keeps the region too: it is given back when it is unreachable.
+ * Leases a region of the calling thread's kernel memory, of zeros, which other threads may be given. Whoever
+ * keeps the layout or views on the region keeps the region too: it is given back when it is unreachable.
  *
  * @param what names in the message what it is for
  * @param carve lays it out from an offset on; called twice, with the same result but for that offset
@@ -36,8 +36,8 @@ export function leaseKernelMemory<Layout extends RegionLayout>(
 }
 
 /**
- * The calling thread's kernel memory for work that is done inline. It may hold anything, and nothing in it outlives the call
- * that it was asked for.
+ * The calling thread's kernel memory for work that is done inline. It may hold anything, and nothing in it
+ * outlives the call that it was asked for.
  *
  * @param what and `carve`: as for {@link leaseKernelMemory}
  * @throws EplbRangeError `EPLB_MEMORY`
@@ -50,7 +50,10 @@ export function inlineKernelMemory<Layout extends RegionLayout>(
   return { region, layout: carve(region.start) };
 }
 
-/** What the kernels say of sizes: in the calling thread, before anything is leased. @throws EplbRangeError `EPLB_MEMORY` */
+/**
+ * What the kernels say of sizes: in the calling thread, before anything is leased.
+ * @throws EplbRangeError `EPLB_MEMORY`
+ */
 export function kernelSizes(): KernelSizes {
   return threadArena().kernels;
 }

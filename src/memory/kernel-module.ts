@@ -3,7 +3,10 @@ import type { WasmModule } from './kernel-exports.ts';
 
 let compiled: WasmModule | undefined;
 
-/** The compiled module: once a thread, when it is first needed. A worker gets the compiled module of its host instead. */
+/**
+ * The compiled module: once a thread, when it is first needed. A worker gets the compiled module of its host
+ * instead.
+ */
 export function kernelModule(): WasmModule {
   compiled ??= new WebAssembly.Module(kernelBytes);
   return compiled;

@@ -11,13 +11,16 @@ const ALIGNMENT = 64;
 const MOST_PAGES = MAX_MEMORY_PAGES - 1;
 
 /**
- * A piece of kernel memory that is leased. It is given back when this object is unreachable: so whoever keeps offsets into
- * the region, or views on it, keeps this too.
+ * A piece of kernel memory that is leased. It is given back when this object is unreachable: so whoever keeps
+ * offsets into the region, or views on it, keeps this too.
  */
 export class KernelRegion {
   readonly memory: WasmMemory;
   readonly kernels: KernelExports;
-  /** The memory's buffer, at least up to the end of the region: a memory that grows gets a new one, and this stays valid. */
+  /**
+   * The memory's buffer, at least up to the end of the region: a memory that grows gets a new one, and this
+   * stays valid.
+   */
   readonly buffer: ArrayBufferLike;
   /** Byte offsets into the memory. */
   readonly start: number;
@@ -52,8 +55,9 @@ export interface ArenaStatistics {
 }
 
 /**
- * Leases regions of as few WebAssembly memories as can be: each reserves some 10 GB of address space, whatever its size.
- * One thread uses an arena, and nothing else grows its memories; what is in a region any thread may read and write.
+ * Leases regions of as few WebAssembly memories as can be: each reserves some 10 GB of address space,
+ * whatever its size. One thread uses an arena, and nothing else grows its memories; what is in a region any
+ * thread may read and write.
  */
 export class MemoryArena {
   readonly #parts: ArenaParts;
@@ -69,11 +73,12 @@ export class MemoryArena {
   }
 
   /**
-   * Leases `bytes` until the result is unreachable: the lowest that are free, else new ones at the end of a memory, else of a
-   * new memory.
+   * Leases `bytes` until the result is unreachable: the lowest that are free, else new ones at the end of a
+   * memory, else of a new memory.
    *
    * @param what names in the message what they are for
-   * @param zeroedBytes how many of them, from the first on, are to be zeros: what was never leased is so, and is not touched
+   * @param zeroedBytes how many of them, from the first on, are to be zeros: what was never leased is so, and
+   * is not touched
    * @throws EplbRangeError `EPLB_MEMORY`
    */
   lease(bytes: number, what: string, zeroedBytes = bytes): KernelRegion {
@@ -87,7 +92,10 @@ export class MemoryArena {
     return region;
   }
 
-  /** At least `bytes` for the one call that asks for them, which may hold anything. @throws as {@link lease} */
+  /**
+   * At least `bytes` for the one call that asks for them, which may hold anything.
+   * @throws as {@link lease}
+   */
   scratch(bytes: number, what: string): KernelRegion {
     if (this.#scratch !== undefined && bytes <= this.#scratch.region.end - this.#scratch.region.start) {
       return this.#scratch.region;
@@ -100,7 +108,10 @@ export class MemoryArena {
     return region;
   }
 
-  /** The kernels of a memory: the first one, which is made when there is none, and is leased from later. @throws as {@link lease} */
+  /**
+   * The kernels of a memory: the first one, which is made when there is none, and is leased from later.
+   * @throws as {@link lease}
+   */
   get kernels(): KernelExports {
     const home = this.#memories[0] ?? this.#addMemory(PAGE_BYTES, 'the kernels', PAGE_BYTES, undefined);
     return home.kernels;
@@ -124,7 +135,8 @@ export class MemoryArena {
     try {
       return this.#find(size, what, bytes);
     } catch (error) {
-      // A memory that cannot be made has had the garbage collected: what nobody holds any more is known by now.
+      // A memory that cannot be made has had the garbage collected: what nobody holds any more is known by
+      // now.
       if (!this.#giveBackCollected()) throw error;
       return this.#find(size, what, bytes);
     }
@@ -188,7 +200,10 @@ export class MemoryArena {
     if (![...this.#leases].some(({ home }) => home === lease.home)) this.#letGo(lease.home);
   }
 
-  /** A memory without leases goes, since the pages that were written in it would stay with the process as long as it does. */
+  /**
+   * A memory without leases goes, since the pages that were written in it would stay with the process as long
+   * as it does.
+   */
   #letGo(home: ArenaMemory): void {
     if (this.#scratch?.home === home) this.#scratch = undefined;
     this.#memories = this.#memories.filter((memory) => memory !== home);

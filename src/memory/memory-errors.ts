@@ -3,27 +3,30 @@ import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
 
 const MEBIBYTE = 2 ** 20;
 
-// What cannot be had, and why: each an EplbRangeError `EPLB_MEMORY` that says what the memory is for, and how much is needed.
+// What cannot be had, and why: each an EplbRangeError `EPLB_MEMORY` that says what the memory is for, and how
+// much is needed.
 
 /** More than one memory can have, whatever the process has. */
 export function reachError(what: string, bytes: number): EplbRangeError {
   const most = (MAX_MEMORY_PAGES * PAGE_BYTES) / MEBIBYTE;
-  const message = `${needs(what, bytes, 'shared memory')}; at most ${most} MiB can be had: 32-bit offsets reach no further`;
+  const limit = `at most ${most} MiB can be had: 32-bit offsets reach no further`;
+  const message = `${needs(what, bytes, 'shared memory')}; ${limit}`;
   return new EplbRangeError('EPLB_MEMORY', message);
 }
 
 /** No WebAssembly memory can be made, however small. */
 export function addressSpaceError(what: string, bytes: number, cause: unknown): EplbRangeError {
   const message =
-    `${needs(what, bytes, 'shared memory')}, and this process lacks the address space for it: a WebAssembly memory ` +
-    'reserves some 10 GB of address space, however small it is (the limit is that of ulimit -v or of the container; ' +
-    'node --disable-wasm-trap-handler reserves 4 GB or less)';
+    `${needs(what, bytes, 'shared memory')}, and this process lacks the address space for it: ` +
+    'a WebAssembly memory reserves some 10 GB of address space, however small it is (the limit is that of ' +
+    'ulimit -v or of the container; node --disable-wasm-trap-handler reserves 4 GB or less)';
   return withCause(message, cause);
 }
 
 /** There is address space, and no memory to put into it. */
 export function shortageError(what: string, bytes: number, cause: unknown): EplbRangeError {
-  const message = `${needs(what, bytes, 'shared memory')}, and this process gets no more memory from the system`;
+  const needed = needs(what, bytes, 'shared memory');
+  const message = `${needed}, and this process gets no more memory from the system`;
   return withCause(message, cause);
 }
 

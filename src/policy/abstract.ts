@@ -16,7 +16,10 @@ export interface PolicyContext {
   readonly coactivation?: CoactivationMatrix;
   /** The steps that the loads are the mean of, for policies that ask for them by `maxSamples`. */
   readonly samples?: LoadSamples;
-  /** How many slots of each rank may hold an expert: see `Topology.slotsPerRank`. The others have to stay empty. */
+  /**
+   * How many slots of each rank may hold an expert: see `Topology.slotsPerRank`. The others have to stay
+   * empty.
+   */
   readonly slotsPerRank?: readonly number[];
 }
 
@@ -26,7 +29,10 @@ export interface PolicyNeeds {
   readonly coactivation?: boolean;
   /** `context.samples`: see `maxSamples` for how many. */
   readonly samples?: boolean;
-  /** What steps and moves cost: `eplb replay`, `compare` and `sweep` make the policy with the cost model that they score by. */
+  /**
+   * What steps and moves cost: `eplb replay`, `compare` and `sweep` make the policy with the cost model that
+   * they score by.
+   */
   readonly cost?: boolean;
 }
 
@@ -34,8 +40,8 @@ export interface PolicyNeeds {
 export const USUAL_SAMPLES = 64;
 
 /**
- * Decides which experts get replicas and where each lives. Subclass it for a policy of your own: as an object it runs in the
- * balancer's thread, given as a module URL it runs in the pool.
+ * Decides which experts get replicas and where each lives. Subclass it for a policy of your own: as an object
+ * it runs in the balancer's thread, given as a module URL it runs in the pool.
  *
  * @example
  * ```ts
@@ -53,19 +59,23 @@ export abstract class AbstractEplbPolicy {
   abstract readonly name: string;
 
   /**
-   * What it makes use of. Left out, it is given all that there is: pairs are counted for it wherever routes are recorded. A subclass of one
-   * of this library's policies has that policy's needs, unless it names its own.
+   * What it makes use of. Left out, it is given all that there is: pairs are counted for it wherever routes
+   * are recorded. A subclass of one of this library's policies has that policy's needs, unless it names its
+   * own.
    */
   readonly needs?: PolicyNeeds;
 
   /**
-   * How many samples of a balancer's steps the policy wants in `context.samples`, at most. More steps are joined to runs.
-   * 0 by default: none, or 64 for a policy that `needs` samples. A balancer keeps samples
+   * How many samples of a balancer's steps the policy wants in `context.samples`, at most. More steps are
+   * joined to runs. 0 by default: none, or 64 for a policy that `needs` samples. A balancer keeps samples
    * only for a policy that is an object, not a URL.
    */
   readonly maxSamples: number = 0;
 
-  /** Steps that the samples go back when the balancer's window is shorter. 0 by default: samples are of the window. */
+  /**
+   * Steps that the samples go back when the balancer's window is shorter. 0 by default: samples are of the
+   * window.
+   */
   readonly rememberedSteps: number = 0;
 
   /**
@@ -76,7 +86,8 @@ export abstract class AbstractEplbPolicy {
    * @param numGroups groups of experts: they divide the experts evenly
    * @param numNodes fast-network domains: they divide the ranks evenly
    * @param numRanks devices
-   * @returns a valid mapping [layers x numReplicas], without experts in slots that `context.slotsPerRank` closes
+   * @returns a valid mapping [layers x numReplicas], without experts in slots that `context.slotsPerRank`
+   * closes
    */
   abstract rebalanceExperts(
     weight: LoadMatrix,
@@ -87,12 +98,17 @@ export abstract class AbstractEplbPolicy {
     context?: PolicyContext,
   ): ExpertMapping;
 
-  /** @internal The kernel that does this policy's work, for policies that have one: the pool then runs it layer by layer. */
+  /**
+   * @internal The kernel that does this policy's work, for policies that have one: the pool then runs it
+   * layer by layer.
+   */
   kernelRequest(): KernelRequest | undefined {
     return undefined;
   }
 
-  /** @internal What to make of the tables that the policy's kernel has filled, which are then the mapping's. */
+  /**
+   * @internal What to make of the tables that the policy's kernel has filled, which are then the mapping's.
+   */
   decideOn(topology: Topology, tables: PlanTables, _previous: ExpertMapping): PlanDecision {
     return { status: 'planned', mapping: mappingOf(topology, tables) };
   }
@@ -112,7 +128,10 @@ export abstract class AbstractEplbPolicy {
   }
 }
 
-/** Whether co-activation is worth counting for a policy: not where it says that it needs none. What a module needs is not known. */
+/**
+ * Whether co-activation is worth counting for a policy: not where it says that it needs none. What a module
+ * needs is not known.
+ */
 export function usesPairs(policy: AbstractEplbPolicy | URL): boolean {
   return policy instanceof URL || policy.needs === undefined || policy.needs.coactivation === true;
 }

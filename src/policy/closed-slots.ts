@@ -5,8 +5,8 @@ import type { Topology } from '../core/topology.ts';
 // What slots a policy can plan for, and what may not be where they are closed.
 
 /**
- * Refuses sizes that a search cannot plan for: what it takes grows faster than its sizes, and a plan in the calling thread cannot be
- * cancelled. Beyond these a layer would take minutes.
+ * Refuses sizes that a search cannot plan for: what it takes grows faster than its sizes, and a plan in the
+ * calling thread cannot be cancelled. Beyond these a layer would take minutes.
  *
  * @throws EplbRangeError `EPLB_TOPOLOGY`
  */
@@ -25,7 +25,10 @@ export function checkSizes(
   }
 }
 
-/** Refuses ranks that do not have all their slots, for a policy that fills all. @throws EplbRangeError `EPLB_TOPOLOGY` */
+/**
+ * Refuses ranks that do not have all their slots, for a policy that fills all.
+ * @throws EplbRangeError `EPLB_TOPOLOGY`
+ */
 export function checkAllOpen(policy: string, { slotsPerRank }: Topology, title: string): void {
   if (slotsPerRank === undefined) return;
   throw new EplbRangeError(
@@ -34,7 +37,10 @@ export function checkAllOpen(policy: string, { slotsPerRank }: Topology, title: 
   );
 }
 
-/** Refuses a node without room for the experts of its groups, where these stay on their node. @throws EplbRangeError `EPLB_TOPOLOGY` */
+/**
+ * Refuses a node without room for the experts of its groups, where these stay on their node.
+ * @throws EplbRangeError `EPLB_TOPOLOGY`
+ */
 export function checkGroupRoom(topology: Topology, title: string): void {
   const { numLogicalExperts, numNodes, numGroups, slotsPerRank } = topology;
   if (slotsPerRank === undefined || numNodes === 1 || numGroups % numNodes !== 0) return;
@@ -44,11 +50,15 @@ export function checkGroupRoom(topology: Topology, title: string): void {
   if (node < 0) return;
   throw new EplbRangeError(
     'EPLB_TOPOLOGY',
-    `${title}: node ${node} has ${slots[node]} slots, too few for the ${wanted} experts of its groups (locality 'groups')`,
+    `${title}: node ${node} has ${slots[node]} slots, too few for the ${wanted} experts of its groups ` +
+      `(locality 'groups')`,
   );
 }
 
-/** @throws EplbRangeError `EPLB_MAPPING` when a slot of a table [layers x physical] that is closed in the topology holds an expert */
+/**
+ * @throws EplbRangeError `EPLB_MAPPING` when a slot of a table [layers x physical] that is closed in the
+ * topology holds an expert
+ */
 export function checkClosedSlots(title: string, phyToLog: Int32Array, topology: Topology): void {
   const at = firstInClosedSlot(phyToLog, topology);
   if (at < 0) return;
@@ -57,6 +67,7 @@ export function checkClosedSlots(title: string, phyToLog: Int32Array, topology: 
   const rank = Math.floor((slot * numRanks) / numPhysicalExperts);
   throw new EplbRangeError(
     'EPLB_MAPPING',
-    `${title}: layer ${Math.floor(at / numPhysicalExperts)}: slot ${slot} holds expert ${phyToLog[at]}, but is closed: rank ${rank} has ${slotsPerRank![rank]} slots`,
+    `${title}: layer ${Math.floor(at / numPhysicalExperts)}: slot ${slot} holds expert ${phyToLog[at]}, ` +
+      `but is closed: rank ${rank} has ${slotsPerRank![rank]} slots`,
   );
 }

@@ -25,21 +25,22 @@ export interface BalancedPacking {
 
 /** What replication gives each slot; the tables are row-major and the caller's own. */
 export interface ExpertReplication {
-  /** [layers x physical]: the expert of each slot. The first slots hold every expert once, in order. */
+  /** `[layers x physical]`: the expert of each slot. The first slots hold every expert once, in order. */
   readonly phyToLog: Int32Array;
-  /** [layers x physical]: which replica of its expert a slot is, from 0. */
+  /** `[layers x physical]`: which replica of its expert a slot is, from 0. */
   readonly rank: Int32Array;
-  /** [layers x logical]: replicas of each expert. */
+  /** `[layers x logical]`: replicas of each expert. */
   readonly logCount: Int32Array;
 }
 
 /**
- * Packs the items of each row to `numPacks` packs of equally many: in descending order, each to the lightest pack with
- * room (DeepSeek EPLB, balanced_packing). Runs in WebAssembly, in the calling thread.
+ * Packs the items of each row to `numPacks` packs of equally many: in descending order, each to the lightest
+ * pack with room (DeepSeek EPLB, balanced_packing). Runs in WebAssembly, in the calling thread.
  *
  * @param weight [rows x items], finite and >= 0
  * @param numPacks divides the items
- * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_TOPOLOGY`, `EPLB_MEMORY`
+ * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_TOPOLOGY`,
+ * `EPLB_MEMORY`
  * @example
  * ```ts
  * computeBalancedPacking([[4, 3, 2, 1]], 2); // packIndex [0, 1, 1, 0], rankInPack [0, 0, 1, 1]
@@ -73,15 +74,16 @@ export function computeBalancedPacking(weight: LoadsInput, numPacks: number): Ba
 }
 
 /**
- * Gives each slot beyond one an expert to the expert with the greatest load per replica, the lowest index first (DeepSeek
- * EPLB, replicate_experts). Runs in WebAssembly, in the calling thread.
+ * Gives each slot beyond one an expert to the expert with the greatest load per replica, the lowest index
+ * first (DeepSeek EPLB, replicate_experts). Runs in WebAssembly, in the calling thread.
  *
  * @param weight [layers x logical], finite and >= 0
  * @param numPhysical slots per layer, at least the experts
  * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_RANGE`, `EPLB_MEMORY`
  * @example
  * ```ts
- * computeExpertReplication([[9, 1, 4]], 5); // phyToLog [0, 1, 2, 0, 0], rank [0, 0, 0, 1, 2], logCount [3, 1, 1]
+ * computeExpertReplication([[9, 1, 4]], 5);
+ * // phyToLog [0, 1, 2, 0, 0], rank [0, 0, 0, 1, 2], logCount [3, 1, 1]
  * ```
  */
 export function computeExpertReplication(weight: LoadsInput, numPhysical: number): ExpertReplication {
@@ -114,7 +116,8 @@ export function computeExpertReplication(weight: LoadsInput, numPhysical: number
 }
 
 /**
- * The largest load divided by the smallest positive one, of one row or over all layers; 1 when no load is positive. In WebAssembly.
+ * The largest load divided by the smallest positive one, of one row or over all layers; 1 when no load is
+ * positive. In WebAssembly.
  *
  * @param loads one row, or [layers x experts], nested or flat; finite and >= 0
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_MEMORY`

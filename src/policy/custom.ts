@@ -41,7 +41,8 @@ export async function runCustomPolicy(
       ...(topology.slotsPerRank === undefined ? {} : { slotsPerRank: topology.slotsPerRank }),
     };
     const mapping = askPolicy(policy, { data, numLayers, numExperts }, topology, context, policyUrl);
-    // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not the next.
+    // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not
+    // the next.
     await new Promise((resolve) => setImmediate(resolve));
     return { ok: true, tables: shareMapping(mapping) };
   } catch (error) {
@@ -69,7 +70,9 @@ export async function loadPolicy(url: string): Promise<AbstractEplbPolicy> {
   );
 }
 
-/** Whether a value can plan. Not `instanceof`: a policy's module may have loaded its own copy of the library. */
+/**
+ * Whether a value can plan. Not `instanceof`: a policy's module may have loaded its own copy of the library.
+ */
 export function isPolicy(value: unknown): value is AbstractEplbPolicy {
   return (
     typeof value === 'object' &&
@@ -82,7 +85,8 @@ export function isPolicy(value: unknown): value is AbstractEplbPolicy {
  * Has a custom policy plan, and checks what it gives. The policy gets copies of all that it could write to.
  *
  * @param url what to call a policy without a name in messages
- * @throws EplbError `EPLB_POLICY` when the policy throws, or gives no valid mapping of the topology's shape; EplbRangeError `EPLB_LOAD`
+ * @throws EplbError `EPLB_POLICY` when the policy throws, or gives no valid mapping of the topology's shape;
+ * EplbRangeError `EPLB_LOAD`
  */
 export function askPolicy(
   policy: AbstractEplbPolicy,

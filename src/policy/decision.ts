@@ -10,7 +10,10 @@ export type KeptReason =
   | 'under the price'
   /** The limits on moves leave none. */
   | 'no moves allowed'
-  /** The samples are not told from chance, or what the plan gains on samples that it was not made from is not surely more than nothing. */
+  /**
+   * The samples are not told from chance, or what the plan gains on samples that it was not made from is not
+   * surely more than nothing.
+   */
   | 'within noise'
   /** Its moves take more seconds than it returns before the next plan. */
   | 'costs more than it returns';
@@ -18,8 +21,9 @@ export type KeptReason =
 /** What a policy expects of a plan that it made. */
 export interface PlanForecast {
   /**
-   * Float64Array[layers]: what the load of the slowest rank falls by in the mean step, as a share of the mean rank load. When the plan was
-   * tried on samples that it was not made from, it is reduced by as much as it gained less there.
+   * Float64Array[layers]: what the load of the slowest rank falls by in the mean step, as a share of the mean
+   * rank load. When the plan was tried on samples that it was not made from, it is reduced by as much as it
+   * gained less there.
    */
   readonly gainPerLayer: Float64Array;
   /** Slots whose expert was not on that rank; over all layers. */
@@ -48,6 +52,9 @@ export type PlanDecision =
 
 /** A decision of a balancer, with what it was made from. */
 export type BalancerDecision = PlanDecision & {
-  /** The generation that was live when the plan began: `commit(mapping, { from: generation })` refuses to replace any other. */
+  /**
+   * The generation that was live when the plan began: `commit(mapping, { from: generation })` refuses to
+   * replace any other.
+   */
   readonly generation: number;
 };

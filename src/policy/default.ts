@@ -14,9 +14,10 @@ import { planInline } from './inline.ts';
 const REQUEST: DefaultRequest = { kernel: 'default' };
 
 /**
- * The balanced packing and replication that DeepSeek published as EPLB, slot for slot: loads, loads per replica and
- * pack sums in float32, every tie to the lowest index. When the nodes divide the groups, whole groups are packed to
- * nodes first and each node is balanced for itself; else all ranks are balanced as one node.
+ * The balanced packing and replication that DeepSeek published as EPLB, slot for slot: loads, loads per
+ * replica and pack sums in float32, every tie to the lowest index. When the nodes divide the groups, whole
+ * groups are packed to nodes first and each node is balanced for itself; else all ranks are balanced as one
+ * node.
  *
  * Given a previous mapping in the context, an expert that stays on a rank also stays in its slot.
  *
@@ -30,7 +31,9 @@ export class DefaultEplbPolicy extends AbstractEplbPolicy {
   readonly name: string = 'default';
   override readonly needs: PolicyNeeds = {};
 
-  /** Blocks the calling thread for the whole plan (a fraction of a millisecond for 58 layers of 256 experts). */
+  /**
+   * Blocks the calling thread for the whole plan (a fraction of a millisecond for 58 layers of 256 experts).
+   */
   override rebalanceExperts(
     weight: LoadsInput,
     numReplicas: number,
@@ -47,7 +50,10 @@ export class DefaultEplbPolicy extends AbstractEplbPolicy {
     return computeBalancedPacking(weight, numPacks);
   }
 
-  /** Gives redundant slots to the experts with the most load per replica: see {@link computeExpertReplication}. */
+  /**
+   * Gives redundant slots to the experts with the most load per replica: see
+   * {@link computeExpertReplication}.
+   */
   replicateExperts(weight: LoadsInput, numPhysical: number): ExpertReplication {
     return computeExpertReplication(weight, numPhysical);
   }

@@ -47,7 +47,8 @@ interface InlineContext {
 /**
  * Runs a kernel on all layers in the calling thread.
  *
- * @param loads brings the loads to where the job reads them, in this memory and layout, and says where that is
+ * @param loads brings the loads to where the job reads them, in this memory and layout, and says where that
+ * is
  */
 export function runInline(
   request: KernelRequest,
@@ -78,7 +79,10 @@ export function runInline(
   return stats === undefined ? tables : { ...tables, stats };
 }
 
-/** The checked sizes that a policy's arguments tell. @throws as checkTopology, in the names of the arguments */
+/**
+ * The checked sizes that a policy's arguments tell.
+ * @throws as checkTopology, in the names of the arguments
+ */
 export function argumentTopology(
   numLayers: number,
   numLogicalExperts: number,

@@ -9,7 +9,9 @@ export function writePrevious(buffer: ArrayBufferLike, layout: JobLayout, previo
   new Int32Array(buffer, layout.previous, phyToLog.length).set(phyToLog);
 }
 
-/** The mapping of the tables that a job has filled: it takes them over, and nobody may write them any more. */
+/**
+ * The mapping of the tables that a job has filled: it takes them over, and nobody may write them any more.
+ */
 export function mappingOf(topology: Topology, tables: PlanTables): ExpertMapping {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
   return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, ...tables });

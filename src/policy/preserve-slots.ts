@@ -4,7 +4,8 @@ import { isCancelled, jobWords } from '../engine/layout.ts';
 import type { KernelSizes } from '../memory/kernel-exports.ts';
 
 /**
- * Keeps the experts of a planned layer in their slots where they stay on their rank, when there is a mapping before.
+ * Keeps the experts of a planned layer in their slots where they stay on their rank, when there is a mapping
+ * before.
  *
  * @param i where the layer is in the job's tables
  */

@@ -6,7 +6,7 @@ export interface ReplayConfiguration {
   readonly numRanks: number;
   readonly numNodes: number;
   readonly numGroups: number;
-  /** [ranks]: slots of each rank that may hold an expert; left out when all may. */
+  /** `[ranks]`: slots of each rank that may hold an expert; left out when all may. */
   readonly slotsPerRank?: readonly number[];
   /** Steps that plans look back on. */
   readonly windowSize: number;

@@ -19,7 +19,7 @@ export interface ReplayOptions {
   readonly numNodes?: number;
   /** 1 when left out. */
   readonly numGroups?: number;
-  /** [ranks]: slots of each rank that may hold an expert, as of a balancer; all when left out. */
+  /** `[ranks]`: slots of each rank that may hold an expert, as of a balancer; all when left out. */
   readonly slotsPerRank?: readonly number[];
   /**
    * A policy; a module URL, whose policy runs in a thread of its own; or `static`, which never plans. A

@@ -108,7 +108,7 @@ test('options that are left out have their defaults, and wrong ones are refused'
   });
 });
 
-test('start sets one timer that does not keep the process alive; start and stop are idempotent', async (t) => {
+test('start sets one timer, which does not keep the process alive; both are idempotent', async (t) => {
   const clock = new Clock(t);
   await withBalancer(small, async (balancer) => {
     const rebalancer = new AsyncExpertRebalancer({ balancer, rebalanceInterval: 50 });
@@ -239,7 +239,7 @@ test('what went live while a plan was made stays live: the plan is stale', async
   });
 });
 
-test('shouldRebalance: some layer’s largest rank load is more than the threshold times its smallest one', () => {
+test('shouldRebalance: a layer’s largest rank load is above the threshold times its smallest', () => {
   const problems = fc.record({
     layers: fc.array(loadsArbitrary(6), { minLength: 1, maxLength: 3 }),
     factor: fc.constantFrom(0.5, 0.999, 1, 1.001, 2),

@@ -98,7 +98,8 @@ test('no options at all are refused', () => {
 
 test('a topology whose memory would not fit is refused, with what it needs', () => {
   const sizes = { numLayers: 1000, numLogicalExperts: 1000, numPhysicalExperts: 2000, numRanks: 2 };
-  // The ring alone: 1,000 steps of 1,000 layers of 2,000 slots of 2 and of 4 bytes, 11,444 MiB. Sums in 32 bands: 732 MiB.
+  // The ring alone: 1,000 steps of 1,000 layers of 2,000 slots of 2 and of 4 bytes, 11,444 MiB. Sums in 32
+  // bands: 732 MiB.
   const make = () => new ExpertLoadBalancer({ ...sizes, windowSize: 1000 });
   assert.throws(
     make,
@@ -203,7 +204,7 @@ test('one bad load among many good ones is refused wherever it is, and nothing i
   );
 });
 
-test('a load that would bring the step beyond float32 is refused, and the message says that it is the sum', () => {
+test('a load that would bring the step beyond float32 is refused; the message names the sum', () => {
   const balancer = new ExpertLoadBalancer(good);
   balancer.recordLogicalLoad(0, [0, 3e38, 0, 0]);
   const before = stateOf(balancer);
@@ -276,7 +277,7 @@ test('co-activation of another shape is refused, inline and in the pool', async 
   }
 });
 
-test('co-activation that is no count is refused, inline and in the pool; its diagonal may be anything', async () => {
+test('co-activation that is no count is refused, inline and pooled; its diagonal is free', async () => {
   const policy = new LocalityAwarePolicy();
   const weight = [0, 1].map(() => [1, 2, 3, 4]);
   for (const threads of [0, 1]) {

@@ -93,7 +93,8 @@ function commitForeign(model: BalancerModel, real: Real): void {
 }
 
 /**
- * Has both plan. The real one plans first: what is committed meanwhile is noted, and done in the model at the same plan.
+ * Has both plan. The real one plans first: what is committed meanwhile is noted, and done in the model at the
+ * same plan.
  *
  * @returns hands the model, one by one, the mappings that the policy made
  */

@@ -55,7 +55,7 @@ test('slots of ranks that are none are refused, by name', () => {
   );
 });
 
-test('a balancer begins with empty closed slots, and what is later written into its options changes nothing', () => {
+test('a balancer begins with empty closed slots; later writes to its options change nothing', () => {
   const slots = [...slotsPerRank];
   const options = { ...sizes, slotsPerRank: slots, policy: new AdaptiveEplbPolicy(), threads: 0 };
   const { mapping, topology: checked } = new ExpertLoadBalancer(options);
@@ -88,7 +88,7 @@ test('a mapping with experts in closed slots does not go live', async () => {
   });
 });
 
-test('policies that fill all slots refuse closed ones: when a balancer is made, and when they are asked', () => {
+test('policies that fill all slots refuse closed ones, from a balancer and when asked', () => {
   for (const policy of [new DefaultEplbPolicy(), new LocalityAwarePolicy()]) {
     const refused = refusal(
       'range',
@@ -121,7 +121,7 @@ test('the default policy reads the window by the live mapping, though it plans f
   }
 });
 
-test('policies of your own are told which slots are open, and a mapping that fills others is refused', async () => {
+test('custom policies are told which slots are open; a mapping that fills others is refused', async () => {
   class Fixed extends AbstractEplbPolicy {
     readonly name = 'fixed';
     told: readonly number[] | undefined;

@@ -187,7 +187,7 @@ test('commit in the middle of a step reads the step so far through the mapping t
   assert.deepEqual(balancer.getAverageLogicalLoad().data, Float32Array.of(11, 0, 0, 3));
 });
 
-test('rebalance makes its mapping live, plan does not, and both equal rebalanceSync and the policy', async () => {
+test('rebalance makes its mapping live, plan does not; both equal rebalanceSync', async () => {
   const loads = [
     [90, 10, 40, 60],
     [1, 2, 3, 400],

@@ -16,7 +16,10 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const folder = mkdtempSync(join(ROOT, 'build', 'generations-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** Inner parts of the library, which nothing exports: a process would commit for years to come to such generations. */
+/**
+ * Inner parts of the library, which nothing exports: a process would commit for years to come to such
+ * generations.
+ */
 const { ExpertMapping, Lane, LiveMapping, PublishedMapping, carvePublished, Carver, tablesOf } =
   await parts();
 

@@ -19,7 +19,8 @@ import {
 } from 'expert-load-balancer';
 import { refusal, stateOf, withBalancer } from '../helpers/library.ts';
 
-// What is given is read once: what is checked is what is used, whatever a getter or another owner of the memory makes of it later.
+// What is given is read once: what is checked is what is used, whatever a getter or another owner of the
+// memory makes of it later.
 
 const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2, windowSize: 3 };
 const ROWS = [
@@ -162,7 +163,7 @@ function used(options: object): ExpertLoadBalancer {
   return balancer;
 }
 
-test('memory that grows or shrinks while it is read is refused or read as it was, and nothing beside it is written', async () => {
+test('memory that grows or shrinks while it is read is refused, or read as it was', async () => {
   const expected = new DefaultEplbPolicy().rebalanceExperts(ROWS, 6, 1, 1, 2, { previous: PREVIOUS });
   for (const length of [0, 1, 7, 1000]) {
     for (const threads of [0, 1]) {
@@ -322,7 +323,7 @@ test('typed arrays are taken for what they are, whatever they say', async () => 
   await balancer.close();
 });
 
-test('a policy that says it wants more samples than its kernel has room for gets those that there is room for', async () => {
+test('a policy that wants more samples than its kernel has room for gets as many as fit', async () => {
   class Greedy extends AdaptiveEplbPolicy {
     override readonly maxSamples: number = 64;
   }

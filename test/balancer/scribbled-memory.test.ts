@@ -16,7 +16,8 @@ import {
 } from 'expert-load-balancer';
 import { stateOf } from '../helpers/library.ts';
 
-// Another thread writes what is shared while it is read: that must not be, but then too a plan is valid or refused.
+// Another thread writes what is shared while it is read: that must not be, but then too a plan is valid or
+// refused.
 
 const numLayers = 4;
 const numExperts = 64;
@@ -84,7 +85,7 @@ const POLICIES: Readonly<Record<string, () => AbstractEplbPolicy>> = {
 };
 
 for (const [name, makePolicy] of Object.entries(POLICIES)) {
-  test(`policy ${name}: shared memory that is written during plans gives valid mappings or errors`, async () => {
+  test(`policy ${name}: shared memory written during plans gives valid mappings or errors`, async () => {
     for (const threads of [0, 2]) {
       const balancer = new ExpertLoadBalancer({ ...SIZES, windowSize: 2, policy: makePolicy(), threads });
       for (let step = 0; step < 3; step++) {
@@ -107,7 +108,7 @@ for (const [name, makePolicy] of Object.entries(POLICIES)) {
   });
 }
 
-test('a module policy: shared memory that is written during plans gives valid mappings or errors', async () => {
+test('a module policy: shared memory written during plans gives valid mappings or errors', async () => {
   const policy = new URL('../fixtures/policies/repeat.mjs', import.meta.url);
   const balancer = new ExpertLoadBalancer({ ...SIZES, windowSize: 2, policy, threads: 1 });
   await whileScribbled(async () => {

@@ -16,7 +16,10 @@ const ended = (error: unknown) => {
 };
 
 const small = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2, threads: 2 } as const;
-/** So much work that a plan takes many turns of the event loop, also when the machine is busy with other things. */
+/**
+ * So much work that a plan takes many turns of the event loop, also when the machine is busy with other
+ * things.
+ */
 const big = {
   ...{ numLayers: 40, numLogicalExperts: 64, numPhysicalExperts: 80 },
   ...{ numRanks: 16, numNodes: 4, numGroups: 16 },
@@ -45,7 +48,7 @@ test('both threads are killed while they plan: that plan is lost, the next one w
   });
 });
 
-test('one thread of two is killed during a plan: it is lost, or made anew if the thread had not begun, and never half made', async () => {
+test('one thread of two is killed during a plan: its plan is lost or made anew, not half made', async () => {
   await threadsOf(async (threads) => {
     await withBalancer(big, async (balancer) => {
       const before = stateOf(balancer);
@@ -101,7 +104,7 @@ test('a policy module that ends its thread: that plan is lost, the next one work
   });
 });
 
-test('a policy module whose thread dies after it has answered does not harm the host or the next plan', async () => {
+test('a policy module whose thread dies after its answer harms neither host nor next plan', async () => {
   await withBalancer({ ...small, policy: policyUrl('dies.mjs?rejection') }, async (balancer) => {
     const result = await balancer
       .plan([...Array(2)].map(() => [13, 2, 3, 4]))
@@ -203,7 +206,7 @@ for (const [title, code] of Object.entries(forgetful)) {
   });
 }
 
-test('an error that a policy module throws later loses the plan, and neither close nor exit waits for its thread', async () => {
+test('a later error of a policy module loses the plan; neither close nor exit waits for it', async () => {
   const output = await outputOf(`
     import { ExpertLoadBalancer } from 'expert-load-balancer';
     const policy = new URL(${JSON.stringify(policyUrl('dies.mjs?microtask').href)});

@@ -14,7 +14,10 @@ import { refusal, SEED, stateOf, turn, untilPlanning, withBalancer } from '../he
 
 const cancelled = refusal('other', 'EPLB_CANCELLED', /cancelled/);
 
-/** So much work that a plan takes many turns of the event loop, also when the machine is busy with other things. */
+/**
+ * So much work that a plan takes many turns of the event loop, also when the machine is busy with other
+ * things.
+ */
 const big = {
   ...{ numLayers: 40, numLogicalExperts: 64, numPhysicalExperts: 80 },
   ...{ numRanks: 16, numNodes: 4, numGroups: 16 },
@@ -215,7 +218,7 @@ test('a plan that is aborted before it begins is cancelled', async () => {
   }
 });
 
-test('a plan that is aborted before it begins is cancelled even when there is nothing to plan from', async () => {
+test('a plan aborted before it begins is cancelled even with nothing to plan from', async () => {
   await withBalancer({ ...big, numLayers: 2 }, async (balancer) => {
     await assert.rejects(balancer.plan(undefined, { signal: AbortSignal.abort() }), cancelled);
   });
@@ -241,7 +244,7 @@ test('a plan that is aborted while it runs is cancelled between two layers; the 
   });
 });
 
-test('an abort in the very turn in which the plan was asked for cancels it, also while the threads start', async () => {
+test('an abort in the turn that asked for the plan cancels it, also while threads start', async () => {
   await withBalancer(big, async (balancer) => {
     for (let numTurns = 0; numTurns < 4; numTurns++) {
       const abort = new AbortController();

@@ -30,7 +30,9 @@ const sizes = {
   ...{ numRanks: 4, numNodes: 2, numGroups: 4, windowSize: 4, threads: 2 },
 } as const;
 
-/** Ends threads without a turn of the event loop: nothing is heard of it before the next plan's tasks are out. */
+/**
+ * Ends threads without a turn of the event loop: nothing is heard of it before the next plan's tasks are out.
+ */
 function kill(threads: readonly Worker[]): void {
   for (const thread of threads) void thread.terminate();
 }
@@ -41,7 +43,9 @@ function floats(length: number, random: () => number): Float32Array {
   return data;
 }
 
-/** Plans from loads in the ways that a kernel reads them, some from the mapping that the one before made live. */
+/**
+ * Plans from loads in the ways that a kernel reads them, some from the mapping that the one before made live.
+ */
 function plansOf(
   policy: AbstractEplbPolicy,
 ): readonly ((balancer: ExpertLoadBalancer) => Promise<ExpertMapping>)[] {

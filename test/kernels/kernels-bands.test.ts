@@ -27,7 +27,8 @@ function problemsArbitrary(max: number): fc.Arbitrary<Problem> {
       })
       .map(({ sample, seed, ...rest }) => {
         const random = seededRandom(seed);
-        // The step's row has no negative zeros: it begins with zeros, and what is added to them is not below 0.
+        // The step's row has no negative zeros: it begins with zeros, and what is added to them is not below
+        // 0.
         const loads = sample.map((load) => load + 0);
         const phyToLog = loads.map(() => Math.floor(random() * (numExperts + 1)) - 1);
         return { sample: loads, phyToLog, numExperts, ...rest };
@@ -77,7 +78,7 @@ test('addToBands and foldToBands equal their oracle', () => {
   assertForAll(problemsArbitrary, { small: 800, large: 30 }, checkBoth);
 });
 
-test('addToBands: a load in every band at every place of a row, nothing at all, the ends of the range', () => {
+test('addToBands: a load in every band at every place of a row, nothing, the ends of the range', () => {
   for (const shift of [23, 26, 27]) {
     for (const load of [2 ** -149, 2 ** -126, 1, 2 ** 31, FLOAT32_MAX]) {
       for (let n = 1; n <= 9; n++) {

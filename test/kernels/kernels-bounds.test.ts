@@ -19,7 +19,10 @@ const BUDGET = 1_000_000;
 const LEAST_WORK = 2 ** 25;
 const WORK_PER_EVALUATION = 16;
 
-/** Experts on ranks where most have no load in a sample: then one rank has nearly all of it, and costs are much larger than gains. */
+/**
+ * Experts on ranks where most have no load in a sample: then one rank has nearly all of it, and costs are
+ * much larger than gains.
+ */
 function sparseProblem(
   numExperts: number,
   numSlots: number,
@@ -78,12 +81,15 @@ function mostWork({ numSlots, numRanks, numExperts, maxEvaluations }: AdaptivePr
   return LEAST_WORK + WORK_PER_EVALUATION * maxEvaluations + once;
 }
 
-/** The steps that one look at all of them may be: none is begun after `maxEvaluations`, but one may be looked for then. */
+/**
+ * The steps that one look at all of them may be: none is begun after `maxEvaluations`, but one may be looked
+ * for then.
+ */
 function mostAtOnce({ numSlots, numExperts }: AdaptiveProblem): number {
   return numSlots * (numSlots + numExperts);
 }
 
-test('steps that gain by rounding alone come to an end, and not only when the budget is spent: 16 experts in 32 slots', () => {
+test('steps that gain by rounding alone end before the budget is spent: 16 experts in 32 slots', () => {
   for (const numRanks of [8, 16, 32]) {
     for (let seed = 0; seed < 40; seed++) {
       const problem = sparseProblem(16, 32, numRanks, 4 + 4 * (seed % 3), seed);
@@ -111,7 +117,7 @@ test('kicks that find nothing to change come to an end, however many are asked f
   assert.ok(work < 10_000_000, `${work}`);
 });
 
-test('a search does no more work than it may, whatever its options are, and every expert has a replica', () => {
+test('a search does no more work than it may, and every expert has a replica', () => {
   assertForAll(hostileProblems, { small: 600, large: 20 }, (problem) => {
     const { phyToLog, evaluations, work } = runSearch({ kernels, arena }, problem);
     const atOnce = mostAtOnce(problem);
@@ -126,7 +132,10 @@ test('a search does no more work than it may, whatever its options are, and ever
   });
 });
 
-/** Any loads, prices up to what floats hold, closed slots with experts in them, and budgets from nothing to more than can be spent. */
+/**
+ * Any loads, prices up to what floats hold, closed slots with experts in them, and budgets from nothing to
+ * more than can be spent.
+ */
 function hostileProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
   return fc
     .record({ numRanks: fc.constantFrom(1, 2, 4, 8, 16), slotsPerRank: fc.integer({ min: 1, max: 8 }) })
@@ -202,7 +211,7 @@ function word(value: number): Buffer<Int32Array> {
 
 const UNWRITTEN = new Int32Array(new Uint8Array(4).fill(0xa5).buffer)[0];
 
-test('an adaptive search that is cancelled before it begins looks at 10,000 steps at most, and writes no table', () => {
+test('an adaptive search cancelled before it begins looks at 10,000 steps, and writes no table', () => {
   const { phyToLog, replicaRank, work } = runSearch({ kernels, arena }, smoothProblem(64, 80, 16), () =>
     word(1),
   );

@@ -139,7 +139,8 @@ test('placeLayers equals its oracle', () => {
 });
 
 test('placeLayers: groups on one node still order its experts', () => {
-  // With one slot a rank the packing keeps the order of the experts, which is the order of their groups by load.
+  // With one slot a rank the packing keeps the order of the experts, which is the order of their groups by
+  // load.
   const topology = { numLogicalExperts: 4, numReplicas: 4, numGroups: 2, numNodes: 1, numRanks: 4 };
   const { phyToLog } = checkLayers({ weight: [1, 1, 5, 5], topology });
   assert.deepEqual(phyToLog, [2, 3, 0, 1]);

@@ -32,7 +32,9 @@ function shuffle<T>(items: T[], random: () => number): T[] {
   return items;
 }
 
-/** Slots with any experts in them, some of them none, some slots empty; few experts make for many replicas. */
+/**
+ * Slots with any experts in them, some of them none, some slots empty; few experts make for many replicas.
+ */
 function randomSlots(numSlots: number, numLogical: number, random: () => number): number[] {
   const emptyShare = random() < 0.5 ? 0 : random() * 0.5;
   return Array.from({ length: numSlots }, () =>
@@ -126,7 +128,7 @@ test('countReplicas and invertLayer equal their oracles', () => {
   assertForAll(tablesArbitrary, { small: 5000, large: 800 }, checkTables);
 });
 
-test('countReplicas and invertLayer: one expert in all slots, all slots empty, more experts than slots', () => {
+test('countReplicas and invertLayer: one expert in all slots, all empty, more experts than slots', () => {
   checkTables({ phyToLog: [0, 0, 0, 0, 0], replicaRank: [4, 2, 0, 1, 3], numLogical: 1 });
   checkTables({ phyToLog: [-1, -1], replicaRank: [-1, -1], numLogical: 3 });
   checkTables({ phyToLog: [4], replicaRank: [0], numLogical: 9 });

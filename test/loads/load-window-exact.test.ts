@@ -13,8 +13,8 @@ import { FLOAT32_MAX } from '../helpers/arbitraries.ts';
 import { rowsArbitrary, SEED, type Sizes, sizesArbitrary } from '../helpers/library.ts';
 import { exactLoad, exactMean } from '../oracle/window.ts';
 
-// After each step the averages are those of exactly what is in the window, whatever was in it before: each value is right to
-// the rounding to float32, 2^-24 of itself, and a little of float64.
+// After each step the averages are those of exactly what is in the window, whatever was in it before: each
+// value is right to the rounding to float32, 2^-24 of itself, and a little of float64.
 const BOUND = 2 ** -24 + 2 ** -48;
 
 interface Row {
@@ -35,7 +35,9 @@ interface History {
   readonly steps: readonly Step[];
 }
 
-/** Loads over all of float32: denormals, fractions, whole loads of any size, and some that dwarf all others. */
+/**
+ * Loads over all of float32: denormals, fractions, whole loads of any size, and some that dwarf all others.
+ */
 const loadArbitrary = fc.oneof(
   { weight: 4, arbitrary: fc.float({ min: 0, noNaN: true, noDefaultInfinity: true }) },
   { weight: 3, arbitrary: fc.float({ min: 0, max: 1e6, noNaN: true }) },
@@ -174,7 +176,7 @@ function record(balancer: ExpertLoadBalancer, { rows }: Step): void {
   balancer.advanceWindow();
 }
 
-test('any float32 loads: after each step averages and samples are those of exactly what is in the window', () => {
+test('any float32 loads: averages and samples are of exactly what is in the window', () => {
   fc.assert(
     fc.property(historyArbitrary(loadArbitrary), (history) => {
       const { sizes, windowSize, tables, steps } = history;

@@ -212,7 +212,7 @@ function play(
   }
 }
 
-test('whole loads: averages, step and window are exactly those of a plain model, over swaps and turns of the ring', () => {
+test('whole loads: averages, step and window are exactly those of a plain model', () => {
   fc.assert(
     fc.property(historyArbitrary(fc.nat({ max: 100_000 })), (history) => {
       play(history, (balancer, model) => {
@@ -266,7 +266,7 @@ test('a load is read through the mapping that was live when it was recorded, not
   assert.deepEqual([...balancer.metrics().expertLoadWindow], [10, 1, 20, 2]);
 });
 
-test('going back to an older mapping object keeps the sums right until its samples have left the window', () => {
+test('going back to an older mapping keeps the sums right until its samples have left', () => {
   const sizes = {
     numLayers: 1,
     numLogicalExperts: 1,

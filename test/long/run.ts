@@ -1,4 +1,7 @@
-/** What takes hours: a million calls of the whole public surface, a million interleavings, and a soak of a million cycles. */
+/**
+ * What takes hours: a million calls of the whole public surface, a million interleavings, and a soak of a
+ * million cycles.
+ */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';

@@ -1,10 +1,12 @@
 /**
- * Runs balancers for long and looks at what they keep: `tsx --expose-gc test/long/soak.ts [--cycles N] [--seconds N] [--reopen N]`.
+ * Runs balancers for long and looks at what they keep:
+ * `tsx --expose-gc test/long/soak.ts [--cycles N] [--seconds N] [--reopen N]`.
  *
- * A cycle records a step, here and through a connection, and plans: it rebalances, commits a plan, commits something else meanwhile,
- * or aborts. Every thousand cycles a worker thread is killed, every `--reopen` (ten thousand) the balancer is closed and another one
- * opened, under another policy. Nothing may be lost: averages, generations and the live mapping are checked against plain counts.
- * Fails when a cycle does, or when more memory is in use at the end than soon after the beginning.
+ * A cycle records a step, here and through a connection, and plans: it rebalances, commits a plan, commits
+ * something else meanwhile, or aborts. Every thousand cycles a worker thread is killed, every `--reopen` (ten
+ * thousand) the balancer is closed and another one opened, under another policy. Nothing may be lost:
+ * averages, generations and the live mapping are checked against plain counts. Fails when a cycle does, or
+ * when more memory is in use at the end than soon after the beginning.
  */
 import assert from 'node:assert/strict';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -210,8 +212,8 @@ async function soak(mostCycles: number, seconds: number, reopen: number, random:
 }
 
 /**
- * Ends a worker thread: one that is idle, after which the next plan has to come all the same, or one that may be at work, whose plan
- * is lost or has come.
+ * Ends a worker thread: one that is idle, after which the next plan has to come all the same, or one that may
+ * be at work, whose plan is lost or has come.
  */
 async function kill(subject: Subject, threads: ReadonlySet<Worker>, random: Random): Promise<void> {
   const victim = [...threads][random.below(threads.size)];

@@ -32,7 +32,7 @@ function newMemory(initial: number, maximum: number): WasmMemory {
 const bytesOf = (region: KernelRegion) =>
   new Uint8Array(region.buffer, region.start, region.end - region.start);
 
-test('free regions: the lowest that fits, joined with their neighbours, as a map of single bytes has it', () => {
+test('free regions: the lowest that fits, joined with neighbours, as a map of bytes has it', () => {
   const SIZE = 64;
   const step = fc.oneof(
     fc.record({ take: fc.integer({ min: 1, max: 12 }) }),
@@ -147,7 +147,10 @@ class ArenaModel {
   }
 }
 
-/** An arena beside its model. No function of it waits, so that none keeps a region by chance that it has let go. */
+/**
+ * An arena beside its model. No function of it waits, so that none keeps a region by chance that it has let
+ * go.
+ */
 class ArenaRun {
   readonly arena: MemoryArena;
   readonly #model: ArenaModel;
@@ -189,7 +192,7 @@ class ArenaRun {
   }
 }
 
-test('an arena leases and takes back as its model does: lowest offset first, apart, aligned, of zeros', async () => {
+test('an arena leases and takes back as its model: lowest offset first, aligned, zeros', async () => {
   const sizes = fc.oneof(fc.integer({ min: 1, max: 400 }), fc.integer({ min: 1, max: 2 * PAGE }));
   const round = fc.record({
     leases: fc.array(sizes, { minLength: 1, maxLength: 8 }),

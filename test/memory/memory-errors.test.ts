@@ -34,7 +34,7 @@ const claimedRecording = {
   async *steps() {},
 };
 
-test('nested rows that claim more than can be had are refused with a code, before anything is made for them', () => {
+test('nested rows that claim more than can be had are refused before anything is made', () => {
   const rows = claimedRows();
   const balancer = new ExpertLoadBalancer({
     ...{ numLayers: 1, numLogicalExperts: 2, numPhysicalExperts: 2, numRanks: 1, threads: 0 },

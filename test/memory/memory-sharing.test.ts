@@ -166,7 +166,9 @@ function canary() {
   return { region, isWhole: () => view.every((byte) => byte === 0xa5) };
 }
 
-/** Leaves a free region behind, once it is collected, that is full of numbers far from 0: of 12.08 in float32. */
+/**
+ * Leaves a free region behind, once it is collected, that is full of numbers far from 0: of 12.08 in float32.
+ */
 function leaveDirt(bytes: number): void {
   const { region } = leaseKernelMemory('dirt', (start) => ({ start, end: start + bytes }));
   new Uint8Array(region.buffer, region.start, bytes).fill(0x41);
@@ -213,7 +215,7 @@ async function helperCalls(mapping: ExpertMapping): Promise<unknown> {
   ];
 }
 
-test('nothing is written outside of a region: canaries between two balancers and helper calls are whole', async () => {
+test('nothing is written outside of a region: canaries beside two balancers stay whole', async () => {
   const mapping = ExpertMapping.fromPhysicalToLogical(
     Array.from({ length: 4 }, () => [...Array(24).keys()].map((i) => i % 16)),
   );

@@ -39,7 +39,10 @@ export class AdaptiveRepair extends AdaptiveSteps {
     }
   }
 
-  /** The shortest way, over experts that are each at hand on the next one's rank, to a slot that can be spared. */
+  /**
+   * The shortest way, over experts that are each at hand on the next one's rank, to a slot that can be
+   * spared.
+   */
   findSeat(expert: number): void {
     /** Ranks in the order they are found, and the slots on the way to each. */
     const ways = new Map<number, number[]>();
@@ -65,7 +68,10 @@ export class AdaptiveRepair extends AdaptiveSteps {
     }
   }
 
-  /** Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies there are. */
+  /**
+   * Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies
+   * there are.
+   */
   repair(): void {
     for (const [slot, expert] of this.slots.entries()) {
       const rank = this.rankOf(slot);
@@ -91,7 +97,10 @@ export class AdaptiveRepair extends AdaptiveSteps {
     return near < 0 ? this.sparest(0, this.numSlots) : near;
   }
 
-  /** An empty slot, else one of a second copy on a rank, else that of the expert with the most copies, of at least two. */
+  /**
+   * An empty slot, else one of a second copy on a rank, else that of the expert with the most copies, of at
+   * least two.
+   */
   sparest(first: number, end: number): number {
     const worth = Array.from({ length: end - first }, (_, i) => {
       const expert = this.slots[first + i]!;
@@ -114,7 +123,9 @@ export class AdaptiveRepair extends AdaptiveSteps {
     this.on[first + expert]!++;
   }
 
-  /** A missing expert, else the one with the most load a copy that is not on the rank; -1 when there is none. */
+  /**
+   * A missing expert, else the one with the most load a copy that is not on the rank; -1 when there is none.
+   */
   neediest(rank: number, isAtHand: boolean): number {
     const { numExperts, numNodes, weights, samples } = this.p;
     let best = -1;

@@ -24,7 +24,10 @@ export interface AdaptiveProblem {
   numKicks: number;
 }
 
-/** What the loads of each expert, and a load of 1 in each sample, cost on a rank to first order; and the latter to second. */
+/**
+ * What the loads of each expert, and a load of 1 in each sample, cost on a rank to first order; and the
+ * latter to second.
+ */
 interface Pull {
   ofExpert: Float32Array;
   ofOne: number;
@@ -34,7 +37,9 @@ interface Pull {
 /** A float32 number. */
 const f = Math.fround;
 
-/** Loads and what follows from them for a sample are float32, sums over samples float64: see {@link sumOver}. */
+/**
+ * Loads and what follows from them for a sample are float32, sums over samples float64: see {@link sumOver}.
+ */
 export class AdaptiveState {
   readonly p: AdaptiveProblem;
   readonly numSamples: number;

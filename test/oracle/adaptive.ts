@@ -11,7 +11,10 @@ export type { AdaptiveProblem } from './adaptive-state.ts';
 export interface AdaptiveResult {
   phyToLog: Int32Array;
   replicaRank: Int32Array;
-  /** The objective without the price: of the live placement, repaired where it was infeasible, and of the result. */
+  /**
+   * The objective without the price: of the live placement, repaired where it was infeasible, and of the
+   * result.
+   */
   before: number;
   after: number;
   moves: number;

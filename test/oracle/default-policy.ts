@@ -1,6 +1,7 @@
 /**
- * The default policy in the simplest code that gives its results: the reference that kernels are compared with.
- * Loads, quotients and sums are float32 (`Math.fround`), ties go to the lowest index, sums run in index order.
+ * The default policy in the simplest code that gives its results: the reference that kernels are compared
+ * with. Loads, quotients and sums are float32 (`Math.fround`), ties go to the lowest index, sums run in index
+ * order.
  */
 
 export interface Packing {
@@ -34,8 +35,8 @@ export function balancedPacking(weight: readonly number[], numPacks: number): Pa
   if (capacity === 1) {
     return { packIndex: weight.map((_, item) => item), rankInPack: weight.map(() => 0) };
   }
-  // Array.prototype.sort is stable, and -0 equals 0 in a subtraction's sign. Infinity - Infinity is no number, so
-  // the comparison is spelled out.
+  // Array.prototype.sort is stable, and -0 equals 0 in a subtraction's sign. Infinity - Infinity is no
+  // number, so the comparison is spelled out.
   const order = weight.map((_, item) => item);
   order.sort((a, b) => (weight[a]! > weight[b]! ? -1 : weight[a]! < weight[b]! ? 1 : 0));
 
@@ -89,7 +90,9 @@ export function placeRow(weight: readonly number[], numSlots: number, numPacks: 
   return placed;
 }
 
-/** Packs whole groups to nodes, then places each node's experts on that node's ranks. Nodes divide the groups. */
+/**
+ * Packs whole groups to nodes, then places each node's experts on that node's ranks. Nodes divide the groups.
+ */
 export function placeHierarchical(weight: readonly number[], topology: Topology): Placement {
   const { numReplicas, numGroups, numNodes, numRanks } = topology;
   const groupSize = weight.length / numGroups;

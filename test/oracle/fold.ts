@@ -1,4 +1,7 @@
-/** Adds `sign` times each slot's load to the sum of the slot's expert, slots in index order; -1 marks an empty slot. */
+/**
+ * Adds `sign` times each slot's load to the sum of the slot's expert, slots in index order; -1 marks an empty
+ * slot.
+ */
 export function foldSample(
   sample: readonly number[],
   phyToLog: readonly number[],
@@ -30,7 +33,9 @@ export function averageLoads(
   return totals.map((total) => average(total, numSamples));
 }
 
-/** Average load of each slot: what it recorded itself, and its even share of what was recorded for its expert. */
+/**
+ * Average load of each slot: what it recorded itself, and its even share of what was recorded for its expert.
+ */
 export function averageSlots(
   physicalSums: readonly number[],
   phyToLog: readonly number[],

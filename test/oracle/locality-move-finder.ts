@@ -6,7 +6,10 @@ export interface Move {
   expert: number;
 }
 
-/** Keeps the best move offered: the first of equals, and a forbidden one only when it leads past the best known. */
+/**
+ * Keeps the best move offered: the first of equals, and a forbidden one only when it leads past the best
+ * known.
+ */
 export class MoveFinder {
   best: Move = { gain: -Infinity, slot: -1, other: -1, expert: -1 };
   evaluations = 0;

@@ -1,7 +1,7 @@
 /**
- * The locality policy for one layer in plain TypeScript: the reference that the kernel is compared with. What the
- * kernel keeps up to date from step to step is counted anew here at every step; whole-number connections make both
- * come to the same sums.
+ * The locality policy for one layer in plain TypeScript: the reference that the kernel is compared with. What
+ * the kernel keeps up to date from step to step is counted anew here at every step; whole-number connections
+ * make both come to the same sums.
  */
 
 import { type Placement, placeRow, rebalanceLayer, replicateExperts } from './default-policy.ts';
@@ -91,7 +91,9 @@ class Search {
     return evaluations;
   }
 
-  /** Copies dealt to the nodes by load, or the default placement when that is better or the only one allowed. */
+  /**
+   * Copies dealt to the nodes by load, or the default placement when that is better or the only one allowed.
+   */
   #chooseStart(): void {
     const usual = this.slots;
     const usualObjective = this.#objective();
@@ -186,7 +188,10 @@ class Search {
     return sum;
   }
 
-  /** The gain of moving the copy in `slot` to `node`, were there a free slot; -Infinity when it has a copy there. */
+  /**
+   * The gain of moving the copy in `slot` to `node`, were there a free slot; -Infinity when it has a copy
+   * there.
+   */
   #moveGain(slot: number, node: number): number {
     const expert = this.slots[slot]!;
     const from = Math.floor(slot / this.#slotsPerNode);
@@ -244,7 +249,10 @@ class Search {
     );
   }
 
-  /** A copy of an expert that has others gives its slot to one more copy of an expert that is not on that node. */
+  /**
+   * A copy of an expert that has others gives its slot to one more copy of an expert that is not on that
+   * node.
+   */
   #replacements(finder: MoveFinder): void {
     const experts = range(this.#weight.length);
     const values = this.#copies.map((_, node) => experts.map((expert) => this.#value(expert, node)));
@@ -267,7 +275,10 @@ class Search {
     }
   }
 
-  /** The load that fits into a slot once its copy is gone and the expert's others carry more; negative when they cannot. */
+  /**
+   * The load that fits into a slot once its copy is gone and the expert's others carry more; negative when
+   * they cannot.
+   */
   #roomWithout(slot: number): number {
     const expert = this.slots[slot]!;
     const count = this.#count[expert]!;

@@ -1,8 +1,9 @@
 import type { Placement } from './default-policy.ts';
 
 /**
- * Reorders each rank's slots so that an expert that stays on the rank stays in its old slot: old slots, in index order,
- * each take the first copy of their expert that is left on the rank; the other copies fill the other slots in order.
+ * Reorders each rank's slots so that an expert that stays on the rank stays in its old slot: old slots, in
+ * index order, each take the first copy of their expert that is left on the rank; the other copies fill the
+ * other slots in order.
  */
 export function preserveSlots(previous: readonly number[], placed: Placement, numRanks: number): Placement {
   const slotsPerRank = previous.length / numRanks;

@@ -5,7 +5,10 @@ export interface RankLoads {
   min: number;
 }
 
-/** Load of each rank in float64: the sum over its slots, in index order, of load / replicas of the slot's expert. */
+/**
+ * Load of each rank in float64: the sum over its slots, in index order, of load / replicas of the slot's
+ * expert.
+ */
 export function rankLoads(
   weight: readonly number[],
   phyToLog: readonly number[],
@@ -25,7 +28,10 @@ export function rankLoads(
   return { loads, max: Math.max(...loads), mean: total / numRanks, min: Math.min(...loads) };
 }
 
-/** The largest rank load / the smallest, of loads per slot plus even shares of loads per expert; 1 without any load. Ranks without experts are left out. */
+/**
+ * The largest rank load / the smallest, of loads per slot plus even shares of loads per expert; 1 without any
+ * load. Ranks without experts are left out.
+ */
 export function windowImbalance(
   physical: readonly number[],
   logical: readonly number[],

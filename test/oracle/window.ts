@@ -4,7 +4,10 @@ export function firstInvalid(loads: readonly number[]): number {
   return index === -1 ? loads.length : index;
 }
 
-/** Adds a row to another in float32, or names the first load that is refused: bad itself, or too much in the sum. */
+/**
+ * Adds a row to another in float32, or names the first load that is refused: bad itself, or too much in the
+ * sum.
+ */
 export function recordRow(
   loads: readonly number[],
   pass: readonly number[],
@@ -36,7 +39,10 @@ export function bandOf(load: number, shift: number): number {
   return new Uint32Array(Float32Array.of(load).buffer)[0]! >>> shift;
 }
 
-/** Adds `sign` times each load that is not 0 to the sum of its expert in the load's band. @param bands [bands][experts] */
+/**
+ * Adds `sign` times each load that is not 0 to the sum of its expert in the load's band.
+ * @param bands [bands][experts]
+ */
 export function addToBands(
   sample: readonly number[],
   experts: readonly number[],

@@ -6,7 +6,8 @@ import { runProgram } from '../helpers/cli.ts';
 import { assertShown, testPage, WATCHDOG_MS } from '../helpers/doc-page.ts';
 import { blocksOf, pages, ROOT } from '../helpers/markdown.ts';
 
-// Every block of code in the README and in docs/ is run or compiled; those of docs/engines/ in docs-engines.test.ts.
+// Every block of code in the README and in docs/ is run or compiled; those of docs/engines/ in
+// docs-engines.test.ts.
 
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc');
 

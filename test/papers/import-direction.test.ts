@@ -8,7 +8,10 @@ import { inTempDir } from '../helpers/cli.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Has the check of the code look at files that are planted in a folder of their own, and returns what it says. */
+/**
+ * Has the check of the code look at files that are planted in a folder of their own, and returns what it
+ * says.
+ */
 async function lint(files: ReadonlyMap<string, string>): Promise<string> {
   const { vcs: _, $schema: _schema, ...config } = JSON.parse(readFileSync(join(ROOT, 'biome.json'), 'utf8'));
   return inTempDir(async (dir) => {

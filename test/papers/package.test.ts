@@ -7,7 +7,10 @@ import { inTempDir, RECORDING, runProgram } from '../helpers/cli.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
-/** npm passes its own settings on to what it runs; a nested npm would take this package for the one to work on. */
+/**
+ * npm passes its own settings on to what it runs; a nested npm would take this package for the one to work
+ * on.
+ */
 const env = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^npm_(config_local_prefix|package|lifecycle)/.test(name)),
 );
@@ -18,7 +21,9 @@ async function npm(args: readonly string[], cwd: string): Promise<string> {
   return run.stdout;
 }
 
-/** What may be in the package; dist/ is checked to be there, recordings/ name by name. */
+/**
+ * What may be in the package. Recordings stay in the repository: nobody who imports the library needs them.
+ */
 const ALLOWED = [
   /^package\.json$/,
   /^README\.md$/,
@@ -28,7 +33,6 @@ const ALLOWED = [
   /^dist\/worker\.cjs$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
-  /^recordings\/(README\.md|LICENSE\.deepseek-esft|deepseek-v2-lite\.law\.routes\.npy)$/,
 ];
 
 const NEEDED = [
@@ -50,10 +54,15 @@ const NEEDED = [
   'dist/types/formats/index.d.ts',
   'dist/types/replay/index.d.ts',
   'dist/types/report/index.d.ts',
-  'recordings/README.md',
-  'recordings/LICENSE.deepseek-esft',
-  'recordings/deepseek-v2-lite.law.routes.npy',
 ];
+
+/**
+ * Limits of size, a fifth above what there was when they were set: 284,619 and 520,250 bytes. A host loads
+ * the first at every start; of the second each install is a download. Who raises one says in the commit for
+ * what.
+ */
+const MOST_BYTES_LOADED = 340_000;
+const MOST_BYTES_PACKED = 620_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
@@ -66,12 +75,15 @@ test('the package holds what it should and nothing else', async () => {
     NEEDED.filter((file) => !files.includes(file)),
     [],
   );
+  assert.ok(packed.size <= MOST_BYTES_PACKED, `${packed.size} bytes packed`);
 });
 
-test('importing the library loads no package: those it needs are loaded when first needed', async () => {
+test('importing the library loads no package and few bytes: what it needs later is loaded then', async () => {
   const needed = new Set<string>();
+  let bytes = 0;
   const visit = async (file: string): Promise<void> => {
     const text = await readFile(join(ROOT, 'dist', file), 'utf8');
+    bytes += Buffer.byteLength(text);
     for (const [, from] of text.matchAll(/(?:^|\n|;)\s*(?:import|export)[^;]*?from\s*"([^"]+)"/g)) {
       if (needed.has(from!)) continue;
       needed.add(from!);
@@ -82,6 +94,7 @@ test('importing the library loads no package: those it needs are loaded when fir
   assert.ok([...needed].some((from) => from.startsWith('./chunk-')));
   const packages = [...needed].filter((from) => !from.startsWith('./') && !from.startsWith('node:'));
   assert.deepEqual(packages, []);
+  assert.ok(bytes <= MOST_BYTES_LOADED, `${bytes} bytes loaded`);
 });
 
 test('installed somewhere empty, the library and the command work', { timeout: 120_000 }, async () => {
@@ -119,8 +132,7 @@ test('installed somewhere empty, the library and the command work', { timeout: 1
 
     const bin = join(app, 'node_modules', '.bin', 'eplb');
     const sizes = ['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
-    const installed = join(app, 'node_modules/expert-load-balancer/recordings', RECORDING.split('/').at(-1)!);
-    const plan = await runProgram(bin, ['plan', installed, ...sizes, '-o', 'placement.json'], {
+    const plan = await runProgram(bin, ['plan', RECORDING, ...sizes, '-o', 'placement.json'], {
       cwd: app,
       env,
     });

@@ -59,7 +59,7 @@ test('any number of threads, and none, plans the same from the window, limited a
   }
 });
 
-test('samples given with the plan are what the policy itself plans from, in the pool and inline', async () => {
+test('samples given with the plan are what the policy plans from, pooled and inline', async () => {
   const samples = makeSamples(topology, 7, 8);
   const policy = new AdaptiveEplbPolicy({ maxSamples: 4 });
   for (const threads of [0, 2]) {
@@ -120,7 +120,7 @@ class Watcher extends AbstractEplbPolicy {
   }
 }
 
-test('a policy that asks for samples gets the window’s steps per expert, each read through its own mapping', async () => {
+test('a policy that asks for samples gets the window’s steps, each read by its own mapping', async () => {
   const problems = fc.record({
     windowSize: fc.integer({ min: 1, max: 12 }),
     maxSamples: fc.integer({ min: 1, max: 6 }),
@@ -195,7 +195,7 @@ test('samples are kept only for policies that ask for them', async () => {
   });
 });
 
-test('what is kept leaves the mapping the same object and the generation as it was, and the rebalancer tells why', async () => {
+test('what is kept leaves mapping and generation as they were; the rebalancer tells why', async () => {
   for (const [options, reason] of [
     [{ price: 1e6 }, 'under the price'],
     [{ maxMoves: 0 }, 'no moves allowed'],

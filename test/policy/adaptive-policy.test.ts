@@ -64,7 +64,10 @@ function isOpen(topology: Topology, slot: number): boolean {
   return slot % stride < openOf(topology, Math.floor(slot / stride));
 }
 
-/** Whether a layer may not stay as it is: an open slot is empty, a closed one is not, or a group that is to be on one node is not. */
+/**
+ * Whether a layer may not stay as it is: an open slot is empty, a closed one is not, or a group that is to be
+ * on one node is not.
+ */
 function mustChange(row: readonly number[], { topology, options }: AdaptiveProblem): boolean {
   if (row.some((expert, slot) => expert < 0 === isOpen(topology, slot))) return true;
   if (options.locality !== 'groups' || topology.numGroups % topology.numNodes !== 0) return false;
@@ -155,11 +158,11 @@ function assertInvariants(problem: AdaptiveProblem): void {
   assert.deepEqual(plan(options, topology, samples, previous), decision, 'the same input, the same plan');
 }
 
-test('whatever is asked, plans are valid, within their limits and told as they are, or the live mapping stays', () => {
+test('whatever is asked, plans are valid and within limits, or the live mapping stays', () => {
   fc.assert(fc.property(adaptiveProblems(40), assertInvariants), { numRuns: 1000, seed: SEED });
 });
 
-test('without a mapping before, the first placement is valid and steadier than a fresh one of the default policy', () => {
+test('the first placement is valid, and steadier than one of the default policy', () => {
   const topology = topologyOf({});
   const samples = makeSamples(topology, 8, 5);
   const decision = plan({}, topology, samples);

@@ -116,7 +116,8 @@ test('of an expert with a replica elsewhere the closed slot takes one, and no we
   // Expert 1 is on rank 0 as well.
   assert.deepEqual(spare!.toJSON().phyToLog, [[0, 1, 2, 3, 0, -1]]);
   assert.equal(spare!.movesFrom(previous, 2), 0);
-  // Expert 2 was only in the closed slot, but its rank has its weights at hand: it takes the slot of a spare replica there.
+  // Expert 2 was only in the closed slot, but its rank has its weights at hand: it takes the slot of a spare
+  // replica there.
   assert.deepEqual(only!.toJSON().phyToLog, [[2, 1, -1, 3, 0, 1]]);
   assert.equal(only!.movesFrom(previous, 2), 0);
   assert.deepEqual(alone!.toJSON().phyToLog, [[2, -1, -1, 3, 0, 1]]);

@@ -236,7 +236,7 @@ for (const { slots, nodes, ranks, usual, most } of [
   { slots: 64, nodes: 8, ranks: 16, usual: 4.5, most: 3.5 },
   { slots: 80, nodes: 8, ranks: 16, usual: 4.0, most: 2.9 },
 ]) {
-  test(`a recording: ${slots} slots on ${nodes} nodes: at most ${most} nodes a token, from over ${usual}`, () => {
+  test(`a recording: ${slots} slots on ${nodes} nodes: at most ${most} nodes a token, not ${usual}`, () => {
     const { weight, coactivation } = recorded;
     const before = new DefaultEplbPolicy().rebalanceExperts(weight, slots, 1, nodes, ranks);
     const mapping = new LocalityAwarePolicy().rebalanceExperts(weight, slots, 1, nodes, ranks, {

@@ -18,7 +18,7 @@ import { divisors, loadsArbitrary, seededRandom } from '../helpers/arbitraries.t
 import { runInChild } from '../helpers/child.ts';
 import { assertForAll } from '../helpers/property.ts';
 
-test('a layer without load that has to change, with a cost and a limit of moves, is planned in the calling thread', () => {
+test('a layer without load that has to change, with a limit of moves, is planned inline', () => {
   const plan = (threads: number): string =>
     runInChild(`
       const sizes = { numLayers: 1, numLogicalExperts: 16, numPhysicalExperts: 24, numRanks: 4, slotsPerRank: [6, 5, 6, 5] };
@@ -195,7 +195,9 @@ function adaptiveOptions(): fc.Arbitrary<AdaptiveEplbPolicyOptions> {
 /** Where a worker's statistics of a layer have the steps looked at: see src/engine/adaptive-request.ts. */
 const EVALUATIONS = 11;
 const STATS_PER_LAYER = 16;
-/** A layer's searches: its plan, its trial, six dearer ones, and whether anything would be gained for free. */
+/**
+ * A layer's searches: its plan, its trial, six dearer ones, and whether anything would be gained for free.
+ */
 const SEARCHES = 9;
 
 /** Counts the steps that the searches of its last plan looked at. */
@@ -212,7 +214,7 @@ class CountingPolicy extends AdaptiveEplbPolicy {
   }
 }
 
-test('an adaptive plan of any loads and options ends within its budget and is valid, or is refused with a code', () => {
+test('an adaptive plan of any loads ends within its budget and is valid, or is refused', () => {
   const property = ({
     topology,
     numSamples,
@@ -281,7 +283,9 @@ test('a locality plan of any loads and options is valid', () => {
   assertForAll((maxSlots) => problems(maxSlots, options, false), { small: 300, large: 20 }, property);
 });
 
-/** Every expert has a slot; slots that are closed, and no others, are empty, but for a mapping that was kept. */
+/**
+ * Every expert has a slot; slots that are closed, and no others, are empty, but for a mapping that was kept.
+ */
 function assertWhole(mapping: ExpertMapping, topology: Topology, isKept: boolean): void {
   const { numLogicalExperts, numPhysicalExperts, numRanks, slotsPerRank } = topology;
   const stride = numPhysicalExperts / numRanks;
@@ -295,7 +299,7 @@ function assertWhole(mapping: ExpertMapping, topology: Topology, isKept: boolean
   }
 }
 
-test('more slots or ranks than a search is for are refused, by a balancer and inline, naming the limit', () => {
+test('more slots or ranks than a search is for are refused, naming the limit', () => {
   const sizes = { numLayers: 1, numLogicalExperts: 8, numPhysicalExperts: 16_384 + 8, numRanks: 8 };
   const weight = [new Array<number>(8).fill(1)];
   const isRefusal = (text: string) => (error: unknown) =>

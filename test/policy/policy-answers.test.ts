@@ -62,7 +62,10 @@ function watched<T extends object>(value: T, reads: string[], path = ''): T {
 }
 
 const many = new Array(1e9);
-/** Answers of other sizes than the topology's, what is said of them, and how much may be read: rows and lists, but no entry. */
+/**
+ * Answers of other sizes than the topology's, what is said of them, and how much may be read: rows and lists,
+ * but no entry.
+ */
 const large: readonly (readonly [title: string, answer: object, message: RegExp, mostReads: number])[] = [
   ['10^9 layers', { phyToLog: many }, /1000000000 layers, not 2/, 4],
   ['a layer too few', { ...whole, phyToLog: rows.slice(1) }, /1 layers, not 2/, 4],
@@ -218,7 +221,7 @@ function sly(values: readonly number[], length: number): { table: Int32Array; ma
   return { table, made };
 }
 
-test('a typed table is copied by the library alone: what it says of its length, or makes of itself, does not count', async () => {
+test('a typed table is copied by the library alone, whatever it says of its length', async () => {
   for (const length of [0, 12, 1e9]) {
     const { table, made } = sly(rows.flat(), length);
     const mapping = await planOf(() => ({ phyToLog: table, numLayers: 2 }));
@@ -278,7 +281,7 @@ test('what a policy throws may be anything, also what cannot be told in words', 
   await assert.rejects(plan, refused(/policy.*no name/));
 });
 
-test('a policy may answer with a mapping of another copy of the library, in this thread and in the pool', async () => {
+test('a policy may answer with a mapping of another copy of the library, here and pooled', async () => {
   await inTempDir(async (dir) => {
     const root = fileURLToPath(new URL('../..', import.meta.url));
     await cp(join(root, 'dist'), join(dir, 'dist'), { recursive: true });

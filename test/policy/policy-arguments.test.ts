@@ -57,7 +57,7 @@ for (const [place, policy] of [
   ['in this thread', new ScribblingPolicy()],
 ] as const) {
   for (const isShared of [true, false]) {
-    test(`a policy ${place} that writes to what it is given changes nothing (shared: ${isShared})`, async () => {
+    test(`a policy ${place} that writes to its arguments changes nothing (shared: ${isShared})`, async () => {
       await withBalancer({ ...sizes, policy }, async (balancer) => {
         record(balancer);
         const before = stateOf(balancer);
@@ -98,7 +98,7 @@ test('a policy that writes to what rebalanceSync gives it changes nothing', asyn
   });
 });
 
-test('a policy in this thread is asked for the loads as they were given, whatever is written to them meanwhile', async () => {
+test('a policy in this thread is asked for the loads as given, whatever is written meanwhile', async () => {
   const policy = new ScribblingPolicy();
   const ask = policy.rebalanceExperts.bind(policy);
   let numAsked = 0;

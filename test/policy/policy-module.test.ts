@@ -42,7 +42,7 @@ test('a class that is the default export of a module plans in the pool', async (
   });
 });
 
-test('an object that a module exports as `policy` is asked as a policy is, from each kind of loads', async () => {
+test('an object exported as `policy` is asked as a policy is, from each kind of loads', async () => {
   for (const threads of [1, 3]) {
     await withPolicy(
       'instance.mjs',
@@ -114,7 +114,7 @@ const bad: readonly (readonly [file: string, message: RegExp])[] = [
   ['constructor-fails.mjs', /this class cannot be made/],
 ];
 
-test('a policy module that fails rejects the plan with EPLB_POLICY, again and again, and changes nothing', async () => {
+test('a policy module that fails rejects each plan with EPLB_POLICY, and changes nothing', async () => {
   for (const [file, message] of bad) {
     await withPolicy(file, async (balancer) => {
       const before = stateOf(balancer);

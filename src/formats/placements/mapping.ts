@@ -17,7 +17,7 @@ export function mappingOf(placement: Placement): ExpertMapping {
   });
 }
 
-/** The placement of a mapping. @param numRanks - where known, for formats that list ranks */
+/** The placement of a mapping. @param more.numRanks - where known, for formats that list ranks */
 export function placementFrom(
   mapping: ExpertMapping,
   more: Pick<Placement, 'numRanks' | 'layerNumbers'> = {},

@@ -22,7 +22,9 @@ export interface Placement {
    * `LoadRecording.layerNumbers`).
    */
   readonly layerNumbers?: readonly number[];
-  /** [layers x logical x width]: the slots of each expert, padded with -1, where the file has that table. */
+  /**
+   * `[layers x logical x width]`: the slots of each expert, padded with -1, where the file has that table.
+   */
   readonly logToPhy?: Int32Array;
   /** [layers x logical], where the file has that table. */
   readonly replicaCount?: Int32Array;

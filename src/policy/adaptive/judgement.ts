@@ -35,8 +35,9 @@ function reasonToStay({ isFree }: AdaptiveSettings, stats: Float64Array): KeptRe
 }
 
 /**
- * Whether plans gain, by so many standard errors, on the samples that they were not made from. Each layer in each of these
- * samples is one observation. Layers that do not move are none: they would make the mean look surer than it is.
+ * Whether plans gain, by so many standard errors, on the samples that they were not made from. Each layer in
+ * each of these samples is one observation. Layers that do not move are none: they would make the mean look
+ * surer than it is.
  */
 function isSure(confidence: number, stats: Float64Array): boolean {
   const n = sumOf(stats, LayerStat.TRIAL_SAMPLES);
@@ -65,7 +66,9 @@ function foresee({ cost }: AdaptiveSettings, stats: Float64Array): PlanForecast 
   };
 }
 
-/** How much of what a plan gains on its own samples it gains on others, from 0 to 1; 1 when it was not tried. */
+/**
+ * How much of what a plan gains on its own samples it gains on others, from 0 to 1; 1 when it was not tried.
+ */
 function realShare(stats: Float64Array): number {
   const n = sumOf(stats, LayerStat.TRIAL_SAMPLES);
   if (n === 0) return 1;

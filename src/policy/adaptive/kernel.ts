@@ -4,7 +4,10 @@ import { AdaptiveLayers } from './layers.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch, takeStats } from './request.ts';
 import { spendMoves } from './spend-moves.ts';
 
-/** Measured at these sizes, in a core's time on a busy machine: 1 to 14 s, and 60 s where a limit of moves takes eight searches. */
+/**
+ * Measured at these sizes, in a core's time on a busy machine: 1 to 14 s, and 60 s where a limit of moves
+ * takes eight searches.
+ */
 const MOST_SIZES = { slots: 2 ** 14, ranks: 2 ** 10 };
 
 /** Searches one layer a claim: that takes longer than a claim does. */

@@ -21,8 +21,8 @@ const MOST_PRICE = Number.MAX_VALUE;
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */
 const LEAST_RUNG_PRICE = 0.0005;
 /**
- * Layers tell together whether a plan gains: so many of them do, and the others need no second search. With 8 of 26 layers gains of 0.004 on the
- * next steps were taken for chance.
+ * Layers tell together whether a plan gains: so many of them do, and the others need no second search. With 8
+ * of 26 layers gains of 0.004 on the next steps were taken for chance.
  */
 const MOST_TRIED_LAYERS = 32;
 /** Samples from this age on judge no trial; nor do those that are less like the newest than this share. */
@@ -122,8 +122,8 @@ export class AdaptiveLayers {
   }
 
   /**
-   * When all layers are planned and none moves: finds out whether the price is why. The first layer where a step would gain if moves were
-   * free tells it, and mostly that is the first layer of all.
+   * When all layers are planned and none moves: finds out whether the price is why. The first layer where a
+   * step would gain if moves were free tells it, and mostly that is the first layer of all.
    */
   findFreeGain(): void {
     const { numLayers, numPhysicalExperts } = this.#layout.topology;
@@ -166,8 +166,8 @@ export class AdaptiveLayers {
   }
 
   /**
-   * Keeps a layer that is valid as it is when nothing of it moves, and when all its moves together gain less than their price: the
-   * kernel takes second copies off a rank whatever that costs.
+   * Keeps a layer that is valid as it is when nothing of it moves, and when all its moves together gain less
+   * than their price: the kernel takes second copies off a rank whatever that costs.
    */
   #keepUnpaid(live: Int32Array, planned: Int32Array, price: number, stats: Float64Array): void {
     if (stats[LayerStat.MUST_CHANGE] !== 0) return;
@@ -185,8 +185,9 @@ export class AdaptiveLayers {
   }
 
   /**
-   * Plans without some of the newer samples and measures that plan on them: what a plan gains where it was not made for is what it
-   * will gain; what it gains more in its own samples is chance. Newer ones, as the live placement was made for the older.
+   * Plans without some of the newer samples and measures that plan on them: what a plan gains where it was
+   * not made for is what it will gain; what it gains more in its own samples is chance. Newer ones, as the
+   * live placement was made for the older.
    */
   #try(layer: number, price: number, start: 'live' | 'fresh', stats: Float64Array): void {
     if (!this.#request.hasTrial || this.#numSamples < LEAST_TRIAL_SAMPLES) return;
@@ -194,7 +195,8 @@ export class AdaptiveLayers {
     const row = 4 * layer * this.#layout.topology.numPhysicalExperts;
     const { table, ranks } = this.#search.spare;
     this.#search.prepare(layer, this.#planning);
-    // A fresh start as well takes a seventh of a first plan's time, and changed no decision on six recordings at four prices.
+    // A fresh start as well takes a seventh of a first plan's time, and changed no decision on six recordings
+    // at four prices.
     const terms = { price, maxMoves: this.#maxMoves, start, isQuick: true };
     this.#search.run(this.#layout.previous + row, terms, table, ranks);
     if (this.#search.isCancelled) return;
@@ -214,8 +216,8 @@ export class AdaptiveLayers {
   }
 
   /**
-   * Dearer placements, for when all layers together move too much. Layers within their even share need none, but of one that has to
-   * change the last is its mere repair.
+   * Dearer placements, for when all layers together move too much. Layers within their even share need none,
+   * but of one that has to change the last is its mere repair.
    */
   #climb(layer: number, live: Int32Array, price: number, start: 'live' | 'fresh', stats: Float64Array): void {
     const { numLayers, numPhysicalExperts } = this.#layout.topology;
@@ -283,7 +285,10 @@ export class AdaptiveLayers {
   }
 }
 
-/** Every other sample of the newer half, but not the newest; of many samples only new ones, as they are most like what comes. */
+/**
+ * Every other sample of the newer half, but not the newest; of many samples only new ones, as they are most
+ * like what comes.
+ */
 function isForJudging(sample: number, numSamples: number): boolean {
   const age = numSamples - 1 - sample;
   return age % 2 === 1 && age < Math.min(numSamples / 2, MOST_JUDGING_AGE);

@@ -2,11 +2,13 @@ import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../../
 import { EplbRangeError } from '../../core/errors.ts';
 import type { AdaptiveRequest } from './request.ts';
 
-/** What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}. */
+/**
+ * What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}.
+ */
 export interface AdaptiveCostModel {
   /**
-   * Seconds that a rank takes for one unit of load: one token in one expert. Default 0.25e-6: an expert of 7,168 x 2,048 x 3 at some
-   * 350 TFLOP/s.
+   * Seconds that a rank takes for one unit of load: one token in one expert. Default 0.25e-6: an expert of
+   * 7,168 x 2,048 x 3 at some 350 TFLOP/s.
    */
   readonly secondsPerLoad?: number;
   /** Steps until the next plan: so long does a placement pay. Default 1,000. */
@@ -22,41 +24,49 @@ export interface AdaptiveCostModel {
 /** What an {@link AdaptiveEplbPolicy} may trade. */
 export interface AdaptiveEplbPolicyOptions {
   /**
-   * What one move has to gain, at least 0: a share of the mean rank load, off the smoothed load of the slowest rank, in the mean sample.
-   * Default: what `cost` makes of it; without a cost 0.002.
+   * What one move has to gain, at least 0: a share of the mean rank load, off the smoothed load of the
+   * slowest rank, in the mean sample. Default: what `cost` makes of it; without a cost 0.002.
    */
   readonly price?: number;
   /** At most so many moves in a layer. Default: no limit. */
   readonly maxMovesPerLayer?: number;
   /** At most so many moves in all layers together, spent where they gain most. Default: no limit. */
   readonly maxMoves?: number;
-  /** At most so many bytes moved, by the cost model's `bytesPerExpert`; spent as `maxMoves`. Default: no limit. */
+  /**
+   * At most so many bytes moved, by the cost model's `bytesPerExpert`; spent as `maxMoves`. Default: no
+   * limit.
+   */
   readonly maxBytes?: number;
   /**
-   * Steps looked at closely in a search for a layer: none is begun after so many. All its other work is counted too, and ends it at 16 times
-   * as much and 34 million more, so that this bounds the time of a search: at the default some 10 to 30 seconds, of which ordinary
-   * layers take milliseconds. It is all that ends a plan in the calling thread, which no signal can cancel. Default 10,000,000.
+   * Steps looked at closely in a search for a layer: none is begun after so many. All its other work is
+   * counted too, and ends it at 16 times as much and 34 million more, so that this bounds the time of a
+   * search: at the default some 10 to 30 seconds, of which ordinary layers take milliseconds. It is all that
+   * ends a plan in the calling thread, which no signal can cancel. Default 10,000,000.
    */
   readonly maxEvaluations?: number;
   /**
-   * How many random changes of the best placement in a row have to lead nowhere before the search ends: 100 find 0.005 to 0.01 more
-   * balancedness in several times the time. Where 10,000 in a row find nothing to change it ends as well. Default 0; 100 when `price` is 0
-   * and no `cost` is given.
+   * How many random changes of the best placement in a row have to lead nowhere before the search ends: 100
+   * find 0.005 to 0.01 more balancedness in several times the time. Where 10,000 in a row find nothing to
+   * change it ends as well. Default 0; 100 when `price` is 0 and no `cost` is given.
    */
   readonly numKicks?: number;
   /** 'groups': groups of experts stay on their node, as with the default policy. Default 'none'. */
   readonly locality?: 'none' | 'groups';
   /**
-   * How sure a plan has to be, in standard errors of what it gains on samples that it was not made from: a quarter of the samples, newer
-   * ones, are held back, and a plan from the others is measured on them; it takes 4 samples. 0: no such trial. Default 2; 0 when
-   * `price` is 0 and no `cost` is given: moves that cost nothing need no proof.
+   * How sure a plan has to be, in standard errors of what it gains on samples that it was not made from: a
+   * quarter of the samples, newer ones, are held back, and a plan from the others is measured on them; it
+   * takes 4 samples. 0: no such trial. Default 2; 0 when `price` is 0 and no `cost` is given: moves that cost
+   * nothing need no proof.
    */
   readonly confidence?: number;
-  /** When given, a plan that takes more seconds than it returns before the next one is not made. Default: not given. */
+  /**
+   * When given, a plan that takes more seconds than it returns before the next one is not made. Default: not
+   * given.
+   */
   readonly cost?: AdaptiveCostModel;
   /**
-   * Steps that a balancer remembers for this policy when its window is shorter; at most 65,536. Older steps count as far as their loads are
-   * like the newest ones'. 0: only the window. Default 64.
+   * Steps that a balancer remembers for this policy when its window is shorter; at most 65,536. Older steps
+   * count as far as their loads are like the newest ones'. 0: only the window. Default 64.
    */
   readonly rememberedSteps?: number;
   /** At most so many samples, from 1 to 64; more steps are joined to runs. Default 64. */
@@ -77,8 +87,8 @@ export interface AdaptiveSettings {
 
 const USUAL_PRICE = 0.002;
 /**
- * Where moves are free, a thorough search is wanted: it gains 0.005 to 0.01. A price of 0.0003 halves its moves, and costs at most 0.007 of
- * balancedness on any of six recordings' next steps.
+ * Where moves are free, a thorough search is wanted: it gains 0.005 to 0.01. A price of 0.0003 halves its
+ * moves, and costs at most 0.007 of balancedness on any of six recordings' next steps.
  */
 const USUAL_KICKS_WHEN_FREE = 100;
 const USUAL_CONFIDENCE = 2;
@@ -87,7 +97,10 @@ const USUAL_REMEMBERED_STEPS = 64;
 const MOST_REMEMBERED_STEPS = 2 ** 16;
 const NO_LIMIT = 2 ** 31 - 1;
 
-/** Reads each option once. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option */
+/**
+ * Reads each option once.
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option
+ */
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
   checkObject('options', options);
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;

@@ -17,12 +17,14 @@ import { judge } from './judgement.ts';
 import { type AdaptiveEplbPolicyOptions, type AdaptiveSettings, readAdaptiveOptions } from './options.ts';
 
 /**
- * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum of the past, this
- * policy makes the slowest rank of each step fast: for each layer it lowers the mean over the window's samples of a smooth maximum
- * of the rank loads, plus a price for each move away from the live mapping, by exchanging slots and overwriting spare replicas.
+ * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum
+ * of the past, this policy makes the slowest rank of each step fast: for each layer it lowers the mean over
+ * the window's samples of a smooth maximum of the rank loads, plus a price for each move away from the live
+ * mapping, by exchanging slots and overwriting spare replicas.
  *
- * A balancer gives it the steps of the window, and some before them when the window is short. When nothing is worth moving the live
- * mapping itself is the result; `decide()` of the balancer, and {@link planExperts}, tell why.
+ * A balancer gives it the steps of the window, and some before them when the window is short. When nothing is
+ * worth moving the live mapping itself is the result; `decide()` of the balancer, and {@link planExperts},
+ * tell why.
  *
  * @example
  * ```ts
@@ -48,8 +50,9 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
   }
 
   /**
-   * The mapping of {@link planExperts}, from `context.samples`, or from `weight` as the one sample there is. Blocks the calling thread
-   * for the whole plan, some tenths of a millisecond a layer; a balancer plans in its pool instead.
+   * The mapping of {@link planExperts}, from `context.samples`, or from `weight` as the one sample there is.
+   * Blocks the calling thread for the whole plan, some tenths of a millisecond a layer; a balancer plans in
+   * its pool instead.
    *
    * @throws also EplbError `EPLB_POLICY` when there are no samples and no previous mapping to keep
    */
@@ -68,10 +71,11 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
    * Plans all layers in the calling thread, or tells why the live mapping is to stay.
    *
    * @param samples loads of the last steps, oldest first
-   * @param context `previous` is the live mapping: what moves is counted from it. Without one, nothing has a price. It may have experts in
-   * slots that `slotsPerRank` closes: these leave in the fewest moves first, whatever moves cost and however few are allowed.
-   * @throws EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_POLICY` when there are neither samples nor a
-   * previous mapping to keep
+   * @param context `previous` is the live mapping: what moves is counted from it. Without one, nothing has a
+   * price. It may have experts in slots that `slotsPerRank` closes: these leave in the fewest moves first,
+   * whatever moves cost and however few are allowed.
+   * @throws EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_POLICY` when there are
+   * neither samples nor a previous mapping to keep
    */
   planExperts(
     samples: LoadSamples,

@@ -1,6 +1,9 @@
 import type { Topology } from '../../core/topology.ts';
 
-/** Loads of ranks in the samples of one layer: how much slower the slowest rank makes a step than balance would. */
+/**
+ * Loads of ranks in the samples of one layer: how much slower the slowest rank makes a step than balance
+ * would.
+ */
 export class RankShares {
   readonly #topology: Topology;
   readonly #counts: Int32Array;

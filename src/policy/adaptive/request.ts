@@ -5,10 +5,16 @@ import { Carver } from '../../memory/carver.ts';
 import type { KernelSizes } from '../../memory/kernel-exports.ts';
 import { preserveScratchBytes } from '../preserve-slots.ts';
 
-/** What the adaptive policy asks of a worker. Prices and gains are off the slowest rank, as shares of the mean rank load. */
+/**
+ * What the adaptive policy asks of a worker. Prices and gains are off the slowest rank, as shares of the mean
+ * rank load.
+ */
 export interface AdaptiveRequest extends KernelRequest {
   readonly kernel: 'adaptive';
-  /** What a move has to gain in the mean sample; and what it has to gain beside that, as load, whatever the mean is. */
+  /**
+   * What a move has to gain in the mean sample; and what it has to gain beside that, as load, whatever the
+   * mean is.
+   */
   readonly price: number;
   readonly priceInLoad: number;
   readonly maxMovesPerLayer: number;
@@ -34,7 +40,10 @@ export const LayerStat = {
   GAIN: 2,
   /** Of a sample. */
   MEAN_RANK_LOAD: 3,
-  /** Of the trial: samples it was measured on, what it gained on them (sum, and sum of squares), on how many it was planned, and what it gained there. */
+  /**
+   * Of the trial: samples it was measured on, what it gained on them (sum, and sum of squares), on how many
+   * it was planned, and what it gained there.
+   */
   TRIAL_SAMPLES: 4,
   TRIAL_GAIN: 5,
   TRIAL_SQUARES: 6,
@@ -60,7 +69,10 @@ export const NUM_RUNGS = 6;
 export interface AdaptiveData {
   /** f64[layers x STATS_PER_LAYER]: see {@link LayerStat}. */
   readonly stats: number;
-  /** i32[layers x NUM_RUNGS x physical] and f64[layers x NUM_RUNGS x STATS_PER_LAYER], where the job's moves are limited. */
+  /**
+   * i32[layers x NUM_RUNGS x physical] and f64[layers x NUM_RUNGS x STATS_PER_LAYER], where the job's moves
+   * are limited.
+   */
   readonly rungs: number;
   readonly rungStats: number;
   readonly end: number;

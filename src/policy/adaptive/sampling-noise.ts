@@ -9,28 +9,36 @@ export interface Shrinkage {
 }
 
 /**
- * At most so much of what samples differ is taken for chance. Measured on four recordings, on steps
- * that were not planned with: 0.1 to 0.4 is the same without a price; at a tenth and a thirtieth of the default policy's moves 0.1 is
- * 0.002 to 0.004 better than 0.3. 0.6 loses 0.004 of balancedness, and 0.9, nearly the mean alone, 0.025: steps tell which
- * experts peak together.
+ * At most so much of what samples differ is taken for chance. Measured on four recordings, on steps that were
+ * not planned with: 0.1 to 0.4 is the same without a price; at a tenth and a thirtieth of the default
+ * policy's moves 0.1 is 0.002 to 0.004 better than 0.3. 0.6 loses 0.004 of balancedness, and 0.9, nearly the
+ * mean alone, 0.025: steps tell which experts peak together.
  */
 const MOST_SHRINK = 0.15;
 /**
- * Experts that were popular are less so in the next steps, by more than chance tells. On five recordings, each from eight first steps on, 0.04 to 0.1
- * of equal loads in the mean are the same, 0.15 is 0.0005 to 0.0015 worse and 0.2 0.003.
+ * Experts that were popular are less so in the next steps, by more than chance tells. On five recordings,
+ * each from eight first steps on, 0.04 to 0.1 of equal loads in the mean are the same, 0.15 is 0.0005 to
+ * 0.0015 worse and 0.2 0.003.
  */
 const LEAST_PRIOR = 0.08;
-/** Of the normal distribution: differences that chance makes more seldom than once in 30,000 layers are none of chance's. */
+/**
+ * Of the normal distribution: differences that chance makes more seldom than once in 30,000 layers are none
+ * of chance's.
+ */
 const QUANTILE = 4;
-/** Counts of tokens spread by chance spread about as a Poisson variable. What spreads less than this much of it is no such count. */
+/**
+ * Counts of tokens spread by chance spread about as a Poisson variable. What spreads less than this much of
+ * it is no such count.
+ */
 const LEAST_DISPERSION = 0.5;
 
 /**
- * Estimates how much of what samples differ is the chance of which tokens came: experts are picked by single tokens, so that even an
- * expert of constant popularity varies as a Poisson variable. The rest is what experts really do, in bursts and drifts.
- * Where nothing is left, and the mean is within chance of equal loads too, all samples become equal loads: then no placement is
- * better than another, and nothing moves for noise, whatever the price. Chance around unequal means is planned for as it is: even
- * steps that differ by chance alone tell how far loads stray, and the mean alone plans 0.03 worse (measured).
+ * Estimates how much of what samples differ is the chance of which tokens came: experts are picked by single
+ * tokens, so that even an expert of constant popularity varies as a Poisson variable. The rest is what
+ * experts really do, in bursts and drifts. Where nothing is left, and the mean is within chance of equal
+ * loads too, all samples become equal loads: then no placement is better than another, and nothing moves for
+ * noise, whatever the price. Chance around unequal means is planned for as it is: even steps that differ by
+ * chance alone tell how far loads stray, and the mean alone plans 0.03 worse (measured).
  *
  * @param rows loads [samples x experts], in tokens a step
  * @param steps [samples]: steps that each sample is the mean of
@@ -40,7 +48,8 @@ export function estimateShrinkage(rows: Float32Array, steps: Float64Array, numEx
   let n = 0;
   for (const total of totals) if (total > 0) n++;
   if (n < 2 || numExperts < 2) return { shrink: 0, prior: LEAST_PRIOR, isNoise: false };
-  // The mean over samples of 1 / tokens: a share that a sample estimates has a variance of share x (1 - share) / tokens.
+  // The mean over samples of 1 / tokens: a share that a sample estimates has a variance of share x (1 -
+  // share) / tokens.
   let inverse = 0;
   for (const [t, total] of totals.entries()) if (total > 0) inverse += 1 / (total * steps[t]!) / n;
   // Sample by sample, as they lie in memory: expert by expert takes twice as long.
@@ -93,7 +102,10 @@ function addSquares(
   }
 }
 
-/** How many times its mean a variance of so many degrees of freedom hardly ever exceeds (Wilson and Hilferty's formula). */
+/**
+ * How many times its mean a variance of so many degrees of freedom hardly ever exceeds (Wilson and Hilferty's
+ * formula).
+ */
 function mostByChance(degrees: number): number {
   const width = 2 / (9 * degrees);
   const root = 1 - width + QUANTILE * Math.sqrt(width);

@@ -14,7 +14,9 @@ const KICKS_OF_FEW_SLOTS = 20;
 export interface SearchTerms {
   readonly price: number;
   readonly maxMoves: number;
-  /** 'live' searches from the live placement, 'fresh' from one that is made for the samples and then moved to. */
+  /**
+   * 'live' searches from the live placement, 'fresh' from one that is made for the samples and then moved to.
+   */
   readonly start: 'live' | 'fresh';
   /** One step and no more: whether there is any. */
   readonly isOneStep?: boolean;
@@ -118,7 +120,8 @@ export class AdaptiveSearch {
    * Searches a placement of the prepared layer.
    *
    * @param live i32[slots]: the live placement; 0 when there is none: then nothing counts as a move
-   * @returns what the smoothed load of the slowest rank falls by, from the start, as a share of the mean rank load; 0 when it was cancelled
+   * @returns what the smoothed load of the slowest rank falls by, from the start, as a share of the mean rank
+   * load; 0 when it was cancelled
    */
   run(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
     const isFresh = live === 0 || terms.start === 'fresh';
@@ -154,7 +157,8 @@ export class AdaptiveSearch {
     const [before = 0, after = 0, , evaluations = 0] = new Float64Array(this.#buffer, this.#at.result, 4);
     this.#evaluations += evaluations;
     if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
-    // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is known to be gained.
+    // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is known
+    // to be gained.
     const gain = before - after;
     return Number.isFinite(gain) ? gain : 0;
   }
@@ -164,7 +168,10 @@ export class AdaptiveSearch {
     return this.#evaluations;
   }
 
-  /** The default policy's placement for the samples' mean, closed slots and all: the search leaves out what is in them. */
+  /**
+   * The default policy's placement for the samples' mean, closed slots and all: the search leaves out what is
+   * in them.
+   */
   #placeAfresh(ranks: Pointer): void {
     const { topology } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;

@@ -35,8 +35,9 @@ const CHOSEN_STATS = [
 ] as const;
 
 /**
- * Sees to it that all layers together move no more than a finished job may: starts all layers from the least they may move,
- * and gives moves to the layer where the next ones gain most each. Layers that have to change do so whatever the limit is.
+ * Sees to it that all layers together move no more than a finished job may: starts all layers from the least
+ * they may move, and gives moves to the layer where the next ones gain most each. Layers that have to change
+ * do so whatever the limit is.
  */
 export function spendMoves(
   buffer: ArrayBufferLike,
@@ -83,7 +84,10 @@ function choicesOf(stats: Float64Array, rungStats: Float64Array, layer: number):
   return choices.sort((a, b) => a.moves - b.moves || b.gain - a.gain);
 }
 
-/** The choices that are best for some value of a move: each gains more than the one before, and less a move than that did. */
+/**
+ * The choices that are best for some value of a move: each gains more than the one before, and less a move
+ * than that did.
+ */
 function hullOf(choices: readonly Choice[]): Choice[] {
   const hull: Choice[] = [];
   for (const choice of choices) {
