@@ -6,7 +6,7 @@ export interface OpenOptions {
    * Logical experts of a layer. Decides between routes and loads where the file does not say which it holds.
    */
   readonly numExperts?: number | undefined;
-  /** Tokens that one step of recorded routes adds up; {@link DEFAULT_TOKENS_PER_STEP} when left out. */
+  /** Tokens that one step of recorded routes adds up; 128 when left out. */
   readonly tokensPerStep?: number | undefined;
 }
 

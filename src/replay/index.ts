@@ -1,3 +1,4 @@
+export type { StepSource } from '../formats/check-recording.ts';
 export type {
   LoadRecording,
   RecordedRoutes,

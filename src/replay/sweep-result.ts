@@ -11,8 +11,8 @@ export interface SweepResult {
   /** One entry a point of the grid, in the order of the axes, policies last. */
   readonly points: readonly SweepPoint[];
   /**
-   * Names of the points that no other beats in modelled seconds without more {@link
-   * SweepPoint.redundantBytes}, by ascending bytes: the Pareto front.
+   * Names of the points that no other beats in modelled seconds without more
+   * `redundantBytes`, by ascending bytes: the Pareto front.
    */
   readonly front: readonly string[];
   /** The same among points of one number of ranks each: more ranks are faster, but not free. */
