@@ -2,8 +2,12 @@
 // allocates nothing. Nothing here may become a data segment: each new instance would write it over the shared
 // memory.
 
+export { measureChange } from './adaptive/change';
 export { prepareSamples } from './adaptive/samples';
 export { searchAdaptive } from './adaptive/search';
+export { adaptiveScratchBytes } from './adaptive/state';
+export { adaptiveStepCost } from './adaptive/step-cost';
+export * from './adaptive/terms';
 export { placeLayers, placeLayersScratchBytes } from './default/hierarchy';
 export { packLayer, packLayerScratchBytes } from './default/pack-layer';
 export { placeRow, placeRowScratchBytes } from './default/place-row';

@@ -2,9 +2,13 @@ import { choosePolicy } from '../src/cli/policy-choice.ts';
 import { ControlWord, type ReplayAnswer, type ReplayTask } from '../src/cli/replay/task.ts';
 import { isOwnError } from '../src/core/errors.ts';
 import { openRecording } from '../src/formats/open.ts';
+import type { LoadRecording } from '../src/formats/recording.ts';
 import { type AdaptiveCostModel, ExpertMapping } from '../src/index.ts';
 import { loadPolicy } from '../src/policy/custom.ts';
+import { secondsPerUnit } from '../src/replay/cost-model.ts';
 import { competitionStart, type ReplayOptions, type ReplayProgress, replay } from '../src/replay/index.ts';
+
+type Sizes = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'numSteps'>;
 
 /** Replays that this thread has begun. */
 let numReplays = 0;
@@ -29,8 +33,9 @@ export async function replayInWorker(task: ReplayTask): Promise<ReplayAnswer> {
 
 async function optionsOf(
   { policy, start, options, control }: ReplayTask,
-  { numLayers, numLogicalExperts }: { numLayers: number; numLogicalExperts: number },
+  recording: Sizes,
 ): Promise<ReplayOptions> {
+  const { numLayers, numLogicalExperts } = recording;
   const sizes = { numLayers, numLogicalExperts, ...options };
   const mapping =
     start === 'initial'
@@ -47,7 +52,7 @@ async function optionsOf(
   return {
     ...options,
     onStep,
-    policy: await policyOf(policy, options),
+    policy: await policyOf(policy, options, recording),
     ...(mapping === undefined ? {} : { start: mapping }),
   };
 }
@@ -56,21 +61,34 @@ async function optionsOf(
  * A module's policy plans in this thread, which is apart from the command as it is: it needs no further one.
  * One of the library's that needs to know what moves and steps cost is told.
  */
-async function policyOf(text: string, options: ReplayTask['options']): Promise<ReplayOptions['policy']> {
+async function policyOf(
+  text: string,
+  options: ReplayTask['options'],
+  recording: Sizes,
+): Promise<ReplayOptions['policy']> {
   if (text === 'static') return text;
-  const chosen = await choosePolicy(text, undefined, { cost: costOf(options) });
+  const chosen = await choosePolicy(text, undefined, { cost: costOf(options, recording) });
   // Loaded anew for every replay: what a module keeps must not reach from one configuration into the next.
   return chosen instanceof URL ? loadPolicy(`${chosen.href}?replay=${numReplays++}`) : chosen;
 }
 
-function costOf({ cost, trigger, windowSize }: ReplayTask['options']): AdaptiveCostModel | undefined {
-  // By PAR, a load has no time of its own.
-  if (cost === undefined || cost.time.kind !== 'load') return undefined;
-  return {
-    secondsPerLoad: cost.time.secondsPerLoad,
-    bytesPerExpert: cost.bytesPerExpert,
-    bandwidthWithinNode: cost.intraNodeBytesPerSecond,
-    bandwidthBetweenNodes: cost.interNodeBytesPerSecond,
-    stepsPerPlan: trigger?.interval ?? windowSize ?? 32,
+/**
+ * What moves and steps cost, by the cost model that the replay is scored by: one that knows steps by their
+ * PAR spreads the seconds of all steps over these.
+ */
+function costOf({ cost, steps }: ReplayTask['options'], recording: Sizes): AdaptiveCostModel | undefined {
+  if (cost === undefined) return undefined;
+  const { time, bytesPerExpert, intraNodeBytesPerSecond, interNodeBytesPerSecond } = cost;
+  const moves = {
+    bytesPerExpert,
+    bandwidthWithinNode: intraNodeBytesPerSecond,
+    bandwidthBetweenNodes: interNodeBytesPerSecond,
   };
+  if (time.kind === 'load') return { ...moves, secondsPerLoad: time.secondsPerLoad };
+  const { from = 0, to = Number.POSITIVE_INFINITY } = steps ?? {};
+  const end = Math.min(to, recording.numSteps ?? Number.POSITIVE_INFINITY);
+  // Of a recording that does not say how long it is, what balance is worth is not known.
+  if (end === Number.POSITIVE_INFINITY) return undefined;
+  const numSteps = Math.max(0, end - from);
+  return { ...moves, secondsAtBalance: secondsPerUnit(cost, numSteps, recording.numLayers) };
 }

@@ -1,42 +1,59 @@
-// A placement taken over for the adaptive policy's search, with what makes it infeasible repaired in as few moves as that takes.
+// A placement taken over for the adaptive policy's search, with what makes it infeasible repaired in as few
+// moves as that takes.
 
-import { isOver, spend } from './bounds';
-import { rebuild } from './costs';
+import { isCancelled, spend } from './bounds';
+import { rebuild, recount } from './descent';
 import { sortRanks } from './slots';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
   addCopies,
   addCopiesOn,
-  addTo,
+  at32,
+  clearPlaces,
   copiesOf,
   copiesOn,
-  dot,
   expertAt,
   firstOf,
   heldOn,
   homeOf,
-  isMarked,
   rankOf,
-  rowOf,
   setExpertAt,
-  setMark,
+  setHeld,
 } from './state';
+import { meanOf } from './table';
 
 /** Of a rank on the way to a free slot: not looked at, and the first. */
 const NOT_SEEN: i32 = -1;
 const START: i32 = -2;
 
-/** Takes over a placement, repaired, and finds the node of each expert. Where the search is cancelled meanwhile, nothing may follow. */
+/** The live placement is one of the tables from outside. */
+export function markHeld(s: Adaptive, table: usize): void {
+  clearPlaces(s);
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    for (const end = table + ((<usize>s.stride) << 2); table < end; table += 4) {
+      const expert = load<i32>(table);
+      if (expert >= 0) setHeld(s, rank, expert);
+    }
+  }
+}
+
+/**
+ * Takes over a placement, repaired, and finds the node of each expert. Where the search is cancelled
+ * meanwhile, nothing may follow.
+ */
 export function begin(s: Adaptive, placement: usize): void {
   takeOver(s, placement);
   recount(s);
-  weighExperts(s);
-  countOnNodes(s);
   // Where all slots are open, a rank has no expert at hand that it has not in a slot.
   if (s.numSlots < s.numRanks * s.stride) reseat(s);
   repair(s);
   if (s.isCancelled) return;
+  settleIn(s);
+}
+
+/** Orders the ranks, has each expert stay on the node of its first slot, and makes the rest anew. */
+function settleIn(s: Adaptive): void {
   sortRanks(s);
   for (let slot = s.numSlots - 1; slot >= 0; slot--) setHome(s, expertAt(s, slot), rankOf(s, slot));
   rebuild(s);
@@ -57,26 +74,6 @@ function takeOver(s: Adaptive, placement: usize): void {
   }
 }
 
-/** The mean loads of the experts: in `lessSum`, which holds nothing yet. */
-function weighExperts(s: Adaptive): void {
-  for (let expert = 0; expert < s.numExperts; expert++) {
-    store<f64>(s.lessSum + ((<usize>expert) << 3), dot(s, s.weights, rowOf(s, s.samples, expert)));
-  }
-}
-
-/** i32[numNodes * numExperts], how many copies each node has: in `pull`, which holds nothing yet. */
-function countOnNodes(s: Adaptive): void {
-  if (s.numNodes === 1) return;
-  memory.fill(s.pull, 0, (<usize>s.numNodes * <usize>s.numExperts) << 2);
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    if (expertAt(s, slot) >= 0) addOnNode(s, rankOf(s, slot), expertAt(s, slot), 1);
-  }
-}
-
-function addOnNode(s: Adaptive, rank: i32, expert: i32, copies: i32): void {
-  if (s.numNodes > 1) addTo(s.pull, (rank / s.ranksPerNode) * s.numExperts + expert, copies);
-}
-
 function setHome(s: Adaptive, expert: i32, rank: i32): void {
   store<i32>(s.home + ((<usize>expert) << 2), rank / s.ranksPerNode);
 }
@@ -84,25 +81,14 @@ function setHome(s: Adaptive, expert: i32, rank: i32): void {
 /** Goes back to the best placement. */
 export function resume(s: Adaptive): void {
   memory.copy(s.slots, s.bestSlots, (<usize>s.numSlots) << 2);
-  sortRanks(s);
   recount(s);
-  rebuild(s);
-}
-
-function recount(s: Adaptive): void {
-  memory.fill(s.count, 0, (<usize>s.numExperts) << 2);
-  memory.fill(s.on, 0, (<usize>(s.numRanks * s.numExperts)) << 2);
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    const expert = expertAt(s, slot);
-    if (expert < 0) continue;
-    addCopies(s, expert, 1);
-    addCopiesOn(s, rankOf(s, slot), expert, 1);
-  }
+  settleIn(s);
 }
 
 /**
- * Brings experts of closed slots into open slots of ranks that have them at hand, which is no move: first those that are in no open
- * slot, as many as can be, then any to where nothing of use is. What is left to move is then the fewest moves there can be.
+ * Brings experts of closed slots into open slots of ranks that have them at hand, which is no move: first
+ * those that are in no open slot, as many as can be, then any to where nothing of use is. What is left to
+ * move is then the fewest moves there can be.
  */
 function reseat(s: Adaptive): void {
   for (let expert = 0; expert < s.numExperts && !isCancelled(s); expert++) {
@@ -117,8 +103,9 @@ function reseat(s: Adaptive): void {
 }
 
 /**
- * Finds a way for an expert into a slot of a rank that has it at hand: to a free slot, or to the slot of an expert that itself finds a
- * way to another such rank. It is an augmenting path of Kuhn's algorithm for matchings, the shortest one.
+ * Finds a way for an expert into a slot of a rank that has it at hand: to a free slot, or to the slot of an
+ * expert that itself finds a way to another such rank. It is an augmenting path of Kuhn's algorithm for
+ * matchings, the shortest one.
  */
 function findSeat(s: Adaptive, expert: i32): void {
   memory.fill(s.cameFrom, 0xff, (<usize>s.numRanks) << 2);
@@ -134,15 +121,18 @@ function findSeat(s: Adaptive, expert: i32): void {
     }
     for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
       // The ranks of an expert are all seen at once: `head`, made anew afterwards, marks those that were.
-      if (isMarked(s.head, expertAt(s, slot))) continue;
+      if (at32(s.head, expertAt(s, slot)) === 1) continue;
       numSeen = seeRanks(s, expertAt(s, slot), slot, numSeen);
     }
   }
 }
 
-/** Puts ranks of its node that have the expert at hand, and are not in it yet, into the queue; returns how long it then is. */
+/**
+ * Puts ranks of its node that have the expert at hand, and are not in it yet, into the queue; returns how
+ * long it then is.
+ */
 function seeRanks(s: Adaptive, expert: i32, slot: i32, numSeen: i32): i32 {
-  setMark(s.head, expert, 1);
+  store<i32>(s.head + ((<usize>expert) << 2), 1);
   spend(s, s.numRanks >> 4);
   for (let rank = 0; rank < s.numRanks; rank++) {
     const at = s.cameFrom + ((<usize>rank) << 2);
@@ -155,7 +145,10 @@ function seeRanks(s: Adaptive, expert: i32, slot: i32, numSeen: i32): i32 {
   return numSeen;
 }
 
-/** Moves the experts along the way that ends at a free slot on by one, and the expert into the first slot of it. */
+/**
+ * Moves the experts along the way that ends at a free slot on by one, and the expert into the first slot of
+ * it.
+ */
 function shift(s: Adaptive, free: i32, expert: i32): void {
   let slot = free;
   for (;;) {
@@ -167,8 +160,11 @@ function shift(s: Adaptive, free: i32, expert: i32): void {
   replace(s, slot, expert);
 }
 
-/** Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies there are. */
-function repair(s: Adaptive): void {
+/**
+ * Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies
+ * there are.
+ */
+export function repair(s: Adaptive): void {
   for (let slot = 0; slot < s.numSlots && !isCancelled(s); slot++) {
     if (expertAt(s, slot) < 0) replace(s, slot, neediestOrAny(s, rankOf(s, slot)));
   }
@@ -183,12 +179,6 @@ function repair(s: Adaptive): void {
   }
 }
 
-/** Read as the work goes on. */
-function isCancelled(s: Adaptive): bool {
-  isOver(s);
-  return s.isCancelled;
-}
-
 /** The slot that can best be spared for a missing expert, on the node it was on if there is one. */
 function slotFor(s: Adaptive, expert: i32): i32 {
   const node = homeOf(s, expert);
@@ -201,8 +191,8 @@ function slotFor(s: Adaptive, expert: i32): i32 {
 }
 
 /**
- * Of some slots an empty one, else one of a second copy on a rank, which would have to go anyway, else that of the expert with the most
- * copies; -1 when each has the only one.
+ * Of some slots an empty one, else one of a second copy on a rank, which would have to go anyway, else that
+ * of the expert with the most copies; -1 when each has the only one.
  */
 function sparest(s: Adaptive, first: i32, end: i32): i32 {
   spend(s, (end - first) >> 4);
@@ -226,19 +216,19 @@ function replace(s: Adaptive, slot: i32, expert: i32): void {
   if (old >= 0) {
     addCopies(s, old, -1);
     addCopiesOn(s, rank, old, -1);
-    addOnNode(s, rank, old, -1);
   }
   setExpertAt(s, slot, expert);
   addCopies(s, expert, 1);
   addCopiesOn(s, rank, expert, 1);
-  addOnNode(s, rank, expert, 1);
 }
 
-/** A missing expert, else the one with the most load a copy, that is not on the rank; -1 when there is none. */
+/**
+ * A missing expert, else the one with the most load a copy, that is not on the rank; -1 when there is none.
+ */
 function neediest(s: Adaptive, rank: i32, isAtHand: bool): i32 {
   spend(s, s.numExperts >> 4);
   let best = -1;
-  let most: f64 = -1;
+  let most: f32 = -1;
   for (let expert = 0; expert < s.numExperts; expert++) {
     if (isAtHand && heldOn(s, rank, expert) === 0) continue;
     if (copiesOf(s, expert) === 0) {
@@ -247,7 +237,7 @@ function neediest(s: Adaptive, rank: i32, isAtHand: bool): i32 {
       continue;
     }
     if (copiesOn(s, rank, expert) > 0 || (s.numNodes > 1 && !isOnNode(s, rank, expert))) continue;
-    const mean = meanLoad(s, expert) / <f64>copiesOf(s, expert);
+    const mean = meanOf(s, expert, copiesOf(s, expert));
     if (mean > most) {
       most = mean;
       best = expert;
@@ -266,10 +256,12 @@ function neediestOrAny(s: Adaptive, rank: i32): i32 {
   return 0;
 }
 
+/** Whether any rank of the node has the expert. */
 function isOnNode(s: Adaptive, rank: i32, expert: i32): bool {
-  return load<i32>(s.pull + ((<usize>((rank / s.ranksPerNode) * s.numExperts + expert)) << 2)) > 0;
-}
-
-function meanLoad(s: Adaptive, expert: i32): f64 {
-  return load<f64>(s.lessSum + ((<usize>expert) << 3));
+  const first = rank - (rank % s.ranksPerNode);
+  spend(s, 1);
+  for (let other = first; other < first + s.ranksPerNode; other++) {
+    if (copiesOn(s, other, expert) > 0) return true;
+  }
+  return false;
 }

@@ -1,273 +1,385 @@
-// The samples that the adaptive policy plans for. They are themselves a sample of what comes: planned for as they are, a placement
-// that is best for these steps is a chance find.
+// The samples that the adaptive policy plans for. They are themselves a sample of what comes: planned for as
+// they are, a placement that is best for these steps is a chance find.
 //
-// Loads of one domain keep their mean: what steps differ in is mostly the chance of which tokens came. So the more steps, the better: on four
-// recordings 64 steps in place of 16 bring 0.005 to 0.012 of balancedness on the steps that follow, and halve the moves; 128 bring no
-// more. When the domain changes, old steps mislead. Runs of samples are compared with the newest run: apart by
-// more than chance, they count less. Between three domains the squared distance is 25 to 90 times what chance makes it, within one mostly 0 to 3: no threshold
-// has to be chosen, and factors of 0.5 to 4 on the distance are the same. Single layers tell it as well as all together.
+// Loads of one domain keep their mean: what steps differ in is mostly the chance of which tokens came. When
+// the domain changes, old steps mislead. So runs of steps are compared with the newest run: what is apart by
+// more than chance counts less. But domains also pass and come again, and then the mean of all steps is the
+// better guess. How much of what runs differ in is gone two runs later tells how far to go by it.
 //
-// What steps are off the mean of their time is worth more than the mean: the mean alone loses 0.03 to 0.05, independent noise of the same
-// variances 0.005 to 0.02. It tells which experts peak together, and does so even after a change of domain: so a run's
-// deviations, about a centre of its own, count by the root of its likeness, 0.002 better than by the likeness or alike.
-// Shrinking deviations by 0 to 0.15 is the same, and so are weights that fall with age, deviations mirrored, added in pairs, or scaled with
-// their experts' means, and only their first principal directions. Fewer and bigger samples lose 0.01 (two steps each) and 0.02 (four), even
-// with their deviations scaled up again. A search on three quarters of the samples that stops where the last quarter is best loses 0.006.
+// What steps are off the mean of their time is worth as much as the mean: it tells which experts peak
+// together, and does so even after a change of domain. docs/notes/adaptive.md has what else was tried.
 
-/** Runs this many times as far apart as chance makes them on average are alike: 1 to 3 are the same on recordings, few experts vary more. */
+import { estimateShrinkage } from './noise';
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import {
+  carvePreparation,
+  FOUR,
+  high,
+  low,
+  Preparation,
+  rowOfRun,
+  rowOfStep,
+  shareOf,
+  sumOfLanes,
+} from './preparation';
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { AdaptiveTerms } from './terms';
+
+/**
+ * Runs this many times as far apart as chance makes them on average are alike: 1 to 3 are the same on
+ * recordings, few experts vary more.
+ */
 const CHANCE: f64 = 1.5;
-/** Samples of a run: so many consecutive ones are taken to be of one kind. 8 is the same. */
+/** Steps of a run: so many consecutive ones are taken to be of one kind. 8 is the same. */
 const RUN: i32 = 4;
-/** How much of its variance a copy's load counts as more: (norm - 1) / 2 is 3.5. None loses 0.001 to 0.003, 2 is the same. */
+/**
+ * What differs so many runs later is compared with what does much later. 1, 3 and 4 are 0.002 to 0.004 worse.
+ */
+const SOON: i32 = 2;
+/** Of fewer runs none is much later. */
+const LEAST_RUNS: i32 = 3;
+/**
+ * How much of its variance a copy's load counts as more: (norm - 1) / 2 is 3.5. None loses 0.001 to 0.003, 2
+ * is the same.
+ */
 const SPREAD: f64 = 1;
 
 /**
- * Scales each sample to a mean rank load of 1, moves it to where the newest loads are, shrinks it and stores it expert by expert. A
- * sample without load counts as equal loads.
+ * Scales each chosen step of a layer to a mean rank load of 1, moves it to where the next loads are expected,
+ * shrinks it and stores it expert by expert. Steps without load are left out; where none has any, all count
+ * as equal loads.
  *
- * @param steps f32[numSteps * stride / 4]: the layer's loads of a sample are the first numExperts of its stride
- * @param stride bytes from one sample to the next
- * @param lengths f64[numSteps]: how many steps each sample is the mean of, above 0
- * @param shrink in [0, 1]: 1 makes all samples the mean
- * @param prior in [0, 1]: 1 makes the mean equal loads, and all experts vary alike
- * @param samples f32[numExperts * numSamples], out; numSamples is numSteps made a multiple of 4, with the last sample again
- * @param spread f32[numExperts], out: what a copy's load counts as more, as its chance variance does not even out with other copies':
- * half the expert's own variance, half what it would be in proportion to its mean
- * @param mean f64[numExperts], out
- * @param likeness f64[numSteps], out, their sum 1: what each sample tells of the loads to come
- * @param weights f32[numSamples], out, their sum 1: of the samples in the search; 0 for those that fill up
- * @param scratch f64[(numSamples / 4) * (numExperts + numSamples / 4 + 1)]
+ * @param terms AdaptiveTerms: sizes, steps, stride, chosen, lengths and scratch are read, and these written:
+ *
+ * - samples f32[numExperts * numSamples]; numSamples is the number of steps made a multiple of 4, with the
+ *   newest again
+ * - spread f32[numExperts]: what a copy's load counts as more, as its chance variance does not even out with
+ * other copies': half the expert's own variance, half what it would be in proportion to its mean
+ * - weights f32[numSamples], their sum 1: of the samples in the search; 0 for those that fill up
+ * - mean f32[numExperts]: the loads to plan for; middle f32[numExperts]: the same before it is drawn towards
+ *   equal loads
+ * - likeness f64[numChosen], their sum 1: what each step tells of the loads to come
+ * - noise: the variance of one step within its run, added up over the experts; numVarying: by how many
+ *   experts alike it could be made
+ * - numTelling: so many steps of the newest run's kind would tell the middle as well as these do
+ * - passing, in [0, 1]: how far the mean of all steps is gone by
+ * - forgetting: by how much the loads move on in a step, half the squared distance over all experts
+ * - shrink, prior and isNoise: see noise.ts
  */
-export function prepareSamples(
-  steps: usize,
-  stride: usize,
-  numSteps: i32,
-  numExperts: i32,
-  numRanks: i32,
-  lengths: usize,
-  shrink: f64,
-  prior: f64,
-  samples: usize,
-  spread: usize,
-  mean: usize,
-  likeness: usize,
-  weights: usize,
-  scratch: usize,
-): void {
-  const numSamples = (numSteps + 3) & ~3;
-  const numRuns = numSamples >> 2;
-  const sizes = scratch;
-  const alike = sizes + ((<usize>numRuns) << 3);
-  const means = alike + ((<usize>(numRuns * numRuns)) << 3);
-  scale(steps, stride, numSteps, numExperts, numRanks, samples);
-  averageRuns(samples, numSteps, numExperts, lengths, sizes, means);
-  const noise = noiseWithin(samples, numSteps, numExperts, lengths, means);
-  compareRuns(numRuns, numExperts, noise, sizes, means, alike);
-  weigh(numSteps, lengths, alike, likeness, weights);
-  center(samples, numSteps, numExperts, sizes, means, alike, mean);
-  const equal = <f64>numRanks / <f64>numExperts;
-  const total = totalVariance(samples, numSteps, numExperts, weights);
-  for (let e = 0; e < numExperts; e++) {
-    const row = samples + ((<usize>(e * numSamples)) << 2);
-    const at = mean + ((<usize>e) << 3);
-    const own = varianceOf(row, numSteps, weights) * (1 - prior) + (prior * total) / <f64>numExperts;
-    const middle = load<f64>(at) * (1 - prior) + prior * equal;
-    store<f64>(at, middle);
-    store<f32>(spread + ((<usize>e) << 2), <f32>(SPREAD * 0.5 * (own + (total / <f64>numRanks) * middle)));
-    for (let t = 0; t < numSamples; t++) {
-      const sample = row + ((<usize>t) << 2);
-      store<f32>(sample, <f32>max(0, middle + (1 - shrink) * <f64>load<f32>(sample)));
+export function prepareSamples(terms: usize): void {
+  const a = changetype<AdaptiveTerms>(terms);
+  const p = carvePreparation(a);
+  chooseSteps(a, p);
+  scale(a, p);
+  estimateShrinkage(a, p);
+  averageRuns(p);
+  measureNoise(a, p);
+  compareRuns(a, p);
+  weigh(a, p);
+  findCenters(a, p);
+  write(a, p);
+}
+
+/** Takes the chosen steps that have load, or all. */
+export function chooseSteps(a: AdaptiveTerms, p: Preparation): void {
+  p.numSteps = 0;
+  for (let i = 0; i < a.numChosen; i++) {
+    const row = a.steps + <usize>load<i32>(a.chosen + ((<usize>i) << 2)) * a.stride;
+    let sum0: f64 = 0;
+    let sum1: f64 = 0;
+    let e = 0;
+    for (; e + 1 < a.numExperts; e += 2) {
+      sum0 += <f64>load<f32>(row + ((<usize>e) << 2));
+      sum1 += <f64>load<f32>(row + ((<usize>e) << 2), 4);
+    }
+    if (e < a.numExperts) sum0 += <f64>load<f32>(row + ((<usize>e) << 2));
+    if (sum0 + sum1 > 0) keepStep(a, p, i, sum0 + sum1);
+  }
+  if (p.numSteps === 0) for (let i = 0; i < a.numChosen; i++) keepStep(a, p, i, 0);
+  a.numSamples = (p.numSteps + 3) & ~3;
+  p.numRuns = (p.numSteps + RUN - 1) / RUN;
+}
+
+function keepStep(a: AdaptiveTerms, p: Preparation, chosen: i32, total: f64): void {
+  store<i32>(p.kept + ((<usize>p.numSteps) << 2), chosen);
+  store<f64>(p.totals + ((<usize>p.numSteps) << 3), total);
+  store<f64>(p.lengths + ((<usize>p.numSteps) << 3), load<f64>(a.lengths + ((<usize>chosen) << 3)));
+  p.numSteps++;
+}
+
+/** Shares of the mean rank load, step by step. */
+export function scale(a: AdaptiveTerms, p: Preparation): void {
+  const equal = <f32>(<f64>a.numRanks / <f64>a.numExperts);
+  const whole = a.numExperts & ~3;
+  for (let t = 0; t < p.numSteps; t++) {
+    const from =
+      a.steps + <usize>load<i32>(a.chosen + ((<usize>load<i32>(p.kept + ((<usize>t) << 2))) << 2)) * a.stride;
+    const to = rowOfStep(p, t);
+    const total = load<f64>(p.totals + ((<usize>t) << 3));
+    const factor = <f64>a.numRanks / total;
+    const factors = f64x2.splat(factor);
+    let e = 0;
+    if (total > 0) {
+      for (; e < whole; e += 4) {
+        const x = v128.load(from + ((<usize>e) << 2));
+        const first = f32x4.demote_f64x2_zero(f64x2.mul(low(x), factors));
+        const second = f32x4.demote_f64x2_zero(f64x2.mul(high(x), factors));
+        v128.store(to + ((<usize>e) << 2), v128.shuffle<f32>(first, second, 0, 1, 4, 5));
+      }
+    }
+    for (; e < p.width; e++) {
+      const at = (<usize>e) << 2;
+      if (e >= a.numExperts) store<f32>(to + at, 0);
+      else store<f32>(to + at, total > 0 ? <f32>(<f64>load<f32>(from + at) * factor) : equal);
     }
   }
 }
 
-/** Shares of the rank loads, expert by expert. */
-function scale(
-  steps: usize,
-  stride: usize,
-  numSteps: i32,
-  numExperts: i32,
-  numRanks: i32,
-  samples: usize,
-): void {
-  const numSamples = (numSteps + 3) & ~3;
-  for (let t = 0; t < numSamples; t++) {
-    const step = steps + <usize>min(t, numSteps - 1) * stride;
-    let total: f64 = 0;
-    for (let e = 0; e < numExperts; e++) total += <f64>load<f32>(step + ((<usize>e) << 2));
-    for (let e = 0; e < numExperts; e++) {
-      const share = total > 0 ? <f64>load<f32>(step + ((<usize>e) << 2)) / total : 1 / <f64>numExperts;
-      store<f32>(samples + ((<usize>(e * numSamples + t)) << 2), <f32>(share * <f64>numRanks));
-    }
-  }
+/** The run of a step: they are numbered from the newest on, and the oldest may be short. */
+function runOf(p: Preparation, step: i32): i32 {
+  return (p.numSteps - 1 - step) / RUN;
 }
 
-/** The run of a sample: they are numbered from the newest on, and the oldest may be short. */
-function runOf(sample: i32, numSteps: i32): i32 {
-  return (numSteps - 1 - sample) / RUN;
-}
-
-/** The mean of each run f64[runs * experts], and how many steps it is of. */
-function averageRuns(
-  samples: usize,
-  numSteps: i32,
-  numExperts: i32,
-  lengths: usize,
-  sizes: usize,
-  means: usize,
-): void {
-  const numSamples = (numSteps + 3) & ~3;
-  const numRuns = numSamples >> 2;
-  memory.fill(sizes, 0, (<usize>numRuns) << 3);
-  memory.fill(means, 0, (<usize>(numRuns * numExperts)) << 3);
-  for (let t = 0; t < numSteps; t++) {
-    const run = runOf(t, numSteps);
-    const length = load<f64>(lengths + ((<usize>t) << 3));
-    const size = sizes + ((<usize>run) << 3);
+/** The mean of each run, and of how many steps it is. */
+export function averageRuns(p: Preparation): void {
+  memory.fill(p.sizes, 0, (<usize>p.numRuns) << 3);
+  memory.fill(p.runMeans, 0, (<usize>(p.numRuns * p.width)) << 3);
+  for (let t = 0; t < p.numSteps; t++) {
+    const run = runOf(p, t);
+    const length = load<f64>(p.lengths + ((<usize>t) << 3));
+    const size = p.sizes + ((<usize>run) << 3);
     store<f64>(size, load<f64>(size) + length);
-    for (let e = 0; e < numExperts; e++) {
-      const sum = means + ((<usize>(run * numExperts + e)) << 3);
-      const value = <f64>load<f32>(samples + ((<usize>(e * numSamples + t)) << 2));
-      store<f64>(sum, load<f64>(sum) + length * value);
-    }
+    addScaled(rowOfStep(p, t), length, rowOfRun(p, p.runMeans, run), p.width);
   }
-  for (let run = 0; run < numRuns; run++) {
-    const size = load<f64>(sizes + ((<usize>run) << 3));
-    for (let e = 0; e < numExperts; e++) {
-      const sum = means + ((<usize>(run * numExperts + e)) << 3);
-      store<f64>(sum, load<f64>(sum) / size);
+  for (let run = 0; run < p.numRuns; run++) {
+    const size = f64x2.splat(load<f64>(p.sizes + ((<usize>run) << 3)));
+    const row = rowOfRun(p, p.runMeans, run);
+    for (let at: usize = 0, end = (<usize>p.width) << 3; at < end; at += 16) {
+      v128.store(row + at, f64x2.div(v128.load(row + at), size));
     }
   }
 }
 
-/** The variance of one step within its run, added up over the experts; 0 when no run has two samples. */
-function noiseWithin(samples: usize, numSteps: i32, numExperts: i32, lengths: usize, means: usize): f64 {
-  const numSamples = (numSteps + 3) & ~3;
-  const degrees = numSteps - (numSamples >> 2);
-  if (degrees === 0) return 0;
-  let sum: f64 = 0;
-  for (let t = 0; t < numSteps; t++) {
-    const run = runOf(t, numSteps);
-    let squares: f64 = 0;
-    for (let e = 0; e < numExperts; e++) {
-      const value = <f64>load<f32>(samples + ((<usize>(e * numSamples + t)) << 2));
-      const off = value - load<f64>(means + ((<usize>(run * numExperts + e)) << 3));
-      squares += off * off;
-    }
-    sum += load<f64>(lengths + ((<usize>t) << 3)) * squares;
+/** to f64[n] += factor * from f32[n] */
+function addScaled(from: usize, factor: f64, to: usize, n: i32): void {
+  const factors = f64x2.splat(factor);
+  for (const end = from + ((<usize>n) << 2); from < end; from += 16) {
+    const x = v128.load(from);
+    v128.store(to, f64x2.add(v128.load(to), f64x2.mul(factors, low(x))));
+    v128.store(to, f64x2.add(v128.load(to, 16), f64x2.mul(factors, high(x))), 16);
+    to += 32;
   }
-  return sum / <f64>degrees;
 }
 
 /**
- * How much a step of run k tells of run j, f64[runs * runs] in [0, 1]: the variance of k's mean by its own noise, as a share of its whole
- * distance from j's true mean. So the best weights of estimates that are off by known amounts.
+ * Finds the variance of one step within its run, 0 when no run has two steps, and how many experts it is
+ * spread over.
  */
-function compareRuns(
-  numRuns: i32,
-  numExperts: i32,
-  noise: f64,
-  sizes: usize,
-  means: usize,
-  alike: usize,
-): void {
-  for (let j = 0; j < numRuns; j++) {
-    const noiseOfJ = noise / load<f64>(sizes + ((<usize>j) << 3));
-    store<f64>(alike + ((<usize>(j * numRuns + j)) << 3), 1);
-    for (let k = 0; k < j; k++) {
-      const noiseOfK = noise / load<f64>(sizes + ((<usize>k) << 3));
-      let distance: f64 = 0;
-      for (let e = 0; e < numExperts; e++) {
-        const inJ = load<f64>(means + ((<usize>(j * numExperts + e)) << 3));
-        const off = inJ - load<f64>(means + ((<usize>(k * numExperts + e)) << 3));
-        distance += off * off;
-      }
-      distance -= CHANCE * (noiseOfJ + noiseOfK);
-      store<f64>(
-        alike + ((<usize>(j * numRuns + k)) << 3),
-        distance > 0 ? noiseOfK / (noiseOfK + distance) : 1,
-      );
-      store<f64>(
-        alike + ((<usize>(k * numRuns + j)) << 3),
-        distance > 0 ? noiseOfJ / (noiseOfJ + distance) : 1,
-      );
+export function measureNoise(a: AdaptiveTerms, p: Preparation): void {
+  const degrees = p.numSteps - p.numRuns;
+  a.noise = 0;
+  a.numVarying = 1;
+  if (degrees === 0) return;
+  let sum0 = f64x2.splat(0);
+  let sum1 = f64x2.splat(0);
+  let squares0 = f64x2.splat(0);
+  let squares1 = f64x2.splat(0);
+  for (let e = 0; e < p.width; e += FOUR) {
+    let own0 = f64x2.splat(0);
+    let own1 = f64x2.splat(0);
+    for (let t = 0; t < p.numSteps; t++) {
+      const x = v128.load(rowOfStep(p, t) + ((<usize>e) << 2));
+      const mean = rowOfRun(p, p.runMeans, runOf(p, t)) + ((<usize>e) << 3);
+      const length = f64x2.splat(load<f64>(p.lengths + ((<usize>t) << 3)));
+      const off0 = f64x2.sub(low(x), v128.load(mean));
+      const off1 = f64x2.sub(high(x), v128.load(mean, 16));
+      own0 = f64x2.add(own0, f64x2.mul(length, f64x2.mul(off0, off0)));
+      own1 = f64x2.add(own1, f64x2.mul(length, f64x2.mul(off1, off1)));
     }
+    sum0 = f64x2.add(sum0, own0);
+    sum1 = f64x2.add(sum1, own1);
+    squares0 = f64x2.add(squares0, f64x2.mul(own0, own0));
+    squares1 = f64x2.add(squares1, f64x2.mul(own1, own1));
   }
+  const sum = sumOfLanes(sum0, sum1);
+  const squares = sumOfLanes(squares0, squares1);
+  a.noise = sum / <f64>degrees;
+  if (squares > 0) a.numVarying = (sum * sum) / squares;
 }
 
-/** By how much each sample's run is like the newest. */
-function weigh(numSteps: i32, lengths: usize, alike: usize, likeness: usize, weights: usize): void {
-  const numSamples = (numSteps + 3) & ~3;
+/**
+ * Finds how much a step of run k tells of run j, f64[runs * runs] in [0, 1]: the variance of k's mean by its
+ * own noise, as a share of its whole distance from j's true mean. So the best weights of estimates that are
+ * off by known amounts. And by how much, beyond noise, runs differ that are so many runs apart: `passing` is
+ * what differs soon as a share of what differs at half of all runs and more. The rest of that stays: so much
+ * the loads move on in a step, `forgetting`.
+ */
+function compareRuns(a: AdaptiveTerms, p: Preparation): void {
+  const numRuns = p.numRuns;
+  const soon = min(SOON, numRuns >> 1);
+  const far = max(soon, (numRuns + 1) >> 1);
+  let apartSoon: f64 = 0;
+  let apartFar: f64 = 0;
+  let numFar = 0;
+  let farGaps = 0;
+  let length: f64 = 0;
+  for (let j = 0; j < numRuns; j++) {
+    length += load<f64>(p.sizes + ((<usize>j) << 3));
+    const noiseOfJ = a.noise / load<f64>(p.sizes + ((<usize>j) << 3));
+    store<f64>(p.alike + ((<usize>(j * numRuns + j)) << 3), 1);
+    for (let k = 0; k < j; k++) {
+      const noiseOfK = a.noise / load<f64>(p.sizes + ((<usize>k) << 3));
+      const distance = distanceOf(p, j, k);
+      const apart = distance - CHANCE * (noiseOfJ + noiseOfK);
+      store<f64>(p.alike + ((<usize>(j * numRuns + k)) << 3), apart > 0 ? noiseOfK / (noiseOfK + apart) : 1);
+      store<f64>(p.alike + ((<usize>(k * numRuns + j)) << 3), apart > 0 ? noiseOfJ / (noiseOfJ + apart) : 1);
+      const real = distance - (noiseOfJ + noiseOfK);
+      if (j - k === soon) apartSoon += real;
+      if (j - k >= far) {
+        apartFar += real;
+        numFar++;
+        farGaps += j - k;
+      }
+    }
+  }
+  if (numRuns < LEAST_RUNS) a.passing = 0;
+  else if (!(apartFar > 0)) a.passing = 1;
+  else a.passing = min(1, max(0, apartSoon / <f64>(numRuns - soon) / (apartFar / <f64>numFar)));
+  const farSteps = <f64>(farGaps * RUN) * (length / <f64>p.numSteps);
+  a.forgetting = farGaps === 0 ? 0 : ((1 - a.passing) * max<f64>(0, apartFar)) / (2 * farSteps);
+}
+
+function distanceOf(p: Preparation, j: i32, k: i32): f64 {
+  const inJ = rowOfRun(p, p.runMeans, j);
+  const inK = rowOfRun(p, p.runMeans, k);
+  let sum0 = f64x2.splat(0);
+  let sum1 = f64x2.splat(0);
+  for (let at: usize = 0, end = (<usize>p.width) << 3; at < end; at += 32) {
+    const off0 = f64x2.sub(v128.load(inJ + at), v128.load(inK + at));
+    const off1 = f64x2.sub(v128.load(inJ + at, 16), v128.load(inK + at, 16));
+    sum0 = f64x2.add(sum0, f64x2.mul(off0, off0));
+    sum1 = f64x2.add(sum1, f64x2.mul(off1, off1));
+  }
+  return sumOfLanes(sum0, sum1);
+}
+
+/** Weighs each step by how like its run is to the newest; of its deviations the root counts. */
+function weigh(a: AdaptiveTerms, p: Preparation): void {
+  let total: f64 = 0;
   let sum: f64 = 0;
   let sumOfRoots: f64 = 0;
-  for (let t = 0; t < numSteps; t++) {
-    const length = load<f64>(lengths + ((<usize>t) << 3));
-    const share = load<f64>(alike + ((<usize>runOf(t, numSteps)) << 3));
-    sum += length * share;
-    sumOfRoots += length * Math.sqrt(share);
+  for (let t = 0; t < p.numSteps; t++) {
+    const length = load<f64>(p.lengths + ((<usize>t) << 3));
+    const alike = load<f64>(p.alike + ((<usize>runOf(p, t)) << 3));
+    total += length;
+    sum += length * alike;
+    sumOfRoots += length * Math.sqrt(alike);
   }
-  for (let t = 0; t < numSamples; t++) {
-    const weight = weights + ((<usize>t) << 2);
-    store<f32>(weight, 0);
-    if (t >= numSteps) continue;
-    const length = load<f64>(lengths + ((<usize>t) << 3));
-    const share = load<f64>(alike + ((<usize>runOf(t, numSteps)) << 3));
-    store<f64>(likeness + ((<usize>t) << 3), (length * share) / sum);
-    store<f32>(weight, <f32>((length * Math.sqrt(share)) / sumOfRoots));
+  memory.fill(a.likeness, 0, (<usize>a.numChosen) << 3);
+  memory.fill(a.weights, 0, (<usize>a.numSamples) << 2);
+  for (let t = 0; t < p.numSteps; t++) {
+    const length = load<f64>(p.lengths + ((<usize>t) << 3));
+    const alike = load<f64>(p.alike + ((<usize>runOf(p, t)) << 3));
+    const even = (a.passing * length) / total;
+    const likeness = a.likeness + ((<usize>load<i32>(p.kept + ((<usize>t) << 2))) << 3);
+    store<f64>(likeness, even + ((1 - a.passing) * length * alike) / sum);
+    const weight = even + ((1 - a.passing) * length * Math.sqrt(alike)) / sumOfRoots;
+    store<f32>(a.weights + ((<usize>t) << 2), <f32>weight);
   }
+  a.numTelling = a.passing * total + (1 - a.passing) * sum;
 }
 
-/** Takes from each sample the mean of the runs that its own run is like. That of the newest is the mean to plan for. */
-function center(
-  samples: usize,
-  numSteps: i32,
-  numExperts: i32,
-  sizes: usize,
-  means: usize,
-  alike: usize,
-  mean: usize,
-): void {
-  const numSamples = (numSteps + 3) & ~3;
-  const numRuns = numSamples >> 2;
-  for (let run = numRuns - 1; run >= 0; run--) {
-    // Samples from `first` to before `end`; those that fill up go with the newest.
-    const end = run === 0 ? numSamples : numSteps - run * RUN;
-    const first = max(numSteps - (run + 1) * RUN, 0);
+/**
+ * Where the loads of each run were to be expected: the mean of the runs that it is like, blended with that of
+ * all.
+ */
+function findCenters(a: AdaptiveTerms, p: Preparation): void {
+  const numRuns = p.numRuns;
+  let total: f64 = 0;
+  for (let k = 0; k < numRuns; k++) total += load<f64>(p.sizes + ((<usize>k) << 3));
+  memory.fill(p.centers, 0, (<usize>(numRuns * p.width)) << 3);
+  for (let run = 0; run < numRuns; run++) {
     let size: f64 = 0;
+    for (let k = 0; k < numRuns; k++) size += shareOf(p, run, k);
+    const to = rowOfRun(p, p.centers, run);
     for (let k = 0; k < numRuns; k++) {
-      size += load<f64>(alike + ((<usize>(run * numRuns + k)) << 3)) * load<f64>(sizes + ((<usize>k) << 3));
-    }
-    for (let e = 0; e < numExperts; e++) {
-      let sum: f64 = 0;
-      for (let k = 0; k < numRuns; k++) {
-        const share =
-          load<f64>(alike + ((<usize>(run * numRuns + k)) << 3)) * load<f64>(sizes + ((<usize>k) << 3));
-        sum += share * load<f64>(means + ((<usize>(k * numExperts + e)) << 3));
-      }
-      store<f64>(mean + ((<usize>e) << 3), sum / size);
-      for (let t = first; t < end; t++) {
-        const sample = samples + ((<usize>(e * numSamples + t)) << 2);
-        store<f32>(sample, <f32>(<f64>load<f32>(sample) - sum / size));
-      }
+      const even = (a.passing * load<f64>(p.sizes + ((<usize>k) << 3))) / total;
+      const share = even + ((1 - a.passing) * shareOf(p, run, k)) / size;
+      // Where only the mean of all counts, it is the same for each run.
+      if (share > 0) addRow(rowOfRun(p, p.runMeans, k), share, to, p.width);
     }
   }
 }
 
-/** The variances of all experts, added up. */
-function totalVariance(samples: usize, numSteps: i32, numExperts: i32, weights: usize): f64 {
-  const rowBytes = (<usize>((numSteps + 3) & ~3)) << 2;
-  let sum: f64 = 0;
-  for (let e = 0; e < numExperts; e++) sum += varianceOf(samples + <usize>e * rowBytes, numSteps, weights);
-  return sum;
+/** to f64[n] += factor * from f64[n] */
+function addRow(from: usize, factor: f64, to: usize, n: i32): void {
+  const factors = f64x2.splat(factor);
+  for (let at: usize = 0, end = (<usize>n) << 3; at < end; at += 16) {
+    v128.store(to + at, f64x2.add(v128.load(to + at), f64x2.mul(factors, v128.load(from + at))));
+  }
 }
 
-/** Of deviations; 0 for a single one. */
-function varianceOf(row: usize, numSteps: i32, weights: usize): f64 {
-  if (numSteps < 2) return 0;
-  let sum: f64 = 0;
-  for (let t = 0; t < numSteps; t++) {
-    const off = <f64>load<f32>(row + ((<usize>t) << 2));
-    sum += <f64>load<f32>(weights + ((<usize>t) << 2)) * off * off;
+/** Writes the samples, their mean and what they spread. */
+function write(a: AdaptiveTerms, p: Preparation): void {
+  measureVariances(a, p);
+  const equal = <f64>a.numRanks / <f64>a.numExperts;
+  const rowBytes = (<usize>a.numSamples) << 2;
+  for (let e = 0; e < a.numExperts; e++) {
+    const at = (<usize>e) << 2;
+    const center = load<f64>(p.centers + 2 * at);
+    const variance =
+      load<f64>(p.variances + 2 * at) * (1 - a.prior) + (a.prior * p.variance) / <f64>a.numExperts;
+    const middle = center * (1 - a.prior) + a.prior * equal;
+    store<f32>(a.middle + at, <f32>center);
+    store<f32>(a.mean + at, <f32>middle);
+    store<f32>(a.spread + at, <f32>(SPREAD * 0.5 * (variance + (p.variance / <f64>a.numRanks) * middle)));
+    store<f64>(p.variances + 2 * at, middle);
   }
-  return (sum * <f64>numSteps) / <f64>(numSteps - 1);
+  const rest = f64x2.splat(1 - a.shrink);
+  const zero = f64x2.splat(0);
+  for (let t = 0; t < a.numSamples; t++) {
+    const step = min(t, p.numSteps - 1);
+    const row = rowOfStep(p, step);
+    const center = rowOfRun(p, p.centers, runOf(p, step));
+    let to = a.samples + ((<usize>t) << 2);
+    for (let e = 0; e < a.numExperts; e += 2) {
+      const at = (<usize>e) << 2;
+      const x = f64x2.promote_low_f32x4(v128.load64_zero(row + at));
+      const off = f64x2.mul(rest, f64x2.sub(x, v128.load(center + 2 * at)));
+      const sample = f64x2.pmax(zero, f64x2.add(v128.load(p.variances + 2 * at), off));
+      store<f32>(to, <f32>f64x2.extract_lane(sample, 0));
+      if (e + 1 < a.numExperts) store<f32>(to + rowBytes, <f32>f64x2.extract_lane(sample, 1));
+      to += 2 * rowBytes;
+    }
+  }
+}
+
+/** Of what steps are off their centers, f64[width]; 0 for a single step. Their sum is `variance`. */
+function measureVariances(a: AdaptiveTerms, p: Preparation): void {
+  p.variance = 0;
+  memory.fill(p.variances, 0, (<usize>p.width) << 3);
+  if (p.numSteps < 2) return;
+  const factor = f64x2.splat(<f64>p.numSteps / <f64>(p.numSteps - 1));
+  let all0 = f64x2.splat(0);
+  let all1 = f64x2.splat(0);
+  for (let e = 0; e < p.width; e += FOUR) {
+    let own0 = f64x2.splat(0);
+    let own1 = f64x2.splat(0);
+    for (let t = 0; t < p.numSteps; t++) {
+      const x = v128.load(rowOfStep(p, t) + ((<usize>e) << 2));
+      const center = rowOfRun(p, p.centers, runOf(p, t)) + ((<usize>e) << 3);
+      const weight = f64x2.splat(<f64>load<f32>(a.weights + ((<usize>t) << 2)));
+      const off0 = f64x2.sub(low(x), v128.load(center));
+      const off1 = f64x2.sub(high(x), v128.load(center, 16));
+      own0 = f64x2.add(own0, f64x2.mul(weight, f64x2.mul(off0, off0)));
+      own1 = f64x2.add(own1, f64x2.mul(weight, f64x2.mul(off1, off1)));
+    }
+    own0 = f64x2.mul(own0, factor);
+    own1 = f64x2.mul(own1, factor);
+    v128.store(p.variances + ((<usize>e) << 3), own0);
+    v128.store(p.variances + ((<usize>e) << 3), own1, 16);
+    all0 = f64x2.add(all0, own0);
+    all1 = f64x2.add(all1, own1);
+  }
+  p.variance = sumOfLanes(all0, all1);
 }

@@ -1,226 +1,115 @@
-// The adaptive policy for one layer: a descent by single steps from the live placement, and, when asked for, from a placement
-// made afresh, then again from random kicks of the best.
-//
-// Measured on four recordings of two models, in steps of 64, 128 and 256 tokens, with 72, 80 and 96 slots: on the window that follows,
-// half of what the search gains on its own window is left, however deep it goes. In 26 layers of 64 experts in 80 slots of 16 ranks over
-// three domains a descent leads to a balancedness of 0.746, a hundred kicks that fail in a row to 0.752, and more of them to 0.751 to
-// 0.754: searches that are alike good differ by 0.003. Norms of 4 and 16 in place of 8 are 0.002 worse. Annealing needs three times the
-// work of the kicks. Cheaper moves at the first plan and where the domain changes gain nothing for the same number of moves.
+// The adaptive policy for one layer: a descent by single steps from the live placement with its copies dealt
+// out anew, when asked for from another placement too, and then again from random kicks of the best.
 
-import { isDone, LEAST_GAIN, PATIENCE, startBounds } from './bounds';
-import { objectiveOf, rebuild, turn } from './costs';
+import { allowVisits, isCancelled, isDone, ROUNDING, startBounds } from './bounds';
+import { objectiveOf } from './costs';
+import { pricedValue, rebuild, settle, sweep } from './descent';
 import { kick, restartKicks } from './kicks';
-import { begin, resume } from './repair';
+import { hasFewSlots, polish } from './polish';
+import { begin, markHeld, repair, resume } from './repair';
 import { finish, sortRanks } from './slots';
+import { dealCopies } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, carveAdaptive, rankOf, setHeld } from './state';
-import { descend, hasFewSlots, polish, sweep } from './steps';
+import { Adaptive, carveAdaptive } from './state';
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { AdaptiveTerms } from './terms';
 
-/** A descent that moves less than this share of the slots, 1 / so much, started near the best there is: no other start is tried. */
-const FAR: i32 = 8;
-/**
- * The first descent from another start finds nearly all there is: where it ends this much above the best it is left, for a fifteenth of a first
- * plan's time and no loss on the steps that follow.
- */
-const NEAR: f64 = 0.003;
 /** Where so many kicks in a row found no step that may be, there is none. */
 const MOST_IDLE: i32 = 10_000;
 
 /**
- * Places one layer so that the weighted sum over samples of the 8-norm of the rank loads, and the price of the moves from
- * `previous`, is small. No expert comes twice on a rank unless there is no other way. A search that starts at the result, with the
- * same samples and limits and nothing afresh, finds nothing better: on loads that stay the same nothing moves again.
+ * Places one layer so that the weighted sum over samples of the norm of the rank loads, and the price of the
+ * moves from `previous`, is small, and no larger than that of `previous` itself, repaired. No expert comes
+ * twice on a rank unless there is no other way.
  *
- * @param samples f32[numExperts * numSamples], numSamples a multiple of 4, see prepareSamples
- * @param spread f32[numExperts], see prepareSamples
- * @param weights f32[numSamples], their sum 1; a sample that fills up has 0
- * @param numRanks at most 32,768: eighth powers are in float32
- * @param numNodes experts stay on the node they start on; 1: they may go anywhere
- * @param slotsPerRank i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are. The others stay empty, and what
- * `previous` or `fresh` has in them is no longer there, but its rank has it at hand: to put it into another slot there is no move.
- * @param previous i32[numSlots], -1 where a slot is empty
- * @param fresh i32[numSlots], or 0: a placement to start from as well, when that from `previous` went far
- * @param maxMoves at most so many moves, but for what has to be repaired in `previous`
- * @param maxEvaluations no step but the first is begun after so many steps were looked at
- * @param numKicks so many random kicks of the best placement have to fail before the search ends
- * @param cancelled i32: once it is not 0 the search returns at once, and writes no more than what it has done to `stats`; 0, no pointer:
- * nothing cancels it
- * @param phyToLog i32[numSlots], out: experts that stay on a rank stay in their slots
- * @param replicaRank i32[numSlots], out: which replica of its expert a slot holds, from 0, in slot order
- * @param stats f64[5], out: the objective without the price of `previous`, repaired, and of the result; moves; steps looked at closely,
- * and all work in such steps, see adaptive-bounds.ts
+ * @param terms AdaptiveTerms: all but what is out is read, see there. `samples`, `spread` and `weights` are
+ * as prepareSamples writes them; numRanks is at most 2,048, as powers are in float32. What `previous` or
+ * `fresh` has in closed slots is no longer there, but its rank has it at hand: to put it into another slot
+ * there is no move. There are at most maxMoves, but for what has to be repaired in `previous`. Where the
+ * search was cancelled no table is written; else phyToLog has the result, in which experts that stay on a
+ * rank stay in their slots, and replicaRank tells which replica of its expert a slot holds, from 0, in slot
+ * order.
  */
-export function searchAdaptive(
-  samples: usize,
-  spread: usize,
-  weights: usize,
-  numExperts: i32,
-  numSlots: i32,
-  numRanks: i32,
-  numNodes: i32,
-  numSamples: i32,
-  slotsPerRank: usize,
-  previous: usize,
-  fresh: usize,
-  price: f64,
-  maxMoves: i32,
-  maxEvaluations: i32,
-  numKicks: i32,
-  cancelled: usize,
-  phyToLog: usize,
-  replicaRank: usize,
-  stats: usize,
-  scratch: usize,
-): void {
-  const s = carveAdaptive(scratch, numExperts, numSlots, numRanks, numSamples, slotsPerRank);
-  s.samples = samples;
-  s.spread = spread;
-  s.weights = weights;
-  s.numNodes = numNodes;
-  s.ranksPerNode = numRanks / numNodes;
-  s.price = price;
-  s.maxMoves = maxMoves < s.numSlots ? maxMoves : i32.MAX_VALUE;
-  startBounds(s, maxEvaluations, cancelled);
-  turn(s);
-  if (search(s, previous, fresh, maxMoves, numKicks, stats)) finish(s, previous, phyToLog, replicaRank);
-  store<f64>(stats, <f64>s.evaluations, 24);
-  store<f64>(stats, <f64>s.work, 32);
+export function searchAdaptive(terms: usize): void {
+  const a = changetype<AdaptiveTerms>(terms);
+  const s = carveAdaptive(a);
+  startBounds(s, a);
+  if (search(s, a)) finish(s, a.previous, a.phyToLog, a.replicaRank);
+  a.visits = s.visits;
+  a.evaluations = <f64>s.evaluations;
+  a.work = <f64>s.work;
 }
 
 /** Searches from `previous`, and from `fresh`; false when it was cancelled. */
-function search(
-  s: Adaptive,
-  previous: usize,
-  fresh: usize,
-  maxMoves: i32,
-  numKicks: i32,
-  stats: usize,
-): bool {
-  markHeld(s, previous);
-  begin(s, previous);
+function search(s: Adaptive, a: AdaptiveTerms): bool {
+  markHeld(s, a.previous);
+  begin(s, a.previous);
   if (s.isCancelled) return false;
-  store<f64>(stats, objectiveOf(s));
-  settle(s);
-  const best = keep(s);
-  if (fresh !== 0 && s.moves * FAR >= s.numRanks * s.stride) {
-    begin(s, fresh);
+  let least = keep(s, objectiveOf(s));
+  a.before = a.after;
+  if (a.dealsCopies !== 0 && dealCopies(s, movesLeft(s))) {
     if (s.isCancelled) return false;
-    if (s.moves <= maxMoves) {
-      settleOnce(s);
-      if (pricedValue(s) < best + NEAR) settle(s);
-      if (pricedValue(s) < best - LEAST_GAIN) keep(s);
+    // A copy may have had no place but beside another.
+    repair(s);
+    sortRanks(s);
+    rebuild(s);
+  }
+  descend(s);
+  least = keepBetter(s, least);
+  if (a.fresh !== 0 && !isDone(s)) {
+    begin(s, a.fresh);
+    if (s.isCancelled) return false;
+    if (s.moves <= a.maxMoves) {
+      descend(s);
+      least = keepBetter(s, least);
     }
   }
-  if (numKicks > 0) kickOn(s, numKicks);
-  if (s.isCancelled) return false;
-  markHeld(s, previous);
-  resume(s);
-  store<f64>(stats, objectiveOf(s), 8);
-  store<f64>(stats, <f64>s.moves, 16);
+  if (a.numKicks > 0) kickOn(s, least);
+  if (isCancelled(s)) return false;
+  memory.copy(s.slots, s.bestSlots, (<usize>s.numSlots) << 2);
+  sortRanks(s);
   return true;
 }
 
-function clearHeld(s: Adaptive): void {
-  memory.fill(s.held, 0, (<usize>s.numRanks * s.width) << 2);
-  memory.fill(s.numHeld, 0, (<usize>s.numRanks) << 2);
+/** Descends from a start, with visits of its own. */
+function descend(s: Adaptive): void {
+  allowVisits(s);
+  settle(s);
+  if (!hasFewSlots(s)) return;
+  while (!isDone(s) && polish(s)) settle(s);
 }
 
-/** The live placement is one of the tables from outside. */
-function markHeld(s: Adaptive, table: usize): void {
-  clearHeld(s);
-  for (let rank = 0; rank < s.numRanks; rank++) {
-    for (const end = table + ((<usize>s.stride) << 2); table < end; table += 4) {
-      const expert = load<i32>(table);
-      if (expert >= 0) setHeld(s, rank, expert);
-    }
-  }
+function movesLeft(s: Adaptive): i32 {
+  return max(0, min(s.maxMoves - s.moves, s.numSlots));
 }
 
-/** The live placement is the best one. */
-function markBest(s: Adaptive): void {
-  clearHeld(s);
-  for (let slot = 0; slot < s.numSlots; slot++) {
-    setHeld(s, rankOf(s, slot), load<i32>(s.bestSlots + ((<usize>slot) << 2)));
-  }
-}
-
-/** Descends, each time by a new tangent, to a placement from which, its ranks in order, no descent leads any further. */
-function settle(s: Adaptive): void {
-  let objective = Infinity;
-  let moves = 0;
-  let inVain = 0;
-  while (!isDone(s) && inVain < PATIENCE && settleOnce(s) && !s.isStalled) {
-    const now = objectiveOf(s);
-    inVain++;
-    if (!(now - objective + s.price * <f64>(s.moves - moves) < 0)) continue;
-    objective = now;
-    moves = s.moves;
-    inVain = 0;
-  }
-}
-
-function settleOnce(s: Adaptive): bool {
-  const isLower = descend(s);
-  const isPolished = polish(s);
-  sortRanks(s);
-  rebuild(s);
-  return isLower || isPolished;
-}
-
-/**
- * Kicks the best placement, first with moves counted from the live one, to which a kick may bring slots back; then with moves counted
- * from the placement that is kicked, and no less than from the live one, beginning anew at each success: so a search that starts at
- * the result does just what here failed. Without the first round the kicks bring half as much at a price.
- */
-function kickOn(s: Adaptive, numKicks: i32): void {
-  resume(s);
-  if (s.price > 0 || s.maxMoves < s.numSlots) {
-    kickUntil(s, numKicks, false);
-    if (s.moves === 0) return;
-  }
-  rebase(s);
-  kickUntil(s, numKicks, true);
-}
-
-/** Kicks until so many in a row have failed; ends with the best placement. */
-function kickUntil(s: Adaptive, numKicks: i32, isRebased: bool): void {
-  let least = pricedValue(s);
-  let lowest = least;
-  let inVain = 0;
+/** Kicks the best placement until so many kicks in a row have failed. */
+function kickOn(s: Adaptive, value: f64): void {
+  let least = value;
   let idle = 0;
-  for (let failed = 0; failed < numKicks && inVain < PATIENCE && idle < MOST_IDLE && !isDone(s); failed++) {
-    if (failed === 0) restartKicks(s);
+  restartKicks(s);
+  for (let failed = 0; failed < s.terms.numKicks && idle < MOST_IDLE && !isDone(s); failed++) {
     resume(s);
     idle = kick(s) ? 0 : idle + 1;
-    if (hasFewSlots(s)) settle(s);
+    allowVisits(s);
+    if (hasFewSlots(s)) descend(s);
     else sweep(s);
-    if (!(pricedValue(s) < least - LEAST_GAIN)) continue;
-    keep(s);
-    resume(s);
-    settle(s);
-    keep(s);
-    if (isRebased) rebase(s);
-    else resume(s);
-    least = pricedValue(s);
+    if (!(pricedValue(s) < least - ROUNDING)) continue;
+    descend(s);
+    least = keepBetter(s, least);
     failed = -1;
-    inVain = least < lowest ? 0 : inVain + 1;
-    lowest = min(lowest, least);
   }
-  resume(s);
 }
 
-/** From here on moves count from the best placement. */
-function rebase(s: Adaptive): void {
-  resume(s);
-  if (s.maxMoves < s.numSlots) s.maxMoves -= s.moves;
-  markBest(s);
+/** Keeps the placement as the best when it is better than that; returns what the best is worth. */
+function keepBetter(s: Adaptive, least: f64): f64 {
+  const objective = objectiveOf(s);
+  return objective + s.price * <f64>s.moves < least - ROUNDING ? keep(s, objective) : least;
 }
 
-function pricedValue(s: Adaptive): f64 {
-  return objectiveOf(s) + s.price * <f64>s.moves;
-}
-
-function keep(s: Adaptive): f64 {
+function keep(s: Adaptive, objective: f64): f64 {
   memory.copy(s.bestSlots, s.slots, (<usize>s.numSlots) << 2);
-  return pricedValue(s);
+  s.terms.after = objective;
+  s.terms.moves = s.moves;
+  return objective + s.price * <f64>s.moves;
 }

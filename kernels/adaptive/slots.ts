@@ -1,12 +1,18 @@
-// Which slots of a rank its experts are in: in order while the search goes on, and at its end where they were before.
+// Which slots of a rank its experts are in: in order while the search goes on, and at its end where they were
+// before.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, addCopies, addTo, copiesOf, expertAt, firstOf, setExpertAt } from './state';
 
-/** Beyond this many slots the experts of a rank are counted, not inserted one by one: that grows with the square. */
+/**
+ * Beyond this many slots the experts of a rank are counted, not inserted one by one: that grows with the
+ * square.
+ */
 const MOST_INSERTED: i32 = 64;
 
-/** Orders the experts of each rank: what a search finds must not depend on which slots of a rank they are in. */
+/**
+ * Orders the experts of each rank: what a search finds must not depend on which slots of a rank they are in.
+ */
 export function sortRanks(s: Adaptive): void {
   for (let rank = 0; rank < s.numRanks; rank++) {
     const first = firstOf(s, rank);
@@ -67,8 +73,9 @@ export function finish(s: Adaptive, previous: usize, phyToLog: usize, replicaRan
 }
 
 /**
- * Exchanges slots of one rank, of so many bytes, until experts that were on it are where they were: each comes from the first slot that
- * has it and did not before. No such slot is before what `head` tells of its expert, so that few are looked at.
+ * Exchanges slots of one rank, of so many bytes, until experts that were on it are where they were: each
+ * comes from the first slot that has it and did not before. No such slot is before what `head` tells of its
+ * expert, so that few are looked at.
  */
 function takeBack(s: Adaptive, previous: usize, row: usize, bytes: usize): void {
   for (let k: usize = 0; k < bytes; k += 4) {

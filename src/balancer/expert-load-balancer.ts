@@ -1,11 +1,12 @@
 import { checkBoolean, checkObject, checkWhole, show } from '../core/checks.ts';
-import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { EplbError, EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
 import { LoadWindow } from '../loads/load-window.ts';
+import { refill } from '../loads/refill-window.ts';
 import { SampleBuckets } from '../loads/sample-buckets.ts';
 import { checkShape } from '../mapping/check-shape.ts';
-import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import { ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { LiveMapping } from '../mapping/live-mapping.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from '../mapping/published-mapping.ts';
@@ -14,12 +15,14 @@ import { Carver } from '../memory/carver.ts';
 import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
+import { keepMemory, memoryOf } from '../policy/history.ts';
 import { carveBalancer } from './memory-map.ts';
 import type { EplbMetrics } from './metrics.ts';
 import { OpenState } from './open-state.ts';
 import { type ExpertLoadBalancerOptions, readOptions } from './options.ts';
 import type { PlanOptions, PlanRequest } from './plan-request.ts';
 import { Planner, type PlanSource } from './planner.ts';
+import { decodeSnapshot, encodeSnapshot, type SnapshotSizes } from './snapshot.ts';
 
 /** What a {@link ExpertLoadBalancer.commit} may be told. */
 export interface CommitOptions {
@@ -103,6 +106,8 @@ export class ExpertLoadBalancer {
   readonly #openState = new OpenState();
   readonly #sources = new Set<LoadSource>();
   readonly #live: LiveMapping;
+  /** That were ever recorded. */
+  #numSteps = 0;
 
   static {
     sharedParts = (balancer) => ({
@@ -195,6 +200,7 @@ export class ExpertLoadBalancer {
     this.#openState.check();
     for (const source of this.#sources) source.drain();
     this.#window.advance();
+    this.#numSteps++;
   }
 
   /**
@@ -320,6 +326,66 @@ export class ExpertLoadBalancer {
   }
 
   /**
+   * All that the balancer knows, as bytes: the live mapping, the window, the step being recorded, and what
+   * the policy remembers. A balancer of the same sizes that is restored from it plans the same, byte for
+   * byte: so an engine starts warm. Blocks the calling thread for as long as copying the window takes. Not of
+   * other threads' loads that no step has taken yet.
+   *
+   * @example
+   * ```ts
+   * await writeFile('balancer.snapshot', balancer.snapshot());
+   * // ... in the next process
+   * next.restore(await readFile('balancer.snapshot'));
+   * ```
+   */
+  snapshot(): Uint8Array {
+    const { isFirst, isPlanned, since } = this.#live;
+    return encodeSnapshot(this.#sizes, {
+      phyToLog: tablesOf(this.mapping).phyToLog,
+      logToPhy: this.mapping.logToPhy,
+      isFirst,
+      isPlanned,
+      numSteps: this.#numSteps,
+      since,
+      memory: memoryOf(this.mapping) ?? new Uint8Array(),
+      window: this.#window.content(),
+      buckets: this.#window.buckets?.content(),
+    });
+  }
+
+  /**
+   * Takes over what another balancer of the same sizes and the same kind of policy knew. The mapping goes
+   * live as if it were committed.
+   *
+   * @param snapshot as {@link snapshot} gave it; read, not kept
+   * @throws EplbError `EPLB_CLOSED`, `EPLB_STALE` when this balancer has recorded or committed anything
+   * itself; EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_FORMAT` for bytes that are damaged or no
+   * snapshot, `EPLB_SHAPE` for a balancer of other sizes, `EPLB_MAPPING`. Nothing changes then.
+   */
+  restore(snapshot: Uint8Array): void {
+    this.#openState.check();
+    const { numLayers, numLogicalExperts } = this.topology;
+    const content = decodeSnapshot(snapshot, this.#sizes);
+    const isNew = this.#numSteps === 0 && this.generation === 0 && this.#window.content().rows.length === 0;
+    if (!isNew) {
+      const message = 'the balancer has recorded steps or committed mappings of its own: restore a new one';
+      throw new EplbError('EPLB_STALE', message);
+    }
+    const { isFirst, isPlanned, phyToLog, logToPhy, since, memory, window, buckets } = content;
+    const mapping = isFirst
+      ? this.mapping
+      : new ExpertMapping({ phyToLog, logToPhy, numLayers, numLogicalExperts });
+    checkShape('snapshot', mapping, this.topology);
+    checkClosedSlots('snapshot', tablesOf(mapping).phyToLog, this.topology);
+    refill(this.#window, this.topology, window, mapping);
+    if (buckets !== undefined) this.#window.buckets?.refill(buckets);
+    this.#numSteps = content.numSteps;
+    if (memory.length > 0) keepMemory(mapping, memory);
+    this.#live.resume(mapping, isPlanned, since);
+    if (!isFirst) this.#publish();
+  }
+
+  /**
    * Cancels the plan in flight, ends the threads and refuses all further work. Reading stays possible.
    * Idempotent.
    */
@@ -334,36 +400,61 @@ export class ExpertLoadBalancer {
   #makeLive(mapping: ExpertMapping): ExpertMapping {
     if (mapping === this.mapping) return mapping;
     this.#window.changeMapping(mapping);
-    this.#live.replace(mapping);
-    this.#published.write(mapping, this.generation);
-    for (const source of this.#sources) source.committed();
+    this.#live.replace(mapping, this.#numSteps);
+    this.#publish();
     return mapping;
   }
 
+  /** Shows other threads what is live. */
+  #publish(): void {
+    this.#published.write(this.mapping, this.generation);
+    for (const source of this.#sources) source.committed();
+  }
+
+  get #sizes(): SnapshotSizes {
+    const { stepsPerBucket = 0, numBuckets = 0 } = this.#window.buckets?.sizes ?? {};
+    return { topology: this.topology, windowSize: this.windowSize, stepsPerBucket, numBuckets };
+  }
+
   async #decide(request: PlanRequest): Promise<BalancerDecision> {
-    const { mapping, generation } = this;
-    return this.#note(await this.#planner.plan(request, this.#source), mapping, generation);
+    const before = this.#now();
+    return this.#note(await this.#planner.plan(request, this.#source), before);
   }
 
   async #decideIfUneven(threshold: number, signal: AbortSignal): Promise<BalancerDecision | undefined> {
-    const { mapping, generation } = this;
+    const before = this.#now();
     const decision = await this.#planner.planIfUneven(threshold, signal, this.#source);
-    return decision && this.#note(decision, mapping, generation);
+    return decision && this.#note(decision, before);
   }
 
   /**
    * Remembers what a plan was made from. What stays is the mapping that is live now: one that is live no more
    * must not come back by the commit of a plan that changes nothing.
    */
-  #note(decision: PlanDecision, before: ExpertMapping, generation: number): BalancerDecision {
-    if (decision.status === 'planned') this.#live.notePlan(decision.mapping, generation);
-    const isKept = decision.status === 'kept' && decision.mapping === before;
+  #note(decision: PlanDecision, before: PlanMoment): BalancerDecision {
+    const { generation, numSteps } = before;
+    if (decision.status === 'planned') this.#live.notePlan(decision.mapping, generation, numSteps);
+    const isKept = decision.status === 'kept' && decision.mapping === before.mapping;
     return { ...decision, mapping: isKept ? this.mapping : decision.mapping, generation };
   }
 
-  get #source(): PlanSource {
-    return { mapping: this.mapping, window: this.#window };
+  #now(): PlanMoment {
+    return { mapping: this.mapping, generation: this.generation, numSteps: this.#numSteps };
   }
+
+  get #source(): PlanSource {
+    const { mapping } = this;
+    const { since, isFirst: isInitial } = this.#live;
+    const history = { numNewSteps: this.#numSteps - since, isInitial, memory: memoryOf(mapping) };
+    return { mapping, history, window: this.#window };
+  }
+}
+
+/** What a plan is made from. */
+interface PlanMoment {
+  readonly mapping: ExpertMapping;
+  readonly generation: number;
+  readonly numSteps: number;
 }
 
 /** How many plans a rebalance may take. */

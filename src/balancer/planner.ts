@@ -8,9 +8,10 @@ import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
-import type { AbstractEplbPolicy, PolicyContext } from '../policy/abstract.ts';
+import type { AbstractEplbPolicy, InternalContext, PolicyContext } from '../policy/abstract.ts';
 import { askPolicy } from '../policy/custom.ts';
 import type { PlanDecision } from '../policy/decision.ts';
+import { type MappingHistory, writeMemory } from '../policy/history.ts';
 import { mappingOf, writePrevious } from '../policy/job-tables.ts';
 import { closedError, type OpenState } from './open-state.ts';
 import type { BalancerSettings } from './options.ts';
@@ -19,8 +20,9 @@ import { type PlanOptions, type PlanRequest, readPlanRequest } from './plan-requ
 
 /** What plans are made from. */
 export interface PlanSource {
-  /** The live mapping. */
+  /** The live mapping, and what is known of it. */
   readonly mapping: ExpertMapping;
+  readonly history: MappingHistory;
   readonly window: LoadWindow;
 }
 
@@ -145,9 +147,11 @@ export class Planner {
   async #planInPool(
     pool: PlanPool,
     plan: PlanRequest,
-    { mapping: live, window }: PlanSource,
+    source: PlanSource,
   ): Promise<PlanDecision | undefined> {
-    const mapping = plan.previous ?? live;
+    const { window } = source;
+    const mapping = plan.previous ?? source.mapping;
+    const history = historyFor(plan, source);
     const { coactivation, imbalanceThreshold, signal } = plan;
     const { request } = this.#settings;
     if (this.#written !== mapping) writePrevious(this.#region.buffer, this.#job, mapping);
@@ -158,7 +162,13 @@ export class Planner {
       await nextTurn();
       this.#openState.check();
     }
-    const job = { loads, hasPrevious: true, coactivation: coactivation?.data, imbalanceThreshold };
+    const job = {
+      loads,
+      hasPrevious: true,
+      history: history && writeMemory(this.#region.buffer, this.#job, history),
+      coactivation: coactivation?.data,
+      imbalanceThreshold,
+    };
     const tables = await (request === undefined
       ? pool.runCustom(job, signal)
       : pool.runLayers({ ...job, request, result: makeLargeTables(this.#settings.topology) }, signal));
@@ -187,7 +197,8 @@ export class Planner {
     return weight === undefined && window.numSamples === 0;
   }
 
-  #planHere(plan: PlanRequest, { mapping, window }: PlanSource): PlanDecision {
+  #planHere(plan: PlanRequest, source: PlanSource): PlanDecision {
+    const { mapping, window } = source;
     const policy = this.#policy;
     if (policy === undefined) {
       const message = 'policy: one given as a module URL is planned in the pool, not in this thread';
@@ -198,8 +209,10 @@ export class Planner {
     const { coactivation, previous = mapping } = plan;
     const { slotsPerRank } = topology;
     const samples = plan.samples ?? (plan.weight === undefined ? window.buckets?.copy() : undefined);
-    const context: PolicyContext = {
+    const history = historyFor(plan, source);
+    const context: PolicyContext & InternalContext = {
       previous,
+      ...(history === undefined ? {} : { history }),
       ...(coactivation === undefined ? {} : { coactivation }),
       ...(samples === undefined ? {} : { samples }),
       ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
@@ -214,4 +227,10 @@ export class Planner {
 
 function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): PlanDecision {
   return { status: 'kept', reason: 'no samples', mapping: previous ?? mapping };
+}
+
+/** What is known of the mapping that a plan starts from: of the live one, and by the window alone. */
+function historyFor(plan: PlanRequest, { mapping, history }: PlanSource): MappingHistory | undefined {
+  const isOfWindow = plan.samples === undefined && plan.weight === undefined;
+  return isOfWindow && (plan.previous ?? mapping) === mapping ? history : undefined;
 }

@@ -14,13 +14,21 @@ export function jobNeeds(
 ): JobNeeds {
   const least = layerScratchBytes(topology, sizes);
   if (request === undefined || kernel === undefined) {
-    return { numWorkers, layersPerClaim: 1, scratchBytes: least, dataBytes: 0, maxSamples: 0 };
+    return {
+      numWorkers,
+      layersPerClaim: 1,
+      scratchBytes: least,
+      dataBytes: 0,
+      memoryBytes: 0,
+      maxSamples: 0,
+    };
   }
   return {
     numWorkers,
     layersPerClaim: kernel.layersPerClaim,
     scratchBytes: Math.max(least, kernel.scratchBytes(request, topology, sizes)),
     dataBytes: kernel.dataBytes(request, topology),
+    memoryBytes: kernel.memoryBytes?.(request, topology) ?? 0,
     maxSamples: request.maxSamples ?? 0,
   };
 }

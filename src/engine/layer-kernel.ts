@@ -23,6 +23,11 @@ export interface LayerKernel<Request extends KernelRequest = KernelRequest> {
   scratchBytes(request: Request, topology: Topology, sizes: KernelSizes): number;
   /** What all threads of a job share beside what every job has, in bytes. */
   dataBytes(request: Request, topology: Topology): number;
+  /**
+   * What it remembers of the loads that a mapping was planned for, in bytes. A job has what was left with the
+   * plan of the live mapping, and room for what is to be remembered with the new one.
+   */
+  memoryBytes?(request: Request, topology: Topology): number;
   /** Makes it ready to plan layers of a job in one thread. */
   bind(job: ThreadJob<Request>): BoundKernel;
   /** f64[layers x any], a copy: what it leaves of each layer beside the tables, if it does. */

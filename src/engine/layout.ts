@@ -37,6 +37,10 @@ export interface JobLayout {
    */
   readonly samples: number;
   readonly maxSamples: number;
+  /** What the kernel remembers with the live mapping, and with the one that is planned. */
+  readonly memory: number;
+  readonly newMemory: number;
+  readonly memoryBytes: number;
   /** What the policy's kernel has besides, for all workers. */
   readonly kernelData: number;
   readonly end: number;
@@ -68,13 +72,15 @@ export interface JobNeeds {
   readonly scratchBytes: number;
   /** What all workers of the policy's kernel share. */
   readonly dataBytes: number;
+  /** See memoryBytes of a layer kernel. */
+  readonly memoryBytes: number;
   readonly maxSamples: number;
 }
 
 /** Lays out a job. @param start where it begins */
 export function carveJob(topology: Topology, needs: JobNeeds, start = 0): JobLayout {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
-  const { numWorkers, layersPerClaim, dataBytes, maxSamples } = needs;
+  const { numWorkers, layersPerClaim, dataBytes, memoryBytes, maxSamples } = needs;
   const carver = new Carver(start);
   const physicalTable = numLayers * numPhysicalExperts * 4;
   const logicalTable = numLayers * numLogicalExperts * 4;
@@ -96,6 +102,9 @@ export function carveJob(topology: Topology, needs: JobNeeds, start = 0): JobLay
     scratchBytes,
     samples: carver.take(maxSamples * logicalTable),
     maxSamples,
+    memory: carver.take(memoryBytes),
+    newMemory: carver.take(memoryBytes),
+    memoryBytes,
     kernelData: carver.take(dataBytes),
     end: carver.end,
   };

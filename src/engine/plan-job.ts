@@ -9,6 +9,16 @@ export interface KernelRequest {
   readonly maxSamples?: number;
 }
 
+/** What is known of the live mapping, from steps recorded and mappings committed and nothing else. */
+export interface JobHistory {
+  /** Steps recorded since the plan of the live mapping was made; all, when it was not planned here. */
+  readonly numNewSteps: number;
+  /** Whether no mapping was ever committed: the live one was made for no loads. */
+  readonly isInitial: boolean;
+  /** Whether the job's memory holds what the kernel left when it planned the live mapping. */
+  readonly hasMemory: boolean;
+}
+
 /** One planning job, as every thread that works on it sees it. Everything else is in the shared memory. */
 export interface PlanJob {
   readonly request: KernelRequest;
@@ -23,6 +33,8 @@ export interface PlanJob {
     | ({ readonly from: 'samples' } & WrittenSamples);
   /** Whether the previous mapping is in the shared memory: then experts keep their slots where they can. */
   readonly hasPrevious: boolean;
+  /** Of the live mapping; left out where nothing is known of it. */
+  readonly history?: JobHistory | undefined;
   /** [layers x logical x logical] */
   readonly coactivation?: Float32Array | undefined;
   /** Where the threads write the tables, if not to the memory of the job: see {@link makeLargeTables}. */

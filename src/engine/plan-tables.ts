@@ -14,6 +14,8 @@ export interface PlanTables {
   readonly replicaCount?: Int32Array;
   /** f64[layers x any], of kernels that leave statistics. */
   readonly stats?: Float64Array;
+  /** What the kernel is to be given back when the mapping is live: see memoryBytes of a layer kernel. */
+  readonly memory?: Uint8Array;
 }
 
 /** With all tables: what workers make. */

@@ -3,6 +3,7 @@ import type { EplbErrorCode } from '../core/errors.ts';
 import type { KernelExports, WasmMemory, WasmModule } from '../memory/kernel-exports.ts';
 import type { LayerKernel } from './layer-kernel.ts';
 import type { JobLayout } from './layout.ts';
+import { takeExtras } from './plan-extras.ts';
 import type { CustomJob, PlanJob } from './plan-job.ts';
 import { isEven, planLayers } from './plan-layers.ts';
 import type { PlanTables, SharedAnswers } from './plan-tables.ts';
@@ -73,9 +74,8 @@ export function runLayers(
     const { buffer } = memory;
     const out = job.result ?? answers.job;
     if (!planLayers(kernels, kernel, buffer, layout, job, worker, out)) return { ok: true };
-    const stats = kernel.takeStats?.(job.request, buffer, layout);
-    const tables = job.result ?? answers.answer();
-    return { ok: true, tables: stats === undefined ? tables : { ...tables, stats } };
+    const extras = takeExtras(kernel, job.request, buffer, layout);
+    return { ok: true, tables: { ...(job.result ?? answers.answer()), ...extras } };
   } catch (error) {
     return errorAnswer(error, 'EPLB_INTERNAL');
   }

@@ -11,11 +11,10 @@ import { addRow, foldRow, spreadRow } from './load-rows.ts';
 import { LoadSums } from './load-sums.ts';
 import type { SampleBuckets } from './sample-buckets.ts';
 import { SampleRing } from './sample-ring.ts';
+import { numLoadsOf, RowKind, type WindowContent } from './window-content.ts';
 import type { WindowLayout } from './window-layout.ts';
 
-/** What a row of a step holds: loads of slots, or loads of experts. Bits, as a step may be given both. */
-const PHYSICAL = 1;
-const LOGICAL = 2;
+const { PHYSICAL, LOGICAL } = RowKind;
 
 /**
  * The last steps' loads, in the shared memory, with running sums.
@@ -245,7 +244,7 @@ export class LoadWindow {
     const what = `a copy of a window of ${this.#numSamples}`;
     const samples = zeros(what, Float32Array, this.#numSamples * step);
     for (let i = 0; i < this.#numSamples; i++) {
-      const index = (this.#next - this.#numSamples + i + this.#windowSize) % this.#windowSize;
+      const index = this.#indexOf(i);
       for (let layer = 0; layer < numLayers; layer++) {
         const first = i * step + layer * numPhysicalExperts;
         const row = samples.subarray(first, first + numPhysicalExperts);
@@ -256,6 +255,46 @@ export class LoadWindow {
       }
     }
     return samples;
+  }
+
+  /** All that it was given and still has. Copies. */
+  content(): WindowContent {
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    const indices = Array.from({ length: this.#numSamples }, (_, i) => this.#indexOf(i));
+    const kinds = new Uint8Array((indices.length + 1) * numLayers);
+    for (const [i, index] of indices.entries()) {
+      kinds.set(this.#ringKinds.subarray(index * numLayers, (index + 1) * numLayers), i * numLayers);
+    }
+    kinds.set(this.#passKinds, indices.length * numLayers);
+    const rows = zeros('a copy of a window', Float32Array, numLoadsOf(kinds, this.#topology));
+    let at = 0;
+    const take = (row: Float32Array) => {
+      rows.set(row, at);
+      at += row.length;
+    };
+    for (const index of indices) {
+      for (let layer = 0; layer < numLayers; layer++) {
+        const isLogical = this.#ringKinds[index * numLayers + layer] === LOGICAL;
+        const n = isLogical ? numLogicalExperts : numPhysicalExperts;
+        take(new Float32Array(this.#buffer, this.#ring.read(index, layer, n), n));
+      }
+    }
+    for (let layer = 0; layer < numLayers; layer++) {
+      if ((this.#passKinds[layer]! & PHYSICAL) !== 0) take(this.#passRow(layer));
+      if ((this.#passKinds[layer]! & LOGICAL) !== 0) take(this.#passLogicalRow(layer));
+    }
+    // A mapping that is live again was not so all the time.
+    const epochs = [...new Set(indices.map((index) => this.#ringEpochs[index]!))];
+    return {
+      tables: epochs.map((epoch) => this.#ringTables[indices.find((i) => this.#ringEpochs[i] === epoch)!]!),
+      tableOfStep: Int32Array.from(indices, (index) => epochs.indexOf(this.#ringEpochs[index]!)),
+      kinds,
+      rows,
+    };
+  }
+
+  #indexOf(sample: number): number {
+    return (this.#next - this.#numSamples + sample + this.#windowSize) % this.#windowSize;
   }
 
   #record(

@@ -24,6 +24,15 @@ export interface BucketLayout {
   readonly end: number;
 }
 
+/** All that buckets have: what makes others of the same sizes the same. */
+export interface BucketContent {
+  /** `[buckets x layers x logical]`: means of whole buckets, oldest first. */
+  readonly means: Float32Array;
+  /** `[layers x logical]`: sums of the newest one, and how many steps it has. */
+  readonly sums: Float64Array;
+  readonly numSteps: number;
+}
+
 /** Lays out at most `maxSamples` buckets of the last steps; no memory is taken when there are to be none. */
 export function carveBuckets(
   { numLayers, numLogicalExperts }: Topology,
@@ -112,6 +121,36 @@ export class SampleBuckets {
     const { stepsPerBucket: stepsPerSample } = this.#at;
     const sizes = { numSamples: places.length, numLayers, numExperts };
     return { data, ...sizes, stepsPerSample, newestShare: this.#newestShare };
+  }
+
+  /** All that it has. Copies. */
+  content(): BucketContent {
+    const step = this.#bucketBytes / 4;
+    const numKept = Math.min(this.#numWhole, this.#at.numBuckets);
+    const means = zeros('a copy of samples', Float32Array, numKept * step);
+    for (let i = 0; i < numKept; i++) {
+      const place = this.#placeOf(this.#numWhole - numKept + i);
+      means.set(new Float32Array(this.#region.buffer, place, step), i * step);
+    }
+    const sums = new Float64Array(new Float64Array(this.#region.buffer, this.#at.sums, step));
+    return { means, sums, numSteps: this.#numSteps };
+  }
+
+  /** Takes over what another one of the same sizes had. */
+  refill({ means, sums, numSteps }: BucketContent): void {
+    const step = this.#bucketBytes / 4;
+    this.#numWhole = means.length / step;
+    this.#numSteps = numSteps;
+    for (let i = 0; i < this.#numWhole; i++) {
+      const row = means.subarray(i * step, (i + 1) * step);
+      new Float32Array(this.#region.buffer, this.#placeOf(i), step).set(row);
+    }
+    new Float64Array(this.#region.buffer, this.#at.sums, step).set(sums);
+  }
+
+  /** Steps that a bucket is of, and how many buckets are kept. */
+  get sizes(): Pick<BucketLayout, 'stepsPerBucket' | 'numBuckets'> {
+    return this.#at;
   }
 
   /** Where the samples are, oldest first. */

@@ -73,8 +73,12 @@ export function decodeTable(bytes: Uint8Array): SnapshotTable {
 
 /** SHA-256, in hex, of the table's encoding. */
 export function digestTable(table: SnapshotTable): string {
-  const hash = cryptography().createHash('sha256').update(encodeTable(table));
-  return arrayUtils().bytesToHexString(hash.digest());
+  return arrayUtils().bytesToHexString(sha256(encodeTable(table)));
+}
+
+/** SHA-256, 32 bytes. */
+export function sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(cryptography().createHash('sha256').update(bytes).digest());
 }
 
 function littleEndianBytes(table: Int32Array): Uint8Array {

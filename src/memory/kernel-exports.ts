@@ -3,11 +3,81 @@ import { EplbError } from '../core/errors.ts';
 /** A byte offset into the kernels' memory. */
 export type Pointer = number;
 
+/** A number that the kernels export. */
+interface KernelConstant {
+  readonly value: number;
+}
+
+/** Fields of the terms of the adaptive policy's kernels that are float64; those that are 32-bit integers. See
+ * kernels/adaptive/terms.ts. */
+export type AdaptiveNumber =
+  | 'price'
+  | 'leastGain'
+  | 'before'
+  | 'after'
+  | 'evaluations'
+  | 'work'
+  | 'noise'
+  | 'numTelling'
+  | 'numVarying'
+  | 'passing'
+  | 'forgetting'
+  | 'shrink'
+  | 'prior'
+  | 'distance'
+  | 'numNewSteps';
+export type AdaptiveInteger =
+  | 'numExperts'
+  | 'numSlots'
+  | 'numRanks'
+  | 'numNodes'
+  | 'maxSamples'
+  | 'slotsPerRank'
+  | 'rankPower'
+  | 'scratch'
+  | 'steps'
+  | 'stride'
+  | 'chosen'
+  | 'lengths'
+  | 'numChosen'
+  | 'numSamples'
+  | 'isNoise'
+  | 'samples'
+  | 'spread'
+  | 'weights'
+  | 'mean'
+  | 'middle'
+  | 'likeness'
+  | 'previous'
+  | 'fresh'
+  | 'dealsCopies'
+  | 'isSharp'
+  | 'maxMoves'
+  | 'maxVisits'
+  | 'maxPasses'
+  | 'maxEvaluations'
+  | 'numKicks'
+  | 'cancelled'
+  | 'phyToLog'
+  | 'replicaRank'
+  | 'moves'
+  | 'visits'
+  | 'expected'
+  | 'firstNew';
+
+/** Where these fields lie in the terms. */
+type AdaptiveOffsets = {
+  readonly [Field in AdaptiveNumber | AdaptiveInteger as `adaptive_${Field}`]: KernelConstant;
+};
+
 /**
  * What the WebAssembly module exports; the contracts are in kernels/, one file each. Sizes are exported
  * beside the kernels that they are of, so that no other place knows them.
  */
-export interface KernelExports {
+export interface KernelExports extends AdaptiveOffsets {
+  readonly adaptiveTermsBytes: KernelConstant;
+  adaptiveScratchBytes(numExperts: number, numSlots: number, numRanks: number, maxSamples: number): number;
+  adaptiveStepCost(terms: Pointer, slot: number, other: number, isOverwrite: number): number;
   addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
   addSums(a: Pointer, b: Pointer, out: Pointer, n: number): void;
   addToBands(
@@ -124,22 +194,8 @@ export interface KernelExports {
     scratch: Pointer,
   ): void;
   placeRowScratchBytes(numItems: number, numCopies: number): number;
-  prepareSamples(
-    steps: Pointer,
-    stride: number,
-    numSteps: number,
-    numExperts: number,
-    numRanks: number,
-    lengths: Pointer,
-    shrink: number,
-    prior: number,
-    samples: Pointer,
-    spread: Pointer,
-    mean: Pointer,
-    likeness: Pointer,
-    weights: Pointer,
-    scratch: Pointer,
-  ): void;
+  measureChange(terms: Pointer): void;
+  prepareSamples(terms: Pointer): void;
   preserveSlots(
     previous: Pointer,
     phyToLog: Pointer,
@@ -184,28 +240,7 @@ export interface KernelExports {
     stats: Pointer,
     shares: Pointer,
   ): void;
-  searchAdaptive(
-    samples: Pointer,
-    spread: Pointer,
-    weights: Pointer,
-    numExperts: number,
-    numSlots: number,
-    numRanks: number,
-    numNodes: number,
-    numSamples: number,
-    slotsPerRank: Pointer,
-    previous: Pointer,
-    fresh: Pointer,
-    price: number,
-    maxMoves: number,
-    maxEvaluations: number,
-    numKicks: number,
-    cancelled: Pointer,
-    phyToLog: Pointer,
-    replicaRank: Pointer,
-    stats: Pointer,
-    scratch: Pointer,
-  ): void;
+  searchAdaptive(terms: Pointer): void;
   sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
   sortKeysScratchBytes(n: number): number;
   windowImbalance(
@@ -223,57 +258,126 @@ export interface KernelExports {
 }
 
 /** What the kernels say of sizes: what can be asked before there is any memory to work in. */
-export type KernelSizes = Pick<KernelExports, Extract<keyof KernelExports, `${string}ScratchBytes`>>;
+export type KernelSizes = Pick<
+  KernelExports,
+  'adaptiveTermsBytes' | Extract<keyof KernelExports, `${string}ScratchBytes`>
+>;
+
+/** The exports that are functions. */
+type KernelFunction = {
+  [Name in keyof KernelExports]: KernelExports[Name] extends KernelConstant ? never : Name;
+}[keyof KernelExports];
 
 /**
- * How many parameters each export has. The types hold it to the interface, and {@link isKernels} to the
- * module.
+ * How many parameters each function has. The types hold it to the interface, and {@link kernelMismatch} to
+ * the module.
  */
-const NUM_PARAMETERS: { readonly [Name in keyof KernelExports]: Parameters<KernelExports[Name]>['length'] } =
-  {
-    addSample: 4,
-    addSums: 4,
-    addToBands: 7,
-    averageLoads: 8,
-    averageLoadsScratchBytes: 1,
-    averageSlots: 7,
-    clearBytes: 2,
-    copyBytes: 3,
-    countReplicas: 4,
-    firstInvalid: 2,
-    foldSample: 5,
-    foldSums: 4,
-    foldToBands: 8,
-    invertLayer: 6,
-    loadImbalance: 2,
-    narrowRow: 3,
-    packLayer: 6,
-    packLayerScratchBytes: 1,
-    placeLayers: 10,
-    placeLayersScratchBytes: 4,
-    placeLocality: 13,
-    placeLocalityScratchBytes: 5,
-    placeRow: 7,
-    placeRowScratchBytes: 2,
-    prepareSamples: 14,
-    preserveSlots: 7,
-    preserveSlotsScratchBytes: 3,
-    rankLoads: 7,
-    recordRow: 3,
-    replicateLayer: 7,
-    replicateLayerScratchBytes: 2,
-    scoreLayers: 12,
-    searchAdaptive: 20,
-    sortKeysDescending: 3,
-    sortKeysScratchBytes: 1,
-    widenRow: 3,
-    windowImbalance: 8,
-    windowImbalanceScratchBytes: 1,
-  };
+const NUM_PARAMETERS: {
+  readonly [Name in KernelFunction]: Parameters<KernelExports[Name]>['length'];
+} = {
+  adaptiveScratchBytes: 4,
+  adaptiveStepCost: 4,
+  addSample: 4,
+  addSums: 4,
+  addToBands: 7,
+  averageLoads: 8,
+  averageLoadsScratchBytes: 1,
+  averageSlots: 7,
+  clearBytes: 2,
+  copyBytes: 3,
+  countReplicas: 4,
+  firstInvalid: 2,
+  foldSample: 5,
+  foldSums: 4,
+  foldToBands: 8,
+  invertLayer: 6,
+  loadImbalance: 2,
+  narrowRow: 3,
+  packLayer: 6,
+  packLayerScratchBytes: 1,
+  placeLayers: 10,
+  placeLayersScratchBytes: 4,
+  placeLocality: 13,
+  placeLocalityScratchBytes: 5,
+  placeRow: 7,
+  placeRowScratchBytes: 2,
+  measureChange: 1,
+  prepareSamples: 1,
+  preserveSlots: 7,
+  preserveSlotsScratchBytes: 3,
+  rankLoads: 7,
+  recordRow: 3,
+  replicateLayer: 7,
+  replicateLayerScratchBytes: 2,
+  scoreLayers: 12,
+  searchAdaptive: 1,
+  sortKeysDescending: 3,
+  sortKeysScratchBytes: 1,
+  widenRow: 3,
+  windowImbalance: 8,
+  windowImbalanceScratchBytes: 1,
+};
+
+/** The numbers that the kernels export: the types hold it to the interface. */
+const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction>]: true } = {
+  adaptiveTermsBytes: true,
+  adaptive_price: true,
+  adaptive_leastGain: true,
+  adaptive_before: true,
+  adaptive_after: true,
+  adaptive_evaluations: true,
+  adaptive_work: true,
+  adaptive_noise: true,
+  adaptive_numTelling: true,
+  adaptive_numVarying: true,
+  adaptive_passing: true,
+  adaptive_forgetting: true,
+  adaptive_shrink: true,
+  adaptive_prior: true,
+  adaptive_distance: true,
+  adaptive_numNewSteps: true,
+  adaptive_numExperts: true,
+  adaptive_numSlots: true,
+  adaptive_numRanks: true,
+  adaptive_numNodes: true,
+  adaptive_maxSamples: true,
+  adaptive_slotsPerRank: true,
+  adaptive_rankPower: true,
+  adaptive_scratch: true,
+  adaptive_steps: true,
+  adaptive_stride: true,
+  adaptive_chosen: true,
+  adaptive_lengths: true,
+  adaptive_numChosen: true,
+  adaptive_numSamples: true,
+  adaptive_isNoise: true,
+  adaptive_samples: true,
+  adaptive_spread: true,
+  adaptive_weights: true,
+  adaptive_mean: true,
+  adaptive_middle: true,
+  adaptive_likeness: true,
+  adaptive_previous: true,
+  adaptive_fresh: true,
+  adaptive_dealsCopies: true,
+  adaptive_isSharp: true,
+  adaptive_maxMoves: true,
+  adaptive_maxVisits: true,
+  adaptive_maxPasses: true,
+  adaptive_maxEvaluations: true,
+  adaptive_numKicks: true,
+  adaptive_cancelled: true,
+  adaptive_phyToLog: true,
+  adaptive_replicaRank: true,
+  adaptive_moves: true,
+  adaptive_visits: true,
+  adaptive_expected: true,
+  adaptive_firstNew: true,
+};
 
 /**
- * What a module's exports lack to be the kernels: undefined when they are all there, have as many parameters
- * as this library gives them, and none is there that it does not know.
+ * What a module's exports lack to be the kernels: undefined when they are all there, functions have as many
+ * parameters as this library gives them, and none is there that it does not know.
  */
 export function kernelMismatch(exports: object): string | undefined {
   for (const [name, numParameters] of Object.entries(NUM_PARAMETERS)) {
@@ -283,9 +387,12 @@ export function kernelMismatch(exports: object): string | undefined {
       return `exports ${name} with ${found.length} parameters, not ${numParameters}`;
     }
   }
-  const unknown = Object.keys(exports).find(
-    (name) => name !== 'memory' && !Object.hasOwn(NUM_PARAMETERS, name),
-  );
+  for (const name of Object.keys(CONSTANTS)) {
+    const found: unknown = Reflect.get(exports, name);
+    if (!(found instanceof WebAssembly.Global)) return `exports no number ${name}`;
+  }
+  const known = { memory: true, ...NUM_PARAMETERS, ...CONSTANTS };
+  const unknown = Object.keys(exports).find((name) => !Object.hasOwn(known, name));
   return unknown === undefined ? undefined : `exports ${unknown}, which is not known`;
 }
 

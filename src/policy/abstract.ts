@@ -6,6 +6,7 @@ import { type LoadMatrix, type LoadsInput, toLoadMatrix } from '../loads/load-ma
 import type { LoadSamples } from '../loads/load-samples.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanDecision } from './decision.ts';
+import type { MappingHistory } from './history.ts';
 import { mappingOf } from './job-tables.ts';
 
 /** What a policy may know beyond the loads. */
@@ -21,6 +22,11 @@ export interface PolicyContext {
    * empty.
    */
   readonly slotsPerRank?: readonly number[];
+}
+
+/** What a balancer tells the policies of this library besides. */
+export interface InternalContext {
+  readonly history?: MappingHistory;
 }
 
 /** What a policy makes use of, so that nobody gathers what it does not look at. */

@@ -10,27 +10,28 @@ export type KeptReason =
   | 'under the price'
   /** The limits on moves leave none. */
   | 'no moves allowed'
-  /**
-   * The samples are not told from chance, or what the plan gains on samples that it was not made from is not
-   * surely more than nothing.
-   */
+  /** The loads have not changed since the live mapping was planned, or are not told from equal ones. */
   | 'within noise'
-  /** Its moves take more seconds than it returns before the next plan. */
+  /** Its moves take more seconds than it returns while it is expected to stay good. */
   | 'costs more than it returns';
 
 /** What a policy expects of a plan that it made. */
 export interface PlanForecast {
   /**
-   * Float64Array[layers]: what the load of the slowest rank falls by in the mean step, as a share of the mean
-   * rank load. When the plan was tried on samples that it was not made from, it is reduced by as much as it
-   * gained less there.
+   * `Float64Array[layers]`: what the load of the slowest rank falls by in the mean step, as a share of the
+   * mean rank load.
    */
   readonly gainPerLayer: Float64Array;
   /** Slots whose expert was not on that rank; over all layers. */
   readonly moves: number;
   /** Bytes of the experts that move. */
   readonly bytes: number;
-  /** Seconds saved before the next plan, and seconds the moves take, by the policy's cost model. */
+  /**
+   * Steps that the placement is expected to stay good for, in the mean layer: as long as the loads were alike
+   * so far, unless the cost model says otherwise.
+   */
+  readonly steps: number;
+  /** Seconds saved in these steps, and seconds the moves take, by the policy's cost model. */
   readonly secondsGained: number;
   readonly secondsSpent: number;
 }

@@ -2,6 +2,7 @@ import { checkObject } from '../core/checks.ts';
 import { checkTopology, describeTopology, type Topology } from '../core/topology.ts';
 import { jobNeeds } from '../engine/job-needs.ts';
 import { carveJob, type JobLayout, jobWords } from '../engine/layout.ts';
+import { takeExtras } from '../engine/plan-extras.ts';
 import type { KernelRequest, PlanJob } from '../engine/plan-job.ts';
 import { planLayers } from '../engine/plan-layers.ts';
 import { makeTables, type PlanTables } from '../engine/plan-tables.ts';
@@ -11,6 +12,7 @@ import { checkShape } from '../mapping/check-shape.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { inlineKernelMemory, kernelSizes } from '../memory/kernel-memory.ts';
 import type { PolicyContext } from './abstract.ts';
+import { type MappingHistory, writeMemory } from './history.ts';
 import { mappingOf, writePrevious } from './job-tables.ts';
 import { kernelOf } from './kernels.ts';
 
@@ -42,6 +44,7 @@ export function planInline(
 interface InlineContext {
   readonly previous?: ExpertMapping | undefined;
   readonly coactivation?: CoactivationMatrix | undefined;
+  readonly history?: MappingHistory | undefined;
 }
 
 /**
@@ -54,7 +57,7 @@ export function runInline(
   request: KernelRequest,
   topology: Topology,
   loads: (buffer: ArrayBufferLike, layout: JobLayout) => PlanJob['loads'],
-  { previous, coactivation }: InlineContext,
+  { previous, coactivation, history }: InlineContext,
 ): PlanTables {
   const kernel = kernelOf(request);
   kernel.checkTopology(request, topology, 'slotsPerRank');
@@ -71,12 +74,12 @@ export function runInline(
     request,
     loads: loads(buffer, layout),
     hasPrevious: previous !== undefined,
+    history: history && writeMemory(buffer, layout, history),
     coactivation: pairs,
   };
   const tables = makeTables(topology);
   planLayers(kernels, kernel, buffer, layout, job, 0, tables);
-  const stats = kernel.takeStats?.(request, buffer, layout);
-  return stats === undefined ? tables : { ...tables, stats };
+  return { ...tables, ...takeExtras(kernel, request, buffer, layout) };
 }
 
 /**

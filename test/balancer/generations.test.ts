@@ -93,11 +93,11 @@ test('plans are told stale from fresh also after 2^31 commits', () => {
     const live = new LiveMapping(mappingOf(0), edge - 2);
     for (let i = 0; i < 4; i++) {
       const [fresh, stale] = [mappingOf(1), mappingOf(1)];
-      live.notePlan(stale, live.generation - 1);
-      live.notePlan(fresh, live.generation);
+      live.notePlan(stale, live.generation - 1, 0);
+      live.notePlan(fresh, live.generation, 0);
       assert.throws(() => live.checkFresh(stale), { code: 'EPLB_STALE' });
       live.checkFresh(fresh);
-      live.replace(fresh);
+      live.replace(fresh, 0);
     }
     assert.equal(live.generation, edge + 2);
   }

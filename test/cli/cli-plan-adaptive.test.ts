@@ -36,9 +36,14 @@ test('--policy adaptive plans from runs of the recording, and tells when the pla
     assert.equal(report.digest, mapping.digest());
     assert.equal(report.kept, null);
     const again = ['plan', RECORDING, '--experts', '64', ...SIZES, '--from', out, '--threads', '0'];
-    const kept = JSON.parse((await eplb([...again, '--json'])).stdout);
+    let kept = report;
+    // From a file nothing is remembered: each plan goes on from the one before, until nothing pays any more.
+    for (let plans = 0; kept.kept === null && plans < 6; plans++) {
+      const { moves } = kept;
+      kept = JSON.parse((await eplb([...again, '--json', '-o', out])).stdout);
+      assert.ok(kept.moves < moves, `${kept.moves} moves after ${moves}`);
+    }
     assert.equal(kept.moves, 0);
-    assert.equal(kept.digest, report.digest);
     assert.match((await eplb(again)).stdout, new RegExp(`kept +the starting placement stays: ${kept.kept}`));
   });
 });

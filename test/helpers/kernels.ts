@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { instantiateKernels, type KernelExports, type Pointer } from '../../src/memory/kernel-exports.ts';
 
-/** The kernels of the built module, on a shared memory of their own. */
-export function loadKernels(): { kernels: KernelExports; arena: Arena } {
-  const memory = new WebAssembly.Memory({ initial: 64, maximum: 64, shared: true });
+/** The kernels of the built module, on a shared memory of their own, of so many pages of 64 KiB. */
+export function loadKernels(pages = 64): { kernels: KernelExports; arena: Arena } {
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const bytes = readFileSync(new URL('../../build/kernels.wasm', import.meta.url));
   return { kernels: instantiateKernels(new WebAssembly.Module(bytes), memory), arena: new Arena(memory) };
 }
@@ -82,7 +82,10 @@ export class Arena {
     return this.#take(numBytes, 16);
   }
 
-  /** How many of the bytes from `start` on were written, up to the last one that was: a canary that is written as such is not seen. */
+  /**
+   * How many of the bytes from `start` on were written, up to the last one that was: a canary that is written
+   * as such is not seen.
+   */
   numWritten(start: Pointer, numBytes: number): number {
     let end = numBytes;
     while (end > 0 && this.#bytes[start + end - 1] === CANARY) end--;

@@ -1,70 +1,107 @@
 import type { KernelExports } from '../../src/memory/kernel-exports.ts';
-import type { AdaptiveProblem, AdaptiveResult } from '../oracle/adaptive.ts';
+import { AdaptiveTerms } from '../../src/policy/adaptive/terms.ts';
+import type { AdaptiveProblem } from '../oracle/adaptive.ts';
 import type { Arena, Buffer } from './kernels.ts';
 
 /** What the kernel makes of a problem, and all its work. */
-interface SearchResult extends AdaptiveResult {
+export interface SearchResult {
+  readonly phyToLog: Int32Array;
+  readonly replicaRank: Int32Array;
+  /** The objective without the price, of the live placement, repaired, and of the result. */
+  readonly before: number;
+  readonly after: number;
+  readonly moves: number;
+  readonly evaluations: number;
+  readonly visits: number;
   readonly work: number;
+}
+
+/** A search that was laid out, and not yet run. */
+interface LaidOutSearch {
+  readonly terms: AdaptiveTerms;
+  readonly phyToLog: Buffer<Int32Array>;
+  readonly replicaRank: Buffer<Int32Array>;
 }
 
 /**
  * Runs the adaptive policy's kernel, in an arena that it resets.
  *
  * @param cancel makes the word that cancels the search; none is watched when left out
+ * @param maxSamples how many samples the scratch has room for; as many as there are when left out
  */
 export function runSearch(
-  { kernels, arena }: { kernels: KernelExports; arena: Arena },
+  parts: { kernels: KernelExports; arena: Arena },
   problem: AdaptiveProblem,
   cancel?: () => Buffer<Int32Array>,
+  maxSamples = problem.weights.length,
 ): SearchResult {
-  const { numExperts, numSlots, numRanks, numNodes, price, maxMoves, maxEvaluations, numKicks } = problem;
-  const numSamples = problem.weights.length;
+  const { terms, phyToLog, replicaRank } = layOut(parts, problem, maxSamples);
+  terms.setIntegers({ cancelled: cancel?.().ptr ?? 0 });
+  parts.kernels.searchAdaptive(terms.at);
+  parts.arena.check();
+  return {
+    phyToLog: phyToLog.view.slice(),
+    replicaRank: replicaRank.view.slice(),
+    before: terms.number('before'),
+    after: terms.number('after'),
+    moves: terms.integer('moves'),
+    evaluations: terms.number('evaluations'),
+    visits: terms.integer('visits'),
+    work: terms.number('work'),
+  };
+}
+
+/** What the kernel takes one step from `previous` to cost: see kernels/adaptive/step-cost.ts. */
+export function costOfStep(
+  parts: { kernels: KernelExports; arena: Arena },
+  problem: AdaptiveProblem,
+  slot: number,
+  other: number,
+  isOverwrite: boolean,
+): number {
+  const { terms } = layOut(parts, problem, problem.weights.length);
+  const cost = parts.kernels.adaptiveStepCost(terms.at, slot, other, isOverwrite ? 1 : 0);
+  parts.arena.check();
+  return cost;
+}
+
+function layOut(
+  { kernels, arena }: { kernels: KernelExports; arena: Arena },
+  problem: AdaptiveProblem,
+  maxSamples: number,
+): LaidOutSearch {
+  const { numExperts, numSlots, numRanks, numNodes, weights } = problem;
   arena.reset();
-  const samples = arena.input(problem.samples);
-  const spread = arena.input(problem.spread);
-  const weights = arena.input(problem.weights);
-  const stats = arena.output(Float64Array, 5);
-  const previous = arena.input(problem.previous);
-  const fresh = problem.fresh && arena.input(problem.fresh);
+  const { buffer } = arena.inOut(new Int32Array(1)).view;
+  const terms = new AdaptiveTerms(kernels, buffer, arena.scratch(kernels.adaptiveTermsBytes.value));
   const phyToLog = arena.output(Int32Array, numSlots);
   const replicaRank = arena.output(Int32Array, numSlots);
-  const width = Math.ceil(numExperts / 16) * 16;
-  const stride = Math.ceil(numSlots / numRanks / 4) * 4;
-  const rows = 4 * numSamples * (numExperts + width + 2 * numRanks + 1);
-  const costs = 4 * numRanks * (4 * width + numExperts) + 32 * width + 24 * numExperts;
-  const counts = 12 * stride + 32 * numSlots + 64 * numRanks;
-  const slotsPerRank = problem.slotsPerRank && arena.input(problem.slotsPerRank);
-  kernels.searchAdaptive(
-    samples.ptr,
-    spread.ptr,
-    weights.ptr,
+  terms.setNumbers({ price: problem.price, leastGain: problem.leastGain });
+  terms.setIntegers({
     numExperts,
     numSlots,
     numRanks,
     numNodes,
-    numSamples,
-    slotsPerRank?.ptr ?? 0,
-    previous.ptr,
-    fresh?.ptr ?? 0,
-    price,
-    maxMoves,
-    maxEvaluations,
-    numKicks,
-    cancel?.().ptr ?? 0,
-    phyToLog.ptr,
-    replicaRank.ptr,
-    stats.ptr,
-    arena.scratch(rows + costs + counts + 448),
-  );
-  arena.check();
-  const [before = 0, after = 0, moves = 0, evaluations = 0, work = 0] = stats.view;
-  return {
-    phyToLog: phyToLog.view.slice(),
-    replicaRank: replicaRank.view.slice(),
-    before,
-    after,
-    moves,
-    evaluations,
-    work,
-  };
+    maxSamples,
+    numSamples: weights.length,
+    slotsPerRank: problem.slotsPerRank === undefined ? 0 : arena.input(problem.slotsPerRank).ptr,
+    rankPower: problem.rankPower === undefined ? 0 : arena.input(problem.rankPower).ptr,
+    samples: arena.input(problem.samples).ptr,
+    spread: arena.input(problem.spread).ptr,
+    weights: arena.input(weights).ptr,
+    previous: arena.input(problem.previous).ptr,
+    fresh: problem.fresh === undefined ? 0 : arena.input(problem.fresh).ptr,
+    dealsCopies: problem.dealsCopies ? 1 : 0,
+    isSharp: problem.isSharp ? 1 : 0,
+    maxMoves: problem.maxMoves,
+    maxVisits: problem.maxVisits,
+    maxPasses: problem.maxPasses,
+    maxEvaluations: problem.maxEvaluations,
+    numKicks: problem.numKicks,
+    cancelled: 0,
+    phyToLog: phyToLog.ptr,
+    replicaRank: replicaRank.ptr,
+    scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numSlots, numRanks, maxSamples)),
+  });
+  return { terms, phyToLog, replicaRank };
 }

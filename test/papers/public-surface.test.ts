@@ -58,6 +58,7 @@ const cost = nearlyObject({
   bytesPerExpert: fc.constant(1e6),
   bandwidthWithinNode: fc.constant(1e9),
   bandwidthBetweenNodes: fc.constant(1e8),
+  secondsAtBalance: fc.constant(1e-3),
 });
 const adaptiveOptions = nearlyObject({
   ...{ price: fc.constantFrom(0, 0.002), maxMoves: fc.nat(9), maxMovesPerLayer: fc.nat(9), cost },
@@ -65,6 +66,7 @@ const adaptiveOptions = nearlyObject({
     maxBytes: fc.constantFrom(0, 1e7),
     maxEvaluations: fc.integer({ min: 1, max: 1000 }),
     numKicks: fc.nat(5),
+    effort: fc.constantFrom('quick', 'usual', 'thorough'),
   },
   ...{ locality: fc.constantFrom('none', 'groups'), confidence: fc.nat(3), rememberedSteps: fc.nat(9) },
   maxSamples: fc.integer({ min: 1, max: 9 }),
@@ -91,6 +93,17 @@ const balancerOptions = nearlyObject(
   },
   ['numLayers', 'numLogicalExperts', 'numPhysicalExperts', 'numRanks'],
 );
+
+/** Snapshots of balancers of other policies and windows, which most do not fit. */
+const [emptySnapshot, fullSnapshot] = [0, 1].map((numSteps) => {
+  const balancer = new library.ExpertLoadBalancer({ ...sizes, threads: 0, windowSize: 4 });
+  for (let step = 0; step < numSteps; step++) {
+    balancer.recordLogicalLoad(0, [1, 2, 3, 4]);
+    balancer.advanceWindow();
+    balancer.rebalanceSync();
+  }
+  return balancer.snapshot();
+});
 
 /** Functions that keep nothing. */
 const FUNCTIONS: readonly Call[] = [
@@ -207,6 +220,12 @@ const METHODS: readonly Call[] = [
     'commit',
     [mappings, nearlyObject({ from: fc.nat(3), force: fc.boolean() })],
     (...args: never[]) => subject.commit(...(args as unknown as [library.ExpertMapping])),
+  ],
+  ['snapshot', [], () => subject.snapshot()],
+  [
+    'restore',
+    [nearly(fc.constantFrom(emptySnapshot, fullSnapshot))],
+    (snapshot: Uint8Array) => subject.restore(snapshot),
   ],
   [
     'AsyncExpertRebalancer',

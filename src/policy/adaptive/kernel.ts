@@ -1,6 +1,7 @@
 import type { LayerKernel } from '../../engine/layer-kernel.ts';
 import { checkGroupRoom, checkSizes } from '../closed-slots.ts';
 import { AdaptiveLayers } from './layers.ts';
+import { planMemoryBytes } from './memory.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch, takeStats } from './request.ts';
 import { spendMoves } from './spend-moves.ts';
 
@@ -20,14 +21,14 @@ export const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
   },
   scratchBytes: (request, topology, sizes) => carveAdaptiveScratch(topology, request, sizes, 0).end,
   dataBytes: (request, topology) => carveAdaptiveData(topology, request, 0).end,
+  memoryBytes: (_, topology) => planMemoryBytes(topology),
   bind(job) {
     const layers = new AdaptiveLayers(job);
     return {
       plan: (layer) => layers.plan(layer, job.slots, job.ranks),
       finish(out) {
-        if (!job.job.hasPrevious) return;
-        spendMoves(job.buffer, job.layout, job.request, out);
-        layers.findFreeGain();
+        if (job.job.hasPrevious) spendMoves(job.buffer, job.layout, job.request, out);
+        layers.finish();
       },
     };
   },

@@ -1,6 +1,6 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
-import type { AdaptiveRequest } from './request.ts';
+import type { AdaptiveEffort, AdaptiveRequest, MoveCost } from './request.ts';
 
 /**
  * What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}.
@@ -11,7 +11,16 @@ export interface AdaptiveCostModel {
    * 7,168 x 2,048 x 3 at some 350 TFLOP/s.
    */
   readonly secondsPerLoad?: number;
-  /** Steps until the next plan: so long does a placement pay. Default 1,000. */
+  /**
+   * Seconds that one layer takes in a step whose ranks all have the mean load, for systems whose steps take
+   * as long whatever their tokens are. In place of `secondsPerLoad`. Default: not given.
+   */
+  readonly secondsAtBalance?: number;
+  /**
+   * Steps that a placement stays good for, and pays for its moves. Default: until the loads will have moved
+   * on as far as they are from equal ones, by how fast they do so in the remembered steps; of loads that do
+   * not, eight times as long as they are known.
+   */
   readonly stepsPerPlan?: number;
   /** Bytes of one expert's weights in one layer. Default 88,080,384: 7,168 x 2,048 x 3 of 16 bits. */
   readonly bytesPerExpert?: number;
@@ -24,8 +33,10 @@ export interface AdaptiveCostModel {
 /** What an {@link AdaptiveEplbPolicy} may trade. */
 export interface AdaptiveEplbPolicyOptions {
   /**
-   * What one move has to gain, at least 0: a share of the mean rank load, off the smoothed load of the
-   * slowest rank, in the mean sample. Default: what `cost` makes of it; without a cost 0.002.
+   * What every move has to gain, at least 0: a share of the mean rank load, off the smoothed load of the
+   * slowest rank, in the mean sample. 0: moves are free. Default: a small share of the mean load of a slot,
+   * more where the loads are little known, and nothing in the first plan; with a `cost`, what that makes of
+   * it.
    */
   readonly price?: number;
   /** At most so many moves in a layer. Default: no limit. */
@@ -45,23 +56,26 @@ export interface AdaptiveEplbPolicyOptions {
    */
   readonly maxEvaluations?: number;
   /**
-   * How many random changes of the best placement in a row have to lead nowhere before the search ends: 100
-   * find 0.005 to 0.01 more balancedness in several times the time. Where 10,000 in a row find nothing to
-   * change it ends as well. Default 0; 100 when `price` is 0 and no `cost` is given.
+   * How much a search is to do: 'quick' takes about half the time of 'usual', 'thorough' many times as much.
+   * Default 'usual'.
+   */
+  readonly effort?: AdaptiveEffort;
+  /**
+   * How many random changes of the best placement in a row have to lead nowhere before the search ends. Where
+   * 10,000 in a row find nothing to change it ends as well. Default: 100 for `effort: 'thorough'`, else 0.
    */
   readonly numKicks?: number;
   /** 'groups': groups of experts stay on their node, as with the default policy. Default 'none'. */
   readonly locality?: 'none' | 'groups';
   /**
-   * How sure a plan has to be, in standard errors of what it gains on samples that it was not made from: a
-   * quarter of the samples, newer ones, are held back, and a plan from the others is measured on them; it
-   * takes 4 samples. 0: no such trial. Default 2; 0 when `price` is 0 and no `cost` is given: moves that cost
-   * nothing need no proof.
+   * How sure it has to be that the loads have changed since the live mapping was planned, in standard errors
+   * over all layers together, before another plan is made: else the live mapping stays, until twice as many
+   * steps are known. 0: no such test. Default 4; 0 when `price` is given.
    */
   readonly confidence?: number;
   /**
-   * When given, a plan that takes more seconds than it returns before the next one is not made. Default: not
-   * given.
+   * What moves cost and balance is worth. When given, a move is made where it returns more seconds than it
+   * takes while the placement is expected to stay good. Default: not given.
    */
   readonly cost?: AdaptiveCostModel;
   /**
@@ -73,29 +87,28 @@ export interface AdaptiveEplbPolicyOptions {
   readonly maxSamples?: number;
 }
 
+/** A cost model, complete but for what is told otherwise. */
+type CompleteCostModel = Required<Omit<AdaptiveCostModel, 'secondsAtBalance' | 'stepsPerPlan'>> & {
+  readonly secondsAtBalance: number | undefined;
+  readonly stepsPerPlan: number | undefined;
+};
+
 /** The options with their defaults, checked. */
 export interface AdaptiveSettings {
   readonly request: AdaptiveRequest;
   readonly rememberedSteps: number;
-  readonly confidence: number;
-  /** Whether moves were said to cost nothing. */
-  readonly isFree: boolean;
-  readonly cost: Required<AdaptiveCostModel>;
-  /** Whether a plan has to return what it costs. */
-  readonly hasCost: boolean;
+  readonly cost: CompleteCostModel;
 }
 
-const USUAL_PRICE = 0.002;
-/**
- * Where moves are free, a thorough search is wanted: it gains 0.005 to 0.01. A price of 0.0003 halves its
- * moves, and costs at most 0.007 of balancedness on any of six recordings' next steps.
- */
-const USUAL_KICKS_WHEN_FREE = 100;
-const USUAL_CONFIDENCE = 2;
+const EFFORTS: readonly AdaptiveEffort[] = ['quick', 'usual', 'thorough'];
+const THOROUGH_KICKS = 100;
+const USUAL_CONFIDENCE = 4;
 const MOST_SAMPLES = 64;
 const USUAL_REMEMBERED_STEPS = 64;
 const MOST_REMEMBERED_STEPS = 2 ** 16;
 const NO_LIMIT = 2 ** 31 - 1;
+/** Where the loads and what moves cost decide. */
+const NO_FIXED_PRICE = -1;
 
 /**
  * Reads each option once.
@@ -104,55 +117,63 @@ const NO_LIMIT = 2 ** 31 - 1;
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
   checkObject('options', options);
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
-  const { locality = 'none', confidence: sureness, cost: prices, rememberedSteps, maxSamples } = options;
+  const { locality = 'none', confidence, cost: prices, rememberedSteps, maxSamples } = options;
+  const effort = readEffort(options.effort);
   const cost = readCost(prices === undefined ? {} : prices);
-  const hasCost = prices !== undefined;
   if (locality !== 'none' && locality !== 'groups') {
     throw new EplbRangeError('EPLB_RANGE', `locality: ${show(locality)} is neither 'none' nor 'groups'`);
   }
   const maxMoves = whole('maxMoves', mostMoves, 0, NO_LIMIT);
   const movesInBytes = Math.floor(readMaxBytes(maxBytes) / cost.bytesPerExpert);
-  const isFree = price === 0 && !hasCost;
-  const confidence = atLeast0('confidence', sureness, isFree ? 0 : USUAL_CONFIDENCE);
-  return {
-    request: {
-      kernel: 'adaptive',
-      price: atLeast0('price', price, hasCost ? 0 : USUAL_PRICE),
-      priceInLoad: price === undefined && hasCost ? loadOfMove(cost) : 0,
-      maxMovesPerLayer: whole('maxMovesPerLayer', maxMovesPerLayer, 0, NO_LIMIT),
-      maxMoves: Math.min(maxMoves, movesInBytes),
-      maxEvaluations: whole('maxEvaluations', maxEvaluations, 1, 10_000_000),
-      numKicks: whole('numKicks', numKicks, 0, isFree ? USUAL_KICKS_WHEN_FREE : 0),
-      keepsGroups: locality === 'groups',
-      hasTrial: confidence > 0,
-      maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
-    },
-    rememberedSteps: whole(
-      'rememberedSteps',
-      rememberedSteps,
-      0,
-      USUAL_REMEMBERED_STEPS,
-      MOST_REMEMBERED_STEPS,
-    ),
-    confidence,
-    isFree,
-    cost,
-    hasCost,
+  const request: AdaptiveRequest = {
+    kernel: 'adaptive',
+    fixedPrice: atLeast0('price', price, NO_FIXED_PRICE),
+    hasCost: prices !== undefined,
+    moveCost: costOfMove(cost),
+    stayingSteps: cost.stepsPerPlan,
+    confidence: atLeast0('confidence', confidence, price === undefined ? USUAL_CONFIDENCE : 0),
+    effort,
+    maxMovesPerLayer: whole('maxMovesPerLayer', maxMovesPerLayer, 0, NO_LIMIT),
+    maxMoves: Math.min(maxMoves, movesInBytes),
+    maxEvaluations: whole('maxEvaluations', maxEvaluations, 1, 10_000_000),
+    numKicks: whole('numKicks', numKicks, 0, effort === 'thorough' ? THOROUGH_KICKS : 0),
+    keepsGroups: locality === 'groups',
+    maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
   };
+  const remembered = whole(
+    'rememberedSteps',
+    rememberedSteps,
+    0,
+    USUAL_REMEMBERED_STEPS,
+    MOST_REMEMBERED_STEPS,
+  );
+  return { request, rememberedSteps: remembered, cost };
 }
 
-/** The load that a move within a node has to take off the slowest rank to pay before the next plan. */
-function loadOfMove(cost: Required<AdaptiveCostModel>): number {
-  const load = cost.bytesPerExpert / cost.bandwidthWithinNode / (cost.secondsPerLoad * cost.stepsPerPlan);
+function readEffort(effort: unknown): AdaptiveEffort {
+  if (effort === undefined) return 'usual';
+  const known = EFFORTS.find((name) => name === effort);
+  if (known !== undefined) return known;
+  throw new EplbRangeError('EPLB_RANGE', `effort: ${show(effort)} is not one of ${EFFORTS.join(', ')}`);
+}
+
+/** What a move within a node takes, in units of what balance is worth. */
+function costOfMove(cost: CompleteCostModel): MoveCost {
+  const seconds = cost.bytesPerExpert / cost.bandwidthWithinNode;
+  const { secondsAtBalance, secondsPerLoad } = cost;
   // Of what is beyond all numbers on the way nothing is known: then no move pays.
-  return load < Number.POSITIVE_INFINITY ? load : Number.MAX_VALUE;
+  const finite = (value: number) => (value < Number.POSITIVE_INFINITY ? value : Number.MAX_VALUE);
+  if (secondsAtBalance === undefined) return { shareSteps: 0, loadSteps: finite(seconds / secondsPerLoad) };
+  return { shareSteps: finite(seconds / secondsAtBalance), loadSteps: 0 };
 }
 
-function readCost(cost: AdaptiveCostModel): Required<AdaptiveCostModel> {
+function readCost(cost: AdaptiveCostModel): CompleteCostModel {
   checkObject('cost', cost);
+  const { secondsAtBalance, stepsPerPlan } = cost;
   return {
     secondsPerLoad: above0('cost.secondsPerLoad', cost.secondsPerLoad, 0.25e-6),
-    stepsPerPlan: above0('cost.stepsPerPlan', cost.stepsPerPlan, 1000),
+    secondsAtBalance: above0('cost.secondsAtBalance', secondsAtBalance, undefined),
+    stepsPerPlan: above0('cost.stepsPerPlan', stepsPerPlan, undefined),
     bytesPerExpert: above0('cost.bytesPerExpert', cost.bytesPerExpert, 88_080_384),
     bandwidthWithinNode: above0('cost.bandwidthWithinNode', cost.bandwidthWithinNode, 900e9),
     bandwidthBetweenNodes: above0('cost.bandwidthBetweenNodes', cost.bandwidthBetweenNodes, 50e9),
@@ -172,7 +193,11 @@ function whole(title: string, value: unknown, least: number, usual: number, most
   return value === undefined ? usual : checkWhole(title, value, least, most);
 }
 
-function above0(title: string, value: unknown, usual: number): number {
+function above0<Usual extends number | undefined>(
+  title: string,
+  value: unknown,
+  usual: Usual,
+): number | Usual {
   if (value === undefined) return usual;
   const number = checkNumber(title, value);
   if (number > 0 && number < Number.POSITIVE_INFINITY) return number;

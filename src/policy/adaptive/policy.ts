@@ -9,8 +9,14 @@ import { checkSamples, type LoadSamples, oneSample, writeSamples } from '../../l
 import { checkShape } from '../../mapping/check-shape.ts';
 import { type ExpertMapping, tablesOf } from '../../mapping/expert-mapping.ts';
 import { zeros } from '../../memory/allocate.ts';
-import { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from '../abstract.ts';
+import {
+  AbstractEplbPolicy,
+  type InternalContext,
+  type PolicyContext,
+  type PolicyNeeds,
+} from '../abstract.ts';
 import type { PlanDecision } from '../decision.ts';
+import { keepMemory } from '../history.ts';
 import { argumentTopology, runInline } from '../inline.ts';
 import { mappingOf } from '../job-tables.ts';
 import { judge } from './judgement.ts';
@@ -86,6 +92,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     context: PolicyContext = {},
   ): PlanDecision {
     const { previous, slotsPerRank, coactivation } = checkObject('context', context);
+    const { history } = context as InternalContext;
     const checked = checkSamples(samples);
     const { numLayers, numExperts, numSamples } = checked;
     const topology = argumentTopology(
@@ -117,7 +124,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
         const room = new Float32Array(buffer, layout.samples, request.maxSamples * numLayers * numExperts);
         return { from: 'samples', ...writeSamples(used, request.maxSamples, room) };
       },
-      { previous, coactivation },
+      { previous, coactivation, history },
     );
     return this.decideOn(topology, tables, previous);
   }
@@ -149,14 +156,19 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     tables: PlanTables,
     previous: ExpertMapping | undefined,
   ): PlanDecision {
-    const { stats, ...filled } = tables;
+    const { stats, memory, ...filled } = tables;
     if (stats === undefined) throw new EplbError('EPLB_INTERNAL', 'a search without statistics');
+    const mapping = () => {
+      const planned = mappingOf(topology, filled);
+      keepMemory(planned, memory);
+      return planned;
+    };
     // The first placement moves nothing, and there is nothing to keep.
-    if (previous === undefined) return { status: 'planned', mapping: mappingOf(topology, filled) };
+    if (previous === undefined) return { status: 'planned', mapping: mapping() };
     const judgement = judge(this.#settings, stats);
     if (judgement.status === 'kept') return { ...judgement, mapping: previous };
     keepReplicaOrder(filled, previous);
-    return { ...judgement, mapping: mappingOf(topology, filled) };
+    return { ...judgement, mapping: mapping() };
   }
 }
 

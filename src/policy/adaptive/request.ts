@@ -1,9 +1,18 @@
 import type { Topology } from '../../core/topology.ts';
 import type { JobLayout } from '../../engine/layout.ts';
 import type { KernelRequest } from '../../engine/plan-job.ts';
-import { Carver } from '../../memory/carver.ts';
+import { alignUp, Carver } from '../../memory/carver.ts';
 import type { KernelSizes } from '../../memory/kernel-exports.ts';
 import { preserveScratchBytes } from '../preserve-slots.ts';
+
+/** How much a search is to do: see the option of that name. */
+export type AdaptiveEffort = 'quick' | 'usual' | 'thorough';
+
+/** What a move takes, in steps of what it is to gain: shares of the mean rank load, and load. */
+export interface MoveCost {
+  readonly shareSteps: number;
+  readonly loadSteps: number;
+}
 
 /**
  * What the adaptive policy asks of a worker. Prices and gains are off the slowest rank, as shares of the mean
@@ -11,12 +20,16 @@ import { preserveScratchBytes } from '../preserve-slots.ts';
  */
 export interface AdaptiveRequest extends KernelRequest {
   readonly kernel: 'adaptive';
-  /**
-   * What a move has to gain in the mean sample; and what it has to gain beside that, as load, whatever the
-   * mean is.
-   */
-  readonly price: number;
-  readonly priceInLoad: number;
+  /** What every move has to gain in the mean sample; -1 where the loads and what moves cost decide. */
+  readonly fixedPrice: number;
+  /** Whether `moveCost` is known. */
+  readonly hasCost: boolean;
+  readonly moveCost: MoveCost;
+  /** Steps that a placement stays good for; undefined where the loads tell. */
+  readonly stayingSteps: number | undefined;
+  /** How sure it has to be that loads have changed, in standard errors; 0: not at all. */
+  readonly confidence: number;
+  readonly effort: AdaptiveEffort;
   readonly maxMovesPerLayer: number;
   /** Of all layers together. */
   readonly maxMoves: number;
@@ -25,8 +38,6 @@ export interface AdaptiveRequest extends KernelRequest {
   readonly numKicks: number;
   /** Whether groups of experts are bound to a node, when the nodes divide the groups. */
   readonly keepsGroups: boolean;
-  /** Whether a layer's plan is tried: made again from every other sample, and measured on the others. */
-  readonly hasTrial: boolean;
   /** Samples there is room for. */
   readonly maxSamples: number;
 }
@@ -40,27 +51,29 @@ export const LayerStat = {
   GAIN: 2,
   /** Of a sample. */
   MEAN_RANK_LOAD: 3,
-  /**
-   * Of the trial: samples it was measured on, what it gained on them (sum, and sum of squares), on how many
-   * it was planned, and what it gained there.
-   */
-  TRIAL_SAMPLES: 4,
-  TRIAL_GAIN: 5,
-  TRIAL_SQUARES: 6,
-  TRIAL_OWN_SAMPLES: 7,
-  TRIAL_OWN_GAIN: 8,
   /** Where no layer moves: what one step would gain if moves were free, in the first layer where it gains. */
-  FREE_GAIN: 9,
+  FREE_GAIN: 4,
   /** 1 where the live placement may not stay as it is. */
-  MUST_CHANGE: 10,
+  MUST_CHANGE: 5,
   /** Steps looked at closely, by all searches of the layer. */
-  EVALUATIONS: 11,
+  EVALUATIONS: 6,
   /** As GAIN, of the smoothed load that the search lowers. */
-  SMOOTH_GAIN: 12,
+  SMOOTH_GAIN: 7,
   /** 1 where nothing tells the samples from chance draws out of equal loads. */
-  IS_NOISE: 13,
+  IS_NOISE: 8,
+  /** 1 where nothing was planned, as the loads have not changed. */
+  IS_UNCHANGED: 9,
+  /** Steps that the placement is expected to stay good for. */
+  STAYING_STEPS: 10,
 } as const;
 export const STATS_PER_LAYER = 16;
+/** What tells of the placement that a layer gets. */
+export const CHOSEN_STATS = [
+  LayerStat.MOVES,
+  LayerStat.MOVES_BETWEEN_NODES,
+  LayerStat.GAIN,
+  LayerStat.SMOOTH_GAIN,
+] as const;
 
 /** Dearer and dearer placements of a layer, to choose from where the moves of all layers are limited. */
 export const NUM_RUNGS = 6;
@@ -97,26 +110,28 @@ export function hasRungs({ maxMoves }: AdaptiveRequest, topology: Topology): boo
 
 /** Where one worker's search has its scratch. */
 export interface AdaptiveScratch {
-  /** f32[samples x logical]: the rows that are searched for. */
-  readonly rows: number;
-  /** f64[samples] each; f32[samples in whole vectors]. */
+  /** Of the kernels for whole layers, which also run between searches: nothing stays in it. */
+  readonly layer: number;
+  /** See kernels/adaptive/terms.ts. */
+  readonly terms: number;
+  /** i32[samples] and f64[samples]: the samples that are searched for. */
+  readonly chosen: number;
   readonly lengths: number;
+  /** f64[samples]; f32[samples in whole vectors]. */
   readonly likeness: number;
   readonly weights: number;
-  /** f32[logical x samples in whole vectors]; f32[logical]; f64[logical]. */
-  readonly prepared: number;
+  /** f32[logical x samples in whole vectors]; f32[logical] each. */
+  readonly samples: number;
   readonly spread: number;
   readonly mean: number;
-  /** f32[logical] */
-  readonly loads: number;
+  readonly middle: number;
   /** i32[physical] each. */
   readonly fresh: number;
   readonly table: number;
   readonly ranks: number;
   /** i32[ranks]: how many slots of each rank are open. */
   readonly slotsPerRank: number;
-  /** f64[5] */
-  readonly result: number;
+  /** What the kernels say they need. */
   readonly search: number;
   readonly end: number;
 }
@@ -127,33 +142,37 @@ export function carveAdaptiveScratch(
   sizes: KernelSizes,
   start: number,
 ): AdaptiveScratch {
-  const { numLogicalExperts: experts, numPhysicalExperts: slots } = topology;
-  const numSamples = wholeVectors(maxSamples);
+  const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks } = topology;
+  // Samples lie four by four in the kernels' vectors.
+  const numSamples = alignUp(maxSamples, 4);
   const carver = new Carver(start);
   return {
-    rows: carver.take(4 * maxSamples * experts),
+    layer: carver.take(layerBytes(topology, sizes)),
+    terms: carver.take(sizes.adaptiveTermsBytes.value),
+    chosen: carver.take(4 * maxSamples),
     lengths: carver.take(8 * maxSamples),
     likeness: carver.take(8 * maxSamples),
     weights: carver.take(4 * numSamples),
-    prepared: carver.take(4 * numSamples * experts),
+    samples: carver.take(4 * numSamples * experts),
     spread: carver.take(4 * experts),
-    mean: carver.take(8 * experts),
-    loads: carver.take(4 * experts),
+    mean: carver.take(4 * experts),
+    middle: carver.take(4 * experts),
     fresh: carver.take(4 * slots),
     table: carver.take(4 * slots),
     ranks: carver.take(4 * slots),
-    slotsPerRank: carver.take(4 * topology.numRanks),
-    result: carver.take(40),
-    search: carver.take(
-      Math.max(
-        searchScratchBytes(topology, numSamples),
-        placeAfreshBytes(topology, sizes),
-        preserveScratchBytes(topology, sizes),
-        sampleScratchBytes(experts, numSamples),
-      ),
-    ),
+    slotsPerRank: carver.take(4 * numRanks),
+    search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples)),
     end: carver.end,
   };
+}
+
+/** Of the kernels for whole layers: groups may stay on their nodes, or not. */
+function layerBytes(topology: Topology, sizes: KernelSizes): number {
+  const { numLogicalExperts: experts, numPhysicalExperts: slots, numGroups, numNodes } = topology;
+  const freely = sizes.placeLayersScratchBytes(experts, slots, 1, 1);
+  const inGroups =
+    numGroups % numNodes === 0 ? sizes.placeLayersScratchBytes(experts, slots, numGroups, numNodes) : 0;
+  return Math.max(freely, inGroups, preserveScratchBytes(topology, sizes), 4 * experts);
 }
 
 /** What the kernel left of each layer: f64[layers x STATS_PER_LAYER], a copy. */
@@ -165,32 +184,4 @@ export function takeStats(
   const { stats } = carveAdaptiveData(layout.topology, request, layout.kernelData);
   const length = layout.topology.numLayers * STATS_PER_LAYER;
   return new Float64Array(new Float64Array(buffer, stats, length)); // not slice(): see copies.ts
-}
-
-/** Samples lie four by four in the kernel's vectors. */
-export function wholeVectors(numSamples: number): number {
-  return Math.ceil(numSamples / 4) * 4;
-}
-
-/** Groups may stay on their nodes, or not. */
-function placeAfreshBytes(topology: Topology, sizes: KernelSizes): number {
-  const { numLogicalExperts: experts, numPhysicalExperts: slots, numGroups, numNodes } = topology;
-  const freely = sizes.placeLayersScratchBytes(experts, slots, 1, 1);
-  if (numGroups % numNodes !== 0) return freely;
-  return Math.max(freely, sizes.placeLayersScratchBytes(experts, slots, numGroups, numNodes));
-}
-
-/** As prepareSamples in kernels/adaptive-samples.ts. */
-function sampleScratchBytes(numExperts: number, numSamples: number): number {
-  const numRuns = numSamples / 4;
-  return 8 * numRuns * (numExperts + numRuns + 1);
-}
-
-/** As carveAdaptive in kernels/adaptive-state.ts. */
-function searchScratchBytes(topology: Topology, numSamples: number): number {
-  const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks: ranks } = topology;
-  const width = Math.ceil(experts / 16) * 16;
-  const rows = 4 * numSamples * (experts + width + 2 * ranks + 1);
-  const costs = 4 * ranks * (4 * width + experts) + 32 * width + 12 * wholeVectors(slots / ranks);
-  return rows + costs + 24 * experts + 32 * slots + 64 * ranks + 448;
 }

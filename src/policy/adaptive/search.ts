@@ -3,12 +3,47 @@ import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
 import type { WrittenSamples } from '../../loads/load-samples.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
-import { type AdaptiveRequest, type AdaptiveScratch, carveAdaptiveScratch, wholeVectors } from './request.ts';
-import { estimateShrinkage } from './sampling-noise.ts';
+import {
+  type AdaptiveEffort,
+  type AdaptiveRequest,
+  type AdaptiveScratch,
+  carveAdaptiveScratch,
+} from './request.ts';
+import { AdaptiveTerms } from './terms.ts';
 
 /** So few slots are searched as good as exhaustively. */
 const FEW_SLOTS = 16;
 const KICKS_OF_FEW_SLOTS = 20;
+const NO_LIMIT = 2 ** 31 - 1;
+
+/** How far a search goes. */
+interface SearchExtent {
+  /** Ranks looked at from one start, for each rank there is. */
+  readonly visitsPerRank: number;
+  /** Descents from a start, each by a new tangent. */
+  readonly maxPasses: number;
+  /** The least that a step has to gain, as a share of the mean rank load. */
+  readonly leastGain: number;
+}
+
+/** Of first plans, and of those whose moves are free; and of plans from a placement that was planned. */
+type ExtentName = 'first' | 'next';
+
+/** What efforts come to: see docs/notes/adaptive.md for what each gains, and takes. */
+const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, SearchExtent>>>> = {
+  quick: {
+    first: { visitsPerRank: 2.5, maxPasses: 2, leastGain: 3e-5 },
+    next: { visitsPerRank: 1.5, maxPasses: 2, leastGain: 3e-5 },
+  },
+  usual: {
+    first: { visitsPerRank: 5, maxPasses: 4, leastGain: 1e-5 },
+    next: { visitsPerRank: 2.5, maxPasses: 4, leastGain: 3e-5 },
+  },
+  thorough: {
+    first: { visitsPerRank: Number.POSITIVE_INFINITY, maxPasses: 4, leastGain: 1e-6 },
+    next: { visitsPerRank: Number.POSITIVE_INFINITY, maxPasses: 4, leastGain: 1e-6 },
+  },
+};
 
 /** How to search. */
 export interface SearchTerms {
@@ -18,10 +53,42 @@ export interface SearchTerms {
    * 'live' searches from the live placement, 'fresh' from one that is made for the samples and then moved to.
    */
   readonly start: 'live' | 'fresh';
+  /** Default: 'first' for a fresh start, else 'next'. */
+  readonly extent?: ExtentName;
+  /**
+   * Whether the norm of the rank loads is 16, not 8: nearer to the slowest rank, where loads are known well
+   * or the plan is the first.
+   */
+  readonly isSharp?: boolean;
   /** One step and no more: whether there is any. */
   readonly isOneStep?: boolean;
-  /** From the one start alone, however far it leads. */
-  readonly isQuick?: boolean;
+  /** From the live placement, but from one made for the samples as well. */
+  readonly triesFresh?: boolean;
+}
+
+/** What the prepared samples of a layer tell. */
+export interface SampleFacts {
+  /** Whether nothing tells them from chance draws out of equal loads. */
+  readonly isNoise: boolean;
+  /** The variance of one step, in shares of the mean rank load, added up over the experts. */
+  readonly noise: number;
+  /** Steps that the mean is as good as; experts that the noise is spread over. */
+  readonly numTelling: number;
+  readonly numVarying: number;
+  /** By how much the loads move on in a step, half the squared distance over all experts. */
+  readonly forgetting: number;
+  /** `[logical]`: the expected loads, as shares of the mean rank load. Changes with the next layer. */
+  readonly expected: Float32Array;
+}
+
+/** How far a layer's newest steps are from what was expected. */
+export interface LayerChange {
+  /** Squared, in shares of the mean rank load, over all experts. */
+  readonly distance: number;
+  /** Steps that are new; 0 when none of them has load. */
+  readonly numNewSteps: number;
+  readonly noise: number;
+  readonly numVarying: number;
 }
 
 /** Runs the adaptive policy's kernels on one layer after the other, in one worker. */
@@ -32,9 +99,8 @@ export class AdaptiveSearch {
   readonly #request: AdaptiveRequest;
   readonly #job: WrittenSamples;
   readonly #at: AdaptiveScratch;
+  readonly #terms: AdaptiveTerms;
   readonly #words: Int32Array;
-  /** Numbers of the samples that are prepared. */
-  #chosen: readonly number[] = [];
   #evaluations = 0;
 
   constructor(
@@ -47,9 +113,10 @@ export class AdaptiveSearch {
     this.#request = request;
     this.#job = samples;
     this.#at = carveAdaptiveScratch(layout.topology, request, kernels, scratch);
+    this.#terms = new AdaptiveTerms(kernels, buffer, this.#at.terms);
     this.#words = jobWords(buffer, layout);
-    const { slotsPerRank, numRanks } = layout.topology;
-    if (slotsPerRank !== undefined) new Int32Array(buffer, this.#at.slotsPerRank, numRanks).set(slotsPerRank);
+    this.#setFixedTerms();
+    this.#chooseSamples();
   }
 
   /** Whether groups stay on nodes: those that cannot be dealt evenly to the nodes are given up. */
@@ -68,52 +135,58 @@ export class AdaptiveSearch {
     return this.#at;
   }
 
+  get numLayers(): number {
+    return this.#layout.topology.numLayers;
+  }
+
+  /** Steps that the samples are of. */
+  get knownSteps(): number {
+    const { numSamples, stepsPerSample, newestShare } = this.#job;
+    return (numSamples - 1 + newestShare) * stepsPerSample;
+  }
+
+  /** Takes a layer's samples for the searches that follow. */
+  prepare(layer: number): SampleFacts {
+    const { numLogicalExperts } = this.#layout.topology;
+    this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
+    this.#kernels.prepareSamples(this.#terms.at);
+    return {
+      isNoise: this.#terms.integer('isNoise') !== 0,
+      noise: this.#terms.number('noise'),
+      numTelling: this.#terms.number('numTelling'),
+      numVarying: this.#terms.number('numVarying'),
+      forgetting: this.#terms.number('forgetting'),
+      expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
+    };
+  }
+
   /**
-   * Takes a layer's samples, the chosen ones that have load, for the searches that follow.
+   * Measures how far a layer's newest steps are from what was expected. What was prepared is lost.
    *
-   * @returns whether they are nothing but noise
+   * @param expected f32[logical made a multiple of 4]
    */
-  prepare(layer: number, chosen: readonly number[]): boolean {
-    const { numLogicalExperts, numRanks } = this.#layout.topology;
-    const rowBytes = 4 * numLogicalExperts;
-    const loaded = chosen.filter((sample) => this.#hasLoad(layer, sample));
-    this.#chosen = loaded.length > 0 ? loaded : chosen;
-    const { length } = this.#chosen;
-    for (const [i, sample] of this.#chosen.entries()) {
-      this.#kernels.copyBytes(this.#at.rows + i * rowBytes, this.#rowOf(layer, sample), rowBytes);
-    }
-    const rows = new Float32Array(this.#buffer, this.#at.rows, length * numLogicalExperts);
-    const lengths = new Float64Array(this.#buffer, this.#at.lengths, length);
-    lengths.set(this.#chosen.map((sample) => this.#stepsOf(sample)));
-    const { shrink, prior, isNoise } = estimateShrinkage(rows, lengths, numLogicalExperts);
-    this.#kernels.prepareSamples(
-      this.#at.rows,
-      rowBytes,
-      length,
-      numLogicalExperts,
-      numRanks,
-      this.#at.lengths,
-      shrink,
-      prior,
-      this.#at.prepared,
-      this.#at.spread,
-      this.#at.mean,
-      this.#at.likeness,
-      this.#at.weights,
-      this.#at.search,
-    );
-    return isNoise;
+  change(layer: number, numNewSteps: number, expected: Pointer): LayerChange {
+    this.#terms.setIntegers({
+      steps: this.#samplesAt(layer),
+      expected,
+      firstNew: this.#firstNew(numNewSteps),
+    });
+    this.#kernels.measureChange(this.#terms.at);
+    return {
+      distance: this.#terms.number('distance'),
+      numNewSteps: this.#terms.number('numNewSteps'),
+      noise: this.#terms.number('noise'),
+      numVarying: this.#terms.number('numVarying'),
+    };
   }
 
   /**
    * Writes what each sample of the prepared layer tells of the loads to come, together 1.
    *
-   * @param out [samples]; 0 for those that were not chosen
+   * @param out [samples]
    */
   likeness(out: Float64Array): void {
-    out.fill(0);
-    const likeness = new Float64Array(this.#buffer, this.#at.likeness, this.#chosen.length);
-    for (const [i, sample] of this.#chosen.entries()) out[sample] = likeness[i]!;
+    out.set(new Float64Array(this.#buffer, this.#at.likeness, out.length));
   }
 
   /**
@@ -125,47 +198,75 @@ export class AdaptiveSearch {
    */
   run(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
     const isFresh = live === 0 || terms.start === 'fresh';
-    const triesFresh = !isFresh && !terms.isOneStep && !terms.isQuick;
+    const triesFresh = !isFresh && terms.triesFresh === true;
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
-    const { topology } = this.#layout;
-    const { numLogicalExperts, numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
-    const { numKicks, maxEvaluations } = this.#request;
-    const kicks = numOpenSlots(topology) <= FEW_SLOTS ? Math.max(numKicks, KICKS_OF_FEW_SLOTS) : numKicks;
-    this.#kernels.searchAdaptive(
-      this.#at.prepared,
-      this.#at.spread,
-      this.#at.weights,
-      numLogicalExperts,
-      numPhysicalExperts,
-      numRanks,
-      this.keepsGroups ? numNodes : 1,
-      wholeVectors(this.#chosen.length),
-      slotsPerRank === undefined ? 0 : this.#at.slotsPerRank,
-      isFresh ? this.#at.fresh : live,
-      triesFresh ? this.#at.fresh : 0,
-      isFresh ? 0 : terms.price,
-      isFresh ? numPhysicalExperts : terms.maxMoves,
-      terms.isOneStep ? 1 : maxEvaluations,
-      terms.isOneStep ? 0 : kicks,
-      this.#layout.words + 4 * JobWord.CANCELLED,
+    const { numPhysicalExperts, numRanks } = this.#layout.topology;
+    const { extent = isFresh ? 'first' : 'next', isOneStep = false } = terms;
+    const { visitsPerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
+    const isSharp = terms.isSharp ?? extent === 'first';
+    this.#terms.setNumbers({ price: isFresh ? 0 : terms.price, leastGain });
+    this.#terms.setIntegers({
+      previous: isFresh ? this.#at.fresh : live,
+      fresh: triesFresh ? this.#at.fresh : 0,
+      dealsCopies: isOneStep ? 0 : 1,
+      isSharp: isSharp ? 1 : 0,
+      maxMoves: isFresh ? numPhysicalExperts : terms.maxMoves,
+      maxVisits: Math.min(NO_LIMIT, Math.ceil(visitsPerRank * numRanks)),
+      maxPasses,
+      maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
+      numKicks: isOneStep ? 0 : this.#numKicks,
       phyToLog,
       replicaRank,
-      this.#at.result,
-      this.#at.search,
-    );
+    });
+    this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
-    const [before = 0, after = 0, , evaluations = 0] = new Float64Array(this.#buffer, this.#at.result, 4);
-    this.#evaluations += evaluations;
+    this.#evaluations += this.#terms.number('evaluations');
     if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
     // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is known
     // to be gained.
-    const gain = before - after;
+    const gain = this.#terms.number('before') - this.#terms.number('after');
     return Number.isFinite(gain) ? gain : 0;
   }
 
   /** Steps that all searches looked at closely. */
   get evaluations(): number {
     return this.#evaluations;
+  }
+
+  get #numKicks(): number {
+    const { numKicks } = this.#request;
+    return numOpenSlots(this.#layout.topology) <= FEW_SLOTS
+      ? Math.max(numKicks, KICKS_OF_FEW_SLOTS)
+      : numKicks;
+  }
+
+  /** What is the same for all layers. */
+  #setFixedTerms(): void {
+    const { topology, words } = this.#layout;
+    const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
+    const at = this.#at;
+    this.#terms.setIntegers({
+      numExperts: numLogicalExperts,
+      numSlots: numPhysicalExperts,
+      numRanks,
+      numNodes: this.keepsGroups ? numNodes : 1,
+      maxSamples: this.#request.maxSamples,
+      numChosen: this.#job.numSamples,
+      slotsPerRank: slotsPerRank === undefined ? 0 : at.slotsPerRank,
+      rankPower: 0,
+      scratch: at.search,
+      stride: 4 * numLayers * numLogicalExperts,
+      chosen: at.chosen,
+      lengths: at.lengths,
+      samples: at.samples,
+      spread: at.spread,
+      weights: at.weights,
+      mean: at.mean,
+      middle: at.middle,
+      likeness: at.likeness,
+      cancelled: words + 4 * JobWord.CANCELLED,
+    });
+    if (slotsPerRank !== undefined) new Int32Array(this.#buffer, at.slotsPerRank, numRanks).set(slotsPerRank);
   }
 
   /**
@@ -175,10 +276,8 @@ export class AdaptiveSearch {
   #placeAfresh(ranks: Pointer): void {
     const { topology } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
-    const loads = new Float32Array(this.#buffer, this.#at.loads, numLogicalExperts);
-    loads.set(new Float64Array(this.#buffer, this.#at.mean, numLogicalExperts));
     this.#kernels.placeLayers(
-      this.#at.loads,
+      this.#at.mean,
       1,
       numLogicalExperts,
       numPhysicalExperts,
@@ -187,7 +286,7 @@ export class AdaptiveSearch {
       numRanks,
       this.#at.fresh,
       ranks,
-      this.#at.search,
+      this.#at.layer,
     );
   }
 
@@ -203,8 +302,20 @@ export class AdaptiveSearch {
       numPhysicalExperts,
       numRanks,
       numLogicalExperts,
-      this.#at.search,
+      this.#at.layer,
     );
+  }
+
+  #samplesAt(layer: number): Pointer {
+    return this.#layout.samples + 4 * layer * this.#layout.topology.numLogicalExperts;
+  }
+
+  /** The first sample that is of new steps alone. */
+  #firstNew(numNewSteps: number): number {
+    const { numSamples, stepsPerSample, newestShare } = this.#job;
+    const inNewest = newestShare * stepsPerSample;
+    if (numNewSteps < inNewest) return numSamples;
+    return Math.max(0, numSamples - 1 - Math.floor((numNewSteps - inNewest) / stepsPerSample));
   }
 
   /** Steps that a sample is the mean of. */
@@ -213,15 +324,14 @@ export class AdaptiveSearch {
     return sample === numSamples - 1 ? stepsPerSample * newestShare : stepsPerSample;
   }
 
-  #hasLoad(layer: number, sample: number): boolean {
-    const { numLogicalExperts } = this.#layout.topology;
-    return new Float32Array(this.#buffer, this.#rowOf(layer, sample), numLogicalExperts).some(
-      (load) => load > 0,
-    );
-  }
-
-  #rowOf(layer: number, sample: number): Pointer {
-    const { numLayers, numLogicalExperts } = this.#layout.topology;
-    return this.#layout.samples + 4 * (sample * numLayers + layer) * numLogicalExperts;
+  /** All samples are looked at. */
+  #chooseSamples(): void {
+    const { numSamples } = this.#job;
+    const chosen = new Int32Array(this.#buffer, this.#at.chosen, numSamples);
+    const lengths = new Float64Array(this.#buffer, this.#at.lengths, numSamples);
+    for (let sample = 0; sample < numSamples; sample++) {
+      chosen[sample] = sample;
+      lengths[sample] = this.#stepsOf(sample);
+    }
   }
 }

@@ -2,6 +2,7 @@ import { isCancelled, type JobLayout, jobWords } from '../../engine/layout.ts';
 import type { PlanTables } from '../../engine/plan-tables.ts';
 import {
   type AdaptiveRequest,
+  CHOSEN_STATS,
   carveAdaptiveData,
   hasRungs,
   LayerStat,
@@ -26,14 +27,6 @@ interface Raise {
 
 const LIVE = -2;
 const PLAN = -1;
-/** What a layer's statistics tell of its placement. */
-const CHOSEN_STATS = [
-  LayerStat.MOVES,
-  LayerStat.MOVES_BETWEEN_NODES,
-  LayerStat.GAIN,
-  LayerStat.SMOOTH_GAIN,
-] as const;
-
 /**
  * Sees to it that all layers together move no more than a finished job may: starts all layers from the least
  * they may move, and gives moves to the layer where the next ones gain most each. Layers that have to change

@@ -1,0 +1,103 @@
+// Descents by single steps, from a placement to one from which few steps or none lead any further.
+
+import { isDone, isSpent, spend, watchSteps } from './bounds';
+import { link } from './changes';
+import { objectiveOf, refresh, sumRank } from './costs';
+import { visit } from './look';
+import { sortRanks } from './slots';
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { Adaptive, addCopies, addCopiesOn, at32, expertAt, heldOn, rankCostOf, rankOf } from './state';
+import { turnToRow } from './table';
+
+/** Descends, each time by a new tangent, until that finds nothing more or was done often enough. */
+export function settle(s: Adaptive): void {
+  for (let pass = 0; pass < s.terms.maxPasses && !isDone(s); pass++) {
+    // By the tangent of another placement a step may lead up.
+    refresh(s);
+    markAllDirty(s);
+    if (!sweep(s)) return;
+    sortRanks(s);
+    rebuild(s);
+    if (s.isStalled) return;
+  }
+}
+
+/**
+ * Takes steps at each rank that has changed, the costliest first, while that gains. Returns whether there was
+ * one.
+ */
+export function sweep(s: Adaptive): bool {
+  watchSteps(s);
+  let isLower = false;
+  for (let rank = costliestDirty(s); rank >= 0 && !isSpent(s); rank = costliestDirty(s)) {
+    if (visit(s, rank)) isLower = true;
+    else store<i32>(s.cleanAt + ((<usize>rank) << 2), s.time);
+  }
+  return isLower;
+}
+
+/** The rank that costs most of those whose steps are to be looked at; -1 when there is none. */
+function costliestDirty(s: Adaptive): i32 {
+  spend(s, s.numRanks >> 4);
+  let most: f32 = -1;
+  let costliest = -1;
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    if (at32(s.cleanAt, rank) >= at32(s.changedAt, rank)) continue;
+    const cost = rankCostOf(s, rank);
+    if (!(cost > most)) continue;
+    most = cost;
+    costliest = rank;
+  }
+  return costliest;
+}
+
+/** The steps of all ranks are to be looked at. */
+function markAllDirty(s: Adaptive): void {
+  markAllClean(s);
+  memory.fill(s.cleanAt, 0xff, (<usize>s.numRanks) << 2);
+}
+
+/** No step is left, until ranks change. */
+export function markAllClean(s: Adaptive): void {
+  s.time = 0;
+  memory.fill(s.changedAt, 0, (<usize>s.numRanks) << 2);
+  memory.fill(s.cleanAt, 0, (<usize>s.numRanks) << 2);
+}
+
+/**
+ * Makes anew what follows from the slots, and from how many copies there are. The experts of a rank are in
+ * order.
+ */
+export function rebuild(s: Adaptive): void {
+  spend(s, 1 + ((s.numExperts + s.numSlots) >> 3));
+  s.moves = 0;
+  memory.fill(s.head, 0xff, (<usize>s.numExperts) << 2);
+  for (let expert = 0; expert < s.numExperts; expert++) turnToRow(s, expert);
+  for (let slot = s.numSlots - 1; slot >= 0; slot--) {
+    const expert = expertAt(s, slot);
+    link(s, slot, expert);
+    s.moves += 1 - heldOn(s, rankOf(s, slot), expert);
+  }
+  for (let rank = 0; rank < s.numRanks; rank++) sumRank(s, rank);
+}
+
+/** Counts copies anew, of all experts and on all ranks. */
+export function recount(s: Adaptive): void {
+  spend(s, 1 + ((s.numRanks * s.numExperts) >> 5) + (s.numSlots >> 3));
+  memory.fill(s.count, 0, (<usize>s.numExperts) << 2);
+  const held = i16x8.splat(-0x8000);
+  for (let at = s.places, end = at + ((<usize>(s.numRanks * s.numExperts)) << 1); at < end; at += 16) {
+    v128.store(at, v128.and(v128.load(at), held));
+  }
+  for (let slot = 0; slot < s.numSlots; slot++) {
+    const expert = expertAt(s, slot);
+    if (expert < 0) continue;
+    addCopies(s, expert, 1);
+    addCopiesOn(s, rankOf(s, slot), expert, 1);
+  }
+}
+
+/** The objective with the price of the moves. */
+export function pricedValue(s: Adaptive): f64 {
+  return objectiveOf(s) + s.price * <f64>s.moves;
+}

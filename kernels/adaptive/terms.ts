@@ -1,0 +1,154 @@
+// What the adaptive policy's kernels are asked and what they answer: a struct in the caller's memory. The
+// caller writes and reads its fields at the offsets that this file exports, so that no other place knows
+// where they are.
+
+/** All pointers are byte offsets. */
+export class AdaptiveTerms {
+  /**
+   * What a move costs, and the least that a step has to gain: shares of the mean rank load, off the
+   * objective.
+   */
+  price: f64;
+  leastGain: f64;
+  /**
+   * Out, of a search: the objective without the price, of the live placement, repaired, and of the result.
+   */
+  before: f64;
+  after: f64;
+  /** Out, of a search: steps looked at closely, and all work, see bounds.ts. */
+  evaluations: f64;
+  work: f64;
+  /** Out, of the samples: see samples.ts. */
+  noise: f64;
+  numTelling: f64;
+  numVarying: f64;
+  passing: f64;
+  forgetting: f64;
+  shrink: f64;
+  prior: f64;
+  /** Out, of the change: see change.ts. */
+  distance: f64;
+  numNewSteps: f64;
+
+  numExperts: i32;
+  /** Slots of all ranks, open and closed. */
+  numSlots: i32;
+  numRanks: i32;
+  /** Experts stay on the node they start on; 1: they may go anywhere. */
+  numNodes: i32;
+  /** Samples that the scratch has room for: see adaptiveScratchBytes. */
+  maxSamples: i32;
+  /** i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are. */
+  slotsPerRank: usize;
+  /**
+   * f32[numRanks]: what a rank's power counts as, 1 / its speed to the power of the norm; 0: all ranks are
+   * alike.
+   */
+  rankPower: usize;
+  /** Working space: adaptiveScratchBytes. */
+  scratch: usize;
+
+  /** f32: the layer's loads of step n begin `stride` bytes times n behind `steps`. */
+  steps: usize;
+  stride: usize;
+  /** i32[numChosen]: the steps to take, oldest first; f64[numChosen]: how many steps each is the mean of. */
+  chosen: usize;
+  lengths: usize;
+  numChosen: i32;
+  /**
+   * f32[numExperts made a multiple of 4]: the loads expected; and the first of the chosen steps that is
+   * newer.
+   */
+  expected: usize;
+  firstNew: i32;
+  /**
+   * Out, of the samples: how many there are with those that fill up, and whether they are nothing but noise.
+   */
+  numSamples: i32;
+  isNoise: i32;
+  /** What the search is made for, out of samples.ts: see there. */
+  samples: usize;
+  spread: usize;
+  weights: usize;
+  mean: usize;
+  middle: usize;
+  likeness: usize;
+
+  /** i32[numSlots], -1 where a slot is empty: the live placement. */
+  previous: usize;
+  /** i32[numSlots], or 0: another placement to start from. */
+  fresh: usize;
+  /** Whether the search starts with its copies dealt out anew: see starts.ts. */
+  dealsCopies: i32;
+  /** Whether the norm is 16, and not 8. */
+  isSharp: i32;
+  maxMoves: i32;
+  /** Ranks looked at from one start, and descents, each by a new tangent. */
+  maxVisits: i32;
+  maxPasses: i32;
+  maxEvaluations: i32;
+  numKicks: i32;
+  /** i32: not 0 when the search is to end; 0, no pointer: nothing cancels it. */
+  cancelled: usize;
+  /** i32[numSlots] each, out: see search.ts. */
+  phyToLog: usize;
+  replicaRank: usize;
+  /** Out: slots of the result whose expert was not on that rank. */
+  moves: i32;
+  /** Out: ranks looked at. */
+  visits: i32;
+}
+
+export const adaptiveTermsBytes: usize = offsetof<AdaptiveTerms>();
+export const adaptive_price: usize = offsetof<AdaptiveTerms>('price');
+export const adaptive_leastGain: usize = offsetof<AdaptiveTerms>('leastGain');
+export const adaptive_before: usize = offsetof<AdaptiveTerms>('before');
+export const adaptive_after: usize = offsetof<AdaptiveTerms>('after');
+export const adaptive_evaluations: usize = offsetof<AdaptiveTerms>('evaluations');
+export const adaptive_work: usize = offsetof<AdaptiveTerms>('work');
+export const adaptive_noise: usize = offsetof<AdaptiveTerms>('noise');
+export const adaptive_numTelling: usize = offsetof<AdaptiveTerms>('numTelling');
+export const adaptive_numVarying: usize = offsetof<AdaptiveTerms>('numVarying');
+export const adaptive_forgetting: usize = offsetof<AdaptiveTerms>('forgetting');
+export const adaptive_passing: usize = offsetof<AdaptiveTerms>('passing');
+export const adaptive_shrink: usize = offsetof<AdaptiveTerms>('shrink');
+export const adaptive_prior: usize = offsetof<AdaptiveTerms>('prior');
+export const adaptive_numExperts: usize = offsetof<AdaptiveTerms>('numExperts');
+export const adaptive_numSlots: usize = offsetof<AdaptiveTerms>('numSlots');
+export const adaptive_numRanks: usize = offsetof<AdaptiveTerms>('numRanks');
+export const adaptive_numNodes: usize = offsetof<AdaptiveTerms>('numNodes');
+export const adaptive_maxSamples: usize = offsetof<AdaptiveTerms>('maxSamples');
+export const adaptive_slotsPerRank: usize = offsetof<AdaptiveTerms>('slotsPerRank');
+export const adaptive_rankPower: usize = offsetof<AdaptiveTerms>('rankPower');
+export const adaptive_scratch: usize = offsetof<AdaptiveTerms>('scratch');
+export const adaptive_steps: usize = offsetof<AdaptiveTerms>('steps');
+export const adaptive_stride: usize = offsetof<AdaptiveTerms>('stride');
+export const adaptive_chosen: usize = offsetof<AdaptiveTerms>('chosen');
+export const adaptive_lengths: usize = offsetof<AdaptiveTerms>('lengths');
+export const adaptive_numChosen: usize = offsetof<AdaptiveTerms>('numChosen');
+export const adaptive_numSamples: usize = offsetof<AdaptiveTerms>('numSamples');
+export const adaptive_isNoise: usize = offsetof<AdaptiveTerms>('isNoise');
+export const adaptive_samples: usize = offsetof<AdaptiveTerms>('samples');
+export const adaptive_spread: usize = offsetof<AdaptiveTerms>('spread');
+export const adaptive_weights: usize = offsetof<AdaptiveTerms>('weights');
+export const adaptive_mean: usize = offsetof<AdaptiveTerms>('mean');
+export const adaptive_middle: usize = offsetof<AdaptiveTerms>('middle');
+export const adaptive_likeness: usize = offsetof<AdaptiveTerms>('likeness');
+export const adaptive_previous: usize = offsetof<AdaptiveTerms>('previous');
+export const adaptive_fresh: usize = offsetof<AdaptiveTerms>('fresh');
+export const adaptive_dealsCopies: usize = offsetof<AdaptiveTerms>('dealsCopies');
+export const adaptive_isSharp: usize = offsetof<AdaptiveTerms>('isSharp');
+export const adaptive_maxMoves: usize = offsetof<AdaptiveTerms>('maxMoves');
+export const adaptive_maxVisits: usize = offsetof<AdaptiveTerms>('maxVisits');
+export const adaptive_maxPasses: usize = offsetof<AdaptiveTerms>('maxPasses');
+export const adaptive_maxEvaluations: usize = offsetof<AdaptiveTerms>('maxEvaluations');
+export const adaptive_numKicks: usize = offsetof<AdaptiveTerms>('numKicks');
+export const adaptive_cancelled: usize = offsetof<AdaptiveTerms>('cancelled');
+export const adaptive_phyToLog: usize = offsetof<AdaptiveTerms>('phyToLog');
+export const adaptive_replicaRank: usize = offsetof<AdaptiveTerms>('replicaRank');
+export const adaptive_moves: usize = offsetof<AdaptiveTerms>('moves');
+export const adaptive_visits: usize = offsetof<AdaptiveTerms>('visits');
+export const adaptive_distance: usize = offsetof<AdaptiveTerms>('distance');
+export const adaptive_numNewSteps: usize = offsetof<AdaptiveTerms>('numNewSteps');
+export const adaptive_expected: usize = offsetof<AdaptiveTerms>('expected');
+export const adaptive_firstNew: usize = offsetof<AdaptiveTerms>('firstNew');

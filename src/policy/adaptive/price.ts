@@ -1,0 +1,59 @@
+import { numOpenSlots } from '../../core/open-slots.ts';
+import type { Topology } from '../../core/topology.ts';
+import type { PlanMode } from './change.ts';
+import type { AdaptiveRequest } from './request.ts';
+import type { SampleFacts } from './search.ts';
+
+/** No move is ever worth as much. An infinite price x 0 moves would not even be a number. */
+export const MOST_PRICE = Number.MAX_VALUE;
+/**
+ * Of a move, where nothing says what one costs: as a share of the mean load of a slot. See
+ * docs/notes/adaptive.md.
+ */
+const SHARE_OF_SLOT = 1.5e-3;
+/** How much of what chance alone seems to gain by a move the move has to gain besides. */
+const SHARE_OF_NOISE = 0.1;
+/** The same where loads are planned for again: what is gained then is mostly chance. */
+const SHARE_OF_NOISE_AGAIN = 0.5;
+
+/** Loads that show no sign of changing are expected to stay for so many times as long as they are known. */
+const MOST_STAY = 8;
+
+/**
+ * Steps that a layer's placement is expected to stay good for: until its loads have moved on as far as they
+ * are from equal ones. Half of that, as it gains less and less on the way.
+ */
+export function stayingStepsOf(topology: Topology, facts: SampleFacts, knownSteps: number): number {
+  const equal = topology.numRanks / topology.numLogicalExperts;
+  const signal = facts.expected.reduce((sum, load) => sum + (load - equal) ** 2, 0);
+  const most = MOST_STAY * knownSteps;
+  const steps = facts.forgetting > 0 ? signal / (2 * facts.forgetting) : most;
+  return Math.min(most, Math.max(facts.numTelling, steps));
+}
+
+/**
+ * What a move of a layer has to gain, as a share of the mean rank load: what it costs, spread over the steps
+ * that the placement is expected to stay good for, and some of what chance makes of not knowing the loads.
+ */
+export function priceOf(
+  request: AdaptiveRequest,
+  topology: Topology,
+  mode: PlanMode,
+  facts: SampleFacts,
+  meanRankLoad: number,
+  stayingSteps: number,
+): number {
+  if (request.fixedPrice >= 0) return request.fixedPrice;
+  const { numLogicalExperts, numRanks } = topology;
+  const numSlots = numOpenSlots(topology);
+  // How far off the load of an expert is known to be, as the rank of one of its copies sees it.
+  const unknown = Math.sqrt((2 * facts.noise) / (numLogicalExperts * Math.max(facts.numTelling, 1)));
+  const chance = (unknown / numRanks) * (numLogicalExperts / numSlots);
+  const noise = (mode === 'again' ? SHARE_OF_NOISE_AGAIN : SHARE_OF_NOISE) * chance;
+  if (!request.hasCost) return mode === 'first' ? 0 : (SHARE_OF_SLOT * numRanks) / numSlots + noise;
+  const { shareSteps, loadSteps } = request.moveCost;
+  // Without load nothing can be gained: no move is worth it.
+  if (loadSteps > 0 && !(meanRankLoad > 0)) return MOST_PRICE;
+  const cost = (shareSteps + (loadSteps > 0 ? loadSteps / meanRankLoad : 0)) / Math.max(stayingSteps, 1);
+  return Math.min(cost + (mode === 'first' ? 0 : noise), MOST_PRICE);
+}

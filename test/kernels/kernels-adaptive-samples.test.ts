@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { AdaptiveTerms } from '../../src/policy/adaptive/terms.ts';
+import { loadsArbitrary, seededRandom, sizeArbitrary } from '../helpers/arbitraries.ts';
+import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
+import { assertForAll } from '../helpers/property.ts';
+import { type PreparedSamples, prepareSamples } from '../oracle/adaptive-samples.ts';
+
+const { kernels, arena } = loadKernels();
+
+interface Window {
+  steps: number[][];
+  /** How many steps each is the mean of. */
+  lengths: number[];
+  numRanks: number;
+}
+
+/** Steps of whole loads, some without any, and from some step on of other experts. */
+function windowArbitrary(maxExperts: number): fc.Arbitrary<Window> {
+  const load = fc.nat({ max: 1000 });
+  return sizeArbitrary(maxExperts).chain((numExperts) => {
+    const step = fc.array(load, { minLength: numExperts, maxLength: numExperts });
+    const steps = fc.array(fc.oneof(step, fc.constant(new Array<number>(numExperts).fill(0))), {
+      minLength: 1,
+      maxLength: 22,
+    });
+    const problem = { numRanks: fc.constantFrom(1, 2, 3, 8) };
+    const domains = fc.record({ from: fc.nat({ max: 14 }), expert: fc.nat({ max: numExperts - 1 }) });
+    return fc
+      .record({ steps, domains, ...problem })
+      .chain(({ steps: all, domains: { from, expert }, ...rest }) => {
+        const shifted = all.map((row, t) => row.map((v, e) => (t < from && e === expert ? v + 5000 : v)));
+        const lengths = fc.array(fc.double({ min: 0.25, max: 4, noNaN: true }), {
+          minLength: all.length,
+          maxLength: all.length,
+        });
+        return lengths.map((chosen) => ({ steps: shifted, lengths: chosen, ...rest }));
+      });
+  });
+}
+
+/** What the kernel makes of steps, in an arena that it resets. */
+function runKernel(
+  steps: readonly (readonly number[])[],
+  lengths: readonly number[],
+  numRanks: number,
+): PreparedSamples {
+  const numExperts = steps[0]!.length;
+  const numSamples = Math.ceil(steps.length / 4) * 4;
+  arena.reset();
+  const { buffer } = arena.inOut(new Int32Array(1)).view;
+  const terms = new AdaptiveTerms(kernels, buffer, arena.scratch(kernels.adaptiveTermsBytes.value));
+  // Other layers lie between the steps of this one.
+  const stride = numExperts + 3;
+  const rows = new Float32Array(steps.length * stride).fill(Number.NaN);
+  for (const [t, step] of steps.entries()) rows.set(step, t * stride);
+  const out = {
+    samples: arena.output(Float32Array, numExperts * numSamples),
+    spread: arena.output(Float32Array, numExperts),
+    weights: arena.output(Float32Array, numSamples),
+    mean: arena.output(Float32Array, numExperts),
+    middle: arena.output(Float32Array, numExperts),
+    likeness: arena.output(Float64Array, steps.length),
+  };
+  terms.setIntegers({
+    numExperts,
+    numSlots: numExperts,
+    numRanks,
+    maxSamples: steps.length,
+    steps: arena.input(rows).ptr,
+    stride: 4 * stride,
+    chosen: arena.input(Int32Array.from(steps, (_, t) => t)).ptr,
+    lengths: arena.input(Float64Array.from(lengths)).ptr,
+    numChosen: steps.length,
+    samples: out.samples.ptr,
+    spread: out.spread.ptr,
+    weights: out.weights.ptr,
+    mean: out.mean.ptr,
+    middle: out.middle.ptr,
+    likeness: out.likeness.ptr,
+    scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length)),
+  });
+  kernels.prepareSamples(terms.at);
+  arena.check();
+  const length = terms.integer('numSamples');
+  return {
+    samples: out.samples.view.slice(0, numExperts * length),
+    spread: out.spread.view.slice(),
+    weights: out.weights.view.slice(0, length),
+    mean: out.mean.view.slice(),
+    middle: out.middle.view.slice(),
+    likeness: out.likeness.view.slice(),
+    noise: terms.number('noise'),
+    numTelling: terms.number('numTelling'),
+    numVarying: terms.number('numVarying'),
+    passing: terms.number('passing'),
+    forgetting: terms.number('forgetting'),
+    shrink: terms.number('shrink'),
+    prior: terms.number('prior'),
+    isNoise: terms.integer('isNoise') !== 0,
+  };
+}
+
+const TABLES = ['samples', 'spread', 'weights', 'mean', 'middle', 'likeness'] as const;
+const NUMBERS = ['noise', 'numTelling', 'numVarying', 'passing', 'shrink', 'prior'] as const;
+
+test('prepareSamples equals its oracle', () => {
+  assertForAll(windowArbitrary, { small: 1500, large: 50 }, ({ steps, lengths, numRanks }) => {
+    const actual = runKernel(steps, lengths, numRanks);
+    const expected = prepareSamples(steps, lengths, numRanks);
+    for (const name of NUMBERS) assertSameNumbers([actual[name]], [expected[name]], name);
+    for (const name of TABLES) assertSameNumbers(actual[name], expected[name], name);
+    assert.equal(actual.isNoise, expected.isNoise);
+    const total = actual.mean.reduce((all, load) => all + load, 0);
+    assert.ok(Math.abs(total - numRanks) < 1e-5 * numRanks, 'a mean rank load of 1');
+  });
+});
+
+test('whatever the loads, all that is prepared is finite, and shares are in [0, 1]', () => {
+  const problems = (most: number) =>
+    fc
+      .record({ numSamples: fc.integer({ min: 1, max: 9 }), numExperts: sizeArbitrary(Math.min(most, 64)) })
+      .chain(({ numSamples, numExperts }) =>
+        fc.array(loadsArbitrary(numExperts), { minLength: numSamples, maxLength: numSamples }),
+      );
+  assertForAll(problems, { small: 2000, large: 20 }, (steps) => {
+    const lengths = steps.map(() => 1);
+    const prepared = runKernel(steps, lengths, 8);
+    for (const name of TABLES)
+      assert.ok(
+        prepared[name].every((value) => value >= 0 && value < 1e6),
+        name,
+      );
+    for (const name of NUMBERS) assert.ok(Number.isFinite(prepared[name]), name);
+    for (const name of ['passing', 'shrink', 'prior'] as const)
+      assert.ok(prepared[name] >= 0 && prepared[name] <= 1, `${name} ${prepared[name]}`);
+  });
+});
+
+/** Steps of tokens that pick an expert by chance, as popular as told. */
+function draw(popularity: readonly number[], numSteps: number, tokens: number, seed: number): number[][] {
+  const random = seededRandom(seed);
+  const total = popularity.reduce((sum, share) => sum + share, 0);
+  return Array.from({ length: numSteps }, () => {
+    const step = popularity.map(() => 0);
+    for (let token = 0; token < tokens; token++) {
+      let left = random() * total;
+      let expert = 0;
+      while (expert < popularity.length - 1 && left >= popularity[expert]!) left -= popularity[expert++]!;
+      step[expert]! += 1;
+    }
+    return step;
+  });
+}
+
+const ones = (n: number) => new Array<number>(n).fill(1);
+
+test('chance draws from equal means are told as noise, also when steps are joined', () => {
+  for (const [numExperts, tokens] of [
+    [8, 64],
+    [64, 768],
+    [128, 4096],
+  ] as const) {
+    for (let seed = 0; seed < 30; seed++) {
+      const steps = draw(ones(numExperts), 16, tokens, seed);
+      const { shrink, prior, isNoise } = runKernel(steps, ones(16), 4);
+      assert.deepEqual({ shrink, prior, isNoise }, { shrink: 1, prior: 1, isNoise: true });
+      const joined = Array.from({ length: 8 }, (_, t) =>
+        steps[2 * t]!.map((load, expert) => (load + steps[2 * t + 1]![expert]!) / 2),
+      );
+      assert.ok(runKernel(joined, new Array<number>(8).fill(2), 4).isNoise);
+    }
+  }
+});
+
+test('unequal means, bursts and steady loads are no noise', () => {
+  for (let seed = 0; seed < 30; seed++) {
+    const skewed = Array.from({ length: 32 }, (_, expert) => 1 + expert / 32);
+    assert.equal(runKernel(draw(skewed, 16, 2048, seed), ones(16), 4).isNoise, false);
+    const bursts = draw(ones(32), 16, 1024, seed);
+    for (const [t, step] of bursts.entries()) step[(t * 5) % 32]! *= 3;
+    assert.equal(runKernel(bursts, ones(16), 4).isNoise, false);
+  }
+  const steady = Array.from({ length: 4 }, () => new Array<number>(8).fill(12));
+  assert.equal(runKernel(steady, ones(4), 4).isNoise, false);
+});
+
+/** How far the mean of what is expected is off that of some steps, of what it may be at most. */
+function offOf(prepared: PreparedSamples, steps: readonly (readonly number[])[]): number {
+  const { middle } = prepareSamples(steps.slice(-4), ones(4), 4);
+  return middle.reduce((sum, load, expert) => sum + Math.abs(load - prepared.middle[expert]!), 0) / 8;
+}
+
+test('of loads that drift the newest steps tell, and of domains that come and go all of them', () => {
+  const shares = (domain: number) =>
+    Array.from({ length: 32 }, (_, expert) => (expert % 4 === domain ? 8 : 1));
+  // One domain fades into another.
+  const drifting = Array.from(
+    { length: 64 },
+    (_, t) =>
+      draw(
+        shares(0).map((share, expert) => share * (1 - t / 64) + (shares(1)[expert]! * t) / 64),
+        1,
+        20_000,
+        t,
+      )[0]!,
+  );
+  const drift = runKernel(drifting, ones(64), 4);
+  assert.ok(drift.passing < 0.2, `${drift.passing} of a drift passes`);
+  assert.ok(offOf(drift, drifting) < 0.1, 'close to the newest steps');
+  const random = seededRandom(1);
+  const domains = Array.from({ length: 8 }, () => Math.floor(4 * random()));
+  const passing = domains.flatMap((domain, t) => draw(shares(domain), 8, 20_000, t));
+  const { passing: share } = runKernel(passing, ones(64), 4);
+  assert.ok(share > 0.7, `${share} of domains passes`);
+});
+
+/** How far the mean of the newest steps is from what was expected, and how many steps that mean is of. */
+function changeOf({ steps, lengths, numRanks }: Window, expected: readonly number[], firstNew: number) {
+  let distance = 0;
+  let numNewSteps = 0;
+  const totals = steps.map((step) => step.reduce((sum, load) => sum + load, 0));
+  const isKept = (t: number) => totals[t]! > 0 || totals.every((total) => total === 0);
+  const newer = steps.flatMap((_, t) => (t >= firstNew && isKept(t) ? [t] : []));
+  for (const t of newer) numNewSteps += lengths[t]!;
+  for (const [expert, load] of expected.entries()) {
+    let mean = 0;
+    for (const t of newer) {
+      const share = totals[t]! > 0 ? steps[t]![expert]! / totals[t]! : 1 / expected.length;
+      mean += (lengths[t]! * Math.fround(share * numRanks)) / numNewSteps;
+    }
+    if (numNewSteps > 0) distance += (mean - load) ** 2;
+  }
+  return { distance, numNewSteps };
+}
+
+test('measureChange tells how far the newest steps are from what was expected', () => {
+  const cases = (maxExperts: number) =>
+    windowArbitrary(maxExperts).chain((window) =>
+      fc.tuple(fc.constant(window), fc.nat({ max: window.steps.length }), fc.nat()),
+    );
+  assertForAll(cases, { small: 500, large: 20 }, ([window, firstNew, seed]) => {
+    const { steps, lengths, numRanks } = window;
+    const random = seededRandom(seed);
+    const numExperts = steps[0]!.length;
+    const expected = Float32Array.from({ length: Math.ceil(numExperts / 4) * 4 }, (_, expert) =>
+      expert < numExperts ? random() : 0,
+    );
+    arena.reset();
+    const { buffer } = arena.inOut(new Int32Array(1)).view;
+    const terms = new AdaptiveTerms(kernels, buffer, arena.scratch(kernels.adaptiveTermsBytes.value));
+    terms.setIntegers({
+      numExperts,
+      numRanks,
+      maxSamples: steps.length,
+      steps: arena.input(Float32Array.from(steps.flat())).ptr,
+      stride: 4 * numExperts,
+      chosen: arena.input(Int32Array.from(steps, (_, t) => t)).ptr,
+      lengths: arena.input(Float64Array.from(lengths)).ptr,
+      numChosen: steps.length,
+      expected: arena.input(expected).ptr,
+      firstNew,
+      scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length)),
+    });
+    kernels.measureChange(terms.at);
+    arena.check();
+    const wanted = changeOf(window, [...expected.subarray(0, numExperts)], firstNew);
+    assert.ok(Math.abs(terms.number('numNewSteps') - wanted.numNewSteps) < 1e-9);
+    assert.ok(Math.abs(terms.number('distance') - wanted.distance) <= 1e-5 * (1 + wanted.distance));
+    // As when the samples are prepared.
+    const { noise, numVarying } = runKernel(steps, lengths, numRanks);
+    assert.equal(terms.number('noise'), noise);
+    assert.equal(terms.number('numVarying'), numVarying);
+  });
+});
