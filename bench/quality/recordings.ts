@@ -14,7 +14,7 @@ export interface Row {
 }
 
 /** Loads of consecutive steps of one recording: each step [layers x experts]. */
-interface Steps {
+export interface Steps {
   readonly loads: readonly Float32Array[];
   readonly numLayers: number;
   readonly numExperts: number;
@@ -65,6 +65,6 @@ export function rowsIn(directory: string): Row[] {
 }
 
 /** The steps of several recordings one after the other: a real shift of domain. */
-function join(parts: readonly Steps[]): Steps {
+export function join(parts: readonly Steps[]): Steps {
   return { ...parts[0]!, loads: parts.flatMap(({ loads }) => loads) };
 }

@@ -11,6 +11,7 @@ import type { AdaptiveEplbPolicyOptions } from 'expert-load-balancer';
 import { alignedTable } from '../table.ts';
 import { LEAST_COMPETITION_SCORE, type Reached, reachedOf } from './bars.ts';
 import { bestOf, competeByAdaptive, competeByDefault } from './competition.ts';
+import { markdownTable } from './markdown.ts';
 import { qualityPlot } from './plot.ts';
 import type { Score } from './protocol.ts';
 import { quietOf } from './quiet.ts';
@@ -176,10 +177,7 @@ function printPlain(title: string, rows: readonly (readonly string[])[]): void {
 }
 
 function printMarkdown(title: string, rows: readonly (readonly string[])[]): void {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  const rule = rows[0]!.map((_, column) => (column === 0 ? '---' : '---:'));
-  console.log(`### ${title}\n`);
-  console.log([line(rows[0]!), line(rule), ...rows.slice(1).map(line)].join('\n'), '\n');
+  console.log(markdownTable(title, rows));
 }
 
 main();
