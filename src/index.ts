@@ -36,6 +36,7 @@ export type { ExpertMappingInit } from './mapping/mapping-init.ts';
 export { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './policy/abstract.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
+export type { AdaptiveEffort } from './policy/adaptive/request.ts';
 export {
   type BalancedPacking,
   computeBalancedPacking,
