@@ -357,7 +357,7 @@ export class ExpertLoadBalancer {
    * Takes over what another balancer of the same sizes and the same kind of policy knew. The mapping goes
    * live as if it were committed.
    *
-   * @param snapshot as {@link snapshot} gave it; read, not kept
+   * @param snapshot as `snapshot()` gave it; read, not kept
    * @throws EplbError `EPLB_CLOSED`, `EPLB_STALE` when this balancer has recorded or committed anything
    * itself; EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_FORMAT` for bytes that are damaged or no
    * snapshot, `EPLB_SHAPE` for a balancer of other sizes, `EPLB_MAPPING`. Nothing changes then.
