@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { checkAtLeast, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { checkTopology, type Topology } from '../core/topology.ts';
+import { checkTopology, MAX_SIZE, type Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { type AbstractEplbPolicy, USUAL_SAMPLES } from '../policy/abstract.ts';
 import { isPolicy } from '../policy/custom.ts';
@@ -83,7 +83,7 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   const { policyGraceMs = 5000 } = options;
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   const topology = checkTopology(slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank });
-  checkWhole('windowSize', windowSize, 1, 2 ** 24);
+  checkWhole('windowSize', windowSize, 1, MAX_SIZE);
   const defaultThreads = Math.max(1, availableParallelism() - 1);
   const threads = checkWhole('threads', given ?? defaultThreads, 0, 1024);
   checkAtLeast('policyGraceMs', policyGraceMs, 0);
@@ -117,7 +117,7 @@ function samplesFor(
   const { needs, rememberedSteps = 0 } = policy;
   const { maxSamples = 0 } = policy;
   const wanted = needs?.samples && maxSamples === 0 ? USUAL_SAMPLES : maxSamples;
-  checkWhole('policy.maxSamples', wanted, 0, 2 ** 24);
-  checkWhole('policy.rememberedSteps', rememberedSteps, 0, 2 ** 24);
+  checkWhole('policy.maxSamples', wanted, 0, MAX_SIZE);
+  checkWhole('policy.rememberedSteps', rememberedSteps, 0, MAX_SIZE);
   return { maxSamples: request?.maxSamples ?? wanted, rememberedSteps };
 }

@@ -12,7 +12,7 @@ import type { AbstractEplbPolicy, InternalContext, PolicyContext } from '../poli
 import { askPolicy } from '../policy/custom.ts';
 import type { PlanDecision } from '../policy/decision.ts';
 import { type MappingHistory, writeMemory } from '../policy/history.ts';
-import { mappingOf, writePrevious } from '../policy/job-tables.ts';
+import { plannedMapping, writePrevious } from '../policy/job-tables.ts';
 import { closedError, type OpenState } from './open-state.ts';
 import type { BalancerSettings } from './options.ts';
 import { writeLoads } from './plan-loads.ts';
@@ -176,7 +176,7 @@ export class Planner {
     if (tables === undefined) return undefined;
     const { topology } = this.#settings;
     if (request === undefined || this.#policy === undefined)
-      return { status: 'planned', mapping: mappingOf(topology, tables) };
+      return { status: 'planned', mapping: plannedMapping(topology, tables) };
     return this.#policy.decideOn(topology, tables, mapping);
   }
 

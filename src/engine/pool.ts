@@ -84,7 +84,7 @@ export class PlanPool {
       { length: this.#threads },
       (_, worker) => ({ kind: 'layers', job, worker }) as const,
     );
-    return tablesOf(await this.#run(tasks, signal));
+    return answeredTables(await this.#run(tasks, signal));
   }
 
   /**
@@ -92,7 +92,7 @@ export class PlanPool {
    * to return, and its result is dropped; then its thread is ended.
    */
   async runCustom(job: CustomJob, signal?: AbortSignal): Promise<PlanTables | undefined> {
-    return tablesOf(await this.#run([{ kind: 'custom', job, worker: 0 }], signal));
+    return answeredTables(await this.#run([{ kind: 'custom', job, worker: 0 }], signal));
   }
 
   /** Starts the threads and waits until all are ready for a job. */
@@ -242,7 +242,7 @@ export class PlanPool {
 }
 
 /** What the workers together made of a job that none of them failed in. */
-function tablesOf(answers: readonly WorkerAnswer[]): PlanTables | undefined {
+function answeredTables(answers: readonly WorkerAnswer[]): PlanTables | undefined {
   for (const answer of answers) {
     if (!answer.ok) continue;
     if (answer.isEven) return undefined;

@@ -1,6 +1,6 @@
 import { checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import type { Topology } from '../core/topology.ts';
+import { MAX_SIZE, type Topology } from '../core/topology.ts';
 import { plainFloats, typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
 import { sharedBuffer, zeros } from '../memory/allocate.ts';
 
@@ -58,8 +58,8 @@ export class CoactivationRecorder {
    */
   constructor(options: CoactivationRecorderOptions) {
     const { numLayers, numExperts } = checkObject('options', options);
-    this.numLayers = checkWhole('numLayers', numLayers, 1, 2 ** 24);
-    this.numExperts = checkWhole('numExperts', numExperts, 1, 2 ** 24);
+    this.numLayers = checkWhole('numLayers', numLayers, 1, MAX_SIZE);
+    this.numExperts = checkWhole('numExperts', numExperts, 1, MAX_SIZE);
     this.#counts = allocate(numLayers, numExperts);
   }
 

@@ -1,10 +1,12 @@
 import { types } from 'node:util';
 import { checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { MAX_SIZE } from '../core/topology.ts';
 import { typedArrayLength } from '../core/typed-arrays.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { ExpertMappingInit } from './mapping-init.ts';
 import type { MappingTables } from './mapping-tables.ts';
+import { numberReplicas } from './number-replicas.ts';
 
 /** The sizes that tables have to have. */
 export type TableSizes = Pick<MappingTables, 'numLayers' | 'numPhysicalExperts' | 'numLogicalExperts'>;
@@ -29,7 +31,7 @@ export function readTables(init: ExpertMappingInit, sizes?: TableSizes): Mapping
   const { phyToLog, numLayers } = readPhyToLog(init.phyToLog, toldLayers, sizes);
   const numPhysicalExperts = phyToLog.length / numLayers;
   const numLogicalExperts = sizes?.numLogicalExperts ?? toldExperts ?? highest(phyToLog) + 1;
-  checkWhole('mapping: numLogicalExperts', numLogicalExperts, 1, 2 ** 24);
+  checkWhole('mapping: numLogicalExperts', numLogicalExperts, 1, MAX_SIZE);
   // Seen before anything is reserved for them: a small file could claim any number of experts.
   if (numLogicalExperts > numPhysicalExperts) {
     const held = new Set(phyToLog.subarray(0, numPhysicalExperts));
@@ -37,7 +39,7 @@ export function readTables(init: ExpertMappingInit, sizes?: TableSizes): Mapping
     while (held.has(missing)) missing++;
     throw missingError(0, missing);
   }
-  const counted = numberReplicas({ numLayers, numPhysicalExperts, numLogicalExperts, phyToLog });
+  const counted = countReplicas({ numLayers, numPhysicalExperts, numLogicalExperts, phyToLog });
   const { replicaCount } = init;
   if (replicaCount !== undefined) checkCounts(replicaCount, counted);
   const { logToPhy } = init;
@@ -54,7 +56,7 @@ type CountedTables = MappingTables & { readonly replicaCount: Int32Array };
  *
  * @throws EplbRangeError `EPLB_MAPPING` for a slot that holds no such expert, or an expert without a slot
  */
-function numberReplicas(sizes: Omit<MappingTables, 'replicaRank'>): CountedTables {
+function countReplicas(sizes: Omit<MappingTables, 'replicaRank'>): CountedTables {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = sizes;
   const replicaRank = zeros('mapping', Int32Array, phyToLog.length);
   const replicaCount = zeros('mapping', Int32Array, numLayers * numLogicalExperts);
@@ -66,7 +68,12 @@ function numberReplicas(sizes: Omit<MappingTables, 'replicaRank'>): CountedTable
       const wanted = `an expert from 0 to ${numLogicalExperts - 1}, or -1 for an empty slot`;
       throw mappingError(layer, `slot ${at % numPhysicalExperts} holds ${expert}, which is not ${wanted}`);
     }
-    replicaRank[at] = replicaCount[layer * numLogicalExperts + expert]!++;
+  }
+  for (let layer = 0; layer < numLayers; layer++) {
+    const slots = [layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts] as const;
+    const experts = [layer * numLogicalExperts, (layer + 1) * numLogicalExperts] as const;
+    const counts = replicaCount.subarray(...experts);
+    numberReplicas(phyToLog.subarray(...slots), replicaRank.subarray(...slots), counts);
   }
   const missing = replicaCount.indexOf(0);
   if (missing >= 0) {
@@ -161,7 +168,7 @@ function flattenRows(title: string, rows: readonly TakenRow[]): Int32Array {
   for (const [layer, { entries }] of rows.entries()) {
     const where = `mapping: ${title}: layer ${layer}`;
     for (let i = 0; i < width; i++) {
-      flat[layer * width + i] = checkWhole(`${where}, index ${i}`, entries[i], -1, 2 ** 24, 'EPLB_MAPPING');
+      flat[layer * width + i] = checkWhole(`${where}, index ${i}`, entries[i], -1, MAX_SIZE, 'EPLB_MAPPING');
     }
   }
   return flat;

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { littleEndianBytes } from '../core/byte-order.ts';
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 
@@ -79,15 +80,4 @@ export function digestTable(table: SnapshotTable): string {
 /** SHA-256, 32 bytes. */
 export function sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(cryptography().createHash('sha256').update(bytes).digest());
-}
-
-function littleEndianBytes(table: Int32Array): Uint8Array {
-  const bytes = new Uint8Array(table.buffer, table.byteOffset, table.byteLength);
-  if (new Uint8Array(new Uint16Array([1]).buffer)[0] === 1) return bytes;
-  const swapped = new Uint8Array(table.byteLength);
-  const view = new DataView(swapped.buffer);
-  table.forEach((value, i) => {
-    view.setInt32(4 * i, value, true);
-  });
-  return swapped;
 }

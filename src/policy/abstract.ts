@@ -7,7 +7,7 @@ import type { LoadSamples } from '../loads/load-samples.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanDecision } from './decision.ts';
 import type { MappingHistory } from './history.ts';
-import { mappingOf } from './job-tables.ts';
+import { plannedMapping } from './job-tables.ts';
 
 /** What a policy may know beyond the loads. */
 export interface PolicyContext {
@@ -116,7 +116,7 @@ export abstract class AbstractEplbPolicy {
    * @internal What to make of the tables that the policy's kernel has filled, which are then the mapping's.
    */
   decideOn(topology: Topology, tables: PlanTables, _previous: ExpertMapping): PlanDecision {
-    return { status: 'planned', mapping: mappingOf(topology, tables) };
+    return { status: 'planned', mapping: plannedMapping(topology, tables) };
   }
 
   /** @internal {@link rebalanceExperts}, with what there is to say of it. */

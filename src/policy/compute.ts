@@ -1,4 +1,5 @@
 import { checkMultiple, checkWhole, loadError } from '../core/checks.ts';
+import { MAX_SIZE } from '../core/topology.ts';
 import {
   copyRow,
   type LoadMatrix,
@@ -89,7 +90,7 @@ export function computeBalancedPacking(weight: LoadsInput, numPacks: number): Ba
 export function computeExpertReplication(weight: LoadsInput, numPhysical: number): ExpertReplication {
   const matrix = toLoadMatrix('weight', weight);
   const { numLayers, numExperts } = matrix;
-  checkWhole('numPhysical', numPhysical, numExperts, 2 ** 24);
+  checkWhole('numPhysical', numPhysical, numExperts, MAX_SIZE);
   const what = `replicating ${numExperts} experts to ${numPhysical} slots in ${numLayers} layers`;
   const scratchBytes = kernelSizes().replicateLayerScratchBytes(numExperts, numPhysical);
   const { region, layout } = inlineKernelMemory(what, (start) => {

@@ -13,7 +13,7 @@ import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { inlineKernelMemory, kernelSizes } from '../memory/kernel-memory.ts';
 import type { PolicyContext } from './abstract.ts';
 import { type MappingHistory, writeMemory } from './history.ts';
-import { mappingOf, writePrevious } from './job-tables.ts';
+import { plannedMapping, writePrevious } from './job-tables.ts';
 import { kernelOf } from './kernels.ts';
 
 /** Runs a policy's kernel on all layers in the calling thread. Arguments and errors as `rebalanceExperts`. */
@@ -37,7 +37,7 @@ export function planInline(
     checkObject('context', context).slotsPerRank,
   );
   const loads = () => ({ from: 'matrix', data }) as const;
-  return mappingOf(topology, runInline(request, topology, loads, context));
+  return plannedMapping(topology, runInline(request, topology, loads, context));
 }
 
 /** What a kernel that runs inline may know beyond the loads; each is read once. */

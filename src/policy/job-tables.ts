@@ -12,7 +12,7 @@ export function writePrevious(buffer: ArrayBufferLike, layout: JobLayout, previo
 /**
  * The mapping of the tables that a job has filled: it takes them over, and nobody may write them any more.
  */
-export function mappingOf(topology: Topology, tables: PlanTables): ExpertMapping {
+export function plannedMapping(topology: Topology, tables: PlanTables): ExpertMapping {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
   return mappingOfTables({ numLayers, numPhysicalExperts, numLogicalExperts, ...tables });
 }

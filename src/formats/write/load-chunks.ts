@@ -1,7 +1,8 @@
+import { littleEndianBytes } from '../../core/byte-order.ts';
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkStep, stepsOf } from '../check-recording.ts';
 import type { LoadRecording, StepRange } from '../recording.ts';
-import { littleEndianBytes, NPY_HEADER_BYTES, npyHeader } from './npy.ts';
+import { NPY_HEADER_BYTES, npyHeader } from './npy.ts';
 import { npzChunks } from './npz.ts';
 
 /** Steps of a recording that are to be written, and how many they are. */

@@ -1,3 +1,5 @@
+import { littleEndianBytes } from '../../core/byte-order.ts';
+
 /** Types that .npy files are written with, by the letters of NumPy. */
 type NpyType = '<i4' | '<f4';
 
@@ -28,13 +30,4 @@ export function int32Npy(data: Int32Array, shape: readonly number[]): Uint8Array
   file.set(npyHeader('<i4', shape));
   file.set(littleEndianBytes(data), NPY_HEADER_BYTES);
   return file;
-}
-
-/** The bytes of numbers in little-endian order: a view where the machine has that order, else a copy. */
-export function littleEndianBytes(data: Int32Array | Float32Array): Uint8Array {
-  if (new Uint8Array(Uint16Array.of(1).buffer)[0] === 1) {
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  }
-  const copy = Buffer.from(data.slice().buffer);
-  return copy.swap32();
 }

@@ -18,7 +18,7 @@ import {
 import type { PlanDecision } from '../decision.ts';
 import { keepMemory } from '../history.ts';
 import { argumentTopology, runInline } from '../inline.ts';
-import { mappingOf } from '../job-tables.ts';
+import { plannedMapping } from '../job-tables.ts';
 import { judge } from './judgement.ts';
 import { type AdaptiveEplbPolicyOptions, type AdaptiveSettings, readAdaptiveOptions } from './options.ts';
 
@@ -159,7 +159,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     const { stats, memory, ...filled } = tables;
     if (stats === undefined) throw new EplbError('EPLB_INTERNAL', 'a search without statistics');
     const mapping = () => {
-      const planned = mappingOf(topology, filled);
+      const planned = plannedMapping(topology, filled);
       keepMemory(planned, memory);
       return planned;
     };

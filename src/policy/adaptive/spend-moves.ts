@@ -1,5 +1,6 @@
 import { isCancelled, type JobLayout, jobWords } from '../../engine/layout.ts';
 import type { PlanTables } from '../../engine/plan-tables.ts';
+import { numberReplicas } from '../../mapping/number-replicas.ts';
 import {
   type AdaptiveRequest,
   CHOSEN_STATS,
@@ -131,16 +132,7 @@ function takeRung(
   phyToLog.set(isLive ? tableAt(layout.previous, layer) : tableAt(data.rungs, layer * NUM_RUNGS + rung));
   const from = isLive ? undefined : statsAt(data.rungStats, layer * NUM_RUNGS + rung);
   for (const stat of CHOSEN_STATS) stats[stat] = from?.[stat] ?? 0;
-  const counts = numberReplicas(phyToLog, numLogicalExperts, row(out.replicaRank));
+  const counts = new Int32Array(numLogicalExperts);
+  numberReplicas(phyToLog, row(out.replicaRank), counts);
   out.replicaCount?.set(counts, layer * numLogicalExperts);
-}
-
-/** Numbers the replicas of a layer in slot order. @returns how many each expert has */
-function numberReplicas(phyToLog: Int32Array, numExperts: number, replicaRank: Int32Array): Int32Array {
-  const seen = new Int32Array(numExperts);
-  for (let slot = 0; slot < phyToLog.length; slot++) {
-    const expert = phyToLog[slot]!;
-    replicaRank[slot] = expert < 0 ? 0 : seen[expert]!++;
-  }
-  return seen;
 }
