@@ -22,7 +22,7 @@ export { loadImbalance } from './shared/imbalance';
 export { countReplicas, invertLayer } from './shared/inverse';
 export { narrowRow, widenRow } from './shared/narrow';
 export { rankLoads, windowImbalance, windowImbalanceScratchBytes } from './shared/rank-loads';
-export { scoreLayers } from './shared/score';
+export { scoreLayers, scoreLayersScratchBytes } from './shared/score';
 export { sortKeysDescending, sortKeysScratchBytes } from './shared/sort';
 export { firstInvalid, recordRow } from './shared/validate';
 export { addSample, addSums } from './shared/window';

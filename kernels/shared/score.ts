@@ -15,7 +15,7 @@
  * @param zeroIsOne whether a load of 0 is read as 1
  * @param rankLoads f64[numLayers x numRanks], out
  * @param stats f64[numLayers][2], out: the largest rank load and the mean
- * @param shares f64[numLogical + 1], scratch
+ * @param shares f64[numLogical + 1]: {@link scoreLayersScratchBytes}
  */
 export function scoreLayers(
   loads: usize,
@@ -115,4 +115,9 @@ function widenLoads(loads: usize, shares: usize, n: i32, zeroIsOne: i32): void {
     const x = load<f32>(loads + ((<usize>i) << 2));
     store<f64>(shares + ((<usize>i) << 3), x === 0 ? <f64>(zeroIsOne ? 1 : 0) : <f64>x);
   }
+}
+
+/** Scratch of {@link scoreLayers}: a share of every expert, and none of an empty slot. */
+export function scoreLayersScratchBytes(numLogical: i32): f64 {
+  return 8 * (<f64>numLogical + 1);
 }

@@ -23,9 +23,10 @@ export interface BalancerLayout {
 export function carveBalancer(settings: BalancerSettings, start: number): BalancerLayout {
   const { topology, windowSize, maxSamples, rememberedSteps, request, threads } = settings;
   const kernel = request === undefined ? undefined : kernelOf(request);
-  const needs = jobNeeds(topology, request, kernel, kernelSizes(), Math.max(threads, 1));
+  const sizes = kernelSizes();
+  const needs = jobNeeds(topology, request, kernel, sizes, Math.max(threads, 1));
   const job = carveJob(topology, needs, start);
-  const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, job.end);
-  const window = carveWindow(topology, windowSize, (buckets ?? job).end);
+  const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, sizes, job.end);
+  const window = carveWindow(topology, windowSize, sizes, (buckets ?? job).end);
   return { job, buckets, window, zeroedEnd: window.narrowRing, end: window.end };
 }

@@ -1,7 +1,7 @@
 import type { Topology } from '../core/topology.ts';
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
-import type { Pointer } from '../memory/kernel-exports.ts';
+import type { KernelSizes, Pointer } from '../memory/kernel-exports.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 import type { LoadSamples, WrittenSamples } from './load-samples.ts';
 
@@ -38,6 +38,7 @@ export function carveBuckets(
   { numLayers, numLogicalExperts }: Topology,
   sampledSteps: number,
   maxSamples: number,
+  sizes: KernelSizes,
   start: number,
 ): BucketLayout | undefined {
   if (maxSamples === 0) return undefined;
@@ -49,7 +50,7 @@ export function carveBuckets(
     stepsPerBucket,
     numBuckets,
     sums: carver.take(8 * loads),
-    scratch: carver.take(8 * numLogicalExperts),
+    scratch: carver.take(sizes.averageLoadsScratchBytes(numLogicalExperts)),
     ring: carver.take(4 * loads * numBuckets),
     newest: carver.take(4 * loads),
     end: carver.end,

@@ -1,5 +1,6 @@
 import type { Topology } from '../core/topology.ts';
 import { Carver } from '../memory/carver.ts';
+import type { KernelSizes } from '../memory/kernel-exports.ts';
 
 /** Where the window of recorded loads lies in the shared memory, as byte offsets. */
 export interface WindowLayout {
@@ -76,7 +77,12 @@ function bandShiftOf({ numPhysicalExperts, numLogicalExperts }: Topology, window
 }
 
 /** Lays out a window from `start` on. */
-export function carveWindow(topology: Topology, windowSize: number, start: number): WindowLayout {
+export function carveWindow(
+  topology: Topology,
+  windowSize: number,
+  sizes: KernelSizes,
+  start: number,
+): WindowLayout {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
   const carver = new Carver(start);
   const physical = numLayers * numPhysicalExperts;
@@ -92,7 +98,12 @@ export function carveWindow(topology: Topology, windowSize: number, start: numbe
     physical: carveSums(physical, bandShift, carver),
     logical: carveSums(logical, bandShift, carver),
     output: carver.take(4 * physical),
-    scratch: carver.take(12 * numLogicalExperts),
+    scratch: carver.take(
+      Math.max(
+        sizes.windowImbalanceScratchBytes(numLogicalExperts),
+        sizes.averageLoadsScratchBytes(numLogicalExperts),
+      ),
+    ),
     ringRow: carver.take(4 * numPhysicalExperts),
     narrowRing: carver.take(2 * physical * windowSize),
     wideRing: carver.take(4 * physical * windowSize),

@@ -240,6 +240,7 @@ export interface KernelExports extends AdaptiveOffsets {
     stats: Pointer,
     shares: Pointer,
   ): void;
+  scoreLayersScratchBytes(numLogical: number): number;
   searchAdaptive(terms: Pointer): void;
   sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
   sortKeysScratchBytes(n: number): number;
@@ -310,6 +311,7 @@ const NUM_PARAMETERS: {
   replicateLayer: 7,
   replicateLayerScratchBytes: 2,
   scoreLayers: 12,
+  scoreLayersScratchBytes: 1,
   searchAdaptive: 1,
   sortKeysDescending: 3,
   sortKeysScratchBytes: 1,

@@ -1,7 +1,7 @@
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import type { Pointer } from '../memory/kernel-exports.ts';
-import { leaseKernelMemory } from '../memory/kernel-memory.ts';
+import { kernelSizes, leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 
 /** Sizes of what is scored. */
@@ -103,7 +103,7 @@ function carveScorer(
 ): ScorerLayout {
   const carver = new Carver(start);
   const loads = carver.take(4 * numLayers * numLogicalExperts);
-  const shares = carver.take(8 * (numLogicalExperts + 1));
+  const shares = carver.take(kernelSizes().scoreLayersScratchBytes(numLogicalExperts));
   const placements = Array.from({ length: numPlacements }, () => ({
     offsets: carver.take(4 * numLayers * numPhysicalExperts),
     replicated: carver.take(4 * numLayers * words),

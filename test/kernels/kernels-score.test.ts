@@ -65,7 +65,7 @@ function checkScore({ loads, slots, numRanks, zeroIsOne }: Layers): void {
     Number(zeroIsOne),
     ranks.ptr,
     stats.ptr,
-    arena.scratch(8 * (numLogical + 1)),
+    arena.scratch(kernels.scoreLayersScratchBytes(numLogical)),
   );
   arena.check();
   const expected = slots.map((row, layer) => {
