@@ -24,7 +24,7 @@ const WINDOWS = [8, 16, 32, 64];
 const CADENCES = [1, 2, 4, 8, 16, 26, 32, 52];
 /** The adaptive policy's choices: fewer than the default's windows and cadences. */
 const COMPETING: readonly AdaptiveEplbPolicyOptions[] = [
-  { price: 0.0002, numKicks: 30 },
+  { price: 0.0002 },
   { price: 0.0005 },
   { price: 0.001 },
   { price: 0.002 },
@@ -150,7 +150,7 @@ function spread({ scores }: Strayed): string {
 function contestOf(row: Row): { name: string; score: number; cells: string[] } {
   const byDefault = bestOf(row, competeByDefault, WINDOWS, CADENCES);
   const ours = COMPETING.map((options) =>
-    bestOf(row, competeByAdaptive({ ...options, confidence: 0 }), COMPETING_WINDOWS, COMPETING_CADENCES),
+    bestOf(row, competeByAdaptive(options), COMPETING_WINDOWS, COMPETING_CADENCES),
   );
   const best = ours.reduce((a, b) => (b.seconds < a.seconds ? b : a));
   const score = (100 * byDefault.seconds) / best.seconds;

@@ -11,12 +11,12 @@ import {
 import type { Row } from './recordings.ts';
 
 /** Moves cost nothing, and a plan may take its time. */
-const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, numKicks: 300 };
+const NO_PRICE: AdaptiveEplbPolicyOptions = { price: 0, effort: 'thorough', numKicks: 20 };
 
 /** From hardly any price to hardly any move, four to a doubling. */
 export const PRICES = Array.from({ length: 27 }, (_, i) => 0.0003 * 2 ** (i / 4));
-/** A price without a trial, and kicks: a plan may take its time here too. */
-const PRICED: AdaptiveEplbPolicyOptions = { confidence: 0, numKicks: 100 };
+/** A price is all that is asked for. */
+const PRICED: AdaptiveEplbPolicyOptions = {};
 
 /** A price and what it gave. */
 interface Priced extends Score {
@@ -67,7 +67,7 @@ export interface Strayed {
 }
 
 export const STRAYED_PRICES = [0, 0.0012, 0.0045];
-const STRAYED: AdaptiveEplbPolicyOptions = { confidence: 0, numKicks: 30 };
+const STRAYED: AdaptiveEplbPolicyOptions = {};
 
 /** How far the figures stray with the step of the first plan. */
 export function strayOf(row: Row): Strayed[] {
