@@ -36,7 +36,6 @@ export function outlookOf(
   request: AdaptiveRequest,
   history: JobHistory | undefined,
   memory: PlanMemory,
-  knownSteps: number,
 ): PlanOutlook {
   const unknown = { mode: 'anew', stayingSteps: undefined } as const;
   if (history === undefined) return unknown;
@@ -46,7 +45,7 @@ export function outlookOf(
     return unknown;
   }
   const stayingSteps = memory.stayingSteps + history.numNewSteps;
-  const isKnownLonger = knownSteps >= MUCH_LONGER * memory.knownSteps;
+  const isKnownLonger = search.knownSteps >= MUCH_LONGER * memory.knownSteps;
   // What moves cost is worth more the longer loads stay as they are.
   const staysLonger = request.hasCost && stayingSteps >= MUCH_LONGER * memory.stayingSteps;
   return { mode: isKnownLonger || staysLonger ? 'again' : 'keep', stayingSteps };

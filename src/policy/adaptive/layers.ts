@@ -62,7 +62,7 @@ export class AdaptiveLayers {
     this.#moves = new MoveCounter(layout.topology);
     this.#memory = new PlanMemory(buffer, layout, layout.memory);
     this.#newMemory = new PlanMemory(buffer, layout, layout.newMemory);
-    this.#outlook = outlookOf(this.#search, request, history, this.#memory, this.#search.knownSteps);
+    this.#outlook = outlookOf(this.#search, request, history, this.#memory);
     this.#live = new Float64Array(loads.numSamples);
     this.#planned = new Float64Array(loads.numSamples);
     this.#likeness = new Float64Array(loads.numSamples);
@@ -102,7 +102,6 @@ export class AdaptiveLayers {
     stats[LayerStat.IS_UNCHANGED] = mode === 'keep' ? 1 : 0;
     if (mode === 'keep' && !mustChange) {
       planned.set(live);
-      this.#tableAt(replicaRank).fill(0);
       return;
     }
     const facts = this.#prepare(layer, stats);

@@ -1,6 +1,6 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
-import type { AdaptiveEffort, AdaptiveRequest, MoveCost } from './request.ts';
+import { type AdaptiveEffort, type AdaptiveRequest, type MoveCost, NO_LIMIT } from './request.ts';
 
 /**
  * What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}.
@@ -106,7 +106,6 @@ const USUAL_CONFIDENCE = 4;
 const MOST_SAMPLES = 64;
 const USUAL_REMEMBERED_STEPS = 64;
 const MOST_REMEMBERED_STEPS = 2 ** 16;
-const NO_LIMIT = 2 ** 31 - 1;
 /** Where the loads and what moves cost decide. */
 const NO_FIXED_PRICE = -1;
 

@@ -49,11 +49,13 @@ export function priceOf(
   // How far off the load of an expert is known to be, as the rank of one of its copies sees it.
   const unknown = Math.sqrt((2 * facts.noise) / (numLogicalExperts * Math.max(facts.numTelling, 1)));
   const chance = (unknown / numRanks) * (numLogicalExperts / numSlots);
-  const noise = (mode === 'again' ? SHARE_OF_NOISE_AGAIN : SHARE_OF_NOISE) * chance;
-  if (!request.hasCost) return mode === 'first' ? 0 : (SHARE_OF_SLOT * numRanks) / numSlots + noise;
+  const isFirst = mode === 'first';
+  const shareOfNoise = mode === 'again' ? SHARE_OF_NOISE_AGAIN : SHARE_OF_NOISE;
+  const noise = isFirst ? 0 : shareOfNoise * chance;
+  if (!request.hasCost) return isFirst ? 0 : (SHARE_OF_SLOT * numRanks) / numSlots + noise;
   const { shareSteps, loadSteps } = request.moveCost;
   // Without load nothing can be gained: no move is worth it.
   if (loadSteps > 0 && !(meanRankLoad > 0)) return MOST_PRICE;
   const cost = (shareSteps + (loadSteps > 0 ? loadSteps / meanRankLoad : 0)) / Math.max(stayingSteps, 1);
-  return Math.min(cost + (mode === 'first' ? 0 : noise), MOST_PRICE);
+  return Math.min(cost + noise, MOST_PRICE);
 }

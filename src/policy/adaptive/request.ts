@@ -5,6 +5,9 @@ import { alignUp, Carver } from '../../memory/carver.ts';
 import type { KernelSizes } from '../../memory/kernel-exports.ts';
 import { preserveScratchBytes } from '../preserve-slots.ts';
 
+/** The most that a kernel's whole numbers can tell: more than any search comes to. */
+export const NO_LIMIT = 2 ** 31 - 1;
+
 /** How much a search is to do: see the option of that name. */
 export type AdaptiveEffort = 'quick' | 'usual' | 'thorough';
 

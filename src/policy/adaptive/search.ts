@@ -8,13 +8,13 @@ import {
   type AdaptiveRequest,
   type AdaptiveScratch,
   carveAdaptiveScratch,
+  NO_LIMIT,
 } from './request.ts';
 import { AdaptiveTerms } from './terms.ts';
 
 /** So few slots are searched as good as exhaustively. */
 const FEW_SLOTS = 16;
 const KICKS_OF_FEW_SLOTS = 20;
-const NO_LIMIT = 2 ** 31 - 1;
 
 /** How far a search goes. */
 interface SearchExtent {
