@@ -1,7 +1,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkAtLeast, checkBoolean, checkObject, show } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
+import { nextTurn } from '../core/next-turn.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { BalancerDecision, KeptReason, PlanForecast } from '../policy/decision.ts';
 import { checkBalancer, type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';

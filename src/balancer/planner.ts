@@ -1,5 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EplbError } from '../core/errors.ts';
+import { nextTurn } from '../core/next-turn.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import { makeLargeTables } from '../engine/plan-tables.ts';

@@ -17,6 +17,11 @@ export function typedArrayKind(value: unknown): string | undefined {
   return kindGetter.call(value);
 }
 
+/** An Int32Array of any realm, or of a subclass. */
+export function isInt32Array(value: unknown): value is Int32Array {
+  return typedArrayKind(value) === 'Int32Array';
+}
+
 /** The number of elements a typed array has now. */
 export function typedArrayLength(array: unknown): number {
   return lengthGetter.call(array);

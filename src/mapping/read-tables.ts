@@ -1,8 +1,7 @@
-import { types } from 'node:util';
 import { checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { MAX_SIZE } from '../core/topology.ts';
-import { typedArrayLength } from '../core/typed-arrays.ts';
+import { isInt32Array, typedArrayLength } from '../core/typed-arrays.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { ExpertMappingInit } from './mapping-init.ts';
 import type { MappingTables } from './mapping-tables.ts';
@@ -96,7 +95,7 @@ function readPhyToLog(
   toldLayers: unknown,
   sizes: TableSizes | undefined,
 ): { phyToLog: Int32Array; numLayers: number } {
-  if (types.isInt32Array(table)) {
+  if (isInt32Array(table)) {
     const numLayers = checkWhole('mapping: numLayers', toldLayers, 1);
     const length = typedArrayLength(table);
     if (sizes !== undefined && length !== numLayers * sizes.numPhysicalExperts) {
@@ -187,7 +186,7 @@ function checkCounts(given: unknown, tables: CountedTables): void {
 }
 
 function readCounts(given: unknown, numLayers: number, numLogicalExperts: number): Int32Array {
-  if (!types.isInt32Array(given)) {
+  if (!isInt32Array(given)) {
     return flattenRows('replicaCount', takeRows('replicaCount', given, numLayers, numLogicalExperts));
   }
   const length = typedArrayLength(given);
@@ -202,7 +201,7 @@ function readCounts(given: unknown, numLayers: number, numLogicalExperts: number
  */
 function withReplicaOrder(given: unknown, tables: CountedTables, mostReplicas: number): MappingTables {
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog, replicaCount } = tables;
-  const listsOf = types.isInt32Array(given)
+  const listsOf = isInt32Array(given)
     ? flatLists(given, tables, mostReplicas)
     : nestedLists(given, tables, mostReplicas);
   const replicaRank = zeros('mapping', Int32Array, phyToLog.length).fill(-1);

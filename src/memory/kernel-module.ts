@@ -1,4 +1,4 @@
-import kernelBytes from '../../build/kernels.wasm';
+import kernelText from '../../build/kernels.wasm';
 import type { WasmModule } from './kernel-exports.ts';
 
 let compiled: WasmModule | undefined;
@@ -8,6 +8,6 @@ let compiled: WasmModule | undefined;
  * instead.
  */
 export function kernelModule(): WasmModule {
-  compiled ??= new WebAssembly.Module(kernelBytes);
+  compiled ??= new WebAssembly.Module(Buffer.from(kernelText, 'base64'));
   return compiled;
 }

@@ -36,7 +36,7 @@ async function parts(): Promise<Parts & typeof import('../../src/memory/carver.t
   await build({
     stdin: { contents, resolveDir: ROOT, loader: 'ts' },
     ...{ outfile, bundle: true, platform: 'node', target: 'node20', format: 'esm', packages: 'external' },
-    loader: { '.wasm': 'binary' },
+    loader: { '.wasm': 'base64' },
   });
   return import(pathToFileURL(outfile).href);
 }

@@ -28,7 +28,7 @@ const ALLOWED = [
   /^package\.json$/,
   /^README\.md$/,
   /^LICENSE$/,
-  /^dist\/(index|formats|replay|replay-worker|report|cli|custom-policy)\.js$/,
+  /^dist\/(index|library|formats|replay|replay-worker|report|cli|custom-policy)\.js$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
   /^dist\/worker\.cjs$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
@@ -40,6 +40,7 @@ const NEEDED = [
   'README.md',
   'LICENSE',
   'dist/index.js',
+  'dist/library.js',
   'dist/worker.cjs',
   'dist/custom-policy.js',
   'dist/cli.js',
@@ -57,11 +58,11 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size, a fifth above what there was when they were set: 284,619 and 520,250 bytes. A host loads
+ * Limits of size, a fifth above what there was when they were set: 247,400 and 520,250 bytes. A host loads
  * the first at every start; of the second each install is a download. Who raises one says in the commit for
  * what.
  */
-const MOST_BYTES_LOADED = 340_000;
+const MOST_BYTES_LOADED = 297_000;
 const MOST_BYTES_PACKED = 620_000;
 
 test('the package holds what it should and nothing else', async () => {
@@ -91,7 +92,11 @@ test('importing the library loads no package and few bytes: what it needs later 
     }
   };
   await visit('index.js');
-  assert.ok([...needed].some((from) => from.startsWith('./chunk-')));
+  // Each file more costs a tenth of the import.
+  assert.deepEqual(
+    [...needed].filter((from) => from.startsWith('./')),
+    ['./library.js'],
+  );
   const packages = [...needed].filter((from) => !from.startsWith('./') && !from.startsWith('node:'));
   assert.deepEqual(packages, []);
   assert.ok(bytes <= MOST_BYTES_LOADED, `${bytes} bytes loaded`);
