@@ -64,6 +64,7 @@ const SPREAD: f64 = 1;
  * - numTelling: so many steps of the newest run's kind would tell the middle as well as these do
  * - passing, in [0, 1]: how far the mean of all steps is gone by
  * - forgetting: by how much the loads move on in a step, half the squared distance over all experts
+ * - turnover: what loads that pass add to the noise of a step, where its mean over many steps is asked for
  * - shrink, prior and isNoise: see noise.ts
  */
 export function prepareSamples(terms: usize): void {
@@ -212,7 +213,8 @@ export function measureNoise(a: AdaptiveTerms, p: Preparation): void {
  * own noise, as a share of its whole distance from j's true mean. So the best weights of estimates that are
  * off by known amounts. And by how much, beyond noise, runs differ that are so many runs apart: `passing` is
  * what differs soon as a share of what differs at half of all runs and more. The rest of that stays: so much
- * the loads move on in a step, `forgetting`.
+ * the loads move on in a step, `forgetting`. What passes is drawn anew every SOON runs: `turnover` is the
+ * variance of steps drawn each on its own whose mean is as far off.
  */
 function compareRuns(a: AdaptiveTerms, p: Preparation): void {
   const numRuns = p.numRuns;
@@ -247,6 +249,8 @@ function compareRuns(a: AdaptiveTerms, p: Preparation): void {
   else a.passing = min(1, max(0, apartSoon / <f64>(numRuns - soon) / (apartFar / <f64>numFar)));
   const farSteps = <f64>(farGaps * RUN) * (length / <f64>p.numSteps);
   a.forgetting = farGaps === 0 ? 0 : ((1 - a.passing) * max<f64>(0, apartFar)) / (2 * farSteps);
+  const visit = <f64>(SOON * RUN) * (length / <f64>p.numSteps);
+  a.turnover = numFar === 0 ? 0 : (a.passing * max<f64>(0, apartFar) * visit) / <f64>(2 * numFar);
 }
 
 function distanceOf(p: Preparation, j: i32, k: i32): f64 {

@@ -24,6 +24,7 @@ export class AdaptiveTerms {
   numVarying: f64;
   passing: f64;
   forgetting: f64;
+  turnover: f64;
   shrink: f64;
   prior: f64;
   /** Out, of the change: see change.ts. */
@@ -110,6 +111,7 @@ export const adaptive_noise: usize = offsetof<AdaptiveTerms>('noise');
 export const adaptive_numTelling: usize = offsetof<AdaptiveTerms>('numTelling');
 export const adaptive_numVarying: usize = offsetof<AdaptiveTerms>('numVarying');
 export const adaptive_forgetting: usize = offsetof<AdaptiveTerms>('forgetting');
+export const adaptive_turnover: usize = offsetof<AdaptiveTerms>('turnover');
 export const adaptive_passing: usize = offsetof<AdaptiveTerms>('passing');
 export const adaptive_shrink: usize = offsetof<AdaptiveTerms>('shrink');
 export const adaptive_prior: usize = offsetof<AdaptiveTerms>('prior');

@@ -22,6 +22,7 @@ export type AdaptiveNumber =
   | 'numVarying'
   | 'passing'
   | 'forgetting'
+  | 'turnover'
   | 'shrink'
   | 'prior'
   | 'distance'
@@ -334,6 +335,7 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_numVarying: true,
   adaptive_passing: true,
   adaptive_forgetting: true,
+  adaptive_turnover: true,
   adaptive_shrink: true,
   adaptive_prior: true,
   adaptive_distance: true,

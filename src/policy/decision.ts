@@ -19,7 +19,7 @@ export type KeptReason =
 export interface PlanForecast {
   /**
    * `Float64Array[layers]`: what the load of the slowest rank falls by in the mean step, as a share of the
-   * mean rank load.
+   * mean rank load, without what seems to be gained by chance.
    */
   readonly gainPerLayer: Float64Array;
   /** Slots whose expert was not on that rank; over all layers. */
@@ -27,8 +27,8 @@ export interface PlanForecast {
   /** Bytes of the experts that move. */
   readonly bytes: number;
   /**
-   * Steps that the placement is expected to stay good for, in the mean layer: as long as the loads were alike
-   * so far, unless the cost model says otherwise.
+   * Steps that the placement is expected to stay good for, in the mean layer: until the loads will have moved
+   * on, as they tell, unless the cost model says otherwise.
    */
   readonly steps: number;
   /** Seconds saved in these steps, and seconds the moves take, by the policy's cost model. */

@@ -96,6 +96,7 @@ function runKernel(
     numVarying: terms.number('numVarying'),
     passing: terms.number('passing'),
     forgetting: terms.number('forgetting'),
+    turnover: terms.number('turnover'),
     shrink: terms.number('shrink'),
     prior: terms.number('prior'),
     isNoise: terms.integer('isNoise') !== 0,
@@ -103,7 +104,16 @@ function runKernel(
 }
 
 const TABLES = ['samples', 'spread', 'weights', 'mean', 'middle', 'likeness'] as const;
-const NUMBERS = ['noise', 'numTelling', 'numVarying', 'passing', 'shrink', 'prior'] as const;
+const NUMBERS = [
+  'noise',
+  'numTelling',
+  'numVarying',
+  'passing',
+  'forgetting',
+  'turnover',
+  'shrink',
+  'prior',
+] as const;
 
 test('prepareSamples equals its oracle', () => {
   assertForAll(windowArbitrary, { small: 1500, large: 50 }, ({ steps, lengths, numRanks }) => {

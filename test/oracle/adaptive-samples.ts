@@ -17,6 +17,7 @@ export interface PreparedSamples {
   numVarying: number;
   passing: number;
   forgetting: number;
+  turnover: number;
   shrink: number;
   prior: number;
   isNoise: boolean;
@@ -45,7 +46,11 @@ export function prepareSamples(
   const { noise, numVarying } = noiseWithin(rows, sizes, runs);
   const alike = compareRuns(runs, noise);
   const passing = passingOf(runs, noise);
-  const forgetting = forgettingOf(runs, noise, passing, sum(sizes) / rows.length);
+  const stepsPerSample = sum(runs.map(({ size }) => size)) / rows.length;
+  const { apart, gaps, pairs } = farApart(runs, noise);
+  const forgetting =
+    gaps === 0 ? 0 : ((1 - passing) * Math.max(0, apart)) / (2 * (4 * gaps * stepsPerSample));
+  const turnover = pairs === 0 ? 0 : (passing * Math.max(0, apart) * (2 * 4 * stepsPerSample)) / (2 * pairs);
 
   const toNewest = rows.map((_, t) => alike[0]![runOf(t, rows.length)]!);
   const total = sum(sizes);
@@ -92,6 +97,7 @@ export function prepareSamples(
     numVarying,
     passing,
     forgetting,
+    turnover,
     shrink,
     prior,
     isNoise,
@@ -220,22 +226,22 @@ function passingOf(runs: readonly Run[], noise: number): number {
   return Math.min(1, Math.max(0, sum(ofSoon) / ofSoon.length / (sum(ofFar) / ofFar.length)));
 }
 
-/**
- * By how much the loads move on in a step: half of what runs differ in that are far apart, and does not pass.
- */
-function forgettingOf(runs: readonly Run[], noise: number, passing: number, stepsPerSample: number): number {
+/** By how much all runs that are far apart differ, without their noise, and by how many runs. */
+function farApart(runs: readonly Run[], noise: number): { apart: number; gaps: number; pairs: number } {
   const n = runs.length;
   const far = Math.max(Math.min(2, Math.floor(n / 2)), Math.ceil(n / 2));
   let apart = 0;
   let gaps = 0;
+  let pairs = 0;
   for (const [j, older] of runs.entries()) {
     for (const [k, newer] of runs.slice(0, j).entries()) {
       if (j - k < far) continue;
       apart += distance(older, newer) - (noise / older.size + noise / newer.size);
       gaps += j - k;
+      pairs++;
     }
   }
-  return gaps === 0 ? 0 : ((1 - passing) * Math.max(0, apart)) / (2 * 4 * gaps * stepsPerSample);
+  return { apart, gaps, pairs };
 }
 
 function centerOf(runs: readonly Run[], alike: readonly number[], passing: number): number[] {

@@ -1,5 +1,6 @@
 import type { KeptReason, PlanForecast } from '../decision.ts';
 import type { AdaptiveSettings } from './options.ts';
+import { SHARE_OF_NOISE } from './price.ts';
 import { LayerStat, STATS_PER_LAYER } from './request.ts';
 
 /** Whether what was found is worth its moves, and what to expect of it. */
@@ -35,7 +36,7 @@ function reasonToStay({ request }: AdaptiveSettings, stats: Float64Array): KeptR
 }
 
 function foresee({ cost }: AdaptiveSettings, stats: Float64Array): PlanForecast {
-  const gainPerLayer = columnOf(stats, LayerStat.GAIN);
+  const gainPerLayer = expectedGains(stats);
   const loads = columnOf(stats, LayerStat.MEAN_RANK_LOAD);
   const steps = columnOf(stats, LayerStat.STAYING_STEPS);
   const moves = sumOf(stats, LayerStat.MOVES);
@@ -54,6 +55,15 @@ function foresee({ cost }: AdaptiveSettings, stats: Float64Array): PlanForecast 
     secondsSpent:
       bytesPerExpert * ((moves - between) / cost.bandwidthWithinNode + between / cost.bandwidthBetweenNodes),
   };
+}
+
+/** What the layers gain, without what seems to be gained by chance. */
+function expectedGains(stats: Float64Array): Float64Array {
+  const moves = columnOf(stats, LayerStat.MOVES);
+  const chance = columnOf(stats, LayerStat.CHANCE);
+  return columnOf(stats, LayerStat.GAIN).map(
+    (gain, layer) => gain - SHARE_OF_NOISE * chance[layer]! * moves[layer]!,
+  );
 }
 
 function columnOf(stats: Float64Array, stat: number): Float64Array {

@@ -6,7 +6,7 @@ import { MoveCounter } from '../../mapping/move-counter.ts';
 import type { Pointer } from '../../memory/kernel-exports.ts';
 import { outlookOf, type PlanOutlook } from './change.ts';
 import { PlanMemory } from './memory.ts';
-import { MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
+import { chanceOf, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
 import { RankShares } from './rank-shares.ts';
 import {
   type AdaptiveData,
@@ -105,7 +105,7 @@ export class AdaptiveLayers {
       return;
     }
     const facts = this.#prepare(layer, stats);
-    const price = this.#priceAt(facts, stats);
+    const price = this.#priceAt(stats);
     const start = mustLeave ? 'fresh' : 'live';
     const isFree = mode === 'first' || price === 0;
     const terms: SearchTerms = {
@@ -135,6 +135,7 @@ export class AdaptiveLayers {
     this.#newMemory.expect(layer, facts.expected, facts.numTelling);
     stats[LayerStat.MEAN_RANK_LOAD] = this.#shares.meanRankLoad(this.#samplesOf(layer), this.#numSamples);
     stats[LayerStat.IS_NOISE] = facts.isNoise ? 1 : 0;
+    stats[LayerStat.CHANCE] = chanceOf(this.#layout.topology, facts);
     stats[LayerStat.STAYING_STEPS] =
       this.#outlook.stayingSteps ??
       this.#request.stayingSteps ??
@@ -142,15 +143,12 @@ export class AdaptiveLayers {
     return facts;
   }
 
-  #priceAt(facts: SampleFacts, stats: Float64Array): number {
-    return priceOf(
-      this.#request,
-      this.#layout.topology,
-      this.#outlook.mode,
-      facts,
-      stats[LayerStat.MEAN_RANK_LOAD]!,
-      stats[LayerStat.STAYING_STEPS]!,
-    );
+  #priceAt(stats: Float64Array): number {
+    return priceOf(this.#request, this.#layout.topology, this.#outlook.mode, {
+      chance: stats[LayerStat.CHANCE]!,
+      meanRankLoad: stats[LayerStat.MEAN_RANK_LOAD]!,
+      stayingSteps: stats[LayerStat.STAYING_STEPS]!,
+    });
   }
 
   /** What is left to do when all layers are planned: remembers what holds for all of them. */
@@ -181,7 +179,7 @@ export class AdaptiveLayers {
     for (const [layer, stats] of layers.entries()) {
       if (this.#search.isCancelled || stats[LayerStat.IS_UNCHANGED] !== 0) return;
       const facts = this.#search.prepare(layer);
-      if (facts.isNoise || this.#priceAt(facts, stats) === 0) continue;
+      if (facts.isNoise || this.#priceAt(stats) === 0) continue;
       const live = this.#layout.previous + 4 * layer * numPhysicalExperts;
       stats[LayerStat.FREE_GAIN] = this.#search.run(live, terms, table, ranks);
       if (stats[LayerStat.FREE_GAIN]! > 0) return;

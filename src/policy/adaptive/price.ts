@@ -10,9 +10,12 @@ export const MOST_PRICE = Number.MAX_VALUE;
  * Of a move, where nothing says what one costs: as a share of the mean load of a slot. See
  * docs/notes/adaptive.md.
  */
-const SHARE_OF_SLOT = 1.5e-3;
-/** How much of what chance alone seems to gain by a move the move has to gain besides. */
-const SHARE_OF_NOISE = 0.1;
+const SHARE_OF_SLOT = 7e-4;
+/**
+ * How much of what chance alone seems to gain by a move the move has to gain besides, and a forecast leaves
+ * out.
+ */
+export const SHARE_OF_NOISE = 0.1;
 /** The same where loads are planned for again: what is gained then is mostly chance. */
 const SHARE_OF_NOISE_AGAIN = 0.5;
 
@@ -32,6 +35,27 @@ export function stayingStepsOf(topology: Topology, facts: SampleFacts, knownStep
 }
 
 /**
+ * What a move of a layer seems to gain by chance alone, as a share of the mean rank load: how far off the
+ * load of an expert is known to be, as the rank of one of its copies sees it. Loads that pass are chance as
+ * well: which of them come next nobody knows.
+ */
+export function chanceOf(topology: Topology, facts: SampleFacts): number {
+  const { numLogicalExperts, numRanks } = topology;
+  const numSlots = numOpenSlots(topology);
+  const variance = (facts.noise + facts.turnover) / Math.max(facts.numTelling, 1);
+  return (Math.sqrt((2 * variance) / numLogicalExperts) / numRanks) * (numLogicalExperts / numSlots);
+}
+
+/** What the price of a layer's moves follows from. */
+export interface LayerOutlook {
+  /** See {@link chanceOf}. */
+  readonly chance: number;
+  /** Of a sample. */
+  readonly meanRankLoad: number;
+  readonly stayingSteps: number;
+}
+
+/**
  * What a move of a layer has to gain, as a share of the mean rank load: what it costs, spread over the steps
  * that the placement is expected to stay good for, and some of what chance makes of not knowing the loads.
  */
@@ -39,20 +63,14 @@ export function priceOf(
   request: AdaptiveRequest,
   topology: Topology,
   mode: PlanMode,
-  facts: SampleFacts,
-  meanRankLoad: number,
-  stayingSteps: number,
+  { chance, meanRankLoad, stayingSteps }: LayerOutlook,
 ): number {
   if (request.fixedPrice >= 0) return request.fixedPrice;
-  const { numLogicalExperts, numRanks } = topology;
   const numSlots = numOpenSlots(topology);
-  // How far off the load of an expert is known to be, as the rank of one of its copies sees it.
-  const unknown = Math.sqrt((2 * facts.noise) / (numLogicalExperts * Math.max(facts.numTelling, 1)));
-  const chance = (unknown / numRanks) * (numLogicalExperts / numSlots);
   const isFirst = mode === 'first';
   const shareOfNoise = mode === 'again' ? SHARE_OF_NOISE_AGAIN : SHARE_OF_NOISE;
   const noise = isFirst ? 0 : shareOfNoise * chance;
-  if (!request.hasCost) return isFirst ? 0 : (SHARE_OF_SLOT * numRanks) / numSlots + noise;
+  if (!request.hasCost) return isFirst ? 0 : (SHARE_OF_SLOT * topology.numRanks) / numSlots + noise;
   const { shareSteps, loadSteps } = request.moveCost;
   // Without load nothing can be gained: no move is worth it.
   if (loadSteps > 0 && !(meanRankLoad > 0)) return MOST_PRICE;

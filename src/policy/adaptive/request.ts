@@ -68,6 +68,8 @@ export const LayerStat = {
   IS_UNCHANGED: 9,
   /** Steps that the placement is expected to stay good for. */
   STAYING_STEPS: 10,
+  /** What chance alone seems to gain by a move. */
+  CHANCE: 11,
 } as const;
 export const STATS_PER_LAYER = 16;
 /** What tells of the placement that a layer gets. */

@@ -77,6 +77,8 @@ export interface SampleFacts {
   readonly numVarying: number;
   /** By how much the loads move on in a step, half the squared distance over all experts. */
   readonly forgetting: number;
+  /** What loads that pass add to `noise`, where the mean of many steps is asked for. */
+  readonly turnover: number;
   /** `[logical]`: the expected loads, as shares of the mean rank load. Changes with the next layer. */
   readonly expected: Float32Array;
 }
@@ -156,6 +158,7 @@ export class AdaptiveSearch {
       numTelling: this.#terms.number('numTelling'),
       numVarying: this.#terms.number('numVarying'),
       forgetting: this.#terms.number('forgetting'),
+      turnover: this.#terms.number('turnover'),
       expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
     };
   }
