@@ -3,6 +3,7 @@
 // this is the global policy. A row is a node of a layer; two rows are placed at a time.
 
 import { sizeClass } from '../shared/keys';
+import { copyWords, countWords } from '../shared/words';
 import { placePair, placeRowScratchBytes } from './place-row';
 
 /**
@@ -142,11 +143,31 @@ function assignGroups(
   gatherGroups(weightB, orderB, numGroups, groupSize, experts + unit, weights + unit);
 }
 
+/** Four groups at a time: a sum waits for the one before it, and in order it has to be. */
 function sumGroups(weight: usize, numGroups: i32, groupSize: i32, sums: usize): void {
+  const bytes = (<usize>groupSize) << 2;
   let from = weight;
-  for (let group = 0; group < numGroups; group++) {
+  let group = 0;
+  for (; group + 3 < numGroups; group += 4, from += 3 * bytes) {
+    let sum0: f32 = 0;
+    let sum1: f32 = 0;
+    let sum2: f32 = 0;
+    let sum3: f32 = 0;
+    for (const end = from + bytes; from < end; from += 4) {
+      sum0 += load<f32>(from);
+      sum1 += load<f32>(from + bytes);
+      sum2 += load<f32>(from + 2 * bytes);
+      sum3 += load<f32>(from + 3 * bytes);
+    }
+    const to = sums + ((<usize>group) << 2);
+    store<f32>(to, sum0);
+    store<f32>(to, sum1, 4);
+    store<f32>(to, sum2, 8);
+    store<f32>(to, sum3, 12);
+  }
+  for (; group < numGroups; group++) {
     let sum: f32 = 0;
-    for (const end = from + ((<usize>groupSize) << 2); from < end; from += 4) sum += load<f32>(from);
+    for (const end = from + bytes; from < end; from += 4) sum += load<f32>(from);
     store<f32>(sums + ((<usize>group) << 2), sum);
   }
 }
@@ -163,8 +184,9 @@ function gatherGroups(
   let to: usize = 0;
   for (let place = 0; place < numGroups; place++) {
     const first = load<i32>(order + ((<usize>place) << 2)) * groupSize;
-    memory.copy(weights + to, weight + ((<usize>first) << 2), bytes);
-    for (let expert = first; expert < first + groupSize; expert++, to += 4) store<i32>(experts + to, expert);
+    copyWords(weights + to, weight + ((<usize>first) << 2), groupSize);
+    countWords(experts + to, groupSize, first);
+    to += bytes;
   }
 }
 

@@ -6,6 +6,7 @@
 // pack, the lowest index first, and names the slot to fill. A full pack's key is greater than any other.
 
 import { sizeClass } from '../shared/keys';
+import { fillWords } from '../shared/words';
 import { buildWinnerTrees, firstLeaf, updateWinners, winners } from './winner-tree';
 
 /** Orders after every key of a load, and still as a double. */
@@ -109,7 +110,7 @@ function packSorted(
   const capacity = n / numPacks;
   const lastInPack = scratch; // u64[n]: all ones where a slot is the last of its pack
   const packs = scratch + ((<usize>sizeClass(n)) << 3);
-  memory.fill(lastInPack, 0, (<usize>n) << 3);
+  fillWords(lastInPack, 2 * n, 0);
   for (let pack = 0; pack < numPacks; pack++) {
     store<i64>(lastInPack + ((<usize>((pack + 1) * capacity - 1)) << 3), -1);
     v128.store(packs + ((<usize>pack) << 4), i64x2.splat(<i64>(pack * capacity)));

@@ -4,6 +4,7 @@
 
 import { makeKey, makeKeyPairs, sizeClass } from '../shared/keys';
 import { sortKeyPairs } from '../shared/sort';
+import { copyWords, countWords, fillWords } from '../shared/words';
 import { packPair } from './pack';
 import { replicateSorted } from './replicate';
 
@@ -88,11 +89,10 @@ export function placePair(
   }
   if (n === numPacks) {
     // One copy a pack: the copies stay in order, the redundant ones last.
-    const bytes = (<usize>n) << 2;
-    memory.copy(slotsA, copyExpertA, bytes);
-    memory.copy(slotsB, copyExpertB, bytes);
-    memory.copy(ranksA, copyRankA, bytes);
-    memory.copy(ranksB, copyRankB, bytes);
+    copyWords(slotsA, copyExpertA, n);
+    copyWords(slotsB, copyExpertB, n);
+    copyWords(ranksA, copyRankA, n);
+    copyWords(ranksB, copyRankB, n);
     return;
   }
   packPair(
@@ -113,9 +113,9 @@ export function placePair(
 
 /** The first copies: every item once, in order. */
 function startCopies(experts: usize, m: i32, copyExpert: usize, copyRank: usize): void {
-  if (experts !== 0) memory.copy(copyExpert, experts, (<usize>m) << 2);
-  else for (let i = 0; i < m; i++) store<i32>(copyExpert + ((<usize>i) << 2), i);
-  memory.fill(copyRank, 0, (<usize>m) << 2);
+  if (experts !== 0) copyWords(copyExpert, experts, m);
+  else countWords(copyExpert, m, 0);
+  fillWords(copyRank, m, 0);
 }
 
 /**
@@ -140,7 +140,7 @@ function replicateHalf(
   const count = item + unit;
   const quotient = count + unit;
   const heap = quotient + unit; // u64[n - m]
-  for (let i = 0; i < m; i++) store<i32>(count + ((<usize>i) << 2), 1);
+  fillWords(count, m, 1);
   const redundant = (<usize>m) << 2;
   const numReplicated = replicateSorted(
     weight,
