@@ -154,8 +154,8 @@ function packSorted(
 }
 
 /**
- * The same with the list of {@link FEW_PACKS} in registers: a whole plan for 58 layers of 288 slots on nodes of
- * 8 ranks takes .85 of the time. Packs that there are not are full.
+ * The same with the list of {@link FEW_PACKS} in registers: the kernel of a plan for 58 layers of 288 slots
+ * on nodes of 8 ranks takes .85 of the time. Packs that there are not are full.
  */
 function packFew(
   copies: usize,

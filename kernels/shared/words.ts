@@ -1,5 +1,6 @@
 // Rows of words of 32 bits, written four at a time. For rows of some hundred words this is quicker than
-// memory.copy and memory.fill, which are calls out of the module: the kernel of a plan for 58 layers takes .96 of the time.
+// memory.copy and memory.fill, which are calls out of the module: the kernel of a plan for 58 layers takes
+// .96 of the time.
 
 /** Copies `n` words; the rows must not overlap. */
 export function copyWords(to: usize, from: usize, n: i32): void {
