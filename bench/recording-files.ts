@@ -8,11 +8,24 @@ import type { Topology } from 'expert-load-balancer';
  */
 const PATTERN_BYTES = 1 << 23;
 
+/** Number types of NumPy's files beside int32, and how whole numbers from 0 to 127 are written in them. */
+const NUMBER_TYPES = {
+  int8: { code: '<i1', bytes: 1, write: (loads: Int32Array) => Int8Array.from(loads) },
+  uint16: { code: '<u2', bytes: 2, write: (loads: Int32Array) => Uint16Array.from(loads) },
+  float16: { code: '<f2', bytes: 2, write: (loads: Int32Array) => Uint16Array.from(loads, halfOf) },
+  float32: { code: '<f4', bytes: 4, write: (loads: Int32Array) => Float32Array.from(loads) },
+  int64: { code: '<i8', bytes: 8, write: (loads: Int32Array) => BigInt64Array.from(loads, BigInt) },
+  float64: { code: '<f8', bytes: 8, write: (loads: Int32Array) => Float64Array.from(loads) },
+} as const;
+
+/** How recorded loads [steps x layers x experts] lie in a file of NumPy's. */
+type NpyKind = 'npy' | `npy ${keyof typeof NUMBER_TYPES}`;
+
 /**
- * How recorded loads [steps x layers x experts] of int32 lie in a file. torch.save can be told to write no
+ * How recorded loads lie in a file; of int32, unless it says otherwise. torch.save can be told to write no
  * checksums.
  */
-export type RecordingKind = 'npy' | 'pt' | 'pt without checksums';
+export type RecordingKind = NpyKind | 'pt' | 'pt without checksums';
 
 /**
  * Writes a recording of about that many bytes, as NumPy or as SGLang with PyTorch would, without holding it
@@ -27,13 +40,20 @@ export function writeRecording(
   bytes: number,
 ): { steps: number; total: number } {
   const perStep = numLayers * numLogicalExperts;
-  const steps = Math.max(1, Math.floor(bytes / (4 * perStep)));
+  const type = NUMBER_TYPES[kind.slice('npy '.length) as keyof typeof NUMBER_TYPES];
+  const bytesPerLoad = type?.bytes ?? 4;
+  const steps = Math.max(1, Math.floor(bytes / (bytesPerLoad * perStep)));
   const shape = [steps, numLayers, numLogicalExperts];
-  const size = 4 * steps * perStep;
+  const size = bytesPerLoad * steps * perStep;
   const file = openSync(path, 'w');
   try {
+    if (type !== undefined) {
+      writeSync(file, npyHeader(shape, type.code));
+      const loads = Int32Array.from({ length: PATTERN_BYTES / bytesPerLoad }, (_, i) => (i * 7919) % 128);
+      return { steps, total: writePattern(file, size, loads, type.write(loads)).total };
+    }
     if (kind === 'npy') {
-      writeSync(file, npyHeader(shape));
+      writeSync(file, npyHeader(shape, '<i4'));
       return { steps, total: writeLoads(file, size).total };
     }
     const hasChecksums = kind === 'pt';
@@ -52,8 +72,20 @@ export function writeRecording(
 /** Writes loads of 0 to 999, and returns their sum and their checksum. */
 function writeLoads(file: number, size: number): { total: number; checksum: number } {
   const loads = Int32Array.from({ length: PATTERN_BYTES / 4 }, (_, i) => (i * 7919 + (i >> 9)) % 1000);
-  const pattern = new Uint8Array(loads.buffer);
-  const patternTotal = loads.reduce((sum, load) => sum + load, 0);
+  return writePattern(file, size, loads, loads);
+}
+
+/** Writes loads over and over, `size` bytes in all. @param written the loads as they are in the file */
+function writePattern(
+  file: number,
+  size: number,
+  loads: Int32Array,
+  written: ArrayBufferView,
+): { total: number; checksum: number } {
+  const pattern = new Uint8Array(written.buffer, written.byteOffset, written.byteLength);
+  const bytesPerLoad = pattern.length / loads.length;
+  const sum = (some: Int32Array) => some.reduce((all, load) => all + load, 0);
+  const patternTotal = sum(loads);
   let total = 0;
   let checksum = 0;
   for (let done = 0; done < size; ) {
@@ -61,15 +93,20 @@ function writeLoads(file: number, size: number): { total: number; checksum: numb
     checksum = crc32(piece, checksum);
     done += writeSync(file, piece);
     total +=
-      piece.length === PATTERN_BYTES
-        ? patternTotal
-        : loads.subarray(0, piece.length / 4).reduce((sum, load) => sum + load, 0);
+      piece.length === PATTERN_BYTES ? patternTotal : sum(loads.subarray(0, piece.length / bytesPerLoad));
   }
   return { total, checksum };
 }
 
-function npyHeader(shape: readonly number[]): Buffer {
-  const text = `{'descr': '<i4', 'fortran_order': False, 'shape': (${shape.join(', ')}), }`;
+/** A whole number from 0 to 127 as the bits of an IEEE 754 binary16. */
+function halfOf(load: number): number {
+  if (load === 0) return 0;
+  const exponent = 31 - Math.clz32(load);
+  return ((exponent + 15) << 10) | ((load - 2 ** exponent) << (10 - exponent));
+}
+
+function npyHeader(shape: readonly number[], code: string): Buffer {
+  const text = `{'descr': '${code}', 'fortran_order': False, 'shape': (${shape.join(', ')}), }`;
   const padded = `${text.padEnd(128 - 10 - 1)}\n`;
   return Buffer.concat([
     Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, padded.length, 0]),

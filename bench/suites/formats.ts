@@ -22,7 +22,17 @@ interface Answer {
 }
 
 /** What is read. The last tells what the checksums of the one before it take. */
-const KINDS = ['npy', 'pt', 'pt without checksums'] as const;
+const KINDS = [
+  'npy',
+  'npy int8',
+  'npy uint16',
+  'npy float16',
+  'npy float32',
+  'npy int64',
+  'npy float64',
+  'pt',
+  'pt without checksums',
+] as const;
 
 /** A recording, and what reading it took, once a round. */
 interface Read {
@@ -39,7 +49,8 @@ interface Read {
  */
 export const formatsSuite: Suite = {
   name: 'formats',
-  title: 'Reading recordings of int32 loads, 58 layers of 256 experts, from the file cache, step by step',
+  title:
+    'Reading recordings of loads, int32 unless it says otherwise, 58 layers of 256 experts, from the file cache, step by step',
   async run({ pick }) {
     const megabytes = Number(process.env.EPLB_BENCH_RECORDING_MB ?? pick(WHOLE_MB, QUICK_MB));
     const bareMb = median(
