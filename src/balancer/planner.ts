@@ -1,9 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EplbError } from '../core/errors.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
+import { KernelRunner } from '../engine/kernel-runner.ts';
 import type { JobLayout } from '../engine/layout.ts';
-import { makeLargeTables } from '../engine/plan-tables.ts';
-import { PlanPool } from '../engine/pool.ts';
+import type { PlanRunner } from '../engine/plan-runner.ts';
+import { PolicyRunner } from '../engine/policy-runner.ts';
 import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
@@ -13,6 +14,7 @@ import { askPolicy } from '../policy/custom.ts';
 import type { PlanDecision } from '../policy/decision.ts';
 import { type MappingHistory, writeMemory } from '../policy/history.ts';
 import { plannedMapping, writePrevious } from '../policy/job-tables.ts';
+import { kernelOf } from '../policy/kernels.ts';
 import { closedError, type OpenState } from './open-state.ts';
 import type { BalancerSettings } from './options.ts';
 import { writeLoads } from './plan-loads.ts';
@@ -32,7 +34,8 @@ export class Planner {
   readonly #policy: AbstractEplbPolicy | undefined;
   readonly #region: KernelRegion;
   readonly #job: JobLayout;
-  readonly #pool: PlanPool | undefined;
+  /** None where plans are made in the calling thread. */
+  readonly #runner: PlanRunner | undefined;
   readonly #openState: OpenState;
   /** The mapping that the workers' memory has as the one before. */
   #written: ExpertMapping | undefined;
@@ -40,26 +43,30 @@ export class Planner {
   #lastWork: Promise<unknown> = Promise.resolve();
 
   constructor(settings: BalancerSettings, region: KernelRegion, job: JobLayout, openState: OpenState) {
-    const { policy, threads, policyGraceMs: graceMs } = settings;
-    const custom = policy instanceof URL ? { url: policy.href, graceMs } : undefined;
+    const { policy } = settings;
     this.#settings = settings;
     this.#openState = openState;
     this.#policy = policy instanceof URL ? undefined : policy;
     this.#region = region;
     this.#job = job;
-    this.#pool = threads === 0 ? undefined : new PlanPool(threads, region, job, custom);
+    this.#runner = makeRunner(settings, region, job);
   }
 
   /** How far the plan in flight is; both 0 when there is none. */
   get progress(): { layersDone: number; numLayers: number } {
     if (!this.#isPlanning) return { layersDone: 0, numLayers: 0 };
-    return { layersDone: this.#pool?.layersDone ?? 0, numLayers: this.#settings.topology.numLayers };
+    return { layersDone: this.#runner?.layersDone ?? 0, numLayers: this.#settings.topology.numLayers };
+  }
+
+  /** Threads that were started for plans, and how often one was woken. */
+  get workers(): { readonly started: number; readonly woken: number } {
+    return { started: this.#runner?.workersStarted ?? 0, woken: this.#runner?.workersWoken ?? 0 };
   }
 
   /** Starts the worker threads. */
   async start(): Promise<void> {
     this.#openState.check();
-    await this.enqueue(async () => this.#pool?.start());
+    await this.enqueue(async () => this.#runner?.start());
   }
 
   /** Runs `work` when all that was asked for before has settled. */
@@ -75,7 +82,7 @@ export class Planner {
    */
   take(weight: LoadsInput | undefined, options: PlanOptions): PlanRequest {
     this.#openState.check();
-    const isReadByWorkers = this.#pool !== undefined && !this.#plansFromSamples;
+    const isReadByWorkers = this.#runner !== undefined && !this.#plansFromSamples;
     return readPlanRequest(this.#settings.topology, weight, options, { isLater: true, isReadByWorkers });
   }
 
@@ -110,7 +117,7 @@ export class Planner {
     if (this.#hasNothing(request, source)) return withoutSamples(request, source);
     this.#isPlanning = true;
     try {
-      if (this.#pool !== undefined) return await this.#planInPool(this.#pool, request, source);
+      if (this.#runner !== undefined) return await this.#planInThreads(this.#runner, request, source);
       const isEven =
         imbalanceThreshold !== undefined && source.window.rankLoadImbalance() <= imbalanceThreshold;
       return isEven ? undefined : this.#planHere(request, source);
@@ -139,13 +146,13 @@ export class Planner {
   /** Cancels the plan in flight and ends the threads. Idempotent. */
   async close(): Promise<void> {
     this.#openState.close();
-    this.#pool?.cancel();
+    this.#runner?.cancel();
     await this.#lastWork;
-    await this.#pool?.close();
+    await this.#runner?.close();
   }
 
-  async #planInPool(
-    pool: PlanPool,
+  async #planInThreads(
+    runner: PlanRunner,
     plan: PlanRequest,
     source: PlanSource,
   ): Promise<PlanDecision | undefined> {
@@ -153,7 +160,6 @@ export class Planner {
     const mapping = plan.previous ?? source.mapping;
     const history = historyFor(plan, source);
     const { coactivation, imbalanceThreshold, signal } = plan;
-    const { request } = this.#settings;
     if (this.#written !== mapping) writePrevious(this.#region.buffer, this.#job, mapping);
     this.#written = mapping;
     const loads = writeLoads(this.#region.buffer, this.#job, this.#plansFromSamples, plan, window);
@@ -169,12 +175,10 @@ export class Planner {
       coactivation: coactivation?.data,
       imbalanceThreshold,
     };
-    const tables = await (request === undefined
-      ? pool.runCustom(job, signal)
-      : pool.runLayers({ ...job, request, result: makeLargeTables(this.#settings.topology) }, signal));
+    const tables = await runner.run(job, signal);
     this.#openState.check();
     if (tables === undefined) return undefined;
-    const { topology } = this.#settings;
+    const { topology, request } = this.#settings;
     if (request === undefined || this.#policy === undefined)
       return { status: 'planned', mapping: plannedMapping(topology, tables) };
     return this.#policy.decideOn(topology, tables, mapping);
@@ -223,6 +227,18 @@ export class Planner {
     }
     return policy.decide(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
   }
+}
+
+function makeRunner(
+  settings: BalancerSettings,
+  region: KernelRegion,
+  job: JobLayout,
+): PlanRunner | undefined {
+  const { policy, policyGraceMs: graceMs, request, maxWorkers, idle } = settings;
+  if (policy instanceof URL) return new PolicyRunner(region, job, { url: policy.href, graceMs });
+  if (request === undefined || maxWorkers === 0) return undefined;
+  const kernel = kernelOf(request);
+  return new KernelRunner(region, job, { kernel, request, maxThreads: maxWorkers, spins: idle === 'spin' });
 }
 
 function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): PlanDecision {
