@@ -46,7 +46,7 @@ export function nextPlaceId(): number {
 }
 
 /** What a worker is asked: its share of a job, or a custom policy's whole job. */
-export type JobTask = LayersTask | CustomTask;
+type JobTask = LayersTask | CustomTask;
 
 interface LayersTask {
   readonly kind: 'layers';
