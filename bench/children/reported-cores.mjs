@@ -1,4 +1,5 @@
-// The first plan of a process whose system reports some number of cores: how long it takes, and the peak memory.
+// The first plan of a process whose system reports some number of cores: how long it takes, and the peak
+// memory.
 import { syncBuiltinESMExports } from 'node:module';
 import os from 'node:os';
 import { peakMemoryKb } from './peak-memory.mjs';

@@ -1,10 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { EplbError } from '../core/errors.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
-import { KernelRunner } from '../engine/kernel-runner.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
-import { PolicyRunner } from '../engine/policy-runner.ts';
 import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
@@ -34,8 +32,10 @@ export class Planner {
   readonly #policy: AbstractEplbPolicy | undefined;
   readonly #region: KernelRegion;
   readonly #job: JobLayout;
-  /** None where plans are made in the calling thread. */
-  readonly #runner: PlanRunner | undefined;
+  /** Whether plans are made in other threads. */
+  readonly #usesThreads: boolean;
+  /** Loaded with the first plan that needs it: hosts that plan inline never pay for it. */
+  #runner: PlanRunner | undefined;
   readonly #openState: OpenState;
   /** The mapping that the workers' memory has as the one before. */
   #written: ExpertMapping | undefined;
@@ -49,7 +49,7 @@ export class Planner {
     this.#policy = policy instanceof URL ? undefined : policy;
     this.#region = region;
     this.#job = job;
-    this.#runner = makeRunner(settings, region, job);
+    this.#usesThreads = policy instanceof URL || settings.maxWorkers > 0;
   }
 
   /** How far the plan in flight is; both 0 when there is none. */
@@ -66,7 +66,9 @@ export class Planner {
   /** Starts the worker threads. */
   async start(): Promise<void> {
     this.#openState.check();
-    await this.enqueue(async () => this.#runner?.start());
+    await this.enqueue(async () => {
+      if (this.#usesThreads) await (await this.#loadRunner()).start();
+    });
   }
 
   /** Runs `work` when all that was asked for before has settled. */
@@ -82,7 +84,7 @@ export class Planner {
    */
   take(weight: LoadsInput | undefined, options: PlanOptions): PlanRequest {
     this.#openState.check();
-    const isReadByWorkers = this.#runner !== undefined && !this.#plansFromSamples;
+    const isReadByWorkers = this.#usesThreads && !this.#plansFromSamples;
     return readPlanRequest(this.#settings.topology, weight, options, { isLater: true, isReadByWorkers });
   }
 
@@ -117,7 +119,8 @@ export class Planner {
     if (this.#hasNothing(request, source)) return withoutSamples(request, source);
     this.#isPlanning = true;
     try {
-      if (this.#runner !== undefined) return await this.#planInThreads(this.#runner, request, source);
+      if (this.#usesThreads)
+        return await this.#planInThreads(this.#runner ?? (await this.#loadRunner()), request, source);
       const isEven =
         imbalanceThreshold !== undefined && source.window.rankLoadImbalance() <= imbalanceThreshold;
       return isEven ? undefined : this.#planHere(request, source);
@@ -149,6 +152,21 @@ export class Planner {
     this.#runner?.cancel();
     await this.#lastWork;
     await this.#runner?.close();
+  }
+
+  /** @throws EplbError `EPLB_CLOSED` when the balancer was closed meanwhile */
+  async #loadRunner(): Promise<PlanRunner> {
+    const { policy, policyGraceMs: graceMs, request, maxWorkers: maxThreads, idle } = this.#settings;
+    const { KernelRunner, PolicyRunner } = await import('../engine/runners.ts');
+    this.#openState.check();
+    if (this.#runner !== undefined) return this.#runner;
+    if (policy instanceof URL) {
+      this.#runner = new PolicyRunner(this.#region, this.#job, { url: policy.href, graceMs });
+    } else {
+      const options = { kernel: kernelOf(request!), request: request!, maxThreads, spins: idle === 'spin' };
+      this.#runner = new KernelRunner(this.#region, this.#job, options);
+    }
+    return this.#runner;
   }
 
   async #planInThreads(
@@ -227,18 +245,6 @@ export class Planner {
     }
     return policy.decide(loads, numPhysicalExperts, numGroups, numNodes, numRanks, context);
   }
-}
-
-function makeRunner(
-  settings: BalancerSettings,
-  region: KernelRegion,
-  job: JobLayout,
-): PlanRunner | undefined {
-  const { policy, policyGraceMs: graceMs, request, maxWorkers, idle } = settings;
-  if (policy instanceof URL) return new PolicyRunner(region, job, { url: policy.href, graceMs });
-  if (request === undefined || maxWorkers === 0) return undefined;
-  const kernel = kernelOf(request);
-  return new KernelRunner(region, job, { kernel, request, maxThreads: maxWorkers, spins: idle === 'spin' });
 }
 
 function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): PlanDecision {

@@ -41,7 +41,10 @@ function quotasOf(root: string): number[] {
   return quotas;
 }
 
-/** A group and those above it. In a container it may be named as the host knows it, and only the root is there. */
+/**
+ * A group and those above it. In a container it may be named as the host knows it, and only the root is
+ * there.
+ */
 function groupsUpFrom(path: string): string[] {
   const parts = path.split('/').filter((part) => part !== '' && part !== '..');
   return Array.from({ length: parts.length + 1 }, (_, left) => parts.slice(0, parts.length - left).join('/'));

@@ -143,11 +143,11 @@ export class LayersJob {
 
   /**
    * One that had not begun had died before: the job goes on without it. What one did that had begun nobody
-   * knows.
+   * knows. And one that is still there could not be sent the task.
    */
   #lost(thread: WorkerThread, reason: unknown): void {
     if (!this.#remove(thread)) return;
-    if (thread.hasBegun) this.#fail(workerLostError(reason, thread.lastWords));
+    if (thread.hasBegun || thread.isAlive) this.#fail(workerLostError(reason, thread.lastWords));
     this.#settleIfDone();
   }
 

@@ -5,9 +5,9 @@ import type { PlanJob } from './plan-job.ts';
 import type { PlanTables } from './plan-tables.ts';
 
 /**
- * Claims layers of a job, a few at a time, and plans them, until none is left, or this worker is to leave, or
- * the job is cancelled: a layer that is being searched then is dropped. Any number of threads may run this at once on the same
- * memory, each with its own `worker` number, which chooses its scratch.
+ * Claims layers of a job, a few at a time, and plans them, until none is left, or this worker is to leave,
+ * or the job is cancelled: a layer that is being searched then is dropped. Any number of threads may run this
+ * at once on the same memory, each with its own `worker` number, which chooses its scratch.
  *
  * @param kernel the one that the job's request names
  * @param out the tables that all threads of the job fill together

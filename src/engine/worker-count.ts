@@ -6,8 +6,8 @@
 const WAKE_NANOSECONDS = 60_000;
 
 /**
- * How many workers a job is to wake: so many that what each of them does pays for waking them all, and no more
- * than there are claims.
+ * How many workers a job is to wake: so many that what each of them does pays for waking them all, and no
+ * more than there are claims.
  *
  * With n workers a job of work w takes about w / n + n x wake / 2, as the first ones are at work while the
  * last are woken. That is least where n is the root of 2w / wake. The root of w / wake wakes 30 % fewer for

@@ -19,9 +19,9 @@ interface PooledJob {
 }
 
 /**
- * The worker threads of one JavaScript thread, for the jobs of all its balancers. It has at most as many as the
- * balancer has that may have most, starts them when a job is worth more than there are idle, and ends them
- * with the last balancer.
+ * The worker threads of one JavaScript thread, for the jobs of all its balancers. It has at most as many as
+ * the balancer has that may have most, starts them when a job is worth more than there are idle, and ends
+ * them with the last balancer.
  */
 export class WorkerPool {
   readonly #members = new Set<PoolMember>();

@@ -26,7 +26,8 @@ export const THREAD_WORDS = 2;
 
 /**
  * Who has a task. What a thread was lost in is not known otherwise: one that died before fails the next task
- * that it is sent, just as one that dies in it. And a job that is done waits for no thread that has not begun.
+ * that it is sent, just as one that dies in it. And a job that is done waits for no thread that has not
+ * begun.
  */
 export const TaskState = { SENT: 0, BEGUN: 1, WITHDRAWN: 2 } as const;
 

@@ -16,9 +16,10 @@ import {
 /**
  * A worker thread, which is sent one task after the other.
  *
- * It is a pool of piscina's with a single thread. So a thread that is lost takes nothing but its own task with
- * it, and is not replaced behind our back: tasks that wait for a thread that piscina starts in the place of
- * another wait for ever when that one ends before it is ready. And a job says itself which threads it wakes.
+ * It is a pool of piscina's with a single thread. So a thread that is lost takes nothing but its own task
+ * with it, and is not replaced behind our back: tasks that wait for a thread that piscina starts in the place
+ * of another wait for ever when that one ends before it is ready. And a job says itself which threads it
+ * wakes.
  */
 export class WorkerThread {
   readonly #piscina: Piscina;
@@ -54,8 +55,8 @@ export class WorkerThread {
       idleTimeout: Number.POSITIVE_INFINITY,
       workerData: setup,
       recordTiming: false,
-      // Idle threads wait for their port, as any other does. Waiting in Atomics.wait instead brings nothing
-      // measurable (a task sent and answered takes 60 us or 50 where they follow on each other, and 160 or 145
+      // Idle threads wait for their port, as any other does. Waiting in Atomics.wait instead brings little (a
+      // task sent and answered takes 50 us and not 60 where they follow on each other, and 145 and not 160
       // where they do not, of which 50 and more are the host's own), and freezes the thread's timers.
       atomics: 'disabled',
     });
@@ -87,9 +88,15 @@ export class WorkerThread {
     const isNew = place !== undefined && !this.#places.has(place.id);
     if (isNew) this.#places.add(place.id);
     Atomics.store(this.#words, ThreadWord.TASK_STATE, TaskState.SENT);
-    const answer = await this.#send(task, isNew ? place : undefined);
-    if (isNew && !answer.ok) this.#places.delete(place.id);
-    return answer;
+    let isOk = false;
+    try {
+      const answer = await this.#send(task, isNew ? place : undefined);
+      isOk = answer.ok;
+      return answer;
+    } finally {
+      // It may not have been told.
+      if (isNew && !isOk) this.#places.delete(place.id);
+    }
   }
 
   /** Takes the job's task back, unless it is begun: then the thread does nothing of it. */

@@ -60,7 +60,7 @@ test('what leaves already is not asked for twice', () => {
   assert.deepEqual(givenBy(rich, poor).given, [4, 0]);
 });
 
-test('afterwards no job that wants threads has two fewer than another, and nobody gave all for nothing', () => {
+test('afterwards no job that wants threads has two fewer than another, and none gave all', () => {
   const job = fc.record({ workers: fc.nat(9), more: fc.nat(9) });
   fc.assert(
     fc.property(fc.array(job, { maxLength: 6 }), (rows) => {

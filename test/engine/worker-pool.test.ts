@@ -22,7 +22,7 @@ const sizesOf = (numLayers: number) => ({
   ...{ numLayers, numLogicalExperts: 64, numPhysicalExperts: 80 },
   ...{ numRanks: 16, numNodes: 4, numGroups: 16, windowSize: 1 },
 });
-/** So long a search that others come and go meanwhile, and a plan that takes no longer than to wake a thread. */
+/** So long a search that others come and go meanwhile, and a plan that is over before a thread is woken. */
 const long = { ...sizesOf(30), policy: new LocalityAwarePolicy() };
 const short = { ...sizesOf(2), policy: new DefaultEplbPolicy() };
 

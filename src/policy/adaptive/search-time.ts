@@ -13,9 +13,9 @@ const NANOSECONDS_PER_PAIR = 100;
 /**
  * About how long a layer takes. Each rank is visited some times, and a visit looks at exchanges of its slots
  * with those of other ranks, each over the samples. Measured with 32 to 2,048 slots on 2 to 256 ranks, and 1
- * to 64 samples: 0.15 to 1.2 times as long for loads that keep their places, and 1.5 to 3 times for bursts and
- * a live placement that is far from a good one. Of 16 slots and fewer all pairs are looked at, after every kick: measured
- * with 8 and 16 slots, 0.3 to 1.9 times as long.
+ * to 64 samples: 0.15 to 1.2 times as long for loads that keep their places, and 1.5 to 3 times for bursts
+ * and a live placement that is far from a good one. Of 16 slots and fewer all pairs are looked at, after
+ * every kick: measured with 8 and 16 slots, 0.3 to 1.9 times as long.
  */
 export function nanosecondsPerLayer(request: AdaptiveRequest, topology: Topology, job?: WorkOfJob): number {
   const { numPhysicalExperts, numRanks } = topology;
