@@ -3,7 +3,7 @@ import { EplbError } from '../core/errors.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
-import type { LoadsInput } from '../loads/load-matrix.ts';
+import type { LoadsInput, LoadsTarget } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
@@ -41,6 +41,8 @@ export class Planner {
   #written: ExpertMapping | undefined;
   #isPlanning = false;
   #lastWork: Promise<unknown> = Promise.resolve();
+  /** Work that has not settled. */
+  #numWaiting = 0;
 
   constructor(settings: BalancerSettings, region: KernelRegion, job: JobLayout, openState: OpenState) {
     const { policy } = settings;
@@ -73,7 +75,10 @@ export class Planner {
 
   /** Runs `work` when all that was asked for before has settled. */
   enqueue<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#lastWork.then(work);
+    this.#numWaiting++;
+    const result = this.#lastWork.then(work).finally(() => {
+      this.#numWaiting--;
+    });
     this.#lastWork = result.catch(() => {});
     return result;
   }
@@ -85,7 +90,22 @@ export class Planner {
   take(weight: LoadsInput | undefined, options: PlanOptions): PlanRequest {
     this.#openState.check();
     const isReadByWorkers = this.#usesThreads && !this.#plansFromSamples;
-    return readPlanRequest(this.#settings.topology, weight, options, { isLater: true, isReadByWorkers });
+    return readPlanRequest(this.#settings.topology, weight, options, {
+      isLater: true,
+      isReadByWorkers,
+      target: isReadByWorkers && this.#numWaiting === 0 ? this.#loadsTarget : undefined,
+    });
+  }
+
+  /** The job's loads. */
+  get #loadsTarget(): LoadsTarget {
+    const { kernels, buffer } = this.#region;
+    const { topology, weights } = this.#job;
+    const length = topology.numLayers * topology.numLogicalExperts;
+    return {
+      data: new Float32Array(buffer, weights, length),
+      firstInvalid: () => kernels.firstInvalid(weights, length),
+    };
   }
 
   /** Plans from what was checked, or from the window; `source` is looked at when the plan begins. */

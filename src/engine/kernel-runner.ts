@@ -19,6 +19,11 @@ export interface KernelRunnerOptions {
   readonly spins: boolean;
 }
 
+/** What the pool has of a balancer that nobody holds any more, and that was not closed. */
+const dropped = new FinalizationRegistry<{ readonly member: PoolMember; readonly placeId: number }>(
+  ({ member, placeId }) => void sharedPool().leave(member, placeId),
+);
+
 /** Runs the jobs of one balancer, by a kernel, in the pool of the calling thread. */
 export class KernelRunner implements PlanRunner {
   readonly #options: KernelRunnerOptions;
@@ -34,6 +39,7 @@ export class KernelRunner implements PlanRunner {
     this.#region = region;
     this.#layout = layout;
     this.#member = { maxThreads: options.maxThreads, workersStarted: 0, workersWoken: 0 };
+    dropped.register(this, { member: this.#member, placeId: this.#placeId });
   }
 
   get layersDone(): number {

@@ -20,6 +20,9 @@ export interface LayersJobParts {
   readonly signal: AbortSignal | undefined;
 }
 
+/** Once more, as the first one may have been ended from outside. */
+const MOST_FAILED_STARTS = 2;
+
 /** A worker of a job. */
 interface JobWorker {
   /** Chooses its scratch; the lowest that is free. */
@@ -95,6 +98,11 @@ export class LayersJob {
     return workersFor(work, Math.ceil(unclaimed / kernel.layersPerClaim), maxWorkers);
   }
 
+  /** Whether threads may be started to help it: not when some ended before they were ready. */
+  get mayStartThreads(): boolean {
+    return this.#failedStarts < MOST_FAILED_STARTS;
+  }
+
   /** Has a thread work on it; resolves when the thread is free again, or lost. */
   async run(thread: WorkerThread): Promise<void> {
     const { place, job, spins } = this.#parts;
@@ -127,8 +135,8 @@ export class LayersJob {
   /** A thread that was started for it ended before it was ready. */
   startFailed(reason: unknown): void {
     this.#failedStarts++;
-    if (this.#workers.size > 0 || this.#failedStarts < 2) return;
-    this.#outcome = { error: workerLostError(reason) };
+    if (this.#workers.size > 0 || this.mayStartThreads) return;
+    this.#outcome ??= { error: workerLostError(reason) };
     this.#settleIfDone();
   }
 

@@ -148,7 +148,8 @@ export class WorkerPool {
       0,
     );
     const free = this.#maxThreads - this.#threads.size;
-    const most = Math.min(wanted, free, Math.max(1, this.#threads.size));
+    const mayStart = job.mayStartThreads || job.numWorkers === 0;
+    const most = mayStart ? Math.min(wanted, free, Math.max(1, this.#threads.size)) : 0;
     while (this.#starting.size < most) void this.#startOne(member, (reason) => job.startFailed(reason));
   }
 
@@ -175,7 +176,8 @@ export class WorkerPool {
       return;
     }
     this.#booting.delete(thread);
-    if (!this.hasMembers) return thread.end();
+    // The balancer that was to have it may be closed.
+    if (this.#threads.size >= this.#maxThreads) return thread.end();
     this.#threads.add(thread);
     this.#idle.push(thread);
   }

@@ -10,6 +10,7 @@ import {
   LocalityAwarePolicy,
 } from 'expert-load-balancer';
 import { coresOf } from '../../src/engine/cores.ts';
+import { collectAll } from '../helpers/collect.ts';
 import { hasEnded, SMALL, SMALL_LOADS, threadsOf, withHostile } from '../helpers/hostile-policy.ts';
 import { refusal, until, untilPlanning, withBalancer } from '../helpers/library.ts';
 
@@ -77,10 +78,17 @@ test('a plan that is worth more threads than there are cores wakes one a core', 
 });
 
 test('a long plan has threads join it as they are ready', twoCores, async () => {
-  await withBalancer({ ...long, threads: 2 }, async (balancer) => {
-    const mapping = await plan(balancer, long);
-    assert.deepEqual(costOf(balancer), { workersStarted: 2, workersWoken: 2 });
-    assert.equal(mapping.digest(), balancer.rebalanceSync(loadsOf(long)).digest());
+  const endless = { ...long, policy: new LocalityAwarePolicy({ maxEvaluations: 2 ** 31 - 1 }), threads: 2 };
+  await withBalancer(endless, async (balancer) => {
+    const abort = new AbortController();
+    const cancelled = assert.rejects(
+      balancer.plan(loadsOf(long), { signal: abort.signal }),
+      refusal('other', 'EPLB_CANCELLED', /cancelled/),
+    );
+    await until(() => costOf(balancer).workersWoken === 2);
+    assert.equal(costOf(balancer).workersStarted, 2);
+    abort.abort();
+    await cancelled;
   });
 });
 
@@ -254,6 +262,21 @@ test('a plan that is cancelled while it waits for a thread is cancelled at once'
     }),
   );
 });
+
+test('a balancer that nobody holds any more gives its threads back', limit, async () => {
+  await threadsOf(async (threads) => {
+    await planAndDrop();
+    assert.equal(threads.length, 1);
+    await until(() => {
+      void collectAll();
+      return threads.every(hasEnded);
+    });
+  });
+});
+
+async function planAndDrop(): Promise<void> {
+  await plan(new ExpertLoadBalancer(short), short);
+}
 
 test('threads that spin plan the same, and are woken as often', limit, async () => {
   await withBalancer({ ...long, threads: 1, idle: 'spin' }, async (spinning) => {
