@@ -53,6 +53,14 @@ const BARS: readonly Bar[] = [
   { figures: 'adaptive/58x256->288/1 thread', limits: [atMost(120)] },
   { figures: 'adaptive/58x256->288/2 threads over 1', limits: [atLeast(1.8)] },
   { figures: 'threads/512x1024->2048/2 threads over 1', limits: [atLeast(1.8)] },
+  {
+    figures: 'cores/default 2x256->288, first plan, 2 and 192 cores reported/time, difference',
+    limits: [atMost(60)],
+  },
+  {
+    figures: 'cores/default 2x256->288, first plan, 2 and 192 cores reported/memory, difference',
+    limits: [atMost(20)],
+  },
 ];
 
 /** A bar beside its figure. */

@@ -5,21 +5,33 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { CustomJob } from '../src/engine/plan-job.ts';
 import { SharedAnswers } from '../src/engine/plan-tables.ts';
 import {
+  errorAnswer,
+  type JobPlace,
   type LastWords,
   runLayers,
+  type SentTask,
+  TaskState,
+  ThreadWord,
   type WorkerAnswer,
   type WorkerSetup,
-  type WorkerTask,
 } from '../src/engine/worker-task.ts';
-import { instantiateKernels } from '../src/memory/kernel-exports.ts';
+import { instantiateKernels, type KernelExports } from '../src/memory/kernel-exports.ts';
 import { kernelOf } from '../src/policy/kernels.ts';
 
 // This entry is bundled alone, as CommonJS: a thread is ready 7 ms sooner (measured) when it need not start
 // the loader of modules.
 
-const setup = workerData as WorkerSetup;
-const kernels = instantiateKernels(setup.module, setup.memory);
-const answers = new SharedAnswers(setup.memory.buffer, setup.layout);
+/** A place of jobs, as this thread works there. */
+interface WorkPlace extends JobPlace {
+  readonly kernels: KernelExports;
+  readonly answers: SharedAnswers;
+}
+
+/** How long a thread that is to spin does so after a job, in milliseconds: then it sleeps as any other. */
+const SPIN_MS = 50;
+
+const { module, words } = workerData as WorkerSetup;
+const places = new Map<number, WorkPlace>();
 
 yieldToHost();
 
@@ -32,22 +44,50 @@ process.on('uncaughtException', (error: unknown) => {
   process.exit(1);
 });
 
-/** The pool's entry: one call a worker and job. */
-export function runWorkerTask(task: WorkerTask): WorkerAnswer | Promise<WorkerAnswer> {
-  Atomics.store(setup.begun, task.worker, 1);
-  if (task.kind === 'layers') {
-    return runLayers(kernels, kernelOf(task.job.request), setup, answers, task.job, task.worker);
+/** The pool's entry: one call a task. Errors come back as data. */
+export function runWorkerTask(sent: SentTask): WorkerAnswer | Promise<WorkerAnswer> {
+  try {
+    return run(sent);
+  } catch (error) {
+    return errorAnswer(error, 'EPLB_INTERNAL');
   }
-  if (task.kind === 'custom') return runCustom(task.job);
-  return { ok: true };
+}
+
+function run({ task, place, number }: SentTask): WorkerAnswer | Promise<WorkerAnswer> {
+  if (place !== undefined) places.set(place.id, enter(place));
+  if (task.kind === 'start') return { ok: true };
+  if (task.kind === 'forget') {
+    places.delete(task.placeId);
+    return { ok: true };
+  }
+  const { SENT, BEGUN } = TaskState;
+  if (Atomics.compareExchange(words, ThreadWord.TASK_STATE, SENT, BEGUN) !== SENT) return { ok: true };
+  const known = places.get(task.placeId)!;
+  if (task.kind === 'custom') return runCustom(known, task.job, task.policyUrl);
+  const { kernels, answers } = known;
+  const answer = runLayers(kernels, kernelOf(task.job.request), known, answers, task.job, task.worker);
+  // When the answer is on its way.
+  if (task.spins) setImmediate(() => spin(number));
+  return answer;
+}
+
+function enter(place: JobPlace): WorkPlace {
+  const kernels = instantiateKernels(module, place.memory);
+  return { ...place, kernels, answers: new SharedAnswers(place.memory.buffer, place.layout) };
 }
 
 /**
  * A custom policy needs the library itself, as the policy's module has it: not the copy that is bundled here.
  */
-async function runCustom(job: CustomJob): Promise<WorkerAnswer> {
+async function runCustom(place: WorkPlace, job: CustomJob, policyUrl: string): Promise<WorkerAnswer> {
   const { runCustomPolicy } = await import('./custom-policy.js');
-  return runCustomPolicy(kernels, setup, job);
+  return runCustomPolicy(place.kernels, place, job, policyUrl);
+}
+
+/** Keeps the core busy until a task is sent after this one, whose message is then there to be read. */
+function spin(number: number): void {
+  const end = performance.now() + SPIN_MS;
+  while (Atomics.load(words, ThreadWord.TASKS_SENT) <= number && performance.now() < end);
 }
 
 /**

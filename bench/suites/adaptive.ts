@@ -8,10 +8,10 @@ import {
   type Topology,
 } from 'expert-load-balancer';
 import { runChild } from '../child.ts';
+import { drawSteps, recordSteps, type Steps } from '../drawn-steps.ts';
 import { beside, derived, type Figure, sampled } from '../figure.ts';
 import { measure, measureAsync } from '../measure.ts';
 import { readSteps } from '../quality/recordings.ts';
-import { Random } from '../random.ts';
 import { summarize } from '../stats.ts';
 import type { Suite, SuiteContext } from '../suite.ts';
 import { MAIN_SIZE, RECORDED_SIZE, sizeName } from '../workloads.ts';
@@ -31,37 +31,28 @@ export const adaptiveSuite: Suite = {
     const main = { ...MAIN_SIZE, numNodes: 1, numGroups: 1 };
     return [
       ...(await timeInline(recorded, recordedSteps(), NUM_SAMPLES, context)),
-      ...(await timeInline(main, drawnSteps(main, context.seed, NUM_SAMPLES), NUM_SAMPLES, context)),
-      ...(await timeInline(main, drawnSteps(main, context.seed, MANY_SAMPLES), MANY_SAMPLES, context)),
-      ...(await timePooled(main, drawnSteps(main, context.seed, NUM_SAMPLES), context)),
+      ...(await timeInline(
+        main,
+        drawSteps(main, context.seed, NUM_SAMPLES + STEPS_BETWEEN),
+        NUM_SAMPLES,
+        context,
+      )),
+      ...(await timeInline(
+        main,
+        drawSteps(main, context.seed, MANY_SAMPLES + STEPS_BETWEEN),
+        MANY_SAMPLES,
+        context,
+      )),
+      ...(await timePooled(main, drawSteps(main, context.seed, NUM_SAMPLES + STEPS_BETWEEN), context)),
       ...memoryOf(main, context),
     ];
   },
 };
 
-type Steps = readonly Float32Array[];
-
 /** The steps of the recording that ships, of 128 tokens each. */
 function recordedSteps(): Steps {
   const path = fileURLToPath(new URL('../../recordings/deepseek-v2-lite.law.routes.npy', import.meta.url));
   return readSteps(path, 64).loads.slice(0, NUM_SAMPLES + STEPS_BETWEEN);
-}
-
-/**
- * Steps whose experts have a popularity that drifts, with bursts, and the chance of whole tokens: about 100
- * an expert.
- */
-function drawnSteps({ numLayers, numLogicalExperts }: Topology, seed: number, numSamples: number): Steps {
-  const random = new Random(seed, 'steps for the adaptive policy');
-  const size = numLayers * numLogicalExperts;
-  const logs = Float64Array.from({ length: size }, () => 0.8 * random.normal());
-  return Array.from({ length: numSamples + STEPS_BETWEEN }, () =>
-    Float32Array.from(logs, (log, i) => {
-      logs[i] = 0.98 * log + 0.15 * random.normal();
-      const mean = 100 * Math.exp(log + 0.3 * random.normal());
-      return Math.max(0, Math.round(mean + Math.sqrt(mean) * random.normal()));
-    }),
-  );
 }
 
 function samplesOf(steps: Steps, { numLayers, numLogicalExperts: numExperts }: Topology): LoadSamples {
@@ -130,7 +121,7 @@ async function timePooled(
       // The window alone, as the plans in this thread: a balancer would remember all steps.
       policy: new AdaptiveEplbPolicy({ rememberedSteps: 0 }),
     });
-    record(balancer, steps);
+    recordSteps(balancer, steps);
     // Of a mapping from elsewhere nothing is remembered, so that it is planned anew each time.
     balancer.commit(ExpertMapping.fromBytes(first.toBytes()));
     const expected = plan(topology, steps.slice(STEPS_BETWEEN), first);
@@ -145,19 +136,6 @@ async function timePooled(
   }
   const id = `adaptive/${sizeName(topology)}/2 threads over 1`;
   return [...figures, derived(id, 'x', times[0]! / times[1]!)];
-}
-
-function record(balancer: ExpertLoadBalancer, steps: Steps): void {
-  const { numLayers, numLogicalExperts } = balancer.topology;
-  for (const step of steps) {
-    for (let layer = 0; layer < numLayers; layer++) {
-      balancer.recordLogicalLoad(
-        layer,
-        step.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
-      );
-    }
-    balancer.advanceWindow();
-  }
 }
 
 /** The peak of a process that fills a window and plans, with this policy and with the default one. */

@@ -1,6 +1,7 @@
 import type { Suite } from '../suite.ts';
 import { adaptiveSuite } from './adaptive.ts';
 import { blockSuite } from './block.ts';
+import { coresSuite } from './cores.ts';
 import { foldSuite } from './fold.ts';
 import { formatsSuite } from './formats.ts';
 import { hostSuite } from './host.ts';
@@ -22,6 +23,7 @@ export const SUITES: readonly Suite[] = [
   blockSuite,
   hostSuite,
   threadsSuite,
+  coresSuite,
   recordSuite,
   windowSuite,
   foldSuite,

@@ -96,7 +96,7 @@ export class ExpertLoadBalancer {
   /** The sizes, checked. */
   readonly topology: Topology;
   readonly windowSize: number;
-  /** Worker threads; 0 when plans are made in this thread. */
+  /** The most worker threads that a plan may have; 0 when plans are made in this thread. */
   readonly threads: number;
   readonly #publishedBuffer: SharedArrayBuffer;
   readonly #publishedLayout: PublishedLayout;
@@ -228,6 +228,8 @@ export class ExpertLoadBalancer {
       numPhysicalExperts,
       numLogicalExperts,
       numSamples: this.#window.numSamples,
+      workersStarted: this.#planner.workers.started,
+      workersWoken: this.#planner.workers.woken,
       physicalToLogical: this.mapping.phyToLog,
       logicalToPhysical: this.mapping.logToPhy,
       logicalReplicaCount: this.mapping.replicaCount,

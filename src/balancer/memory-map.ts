@@ -21,10 +21,10 @@ export interface BalancerLayout {
 
 /** Lays a balancer's memory out. @param start where it begins */
 export function carveBalancer(settings: BalancerSettings, start: number): BalancerLayout {
-  const { topology, windowSize, maxSamples, rememberedSteps, request, threads } = settings;
+  const { topology, windowSize, maxSamples, rememberedSteps, request, maxWorkers } = settings;
   const kernel = request === undefined ? undefined : kernelOf(request);
   const sizes = kernelSizes();
-  const needs = jobNeeds(topology, request, kernel, sizes, Math.max(threads, 1));
+  const needs = jobNeeds(topology, request, kernel, sizes, Math.max(maxWorkers, 1));
   const job = carveJob(topology, needs, start);
   const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, sizes, job.end);
   const window = carveWindow(topology, windowSize, sizes, (buckets ?? job).end);

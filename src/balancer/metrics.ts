@@ -17,6 +17,13 @@ export interface EplbMetrics {
   readonly numLogicalExperts: number;
   /** Steps in {@link expertLoadWindow}: the window's size once it is full. */
   readonly numSamples: number;
+  /**
+   * Worker threads that were started because this balancer's plans wanted more than there were, and those
+   * started in the place of others.
+   */
+  readonly workersStarted: number;
+  /** How often a worker thread was woken to work on a plan of this balancer, its first time included. */
+  readonly workersWoken: number;
   /** `[layers x physical]`: the expert of each slot. */
   readonly physicalToLogical: Int32Array;
   /** `[layers x logical x maxReplicas]`: the slots of each expert, padded with -1. */

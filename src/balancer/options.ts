@@ -1,12 +1,14 @@
-import { availableParallelism } from 'node:os';
 import { checkAtLeast, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkTopology, MAX_SIZE, type Topology } from '../core/topology.ts';
+import { usableCores } from '../engine/cores.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { type AbstractEplbPolicy, USUAL_SAMPLES } from '../policy/abstract.ts';
 import { isPolicy } from '../policy/custom.ts';
 import { DefaultEplbPolicy } from '../policy/default.ts';
 import { kernelOf } from '../policy/kernels.ts';
+
+const MOST_THREADS = 1024;
 
 /** What a balancer is made of. */
 export interface ExpertLoadBalancerOptions {
@@ -49,8 +51,19 @@ export interface ExpertLoadBalancerOptions {
   readonly policyGraceMs?: number;
   /** Steps that averages and plans look back on, 100 by default. */
   readonly windowSize?: number;
-  /** Worker threads; the host's parallelism less one, at least 1, by default. 0 plans in this thread. */
+  /**
+   * The most worker threads that a plan may have, of those that all balancers of this thread share; by
+   * default as many as the process may use cores, and never more than that. A plan wakes as many as it is
+   * worth, and they start when plans first want them. 0 plans in this thread. A policy that is given as a
+   * module URL has a thread of its own.
+   */
   readonly threads?: number;
+  /**
+   * What the worker threads do when a plan is done: 'park' sleeps until the next one, 'spin' keeps their
+   * cores busy for 50 ms first, so that a plan that follows within that time begins some 30 us sooner. For
+   * hosts that plan without a pause and have cores to spare. Default 'park'.
+   */
+  readonly idle?: 'park' | 'spin';
 }
 
 /** Options that are checked and complete. */
@@ -67,6 +80,9 @@ export interface BalancerSettings {
    * Worker threads; 0 when plans are made in the balancer's own, as for a policy without a kernel or a URL.
    */
   readonly threads: number;
+  /** Threads that a plan by the policy's kernel can have: no more than cores, and than it has claims. */
+  readonly maxWorkers: number;
+  readonly idle: 'park' | 'spin';
   readonly policyGraceMs: number;
 }
 
@@ -80,16 +96,19 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   }
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1 } = options;
   const { slotsPerRank, windowSize = 100, policy = new DefaultEplbPolicy(), threads: given } = options;
-  const { policyGraceMs = 5000 } = options;
+  const { policyGraceMs = 5000, idle = 'park' } = options;
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   const topology = checkTopology(slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank });
   checkWhole('windowSize', windowSize, 1, MAX_SIZE);
-  const defaultThreads = Math.max(1, availableParallelism() - 1);
-  const threads = checkWhole('threads', given ?? defaultThreads, 0, 1024);
+  const threads = checkWhole('threads', given ?? Math.min(usableCores(), MOST_THREADS), 0, MOST_THREADS);
+  if (idle !== 'park' && idle !== 'spin') {
+    throw new EplbRangeError('EPLB_RANGE', `idle: ${show(idle)} is neither 'park' nor 'spin'`);
+  }
   checkAtLeast('policyGraceMs', policyGraceMs, 0);
-  const settings = { topology, windowSize, policy, policyGraceMs };
+  const settings = { topology, windowSize, policy, policyGraceMs, idle };
   if (policy instanceof URL) {
-    if (threads > 0) return { ...settings, request: undefined, maxSamples: 0, rememberedSteps: 0, threads };
+    const none = { request: undefined, maxSamples: 0, rememberedSteps: 0, maxWorkers: 0 };
+    if (threads > 0) return { ...settings, ...none, threads };
     const message = 'threads: 0 has no thread for a policy that is given as a module URL';
     throw new EplbRangeError('EPLB_RANGE', message);
   }
@@ -97,13 +116,13 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
     throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is neither a policy nor a module URL`);
   }
   const request = policy.kernelRequest?.();
-  if (request !== undefined) kernelOf(request).checkTopology(request, topology, 'slotsPerRank');
-  return {
-    ...settings,
-    request,
-    ...samplesFor(policy, request),
-    threads: request === undefined ? 0 : threads,
-  };
+  const samples = samplesFor(policy, request);
+  if (request === undefined) return { ...settings, request, ...samples, threads: 0, maxWorkers: 0 };
+  const kernel = kernelOf(request);
+  kernel.checkTopology(request, topology, 'slotsPerRank');
+  const numClaims = Math.ceil(topology.numLayers / kernel.layersPerClaim);
+  const maxWorkers = threads === 0 ? 0 : Math.min(threads, usableCores(), numClaims);
+  return { ...settings, request, ...samples, threads, maxWorkers };
 }
 
 /**

@@ -14,7 +14,7 @@ export function writeLoads(
   buffer: ArrayBufferLike,
   job: JobLayout,
   plansFromSamples: boolean,
-  { weight: given, samples, imbalanceThreshold, previous }: PlanRequest,
+  { weight: given, isWritten, samples, imbalanceThreshold, previous }: PlanRequest,
   window: LoadWindow,
 ): PlanJob['loads'] {
   if (plansFromSamples) {
@@ -23,6 +23,7 @@ export function writeLoads(
     const chosen = samples ?? (given && oneSample(given));
     return { from: 'samples', ...writeJobSamples(buffer, job, chosen, window) };
   }
+  if (isWritten) return { from: 'weights' };
   // The window's sums are of the live mapping's slots, and the workers would read them by the mapping before.
   const weight = given ?? (previous === undefined ? undefined : window.averageLogical());
   if (weight === undefined) {

@@ -6,8 +6,10 @@ import { type CoactivationMatrix, checkCoactivation } from '../loads/coactivatio
 import {
   checkLoads,
   copyLoads,
+  copyLoadsTo,
   type LoadMatrix,
   type LoadsInput,
+  type LoadsTarget,
   toLoadMatrix,
 } from '../loads/load-matrix.ts';
 import { checkSamples, type LoadSamples } from '../loads/load-samples.ts';
@@ -46,6 +48,8 @@ export interface PlanOptions {
  */
 export interface PlanRequest {
   readonly weight?: LoadMatrix | undefined;
+  /** Whether the weight is in the job already. */
+  readonly isWritten?: boolean;
   readonly coactivation?: CoactivationMatrix | undefined;
   readonly samples?: LoadSamples | undefined;
   readonly previous?: ExpertMapping | undefined;
@@ -60,6 +64,8 @@ export interface TakenFor {
   readonly isLater: boolean;
   /** Whether a matrix on shared memory is left for the workers to read, who check its values then. */
   readonly isReadByWorkers: boolean;
+  /** Where the job has its loads, when nothing else is planned meanwhile. */
+  readonly target?: LoadsTarget | undefined;
 }
 
 /**
@@ -81,7 +87,7 @@ export function readPlanRequest(
     signal,
     coactivation: coactivation === undefined ? undefined : checkCoactivation(coactivation, topology),
     samples: samples === undefined ? undefined : checkSamples(samples, numLayers, numLogicalExperts),
-    weight: input === undefined ? undefined : readWeight(topology, input, taken),
+    ...(input === undefined ? {} : readWeight(topology, input, taken)),
   };
 }
 
@@ -92,14 +98,15 @@ export function readPlanRequest(
 function readWeight(
   topology: Topology,
   input: LoadsInput,
-  { isLater, isReadByWorkers }: TakenFor,
-): LoadMatrix {
+  { isLater, isReadByWorkers, target }: TakenFor,
+): Pick<PlanRequest, 'weight' | 'isWritten'> {
   const { numLayers, numLogicalExperts } = topology;
   const weight = toLoadMatrix('weight', input, numLayers, numLogicalExperts);
-  if (isShared(weight.data)) return isReadByWorkers ? weight : copyLoads('weight', weight);
-  if (isLater) return copyLoads('weight', weight);
+  if (isShared(weight.data)) return { weight: isReadByWorkers ? weight : copyLoads('weight', weight) };
+  if (target !== undefined) return { weight: copyLoadsTo('weight', weight, target), isWritten: true };
+  if (isLater) return { weight: copyLoads('weight', weight) };
   checkLoads('weight', weight);
-  return weight;
+  return { weight };
 }
 
 function checkSignal(signal: unknown): void {

@@ -2,9 +2,8 @@ import { EplbError } from '../core/errors.ts';
 import { nextTurn } from '../core/next-turn.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
 import type { JobLayout } from '../engine/layout.ts';
-import { makeLargeTables } from '../engine/plan-tables.ts';
-import { PlanPool } from '../engine/pool.ts';
-import type { LoadsInput } from '../loads/load-matrix.ts';
+import type { PlanRunner } from '../engine/plan-runner.ts';
+import type { LoadsInput, LoadsTarget } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
@@ -13,6 +12,7 @@ import { askPolicy } from '../policy/custom.ts';
 import type { PlanDecision } from '../policy/decision.ts';
 import { type MappingHistory, writeMemory } from '../policy/history.ts';
 import { plannedMapping, writePrevious } from '../policy/job-tables.ts';
+import { kernelOf } from '../policy/kernels.ts';
 import { closedError, type OpenState } from './open-state.ts';
 import type { BalancerSettings } from './options.ts';
 import { writeLoads } from './plan-loads.ts';
@@ -32,39 +32,53 @@ export class Planner {
   readonly #policy: AbstractEplbPolicy | undefined;
   readonly #region: KernelRegion;
   readonly #job: JobLayout;
-  readonly #pool: PlanPool | undefined;
+  /** Whether plans are made in other threads. */
+  readonly #usesThreads: boolean;
+  /** Loaded with the first plan that needs it: hosts that plan inline never pay for it. */
+  #runner: PlanRunner | undefined;
   readonly #openState: OpenState;
   /** The mapping that the workers' memory has as the one before. */
   #written: ExpertMapping | undefined;
   #isPlanning = false;
   #lastWork: Promise<unknown> = Promise.resolve();
+  /** Work that has not settled. */
+  #numWaiting = 0;
 
   constructor(settings: BalancerSettings, region: KernelRegion, job: JobLayout, openState: OpenState) {
-    const { policy, threads, policyGraceMs: graceMs } = settings;
-    const custom = policy instanceof URL ? { url: policy.href, graceMs } : undefined;
+    const { policy } = settings;
     this.#settings = settings;
     this.#openState = openState;
     this.#policy = policy instanceof URL ? undefined : policy;
     this.#region = region;
     this.#job = job;
-    this.#pool = threads === 0 ? undefined : new PlanPool(threads, region, job, custom);
+    this.#usesThreads = policy instanceof URL || settings.maxWorkers > 0;
   }
 
   /** How far the plan in flight is; both 0 when there is none. */
   get progress(): { layersDone: number; numLayers: number } {
     if (!this.#isPlanning) return { layersDone: 0, numLayers: 0 };
-    return { layersDone: this.#pool?.layersDone ?? 0, numLayers: this.#settings.topology.numLayers };
+    return { layersDone: this.#runner?.layersDone ?? 0, numLayers: this.#settings.topology.numLayers };
+  }
+
+  /** Threads that were started for plans, and how often one was woken. */
+  get workers(): { readonly started: number; readonly woken: number } {
+    return { started: this.#runner?.workersStarted ?? 0, woken: this.#runner?.workersWoken ?? 0 };
   }
 
   /** Starts the worker threads. */
   async start(): Promise<void> {
     this.#openState.check();
-    await this.enqueue(async () => this.#pool?.start());
+    await this.enqueue(async () => {
+      if (this.#usesThreads) await (await this.#loadRunner()).start();
+    });
   }
 
   /** Runs `work` when all that was asked for before has settled. */
   enqueue<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#lastWork.then(work);
+    this.#numWaiting++;
+    const result = this.#lastWork.then(work).finally(() => {
+      this.#numWaiting--;
+    });
     this.#lastWork = result.catch(() => {});
     return result;
   }
@@ -75,8 +89,23 @@ export class Planner {
    */
   take(weight: LoadsInput | undefined, options: PlanOptions): PlanRequest {
     this.#openState.check();
-    const isReadByWorkers = this.#pool !== undefined && !this.#plansFromSamples;
-    return readPlanRequest(this.#settings.topology, weight, options, { isLater: true, isReadByWorkers });
+    const isReadByWorkers = this.#usesThreads && !this.#plansFromSamples;
+    return readPlanRequest(this.#settings.topology, weight, options, {
+      isLater: true,
+      isReadByWorkers,
+      target: isReadByWorkers && this.#numWaiting === 0 ? this.#loadsTarget : undefined,
+    });
+  }
+
+  /** The job's loads. */
+  get #loadsTarget(): LoadsTarget {
+    const { kernels, buffer } = this.#region;
+    const { topology, weights } = this.#job;
+    const length = topology.numLayers * topology.numLogicalExperts;
+    return {
+      data: new Float32Array(buffer, weights, length),
+      firstInvalid: () => kernels.firstInvalid(weights, length),
+    };
   }
 
   /** Plans from what was checked, or from the window; `source` is looked at when the plan begins. */
@@ -110,7 +139,8 @@ export class Planner {
     if (this.#hasNothing(request, source)) return withoutSamples(request, source);
     this.#isPlanning = true;
     try {
-      if (this.#pool !== undefined) return await this.#planInPool(this.#pool, request, source);
+      if (this.#usesThreads)
+        return await this.#planInThreads(this.#runner ?? (await this.#loadRunner()), request, source);
       const isEven =
         imbalanceThreshold !== undefined && source.window.rankLoadImbalance() <= imbalanceThreshold;
       return isEven ? undefined : this.#planHere(request, source);
@@ -139,13 +169,28 @@ export class Planner {
   /** Cancels the plan in flight and ends the threads. Idempotent. */
   async close(): Promise<void> {
     this.#openState.close();
-    this.#pool?.cancel();
+    this.#runner?.cancel();
     await this.#lastWork;
-    await this.#pool?.close();
+    await this.#runner?.close();
   }
 
-  async #planInPool(
-    pool: PlanPool,
+  /** @throws EplbError `EPLB_CLOSED` when the balancer was closed meanwhile */
+  async #loadRunner(): Promise<PlanRunner> {
+    const { policy, policyGraceMs: graceMs, request, maxWorkers: maxThreads, idle } = this.#settings;
+    const { KernelRunner, PolicyRunner } = await import('../engine/runners.ts');
+    this.#openState.check();
+    if (this.#runner !== undefined) return this.#runner;
+    if (policy instanceof URL) {
+      this.#runner = new PolicyRunner(this.#region, this.#job, { url: policy.href, graceMs });
+    } else {
+      const options = { kernel: kernelOf(request!), request: request!, maxThreads, spins: idle === 'spin' };
+      this.#runner = new KernelRunner(this.#region, this.#job, options);
+    }
+    return this.#runner;
+  }
+
+  async #planInThreads(
+    runner: PlanRunner,
     plan: PlanRequest,
     source: PlanSource,
   ): Promise<PlanDecision | undefined> {
@@ -153,7 +198,6 @@ export class Planner {
     const mapping = plan.previous ?? source.mapping;
     const history = historyFor(plan, source);
     const { coactivation, imbalanceThreshold, signal } = plan;
-    const { request } = this.#settings;
     if (this.#written !== mapping) writePrevious(this.#region.buffer, this.#job, mapping);
     this.#written = mapping;
     const loads = writeLoads(this.#region.buffer, this.#job, this.#plansFromSamples, plan, window);
@@ -169,12 +213,10 @@ export class Planner {
       coactivation: coactivation?.data,
       imbalanceThreshold,
     };
-    const tables = await (request === undefined
-      ? pool.runCustom(job, signal)
-      : pool.runLayers({ ...job, request, result: makeLargeTables(this.#settings.topology) }, signal));
+    const tables = await runner.run(job, signal);
     this.#openState.check();
     if (tables === undefined) return undefined;
-    const { topology } = this.#settings;
+    const { topology, request } = this.#settings;
     if (request === undefined || this.#policy === undefined)
       return { status: 'planned', mapping: plannedMapping(topology, tables) };
     return this.#policy.decideOn(topology, tables, mapping);

@@ -28,11 +28,21 @@ export interface LayerKernel<Request extends KernelRequest = KernelRequest> {
    * plan of the live mapping, and room for what is to be remembered with the new one.
    */
   memoryBytes?(request: Request, topology: Topology): number;
+  /**
+   * About how long a thread takes for a layer, in nanoseconds, measured on one core: by it a job is given
+   * threads. Within a factor of three is well enough, as they go by its root.
+   *
+   * @param job left out where nothing is known of it
+   */
+  nanosecondsPerLayer(request: Request, topology: Topology, job?: WorkOfJob): number;
   /** Makes it ready to plan layers of a job in one thread. */
   bind(job: ThreadJob<Request>): BoundKernel;
   /** f64[layers x any], a copy: what it leaves of each layer beside the tables, if it does. */
   takeStats?(request: Request, buffer: ArrayBufferLike, layout: JobLayout): Float64Array;
 }
+
+/** What of a job tells how long it takes. */
+export type WorkOfJob = Pick<PlanJob, 'loads' | 'coactivation'>;
 
 /** A layer kernel that is ready for a job, in one thread. */
 export interface BoundKernel {

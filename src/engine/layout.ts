@@ -47,8 +47,15 @@ export interface JobLayout {
 }
 
 /** The words of a job: the index of each in i32[JOB_WORDS]. */
-export const JobWord = { NEXT_LAYER: 0, LAYERS_DONE: 1, CANCELLED: 2 } as const;
+export const JobWord = {
+  NEXT_LAYER: 0,
+  LAYERS_DONE: 1,
+  CANCELLED: 2,
+  /** Workers with this number or a higher one claim no more: another job is to have their threads. */
+  FIRST_LEAVING: 3,
+} as const;
 const JOB_WORDS = 16;
+const NOBODY_LEAVES = 2 ** 31 - 1;
 
 /**
  * Whether a job is cancelled: what is planned is then no longer wanted, and the searches within a layer end
@@ -61,6 +68,22 @@ export function isCancelled(words: Int32Array): boolean {
 /** The words of a job. */
 export function jobWords(buffer: ArrayBufferLike, layout: JobLayout): Int32Array {
   return new Int32Array(buffer, layout.words, JOB_WORDS);
+}
+
+/** Makes the words those of a job that nobody has begun. */
+export function resetWords(words: Int32Array): void {
+  words.fill(0);
+  askToLeave(words, NOBODY_LEAVES);
+}
+
+/** Has workers from a number on leave the job when they are done with what they claimed. */
+export function askToLeave(words: Int32Array, firstLeaving = NOBODY_LEAVES): void {
+  Atomics.store(words, JobWord.FIRST_LEAVING, firstLeaving);
+}
+
+/** Whether a worker is to claim no more. */
+export function isLeaving(words: Int32Array, worker: number): boolean {
+  return worker >= Atomics.load(words, JobWord.FIRST_LEAVING);
 }
 
 /** What a job takes beside what follows from the topology. */

@@ -1,13 +1,13 @@
 import type { KernelExports } from '../memory/kernel-exports.ts';
 import type { BoundKernel, LayerKernel, ThreadJob } from './layer-kernel.ts';
-import { isCancelled, type JobLayout, JobWord, jobWords } from './layout.ts';
+import { isCancelled, isLeaving, type JobLayout, JobWord, jobWords } from './layout.ts';
 import type { PlanJob } from './plan-job.ts';
 import type { PlanTables } from './plan-tables.ts';
 
 /**
- * Claims layers of a job, a few at a time, and plans them, until none is left or the job is cancelled: a
- * layer that is being searched then is dropped. Any number of threads may run this at once on the same
- * memory, each with its own `worker` number, which chooses its scratch.
+ * Claims layers of a job, a few at a time, and plans them, until none is left, or this worker is to leave,
+ * or the job is cancelled: a layer that is being searched then is dropped. Any number of threads may run this
+ * at once on the same memory, each with its own `worker` number, which chooses its scratch.
  *
  * @param kernel the one that the job's request names
  * @param out the tables that all threads of the job fill together
@@ -27,7 +27,7 @@ export function planLayers(
   const words = jobWords(buffer, layout);
   const threadJob = threadJobOf(kernels, buffer, layout, job, worker);
   let bound: BoundKernel | undefined;
-  while (!isCancelled(words)) {
+  while (!isCancelled(words) && !isLeaving(words, worker)) {
     const first = Atomics.add(words, JobWord.NEXT_LAYER, layersPerClaim);
     if (first >= numLayers) return false;
     const count = Math.min(layersPerClaim, numLayers - first);

@@ -8,30 +8,79 @@ import type { CustomJob, PlanJob } from './plan-job.ts';
 import { isEven, planLayers } from './plan-layers.ts';
 import type { PlanTables, SharedAnswers } from './plan-tables.ts';
 
-/** What a worker is started with: nothing is compiled or copied in it. */
+/** What a worker is started with: nothing is compiled in it. */
 export interface WorkerSetup {
   readonly module: WasmModule;
-  readonly memory: WasmMemory;
-  readonly layout: JobLayout;
-  /**
-   * i32[threads], shared: 1 for each task of the job in flight that a worker has begun. What a thread was
-   * lost in is not known otherwise: one that died before fails the next task that it is sent, just as one
-   * that dies in it.
-   */
-  readonly begun: Int32Array;
-  /** The module of a custom policy, when there is one. */
-  readonly policyUrl?: string | undefined;
+  /** i32[THREAD_WORDS], shared: see {@link ThreadWord}. */
+  readonly words: Int32Array;
 }
 
-/** What a worker is asked: its share of a job, a custom policy's whole job, or nothing but to be there. */
-export type WorkerTask = (
-  | { readonly kind: 'layers'; readonly job: PlanJob }
-  | { readonly kind: 'custom'; readonly job: CustomJob }
-  | { readonly kind: 'start' }
-) & {
-  /** The number of the task in its job, which also chooses the scratch. */
+/** The words of a thread: the index of each in i32[THREAD_WORDS]. */
+export const ThreadWord = {
+  /** How far the task is that the thread was sent last: see {@link TaskState}. */
+  TASK_STATE: 0,
+  /** Tasks that the thread was sent so far: a worker that spins looks at it. */
+  TASKS_SENT: 1,
+} as const;
+export const THREAD_WORDS = 2;
+
+/**
+ * Who has a task. What a thread was lost in is not known otherwise: one that died before fails the next task
+ * that it is sent, just as one that dies in it. And a job that is done waits for no thread that has not
+ * begun.
+ */
+export const TaskState = { SENT: 0, BEGUN: 1, WITHDRAWN: 2 } as const;
+
+/** Where a balancer's jobs are. A thread is told once, with the first task that names it. */
+export interface JobPlace {
+  /** A number that no other place in this process has. */
+  readonly id: number;
+  readonly memory: WasmMemory;
+  readonly layout: JobLayout;
+}
+
+let numPlaces = 0;
+
+/** An id for a further place. */
+export function nextPlaceId(): number {
+  return numPlaces++;
+}
+
+/** What a worker is asked: its share of a job, or a custom policy's whole job. */
+type JobTask = LayersTask | CustomTask;
+
+interface LayersTask {
+  readonly kind: 'layers';
+  readonly placeId: number;
+  readonly job: PlanJob;
+  /** The number of the worker in the job, which chooses its scratch. */
   readonly worker: number;
-};
+  /** Whether the thread keeps its core busy for a while when it is done, to take up its next task sooner. */
+  readonly spins: boolean;
+}
+
+interface CustomTask {
+  readonly kind: 'custom';
+  readonly placeId: number;
+  readonly job: CustomJob;
+  /** Of the policy's module. */
+  readonly policyUrl: string;
+}
+
+/** Everything a thread is asked: to be there, to work, or to forget a place. */
+export type WorkerTask =
+  | { readonly kind: 'start' }
+  | { readonly kind: 'forget'; readonly placeId: number }
+  | JobTask;
+
+/** A task, and what goes with it. */
+export interface SentTask {
+  readonly task: WorkerTask;
+  /** The task's place, when the thread does not know it. */
+  readonly place?: JobPlace | undefined;
+  /** The number of the task among those of the thread: what TASKS_SENT is once it is sent. */
+  readonly number: number;
+}
 
 /** What a worker says before it ends itself for an error that was thrown outside of any task. */
 export interface LastWords {
@@ -63,13 +112,12 @@ export type WorkerAnswer =
 export function runLayers(
   kernels: KernelExports,
   kernel: LayerKernel,
-  setup: WorkerSetup,
+  { memory, layout }: JobPlace,
   answers: SharedAnswers,
   job: PlanJob,
   worker: number,
 ): WorkerAnswer {
   try {
-    const { memory, layout } = setup;
     if (isEven(kernels, layout, job, worker)) return { ok: true, isEven: true };
     const { buffer } = memory;
     const out = job.result ?? answers.job;

@@ -70,6 +70,28 @@ export function copyLoads(title: string, { data, numLayers, numExperts }: LoadMa
   return copy;
 }
 
+/** Where a matrix of loads is to be copied to, and how its values are checked there. */
+export interface LoadsTarget {
+  readonly data: Float32Array;
+  /** The index of the first value that is no load; the length when there is none. */
+  firstInvalid(): number;
+}
+
+/** {@link copyLoads} to memory that is there: as a new one's pages are, that takes a fifth of the time. */
+export function copyLoadsTo(
+  title: string,
+  matrix: LoadMatrix,
+  { data, firstInvalid }: LoadsTarget,
+): LoadMatrix {
+  const { numLayers, numExperts } = matrix;
+  // Shrunk memory has a length of 0.
+  checkLength(title, matrix);
+  data.set(matrix.data);
+  const bad = firstInvalid();
+  if (bad < data.length) throw loadError(title, Math.floor(bad / numExperts), bad % numExperts, data[bad]);
+  return { data, numLayers, numExperts };
+}
+
 /** Checks every value of a matrix. @throws as {@link toLoadMatrix} */
 export function checkLoads(title: string, matrix: LoadMatrix): void {
   const { data, numExperts } = matrix;

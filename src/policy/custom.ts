@@ -6,7 +6,7 @@ import { foldWindow } from '../engine/layer-loads.ts';
 import { isCancelled, jobWords } from '../engine/layout.ts';
 import type { CustomJob } from '../engine/plan-job.ts';
 import { isEven } from '../engine/plan-layers.ts';
-import { errorAnswer, type WorkerAnswer, type WorkerSetup } from '../engine/worker-task.ts';
+import { errorAnswer, type JobPlace, type WorkerAnswer } from '../engine/worker-task.ts';
 import type { CoactivationMatrix } from '../loads/coactivation.ts';
 import { checkLoads, type LoadMatrix } from '../loads/load-matrix.ts';
 import type { LoadSamples } from '../loads/load-samples.ts';
@@ -17,15 +17,16 @@ import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
 import { checkClosedSlots } from './closed-slots.ts';
 import { shareMapping } from './job-tables.ts';
 
-/** Runs the custom policy of a worker's setup on a whole job, in that worker. Errors come back as data. */
+/** Runs a custom policy on a whole job, in a worker. Errors come back as data. */
 export async function runCustomPolicy(
   kernels: KernelExports,
-  { memory, layout, policyUrl }: WorkerSetup,
+  { memory, layout }: JobPlace,
   job: CustomJob,
+  policyUrl: string,
 ): Promise<WorkerAnswer> {
   try {
     if (isEven(kernels, layout, job, 0)) return { ok: true, isEven: true };
-    const policy = await loadPolicy(policyUrl ?? '');
+    const policy = await loadPolicy(policyUrl);
     // Cancelled while the thread was busy, or the module loading: what it would answer is dropped.
     if (isCancelled(jobWords(memory.buffer, layout))) return { ok: true };
     const { topology } = layout;

@@ -1,7 +1,7 @@
 import { checkObject } from '../core/checks.ts';
 import { checkTopology, describeTopology, type Topology } from '../core/topology.ts';
 import { jobNeeds } from '../engine/job-needs.ts';
-import { carveJob, type JobLayout, jobWords } from '../engine/layout.ts';
+import { carveJob, type JobLayout, jobWords, resetWords } from '../engine/layout.ts';
 import { takeExtras } from '../engine/plan-extras.ts';
 import type { KernelRequest, PlanJob } from '../engine/plan-job.ts';
 import { planLayers } from '../engine/plan-layers.ts';
@@ -68,7 +68,7 @@ export function runInline(
     carveJob(topology, needs, start),
   );
   const { buffer, kernels } = region;
-  jobWords(buffer, layout).fill(0);
+  resetWords(jobWords(buffer, layout));
   if (previous !== undefined) writePrevious(buffer, layout, previous);
   const job = {
     request,

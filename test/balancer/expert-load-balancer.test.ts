@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
 import { DefaultEplbPolicy, ExpertLoadBalancer, ExpertMapping, ExpertType } from 'expert-load-balancer';
 import fc from 'fast-check';
+import { coresOf } from '../../src/engine/cores.ts';
 import { layerProblemArbitrary } from '../helpers/arbitraries.ts';
 import { refusal, SEED, stateOf, withBalancer } from '../helpers/library.ts';
 
@@ -42,7 +43,7 @@ test('options that are left out have their defaults', () => {
     numGroups: 1,
   });
   assert.equal(balancer.windowSize, 100);
-  assert.equal(balancer.threads, Math.max(1, availableParallelism() - 1));
+  assert.equal(balancer.threads, coresOf('/', availableParallelism()));
 });
 
 test('before the first rebalance expert i is in slot i, and redundant slots repeat from 0', () => {
@@ -69,6 +70,8 @@ test('a new balancer reads as zeros and has no samples', () => {
     numPhysicalExperts: 6,
     numLogicalExperts: 4,
     numSamples: 0,
+    workersStarted: 0,
+    workersWoken: 0,
     physicalToLogical: Int32Array.of(0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 0, 1),
     logicalToPhysical: Int32Array.of(0, 4, 1, 5, 2, -1, 3, -1, 0, 4, 1, 5, 2, -1, 3, -1),
     logicalReplicaCount: Int32Array.of(2, 2, 1, 1, 2, 2, 1, 1),

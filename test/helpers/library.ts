@@ -50,10 +50,11 @@ export async function withBalancer<T>(
   }
 }
 
-/** All that can be read of a balancer, for 'nothing changed'. */
+/** All that can be read of a balancer, for 'nothing changed': but for what its plans cost. */
 export function stateOf(balancer: ExpertLoadBalancer): unknown {
+  const { workersStarted: _started, workersWoken: _woken, ...metrics } = balancer.metrics();
   return {
-    metrics: balancer.metrics(),
+    metrics,
     slots: balancer.getAverageLoad(),
     experts: balancer.getAverageLogicalLoad(),
     digest: balancer.mapping.digest(),

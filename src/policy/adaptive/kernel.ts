@@ -3,6 +3,7 @@ import { checkGroupRoom, checkSizes } from '../closed-slots.ts';
 import { AdaptiveLayers } from './layers.ts';
 import { planMemoryBytes } from './memory.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch, takeStats } from './request.ts';
+import { nanosecondsPerLayer } from './search-time.ts';
 import { spendMoves } from './spend-moves.ts';
 
 /**
@@ -22,6 +23,7 @@ export const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
   scratchBytes: (request, topology, sizes) => carveAdaptiveScratch(topology, request, sizes, 0).end,
   dataBytes: (request, topology) => carveAdaptiveData(topology, request, 0).end,
   memoryBytes: (_, topology) => planMemoryBytes(topology),
+  nanosecondsPerLayer,
   bind(job) {
     const layers = new AdaptiveLayers(job);
     return {

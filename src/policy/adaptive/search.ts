@@ -1,4 +1,5 @@
 import { emptyClosedSlots, numOpenSlots } from '../../core/open-slots.ts';
+import type { Topology } from '../../core/topology.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
 import type { WrittenSamples } from '../../loads/load-samples.ts';
@@ -12,9 +13,18 @@ import {
 } from './request.ts';
 import { AdaptiveTerms } from './terms.ts';
 
-/** So few slots are searched as good as exhaustively. */
 const FEW_SLOTS = 16;
 const KICKS_OF_FEW_SLOTS = 20;
+
+/** Whether there are so few slots that they are searched as good as exhaustively. */
+export function hasFewSlots(topology: Topology): boolean {
+  return numOpenSlots(topology) <= FEW_SLOTS;
+}
+
+/** Kicks in a row that have to lead nowhere. */
+export function numKicksOf({ numKicks }: AdaptiveRequest, topology: Topology): number {
+  return hasFewSlots(topology) ? Math.max(numKicks, KICKS_OF_FEW_SLOTS) : numKicks;
+}
 
 /** How far a search goes. */
 interface SearchExtent {
@@ -217,7 +227,7 @@ export class AdaptiveSearch {
       maxVisits: Math.min(NO_LIMIT, Math.ceil(visitsPerRank * numRanks)),
       maxPasses,
       maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
-      numKicks: isOneStep ? 0 : this.#numKicks,
+      numKicks: isOneStep ? 0 : numKicksOf(this.#request, this.#layout.topology),
       phyToLog,
       replicaRank,
     });
@@ -234,13 +244,6 @@ export class AdaptiveSearch {
   /** Steps that all searches looked at closely. */
   get evaluations(): number {
     return this.#evaluations;
-  }
-
-  get #numKicks(): number {
-    const { numKicks } = this.#request;
-    return numOpenSlots(this.#layout.topology) <= FEW_SLOTS
-      ? Math.max(numKicks, KICKS_OF_FEW_SLOTS)
-      : numKicks;
   }
 
   /** What is the same for all layers. */

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import {
+  type AbstractEplbPolicy,
+  AdaptiveEplbPolicy,
+  DefaultEplbPolicy,
+  ExpertLoadBalancer,
+  LocalityAwarePolicy,
+  type Topology,
+} from 'expert-load-balancer';
+import { runChild } from '../child.ts';
+import { drawSteps, recordSteps } from '../drawn-steps.ts';
+import { beside, derived, type Figure, sampled } from '../figure.ts';
+import { sink } from '../measure.ts';
+import { median, type Stats, summarize } from '../stats.ts';
+import type { Suite, SuiteContext } from '../suite.ts';
+import { MAIN_SIZE, makeWorkload, sizeName, sizeNamed } from '../workloads.ts';
+
+const LARGE = sizeNamed('64x1024->2048');
+const WIDE = sizeNamed('92x896->1024');
+const THREADS = [1, 2, 4, 8, 16, 32, 64];
+const REPORTED_CORES = [2, 192];
+
+/** A plan that is made with more and more threads. */
+interface Case {
+  readonly name: string;
+  readonly topology: Topology;
+  readonly policy: () => AbstractEplbPolicy;
+  /** Steps that the window has; 0 for loads that are given with the plan, as a copy. */
+  readonly numSteps: number;
+}
+
+const CASES: readonly Case[] = [
+  caseOf('default', MAIN_SIZE, () => new DefaultEplbPolicy()),
+  caseOf('default', LARGE, () => new DefaultEplbPolicy()),
+  caseOf('default', { ...LARGE, numLayers: 512 }, () => new DefaultEplbPolicy()),
+  caseOf('adaptive', flat(MAIN_SIZE), windowOnly, 16),
+  caseOf('adaptive', flat(WIDE), windowOnly, 32),
+  caseOf('locality', MAIN_SIZE, () => new LocalityAwarePolicy()),
+];
+
+/**
+ * What cores bring: each plan with 1, 2, 4 ... threads up to the cores that there are, with what the default
+ * is, and in the calling thread; the workers that a plan wakes beside its time.
+ */
+export const coresSuite: Suite = {
+  name: 'cores',
+  title: 'Plans by number of threads, from the call to the resolved promise',
+  async run(context) {
+    const figures: Figure[] = [];
+    for (const plan of context.isQuick ? CASES.slice(0, 1) : CASES)
+      figures.push(...(await timeCase(plan, context)));
+    return [...figures, ...firstPlans(context)];
+  },
+};
+
+function caseOf(policyName: string, topology: Topology, policy: Case['policy'], numSteps = 0): Case {
+  return { name: `${policyName} ${sizeName(topology)}`, topology, policy, numSteps };
+}
+
+function flat(topology: Topology): Topology {
+  return { ...topology, numNodes: 1, numGroups: 1 };
+}
+
+/** Without steps that a balancer remembers beyond the window. */
+function windowOnly(): AbstractEplbPolicy {
+  return new AdaptiveEplbPolicy({ rememberedSteps: 0 });
+}
+
+/** What a case takes with some threads. */
+interface Timed {
+  readonly stats: Stats;
+  readonly threads: number;
+  readonly started: number;
+  /** In the median plan. */
+  readonly woken: number;
+  readonly digest: string;
+}
+
+async function timeCase(plan: Case, context: SuiteContext): Promise<Figure[]> {
+  const id = `cores/${plan.name}`;
+  const inline = await timeWith(plan, 0, context);
+  const usual = await timeWith(plan, undefined, context);
+  const pooled: Timed[] = [];
+  for (const threads of THREADS.filter((number) => number <= usual.threads))
+    pooled.push(await timeWith(plan, threads, context));
+  for (const { digest, threads } of [usual, ...pooled])
+    assert.equal(digest, inline.digest, `${id}, ${threads} threads`);
+  const one = pooled[0]!.stats.median;
+  const figure = (name: string, { stats, started, woken, threads }: Timed) =>
+    sampled(`${id}/${name}`, 'ms', stats, [
+      beside('workers started', started, 'x'),
+      beside('woken', woken, 'x'),
+      beside('this / inline', stats.median / inline.stats.median, 'x'),
+      ...(threads === 0 ? [] : [beside('efficiency', one / stats.median / threads, 'x')]),
+    ]);
+  const best = Math.min(usual.stats.median, ...pooled.map(({ stats }) => stats.median));
+  return [
+    figure('inline', inline),
+    ...pooled.map((timed) => figure(`${timed.threads} threads`, timed)),
+    figure(`threads unset: ${usual.threads}`, usual),
+    derived(`${id}/unset over the best`, 'ms', usual.stats.median - best, [
+      beside('unset / best', usual.stats.median / best, 'x'),
+      beside('unset less inline', usual.stats.median - inline.stats.median, 'ms'),
+    ]),
+  ];
+}
+
+/** Times the same plan again and again: nothing goes live. */
+async function timeWith(
+  { topology, policy, numSteps }: Case,
+  threads: number | undefined,
+  { seed, pick }: SuiteContext,
+): Promise<Timed> {
+  const windowSize = Math.max(1, numSteps);
+  const options = {
+    ...topology,
+    policy: policy(),
+    windowSize,
+    ...(threads === undefined ? {} : { threads }),
+  };
+  await using balancer = new ExpertLoadBalancer(options);
+  recordSteps(balancer, drawSteps(topology, seed, numSteps));
+  const { loads } = makeWorkload(topology, 'zipf', seed);
+  const plan = () => balancer.plan(numSteps === 0 ? loads : undefined);
+  await balancer.start();
+  const { workersStarted: started } = balancer.metrics();
+  const digest = (await plan()).digest();
+  for (let i = 0; i < pick(3, 1); i++) await plan();
+  globalThis.gc?.();
+  const times: number[] = [];
+  const woken: number[] = [];
+  const begin = performance.now();
+  const isEnough = () =>
+    times.length >= 200 || (times.length >= 3 && performance.now() - begin > pick(1000, 50));
+  for (let before = balancer.metrics().workersWoken; !isEnough(); ) {
+    const start = performance.now();
+    sink(await plan());
+    times.push(performance.now() - start);
+    const { workersWoken } = balancer.metrics();
+    woken.push(workersWoken - before);
+    before = workersWoken;
+  }
+  return { stats: summarize(times), threads: balancer.threads, started, woken: median(woken), digest };
+}
+
+/** The first plan of a process, of two layers, where so many cores are reported. */
+function firstPlans({ pick }: SuiteContext): Figure[] {
+  const topology = { ...MAIN_SIZE, numLayers: 2 };
+  const [few, many] = REPORTED_CORES.map((cores) => {
+    const runs = Array.from({ length: pick(5, 1) }, () =>
+      runChild<{ planMs: number; peakKb: number }>('reported-cores.mjs', { topology, cores }),
+    );
+    return {
+      planMs: median(runs.map(({ planMs }) => planMs)),
+      peakMb: median(runs.map(({ peakKb }) => (peakKb * 1024) / 1e6)),
+    };
+  });
+  const id = `cores/default 2x256->288, first plan, ${REPORTED_CORES.join(' and ')} cores reported`;
+  return [
+    derived(`${id}/time, difference`, 'ms', many!.planMs - few!.planMs, [
+      beside('of the first', few!.planMs, 'ms'),
+    ]),
+    derived(`${id}/memory, difference`, 'MB', many!.peakMb - few!.peakMb, [
+      beside('of the first', few!.peakMb, 'MB'),
+    ]),
+  ];
+}

@@ -1,0 +1,17 @@
+import { messageOf } from '../core/error-data.ts';
+import { EplbError } from '../core/errors.ts';
+
+export function cancelledError(signal: AbortSignal | undefined): EplbError {
+  return new EplbError('EPLB_CANCELLED', 'the plan was cancelled', abortCause(signal));
+}
+
+/** Why a signal was aborted, as the cause of an error. */
+export function abortCause(signal: AbortSignal | undefined): ErrorOptions | undefined {
+  return signal?.aborted ? { cause: signal.reason } : undefined;
+}
+
+/** @param lastWords what the thread said of the error that it ended for */
+export function workerLostError(reason: unknown, lastWords?: string): EplbError {
+  const message = `a worker thread was lost while planning: ${lastWords ?? messageOf(reason)}`;
+  return new EplbError('EPLB_WORKER_LOST', message, { cause: reason });
+}

@@ -1,0 +1,3 @@
+// What runs jobs in other threads: loaded together, when it is first needed.
+export { KernelRunner } from './kernel-runner.ts';
+export { PolicyRunner } from './policy-runner.ts';
