@@ -1,12 +1,13 @@
-import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { loadModule } from '../core/load-module.ts';
 
 let cores: number | undefined;
 
 /** Cores that this process may use: looked up once. */
 export function usableCores(): number {
-  cores ??= coresOf('/', availableParallelism());
+  if (cores === undefined) {
+    const { availableParallelism } = loadModule('node:os') as typeof import('node:os');
+    cores = coresOf('', availableParallelism());
+  }
   return cores;
 }
 
@@ -14,8 +15,8 @@ export function usableCores(): number {
  * Cores that a process may use: no more than its control group's quota of processor time makes, rounded down,
  * as one that uses more is stopped for the rest of the period, the host's thread and all. At least 1.
  *
- * @param root where the system's files are: /proc/self/cgroup and /sys/fs/cgroup are looked at, of cgroup v2
- * and v1. Without them there is no quota.
+ * @param root goes before the names of the system's files, '' for its own: /proc/self/cgroup and
+ * /sys/fs/cgroup are looked at, of cgroup v2 and v1. Without them there is no quota.
  * @param parallelism cores that it may be scheduled on (its cpuset), as the system tells
  */
 export function coresOf(root: string, parallelism: number): number {
@@ -25,7 +26,7 @@ export function coresOf(root: string, parallelism: number): number {
 /** Quotas of the process's control group and of all groups above it, in cores. */
 function quotasOf(root: string): number[] {
   const quotas: number[] = [];
-  for (const line of textOf(join(root, 'proc/self/cgroup')).split('\n')) {
+  for (const line of textOf(`${root}/proc/self/cgroup`).split('\n')) {
     const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
     if (controllers === undefined || path === undefined) continue;
     const isUnified = controllers === '';
@@ -33,7 +34,7 @@ function quotasOf(root: string): number[] {
     const mounts = isUnified ? ['', 'unified'] : [controllers, 'cpu'];
     for (const mount of mounts) {
       for (const group of groupsUpFrom(path)) {
-        const folder = join(root, 'sys/fs/cgroup', mount, group);
+        const folder = `${root}/sys/fs/cgroup/${mount}/${group}`;
         quotas.push(isUnified ? unifiedQuota(folder) : quota(folder));
       }
     }
@@ -52,13 +53,13 @@ function groupsUpFrom(path: string): string[] {
 
 /** cgroup v2: 'max 100000', or microseconds of time and of the period. */
 function unifiedQuota(folder: string): number {
-  const [time, period] = textOf(join(folder, 'cpu.max')).trim().split(/\s+/);
+  const [time, period] = textOf(`${folder}/cpu.max`).trim().split(/\s+/);
   return share(Number(time), Number(period));
 }
 
 /** cgroup v1: -1 where there is none. */
 function quota(folder: string): number {
-  const of = (file: string) => Number(textOf(join(folder, file)).trim() || 'none');
+  const of = (file: string) => Number(textOf(`${folder}/${file}`).trim() || 'none');
   return share(of('cpu.cfs_quota_us'), of('cpu.cfs_period_us'));
 }
 
@@ -68,6 +69,7 @@ function share(time: number, period: number): number {
 
 /** Of a file that may not be there. */
 function textOf(path: string): string {
+  const { readFileSync } = loadModule('node:fs') as typeof import('node:fs');
   try {
     return readFileSync(path, 'utf8');
   } catch {

@@ -1,13 +1,10 @@
-import { createRequire } from 'node:module';
 import { littleEndianBytes } from '../core/byte-order.ts';
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { loadModule } from '../core/load-module.ts';
 
-// Both are loaded when first needed: together they would be half of what importing this library costs. Even
-// the function that loads them is a twentieth of it.
-const load = (name: string): unknown => createRequire(import.meta.url)(name);
-const cryptography = () => load('node:crypto') as typeof import('node:crypto');
-const arrayUtils = () => load('typed-array-utils') as typeof import('typed-array-utils');
+const cryptography = () => loadModule('node:crypto') as typeof import('node:crypto');
+const arrayUtils = () => loadModule('typed-array-utils') as typeof import('typed-array-utils');
 
 // The one module that uses typed-array-utils, on Uint8Array views only: its comparison of buffers is wrong at
 // odd lengths, its hex parser drops what it cannot read, and a bare SharedArrayBuffer reads as empty.
