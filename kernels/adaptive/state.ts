@@ -5,6 +5,7 @@
 
 import { place } from './layout';
 import { placePreparation } from './preparation';
+import { placeShares } from './slowest';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 
@@ -239,12 +240,13 @@ function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, 
 }
 
 /**
- * Bytes of scratch that prepareSamples and searchAdaptive need, with room for so many samples. `numSlots`:
+ * Bytes of scratch that prepareSamples, searchAdaptive and measureSlowest need, with room for so many samples. `numSlots`:
  * open and closed.
  */
 export function adaptiveScratchBytes(numExperts: i32, numSlots: i32, numRanks: i32, maxSamples: i32): f64 {
   const search = placeAdaptive(0, numExperts, numSlots, numRanks, maxSamples);
-  return <f64>max(search, placePreparation(0, numExperts, maxSamples));
+  const others = max(placePreparation(0, numExperts, maxSamples), placeShares(0, numExperts, numSlots));
+  return <f64>max(search, others);
 }
 
 /** Rows of an expert in the table: for as many copies as can be, unless these are too many. */

@@ -20,6 +20,7 @@ export interface PreparedSamples {
   shrink: number;
   prior: number;
   isNoise: boolean;
+  totalLoad: number;
 }
 
 /** @param lengths how many steps each of `steps` is the mean of */
@@ -95,6 +96,7 @@ export function prepareSamples(
     shrink,
     prior,
     isNoise,
+    totalLoad: sum(all.map(({ total: load }) => load)),
   };
 }
 
