@@ -23,8 +23,8 @@ export function settle(s: Adaptive): void {
 }
 
 /**
- * Takes steps at each rank that has changed, the costliest first, while that gains, and until so many in a row
- * have none. Returns whether there was one.
+ * Takes steps at each rank that has changed, the costliest first, while that gains, and until so many in a
+ * row have none. Returns whether there was one.
  */
 export function sweep(s: Adaptive): bool {
   watchSteps(s);

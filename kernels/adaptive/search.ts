@@ -15,7 +15,7 @@ import { Adaptive, carveAdaptive } from './state';
 import { AdaptiveTerms } from './terms';
 
 /** Of two starts each is searched from with this part of the visits, and the better one with the rest. */
-const TRIAL_SHARE: i32 = 4;
+const TRIAL_SHARE: i32 = 2;
 /** Where so many kicks in a row found no step that may be, there is none. */
 const MOST_IDLE: i32 = 10_000;
 

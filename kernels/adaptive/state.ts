@@ -240,8 +240,8 @@ function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, 
 }
 
 /**
- * Bytes of scratch that prepareSamples, searchAdaptive and measureSlowest need, with room for so many samples. `numSlots`:
- * open and closed.
+ * Bytes of scratch that prepareSamples, searchAdaptive and measureSlowest need, with room for so many
+ * samples. `numSlots`: open and closed.
  */
 export function adaptiveScratchBytes(numExperts: i32, numSlots: i32, numRanks: i32, maxSamples: i32): f64 {
   const search = placeAdaptive(0, numExperts, numSlots, numRanks, maxSamples);
@@ -357,7 +357,7 @@ export function isOn(place: u16): bool {
   return (place & ~HELD) !== 0;
 }
 
-/** And what it adds to the objective, beside what its loads cost, that a copy comes: the price of the move. */
+/** What it adds to the objective, beside what its loads cost, that a copy comes: the price of the move. */
 export function feeAt(place: u16, price: f32): f32 {
   return (place & HELD) === 0 ? price : 0;
 }

@@ -32,8 +32,9 @@ export function turnToRow(s: Adaptive, expert: i32): void {
   const copies = copiesOf(s, expert);
   const at = (<usize>expert) << 2;
   store<usize>(s.copyRow + at, rowOf(s, expert, copies));
-  store<f32>(s.copyMean + at, meanOf(s, expert, copies));
-  store<f32>(s.copyVariance + at, varianceOf(s, expert, copies));
+  const index = (<usize>indexOf(s, expert, copies)) << 2;
+  store<f32>(s.copyMean + at, load<f32>(s.rowMean + index));
+  store<f32>(s.copyVariance + at, load<f32>(s.rowVariance + index));
 }
 
 function indexOf(s: Adaptive, expert: i32, copies: i32): i32 {

@@ -32,7 +32,7 @@ interface SearchExtent {
 type ExtentName = 'first' | 'next';
 
 const UNLIMITED = { visitsPerRank: Number.POSITIVE_INFINITY, idlePerRank: Number.POSITIVE_INFINITY };
-const LEAST_IDLE = 4;
+const LEAST_IDLE = 8;
 
 /** What efforts come to: see docs/notes/adaptive.md for what each gains, and takes. */
 const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, SearchExtent>>>> = {
