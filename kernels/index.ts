@@ -5,6 +5,7 @@
 export { measureChange } from './adaptive/change';
 export { prepareSamples } from './adaptive/samples';
 export { searchAdaptive } from './adaptive/search';
+export { measureSlowest } from './adaptive/slowest';
 export { adaptiveScratchBytes } from './adaptive/state';
 export { adaptiveStepCost } from './adaptive/step-cost';
 export * from './adaptive/terms';

@@ -83,9 +83,8 @@ export function isSpent(s: Adaptive): bool {
   );
 }
 
-/** From here on so many ranks may be looked at as the terms say. */
-export function allowVisits(s: Adaptive): void {
-  const most = s.terms.maxVisits;
+/** From here on so many more ranks may be looked at. */
+export function allowVisits(s: Adaptive, most: i32): void {
   s.maxVisits = most < i32.MAX_VALUE - s.visits ? s.visits + most : i32.MAX_VALUE;
 }
 

@@ -9,7 +9,7 @@ import { AdaptiveTerms } from './terms';
 /**
  * Measures how far the mean of a layer's newest steps is from the loads that were expected.
  *
- * @param terms AdaptiveTerms: sizes, steps, stride, chosen, lengths, scratch, expected and firstNew are read,
+ * @param terms AdaptiveTerms: sizes, steps, stride, their lengths, scratch, expected and firstNew are read,
  * and these written:
  *
  * - distance: squared, in shares of the mean rank load, over all experts

@@ -9,7 +9,6 @@ import {
   addCopiesOn,
   copiesOf,
   expertAt,
-  feeOf,
   headOf,
   heldOn,
   mayCome,
@@ -34,11 +33,6 @@ export function mayOverwrite(s: Adaptive, slot: i32, expert: i32): bool {
 /** How many moves it adds that a copy of expert i leaves a rank, and one of j comes. */
 export function movesOf(s: Adaptive, rank: i32, i: i32, j: i32): i32 {
   return heldOn(s, rank, i) - heldOn(s, rank, j);
-}
-
-/** And what that adds in fees. */
-export function feesOf(s: Adaptive, rank: i32, i: i32, j: i32): f64 {
-  return feeOf(s, rank, j) - feeOf(s, rank, i);
 }
 
 /** Whether so many moves more are within the limit. A placement that is beyond it may still be bettered. */

@@ -10,11 +10,13 @@ import {
   copiesOf,
   copiesOn,
   expertAt,
+  feeAt,
   firstOf,
   float32At,
   headOf,
   nextElsewhere,
   nextOf,
+  placeOf,
   powerOf,
   rankCostOf,
   rankOf,
@@ -38,12 +40,15 @@ export function sumRank(s: Adaptive, rank: i32): void {
   const bytes = s.rowBytes;
   spend(s, 1 + ((end - first) >> 2));
   const to = rankRow(s, s.rankLoad, rank);
+  const places = placeOf(s, rank, 0);
+  const price = <f32>s.price;
   for (let slot = first; slot < end; slot++) {
     const at = (<usize>slot) << 2;
     const expert = (<usize>expertAt(s, slot)) << 2;
     store<usize>(s.slotRow + at, load<usize>(s.copyRow + expert));
     store<f32>(s.slotMean + at, load<f32>(s.copyMean + expert));
     store<f32>(s.slotVariance + at, load<f32>(s.copyVariance + expert));
+    store<f32>(s.slotFee + at, feeAt(load<u16>(places + (expert >> 1)), price));
   }
   const rows = s.slotRow + ((<usize>first) << 2);
   const rowsEnd = s.slotRow + ((<usize>end) << 2);
@@ -122,7 +127,6 @@ export function revalueRank(s: Adaptive, rank: i32): void {
   const counts = f32x4.splat(powerOf(s, rank));
   let sum = f32x4.splat(0);
   let bends = f32x4.splat(0);
-  let steep = f32x4.splat(0);
   for (let t: usize = 0; t < s.rowBytes; t += 16) {
     const x = v128.load(row + t);
     const square = f32x4.mul(x, x);
@@ -131,15 +135,8 @@ export function revalueRank(s: Adaptive, rank: i32): void {
     if (isSharp) bend = f32x4.mul(bend, f32x4.mul(fourth, fourth));
     bends = f32x4.add(bends, bend);
     sum = f32x4.add(sum, f32x4.mul(bend, square));
-    const grows = f32x4.mul(norm, f32x4.mul(bend, x));
-    steep = f32x4.add(steep, grows);
-    v128.store(gradient + t, grows);
+    v128.store(gradient + t, f32x4.mul(norm, f32x4.mul(bend, x)));
   }
-  const lane = s.gradientSums + ((<usize>rank) << 2);
-  v128.store_lane<f32>(lane, steep, 0);
-  v128.store_lane<f32>(lane + s.rankStride, steep, 1);
-  v128.store_lane<f32>(lane + 2 * s.rankStride, steep, 2);
-  v128.store_lane<f32>(lane + 3 * s.rankStride, steep, 3);
   store<f32>(s.rankCost + ((<usize>rank) << 2), sumOf(sum));
   store<f32>(s.rankBend + ((<usize>rank) << 2), s.bend * sumOf(bends));
   memory.fill(s.known + <usize>first, 0, end - first);
@@ -197,6 +194,13 @@ export function dotCopies(s: Adaptive, gradient: usize, rank: i32, to: usize, si
   store<f32>(to, f32x4.extract_lane(dots, 0));
   if (left > 1) store<f32>(to, f32x4.extract_lane(dots, 1), 4);
   if (left > 2) store<f32>(to, f32x4.extract_lane(dots, 2), 8);
+}
+
+/** The products of a row with the gradients of a rank and the three behind it. */
+export function pullsOf(s: Adaptive, rank: i32, row: usize): v128 {
+  const bytes = s.rowBytes;
+  const gradient = rankRow(s, s.rankGradient, rank);
+  return dotFour(row, gradient, gradient + bytes, gradient + 2 * bytes, gradient + 3 * bytes, bytes);
 }
 
 function dotFour(gradient: usize, row0: usize, row1: usize, row2: usize, row3: usize, bytes: usize): v128 {
@@ -257,10 +261,6 @@ export function moreOf(s: Adaptive, expert: i32): f32 {
   const sum = sumOver(s, expert, copiesOf(s, expert) + 1, s.more, MORE);
   store<f32>(to, sum);
   return sum;
-}
-
-export function knowsMoreOf(s: Adaptive, expert: i32): bool {
-  return (load<u8>(s.knownSums + <usize>expert) & MORE_SUM) !== 0;
 }
 
 /** Of ranks that have not changed the costs are known: only those of the others are made anew. */

@@ -23,15 +23,22 @@ export function settle(s: Adaptive): void {
 }
 
 /**
- * Takes steps at each rank that has changed, the costliest first, while that gains. Returns whether there was
- * one.
+ * Takes steps at each rank that has changed, the costliest first, while that gains, and until so many in a
+ * row have none. Returns whether there was one.
  */
 export function sweep(s: Adaptive): bool {
   watchSteps(s);
   let isLower = false;
+  let idle = 0;
   for (let rank = costliestDirty(s); rank >= 0 && !isSpent(s); rank = costliestDirty(s)) {
-    if (visit(s, rank)) isLower = true;
-    else store<i32>(s.cleanAt + ((<usize>rank) << 2), s.time);
+    if (visit(s, rank)) {
+      isLower = true;
+      idle = 0;
+      continue;
+    }
+    // The ranks that are left cost less, and so less can be gained on them.
+    if (++idle >= s.terms.maxIdle) break;
+    store<i32>(s.cleanAt + ((<usize>rank) << 2), s.time);
   }
   return isLower;
 }

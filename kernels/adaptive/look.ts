@@ -7,35 +7,37 @@
 // many steps are looked at closely, for 0.001 less of balancedness.
 
 import { countStep, isOver, spend } from './bounds';
-import { exchange, feesOf, hasMoves, movesOf, overwrite } from './changes';
+import { exchange, hasMoves, movesOf, overwrite } from './changes';
 import {
   boundRanks,
   costOfExchange,
   costOfOverwrite,
   dotCopies,
   knowOwn,
-  knowsMoreOf,
   lessOf,
   moreOf,
+  pullsOf,
 } from './costs';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
   copiesOf,
-  copiesOn,
   expertAt,
+  feeAt,
   feeOf,
   firstOf,
   float32At,
   headOf,
+  isOn,
   mayCome,
   nextOf,
+  placeOf,
   rankCostOf,
   rankOf,
   rankRow,
 } from './state';
-import { leastOf, meanOf, rowOf, varianceOf } from './table';
-import { dot, leastOfLanes, sumOf } from './vectors';
+import { meanOf, rowOf, varianceOf } from './table';
+import { indexOfLeast, leastOfLanes } from './vectors';
 
 /**
  * Ranks that a bound says most of: so many are looked at, and so many more until an exchange is found. All of
@@ -43,6 +45,8 @@ import { dot, leastOfLanes, sumOf } from './vectors';
  */
 const FIRST_RANKS: i32 = 2;
 const MORE_RANKS: i32 = 4;
+/** Experts of a rank of which further copies are looked at. */
+const MOST_COPIES: i32 = 2;
 
 /** Takes the best step that is found for the slots of a rank; returns whether there is one. */
 export function visit(s: Adaptive, a: i32): bool {
@@ -113,10 +117,8 @@ function lookAtRank(s: Adaptive, a: i32, b: i32): void {
   for (let k = 0; k < sizeA; k++) {
     // Of ranks of many slots: the pair of ranks is counted as a whole.
     if ((k & 63) === 63 && isOver(s)) return;
-    const own: f32 = 0.5 * float32At(s.slotVariance, firstA + k);
-    const here = float32At(s.here, k) + own * bend;
+    const here = float32At(s.here, k) + 0.5 * float32At(s.slotVariance, firstA + k) * bend;
     if (here - most >= limit) continue;
-    if (copiesOn(s, b, expertAt(s, firstA + k)) > 0) continue;
     const heres = f32x4.splat(here);
     const mean = f32x4.splat(float32At(s.slotMean, firstA + k));
     for (let m = 0; m < sizeB; m += 4) {
@@ -140,8 +142,8 @@ function lookAtRank(s: Adaptive, a: i32, b: i32): void {
 }
 
 /**
- * What each copy of ranks a and b costs more on b than on a, to first order and in fees; returns the most of
- * rank b's.
+ * What each copy of ranks a and b costs more on b than on a, to first order and in fees, without end where it
+ * may not come; returns the most of rank b's.
  */
 function compareRanks(s: Adaptive, a: i32, b: i32): f32 {
   const firstA = firstOf(s, a);
@@ -150,19 +152,23 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f32 {
   const sizeB = firstOf(s, b + 1) - firstB;
   dotCopies(s, rankRow(s, s.rankGradient, b), a, s.here, sizeA);
   dotCopies(s, rankRow(s, s.rankGradient, a), b, s.there, sizeB);
+  const price = <f32>s.price;
+  const onA = placeOf(s, a, 0);
+  const onB = placeOf(s, b, 0);
   for (let k = 0; k < sizeA; k++) {
-    const i = expertAt(s, firstA + k);
+    const slot = (<usize>(firstA + k)) << 2;
+    const place = load<u16>(onB + ((<usize>load<i32>(s.slots + slot)) << 1));
     const at = s.here + ((<usize>k) << 2);
-    store<f32>(at, load<f32>(at) - float32At(s.own, firstA + k) + <f32>(feeOf(s, b, i) - feeOf(s, a, i)));
+    const fees = feeAt(place, price) - load<f32>(s.slotFee + slot);
+    store<f32>(at, isOn(place) ? Infinity : load<f32>(at) - load<f32>(s.own + slot) + fees);
   }
   let most: f32 = -Infinity;
   for (let m = 0; m < sizeB; m++) {
-    const j = expertAt(s, firstB + m);
+    const slot = (<usize>(firstB + m)) << 2;
+    const place = load<u16>(onA + ((<usize>load<i32>(s.slots + slot)) << 1));
     const at = s.there + ((<usize>m) << 2);
-    let there: f32 = -Infinity;
-    if (copiesOn(s, a, j) === 0) {
-      there = float32At(s.own, firstB + m) - load<f32>(at) + <f32>(feeOf(s, b, j) - feeOf(s, a, j));
-    }
+    const fees = load<f32>(s.slotFee + slot) - feeAt(place, price);
+    const there: f32 = isOn(place) ? -Infinity : load<f32>(s.own + slot) - load<f32>(at) + fees;
     store<f32>(at, there);
     most = max(most, there);
   }
@@ -175,8 +181,9 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f32 {
 function lookAtExchange(s: Adaptive, a: i32, slot: i32, b: i32, other: i32): void {
   const i = expertAt(s, slot);
   const j = expertAt(s, other);
-  if (!hasMoves(s, movesOf(s, a, i, j) + movesOf(s, b, j, i))) return;
-  const cost = costOfExchange(s, a, i, b, j) + feesOf(s, a, i, j) + feesOf(s, b, j, i);
+  const moves = movesOf(s, a, i, j) + movesOf(s, b, j, i);
+  if (!hasMoves(s, moves)) return;
+  const cost = costOfExchange(s, a, i, b, j) + s.price * <f64>moves;
   if (cost < s.bestCost) setBest(s, cost, slot, other, false);
 }
 
@@ -200,14 +207,28 @@ function lookAtSpares(s: Adaptive, a: i32): void {
   const own = s.leastBase + ((<usize>a) << 2);
   const least = load<f32>(own);
   store<f32>(own, Infinity);
-  const bound = boundSpares(s);
-  for (let slot = firstOf(s, a), end = firstOf(s, a + 1); slot < end; slot++) {
-    const j = expertAt(s, slot);
-    if (copiesOf(s, j) >= s.mostCopies) continue;
-    if (!knowsMoreOf(s, j) && leastMoreOf(s, j) + bound >= s.bestCost) continue;
-    if (<f64>moreOf(s, j) + bound + leastPullOf(s, j) < s.bestCost) lookAtCopy(s, j);
-  }
+  lookAtCopies(s, a, <f64>leastOfBases(s));
   store<f32>(own, least);
+}
+
+/**
+ * Looks at further copies of the experts of rank a, those first that may win the most, when each takes the
+ * place of a copy that costs so little.
+ */
+function lookAtCopies(s: Adaptive, a: i32, base: f64): void {
+  const first = firstOf(s, a);
+  const size = firstOf(s, a + 1) - first;
+  spend(s, 1 + (size >> 2));
+  for (let k = 0; k < size; k++)
+    store<f32>(s.here + ((<usize>k) << 2), leastMoreOf(s, expertAt(s, first + k)));
+  for (let n = min(MOST_COPIES, size); n > 0; n--) {
+    const k = indexOfLeast(s.here, size);
+    const at = s.here + ((<usize>k) << 2);
+    if (!(<f64>load<f32>(at) + base < s.bestCost) || isOver(s)) return;
+    store<f32>(at, Infinity);
+    const j = expertAt(s, first + k);
+    if (<f64>moreOf(s, j) + base < s.bestCost) lookAtCopy(s, j);
+  }
 }
 
 /** Finds what it costs to take the expert out of each slot of a rank. */
@@ -221,7 +242,7 @@ function rateSpares(s: Adaptive, rank: i32): void {
     if (copiesOf(s, expert) > 1) {
       knowOwn(s, rank);
       base =
-        lessOf(s, expert) - float32At(s.less, slot) - float32At(s.own, slot) - <f32>feeOf(s, rank, expert);
+        lessOf(s, expert) - float32At(s.less, slot) - float32At(s.own, slot) - float32At(s.slotFee, slot);
       least = min(least, base);
     }
     store<f32>(s.base + ((<usize>slot) << 2), base);
@@ -229,93 +250,66 @@ function rateSpares(s: Adaptive, rank: i32): void {
   store<f32>(s.leastBase + ((<usize>rank) << 2), least);
 }
 
-/** The least base of all ranks; and in `leastSums` the least of their gradients, added up in each lane. */
-function boundSpares(s: Adaptive): f64 {
-  const stride = s.rankStride;
+/** The least base of all ranks. */
+function leastOfBases(s: Adaptive): f32 {
   let base = f32x4.splat(Infinity);
-  let sum0 = base;
-  let sum1 = base;
-  let sum2 = base;
-  let sum3 = base;
-  for (let at: usize = 0, end = (<usize>s.numRanks) << 2; at < end; at += 16) {
-    const sums = s.gradientSums + at;
-    base = f32x4.pmin(base, v128.load(s.leastBase + at));
-    sum0 = f32x4.pmin(sum0, v128.load(sums));
-    sum1 = f32x4.pmin(sum1, v128.load(sums + stride));
-    sum2 = f32x4.pmin(sum2, v128.load(sums + 2 * stride));
-    sum3 = f32x4.pmin(sum3, v128.load(sums + 3 * stride));
+  for (let at = s.leastBase, end = at + ((<usize>s.numRanks) << 2); at < end; at += 16) {
+    base = f32x4.pmin(base, v128.load(at));
   }
-  store<f32>(s.leastSums, leastOfLanes(sum0));
-  store<f32>(s.leastSums, leastOfLanes(sum1), 4);
-  store<f32>(s.leastSums, leastOfLanes(sum2), 8);
-  store<f32>(s.leastSums, leastOfLanes(sum3), 12);
-  return <f64>leastOfLanes(base);
+  return leastOfLanes(base);
 }
 
-/** The least that a further copy costs on any rank to first order. */
-function leastPullOf(s: Adaptive, expert: i32): f64 {
-  const leasts = leastOf(s, expert, copiesOf(s, expert) + 1);
-  return <f64>sumOf(f32x4.mul(v128.load(leasts), v128.load(s.leastSums)));
-}
-
-/** No more can be won where an expert is than the gradient tells of the load that a further copy takes. */
-function leastMoreOf(s: Adaptive, expert: i32): f64 {
+/**
+ * No more can be won where an expert is than the gradient tells of the load that a further copy takes;
+ * infinite where there may be none.
+ */
+function leastMoreOf(s: Adaptive, expert: i32): f32 {
+  const copies = copiesOf(s, expert);
+  if (copies >= s.mostCopies) return Infinity;
   let sum: f32 = 0;
   for (let slot = headOf(s, expert); slot >= 0; slot = nextOf(s, slot)) {
     knowOwn(s, rankOf(s, slot));
     sum -= float32At(s.own, slot);
   }
-  return <f64>sum / <f64>(copiesOf(s, expert) + 1);
+  return sum / <f32>(copies + 1);
 }
 
 /**
- * Looks for a better slot for a further copy of expert j. What the copy costs on a rank to first order is no
- * less than the least of its loads costs, lane by lane, and to second order no less than half its variance
- * does: so many ranks are passed over.
+ * Looks for a better slot for a further copy of expert j. What the copy costs on a rank to first order is
+ * looked up where what is won may pay for it; to second order it is no less than half its variance costs.
  */
 function lookAtCopy(s: Adaptive, j: i32): void {
-  spend(s, 1 + (s.numRanks >> 4));
+  spend(s, 1 + (s.numRanks >> 3));
   const copies = copiesOf(s, j) + 1;
   const row = rowOf(s, j, copies);
   const mean = meanOf(s, j, copies);
-  const variance: f32 = 0.5 * varianceOf(s, j, copies);
-  const leasts = leastOf(s, j, copies);
-  const least0 = v128.load32_splat(leasts);
-  const least1 = v128.load32_splat(leasts, 4);
-  const least2 = v128.load32_splat(leasts, 8);
-  const least3 = v128.load32_splat(leasts, 12);
-  const stride = s.rankStride;
-  const more = moreOf(s, j);
-  const relief = f32x4.splat(more);
-  const varying = f32x4.splat(variance);
+  const varying = f32x4.splat(0.5 * varianceOf(s, j, copies));
+  const relief = f32x4.splat(moreOf(s, j));
   for (let rank = 0; rank < s.numRanks; rank += 4) {
     const at = (<usize>rank) << 2;
-    const sums = s.gradientSums + at;
-    const second = f32x4.mul(varying, v128.load(s.rankBend + at));
-    const bases = f32x4.add(f32x4.add(relief, second), v128.load(s.leastBase + at));
-    const pull01 = f32x4.add(f32x4.mul(least0, v128.load(sums)), f32x4.mul(least1, v128.load(sums + stride)));
-    const at2 = sums + 2 * stride;
-    const pull23 = f32x4.add(f32x4.mul(least2, v128.load(at2)), f32x4.mul(least3, v128.load(at2 + stride)));
-    const bounds = f32x4.add(bases, f32x4.add(pull01, pull23));
-    let mask = i32x4.bitmask(f32x4.lt(bounds, f32x4.splat(<f32>s.bestCost)));
+    const firsts = f32x4.add(relief, f32x4.mul(varying, v128.load(s.rankBend + at)));
+    const bases = v128.load(s.leastBase + at);
+    const limit = f32x4.splat(<f32>s.bestCost);
+    if (!v128.any_true(f32x4.lt(f32x4.add(firsts, bases), limit))) continue;
+    const costs = f32x4.add(firsts, pullsOf(s, rank, row));
+    let mask = i32x4.bitmask(f32x4.lt(f32x4.add(costs, bases), limit));
+    if (mask === 0) continue;
+    v128.store(s.fourRanks, costs);
     for (; mask !== 0; mask &= mask - 1) {
-      const b = rank + ctz(mask);
+      const lane = ctz(mask);
+      const b = rank + lane;
       if (b >= s.numRanks || !mayCome(s, b, j)) continue;
-      lookAtCopyOn(s, b, j, more, row, mean, variance);
+      lookAtCopyOn(s, b, j, float32At(s.fourRanks, lane) + <f32>feeOf(s, b, j), mean);
       if (s.isOver) return;
     }
   }
 }
 
-/**
- * Looks for a better slot of rank b for a further copy of expert j: its row, its mean and half its variance.
- */
-function lookAtCopyOn(s: Adaptive, b: i32, j: i32, relief: f32, row: usize, mean: f32, variance: f32): void {
+/** Looks for a better slot of rank b for a further copy of expert j, which costs so much without the slot. */
+function lookAtCopyOn(s: Adaptive, b: i32, j: i32, first: f32, mean: f32): void {
   spend(s, 1);
-  const bend = float32At(s.rankBend, b);
-  const pull = dot(rankRow(s, s.rankGradient, b), row, s.rowBytes);
-  const first = relief + <f32>feeOf(s, b, j) + pull + variance * bend;
   if (first + float32At(s.leastBase, b) >= <f32>s.bestCost) return;
+  const bend = float32At(s.rankBend, b);
   const firsts = f32x4.splat(first);
   const means = f32x4.splat(mean);
   const half = f32x4.splat(0.5);
@@ -342,7 +336,8 @@ function lookAtCopyOn(s: Adaptive, b: i32, j: i32, relief: f32, row: usize, mean
 function lookAtOverwrite(s: Adaptive, slot: i32, j: i32): void {
   const rank = rankOf(s, slot);
   const i = expertAt(s, slot);
-  if (!hasMoves(s, movesOf(s, rank, i, j))) return;
-  const cost = costOfOverwrite(s, slot, j) + feesOf(s, rank, i, j);
+  const moves = movesOf(s, rank, i, j);
+  if (!hasMoves(s, moves)) return;
+  const cost = costOfOverwrite(s, slot, j) + s.price * <f64>moves;
   if (cost < s.bestCost) setBest(s, cost, slot, j, true);
 }

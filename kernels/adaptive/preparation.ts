@@ -18,7 +18,7 @@ export class Preparation {
   numRuns: i32;
   /** The variances of all experts, added up. */
   variance: f64;
-  /** i32[numSteps]: which of the chosen steps it is. */
+  /** i32[numSteps]: which of the steps it is. */
   kept: usize;
   /** f64[numSteps] each: its load, and how many steps it is the mean of. */
   totals: usize;

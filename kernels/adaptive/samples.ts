@@ -45,11 +45,11 @@ const LEAST_RUNS: i32 = 3;
 const SPREAD: f64 = 1;
 
 /**
- * Scales each chosen step of a layer to a mean rank load of 1, moves it to where the next loads are expected,
+ * Scales each step of a layer to a mean rank load of 1, moves it to where the next loads are expected,
  * shrinks it and stores it expert by expert. Steps without load are left out; where none has any, all count
  * as equal loads.
  *
- * @param terms AdaptiveTerms: sizes, steps, stride, chosen, lengths and scratch are read, and these written:
+ * @param terms AdaptiveTerms: sizes, steps, stride, their lengths and scratch are read, and these written:
  *
  * - samples f32[numExperts * numSamples]; numSamples is the number of steps made a multiple of 4, with the
  *   newest again
@@ -58,7 +58,8 @@ const SPREAD: f64 = 1;
  * - weights f32[numSamples], their sum 1: of the samples in the search; 0 for those that fill up
  * - mean f32[numExperts]: the loads to plan for; middle f32[numExperts]: the same before it is drawn towards
  *   equal loads
- * - likeness f64[numChosen], their sum 1: what each step tells of the loads to come
+ * - likeness f64[numSteps], their sum 1: what each step tells of the loads to come
+ * - totalLoad: of all steps
  * - noise: the variance of one step within its run, added up over the experts; numVarying: by how many
  *   experts alike it could be made
  * - numTelling: so many steps of the newest run's kind would tell the middle as well as these do
@@ -81,11 +82,12 @@ export function prepareSamples(terms: usize): void {
   write(a, p);
 }
 
-/** Takes the chosen steps that have load, or all. */
+/** Takes the steps that have load, or all. */
 export function chooseSteps(a: AdaptiveTerms, p: Preparation): void {
   p.numSteps = 0;
-  for (let i = 0; i < a.numChosen; i++) {
-    const row = a.steps + <usize>load<i32>(a.chosen + ((<usize>i) << 2)) * a.stride;
+  a.totalLoad = 0;
+  for (let i = 0; i < a.numSteps; i++) {
+    const row = a.steps + <usize>i * a.stride;
     let sum0: f64 = 0;
     let sum1: f64 = 0;
     let e = 0;
@@ -94,17 +96,19 @@ export function chooseSteps(a: AdaptiveTerms, p: Preparation): void {
       sum1 += <f64>load<f32>(row + ((<usize>e) << 2), 4);
     }
     if (e < a.numExperts) sum0 += <f64>load<f32>(row + ((<usize>e) << 2));
+    a.totalLoad += sum0 + sum1;
     if (sum0 + sum1 > 0) keepStep(a, p, i, sum0 + sum1);
   }
-  if (p.numSteps === 0) for (let i = 0; i < a.numChosen; i++) keepStep(a, p, i, 0);
+  if (p.numSteps === 0) for (let i = 0; i < a.numSteps; i++) keepStep(a, p, i, 0);
   a.numSamples = (p.numSteps + 3) & ~3;
   p.numRuns = (p.numSteps + RUN - 1) / RUN;
 }
 
-function keepStep(a: AdaptiveTerms, p: Preparation, chosen: i32, total: f64): void {
-  store<i32>(p.kept + ((<usize>p.numSteps) << 2), chosen);
+function keepStep(a: AdaptiveTerms, p: Preparation, step: i32, total: f64): void {
+  store<i32>(p.kept + ((<usize>p.numSteps) << 2), step);
   store<f64>(p.totals + ((<usize>p.numSteps) << 3), total);
-  store<f64>(p.lengths + ((<usize>p.numSteps) << 3), load<f64>(a.lengths + ((<usize>chosen) << 3)));
+  const length = step === a.numSteps - 1 ? a.newestLength : a.stepLength;
+  store<f64>(p.lengths + ((<usize>p.numSteps) << 3), length);
   p.numSteps++;
 }
 
@@ -113,8 +117,7 @@ export function scale(a: AdaptiveTerms, p: Preparation): void {
   const equal = <f32>(<f64>a.numRanks / <f64>a.numExperts);
   const whole = a.numExperts & ~3;
   for (let t = 0; t < p.numSteps; t++) {
-    const from =
-      a.steps + <usize>load<i32>(a.chosen + ((<usize>load<i32>(p.kept + ((<usize>t) << 2))) << 2)) * a.stride;
+    const from = a.steps + <usize>load<i32>(p.kept + ((<usize>t) << 2)) * a.stride;
     const to = rowOfStep(p, t);
     const total = load<f64>(p.totals + ((<usize>t) << 3));
     const factor = <f64>a.numRanks / total;
@@ -279,7 +282,7 @@ function weigh(a: AdaptiveTerms, p: Preparation): void {
     sum += length * alike;
     sumOfRoots += length * Math.sqrt(alike);
   }
-  memory.fill(a.likeness, 0, (<usize>a.numChosen) << 3);
+  memory.fill(a.likeness, 0, (<usize>a.numSteps) << 3);
   memory.fill(a.weights, 0, (<usize>a.numSamples) << 2);
   for (let t = 0; t < p.numSteps; t++) {
     const length = load<f64>(p.lengths + ((<usize>t) << 3));

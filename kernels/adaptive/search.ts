@@ -14,6 +14,8 @@ import { Adaptive, carveAdaptive } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 
+/** Of two starts each is searched from with this part of the visits, and the better one with the rest. */
+const TRIAL_SHARE: i32 = 2;
 /** Where so many kicks in a row found no step that may be, there is none. */
 const MOST_IDLE: i32 = 10_000;
 
@@ -54,15 +56,19 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
     sortRanks(s);
     rebuild(s);
   }
-  descend(s);
+  const most = a.fresh === 0 ? a.maxVisits : a.maxVisits / TRIAL_SHARE;
+  descend(s, most);
   least = keepBetter(s, least);
   if (a.fresh !== 0 && !isDone(s)) {
     begin(s, a.fresh);
     if (s.isCancelled) return false;
     if (s.moves <= a.maxMoves) {
-      descend(s);
+      descend(s, most);
       least = keepBetter(s, least);
     }
+    resume(s);
+    descend(s, a.maxVisits - most);
+    least = keepBetter(s, least);
   }
   if (a.numKicks > 0) kickOn(s, least);
   if (isCancelled(s)) return false;
@@ -71,9 +77,9 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
   return true;
 }
 
-/** Descends from a start, with visits of its own. */
-function descend(s: Adaptive): void {
-  allowVisits(s);
+/** Descends from a start, with so many visits of its own. */
+function descend(s: Adaptive, mostVisits: i32): void {
+  allowVisits(s, mostVisits);
   settle(s);
   if (!hasFewSlots(s)) return;
   while (!isDone(s) && polish(s)) settle(s);
@@ -86,16 +92,17 @@ function movesLeft(s: Adaptive): i32 {
 /** Kicks the best placement until so many kicks in a row have failed. */
 function kickOn(s: Adaptive, value: f64): void {
   let least = value;
+  const most = s.terms.maxVisits;
   let idle = 0;
   restartKicks(s);
   for (let failed = 0; failed < s.terms.numKicks && idle < MOST_IDLE && !isDone(s); failed++) {
     resume(s);
     idle = kick(s) ? 0 : idle + 1;
-    allowVisits(s);
-    if (hasFewSlots(s)) descend(s);
+    allowVisits(s, most);
+    if (hasFewSlots(s)) descend(s, most);
     else sweep(s);
     if (!(pricedValue(s) < least - ROUNDING)) continue;
-    descend(s);
+    descend(s, most);
     least = keepBetter(s, least);
     failed = -1;
   }

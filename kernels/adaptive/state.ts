@@ -5,6 +5,7 @@
 
 import { place } from './layout';
 import { placePreparation } from './preparation';
+import { placeShares } from './slowest';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 
@@ -81,8 +82,6 @@ export class Adaptive {
   table: usize;
   rowMean: usize;
   rowVariance: usize;
-  /** f32[4], of each row: the least of the samples in each lane. */
-  rowLeast: usize;
   /** i32[rowsPerExpert * numExperts]: how many copies the row is for; 0: none yet. */
   rowCopies: usize;
   rowsPerExpert: i32;
@@ -94,16 +93,14 @@ export class Adaptive {
   slotRow: usize;
   slotMean: usize;
   slotVariance: usize;
+  /** And what it adds that the copy is on its rank, and not there already: the price of a move, or 0. */
+  slotFee: usize;
 
   /** f32[numRanks * numSamples]: loads, and how much the objective grows with them. */
   rankLoad: usize;
   rankGradient: usize;
   /** f32[numSamples]: how much it grows with the sum of a sample's powers. */
   slope: usize;
-  /** f32[4][rankStride / 4]: the gradients of a rank, those of the samples in each lane added up. */
-  gradientSums: usize;
-  /** Bytes of one such row. */
-  rankStride: usize;
   /**
    * f32[numRanks]: what the rank's power counts as; its powers, each by its sample's slope; and what its
    * loads to the norm less 2 are.
@@ -170,9 +167,9 @@ export class Adaptive {
   /** f32[stride], each: what the copies of two ranks cost more on the one than on the other. */
   here: usize;
   there: usize;
-  /** f32[4], each: what four steps cost, about; and, over all ranks, the least gradientSums. */
+  /** f32[4], each: what four steps cost, about; and a copy on each of four ranks. */
   four: usize;
-  leastSums: usize;
+  fourRanks: usize;
 }
 
 /**
@@ -191,7 +188,6 @@ function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, 
   let end = offsetof<Adaptive>();
   end = place(s, offsetof<Adaptive>('rowMean'), end, 4 * rows);
   end = place(s, offsetof<Adaptive>('rowVariance'), end, 4 * rows);
-  end = place(s, offsetof<Adaptive>('rowLeast'), end, 16 * rows);
   end = place(s, offsetof<Adaptive>('rowCopies'), end, 4 * rows);
   end = place(s, offsetof<Adaptive>('copyRow'), end, 4 * experts);
   end = place(s, offsetof<Adaptive>('copyMean'), end, 4 * experts);
@@ -199,9 +195,9 @@ function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, 
   end = place(s, offsetof<Adaptive>('slotRow'), end, 4 * slots);
   end = place(s, offsetof<Adaptive>('slotMean'), end, 4 * slots);
   end = place(s, offsetof<Adaptive>('slotVariance'), end, 4 * slots);
+  end = place(s, offsetof<Adaptive>('slotFee'), end, 4 * slots);
   end = place(s, offsetof<Adaptive>('rankLoad'), end, rowBytes * ranks);
   end = place(s, offsetof<Adaptive>('rankGradient'), end, rowBytes * ranks);
-  end = place(s, offsetof<Adaptive>('gradientSums'), end, 16 * ranks);
   end = place(s, offsetof<Adaptive>('slope'), end, rowBytes);
   end = place(s, offsetof<Adaptive>('rankPower'), end, 4 * ranks);
   end = place(s, offsetof<Adaptive>('rankCost'), end, 4 * ranks);
@@ -239,17 +235,18 @@ function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, 
   end = place(s, offsetof<Adaptive>('here'), end, 4 * stride);
   end = place(s, offsetof<Adaptive>('there'), end, 4 * stride);
   end = place(s, offsetof<Adaptive>('four'), end, 16);
-  end = place(s, offsetof<Adaptive>('leastSums'), end, 16);
+  end = place(s, offsetof<Adaptive>('fourRanks'), end, 16);
   return place(s, offsetof<Adaptive>('table'), end, rows * rowBytes);
 }
 
 /**
- * Bytes of scratch that prepareSamples and searchAdaptive need, with room for so many samples. `numSlots`:
- * open and closed.
+ * Bytes of scratch that prepareSamples, searchAdaptive and measureSlowest need, with room for so many
+ * samples. `numSlots`: open and closed.
  */
 export function adaptiveScratchBytes(numExperts: i32, numSlots: i32, numRanks: i32, maxSamples: i32): f64 {
   const search = placeAdaptive(0, numExperts, numSlots, numRanks, maxSamples);
-  return <f64>max(search, placePreparation(0, numExperts, maxSamples));
+  const others = max(placePreparation(0, numExperts, maxSamples), placeShares(0, numExperts, numSlots));
+  return <f64>max(search, others);
 }
 
 /** Rows of an expert in the table: for as many copies as can be, unless these are too many. */
@@ -273,7 +270,6 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   s.ranksPerNode = numRanks / terms.numNodes;
   s.stride = numSlots / numRanks;
   s.rowBytes = (<usize>terms.numSamples) << 2;
-  s.rankStride = ((<usize>numRanks + SPARE) & ~3) << 2;
   s.rowsPerExpert = rowsFor(numExperts, numSlots, numRanks, terms.maxSamples);
   s.isSharp = terms.isSharp !== 0;
   s.bend = s.isSharp ? 120 : 28;
@@ -327,7 +323,7 @@ export function addCopies(s: Adaptive, expert: i32, copies: i32): void {
 }
 
 /** Where `places` has an expert on a rank. */
-function placeOf(s: Adaptive, rank: i32, expert: i32): usize {
+export function placeOf(s: Adaptive, rank: i32, expert: i32): usize {
   return s.places + ((<usize>(rank * s.numExperts + expert)) << 1);
 }
 
@@ -356,10 +352,17 @@ export function clearPlaces(s: Adaptive): void {
   memory.fill(s.places, 0, (<usize>(s.numRanks * s.numExperts)) << 1);
 }
 
-/**
- * What the objective grows by when a rank gets a copy of the expert, beside what its loads cost: the price of
- * the move.
- */
+/** Whether an entry of `places` has a copy on the rank. */
+export function isOn(place: u16): bool {
+  return (place & ~HELD) !== 0;
+}
+
+/** What it adds to the objective, beside what its loads cost, that a copy comes: the price of the move. */
+export function feeAt(place: u16, price: f32): f32 {
+  return (place & HELD) === 0 ? price : 0;
+}
+
+/** The same, of an expert on a rank. */
 export function feeOf(s: Adaptive, rank: i32, expert: i32): f64 {
   return heldOn(s, rank, expert) === 0 ? s.price : 0;
 }

@@ -27,18 +27,14 @@ export function varianceOf(s: Adaptive, expert: i32, copies: i32): f32 {
   return load<f32>(s.rowVariance + ((<usize>indexOf(s, expert, copies)) << 2));
 }
 
-/** Where the least of a row in each lane are. */
-export function leastOf(s: Adaptive, expert: i32, copies: i32): usize {
-  return s.rowLeast + ((<usize>indexOf(s, expert, copies)) << 4);
-}
-
 /** Has the expert's row be that of as many copies as there are now. */
 export function turnToRow(s: Adaptive, expert: i32): void {
   const copies = copiesOf(s, expert);
   const at = (<usize>expert) << 2;
   store<usize>(s.copyRow + at, rowOf(s, expert, copies));
-  store<f32>(s.copyMean + at, meanOf(s, expert, copies));
-  store<f32>(s.copyVariance + at, varianceOf(s, expert, copies));
+  const index = (<usize>indexOf(s, expert, copies)) << 2;
+  store<f32>(s.copyMean + at, load<f32>(s.rowMean + index));
+  store<f32>(s.copyVariance + at, load<f32>(s.rowVariance + index));
 }
 
 function indexOf(s: Adaptive, expert: i32, copies: i32): i32 {
@@ -58,16 +54,13 @@ function fill(s: Adaptive, expert: i32, copies: i32, index: i32, row: usize): vo
   const weights = s.terms.weights;
   let sum = f32x4.splat(0);
   let squares = f32x4.splat(0);
-  let least = f32x4.splat(Infinity);
   for (let t: usize = 0, end = s.rowBytes; t < end; t += 16) {
     const cost = f32x4.add(f32x4.mul(v128.load(samples + t), shares), spreads);
     const weighted = f32x4.mul(cost, v128.load(weights + t));
     v128.store(row + t, cost);
-    least = f32x4.pmin(least, cost);
     sum = f32x4.add(sum, weighted);
     squares = f32x4.add(squares, f32x4.mul(weighted, cost));
   }
-  v128.store(s.rowLeast + ((<usize>index) << 4), least);
   const mean = sumOf(sum);
   store<f32>(s.rowMean + ((<usize>index) << 2), mean);
   store<f32>(s.rowVariance + ((<usize>index) << 2), max(0, sumOf(squares) - mean * mean));

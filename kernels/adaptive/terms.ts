@@ -30,6 +30,11 @@ export class AdaptiveTerms {
   /** Out, of the change: see change.ts. */
   distance: f64;
   numNewSteps: f64;
+  /** How many steps each of `steps` is the mean of, but the newest; and that. */
+  stepLength: f64;
+  newestLength: f64;
+  /** Out, of the samples: the loads of all steps. */
+  totalLoad: f64;
 
   numExperts: i32;
   /** Slots of all ranks, open and closed. */
@@ -52,14 +57,9 @@ export class AdaptiveTerms {
   /** f32: the layer's loads of step n begin `stride` bytes times n behind `steps`. */
   steps: usize;
   stride: usize;
-  /** i32[numChosen]: the steps to take, oldest first; f64[numChosen]: how many steps each is the mean of. */
-  chosen: usize;
-  lengths: usize;
-  numChosen: i32;
-  /**
-   * f32[numExperts made a multiple of 4]: the loads expected; and the first of the chosen steps that is
-   * newer.
-   */
+  /** How many there are, oldest first. */
+  numSteps: i32;
+  /** f32[numExperts made a multiple of 4]: the loads expected; and the first of the steps that is newer. */
   expected: usize;
   firstNew: i32;
   /**
@@ -87,10 +87,15 @@ export class AdaptiveTerms {
   /** Ranks looked at from one start, and descents, each by a new tangent. */
   maxVisits: i32;
   maxPasses: i32;
+  /** Ranks in a row without a step that end such a descent. */
+  maxIdle: i32;
   maxEvaluations: i32;
   numKicks: i32;
   /** i32: not 0 when the search is to end; 0, no pointer: nothing cancels it. */
   cancelled: usize;
+  /** i32[numSlots], -1 where a slot is empty; and f64[numSteps], out: see slowest.ts. */
+  placement: usize;
+  slowest: usize;
   /** i32[numSlots] each, out: see search.ts. */
   phyToLog: usize;
   replicaRank: usize;
@@ -125,9 +130,12 @@ export const adaptive_rankPower: usize = offsetof<AdaptiveTerms>('rankPower');
 export const adaptive_scratch: usize = offsetof<AdaptiveTerms>('scratch');
 export const adaptive_steps: usize = offsetof<AdaptiveTerms>('steps');
 export const adaptive_stride: usize = offsetof<AdaptiveTerms>('stride');
-export const adaptive_chosen: usize = offsetof<AdaptiveTerms>('chosen');
-export const adaptive_lengths: usize = offsetof<AdaptiveTerms>('lengths');
-export const adaptive_numChosen: usize = offsetof<AdaptiveTerms>('numChosen');
+export const adaptive_numSteps: usize = offsetof<AdaptiveTerms>('numSteps');
+export const adaptive_stepLength: usize = offsetof<AdaptiveTerms>('stepLength');
+export const adaptive_newestLength: usize = offsetof<AdaptiveTerms>('newestLength');
+export const adaptive_totalLoad: usize = offsetof<AdaptiveTerms>('totalLoad');
+export const adaptive_placement: usize = offsetof<AdaptiveTerms>('placement');
+export const adaptive_slowest: usize = offsetof<AdaptiveTerms>('slowest');
 export const adaptive_numSamples: usize = offsetof<AdaptiveTerms>('numSamples');
 export const adaptive_isNoise: usize = offsetof<AdaptiveTerms>('isNoise');
 export const adaptive_samples: usize = offsetof<AdaptiveTerms>('samples');
@@ -143,6 +151,7 @@ export const adaptive_isSharp: usize = offsetof<AdaptiveTerms>('isSharp');
 export const adaptive_maxMoves: usize = offsetof<AdaptiveTerms>('maxMoves');
 export const adaptive_maxVisits: usize = offsetof<AdaptiveTerms>('maxVisits');
 export const adaptive_maxPasses: usize = offsetof<AdaptiveTerms>('maxPasses');
+export const adaptive_maxIdle: usize = offsetof<AdaptiveTerms>('maxIdle');
 export const adaptive_maxEvaluations: usize = offsetof<AdaptiveTerms>('maxEvaluations');
 export const adaptive_numKicks: usize = offsetof<AdaptiveTerms>('numKicks');
 export const adaptive_cancelled: usize = offsetof<AdaptiveTerms>('cancelled');

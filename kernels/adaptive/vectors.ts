@@ -61,15 +61,3 @@ export function sumsOf(a: v128, b: v128, c: v128, d: v128): v128 {
   const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 1, 4, 5), v128.shuffle<f32>(c, d, 2, 3, 6, 7));
   return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 2, 4, 6), v128.shuffle<f32>(ab, cd, 1, 3, 5, 7));
 }
-
-export function dot(a: usize, b: usize, bytes: usize): f32 {
-  let sum0 = f32x4.splat(0);
-  let sum1 = f32x4.splat(0);
-  let t: usize = 0;
-  for (; t + 32 <= bytes; t += 32) {
-    sum0 = f32x4.add(sum0, f32x4.mul(v128.load(a + t), v128.load(b + t)));
-    sum1 = f32x4.add(sum1, f32x4.mul(v128.load(a + t, 16), v128.load(b + t, 16)));
-  }
-  if (t < bytes) sum0 = f32x4.add(sum0, f32x4.mul(v128.load(a + t), v128.load(b + t)));
-  return sumOf(f32x4.add(sum0, sum1));
-}

@@ -26,7 +26,10 @@ export type AdaptiveNumber =
   | 'shrink'
   | 'prior'
   | 'distance'
-  | 'numNewSteps';
+  | 'numNewSteps'
+  | 'stepLength'
+  | 'newestLength'
+  | 'totalLoad';
 export type AdaptiveInteger =
   | 'numExperts'
   | 'numSlots'
@@ -38,9 +41,7 @@ export type AdaptiveInteger =
   | 'scratch'
   | 'steps'
   | 'stride'
-  | 'chosen'
-  | 'lengths'
-  | 'numChosen'
+  | 'numSteps'
   | 'numSamples'
   | 'isNoise'
   | 'samples'
@@ -56,9 +57,12 @@ export type AdaptiveInteger =
   | 'maxMoves'
   | 'maxVisits'
   | 'maxPasses'
+  | 'maxIdle'
   | 'maxEvaluations'
   | 'numKicks'
   | 'cancelled'
+  | 'placement'
+  | 'slowest'
   | 'phyToLog'
   | 'replicaRank'
   | 'moves'
@@ -196,6 +200,7 @@ export interface KernelExports extends AdaptiveOffsets {
   ): void;
   placeRowScratchBytes(numItems: number, numCopies: number): number;
   measureChange(terms: Pointer): void;
+  measureSlowest(terms: Pointer): void;
   prepareSamples(terms: Pointer): void;
   preserveSlots(
     previous: Pointer,
@@ -304,6 +309,7 @@ const NUM_PARAMETERS: {
   placeRow: 7,
   placeRowScratchBytes: 2,
   measureChange: 1,
+  measureSlowest: 1,
   prepareSamples: 1,
   preserveSlots: 7,
   preserveSlotsScratchBytes: 3,
@@ -350,9 +356,12 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_scratch: true,
   adaptive_steps: true,
   adaptive_stride: true,
-  adaptive_chosen: true,
-  adaptive_lengths: true,
-  adaptive_numChosen: true,
+  adaptive_numSteps: true,
+  adaptive_stepLength: true,
+  adaptive_newestLength: true,
+  adaptive_totalLoad: true,
+  adaptive_placement: true,
+  adaptive_slowest: true,
   adaptive_numSamples: true,
   adaptive_isNoise: true,
   adaptive_samples: true,
@@ -368,6 +377,7 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_maxMoves: true,
   adaptive_maxVisits: true,
   adaptive_maxPasses: true,
+  adaptive_maxIdle: true,
   adaptive_maxEvaluations: true,
   adaptive_numKicks: true,
   adaptive_cancelled: true,

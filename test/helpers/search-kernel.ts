@@ -96,6 +96,7 @@ function layOut(
     maxMoves: problem.maxMoves,
     maxVisits: problem.maxVisits,
     maxPasses: problem.maxPasses,
+    maxIdle: problem.maxIdle,
     maxEvaluations: problem.maxEvaluations,
     numKicks: problem.numKicks,
     cancelled: 0,

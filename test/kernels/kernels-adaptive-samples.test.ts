@@ -6,12 +6,13 @@ import { loadsArbitrary, seededRandom, sizeArbitrary } from '../helpers/arbitrar
 import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
 import { type PreparedSamples, prepareSamples } from '../oracle/adaptive-samples.ts';
+import { slowestOf } from '../oracle/slowest.ts';
 
 const { kernels, arena } = loadKernels();
 
 interface Window {
   steps: number[][];
-  /** How many steps each is the mean of. */
+  /** How many steps each is the mean of: all of as many, but the newest. */
   lengths: number[];
   numRanks: number;
 }
@@ -31,13 +32,17 @@ function windowArbitrary(maxExperts: number): fc.Arbitrary<Window> {
       .record({ steps, domains, ...problem })
       .chain(({ steps: all, domains: { from, expert }, ...rest }) => {
         const shifted = all.map((row, t) => row.map((v, e) => (t < from && e === expert ? v + 5000 : v)));
-        const lengths = fc.array(fc.double({ min: 0.25, max: 4, noNaN: true }), {
-          minLength: all.length,
-          maxLength: all.length,
+        const length = fc.double({ min: 0.25, max: 4, noNaN: true });
+        return fc.tuple(length, length).map(([each, newest]) => {
+          const lengths = shifted.map((_, t) => (t === shifted.length - 1 ? newest : each));
+          return { steps: shifted, lengths, ...rest };
         });
-        return lengths.map((chosen) => ({ steps: shifted, lengths: chosen, ...rest }));
       });
   });
+}
+
+function lengthsOf(lengths: readonly number[]): { stepLength: number; newestLength: number } {
+  return { stepLength: lengths[0]!, newestLength: lengths.at(-1)! };
 }
 
 /** What the kernel makes of steps, in an arena that it resets. */
@@ -70,9 +75,7 @@ function runKernel(
     maxSamples: steps.length,
     steps: arena.input(rows).ptr,
     stride: 4 * stride,
-    chosen: arena.input(Int32Array.from(steps, (_, t) => t)).ptr,
-    lengths: arena.input(Float64Array.from(lengths)).ptr,
-    numChosen: steps.length,
+    numSteps: steps.length,
     samples: out.samples.ptr,
     spread: out.spread.ptr,
     weights: out.weights.ptr,
@@ -81,6 +84,7 @@ function runKernel(
     likeness: out.likeness.ptr,
     scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length)),
   });
+  terms.setNumbers(lengthsOf(lengths));
   kernels.prepareSamples(terms.at);
   arena.check();
   const length = terms.integer('numSamples');
@@ -100,6 +104,7 @@ function runKernel(
     shrink: terms.number('shrink'),
     prior: terms.number('prior'),
     isNoise: terms.integer('isNoise') !== 0,
+    totalLoad: terms.number('totalLoad'),
   };
 }
 
@@ -113,6 +118,7 @@ const NUMBERS = [
   'turnover',
   'shrink',
   'prior',
+  'totalLoad',
 ] as const;
 
 test('prepareSamples equals its oracle', () => {
@@ -266,13 +272,12 @@ test('measureChange tells how far the newest steps are from what was expected', 
       maxSamples: steps.length,
       steps: arena.input(Float32Array.from(steps.flat())).ptr,
       stride: 4 * numExperts,
-      chosen: arena.input(Int32Array.from(steps, (_, t) => t)).ptr,
-      lengths: arena.input(Float64Array.from(lengths)).ptr,
-      numChosen: steps.length,
+      numSteps: steps.length,
       expected: arena.input(expected).ptr,
       firstNew,
       scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length)),
     });
+    terms.setNumbers(lengthsOf(lengths));
     kernels.measureChange(terms.at);
     arena.check();
     const wanted = changeOf(window, [...expected.subarray(0, numExperts)], firstNew);
@@ -282,5 +287,40 @@ test('measureChange tells how far the newest steps are from what was expected', 
     const { noise, numVarying } = runKernel(steps, lengths, numRanks);
     assert.equal(terms.number('noise'), noise);
     assert.equal(terms.number('numVarying'), numVarying);
+  });
+});
+
+test('measureSlowest equals its oracle', () => {
+  const cases = (maxExperts: number) =>
+    windowArbitrary(maxExperts).chain((window) =>
+      fc.tuple(fc.constant(window), fc.integer({ min: 1, max: 9 }), fc.nat()),
+    );
+  assertForAll(cases, { small: 500, large: 20 }, ([{ steps, numRanks }, slotsPerRank, seed]) => {
+    const random = seededRandom(seed);
+    const numExperts = steps[0]!.length;
+    const numSlots = numRanks * slotsPerRank;
+    const placement = Int32Array.from(
+      { length: numSlots },
+      () => Math.floor(random() * (numExperts + 1)) - 1,
+    );
+    arena.reset();
+    const { buffer } = arena.inOut(new Int32Array(1)).view;
+    const terms = new AdaptiveTerms(kernels, buffer, arena.scratch(kernels.adaptiveTermsBytes.value));
+    const slowest = arena.output(Float64Array, steps.length);
+    terms.setIntegers({
+      numExperts,
+      numSlots,
+      numRanks,
+      steps: arena.input(Float32Array.from(steps.flat())).ptr,
+      stride: 4 * numExperts,
+      numSteps: steps.length,
+      placement: arena.input(placement).ptr,
+      slowest: slowest.ptr,
+      scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numSlots, numRanks, steps.length)),
+    });
+    kernels.measureSlowest(terms.at);
+    arena.check();
+    const expected = steps.map((step) => slowestOf(step, placement, numRanks));
+    assertSameNumbers(slowest.view, Float64Array.from(expected), 'slowest');
   });
 });

@@ -20,6 +20,7 @@ const UNLIMITED = {
   leastGain: 1e-5,
   maxVisits: 2 ** 31 - 1,
   maxPasses: 4,
+  maxIdle: 2 ** 31 - 1,
   maxEvaluations: 1_000_000,
   numKicks: 0,
 };
@@ -52,6 +53,7 @@ function problemArbitrary(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         maxMoves: fc.oneof(fc.constant(numSlots), fc.nat({ max: numSlots })),
         maxVisits: fc.constantFrom(0, 5, 50, 1_000_000),
         maxPasses: fc.constantFrom(1, 4),
+        maxIdle: fc.constantFrom(1, 4, 1_000_000),
         maxEvaluations: fc.constantFrom(1, 20, 200, 100_000),
         numKicks: fc.nat({ max: 3 }),
         isBroken: fc.boolean(),

@@ -27,6 +27,7 @@ const UNLIMITED = {
   leastGain: 1e-6,
   maxVisits: MANY,
   maxPasses: MANY,
+  maxIdle: MANY,
   maxEvaluations: BUDGET,
   numKicks: 0,
 };
@@ -193,6 +194,7 @@ function hostileProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         leastGain: fc.constantFrom(0, 1e-5, 1),
         maxVisits: fc.constantFrom(0, 10, MANY),
         maxPasses: fc.constantFrom(0, 1, 4, MANY),
+        maxIdle: fc.constantFrom(0, 1, 4, MANY),
         maxEvaluations: fc.constantFrom(1, 2, 100, 5000),
         numKicks: fc.constantFrom(0, 1, 20, MANY),
       });

@@ -21,6 +21,7 @@ export interface PreparedSamples {
   shrink: number;
   prior: number;
   isNoise: boolean;
+  totalLoad: number;
 }
 
 /** @param lengths how many steps each of `steps` is the mean of */
@@ -101,6 +102,7 @@ export function prepareSamples(
     shrink,
     prior,
     isNoise,
+    totalLoad: sum(all.map(({ total: load }) => load)),
   };
 }
 

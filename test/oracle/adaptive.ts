@@ -24,6 +24,7 @@ export interface AdaptiveProblem {
   readonly maxMoves: number;
   readonly maxVisits: number;
   readonly maxPasses: number;
+  readonly maxIdle: number;
   readonly maxEvaluations: number;
   readonly numKicks: number;
 }

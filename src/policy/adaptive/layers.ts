@@ -7,7 +7,6 @@ import type { Pointer } from '../../memory/kernel-exports.ts';
 import { outlookOf, type PlanOutlook } from './change.ts';
 import { PlanMemory } from './memory.ts';
 import { chanceOf, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
-import { RankShares } from './rank-shares.ts';
 import {
   type AdaptiveData,
   type AdaptiveRequest,
@@ -34,7 +33,6 @@ export class AdaptiveLayers {
   readonly #hasPrevious: boolean;
   readonly #data: AdaptiveData;
   readonly #search: AdaptiveSearch;
-  readonly #shares: RankShares;
   readonly #moves: MoveCounter;
   readonly #memory: PlanMemory;
   readonly #newMemory: PlanMemory;
@@ -58,7 +56,6 @@ export class AdaptiveLayers {
     this.#hasPrevious = hasPrevious;
     this.#data = carveAdaptiveData(layout.topology, request, layout.kernelData);
     this.#search = new AdaptiveSearch(threadJob, loads);
-    this.#shares = new RankShares(layout.topology);
     this.#moves = new MoveCounter(layout.topology);
     this.#memory = new PlanMemory(buffer, layout, layout.memory);
     this.#newMemory = new PlanMemory(buffer, layout, layout.newMemory);
@@ -122,9 +119,8 @@ export class AdaptiveLayers {
     else stats[LayerStat.SMOOTH_GAIN] = this.#search.run(at, terms, phyToLog, replicaRank);
     if (this.#search.isCancelled || isDone) return;
     this.#search.likeness(this.#likeness);
-    const samples = this.#samplesOf(layer);
-    this.#shares.measure(samples, live, this.#live);
-    this.#describe(samples, live, planned, stats);
+    this.#search.slowest(at, this.#live);
+    this.#describe(live, phyToLog, stats);
     this.#keepUnpaid(live, planned, price, stats);
     if (hasRungs(this.#request, this.#layout.topology)) this.#climb(layer, live, price, terms, stats);
   }
@@ -133,7 +129,7 @@ export class AdaptiveLayers {
   #prepare(layer: number, stats: Float64Array): SampleFacts {
     const facts = this.#search.prepare(layer);
     this.#newMemory.expect(layer, facts.expected, facts.numTelling);
-    stats[LayerStat.MEAN_RANK_LOAD] = this.#shares.meanRankLoad(this.#samplesOf(layer), this.#numSamples);
+    stats[LayerStat.MEAN_RANK_LOAD] = facts.meanRankLoad;
     stats[LayerStat.IS_NOISE] = facts.isNoise ? 1 : 0;
     stats[LayerStat.CHANCE] = chanceOf(this.#layout.topology, facts);
     stats[LayerStat.STAYING_STEPS] =
@@ -192,9 +188,9 @@ export class AdaptiveLayers {
   }
 
   /** Writes what a placement gains and moves. */
-  #describe(samples: Float32Array, live: Int32Array, planned: Int32Array, stats: Float64Array): void {
-    const { moves, movesBetweenNodes } = this.#moves.count(live, planned);
-    this.#shares.measure(samples, planned, this.#planned);
+  #describe(live: Int32Array, planned: Pointer, stats: Float64Array): void {
+    const { moves, movesBetweenNodes } = this.#moves.count(live, this.#tableAt(planned));
+    this.#search.slowest(planned, this.#planned);
     let gain = 0;
     for (let t = 0; t < this.#numSamples; t++)
       gain += this.#likeness[t]! * (this.#live[t]! - this.#planned[t]!);
@@ -237,7 +233,7 @@ export class AdaptiveLayers {
       const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
       rungStats[LayerStat.SMOOTH_GAIN] = this.#search.run(row, terms, table, ranks);
       if (this.#search.isCancelled) return;
-      this.#describe(this.#samplesOf(layer), live, this.#tableAt(table), rungStats);
+      this.#describe(live, table, rungStats);
     }
   }
 
@@ -268,13 +264,6 @@ export class AdaptiveLayers {
       if (nodes[group] === -1) nodes[group] = node;
       return nodes[group] !== node;
     });
-  }
-
-  /** The layer's loads in all samples: its row of the first, and on to its row of the last. */
-  #samplesOf(layer: number): Float32Array {
-    const { numLayers, numLogicalExperts } = this.#layout.topology;
-    const length = ((this.#numSamples - 1) * numLayers + 1) * numLogicalExperts;
-    return new Float32Array(this.#buffer, this.#layout.samples + 4 * layer * numLogicalExperts, length);
   }
 
   #tableAt(pointer: Pointer): Int32Array {

@@ -119,10 +119,8 @@ export interface AdaptiveScratch {
   readonly layer: number;
   /** See kernels/adaptive/terms.ts. */
   readonly terms: number;
-  /** i32[samples] and f64[samples]: the samples that are searched for. */
-  readonly chosen: number;
-  readonly lengths: number;
-  /** f64[samples]; f32[samples in whole vectors]. */
+  /** f64[samples] each; f32[samples in whole vectors]. */
+  readonly slowest: number;
   readonly likeness: number;
   readonly weights: number;
   /** f32[logical x samples in whole vectors]; f32[logical] each. */
@@ -154,8 +152,7 @@ export function carveAdaptiveScratch(
   return {
     layer: carver.take(layerBytes(topology, sizes)),
     terms: carver.take(sizes.adaptiveTermsBytes.value),
-    chosen: carver.take(4 * maxSamples),
-    lengths: carver.take(8 * maxSamples),
+    slowest: carver.take(8 * maxSamples),
     likeness: carver.take(8 * maxSamples),
     weights: carver.take(4 * numSamples),
     samples: carver.take(4 * numSamples * experts),

@@ -30,6 +30,8 @@ export function numKicksOf({ numKicks }: AdaptiveRequest, topology: Topology): n
 interface SearchExtent {
   /** Ranks looked at from one start, for each rank there is. */
   readonly visitsPerRank: number;
+  /** Ranks in a row without a step that end a descent, for each rank there is; but LEAST_IDLE in any case. */
+  readonly idlePerRank: number;
   /** Descents from a start, each by a new tangent. */
   readonly maxPasses: number;
   /** The least that a step has to gain, as a share of the mean rank load. */
@@ -39,19 +41,22 @@ interface SearchExtent {
 /** Of first plans, and of those whose moves are free; and of plans from a placement that was planned. */
 type ExtentName = 'first' | 'next';
 
+const UNLIMITED = { visitsPerRank: Number.POSITIVE_INFINITY, idlePerRank: Number.POSITIVE_INFINITY };
+const LEAST_IDLE = 8;
+
 /** What efforts come to: see docs/notes/adaptive.md for what each gains, and takes. */
 const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, SearchExtent>>>> = {
   quick: {
-    first: { visitsPerRank: 2.5, maxPasses: 2, leastGain: 3e-5 },
-    next: { visitsPerRank: 1.5, maxPasses: 2, leastGain: 3e-5 },
+    first: { visitsPerRank: 2.5, idlePerRank: 0.25, maxPasses: 2, leastGain: 3e-5 },
+    next: { visitsPerRank: 1.5, idlePerRank: 0.25, maxPasses: 2, leastGain: 3e-5 },
   },
   usual: {
-    first: { visitsPerRank: 5, maxPasses: 4, leastGain: 1e-5 },
-    next: { visitsPerRank: 2.5, maxPasses: 4, leastGain: 3e-5 },
+    first: { visitsPerRank: 5, idlePerRank: 0.5, maxPasses: 4, leastGain: 1e-5 },
+    next: { visitsPerRank: 2.5, idlePerRank: 0.25, maxPasses: 4, leastGain: 3e-5 },
   },
   thorough: {
-    first: { visitsPerRank: Number.POSITIVE_INFINITY, maxPasses: 4, leastGain: 1e-6 },
-    next: { visitsPerRank: Number.POSITIVE_INFINITY, maxPasses: 4, leastGain: 1e-6 },
+    first: { ...UNLIMITED, maxPasses: 4, leastGain: 1e-6 },
+    next: { ...UNLIMITED, maxPasses: 4, leastGain: 1e-6 },
   },
 };
 
@@ -89,6 +94,8 @@ export interface SampleFacts {
   readonly forgetting: number;
   /** What loads that pass add to `noise`, where the mean of many steps is asked for. */
   readonly turnover: number;
+  /** The mean load of a rank in a sample. */
+  readonly meanRankLoad: number;
   /** `[logical]`: the expected loads, as shares of the mean rank load. Changes with the next layer. */
   readonly expected: Float32Array;
 }
@@ -128,7 +135,6 @@ export class AdaptiveSearch {
     this.#terms = new AdaptiveTerms(kernels, buffer, this.#at.terms);
     this.#words = jobWords(buffer, layout);
     this.#setFixedTerms();
-    this.#chooseSamples();
   }
 
   /** Whether groups stay on nodes: those that cannot be dealt evenly to the nodes are given up. */
@@ -159,7 +165,7 @@ export class AdaptiveSearch {
 
   /** Takes a layer's samples for the searches that follow. */
   prepare(layer: number): SampleFacts {
-    const { numLogicalExperts } = this.#layout.topology;
+    const { numLogicalExperts, numRanks } = this.#layout.topology;
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
     this.#kernels.prepareSamples(this.#terms.at);
     return {
@@ -169,6 +175,7 @@ export class AdaptiveSearch {
       numVarying: this.#terms.number('numVarying'),
       forgetting: this.#terms.number('forgetting'),
       turnover: this.#terms.number('turnover'),
+      meanRankLoad: this.#terms.number('totalLoad') / this.#job.numSamples / numRanks,
       expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
     };
   }
@@ -203,6 +210,19 @@ export class AdaptiveSearch {
   }
 
   /**
+   * Measures the load of the slowest rank / the mean rank load of every sample of the prepared layer; 1 where
+   * there is no load.
+   *
+   * @param placement i32[slots], -1 for an empty slot
+   * @param out [samples]
+   */
+  slowest(placement: Pointer, out: Float64Array): void {
+    this.#terms.setIntegers({ placement });
+    this.#kernels.measureSlowest(this.#terms.at);
+    out.set(new Float64Array(this.#buffer, this.#at.slowest, out.length));
+  }
+
+  /**
    * Searches a placement of the prepared layer.
    *
    * @param live i32[slots]: the live placement; 0 when there is none: then nothing counts as a move
@@ -215,7 +235,7 @@ export class AdaptiveSearch {
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { numPhysicalExperts, numRanks } = this.#layout.topology;
     const { extent = isFresh ? 'first' : 'next', isOneStep = false } = terms;
-    const { visitsPerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
+    const { visitsPerRank, idlePerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
     const isSharp = terms.isSharp ?? extent === 'first';
     this.#terms.setNumbers({ price: isFresh ? 0 : terms.price, leastGain });
     this.#terms.setIntegers({
@@ -226,6 +246,10 @@ export class AdaptiveSearch {
       maxMoves: isFresh ? numPhysicalExperts : terms.maxMoves,
       maxVisits: Math.min(NO_LIMIT, Math.ceil(visitsPerRank * numRanks)),
       maxPasses,
+      // Whether there is any step is told for sure.
+      maxIdle: isOneStep
+        ? NO_LIMIT
+        : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
       maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
       numKicks: isOneStep ? 0 : numKicksOf(this.#request, this.#layout.topology),
       phyToLog,
@@ -250,20 +274,21 @@ export class AdaptiveSearch {
   #setFixedTerms(): void {
     const { topology, words } = this.#layout;
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
+    const { numSamples, stepsPerSample, newestShare } = this.#job;
     const at = this.#at;
+    this.#terms.setNumbers({ stepLength: stepsPerSample, newestLength: stepsPerSample * newestShare });
     this.#terms.setIntegers({
       numExperts: numLogicalExperts,
       numSlots: numPhysicalExperts,
       numRanks,
       numNodes: this.keepsGroups ? numNodes : 1,
       maxSamples: this.#request.maxSamples,
-      numChosen: this.#job.numSamples,
+      numSteps: numSamples,
       slotsPerRank: slotsPerRank === undefined ? 0 : at.slotsPerRank,
       rankPower: 0,
       scratch: at.search,
       stride: 4 * numLayers * numLogicalExperts,
-      chosen: at.chosen,
-      lengths: at.lengths,
+      slowest: at.slowest,
       samples: at.samples,
       spread: at.spread,
       weights: at.weights,
@@ -322,22 +347,5 @@ export class AdaptiveSearch {
     const inNewest = newestShare * stepsPerSample;
     if (numNewSteps < inNewest) return numSamples;
     return Math.max(0, numSamples - 1 - Math.floor((numNewSteps - inNewest) / stepsPerSample));
-  }
-
-  /** Steps that a sample is the mean of. */
-  #stepsOf(sample: number): number {
-    const { numSamples, stepsPerSample, newestShare } = this.#job;
-    return sample === numSamples - 1 ? stepsPerSample * newestShare : stepsPerSample;
-  }
-
-  /** All samples are looked at. */
-  #chooseSamples(): void {
-    const { numSamples } = this.#job;
-    const chosen = new Int32Array(this.#buffer, this.#at.chosen, numSamples);
-    const lengths = new Float64Array(this.#buffer, this.#at.lengths, numSamples);
-    for (let sample = 0; sample < numSamples; sample++) {
-      chosen[sample] = sample;
-      lengths[sample] = this.#stepsOf(sample);
-    }
   }
 }

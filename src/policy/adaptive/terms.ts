@@ -9,6 +9,8 @@ export class AdaptiveTerms {
   readonly #kernels: KernelExports;
   readonly #integers: Int32Array;
   readonly #numbers: Float64Array;
+  /** Of the fields that were asked for: to make the name that a kernel exports takes longer than all else. */
+  readonly #offsets = new Map<AdaptiveNumber | AdaptiveInteger, number>();
 
   /** @param at of as many bytes as the kernels say, on a multiple of 8 */
   constructor(kernels: KernelExports, buffer: ArrayBufferLike, at: Pointer) {
@@ -40,6 +42,10 @@ export class AdaptiveTerms {
   }
 
   #offsetOf(field: AdaptiveNumber | AdaptiveInteger): number {
-    return this.#kernels[`adaptive_${field}`].value;
+    const known = this.#offsets.get(field);
+    if (known !== undefined) return known;
+    const offset = this.#kernels[`adaptive_${field}`].value;
+    this.#offsets.set(field, offset);
+    return offset;
   }
 }

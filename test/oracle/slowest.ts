@@ -1,0 +1,21 @@
+/**
+ * The load of the slowest rank / the mean rank load; 1 where there is no load.
+ *
+ * @param placement [slots], -1 for an empty slot
+ */
+export function slowestOf(step: readonly number[], placement: Int32Array, numRanks: number): number {
+  const counts = new Map<number, number>();
+  for (const expert of placement) counts.set(expert, (counts.get(expert) ?? 0) + 1);
+  const slotsPerRank = placement.length / numRanks;
+  let most = 0;
+  let total = 0;
+  for (let rank = 0; rank < numRanks; rank++) {
+    let load = 0;
+    for (const expert of placement.subarray(rank * slotsPerRank, (rank + 1) * slotsPerRank)) {
+      if (expert >= 0) load += step[expert]! * (1 / counts.get(expert)!);
+    }
+    most = Math.max(most, load);
+    total += load;
+  }
+  return total > 0 ? (most * numRanks) / total : 1;
+}
