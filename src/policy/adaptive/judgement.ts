@@ -1,7 +1,6 @@
 import type { KeptReason, PlanForecast } from '../decision.ts';
 import type { AdaptiveSettings } from './options.ts';
-import { SHARE_OF_NOISE } from './price.ts';
-import { LayerStat, STATS_PER_LAYER } from './request.ts';
+import { expectedGain, LayerStat, STATS_PER_LAYER } from './request.ts';
 
 /** Whether what was found is worth its moves, and what to expect of it. */
 export type Judgement =
@@ -36,7 +35,7 @@ function reasonToStay({ request }: AdaptiveSettings, stats: Float64Array): KeptR
 }
 
 function foresee({ cost }: AdaptiveSettings, stats: Float64Array): PlanForecast {
-  const gainPerLayer = expectedGains(stats);
+  const gainPerLayer = Float64Array.from(layersOf(stats), expectedGain);
   const loads = columnOf(stats, LayerStat.MEAN_RANK_LOAD);
   const steps = columnOf(stats, LayerStat.STAYING_STEPS);
   const moves = sumOf(stats, LayerStat.MOVES);
@@ -57,12 +56,10 @@ function foresee({ cost }: AdaptiveSettings, stats: Float64Array): PlanForecast 
   };
 }
 
-/** What the layers gain, without what seems to be gained by chance. */
-function expectedGains(stats: Float64Array): Float64Array {
-  const moves = columnOf(stats, LayerStat.MOVES);
-  const chance = columnOf(stats, LayerStat.CHANCE);
-  return columnOf(stats, LayerStat.GAIN).map(
-    (gain, layer) => gain - SHARE_OF_NOISE * chance[layer]! * moves[layer]!,
+/** f64[STATS_PER_LAYER] each. */
+function layersOf(stats: Float64Array): Float64Array[] {
+  return Array.from({ length: stats.length / STATS_PER_LAYER }, (_, layer) =>
+    stats.subarray(layer * STATS_PER_LAYER, (layer + 1) * STATS_PER_LAYER),
   );
 }
 

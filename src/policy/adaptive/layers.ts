@@ -12,6 +12,7 @@ import {
   type AdaptiveRequest,
   CHOSEN_STATS,
   carveAdaptiveData,
+  expectedGain,
   hasRungs,
   LayerStat,
   NUM_RUNGS,
@@ -201,13 +202,15 @@ export class AdaptiveLayers {
 
   /**
    * Keeps a layer that is valid as it is when nothing of it moves, and when all its moves together gain less
-   * than their price.
+   * than their price, or nothing is expected of them: with many ranks the smoothed load can fall where that of
+   * the slowest rank rises. Free moves may do that.
    */
   #keepUnpaid(live: Int32Array, planned: Int32Array, price: number, stats: Float64Array): void {
     if (stats[LayerStat.MUST_CHANGE] !== 0) return;
     const moves = stats[LayerStat.MOVES]!;
     const isPaid = moves <= this.#maxMoves && stats[LayerStat.SMOOTH_GAIN]! > price * moves + ROUNDING;
-    if (moves > 0 && (isPaid || !this.#moves.hasDoubles(live))) return;
+    const isBetter = price === 0 || expectedGain(stats) > 0;
+    if (moves > 0 && isBetter && (isPaid || !this.#moves.hasDoubles(live))) return;
     planned.set(live);
     for (const stat of CHOSEN_STATS) stats[stat] = 0;
   }

@@ -10,12 +10,11 @@ export const MOST_PRICE = Number.MAX_VALUE;
  * Of a move, where nothing says what one costs: as a share of the mean load of a slot. See
  * docs/notes/adaptive.md.
  */
-const SHARE_OF_SLOT = 7e-4;
-/**
- * How much of what chance alone seems to gain by a move the move has to gain besides, and a forecast leaves
- * out.
- */
-export const SHARE_OF_NOISE = 0.1;
+const SHARE_OF_SLOT = 1.2e-3;
+/** How much of that where loads are planned for again: they have stayed as they are for twice as long. */
+const PART_AGAIN = 0.5;
+/** How much of what chance alone seems to gain by a move the move has to gain besides. */
+const SHARE_OF_NOISE = 0.17;
 /** The same where loads are planned for again: what is gained then is mostly chance. */
 const SHARE_OF_NOISE_AGAIN = 0.5;
 
@@ -68,9 +67,11 @@ export function priceOf(
   if (request.fixedPrice >= 0) return request.fixedPrice;
   const numSlots = numOpenSlots(topology);
   const isFirst = mode === 'first';
-  const shareOfNoise = mode === 'again' ? SHARE_OF_NOISE_AGAIN : SHARE_OF_NOISE;
+  const isAgain = mode === 'again';
+  const shareOfSlot = isAgain ? PART_AGAIN * SHARE_OF_SLOT : SHARE_OF_SLOT;
+  const shareOfNoise = isAgain ? SHARE_OF_NOISE_AGAIN : SHARE_OF_NOISE;
   const noise = isFirst ? 0 : shareOfNoise * chance;
-  if (!request.hasCost) return isFirst ? 0 : (SHARE_OF_SLOT * topology.numRanks) / numSlots + noise;
+  if (!request.hasCost) return isFirst ? 0 : (shareOfSlot * topology.numRanks) / numSlots + noise;
   const { shareSteps, loadSteps } = request.moveCost;
   // Without load nothing can be gained: no move is worth it.
   if (loadSteps > 0 && !(meanRankLoad > 0)) return MOST_PRICE;

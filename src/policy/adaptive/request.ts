@@ -72,6 +72,19 @@ export const LayerStat = {
   CHANCE: 11,
 } as const;
 export const STATS_PER_LAYER = 16;
+
+/** How much of what chance alone seems to gain by a move is left out of what is foreseen. */
+const FORESEEN_CHANCE = 0.1;
+
+/**
+ * What a layer is expected to gain: without some of what seems to be gained by chance.
+ *
+ * @param stats f64[STATS_PER_LAYER]
+ */
+export function expectedGain(stats: Float64Array): number {
+  return stats[LayerStat.GAIN]! - FORESEEN_CHANCE * stats[LayerStat.CHANCE]! * stats[LayerStat.MOVES]!;
+}
+
 /** What tells of the placement that a layer gets. */
 export const CHOSEN_STATS = [
   LayerStat.MOVES,
