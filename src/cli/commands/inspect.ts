@@ -59,15 +59,18 @@ async function run(path: string, options: InspectCommandOptions): Promise<void> 
     interrupt.release();
     await recording.close();
   });
+  // Some is known only when all was read.
+  const notes = [...new Set([...setup.facts.notes, ...recording.notes])];
+  const read = { ...setup.facts, notes };
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
   const json = outputs.get('--json');
   if (json !== undefined) {
-    await writeOutput(json, `${jsonText({ recording: setup.facts, status, ...result })}\n`);
+    await writeOutput(json, `${jsonText({ recording: read, status, ...result })}\n`);
   }
   const colors = outputColors();
   const written = [...outputs.values()].map((output) => output.path);
-  const facts = printableTexts(setup.facts);
+  const facts = printableTexts(read);
   print(process.stdout, renderInspection(facts, result, isInterrupted, written, colors));
   if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;
 }

@@ -9,19 +9,18 @@ import { quote } from '../../formats/text.ts';
 import { outputColors } from '../colors.ts';
 import { DENSE_ROWS_HELP } from '../option-help.ts';
 import { wholeParser } from '../option-values.ts';
+import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
 import { print } from '../terminal.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
 import { compareWithLoads } from '../validate-work.ts';
 
-interface ValidateOptions {
+interface ValidateOptions extends ReadingOptions {
   readonly from?: string;
   readonly for?: string;
   readonly ranks?: number;
-  readonly experts?: number;
   readonly denseRows?: number;
   readonly against?: string;
-  readonly format?: string;
   readonly json?: boolean;
 }
 
@@ -31,7 +30,7 @@ const REFUSED = 3;
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  command
+  addReadingOptions(command)
     .argument('<placement>', 'a placement of any format that eplb formats lists')
     .option('--from <F>', "the placement's format, instead of the one recognised by its content")
     .option('--for <engine>', `the engine that decides the exit code: ${ENGINE_NAMES.join(', ')}, or all`)

@@ -6,6 +6,7 @@ const KEYS: ReadonlySet<string> = new Set([
   'load_history',
   'num_experts',
   'num_experts_per_token',
+  'ep_size',
 ]);
 
 /** What a JSON file holds, without its values. */

@@ -6,6 +6,8 @@ import type { InputFile } from '../input-file.ts';
 import { describeNext } from '../json/describe.ts';
 import { mostNumbersIn } from '../json/outline.ts';
 import { JsonReader } from '../json/reader.ts';
+import { counted } from '../number-text.ts';
+import { gapNotes } from '../numbered.ts';
 import { firstLine } from '../recognise.ts';
 import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
@@ -34,15 +36,20 @@ async function openLines(
   const numLayers = layers.length;
   checkLoadsShape([numLayers, width], file.name, numExperts, file.size);
   const isFromZero = layers.every((layer, i) => layer === i);
+  // More is known when all was read.
+  const notes = [
+    ...(isFromZero ? [] : [`layers keep the file's numbers, ${layers[0]} to ${layers.at(-1)}`]),
+    ...gapNotes('layer', layers),
+  ];
   return {
     format: 'json-lines',
     numLayers,
     numLogicalExperts: width,
     numSteps: undefined,
     numBytes: file.size,
-    notes: isFromZero ? [] : [`layers keep the file's numbers, ${layers[0]} to ${layers.at(-1)}`],
+    notes,
     ...(isFromZero ? {} : { layerNumbers: Array.from(layers) }),
-    steps: (range) => readSteps(file, layers, width, range),
+    steps: (range) => readSteps(file, layers, width, notes, range),
     close: () => file.close(),
   };
 }
@@ -74,6 +81,7 @@ async function* readSteps(
   file: InputFile,
   layers: Float64Array,
   width: number,
+  notes: string[],
   { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
 ): AsyncGenerator<RecordedStep> {
   const loads = new Float32Array(layers.length * width);
@@ -82,9 +90,11 @@ async function* readSteps(
   let index = 0;
   let numOthers = 0;
   let last: Pick<LoadLine, 'step' | 'end'> | undefined;
+  const gaps = new StepGaps();
   const done = ({ step, end }: Pick<LoadLine, 'step' | 'end'>): RecordedStep | undefined => {
     checkLayers(file, step, layers, isThere, numOthers);
     isThere.fill(0);
+    gaps.add(step);
     return index++ >= from ? { step: index - 1, loads, bytesRead: end } : undefined;
   };
   const read = lineReader(file);
@@ -115,7 +125,33 @@ async function* readSteps(
   }
   if (last === undefined || index >= to) return;
   const finished = done(last);
+  const note = gaps.note();
+  if (note !== undefined && !notes.includes(note)) notes.push(note);
   if (finished !== undefined) yield finished;
+}
+
+/** Where ascending numbers of steps leave some out. */
+class StepGaps {
+  #last: number | undefined;
+  #stride = 0;
+  #missing = 0;
+  #first: string | undefined;
+
+  add(step: number): void {
+    const last = this.#last;
+    this.#last = step;
+    if (last === undefined) return;
+    // The first two say how far apart steps are.
+    if (this.#stride === 0) this.#stride = step - last;
+    if (step - last <= this.#stride) return;
+    this.#missing += Math.ceil((step - last) / this.#stride) - 1;
+    this.#first ??= `between ${last} and ${step}`;
+  }
+
+  note(): string | undefined {
+    if (this.#first === undefined) return undefined;
+    return `${counted(this.#missing, 'step')} ${this.#missing === 1 ? 'is' : 'are'} missing, first ${this.#first}`;
+  }
 }
 
 /** A line: the loads of one layer in one step. */
