@@ -2,8 +2,10 @@ import type { Command } from 'commander';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
+import { nameNotes } from '../../formats/placements/format-by-name.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';
+import { placementFormat } from '../../formats/placements/registry.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { quote } from '../../formats/text.ts';
 import { outputColors } from '../colors.ts';
@@ -68,7 +70,7 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
   const report: ValidateReport = {
     path,
     format: read.format,
-    notes: [...read.notes, ...expertNotes(read, options)],
+    notes: [...read.notes, ...expertNotes(read, options), ...nameNotesOf(path, read.format)],
     facts,
     judgedFor: engine,
     engines,
@@ -79,6 +81,13 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
   const text = options.json ? `${jsonText(report)}\n` : renderValidation(printableTexts(report), colors);
   print(process.stdout, text);
   if (!report.takes) process.exitCode = REFUSED;
+}
+
+/** Only the name that it was given matters to an engine that goes by names. */
+function nameNotesOf(path: string, format: string): string[] {
+  return format === 'sglang' && !path.toLowerCase().endsWith('.pt')
+    ? nameNotes(path, placementFormat(format, '--from'))
+    : [];
 }
 
 /** Where the file does not say how many experts there are, the last ones may be missing unseen. */

@@ -28,8 +28,17 @@ export interface Placement {
   readonly logToPhy?: Int32Array;
   /** [layers x logical], where the file has that table. */
   readonly replicaCount?: Int32Array;
+  /** What the loader that the file is for finds wrong with its keys; left out when there is nothing. */
+  readonly keyProblems?: readonly KeyProblem[];
   /** What was assumed or left out while reading, one sentence each: for people. */
   readonly notes: readonly string[];
+}
+
+/** A key of a file that its engine's loader misses, or does not take. */
+export interface KeyProblem {
+  readonly text: string;
+  /** False for what only some releases of the engine ask for. */
+  readonly isSure: boolean;
 }
 
 /** What a reader may need beside the file. */
