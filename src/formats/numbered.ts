@@ -72,6 +72,31 @@ export function fileGapNotes(names: readonly string[]): string[] {
   );
 }
 
+/** Where ascending numbers of steps leave some out. */
+export class StepGaps {
+  #last: number | undefined;
+  #stride = 0;
+  #missing = 0;
+  #first: string | undefined;
+
+  add(step: number): void {
+    const last = this.#last;
+    this.#last = step;
+    if (last === undefined) return;
+    // The first two say how far apart steps are.
+    if (this.#stride === 0) this.#stride = step - last;
+    if (step - last <= this.#stride) return;
+    this.#missing += Math.ceil((step - last) / this.#stride) - 1;
+    this.#first ??= `between ${last} and ${step}`;
+  }
+
+  notes(): string[] {
+    if (this.#first === undefined) return [];
+    const verb = this.#missing === 1 ? 'is' : 'are';
+    return [`${counted(this.#missing, 'step')} ${verb} missing, first ${this.#first}`];
+  }
+}
+
 /** The last whole number in a name, behind which no other stands; undefined when there is none. */
 export function numberIn(name: string): number | undefined {
   const found = /(\d{1,12})\D*$/.exec(name)?.[1];

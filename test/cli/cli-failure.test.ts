@@ -33,7 +33,10 @@ describe('how the command ends', () => {
     const error = new Error('one\ntwo\u001b[31m');
     const { exitCode, text } = failureOf(error, HELP, false);
     assert.equal(exitCode, 1);
-    assert.equal(text, 'eplb: unexpected error: one\\ntwo\\u001b[31m (set EPLB_DEBUG=1 to see where)\n');
+    assert.equal(
+      text,
+      'eplb: unexpected error: one\\ntwo\\u001b[31m; EPLB_DEBUG=1 shows where (EPLB_INTERNAL)\n',
+    );
     assert.match(failureOf(error, HELP, true).text, /cli-failure\.test\.ts/);
     for (const thrown of ['text', undefined, null, 7])
       assert.equal(failureOf(thrown, HELP, true).exitCode, 1);

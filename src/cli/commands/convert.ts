@@ -19,6 +19,7 @@ import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { addReadingOptions, openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { byteBar, partNotes, stepsIn } from '../recorded-loads.ts';
+import { inputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 
 interface ConvertOptions {
@@ -39,8 +40,11 @@ interface ConvertOptions {
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
   addReadingOptions(command)
-    .argument('<in>', 'recorded loads or a placement, of any format that eplb formats lists')
-    .argument('<out>', 'the file to write')
+    .argument(
+      '<in>',
+      '- is standard input; recorded loads or a placement, of any format that eplb formats lists',
+    )
+    .argument('<out>', 'the file to write; - is standard output')
     .option('--from <F>', 'format of <in>, instead of the one recognised by its content')
     .option('--to <F>', "format of <out>, instead of the one its name asks for (.json: SGLang's)")
     .option('--ranks <N>', 'devices: vllm-ascend and omni-infer placements list them', whole('--ranks'))
@@ -57,7 +61,8 @@ export function configure(command: Command): void {
     .action(run);
 }
 
-async function run(input: string, path: string, options: ConvertOptions): Promise<void> {
+async function run(given: string, path: string, options: ConvertOptions): Promise<void> {
+  const input = await inputPath(given);
   const output = await checkOutput(path, [input], 'out');
   const kind = options.as === undefined ? await kindOfFile(input, options.from, 'in') : 'loads';
   const report =

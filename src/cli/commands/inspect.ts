@@ -11,6 +11,7 @@ import { renderInspection } from '../replay/inspect-view.ts';
 import { lookAt } from '../replay/look-at.ts';
 import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
 import { checkOutputs } from '../replay/outputs.ts';
+import { inputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
@@ -35,7 +36,8 @@ export function configure(command: Command): void {
     .action(run);
 }
 
-async function run(path: string, options: InspectCommandOptions): Promise<void> {
+async function run(given: string, options: InspectCommandOptions): Promise<void> {
+  const path = await inputPath(given);
   const outputs = await checkOutputs({ '--json': options.json }, [path]);
   const setup = await lookAt(path, options);
   const progress = new Progress(process.stderr);

@@ -19,6 +19,7 @@ import { Progress } from '../progress.ts';
 import { addReadingOptions, openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
 import { openBeside } from '../slot-columns.ts';
+import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 import { topologyFrom } from '../topology-options.ts';
 
@@ -66,7 +67,10 @@ export function configure(command: Command): void {
     .action(run);
 }
 
-async function run(path: string, options: PlanCommandOptions): Promise<void> {
+async function run(given: string, typed: PlanCommandOptions): Promise<void> {
+  const path = await inputPath(given);
+  const from = await optionalInputPath(typed.from);
+  const options = from === undefined ? typed : { ...typed, from };
   checkMultiple('--replicas', options.replicas, '--ranks', options.ranks);
   checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
   const policy = await choosePolicy(options.policy, options.threads);

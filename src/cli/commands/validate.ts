@@ -12,6 +12,7 @@ import { outputColors } from '../colors.ts';
 import { DENSE_ROWS_HELP } from '../option-help.ts';
 import { wholeParser } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
+import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
@@ -49,7 +50,10 @@ export function configure(command: Command): void {
     .action(run);
 }
 
-async function run(path: string, options: ValidateOptions): Promise<void> {
+async function run(given: string, typed: ValidateOptions): Promise<void> {
+  const path = await inputPath(given);
+  const loads = await optionalInputPath(typed.against);
+  const options = loads === undefined ? typed : { ...typed, against: loads };
   if (options.for !== undefined && options.for !== 'all' && !ENGINE_NAMES.includes(options.for)) {
     const known = ENGINE_NAMES.join(', ');
     throw new EplbError('EPLB_OPTION', `--for: ${quote(options.for)} is no engine; give ${known} or all`);
@@ -85,7 +89,7 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
 
 /** Only the name that it was given matters to an engine that goes by names. */
 function nameNotesOf(path: string, format: string): string[] {
-  return format === 'sglang' && !path.toLowerCase().endsWith('.pt')
+  return format === 'sglang' && !/(\.pt|standard-input)$/i.test(path)
     ? nameNotes(path, placementFormat(format, '--from'))
     : [];
 }

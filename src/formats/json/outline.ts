@@ -7,6 +7,7 @@ const KEYS: ReadonlySet<string> = new Set([
   'num_experts',
   'num_experts_per_token',
   'ep_size',
+  'tokens_per_expert_stats_list',
 ]);
 
 /** What a JSON file holds, without its values. */

@@ -6,8 +6,7 @@ import type { InputFile } from '../input-file.ts';
 import { describeNext } from '../json/describe.ts';
 import { mostNumbersIn } from '../json/outline.ts';
 import { JsonReader } from '../json/reader.ts';
-import { counted } from '../number-text.ts';
-import { gapNotes } from '../numbered.ts';
+import { gapNotes, StepGaps } from '../numbered.ts';
 import { firstLine } from '../recognise.ts';
 import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
@@ -92,10 +91,11 @@ async function* readSteps(
   let last: Pick<LoadLine, 'step' | 'end'> | undefined;
   const gaps = new StepGaps();
   const done = ({ step, end }: Pick<LoadLine, 'step' | 'end'>): RecordedStep | undefined => {
+    const bytesRead = file.bytesUpTo(end);
     checkLayers(file, step, layers, isThere, numOthers);
     isThere.fill(0);
     gaps.add(step);
-    return index++ >= from ? { step: index - 1, loads, bytesRead: end } : undefined;
+    return index++ >= from ? { step: index - 1, loads, bytesRead } : undefined;
   };
   const read = lineReader(file);
   for await (const lines of linesOf(file.source, file.name)) {
@@ -125,33 +125,8 @@ async function* readSteps(
   }
   if (last === undefined || index >= to) return;
   const finished = done(last);
-  const note = gaps.note();
-  if (note !== undefined && !notes.includes(note)) notes.push(note);
+  for (const note of gaps.notes()) if (!notes.includes(note)) notes.push(note);
   if (finished !== undefined) yield finished;
-}
-
-/** Where ascending numbers of steps leave some out. */
-class StepGaps {
-  #last: number | undefined;
-  #stride = 0;
-  #missing = 0;
-  #first: string | undefined;
-
-  add(step: number): void {
-    const last = this.#last;
-    this.#last = step;
-    if (last === undefined) return;
-    // The first two say how far apart steps are.
-    if (this.#stride === 0) this.#stride = step - last;
-    if (step - last <= this.#stride) return;
-    this.#missing += Math.ceil((step - last) / this.#stride) - 1;
-    this.#first ??= `between ${last} and ${step}`;
-  }
-
-  note(): string | undefined {
-    if (this.#first === undefined) return undefined;
-    return `${counted(this.#missing, 'step')} ${this.#missing === 1 ? 'is' : 'are'} missing, first ${this.#first}`;
-  }
 }
 
 /** A line: the loads of one layer in one step. */

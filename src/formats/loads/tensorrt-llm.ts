@@ -28,7 +28,7 @@ export const TENSORRT_LLM: LoadFormat = {
     'TensorRT-LLM statistics directory: meta_info.json and rank<r>.safetensors, "<iteration>_<layer>"',
   extensions: ['.safetensors'],
   recognise: async (file) => {
-    if (mayBeSafetensors(await file.head(), file.size)) return true;
+    if (mayBeSafetensors(await file.head(), file.contentSize)) return true;
     return (await isMetaInfo(file)) || (await isTokenCounts(file));
   },
   open: async (files, { numExperts }) => {
@@ -124,7 +124,7 @@ async function findCounts(
   const counts = new Map<string, Count[]>();
   const ranks = new Map<InputFile, number>();
   for (const file of files) {
-    if (!mayBeSafetensors(await file.head(), file.size) && file.extension !== '.safetensors') continue;
+    if (!mayBeSafetensors(await file.head(), file.contentSize) && file.extension !== '.safetensors') continue;
     const tensors = await readSafetensors(file.source, file.name);
     ranks.set(file, tensors.size);
     for (const [key, tensor] of tensors) {

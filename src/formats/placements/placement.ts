@@ -64,7 +64,7 @@ export interface WrittenPlacement {
 
 /** What a file holds once its container is open: what formats are recognised by. */
 export type Content =
-  | { readonly container: 'npy'; readonly array: NumberArray }
+  | { readonly container: 'npy'; readonly array: NumberArray; readonly notes?: readonly string[] }
   | { readonly container: 'npz'; readonly arrays: ReadonlyMap<string, NumberArray> }
   /** What keys say is only ever asked of an object's own: `__proto__` in a file is a key like any other. */
   | {
