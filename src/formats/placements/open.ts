@@ -1,5 +1,6 @@
 import { checkObject, checkText, checkWhole, show } from '../../core/checks.ts';
 import { EplbError, EplbTypeError } from '../../core/errors.ts';
+import { checkKnownKeys } from '../../core/known-keys.ts';
 import { MAX_SIZE } from '../../core/topology.ts';
 import { type InputFile, inputBytes, inputFile } from '../input-file.ts';
 import { kindOf, quote, shapeText } from '../text.ts';
@@ -49,6 +50,7 @@ export async function parsePlacement(
 
 function checkOptions(options: OpenPlacementOptions): OpenPlacementOptions {
   const { format, numExperts, field, denseRows } = checkObject('options', options);
+  checkKnownKeys('options', options, ['format', 'numExperts', 'field', 'denseRows']);
   if (format !== undefined) checkText('format', format);
   if (field !== undefined) checkText('field', field);
   if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, MAX_SIZE);
