@@ -11,8 +11,8 @@ export const STANDARD = '-';
 let isInputTaken = false;
 
 /**
- * The file that a command reads: standard input, for `-`, as a file of its own until the process ends. Formats
- * are read from any place, and by several threads.
+ * The file that a command reads: standard input, for `-`, as a file of its own until the process ends.
+ * Formats are read from any place, and by several threads.
  *
  * @throws EplbError EPLB_OPTION when it was read before, EPLB_FILE when it cannot be read or kept
  */

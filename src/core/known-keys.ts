@@ -37,7 +37,10 @@ export function nearest(text: string, known: readonly string[]): string | undefi
   return best;
 }
 
-/** Letters to put in, take out or replace to make one text of the other; more than `most` may be any number. */
+/**
+ * Letters to put in, take out or replace to make one text of the other; more than `most` may be any
+ * number.
+ */
 function changesBetween(a: string, b: string, most: number): number {
   if (Math.abs(a.length - b.length) > most) return most + 1;
   let before = Array.from({ length: b.length + 1 }, (_, i) => i);

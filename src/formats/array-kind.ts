@@ -17,9 +17,9 @@ interface NumberArray {
 }
 
 /**
- * What an array of two or three dimensions is as a placement, or undefined when it is none: a pattern of 0 and
- * 1, or a table in which every layer holds the ids from 0 on and nothing else. With a -1 in it, a table holds
- * no loads. With few ids, loads could come out so by chance.
+ * What an array of two or three dimensions is as a placement, or undefined when it is none: a pattern of
+ * 0 and 1, or a table in which every layer holds the ids from 0 on and nothing else. With a -1 in it, a
+ * table holds no loads. With few ids, loads could come out so by chance.
  *
  * @param isAll - false for the first rows of an array alone, of which more rows may still be right
  */

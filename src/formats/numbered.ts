@@ -4,9 +4,9 @@ import { counted } from './number-text.ts';
 const MOST_NAMED = 4;
 
 /**
- * Says which of a set of numbers are missing, such as the ranks of files or the layers of counts. They go up by
- * one, or by the same step, such as every hundredth iteration; of numbers that go up by no step none is
- * missing.
+ * Says which of a set of numbers are missing, such as the ranks of files or the layers of counts. They go
+ * up by one, or by the same step, such as every hundredth iteration; of numbers that go up by no step
+ * none is missing.
  *
  * @param noun - what a number is of: `rank`
  * @param first - the number that they begin with, where that is known; else the least one

@@ -26,7 +26,7 @@ describe('routes', () => {
   const shape = [546, 4, 8];
   const good = routes(546, 4, 8, 64);
 
-  test('of which over a hundredth name an expert twice are refused, and read when that is allowed', async () => {
+  test('of which over a hundredth name an expert twice are refused, or read if allowed', async () => {
     const file = { 'a.npy': npyFile({ descr: '|u1', shape, values: new Array(546 * 32).fill(0) }) };
     await assert.rejects(notesOf(file, 'a.npy', { numExperts: 64 }), {
       code: 'EPLB_FORMAT',
@@ -243,7 +243,7 @@ describe('CSV', () => {
     assert.deepEqual((await read(['layer,a,b,c', `3,${rows[0]}`, `5,${rows[1]}`])).numbers, [3, 5]);
   });
 
-  test('whose first column counts the rows without a header is read without it from four rows on', async () => {
+  test('whose first column counts the rows has it left out from four rows on', async () => {
     const four = await read(['0,9,8', '1,9,7', '2,9,6', '3,9,5']);
     assert.deepEqual([four.loads, four.layers], [[9, 8, 9, 7, 9, 6, 9, 5], 4]);
     const two = await read(['0,9,8', '1,9,7']);

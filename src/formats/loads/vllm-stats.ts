@@ -19,7 +19,9 @@ import { oneByOne } from './one-by-one.ts';
 
 const TYPE = 'eplb_load_stats';
 
-/** vLLM's loads in JSON Lines (its pull request 41141): a record a step, of the slots and the map they had. */
+/**
+ * vLLM's loads in JSON Lines (its pull request 41141): a record a step, of the slots and the map they had.
+ */
 export const VLLM_STATS: LoadFormat = {
   name: 'vllm-stats',
   holds: 'loads',

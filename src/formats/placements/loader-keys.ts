@@ -54,7 +54,8 @@ export const LOADERS: Readonly<Record<string, Loader>> = {
     ],
   },
   'tensorrt-llm': {
-    // MoeLoadBalancerConfig is a StrictBaseModel, which forbids other fields; setup() raises without num_slots.
+    // MoeLoadBalancerConfig is a StrictBaseModel, which forbids other fields; setup() raises without
+    // num_slots.
     source: 'NVIDIA/TensorRT-LLM: tensorrt_llm/llmapi/llm_args.py',
     rules: [
       {

@@ -12,8 +12,8 @@ const MAPPING = 'eplb_initial_mapping';
 const LOOKED_AT = 1 << 12;
 
 /**
- * The record of a mapping in vLLM's JSON Lines, or undefined when the text is something else. Other records are
- * not looked at.
+ * The record of a mapping in vLLM's JSON Lines, or undefined when the text is something else. Other
+ * records are not looked at.
  *
  * @param name - the file, for messages
  * @throws EplbError EPLB_FORMAT when there is none, or when there are several, as of a main and a draft model

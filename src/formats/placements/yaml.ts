@@ -6,10 +6,11 @@ import { ROW_NAME, takeRows, yamlError } from './yaml-rows.ts';
 const MOST_DEPTH = 6;
 
 /**
- * Reads YAML that holds maps, scalars and rows of numbers, and lists of them, which is all that placements need. The rows are
- * taken out before the library sees the text: it takes hundreds of bytes for each number, and what is left
- * can be limited. An alias gives what its anchor holds, which PyYAML writes for rows that are one list; of
- * maps and lists of other things there are none, so that nothing can grow by them.
+ * Reads YAML that holds maps, scalars and rows of numbers, and lists of them, which is all that
+ * placements need. The rows are taken out before the library sees the text: it takes hundreds of bytes
+ * for each number, and what is left can be limited. An alias gives what its anchor holds, which PyYAML
+ * writes for rows that are one list; of maps and lists of other things there are none, so that nothing
+ * can grow by them.
  *
  * @param bytes - the file, UTF-8
  * @param name - the file, for messages

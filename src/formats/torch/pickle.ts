@@ -34,8 +34,9 @@ const MARK = Symbol('mark');
 type Slot = PickleValue | typeof MARK;
 
 /**
- * Reads a pickle as torch.save writes it, in the protocols 2 (its own choice) to 5: plain values, lists, tuples, dicts, and what the maker
- * allows. Every other instruction is refused by its name, before it does anything.
+ * Reads a pickle as torch.save writes it, in the protocols 2 (its own choice) to 5: plain values, lists,
+ * tuples, dicts, and what the maker allows. Every other instruction is refused by its name, before it
+ * does anything.
  *
  * @param name - the file, for messages
  * @param budget - what all of it may take in memory: an instruction of a byte can make a list
