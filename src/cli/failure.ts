@@ -60,9 +60,6 @@ const LACKING: Readonly<Record<string, readonly [code: EplbErrorCode, what: stri
 
 /** What is lacking, when an error says so. */
 function lackOf(error: unknown): readonly [code: EplbErrorCode, what: string] | undefined {
-  if (error instanceof ReferenceError && error.message.includes('WebAssembly')) {
-    return ['EPLB_INTERNAL', 'Node runs without WebAssembly (--jitless), which plans need'];
-  }
   const code = error instanceof Error ? Reflect.get(error, 'code') : undefined;
   return typeof code === 'string' && Object.hasOwn(LACKING, code) ? LACKING[code] : undefined;
 }
