@@ -1,7 +1,7 @@
 import { choosePolicy } from '../src/cli/policy-choice.ts';
 import { ControlWord, type ReplayAnswer, type ReplayTask } from '../src/cli/replay/task.ts';
+import { openBeside } from '../src/cli/slot-columns.ts';
 import { isOwnError } from '../src/core/errors.ts';
-import { openRecording } from '../src/formats/open.ts';
 import type { LoadRecording } from '../src/formats/recording.ts';
 import { type AdaptiveCostModel, ExpertMapping } from '../src/index.ts';
 import { loadPolicy } from '../src/policy/custom.ts';
@@ -16,7 +16,7 @@ let numReplays = 0;
 /** Replays one configuration from the file on: plans and scores are made in this thread. */
 export async function replayInWorker(task: ReplayTask): Promise<ReplayAnswer> {
   try {
-    const recording = await openRecording(task.path, task.open);
+    const recording = await openBeside(task.path, task.open, task.from);
     try {
       const result = await replay(recording, await optionsOf(task, recording));
       return { ok: true, result };

@@ -33,11 +33,35 @@ export function failureOf(error: unknown, help: string, debug: boolean): Failure
     return { exitCode: NOT_INPUT.has(error.code) ? 1 : 2, text: line };
   }
   const message = error instanceof Error ? error.message : String(error);
+  const lacking = lackOf(error);
+  if (lacking !== undefined && !debug) {
+    return { exitCode: 1, text: `eplb: ${lacking[1]}: ${printable(message)} (${lacking[0]})\n` };
+  }
   if (debug) return { exitCode: 1, text: `eplb: unexpected error: ${(error as Error)?.stack ?? message}\n` };
   return {
     exitCode: 1,
-    text: `eplb: unexpected error: ${printable(message)} (set EPLB_DEBUG=1 to see where)\n`,
+    text: `eplb: unexpected error: ${printable(message)}; EPLB_DEBUG=1 shows where (EPLB_INTERNAL)\n`,
   };
+}
+
+/** What the machine or Node does not give, by the codes of its errors. */
+const LACKING: Readonly<Record<string, readonly [code: EplbErrorCode, what: string]>> = {
+  EAGAIN: ['EPLB_WORKER_LOST', 'no more threads or processes can be had (ulimit -u)'],
+  ERR_WORKER_INIT_FAILED: ['EPLB_WORKER_LOST', 'a worker thread cannot be started'],
+  ERR_WORKER_OUT_OF_MEMORY: ['EPLB_MEMORY', 'a worker thread has no more memory'],
+  ERR_ACCESS_DENIED: [
+    'EPLB_WORKER_LOST',
+    "Node's permission model forbids it (--allow-worker, --allow-fs-read)",
+  ],
+  ENOMEM: ['EPLB_MEMORY', 'no more memory can be had'],
+  EMFILE: ['EPLB_FILE', 'too many files are open (ulimit -n)'],
+  ENOSPC: ['EPLB_FILE', 'no space is left on the device'],
+};
+
+/** What is lacking, when an error says so. */
+function lackOf(error: unknown): readonly [code: EplbErrorCode, what: string] | undefined {
+  const code = error instanceof Error ? Reflect.get(error, 'code') : undefined;
+  return typeof code === 'string' && Object.hasOwn(LACKING, code) ? LACKING[code] : undefined;
 }
 
 function commanderFailure(error: CommanderError, help: string): Failure {

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { EplbError } from '../core/errors.ts';
+import { fileReason } from '../formats/bytes/file-reason.ts';
 import { failureOf } from './failure.ts';
 import { buildProgram, helpCommand } from './program.ts';
 import { print } from './terminal.ts';
@@ -10,7 +12,10 @@ async function main(args: readonly string[]): Promise<void> {
   // A reader that has seen enough, such as `| head`, is no error.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    throw error;
+    const message = `standard output: cannot be written: ${fileReason(error)}`;
+    const failure = failureOf(new EplbError('EPLB_FILE', message, { cause: error }), '', false);
+    print(process.stderr, failure.text);
+    process.exit(failure.exitCode);
   });
   try {
     const program = await buildProgram(packageVersion(), args);

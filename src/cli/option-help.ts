@@ -1,7 +1,7 @@
 // Help of options that several commands have.
 
 export const RECORDING_HELP =
-  'recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any format ' +
+  '- for standard input; recorded loads, or routes [tokens, layers, topK] (with --experts): a file or a directory of any format ' +
   'that ' +
   'eplb formats lists';
 

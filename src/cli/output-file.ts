@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { constants, rmSync } from 'node:fs';
 import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { EplbError, isOwnError } from '../core/errors.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import { quotePath } from '../formats/text.ts';
+import { STANDARD } from './standard-streams.ts';
+import { takeStandardOutput } from './terminal.ts';
 
 /** A file that is going to be written, found to be writable. */
 export interface OutputFile {
@@ -20,7 +23,7 @@ export interface OutputFile {
 /**
  * Checks that a file can be written, before the work whose result it is to hold. Nothing is created.
  *
- * @param path - the file
+ * @param path - the file; `-` is standard output
  * @param inputs - files and directories that the work reads and that must not be replaced by its result
  * @param field - what the command calls the file
  * @throws EplbError EPLB_FILE
@@ -31,6 +34,10 @@ export async function checkOutput(
   field = '--output',
 ): Promise<OutputFile> {
   const cannot = (reason: string, cause?: unknown) => outputError(field, path, reason, cause);
+  if (path === STANDARD) {
+    takeStandardOutput();
+    return { field, path, target: STANDARD, mode: 0 };
+  }
   const existing = await attempt(cannot, statIfThere(path));
   if (existing !== undefined && !existing.isFile()) {
     throw cannot(existing.isDirectory() ? 'it is a directory, not a file' : 'it is not a regular file');
@@ -58,6 +65,7 @@ export async function writeOutput(
   content: string | Uint8Array | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const { field, path, target, mode } = output;
+  if (target === STANDARD) return writeStandard(content);
   const beside = join(dirname(target), `.${basename(target).slice(0, 100)}.${randomUUID()}.tmp`);
   const release = removeWhenStopped(beside);
   try {
@@ -69,6 +77,14 @@ export async function writeOutput(
     throw outputError(field, path, fileReason(error), error);
   } finally {
     release();
+  }
+}
+
+/** Writes to standard output, as fast as it is read. What goes wrong there is told where it is heard. */
+async function writeStandard(content: string | Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
+  const pieces = typeof content === 'string' || content instanceof Uint8Array ? [content] : content;
+  for await (const piece of pieces) {
+    if (!process.stdout.write(piece)) await once(process.stdout, 'drain');
   }
 }
 

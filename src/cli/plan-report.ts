@@ -47,7 +47,9 @@ export interface PlanReport {
   /** The placement it started from; null for the initial mapping (expert i in slot i). */
   readonly from: string | null;
   /** Why the policy keeps the placement it started from; null when it plans another. */
-  readonly kept: KeptReason | null;
+  readonly kept: KeptReason | 'the plan balances worse' | null;
+  /** What is doubtful about the plan, one sentence each. */
+  readonly notes: readonly string[];
   readonly planningMs: number;
   readonly before: BalanceSummary;
   readonly after: BalanceSummary;

@@ -100,6 +100,7 @@ function closingFacts(report: PlanReport): Fact[] {
     ['planning time', seconds(planningMs / 1000)],
   ];
   if (kept !== null) list.unshift(['kept', `${start} stays: ${kept}`]);
+  for (const note of report.notes) list.push(['note', note]);
   if (output !== null) list.push(['written', output]);
   for (const note of report.outputNotes) list.push(['note', note]);
   return list;

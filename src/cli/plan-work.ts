@@ -1,15 +1,17 @@
+import { isOwnError } from '../core/errors.ts';
+import { ratio } from '../formats/number-text.ts';
 import type { LoadRecording } from '../formats/recording.ts';
 import {
   type AbstractEplbPolicy,
   CoactivationRecorder,
   ExpertLoadBalancer,
   type ExpertMapping,
-  type KeptReason,
   type Topology,
 } from '../index.ts';
 import { usesPairs } from '../policy/abstract.ts';
+import { checkClosedSlots } from '../policy/closed-slots.ts';
 import { readStartingPlacement } from './placement-files.ts';
-import { measurePlan, type PlanMeasures } from './plan-report.ts';
+import { measurePlan, type PlanMeasures, type PlanReport } from './plan-report.ts';
 import type { Progress } from './progress.ts';
 import { type KnownRange, sumLoads, unitOf } from './recorded-loads.ts';
 import { SampleRuns } from './sample-runs.ts';
@@ -25,13 +27,17 @@ interface PlanTask {
   readonly threads: number | undefined;
   /** The file of the placement to start from; the initial mapping when left out. */
   readonly from: string | undefined;
+  /** Whether the placement that it starts from stays when it balances the loads better. */
+  readonly keepBetter: boolean;
 }
 
 /** A finished plan and what was measured of it. */
 interface MeasuredPlan {
   readonly mapping: ExpertMapping;
   /** Why the policy keeps the placement it started from; null when it plans another. */
-  readonly kept: KeptReason | null;
+  readonly kept: PlanReport['kept'];
+  /** What is doubtful about the plan. */
+  readonly notes: readonly string[];
   readonly measures: PlanMeasures;
   readonly planningMs: number;
   readonly threads: number;
@@ -66,9 +72,41 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
   const decision = await watched(balancer, progress, () => balancer.decide(loads, options));
   const { mapping } = decision;
   const planningMs = performance.now() - started;
-  const measures = measurePlan(loads, previous, mapping, topology);
-  const kept = decision.status === 'kept' ? decision.reason : null;
-  return { mapping, kept, measures, planningMs, threads: balancer.threads };
+  const planned = measurePlan(loads, previous, mapping, topology);
+  const common = { planningMs, threads: balancer.threads };
+  const [before, after] = [planned.before, planned.after].map((one) => one.balancednessRatioOfSums) as [
+    number,
+    number,
+  ];
+  if (after >= before) {
+    const kept = decision.status === 'kept' ? decision.reason : null;
+    return { ...common, mapping, kept, notes: [], measures: planned };
+  }
+  const worse =
+    `the plan of the policy balances these loads worse than what it starts from: balancedness ` +
+    `${ratio(before)} before, ${ratio(after)} after`;
+  if (!task.keepBetter || !canStay(previous, topology)) {
+    return {
+      ...common,
+      mapping,
+      kept: null,
+      notes: [`${worse}; --keep-better keeps the better`],
+      measures: planned,
+    };
+  }
+  const measures = measurePlan(loads, previous, previous, topology);
+  return { ...common, mapping: previous, kept: 'the plan balances worse', notes: [worse], measures };
+}
+
+/** Whether a placement has no expert in a slot that is closed now. */
+function canStay(mapping: ExpertMapping, topology: Topology): boolean {
+  try {
+    checkClosedSlots('--from', mapping.phyToLog, topology);
+    return true;
+  } catch (error) {
+    if (isOwnError(error)) return false;
+    throw error;
+  }
 }
 
 /** Counts which experts are routed together, which only routes show, for policies that may use it. */

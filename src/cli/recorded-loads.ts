@@ -1,5 +1,5 @@
 import { EplbRangeError } from '../core/errors.ts';
-import { countRoutes } from '../formats/loads/routes.ts';
+import { countRoutes, withoutNone } from '../formats/loads/routes.ts';
 import type { LoadRecording, RouteRun, StepRange } from '../formats/recording.ts';
 import type { CoactivationRecorder, LoadMatrix } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
@@ -102,7 +102,7 @@ async function addTokens(
     countRoutes(run.ids, 0, run.numTokens, counts, numLayers, routes.topK);
     for (let i = 0; i < sums.length; i++) sums[i]! += counts[i]!;
     counts.fill(0);
-    pairs?.record(run.ids, run.numTokens, routes.topK);
+    pairs?.record(withoutNone(run.ids, routes.topK), run.numTokens, routes.topK);
     if (samples !== undefined) countSamples(run, samples, numLayers, routes.topK);
     bar((run.firstToken + run.numTokens - from) * bytesPerToken);
   }

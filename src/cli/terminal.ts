@@ -20,5 +20,13 @@ const OURS = new RegExp(`\n|${'\u001b'}\\[(?:[12]|22|3[123]|39)m`, 'gu');
  * was forgotten, but for line feeds and our own colours.
  */
 export function print(stream: NodeJS.WritableStream, text: string): void {
-  stream.write(printableBut(text, OURS));
+  const isTaken = isOutputTaken && stream === process.stdout;
+  (isTaken ? process.stderr : stream).write(printableBut(text, OURS));
+}
+
+let isOutputTaken = false;
+
+/** Leaves standard output to a file that was asked for as `-`: what is for people goes to standard error. */
+export function takeStandardOutput(): void {
+  isOutputTaken = true;
 }

@@ -1,4 +1,6 @@
+import { isOwnError } from '../core/errors.ts';
 import { openRecording } from '../formats/open.ts';
+import type { OpenOptions } from '../formats/open-options.ts';
 import { alignLayers } from '../formats/placements/align.ts';
 import { inspectPlacement } from '../formats/placements/inspect.ts';
 import { mappingOf } from '../formats/placements/mapping.ts';
@@ -7,6 +9,7 @@ import type { LoadRecording } from '../formats/recording.ts';
 import { quotePath } from '../formats/text.ts';
 import { balancedness, layerBalances, peakToAverage, summarizeBalance } from '../index.ts';
 import { Progress } from './progress.ts';
+import { openOptionsOf, type ReadingOptions } from './reading-options.ts';
 import { lengthOf, sumLoads } from './recorded-loads.ts';
 import type { AgainstReport } from './validate-report.ts';
 
@@ -20,10 +23,8 @@ interface ReadPlacement {
 }
 
 /** The loads that it is compared with, as the options say. */
-interface LoadOptions {
+interface LoadOptions extends ReadingOptions {
   readonly against?: string;
-  readonly format?: string;
-  readonly experts?: number;
   readonly ranks?: number;
 }
 
@@ -62,11 +63,22 @@ export async function compareWithLoads(
 
 /** Opens the loads. Fewer experts than the placement has are read as the choices of tokens. */
 async function openLoads(path: string, options: LoadOptions, read: Placement): Promise<LoadRecording> {
-  const { format, experts } = options;
-  const recording = await openRecording(path, { format, numExperts: experts });
-  if (experts !== undefined || recording.numLogicalExperts >= read.numLogicalExperts) return recording;
+  const open = openOptionsOf(options);
+  if (open.numExperts !== undefined) return openRecording(path, open);
+  const recording = await openUnknown(path, open, read);
+  if (recording.numLogicalExperts >= read.numLogicalExperts) return recording;
   await recording.close();
-  return openRecording(path, { format, numExperts: read.numLogicalExperts });
+  return openRecording(path, { ...open, numExperts: read.numLogicalExperts });
+}
+
+/** Opens loads whose number of experts is not given; where they may be routes, the placement says it. */
+async function openUnknown(path: string, open: OpenOptions, read: Placement): Promise<LoadRecording> {
+  try {
+    return await openRecording(path, open);
+  } catch (error) {
+    if (!isOwnError(error) || error.code !== 'EPLB_OPTION') throw error;
+    return openRecording(path, { ...open, numExperts: read.numLogicalExperts });
+  }
 }
 
 type Figures = Pick<AgainstReport, 'reason' | 'layers' | 'overall'>;

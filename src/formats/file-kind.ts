@@ -1,4 +1,5 @@
 import { EplbError } from '../core/errors.ts';
+import { placementIn } from './array-kind.ts';
 import { type InputFile, inputFile } from './input-file.ts';
 import { LOAD_FORMATS, recogniseLoads } from './loads/registry.ts';
 import { isDirectory } from './open.ts';
@@ -10,9 +11,6 @@ import { quote } from './text.ts';
 
 /** What a file holds. */
 type FileKind = 'loads' | 'placement';
-
-/** Ids from which on a table of them is none by chance, and so no loads. */
-const SURE_IDS = 8;
 
 /** The largest file that is looked through for a placement in an array: a larger one holds loads. */
 const MOST_BYTES = 2 ** 26;
@@ -74,35 +72,12 @@ function bareArray(content: Content): NumberArray | undefined {
 
 function tellApart(array: NumberArray, name: string, loads: string, placement: string): FileKind {
   if (Array.prototype.includes.call(array.data, -1)) return 'placement';
-  const numIds = placement === 'omni-infer' ? 1 : idsOfRows(array);
-  if (numIds === 0) return 'loads';
-  if (numIds >= SURE_IDS) return 'placement';
+  const found = placementIn(array, true);
+  if (found === undefined) return 'loads';
+  if (found.isSure) return 'placement';
   throw new EplbError(
     'EPLB_OPTION',
     `${name} may hold loads or a placement; give --from ${loads} for loads, --from ${placement} for a ` +
       'placement',
   );
-}
-
-/**
- * How many ids there are when every layer holds the ids from 0 on, each at least once, and nothing else; 0
- * when not so. In three dimensions they are slots, of which each stands once.
- */
-function idsOfRows({ data, shape }: NumberArray): number {
-  const width = data.length / shape[0]!;
-  let numIds = 0;
-  for (let first = 0; first < data.length; first += width) {
-    const ids = new Set<number>();
-    let most = 0;
-    for (let i = first; i < first + width; i++) {
-      // An id is below the number of slots, whatever the array holds.
-      if (data[i]! >= width) return 0;
-      ids.add(data[i]!);
-      most = Math.max(most, data[i]!);
-    }
-    if (ids.size !== most + 1 || (numIds !== 0 && numIds !== ids.size)) return 0;
-    if (shape.length === 3 && ids.size !== width) return 0;
-    numIds = ids.size;
-  }
-  return numIds;
 }

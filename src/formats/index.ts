@@ -5,7 +5,12 @@ export type { EngineVerdict } from './placements/engines.ts';
 export type { Occurrence, PlacementFacts } from './placements/inspect.ts';
 export { mappingOf, placementFrom } from './placements/mapping.ts';
 export { type OpenPlacementOptions, openPlacement, parsePlacement } from './placements/open.ts';
-export type { Placement, PlacementWriteOptions, WrittenPlacement } from './placements/placement.ts';
+export type {
+  KeyProblem,
+  Placement,
+  PlacementWriteOptions,
+  WrittenPlacement,
+} from './placements/placement.ts';
 export { type PlacementValidation, validatePlacement } from './placements/validate.ts';
 export { writePlacement } from './placements/write.ts';
 export type { LoadRecording, RecordedRoutes, RecordedStep, RouteRun, StepRange } from './recording.ts';

@@ -4,6 +4,7 @@ import { EplbError } from '../core/errors.ts';
 import { fileReason } from './bytes/file-reason.ts';
 import { ReadAheadSource } from './bytes/read-ahead.ts';
 import { type ByteSource, FileSource, MemorySource, readBytes } from './bytes/source.ts';
+import { unwrapped } from './bytes/unwrap.ts';
 import { type JsonOutline, outlineOf } from './json/outline.ts';
 import { readJson } from './json/value.ts';
 import { quotePath } from './text.ts';
@@ -15,6 +16,9 @@ const HEAD_BYTES = 1 << 16;
 
 /** The largest JSON that is read. It has to be in memory as a whole, the numbers in it beside it. */
 const MOST_JSON_BYTES = 2 ** 29;
+
+/** The same where it is packed: a few bytes of a file may be any number of them. */
+const MOST_PACKED_TEXT = 2 ** 24;
 
 /** A file that is to be read, whatever its format. What several readers ask of it is read and parsed once. */
 export class InputFile {
@@ -28,15 +32,25 @@ export class InputFile {
   #zip: Promise<ZipArchive> | undefined;
   #torch: Promise<TorchFile> | undefined;
 
-  constructor(path: string, name: string, source: ByteSource) {
+  /** Bytes that it takes where it lies: fewer than it holds when it is packed. */
+  readonly size: number;
+
+  constructor(path: string, name: string, source: ByteSource, size = source.size) {
     this.path = path;
     this.name = name;
     this.source = source;
+    this.size = size;
     this.#ahead = new ReadAheadSource(source);
   }
 
-  get size(): number {
+  /** Bytes that it holds. */
+  get contentSize(): number {
     return this.source.size;
+  }
+
+  /** How many of its {@link size} bytes the first ones of its content take. */
+  bytesUpTo(at: number): number {
+    return this.size === this.contentSize ? at : Math.round((at * this.size) / this.contentSize);
   }
 
   /** The name's ending, lower case, with its dot: `.npy`. */
@@ -46,7 +60,7 @@ export class InputFile {
 
   /** The first bytes, at most 64 KB. */
   head(): Promise<Uint8Array> {
-    this.#head ??= readBytes(this.source, 0, Math.min(this.size, HEAD_BYTES));
+    this.#head ??= readBytes(this.source, 0, Math.min(this.contentSize, HEAD_BYTES));
     return this.#head;
   }
 
@@ -58,9 +72,12 @@ export class InputFile {
    * @throws EplbError EPLB_FORMAT when there are more
    */
   async whole(most: number, what: string): Promise<Uint8Array> {
-    if (this.size <= most) return readBytes(this.source, 0, this.size);
-    const limit = `${what} is read up to ${most / 2 ** 20} MiB: convert it to .npy`;
-    throw new EplbError('EPLB_FORMAT', `${this.name} has ${this.size} bytes; ${limit}`);
+    const isPacked = this.size !== this.contentSize;
+    const limit = isPacked ? Math.min(most, MOST_PACKED_TEXT + this.size) : most;
+    if (this.contentSize <= limit) return readBytes(this.source, 0, this.contentSize);
+    const advice = isPacked ? 'unpack it with gunzip' : 'convert it to .npy';
+    const told = `${what} is read up to ${Math.floor(limit / 2 ** 20)} MiB: ${advice}`;
+    throw new EplbError('EPLB_FORMAT', `${this.name} has ${this.contentSize} bytes; ${told}`);
   }
 
   /** Gives the file back to the system, and what was read of it. A later read opens it again. */
@@ -118,7 +135,8 @@ export async function inputFile(path: string, field: string): Promise<InputFile>
     );
   }
   if (stats.size === 0) throw new EplbError('EPLB_FORMAT', `${name} is empty`);
-  return new InputFile(path, name, new FileSource(path, field, stats.size));
+  const source = await unwrapped(new FileSource(path, field, stats.size), name);
+  return new InputFile(path.replace(/\.gz$/i, ''), name, source, stats.size);
 }
 
 /** Bytes in memory as a file, for tests and for files inside of files. */

@@ -1,14 +1,14 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkObject, checkText, checkWhole } from '../core/checks.ts';
+import { checkText } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
-import { MAX_SIZE } from '../core/topology.ts';
 import { fileReason } from './bytes/file-reason.ts';
 import { byTimeInName } from './file-order.ts';
 import type { LoadFormat } from './format.ts';
 import { closeAll, type InputFile, inputFile } from './input-file.ts';
+import { loadedExpertNotes } from './loaded-experts.ts';
 import { fallbackFormat, loadFormat, recogniseLoads } from './loads/registry.ts';
-import type { OpenOptions } from './open-options.ts';
+import { checkOpenOptions, type OpenOptions } from './open-options.ts';
 import { openedRecording } from './opened-recording.ts';
 import type { LoadRecording, StoredRecording } from './recording.ts';
 import { quote, quotePath } from './text.ts';
@@ -20,29 +20,32 @@ const FIELD = 'recording';
  * Opens recorded loads or routes of any format. The format is recognised by the content. A directory is one
  * recording: its files, ordered by the time in their names.
  *
+ * What cannot be true is refused, and what may be something else is asked for: a placement, or routes without
+ * `numExperts`. For that, the beginning is read, and routes as a whole. What is doubtful is in the notes.
+ *
  * Opening and reading take memory of 8 times the size of the files at most, and 160 MiB: arrays and JSON
  * Lines are read a part at a time, other texts are in memory as numbers. Texts that have to be read whole are
  * refused from 512 MiB on (JSON), or 64 MiB (CSV and tables of text); so is a file that would take more.
  *
  * @throws EplbError EPLB_FILE when something cannot be read, EPLB_FORMAT when it is of no known format or
- *   malformed, EPLB_OPTION for an unknown `format`; EplbTypeError and EplbRangeError when the content is not
+ *   malformed, EPLB_OPTION for an unknown `format` or where it has to be said what the file holds;
+ *   EplbTypeError and EplbRangeError when the content is not
  *   what a recording holds
  */
 export async function openRecording(path: string, options: OpenOptions = {}): Promise<LoadRecording> {
   checkText('path', path);
   checkOpenOptions(options);
   const chosen = options.format === undefined ? undefined : loadFormat(options.format);
-  if (await isDirectory(path)) return openedRecording(await openDirectory(path, chosen, options));
+  if (await isDirectory(path)) return lookedAt(await openDirectory(path, chosen, options));
   const file = await inputFile(path, FIELD);
   const format = chosen ?? (await recogniseLoads(file)) ?? fallbackFormat(file);
-  return openedRecording(await openFiles([file], format, options));
+  return lookedAt(await openFiles([file], format, options));
 }
 
-function checkOpenOptions(options: OpenOptions): void {
-  const { format, numExperts, tokensPerStep } = checkObject('options', options);
-  if (format !== undefined) checkText('format', format);
-  if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, MAX_SIZE);
-  if (tokensPerStep !== undefined) checkWhole('tokensPerStep', tokensPerStep, 1);
+/** A recording as callers get it, with what is to be said of its loads. */
+async function lookedAt(stored: StoredRecording): Promise<LoadRecording> {
+  const notes = await loadedExpertNotes(openedRecording(stored));
+  return openedRecording(notes.length === 0 ? stored : { ...stored, notes: [...stored.notes, ...notes] });
 }
 
 /** {@link openRecording} of files that are already found, in order, all of one format. */

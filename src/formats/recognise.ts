@@ -31,9 +31,12 @@ export async function firstCharacters(file: InputFile): Promise<string> {
 
 /** The first line of a text as far as the beginning of the file has it. */
 export async function firstLine(file: InputFile): Promise<string> {
-  const text = new TextDecoder().decode(await file.head());
-  const end = text.search(/\r?\n/);
-  return end === -1 ? text : text.slice(0, end);
+  return (await firstLines(file))[0]!;
+}
+
+/** The first lines of a text, two at most, as far as the beginning of the file has them. */
+export async function firstLines(file: InputFile): Promise<string[]> {
+  return new TextDecoder().decode(await file.head()).split(/\r?\n/, 2);
 }
 
 /** What the file holds as JSON, or undefined when it does not look like JSON or is broken. */
@@ -50,7 +53,7 @@ export async function looksLikeJson(file: InputFile): Promise<boolean> {
  * What a promise gives, or undefined where it ends in an error of ours. That error is for the reader to
  * report.
  */
-async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
+export async function orUndefined<T>(promise: Promise<T>): Promise<T | undefined> {
   try {
     return await promise;
   } catch (error) {

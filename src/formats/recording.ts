@@ -92,6 +92,6 @@ export interface RouteRun {
   /** The number of its first token. */
   readonly firstToken: number;
   readonly numTokens: number;
-  /** [tokens x layers x topK], ids checked. */
+  /** [tokens x layers x topK], ids checked. 65,535 stands for no expert, which files say as -1. */
   readonly ids: Uint16Array;
 }

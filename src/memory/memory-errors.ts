@@ -16,6 +16,10 @@ export function reachError(what: string, bytes: number): EplbRangeError {
 
 /** No WebAssembly memory can be made, however small. */
 export function addressSpaceError(what: string, bytes: number, cause: unknown): EplbRangeError {
+  if (!('WebAssembly' in globalThis)) {
+    const why = 'Node runs without WebAssembly, as with --jitless';
+    return withCause(`${needs(what, bytes, 'shared memory')} of WebAssembly, and ${why}`, cause);
+  }
   const message =
     `${needs(what, bytes, 'shared memory')}, and this process lacks the address space for it: ` +
     'a WebAssembly memory reserves some 10 GB of address space, however small it is (the limit is that of ' +

@@ -1,5 +1,6 @@
 import { checkNumber, checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
+import { checkKnownKeys } from '../core/known-keys.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import type { LoadsInput } from '../loads/load-matrix.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
@@ -48,6 +49,7 @@ export class LocalityAwarePolicy extends AbstractEplbPolicy {
   constructor(options: LocalityAwarePolicyOptions = {}) {
     super();
     const { tolerance = 0.05, maxEvaluations } = checkObject('options', options);
+    checkKnownKeys('options', options, ['tolerance', 'maxEvaluations']);
     checkNumber('tolerance', tolerance);
     if (!(tolerance >= 0 && tolerance < 1)) {
       throw new EplbRangeError('EPLB_RANGE', `tolerance: ${tolerance} is not at least 0 and less than 1`);

@@ -1,5 +1,6 @@
 import { checkObject, checkWhole } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
+import { checkKnownKeys } from '../core/known-keys.ts';
 import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
 import { InspectTally } from './inspect-tally.ts';
 import type { Inspection, InspectOptions } from './inspection.ts';
@@ -18,6 +19,7 @@ export async function inspect(source: ReplaySource, options: InspectOptions = {}
     onStep,
     steps,
   } = checkObject('options', options);
+  checkKnownKeys('options', options, ['numRanks', 'topK', 'numHottest', 'steps', 'onStep']);
   checkWhole('numRanks', numRanks, 1, numLogicalExperts);
   const tally = new InspectTally(numLayers, numLogicalExperts, numRanks);
   for await (const step of stepsOf(source, steps)) {

@@ -1,5 +1,6 @@
 import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkKnownKeys } from '../core/known-keys.ts';
 import { checkTopology, MAX_SIZE } from '../core/topology.ts';
 import { checkRange } from '../formats/check-recording.ts';
 import type { StepRange } from '../formats/recording.ts';
@@ -82,6 +83,12 @@ export interface ReplaySettings {
 const DEFAULT_INTERVAL = 32;
 const MAX_DEFAULT_WINDOW = 1024;
 
+const NAMES = [
+  ...['numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups', 'slotsPerRank', 'policy', 'policyName'],
+  ...['name', 'windowSize', 'trigger', 'planningSeconds', 'layersPerStep', 'cost', 'start', 'steps'],
+  ...['threads', 'onStep'],
+];
+
 /**
  * Checks options and fills in what is left out.
  *
@@ -91,7 +98,7 @@ export function readReplayOptions(
   options: ReplayOptions,
   sizes: { readonly numLayers: number; readonly numLogicalExperts: number },
 ): ReplaySettings {
-  checkObject('options', options);
+  checkKnownKeys('options', checkObject('options', options), NAMES);
   checkPolicy(options.policy);
   const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, policy } = options;
   const given = { ...sizes, numPhysicalExperts, numRanks, numNodes, numGroups };

@@ -1,5 +1,6 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
+import { checkKnownKeys } from '../core/known-keys.ts';
 import { MAX_SIZE } from '../core/topology.ts';
 import { checkRange } from '../formats/check-recording.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
@@ -59,8 +60,15 @@ export const SYNTH_DEFAULTS = {
  *
  * @throws EplbTypeError, EplbRangeError naming the option
  */
-export function synthesize(options: SynthOptions): SyntheticLoads {
-  return new SyntheticLoads(checkSynth(options));
+export function synthesize(
+  options: Pick<SynthOptions, 'numLayers' | 'numExperts' | 'topK'> & Partial<SynthOptions>,
+): SyntheticLoads {
+  const { numLayers, numExperts, topK, ...more } = checkObject('options', options);
+  const given = Object.entries(more).filter(([, value]) => value !== undefined);
+  checkKnownKeys('options', options, ['numLayers', 'numExperts', 'topK', ...Object.keys(SYNTH_DEFAULTS)]);
+  return new SyntheticLoads(
+    checkSynth({ ...SYNTH_DEFAULTS, ...Object.fromEntries(given), numLayers, numExperts, topK }),
+  );
 }
 
 /** A recording that is made as it is read. */

@@ -9,7 +9,7 @@ import { type ZipMember, zipFile } from '../helpers/zip.ts';
 
 const STEPS = 6;
 const data = npyFile({
-  descr: '<i4',
+  descr: '<f4',
   shape: [STEPS, 2, 4],
   values: Array.from({ length: STEPS * 8 }, (_, i) => 1 + ((i * 5) % 7)),
 });

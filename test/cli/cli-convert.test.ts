@@ -257,14 +257,19 @@ test('eplb formats lists what is read and written', async () => {
   const placements = [
     'sglang',
     'vllm-ascend',
+    'vllm-mapping',
     'tensorrt-llm',
     'omni-infer',
+    'fastdeploy',
+    'vllm-expert-map',
+    'vllm-ascend-npy',
     'tables-npy',
     'tables-npz',
     'tables-json',
+    'vllm-map',
   ];
   assert.deepEqual(named('placements'), placements);
-  for (const name of ['npy', 'npz', 'json', 'json-lines']) {
+  for (const name of ['npy', 'npz', 'json', 'json-lines', 'csv-counts']) {
     assert.ok(formats.some((one) => one.name === name && one.holds === 'loads' && one.writes));
   }
   const text = (await eplb(['formats'])).stdout;

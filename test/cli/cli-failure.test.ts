@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { describe, test } from 'node:test';
 import { failureOf } from '../../src/cli/failure.ts';
 import { EplbError, EplbRangeError, EplbTypeError } from '../../src/core/errors.ts';
-import { CLI, RECORDING } from '../helpers/cli.ts';
+import { CLI, RECORDING, runProgram } from '../helpers/cli.ts';
 
 const HELP = 'eplb --help';
 
@@ -29,11 +29,34 @@ describe('how the command ends', () => {
     }
   });
 
+  test('what the machine or Node does not give: exit code 1, one line with what it is and a code', () => {
+    const cases = [
+      ['EAGAIN', 'WORKER_LOST', /no more threads or processes can be had \(ulimit -u\)/],
+      ['ERR_ACCESS_DENIED', 'WORKER_LOST', /Node's permission model forbids it/],
+      ['ENOMEM', 'MEMORY', /no more memory can be had/],
+      ['ENOSPC', 'FILE', /no space is left on the device/],
+      ['EMFILE', 'FILE', /too many files are open/],
+    ] as const;
+    for (const [system, code, what] of cases) {
+      const { exitCode, text } = failureOf(
+        Object.assign(new Error('spawn\nx'), { code: system }),
+        HELP,
+        false,
+      );
+      assert.equal(exitCode, 1);
+      assert.match(text, new RegExp(`^eplb: .*: spawn\\\\nx \\(EPLB_${code}\\)\n$`));
+      assert.match(text, what);
+    }
+  });
+
   test('a fault of the program: exit code 1, the stack only when asked for', () => {
     const error = new Error('one\ntwo\u001b[31m');
     const { exitCode, text } = failureOf(error, HELP, false);
     assert.equal(exitCode, 1);
-    assert.equal(text, 'eplb: unexpected error: one\\ntwo\\u001b[31m (set EPLB_DEBUG=1 to see where)\n');
+    assert.equal(
+      text,
+      'eplb: unexpected error: one\\ntwo\\u001b[31m; EPLB_DEBUG=1 shows where (EPLB_INTERNAL)\n',
+    );
     assert.match(failureOf(error, HELP, true).text, /cli-failure\.test\.ts/);
     for (const thrown of ['text', undefined, null, 7])
       assert.equal(failureOf(thrown, HELP, true).exitCode, 1);
@@ -50,4 +73,14 @@ test('a reader that has seen enough is no error', async () => {
   });
   assert.deepEqual(await once(child, 'close'), [0, null]);
   assert.equal(stderr, '');
+});
+
+test('without WebAssembly, that is what is said', async () => {
+  const args = ['--jitless', CLI, 'plan', RECORDING, '--experts', '64', '--replicas', '80', '--ranks', '16'];
+  const { code, stdout, stderr } = await runProgram(process.execPath, args);
+  assert.deepEqual([code, stdout], [2, '']);
+  assert.match(
+    stderr,
+    /^(Warning: .*\n)?eplb: .*runs without WebAssembly, as with --jitless \(EPLB_MEMORY\)\n$/,
+  );
 });

@@ -53,7 +53,7 @@ test('--policy adaptive joins steps to runs of their mean', async () => {
     const [steps, layers, experts] = [131, 2, 4];
     const values = Array.from({ length: steps * layers * experts }, (_, i) => (i * 7919) % 101);
     const path = join(dir, 'loads.npy');
-    await writeFile(path, npyFile({ descr: '<i4', shape: [steps, layers, experts], values }));
+    await writeFile(path, npyFile({ descr: '<f4', shape: [steps, layers, experts], values }));
     const run = await eplb([
       'plan',
       path,

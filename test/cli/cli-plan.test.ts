@@ -5,6 +5,7 @@ import { describe, test } from 'node:test';
 import { DefaultEplbPolicy } from 'expert-load-balancer';
 import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
 import { npyFile, npyShape } from '../helpers/npy.ts';
+import { assertRefused } from '../helpers/refusal.ts';
 
 const SIZES = ['--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
 const LAW = [RECORDING, '--experts', '64', ...SIZES];
@@ -195,12 +196,13 @@ describe('eplb plan', { concurrency: 2 }, () => {
     });
   });
 
-  test('whole numbers in three dimensions without --experts are loads, with a note', async () => {
-    const run = await eplb(['plan', RECORDING, '--replicas', '8', '--ranks', '4', '--steps', ':9']);
+  test('routes without --experts are asked for, and read as loads when told to', async () => {
+    const args = ['plan', RECORDING, '--replicas', '8', '--ranks', '4', '--steps', ':9'];
+    assertRefused(await eplb(args), 'OPTION', /distinct; give --experts for routes, --as loads for loads/);
+    const run = await eplb([...args, '--as', 'loads']);
     assert.equal(run.code, 0);
     assert.match(run.stdout, /read as +loads: 8,327 steps x 26 layers x 6 experts\n/);
     assert.match(run.stdout, /used +steps 0 to 9 \(end not included\) of 8,327\n/);
-    assert.match(run.stdout, /note +if these are routes .* give --experts\n/);
   });
 
   test('no colours off a terminal, whatever the environment asks for', async () => {

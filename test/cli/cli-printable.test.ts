@@ -14,7 +14,7 @@ import { assertRefused } from '../helpers/refusal.ts';
 import { zipFile } from '../helpers/zip.ts';
 
 const loads = npyFile({
-  descr: '<i4',
+  descr: '<f4',
   shape: [8, 2, 4],
   values: Array.from({ length: 64 }, (_, i) => 1 + ((i * 5) % 7)),
 });

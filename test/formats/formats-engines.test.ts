@@ -18,6 +18,9 @@ describe('the formats of engines', () => {
     ['logical_count.json', 'json'],
     ['lines.jsonl', 'json-lines'],
     ['omni-infer', 'omni-infer'],
+    ['vllm-stats.jsonl', 'vllm-stats'],
+    ['megatron', 'megatron-trace'],
+    ['counts.csv', 'csv-counts'],
   ];
   for (const [name, format] of cases) {
     test(`${name} is recognised as ${format}, and its loads are read`, () =>
@@ -25,7 +28,8 @@ describe('the formats of engines', () => {
         assert.equal(recording.format, format);
         assert.deepEqual([recording.numLayers, recording.numLogicalExperts], [SIZES.layers, SIZES.experts]);
         assert.ok(
-          recording.numSteps === SIZES.steps || (recording.numSteps === undefined && format === 'json-lines'),
+          recording.numSteps === SIZES.steps ||
+            (recording.numSteps === undefined && ['json-lines', 'vllm-stats'].includes(format)),
         );
         assert.deepEqual(await allLoads(recording), LOADS);
         assert.deepEqual(await allLoads(recording, { from: 1, to: 3 }), LOADS.slice(1, 3));
@@ -35,7 +39,12 @@ describe('the formats of engines', () => {
   }
 
   test('every format of loads has a file here', () => {
-    const seen = new Set([...cases.map(([, format]) => format), 'sglang-records', 'msit-csv']);
+    const seen = new Set([
+      ...cases.map(([, format]) => format),
+      'sglang-records',
+      'msit-csv',
+      'fastdeploy-stats',
+    ]);
     assert.deepEqual(
       LOAD_FORMATS.map(({ name }) => name).filter((name) => !seen.has(name)),
       [],

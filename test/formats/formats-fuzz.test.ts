@@ -37,7 +37,7 @@ interface Seed {
   readonly mates: readonly string[];
 }
 
-const TOGETHER = /^(sglang-per|tensorrt-llm|msit-csv|omni-infer)/;
+const TOGETHER = /^(sglang-per|tensorrt-llm|msit-csv|omni-infer|megatron)/;
 
 function seeds(folder: string): Seed[] {
   const names = readdirSync(folder).map((name) => join(folder, name));

@@ -13,6 +13,7 @@ import { readPickle } from '../../src/formats/torch/pickle.ts';
 import { TENSOR_MAKER } from '../../src/formats/torch/tensor-ref.ts';
 import { fixture, LOADS, SIZES, stepLoads, withFixture } from '../helpers/fixtures.ts';
 import { allLoads, withRecording } from '../helpers/recordings.ts';
+import { storedZip, tensorPickle, text, tuple, whole } from '../helpers/torch.ts';
 
 describe('arrays that NumPy wrote', () => {
   test('every number type, byte order and memory order', async () => {
@@ -150,7 +151,8 @@ describe('pickles', () => {
   test('broken ones are refused', () => {
     const broken: [(number | string)[], RegExp][] = [
       [[''], /ends inside an instruction/],
-      [[0x80, 5, 'N.'], /protocol 5/],
+      [[0x80, 6, 'N.'], /protocol 6; the protocols 2 to 5 are read/],
+      [[0x80, 1, 'N.'], /protocol 1/],
       [[0x80, 2, '.'], /the stack is empty/],
       [[0x80, 2, 'X', '\xff\xff\xff\xff', 'a.'], /ends inside an instruction/],
       [[0x80, 2, 'ctorch'], /ends inside a name/],
@@ -249,5 +251,60 @@ describe('tensors in a file', () => {
   test('strides of dense arrays', () => {
     assert.deepEqual(denseStrides([2, 3, 4]), [12, 4, 1]);
     assert.deepEqual(denseStrides([2, 3, 4], true), [1, 2, 6]);
+  });
+});
+
+describe('what torch.save writes beside a tensor', () => {
+  /** A pickle by protocol 4 and later: texts are short, and everything is kept. */
+  const short = (value: string) => `\x8c${String.fromCharCode(value.length)}${value}\x94`;
+  const global = (module: string, name: string) => `${short(module)}${short(name)}\x93\x94`;
+  const scalar = (type: string, bytes: string) =>
+    `${global('numpy._core.multiarray', 'scalar')}${global('numpy', 'dtype')}${short(type)}\x89\x88\x87R\x94` +
+    `(K\x03${short('<')}NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb` +
+    `C${String.fromCharCode(bytes.length)}${bytes}\x94\x86R\x94`;
+  const archive = (protocol: number, pickle: string, storage: Uint8Array) =>
+    storedZip([
+      ['archive/data.pkl', Buffer.from(`\x80${String.fromCharCode(protocol)}${pickle}.`, 'latin1')],
+      ['archive/data/0', storage],
+    ]);
+  const counts = Int32Array.of(9, 1, 4, 2);
+  const bytes = new Uint8Array(counts.buffer);
+  const read = (file: Uint8Array, name = 'a.pt') =>
+    withRecording({ [name]: file }, name, {}, async (recording) => (await allLoads(recording))[0]);
+
+  test("is read past: NumPy's scalars, in the protocols 2 to 5", async () => {
+    const loads = `${text('logical_count')}${tensorPickle([2, 2])}`;
+    const old =
+      `${text('rate')}cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n${text('f4')}\x89\x88\x87R` +
+      `(K\x03${text('<')}NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tbc_codecs\nencode\n` +
+      `${text('\u0000\u0000\u00c0?')}${text('latin1')}\x86R\x86R`;
+    assert.deepEqual(await read(archive(2, `}(${old}${loads}u`, bytes)), [9, 1, 4, 2]);
+    for (const protocol of [4, 5]) {
+      const frame = `\x95\x10${'\x00'.repeat(7)}`;
+      const rate = `${short('rate')}${scalar('f8', '\x00'.repeat(8))}${short('rank')}${scalar('i2', '\x07\x00')}`;
+      assert.deepEqual(await read(archive(protocol, `${frame}}\x94(${rate}${loads}u`, bytes)), [9, 1, 4, 2]);
+    }
+    assert.deepEqual(await read(archive(3, `}(${loads}${text('b')}C\x02okK\x05Nu`, bytes)), [9, 1, 4, 2]);
+  });
+
+  test('is the tensor of a parameter', async () => {
+    const parameter = `ctorch._utils\n_rebuild_parameter\n(${tensorPickle([2, 2])}\x88ccollections\nOrderedDict\n)RtR`;
+    assert.deepEqual(await read(archive(2, parameter, bytes)), [9, 1, 4, 2]);
+  });
+
+  test('are numbers of every integer type', async () => {
+    for (const [type, numbers] of [
+      ['uint16', Uint16Array.of(9, 65_535, 4, 2)],
+      ['uint32', Uint32Array.of(9, 2 ** 31, 4, 2)],
+      ['uint64', BigUint64Array.of(9n, 2n ** 33n, 4n, 2n)],
+      ['int64', BigInt64Array.of(9n, 1n, 4n, 2n)],
+    ] as const) {
+      const storage = new Uint8Array(numbers.buffer);
+      const pickle =
+        `ctorch._utils\n_rebuild_tensor_v3\n((${text('storage')}ctorch.storage\nUntypedStorage\n${text('0')}` +
+        `${text('cpu')}${whole(storage.length)}tQ${whole(0)}${tuple([2, 2])}${tuple([2, 1])}` +
+        `\x89ccollections\nOrderedDict\n)Rctorch\n${type}\ntR`;
+      assert.deepEqual(await read(archive(2, pickle, storage)), Array.from(numbers, Number));
+    }
   });
 });

@@ -18,10 +18,10 @@ import { allLoads } from '../helpers/recordings.ts';
 import { tensorPickle, text } from '../helpers/torch.ts';
 import { type ZipMember, zipFile } from '../helpers/zip.ts';
 
-async function open(bytes: Uint8Array, name: string, numExperts?: number): Promise<LoadRecording> {
+async function open(bytes: Uint8Array, name: string, as?: 'loads'): Promise<LoadRecording> {
   const file = inputBytes(bytes, name, 'recording');
   const format = (await recogniseLoads(file)) ?? fallbackFormat(file);
-  return openedRecording(await openFiles([file], format, { numExperts }));
+  return openedRecording(await openFiles([file], format, { as, numExperts: EXPERTS }));
 }
 
 async function read(recording: LoadRecording, range?: StepRange): Promise<number> {
@@ -138,8 +138,8 @@ describe('a checksum', { concurrency: 1 }, () => {
     const good = npz();
     const { start, end } = dataOf(good, 'a.npy');
     const bad = flipped(good, start + 200);
-    assert.equal(await read(await open(bad, 'a.npz'), { from: 0, to: STEPS - 1 }), STEPS - 1);
-    assert.equal(await read(await open(bad, 'a.npz'), { from: 1 }), STEPS - 1);
+    assert.equal(await read(await open(bad, 'a.npz', 'loads'), { from: 0, to: STEPS - 1 }), STEPS - 1);
+    assert.equal(await read(await open(bad, 'a.npz', 'loads'), { from: 1 }), STEPS - 1);
     assert.equal((await open(good, 'a.npz')).hasChecksums, true);
     assert.equal((await open(array(), 'a.npy')).hasChecksums, undefined);
     await refused(flipped(good, end - 1), 'a.npz', /: damaged:/);

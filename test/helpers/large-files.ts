@@ -2,6 +2,7 @@
  * Files of tens of megabytes, good ones and ones that are made to take much memory, each written in a few
  * lines.
  */
+import { gzipSync } from 'node:zlib';
 import { npyFile } from './npy.ts';
 import { tensorPickle, text, torchArchive, whole } from './torch.ts';
 import { zipFile } from './zip.ts';
@@ -16,7 +17,7 @@ export interface LargeFile {
   /** Name of the file, or of several in a directory. */
   readonly files: () => Readonly<Record<string, Uint8Array>>;
   readonly holds: 'loads' | 'placements';
-  readonly options?: { readonly numExperts?: number };
+  readonly options?: { readonly numExperts?: number; readonly format?: string };
   /** What reading it comes to: `read: json, ...` or the code and message of an error. */
   readonly outcome: RegExp;
 }
@@ -41,7 +42,12 @@ const row = (length: number) => `[${'0,'.repeat(length - 1)}0]`;
 const step = `[${Array(58).fill(row(256)).join(',')}]`;
 
 /** A .npy file of one byte over and over. */
-function evenNpy(descr: string, shape: readonly number[], fortranOrder = false, fill = 1): Buffer {
+function evenNpy(
+  descr: string,
+  shape: readonly number[],
+  fortranOrder = false,
+  fill: number | Uint8Array = 1,
+): Buffer {
   const count = shape.reduce((product, size) => product * size, 1);
   const head = npyFile({ descr, shape, values: [], fortranOrder });
   return joined(head, Buffer.alloc(count * Number(descr.slice(2)), fill));
@@ -100,9 +106,15 @@ export const GOOD_LOADS: readonly LargeFile[] = [
   loads('npy', 'a.npy', () => evenNpy('<i4', [404, 58, 256]), /^read: npy, 404 x 58 x 256$/),
   loads('npy in Fortran order', 'a.npy', () => evenNpy('<f4', [404, 58, 256], true), /^read: npy, 404 x/),
   loads('npy of one step', 'a.npy', () => evenNpy('|u1', [1, 1000, 32_000]), /^read: npy, 1 x 1000 x 32000$/),
-  loads('npy of routes', 'a.npy', () => evenNpy('|u1', [150_000, 20, 8]), /^read: npy, 1172 x 20 x 64$/, {
-    numExperts: 64,
-  }),
+  loads(
+    'npy of routes',
+    'a.npy',
+    () => evenNpy('|u1', [150_000, 20, 8], false, Uint8Array.of(9, 1, 2, 3, 4, 5, 6, 63)),
+    /^read: npy, 1172 x 20 x 64$/,
+    {
+      numExperts: 64,
+    },
+  ),
   loads(
     'npz',
     'a.npz',
@@ -188,6 +200,52 @@ export const GOOD_LOADS: readonly LargeFile[] = [
     () => repeated(`${'0\t'.repeat(255)}0\n`),
     /^read: omni-infer, 1 x 62500 x 256$/,
   ),
+  loads(
+    'csv-counts',
+    'a.csv',
+    () =>
+      joined(
+        'layer_id,expert_id,count\n',
+        numbered(4 * MB, (i) => `${Math.floor(i / 256)},${i % 256},7\n`),
+      ),
+    /^read: csv-counts, 1 x \d+ x 256$/,
+  ),
+  loads(
+    'fastdeploy-stats',
+    'a.json',
+    () => joined('{"tokens_per_expert_stats_list":[', repeated(`${row(256)},`, 8 * MB), row(256), ']}'),
+    /^read: fastdeploy-stats, 1 x \d+ x 256$/,
+  ),
+  loads(
+    'vllm-stats',
+    'a.jsonl',
+    () =>
+      numbered(
+        4 * MB,
+        (i) =>
+          `{"record_type":"eplb_load_stats","step":${i},"expert_load":${step},"p2l_map":[${Array(58)
+            .fill(`[${Array.from({ length: 256 }, (_, slot) => slot).join(',')}]`)
+            .join(',')}]}\n`,
+      ),
+    /^read: vllm-stats, \d+ x 58 x 256$/,
+  ),
+  loads(
+    'megatron-trace',
+    'a.jsonl',
+    () =>
+      numbered(
+        4 * MB,
+        (i) =>
+          `{"step":${Math.floor(i / 58)},"layer":${i % 58},"rank":0,"top_indices":[${'[0,9,63],'.repeat(99)}[1,2,3]]}\n`,
+      ),
+    /^read: megatron-trace, \d+ x 58 x 64$/,
+  ),
+  loads(
+    'npy, packed by gzip',
+    'a.npy.gz',
+    () => gzipSync(evenNpy('<i4', [1000, 58, 256])),
+    /^read: npy, 1000 x 58 x 256$/,
+  ),
 ];
 
 /** Files that are made to take much memory, for every kind of reader of loads. */
@@ -198,7 +256,7 @@ export const HOSTILE_LOADS: readonly LargeFile[] = [
     () => evenNpy('|u1', [1, SIZE, 1]),
     /^EPLB_SHAPE: .* too many for so small a file$/,
     {
-      numExperts: 65_536,
+      numExperts: 65_535,
     },
   ),
   loads(
@@ -394,6 +452,50 @@ export const GOOD_PLACEMENTS: readonly LargeFile[] = [
     },
     /^read: tables-json, \d+ x 256$/,
   ),
+  placement(
+    'vllm-map',
+    'a.json',
+    () => joined('[', repeated('0,1,2,3,', 8 * MB), '4]'),
+    /^read: vllm-map, 1 x \d+$/,
+  ),
+  placement(
+    'vllm-mapping',
+    'a.jsonl',
+    () =>
+      joined(
+        '{"record_type":"eplb_initial_mapping","version":1,"num_slots":320,"initial_global_assignments":{',
+        numbered(4 * MB, (i) => `${i === 0 ? '' : ','}"${i}":${slots}`),
+        '}}',
+      ),
+    /^read: vllm-mapping, \d+ x 320$/,
+  ),
+  placement(
+    'fastdeploy',
+    'a.json',
+    () => joined('{"ep_rank_to_expert_id_list":[', repeated('[0,1,2,3],', 4 * MB), '[0,1,2,3]]}'),
+    /^read: fastdeploy, \d+ x 4$/,
+  ),
+  placement(
+    'vllm-expert-map',
+    'a.npy',
+    () =>
+      evenNpy(
+        '|i1',
+        [4000, 16, 64],
+        false,
+        Uint8Array.of(...Array.from({ length: 64 }, (_, i) => (i < 8 ? i : 255))),
+      ),
+    /^read: vllm-expert-map, 4000 x 128$/,
+  ),
+  {
+    ...placement(
+      'vllm-ascend-npy',
+      'a.npy',
+      () => evenNpy('|i1', [4000, 16, 64]),
+      /^read: vllm-ascend-npy, 4000 x 1024$/,
+    ),
+    options: { format: 'vllm-ascend-npy' },
+  },
 ];
 
 /** Files that are made to take much memory, for every kind of reader of placements. */

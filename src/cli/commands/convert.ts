@@ -17,7 +17,9 @@ import { DENSE_ROWS_HELP, FIRST_LAYER_HELP } from '../option-help.ts';
 import { resolveRange, stepRange, type TypedRange, wholeParser } from '../option-values.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
+import { addReadingOptions, openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { byteBar, partNotes, stepsIn } from '../recorded-loads.ts';
+import { inputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 
 interface ConvertOptions {
@@ -29,15 +31,20 @@ interface ConvertOptions {
   readonly denseRows?: number;
   readonly steps?: TypedRange;
   readonly tokensPerStep?: number;
+  readonly as?: ReadingOptions['as'];
+  readonly allowDuplicates?: boolean;
   readonly json?: boolean;
 }
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  command
-    .argument('<in>', 'recorded loads or a placement, of any format that eplb formats lists')
-    .argument('<out>', 'the file to write')
+  addReadingOptions(command)
+    .argument(
+      '<in>',
+      '- is standard input; recorded loads or a placement, of any format that eplb formats lists',
+    )
+    .argument('<out>', 'the file to write; - is standard output')
     .option('--from <F>', 'format of <in>, instead of the one recognised by its content')
     .option('--to <F>', "format of <out>, instead of the one its name asks for (.json: SGLang's)")
     .option('--ranks <N>', 'devices: vllm-ascend and omni-infer placements list them', whole('--ranks'))
@@ -54,9 +61,10 @@ export function configure(command: Command): void {
     .action(run);
 }
 
-async function run(input: string, path: string, options: ConvertOptions): Promise<void> {
+async function run(given: string, path: string, options: ConvertOptions): Promise<void> {
+  const input = await inputPath(given);
   const output = await checkOutput(path, [input], 'out');
-  const kind = await kindOfFile(input, options.from, 'in');
+  const kind = options.as === undefined ? await kindOfFile(input, options.from, 'in') : 'loads';
   const report =
     kind === 'loads'
       ? await convertLoads(input, output, options)
@@ -115,11 +123,7 @@ async function convertLoads(
       `--to: the name ${quotePath(output.path)} asks for no format of loads; give ${known}`,
     );
   }
-  const recording = await openRecording(input, {
-    format: options.from,
-    numExperts: options.experts,
-    tokensPerStep: options.tokensPerStep,
-  });
+  const recording = await openRecording(input, openOptionsOf({ ...options, format: options.from }));
   try {
     const progress = new Progress(process.stderr);
     const of = await stepsIn(recording, progress);

@@ -11,6 +11,7 @@ import { renderInspection } from '../replay/inspect-view.ts';
 import { lookAt } from '../replay/look-at.ts';
 import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
 import { checkOutputs } from '../replay/outputs.ts';
+import { inputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
@@ -35,7 +36,8 @@ export function configure(command: Command): void {
     .action(run);
 }
 
-async function run(path: string, options: InspectCommandOptions): Promise<void> {
+async function run(given: string, options: InspectCommandOptions): Promise<void> {
+  const path = await inputPath(given);
   const outputs = await checkOutputs({ '--json': options.json }, [path]);
   const setup = await lookAt(path, options);
   const progress = new Progress(process.stderr);
@@ -59,15 +61,18 @@ async function run(path: string, options: InspectCommandOptions): Promise<void> 
     interrupt.release();
     await recording.close();
   });
+  // Some is known only when all was read.
+  const notes = [...new Set([...setup.facts.notes, ...recording.notes])];
+  const read = { ...setup.facts, notes };
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
   const json = outputs.get('--json');
   if (json !== undefined) {
-    await writeOutput(json, `${jsonText({ recording: setup.facts, status, ...result })}\n`);
+    await writeOutput(json, `${jsonText({ recording: read, status, ...result })}\n`);
   }
   const colors = outputColors();
   const written = [...outputs.values()].map((output) => output.path);
-  const facts = printableTexts(setup.facts);
+  const facts = printableTexts(read);
   print(process.stdout, renderInspection(facts, result, isInterrupted, written, colors));
   if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;
 }

@@ -2,7 +2,6 @@ import type { Command } from 'commander';
 import { checkMultiple } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
-import { openRecording } from '../../formats/open.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
@@ -17,13 +16,14 @@ import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy, POLICY_CHOICES } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
+import { addReadingOptions, openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
+import { openBeside } from '../slot-columns.ts';
+import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 import { topologyFrom } from '../topology-options.ts';
 
-interface PlanCommandOptions {
-  readonly experts?: number;
-  readonly format?: string;
+interface PlanCommandOptions extends ReadingOptions {
   readonly replicas: number;
   readonly ranks: number;
   readonly nodes: number;
@@ -36,13 +36,14 @@ interface PlanCommandOptions {
   readonly output?: string;
   readonly to?: string;
   readonly firstLayer?: number;
+  readonly keepBetter?: boolean;
   readonly json?: boolean;
 }
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  command
+  addReadingOptions(command)
     .argument('<recording>', RECORDING_HELP)
     .option('--experts <N>', 'logical experts a layer; routes need it', whole('--experts'))
     .option('--format <F>', 'format of the recording, instead of the one recognised by its content')
@@ -54,6 +55,7 @@ export function configure(command: Command): void {
     .option('--policy <P>', POLICY_CHOICES, 'default')
     .option('--steps <A:B>', 'only the tokens or steps from A to before B (-N: from the end)', stepRange)
     .option('--from <file>', 'the placement to start from; what stays on a rank keeps its slot')
+    .option('--keep-better', 'keep the placement that it starts from when the plan balances the loads worse')
     .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))
     .option(
       '-o, --output <file>',
@@ -65,13 +67,16 @@ export function configure(command: Command): void {
     .action(run);
 }
 
-async function run(path: string, options: PlanCommandOptions): Promise<void> {
+async function run(given: string, typed: PlanCommandOptions): Promise<void> {
+  const path = await inputPath(given);
+  const from = await optionalInputPath(typed.from);
+  const options = from === undefined ? typed : { ...typed, from };
   checkMultiple('--replicas', options.replicas, '--ranks', options.ranks);
   checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
   const policy = await choosePolicy(options.policy, options.threads);
   const output = await outputOf(path, options);
 
-  const recording = await openRecording(path, { format: options.format, numExperts: options.experts });
+  const recording = await openBeside(path, openOptionsOf(options), options.from);
   try {
     await planRecording(path, recording, policy, options, output);
   } finally {
@@ -88,11 +93,11 @@ async function planRecording(
 ): Promise<void> {
   const topology = topologyFrom(recording, options);
   checkPolicySlots(policy, topology);
-  const { threads, from } = options;
+  const { threads, from, keepBetter = false } = options;
   const progress = new Progress(process.stderr);
   const of = await lengthOf(recording, progress);
   const range = { ...resolveRange(options.steps, of, unitOf(recording)), of };
-  const plan = await makePlan({ recording, range, topology, policy, threads, from }, progress);
+  const plan = await makePlan({ recording, range, topology, policy, threads, from, keepBetter }, progress);
   const written = await writePlan(plan.mapping, recording, output, options);
 
   const report = {
@@ -102,6 +107,7 @@ async function planRecording(
     threads: plan.threads,
     from: from ?? null,
     kept: plan.kept,
+    notes: plan.notes,
     planningMs: plan.planningMs,
     output: options.output ?? null,
     outputFormat: output?.format.name ?? null,

@@ -16,6 +16,7 @@ import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { bestReplays, runGrid } from '../replay/sweep-run.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
+import { inputPath, STANDARD } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 import { packageVersion } from '../version.ts';
 
@@ -55,7 +56,8 @@ export function configure(command: Command): void {
   addReplayOptions(command).action(run);
 }
 
-async function run(path: string, options: SweepCommandOptions): Promise<void> {
+async function run(given: string, options: SweepCommandOptions): Promise<void> {
+  const path = await inputPath(given);
   const outputs = await checkOutputs(
     { '--output': options.output, '--json': options.json, '--report': options.report },
     [path],
@@ -71,7 +73,9 @@ async function run(path: string, options: SweepCommandOptions): Promise<void> {
   const grid = await gridPoints(setup, axes, options);
   const csv = outputs.get('--output');
   const state =
-    csv === undefined ? undefined : await SweepState.open(csv, await stateKey(path, setup, grid, options));
+    csv === undefined || csv.path === STANDARD
+      ? undefined
+      : await SweepState.open(csv, await stateKey(path, setup, grid, options));
   const sweep = await runGrid(setup, grid, state);
   const wantsReplays = outputs.has('--json') || outputs.has('--report');
   const result = sweepResult(axes, sweep.points, sweep.wasInterrupted ? 'partial' : 'complete', {
@@ -84,7 +88,7 @@ async function run(path: string, options: SweepCommandOptions): Promise<void> {
   if (sweep.numTaken > 0)
     told.push(['gone on', `${grouped(sweep.numTaken)} of ${grouped(grid.length)} were done before`]);
   if (sweep.wasInterrupted) {
-    if (csv !== undefined) told.push(['kept', `${csv.path}.state`]);
+    if (csv !== undefined && state !== undefined) told.push(['kept', `${csv.path}.state`]);
     process.exitCode = EXIT_INTERRUPTED;
   } else {
     if (wantsReplays)

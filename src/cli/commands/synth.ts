@@ -88,7 +88,7 @@ async function run(options: SynthCommandOptions): Promise<void> {
 
 /** The options, their shape taken from the model where one is named. */
 function synthOptions(options: SynthCommandOptions): SynthOptions {
-  const { model, layers, experts, topK, tokens, blend, ...rest } = options;
+  const { model, layers, experts, topK, tokens, blend, output: _, ...rest } = options;
   const shape = model === undefined ? undefined : modelOf(model);
   const need = <T>(option: string, value: T | undefined): T => {
     if (value !== undefined) return value;

@@ -2,26 +2,28 @@ import type { Command } from 'commander';
 import { EplbError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
+import { nameNotes } from '../../formats/placements/format-by-name.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';
+import { placementFormat } from '../../formats/placements/registry.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { quote } from '../../formats/text.ts';
 import { outputColors } from '../colors.ts';
 import { DENSE_ROWS_HELP } from '../option-help.ts';
 import { wholeParser } from '../option-values.ts';
+import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
+import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
 import { compareWithLoads } from '../validate-work.ts';
 
-interface ValidateOptions {
+interface ValidateOptions extends ReadingOptions {
   readonly from?: string;
   readonly for?: string;
   readonly ranks?: number;
-  readonly experts?: number;
   readonly denseRows?: number;
   readonly against?: string;
-  readonly format?: string;
   readonly json?: boolean;
 }
 
@@ -31,7 +33,7 @@ const REFUSED = 3;
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  command
+  addReadingOptions(command)
     .argument('<placement>', 'a placement of any format that eplb formats lists')
     .option('--from <F>', "the placement's format, instead of the one recognised by its content")
     .option('--for <engine>', `the engine that decides the exit code: ${ENGINE_NAMES.join(', ')}, or all`)
@@ -48,7 +50,10 @@ export function configure(command: Command): void {
     .action(run);
 }
 
-async function run(path: string, options: ValidateOptions): Promise<void> {
+async function run(given: string, typed: ValidateOptions): Promise<void> {
+  const path = await inputPath(given);
+  const loads = await optionalInputPath(typed.against);
+  const options = loads === undefined ? typed : { ...typed, against: loads };
   if (options.for !== undefined && options.for !== 'all' && !ENGINE_NAMES.includes(options.for)) {
     const known = ENGINE_NAMES.join(', ');
     throw new EplbError('EPLB_OPTION', `--for: ${quote(options.for)} is no engine; give ${known} or all`);
@@ -69,7 +74,7 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
   const report: ValidateReport = {
     path,
     format: read.format,
-    notes: [...read.notes, ...expertNotes(read, options)],
+    notes: [...read.notes, ...expertNotes(read, options), ...nameNotesOf(path, read.format)],
     facts,
     judgedFor: engine,
     engines,
@@ -80,6 +85,13 @@ async function run(path: string, options: ValidateOptions): Promise<void> {
   const text = options.json ? `${jsonText(report)}\n` : renderValidation(printableTexts(report), colors);
   print(process.stdout, text);
   if (!report.takes) process.exitCode = REFUSED;
+}
+
+/** Only the name that it was given matters to an engine that goes by names. */
+function nameNotesOf(path: string, format: string): string[] {
+  return format === 'sglang' && !/(\.pt|standard-input)$/i.test(path)
+    ? nameNotes(path, placementFormat(format, '--from'))
+    : [];
 }
 
 /** Where the file does not say how many experts there are, the last ones may be missing unseen. */

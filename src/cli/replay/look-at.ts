@@ -1,11 +1,12 @@
 import { resolve } from 'node:path';
-import { openRecording } from '../../formats/open.ts';
 import type { OpenOptions } from '../../formats/open-options.ts';
 import type { LayersBeside } from '../../formats/placements/align.ts';
 import type { LoadRecording, StepRange } from '../../formats/recording.ts';
 import type { RecordingFacts } from '../../replay/index.ts';
 import { resolveRange } from '../option-values.ts';
+import { openOptionsOf } from '../reading-options.ts';
 import { partNotes, stepsIn } from '../recorded-loads.ts';
+import { openBeside } from '../slot-columns.ts';
 import type { RecordingOptions } from './options.ts';
 import type { WorkSize } from './run.ts';
 
@@ -24,15 +25,16 @@ export interface RecordingSetup {
  * Opens the recording, to learn its shape and how many steps there are, and closes it again: the workers read
  * it.
  */
-export async function lookAt(path: string, options: RecordingOptions): Promise<RecordingSetup> {
-  const open: OpenOptions = {
-    format: options.format,
-    numExperts: options.experts,
-    tokensPerStep: options.tokensPerStep,
-  };
-  const recording = await openRecording(path, open);
+export async function lookAt(
+  path: string,
+  options: RecordingOptions & { readonly from?: string },
+): Promise<RecordingSetup> {
+  const open = openOptionsOf(options);
+  const recording = await openBeside(path, open, options.from);
   try {
     const range = await rangeOf(recording, options);
+    // What steps are missing is known when all were read.
+    if (recording.numSteps === undefined && options.steps === undefined) await stepsIn(recording);
     const { format, numLayers, numLogicalExperts, notes, numBytes, routes } = recording;
     const { from = 0, to = recording.numSteps ?? null } = range;
     const numSteps = to === null ? undefined : to - from;

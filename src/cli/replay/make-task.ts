@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { EplbRangeError } from '../../core/errors.ts';
 import type { Topology } from '../../core/topology.ts';
 import { quotePath } from '../../formats/text.ts';
@@ -35,7 +36,10 @@ interface Variant {
 }
 
 /** {@link lookAt}, and the cost model. */
-export async function setUp(path: string, options: CommonReplayOptions): Promise<ReplaySetup> {
+export async function setUp(
+  path: string,
+  options: CommonReplayOptions & { readonly from?: string },
+): Promise<ReplaySetup> {
   const setup = await lookAt(path, options);
   return { ...setup, cost: await chooseCost(options.cost, setup.facts) };
 }
@@ -65,6 +69,7 @@ export async function taskOf(
   return {
     path: setup.path,
     open: setup.open,
+    ...(variant.from === undefined ? {} : { from: resolve(variant.from) }),
     policy: await policyText(policy, topology),
     start: await startOf(setup, variant, topology, isCompetition),
     control: newControl(),

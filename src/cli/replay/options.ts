@@ -9,12 +9,10 @@ import {
   type TypedRange,
   wholeParser,
 } from '../option-values.ts';
+import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
 
 /** How a recording is read. */
-export interface RecordingOptions {
-  readonly experts?: number;
-  readonly format?: string;
-  readonly tokensPerStep?: number;
+export interface RecordingOptions extends ReadingOptions {
   readonly steps?: TypedRange;
 }
 
@@ -45,7 +43,7 @@ export interface OnePlacementOptions {
 
 /** Options that say how the recording is to be read. */
 export function addRecordingOptions(command: Command): Command {
-  return command
+  return addReadingOptions(command)
     .argument('<recording>', RECORDING_HELP)
     .option('--experts <N>', 'logical experts a layer; routes need it', wholeParser('--experts', 1))
     .option('--format <F>', 'format of the recording, instead of the one recognised by its content')

@@ -2,6 +2,7 @@ import { EplbError } from '../../core/errors.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { Progress } from '../progress.ts';
+import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
 import { checkOutputs, reportOf, writeReports } from './outputs.ts';
@@ -22,11 +23,14 @@ interface ReplayOutcome {
  * @throws EplbError `EPLB_CANCELLED` when it was interrupted before any step
  */
 export async function replayPolicies(
-  path: string,
+  given: string,
   policies: readonly string[],
-  options: CommonReplayOptions & OnePlacementOptions,
+  typed: CommonReplayOptions & OnePlacementOptions,
 ): Promise<ReplayOutcome> {
-  const { replicas, ranks, slotsPerRank, interval, from, json, report: html } = options;
+  const path = await inputPath(given);
+  const from = await optionalInputPath(typed.from);
+  const options = from === undefined ? typed : { ...typed, from };
+  const { replicas, ranks, slotsPerRank, interval, json, report: html } = options;
   const inputs = from === undefined ? [path] : [path, from];
   const outputs = await checkOutputs({ '--json': json, '--report': html }, inputs);
   const setup = await setUp(path, options);

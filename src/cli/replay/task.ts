@@ -6,6 +6,8 @@ import type { ReplayOptions, ReplayResult } from '../../replay/index.ts';
 export interface ReplayTask {
   readonly path: string;
   readonly open: OpenOptions;
+  /** The file of the placement that the recording is read beside. */
+  readonly from?: string;
   /** As `--policy` takes it; a module's file is absolute. */
   readonly policy: string;
   /** The mapping to begin with: the balancer's own, the competition's, or slots [layers x physical]. */

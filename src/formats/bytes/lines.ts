@@ -7,6 +7,8 @@ export interface Line {
   readonly bytes: Uint8Array;
   /** From 1; lines of white space count. */
   readonly number: number;
+  /** Where it begins. */
+  readonly start: number;
   /** Where the next line begins. */
   readonly end: number;
 }
@@ -76,7 +78,9 @@ class Run implements Iterable<Line> {
       const end = feed === -1 ? bytes.length : feed;
       const next = feed === -1 ? bytes.length : feed + 1;
       if (!isBlank(bytes, start, end)) {
-        yield { bytes: bytes.subarray(start, end), number: this.number, end: this.#base + next };
+        const base = this.#base;
+        const line = bytes.subarray(start, end);
+        yield { bytes: line, number: this.number, start: base + start, end: base + next };
       }
       start = next;
     }

@@ -6,6 +6,8 @@ const KEYS: ReadonlySet<string> = new Set([
   'load_history',
   'num_experts',
   'num_experts_per_token',
+  'ep_size',
+  'tokens_per_expert_stats_list',
 ]);
 
 /** What a JSON file holds, without its values. */

@@ -1,23 +1,29 @@
 import { EplbRangeError } from '../../core/errors.ts';
+import { DEFAULT_TOKENS_PER_STEP, type OpenOptions } from '../open-options.ts';
 import type { RouteRun, StepRange, StoredRecording } from '../recording.ts';
 import { blocksOf } from '../tensor/blocks.ts';
-import { decodeIds, numberAt } from '../tensor/decode.ts';
 import { shareOf } from './array-loads.ts';
 import type { FoundArray } from './found-array.ts';
+import { lookAtRoutes, readIds } from './route-rows.ts';
 import { routesRecording } from './routes.ts';
 import { checkStepSize } from './step-size.ts';
 
-/** Most experts of a layer: ids are held in 16 bits. */
-const MOST_EXPERTS = 1 << 16;
+/** Most experts of a layer: ids are held in 16 bits, and one of them stands for none. */
+const MOST_EXPERTS = (1 << 16) - 1;
 
 /**
- * Routes [tokens, layers, topK] of a file, as a recording. Nothing is read before it is asked for.
+ * Routes [tokens, layers, topK] of a file, as a recording. They are looked through once, for what cannot be
+ * true of them.
  *
- * @throws EplbRangeError EPLB_RANGE for more experts than ids can name; while reading, for an id that is no
- *   expert
+ * @throws EplbRangeError EPLB_RANGE for more experts than ids can name, or an id that is no expert; EplbError
+ *   EPLB_FORMAT for routes that cannot be true
  */
-export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep: number): StoredRecording {
-  const { name, format, notes, numBytes, tensor } = found;
+export async function arrayRoutes(
+  found: FoundArray,
+  numExperts: number,
+  { tokensPerStep = DEFAULT_TOKENS_PER_STEP, allowDuplicates = false }: OpenOptions,
+): Promise<StoredRecording> {
+  const { name, format, numBytes, tensor } = found;
   const [numTokens, numLayers, topK] = tensor.shape as [number, number, number];
   if (numExperts > MOST_EXPERTS) {
     throw new EplbRangeError(
@@ -27,6 +33,7 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
   }
 
   checkStepSize([numLayers, numExperts], numBytes, name);
+  const notes = [...found.notes, ...(await lookAtRoutes(tensor, numExperts, name, allowDuplicates))];
 
   async function* read({ from = 0, to = numTokens }: StepRange = {}): AsyncGenerator<RouteRun> {
     const perToken = numLayers * topK;
@@ -36,18 +43,7 @@ export function arrayRoutes(found: FoundArray, numExperts: number, tokensPerStep
       const count = (block.to - block.from) * perToken;
       if (ids.length < count) ids = new Uint16Array(count);
       const out = ids.subarray(0, count);
-      const bad = decodeIds(block.bytes, tensor.type, out, numExperts);
-      if (bad >= 0) {
-        const row = Math.floor(bad / topK);
-        const at = `token ${block.from + Math.floor(row / numLayers)}, layer ${row % numLayers}`;
-        throw new EplbRangeError(
-          'EPLB_RANGE',
-          `${name}: expert id ${numberAt(block.bytes, tensor.type, bad)} at ${at}; ids go from 0 to ` +
-            `${numExperts - 1} ` +
-            `with --experts ${numExperts} (read as routes because the last dimension, ${topK}, is not the ` +
-            'number of experts)',
-        );
-      }
+      readIds(block, tensor, numExperts, name, out);
       yield { firstToken: block.from, numTokens: block.to - block.from, ids: out };
     }
   }

@@ -1,12 +1,9 @@
 import { EplbRangeError } from '../../core/errors.ts';
-import { zeros } from '../../memory/allocate.ts';
-import { DEFAULT_TOKENS_PER_STEP, type OpenOptions } from '../open-options.ts';
+import type { OpenOptions } from '../open-options.ts';
+import { orUndefined } from '../recognise.ts';
 import type { StoredRecording } from '../recording.ts';
-import { viewNumbers } from '../tensor/decode.ts';
-import { BYTES_PER_NUMBER, isFloat } from '../tensor/number-type.ts';
-import { countOf } from '../tensor/shape.ts';
-import { readTensor, type StoredTensor, slicedAlong } from '../tensor/stored.ts';
 import { shapeText } from '../text.ts';
+import { askForPlacement, askForRoutes, beginningOf, rankNotes } from './array-doubts.ts';
 import { arrayLoads } from './array-loads.ts';
 import { arrayRoutes } from './array-routes.ts';
 import type { FoundArray } from './found-array.ts';
@@ -19,41 +16,58 @@ const KNOWN_SHAPES =
 
 const ASSUMED_NOTE = 'if these are routes [tokens, layers, topK], give --experts';
 
-/** Numbers that are looked at to see whether all are whole. */
-const LOOKED_AT = 1 << 20;
-
 /**
  * Decides between routes and loads, and opens them. Two dimensions are loads. Three are loads when the last
  * one is the number of experts or no number was given, and routes when they hold whole numbers and the last
- * one is smaller.
+ * one is smaller. What may as well be something else is asked for.
  *
- * @throws EplbRangeError EPLB_SHAPE
+ * @throws EplbRangeError EPLB_SHAPE, EplbError EPLB_OPTION for what may be something else, or EPLB_FORMAT for
+ *   routes that cannot be true
  */
 export async function openArray(found: FoundArray, options: OpenOptions): Promise<StoredRecording> {
-  const { tensor, name, namedLoads, numBytes } = found;
+  const { tensor, name, namedLoads, isCalledLoads = false, numBytes } = found;
   const { shape } = tensor;
-  const { numExperts } = options;
+  const { numExperts, format, as } = options;
   const last = shape.at(-1);
-  if (shape.length === 2 || namedLoads || numExperts === undefined || last === numExperts) {
+  if (namedLoads) {
     checkLoadsShape(shape, name, numExperts, numBytes);
-    const isAssumed =
-      numExperts === undefined && shape.length === 3 && !namedLoads && (await startsWhole(tensor));
-    if (namedLoads) return withoutDense(found);
-    return arrayLoads(isAssumed ? { ...found, notes: [...found.notes, ASSUMED_NOTE] } : found);
+    return withoutDense(found);
   }
   checkArrayShape(shape, name);
+  const isOfRoutes = shape.length === 3 && numExperts !== undefined && last !== numExperts;
+  if (as === 'routes' || (as === undefined && isOfRoutes)) return openRoutes(found, options);
+  checkLoadsShape(shape, name, numExperts, numBytes);
+  if (as === 'loads' || isCalledLoads) return arrayLoads(found);
+  // What is wrong with the file is for the reading to say.
+  const beginning = await orUndefined(beginningOf(found));
+  if (beginning === undefined) return arrayLoads(found);
+  if (format === undefined) await askForPlacement(found, beginning);
+  if (numExperts === undefined) askForRoutes(found, beginning);
+  const isAssumed = numExperts === undefined && shape.length === 3 && beginning.isWhole;
+  const notes = [...found.notes, ...(isAssumed ? [ASSUMED_NOTE] : []), ...rankNotes(found, beginning)];
+  return arrayLoads({ ...found, notes });
+}
+
+/** @throws EplbRangeError EPLB_SHAPE for what cannot be routes; as {@link arrayRoutes} */
+async function openRoutes(found: FoundArray, options: OpenOptions): Promise<StoredRecording> {
+  const { name, tensor, numBytes } = found;
+  const { shape } = tensor;
+  const { numExperts } = options;
   const shown = `${name}: shape ${shapeText(shape)}`;
-  if (last! > numExperts) {
+  if (shape.length !== 3 || numExperts === undefined) {
+    throw shapeError(`${shown} holds no routes, which are [tokens, layers, topK]`);
+  }
+  if (shape[2]! > numExperts) {
     throw shapeError(
       `${shown}: --experts says ${numExperts}, the last dimension is larger than that; ${KNOWN_SHAPES}`,
     );
   }
   checkStepSize(shape.slice(1), numBytes, name);
-  if (!(await startsWhole(tensor))) {
+  if (!(await beginningOf(found)).isWhole) {
     const why = 'the last dimension is not that, and the numbers are not all whole';
     throw shapeError(`${shown}: --experts says ${numExperts}, ${why}; ${KNOWN_SHAPES}`);
   }
-  return arrayRoutes(found, numExperts, options.tokensPerStep ?? DEFAULT_TOKENS_PER_STEP);
+  return arrayRoutes(found, numExperts, options);
 }
 
 /** Loads under SGLang's name, which may have rows of dense layers. */
@@ -62,21 +76,6 @@ async function withoutDense(found: FoundArray): Promise<StoredRecording> {
   const [numSteps, numLayers] = tensor.shape as [number, number];
   const layers = await loadedLayersOf(tensor, numSteps);
   return arrayLoads({ ...found, notes: [...found.notes, ...denseNotes(numLayers, layers)] }, { layers });
-}
-
-/**
- * Whether the numbers of the first rows are whole. Reading on would find the others, which is not worth a
- * second pass.
- */
-async function startsWhole(tensor: StoredTensor): Promise<boolean> {
-  if (!isFloat(tensor.type)) return true;
-  const perRow = countOf(tensor.shape) / tensor.shape[0]!;
-  const rows = Math.min(tensor.shape[0]!, Math.ceil(LOOKED_AT / perRow));
-  const bytes = zeros('rows of numbers', Uint8Array, rows * perRow * BYTES_PER_NUMBER[tensor.type]);
-  await readTensor(slicedAlong(tensor, 0, 0, rows), bytes);
-  const numbers = viewNumbers(bytes, tensor.type);
-  for (let i = 0; i < numbers.length; i++) if (!Number.isInteger(numbers[i])) return false;
-  return true;
 }
 
 /**

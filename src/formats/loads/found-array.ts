@@ -7,8 +7,10 @@ export interface FoundArray {
   readonly name: string;
   /** Name of the format. */
   readonly format: string;
-  /** True when the file itself says that these are loads. */
+  /** True when the file itself says that these are loads, with a row for every layer of the model. */
   readonly namedLoads: boolean;
+  /** True when the file says that these are loads by a name that tells no more. */
+  readonly isCalledLoads?: boolean;
   readonly notes: readonly string[];
   /** Size of the file. */
   readonly numBytes: number;

@@ -6,6 +6,7 @@ import type { InputFile } from '../input-file.ts';
 import { describeNext } from '../json/describe.ts';
 import { mostNumbersIn } from '../json/outline.ts';
 import { JsonReader } from '../json/reader.ts';
+import { gapNotes, StepGaps } from '../numbered.ts';
 import { firstLine } from '../recognise.ts';
 import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
@@ -34,15 +35,20 @@ async function openLines(
   const numLayers = layers.length;
   checkLoadsShape([numLayers, width], file.name, numExperts, file.size);
   const isFromZero = layers.every((layer, i) => layer === i);
+  // More is known when all was read.
+  const notes = [
+    ...(isFromZero ? [] : [`layers keep the file's numbers, ${layers[0]} to ${layers.at(-1)}`]),
+    ...gapNotes('layer', layers),
+  ];
   return {
     format: 'json-lines',
     numLayers,
     numLogicalExperts: width,
     numSteps: undefined,
     numBytes: file.size,
-    notes: isFromZero ? [] : [`layers keep the file's numbers, ${layers[0]} to ${layers.at(-1)}`],
+    notes,
     ...(isFromZero ? {} : { layerNumbers: Array.from(layers) }),
-    steps: (range) => readSteps(file, layers, width, range),
+    steps: (range) => readSteps(file, layers, width, notes, range),
     close: () => file.close(),
   };
 }
@@ -74,6 +80,7 @@ async function* readSteps(
   file: InputFile,
   layers: Float64Array,
   width: number,
+  notes: string[],
   { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
 ): AsyncGenerator<RecordedStep> {
   const loads = new Float32Array(layers.length * width);
@@ -82,10 +89,13 @@ async function* readSteps(
   let index = 0;
   let numOthers = 0;
   let last: Pick<LoadLine, 'step' | 'end'> | undefined;
+  const gaps = new StepGaps();
   const done = ({ step, end }: Pick<LoadLine, 'step' | 'end'>): RecordedStep | undefined => {
+    const bytesRead = file.bytesUpTo(end);
     checkLayers(file, step, layers, isThere, numOthers);
     isThere.fill(0);
-    return index++ >= from ? { step: index - 1, loads, bytesRead: end } : undefined;
+    gaps.add(step);
+    return index++ >= from ? { step: index - 1, loads, bytesRead } : undefined;
   };
   const read = lineReader(file);
   for await (const lines of linesOf(file.source, file.name)) {
@@ -115,6 +125,7 @@ async function* readSteps(
   }
   if (last === undefined || index >= to) return;
   const finished = done(last);
+  for (const note of gaps.notes()) if (!notes.includes(note)) notes.push(note);
   if (finished !== undefined) yield finished;
 }
 

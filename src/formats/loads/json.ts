@@ -1,11 +1,14 @@
 import { EplbError, EplbTypeError } from '../../core/errors.ts';
 import { MemorySource } from '../bytes/source.ts';
 import type { LoadFormat } from '../format.ts';
+import type { InputFile } from '../input-file.ts';
 import { describeNext } from '../json/describe.ts';
 import { readNestedNumbers } from '../json/nested-numbers.ts';
 import { mostNumbersIn } from '../json/outline.ts';
 import { JsonReader } from '../json/reader.ts';
+import type { OpenOptions } from '../open-options.ts';
 import { jsonOutlineOf, looksLikeJson } from '../recognise.ts';
+import type { StoredRecording } from '../recording.ts';
 import { denseStrides } from '../tensor/shape.ts';
 import type { StoredTensor } from '../tensor/stored.ts';
 import { openArray } from './array.ts';
@@ -28,28 +31,40 @@ export const JSON_LOADS: LoadFormat = {
     // directory.
     return outline === undefined || outline.isNested || outline.fields.has(LOADS_KEY);
   },
-  open: oneByOne(async (file, options) => {
-    const { kind, fields } = await file.jsonOutline();
-    const bytes = await file.jsonBytes();
-    const found = fields.get(LOADS_KEY);
-    const span = found ?? { start: 0, end: bytes.length };
-    const reader = new JsonReader(bytes, file.name, span.start);
-    const path = found === undefined ? '' : LOADS_KEY;
-    if ((found === undefined ? kind : reader.kind()) !== 'array') {
-      const what =
-        found === undefined
-          ? `the JSON is ${describeNext(reader)}; loads are nested arrays of numbers or {"${LOADS_KEY}": ` +
-            'nested arrays}'
-          : `${LOADS_KEY} is ${describeNext(reader)}; it must be nested arrays`;
-      throw new EplbTypeError('EPLB_KIND', `${file.name}: ${what}`);
-    }
-    const sink = { data: numbersFor(mostNumbersIn(bytes, span), file.name), length: 0 };
-    const shape = readNestedNumbers(reader, { path, name: file.name }, sink);
-    const about = { name: file.name, format: 'json', notes: [], numBytes: file.size };
-    const tensor = inMemory(sink.data.subarray(0, sink.length), shape);
-    return openArray({ tensor, namedLoads: path !== '', ...about }, options);
-  }),
+  open: oneByOne((file, options) => openNested(file, LOADS_KEY, 'json', options)),
 };
+
+/**
+ * Opens nested arrays of loads: under a key, or bare where the file has none.
+ *
+ * @param format - name of the format
+ * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE, naming the place; EplbError EPLB_FORMAT
+ */
+export async function openNested(
+  file: InputFile,
+  key: string,
+  format: string,
+  options: OpenOptions,
+): Promise<StoredRecording> {
+  const { kind, fields } = await file.jsonOutline();
+  const bytes = await file.jsonBytes();
+  const found = fields.get(key);
+  const span = found ?? { start: 0, end: bytes.length };
+  const reader = new JsonReader(bytes, file.name, span.start);
+  const path = found === undefined ? '' : key;
+  if ((found === undefined ? kind : reader.kind()) !== 'array') {
+    const what =
+      found === undefined
+        ? `the JSON is ${describeNext(reader)}; loads are nested arrays of numbers or {"${key}": nested arrays}`
+        : `${key} is ${describeNext(reader)}; it must be nested arrays`;
+    throw new EplbTypeError('EPLB_KIND', `${file.name}: ${what}`);
+  }
+  const sink = { data: numbersFor(mostNumbersIn(bytes, span), file.name), length: 0 };
+  const shape = readNestedNumbers(reader, { path, name: file.name }, sink);
+  const about = { name: file.name, format, notes: [], numBytes: file.size };
+  const tensor = inMemory(sink.data.subarray(0, sink.length), shape);
+  return openArray({ tensor, namedLoads: path !== '', ...about }, options);
+}
 
 /**
  * Room for numbers that take no memory before they are there.

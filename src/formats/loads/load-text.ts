@@ -11,7 +11,7 @@ import { fileLoadError } from './array-loads.ts';
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 /** Files of this size hold 15,000 layers of 1,024 experts. */
-const MOST_BYTES = 2 ** 26;
+export const MOST_TEXT_BYTES = 2 ** 26;
 
 /** Digits that a double holds exactly, whatever they are. */
 const EXACT_DIGITS = 15;
@@ -20,6 +20,16 @@ const LINE_FEED = 0x0a;
 const BLANK = 0x20;
 const ZERO = 0x30;
 const NINE = 0x39;
+
+/** What of a text is not part of its table. */
+interface Cut {
+  /** Lines before the text, which count in messages. */
+  readonly numLinesBefore: number;
+  /** Whether the first cell of each line is left out. */
+  readonly skipsFirst: boolean;
+}
+
+const NOTHING: Cut = { numLinesBefore: 0, skipsFirst: false };
 
 /**
  * A text of one row of loads a line. A separator behind the last number, empty lines at the end and both
@@ -31,11 +41,13 @@ export class LoadText {
   readonly numColumns: number;
   readonly #text: Buffer;
   readonly #separator: number;
+  readonly #cut: Cut;
 
-  private constructor(text: Buffer, separator: string, name: string) {
+  private constructor(text: Buffer, separator: string, name: string, cut: Cut) {
     this.name = name;
     this.#text = text;
     this.#separator = separator.charCodeAt(0);
+    this.#cut = cut;
     this.numRows = linesIn(text);
     this.numColumns = this.#row(0, undefined, () => undefined).numCells;
   }
@@ -46,8 +58,17 @@ export class LoadText {
    *   is none
    */
   static async read(file: InputFile, separator: string): Promise<LoadText> {
-    const bytes = await file.whole(MOST_BYTES, 'a table of numbers');
-    return new LoadText(trimmed(bytes), separator, file.name);
+    const bytes = await file.whole(MOST_TEXT_BYTES, 'a table of numbers');
+    return LoadText.of(trimmedText(bytes), separator, file.name);
+  }
+
+  /**
+   * {@link LoadText.read} on a text that is there, as {@link trimmedText} gives it.
+   *
+   * @param cut - what of the file is not part of the table
+   */
+  static of(text: Buffer, separator: string, name: string, cut: Cut = NOTHING): LoadText {
+    return new LoadText(text, separator, name, cut);
   }
 
   /**
@@ -63,13 +84,14 @@ export class LoadText {
       const first = at + row * stride;
       const { numCells, end } = this.#row(start, row, (load, column) => {
         if (!(load >= 0 && load <= MAX_FLOAT32)) {
-          throw fileLoadError(this.name, load, `line ${row + 1}, column ${column + 1}`);
+          const at = `line ${this.#lineOf(row)}, column ${column + 1 + Number(this.#cut.skipsFirst)}`;
+          throw fileLoadError(this.name, load, at);
         }
         if (column < this.numColumns) target[first + column] = load;
       });
       if (numCells !== this.numColumns) {
         const what = `has ${numCells} numbers, the first one ${this.numColumns}`;
-        throw new EplbRangeError('EPLB_SHAPE', `${this.name}: line ${row + 1} ${what}`);
+        throw new EplbRangeError('EPLB_SHAPE', `${this.name}: line ${this.#lineOf(row)} ${what}`);
       }
       start = end + 1;
     }
@@ -83,7 +105,13 @@ export class LoadText {
   ): { numCells: number; end: number } {
     const text = this.#text;
     let numCells = 0;
-    for (let at = start; ; at++) {
+    let at = start;
+    if (this.#cut.skipsFirst) {
+      while (!this.#isEnd(at)) at++;
+      if (text[at] !== this.#separator) return { numCells, end: at };
+      at++;
+    }
+    for (; ; at++) {
       while (text[at] === BLANK) at++;
       const cell = at;
       let value = 0;
@@ -98,13 +126,18 @@ export class LoadText {
         if (isLast && shown === '') return { numCells, end: at };
         if (!NUMBER.test(shown)) {
           const what = `${quote(shown)} in column ${numCells + 1} is no number`;
-          throw new EplbTypeError('EPLB_KIND', `${this.name}: line ${(row ?? 0) + 1}: ${what}`);
+          throw new EplbTypeError('EPLB_KIND', `${this.name}: line ${this.#lineOf(row ?? 0)}: ${what}`);
         }
         value = Number(shown);
       }
       take(value, numCells++);
       if (text[at] !== this.#separator) return { numCells, end: at };
     }
+  }
+
+  /** The line of the file that a row is. */
+  #lineOf(row: number): number {
+    return row + 1 + this.#cut.numLinesBefore;
   }
 
   /** Whether a number ends here: at a separator, or where the line or the text does. */
@@ -115,7 +148,7 @@ export class LoadText {
 }
 
 /** The text without a byte order mark and without white space at its end. Not copied. */
-function trimmed(bytes: Uint8Array): Buffer {
+export function trimmedText(bytes: Uint8Array): Buffer {
   const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   let end = bytes.length;
   while (end > 0 && isBlank(bytes[end - 1]!)) end--;

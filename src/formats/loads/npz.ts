@@ -21,7 +21,9 @@ export const NPZ_LOADS: LoadFormat = {
     const array = arrayIn(zip, file.name);
     const { tensor, notes } = await npzTensor(zip, array, file);
     const isNamed = array === 'logical_count';
-    const about = { name: file.name, format: 'npz', namedLoads: isNamed, notes, numBytes: file.size };
+    const isCalledLoads = NAMES.includes(array);
+    const numBytes = file.size;
+    const about = { name: file.name, format: 'npz', namedLoads: isNamed, isCalledLoads, notes, numBytes };
     return openArray({ tensor, ...about }, options);
   }),
 };

@@ -3,6 +3,7 @@ import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import { closeAll, type InputFile, sizeOf } from '../input-file.ts';
 import { counted } from '../number-text.ts';
+import { gapNotes } from '../numbered.ts';
 import { firstLine } from '../recognise.ts';
 import { checkLoadsShape } from './array.ts';
 import { LoadText } from './load-text.ts';
@@ -25,7 +26,7 @@ export const OMNI_INFER: LoadFormat = {
   recognise: async (file) =>
     /^\s*\d+(\t\d+)*\t?\s*$/.test(await firstLine(file)) && (await firstLine(file)).includes('\t'),
   open: async (files, { numExperts }) => {
-    const steps = filesOfSteps(files);
+    const { steps, notes } = filesOfSteps(files);
     const { numLayers, numExperts: numSlots } = await readStepTables(steps[0]!);
     const { name } = files[0]!;
     const numBytes = sizeOf(files);
@@ -40,6 +41,7 @@ export const OMNI_INFER: LoadFormat = {
         `columns are slots, of ${counted(steps[0]!.length, 'rank')} side by side, and were read as ` +
           'experts: ' +
           'right for a recording without redundant experts',
+        ...notes,
       ],
       readStep: async (step) => {
         const tables = await readStepTables(steps[step]!);
@@ -58,7 +60,7 @@ export const OMNI_INFER: LoadFormat = {
 };
 
 /** The files of each step, steps and ranks ascending. One file alone may have any name. */
-function filesOfSteps(files: readonly InputFile[]): InputFile[][] {
+function filesOfSteps(files: readonly InputFile[]): { steps: InputFile[][]; notes: string[] } {
   const steps = new Map<number, Map<number, InputFile>>();
   for (const file of files) {
     const match = NAME.exec(basename(file.path));
@@ -84,7 +86,10 @@ function filesOfSteps(files: readonly InputFile[]): InputFile[][] {
         : `step ${step} lacks rank ${missing}`;
     throw new EplbRangeError('EPLB_SHAPE', `${files[0]!.name}: ${what}`);
   }
-  return sorted.map(([, ranks]) => ascending(ranks).map(([, file]) => file));
+  return {
+    steps: sorted.map(([, ranks]) => ascending(ranks).map(([, file]) => file)),
+    notes: [...gapNotes('step', steps.keys()), ...(files.length > 1 ? gapNotes('rank', wanted, 0) : [])],
+  };
 }
 
 async function readStepTables(files: readonly InputFile[]) {

@@ -1,7 +1,9 @@
+import { basename } from 'node:path';
 import { EplbRangeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { counted } from '../number-text.ts';
+import { fileGapNotes } from '../numbered.ts';
 import type { OpenOptions } from '../open-options.ts';
 import type { RecordedRoutes, RecordedStep, RouteRun, StepRange, StoredRecording } from '../recording.ts';
 
@@ -17,7 +19,9 @@ export function oneByOne(
       await recording.close();
       parts.push({ recording, name: file.name });
     }
-    return joined(parts);
+    const gaps = fileGapNotes(files.map((file) => basename(file.path)));
+    const recording = joined(parts);
+    return gaps.length === 0 ? recording : { ...recording, notes: [...recording.notes, ...gaps] };
   };
 }
 

@@ -3,8 +3,11 @@ import type { LoadFormat } from '../format.ts';
 import type { InputFile } from '../input-file.ts';
 import { quote } from '../text.ts';
 import { ADRS } from './adrs.ts';
+import { CSV_COUNTS } from './csv-counts.ts';
+import { FASTDEPLOY_STATS } from './fastdeploy.ts';
 import { JSON_LOADS } from './json.ts';
 import { JSON_LINES } from './json-lines.ts';
+import { MEGATRON } from './megatron.ts';
 import { MSIT_CSV } from './msit-csv.ts';
 import { NPY_LOADS } from './npy.ts';
 import { NPZ_LOADS } from './npz.ts';
@@ -13,6 +16,7 @@ import { SGLANG_RECORDS } from './sglang-records.ts';
 import { SGLANG_STAT } from './sglang-stat.ts';
 import { TENSORRT_LLM } from './tensorrt-llm.ts';
 import { TORCH_TENSOR } from './torch-tensor.ts';
+import { VLLM_STATS } from './vllm-stats.ts';
 
 /** The formats of recorded loads. The first one that recognises a file is taken. */
 export const LOAD_FORMATS: readonly LoadFormat[] = [
@@ -22,10 +26,14 @@ export const LOAD_FORMATS: readonly LoadFormat[] = [
   TORCH_TENSOR,
   NPZ_LOADS,
   TENSORRT_LLM,
+  VLLM_STATS,
+  MEGATRON,
   JSON_LINES,
   ADRS,
+  FASTDEPLOY_STATS,
   JSON_LOADS,
   OMNI_INFER,
+  CSV_COUNTS,
   MSIT_CSV,
 ];
 

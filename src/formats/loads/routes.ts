@@ -1,5 +1,6 @@
 import { zeros } from '../../memory/allocate.ts';
 import type { RecordedRoutes, RecordedStep, StepRange, StoredRecording } from '../recording.ts';
+import { NO_EXPERT } from '../tensor/decode.ts';
 
 /** What a recording of routes is made of. */
 interface RoutesParts
@@ -48,7 +49,7 @@ export function routesRecording({ bytesUpTo, ...parts }: RoutesParts): StoredRec
 /**
  * Adds one to the load of every expert that the tokens from `from` to before `to` were sent to.
  *
- * @param ids - [tokens x layers x topK], checked
+ * @param ids - [tokens x layers x topK], checked; those of no expert are left out
  * @param counts - [layers x experts], added to. Of whole numbers: floats take longer
  */
 export function countRoutes(
@@ -63,7 +64,25 @@ export function countRoutes(
   let i = from * numLayers * topK;
   for (let token = from; token < to; token++) {
     for (let layer = 0, row = 0; layer < numLayers; layer++, row += numExperts) {
-      for (const end = i + topK; i < end; i++) counts[row + ids[i]!]! += 1;
+      for (const end = i + topK; i < end; i++) {
+        const id = ids[i]!;
+        if (id !== NO_EXPERT) counts[row + id]! += 1;
+      }
     }
   }
+}
+
+/**
+ * Ids without those of no expert, for what counts pairs of experts: the token's first expert stands for them,
+ * which makes no pair.
+ */
+export function withoutNone(ids: Uint16Array, topK: number): Uint16Array {
+  if (!ids.includes(NO_EXPERT)) return ids;
+  const filled = ids.slice();
+  for (let row = 0; row < filled.length; row += topK) {
+    const ofToken = filled.subarray(row, row + topK);
+    const first = ofToken.find((id) => id !== NO_EXPERT) ?? 0;
+    for (let i = 0; i < topK; i++) if (ofToken[i] === NO_EXPERT) ofToken[i] = first;
+  }
+  return filled;
 }

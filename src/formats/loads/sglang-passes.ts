@@ -1,5 +1,6 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
+import { gapNotes } from '../numbered.ts';
 import { shapeText } from '../text.ts';
 import type { TorchFile } from '../torch/file.ts';
 import { describePickle, PickleDict, PickleList, type PickleValue } from '../torch/pickle-values.ts';
@@ -36,6 +37,8 @@ export interface Passes {
   readonly parts: readonly RankFile[];
   /** Passes that not every rank of their dump has. */
   readonly numPartial: number;
+  /** Which passes of a dump are missing among the others, in words. */
+  readonly passGaps: readonly string[];
 }
 
 /**
@@ -60,15 +63,17 @@ export async function readPasses(files: readonly InputFile[]): Promise<Passes> {
   checkSizes(parts);
   const steps: (readonly PassRecord[])[] = [];
   let numPartial = 0;
+  const passGaps = new Set<string>();
   for (const dump of dumps) {
     const ids = [...new Set(dump.flatMap(({ passes }) => [...passes.keys()]))].sort((a, b) => a - b);
+    for (const gap of gapNotes('forward pass', ids)) passGaps.add(gap);
     for (const id of ids) {
       const having = dump.filter(({ passes }) => passes.has(id));
       if (having.length < dump.length) numPartial++;
       steps.push(having.flatMap(({ passes }) => passes.get(id)!));
     }
   }
-  return { steps, parts, numPartial };
+  return { steps, parts, numPartial, passGaps: [...passGaps] };
 }
 
 async function readRankFile(file: InputFile): Promise<RankFile> {

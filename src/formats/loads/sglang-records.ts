@@ -3,6 +3,7 @@ import { zeros } from '../../memory/allocate.ts';
 import type { LoadFormat } from '../format.ts';
 import { closeAll, sizeOf } from '../input-file.ts';
 import { counted } from '../number-text.ts';
+import { gapNotes } from '../numbered.ts';
 import { torchDict } from '../recognise.ts';
 import { decodeLoads, numberAt, viewNumbers } from '../tensor/decode.ts';
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
@@ -10,6 +11,7 @@ import { countOf } from '../tensor/shape.ts';
 import { readTensor, slicedAlong } from '../tensor/stored.ts';
 import { fileLoadError } from './array-loads.ts';
 import { denseNotes, loadedLayers, rowsWithLoad } from './loaded-layers.ts';
+import { RouteRows } from './route-rows.ts';
 import { type Passes, type PassRecord, type RankFile, readPasses } from './sglang-passes.ts';
 import { checkStepSize } from './step-size.ts';
 import { steppedRecording, summedLoads } from './stepped.ts';
@@ -22,7 +24,7 @@ export const SGLANG_RECORDS: LoadFormat = {
     'SGLang expert distribution (.pt), mode per_pass or per_token: a file a rank, whose counts are added',
   extensions: [],
   recognise: async (file) => (await torchDict(file))?.get('records') !== undefined,
-  open: async (files, { numExperts: asked }) => {
+  open: async (files, { numExperts: asked, allowDuplicates = false }) => {
     const passes = await readPasses(files);
     const { steps, parts } = passes;
     const { name, numLayers: allLayers } = parts[0]!;
@@ -46,6 +48,7 @@ export const SGLANG_RECORDS: LoadFormat = {
       notes: [
         ...denseNotes(allLayers, layers),
         ...notesOf(passes),
+        ...(await routeNotes(passes, allowDuplicates)),
         ...new Set(parts.flatMap(({ torch }) => torch.notes)),
       ],
       ...(layers.length === allLayers ? {} : { layerNumbers: layers }),
@@ -65,7 +68,7 @@ export const SGLANG_RECORDS: LoadFormat = {
   },
 };
 
-function notesOf({ parts, steps, numPartial }: Passes): string[] {
+function notesOf({ parts, steps, numPartial, passGaps }: Passes): string[] {
   const ranks = [...new Set(parts.flatMap((part) => [...part.ranks]))].sort((a, b) => a - b);
   const hasRoutes = steps.some((records) => records.some(({ holds }) => holds === 'routes'));
   const of = hasRoutes ? "tokens' slots" : 'counts of slots';
@@ -75,6 +78,8 @@ function notesOf({ parts, steps, numPartial }: Passes): string[] {
       ? `these are the counts of rank ${ranks[0]} only: give the directory with the files of all ranks, ` +
         'if there were more'
       : `counts were added over ${counted(ranks.length, 'rank')}`,
+    ...(ranks.length === 1 ? [] : gapNotes('rank', ranks, 0)),
+    ...passGaps,
     ...(numPartial === 0
       ? []
       : [
@@ -82,6 +87,33 @@ function notesOf({ parts, steps, numPartial }: Passes): string[] {
             'ranks',
         ]),
   ];
+}
+
+/** Slots of routes that are looked at when they are opened. */
+const LOOKED_AT = 2 ** 24;
+
+/**
+ * Whether the slots that each token was sent to are distinct, of the first passes.
+ *
+ * @throws EplbError EPLB_FORMAT for routes that cannot be true
+ */
+async function routeNotes({ steps, parts }: Passes, allowDuplicates: boolean): Promise<string[]> {
+  const { name, numPhysical } = parts[0]!;
+  const rows = new Map<number, RouteRows>();
+  let seen = 0;
+  for (const record of steps.flat()) {
+    const { numLayers } = record.part;
+    const [, numTokens = 0, topK = 0] = record.tensor.shape;
+    if (record.holds === 'counts' || numTokens * topK === 0) continue;
+    if (seen > LOOKED_AT) break;
+    const { bytes, type } = await readLayers(record, 0, numLayers, []);
+    const ids = viewNumbers(bytes, type);
+    seen += ids.length;
+    const ofWidth = rows.get(topK) ?? new RouteRows(numPhysical, topK);
+    rows.set(topK, ofWidth);
+    ofWidth.add(ids, (row) => `token ${row % numTokens}, layer ${Math.floor(row / numTokens)}`);
+  }
+  return [...rows.values()].flatMap((ofWidth) => ofWidth.notes(name, allowDuplicates));
 }
 
 function expertsOfMapping({ parts }: Passes, asked: number | undefined): number {

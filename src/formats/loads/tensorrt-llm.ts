@@ -5,6 +5,8 @@ import type { LoadFormat } from '../format.ts';
 import { closeAll, type InputFile, sizeOf } from '../input-file.ts';
 import { describeNext } from '../json/describe.ts';
 import { JsonReader } from '../json/reader.ts';
+import { counted } from '../number-text.ts';
+import { gapNotes, numberIn } from '../numbered.ts';
 import { firstCharacters, jsonOutlineOf } from '../recognise.ts';
 import { mayBeSafetensors, readSafetensors } from '../safetensors/header.ts';
 import { viewNumbers } from '../tensor/decode.ts';
@@ -26,11 +28,11 @@ export const TENSORRT_LLM: LoadFormat = {
     'TensorRT-LLM statistics directory: meta_info.json and rank<r>.safetensors, "<iteration>_<layer>"',
   extensions: ['.safetensors'],
   recognise: async (file) => {
-    if (mayBeSafetensors(await file.head(), file.size)) return true;
+    if (mayBeSafetensors(await file.head(), file.contentSize)) return true;
     return (await isMetaInfo(file)) || (await isTokenCounts(file));
   },
   open: async (files, { numExperts }) => {
-    const counts = await findCounts(files);
+    const { counts, ranks } = await findCounts(files);
     const { iterations, layers, wanted } = checkedCounts(
       counts,
       files,
@@ -40,7 +42,7 @@ export const TENSORRT_LLM: LoadFormat = {
     const numBytes = sizeOf(files);
     const shape = [layers.length, wanted] as const;
     checkStepSize(shape, numBytes / 4, name);
-    const missing = counts.size < iterations.length * layers.length;
+    const missing = [...missingNotes(counts, ranks, iterations, layers), ...(await rankNotes(files, ranks))];
     return steppedRecording({
       format: 'tensorrt-llm',
       numLayers: layers.length,
@@ -50,7 +52,8 @@ export const TENSORRT_LLM: LoadFormat = {
       notes: [
         `steps are the iterations ${iterations[0]} to ${iterations.at(-1)}; layers keep the model's ` +
           `numbers, ${layers[0]} to ${layers.at(-1)}`,
-        ...(missing ? ['iterations without counts of a layer were read as no load there'] : []),
+        ...missing,
+        ...(missing.length > 0 ? ['what is missing was read as no load there'] : []),
       ],
       layerNumbers: layers,
       readStep: (step) =>
@@ -90,28 +93,41 @@ async function wantedExperts(
   files: readonly InputFile[],
   asked: number | undefined,
 ): Promise<number | undefined> {
-  for (const file of files) {
-    if (!(await isMetaInfo(file))) continue;
-    const { start } = (await file.jsonOutline()).fields.get('num_experts')!;
-    const reader = new JsonReader(await file.jsonBytes(), file.name, start);
-    const shown = describeNext(reader);
-    const told = reader.kind() === 'number' ? reader.number() : 0;
-    if (!Number.isInteger(told) || told < 1) {
-      const wanted = 'it must be a whole number of at least 1';
-      throw new EplbRangeError('EPLB_RANGE', `${file.name}: num_experts is ${shown}; ${wanted}`);
-    }
-    if (asked === undefined || asked === told) return told;
-    throw new EplbRangeError('EPLB_SHAPE', `${file.name}: num_experts is ${told}; --experts says ${asked}`);
-  }
-  return asked;
+  const told = await wholeInMeta(files, 'num_experts');
+  if (told === undefined || asked === undefined || asked === told) return told ?? asked;
+  throw new EplbRangeError(
+    'EPLB_SHAPE',
+    `${files[0]!.name}: num_experts is ${told}; --experts says ${asked}`,
+  );
 }
 
-/** All counts by `<iteration>_<layer>`, of all ranks. */
-async function findCounts(files: readonly InputFile[]): Promise<Map<string, Count[]>> {
-  const counts = new Map<string, Count[]>();
+/** A whole number that meta_info.json has under a key, or undefined. @throws EplbRangeError EPLB_RANGE */
+async function wholeInMeta(files: readonly InputFile[], key: string): Promise<number | undefined> {
   for (const file of files) {
-    if (!mayBeSafetensors(await file.head(), file.size) && file.extension !== '.safetensors') continue;
-    for (const [key, tensor] of await readSafetensors(file.source, file.name)) {
+    if (!(await isMetaInfo(file))) continue;
+    const span = (await file.jsonOutline()).fields.get(key);
+    if (span === undefined) continue;
+    const reader = new JsonReader(await file.jsonBytes(), file.name, span.start);
+    const shown = describeNext(reader);
+    const told = reader.kind() === 'number' ? reader.number() : 0;
+    if (Number.isInteger(told) && told >= 1) return told;
+    const wanted = 'it must be a whole number of at least 1';
+    throw new EplbRangeError('EPLB_RANGE', `${file.name}: ${key} is ${shown}; ${wanted}`);
+  }
+  return undefined;
+}
+
+/** All counts by `<iteration>_<layer>`, of all ranks, and how many each rank's file has. */
+async function findCounts(
+  files: readonly InputFile[],
+): Promise<{ counts: Map<string, Count[]>; ranks: ReadonlyMap<InputFile, number> }> {
+  const counts = new Map<string, Count[]>();
+  const ranks = new Map<InputFile, number>();
+  for (const file of files) {
+    if (!mayBeSafetensors(await file.head(), file.contentSize) && file.extension !== '.safetensors') continue;
+    const tensors = await readSafetensors(file.source, file.name);
+    ranks.set(file, tensors.size);
+    for (const [key, tensor] of tensors) {
       const match = KEY.exec(key);
       if (match === null) {
         throw new EplbError('EPLB_FORMAT', `${file.name}: ${quote(key)} is no "<iteration>_<layer>"`);
@@ -124,7 +140,55 @@ async function findCounts(files: readonly InputFile[]): Promise<Map<string, Coun
     // There may be a file for each of hundreds of ranks.
     await file.close();
   }
-  return counts;
+  return { counts, ranks };
+}
+
+/** Which iterations and layers have a gap, and what single ranks lack. */
+function missingNotes(
+  counts: ReadonlyMap<string, readonly Count[]>,
+  ranks: ReadonlyMap<InputFile, number>,
+  iterations: readonly number[],
+  layers: readonly number[],
+): string[] {
+  const notes = [...gapNotes('iteration', iterations), ...gapNotes('layer', layers)];
+  const all = iterations.length * layers.length;
+  for (const iteration of iterations) {
+    const layer = layers.find((one) => !counts.has(`${iteration}_${one}`));
+    if (layer === undefined) continue;
+    notes.push(
+      `${counted(all - counts.size, 'count')} of no rank: first iteration ${iteration}, layer ${layer}`,
+    );
+    break;
+  }
+  const lacking = [...ranks].filter(([, size]) => size < counts.size);
+  if (lacking.length > 0) {
+    const [file, size] = lacking[0]!;
+    const place = [...counts].find(([, found]) => !found.some(({ name }) => name === file.name))?.[0];
+    const [iteration, layer] = place?.split('_') ?? [];
+    const what = `${counted(counts.size - size, 'count')} that other ranks have`;
+    const others = lacking.length > 1 ? `; so do ${counted(lacking.length - 1, 'other rank')}` : '';
+    notes.push(
+      `${quote(basename(file.path))} lacks ${what}: first iteration ${iteration}, layer ${layer}${others}`,
+    );
+  }
+  return notes;
+}
+
+/** Which ranks have no file: by the numbers in the names, and by how many meta_info.json says there are. */
+async function rankNotes(
+  files: readonly InputFile[],
+  ranks: ReadonlyMap<InputFile, number>,
+): Promise<string[]> {
+  const numbers = Array.from(ranks.keys(), (file) => numberIn(basename(file.path).replace(/\.\w+$/, '')));
+  const known = numbers.filter((number) => number !== undefined);
+  if (files.length === 1 || known.length === 0) return [];
+  const told = await wholeInMeta(files, 'ep_size');
+  const beyond = told !== undefined && told > Math.max(...known) + 1 ? told : undefined;
+  const notes = gapNotes('rank', known, 0);
+  if (beyond !== undefined) {
+    notes.push(`meta_info.json says ${beyond} ranks, of which ${counted(known.length, 'file')} are there`);
+  }
+  return notes;
 }
 
 function checkedCounts(

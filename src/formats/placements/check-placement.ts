@@ -17,7 +17,7 @@ export function checkPlacement(placement: Placement): Placement {
     'placement',
     placement,
   );
-  const { numRanks, layerNumbers, logToPhy, replicaCount } = more;
+  const { numRanks, layerNumbers, logToPhy, replicaCount, keyProblems } = more;
   checkText('placement.format', format);
   checkWhole('placement.numLayers', numLayers, 1, MOST);
   checkWhole('placement.numPhysicalExperts', numPhysicalExperts, 1, MOST);
@@ -27,6 +27,7 @@ export function checkPlacement(placement: Placement): Placement {
   if (layerNumbers !== undefined) checkLayerNumbers(layerNumbers, numLayers);
   if (logToPhy !== undefined) checkWidths(logToPhy, numLayers * numLogicalExperts);
   if (replicaCount !== undefined) checkTable('replicaCount', replicaCount, numLayers * numLogicalExperts);
+  if (keyProblems !== undefined) checkKeyProblems(keyProblems);
   if (!Array.isArray(notes) || !notes.every((note) => typeof note === 'string')) {
     throw new EplbTypeError('EPLB_KIND', `placement.notes: ${show(notes)} is not an array of texts`);
   }
@@ -36,7 +37,19 @@ export function checkPlacement(placement: Placement): Placement {
     ...(layerNumbers === undefined ? {} : { layerNumbers }),
     ...(logToPhy === undefined ? {} : { logToPhy }),
     ...(replicaCount === undefined ? {} : { replicaCount }),
+    ...(keyProblems === undefined ? {} : { keyProblems }),
   };
+}
+
+function checkKeyProblems(problems: unknown): void {
+  const areProblems =
+    Array.isArray(problems) &&
+    problems.every((one) => {
+      const { text, isSure } = checkObject('placement.keyProblems: one', one);
+      return typeof text === 'string' && typeof isSure === 'boolean';
+    });
+  if (areProblems) return;
+  throw new EplbTypeError('EPLB_KIND', `placement.keyProblems: ${show(problems)} is not a list of problems`);
 }
 
 function checkInts(name: string, table: unknown): Int32Array {

@@ -1,10 +1,11 @@
 import { isUtf8 } from 'node:buffer';
-import { EplbError } from '../../core/errors.ts';
+import { EplbError, isOwnError } from '../../core/errors.ts';
 import type { InputFile } from '../input-file.ts';
 import { readJson } from '../json/value.ts';
 import { hasNpyMagic } from '../npy/header.ts';
 import { npzTensor } from '../npy/npz.ts';
 import { npyTensor } from '../npy/tensor.ts';
+import { orUndefined } from '../recognise.ts';
 import { quote } from '../text.ts';
 import { TorchFile } from '../torch/file.ts';
 import { PickleDict, PickleList, type PickleValue } from '../torch/pickle-values.ts';
@@ -13,6 +14,7 @@ import { hasZipMagic } from '../zip/archive.ts';
 import { readArray } from './array-content.ts';
 import type { Content, NumberArray } from './placement.ts';
 import { TABLE_NAMES } from './table-names.ts';
+import { mappingRecord } from './vllm-records.ts';
 import { readYaml } from './yaml.ts';
 
 /**
@@ -45,11 +47,31 @@ export async function readContent(file: InputFile): Promise<Content> {
   if (!isUtf8(text)) {
     throw new EplbError('EPLB_FORMAT', `${file.name}: no .npy, .npz or .pt file, nor a text of JSON or YAML`);
   }
-  const first = head.find((byte) => !BLANKS.has(byte));
-  if (first === OPEN_BRACE || first === OPEN_BRACKET) {
-    return { container: 'json', value: readJson(text, file.name) };
+  return readText(text, file.name);
+}
+
+/** JSON where it begins as JSON does; else, and where it is none, YAML, of which JSON is a part. */
+async function readText(text: Uint8Array, name: string): Promise<Content> {
+  const start = hasMark(text) ? 3 : 0;
+  const first = text.subarray(start).find((byte) => !BLANKS.has(byte));
+  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
+    return { container: 'yaml', value: await readYaml(text, name) };
   }
-  return { container: 'yaml', value: await readYaml(text, file.name) };
+  const record = mappingRecord(text, name);
+  if (record !== undefined) return { container: 'json', ...record };
+  try {
+    return { container: 'json', value: readJson(text, name) };
+  } catch (error) {
+    if (!isOwnError(error)) throw error;
+    // Braces and brackets without quotes are YAML; what is neither is told as the JSON that it looks like.
+    const value = await orUndefined(readYaml(text, name));
+    if (value === undefined) throw error;
+    return { container: 'yaml', value };
+  }
+}
+
+function hasMark(text: Uint8Array): boolean {
+  return text[0] === 0xef && text[1] === 0xbb && text[2] === 0xbf;
 }
 
 /** The tables in a .npz; other arrays are not looked at. */
@@ -71,6 +93,10 @@ async function readTorch(file: InputFile): Promise<Content> {
   const torch = await file.torch();
   const value: Record<string, unknown> = Object.create(null);
   const { notes } = torch;
+  if (torch.root instanceof TensorRef) {
+    const array = await readArray(await torch.tensor(torch.root), file.size, file.name);
+    return { container: 'npy', array, notes };
+  }
   if (!(torch.root instanceof PickleDict)) return { container: 'pt', value: null, notes };
   for (const key of torch.root.keys()) {
     const entry = torch.root.get(key);

@@ -141,6 +141,9 @@ export function judgePlacement(facts: PlacementFacts): EngineVerdict[] {
   return ENGINES.map((engine) => {
     const say = new Verdict();
     judgeCommon(facts, say);
+    if (engine.name === engineOf(facts.format)) {
+      for (const { text, isSure } of facts.keyProblems) (isSure ? say.problems : say.unknown).push(text);
+    }
     engine.judge(facts, say);
     return say.taken(engine.name);
   });

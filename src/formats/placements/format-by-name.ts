@@ -30,6 +30,7 @@ export function formatToWrite(path: string, to: string | undefined): PlacementFo
 
 /** What an engine makes of a file's name, where it decides by it; one sentence each, for people. */
 export function nameNotes(path: string, format: PlacementFormat): string[] {
-  const isRead = format !== sglang || path.toLowerCase().endsWith('.json');
+  // What goes to standard output has no name yet.
+  const isRead = format !== sglang || path === '-' || path.toLowerCase().endsWith('.json');
   return isRead ? [] : ['SGLang reads the file only under a name that ends in .json'];
 }

@@ -1,6 +1,6 @@
 import { isOwnError } from '../../core/errors.ts';
 import { mappingOf } from './mapping.ts';
-import type { Placement } from './placement.ts';
+import type { KeyProblem, Placement } from './placement.ts';
 
 /**
  * How often something is so, and where it is so first: in words, such as `layer 3: expert 7 is in no slot`.
@@ -36,6 +36,8 @@ export interface PlacementFacts {
   readonly duplicates: Occurrence | undefined;
   /** In what the file's own tables disagree, when it has several. */
   readonly disagreement: string | undefined;
+  /** What the loader that the file is for finds wrong with its keys. */
+  readonly keyProblems: readonly KeyProblem[];
 }
 
 /** Looks at a placement as a whole. @param numRanks - the file's own when left out */
@@ -85,6 +87,7 @@ export function inspectPlacement(placement: Placement, numRanks = placement.numR
     outside: found.outside.taken(),
     duplicates: found.duplicates.taken(),
     disagreement: valid ? disagreementOf(placement) : undefined,
+    keyProblems: placement.keyProblems ?? [],
   };
 }
 

@@ -1,5 +1,6 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { MAX_SIZE } from '../../core/topology.ts';
+import { isPattern } from '../array-kind.ts';
 import { int32Npy } from '../write/npy.ts';
 import type {
   Content,
@@ -21,23 +22,10 @@ export const omniInfer: PlacementFormat = {
   description: 'omni-infer placement pattern: .npy of 0 and 1, [ranks, layers, experts]',
   extensions: [],
   recognise: ({ container, ...content }) =>
-    container === 'npy' && 'array' in content && isPattern(content.array),
+    container === 'npy' && 'array' in content && isPattern(content.array, true),
   read,
   write,
 };
-
-/** Three dimensions of 0 and 1 in which every expert of every layer is somewhere. */
-function isPattern({ data, shape }: { data: ArrayLike<number>; shape: readonly number[] }): boolean {
-  if (shape.length !== 3 || shape.includes(0)) return false;
-  for (let i = 0; i < data.length; i++) if (data[i] !== 0 && data[i] !== 1) return false;
-  const perRank = shape[1]! * shape[2]!;
-  for (let at = 0; at < perRank; at++) {
-    let rank = 0;
-    while (rank < shape[0]! && data[rank * perRank + at] === 0) rank++;
-    if (rank === shape[0]) return false;
-  }
-  return true;
-}
 
 function read(content: Content, name: string): Placement {
   if (content.container !== 'npy')

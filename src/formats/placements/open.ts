@@ -1,9 +1,11 @@
 import { checkObject, checkText, checkWhole, show } from '../../core/checks.ts';
 import { EplbError, EplbTypeError } from '../../core/errors.ts';
+import { checkKnownKeys } from '../../core/known-keys.ts';
 import { MAX_SIZE } from '../../core/topology.ts';
 import { type InputFile, inputBytes, inputFile } from '../input-file.ts';
 import { kindOf, quote, shapeText } from '../text.ts';
 import { readContent } from './content.ts';
+import { keyProblemsOf } from './loader-keys.ts';
 import type { Content, Placement, PlacementReadOptions } from './placement.ts';
 import { PLACEMENT_FORMATS, placementFormat, recognisePlacement } from './registry.ts';
 
@@ -48,6 +50,7 @@ export async function parsePlacement(
 
 function checkOptions(options: OpenPlacementOptions): OpenPlacementOptions {
   const { format, numExperts, field, denseRows } = checkObject('options', options);
+  checkKnownKeys('options', options, ['format', 'numExperts', 'field', 'denseRows']);
   if (format !== undefined) checkText('format', format);
   if (field !== undefined) checkText('field', field);
   if (numExperts !== undefined) checkWhole('numExperts', numExperts, 1, MAX_SIZE);
@@ -61,15 +64,34 @@ async function readPlacement(file: InputFile, options: OpenPlacementOptions): Pr
     options.format === undefined ? undefined : placementFormat(options.format, options.field ?? FIELD);
   try {
     const content = await readContent(file);
+    checkNoReport(content, file.name);
     const format = wanted ?? recognisePlacement(content);
     if (format === undefined) throw unknownError(content, file.name);
     const placement = format.read(content, file.name, options);
     const { numLogicalExperts } = placement;
     const notes = 'notes' in content ? [...placement.notes, ...(content.notes ?? [])] : placement.notes;
-    return { ...placement, notes, numLogicalExperts: options.numExperts ?? numLogicalExperts };
+    const keyProblems = keyProblemsOf(format.name, content);
+    return {
+      ...placement,
+      notes,
+      numLogicalExperts: options.numExperts ?? numLogicalExperts,
+      ...(keyProblems.length === 0 ? {} : { keyProblems }),
+    };
   } finally {
     await file.close();
   }
+}
+
+/** What `eplb plan --json` prints has the table of a placement among much else, and no engine takes it. */
+function checkNoReport(content: Content, name: string): void {
+  const value = content.container === 'json' ? content.value : undefined;
+  if (typeof value !== 'object' || value === null) return;
+  if (!['physical_to_logical_map', 'planningMs', 'topology'].every((key) => Object.hasOwn(value, key)))
+    return;
+  throw new EplbError(
+    'EPLB_FORMAT',
+    `${name} is what eplb plan --json prints, and no placement: eplb plan -o FILE writes one`,
+  );
 }
 
 function unknownError(content: Content, name: string): EplbError {

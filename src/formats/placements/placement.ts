@@ -28,8 +28,17 @@ export interface Placement {
   readonly logToPhy?: Int32Array;
   /** [layers x logical], where the file has that table. */
   readonly replicaCount?: Int32Array;
+  /** What the loader that the file is for finds wrong with its keys; left out when there is nothing. */
+  readonly keyProblems?: readonly KeyProblem[];
   /** What was assumed or left out while reading, one sentence each: for people. */
   readonly notes: readonly string[];
+}
+
+/** A key of a file that its engine's loader misses, or does not take. */
+export interface KeyProblem {
+  readonly text: string;
+  /** False for what only some releases of the engine ask for. */
+  readonly isSure: boolean;
 }
 
 /** What a reader may need beside the file. */
@@ -55,7 +64,7 @@ export interface WrittenPlacement {
 
 /** What a file holds once its container is open: what formats are recognised by. */
 export type Content =
-  | { readonly container: 'npy'; readonly array: NumberArray }
+  | { readonly container: 'npy'; readonly array: NumberArray; readonly notes?: readonly string[] }
   | { readonly container: 'npz'; readonly arrays: ReadonlyMap<string, NumberArray> }
   /** What keys say is only ever asked of an object's own: `__proto__` in a file is a key like any other. */
   | {

@@ -1,23 +1,32 @@
 import { EplbError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
+import { fastDeploy } from './fastdeploy.ts';
 import { omniInfer } from './omni-infer.ts';
 import type { Content, PlacementFormat } from './placement.ts';
+import { vllmAscendNpy, vllmExpertMap } from './rank-arrays.ts';
 import { sglang } from './sglang.ts';
 import { tablesJson } from './tables-json.ts';
 import { tablesNpy } from './tables-npy.ts';
 import { tablesNpz } from './tables-npz.ts';
 import { tensorrtLlm } from './tensorrt-llm.ts';
 import { vllmAscend } from './vllm-ascend.ts';
+import { vllmMap } from './vllm-map.ts';
+import { vllmMapping } from './vllm-mapping.ts';
 
 /** Every format of placements. Where a file's content fits several, the first one is meant. */
 export const PLACEMENT_FORMATS: readonly PlacementFormat[] = [
   sglang,
   vllmAscend,
+  vllmMapping,
   tensorrtLlm,
   omniInfer,
+  fastDeploy,
+  vllmExpertMap,
+  vllmAscendNpy,
   tablesNpy,
   tablesNpz,
   tablesJson,
+  vllmMap,
 ];
 
 /** The format of that name. @throws EplbError EPLB_OPTION */

@@ -46,7 +46,7 @@ function rowsIn(content: Content): Record<string, unknown> | undefined {
 }
 
 function read(content: Content, name: string, { denseRows = 0 }: PlacementReadOptions): Placement {
-  const root = rowsIn(content);
+  const root = content.container === 'npy' ? { [ROWS_KEY]: content.array } : rowsIn(content);
   if (root === undefined) {
     const found = 'value' in content ? kindOf(content.value) : `a ${content.container} file`;
     throw new EplbTypeError(

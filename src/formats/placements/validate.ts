@@ -1,4 +1,5 @@
 import { checkObject, checkWhole } from '../../core/checks.ts';
+import { checkKnownKeys } from '../../core/known-keys.ts';
 import { MAX_SIZE } from '../../core/topology.ts';
 import { checkPlacement } from './check-placement.ts';
 import { type EngineVerdict, judgePlacement } from './engines.ts';
@@ -23,6 +24,7 @@ export function validatePlacement(
   options: { readonly numRanks?: number | undefined } = {},
 ): PlacementValidation {
   const { numRanks } = checkObject('options', options);
+  checkKnownKeys('options', options, ['numRanks']);
   if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, MAX_SIZE);
   const facts = inspectPlacement(checkPlacement(placement), numRanks);
   return { facts, engines: judgePlacement(facts) };

@@ -1,4 +1,5 @@
 import { checkObject, checkText, checkWhole } from '../../core/checks.ts';
+import { checkKnownKeys } from '../../core/known-keys.ts';
 import { MAX_SIZE } from '../../core/topology.ts';
 import { checkPlacement } from './check-placement.ts';
 import type { Placement, PlacementWriteOptions, WrittenPlacement } from './placement.ts';
@@ -17,6 +18,7 @@ export async function writePlacement(
   options: PlacementWriteOptions = {},
 ): Promise<WrittenPlacement> {
   const { numRanks, firstLayer } = checkObject('options', options);
+  checkKnownKeys('options', options, ['numRanks', 'firstLayer']);
   if (numRanks !== undefined) checkWhole('numRanks', numRanks, 1, MAX_SIZE);
   if (firstLayer !== undefined) checkWhole('firstLayer', firstLayer, 0, MAX_SIZE);
   const writer = placementFormat(checkText('format', format), 'format');

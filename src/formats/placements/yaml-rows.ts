@@ -11,7 +11,9 @@ const TAB = 0x09;
 const LINE_FEED = 0x0a;
 const RETURN = 0x0d;
 const BLANK = 0x20;
+const DOUBLE = 0x22;
 const HASH = 0x23;
+const SINGLE = 0x27;
 const COMMA = 0x2c;
 const MINUS = 0x2d;
 const ZERO = 0x30;
@@ -86,6 +88,8 @@ function withoutComments(bytes: Uint8Array): Uint8Array {
   let lineStart = 0;
   let isEmpty = true;
   let isComment = false;
+  /** The quotation mark that a text on this line is in. */
+  let inQuote = 0;
   const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   for (let at = hasMark ? 3 : 0; at < bytes.length; at++) {
     const byte = bytes[at]!;
@@ -96,14 +100,25 @@ function withoutComments(bytes: Uint8Array): Uint8Array {
       kept[length++] = LINE_FEED;
       isEmpty = true;
       isComment = false;
+      inQuote = 0;
       continue;
     }
-    isComment ||= byte === HASH && (length === 0 || isBlankOrFeed(kept[length - 1]!));
+    isComment ||= byte === HASH && inQuote === 0 && (length === 0 || isBlankOrFeed(kept[length - 1]!));
     if (isComment) continue;
+    if (inQuote === 0 && (byte === DOUBLE || byte === SINGLE) && beginsText(kept, length)) inQuote = byte;
+    else if (byte === inQuote) inQuote = 0;
     if (!isSpace(byte)) isEmpty = false;
     kept[length++] = byte;
   }
   return kept.subarray(0, length);
+}
+
+/** Whether a quotation mark at this place opens a text: behind white space or a sign of YAML's. */
+function beginsText(kept: Uint8Array, at: number): boolean {
+  const before = kept[at - 1];
+  return (
+    before === undefined || isSpaceOrFeed(before) || before === OPEN || before === COMMA || before === 0x7b
+  );
 }
 
 /** A row of numbers, and where it ends in the text. */

@@ -2,11 +2,15 @@ import type { Node, Pair } from 'yaml';
 import { quote } from '../text.ts';
 import { ROW_NAME, takeRows, yamlError } from './yaml-rows.ts';
 
+/** As deep as a placement's lists and maps are nested, and some more. */
+const MOST_DEPTH = 6;
+
 /**
- * Reads YAML that holds maps, scalars and rows of numbers, which is all that placements need. The rows are
- * taken out before the library sees the text: it takes hundreds of bytes for each number, and what is left
- * can be limited. An alias gives what its anchor holds, which PyYAML writes for rows that are one list; of
- * maps there are none, so that nothing can grow by them.
+ * Reads YAML that holds maps, scalars and rows of numbers, and lists of them, which is all that
+ * placements need. The rows are taken out before the library sees the text: it takes hundreds of bytes
+ * for each number, and what is left can be limited. An alias gives what its anchor holds, which PyYAML
+ * writes for rows that are one list; of maps and lists of other things there are none, so that nothing
+ * can grow by them.
  *
  * @param bytes - the file, UTF-8
  * @param name - the file, for messages
@@ -15,7 +19,7 @@ import { ROW_NAME, takeRows, yamlError } from './yaml-rows.ts';
  */
 export async function readYaml(bytes: Uint8Array, name: string): Promise<unknown> {
   const { text, rows } = takeRows(bytes, name);
-  const { parseDocument, isMap, isScalar, isAlias } = await import('yaml');
+  const { parseDocument, isMap, isScalar, isSeq, isAlias } = await import('yaml');
   const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false, logLevel: 'silent' });
   const problem = document.errors[0];
   if (problem !== undefined) throw yamlError(name, quote(problem.message, 160));
@@ -40,8 +44,14 @@ export async function readYaml(bytes: Uint8Array, name: string): Promise<unknown
     return value;
   };
   const mapValue = (node: Node | null, place: string, depth: number): unknown => {
+    if (depth > MOST_DEPTH && !isScalar(node) && !isAlias(node)) {
+      throw yamlError(name, `${place}: maps are nested more than ${MOST_DEPTH} deep`);
+    }
+    if (isSeq(node)) {
+      const items = node.items as (Node | null)[];
+      return items.map((item, i) => mapValue(item, `${place}[${i}]`, depth + 1));
+    }
     if (!isMap(node)) return scalar(node, place);
-    if (depth > 3) throw yamlError(name, `${place}: maps are nested more than 3 deep`);
     const map: Record<string, unknown> = Object.create(null);
     for (const { key, value } of node.items as Pair<Node, Node | null>[]) {
       const field = String(scalar(key, `a key of ${place}`));

@@ -33,11 +33,15 @@ export function decodeLoads(bytes: Uint8Array, type: NumberType, out: Float32Arr
   }
 }
 
+/** What stands in ids for -1, which is no expert: a token that was sent to fewer. */
+export const NO_EXPERT = 0xffff;
+
 /**
- * Numbers of a file as expert ids.
+ * Numbers of a file as expert ids; -1 as {@link NO_EXPERT}.
  *
  * @param bytes - as for {@link decodeLoads}
- * @returns the index of the first number that is not a whole number from 0 to before `numExperts`, or -1
+ * @returns the index of the first number that is neither -1 nor a whole number from 0 to before `numExperts`,
+ *   or -1
  */
 export function decodeIds(bytes: Uint8Array, type: NumberType, out: Uint16Array, numExperts: number): number {
   if (type in PLAIN_VIEWS) {
@@ -45,7 +49,7 @@ export function decodeIds(bytes: Uint8Array, type: NumberType, out: Uint16Array,
   }
   for (let i = 0; i < out.length; i++) {
     const id = numberAt(bytes, type, i);
-    if (!(id >= 0 && id < numExperts && Number.isInteger(id))) return i;
+    if (!(id >= -1 && id < numExperts && Number.isInteger(id))) return i;
     out[i] = id;
   }
   return -1;
@@ -209,7 +213,7 @@ function plainIds(from: NumberView, out: Uint16Array, numExperts: number): numbe
   for (let i = 0; i < out.length; i++) {
     const id = from[i]!;
     out[i] = id;
-    if (!(id >= 0 && id < numExperts) || out[i] !== id) return i;
+    if (!(id >= 0 && id < numExperts && out[i] === id) && id !== -1) return i;
   }
   return -1;
 }

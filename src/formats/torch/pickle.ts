@@ -1,5 +1,6 @@
 import { EplbError, isOwnError } from '../../core/errors.ts';
 import type { MemoryBudget } from '../memory-budget.ts';
+import { NumpyType, PickleBytes } from './numpy-scalar.ts';
 import { PickleDict, PickleList, type PickleMade, PickleTuple, type PickleValue } from './pickle-values.ts';
 
 const EMPTY_TUPLE = new PickleTuple([]);
@@ -33,8 +34,9 @@ const MARK = Symbol('mark');
 type Slot = PickleValue | typeof MARK;
 
 /**
- * Reads a pickle as torch.save writes it (protocol 2): plain values, lists, tuples, dicts, and what the maker
- * allows. Every other instruction is refused by its name, before it does anything.
+ * Reads a pickle as torch.save writes it, in the protocols 2 (its own choice) to 5: plain values, lists,
+ * tuples, dicts, and what the maker allows. Every other instruction is refused by its name, before it
+ * does anything.
  *
  * @param name - the file, for messages
  * @param budget - what all of it may take in memory: an instruction of a byte can make a list
@@ -88,7 +90,23 @@ const READERS: ReadonlyMap<number, (machine: Machine) => void> = new Map([
   [0x63, (m) => m.global()], // GLOBAL
   [0x52, (m) => m.reduce()], // REDUCE
   [0x51, (m) => m.persistent()], // BINPERSID
+  [0x62, (m) => m.build()], // BUILD
 ]);
+
+/** Those that came with later protocols, and the first that has them. */
+const LATER_READERS: ReadonlyMap<number, { since: number; read: (machine: Machine) => void }> = new Map([
+  [0x42, { since: 3, read: (m) => m.pushBytes(m.uint32()) }], // BINBYTES
+  [0x43, { since: 3, read: (m) => m.pushBytes(m.uint8()) }], // SHORT_BINBYTES
+  [0x8c, { since: 4, read: (m) => m.pushText(m.uint8()) }], // SHORT_BINUNICODE
+  [0x8d, { since: 4, read: (m) => m.pushText(m.uint64()) }], // BINUNICODE8
+  [0x8e, { since: 4, read: (m) => m.pushBytes(m.uint64()) }], // BINBYTES8
+  [0x93, { since: 4, read: (m) => m.stackGlobal() }], // STACK_GLOBAL
+  [0x94, { since: 4, read: (m) => m.memoize() }], // MEMOIZE
+  [0x95, { since: 4, read: (m) => void m.uint64() }], // FRAME
+  [0x96, { since: 5, read: (m) => m.pushBytes(m.uint64()) }], // BYTEARRAY8
+]);
+
+const MOST_PROTOCOL = 5;
 
 const STOP = 0x2e;
 
@@ -100,6 +118,7 @@ const REFUSED: ReadonlyMap<number, string> = new Map([
   [0x81, 'NEWOBJ'],
   [0x92, 'NEWOBJ_EX'],
   [0x93, 'STACK_GLOBAL'],
+  [0x94, 'MEMOIZE'],
   [0x82, 'EXT1'],
   [0x83, 'EXT2'],
   [0x84, 'EXT4'],
@@ -119,6 +138,7 @@ class Machine {
   /** The longest that it was. */
   #most = 0;
   readonly #memo = new Map<number, PickleValue>();
+  #protocol = 2;
 
   constructor(bytes: Uint8Array, maker: PickleMaker, budget: MemoryBudget) {
     this.#bytes = bytes;
@@ -131,7 +151,8 @@ class Machine {
     for (;;) {
       const code = this.uint8();
       if (code === STOP) return this.popValue();
-      const reader = READERS.get(code);
+      const later = LATER_READERS.get(code);
+      const reader = READERS.get(code) ?? (later && this.#protocol >= later.since ? later.read : undefined);
       if (reader === undefined) throw refusedCode(code);
       reader(this);
     }
@@ -183,7 +204,10 @@ class Machine {
 
   protocol(): void {
     const version = this.uint8();
-    if (version !== 2) throw new Error(`protocol ${version}; torch.save writes protocol 2`);
+    if (version < 2 || version > MOST_PROTOCOL) {
+      throw new Error(`protocol ${version}; the protocols 2 to ${MOST_PROTOCOL} are read`);
+    }
+    this.#protocol = version;
   }
 
   tuple(count: number): void {
@@ -198,6 +222,30 @@ class Machine {
     this.pushMade(this.text(length), COST.text + length);
   }
 
+  pushBytes(length: number): void {
+    const start = this.#take(length);
+    const bytes = this.#bytes.slice(start, start + length);
+    this.pushMade(new PickleBytes(bytes), COST.text + length);
+  }
+
+  stackGlobal(): void {
+    const name = this.popValue();
+    const module = this.popValue();
+    if (typeof name !== 'string' || typeof module !== 'string') throw new Error('a global without a name');
+    this.pushMade(this.#maker.global(module, name), COST.made);
+  }
+
+  memoize(): void {
+    this.put(this.#memo.size);
+  }
+
+  /** Sets what something is made of: only NumPy's types have anything that matters. */
+  build(): void {
+    const made = this.#stack.at(-2);
+    if (!(made instanceof NumpyType)) throw refusedCode(0x62);
+    made.build(this.popValue());
+  }
+
   append(values: PickleValue[]): void {
     const list = this.#top();
     if (!(list instanceof PickleList)) throw new Error('values are appended to what is no list');
@@ -210,8 +258,9 @@ class Machine {
     if (!(dict instanceof PickleDict)) throw new Error('keys are set in what is no dict');
     if (values.length % 2 !== 0) throw new Error('a key has no value');
     for (let i = 0; i < values.length; i += 2) {
-      const key = values[i]!;
-      if (typeof key !== 'string') throw new Error('a key of a dict is no text');
+      const value = values[i]!;
+      const key = typeof value === 'number' ? String(value) : value;
+      if (typeof key !== 'string') throw new Error('a key of a dict is no text and no number');
       this.#budget.spend(dict.isEmpty ? COST.table + COST.entry : COST.entry);
       dict.set(key, values[i + 1]!);
     }
@@ -254,6 +303,10 @@ class Machine {
     return this.#view.getUint32(this.#take(4), true);
   }
 
+  uint64(): number {
+    return Number(this.#view.getBigUint64(this.#take(8), true));
+  }
+
   int32(): number {
     return this.#view.getInt32(this.#take(4), true);
   }
@@ -288,7 +341,7 @@ class Machine {
 
   #take(count: number): number {
     const start = this.at;
-    if (start + count > this.#bytes.length) throw new Error('it ends inside an instruction');
+    if (!(start + count <= this.#bytes.length)) throw new Error('it ends inside an instruction');
     this.at = start + count;
     return start;
   }

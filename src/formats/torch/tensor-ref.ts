@@ -1,6 +1,7 @@
 import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { quote } from '../text.ts';
+import { NumpyType, PickleBytes, scalarOf } from './numpy-scalar.ts';
 import type { PickleMaker } from './pickle.ts';
 import {
   describePickle,
@@ -50,7 +51,32 @@ class Global implements PickleMade {
 }
 
 const REBUILD_TENSOR = 'torch._utils._rebuild_tensor_v2';
+/** Of the types that have no storage of their own. */
+const REBUILD_TENSOR_OF_TYPE = 'torch._utils._rebuild_tensor_v3';
+const REBUILD_PARAMETER = 'torch._utils._rebuild_parameter';
 const ORDERED_DICT = 'collections.OrderedDict';
+const UNTYPED_STORAGE = 'torch.storage.UntypedStorage';
+const SIZE = 'torch.Size';
+const NUMPY_TYPE = 'numpy.dtype';
+const NUMPY_SCALARS = ['numpy.core.multiarray.scalar', 'numpy._core.multiarray.scalar'];
+/** How Python before 3 is given bytes. */
+const ENCODE = '_codecs.encode';
+
+const CALLABLE: ReadonlySet<string> = new Set([
+  REBUILD_TENSOR,
+  REBUILD_TENSOR_OF_TYPE,
+  REBUILD_PARAMETER,
+  ORDERED_DICT,
+  SIZE,
+  NUMPY_TYPE,
+  ...NUMPY_SCALARS,
+  ENCODE,
+]);
+
+/** Types by PyTorch's names for them, as a tensor of untyped numbers has one. */
+const TYPES: ReadonlyMap<string, NumberType> = new Map(
+  Object.keys(BYTES_PER_NUMBER).map((type) => [`torch.${type}`, type as NumberType]),
+);
 
 const STORAGES: ReadonlyMap<string, NumberType> = new Map([
   ['torch.ByteStorage', 'uint8'],
@@ -81,9 +107,11 @@ export const TENSOR_MAKER: PickleMaker = { global: globalOf, call, persistent };
 
 function globalOf(module: string, name: string): PickleMade {
   const full = `${module}.${name}`;
-  if (full === REBUILD_TENSOR || full === ORDERED_DICT || STORAGES.has(full)) return new Global(full);
+  const isKnown = CALLABLE.has(full) || STORAGES.has(full) || TYPES.has(full) || full === UNTYPED_STORAGE;
+  if (isKnown) return new Global(full);
   throw new Error(
-    `the global ${quote(full)} is refused: only tensors of numbers are read, and nothing is run`,
+    `the global ${quote(full)} is refused: only tensors of numbers are read, and nothing is run: save the ` +
+      'tensor alone',
   );
 }
 
@@ -91,17 +119,38 @@ function call(callee: PickleValue, args: readonly PickleValue[]): PickleValue {
   if (!(callee instanceof Global)) throw new Error(`a call of ${describePickle(callee)} is refused`);
   if (callee.made === ORDERED_DICT && args.length === 0) return new PickleDict();
   if (callee.made === REBUILD_TENSOR) return tensorOf(args);
+  if (callee.made === REBUILD_TENSOR_OF_TYPE) return typedTensorOf(args);
+  // A parameter is its tensor, and what training needs beside it.
+  if (callee.made === REBUILD_PARAMETER && args[0] instanceof TensorRef) return args[0];
+  if (callee.made === SIZE && args[0] instanceof PickleTuple) return args[0];
+  if (callee.made === NUMPY_TYPE && typeof args[0] === 'string') return new NumpyType(args[0]);
+  if (NUMPY_SCALARS.includes(callee.made)) return scalarOf(args[0], args[1]);
+  if (callee.made === ENCODE && typeof args[0] === 'string' && args[1] === 'latin1') {
+    return new PickleBytes(new Uint8Array(Buffer.from(args[0], 'latin1')));
+  }
   throw new Error(`a call of ${callee.made} with ${args.length} arguments is refused`);
 }
 
 /** `('storage', torch.IntStorage, '0', 'cpu', 12)`; the device does not matter. */
 function persistent(id: PickleValue): PickleMade {
   const [kind, type, key, , count] = id instanceof PickleTuple ? id.items : [];
-  const numberType = type instanceof Global ? STORAGES.get(type.made) : undefined;
+  const isUntyped = type instanceof Global && type.made === UNTYPED_STORAGE;
+  const numberType = isUntyped ? 'uint8' : type instanceof Global ? STORAGES.get(type.made) : undefined;
   if (kind !== 'storage' || numberType === undefined || typeof key !== 'string' || !isSize(count)) {
     throw new Error('a persistent id that names no storage of numbers is refused');
   }
   return new StorageRef(numberType, key, count);
+}
+
+/** A tensor over bytes that says itself what type its numbers have. */
+function typedTensorOf(args: readonly PickleValue[]): TensorRef {
+  const [bytes, , , , , , type] = args;
+  const numberType = type instanceof Global ? TYPES.get(type.made) : undefined;
+  if (!(bytes instanceof StorageRef) || bytes.type !== 'uint8' || numberType === undefined) {
+    throw new Error('a tensor without a storage of bytes and a type of numbers');
+  }
+  const count = Math.floor(bytes.numNumbers / BYTES_PER_NUMBER[numberType]);
+  return tensorOf([new StorageRef(numberType, bytes.key, count), ...args.slice(1)]);
 }
 
 function tensorOf([storage, offset, shape, strides]: readonly PickleValue[]): TensorRef {

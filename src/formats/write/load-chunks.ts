@@ -56,6 +56,23 @@ export async function* loadJsonLinesChunks(steps: StepsToWrite): AsyncGenerator<
   }
 }
 
+/** CSV of a line a count, with a header. */
+export async function* loadCsvChunks(steps: StepsToWrite): AsyncGenerator<Uint8Array> {
+  const { numLayers, numLogicalExperts } = steps.recording;
+  yield encoder.encode('step,layer_id,expert_id,count\n');
+  let step = 0;
+  for await (const loads of loadsOf(steps)) {
+    const lines = Array.from({ length: numLayers }, (_, layer) =>
+      Array.from(
+        loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
+        (load, expert) => `${step},${layer},${expert},${load}\n`,
+      ).join(''),
+    );
+    yield encoder.encode(lines.join(''));
+    step++;
+  }
+}
+
 const encoder = new TextEncoder();
 
 function rowText(loads: Float32Array, layer: number, width: number): string {

@@ -1,4 +1,5 @@
 import {
+  loadCsvChunks,
   loadJsonChunks,
   loadJsonLinesChunks,
   loadNpyChunks,
@@ -24,6 +25,7 @@ export const LOAD_WRITERS: readonly LoadWriter[] = [
   { name: 'npz', extensions: ['.npz'], note: FLOAT32_NOTE, chunks: loadNpzChunks },
   { name: 'json', extensions: ['.json'], note: undefined, chunks: loadJsonChunks },
   { name: 'json-lines', extensions: ['.jsonl', '.ndjson'], note: undefined, chunks: loadJsonLinesChunks },
+  { name: 'csv-counts', extensions: ['.csv'], note: undefined, chunks: loadCsvChunks },
 ];
 
 /** Names of the formats that recorded loads are written in. */

@@ -202,8 +202,8 @@ export class AdaptiveLayers {
 
   /**
    * Keeps a layer that is valid as it is when nothing of it moves, and when all its moves together gain less
-   * than their price, or nothing is expected of them: with many ranks the smoothed load can fall where that of
-   * the slowest rank rises. Free moves may do that.
+   * than their price, or nothing is expected of them: with many ranks the smoothed load can fall where that
+   * of the slowest rank rises. Free moves may do that.
    */
   #keepUnpaid(live: Int32Array, planned: Int32Array, price: number, stats: Float64Array): void {
     if (stats[LayerStat.MUST_CHANGE] !== 0) return;

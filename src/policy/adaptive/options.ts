@@ -1,5 +1,6 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
+import { checkKnownKeys } from '../../core/known-keys.ts';
 import { type AdaptiveEffort, type AdaptiveRequest, type MoveCost, NO_LIMIT } from './request.ts';
 
 /**
@@ -100,6 +101,20 @@ export interface AdaptiveSettings {
   readonly cost: CompleteCostModel;
 }
 
+const NAMES = [
+  ...[
+    'price',
+    'maxMovesPerLayer',
+    'maxMoves',
+    'maxBytes',
+    'maxEvaluations',
+    'effort',
+    'numKicks',
+    'locality',
+  ],
+  ...['confidence', 'cost', 'rememberedSteps', 'maxSamples'],
+];
+
 const EFFORTS: readonly AdaptiveEffort[] = ['quick', 'usual', 'thorough'];
 const THOROUGH_KICKS = 100;
 const USUAL_CONFIDENCE = 4;
@@ -114,7 +129,7 @@ const NO_FIXED_PRICE = -1;
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option
  */
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
-  checkObject('options', options);
+  checkKnownKeys('options', checkObject('options', options), NAMES);
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
   const { locality = 'none', confidence, cost: prices, rememberedSteps, maxSamples } = options;
   const effort = readEffort(options.effort);
