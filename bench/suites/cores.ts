@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import {
   type AbstractEplbPolicy,
   AdaptiveEplbPolicy,
@@ -49,7 +51,7 @@ export const coresSuite: Suite = {
     const figures: Figure[] = [];
     for (const plan of context.isQuick ? CASES.slice(0, 1) : CASES)
       figures.push(...(await timeCase(plan, context)));
-    return [...figures, ...firstPlans(context)];
+    return [...figures, ...(await controls(context)), ...firstPlans(context)];
   },
 };
 
@@ -141,6 +143,61 @@ async function timeWith(
     before = workersWoken;
   }
   return { stats: summarize(times), threads: balancer.threads, started, woken: median(woken), digest };
+}
+
+/** Waits to be let go, and then computes. */
+const COMPUTE = `
+  const { parentPort, workerData } = require('node:worker_threads');
+  const words = new Int32Array(workerData);
+  parentPort.postMessage('ready');
+  Atomics.wait(words, 0, 0);
+  let x = 1;
+  for (let i = 0; i < 5e6; i++) x = x * 1.0000001 + (i % 7);
+  parentPort.postMessage(x);
+`;
+
+/** What the machine itself makes of more threads: each computes as much, and shares nothing with the others. */
+async function controls({ pick }: SuiteContext): Promise<Figure[]> {
+  const most = usableThreads();
+  const times: { readonly threads: number; readonly stats: Stats }[] = [];
+  for (const threads of THREADS.filter((number) => number <= most)) {
+    const runs: number[] = [];
+    for (let round = 0; round < pick(5, 1); round++) runs.push(await computeTogether(threads));
+    times.push({ threads, stats: summarize(runs) });
+  }
+  const one = times[0]!.stats.median;
+  return times.map(({ threads, stats }) =>
+    sampled(`cores/control: threads that only compute/${threads} threads`, 'ms', stats, [
+      beside('efficiency', one / stats.median, 'x'),
+    ]),
+  );
+}
+
+function usableThreads(): number {
+  const balancer = new ExpertLoadBalancer({ ...MAIN_SIZE, windowSize: 1 });
+  const { threads } = balancer;
+  void balancer.close();
+  return threads;
+}
+
+/** Milliseconds from letting all threads go until the last one is done. */
+async function computeTogether(threads: number): Promise<number> {
+  const words = new Int32Array(new SharedArrayBuffer(4));
+  const workers = Array.from(
+    { length: threads },
+    () => new Worker(COMPUTE, { eval: true, workerData: words.buffer }),
+  );
+  await Promise.all(workers.map((worker) => once(worker, 'message')));
+  // Time to be at the wait.
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  const done = workers.map((worker) => once(worker, 'message'));
+  const start = performance.now();
+  Atomics.store(words, 0, 1);
+  Atomics.notify(words, 0);
+  await Promise.all(done);
+  const ms = performance.now() - start;
+  await Promise.all(workers.map((worker) => worker.terminate()));
+  return ms;
 }
 
 /** The first plan of a process, of two layers, where so many cores are reported. */
