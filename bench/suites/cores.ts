@@ -156,7 +156,7 @@ const COMPUTE = `
   parentPort.postMessage(x);
 `;
 
-/** What the machine itself makes of more threads: each computes as much, and shares nothing with the others. */
+/** What the machine itself makes of more threads: each computes as much, and shares nothing with others. */
 async function controls({ pick }: SuiteContext): Promise<Figure[]> {
   const most = usableThreads();
   const times: { readonly threads: number; readonly stats: Stats }[] = [];

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { constants, rmSync } from 'node:fs';
 import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -7,7 +6,7 @@ import { EplbError, isOwnError } from '../core/errors.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import { quotePath } from '../formats/text.ts';
 import { STANDARD } from './standard-streams.ts';
-import { takeStandardOutput } from './terminal.ts';
+import { takeStandardOutput, writeContent } from './terminal.ts';
 
 /** A file that is going to be written, found to be writable. */
 export interface OutputFile {
@@ -65,7 +64,7 @@ export async function writeOutput(
   content: string | Uint8Array | AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const { field, path, target, mode } = output;
-  if (target === STANDARD) return writeStandard(content);
+  if (target === STANDARD) return writeContent(process.stdout, content);
   const beside = join(dirname(target), `.${basename(target).slice(0, 100)}.${randomUUID()}.tmp`);
   const release = removeWhenStopped(beside);
   try {
@@ -77,14 +76,6 @@ export async function writeOutput(
     throw outputError(field, path, fileReason(error), error);
   } finally {
     release();
-  }
-}
-
-/** Writes to standard output, as fast as it is read. What goes wrong there is told where it is heard. */
-async function writeStandard(content: string | Uint8Array | AsyncIterable<Uint8Array>): Promise<void> {
-  const pieces = typeof content === 'string' || content instanceof Uint8Array ? [content] : content;
-  for await (const piece of pieces) {
-    if (!process.stdout.write(piece)) await once(process.stdout, 'drain');
   }
 }
 

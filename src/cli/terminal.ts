@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { WriteStream } from 'node:tty';
 import { printableBut } from '../core/printable.ts';
 
@@ -22,6 +23,18 @@ const OURS = new RegExp(`\n|${'\u001b'}\\[(?:[12]|22|3[123]|39)m`, 'gu');
 export function print(stream: NodeJS.WritableStream, text: string): void {
   const isTaken = isOutputTaken && stream === process.stdout;
   (isTaken ? process.stderr : stream).write(printableBut(text, OURS));
+}
+
+/**
+ * Writes the content of a file to a stream, as it is and as fast as it is read. What goes wrong there is told
+ * where it is heard.
+ */
+export async function writeContent(
+  stream: NodeJS.WritableStream,
+  content: string | Uint8Array | AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const pieces = typeof content === 'string' || content instanceof Uint8Array ? [content] : content;
+  for await (const piece of pieces) if (!stream.write(piece)) await once(stream, 'drain');
 }
 
 let isOutputTaken = false;
