@@ -1,9 +1,9 @@
 import { checkNumber, checkObject } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkTopology } from '../core/topology.ts';
+import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from '../cost/model-shapes.ts';
 import { ExpertMapping } from '../index.ts';
 import type { CostModel } from './configuration.ts';
-import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from './model-shapes.ts';
 
 /** A kind of device and its links, as published. */
 export interface Hardware {

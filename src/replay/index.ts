@@ -1,3 +1,12 @@
+export {
+  bytesPerExpert,
+  type ExpertDtype,
+  flopsPerLoad,
+  MODEL_SHAPES,
+  type ModelShape,
+  modelShape,
+  shapeLike,
+} from '../cost/model-shapes.ts';
 export type { StepSource } from '../formats/check-recording.ts';
 export type {
   LoadRecording,
@@ -20,15 +29,6 @@ export {
 } from './cost-presets.ts';
 export { inspect } from './inspect.ts';
 export type { HotExpert, Inspection, InspectOptions, LayerSkew, NoiseShare } from './inspection.ts';
-export {
-  bytesPerExpert,
-  type ExpertDtype,
-  flopsPerLoad,
-  MODEL_SHAPES,
-  type ModelShape,
-  modelShape,
-  shapeLike,
-} from './model-shapes.ts';
 export { samplingNoisePeak } from './noise.ts';
 export type { ReplayOptions, ReplayProgress } from './options.ts';
 export { replay } from './replay.ts';
