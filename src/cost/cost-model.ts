@@ -41,9 +41,6 @@ export interface LayerTimeOptions {
 /** The curve of a model's slots, for loops that have checked what they ask. */
 export let curveOf: (cost: CostModel) => SlotCurve;
 
-/** What dispatch and combine take for so many tokens from the ranks of the node. */
-export let exchangeSecondsOf: (cost: CostModel, tokensReceived: number) => number;
-
 /** Whether a value is a cost model of this copy of the library. */
 export let isCostModel: (value: object) => value is CostModel;
 
@@ -65,7 +62,6 @@ export class CostModel {
 
   static {
     curveOf = (cost) => cost.#curve;
-    exchangeSecondsOf = (cost, tokens) => cost.#exchangeSeconds(tokens);
     isCostModel = (value): value is CostModel => #curve in value;
   }
 

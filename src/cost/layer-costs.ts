@@ -1,8 +1,9 @@
-import { checkObject, show, slotsPerRankOf } from '../core/checks.ts';
+import { checkMultiple, checkObject, checkWhole, show, slotsPerRankOf } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { copyLoads, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { type CostModel, isCostModel } from './cost-model.ts';
+import { evenExchange, NO_EXCHANGE } from './exchange.ts';
 import { type LayerCost, LayerTimer } from './layer-timer.ts';
 
 /** What the time of layers follows, at their slowest ranks. */
@@ -31,10 +32,12 @@ export interface CostSummary {
 /** How {@link layerCosts} counts. */
 export interface LayerCostOptions {
   /**
-   * 'even': dispatch and combine count, every rank's tokens beginning on all ranks of one node alike.
-   * Default 'none': the time is that of the experts alone.
+   * 'even': dispatch and combine count, every rank's tokens beginning on all ranks alike. Default 'none': the
+   * time is that of the experts alone.
    */
   readonly exchange?: 'none' | 'even';
+  /** Nodes that the ranks are on: between them other links count. Default 1. */
+  readonly numNodes?: number;
 }
 
 /**
@@ -64,7 +67,7 @@ export function layerCosts(
   if (typeof cost !== 'object' || cost === null || !isCostModel(cost)) {
     throw new EplbTypeError('EPLB_KIND', `cost: ${show(cost)} is no CostModel; make one with costModel()`);
   }
-  const { exchange = 'none' } = checkObject('options', options);
+  const { exchange = 'none', numNodes = 1 } = checkObject('options', options);
   if (exchange !== 'none' && exchange !== 'even') {
     throw new EplbRangeError('EPLB_RANGE', `exchange: ${show(exchange)} is neither 'none' nor 'even'`);
   }
@@ -73,7 +76,10 @@ export function layerCosts(
   const matrix = copyLoads('weight', toLoadMatrix('weight', weight, numLayers, numLogicalExperts));
   const stride = slotsPerRankOf(numPhysicalExperts, numRanks);
   const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
-  const timer = new LayerTimer(cost, { numLogicalExperts, rankStarts }, exchange === 'even');
+  checkWhole('numNodes', numNodes, 1);
+  checkMultiple('numRanks', numRanks, 'numNodes', numNodes);
+  const links = exchange === 'even' ? evenExchange(cost, numRanks, numNodes) : NO_EXCHANGE;
+  const timer = new LayerTimer(cost, { numLogicalExperts, rankStarts }, links);
   return Array.from({ length: numLayers }, (_, layer) => {
     const experts = layer * numLogicalExperts;
     const slots = layer * numPhysicalExperts;

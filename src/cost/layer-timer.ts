@@ -1,5 +1,6 @@
 import { zeros } from '../memory/allocate.ts';
-import { type CostModel, curveOf, exchangeSecondsOf } from './cost-model.ts';
+import { type CostModel, curveOf } from './cost-model.ts';
+import { type Exchange, NO_EXCHANGE } from './exchange.ts';
 import type { SlotCurve } from './slot-curve.ts';
 
 /** What a layer takes under a placement, and why. */
@@ -21,11 +22,11 @@ export interface LayerCost {
   /** What the slowest rank spends its time on. */
   readonly slowest: {
     readonly rank: number;
-    /** What it takes whatever its slots have, idle slots, dispatch and combine. */
+    /** What it takes whatever its slots have: idle slots, the start of dispatch and combine. */
     readonly fixedSeconds: number;
     /** Slots that take as long, or nearly, with fewer tokens: they wait for their weights. */
     readonly activeSeconds: number;
-    /** Slots that wait for their tokens. */
+    /** Slots that wait for their tokens, and tokens under way. */
     readonly tokenSeconds: number;
   };
 }
@@ -43,19 +44,19 @@ export class LayerTimer {
   readonly #curve: SlotCurve;
   readonly #sizes: TimedSizes;
   readonly #numRanks: number;
-  readonly #exchanges: boolean;
+  readonly #exchange: Exchange;
   readonly #idle: number;
   /** Of a slot with an expert, [logical]. */
   readonly #slotSeconds: Float64Array;
   readonly #tokens: Float64Array;
 
-  /** @param exchanges whether dispatch and combine count, tokens beginning on all ranks alike */
-  constructor(cost: CostModel, sizes: TimedSizes, exchanges: boolean) {
+  /** @param exchange what dispatch and combine take; nothing when left out */
+  constructor(cost: CostModel, sizes: TimedSizes, exchange: Exchange = NO_EXCHANGE) {
     this.#cost = cost;
     this.#curve = curveOf(cost);
     this.#sizes = sizes;
     this.#numRanks = sizes.rankStarts.length - 1;
-    this.#exchanges = exchanges;
+    this.#exchange = exchange;
     this.#idle = this.#curve.json.idle;
     this.#slotSeconds = zeros('experts of a layer', Float64Array, sizes.numLogicalExperts);
     this.#tokens = zeros('experts of a layer', Float64Array, sizes.numLogicalExperts);
@@ -134,9 +135,8 @@ export class LayerTimer {
 
   /** What a rank takes beside its slots. */
   #fixed(tokens: number): number {
-    const { fixedSeconds } = this.#cost;
-    if (!this.#exchanges) return fixedSeconds;
-    return fixedSeconds + exchangeSecondsOf(this.#cost, (tokens * (this.#numRanks - 1)) / this.#numRanks);
+    const { secondsPerToken, latencySeconds } = this.#exchange;
+    return this.#cost.fixedSeconds + (tokens === 0 ? 0 : latencySeconds + tokens * secondsPerToken);
   }
 
   #rankSeconds(slots: ArrayLike<number>, rank: number): number {
@@ -167,9 +167,11 @@ export class LayerTimer {
     const { rankStarts } = this.#sizes;
     let activeSeconds = 0;
     let tokenSeconds = 0;
+    const { secondsPerToken } = this.#exchange;
     for (let slot = rankStarts[rank]!; slot < rankStarts[rank + 1]!; slot++) {
       const expert = slots[slot]!;
       if (expert < 0 || this.#tokens[expert] === 0) continue;
+      tokenSeconds += this.#tokens[expert]! * secondsPerToken;
       if (this.#curve.isBoundByTokens(this.#tokens[expert]!)) tokenSeconds += this.#slotSeconds[expert]!;
       else activeSeconds += this.#slotSeconds[expert]!;
     }

@@ -162,9 +162,11 @@ function rising(title: string, given: unknown, least: number, most: number, stri
   if (given.length === 0 || given.length > MOST_POINTS) {
     throw new EplbRangeError('EPLB_SHAPE', `${title}: has ${given.length} entries, not 1 to ${MOST_POINTS}`);
   }
+  let last = Number.NEGATIVE_INFINITY;
   return Array.from(given, (value: unknown, i) => {
     const number = checkWithin(`${title}[${i}]`, value, least, most);
-    const before = i === 0 ? Number.NEGATIVE_INFINITY : given[i - 1];
+    const before = last;
+    last = number;
     if (strictly ? number > before : number >= before) return number;
     throw new EplbRangeError('EPLB_RANGE', `${title}[${i}]: ${number} after ${before}: they have to rise`);
   });

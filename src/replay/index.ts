@@ -26,9 +26,17 @@ export {
   H100,
   type Hardware,
   hardwareCost,
+  slotCost,
 } from './cost-presets.ts';
 export { inspect } from './inspect.ts';
-export type { HotExpert, Inspection, InspectOptions, LayerSkew, NoiseShare } from './inspection.ts';
+export type {
+  HotExpert,
+  Inspection,
+  InspectOptions,
+  LayerSkew,
+  NoiseShare,
+  TimeInspection,
+} from './inspection.ts';
 export { samplingNoisePeak } from './noise.ts';
 export type { ReplayOptions, ReplayProgress } from './options.ts';
 export { replay } from './replay.ts';

@@ -65,7 +65,7 @@ describe('presets', () => {
     for (const device of devices) {
       for (const model of models) {
         for (const precision of precisions) {
-          const name = `${device}:${model}:${precision}`;
+          const name: string = `${device}:${model}:${precision}`;
           if (device === 'ascend-910b' && precision === 'fp8') {
             assert.throws(
               () => costModel(name),
