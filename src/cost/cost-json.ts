@@ -1,4 +1,4 @@
-import { checkObject, checkText, show } from '../core/checks.ts';
+import { checkText, show } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkFields, checkSeconds, checkWithin } from './fields.ts';
 import type { SlotCurveJson, SlotRoofline, SlotTable } from './slot-curve.ts';
@@ -89,35 +89,38 @@ const LINKS: CostModelJson['links'] = {
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, naming the field
  */
 export function readCostFields(title: string, given: CostModelInit): Omit<CostModelJson, 'slotSeconds'> {
-  checkFields(title, checkObject(title, given), FIELDS);
-  const { basis = 'given', moves = {}, links = {} } = given;
-  const known = BASES.find((name) => name === basis);
+  checkFields(title, given, FIELDS);
+  const { name = 'custom', basis = 'given', source = '', fixedSeconds = 0, moves = {}, links = {} } = given;
+  const { dispatchBytesPerToken = 0, combineBytesPerToken = 0, bytesPerExpert = 88_080_384 } = given;
+  const known = BASES.find((one) => one === basis);
   if (known === undefined) {
     throw new EplbRangeError('EPLB_RANGE', `${title}.basis: ${show(basis)} is none of ${BASES.join(', ')}`);
   }
-  checkFields(`${title}.moves`, checkObject(`${title}.moves`, moves), ['secondsPerRound', 'bandwidthShare']);
+  checkFields(`${title}.moves`, moves, ['secondsPerRound', 'bandwidthShare']);
+  const { secondsPerRound = 0, bandwidthShare = 1 } = moves;
   return {
-    name: checkText(`${title}.name`, given.name ?? 'custom'),
+    name: checkText(`${title}.name`, name),
     basis: known,
-    source: checkText(`${title}.source`, given.source ?? ''),
-    fixedSeconds: checkSeconds(`${title}.fixedSeconds`, given.fixedSeconds ?? 0),
-    dispatchBytesPerToken: bytes(`${title}.dispatchBytesPerToken`, given.dispatchBytesPerToken ?? 0),
-    combineBytesPerToken: bytes(`${title}.combineBytesPerToken`, given.combineBytesPerToken ?? 0),
-    bytesPerExpert: bytes(`${title}.bytesPerExpert`, given.bytesPerExpert ?? 88_080_384),
+    source: checkText(`${title}.source`, source),
+    fixedSeconds: checkSeconds(`${title}.fixedSeconds`, fixedSeconds),
+    dispatchBytesPerToken: bytes(`${title}.dispatchBytesPerToken`, dispatchBytesPerToken),
+    combineBytesPerToken: bytes(`${title}.combineBytesPerToken`, combineBytesPerToken),
+    bytesPerExpert: bytes(`${title}.bytesPerExpert`, bytesPerExpert),
     links: { ...LINKS, ...readLinks(`${title}.links`, links) },
     moves: {
-      secondsPerRound: checkSeconds(`${title}.moves.secondsPerRound`, moves.secondsPerRound ?? 0),
-      bandwidthShare: checkWithin(`${title}.moves.bandwidthShare`, moves.bandwidthShare ?? 1, 1e-9, 1),
+      secondsPerRound: checkSeconds(`${title}.moves.secondsPerRound`, secondsPerRound),
+      bandwidthShare: checkWithin(`${title}.moves.bandwidthShare`, bandwidthShare, 1e-9, 1),
     },
   };
 }
 
 function readLinks(title: string, given: Readonly<Record<string, Link>>): Record<string, Required<Link>> {
-  const links = Object.entries(checkObject(title, given)).map(([name, link]) => {
+  const links = Object.entries(checkFields(title, given)).map(([name, link]) => {
     const of = `${title}.${name}`;
-    checkFields(of, checkObject(of, link), ['latencySeconds', 'bytesPerSecond']);
-    const latencySeconds = checkSeconds(`${of}.latencySeconds`, link.latencySeconds ?? 0);
-    const bytesPerSecond = checkWithin(`${of}.bytesPerSecond`, link.bytesPerSecond, 1, MOST_BYTES);
+    checkFields(of, link, ['latencySeconds', 'bytesPerSecond']);
+    const { latencySeconds = 0, bytesPerSecond } = link;
+    checkSeconds(`${of}.latencySeconds`, latencySeconds);
+    checkWithin(`${of}.bytesPerSecond`, bytesPerSecond, 1, MOST_BYTES);
     return [name, { latencySeconds, bytesPerSecond }] as const;
   });
   return Object.fromEntries(links);

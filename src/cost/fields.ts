@@ -1,5 +1,5 @@
-import { checkNumber, show } from '../core/checks.ts';
-import { EplbRangeError } from '../core/errors.ts';
+import { checkNumber, checkObject, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 
 /** No time in a cost model is longer: so sums of many stay finite. */
 export const MOST_SECONDS = 1e6;
@@ -16,10 +16,16 @@ export function checkSeconds(title: string, value: unknown): number {
   return checkWithin(title, value, 0, MOST_SECONDS);
 }
 
-/** Throws when an object has a field that is not one of `fields`. */
-export function checkFields(title: string, given: object, fields: readonly string[]): void {
-  const unknown = Object.keys(given).find((field) => !fields.includes(field));
-  if (unknown === undefined) return;
-  const message = `${title}: has an unknown field ${show(unknown)}; its fields are ${fields.join(', ')}`;
+/**
+ * Returns `given` when it is an object, and no list, with none but these fields; else throws, naming `title`.
+ * Any field will do when none are told.
+ */
+export function checkFields<T extends object>(title: string, given: T, fields?: readonly string[]): T {
+  if (Array.isArray(checkObject(title, given))) {
+    throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not an object`);
+  }
+  const unknown = Object.keys(given).find((field) => fields?.includes(field) === false);
+  if (unknown === undefined) return given;
+  const message = `${title}: has an unknown field ${show(unknown)}; its fields are ${fields?.join(', ')}`;
   throw new EplbRangeError('EPLB_RANGE', message);
 }

@@ -28,12 +28,12 @@ const BYTES_PER_WEIGHT: Readonly<Record<Precision, number>> = {
 /**
  * What was measured on an H200 with experts of 7,168 x 2,048 in bf16 (PyTorch 2.11, its grouped matrix
  * product): the fit of `eplb calibrate` to 79 cells of 0 to 20 active slots with 1 to 1,024 tokens each. Of
- * the cells half are within 6.0 %, and all within 23.7 %. docs/cost.md has the residuals.
+ * the cells half are within 5.9 %, and all within 23.7 %. docs/cost.md has the residuals.
  */
-const MEASURED_FIXED_SECONDS = 63.65e-6;
+const MEASURED_FIXED_SECONDS = 63.8e-6;
 const MEASURED_SLOT: SlotTable = {
   tokens: [128, 256, 512, 1024],
-  seconds: [27.73e-6, 39.09e-6, 71.86e-6, 139.4e-6],
+  seconds: [27.67e-6, 39.12e-6, 71.91e-6, 139.5e-6],
   tile: 128,
 };
 /** Shares of the peak figures that the same cells reach when a roofline is fitted to them. */
@@ -42,11 +42,12 @@ const ARITHMETIC_REACHED = 0.61;
 const TILE = 128;
 /**
  * Measured on four H200s of one node: an all-to-all of NCCL takes 87 us and its bytes at 420 GB/s, 93 % of
- * the peak; a round of transfers of weights 0.4 ms, and its bytes at three quarters of that.
+ * the peak; a round of transfers of weights 0.52 ms, and its bytes at 89 % of that (six patterns of
+ * transfers, half within 6.0 %, all within 19.7 %).
  */
 const EXCHANGE_LATENCY_SECONDS = 87e-6;
 const LINK_REACHED = 0.93;
-const MOVES = { secondsPerRound: 0.4e-3, bandwidthShare: 0.75 };
+const MOVES = { secondsPerRound: 0.516e-3, bandwidthShare: 0.889 };
 
 /** The devices, models and precisions whose names make up those of presets: `h200:deepseek-v3:bf16`. */
 export interface CostPresetNames {

@@ -1,4 +1,4 @@
-import { checkObject, checkWhole, show } from '../core/checks.ts';
+import { checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkFields, checkSeconds, checkWithin, MOST_SECONDS } from './fields.ts';
 
@@ -132,11 +132,12 @@ function tableLine({ tokens, seconds }: Required<SlotTable>): Line {
 }
 
 function readCurve(title: string, given: SlotRoofline | SlotTable): SlotCurveJson {
-  checkObject(title, given);
+  checkFields(title, given);
   const isTable = 'tokens' in given || 'seconds' in given;
   checkFields(title, given, isTable ? ['idle', 'tokens', 'seconds', 'tile'] : ROOFLINE_FIELDS);
-  const idle = checkSeconds(`${title}.idle`, given.idle ?? 0);
-  const tile = checkWhole(`${title}.tile`, given.tile ?? 1, 1, MOST_TOKENS);
+  const { idle: givenIdle = 0, tile: givenTile = 1 } = given;
+  const idle = checkSeconds(`${title}.idle`, givenIdle);
+  const tile = checkWhole(`${title}.tile`, givenTile, 1, MOST_TOKENS);
   if (!isTable) {
     const { floor = 0, perToken } = given as SlotRoofline;
     checkSeconds(`${title}.floor`, floor);

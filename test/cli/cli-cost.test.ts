@@ -20,7 +20,7 @@ describe('--cost', { concurrency: 2 }, () => {
       assert.equal(preset!.code, 0);
       assert.match(
         preset!.stdout,
-        /cost +b200:kimi-k2:fp8: computed, 63\.7 µs a rank and layer, 8\.34 µs an active/,
+        /cost +b200:kimi-k2:fp8: computed, 63\.8 µs a rank and layer, 8\.34 µs an active/,
       );
       assert.equal(file!.stdout, preset!.stdout);
     });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { costModel, costPresetNames } from 'expert-load-balancer';
 import { bytesPerExpert, MODEL_SHAPES } from 'expert-load-balancer/replay';
-import { errorsOf, evenCells, h200Measurements, unevenCells } from '../helpers/cost.ts';
+import { errorsOf, evenCells, h200Measurements, slowestLoad, unevenCells } from '../helpers/cost.ts';
 import { refusal } from '../helpers/library.ts';
 
 describe('the H200 as measured', () => {
@@ -13,7 +13,7 @@ describe('the H200 as measured', () => {
     const cells = evenCells();
     assert.equal(cells.length, 79);
     const { median, worst } = errorsOf(forecast, cells);
-    assert.ok(median < 0.061, `${median}`);
+    assert.ok(median < 0.06, `${median}`);
     assert.ok(worst < 0.238, `${worst}`);
   });
 
@@ -23,14 +23,39 @@ describe('the H200 as measured', () => {
     assert.ok(worst < 0.138, `${worst}`);
   });
 
-  test('moves of weights in one batch or in rounds are within 30 %', () => {
+  // Of these only the load of the slowest rank is known: its slots are taken to have the same share each.
+  test('the slowest of sixteen ranks is within 17 %, and within 4 % where there are many tokens', () => {
+    const { ranks16 } = h200Measurements();
+    assert.equal(ranks16.length, 16);
+    for (const one of ranks16) {
+      const slots = Array<number>(5).fill(slowestLoad(one, 16) / 5);
+      const off = (cost.rankSeconds(slots) * 1e6) / one.gemm_max_us - 1;
+      assert.ok(Math.abs(off) < (one.scale === 64 ? 0.04 : 0.17), `${JSON.stringify(one)}: ${off}`);
+    }
+  });
+
+  test('a whole layer on four devices is within 6 % in the median, and 19 % at worst', () => {
+    const cells = h200Measurements().layers4.map((one) => {
+      const load = slowestLoad(one, 4);
+      return { tokensPerSlot: [load], seconds: one.layer_us * 1e-6 };
+    });
+    assert.equal(cells.length, 24);
+    const { median, worst } = errorsOf(([load]) => {
+      const slots = Array<number>(20).fill(load! / 20);
+      return cost.rankSeconds(slots, { tokensReceived: load! * 0.75 });
+    }, cells);
+    assert.ok(median < 0.06, `${median}`);
+    assert.ok(worst < 0.19, `${worst}`);
+  });
+
+  test('moves of weights in one batch or in rounds are within 20 %', () => {
     // Of those that go one at a time between other pairs several are under way at once: no rounds.
     const moves = h200Measurements().moves.filter(({ pattern }) => !pattern.startsWith('one at a time'));
     assert.equal(moves.length, 6);
     for (const { pattern, moves: count, rounds, ms } of moves) {
       const ofOneRank = pattern.startsWith('3 rings') ? 3 : pattern.startsWith('hot') ? count : 1;
       const seconds = cost.moveSeconds(ofOneRank * cost.bytesPerExpert, 'intraNode', rounds);
-      assert.ok(Math.abs((seconds * 1e3) / ms - 1) < 0.3, `${pattern}: ${seconds} s`);
+      assert.ok(Math.abs((seconds * 1e3) / ms - 1) < 0.2, `${pattern}: ${seconds} s`);
     }
   });
 

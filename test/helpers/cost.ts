@@ -52,6 +52,18 @@ export interface H200Measurements {
     readonly shareOfHottest: number;
     readonly us: number;
   }[];
+  /** The slowest of 16 ranks of 5 slots, 128 x `scale` tokens of 6 experts in a step. */
+  readonly ranks16: readonly {
+    readonly scale: number;
+    readonly gemm_max_us: number;
+    readonly balancedness: number;
+  }[];
+  /** A layer on 4 devices of 20 slots, dispatch and combine included, of as many tokens. */
+  readonly layers4: readonly {
+    readonly scale: number;
+    readonly layer_us: number;
+    readonly balancedness: number;
+  }[];
   readonly moves: readonly {
     readonly pattern: string;
     readonly moves: number;
@@ -73,6 +85,16 @@ export function evenCells(): { readonly tokensPerSlot: number[]; readonly second
   }));
 }
 
+/** The even cells as plugins/python/eplb_calibrate.py writes them. */
+export function h200Calibration() {
+  return {
+    format: 'eplb-calibration',
+    version: 1,
+    ...{ device: 'NVIDIA H200', torch: '2.11', hiddenSize: 7168, expertSize: 2048, precision: 'bf16' },
+    slots: evenCells(),
+  };
+}
+
 /** The same where one slot has more than the others. */
 export function unevenCells(): { readonly tokensPerSlot: number[]; readonly seconds: number }[] {
   return h200Measurements().uneven.map(({ tokens, shareOfHottest, us }) => {
@@ -80,6 +102,14 @@ export function unevenCells(): { readonly tokensPerSlot: number[]; readonly seco
     const others = Math.floor((tokens - hottest) / 19);
     return { tokensPerSlot: [hottest, ...Array<number>(19).fill(others)], seconds: us * 1e-6 };
   });
+}
+
+/** The load of the slowest of so many ranks: 128 x `scale` tokens, 6 experts each. */
+export function slowestLoad(
+  { scale, balancedness }: { readonly scale: number; readonly balancedness: number },
+  numRanks: number,
+): number {
+  return (128 * 6 * scale) / numRanks / balancedness;
 }
 
 /** The median and the largest of |forecast / measured - 1|. */
