@@ -142,15 +142,23 @@ export class CostModel {
     if (!Array.isArray(ranks)) {
       throw new EplbTypeError('EPLB_KIND', `ranks: ${show(ranks)} is not a list of slots' tokens`);
     }
-    const received =
-      tokensReceived === 'even' ? ranks.map((slots) => evenShare(slots, ranks.length)) : tokensReceived;
+    const received = tokensReceived === 'even' ? undefined : tokensReceived;
     checkCount('tokensReceived', received, ranks.length);
     checkCount('rankSpeeds', rankSpeeds, ranks.length);
     let slowest = 0;
-    ranks.forEach((slots, rank) => {
-      const own = { tokensReceived: received?.[rank] ?? 0, rankSpeed: rankSpeeds?.[rank] ?? 1 };
-      slowest = Math.max(slowest, this.rankSeconds(slots, own));
-    });
+    for (let rank = 0; rank < ranks.length; rank++) {
+      const slots = checkObject(`ranks[${rank}]`, ranks[rank]!);
+      const rankSpeed = rankSpeeds === undefined ? 1 : rankSpeeds[rank]!;
+      const alone = this.rankSeconds(slots, { rankSpeed });
+      // Only of slots that were checked is the sum taken.
+      const own =
+        tokensReceived === 'even'
+          ? evenShare(slots, ranks.length)
+          : received === undefined
+            ? 0
+            : received[rank]!;
+      slowest = Math.max(slowest, alone + this.#exchangeSeconds(own) / rankSpeed);
+    }
     return slowest;
   }
 

@@ -4,6 +4,7 @@ import { copyLoads, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.t
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { type CostModel, isCostModel } from './cost-model.ts';
 import { evenExchange, NO_EXCHANGE } from './exchange.ts';
+import { checkWithin } from './fields.ts';
 import { type LayerCost, LayerTimer } from './layer-timer.ts';
 
 /** What the time of layers follows, at their slowest ranks. */
@@ -135,12 +136,38 @@ export class CostTally {
   }
 }
 
-/** Adds up what {@link layerCosts} gives: of one step, or of several. */
+/**
+ * Adds up what {@link layerCosts} gives: of one step, or of several.
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` unless its figures are finite and >= 0
+ */
 export function summarizeCost(layers: readonly LayerCost[]): CostSummary {
   if (!Array.isArray(layers)) {
     throw new EplbTypeError('EPLB_KIND', `layers: ${show(layers)} is not a list of layers`);
   }
   const tally = new CostTally();
-  for (const layer of layers) tally.add(checkObject('layer', layer));
+  layers.forEach((layer: unknown, i) => {
+    tally.add(checkLayerCost(`layers[${i}]`, layer));
+  });
   return tally.summary();
+}
+
+/** A copy of what is added up, each figure read once. */
+function checkLayerCost(title: string, value: unknown): LayerCost {
+  const layer = checkObject(title, value as LayerCost);
+  const slowest = checkObject(`${title}.slowest`, layer.slowest);
+  const figure = (name: string, number: unknown) =>
+    checkWithin(`${title}.${name}`, number, 0, Number.MAX_VALUE);
+  return {
+    seconds: figure('seconds', layer.seconds),
+    meanRankSeconds: layer.meanRankSeconds,
+    secondsAtBalance: figure('secondsAtBalance', layer.secondsAtBalance),
+    meanActiveExperts: figure('meanActiveExperts', layer.meanActiveExperts),
+    maxActiveExperts: figure('maxActiveExperts', layer.maxActiveExperts),
+    slowest: {
+      rank: slowest.rank,
+      fixedSeconds: figure('slowest.fixedSeconds', slowest.fixedSeconds),
+      activeSeconds: figure('slowest.activeSeconds', slowest.activeSeconds),
+      tokenSeconds: figure('slowest.tokenSeconds', slowest.tokenSeconds),
+    },
+  };
 }
