@@ -15,6 +15,25 @@ export type { ExpertLoadBalancerOptions } from './balancer/options.ts';
 export type { PlanOptions } from './balancer/plan-request.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export type { Topology } from './core/topology.ts';
+export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';
+export {
+  CostModel,
+  type LayerTimeOptions,
+  type RankTimeOptions,
+  type ReceivedTokens,
+  type SlotTokens,
+} from './cost/cost-model.ts';
+export {
+  type CostSummary,
+  type LayerCostOptions,
+  layerCosts,
+  summarizeCost,
+  type TimeBound,
+} from './cost/layer-costs.ts';
+export type { LayerCost } from './cost/layer-timer.ts';
+export { costModel } from './cost/make.ts';
+export { type CostPresetNames, costPresetNames } from './cost/presets.ts';
+export type { SlotCurveJson, SlotRoofline, SlotTable } from './cost/slot-curve.ts';
 export {
   type BalanceSummary,
   balancedness,

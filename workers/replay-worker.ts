@@ -3,7 +3,7 @@ import { ControlWord, type ReplayAnswer, type ReplayTask } from '../src/cli/repl
 import { openBeside } from '../src/cli/slot-columns.ts';
 import { isOwnError } from '../src/core/errors.ts';
 import type { LoadRecording } from '../src/formats/recording.ts';
-import { type AdaptiveCostModel, ExpertMapping } from '../src/index.ts';
+import { type AdaptiveCostModel, costModel, ExpertMapping } from '../src/index.ts';
 import { loadPolicy } from '../src/policy/custom.ts';
 import { secondsPerUnit } from '../src/replay/cost-model.ts';
 import { competitionStart, type ReplayOptions, type ReplayProgress, replay } from '../src/replay/index.ts';
@@ -85,6 +85,12 @@ function costOf({ cost, steps }: ReplayTask['options'], recording: Sizes): Adapt
     bandwidthBetweenNodes: interNodeBytesPerSecond,
   };
   if (time.kind === 'load') return { ...moves, secondsPerLoad: time.secondsPerLoad };
+  // The search plans for tokens: what one more takes where there are many.
+  if (time.kind === 'slots') {
+    const model = costModel(time.model);
+    const secondsPerLoad = (model.slotSeconds(2 ** 20) - model.slotSeconds(2 ** 19)) / 2 ** 19;
+    return secondsPerLoad > 0 ? { ...moves, secondsPerLoad } : undefined;
+  }
   const { from = 0, to = Number.POSITIVE_INFINITY } = steps ?? {};
   const end = Math.min(to, recording.numSteps ?? Number.POSITIVE_INFINITY);
   // Of a recording that does not say how long it is, what balance is worth is not known.

@@ -1,3 +1,5 @@
+import type { CostModelJson } from '../index.ts';
+
 /** All that decides a replay's numbers, beside the recording. */
 export interface ReplayConfiguration {
   /** Name or module file of the policy; `static` never plans. */
@@ -51,10 +53,12 @@ export interface CostModel {
   /**
    * `load`: a step takes, summed over layers, `secondsPerLoad` x the largest rank load. `peak-to-average`:
    * the whole replay takes `secondsAtBalance` x the mean over steps and layers of PAR, whatever the loads add
-   * up to.
+   * up to. `slots`: a step takes, summed over layers, what the slowest rank takes by a cost model of slots,
+   * dispatch and combine included.
    */
   readonly time:
     | { readonly kind: 'load'; readonly secondsPerLoad: number }
+    | { readonly kind: 'slots'; readonly model: CostModelJson }
     | { readonly kind: 'peak-to-average'; readonly secondsAtBalance: number };
   /** Weights of one expert of one layer, in bytes. */
   readonly bytesPerExpert: number;

@@ -1,5 +1,6 @@
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { type CostModelJson, CostModel as SlotCostModel } from '../index.ts';
 import type { CostModel } from './configuration.ts';
 
 type Check = (title: string, value: unknown) => void;
@@ -37,29 +38,32 @@ export function checkCostModel(title: string, value: unknown): CostModel {
     const why = 'needs seconds where time.kind is "peak-to-average": no step has a time of its own then';
     throw new EplbRangeError('EPLB_RANGE', `${title}.stepSeconds: ${why}`);
   }
+  if (cost.time.kind === 'slots' && cost.zeroLoadsCountAsOne) {
+    const why = 'has to be false where time.kind is "slots": a slot without tokens takes less than one with';
+    throw new EplbRangeError('EPLB_RANGE', `${title}.zeroLoadsCountAsOne: ${why}`);
+  }
   return cost;
 }
 
 /** Turns the units that steps are counted in into modelled seconds. */
 export function secondsPerUnit({ time }: CostModel, numSteps: number, numLayers: number): number {
   if (time.kind === 'load') return time.secondsPerLoad;
+  if (time.kind === 'slots') return 1;
   return time.secondsAtBalance / Math.max(1, numSteps * numLayers);
-}
-
-/** The units of a step: its largest rank loads, or its PARs, summed over layers. */
-export function unitsOf(
-  { time }: CostModel,
-  figures: { readonly sumOfMaxima: number; readonly sumOfPeaks: number },
-): number {
-  return time.kind === 'load' ? figures.sumOfMaxima : figures.sumOfPeaks;
 }
 
 function checkTime(title: string, value: unknown): void {
   const kindOfTime = typeof value === 'object' && value !== null && 'kind' in value ? value.kind : undefined;
-  const isKind = oneOf('load', 'peak-to-average');
+  const isKind = oneOf('load', 'peak-to-average', 'slots');
   if (kindOfTime === 'peak-to-average') {
     checkFields(title, value, { kind: isKind, secondsAtBalance: positive });
-  } else checkFields(title, value, { kind: isKind, secondsPerLoad: positive });
+  } else if (kindOfTime === 'slots') checkFields(title, value, { kind: isKind, model: checkSlotModel });
+  else checkFields(title, value, { kind: isKind, secondsPerLoad: positive });
+}
+
+function checkSlotModel(title: string, value: unknown): void {
+  if (typeof value === 'string') throw kind(title, value, "an object: a cost model's JSON");
+  new SlotCostModel(value as CostModelJson, title);
 }
 
 function checkFields(title: string, value: unknown, fields: Readonly<Record<string, Check>>): void {

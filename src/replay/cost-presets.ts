@@ -1,9 +1,9 @@
 import { checkNumber, checkObject } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkTopology } from '../core/topology.ts';
-import { ExpertMapping } from '../index.ts';
+import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from '../cost/model-shapes.ts';
+import { ExpertMapping, type CostModel as SlotCostModel } from '../index.ts';
 import type { CostModel } from './configuration.ts';
-import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from './model-shapes.ts';
 
 /** A kind of device and its links, as published. */
 export interface Hardware {
@@ -52,6 +52,26 @@ export function hardwareCost(model: string, hardware: Hardware = H100): CostMode
     bytesPerExpert: bytesPerExpert(shape),
     intraNodeBytesPerSecond: hardware.intraNodeBytesPerSecond,
     interNodeBytesPerSecond: hardware.interNodeBytesPerSecond,
+    concurrentTransfers: 'rank',
+    countedMoves: 'rank',
+    stepSeconds: 'modelled',
+    zeroLoadsCountAsOne: false,
+  };
+}
+
+/**
+ * A replay's cost model by one of slots: steps take what {@link layerCosts} says, with dispatch and combine.
+ * The moves of a layer take one round, and their bytes over links.
+ */
+export function slotCost(cost: SlotCostModel): CostModel {
+  const model = cost.toJSON();
+  const { links, moves, bytesPerExpert, name } = model;
+  return {
+    name,
+    time: { kind: 'slots', model },
+    bytesPerExpert,
+    intraNodeBytesPerSecond: links.intraNode!.bytesPerSecond * moves.bandwidthShare,
+    interNodeBytesPerSecond: links.interNode!.bytesPerSecond * moves.bandwidthShare,
     concurrentTransfers: 'rank',
     countedMoves: 'rank',
     stepSeconds: 'modelled',

@@ -1,3 +1,12 @@
+export {
+  bytesPerExpert,
+  type ExpertDtype,
+  flopsPerLoad,
+  MODEL_SHAPES,
+  type ModelShape,
+  modelShape,
+  shapeLike,
+} from '../cost/model-shapes.ts';
 export type { StepSource } from '../formats/check-recording.ts';
 export type {
   LoadRecording,
@@ -17,18 +26,17 @@ export {
   H100,
   type Hardware,
   hardwareCost,
+  slotCost,
 } from './cost-presets.ts';
 export { inspect } from './inspect.ts';
-export type { HotExpert, Inspection, InspectOptions, LayerSkew, NoiseShare } from './inspection.ts';
-export {
-  bytesPerExpert,
-  type ExpertDtype,
-  flopsPerLoad,
-  MODEL_SHAPES,
-  type ModelShape,
-  modelShape,
-  shapeLike,
-} from './model-shapes.ts';
+export type {
+  HotExpert,
+  Inspection,
+  InspectOptions,
+  LayerSkew,
+  NoiseShare,
+  TimeInspection,
+} from './inspection.ts';
 export { samplingNoisePeak } from './noise.ts';
 export type { ReplayOptions, ReplayProgress } from './options.ts';
 export { replay } from './replay.ts';

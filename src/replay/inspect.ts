@@ -2,9 +2,11 @@ import { checkObject, checkWhole } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
 import { checkKnownKeys } from '../core/known-keys.ts';
 import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
+import { costModel } from '../index.ts';
 import { InspectTally } from './inspect-tally.ts';
 import type { Inspection, InspectOptions } from './inspection.ts';
 import type { ReplaySource } from './source.ts';
+import { TimeTally } from './time-tally.ts';
 
 /**
  * Looks at all steps of a recording, once.
@@ -18,17 +20,22 @@ export async function inspect(source: ReplaySource, options: InspectOptions = {}
     numHottest = 10,
     onStep,
     steps,
+    cost,
   } = checkObject('options', options);
   checkKnownKeys('options', options, ['numRanks', 'topK', 'numHottest', 'steps', 'onStep']);
   checkWhole('numRanks', numRanks, 1, numLogicalExperts);
   const tally = new InspectTally(numLayers, numLogicalExperts, numRanks);
+  const times =
+    cost === undefined ? undefined : new TimeTally(costModel(cost), numLayers, numLogicalExperts, numRanks);
   for await (const step of stepsOf(source, steps)) {
     checkStep(step, numLayers, numLogicalExperts);
     const { loads, bytesRead } = step;
     tally.add(loads);
+    times?.add(loads);
     if (onStep?.({ numSteps: tally.numSteps, bytesRead }) === false) break;
   }
   if (tally.numSteps === 0) throw new EplbError('EPLB_FORMAT', 'recording: holds no step');
   const topK = checkWhole('topK', options.topK ?? 1, 1, numLogicalExperts);
-  return tally.inspection(checkWhole('numHottest', numHottest, 0), topK);
+  const inspection = tally.inspection(checkWhole('numHottest', numHottest, 0), topK);
+  return times === undefined ? inspection : { ...inspection, time: times.inspection() };
 }

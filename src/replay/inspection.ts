@@ -1,3 +1,5 @@
+import type { CostModel, CostSummary } from '../index.ts';
+
 /**
  * What a recording is like, before any placement is thought of. All of whole steps, in memory that does not
  * grow with them.
@@ -36,6 +38,19 @@ export interface Inspection {
    */
   readonly overdispersion: number | null;
   readonly noise: NoiseShare;
+  /** What the steps take, when a cost model was given. */
+  readonly time?: TimeInspection;
+}
+
+/** What layers take by a cost model, the experts in order on the ranks, none replicated. */
+export interface TimeInspection extends CostSummary {
+  /** Name of the cost model. */
+  readonly cost: string;
+  readonly numRanks: number;
+  /** Means of a layer in a step; {@link CostSummary} has the sums. */
+  readonly secondsPerLayer: number;
+  readonly secondsPerStep: number;
+  readonly secondsAtBalancePerStep: number;
 }
 
 /** An expert beside the mean of its layer. */
@@ -83,6 +98,8 @@ export interface InspectOptions {
   readonly topK?: number;
   /** How many hottest experts are named; 10 when left out. */
   readonly numHottest?: number;
+  /** What slots take; with it the inspection has a `time`, dispatch and combine within one node included. */
+  readonly cost?: CostModel;
   readonly steps?: { readonly from?: number; readonly to?: number };
   /** Called after every step. Returning false ends the reading. */
   readonly onStep?: (progress: {

@@ -4,7 +4,7 @@ import { initialSlots } from '../mapping/initial-slots.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
 import { checkedSlots } from './check-mapping.ts';
 import type { CostModel } from './configuration.ts';
-import { secondsPerUnit, unitsOf } from './cost-model.ts';
+import { secondsPerUnit } from './cost-model.ts';
 import { HeatTally } from './heat.ts';
 import { MoveTally } from './move-tally.ts';
 import type { ReplaySettings } from './options.ts';
@@ -16,6 +16,7 @@ import { SeriesBuilder } from './series.ts';
 import { summarize } from './summary.ts';
 import { BalanceTally, type StepFigures } from './tally.ts';
 import { layerTransfers } from './transfers.ts';
+import { type UnitCounter, unitCounter } from './unit-counter.ts';
 
 /** A plan that is to take effect. */
 interface PlanToApply {
@@ -70,7 +71,9 @@ export class ReplayState {
   readonly #moveCounter: MoveCounter;
   readonly #plans: PlanEntry[] = [];
   #planningSeconds = 0;
+  readonly #counter: UnitCounter;
   #units = 0;
+  #unitsAtBalance: number | undefined;
   /** Whether any layer has changed: before, the first mapping need not be scored for itself. */
   #hasChanged = false;
   #change: Change | undefined;
@@ -95,6 +98,7 @@ export class ReplayState {
       ScoredPlacement,
       ScoredPlacement,
     ];
+    this.#counter = unitCounter(this.#cost, topology, this.#scorer.loads);
     const slots = start === undefined ? initialSlots(topology) : checkedSlots(start, topology, 'start');
     this.#live.assign(slots);
     this.#first.assign(slots);
@@ -161,15 +165,19 @@ export class ReplayState {
   score(step: number): void {
     const live = this.#scorer.score(LIVE);
     const first = this.#hasChanged ? this.#scorer.score(FIRST) : live;
-    const figures = this.#liveTally.add(live.stats);
-    const unbalanced = this.#firstTally.add(first.stats);
-    const units = unitsOf(this.#cost, figures);
+    const figures = this.#add(this.#liveTally, live);
+    const unbalanced = this.#add(this.#firstTally, first);
+    const { units } = figures;
     this.#units += units;
+    const atBalance = this.#counter.unitsAtBalance();
+    if (atBalance !== undefined) this.#unitsAtBalance = (this.#unitsAtBalance ?? 0) + atBalance;
     this.#heat.add(step, first.rankLoads, live.rankLoads);
     this.#sampler.add(this.numSteps - 1, step, units, live.rankLoads);
     if (this.#inEffect !== undefined) {
-      const { stats } = this.#replacedIsFirst ? first : this.#scorer.score(REPLACED);
-      this.#inEffect.proved(this.#unitsOfStats(stats) - units);
+      const replaced = this.#replacedIsFirst
+        ? unbalanced.units
+        : sum(this.#counter.unitsOf(this.#scorer.score(REPLACED)));
+      this.#inEffect.proved(replaced - units);
     }
     this.#addToSeries(step, figures, unbalanced, units);
   }
@@ -202,13 +210,13 @@ export class ReplayState {
     for (const layer of layers) this.#planned.assign(slots, layer);
     this.loads.set(meanLoads);
     const tally = new BalanceTally(this.#topology.numLayers);
-    const before = tally.add(this.#scorer.score(LIVE).stats);
-    const after = tally.add(this.#scorer.score(PLANNED).stats);
+    const before = this.#add(tally, this.#scorer.score(LIVE));
+    const after = this.#add(tally, this.#scorer.score(PLANNED));
     const entry = new PlanEntry({
       ...told,
       planningSeconds,
       layerOrder: layers,
-      predictedGain: unitsOf(this.#cost, before) - unitsOf(this.#cost, after),
+      predictedGain: before.units - after.units,
       balancednessBefore: before.balancedness,
       balancednessAfter: after.balancedness,
       isUnchanged: layers.length === 0,
@@ -231,6 +239,7 @@ export class ReplayState {
         numPlans: this.#plans.length,
         planningSeconds: this.#planningSeconds,
         plans: this.#plans.map((entry) => entry.result(factor)),
+        unitsAtBalance: this.#unitsAtBalance,
       }),
       series: this.#series.series(factor),
       heatMap: this.#heat.heatMap(),
@@ -257,16 +266,8 @@ export class ReplayState {
     this.#stepMoves.seconds += transfers.seconds;
   }
 
-  /** The units of a step. @param stats as a placement has them */
-  #unitsOfStats(stats: Float64Array): number {
-    let units = 0;
-    const isLoad = this.#cost.time.kind === 'load';
-    for (let at = 0; at < stats.length; at += 2) {
-      const most = stats[at]!;
-      const mean = stats[at + 1]!;
-      units += isLoad ? most : mean === 0 ? 1 : most / mean;
-    }
-    return units;
+  #add(tally: BalanceTally, placement: ScoredPlacement): StepFigures {
+    return tally.add(placement.stats, this.#counter.unitsOf(placement));
   }
 
   #addToSeries(step: number, figures: StepFigures, unbalanced: StepFigures, units: number): void {
@@ -276,7 +277,7 @@ export class ReplayState {
       unbalancedBalancedness: unbalanced.balancedness,
       worstLayerPeakToAverage: figures.worstPeak,
       units,
-      unbalancedUnits: unitsOf(this.#cost, unbalanced),
+      unbalancedUnits: unbalanced.units,
       moves: this.#stepMoves.moves,
       bytes: this.#stepMoves.bytes,
       moveSeconds: this.#stepMoves.seconds,
@@ -301,4 +302,10 @@ export class ReplayState {
     // Steps without any load take no time by the model: then no planning fits into them.
     return told === 0 ? 0 : Math.ceil(planningSeconds / told);
   }
+}
+
+function sum(values: Float64Array): number {
+  let all = 0;
+  for (const value of values) all += value;
+  return all;
 }

@@ -10,6 +10,8 @@ interface PlanTotals {
   readonly numPlans: number;
   readonly planningSeconds: number;
   readonly plans: readonly PlanResult[];
+  /** Of all steps at perfect balance; undefined where the mean rank loads say it. */
+  readonly unitsAtBalance: number | undefined;
 }
 
 /** Turns a replay's sums into the overall part of its result. */
@@ -19,15 +21,13 @@ export function summarize(
   live: BalanceTally,
   first: BalanceTally,
   moves: MoveTally,
-  { numPlans, planningSeconds, plans }: PlanTotals,
+  { numPlans, planningSeconds, plans, unitsAtBalance }: PlanTotals,
 ): Pick<ReplayResult, 'balance' | 'unbalanced' | 'totals' | 'layers' | 'plans'> {
   const { numLayers, numLogicalExperts, numRanks } = topology;
   const factor = secondsPerUnit(cost, live.numSteps, numLayers);
-  const unitsOfLayers = (tally: BalanceTally) =>
-    cost.time.kind === 'load' ? tally.sumOfMaxima : tally.sumOfPeaks;
-  const stepSeconds = factor * sum(unitsOfLayers(live));
+  const stepSeconds = factor * sum(live.sumOfUnits);
   const moveSeconds = sum(moves.seconds);
-  const unbalancedSeconds = factor * sum(unitsOfLayers(first));
+  const unbalancedSeconds = factor * sum(first.sumOfUnits);
   const modelledSeconds = stepSeconds + moveSeconds;
   const redundantSlotsPerRank = (numOpenSlots(topology) - numLogicalExperts) / numRanks;
   const totals: ReplayTotals = {
@@ -43,7 +43,9 @@ export function summarize(
     modelledSeconds,
     unbalancedSeconds,
     secondsSaved: unbalancedSeconds - modelledSeconds,
-    idealSeconds: factor * (cost.time.kind === 'load' ? sum(live.sumOfMeans) : live.numSteps * numLayers),
+    idealSeconds:
+      factor *
+      (unitsAtBalance ?? (cost.time.kind === 'load' ? sum(live.sumOfMeans) : live.numSteps * numLayers)),
     redundantBytesPerRank: redundantSlotsPerRank * numLayers * cost.bytesPerExpert,
   };
   const layers = Array.from({ length: numLayers }, (_, layer): LayerResult => {
@@ -59,7 +61,7 @@ export function summarize(
       moves: moves.moves[layer]!,
       changedSlots: moves.changedSlots[layer]!,
       bytes: moves.bytes[layer]!,
-      stepSeconds: factor * unitsOfLayers(live)[layer]!,
+      stepSeconds: factor * live.sumOfUnits[layer]!,
       moveSeconds: moves.seconds[layer]!,
     };
   });

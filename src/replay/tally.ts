@@ -7,10 +7,8 @@ const NUM_BINS = 10_000;
 export interface StepFigures {
   /** Ratio of sums over layers; 1 for a step without load. */
   readonly balancedness: number;
-  /** Sum over layers of the largest rank loads. */
-  readonly sumOfMaxima: number;
-  /** Sum over layers of PAR. */
-  readonly sumOfPeaks: number;
+  /** Sum over layers of the units that the cost model counts. */
+  readonly units: number;
   /** The largest PAR of a layer. */
   readonly worstPeak: number;
 }
@@ -23,6 +21,7 @@ export class BalanceTally {
   readonly sumOfBalancedness: Float64Array;
   readonly sumOfPeaks: Float64Array;
   readonly greatestPeak: Float64Array;
+  readonly sumOfUnits: Float64Array;
   readonly #bins = new Uint32Array(NUM_BINS + 1);
   readonly #binSums = new Float64Array(NUM_BINS + 1);
   #numSteps = 0;
@@ -37,14 +36,20 @@ export class BalanceTally {
     this.sumOfBalancedness = perLayer();
     this.sumOfPeaks = perLayer();
     this.greatestPeak = perLayer();
+    this.sumOfUnits = perLayer();
   }
 
   get numSteps(): number {
     return this.#numSteps;
   }
 
-  /** Adds a step. @param stats [layers][2]: the largest rank load and the mean of each layer */
-  add(stats: Float64Array): StepFigures {
+  /**
+   * Adds a step.
+   *
+   * @param stats [layers][2]: the largest rank load and the mean of each layer
+   * @param layerUnits [layers]: the units that the cost model counts
+   */
+  add(stats: Float64Array, layerUnits: Float64Array): StepFigures {
     // Locals: a field is looked up anew at every turn of the loop.
     const {
       sumOfMaxima: maxima,
@@ -52,10 +57,11 @@ export class BalanceTally {
       sumOfBalancedness,
       sumOfPeaks: peaks,
       greatestPeak,
+      sumOfUnits,
     } = this;
     let sumOfMaxima = 0;
     let sumOfMeans = 0;
-    let sumOfPeaks = 0;
+    let units = 0;
     let worstPeak = 1;
     for (let layer = 0; layer < maxima.length; layer++) {
       const most = stats[2 * layer]!;
@@ -68,7 +74,8 @@ export class BalanceTally {
       if (peak > greatestPeak[layer]!) greatestPeak[layer] = peak;
       sumOfMaxima += most;
       sumOfMeans += mean;
-      sumOfPeaks += peak;
+      sumOfUnits[layer]! += layerUnits[layer]!;
+      units += layerUnits[layer]!;
       if (peak > worstPeak) worstPeak = peak;
     }
     const balancedness = ratioOrOne(sumOfMeans, sumOfMaxima);
@@ -78,7 +85,7 @@ export class BalanceTally {
     this.#binSums[bin]! += balancedness;
     this.#least = Math.min(this.#least, balancedness);
     this.#most = Math.max(this.#most, balancedness);
-    return { balancedness, sumOfMaxima, sumOfPeaks, worstPeak };
+    return { balancedness, units, worstPeak };
   }
 
   figures(): BalanceFigures {

@@ -48,7 +48,7 @@ export function layerTransfers(
     number,
     number,
   ];
-  const seconds =
+  const transferSeconds =
     concurrentTransfers === 'none'
       ? secondsFor(allNear, allFar, cost)
       : near.reduce((most, count, rank) => Math.max(most, secondsFor(count, far[rank]!, cost)), 0);
@@ -57,8 +57,13 @@ export function layerTransfers(
     changedSlots,
     bytes: (allNear + allFar) * bytesPerExpert,
     bytesBetweenNodes: allFar * bytesPerExpert,
-    seconds,
+    seconds: allNear + allFar === 0 ? 0 : transferSeconds + roundSeconds(cost),
   };
+}
+
+/** All moves of a layer are one round. */
+function roundSeconds({ time }: CostModel): number {
+  return time.kind === 'slots' ? time.model.moves.secondsPerRound : 0;
 }
 
 /** What filling so many slots one after the other takes. */

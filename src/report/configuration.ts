@@ -104,6 +104,7 @@ function settingRow({ name, text }: Setting, configurations: readonly ReplayConf
 }
 
 function timeText({ time }: CostModel): string {
+  if (time.kind === 'slots') return "what each layer's slowest rank takes for its slots and exchanges";
   return time.kind === 'load'
     ? `${seconds(time.secondsPerLoad)} a token at each layer's busiest rank`
     : `its share of ${seconds(time.secondsAtBalance)} x mean PAR`;

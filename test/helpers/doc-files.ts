@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { ExpertMapping } from 'expert-load-balancer';
 import { placementFrom, writePlacement } from 'expert-load-balancer/formats';
 import { seededRandom } from './arbitraries.ts';
+import { h200Calibration } from './cost.ts';
 import { npyFile } from './npy.ts';
 import { tensorPickle, torchFile, whole } from './torch.ts';
 
@@ -12,6 +13,7 @@ import { tensorPickle, torchFile, whole } from './torch.ts';
 /** Writes the files of a page into the folder that its examples run in. */
 export const PAGE_FILES: Readonly<Record<string, (dir: string) => Promise<void>>> = {
   'README.md': (dir) => writeLoads(join(dir, 'loads.npy'), [24, 2, 256]),
+  'docs/cost.md': (dir) => writeFile(join(dir, 'measured.json'), JSON.stringify(h200Calibration())),
   'docs/formats.md': async (dir) => {
     await writeLoads(join(dir, 'loads.npy'), [16, 4, 8]);
     await writeMapping(dir, 'placement.json', 'sglang', shifted(4, 12, 8), 4);

@@ -33,6 +33,8 @@ const ALLOWED = [
   /^dist\/worker\.cjs$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
+  /^plugins\/python\/eplb_calibrate\.py$/,
+  /^schemas\/cost\.schema\.json$/,
 ];
 
 const NEEDED = [
@@ -55,6 +57,8 @@ const NEEDED = [
   'dist/types/formats/index.d.ts',
   'dist/types/replay/index.d.ts',
   'dist/types/report/index.d.ts',
+  'plugins/python/eplb_calibrate.py',
+  'schemas/cost.schema.json',
 ];
 
 /**

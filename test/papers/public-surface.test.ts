@@ -14,6 +14,31 @@ const mapping = library.ExpertMapping.fromPhysicalToLogical(rows);
 const layer = fc.constantFrom(0, 1);
 const whole = fc.constantFrom(1, 2, 4, 6);
 const balance = nearlyObject({ maxRankLoad: fc.nat(9), meanRankLoad: fc.nat(9), minRankLoad: fc.nat(9) });
+const slotCost = library.costModel('h200:deepseek-v3');
+const rankTime = nearlyObject({
+  tokensReceived: fc.constantFrom<unknown>(5, { interNode: 2 }),
+  rankSpeed: fc.constant(2),
+});
+const costInit = nearlyObject({
+  name: fc.string(),
+  fixedSeconds: fc.constant(1e-6),
+  slotSeconds: fc.oneof(
+    nearlyObject({
+      idle: fc.constant(0),
+      floor: fc.constant(1e-6),
+      perToken: fc.constant(1e-9),
+      tile: whole,
+    }),
+    nearlyObject({ tokens: nearly(fc.constant([1, 2])), seconds: nearly(fc.constant([1, 2])) }),
+  ),
+  links: nearlyObject({ intraNode: nearlyObject({ bytesPerSecond: fc.constant(1e9) }) }),
+  moves: nearlyObject({ secondsPerRound: fc.constant(1), bandwidthShare: fc.constant(0.5) }),
+});
+const layerCost = nearlyObject({
+  ...{ seconds: fc.constant(2), secondsAtBalance: fc.constant(1), meanActiveExperts: fc.nat(9) },
+  maxActiveExperts: fc.nat(9),
+  slowest: nearlyObject({ fixedSeconds: fc.nat(9), activeSeconds: fc.nat(9), tokenSeconds: fc.nat(9) }),
+});
 const mappings = nearly(fc.constant(mapping));
 const bytes = fc.oneof(
   fc.constant(mapping.toBytes()),
@@ -110,6 +135,44 @@ const FUNCTIONS: readonly Call[] = [
   ['balancedness', [balance], library.balancedness],
   ['peakToAverage', [balance], library.peakToAverage],
   ['summarizeBalance', [nearly(fc.array(balance, { maxLength: 3 }))], library.summarizeBalance],
+  [
+    'costModel',
+    [nearly(fc.oneof(costInit, fc.constantFrom('h200:deepseek-v3', 'b200:kimi-k2:int4')))],
+    library.costModel,
+  ],
+  [
+    'rankSeconds',
+    [nearly(loadRow(6)), rankTime],
+    (...args: never[]) => slotCost.rankSeconds(...(args as unknown as [never])),
+  ],
+  [
+    'layerSeconds',
+    [
+      nearly(fc.array(loadRow(3), { maxLength: 3 })),
+      nearlyObject({
+        tokensReceived: fc.constantFrom<unknown>('even', [1, 2]),
+        rankSpeeds: fc.constant([1, 2]),
+      }),
+    ],
+    (...args: never[]) => slotCost.layerSeconds(...(args as unknown as [never])),
+  ],
+  [
+    'moveSeconds',
+    [nearly(fc.nat()), nearly(fc.constant('intraNode')), nearly(whole)],
+    (...args: never[]) => slotCost.moveSeconds(...(args as unknown as [never])),
+  ],
+  [
+    'layerCosts',
+    [
+      nearly(loadMatrix(2, 4)),
+      mappings,
+      nearly(whole),
+      nearly(fc.constant(slotCost)),
+      nearlyObject({ exchange: fc.constantFrom('none', 'even'), numNodes: fc.constantFrom(1, 2) }),
+    ],
+    library.layerCosts,
+  ],
+  ['summarizeCost', [nearly(fc.array(layerCost, { maxLength: 3 }))], library.summarizeCost],
   ['layerBalances', [nearly(loadMatrix(2, 4)), mappings, nearly(whole)], library.layerBalances],
   ['computeBalancedPacking', [nearly(loadMatrix(2, 4)), nearly(whole)], library.computeBalancedPacking],
   ['computeExpertReplication', [nearly(loadMatrix(2, 4)), nearly(whole)], library.computeExpertReplication],

@@ -7,6 +7,7 @@ import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
 import { wholeParser } from '../option-values.ts';
 import { writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
+import { chooseSlotCost } from '../replay/cost-choice.ts';
 import { renderInspection } from '../replay/inspect-view.ts';
 import { lookAt } from '../replay/look-at.ts';
 import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
@@ -17,6 +18,7 @@ import { print } from '../terminal.ts';
 interface InspectCommandOptions extends RecordingOptions {
   readonly ranks?: number;
   readonly top: number;
+  readonly cost?: string;
   readonly json?: string;
 }
 
@@ -28,10 +30,15 @@ export function configure(command: Command): void {
   addRecordingOptions(command)
     .option(
       '--ranks <N>',
-      'devices that sampling noise is reckoned for; 8 when left out',
+      'devices that noise and time are reckoned for; 8 when left out',
       wholeParser('--ranks', 1),
     )
     .option('--top <N>', 'how many of the hottest experts are named', wholeParser('--top', 0), 9)
+    .option(
+      '--cost <C>',
+      'what slots take: DEVICE:MODEL[:PRECISION] such as h200:deepseek-v3:bf16, or a .json file; an h200 with the ' +
+        'model of this shape when left out',
+    )
     .option('--json <file>', 'write all figures as JSON')
     .action(run);
 }
@@ -40,6 +47,7 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
   const path = await inputPath(given);
   const outputs = await checkOutputs({ '--json': options.json }, [path]);
   const setup = await lookAt(path, options);
+  const cost = await chooseSlotCost(options.cost, setup.facts);
   const progress = new Progress(process.stderr);
   const { numSteps: total, numBytes } = setup.size;
   progress.begin('reading', total ?? Math.ceil(numBytes / 1000), total === undefined ? 'kB' : 'steps');
@@ -48,6 +56,7 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
   const inspectOptions: InspectOptions = {
     numHottest: options.top,
     steps: setup.range,
+    cost,
     ...(recording.routes === undefined ? {} : { topK: recording.routes.topK }),
     ...(options.ranks === undefined ? {} : { numRanks: options.ranks }),
     onStep: ({ numSteps, bytesRead }) => {

@@ -51,6 +51,11 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
     load: () => import('./inspect.ts'),
   },
   {
+    name: 'calibrate',
+    summary: 'make a cost file of what a GPU was measured to take, and print the script that measures',
+    load: () => import('./calibrate.ts'),
+  },
+  {
     name: 'synth',
     summary: "write a synthetic recording of any model's shape from a seed",
     load: () => import('./synth.ts'),

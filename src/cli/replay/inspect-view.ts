@@ -1,5 +1,5 @@
-import { counted, grouped, load, percent, places, times } from '../../formats/number-text.ts';
-import type { Inspection, RecordingFacts } from '../../replay/index.ts';
+import { counted, grouped, load, percent, places, seconds, times } from '../../formats/number-text.ts';
+import type { Inspection, RecordingFacts, TimeInspection } from '../../replay/index.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
 import { plainTable } from '../plain-table.ts';
@@ -36,7 +36,7 @@ const MEANINGS: readonly Fact[] = [
 ];
 
 function overall(result: Inspection): Fact[] {
-  const { loadPerStep, correlations, drift, overdispersion, noise } = result;
+  const { loadPerStep, correlations, drift, overdispersion, noise, time } = result;
   const { mean, min, max } = loadPerStep;
   const loads = `${load(mean)} a layer and step, from ${load(min)} to ${load(max)}`;
   const list: Fact[] = [
@@ -70,7 +70,41 @@ function overall(result: Inspection): Fact[] {
       'order; noise alone makes ' +
       `${places(noise.peakToAverageByNoise, 3)}: ${percent(noise.share)} of it no placement can remove`,
   ]);
-  return list;
+  return time === undefined ? list : [...list, ...timeFacts(time)];
+}
+
+function timeFacts(time: TimeInspection): Fact[] {
+  const { secondsPerLayer, secondsPerStep, meanActiveExperts, maxActiveExperts, numRanks, cost } = time;
+  return [
+    [
+      'time',
+      `${seconds(secondsPerLayer)} a layer, ${seconds(secondsPerStep)} a step on ` +
+        `${counted(numRanks, 'rank')} (${cost})`,
+    ],
+    [
+      'active',
+      `${places(meanActiveExperts, 1)} experts with tokens a rank in the mean, ${places(maxActiveExperts, 0)} ` +
+        'at worst',
+    ],
+    ['bound', boundSentence(time)],
+  ];
+}
+
+const BOUND_BY: Readonly<Record<TimeInspection['boundBy'], string>> = {
+  tokens: 'by tokens',
+  'active experts': 'by active experts',
+  neither: 'by neither tokens nor active experts',
+};
+
+/** What the time follows, and what the best conceivable placement would save. */
+function boundSentence({ boundBy, shares, possibleSaving, secondsAtBalancePerStep }: TimeInspection): string {
+  const parts =
+    `${percent(shares.tokens)} of the slowest ranks' time goes to tokens, ${percent(shares.activeExperts)} to ` +
+    'experts that take as long with fewer';
+  return (
+    `the load is bound ${BOUND_BY[boundBy]} (${parts}), and the best conceivable placement would save at most ` +
+    `${percent(possibleSaving)}: ${seconds(secondsAtBalancePerStep)} a step`
+  );
 }
 
 function hottest({ hottest: experts }: Inspection): string {

@@ -112,7 +112,8 @@ export function addReplayOptions(command: Command): Command {
     )
     .option(
       '--cost <C>',
-      'competition, a model such as deepseek-v3, or a .json file; by the shape when left out',
+      'DEVICE:MODEL[:PRECISION] such as h200:deepseek-v3:bf16, competition, a model such as deepseek-v3, or a ' +
+        '.json file; by the shape when left out',
     )
     .option('--report <file>', 'write the charts as one HTML file')
     .option('--json <file>', 'write all results as JSON');

@@ -1,6 +1,13 @@
 import { numOpenSlots } from '../../core/open-slots.ts';
 import { bytes, counted, grouped, percent, ratio, seconds, times } from '../../formats/number-text.ts';
-import type { BalanceFigures, RecordingFacts, ReplayReport, ReplayResult } from '../../replay/index.ts';
+import { costModel } from '../../index.ts';
+import type {
+  BalanceFigures,
+  CostModel,
+  RecordingFacts,
+  ReplayReport,
+  ReplayResult,
+} from '../../replay/index.ts';
 import { savedShare } from '../../replay/saved-share.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
@@ -56,11 +63,15 @@ function placementText({ configuration }: ReplayResult): string {
 /** A cost model in a line. */
 export function costText({ configuration }: ReplayResult): string {
   const { name, time, bytesPerExpert } = configuration.cost;
-  const step =
-    time.kind === 'load'
-      ? `${seconds(time.secondsPerLoad)} a load`
-      : `${seconds(time.secondsAtBalance)} x mean PAR`;
-  return `${name}: ${step}, ${bytes(bytesPerExpert)} an expert`;
+  return `${name}: ${timeText(time)}, ${bytes(bytesPerExpert)} an expert`;
+}
+
+function timeText(time: CostModel['time']): string {
+  if (time.kind === 'load') return `${seconds(time.secondsPerLoad)} a load`;
+  if (time.kind === 'peak-to-average') return `${seconds(time.secondsAtBalance)} x mean PAR`;
+  const { basis, fixedSeconds, slotSeconds } = costModel(time.model).toJSON();
+  const slot = 'floor' in slotSeconds ? slotSeconds.floor : slotSeconds.seconds[0]!;
+  return `${basis}, ${seconds(fixedSeconds)} a rank and layer, ${seconds(slot)} an active slot at least`;
 }
 
 function table(result: ReplayResult, colors: Colors): string {

@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""Measures what a rank's experts take on this machine's GPU, and its links when there are several.
+
+    python3 eplb_calibrate.py --hidden 7168 --intermediate 2048 --slots 20 -o measured.json
+    eplb calibrate measured.json -o cost.json
+
+Needs PyTorch and nothing else. Every time is the median of several passes over all cells in a random
+order, so that a device that warms up or slows down does so for all of them. Before each run a buffer larger
+than the caches is written, so that weights come from memory as they do in a model of many layers, and so
+that the host is done with starting kernels when the device begins, as with a recorded graph.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import random
+import statistics
+import sys
+import time
+
+FORMAT = "eplb-calibration"
+VERSION = 1
+PRECISIONS = ("bf16", "fp16", "fp8")
+TOKENS = (1, 4, 16, 64, 96, 128, 129, 160, 192, 224, 256, 257, 384, 512, 768, 1024, 2048)
+UNEVEN_SHARES = (0.2, 0.5, 0.9)
+EXCHANGE_ROWS = (16, 128, 512, 1024, 2048, 4096)
+FLUSH_BYTES = 512 * 2**20
+
+
+def whole_numbers(text):
+    """Reads '1,2,3'."""
+    values = [int(part) for part in text.split(",")]
+    if not values or any(value < 0 for value in values):
+        raise argparse.ArgumentTypeError("not a list of whole numbers >= 0: %r" % text)
+    return values
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("not at least 1: %r" % text)
+    return value
+
+
+def parse_args(args):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("--hidden", type=positive, required=True, help="width of what an expert reads and writes")
+    add("--intermediate", type=positive, required=True, help="width inside an expert")
+    add("--precision", choices=PRECISIONS, default="bf16")
+    add("--slots", type=positive, default=20, help="experts on a rank")
+    add("--active", type=whole_numbers, help="numbers of slots with tokens; spread when left out")
+    add("--tokens", type=whole_numbers, default=list(TOKENS), help="tokens of each of them")
+    add("--passes", type=positive, default=7, help="times that every cell is measured")
+    add("--seed", type=int, default=0)
+    add("--no-links", action="store_true", help="leave the links out")
+    add("-o", "--output", default="-", help="file to write; standard output when left out")
+    return parser.parse_args(args)
+
+
+def active_counts(slots):
+    """None, one, two, and quarters of all slots."""
+    return sorted({0, min(1, slots), min(2, slots)} | {max(1, slots * part // 4) for part in (1, 2, 3, 4)})
+
+
+def slot_cells(slots, actives, tokens):
+    """Tokens of each slot, a list a cell: equal ones, then some where one slot has most."""
+    cells = []
+    for active in actives:
+        if active > slots:
+            raise ValueError("%d active slots of %d" % (active, slots))
+        for each in tokens if active > 0 else [0]:
+            if active == 0 or each > 0:
+                cells.append([each] * active + [0] * (slots - active))
+    if slots > 1:
+        for each in (16, 64, 128, 256, 512):
+            for share in UNEVEN_SHARES:
+                total = each * slots
+                hottest = int(total * share)
+                cells.append([hottest] + [(total - hottest) // (slots - 1)] * (slots - 1))
+    return cells
+
+
+def transfer_patterns(ranks):
+    """Moves of weights: (name, rounds), a round being pairs (from, to) that go at once."""
+    ring = [(rank, (rank + 1) % ranks) for rank in range(ranks)]
+    rings = [[(rank, (rank + by) % ranks) for rank in range(ranks)] for by in range(1, ranks)]
+    patterns = [("pair", [[(0, 1)]]), ("ring", [ring])]
+    if ranks > 2:
+        patterns.append(("batch of all pairs", [[pair for one in rings for pair in one]]))
+        patterns.append(("all pairs in rounds", rings))
+        patterns.append(("one source", [[(0, rank) for rank in range(1, ranks)] * 2]))
+        patterns.append(("one sink", [[(rank, 0) for rank in range(1, ranks)] * 2]))
+    return patterns
+
+
+def busiest(rounds, ranks):
+    """The most transfers that one rank sends, or receives, added over the rounds."""
+    total = 0
+    for pairs in rounds:
+        sent = [sum(1 for source, _ in pairs if source == rank) for rank in range(ranks)]
+        received = [sum(1 for _, target in pairs if target == rank) for rank in range(ranks)]
+        total += max(sent + received)
+    return total
+
+
+def document(options, facts, cells, times, links):
+    """All that was measured. times: of each cell, a list of microseconds, one a pass."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        **facts,
+        "hiddenSize": options.hidden,
+        "expertSize": options.intermediate,
+        "precision": options.precision,
+        "numSlots": options.slots,
+        "slots": [
+            {"tokensPerSlot": cell, "seconds": statistics.median(own) * 1e-6, "passes": len(own)}
+            for cell, own in zip(cells, times)
+        ],
+        **links,
+    }
+
+
+# From here on it needs PyTorch, which is imported only where a device is used.
+
+
+class Experts:
+    """Gate, up and down of all slots of a rank: a grouped matrix product for the first two, and the last."""
+
+    def __init__(self, torch, device, options):
+        self.torch = torch
+        self.device = device
+        self.kind = torch.float16 if options.precision == "fp16" else torch.bfloat16
+        slots, hidden, inner = options.slots, options.hidden, options.intermediate
+        make = lambda *shape: torch.randn(*shape, device=device, dtype=self.kind) * 0.02
+        self.first, self.second = make(slots, hidden, 2 * inner), make(slots, inner, hidden)
+        self.first_scale = self.second_scale = None
+        self.kernel = self.choose(options.precision)
+
+    def choose(self, precision):
+        torch = self.torch
+        if precision == "fp8":
+            self.first, self.first_scale = self.quantize(self.first)
+            self.second, self.second_scale = self.quantize(self.second)
+            return "torch._scaled_grouped_mm"
+        for name, function in (
+            ("torch.nn.functional.grouped_mm", getattr(torch.nn.functional, "grouped_mm", None)),
+            ("torch._grouped_mm", getattr(torch, "_grouped_mm", None)),
+        ):
+            if function is None:
+                continue
+            try:
+                probe = torch.zeros(16, self.first.shape[1], device=self.device, dtype=self.kind)
+                ends = torch.full((self.first.shape[0],), 16, device=self.device, dtype=torch.int32)
+                function(probe, self.first, offs=ends)
+            except (RuntimeError, NotImplementedError, TypeError):
+                continue
+            self.grouped = function
+            return name
+        return "a matrix product for each slot"
+
+    def quantize(self, weights):
+        """Weights [slots, k, n] in fp8, column-major as the kernel wants them, with a scale for each column."""
+        torch = self.torch
+        scale = weights.abs().amax(dim=1, keepdim=True).float().clamp(min=1e-6) / 448
+        quantized = (weights.float() / scale).to(torch.float8_e4m3fn)
+        return quantized.transpose(1, 2).contiguous().transpose(1, 2), scale.squeeze(1).contiguous()
+
+    def product(self, rows, weights, scale, ends, counts):
+        torch = self.torch
+        if self.kernel == "torch._scaled_grouped_mm":
+            row_scale = rows.abs().amax(dim=1).float().clamp(min=1e-6) / 448
+            quantized = (rows.float() / row_scale[:, None]).to(torch.float8_e4m3fn)
+            return torch._scaled_grouped_mm(
+                quantized, weights, row_scale, scale, offs=ends, out_dtype=torch.bfloat16
+            )
+        if self.kernel.startswith("torch"):
+            return self.grouped(rows, weights, offs=ends)
+        split = rows[: sum(counts)].split(counts)
+        parts = [part @ weights[slot] for slot, part in enumerate(split) if part.shape[0] > 0]
+        return torch.cat(parts) if parts else rows.new_zeros(rows.shape[0], weights.shape[2])
+
+    def run(self, rows, ends, counts):
+        torch = self.torch
+        gate, up = self.product(rows, self.first, self.first_scale, ends, counts).chunk(2, -1)
+        inner = torch.nn.functional.silu(gate) * up
+        return self.product(inner, self.second, self.second_scale, ends, counts)
+
+
+def measure_slots(torch, device, options, cells, say):
+    """Microseconds of each cell, a list with one a pass; and the kernel that was used."""
+    experts = Experts(torch, device, options)
+    most = max(1, max(sum(cell) for cell in cells))
+    pool = torch.randn(most, options.hidden, device=device, dtype=experts.kind)
+    flush = torch.empty(FLUSH_BYTES, device=device, dtype=torch.int8)
+    work = []
+    for cell in cells:
+        ends = torch.tensor(cell, device=device, dtype=torch.int32).cumsum(0, dtype=torch.int32)
+        # A rank without tokens still starts its kernels: on one row that belongs to no slot.
+        rows = pool[: max(1, sum(cell))]
+        work.append((rows, ends, cell))
+        experts.run(*work[-1])
+    torch.cuda.synchronize()
+    times = [[] for _ in cells]
+    order = list(range(len(cells)))
+    shuffled = random.Random(options.seed)
+    for turn in range(options.passes):
+        shuffled.shuffle(order)
+        for index in order:
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            flush.zero_()
+            begin.record()
+            experts.run(*work[index])
+            end.record()
+            torch.cuda.synchronize()
+            times[index].append(begin.elapsed_time(end) * 1e3)
+        say("pass %d of %d" % (turn + 1, options.passes))
+    return times, experts.kernel
+
+
+def median_of(run, barrier, passes):
+    run()
+    times = []
+    for _ in range(passes):
+        barrier()
+        begin = time.perf_counter()
+        run()
+        barrier()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def link_worker(rank, ranks, options, path):
+    """One process a GPU: exchanges as of dispatch and combine, and moves of weights."""
+    import torch
+    import torch.distributed as dist
+
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29517")
+    torch.cuda.set_device(rank)
+    device = torch.device("cuda", rank)
+    dist.init_process_group("nccl", rank=rank, world_size=ranks)
+
+    def barrier():
+        torch.cuda.synchronize()
+        dist.barrier()
+        torch.cuda.synchronize()
+
+    exchanges = []
+    for rows in EXCHANGE_ROWS:
+        each = max(1, rows // ranks)
+        sent = torch.randn(each * ranks, options.hidden, device=device, dtype=torch.bfloat16)
+        received = torch.empty_like(sent)
+        seconds = []
+        for turn in range(options.passes + 2):
+            barrier()
+            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            begin.record()
+            dist.all_to_all_single(received, sent)
+            end.record()
+            torch.cuda.synchronize()
+            if turn >= 2:
+                seconds.append(begin.elapsed_time(end) * 1e-3)
+        slowest = torch.tensor(statistics.median(seconds), device=device)
+        dist.all_reduce(slowest, op=dist.ReduceOp.MAX)
+        bytes_received = each * (ranks - 1) * options.hidden * 2
+        exchanges.append({"bytes": bytes_received, "seconds": float(slowest)})
+
+    expert = torch.empty(3 * options.hidden * options.intermediate, device=device, dtype=torch.bfloat16)
+    into = [torch.empty_like(expert) for _ in range(2 * ranks)]
+    transfers = []
+    for name, rounds in transfer_patterns(ranks):
+
+        def once():
+            for pairs in rounds:
+                operations = []
+                for source, target in pairs:
+                    if source == rank:
+                        operations.append(dist.P2POp(dist.isend, expert, target))
+                    if target == rank:
+                        operations.append(dist.P2POp(dist.irecv, into[len(operations) % len(into)], source))
+                for request in dist.batch_isend_irecv(operations) if operations else []:
+                    request.wait()
+            torch.cuda.synchronize()
+
+        transfers.append(
+            {
+                "pattern": name,
+                "rounds": len(rounds),
+                "bytes": busiest(rounds, ranks) * expert.numel() * 2,
+                "seconds": median_of(once, barrier, options.passes),
+            }
+        )
+    if rank == 0:
+        with open(path, "w") as file:
+            json.dump({"numRanks": ranks, "exchanges": exchanges, "transfers": transfers}, file)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def measure_links(torch, options):
+    import tempfile
+
+    import torch.multiprocessing as processes
+
+    ranks = torch.cuda.device_count()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "links.json")
+        processes.spawn(link_worker, args=(ranks, options, path), nprocs=ranks)
+        with open(path) as file:
+            return json.load(file)
+
+
+def main(args):
+    options = parse_args(args)
+    try:
+        import torch
+    except ImportError:
+        sys.exit("eplb_calibrate: needs PyTorch: pip install torch")
+    if not torch.cuda.is_available():
+        sys.exit("eplb_calibrate: PyTorch sees no GPU")
+    say = lambda text: print("eplb_calibrate: " + text, file=sys.stderr, flush=True)
+    torch.manual_seed(options.seed)
+    device = torch.device("cuda", 0)
+    cells = slot_cells(options.slots, options.active or active_counts(options.slots), options.tokens)
+    say("%d cells on %s" % (len(cells), torch.cuda.get_device_name(0)))
+    with torch.inference_mode():
+        times, kernel = measure_slots(torch, device, options, cells, say)
+    torch.cuda.empty_cache()
+    has_links = torch.cuda.device_count() > 1 and not options.no_links
+    links = measure_links(torch, options) if has_links else {}
+    facts = {
+        "device": torch.cuda.get_device_name(0),
+        "torch": torch.__version__,
+        "runtime": str(torch.version.cuda or torch.version.hip),
+        "kernel": kernel,
+        "date": datetime.date.today().isoformat(),
+    }
+    text = json.dumps(document(options, facts, cells, times, links))
+    if options.output == "-":
+        print(text)
+    else:
+        with open(options.output, "w") as file:
+            file.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,83 @@
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { EplbError } from '../../core/errors.ts';
+import { fileReason } from '../../formats/bytes/file-reason.ts';
+import { inputFile } from '../../formats/input-file.ts';
+import { quotePath } from '../../formats/text.ts';
+import { costModel } from '../../index.ts';
+import { renderCalibration } from '../calibrate-view.ts';
+import { calibrate, readCalibration } from '../calibration.ts';
+import { outputColors } from '../colors.ts';
+import { sayingErrors } from '../error-message.ts';
+import { contradiction } from '../option-values.ts';
+import { writeOutput } from '../output-file.ts';
+import { checkOutputs } from '../replay/outputs.ts';
+import { print } from '../terminal.ts';
+
+interface CalibrateOptions {
+  readonly output?: string;
+  readonly name?: string;
+  readonly base?: string;
+}
+
+/** The script that ships beside dist/. */
+const SCRIPT = new URL('../plugins/python/eplb_calibrate.py', import.meta.url);
+/** Whose links a single device is given. */
+const USUAL_BASE = 'h200:deepseek-v3:bf16';
+
+/** Gives the subcommand its arguments, options, help and action. */
+export function configure(command: Command): void {
+  command
+    .argument('[measured]', 'what the script wrote; without it the script is printed')
+    .option('-o, --output <file>', 'write the cost model, for --cost of the other commands')
+    .option('--name <text>', 'what the cost model is called; by the device and the experts when left out')
+    .option(
+      '--base <C>',
+      `DEVICE:MODEL[:PRECISION] whose links are taken where none were measured (${USUAL_BASE})`,
+    )
+    .addHelpText(
+      'after',
+      '\nOn the machine with the GPUs, with PyTorch:' +
+        '\n  eplb calibrate > eplb_calibrate.py' +
+        '\n  python3 eplb_calibrate.py --hidden 7168 --intermediate 2048 --slots 20 -o measured.json' +
+        '\nThen anywhere:' +
+        '\n  eplb calibrate measured.json -o cost.json',
+    )
+    .action(run);
+}
+
+async function run(path: string | undefined, options: CalibrateOptions): Promise<void> {
+  if (path === undefined) {
+    const given = Object.entries(options).find(([, value]) => value !== undefined);
+    if (given !== undefined) throw contradiction(`--${given[0]}: the script is printed; give what it wrote`);
+    return print(process.stdout, await readScript());
+  }
+  const outputs = await checkOutputs({ '--output': options.output }, [path]);
+  const base = sayingErrors(
+    (message) => `--base: ${message}`,
+    () => costModel(options.base ?? USUAL_BASE),
+  );
+  const file = await inputFile(path, 'measured');
+  const value = await file.json().finally(() => file.close());
+  const measured = sayingErrors(
+    (message) => `measured: ${quotePath(path)}: ${message}`,
+    () => readCalibration(value),
+  );
+  const { device, hiddenSize, expertSize, precision } = measured;
+  const usualName = `${device.toLowerCase()}:${hiddenSize}x${expertSize}:${precision}`;
+  const calibrated = calibrate(measured, base, options.name ?? usualName);
+  const output = outputs.get('--output');
+  if (output !== undefined) await writeOutput(output, `${JSON.stringify(calibrated.cost, undefined, 2)}\n`);
+  const written = [...outputs.values()].map((one) => one.path);
+  print(process.stdout, renderCalibration(measured, calibrated, base.name, written, outputColors()));
+}
+
+async function readScript(): Promise<string> {
+  try {
+    return await readFile(SCRIPT, 'utf8');
+  } catch (error) {
+    throw new EplbError('EPLB_FILE', `cannot read the script of this package: ${fileReason(error)}`, {
+      cause: error,
+    });
+  }
+}
