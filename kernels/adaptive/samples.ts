@@ -253,7 +253,16 @@ function compareRuns(a: AdaptiveTerms, p: Preparation): void {
   const farSteps = <f64>(farGaps * RUN) * (length / <f64>p.numSteps);
   a.forgetting = farGaps === 0 ? 0 : ((1 - a.passing) * max<f64>(0, apartFar)) / (2 * farSteps);
   const visit = <f64>(SOON * RUN) * (length / <f64>p.numSteps);
-  a.turnover = numFar === 0 ? 0 : (a.passing * max<f64>(0, apartFar) * visit) / <f64>(2 * numFar);
+  a.turnover =
+    numFar === 0
+      ? 0
+      : (passingBeyondDrift(a, soon, farGaps, numFar) * max<f64>(0, apartFar) * visit) / <f64>(2 * numFar);
+}
+
+/** What passes more than of loads that only move on: those differ by as much more as they are apart longer. */
+function passingBeyondDrift(a: AdaptiveTerms, soon: i32, farGaps: i32, numFar: i32): f64 {
+  const ofDrift = <f64>(soon * numFar) / <f64>farGaps;
+  return ofDrift < 1 ? max<f64>(0, (a.passing - ofDrift) / (1 - ofDrift)) : 0;
 }
 
 function distanceOf(p: Preparation, j: i32, k: i32): f64 {

@@ -60,7 +60,7 @@ export function hardwareCost(model: string, hardware: Hardware = H100): CostMode
 }
 
 /**
- * A replay's cost model by one of slots: steps take what {@link layerCosts} says, with dispatch and combine.
+ * A replay's cost model by one of slots: steps take what `layerCosts` says, with dispatch and combine.
  * The moves of a layer take one round, and their bytes over links.
  */
 export function slotCost(cost: SlotCostModel): CostModel {

@@ -51,7 +51,11 @@ export function prepareSamples(
   const { apart, gaps, pairs } = farApart(runs, noise);
   const forgetting =
     gaps === 0 ? 0 : ((1 - passing) * Math.max(0, apart)) / (2 * (4 * gaps * stepsPerSample));
-  const turnover = pairs === 0 ? 0 : (passing * Math.max(0, apart) * (2 * 4 * stepsPerSample)) / (2 * pairs);
+  const soon = Math.min(2, Math.floor(runs.length / 2));
+  const ofDrift = (soon * pairs) / gaps;
+  const beyondDrift = ofDrift < 1 ? Math.max(0, (passing - ofDrift) / (1 - ofDrift)) : 0;
+  const turnover =
+    pairs === 0 ? 0 : (beyondDrift * Math.max(0, apart) * (2 * 4 * stepsPerSample)) / (2 * pairs);
 
   const toNewest = rows.map((_, t) => alike[0]![runOf(t, rows.length)]!);
   const total = sum(sizes);

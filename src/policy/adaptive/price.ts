@@ -10,7 +10,7 @@ export const MOST_PRICE = Number.MAX_VALUE;
  * Of a move, where nothing says what one costs: as a share of the mean load of a slot. See
  * docs/notes/adaptive.md.
  */
-const SHARE_OF_SLOT = 1.2e-3;
+const SHARE_OF_SLOT = 1.5e-3;
 /** How much of that where loads are planned for again: they have stayed as they are for twice as long. */
 const PART_AGAIN = 0.5;
 /** How much of what chance alone seems to gain by a move the move has to gain besides. */
