@@ -259,7 +259,7 @@ function compareRuns(a: AdaptiveTerms, p: Preparation): void {
       : (passingBeyondDrift(a, soon, farGaps, numFar) * max<f64>(0, apartFar) * visit) / <f64>(2 * numFar);
 }
 
-/** What passes more than of loads that only move on: those differ by as much more as they are apart longer. */
+/** What passes beyond drift: loads that only move on differ by more the longer they are apart. */
 function passingBeyondDrift(a: AdaptiveTerms, soon: i32, farGaps: i32, numFar: i32): f64 {
   const ofDrift = <f64>(soon * numFar) / <f64>farGaps;
   return ofDrift < 1 ? max<f64>(0, (a.passing - ofDrift) / (1 - ofDrift)) : 0;

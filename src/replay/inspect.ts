@@ -22,7 +22,7 @@ export async function inspect(source: ReplaySource, options: InspectOptions = {}
     steps,
     cost,
   } = checkObject('options', options);
-  checkKnownKeys('options', options, ['numRanks', 'topK', 'numHottest', 'steps', 'onStep']);
+  checkKnownKeys('options', options, ['numRanks', 'topK', 'numHottest', 'steps', 'onStep', 'cost']);
   checkWhole('numRanks', numRanks, 1, numLogicalExperts);
   const tally = new InspectTally(numLayers, numLogicalExperts, numRanks);
   const times =
