@@ -32,6 +32,11 @@ export function jsonText(value: unknown): string {
   return printable(JSON.stringify(value));
 }
 
+/** The same in lines that people read, each printable. */
+export function jsonLines(value: unknown): string {
+  return JSON.stringify(value, undefined, 2).split('\n').map(printable).join('\n');
+}
+
 /**
  * A text of many lines of ours, with some sequences of ours for colours: everything else in it is made
  * {@link printable}.

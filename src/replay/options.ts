@@ -87,6 +87,8 @@ const NAMES = [
   ...['numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups', 'slotsPerRank', 'policy', 'policyName'],
   ...['name', 'windowSize', 'trigger', 'planningSeconds', 'layersPerStep', 'cost', 'start', 'steps'],
   ...['threads', 'onStep'],
+  // Of a balancer's sizes, given whole: the recording has them.
+  ...['numLayers', 'numLogicalExperts'],
 ];
 
 /**

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { EplbError } from '../../core/errors.ts';
+import { jsonLines } from '../../core/printable.ts';
 import { fileReason } from '../../formats/bytes/file-reason.ts';
 import { inputFile } from '../../formats/input-file.ts';
 import { quotePath } from '../../formats/text.ts';
@@ -67,7 +68,7 @@ async function run(path: string | undefined, options: CalibrateOptions): Promise
   const usualName = `${device.toLowerCase()}:${hiddenSize}x${expertSize}:${precision}`;
   const calibrated = calibrate(measured, base, options.name ?? usualName);
   const output = outputs.get('--output');
-  if (output !== undefined) await writeOutput(output, `${JSON.stringify(calibrated.cost, undefined, 2)}\n`);
+  if (output !== undefined) await writeOutput(output, `${jsonLines(calibrated.cost)}\n`);
   const written = [...outputs.values()].map((one) => one.path);
   print(process.stdout, renderCalibration(measured, calibrated, base.name, written, outputColors()));
 }
