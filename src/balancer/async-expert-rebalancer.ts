@@ -1,7 +1,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { checkAtLeast, checkBoolean, checkObject, show } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
-import { nextTurn } from '../core/next-turn.ts';
+import { MAX_DELAY_MS, nextTurn } from '../core/timers.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { BalancerDecision, KeptReason, PlanForecast } from '../policy/decision.ts';
 import { checkBalancer, type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
@@ -71,8 +71,6 @@ export interface AsyncExpertRebalancerOptions {
 const MAX_BACK_OFF = 16;
 /** What a pause after errors is reckoned from when the interval is shorter. */
 const MIN_BACK_OFF_MS = 10;
-/** setTimeout's own limit: a longer delay would fire at once. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /**
  * Watches a balancer's loads and plans in the background: in the balancer's pool, never on the caller's

@@ -1,6 +1,6 @@
 import { EplbError } from '../core/errors.ts';
-import { nextTurn } from '../core/next-turn.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
+import { nextTurn } from '../core/timers.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
 import type { LoadsInput, LoadsTarget } from '../loads/load-matrix.ts';

@@ -27,7 +27,7 @@ export interface ModelShape {
  * Bytes of one weight, scales included: a float32 for 128 x 128 fp8 weights; one byte for 32 fp4 weights (OCP
  * Microscaling Formats 1.0); two bytes for 32 int4 weights.
  */
-const BYTES_PER_WEIGHT: Readonly<Record<ExpertDtype, number>> = {
+export const BYTES_PER_WEIGHT: Readonly<Record<ExpertDtype, number>> = {
   bf16: 2,
   'fp8-block128': 1 + 4 / (128 * 128),
   mxfp4: 17 / 32,

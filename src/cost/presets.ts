@@ -2,7 +2,7 @@ import { show } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import type { CostModelInit } from './cost-json.ts';
 import { DEVICES } from './devices.ts';
-import { type ExpertDtype, MODEL_SHAPES, type ModelShape } from './model-shapes.ts';
+import { BYTES_PER_WEIGHT, type ExpertDtype, flopsPerLoad, MODEL_SHAPES } from './model-shapes.ts';
 import type { SlotRoofline, SlotTable } from './slot-curve.ts';
 
 /** How the weights of experts are held. Weights of 4 bits are widened: their arithmetic is that of bf16. */
@@ -16,13 +16,13 @@ const PUBLISHED: Readonly<Record<ExpertDtype, Precision>> = {
   'int4-group32': 'int4',
 };
 
-/** Bytes of one weight, scales included: those of {@link ExpertDtype}; int8 has one scale a row. */
-const BYTES_PER_WEIGHT: Readonly<Record<Precision, number>> = {
-  bf16: 2,
-  fp8: 1 + 4 / (128 * 128),
+/** Bytes of one weight, scales included: those of published weights; int8 has one scale a row. */
+const BYTES_PER_HELD_WEIGHT: Readonly<Record<Precision, number>> = {
+  bf16: BYTES_PER_WEIGHT.bf16,
+  fp8: BYTES_PER_WEIGHT['fp8-block128'],
   int8: 1,
-  mxfp4: 17 / 32,
-  int4: 18 / 32,
+  mxfp4: BYTES_PER_WEIGHT.mxfp4,
+  int4: BYTES_PER_WEIGHT['int4-group32'],
 };
 
 /**
@@ -90,10 +90,12 @@ export function costPreset(name: string): CostModelInit {
   }
   const isMeasured =
     device.name === 'h200' && precision === 'bf16' && shape.hiddenSize === 7168 && shape.expertSize === 2048;
-  const bytesPerExpert = Math.round(numWeights(shape) * BYTES_PER_WEIGHT[precision]);
+  const flopsPerToken = flopsPerLoad(shape);
+  // A multiplication and an addition for each weight.
+  const bytesPerExpert = Math.round((flopsPerToken / 2) * BYTES_PER_HELD_WEIGHT[precision]);
   const computed: SlotRoofline = {
     floor: bytesPerExpert / (device.memory * MEMORY_REACHED),
-    perToken: (2 * numWeights(shape)) / (flops * ARITHMETIC_REACHED),
+    perToken: flopsPerToken / (flops * ARITHMETIC_REACHED),
     tile: TILE,
   };
   const link = (bytesPerSecond: number) => ({
@@ -115,10 +117,6 @@ export function costPreset(name: string): CostModelInit {
     links: { intraNode: link(device.intraNode), interNode: link(device.interNode) },
     moves: MOVES,
   };
-}
-
-function numWeights({ hiddenSize, expertSize }: ModelShape): number {
-  return 3 * hiddenSize * expertSize;
 }
 
 function oneOf<T>(title: string, name: string, all: readonly T[], nameOf: (one: T) => string): T {

@@ -1,5 +1,6 @@
 import { fromErrorData } from '../core/error-data.ts';
 import { EplbError } from '../core/errors.ts';
+import { MAX_DELAY_MS } from '../core/timers.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 import { abortCause, cancelledError, workerLostError } from './job-errors.ts';
 import { type JobLayout, JobWord, jobWords, resetWords } from './layout.ts';
@@ -9,8 +10,6 @@ import type { PlanTables } from './plan-tables.ts';
 import { type JobPlace, nextPlaceId, type WorkerAnswer } from './worker-task.ts';
 import { WorkerThread } from './worker-thread.ts';
 
-/** setTimeout's own limit: a longer delay would fire at once. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
 /**
  * How long a policy's thread is waited for when it is ended. In a call of the system, such as execSync, it
  * ends when that returns.

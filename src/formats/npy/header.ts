@@ -1,6 +1,6 @@
 import { EplbError } from '../../core/errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
-import { BYTES_PER_NUMBER, type NumberType } from '../tensor/number-type.ts';
+import { BYTES_PER_NUMBER, NUMPY_CODES, type NumberType } from '../tensor/number-type.ts';
 import { countOf } from '../tensor/shape.ts';
 import { quote, shapeText } from '../text.ts';
 
@@ -19,20 +19,7 @@ interface NpyHeader {
   readonly notes: readonly string[];
 }
 
-const TYPES: ReadonlyMap<string, NumberType> = new Map([
-  ['i1', 'int8'],
-  ['u1', 'uint8'],
-  ['i2', 'int16'],
-  ['u2', 'uint16'],
-  ['i4', 'int32'],
-  ['u4', 'uint32'],
-  ['i8', 'int64'],
-  ['u8', 'uint64'],
-  ['f2', 'float16'],
-  ['f4', 'float32'],
-  ['f8', 'float64'],
-  ['V2', 'bfloat16'],
-]);
+const TYPES: ReadonlyMap<string, NumberType> = new Map([...NUMPY_CODES, ['V2', 'bfloat16']]);
 
 const BFLOAT16_NOTE =
   'numbers of two bytes without a type (V2) were read as bfloat16, as ml_dtypes writes them';

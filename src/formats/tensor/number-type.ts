@@ -32,6 +32,21 @@ export const BYTES_PER_NUMBER: Readonly<Record<NumberType, 1 | 2 | 4 | 8>> = {
   float64: 8,
 };
 
+/** NumPy's codes of the types that NumPy itself has: a kind and its bytes. */
+export const NUMPY_CODES: ReadonlyMap<string, NumberType> = new Map([
+  ['i1', 'int8'],
+  ['u1', 'uint8'],
+  ['i2', 'int16'],
+  ['u2', 'uint16'],
+  ['i4', 'int32'],
+  ['u4', 'uint32'],
+  ['i8', 'int64'],
+  ['u8', 'uint64'],
+  ['f2', 'float16'],
+  ['f4', 'float32'],
+  ['f8', 'float64'],
+]);
+
 /** Whether a type can hold a fraction. */
 export function isFloat(type: NumberType): boolean {
   return type.includes('float');

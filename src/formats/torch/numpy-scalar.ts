@@ -1,22 +1,9 @@
 import { numberAt } from '../tensor/decode.ts';
-import type { NumberType } from '../tensor/number-type.ts';
+import { NUMPY_CODES, type NumberType } from '../tensor/number-type.ts';
 import { type PickleMade, PickleTuple, type PickleValue } from './pickle-values.ts';
 
 /** NumPy's names of types that a scalar may have. */
-const TYPES: ReadonlyMap<string, NumberType> = new Map([
-  ['b1', 'uint8'],
-  ['i1', 'int8'],
-  ['u1', 'uint8'],
-  ['i2', 'int16'],
-  ['u2', 'uint16'],
-  ['i4', 'int32'],
-  ['u4', 'uint32'],
-  ['i8', 'int64'],
-  ['u8', 'uint64'],
-  ['f2', 'float16'],
-  ['f4', 'float32'],
-  ['f8', 'float64'],
-]);
+const TYPES: ReadonlyMap<string, NumberType> = new Map([...NUMPY_CODES, ['b1', 'uint8']]);
 
 /** A NumPy type, as a pickle describes it before its state says in which order its bytes are. */
 export class NumpyType implements PickleMade {

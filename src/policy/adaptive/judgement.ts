@@ -64,10 +64,7 @@ function layersOf(stats: Float64Array): Float64Array[] {
 }
 
 function columnOf(stats: Float64Array, stat: number): Float64Array {
-  return Float64Array.from(
-    { length: stats.length / STATS_PER_LAYER },
-    (_, layer) => stats[layer * STATS_PER_LAYER + stat]!,
-  );
+  return Float64Array.from(layersOf(stats), (layer) => layer[stat]!);
 }
 
 function sumOf(stats: Float64Array, stat: number): number {
