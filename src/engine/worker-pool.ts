@@ -31,6 +31,8 @@ export class WorkerPool {
   /** Starts of threads that are not ready yet; the threads, as far as there are any. */
   readonly #starting = new Set<Promise<void>>();
   readonly #booting = new Set<WorkerThread>();
+  /** Ends of threads that have not ended yet. */
+  readonly #ending = new Set<Promise<void>>();
   readonly #jobs: PooledJob[] = [];
   #sliceTimer: NodeJS.Timeout | undefined;
 
@@ -46,11 +48,12 @@ export class WorkerPool {
   async leave(member: PoolMember, placeId: number): Promise<void> {
     if (!this.#members.delete(member)) return;
     for (const thread of this.#threads) thread.forget(placeId);
-    const surplus = this.#idle.splice(0, Math.max(0, this.#threads.size - this.#maxThreads));
+    const surplus = this.#idle.slice(0, Math.max(0, this.#threads.size - this.#maxThreads));
     await Promise.all(surplus.map((thread) => this.#end(thread)));
     if (this.hasMembers) return;
-    await Promise.all([...this.#threads, ...this.#booting].map((thread) => this.#end(thread)));
+    for (const thread of [...this.#threads, ...this.#booting]) void this.#end(thread);
     await Promise.all(this.#starting);
+    await Promise.all(this.#ending);
   }
 
   /** Has threads work on a job until it is settled. */
@@ -127,13 +130,12 @@ export class WorkerPool {
     for (;;) {
       const thread = this.#idle.pop();
       if (thread === undefined || thread.isAlive) return thread;
-      this.#threads.delete(thread);
+      void this.#end(thread);
     }
   }
 
   #release(thread: WorkerThread): void {
-    if (!thread.isAlive) this.#threads.delete(thread);
-    else if (this.#threads.size > this.#maxThreads) void this.#end(thread);
+    if (!thread.isAlive || this.#threads.size > this.#maxThreads) void this.#end(thread);
     else this.#idle.push(thread);
     this.#assign();
   }
@@ -177,7 +179,7 @@ export class WorkerPool {
     }
     this.#booting.delete(thread);
     // The balancer that was to have it may be closed.
-    if (this.#threads.size >= this.#maxThreads) return thread.end();
+    if (this.#threads.size >= this.#maxThreads) return this.#end(thread);
     this.#threads.add(thread);
     this.#idle.push(thread);
   }
@@ -187,7 +189,10 @@ export class WorkerPool {
     this.#booting.delete(thread);
     const at = this.#idle.indexOf(thread);
     if (at >= 0) this.#idle.splice(at, 1);
-    await thread.end();
+    const end = thread.end();
+    this.#ending.add(end);
+    await end;
+    this.#ending.delete(end);
   }
 
   /** Has jobs give threads back for those that have fewer. */

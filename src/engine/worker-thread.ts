@@ -26,6 +26,8 @@ export class WorkerThread {
   readonly #words: Int32Array;
   /** The places that the thread was told of. */
   readonly #places = new Set<number>();
+  /** Resolves when the thread has ended, of itself or as it was told to. */
+  readonly #exited: Promise<void>;
   #isAlive = true;
   #numTasks = 0;
   #lastWords: string | undefined;
@@ -33,9 +35,14 @@ export class WorkerThread {
   private constructor(piscina: Piscina, words: Int32Array) {
     this.#piscina = piscina;
     this.#words = words;
+    const worker = piscina.threads[0]!;
+    this.#exited = new Promise((resolve) => {
+      worker.once('exit', () => resolve());
+    });
     // An idle thread's error would end the process without a listener.
     piscina.on('error', () => {});
-    piscina.on('workerDestroy', () => this.#died());
+    // Before piscina puts another thread in its place.
+    piscina.on('workerDestroy', () => this.#destroy());
     piscina.on('message', (message: unknown) => {
       if (isLastWords(message)) this.#lastWords = message.lastWords;
     });
@@ -113,8 +120,8 @@ export class WorkerThread {
 
   /** Ends the thread, whatever it does; resolves when it has ended. */
   async end(): Promise<void> {
-    this.#isAlive = false;
-    await this.#piscina.destroy();
+    this.#destroy();
+    await this.#exited;
   }
 
   async #send(task: WorkerTask, place?: JobPlace): Promise<WorkerAnswer> {
@@ -126,8 +133,8 @@ export class WorkerThread {
     return answered;
   }
 
-  /** Before piscina puts another thread in its place. */
-  #died(): void {
+  /** Once only: piscina that is told again puts another thread in the place of the one that it ends. */
+  #destroy(): void {
     if (!this.#isAlive) return;
     this.#isAlive = false;
     void this.#piscina.destroy();

@@ -12,7 +12,7 @@ import {
 import { coresOf } from '../../src/engine/cores.ts';
 import { collectAll } from '../helpers/collect.ts';
 import { hasEnded, SMALL, SMALL_LOADS, threadsOf, withHostile } from '../helpers/hostile-policy.ts';
-import { refusal, until, untilPlanning, withBalancer } from '../helpers/library.ts';
+import { refusal, turn, until, untilPlanning, withBalancer } from '../helpers/library.ts';
 
 // A test that takes this long hangs.
 const limit = { timeout: 60_000 };
@@ -242,6 +242,52 @@ test('closing a balancer in a plan leaves the plan of another alone', limit, asy
       await lost;
       assert.equal((await mapping).digest(), balancer.rebalanceSync(loadsOf(long)).digest());
     });
+  });
+});
+
+test('closing at any turn of a start ends every thread that was started', limit, async () => {
+  await threadsOf(async (threads) => {
+    let isReady = false;
+    for (let turns = 0; !isReady; turns++) {
+      const balancer = new ExpertLoadBalancer({ ...short, threads: 1 });
+      const started = balancer.start().then(
+        () => {
+          isReady = true;
+        },
+        () => {},
+      );
+      for (let i = 0; i < turns; i++) await turn();
+      await balancer.close();
+      await started;
+      assert.deepEqual(
+        threads.filter((thread) => !hasEnded(thread)),
+        [],
+        `after ${turns} turns`,
+      );
+    }
+    // Nor does one begin afterwards.
+    const numStarted = threads.length;
+    for (let i = 0; i < 10; i++) await turn();
+    assert.equal(threads.length, numStarted);
+  });
+});
+
+test('closing ends every thread of a plan that is aborted at any turn', limit, async () => {
+  await threadsOf(async (threads) => {
+    for (let turns = 0; turns < 12; turns++) {
+      const balancer = new ExpertLoadBalancer({ ...long, threads: 2 });
+      const planned = assert.rejects(plan(balancer, long), refusal('other', 'EPLB_CLOSED', /closed/));
+      for (let i = 0; i < turns; i++) await turn();
+      // Also one that ends of itself meanwhile.
+      if (turns % 2 === 1) void threads.findLast((thread) => !hasEnded(thread))?.terminate();
+      await balancer.close();
+      await planned;
+      assert.deepEqual(
+        threads.filter((thread) => !hasEnded(thread)),
+        [],
+        `after ${turns} turns`,
+      );
+    }
   });
 });
 
