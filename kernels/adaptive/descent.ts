@@ -9,15 +9,18 @@ import { sortRanks } from './slots';
 import { Adaptive, addCopies, addCopiesOn, at32, expertAt, heldOn, rankCostOf, rankOf } from './state';
 import { turnToRow } from './table';
 
+/** A later descent finds little, and ends sooner: after half as many ranks without a step, or so many. */
+const LEAST_IDLE: i32 = 4;
+
 /** Descends, each time by a new tangent, until that finds nothing more or was done often enough. */
 export function settle(s: Adaptive): void {
   for (let pass = 0; pass < s.terms.maxPasses && !isDone(s); pass++) {
     // By the tangent of another placement a step may lead up.
     refresh(s);
     markAllDirty(s);
-    if (!sweep(s)) return;
+    if (!sweep(s, pass === 0 ? s.terms.maxIdle : max(LEAST_IDLE, s.terms.maxIdle >> 1))) return;
     sortRanks(s);
-    rebuild(s);
+    relink(s);
     if (s.isStalled) return;
   }
 }
@@ -26,7 +29,7 @@ export function settle(s: Adaptive): void {
  * Takes steps at each rank that has changed, the costliest first, while that gains, and until so many in a
  * row have none. Returns whether there was one.
  */
-export function sweep(s: Adaptive): bool {
+export function sweep(s: Adaptive, maxIdle: i32): bool {
   watchSteps(s);
   let isLower = false;
   let idle = 0;
@@ -37,7 +40,7 @@ export function sweep(s: Adaptive): bool {
       continue;
     }
     // The ranks that are left cost less, and so less can be gained on them.
-    if (++idle >= s.terms.maxIdle) break;
+    if (++idle >= maxIdle) break;
     store<i32>(s.cleanAt + ((<usize>rank) << 2), s.time);
   }
   return isLower;
@@ -71,15 +74,18 @@ export function markAllClean(s: Adaptive): void {
   memory.fill(s.cleanAt, 0, (<usize>s.numRanks) << 2);
 }
 
-/**
- * Makes anew what follows from the slots, and from how many copies there are. The experts of a rank are in
- * order.
- */
+/** Makes anew what follows from how many copies there are, and from the slots, where ranks are in order. */
 export function rebuild(s: Adaptive): void {
-  spend(s, 1 + ((s.numExperts + s.numSlots) >> 3));
+  spend(s, 1 + (s.numExperts >> 3));
+  for (let expert = 0; expert < s.numExperts; expert++) turnToRow(s, expert);
+  relink(s);
+}
+
+/** Makes anew what follows from the slots alone. */
+function relink(s: Adaptive): void {
+  spend(s, 1 + (s.numSlots >> 3));
   s.moves = 0;
   memory.fill(s.head, 0xff, (<usize>s.numExperts) << 2);
-  for (let expert = 0; expert < s.numExperts; expert++) turnToRow(s, expert);
   for (let slot = s.numSlots - 1; slot >= 0; slot--) {
     const expert = expertAt(s, slot);
     link(s, slot, expert);

@@ -32,6 +32,8 @@ export class Preparation {
   centers: usize;
   /** f64[numRuns * numRuns]: see compareRuns. */
   alike: usize;
+  /** f64[numRuns]: what each run counts for the center of one of them. */
+  runShares: usize;
   /** f64[width] */
   variances: usize;
 }
@@ -50,6 +52,7 @@ export function placePreparation(p: usize, numExperts: i32, maxSteps: i32): usiz
   end = place(p, offsetof<Preparation>('runMeans'), end, 8 * runs * width);
   end = place(p, offsetof<Preparation>('centers'), end, 8 * runs * width);
   end = place(p, offsetof<Preparation>('alike'), end, 8 * runs * runs);
+  end = place(p, offsetof<Preparation>('runShares'), end, 8 * runs);
   return place(p, offsetof<Preparation>('variances'), end, 8 * width);
 }
 

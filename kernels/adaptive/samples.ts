@@ -88,20 +88,23 @@ export function chooseSteps(a: AdaptiveTerms, p: Preparation): void {
   a.totalLoad = 0;
   for (let i = 0; i < a.numSteps; i++) {
     const row = a.steps + <usize>i * a.stride;
-    let sum0: f64 = 0;
-    let sum1: f64 = 0;
-    let e = 0;
-    for (; e + 1 < a.numExperts; e += 2) {
-      sum0 += <f64>load<f32>(row + ((<usize>e) << 2));
-      sum1 += <f64>load<f32>(row + ((<usize>e) << 2), 4);
-    }
-    if (e < a.numExperts) sum0 += <f64>load<f32>(row + ((<usize>e) << 2));
-    a.totalLoad += sum0 + sum1;
-    if (sum0 + sum1 > 0) keepStep(a, p, i, sum0 + sum1);
+    const sum = sumOfStep(row, a.numExperts);
+    a.totalLoad += sum;
+    if (sum > 0) keepStep(a, p, i, sum);
   }
   if (p.numSteps === 0) for (let i = 0; i < a.numSteps; i++) keepStep(a, p, i, 0);
   a.numSamples = (p.numSteps + 3) & ~3;
   p.numRuns = (p.numSteps + RUN - 1) / RUN;
+}
+
+function sumOfStep(row: usize, n: i32): f64 {
+  let sums = f64x2.splat(0);
+  let at = row;
+  for (const end = row + ((<usize>(n & ~1)) << 2); at < end; at += 8) {
+    sums = f64x2.add(sums, f64x2.promote_low_f32x4(v128.load64_zero(at)));
+  }
+  const last: f64 = (n & 1) === 0 ? 0 : <f64>load<f32>(at);
+  return f64x2.extract_lane(sums, 0) + last + f64x2.extract_lane(sums, 1);
 }
 
 function keepStep(a: AdaptiveTerms, p: Preparation, step: i32, total: f64): void {
@@ -313,25 +316,34 @@ function findCenters(a: AdaptiveTerms, p: Preparation): void {
   const numRuns = p.numRuns;
   let total: f64 = 0;
   for (let k = 0; k < numRuns; k++) total += load<f64>(p.sizes + ((<usize>k) << 3));
-  memory.fill(p.centers, 0, (<usize>(numRuns * p.width)) << 3);
+  const shares = p.runShares;
   for (let run = 0; run < numRuns; run++) {
     let size: f64 = 0;
     for (let k = 0; k < numRuns; k++) size += shareOf(p, run, k);
-    const to = rowOfRun(p, p.centers, run);
     for (let k = 0; k < numRuns; k++) {
       const even = (a.passing * load<f64>(p.sizes + ((<usize>k) << 3))) / total;
-      const share = even + ((1 - a.passing) * shareOf(p, run, k)) / size;
-      // Where only the mean of all counts, it is the same for each run.
-      if (share > 0) addRow(rowOfRun(p, p.runMeans, k), share, to, p.width);
+      store<f64>(shares + ((<usize>k) << 3), even + ((1 - a.passing) * shareOf(p, run, k)) / size);
     }
+    blendRuns(p, shares, rowOfRun(p, p.centers, run));
   }
 }
 
-/** to f64[n] += factor * from f64[n] */
-function addRow(from: usize, factor: f64, to: usize, n: i32): void {
-  const factors = f64x2.splat(factor);
-  for (let at: usize = 0, end = (<usize>n) << 3; at < end; at += 16) {
-    v128.store(to + at, f64x2.add(v128.load(to + at), f64x2.mul(factors, v128.load(from + at))));
+/** to f64[width] = the rows of all runs, each by its share. */
+function blendRuns(p: Preparation, shares: usize, to: usize): void {
+  const stride = (<usize>p.width) << 3;
+  const end = shares + ((<usize>p.numRuns) << 3);
+  for (let at: usize = 0; at < stride; at += 32) {
+    let sum0 = f64x2.splat(0);
+    let sum1 = f64x2.splat(0);
+    let from = p.runMeans + at;
+    for (let share = shares; share < end; share += 8) {
+      const factors = v128.load64_splat(share);
+      sum0 = f64x2.add(sum0, f64x2.mul(factors, v128.load(from)));
+      sum1 = f64x2.add(sum1, f64x2.mul(factors, v128.load(from, 16)));
+      from += stride;
+    }
+    v128.store(to + at, sum0);
+    v128.store(to + at, sum1, 16);
   }
 }
 
@@ -339,7 +351,6 @@ function addRow(from: usize, factor: f64, to: usize, n: i32): void {
 function write(a: AdaptiveTerms, p: Preparation): void {
   measureVariances(a, p);
   const equal = <f64>a.numRanks / <f64>a.numExperts;
-  const rowBytes = (<usize>a.numSamples) << 2;
   for (let e = 0; e < a.numExperts; e++) {
     const at = (<usize>e) << 2;
     const center = load<f64>(p.centers + 2 * at);
@@ -351,23 +362,46 @@ function write(a: AdaptiveTerms, p: Preparation): void {
     store<f32>(a.spread + at, <f32>(SPREAD * 0.5 * (variance + (p.variance / <f64>a.numRanks) * middle)));
     store<f64>(p.variances + 2 * at, middle);
   }
+  for (let t = 0; t < a.numSamples; t += 4) writeFour(a, p, t);
+}
+
+/** Writes four samples, side by side; the newest step again in place of those that there are not. */
+function writeFour(a: AdaptiveTerms, p: Preparation, t: i32): void {
+  const last = p.numSteps - 1;
+  const step0 = rowOfStep(p, min(t, last));
+  const step1 = rowOfStep(p, min(t + 1, last));
+  const step2 = rowOfStep(p, min(t + 2, last));
+  const step3 = rowOfStep(p, min(t + 3, last));
+  const center0 = centerOf(p, min(t, last));
+  const center1 = centerOf(p, min(t + 1, last));
+  const center2 = centerOf(p, min(t + 2, last));
+  const center3 = centerOf(p, min(t + 3, last));
   const rest = f64x2.splat(1 - a.shrink);
-  const zero = f64x2.splat(0);
-  for (let t = 0; t < a.numSamples; t++) {
-    const step = min(t, p.numSteps - 1);
-    const row = rowOfStep(p, step);
-    const center = rowOfRun(p, p.centers, runOf(p, step));
-    let to = a.samples + ((<usize>t) << 2);
-    for (let e = 0; e < a.numExperts; e += 2) {
-      const at = (<usize>e) << 2;
-      const x = f64x2.promote_low_f32x4(v128.load64_zero(row + at));
-      const off = f64x2.mul(rest, f64x2.sub(x, v128.load(center + 2 * at)));
-      const sample = f64x2.pmax(zero, f64x2.add(v128.load(p.variances + 2 * at), off));
-      store<f32>(to, <f32>f64x2.extract_lane(sample, 0));
-      if (e + 1 < a.numExperts) store<f32>(to + rowBytes, <f32>f64x2.extract_lane(sample, 1));
-      to += 2 * rowBytes;
-    }
+  const rowBytes = (<usize>a.numSamples) << 2;
+  let to = a.samples + ((<usize>t) << 2);
+  for (let e = 0; e < a.numExperts; e += 2) {
+    const at = (<usize>e) << 2;
+    const middles = v128.load(p.variances + 2 * at);
+    const sample0 = sampleOf(step0 + at, center0 + 2 * at, middles, rest);
+    const sample1 = sampleOf(step1 + at, center1 + 2 * at, middles, rest);
+    const sample2 = sampleOf(step2 + at, center2 + 2 * at, middles, rest);
+    const sample3 = sampleOf(step3 + at, center3 + 2 * at, middles, rest);
+    const early = v128.shuffle<f32>(sample0, sample1, 0, 4, 1, 5);
+    const late = v128.shuffle<f32>(sample2, sample3, 0, 4, 1, 5);
+    v128.store(to, v128.shuffle<u64>(early, late, 0, 2));
+    if (e + 1 < a.numExperts) v128.store(to + rowBytes, v128.shuffle<u64>(early, late, 1, 3));
+    to += 2 * rowBytes;
   }
+}
+
+function centerOf(p: Preparation, step: i32): usize {
+  return rowOfRun(p, p.centers, runOf(p, step));
+}
+
+/** What a step's two experts are written as: f32, in the first two lanes. */
+function sampleOf(step: usize, center: usize, middles: v128, rest: v128): v128 {
+  const off = f64x2.sub(f64x2.promote_low_f32x4(v128.load64_zero(step)), v128.load(center));
+  return f32x4.demote_f64x2_zero(f64x2.pmax(f64x2.splat(0), f64x2.add(middles, f64x2.mul(rest, off))));
 }
 
 /** Of what steps are off their centers, f64[width]; 0 for a single step. Their sum is `variance`. */

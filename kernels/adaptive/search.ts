@@ -100,7 +100,7 @@ function kickOn(s: Adaptive, value: f64): void {
     idle = kick(s) ? 0 : idle + 1;
     allowVisits(s, most);
     if (hasFewSlots(s)) descend(s, most);
-    else sweep(s);
+    else sweep(s, s.terms.maxIdle);
     if (!(pricedValue(s) < least - ROUNDING)) continue;
     descend(s, most);
     least = keepBetter(s, least);
