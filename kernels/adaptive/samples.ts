@@ -9,6 +9,7 @@
 // What steps are off the mean of their time is worth as much as the mean: it tells which experts peak
 // together, and does so even after a change of domain. docs/notes/adaptive.md has what else was tried.
 
+import { costAt } from './curve';
 import { estimateShrinkage } from './noise';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
@@ -43,6 +44,8 @@ const LEAST_RUNS: i32 = 3;
  * is the same.
  */
 const SPREAD: f64 = 1;
+/** So many times more tokens tell how what slots take grows with them. */
+const GROWTH: f32 = 0.125;
 
 /**
  * Scales each step of a layer to a mean rank load of 1, moves it to where the next loads are expected,
@@ -67,6 +70,7 @@ const SPREAD: f64 = 1;
  * - forgetting: by how much the loads move on in a step, half the squared distance over all experts
  * - turnover: what loads that pass add to the noise of a step, where its mean over many steps is asked for
  * - shrink, prior and isNoise: see noise.ts
+ * - with a curve: tokens, unit and elasticity
  */
 export function prepareSamples(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
@@ -80,6 +84,7 @@ export function prepareSamples(terms: usize): void {
   weigh(a, p);
   findCenters(a, p);
   write(a, p);
+  measureUnit(a, p);
 }
 
 /** Takes the steps that have load, or all. */
@@ -402,6 +407,35 @@ function centerOf(p: Preparation, step: i32): usize {
 function sampleOf(step: usize, center: usize, middles: v128, rest: v128): v128 {
   const off = f64x2.sub(f64x2.promote_low_f32x4(v128.load64_zero(step)), v128.load(center));
   return f32x4.demote_f64x2_zero(f64x2.pmax(f64x2.splat(0), f64x2.add(middles, f64x2.mul(rest, off))));
+}
+
+/** What the slots of a rank take in the mean, and by what share of the tokens' growth that grows. */
+function measureUnit(a: AdaptiveTerms, p: Preparation): void {
+  a.unit = 1;
+  a.elasticity = 1;
+  if (a.curve === 0) return;
+  for (let t = 0; t < a.numSamples; t++) {
+    const total = load<f64>(p.totals + ((<usize>min(t, p.numSteps - 1)) << 3));
+    store<f32>(a.tokens + ((<usize>t) << 2), <f32>(total / <f64>a.numRanks));
+  }
+  const unit = meanOfRanks(a, 1);
+  if (!(unit > 0)) return;
+  a.unit = unit;
+  a.elasticity = (meanOfRanks(a, 1 + GROWTH) / unit - 1) / <f64>GROWTH;
+}
+
+/** What the slots of a rank take in the mean over ranks and samples, were there so many times the tokens. */
+function meanOfRanks(a: AdaptiveTerms, times: f32): f64 {
+  let sum: f64 = 0;
+  let sample = a.samples;
+  for (let e = 0; e < a.numExperts; e++) {
+    for (let t: usize = 0, end = (<usize>a.numSamples) << 2; t < end; t += 4) {
+      const tokens = load<f32>(sample + t) * load<f32>(a.tokens + t) * times;
+      sum += <f64>load<f32>(a.weights + t) * <f64>costAt(a.curve, tokens);
+    }
+    sample += (<usize>a.numSamples) << 2;
+  }
+  return sum / <f64>a.numRanks;
 }
 
 /** Of what steps are off their centers, f64[width]; 0 for a single step. Their sum is `variance`. */

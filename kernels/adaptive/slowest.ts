@@ -1,5 +1,6 @@
 // How much slower the slowest rank makes each step of a layer than balance would.
 
+import { costAt } from './curve';
 import { place } from './layout';
 import { high, low } from './preparation';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
@@ -25,16 +26,38 @@ export function placeShares(s: usize, numExperts: i32, numSlots: i32): usize {
 
 /**
  * Finds the load of the slowest rank / the mean rank load of each step under a placement; 1 where there is no
- * load. What was prepared or searched in the scratch is lost.
+ * load. With a curve: what its slots take, in the samples' unit. What was prepared or searched in the scratch
+ * is lost.
  *
- * @param terms AdaptiveTerms: sizes, steps, stride, scratch and placement are read, slowest is written
+ * @param terms AdaptiveTerms: sizes, steps, stride, curve, unit, scratch and placement are read, slowest is
+ * written
  */
 export function measureSlowest(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
   placeShares(a.scratch, a.numExperts, a.numSlots);
   const s = changetype<Shares>(a.scratch);
   findShares(a, s);
-  for (let t = 0; t < a.numSteps; t += 4) measureFour(a, s, t);
+  if (a.curve !== 0) for (let t = 0; t < a.numSteps; t++) measureCost(a, s, t);
+  else for (let t = 0; t < a.numSteps; t += 4) measureFour(a, s, t);
+}
+
+/** Of one step what the slots of the slowest rank take, in the samples' unit. */
+function measureCost(a: AdaptiveTerms, s: Shares, t: i32): void {
+  const row = a.steps + <usize>t * a.stride;
+  const perRank = a.numSlots / a.numRanks;
+  let most: f64 = 0;
+  let at: usize = 0;
+  for (let rank = 0; rank < a.numRanks; rank++) {
+    let cost: f64 = 0;
+    for (let k = 0; k < perRank; k++, at += 4) {
+      const share = load<f64>(s.shares + 2 * at);
+      if (share === 0) continue;
+      const tokens = <f32>(<f64>load<f32>(row + <usize>load<i32>(s.places + at)) * share);
+      cost += <f64>costAt(a.curve, tokens);
+    }
+    most = max(most, cost);
+  }
+  store<f64>(a.slowest + ((<usize>t) << 3), most / a.unit);
 }
 
 function findShares(a: AdaptiveTerms, s: Shares): void {

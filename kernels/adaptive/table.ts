@@ -1,6 +1,7 @@
 // What one copy of an expert that has so many costs in each sample. All that the search knows of loads, it
 // reads here: a row is filled when it is first needed.
 
+import { costAt } from './curve';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, at32, copiesOf } from './state';
 import { sumOf } from './vectors';
@@ -43,25 +44,50 @@ function indexOf(s: Adaptive, expert: i32, copies: i32): i32 {
   return (copies <= rows ? copies - 1 : (copies - 1) % rows) * s.numExperts + expert;
 }
 
-/** A copy has its share of the expert's load, and of the variance that does not even out. */
 function fill(s: Adaptive, expert: i32, copies: i32, index: i32, row: usize): void {
   store<i32>(s.rowCopies + ((<usize>index) << 2), copies);
-  const share: f32 = 1 / <f32>copies;
-  const spread = load<f32>(s.terms.spread + ((<usize>expert) << 2)) * (share * share);
-  const shares = f32x4.splat(share * s.scale);
-  const spreads = f32x4.splat(spread * s.scale);
-  const samples = s.terms.samples + <usize>expert * s.rowBytes;
-  const weights = s.terms.weights;
+  if (s.terms.curve === 0) fillInProportion(s, expert, copies, row);
+  else fillByCurve(s, expert, copies, row);
   let sum = f32x4.splat(0);
   let squares = f32x4.splat(0);
   for (let t: usize = 0, end = s.rowBytes; t < end; t += 16) {
-    const cost = f32x4.add(f32x4.mul(v128.load(samples + t), shares), spreads);
-    const weighted = f32x4.mul(cost, v128.load(weights + t));
-    v128.store(row + t, cost);
+    const cost = v128.load(row + t);
+    const weighted = f32x4.mul(cost, v128.load(s.terms.weights + t));
     sum = f32x4.add(sum, weighted);
     squares = f32x4.add(squares, f32x4.mul(weighted, cost));
   }
   const mean = sumOf(sum);
   store<f32>(s.rowMean + ((<usize>index) << 2), mean);
   store<f32>(s.rowVariance + ((<usize>index) << 2), max(0, sumOf(squares) - mean * mean));
+}
+
+/** A copy has its share of the expert's load, and of the variance that does not even out. */
+function fillInProportion(s: Adaptive, expert: i32, copies: i32, row: usize): void {
+  const share: f32 = 1 / <f32>copies;
+  const spread = load<f32>(s.terms.spread + ((<usize>expert) << 2)) * (share * share);
+  const shares = f32x4.splat(share * s.scale);
+  const spreads = f32x4.splat(spread * s.scale);
+  const samples = s.terms.samples + <usize>expert * s.rowBytes;
+  for (let t: usize = 0, end = s.rowBytes; t < end; t += 16) {
+    v128.store(row + t, f32x4.add(f32x4.mul(v128.load(samples + t), shares), spreads));
+  }
+}
+
+/**
+ * A copy takes what its tokens take; its variance is that of the time that as many tokens more take as they
+ * deviate by.
+ */
+function fillByCurve(s: Adaptive, expert: i32, copies: i32, row: usize): void {
+  const curve = s.terms.curve;
+  const share: f32 = 1 / <f32>copies;
+  const perUnit: f32 = 1 / <f32>s.terms.unit;
+  const deviation = sqrt<f32>(load<f32>(s.terms.spread + ((<usize>expert) << 2))) * share;
+  const samples = s.terms.samples + <usize>expert * s.rowBytes;
+  for (let t: usize = 0, end = s.rowBytes; t < end; t += 4) {
+    const ofRank = load<f32>(s.terms.tokens + t);
+    const tokens = load<f32>(samples + t) * ofRank * share;
+    const cost = costAt(curve, tokens);
+    const more = (costAt(curve, tokens + deviation * ofRank) - cost) * perUnit;
+    store<f32>(row + t, (cost * perUnit + more * more) * s.scale);
+  }
 }

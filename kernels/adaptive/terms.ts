@@ -35,6 +35,12 @@ export class AdaptiveTerms {
   newestLength: f64;
   /** Out, of the samples: the loads of all steps. */
   totalLoad: f64;
+  /**
+   * Out, of the samples: what the slots of a rank take in the mean, were each expert in one slot: objectives
+   * are shares of it; 1 without a curve. And by what share that grows with tokens, of theirs.
+   */
+  unit: f64;
+  elasticity: f64;
 
   numExperts: i32;
   /** Slots of all ranks, open and closed. */
@@ -51,6 +57,10 @@ export class AdaptiveTerms {
    * alike.
    */
   rankPower: usize;
+  /** What a slot takes for its tokens, see curve.ts; 0: their number. */
+  curve: usize;
+  /** f32[numSamples made a multiple of 4], out, of the samples: the mean tokens of a rank. */
+  tokens: usize;
   /** Working space: adaptiveScratchBytes. */
   scratch: usize;
 
@@ -127,6 +137,10 @@ export const adaptive_numNodes: usize = offsetof<AdaptiveTerms>('numNodes');
 export const adaptive_maxSamples: usize = offsetof<AdaptiveTerms>('maxSamples');
 export const adaptive_slotsPerRank: usize = offsetof<AdaptiveTerms>('slotsPerRank');
 export const adaptive_rankPower: usize = offsetof<AdaptiveTerms>('rankPower');
+export const adaptive_unit: usize = offsetof<AdaptiveTerms>('unit');
+export const adaptive_elasticity: usize = offsetof<AdaptiveTerms>('elasticity');
+export const adaptive_curve: usize = offsetof<AdaptiveTerms>('curve');
+export const adaptive_tokens: usize = offsetof<AdaptiveTerms>('tokens');
 export const adaptive_scratch: usize = offsetof<AdaptiveTerms>('scratch');
 export const adaptive_steps: usize = offsetof<AdaptiveTerms>('steps');
 export const adaptive_stride: usize = offsetof<AdaptiveTerms>('stride');

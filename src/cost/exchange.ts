@@ -19,17 +19,29 @@ export const NO_EXCHANGE: Exchange = { secondsPerToken: 0, latencySeconds: 0 };
 export function evenExchange(cost: CostModel, numRanks: number, numNodes: number): Exchange {
   const { dispatchBytesPerToken, combineBytesPerToken } = cost.toJSON();
   const bytes = dispatchBytesPerToken + combineBytesPerToken;
-  const perNode = numRanks / numNodes;
-  const shares = [
-    [(perNode - 1) / numRanks, cost.link('intraNode')],
-    [(numRanks - perNode) / numRanks, cost.link('interNode')],
-  ] as const;
-  let secondsPerToken = 0;
-  let latencySeconds = 0;
-  for (const [share, link] of shares) {
-    if (share <= 0) continue;
-    secondsPerToken += (share * bytes) / link.bytesPerSecond;
-    latencySeconds = Math.max(latencySeconds, 2 * link.latencySeconds);
-  }
+  const within = cost.link('intraNode');
+  const between = cost.link('interNode');
+  const secondsPerToken = evenSecondsPerToken(
+    { withinNode: bytes / within.bytesPerSecond, betweenNodes: bytes / between.bytesPerSecond },
+    numRanks,
+    numNodes,
+  );
+  const latencies = [numRanks > numNodes ? within : undefined, numNodes > 1 ? between : undefined];
+  const latencySeconds = Math.max(0, ...latencies.map((link) => 2 * (link?.latencySeconds ?? 0)));
   return { secondsPerToken, latencySeconds };
+}
+
+/**
+ * Seconds of dispatch and combine for each token of a rank's slots, where tokens begin on all ranks alike.
+ *
+ * @param perToken seconds of a token that comes over a link of the node, and of another node
+ */
+export function evenSecondsPerToken(
+  perToken: { readonly withinNode: number; readonly betweenNodes: number },
+  numRanks: number,
+  numNodes: number,
+): number {
+  const perNode = numRanks / numNodes;
+  const within = ((perNode - 1) / numRanks) * perToken.withinNode;
+  return within + ((numRanks - perNode) / numRanks) * perToken.betweenNodes;
 }

@@ -29,7 +29,9 @@ export type AdaptiveNumber =
   | 'numNewSteps'
   | 'stepLength'
   | 'newestLength'
-  | 'totalLoad';
+  | 'totalLoad'
+  | 'unit'
+  | 'elasticity';
 export type AdaptiveInteger =
   | 'numExperts'
   | 'numSlots'
@@ -38,6 +40,8 @@ export type AdaptiveInteger =
   | 'maxSamples'
   | 'slotsPerRank'
   | 'rankPower'
+  | 'curve'
+  | 'tokens'
   | 'scratch'
   | 'steps'
   | 'stride'
@@ -353,6 +357,8 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_maxSamples: true,
   adaptive_slotsPerRank: true,
   adaptive_rankPower: true,
+  adaptive_curve: true,
+  adaptive_tokens: true,
   adaptive_scratch: true,
   adaptive_steps: true,
   adaptive_stride: true,
@@ -360,6 +366,8 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_stepLength: true,
   adaptive_newestLength: true,
   adaptive_totalLoad: true,
+  adaptive_unit: true,
+  adaptive_elasticity: true,
   adaptive_placement: true,
   adaptive_slowest: true,
   adaptive_numSamples: true,

@@ -76,7 +76,8 @@ function layOut(
   const terms = new AdaptiveTerms(kernels, buffer, arena.scratch(kernels.adaptiveTermsBytes.value));
   const phyToLog = arena.output(Int32Array, numSlots);
   const replicaRank = arena.output(Int32Array, numSlots);
-  terms.setNumbers({ price: problem.price, leastGain: problem.leastGain });
+  const { slots } = problem;
+  terms.setNumbers({ price: problem.price, leastGain: problem.leastGain, unit: slots?.unit ?? 1 });
   terms.setIntegers({
     numExperts,
     numSlots,
@@ -86,6 +87,8 @@ function layOut(
     numSamples: weights.length,
     slotsPerRank: problem.slotsPerRank === undefined ? 0 : arena.input(problem.slotsPerRank).ptr,
     rankPower: problem.rankPower === undefined ? 0 : arena.input(problem.rankPower).ptr,
+    curve: slots === undefined ? 0 : arena.input(slots.curve).ptr,
+    tokens: slots === undefined ? 0 : arena.input(slots.tokens).ptr,
     samples: arena.input(problem.samples).ptr,
     spread: arena.input(problem.spread).ptr,
     weights: arena.input(weights).ptr,

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { NUM_CURVE_POINTS, tokensOfPoint } from '../../src/policy/adaptive/slot-costs.ts';
 import { AdaptiveTerms } from '../../src/policy/adaptive/terms.ts';
 import { loadsArbitrary, seededRandom, sizeArbitrary } from '../helpers/arbitraries.ts';
 import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
+import { secondsAt } from '../oracle/adaptive.ts';
 import { type PreparedSamples, prepareSamples } from '../oracle/adaptive-samples.ts';
 import { slowestOf } from '../oracle/slowest.ts';
 
@@ -50,7 +52,8 @@ function runKernel(
   steps: readonly (readonly number[])[],
   lengths: readonly number[],
   numRanks: number,
-): PreparedSamples {
+  curve?: Float32Array,
+): PreparedSamples & { tokens: Float32Array; unit: number; elasticity: number } {
   const numExperts = steps[0]!.length;
   const numSamples = Math.ceil(steps.length / 4) * 4;
   arena.reset();
@@ -67,6 +70,7 @@ function runKernel(
     mean: arena.output(Float32Array, numExperts),
     middle: arena.output(Float32Array, numExperts),
     likeness: arena.output(Float64Array, steps.length),
+    tokens: arena.output(Float32Array, numSamples),
   };
   terms.setIntegers({
     numExperts,
@@ -82,6 +86,8 @@ function runKernel(
     mean: out.mean.ptr,
     middle: out.middle.ptr,
     likeness: out.likeness.ptr,
+    curve: curve === undefined ? 0 : arena.input(curve).ptr,
+    tokens: out.tokens.ptr,
     scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length)),
   });
   terms.setNumbers(lengthsOf(lengths));
@@ -105,6 +111,9 @@ function runKernel(
     prior: terms.number('prior'),
     isNoise: terms.integer('isNoise') !== 0,
     totalLoad: terms.number('totalLoad'),
+    tokens: out.tokens.view.slice(0, length),
+    unit: terms.number('unit'),
+    elasticity: terms.number('elasticity'),
   };
 }
 
@@ -314,6 +323,7 @@ test('measureSlowest equals its oracle', () => {
       steps: arena.input(Float32Array.from(steps.flat())).ptr,
       stride: 4 * numExperts,
       numSteps: steps.length,
+      curve: 0,
       placement: arena.input(placement).ptr,
       slowest: slowest.ptr,
       scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numSlots, numRanks, steps.length)),
@@ -323,4 +333,63 @@ test('measureSlowest equals its oracle', () => {
     const expected = steps.map((step) => slowestOf(step, placement, numRanks));
     assertSameNumbers(slowest.view, Float64Array.from(expected), 'slowest');
   });
+});
+
+/** Slots that wait for weights, and for tokens where these are many. */
+function curveOf(floor: number, perToken: number) {
+  const points = Array.from({ length: NUM_CURVE_POINTS }, (_, point) => tokensOfPoint(point));
+  return {
+    points,
+    curve: Float32Array.from(points, (tokens) => Math.max(tokens > 0 ? floor : 0, tokens * perToken)),
+  };
+}
+
+test('with a curve samples have a unit: what a rank takes, and how that grows with tokens', () => {
+  assertForAll(windowArbitrary, { small: 300, large: 10 }, ({ steps, lengths, numRanks }) => {
+    const slots = curveOf(2, 0.01);
+    const prepared = runKernel(steps, lengths, numRanks, slots.curve);
+    const { samples, weights, tokens, unit, elasticity } = prepared;
+    const numSamples = weights.length;
+    const mean = (times: number) => {
+      let sum = 0;
+      for (const [i, share] of samples.entries()) {
+        const t = i % numSamples;
+        sum += weights[t]! * secondsAt(slots, share * tokens[t]! * times);
+      }
+      return sum / numRanks;
+    };
+    assert.ok(Math.abs(unit - (mean(1) || 1)) <= 1e-4 * unit, `${unit}, not ${mean(1)}`);
+    if (mean(1) > 0) {
+      const expected = (mean(1.125) / mean(1) - 1) / 0.125;
+      assert.ok(Math.abs(elasticity - expected) <= 1e-3, `${elasticity}, not ${expected}`);
+    }
+  });
+});
+
+test('with a curve measureSlowest takes what slots take', () => {
+  const steps = [
+    [1000, 300, 3, 0],
+    [0, 0, 0, 0],
+  ];
+  const placement = Int32Array.from([0, 1, 0, 2, 3, -1]);
+  const slots = curveOf(2, 0.01);
+  arena.reset();
+  const { buffer } = arena.inOut(new Int32Array(1)).view;
+  const terms = new AdaptiveTerms(kernels, buffer, arena.scratch(kernels.adaptiveTermsBytes.value));
+  const slowest = arena.output(Float64Array, 2);
+  terms.setNumbers({ unit: 4 });
+  terms.setIntegers({
+    ...{ numExperts: 4, numSlots: 6, numRanks: 3, stride: 16, numSteps: 2 },
+    steps: arena.input(Float32Array.from(steps.flat())).ptr,
+    curve: arena.input(slots.curve).ptr,
+    placement: arena.input(placement).ptr,
+    slowest: slowest.ptr,
+    scratch: arena.scratch(kernels.adaptiveScratchBytes(4, 6, 3, 2)),
+  });
+  kernels.measureSlowest(terms.at);
+  arena.check();
+  // The first rank has 500 tokens of expert 0 and 300 of expert 1; the second 500 and 3.
+  const [first, none] = slowest.view;
+  assert.ok(Math.abs(first! - (5 + 3) / 4) < 1e-5, `${first}`);
+  assert.equal(none, 0);
 });

@@ -2,12 +2,20 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ExpertMapping } from 'expert-load-balancer';
 import fc from 'fast-check';
+import { NUM_CURVE_POINTS, tokensOfPoint } from '../../src/policy/adaptive/slot-costs.ts';
 import { fewestMoves, openSlots } from '../helpers/adaptive.ts';
 import { divisors, seededRandom } from '../helpers/arbitraries.ts';
 import { loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
 import { costOfStep, runSearch, type SearchResult } from '../helpers/search-kernel.ts';
-import { type AdaptiveProblem, movesTo, objectiveOf, openRows, tangentCost } from '../oracle/adaptive.ts';
+import {
+  type AdaptiveProblem,
+  movesTo,
+  objectiveOf,
+  openRows,
+  type SlotProblem,
+  tangentCost,
+} from '../oracle/adaptive.ts';
 
 const { kernels, arena } = loadKernels();
 
@@ -59,9 +67,10 @@ function problemArbitrary(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         isBroken: fc.boolean(),
         hasFresh: fc.boolean(),
         hasSpeeds: fc.boolean(),
+        hasCurve: fc.boolean(),
       });
     })
-    .map(({ seed, numFours, isBroken, hasFresh, hasSpeeds, shareOfExperts, ...given }) => {
+    .map(({ seed, numFours, isBroken, hasFresh, hasSpeeds, hasCurve, shareOfExperts, ...given }) => {
       const random = seededRandom(seed);
       const { numSlots, numRanks, slotsPerRank } = given;
       const numOpen = slotsPerRank?.reduce((sum, size) => sum + size, 0) ?? numSlots;
@@ -91,11 +100,25 @@ function problemArbitrary(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         samples,
         spread,
         weights: weights.map((weight) => weight / total),
+        slots: hasCurve ? slotsOf(random, numExperts / numRanks, numSamples) : undefined,
         rankPower: hasSpeeds ? Float32Array.from({ length: numRanks }, () => 0.5 + random()) : undefined,
         previous,
         fresh: hasFresh ? dealt.slice().reverse() : undefined,
       };
     });
+}
+
+/** Slots that wait for weights or tokens, about as many experts on a rank, and few or many tokens. */
+function slotsOf(random: () => number, perRank: number, numSamples: number): SlotProblem {
+  const points = Array.from({ length: NUM_CURVE_POINTS }, (_, point) => tokensOfPoint(point));
+  const floor = 0.5 + random();
+  const perToken = 0.02 * random();
+  const curve = Float32Array.from(points, (tokens) =>
+    Math.max(floor * (1 - Math.exp(-tokens)), tokens * perToken),
+  );
+  const scale = 4 ** (6 * random());
+  const tokens = Float32Array.from({ length: numSamples }, () => scale * (1 + random()));
+  return { curve, points, tokens, unit: perRank * (floor + perToken * scale) };
 }
 
 const runKernel = (problem: AdaptiveProblem): SearchResult => runSearch({ kernels, arena }, problem);

@@ -13,6 +13,8 @@ export interface AdaptiveProblem {
   readonly numNodes: number;
   /** How many slots of each rank are open; all when left out. */
   readonly slotsPerRank?: Int32Array | undefined;
+  /** What slots take, where that is not in proportion to their tokens. */
+  readonly slots?: SlotProblem | undefined;
   /** What each rank's power counts as; 1 when left out. */
   readonly rankPower?: Float32Array | undefined;
   readonly previous: Int32Array;
@@ -29,6 +31,24 @@ export interface AdaptiveProblem {
   readonly numKicks: number;
 }
 
+export interface SlotProblem {
+  /** Seconds at each point, and its tokens. */
+  readonly curve: Float32Array;
+  readonly points: readonly number[];
+  /** The mean tokens of a rank in each sample. */
+  readonly tokens: Float32Array;
+  /** Seconds that count as 1. */
+  readonly unit: number;
+}
+
+/** On the straight line between two points, and on the last one beyond them. */
+export function secondsAt({ curve, points }: Pick<SlotProblem, 'curve' | 'points'>, tokens: number): number {
+  const next = points.findIndex((point) => point > tokens);
+  const above = next < 0 ? points.length - 1 : next;
+  const share = (tokens - points[above - 1]!) / (points[above]! - points[above - 1]!);
+  return curve[above - 1]! + share * (curve[above]! - curve[above - 1]!);
+}
+
 /** The experts in the open slots of each rank. */
 export function openRows(table: Int32Array, problem: AdaptiveProblem): number[][] {
   const { numRanks, numSlots, slotsPerRank } = problem;
@@ -41,6 +61,14 @@ export function openRows(table: Int32Array, problem: AdaptiveProblem): number[][
 /** What one of so many copies of an expert costs in a sample. */
 function costOfCopy(problem: AdaptiveProblem, expert: number, copies: number, sample: number): number {
   const load = problem.samples[expert * problem.weights.length + sample]!;
+  const { slots } = problem;
+  if (slots !== undefined) {
+    const ofRank = slots.tokens[sample]!;
+    const seconds = secondsAt(slots, (load * ofRank) / copies);
+    const deviation = (Math.sqrt(problem.spread[expert]!) * ofRank) / copies;
+    const more = secondsAt(slots, (load * ofRank) / copies + deviation) - seconds;
+    return seconds / slots.unit + (more / slots.unit) ** 2;
+  }
   return load / copies + problem.spread[expert]! / copies ** 2;
 }
 

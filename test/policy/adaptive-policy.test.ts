@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  type AdaptiveCostModel,
   AdaptiveEplbPolicy,
   type AdaptiveEplbPolicyOptions,
   type ExpertMapping,
@@ -148,7 +149,7 @@ function assertInvariants(problem: AdaptiveProblem): void {
   const free = moves.reduce((sum, count, layer) => sum + (forced[layer] ? 0 : count), 0);
   if (options.maxMoves !== undefined) assert.ok(free <= options.maxMoves);
   if (options.maxBytes !== undefined) {
-    const { bytesPerExpert = 88_080_384 } = options.cost ?? {};
+    const { bytesPerExpert = 88_080_384 } = (options.cost ?? {}) as AdaptiveCostModel;
     assert.ok(free * bytesPerExpert <= options.maxBytes);
     if (!binds) assert.ok(total * bytesPerExpert <= Math.max(options.maxBytes, needed * bytesPerExpert));
   }

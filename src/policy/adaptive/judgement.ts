@@ -1,5 +1,7 @@
+import type { Topology } from '../../core/topology.ts';
 import type { KeptReason, PlanForecast } from '../decision.ts';
 import type { AdaptiveSettings } from './options.ts';
+import { movesAtOnce } from './price.ts';
 import { expectedGain, LayerStat, STATS_PER_LAYER } from './request.ts';
 
 /** Whether what was found is worth its moves, and what to expect of it. */
@@ -12,7 +14,7 @@ export type Judgement =
  *
  * @param stats f64[layers x STATS_PER_LAYER]: see LayerStat
  */
-export function judge(settings: AdaptiveSettings, stats: Float64Array): Judgement {
+export function judge(settings: AdaptiveSettings, topology: Topology, stats: Float64Array): Judgement {
   const { maxMoves, maxMovesPerLayer } = settings.request;
   // What is infeasible has to change, whatever it costs.
   const mustChange = columnOf(stats, LayerStat.MUST_CHANGE).includes(1);
@@ -20,7 +22,7 @@ export function judge(settings: AdaptiveSettings, stats: Float64Array): Judgemen
     if (Math.min(maxMoves, maxMovesPerLayer) === 0) return { status: 'kept', reason: 'no moves allowed' };
     if (sumOf(stats, LayerStat.MOVES) === 0) return { status: 'kept', reason: reasonToStay(settings, stats) };
   }
-  const forecast = foresee(settings, stats);
+  const forecast = foresee(settings, topology, stats);
   const isDear = settings.request.hasCost && forecast.secondsSpent >= forecast.secondsGained;
   if (isDear && !mustChange) return { status: 'kept', reason: 'costs more than it returns' };
   return { status: 'planned', forecast };
@@ -34,7 +36,7 @@ function reasonToStay({ request }: AdaptiveSettings, stats: Float64Array): KeptR
   return isPriced ? 'under the price' : 'nothing better';
 }
 
-function foresee({ cost }: AdaptiveSettings, stats: Float64Array): PlanForecast {
+function foresee({ cost, request }: AdaptiveSettings, topology: Topology, stats: Float64Array): PlanForecast {
   const gainPerLayer = Float64Array.from(layersOf(stats), expectedGain);
   const loads = columnOf(stats, LayerStat.MEAN_RANK_LOAD);
   const steps = columnOf(stats, LayerStat.STAYING_STEPS);
@@ -52,7 +54,8 @@ function foresee({ cost }: AdaptiveSettings, stats: Float64Array): PlanForecast 
     steps: sumOf(stats, LayerStat.STAYING_STEPS) / steps.length,
     secondsGained,
     secondsSpent:
-      bytesPerExpert * ((moves - between) / cost.bandwidthWithinNode + between / cost.bandwidthBetweenNodes),
+      (bytesPerExpert / movesAtOnce(request, topology)) *
+      ((moves - between) / cost.bandwidthWithinNode + between / cost.bandwidthBetweenNodes),
   };
 }
 

@@ -1,7 +1,10 @@
 import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkKnownKeys } from '../../core/known-keys.ts';
+import { type CostModel, isCostModel } from '../../cost/cost-model.ts';
+import { costModel } from '../../cost/make.ts';
 import { type AdaptiveEffort, type AdaptiveRequest, type MoveCost, NO_LIMIT } from './request.ts';
+import { slotCostsOf } from './slot-costs.ts';
 
 /**
  * What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}.
@@ -76,9 +79,12 @@ export interface AdaptiveEplbPolicyOptions {
   readonly confidence?: number;
   /**
    * What moves cost and balance is worth. When given, a move is made where it returns more seconds than it
-   * takes while the placement is expected to stay good. Default: not given.
+   * takes while the placement is expected to stay good. A {@link CostModel}, or the name of a preset as
+   * {@link costModel} takes it, has the search lower the time of the slowest rank by what its slots take; of
+   * an {@link AdaptiveCostModel} it is in proportion to tokens. Default: not given; then tokens are what is
+   * balanced.
    */
-  readonly cost?: AdaptiveCostModel;
+  readonly cost?: AdaptiveCostModel | CostModel | string;
   /**
    * Steps that a balancer remembers for this policy when its window is shorter; at most 65,536. Older steps
    * count as far as their loads are like the newest ones'. 0: only the window. Default 64.
@@ -133,7 +139,9 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
   const { locality = 'none', confidence, cost: prices, rememberedSteps, maxSamples } = options;
   const effort = readEffort(options.effort);
-  const cost = readCost(prices === undefined ? {} : prices);
+  const model = modelOf(prices);
+  const cost =
+    model === undefined ? readCost(prices === undefined ? {} : (prices as AdaptiveCostModel)) : costOf(model);
   if (locality !== 'none' && locality !== 'groups') {
     throw new EplbRangeError('EPLB_RANGE', `locality: ${show(locality)} is neither 'none' nor 'groups'`);
   }
@@ -144,6 +152,7 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     fixedPrice: atLeast0('price', price, NO_FIXED_PRICE),
     hasCost: prices !== undefined,
     moveCost: costOfMove(cost),
+    slotCosts: model === undefined ? undefined : slotCostsOf(model),
     stayingSteps: cost.stepsPerPlan,
     confidence: atLeast0('confidence', confidence, price === undefined ? USUAL_CONFIDENCE : 0),
     effort,
@@ -181,8 +190,33 @@ function costOfMove(cost: CompleteCostModel): MoveCost {
   return { shareSteps: finite(seconds / secondsAtBalance), loadSteps: 0 };
 }
 
-function readCost(cost: AdaptiveCostModel): CompleteCostModel {
-  checkObject('cost', cost);
+/** The cost model, where it is one, or the name of one. */
+function modelOf(cost: AdaptiveEplbPolicyOptions['cost']): CostModel | undefined {
+  if (typeof cost === 'string') return costModel(cost);
+  return isModel(cost) ? cost : undefined;
+}
+
+function isModel(cost: unknown): cost is CostModel {
+  return typeof cost === 'object' && cost !== null && isCostModel(cost);
+}
+
+/** What a cost model says of moves, a round each: its loads are seconds. */
+function costOf(model: CostModel): CompleteCostModel {
+  const { bytesPerExpert } = model;
+  const bandwidth = (link: string) =>
+    bytesPerExpert === 0 ? Number.MAX_VALUE : bytesPerExpert / model.moveSeconds(bytesPerExpert, link);
+  return {
+    secondsPerLoad: 1,
+    secondsAtBalance: undefined,
+    stepsPerPlan: undefined,
+    bytesPerExpert,
+    bandwidthWithinNode: bandwidth('intraNode'),
+    bandwidthBetweenNodes: bandwidth('interNode'),
+  };
+}
+
+function readCost(given: AdaptiveCostModel): CompleteCostModel {
+  const cost = checkObject('cost', given);
   const { secondsAtBalance, stepsPerPlan } = cost;
   return {
     secondsPerLoad: above0('cost.secondsPerLoad', cost.secondsPerLoad, 0.25e-6),

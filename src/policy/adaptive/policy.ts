@@ -165,7 +165,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     };
     // The first placement moves nothing, and there is nothing to keep.
     if (previous === undefined) return { status: 'planned', mapping: mapping() };
-    const judgement = judge(this.#settings, stats);
+    const judgement = judge(this.#settings, topology, stats);
     if (judgement.status === 'kept') return { ...judgement, mapping: previous };
     keepReplicaOrder(filled, previous);
     return { ...judgement, mapping: mapping() };

@@ -42,7 +42,20 @@ export function chanceOf(topology: Topology, facts: SampleFacts): number {
   const { numLogicalExperts, numRanks } = topology;
   const numSlots = numOpenSlots(topology);
   const variance = (facts.noise + facts.turnover) / Math.max(facts.numTelling, 1);
-  return (Math.sqrt((2 * variance) / numLogicalExperts) / numRanks) * (numLogicalExperts / numSlots);
+  const ofTokens =
+    (Math.sqrt((2 * variance) / numLogicalExperts) / numRanks) * (numLogicalExperts / numSlots);
+  return ofTokens * Math.min(1, facts.elasticity);
+}
+
+/** How many times as much the rank that receives most is taken to receive as the mean rank. */
+const BUSIEST = 2;
+
+/**
+ * How many moves take as long as one: all ranks receive at once where a cost model tells what moves take. The
+ * five figures of before count one move after the other.
+ */
+export function movesAtOnce(request: AdaptiveRequest, { numRanks }: Topology): number {
+  return request.slotCosts === undefined ? 1 : Math.max(1, numRanks / BUSIEST);
 }
 
 /** What the price of a layer's moves follows from. */
@@ -75,6 +88,8 @@ export function priceOf(
   const { shareSteps, loadSteps } = request.moveCost;
   // Without load nothing can be gained: no move is worth it.
   if (loadSteps > 0 && !(meanRankLoad > 0)) return MOST_PRICE;
-  const cost = (shareSteps + (loadSteps > 0 ? loadSteps / meanRankLoad : 0)) / Math.max(stayingSteps, 1);
+  const atOnce = movesAtOnce(request, topology);
+  const spent = shareSteps + (loadSteps > 0 ? loadSteps / meanRankLoad : 0);
+  const cost = spent / atOnce / Math.max(stayingSteps, 1);
   return Math.min(cost + noise, MOST_PRICE);
 }

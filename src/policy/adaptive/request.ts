@@ -4,6 +4,7 @@ import type { KernelRequest } from '../../engine/plan-job.ts';
 import { alignUp, Carver } from '../../memory/carver.ts';
 import type { KernelSizes } from '../../memory/kernel-exports.ts';
 import { preserveScratchBytes } from '../preserve-slots.ts';
+import { NUM_CURVE_POINTS, type SlotCosts } from './slot-costs.ts';
 
 /** The most that a kernel's whole numbers can tell: more than any search comes to. */
 export const NO_LIMIT = 2 ** 31 - 1;
@@ -28,6 +29,8 @@ export interface AdaptiveRequest extends KernelRequest {
   /** Whether `moveCost` is known. */
   readonly hasCost: boolean;
   readonly moveCost: MoveCost;
+  /** What slots take of a rank's time; undefined where that is in proportion to their tokens. */
+  readonly slotCosts: SlotCosts | undefined;
   /** Steps that a placement stays good for; undefined where the loads tell. */
   readonly stayingSteps: number | undefined;
   /** How sure it has to be that loads have changed, in standard errors; 0: not at all. */
@@ -52,7 +55,7 @@ export const LayerStat = {
   MOVES_BETWEEN_NODES: 1,
   /** Off the slowest rank in the mean sample, as a share of the mean rank load. */
   GAIN: 2,
-  /** Of a sample. */
+  /** Of a sample; where slots have costs the mean seconds of a rank. */
   MEAN_RANK_LOAD: 3,
   /** Where no layer moves: what one step would gain if moves were free, in the first layer where it gains. */
   FREE_GAIN: 4,
@@ -136,6 +139,9 @@ export interface AdaptiveScratch {
   readonly slowest: number;
   readonly likeness: number;
   readonly weights: number;
+  readonly tokens: number;
+  /** f32[NUM_CURVE_POINTS] */
+  readonly curve: number;
   /** f32[logical x samples in whole vectors]; f32[logical] each. */
   readonly samples: number;
   readonly spread: number;
@@ -168,6 +174,8 @@ export function carveAdaptiveScratch(
     slowest: carver.take(8 * maxSamples),
     likeness: carver.take(8 * maxSamples),
     weights: carver.take(4 * numSamples),
+    tokens: carver.take(4 * numSamples),
+    curve: carver.take(4 * NUM_CURVE_POINTS),
     samples: carver.take(4 * numSamples * experts),
     spread: carver.take(4 * experts),
     mean: carver.take(4 * experts),

@@ -11,6 +11,7 @@ import {
   carveAdaptiveScratch,
   NO_LIMIT,
 } from './request.ts';
+import { NUM_CURVE_POINTS, writeCurve } from './slot-costs.ts';
 import { AdaptiveTerms } from './terms.ts';
 
 const FEW_SLOTS = 16;
@@ -94,8 +95,10 @@ export interface SampleFacts {
   readonly forgetting: number;
   /** What loads that pass add to `noise`, where the mean of many steps is asked for. */
   readonly turnover: number;
-  /** The mean load of a rank in a sample. */
+  /** The mean load of a rank in a sample; where slots have costs, its mean seconds. */
   readonly meanRankLoad: number;
+  /** By what share of their own growth tokens make what slots cost grow. */
+  readonly elasticity: number;
   /** `[logical]`: the expected loads, as shares of the mean rank load. Changes with the next layer. */
   readonly expected: Float32Array;
 }
@@ -175,7 +178,11 @@ export class AdaptiveSearch {
       numVarying: this.#terms.number('numVarying'),
       forgetting: this.#terms.number('forgetting'),
       turnover: this.#terms.number('turnover'),
-      meanRankLoad: this.#terms.number('totalLoad') / this.#job.numSamples / numRanks,
+      meanRankLoad:
+        this.#request.slotCosts === undefined
+          ? this.#terms.number('totalLoad') / this.#job.numSamples / numRanks
+          : this.#terms.number('unit'),
+      elasticity: this.#terms.number('elasticity'),
       expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
     };
   }
@@ -286,6 +293,8 @@ export class AdaptiveSearch {
       numSteps: numSamples,
       slotsPerRank: slotsPerRank === undefined ? 0 : at.slotsPerRank,
       rankPower: 0,
+      curve: this.#request.slotCosts === undefined ? 0 : at.curve,
+      tokens: at.tokens,
       scratch: at.search,
       stride: 4 * numLayers * numLogicalExperts,
       slowest: at.slowest,
@@ -297,6 +306,9 @@ export class AdaptiveSearch {
       likeness: at.likeness,
       cancelled: words + 4 * JobWord.CANCELLED,
     });
+    const { slotCosts } = this.#request;
+    if (slotCosts !== undefined)
+      writeCurve(slotCosts, topology, new Float32Array(this.#buffer, at.curve, NUM_CURVE_POINTS));
     if (slotsPerRank !== undefined) new Int32Array(this.#buffer, at.slotsPerRank, numRanks).set(slotsPerRank);
   }
 

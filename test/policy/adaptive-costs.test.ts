@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  AdaptiveEplbPolicy,
+  type AdaptiveEplbPolicyOptions,
+  costModel,
+  DefaultEplbPolicy,
+  ExpertLoadBalancer,
+  type ExpertMapping,
+  type LoadSamples,
+  layerCosts,
+} from 'expert-load-balancer';
+import { costModel as ownCostModel } from '../../src/cost/make.ts';
+import {
+  NUM_CURVE_POINTS,
+  slotCostsOf,
+  tokensOfPoint,
+  writeCurve,
+} from '../../src/policy/adaptive/slot-costs.ts';
+import { seededRandom } from '../helpers/arbitraries.ts';
+import { refusal } from '../helpers/library.ts';
+
+const sizes = { numLayers: 3, numExperts: 64 };
+const NUM_SLOTS = 80;
+const NUM_RANKS = 16;
+
+/** Tokens of steps, each drawn for itself: experts are unequal, and of few tokens some get none. */
+function drawn(tokensPerExpert: number, numSamples: number, seed: number): LoadSamples {
+  const random = seededRandom(seed);
+  const size = sizes.numLayers * sizes.numExperts;
+  const shares = Float64Array.from({ length: size }, () => Math.exp(3 * random() - 2));
+  const data = new Float32Array(numSamples * size);
+  for (let i = 0; i < data.length; i++) data[i] = poisson(tokensPerExpert * shares[i % size]!, random);
+  return { data, numSamples, ...sizes };
+}
+
+function poisson(mean: number, random: () => number): number {
+  if (mean > 100) return Math.round(mean + Math.sqrt(mean) * (random() + random() + random() - 1.5) * 2);
+  let count = 0;
+  for (let left = Math.exp(-mean), product = random(); product > left; product *= random()) count++;
+  return count;
+}
+
+function planOf(
+  samples: LoadSamples,
+  options: AdaptiveEplbPolicyOptions,
+  previous?: ExpertMapping,
+): ExpertMapping {
+  const policy = new AdaptiveEplbPolicy(options);
+  const context = previous === undefined ? {} : { previous };
+  return policy.planExperts(samples, NUM_SLOTS, 1, 1, NUM_RANKS, context).mapping;
+}
+
+/** Active experts of the worst rank, and seconds of the slowest one: means over steps and layers. */
+function costsOf(mapping: ExpertMapping, samples: LoadSamples, model: ReturnType<typeof costModel>) {
+  const size = sizes.numLayers * sizes.numExperts;
+  let active = 0;
+  let seconds = 0;
+  for (let t = 0; t < samples.numSamples; t++) {
+    const data = samples.data.subarray(t * size, (t + 1) * size);
+    for (const cost of layerCosts({ data, ...sizes }, mapping, NUM_RANKS, model)) {
+      active += cost.maxActiveExperts;
+      seconds += cost.seconds;
+    }
+  }
+  const count = samples.numSamples * sizes.numLayers;
+  return { active: active / count, seconds: seconds / count };
+}
+
+test('where slots take what their tokens take, plans are as good as those for tokens', () => {
+  const cost = costModel({ slotSeconds: { perToken: 1e-6 } });
+  for (const seed of [1, 2, 3]) {
+    const samples = drawn(200, 12, seed);
+    const forTokens = costsOf(planOf(samples, { price: 0 }), samples, cost).seconds;
+    const forTime = costsOf(planOf(samples, { price: 0, cost }), samples, cost).seconds;
+    assert.ok(Math.abs(forTime / forTokens - 1) < 0.003, `${forTime} and ${forTokens}`);
+  }
+});
+
+test('few tokens: plans for active experts have fewer of them than plans for tokens', () => {
+  const model = costModel('h200:deepseek-v3:bf16');
+  let gained = 0;
+  for (const seed of [1, 2, 3, 4]) {
+    const both = drawn(0.5, 64, seed);
+    const half = both.data.length / 2;
+    const samples = { ...both, data: both.data.slice(0, half), numSamples: 32 };
+    const later = { ...both, data: both.data.slice(half), numSamples: 32 };
+    const sums = new Float32Array(sizes.numLayers * sizes.numExperts);
+    for (const [i, load] of samples.data.entries()) sums[i % sums.length]! += load;
+    const weight = { data: sums, ...sizes };
+    const byDefault = new DefaultEplbPolicy().rebalanceExperts(weight, NUM_SLOTS, 1, 1, NUM_RANKS);
+    const forTokens = costsOf(planOf(samples, { price: 0 }), later, model);
+    const forTime = costsOf(planOf(samples, { price: 0, cost: model }), later, model);
+    assert.ok(forTime.active < forTokens.active && forTime.active < costsOf(byDefault, later, model).active);
+    gained += 1 - forTime.seconds / forTokens.seconds;
+  }
+  assert.ok(gained > 0);
+});
+
+test('the curve of few tokens counts that none may come', () => {
+  const cost = ownCostModel({ slotSeconds: { floor: 3, perToken: 0 } });
+  const { seconds } = slotCostsOf(cost);
+  for (let point = 0; point < NUM_CURVE_POINTS; point++) {
+    const expected = 3 * (1 - Math.exp(-tokensOfPoint(point)));
+    assert.ok(Math.abs(seconds[point]! - expected) < 1e-5, `${seconds[point]}, not ${expected}`);
+  }
+});
+
+test('the curve has dispatch and combine in it, over the links that tokens come by', () => {
+  const cost = ownCostModel({
+    slotSeconds: { perToken: 1 },
+    ...{ dispatchBytesPerToken: 3, combineBytesPerToken: 5 },
+    links: { intraNode: { bytesPerSecond: 8 }, interNode: { bytesPerSecond: 2 } },
+  });
+  const topology = { numLayers: 1, numLogicalExperts: 8, numPhysicalExperts: 8, numRanks: 8, numNodes: 2 };
+  const curve = new Float32Array(NUM_CURVE_POINTS);
+  writeCurve(slotCostsOf(cost), { ...topology, numGroups: 1 }, curve);
+  const point = Array.from(curve.keys()).find((at) => tokensOfPoint(at) === 16)!;
+  // Of 8 tokens one is there already, three come within the node, and four from the other one.
+  assert.ok(Math.abs(curve[point]! - 16 * (1 + 3 / 8 + (4 / 8) * 4)) < 1e-4);
+});
+
+test('a plan by a cost model tells seconds, and is kept where moves take more than they return', async () => {
+  const before = planOf(drawn(3000, 16, 5), { price: 0 });
+  const samples = drawn(3000, 16, 6);
+  const plan = (bytesPerExpert: number) => {
+    const cost = costModel({ slotSeconds: { floor: 3e-5, perToken: 1e-7 }, bytesPerExpert });
+    const context = { previous: before };
+    return new AdaptiveEplbPolicy({ cost }).planExperts(samples, NUM_SLOTS, 1, 1, NUM_RANKS, context);
+  };
+  const cheap = plan(1e6);
+  assert.ok(cheap.status === 'planned' && cheap.forecast !== undefined);
+  assert.ok(cheap.forecast.secondsGained > cheap.forecast.secondsSpent);
+  assert.equal(cheap.forecast.bytes, cheap.forecast.moves * 1e6);
+  const dear = plan(1e13);
+  assert.ok(dear.status === 'kept' && dear.mapping === before);
+});
+
+test('a balancer plans by a preset in its pool as it does inline', async () => {
+  const mappings = [];
+  for (const threads of [0, 1]) {
+    const policy = new AdaptiveEplbPolicy({ cost: 'h100:deepseek-v3', rememberedSteps: 0 });
+    await using balancer = new ExpertLoadBalancer({
+      ...{ numLayers: 3, numLogicalExperts: 64, numPhysicalExperts: NUM_SLOTS, numRanks: NUM_RANKS },
+      ...{ windowSize: 8, threads, policy },
+    });
+    const { data } = drawn(2, 8, 7);
+    for (let row = 0; row < 8 * 3; row++) {
+      balancer.recordLogicalLoad(row % 3, data.subarray(64 * row, 64 * (row + 1)));
+      if (row % 3 === 2) balancer.advanceWindow();
+    }
+    mappings.push(await balancer.plan());
+  }
+  assert.ok(mappings[0]!.equals(mappings[1]!));
+});
+
+test('a cost that is none is refused', () => {
+  const make = (cost: unknown) => () =>
+    new AdaptiveEplbPolicy({ cost } as unknown as AdaptiveEplbPolicyOptions);
+  assert.throws(make('h2000:deepseek-v3'), refusal('range', 'EPLB_RANGE', /h2000/));
+  assert.throws(make(null), refusal('type', 'EPLB_KIND', /cost/));
+  assert.throws(make(3), refusal('type', 'EPLB_KIND', /cost/));
+});
