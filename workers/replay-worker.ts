@@ -6,7 +6,14 @@ import type { LoadRecording } from '../src/formats/recording.ts';
 import { type AdaptiveCostModel, costModel, ExpertMapping } from '../src/index.ts';
 import { loadPolicy } from '../src/policy/custom.ts';
 import { secondsPerUnit } from '../src/replay/cost-model.ts';
-import { competitionStart, type ReplayOptions, type ReplayProgress, replay } from '../src/replay/index.ts';
+import {
+  competitionStart,
+  type ReplayOptions,
+  type ReplayProgress,
+  replay,
+  replayCost,
+  resized,
+} from '../src/replay/index.ts';
 
 type Sizes = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'numSteps'>;
 
@@ -18,7 +25,8 @@ export async function replayInWorker(task: ReplayTask): Promise<ReplayAnswer> {
   try {
     const recording = await openBeside(task.path, task.open, task.from);
     try {
-      const result = await replay(recording, await optionsOf(task, recording));
+      const source = task.times === 1 ? recording : resized(recording, task.times);
+      const result = await replay(source, await optionsOf(task, recording));
       return { ok: true, result };
     } finally {
       await recording.close();
@@ -78,7 +86,8 @@ async function policyOf(
  */
 function costOf({ cost, steps }: ReplayTask['options'], recording: Sizes): AdaptiveCostModel | undefined {
   if (cost === undefined) return undefined;
-  const { time, bytesPerExpert, intraNodeBytesPerSecond, interNodeBytesPerSecond } = cost;
+  const priced = replayCost('cost', cost);
+  const { time, bytesPerExpert, intraNodeBytesPerSecond, interNodeBytesPerSecond } = priced;
   const moves = {
     bytesPerExpert,
     bandwidthWithinNode: intraNodeBytesPerSecond,
@@ -96,5 +105,8 @@ function costOf({ cost, steps }: ReplayTask['options'], recording: Sizes): Adapt
   // Of a recording that does not say how long it is, what balance is worth is not known.
   if (end === Number.POSITIVE_INFINITY) return undefined;
   const numSteps = Math.max(0, end - from);
-  return { ...moves, secondsAtBalance: secondsPerUnit(cost, numSteps, recording.numLayers) };
+  return {
+    ...moves,
+    secondsAtBalance: secondsPerUnit(priced, numSteps, recording.numLayers),
+  };
 }
