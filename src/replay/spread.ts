@@ -9,8 +9,8 @@ const NUM_DRAWS = 2000;
 
 /**
  * The spread of what a replay saves over its recording: the periods of its plans are drawn with replacement
- * (Efron's bootstrap, 1979), each with what its plan and moves took; the steps before the first plan stay. The
- * draws are seeded: the same replay has the same spread.
+ * (Efron's bootstrap, 1979), each with what its plan and moves took; the steps before the first plan stay.
+ * The draws are seeded: the same replay has the same spread.
  *
  * @returns undefined with fewer than three plans
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE` for the seed
