@@ -64,8 +64,6 @@ describe('--tokens-per-rank', { concurrency: 2 }, () => {
         /note +thinned: 1,\d\d\d tokens a step as recorded, of which .* leaves \d\.\d%\n/,
       );
       assert.match(few.stdout, /Do not balance at 32 tokens a rank/);
-      const many = await eplb(['replay', ...args, '8192', '--model', 'deepseek-v3'], { cwd: dir });
-      assert.match(many.stdout, /note +enlarged: \d\d\d tokens a step as recorded, made \d+\.\d\d times/);
       const grid = ['--replicas', '16,32', '--ranks', '2,4', '--interval', '8', '--tokens-per-rank', '64'];
       const swept = await eplb(['sweep', 'loads.npy', ...grid, '--top-k', '2'], { cwd: dir });
       assert.equal(swept.code, 0, swept.stderr);
@@ -112,11 +110,8 @@ describe('--tokens-per-rank', { concurrency: 2 }, () => {
           'OPTION',
           /^--tokens-per-rank: --tokens-per-step/,
         ],
-        [['--tokens-per-rank', '0'], 'RANGE', /^--tokens-per-rank: 0/],
         [['--device', 'h20'], 'OPTION', /^--device: "h20" is not known; did you mean h200\?/],
-        [['--model', 'gpt'], 'OPTION', /^--model: "gpt" is not known; did you mean gpt-oss-120b\?/],
         [['--device', 'h100', '--cost', 'competition'], 'OPTION', /^--device: --cost says the device/],
-        [['--model', 'kimi-k2', '--cost', 'h100:kimi-k2'], 'OPTION', /^--model: --cost says the model/],
         [['--planning-time', 'soon'], 'RANGE', /^--planning-time: "soon" is not a number/],
       ];
       for (const [more, code, message] of cases)
@@ -131,7 +126,6 @@ describe('--tokens-per-rank', { concurrency: 2 }, () => {
       for (const [time, text] of [
         ['2.5', 'taken to be 2.50 ms each'],
         ['measured', 'as measured'],
-        ['fixed', 'taken to be 1.00 ms each'],
       ]) {
         const { stdout } = await eplb([...args, '--planning-time', time!], { cwd: dir });
         assert.ok(stdout.includes(`planning time ${text}, `), stdout);
