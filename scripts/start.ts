@@ -1,6 +1,6 @@
 /**
- * What `npm start` shows: the first of the README's two commands. Further options are added to it:
- * `npm start -- --json`.
+ * What `npm start` shows: the README's first commands, a batch with which balancing does not pay and one with
+ * which it does. Further options are added to both: `npm start -- --policies static,adaptive`.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
@@ -9,12 +9,14 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const compare = [
   ...['compare', 'recordings/deepseek-v2-lite.law.routes.npy'],
-  ...['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'],
-  ...['--tokens-per-step', '64', '--interval', '16', '--layers-per-step', '26'],
-  ...['--policies', 'static,default,locality,adaptive'],
-  ...['--planning-seconds', '0.001', '--cost', 'competition'],
-  ...['--report', 'report.html'],
+  ...['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2'],
+  ...['--interval', '8', '--layers-per-step', '26', '--policies', 'static,default,adaptive'],
+  ...['--device', 'h200', '--model', 'deepseek-v2-lite', '--tokens-per-rank'],
 ];
-const args = ['dist/cli.js', ...compare, ...process.argv.slice(2)];
-const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
-process.exitCode = status ?? 1;
+const batches = [['8'], ['2048', '--report', 'report.html']];
+for (const batch of batches) {
+  const args = ['dist/cli.js', ...compare, ...batch, ...process.argv.slice(2)];
+  const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
+  process.exitCode = status ?? 1;
+  if (status !== 0) break;
+}

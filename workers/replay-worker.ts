@@ -3,10 +3,17 @@ import { ControlWord, type ReplayAnswer, type ReplayTask } from '../src/cli/repl
 import { openBeside } from '../src/cli/slot-columns.ts';
 import { isOwnError } from '../src/core/errors.ts';
 import type { LoadRecording } from '../src/formats/recording.ts';
-import { type AdaptiveCostModel, costModel, ExpertMapping } from '../src/index.ts';
+import { type AdaptiveCostModel, type CostModel, costModel, ExpertMapping } from '../src/index.ts';
 import { loadPolicy } from '../src/policy/custom.ts';
 import { secondsPerUnit } from '../src/replay/cost-model.ts';
-import { competitionStart, type ReplayOptions, type ReplayProgress, replay } from '../src/replay/index.ts';
+import {
+  competitionStart,
+  type ReplayOptions,
+  type ReplayProgress,
+  replay,
+  replayCost,
+  resized,
+} from '../src/replay/index.ts';
 
 type Sizes = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'numSteps'>;
 
@@ -18,7 +25,8 @@ export async function replayInWorker(task: ReplayTask): Promise<ReplayAnswer> {
   try {
     const recording = await openBeside(task.path, task.open, task.from);
     try {
-      const result = await replay(recording, await optionsOf(task, recording));
+      const source = task.times === 1 ? recording : resized(recording, task.times);
+      const result = await replay(source, await optionsOf(task, recording));
       return { ok: true, result };
     } finally {
       await recording.close();
@@ -76,25 +84,27 @@ async function policyOf(
  * What moves and steps cost, by the cost model that the replay is scored by: one that knows steps by their
  * PAR spreads the seconds of all steps over these.
  */
-function costOf({ cost, steps }: ReplayTask['options'], recording: Sizes): AdaptiveCostModel | undefined {
+function costOf(
+  { cost, steps }: ReplayTask['options'],
+  recording: Sizes,
+): AdaptiveCostModel | CostModel | undefined {
   if (cost === undefined) return undefined;
-  const { time, bytesPerExpert, intraNodeBytesPerSecond, interNodeBytesPerSecond } = cost;
+  const priced = replayCost('cost', cost);
+  const { time, bytesPerExpert, intraNodeBytesPerSecond, interNodeBytesPerSecond } = priced;
   const moves = {
     bytesPerExpert,
     bandwidthWithinNode: intraNodeBytesPerSecond,
     bandwidthBetweenNodes: interNodeBytesPerSecond,
   };
   if (time.kind === 'load') return { ...moves, secondsPerLoad: time.secondsPerLoad };
-  // The search plans for tokens: what one more takes where there are many.
-  if (time.kind === 'slots') {
-    const model = costModel(time.model);
-    const secondsPerLoad = (model.slotSeconds(2 ** 20) - model.slotSeconds(2 ** 19)) / 2 ** 19;
-    return secondsPerLoad > 0 ? { ...moves, secondsPerLoad } : undefined;
-  }
+  if (time.kind === 'slots') return costModel(time.model);
   const { from = 0, to = Number.POSITIVE_INFINITY } = steps ?? {};
   const end = Math.min(to, recording.numSteps ?? Number.POSITIVE_INFINITY);
   // Of a recording that does not say how long it is, what balance is worth is not known.
   if (end === Number.POSITIVE_INFINITY) return undefined;
   const numSteps = Math.max(0, end - from);
-  return { ...moves, secondsAtBalance: secondsPerUnit(cost, numSteps, recording.numLayers) };
+  return {
+    ...moves,
+    secondsAtBalance: secondsPerUnit(priced, numSteps, recording.numLayers),
+  };
 }

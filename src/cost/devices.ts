@@ -24,7 +24,8 @@ interface Device {
  *   paper on CloudMatrix384 (arXiv 2506.12708): 752 TFLOPS of bf16 and 3.2 TB/s for both; seven HCCS links of
  *   56 GB/s both ways, a network card of 200 Gbit/s. It has no fp8.
  *
- * The network of the others is a card of 400 Gbit/s for each device.
+ * The network of the others is a card of 400 Gbit/s for each device. docs/cost.md says which of these could
+ * be compared with a public source, and with which.
  */
 export const DEVICES: readonly Device[] = [
   {

@@ -1,3 +1,4 @@
+import type { CostModel } from '../cost/cost-model.ts';
 import type { AbstractEplbPolicy } from './abstract.ts';
 import type { AdaptiveCostModel } from './adaptive/options.ts';
 import { AdaptiveEplbPolicy } from './adaptive/policy.ts';
@@ -7,7 +8,7 @@ import { LocalityAwarePolicy } from './locality.ts';
 /** What a policy is made with where it is named, as on the command line. */
 export interface PolicySetting {
   /** What moves and steps cost: for policies that need it. */
-  readonly cost?: AdaptiveCostModel | undefined;
+  readonly cost?: AdaptiveCostModel | CostModel | undefined;
 }
 
 /** A policy of this library, by name. */

@@ -13,11 +13,11 @@ export interface ReplayConfiguration {
   /** Steps that plans look back on. */
   readonly windowSize: number;
   readonly trigger: TriggerOptions;
-  /** Seconds that every plan is taken to need, or `measured`. */
+  /** Seconds that every plan is taken to need; `measured`: each the seconds that it took here. */
   readonly planningSeconds: number | 'measured';
   /** Layers that change to the new mapping in one step. */
   readonly layersPerStep: number;
-  readonly cost: CostModel;
+  readonly cost: ReplayCost;
 }
 
 /**
@@ -46,15 +46,19 @@ export interface TriggerOptions {
   readonly checkEvery?: number;
 }
 
-/** How loads, moves and planning turn into seconds. All times are modelled, none is measured on a device. */
-export interface CostModel {
+/**
+ * How loads, moves and planning turn into seconds: the cost model of slots of the main entry with its links,
+ * or the public competition's yardstick, or tokens alone. All times are modelled, none is measured on a
+ * device.
+ */
+export interface ReplayCost {
   /** Name of the preset, or the file's. */
   readonly name: string;
   /**
-   * `load`: a step takes, summed over layers, `secondsPerLoad` x the largest rank load. `peak-to-average`:
-   * the whole replay takes `secondsAtBalance` x the mean over steps and layers of PAR, whatever the loads add
-   * up to. `slots`: a step takes, summed over layers, what the slowest rank takes by a cost model of slots,
-   * dispatch and combine included.
+   * `slots`: a step takes, summed over layers, what the slowest rank takes by a cost model of slots, dispatch
+   * and combine included. `peak-to-average`: the whole replay takes `secondsAtBalance` x the mean over steps
+   * and layers of PAR, whatever the loads add up to. `load`: a step takes, summed over layers,
+   * `secondsPerLoad` x the largest rank load, which promises savings of small batches that no device gives.
    */
   readonly time:
     | { readonly kind: 'load'; readonly secondsPerLoad: number }
@@ -85,3 +89,6 @@ export interface CostModel {
   /** Loads of 0 are read as 1 when scored, as the public competition does. */
   readonly zeroLoadsCountAsOne: boolean;
 }
+
+/** @deprecated The older name of {@link ReplayCost}. */
+export type CostModel = ReplayCost;

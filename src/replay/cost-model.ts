@@ -1,12 +1,12 @@
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { type CostModelJson, CostModel as SlotCostModel } from '../index.ts';
-import type { CostModel } from './configuration.ts';
+import type { ReplayCost } from './configuration.ts';
 
 type Check = (title: string, value: unknown) => void;
 
 /** Every field of a cost model, all of them needed. */
-const FIELDS: Readonly<Record<keyof CostModel, Check>> = {
+const FIELDS: Readonly<Record<keyof ReplayCost, Check>> = {
   name: (title, value) => {
     if (typeof value !== 'string') throw kind(title, value, 'a text');
   },
@@ -30,10 +30,10 @@ const FIELDS: Readonly<Record<keyof CostModel, Check>> = {
  * @param title what it is called in messages
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, naming the field
  */
-export function checkCostModel(title: string, value: unknown): CostModel {
+export function checkCostModel(title: string, value: unknown): ReplayCost {
   if (typeof title !== 'string') throw kind('title', title, 'a text');
   checkFields(title, value, FIELDS);
-  const cost = value as CostModel;
+  const cost = value as ReplayCost;
   if (cost.time.kind === 'peak-to-average' && cost.stepSeconds === 'modelled') {
     const why = 'needs seconds where time.kind is "peak-to-average": no step has a time of its own then';
     throw new EplbRangeError('EPLB_RANGE', `${title}.stepSeconds: ${why}`);
@@ -46,7 +46,7 @@ export function checkCostModel(title: string, value: unknown): CostModel {
 }
 
 /** Turns the units that steps are counted in into modelled seconds. */
-export function secondsPerUnit({ time }: CostModel, numSteps: number, numLayers: number): number {
+export function secondsPerUnit({ time }: ReplayCost, numSteps: number, numLayers: number): number {
   if (time.kind === 'load') return time.secondsPerLoad;
   if (time.kind === 'slots') return 1;
   return time.secondsAtBalance / Math.max(1, numSteps * numLayers);

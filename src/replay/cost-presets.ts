@@ -1,9 +1,10 @@
 import { checkNumber, checkObject } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkTopology } from '../core/topology.ts';
-import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape } from '../cost/model-shapes.ts';
-import { ExpertMapping, type CostModel as SlotCostModel } from '../index.ts';
-import type { CostModel } from './configuration.ts';
+import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape, shapeLike } from '../cost/model-shapes.ts';
+import { type CostModelInit, costModel, ExpertMapping, type CostModel as SlotCostModel } from '../index.ts';
+import type { ReplayCost } from './configuration.ts';
+import { checkCostModel } from './cost-model.ts';
 
 /** A kind of device and its links, as published. */
 export interface Hardware {
@@ -34,15 +35,15 @@ export const H100: Hardware = {
 };
 
 /**
- * The cost model of a model on a kind of device. A load costs the floating-point operations of one expert for
- * one token / the operations that the device reaches: right where experts wait for arithmetic (long prompts,
- * large batches). A step with few tokens waits for the reading of weights instead and gains less by balancing
- * than this says.
+ * The cost of tokens alone: a load costs the floating-point operations of one expert for one token / the
+ * operations that the device reaches. A step with few tokens waits for the reading of weights instead and
+ * gains less by balancing than this says.
  *
+ * @deprecated {@link slotCost} of a preset such as `costModel('h100:deepseek-v3')` knows what weights take.
  * @throws EplbError `EPLB_OPTION` for a model that is not known; EplbTypeError `EPLB_KIND`, EplbRangeError
  *   `EPLB_RANGE` for the hardware
  */
-export function hardwareCost(model: string, hardware: Hardware = H100): CostModel {
+export function hardwareCost(model: string, hardware: Hardware = H100): ReplayCost {
   const shape = modelShape(model);
   checkHardware(hardware);
   const flops = shape.dtype === 'fp8-block128' ? hardware.fp8FlopsPerSecond : hardware.bf16FlopsPerSecond;
@@ -63,7 +64,7 @@ export function hardwareCost(model: string, hardware: Hardware = H100): CostMode
  * A replay's cost model by one of slots: steps take what `layerCosts` says, with dispatch and combine.
  * The moves of a layer take one round, and their bytes over links.
  */
-export function slotCost(cost: SlotCostModel): CostModel {
+export function slotCost(cost: SlotCostModel): ReplayCost {
   const model = cost.toJSON();
   const { links, moves, bytesPerExpert, name } = model;
   return {
@@ -102,7 +103,7 @@ const RATES = [
  * first table is {@link competitionStart}, its reference the default policy planned anew every {@link
  * COMPETITION_INTERVAL} steps.
  */
-export const COMPETITION: CostModel = {
+export const COMPETITION: ReplayCost = {
   name: 'competition',
   time: { kind: 'peak-to-average', secondsAtBalance: 60 },
   bytesPerExpert: 88_080_384,
@@ -120,10 +121,46 @@ export const COMPETITION_INTERVAL = 1024;
 /** Names that {@link costPreset} knows. */
 export const COST_PRESETS: readonly string[] = ['competition', ...MODEL_SHAPES.map(({ name }) => name)];
 
-/** The cost model with a name of {@link COST_PRESETS}, or undefined. */
-export function costPreset(name: string): CostModel | undefined {
+/** The device of a model that is named alone: the one that was measured. */
+export const DEFAULT_DEVICE = 'h200';
+
+/** The model whose experts are taken where no known one has the recording's layers and experts. */
+const DEFAULT_MODEL = 'deepseek-v3';
+
+/**
+ * The cost with a name of {@link COST_PRESETS}, or undefined. That of a model is the model on an H200, as
+ * `costModel('h200:deepseek-v3')` has it.
+ */
+export function costPreset(name: string): ReplayCost | undefined {
   if (name === COMPETITION.name) return COMPETITION;
-  return COST_PRESETS.includes(name) ? hardwareCost(name) : undefined;
+  return COST_PRESETS.includes(name) ? slotCost(costModel(`${DEFAULT_DEVICE}:${name}`)) : undefined;
+}
+
+/**
+ * The name of the model whose experts a recording is taken to have when nothing is said: the first known one
+ * with as many layers and experts, else DeepSeek-V3, which is then an assumption.
+ */
+export function modelLike(sizes: { readonly numLayers: number; readonly numLogicalExperts: number }): {
+  readonly name: string;
+  readonly isAssumed: boolean;
+} {
+  const name = shapeLike(sizes)?.name;
+  return { name: name ?? DEFAULT_MODEL, isAssumed: name === undefined };
+}
+
+/** What prices a replay: a cost model of slots, its object or its preset's name, or a {@link ReplayCost}. */
+export type ReplayCostInit = ReplayCost | SlotCostModel | CostModelInit | string;
+
+/**
+ * What a replay is priced by, from whatever says so.
+ *
+ * @throws EplbTypeError, EplbRangeError, naming the field; EplbRangeError `EPLB_RANGE` for a name of no
+ *   preset
+ */
+export function replayCost(title: string, given: ReplayCostInit): ReplayCost {
+  if (typeof given === 'string') return costPreset(given) ?? slotCost(costModel(given));
+  if (typeof given !== 'object' || given === null || 'time' in given) return checkCostModel(title, given);
+  return slotCost(costModel(given));
 }
 
 /**

@@ -15,6 +15,7 @@ export type {
   RouteRun,
   StepRange,
 } from '../formats/recording.ts';
+export { adviseReplays, type BatchText } from './advice.ts';
 export * from './configuration.ts';
 export { checkCostModel } from './cost-model.ts';
 export {
@@ -23,9 +24,13 @@ export {
   COST_PRESETS,
   competitionStart,
   costPreset,
+  DEFAULT_DEVICE,
   H100,
   type Hardware,
   hardwareCost,
+  modelLike,
+  type ReplayCostInit,
+  replayCost,
   slotCost,
 } from './cost-presets.ts';
 export { inspect } from './inspect.ts';
@@ -39,9 +44,13 @@ export type {
 } from './inspection.ts';
 export { samplingNoisePeak } from './noise.ts';
 export type { ReplayOptions, ReplayProgress } from './options.ts';
+export { fixedPlanningSeconds } from './planning-time.ts';
 export { replay } from './replay.ts';
+export { resized } from './resize.ts';
 export * from './result.ts';
+export * from './savings.ts';
 export type { ReplaySource } from './source.ts';
+export { savedSpread } from './spread.ts';
 export { type AdviceTexts, advise, paretoFront, sweepPoint, sweepResult } from './sweep.ts';
 export * from './sweep-result.ts';
 export { SYNTH_DEFAULTS, SyntheticLoads, type SynthOptions, synthesize } from './synth.ts';

@@ -25,8 +25,11 @@ export async function inspect(source: ReplaySource, options: InspectOptions = {}
   checkKnownKeys('options', options, ['numRanks', 'topK', 'numHottest', 'steps', 'onStep', 'cost']);
   checkWhole('numRanks', numRanks, 1, numLogicalExperts);
   const tally = new InspectTally(numLayers, numLogicalExperts, numRanks);
+  const isEnlarged = (source.enlargedBy ?? 1) > 1;
   const times =
-    cost === undefined ? undefined : new TimeTally(costModel(cost), numLayers, numLogicalExperts, numRanks);
+    cost === undefined
+      ? undefined
+      : new TimeTally(costModel(cost), numLayers, numLogicalExperts, numRanks, isEnlarged);
   for await (const step of stepsOf(source, steps)) {
     checkStep(step, numLayers, numLogicalExperts);
     const { loads, bytesRead } = step;

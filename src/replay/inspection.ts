@@ -51,6 +51,8 @@ export interface TimeInspection extends CostSummary {
   readonly secondsPerLayer: number;
   readonly secondsPerStep: number;
   readonly secondsAtBalancePerStep: number;
+  /** Whether the counts are larger than what was recorded: then active experts are not to be judged. */
+  readonly isEnlarged?: true;
 }
 
 /** An expert beside the mean of its layer. */

@@ -7,9 +7,9 @@ import type { StepRange } from '../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
 import { isPolicy } from '../policy/custom.ts';
-import type { CostModel, ReplayConfiguration, TriggerOptions } from './configuration.ts';
-import { checkCostModel } from './cost-model.ts';
-import { hardwareCost } from './cost-presets.ts';
+import type { ReplayConfiguration, TriggerOptions } from './configuration.ts';
+import { DEFAULT_DEVICE, modelLike, type ReplayCostInit, replayCost } from './cost-presets.ts';
+import { fixedPlanningSeconds } from './planning-time.ts';
 
 /** How a recording is to be replayed. */
 export interface ReplayOptions {
@@ -37,14 +37,17 @@ export interface ReplayOptions {
   /** Every 32 steps when left out. */
   readonly trigger?: TriggerOptions;
   /**
-   * Seconds that every plan is taken to need, for results that do not differ from run to run; `measured` when
-   * left out.
+   * Seconds that every plan is taken to need. `fixed`, the default: {@link fixedPlanningSeconds} of the
+   * policy, so that results do not differ from run to run. `measured`: each plan the seconds that it took.
    */
-  readonly planningSeconds?: number | 'measured';
+  readonly planningSeconds?: number | 'fixed' | 'measured';
   /** Layers that change to a new mapping in one step; 1 when left out. */
   readonly layersPerStep?: number;
-  /** That of {@link hardwareCost} for experts of DeepSeek-V3 when left out. */
-  readonly cost?: CostModel;
+  /**
+   * What steps and moves cost: a cost model, its object, or the name of a preset. When left out, an H200 with
+   * the known model that has the recording's layers and experts, or else with DeepSeek-V3.
+   */
+  readonly cost?: ReplayCostInit;
   /**
    * The mapping to begin with; when left out, expert i in slot i and the redundant slots from expert 0 on
    * again.
@@ -118,12 +121,10 @@ export function readReplayOptions(
   if (options.onStep !== undefined && typeof options.onStep !== 'function') {
     throw new EplbTypeError('EPLB_KIND', `onStep: ${show(options.onStep)} is not a function`);
   }
-  const {
-    planningSeconds = 'measured',
-    layersPerStep = 1,
-    threads = policy instanceof URL ? 1 : 0,
-  } = options;
-  if (planningSeconds !== 'measured') checkAtLeast('planningSeconds', planningSeconds, 0);
+  const { planningSeconds = 'fixed', layersPerStep = 1, threads = policy instanceof URL ? 1 : 0 } = options;
+  if (planningSeconds !== 'measured' && planningSeconds !== 'fixed') {
+    checkAtLeast('planningSeconds', planningSeconds, 0);
+  }
   return {
     name: checkText('name', options.name ?? policyName),
     topology,
@@ -139,9 +140,10 @@ export function readReplayOptions(
       ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
       windowSize: checkWhole('windowSize', windowSize, 1, MAX_SIZE),
       trigger,
-      planningSeconds,
+      planningSeconds:
+        planningSeconds === 'fixed' ? fixedPlanningSeconds(nameOf(policy), topology) : planningSeconds,
       layersPerStep: checkWhole('layersPerStep', layersPerStep, 1),
-      cost: options.cost === undefined ? hardwareCost('deepseek-v3') : checkCostModel('cost', options.cost),
+      cost: replayCost('cost', options.cost ?? `${DEFAULT_DEVICE}:${modelLike(sizes).name}`),
     },
   };
 }

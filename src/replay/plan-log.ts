@@ -29,6 +29,9 @@ export class PlanEntry {
   #moveSeconds = 0;
   #realisedGain = 0;
   #realisedSteps = 0;
+  #periodSteps = 0;
+  #periodUnits = 0;
+  #periodUnbalancedUnits = 0;
 
   constructor(start: PlanStart) {
     this.#start = start;
@@ -52,6 +55,13 @@ export class PlanEntry {
     this.#realisedSteps++;
   }
 
+  /** A step passed after it was started, before the next plan is. */
+  stepPassed(units: number, unbalancedUnits: number): void {
+    this.#periodSteps++;
+    this.#periodUnits += units;
+    this.#periodUnbalancedUnits += unbalancedUnits;
+  }
+
   result(secondsPerUnit: number): PlanResult {
     const { isUnchanged, predictedGain, balancednessBefore, balancednessAfter, ...start } = this.#start;
     return {
@@ -67,6 +77,11 @@ export class PlanEntry {
       realisedGainSecondsPerStep:
         this.#realisedSteps === 0 ? null : (this.#realisedGain / this.#realisedSteps) * secondsPerUnit,
       realisedOverSteps: this.#realisedSteps,
+      period: {
+        numSteps: this.#periodSteps,
+        stepSeconds: this.#periodUnits * secondsPerUnit,
+        unbalancedSeconds: this.#periodUnbalancedUnits * secondsPerUnit,
+      },
       predictedBalancednessBefore: balancednessBefore,
       predictedBalancednessAfter: balancednessAfter,
     };

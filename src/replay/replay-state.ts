@@ -1,22 +1,24 @@
 import { loadError } from '../core/checks.ts';
+import { CostTally } from '../cost/layer-costs.ts';
 import type { Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
+import { BatchTally } from './batch-tally.ts';
 import { checkedSlots } from './check-mapping.ts';
-import type { CostModel } from './configuration.ts';
+import type { ReplayCost } from './configuration.ts';
 import { secondsPerUnit } from './cost-model.ts';
 import { HeatTally } from './heat.ts';
 import { MoveTally } from './move-tally.ts';
 import type { ReplaySettings } from './options.ts';
 import { PlanEntry } from './plan-log.ts';
 import { RankLoadSampler } from './rank-load-samples.ts';
-import type { ReplayResult, TriggerReason } from './result.ts';
+import type { ReplayResult, ReplayTime, TriggerReason } from './result.ts';
 import { type ScoredPlacement, Scorer } from './scorer.ts';
 import { SeriesBuilder } from './series.ts';
 import { summarize } from './summary.ts';
 import { BalanceTally, type StepFigures } from './tally.ts';
 import { layerTransfers } from './transfers.ts';
-import { type UnitCounter, unitCounter } from './unit-counter.ts';
+import { type SlotTimes, slotTimes, type UnitCounter, unitCounter } from './unit-counter.ts';
 
 /** A plan that is to take effect. */
 interface PlanToApply {
@@ -56,7 +58,7 @@ const PLANNED = 3;
 export class ReplayState {
   readonly #settings: ReplaySettings;
   readonly #topology: Topology;
-  readonly #cost: CostModel;
+  readonly #cost: ReplayCost;
   readonly #scorer: Scorer;
   readonly #live: ScoredPlacement;
   readonly #first: ScoredPlacement;
@@ -72,6 +74,11 @@ export class ReplayState {
   readonly #plans: PlanEntry[] = [];
   #planningSeconds = 0;
   readonly #counter: UnitCounter;
+  readonly #slots: SlotTimes | undefined;
+  readonly #liveTime = new CostTally();
+  readonly #firstTime = new CostTally();
+  readonly #batches: BatchTally | undefined;
+  readonly #isEnlarged: boolean;
   #units = 0;
   #unitsAtBalance: number | undefined;
   /** Whether any layer has changed: before, the first mapping need not be scored for itself. */
@@ -85,7 +92,8 @@ export class ReplayState {
   /** What changing layers before this step came to. */
   #stepMoves = { moves: 0, bytes: 0, seconds: 0 };
 
-  constructor(settings: ReplaySettings) {
+  /** @param isEnlarged whether the counts are larger than what was recorded */
+  constructor(settings: ReplaySettings, isEnlarged = false) {
     const { topology, configuration, start } = settings;
     const { numLayers, numRanks } = topology;
     this.#settings = settings;
@@ -98,7 +106,10 @@ export class ReplayState {
       ScoredPlacement,
       ScoredPlacement,
     ];
-    this.#counter = unitCounter(this.#cost, topology, this.#scorer.loads);
+    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads);
+    this.#counter = this.#slots ?? unitCounter(this.#cost, topology);
+    this.#batches = this.#slots === undefined ? undefined : new BatchTally(this.#slots, numLayers);
+    this.#isEnlarged = isEnlarged;
     const slots = start === undefined ? initialSlots(topology) : checkedSlots(start, topology, 'start');
     this.#live.assign(slots);
     this.#first.assign(slots);
@@ -165,14 +176,21 @@ export class ReplayState {
   score(step: number): void {
     const live = this.#scorer.score(LIVE);
     const first = this.#hasChanged ? this.#scorer.score(FIRST) : live;
-    const figures = this.#add(this.#liveTally, live);
-    const unbalanced = this.#add(this.#firstTally, first);
+    const figures = this.#add(this.#liveTally, live, this.#liveTime);
+    const unbalanced = this.#add(this.#firstTally, first, this.#firstTime);
     const { units } = figures;
     this.#units += units;
     const atBalance = this.#counter.unitsAtBalance();
     if (atBalance !== undefined) this.#unitsAtBalance = (this.#unitsAtBalance ?? 0) + atBalance;
     this.#heat.add(step, first.rankLoads, live.rankLoads);
     this.#sampler.add(this.numSteps - 1, step, units, live.rankLoads);
+    this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
+    this.#batches?.add(
+      this.numSteps - 1,
+      this.loads,
+      this.#live,
+      this.#hasChanged ? this.#first : this.#live,
+    );
     if (this.#inEffect !== undefined) {
       const replaced = this.#replacedIsFirst
         ? unbalanced.units
@@ -230,20 +248,37 @@ export class ReplayState {
 
   result(status: ReplayResult['status']): ReplayResult {
     const factor = secondsPerUnit(this.#cost, this.numSteps, this.#topology.numLayers);
+    const summary = summarize(this.#topology, this.#cost, this.#liveTally, this.#firstTally, this.#moves, {
+      numPlans: this.#plans.length,
+      planningSeconds: this.#planningSeconds,
+      plans: this.#plans.map((entry) => entry.result(factor)),
+      unitsAtBalance: this.#unitsAtBalance,
+    });
+    const { moveSeconds, planningSeconds } = summary.totals;
+    const batches = this.#batches?.savings((moveSeconds + planningSeconds) / Math.max(1, this.numSteps));
     return {
       name: this.#settings.name,
       status,
       configuration: this.#settings.configuration,
       numSteps: this.numSteps,
-      ...summarize(this.#topology, this.#cost, this.#liveTally, this.#firstTally, this.#moves, {
-        numPlans: this.#plans.length,
-        planningSeconds: this.#planningSeconds,
-        plans: this.#plans.map((entry) => entry.result(factor)),
-        unitsAtBalance: this.#unitsAtBalance,
-      }),
+      ...summary,
+      ...(this.#slots === undefined ? {} : { time: this.#time() }),
+      ...(batches === undefined ? {} : { batches }),
       series: this.#series.series(factor),
       heatMap: this.#heat.heatMap(),
       rankLoads: this.#sampler.samples(),
+    };
+  }
+
+  #time(): ReplayTime {
+    const unbalanced = this.#firstTime.summary();
+    const { boundBy } = unbalanced;
+    const isEnlarged = this.#isEnlarged;
+    return {
+      live: this.#liveTime.summary(),
+      unbalanced,
+      boundBy: isEnlarged && boundBy === 'active experts' ? null : boundBy,
+      isEnlarged,
     };
   }
 
@@ -266,8 +301,9 @@ export class ReplayState {
     this.#stepMoves.seconds += transfers.seconds;
   }
 
-  #add(tally: BalanceTally, placement: ScoredPlacement): StepFigures {
-    return tally.add(placement.stats, this.#counter.unitsOf(placement));
+  #add(tally: BalanceTally, placement: ScoredPlacement, time?: CostTally): StepFigures {
+    const units = this.#slots?.unitsOf(placement, time) ?? this.#counter.unitsOf(placement);
+    return tally.add(placement.stats, units);
   }
 
   #addToSeries(step: number, figures: StepFigures, unbalanced: StepFigures, units: number): void {

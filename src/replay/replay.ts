@@ -35,7 +35,7 @@ const STEPS_A_TURN = 256;
  */
 export async function replay(source: ReplaySource, options: ReplayOptions): Promise<ReplayResult> {
   const settings = readReplayOptions(options, checkSource(source));
-  const state = new ReplayState(settings);
+  const state = new ReplayState(settings, (source.enlargedBy ?? 1) > 1);
   const fromStep = options.steps?.from ?? 0;
   const runner =
     settings.policy === 'static' ? undefined : new PlanRunner(settings, state.loads, source.routes, fromStep);

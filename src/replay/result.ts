@@ -1,4 +1,6 @@
+import type { CostSummary } from '../index.ts';
 import type { ReplayConfiguration } from './configuration.ts';
+import type { Advice, BatchSavings } from './savings.ts';
 import type { SweepResult } from './sweep-result.ts';
 
 /**
@@ -21,6 +23,8 @@ export interface ReplayReport {
    * least one.
    */
   readonly replays: readonly ReplayResult[];
+  /** What to do, by all replays together; a sweep has its own in {@link sweep}. */
+  readonly advice?: Advice;
   /**
    * With the public competition's cost model: 100 x modelled seconds of the reference (the default policy
    * planned anew every 1,024 steps) / those of each of {@link replays}, in their order.
@@ -73,6 +77,10 @@ export interface ReplayResult {
   /** The same steps under the first mapping, never changed. */
   readonly unbalanced: BalanceFigures;
   readonly totals: ReplayTotals;
+  /** What the time goes to; left out where the cost is not one of slots. */
+  readonly time?: ReplayTime;
+  /** What the same placements take with other batches; left out as {@link time} is. */
+  readonly batches?: BatchSavings;
   /** One entry a layer, in order. */
   readonly layers: readonly LayerResult[];
   readonly series: StepSeries;
@@ -138,7 +146,11 @@ export interface ReplayTotals {
   readonly stepSeconds: number;
   /** What moving weights took. */
   readonly moveSeconds: number;
-  /** {@link stepSeconds} + {@link moveSeconds}. */
+  /**
+   * {@link stepSeconds} + {@link moveSeconds} + {@link planningSeconds}. Planning is counted as if the steps
+   * waited for it, though an engine may plan beside them. By the competition's cost it is not counted, but
+   * for the steps that pass before a plan takes effect.
+   */
   readonly modelledSeconds: number;
   /** The same steps under the first mapping. */
   readonly unbalancedSeconds: number;
@@ -151,6 +163,21 @@ export interface ReplayTotals {
    * expert.
    */
   readonly redundantBytesPerRank: number;
+}
+
+/** What a replay's time goes to, by a cost of slots. */
+export interface ReplayTime {
+  /** Under the live mappings. */
+  readonly live: CostSummary;
+  /** Under the first mapping, never changed. */
+  readonly unbalanced: CostSummary;
+  /**
+   * What the time follows without balancing; null where that can't be judged: counts that were enlarged leave
+   * experts without tokens that would have some.
+   */
+  readonly boundBy: CostSummary['boundBy'] | null;
+  /** Whether the counts are larger than what was recorded: then active experts are not to be judged. */
+  readonly isEnlarged: boolean;
 }
 
 /** One layer over all steps. */
@@ -245,9 +272,20 @@ export interface PlanResult {
   readonly realisedGainSecondsPerStep: number | null;
   /** Steps that {@link realisedGainSecondsPerStep} is the mean of. */
   readonly realisedOverSteps: number;
+  /** The steps from its start to that of the next plan, or the end. */
+  readonly period: PlanPeriod;
   /** Balancedness, ratio of sums over layers, on the mean loads of its window: before, and as promised. */
   readonly predictedBalancednessBefore: number;
   readonly predictedBalancednessAfter: number;
+}
+
+/** The steps that a plan answers for: what {@link savedSpread} draws from. */
+export interface PlanPeriod {
+  readonly numSteps: number;
+  /** What they took, without moving weights. */
+  readonly stepSeconds: number;
+  /** The same steps under the first mapping. */
+  readonly unbalancedSeconds: number;
 }
 
 /** A condition that held, with its value beside what it had to exceed. */

@@ -7,4 +7,6 @@ import type { LoadRecording } from '../formats/recording.ts';
  */
 export type ReplaySource = StepSource & {
   readonly routes?: LoadRecording['routes'];
+  /** How many times what was recorded the counts are, where they were enlarged. */
+  readonly enlargedBy?: number;
 };

@@ -1,6 +1,6 @@
 import { numOpenSlots } from '../core/open-slots.ts';
 import type { Topology } from '../index.ts';
-import type { CostModel } from './configuration.ts';
+import type { ReplayCost } from './configuration.ts';
 import { secondsPerUnit } from './cost-model.ts';
 import type { MoveTally } from './move-tally.ts';
 import type { LayerResult, PlanResult, ReplayResult, ReplayTotals } from './result.ts';
@@ -17,7 +17,7 @@ interface PlanTotals {
 /** Turns a replay's sums into the overall part of its result. */
 export function summarize(
   topology: Topology,
-  cost: CostModel,
+  cost: ReplayCost,
   live: BalanceTally,
   first: BalanceTally,
   moves: MoveTally,
@@ -28,7 +28,9 @@ export function summarize(
   const stepSeconds = factor * sum(live.sumOfUnits);
   const moveSeconds = sum(moves.seconds);
   const unbalancedSeconds = factor * sum(first.sumOfUnits);
-  const modelledSeconds = stepSeconds + moveSeconds;
+  // The competition's formula has no term for planning.
+  const countedPlanning = cost.time.kind === 'peak-to-average' ? 0 : planningSeconds;
+  const modelledSeconds = stepSeconds + moveSeconds + countedPlanning;
   const redundantSlotsPerRank = (numOpenSlots(topology) - numLogicalExperts) / numRanks;
   const totals: ReplayTotals = {
     moves: sum(moves.moves),

@@ -1,3 +1,5 @@
+import type { BatchSavings, SavedSpread } from './savings.ts';
+
 /** The outcome of a sweep over a grid of configurations. */
 export interface SweepResult {
   /** The values of each axis, as given. */
@@ -43,6 +45,14 @@ export interface SweepPointKey {
 export interface SweepPointDone extends SweepPointKey {
   readonly status: 'done';
   readonly modelledSeconds: number;
+  /** How far what it saves would be off; left out with too few plans, and for `static`. */
+  readonly savedSpread?: SavedSpread;
+  /** The recording ends before any plan has taken effect. */
+  readonly isTooShort?: true;
+  /** What other batches would save. */
+  readonly batches?: BatchSavings;
+  /** Tokens that begin on a rank in a step, where they are known. */
+  readonly tokensPerRank?: number;
   /** No balancing, the same number of slots and ranks. */
   readonly unbalancedSeconds: number;
   readonly secondsSaved: number;

@@ -1,17 +1,22 @@
+import { type BatchText, isTooShort, paysFromText, savesText, WORTH_SHARE } from './advice.ts';
 import type { ReplayResult } from './result.ts';
 import { savedShare } from './saved-share.ts';
+import { savedSpread } from './spread.ts';
 import type { SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './sweep-result.ts';
 
 /**
- * A saving below this share of the time without balancing is called none: less than the model can resolve.
+ * What a replay came to, as a point of a sweep.
+ *
+ * @param batch what was replayed, where it is known
  */
-const WORTH_SHARE = 0.01;
-
-/** What a replay came to, as a point of a sweep. */
 export function sweepPoint(
   key: SweepPointKey,
-  { totals, balance, configuration }: ReplayResult,
+  result: ReplayResult,
+  { tokensPerRank }: BatchText = { tokensPerRank: null },
 ): SweepPointDone {
+  const { totals, balance, configuration, batches } = result;
+  const isStatic = configuration.policy === 'static';
+  const spread = savedSpread(result);
   return {
     ...key,
     status: 'done',
@@ -28,6 +33,10 @@ export function sweepPoint(
     bytes: totals.bytes,
     redundantBytes: totals.redundantBytesPerRank * configuration.numRanks,
     redundantBytesPerRank: totals.redundantBytesPerRank,
+    ...(spread === undefined ? {} : { savedSpread: spread }),
+    ...(!isStatic && isTooShort(result) ? { isTooShort: true as const } : {}),
+    ...(isStatic || batches === undefined ? {} : { batches }),
+    ...(tokensPerRank === null ? {} : { tokensPerRank }),
   };
 }
 
@@ -83,7 +92,8 @@ export interface AdviceTexts {
 
 /**
  * One sentence of advice with the numbers behind it: the fastest point, if it saves at least 1 % of the time
- * that the same slots and ranks take without balancing; else not to balance.
+ * that the same slots and ranks take without balancing, and something in 95 of 100 draws of its plans; else
+ * not to balance.
  */
 export function advise(
   points: readonly SweepPoint[],
@@ -91,31 +101,44 @@ export function advise(
 ): { advice: string; point: SweepPointDone | undefined } {
   const done = points.filter((point) => point.status === 'done');
   const planned = done.filter(({ policy }) => policy !== 'static');
-  const best = leastOf(planned, (point) => point.modelledSeconds);
+  const judged = planned.filter((point) => point.isTooShort !== true);
+  const best = leastOf(judged, (point) => point.modelledSeconds);
   if (best === undefined) {
     const advice =
       done.length === 0
         ? 'No configuration could be replayed, so there is nothing to advise.'
-        : 'Only the static placement was replayed, so there is nothing to advise.';
+        : planned.length === 0
+          ? 'Only the static placement was replayed, so there is nothing to advise.'
+          : 'Too short to say: no plan took effect before the end of the recording. Record more steps, or plan ' +
+            'more often (--interval).';
     return { advice, point: undefined };
   }
   const share = savedShare(best);
   const unbalanced = leastOf(done, (point) => point.unbalancedSeconds)!;
-  if (share < WORTH_SHARE || best.modelledSeconds >= unbalanced.unbalancedSeconds) {
+  const isSure = best.savedSpread === undefined || best.savedSpread.low > 0;
+  const isFastest = best.modelledSeconds < unbalanced.unbalancedSeconds;
+  const pays = share >= WORTH_SHARE && isSure && isFastest;
+  const saves = savesText(share, best.savedSpread, best.numPlans, percent);
+  const from = paysFromText(
+    best.bytes > 0 ? best.batches : undefined,
+    { tokensPerRank: best.tokensPerRank ?? null },
+    share,
+    pays,
+  );
+  if (!pays) {
     const advice =
       `Do not balance: of ${planned.length} configurations that plan, the fastest (${best.name}) takes ` +
       `${seconds(best.modelledSeconds)}, ${seconds(best.moveSeconds)} of it for moving ` +
       `${bytes(best.bytes)}, where ` +
       `${unbalanced.numPhysicalExperts} slots on ${unbalanced.numRanks} ranks take ` +
-      `${seconds(unbalanced.unbalancedSeconds)} without balancing.`;
+      `${seconds(unbalanced.unbalancedSeconds)} without balancing: it ${saves}.${from}`;
     return { advice, point: undefined };
   }
   const advice =
-    `Balance with ${best.name}: ${seconds(best.modelledSeconds)} instead of ` +
-    `${seconds(best.unbalancedSeconds)} without ` +
-    `balancing (${percent(share)} less), ${seconds(best.moveSeconds)} of it for moving ` +
+    `Balance with ${best.name}: it ${saves}, ${seconds(best.modelledSeconds)} instead of ` +
+    `${seconds(best.unbalancedSeconds)} without balancing, ${seconds(best.moveSeconds)} of it for moving ` +
     `${bytes(best.bytes)}, with ` +
-    `${bytes(best.redundantBytesPerRank)} a rank for redundant experts.`;
+    `${bytes(best.redundantBytesPerRank)} a rank for redundant experts.${from}`;
   return { advice, point: best };
 }
 

@@ -14,9 +14,12 @@ export class TimeTally {
   readonly #numRanks: number;
   readonly #inOrder: readonly number[];
   readonly #once: readonly number[];
+  readonly #isEnlarged: boolean;
   #numSteps = 0;
 
-  constructor(cost: CostModel, numLayers: number, numExperts: number, numRanks: number) {
+  /** @param isEnlarged whether the counts are larger than what was recorded */
+  constructor(cost: CostModel, numLayers: number, numExperts: number, numRanks: number, isEnlarged: boolean) {
+    this.#isEnlarged = isEnlarged;
     this.#cost = cost;
     this.#numLayers = numLayers;
     this.#numExperts = numExperts;
@@ -45,6 +48,7 @@ export class TimeTally {
       ...summary,
       cost: this.#cost.name,
       numRanks: this.#numRanks,
+      ...(this.#isEnlarged ? { isEnlarged: true } : {}),
       secondsPerLayer: summary.seconds / (this.#numSteps * this.#numLayers),
       secondsPerStep: summary.seconds / this.#numSteps,
       secondsAtBalancePerStep: summary.secondsAtBalance / this.#numSteps,

@@ -1,5 +1,5 @@
 import type { MoveCounter } from '../mapping/move-counter.ts';
-import type { CostModel } from './configuration.ts';
+import type { ReplayCost } from './configuration.ts';
 
 /** What changing the slots of one layer needs. */
 export interface LayerTransfers {
@@ -27,7 +27,7 @@ export function layerTransfers(
   after: Int32Array,
   counter: MoveCounter,
   numRanks: number,
-  cost: CostModel,
+  cost: ReplayCost,
 ): LayerTransfers {
   const { bytesPerExpert, concurrentTransfers, countedMoves } = cost;
   const slotsPerRank = after.length / numRanks;
@@ -62,12 +62,12 @@ export function layerTransfers(
 }
 
 /** All moves of a layer are one round. */
-function roundSeconds({ time }: CostModel): number {
+function roundSeconds({ time }: ReplayCost): number {
   return time.kind === 'slots' ? time.model.moves.secondsPerRound : 0;
 }
 
 /** What filling so many slots one after the other takes. */
-function secondsFor(near: number, far: number, cost: CostModel): number {
+function secondsFor(near: number, far: number, cost: ReplayCost): number {
   const { bytesPerExpert, intraNodeBytesPerSecond, interNodeBytesPerSecond } = cost;
   return (near * bytesPerExpert) / intraNodeBytesPerSecond + (far * bytesPerExpert) / interNodeBytesPerSecond;
 }

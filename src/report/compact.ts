@@ -83,7 +83,7 @@ function runOf(replay: ReplayResult, line: number, choice: SampleChoice): RunDat
     cost: {
       idealSeconds: rounded(totals.idealSeconds),
       waitingSeconds: rounded(totals.stepSeconds - totals.idealSeconds),
-      moveSeconds: rounded(totals.moveSeconds),
+      changeSeconds: rounded(totals.modelledSeconds - totals.stepSeconds),
       unbalancedSeconds: rounded(totals.unbalancedSeconds),
       moves: totals.moves,
       bytes: totals.bytes,
@@ -92,13 +92,19 @@ function runOf(replay: ReplayResult, line: number, choice: SampleChoice): RunDat
 }
 
 /** Modelled seconds saved up to the end of every point of the series. */
-function savedSecondsOf({ series, numSteps }: ReplayResult): Float64Array {
-  const { stepsPerPoint, stepSeconds, unbalancedStepSeconds, moveSeconds } = series;
+function savedSecondsOf({ series, numSteps, plans, totals }: ReplayResult): Float64Array {
+  const { stepsPerPoint, stepSeconds, unbalancedStepSeconds, moveSeconds, firstStep } = series;
+  const countsPlanning = totals.modelledSeconds > totals.stepSeconds + totals.moveSeconds;
+  let next = 0;
   const saved = new Float64Array(stepSeconds.mean.length);
   let sum = 0;
   for (let point = 0; point < saved.length; point++) {
     const steps = Math.min(stepsPerPoint, numSteps - point * stepsPerPoint);
     sum += (unbalancedStepSeconds.mean[point]! - stepSeconds.mean[point]!) * steps - moveSeconds[point]!;
+    const end = firstStep[point + 1] ?? Number.POSITIVE_INFINITY;
+    for (; next < plans.length && plans[next]!.startedAfterStep < end; next++) {
+      if (countsPlanning) sum -= plans[next]!.planningSeconds;
+    }
     saved[point] = sum;
   }
   return saved;

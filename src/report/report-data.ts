@@ -77,7 +77,8 @@ interface CostData {
   readonly idealSeconds: number;
   /** Waiting for the slowest rank. */
   readonly waitingSeconds: number;
-  readonly moveSeconds: number;
+  /** Moving weights, and planning where it is counted. */
+  readonly changeSeconds: number;
   readonly unbalancedSeconds: number;
   readonly moves: number;
   readonly bytes: number;

@@ -101,6 +101,7 @@ function exampleReplay(policy: string, index: number, sizes: Sizes): ReplayResul
   const balance = exampleFigures(0.56 + gain);
   const stepSeconds = (numSteps * 0.03) / balance.balancednessRatioOfSums;
   const moveSeconds = plans.reduce((sum, plan) => sum + plan.moveSeconds, 0);
+  const planningSeconds = plans.reduce((sum, plan) => sum + plan.planningSeconds, 0);
   const unbalancedSeconds = (numSteps * 0.03) / 0.56;
   const moves = plans.reduce((sum, plan) => sum + plan.moves, 0);
   const heat = (spreadOf: number) =>
@@ -134,12 +135,12 @@ function exampleReplay(policy: string, index: number, sizes: Sizes): ReplayResul
       bytesBetweenNodes: Math.floor(moves / 3) * COST.bytesPerExpert,
       numPlans: plans.length,
       numAppliedPlans: plans.filter((plan) => plan.status === 'applied').length,
-      planningSeconds: plans.reduce((sum, plan) => sum + plan.planningSeconds, 0),
+      planningSeconds,
       stepSeconds,
       moveSeconds,
-      modelledSeconds: stepSeconds + moveSeconds,
+      modelledSeconds: stepSeconds + moveSeconds + planningSeconds,
       unbalancedSeconds,
-      secondsSaved: unbalancedSeconds - stepSeconds - moveSeconds,
+      secondsSaved: unbalancedSeconds - stepSeconds - moveSeconds - planningSeconds,
       idealSeconds: numSteps * 0.03,
       redundantBytesPerRank: numLayers * COST.bytesPerExpert,
     },
@@ -214,6 +215,7 @@ function examplePlans(
       realisedGainSecondsPerStep: isUnchanged || isLast ? null : i === 4 ? -0.001 : predicted * 0.7,
       realisedOverSteps: isUnchanged || isLast ? 0 : interval - numLayers,
       predictedBalancednessBefore: 0.57,
+      period: { numSteps: interval, stepSeconds: 0.04 * interval, unbalancedSeconds: 0.05 * interval },
       predictedBalancednessAfter: isUnchanged ? 0.57 : 0.92,
     };
   });

@@ -21,7 +21,7 @@ const OPTIONS = [
   'RebalanceOptions',
   'CommitOptions',
   'ConnectOptions',
-  'CostModel',
+  'ReplayCost',
 ];
 
 const all = pages();

@@ -66,7 +66,7 @@ const NEEDED = [
  * the first at every start; of the second each install is a download. Who raises one says in the commit for
  * what.
  */
-const MOST_BYTES_LOADED = 297_000;
+const MOST_BYTES_LOADED = 306_000;
 const MOST_BYTES_PACKED = 620_000;
 
 test('the package holds what it should and nothing else', async () => {

@@ -150,7 +150,10 @@ describe('cost models', () => {
 
   test('presets have the bytes of their models, and are models themselves', () => {
     assert.deepEqual(COST_PRESETS, ['competition', ...MODEL_SHAPES.map(({ name }) => name)]);
-    for (const name of COST_PRESETS) assert.equal(checkCostModel('cost', costPreset(name)).name, name);
+    for (const name of COST_PRESETS) {
+      const named = checkCostModel('cost', costPreset(name)).name;
+      assert.ok(name === 'competition' ? named === name : named.startsWith(`h200:${name}:`), named);
+    }
     // 3 x 7168 x 2048 bytes and a float32 for each block of 128 x 128; the competition's are those of bf16.
     assert.equal(good.bytesPerExpert, 44_040_192 + 4 * 3 * 56 * 16);
     assert.equal(COMPETITION.bytesPerExpert, 2 * 44_040_192);

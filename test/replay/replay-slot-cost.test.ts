@@ -5,6 +5,7 @@ import {
   type CostModel,
   checkCostModel,
   costPreset,
+  hardwareCost,
   inspect,
   type ReplayTotals,
   replay,
@@ -113,8 +114,26 @@ describe('a replay by what slots cost', () => {
     );
   });
 
-  test('the presets of models mean what they meant', () => {
-    const { time } = costPreset('deepseek-v3')!;
+  test("a model's name is the model on the device that was measured, however it is given", async () => {
+    const cost = costModel('h200:deepseek-v3');
+    assert.deepEqual(costPreset('deepseek-v3'), slotCost(cost));
+    const all = await Promise.all(
+      [undefined, 'h200:deepseek-v3', 'deepseek-v3', cost, cost.toJSON(), slotCost(cost)].map((given) =>
+        replay(memoryRecording(STEPS), {
+          ...{ ...SIZES, policy: new DefaultEplbPolicy(), trigger: { interval: 6 } },
+          ...(given === undefined ? {} : { cost: given }),
+        }),
+      ),
+    );
+    for (const result of all.slice(1)) assert.deepEqual(result, all[0]);
+    await assert.rejects(
+      replay(memoryRecording(STEPS), { ...SIZES, policy: 'static', cost: 'h200' }),
+      refusal('range', 'EPLB_RANGE', /"h200" is not DEVICE:MODEL/),
+    );
+  });
+
+  test('the older cost of tokens alone means what it meant', () => {
+    const { time } = hardwareCost('deepseek-v3');
     assert.deepEqual(time, { kind: 'load', secondsPerLoad: (2 * 3 * 7168 * 2048) / (1979e12 * 0.4) });
   });
 });

@@ -59,8 +59,8 @@ test('what was saved so far ends at what was saved in all', () => {
       Math.abs(saved - totals.secondsSaved) <= 1e-4 * totals.modelledSeconds,
       `${saved} is not ${totals.secondsSaved}`,
     );
-    const { idealSeconds, waitingSeconds, moveSeconds } = runs[i]!.cost;
-    const sum = idealSeconds + waitingSeconds + moveSeconds;
+    const { idealSeconds, waitingSeconds, changeSeconds } = runs[i]!.cost;
+    const sum = idealSeconds + waitingSeconds + changeSeconds;
     assert.ok(Math.abs(sum - totals.modelledSeconds) <= 1e-4 * totals.modelledSeconds);
   });
 });

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
-import { type InspectOptions, inspect } from '../../replay/index.ts';
+import { type InspectOptions, inspect, resized } from '../../replay/index.ts';
 import { outputColors } from '../colors.ts';
 import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
 import { wholeParser } from '../option-values.ts';
@@ -10,7 +10,7 @@ import { Progress } from '../progress.ts';
 import { chooseSlotCost } from '../replay/cost-choice.ts';
 import { renderInspection } from '../replay/inspect-view.ts';
 import { lookAt } from '../replay/look-at.ts';
-import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
+import { addCostOptions, addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
 import { checkOutputs } from '../replay/outputs.ts';
 import { inputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
@@ -18,9 +18,11 @@ import { print } from '../terminal.ts';
 interface InspectCommandOptions extends RecordingOptions {
   readonly ranks?: number;
   readonly top: number;
-  readonly cost?: string;
   readonly json?: string;
 }
+
+/** Ranks that time is reckoned for when nothing is said. */
+const DEFAULT_RANKS = 8;
 
 /** Steps between two turns of the event loop, so that Ctrl-C is heard. */
 const STEPS_A_TURN = 64;
@@ -33,21 +35,15 @@ export function configure(command: Command): void {
       'devices that noise and time are reckoned for; 8 when left out',
       wholeParser('--ranks', 1),
     )
-    .option('--top <N>', 'how many of the hottest experts are named', wholeParser('--top', 0), 9)
-    .option(
-      '--cost <C>',
-      'what slots take: DEVICE:MODEL[:PRECISION] such as h200:deepseek-v3:bf16, or a .json file; an h200 with the ' +
-        'model of this shape when left out',
-    )
-    .option('--json <file>', 'write all figures as JSON')
-    .action(run);
+    .option('--top <N>', 'how many of the hottest experts are named', wholeParser('--top', 0), 9);
+  addCostOptions(command, '').option('--json <file>', 'write all figures as JSON').action(run);
 }
 
 async function run(given: string, options: InspectCommandOptions): Promise<void> {
   const path = await inputPath(given);
   const outputs = await checkOutputs({ '--json': options.json }, [path]);
-  const setup = await lookAt(path, options);
-  const cost = await chooseSlotCost(options.cost, setup.facts);
+  const setup = await lookAt(path, options, options.ranks ?? DEFAULT_RANKS);
+  const { cost, notes: assumed } = await chooseSlotCost(options, setup.facts);
   const progress = new Progress(process.stderr);
   const { numSteps: total, numBytes } = setup.size;
   progress.begin('reading', total ?? Math.ceil(numBytes / 1000), total === undefined ? 'kB' : 'steps');
@@ -64,14 +60,16 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
       return !interrupt.wasAsked;
     },
   };
-  const source = { ...recording, steps: (range?: object) => withTurns(recording.steps(range)) };
+  const { times } = setup.batch;
+  const sized = times === 1 ? recording : resized(recording, times);
+  const source = { ...sized, steps: (range?: object) => withTurns(sized.steps(range)) };
   const result = await inspect(source, inspectOptions).finally(async () => {
     progress.stop();
     interrupt.release();
     await recording.close();
   });
   // Some is known only when all was read.
-  const notes = [...new Set([...setup.facts.notes, ...recording.notes])];
+  const notes = [...new Set([...setup.facts.notes, ...assumed, ...recording.notes])];
   const read = { ...setup.facts, notes };
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';

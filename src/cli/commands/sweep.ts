@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { printableTexts } from '../../core/printable.ts';
 import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
-import { type SweepResult, sweepResult } from '../../replay/index.ts';
+import { type RecordingFacts, type SweepResult, sweepResult } from '../../replay/index.ts';
 import { outputColors } from '../colors.ts';
 import type { Fact } from '../fact-list.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
@@ -62,7 +62,15 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     { '--output': options.output, '--json': options.json, '--report': options.report },
     [path],
   );
-  const setup = await setUp(path, options);
+  const setups = new Map<number, Promise<ReplaySetup>>();
+  const setupOf = (numRanks: number) => {
+    // Only a batch of so many tokens a rank depends on how many ranks there are.
+    const key = options.tokensPerRank === undefined ? 0 : numRanks;
+    const setup = setups.get(key) ?? setUp(path, options, numRanks);
+    setups.set(key, setup);
+    return setup;
+  };
+  const setup = await setupOf(options.ranks[0]!);
   const hasCondition = options.threshold !== undefined || options.drift !== undefined;
   const axes: SweepResult['axes'] = {
     policies: options.policy,
@@ -70,7 +78,7 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     ranks: options.ranks,
     intervals: options.interval ?? (hasCondition ? [] : DEFAULT_INTERVALS),
   };
-  const grid = await gridPoints(setup, axes, options);
+  const grid = await gridPoints(setupOf, axes, options);
   const csv = outputs.get('--output');
   const state =
     csv === undefined || csv.path === STANDARD
@@ -83,7 +91,8 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     bytes,
     percent,
   });
-  const report = reportOf(setup.facts, [], { sweep: result });
+  const facts = factsOfAll(await Promise.all(setups.values()));
+  const report = reportOf(facts, [], { sweep: result });
   const told: Fact[] = [];
   if (sweep.numTaken > 0)
     told.push(['gone on', `${grouped(sweep.numTaken)} of ${grouped(grid.length)} were done before`]);
@@ -100,8 +109,21 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
   const colors = outputColors();
   const { name, bytesPerExpert } = setup.cost;
   const cost = `${name}, ${bytes(bytesPerExpert)} an expert`;
-  const shown = printableTexts({ recording: setup.facts, sweep: result });
+  const shown = printableTexts({ recording: facts, sweep: result });
   print(process.stdout, renderSweep(shown, cost, told, colors));
+}
+
+/** What is said of the recording: its steps differ where batches of different numbers of ranks do. */
+function factsOfAll(setups: readonly ReplaySetup[]): RecordingFacts {
+  const [first, ...others] = setups.map(({ facts }) => facts);
+  if (others.length === 0) return first!;
+  const notes = [first!, ...others].flatMap((facts) => facts.notes);
+  return {
+    ...first!,
+    notes: [...new Set(notes)],
+    steps: { from: first!.steps.from, to: null },
+    tokensPerStep: null,
+  };
 }
 
 /**

@@ -1,5 +1,14 @@
 import { numOpenSlots } from '../../core/open-slots.ts';
-import { bytes, counted, grouped, percent, ratio, seconds, times } from '../../formats/number-text.ts';
+import {
+  bytes,
+  counted,
+  grouped,
+  percent,
+  places,
+  ratio,
+  seconds,
+  times,
+} from '../../formats/number-text.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { savedShare } from '../../replay/saved-share.ts';
 import type { Colors } from '../colors.ts';
@@ -8,13 +17,15 @@ import { plainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
 import { planningText } from './planning-text.ts';
 import { costText, recordingFacts } from './replay-view.ts';
+import { yardstickFacts } from './score.ts';
+import { replayTimeFacts } from './time-facts.ts';
 
 /** A column of the comparison. `better` is 1 where more is better, -1 where less is, 0 where neither is. */
 interface Column {
   readonly head: readonly [string, string];
   readonly better: 1 | -1 | 0;
   readonly value: (result: ReplayResult, index: number) => number;
-  readonly text: (value: number) => string;
+  readonly text: (value: number, result: ReplayResult) => string;
 }
 
 const COLUMNS: readonly Column[] = [
@@ -44,12 +55,20 @@ const COLUMNS: readonly Column[] = [
   { head: ['', 'saved'], better: 1, value: ({ totals }) => savedShare(totals), text: percent },
 ];
 
+/** Experts that a rank reads the weights of: more replicas make more of them. */
+const ACTIVE: Column = {
+  head: ['active', 'experts'],
+  better: -1,
+  value: ({ time }) => time!.live.meanActiveExperts,
+  text: (value, { time }) => `${places(value, 1)}/${places(time!.live.maxActiveExperts, 0)}`,
+};
+
 /** A comparison for people: a line a policy, the best of each column marked. */
 export function renderCompare(report: ReplayReport, written: readonly string[], colors: Colors): string {
   const { recording, replays } = report;
   const first = replays[0]!;
   const { configuration } = first;
-  const planned = replays.find(({ configuration }) => configuration.policy !== 'static');
+  const planned = replays.filter(({ configuration }) => configuration.policy !== 'static');
   const isPartial = replays.some(({ status }) => status === 'partial');
   const head: Fact[] = [
     ...recordingFacts(recording, Math.max(...replays.map(({ numSteps }) => numSteps))),
@@ -58,27 +77,34 @@ export function renderCompare(report: ReplayReport, written: readonly string[], 
       `${counted(numOpenSlots(configuration), 'slot')}, ${ranksText(configuration)}, ` +
         `${counted(configuration.numNodes, 'node')}`,
     ],
-    ...(planned === undefined ? [] : ([['plans', planningText(planned.configuration)]] as Fact[])),
+    ...(planned.length === 0
+      ? []
+      : ([['plans', planningText(planned.map((result) => result.configuration))]] as Fact[])),
     ['cost', costText(first)],
+    ...replayTimeFacts(first),
     ...(isPartial ? ([['PARTIAL', 'interrupted: each policy of the steps that it came to']] as Fact[]) : []),
   ];
   const close: Fact[] = [
-    ['*', `the best of its column; ${MEANINGS}`],
-    ...(report.scores === undefined ? [] : ([['score', `100 is ${report.scores.reference}`]] as Fact[])),
+    ['*', `the best of its column; ${report.scores === undefined ? MEANINGS : YARDSTICK_MEANINGS}`],
+    ...yardstickFacts(report),
     ...written.map((path): Fact => ['written', path]),
   ];
   const parts = [
     factLines(head, colors).trimEnd(),
     compareTable(report, colors),
     factLines(close, colors).trimEnd(),
+    ...(report.advice === undefined ? [] : [` ${colors.bold(report.advice.sentence)}`]),
   ];
   return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
 }
 
-const MEANINGS = 'balancedness is a ratio of sums, saved a share of no balancing';
+const MEANINGS =
+  'balancedness is a ratio of sums, saved a share of no balancing; time has moves and planning in it';
+const YARDSTICK_MEANINGS = 'balancedness is a ratio of sums, saved a share of no balancing';
 
 function compareTable({ replays, scores }: ReplayReport, colors: Colors): string {
   const columns: Column[] = [...COLUMNS];
+  if (replays.every(({ time }) => time !== undefined && !time.isEnlarged)) columns.splice(3, 0, ACTIVE);
   if (scores !== undefined) {
     columns.push({
       head: ['', 'score'],
@@ -98,7 +124,7 @@ function compareTable({ replays, scores }: ReplayReport, colors: Colors): string
   const bests = columns.map((column) => (isPartial ? undefined : bestOf(column, replays)));
   replays.forEach((result, index) => {
     const cells = columns.map((column, i) => {
-      const text = column.text(column.value(result, index));
+      const text = column.text(column.value(result, index), result);
       return text === bests[i] ? colors.green(`${text}*`) : `${text} `;
     });
     table.push([result.name, ...cells]);
@@ -111,5 +137,7 @@ function bestOf({ better, value, text }: Column, replays: readonly ReplayResult[
   if (better === 0) return undefined;
   const values = replays.map((result, index) => value(result, index));
   const best = better === 1 ? Math.max(...values) : Math.min(...values);
-  return values.every((other) => text(other) === text(best)) ? undefined : text(best);
+  const texts = values.map((own, index) => text(own, replays[index]!));
+  const bestText = texts[values.indexOf(best)]!;
+  return texts.every((other) => other === bestText) ? undefined : bestText;
 }

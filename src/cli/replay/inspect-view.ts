@@ -4,6 +4,7 @@ import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
 import { plainTable } from '../plain-table.ts';
 import { recordingFacts } from './replay-view.ts';
+import { activeText, boundSentence } from './time-facts.ts';
 
 /** An inspection for people: overall facts, a line a layer, and what the figures mean. */
 export function renderInspection(
@@ -74,37 +75,17 @@ function overall(result: Inspection): Fact[] {
 }
 
 function timeFacts(time: TimeInspection): Fact[] {
-  const { secondsPerLayer, secondsPerStep, meanActiveExperts, maxActiveExperts, numRanks, cost } = time;
+  const { secondsPerLayer, secondsPerStep, secondsAtBalancePerStep, numRanks, cost, isEnlarged } = time;
+  const boundBy = isEnlarged && time.boundBy === 'active experts' ? null : time.boundBy;
   return [
     [
       'time',
       `${seconds(secondsPerLayer)} a layer, ${seconds(secondsPerStep)} a step on ` +
         `${counted(numRanks, 'rank')} (${cost})`,
     ],
-    [
-      'active',
-      `${places(meanActiveExperts, 1)} experts with tokens a rank in the mean, ${places(maxActiveExperts, 0)} ` +
-        'at worst',
-    ],
-    ['bound', boundSentence(time)],
+    ...(isEnlarged ? [] : ([['active', activeText(time)]] as Fact[])),
+    ['bound', boundSentence(time, boundBy, secondsAtBalancePerStep)],
   ];
-}
-
-const BOUND_BY: Readonly<Record<TimeInspection['boundBy'], string>> = {
-  tokens: 'by tokens',
-  'active experts': 'by active experts',
-  neither: 'by neither tokens nor active experts',
-};
-
-/** What the time follows, and what the best conceivable placement would save. */
-function boundSentence({ boundBy, shares, possibleSaving, secondsAtBalancePerStep }: TimeInspection): string {
-  const parts =
-    `${percent(shares.tokens)} of the slowest ranks' time goes to tokens, ${percent(shares.activeExperts)} to ` +
-    'experts that take as long with fewer';
-  return (
-    `the load is bound ${BOUND_BY[boundBy]} (${parts}), and the best conceivable placement would save at most ` +
-    `${percent(possibleSaving)}: ${seconds(secondsAtBalancePerStep)} a step`
-  );
 }
 
 function hottest({ hottest: experts }: Inspection): string {

@@ -7,6 +7,7 @@ import { resolveRange } from '../option-values.ts';
 import { openOptionsOf } from '../reading-options.ts';
 import { partNotes, stepsIn } from '../recorded-loads.ts';
 import { openBeside } from '../slot-columns.ts';
+import { type Batch, batchOf } from './batch.ts';
 import type { RecordingOptions } from './options.ts';
 import type { WorkSize } from './run.ts';
 
@@ -19,20 +20,43 @@ export interface RecordingSetup {
   readonly size: WorkSize;
   /** The model's numbers of its layers, where known. */
   readonly layers: LayersBeside;
+  readonly batch: Batch;
 }
 
 /**
  * Opens the recording, to learn its shape and how many steps there are, and closes it again: the workers read
  * it.
+ *
+ * @param numRanks ranks that a batch begins on
  */
 export async function lookAt(
   path: string,
   options: RecordingOptions & { readonly from?: string },
+  numRanks: number,
 ): Promise<RecordingSetup> {
-  const open = openOptionsOf(options);
-  const recording = await openBeside(path, open, options.from);
+  const given = openOptionsOf(options);
+  const asGiven = await openBeside(path, given, options.from);
+  const batch = await batchOf(asGiven, options, numRanks).catch(async (error: unknown) => {
+    await asGiven.close();
+    throw error;
+  });
+  const { tokensPerStep } = batch;
+  if (tokensPerStep === undefined) return setupOf(path, given, asGiven, batch, options);
+  await asGiven.close();
+  const open = { ...given, tokensPerStep };
+  return setupOf(path, open, await openBeside(path, open, options.from), batch, options);
+}
+
+/** Closes the recording. */
+async function setupOf(
+  path: string,
+  open: OpenOptions,
+  recording: LoadRecording,
+  batch: Batch,
+  options: RecordingOptions,
+): Promise<RecordingSetup> {
   try {
-    const range = await rangeOf(recording, options);
+    const range = await rangeOf(recording, options, batch);
     // What steps are missing is known when all were read.
     if (recording.numSteps === undefined && options.steps === undefined) await stepsIn(recording);
     const { format, numLayers, numLogicalExperts, notes, numBytes, routes } = recording;
@@ -42,6 +66,7 @@ export async function lookAt(
       path: resolve(path),
       open,
       range,
+      batch,
       size: { numSteps, numBytes },
       layers: { numLayers, layerNumbers: recording.layerNumbers },
       facts: {
@@ -50,8 +75,8 @@ export async function lookAt(
         numLayers,
         numLogicalExperts,
         steps: { from, to },
-        notes: [...notes, ...notesOfPart(recording, range)],
-        tokensPerStep: routes?.tokensPerStep ?? null,
+        notes: [...notes, ...notesOfPart(recording, range), ...batch.notes],
+        tokensPerStep: routes === undefined ? null : Math.round(routes.tokensPerStep * batch.times),
       },
     };
   } finally {
@@ -66,7 +91,12 @@ function notesOfPart(recording: LoadRecording, { from, to }: StepRange): string[
   return partNotes(recording, { from, to, of });
 }
 
-async function rangeOf(recording: LoadRecording, { steps }: RecordingOptions): Promise<StepRange> {
-  if (steps === undefined) return {};
+/** The steps that were asked for; of routes that are cut anew, the whole ones. */
+async function rangeOf(
+  recording: LoadRecording,
+  { steps }: RecordingOptions,
+  { numSteps }: Batch,
+): Promise<StepRange> {
+  if (steps === undefined) return numSteps === undefined ? {} : { from: 0, to: numSteps };
   return resolveRange(steps, await stepsIn(recording), 'step');
 }

@@ -6,7 +6,7 @@ import { checkClosedSlots } from '../../policy/closed-slots.ts';
 import {
   COMPETITION,
   COMPETITION_INTERVAL,
-  type CostModel,
+  type ReplayCost,
   type TriggerOptions,
 } from '../../replay/index.ts';
 import { contradiction } from '../option-values.ts';
@@ -20,7 +20,7 @@ import { newControl, type ReplayTask } from './task.ts';
 
 /** A recording with the cost model. */
 export interface ReplaySetup extends RecordingSetup {
-  readonly cost: CostModel;
+  readonly cost: ReplayCost;
 }
 
 /** What one replay differs in from the others. */
@@ -35,13 +35,16 @@ interface Variant {
   readonly from?: string | undefined;
 }
 
-/** {@link lookAt}, and the cost model. */
+/** {@link lookAt}, and the cost. */
 export async function setUp(
   path: string,
   options: CommonReplayOptions & { readonly from?: string },
+  numRanks: number,
 ): Promise<ReplaySetup> {
-  const setup = await lookAt(path, options);
-  return { ...setup, cost: await chooseCost(options.cost, setup.facts) };
+  const setup = await lookAt(path, options, numRanks);
+  const { cost, notes } = await chooseCost(options, setup.facts);
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...notes] };
+  return { ...setup, facts, cost };
 }
 
 /**
@@ -64,11 +67,13 @@ export async function taskOf(
     );
   }
   const given = triggerOf(options, interval);
+  const planningSeconds = options.planningTime ?? options.planningSeconds;
   const trigger: TriggerOptions | undefined =
     given ?? (isCompetition ? { interval: COMPETITION_INTERVAL } : undefined);
   return {
     path: setup.path,
     open: setup.open,
+    times: setup.batch.times,
     ...(variant.from === undefined ? {} : { from: resolve(variant.from) }),
     policy: await policyText(policy, topology),
     start: await startOf(setup, variant, topology, isCompetition),
@@ -86,7 +91,7 @@ export async function taskOf(
       policyName: policy,
       ...(isStatic || trigger === undefined ? {} : { trigger }),
       ...(options.window === undefined ? {} : { windowSize: options.window }),
-      ...(options.planningSeconds === undefined ? {} : { planningSeconds: options.planningSeconds }),
+      ...(planningSeconds === undefined ? {} : { planningSeconds }),
     },
   };
 }

@@ -1,4 +1,7 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import { nearest } from '../../core/known-keys.ts';
+import { quote } from '../../formats/text.ts';
+import { costPresetNames, EplbError } from '../../index.ts';
 import type { TriggerOptions } from '../../replay/index.ts';
 import { RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
 import {
@@ -11,10 +14,18 @@ import {
 } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
 
-/** How a recording is read. */
+/** How a recording is read, and what its steps cost. */
 export interface RecordingOptions extends ReadingOptions {
   readonly steps?: TypedRange;
+  readonly tokensPerRank?: number;
+  readonly topK?: number;
+  readonly device?: string;
+  readonly model?: string;
+  readonly cost?: string;
 }
+
+/** Seconds of a plan, or where they come from. */
+type PlanningTime = number | 'fixed' | 'measured';
 
 /** What all replays of a command have in common. */
 export interface CommonReplayOptions extends RecordingOptions {
@@ -25,9 +36,9 @@ export interface CommonReplayOptions extends RecordingOptions {
   readonly drift?: number;
   readonly requireAll?: boolean;
   readonly checkEvery?: number;
-  readonly planningSeconds?: number | 'measured';
+  readonly planningTime?: PlanningTime;
+  readonly planningSeconds?: PlanningTime;
   readonly layersPerStep: number;
-  readonly cost?: string;
   readonly json?: string;
   readonly report?: string;
 }
@@ -52,7 +63,44 @@ export function addRecordingOptions(command: Command): Command {
       'tokens of routes that make a step; 128 when left out',
       wholeParser('--tokens-per-step', 1),
     )
-    .option('--steps <A:B>', 'only the steps from A to before B (-N: from the end)', stepRange);
+    .option('--steps <A:B>', 'only the steps from A to before B (-N: from the end)', stepRange)
+    .option(
+      '--tokens-per-rank <N>',
+      'tokens that begin on a rank in a step: routes are cut anew, counts thinned by a seeded draw, or enlarged ' +
+        'with a note; as recorded when left out',
+      wholeParser('--tokens-per-rank', 1),
+    )
+    .option(
+      '--top-k <K>',
+      'experts of a token, where loads are recorded; those of --model when left out',
+      wholeParser('--top-k', 1),
+    );
+}
+
+/** Options that say what a device takes. */
+export function addCostOptions(command: Command, others: string): Command {
+  const { devices, models } = costPresetNames();
+  return command
+    .option('--device <D>', `${devices.join(', ')}; h200 when left out`, oneOf('--device', devices))
+    .option(
+      '--model <M>',
+      `${models.join(', ')}; that with as many layers and experts, or else deepseek-v3, when left out`,
+      oneOf('--model', models),
+    )
+    .option(
+      '--cost <C>',
+      `in place of both: DEVICE:MODEL[:PRECISION] such as h200:deepseek-v3:bf16, ${others}or a .json file`,
+    );
+}
+
+function oneOf(option: string, names: readonly string[]): (text: string) => string {
+  return (text) => {
+    const name = text.toLowerCase();
+    if (names.includes(name)) return name;
+    const near = nearest(name, names);
+    const hint = near === undefined ? `there are ${names.join(', ')}` : `did you mean ${near}?`;
+    throw new EplbError('EPLB_OPTION', `${option}: ${quote(text)} is not known; ${hint}`);
+  };
 }
 
 /** Options of {@link OnePlacementOptions}. */
@@ -75,7 +123,7 @@ export function addOnePlacementOptions(command: Command): Command {
 
 /** Options that replay, compare and sweep share. */
 export function addReplayOptions(command: Command): Command {
-  return command
+  return addCostOptions(command, 'competition, ')
     .option('--nodes <N>', 'sets of ranks joined by the fast network', wholeParser('--nodes', 1), 1)
     .option('--groups <N>', 'groups of experts that routing picks together', wholeParser('--groups', 1), 1)
     .option(
@@ -100,9 +148,16 @@ export function addReplayOptions(command: Command): Command {
       wholeParser('--check-every', 1),
     )
     .option(
-      '--planning-seconds <S>',
-      'seconds that every plan is taken to need, or measured (the default)',
-      (text) => (text === 'measured' ? text : numberParser('--planning-seconds', 0)(text)),
+      '--planning-time <T>',
+      'what a plan is taken to need: milliseconds; measured, here; or fixed, a figure for its policy and sizes, ' +
+        'when left out',
+      planningTime('--planning-time', 1000),
+    )
+    .addOption(
+      new Option('--planning-seconds <S>', 'the same in seconds')
+        .argParser(planningTime('--planning-seconds', 1))
+        .conflicts('planningTime')
+        .hideHelp(),
     )
     .option(
       '--layers-per-step <N>',
@@ -110,13 +165,16 @@ export function addReplayOptions(command: Command): Command {
       wholeParser('--layers-per-step', 1),
       1,
     )
-    .option(
-      '--cost <C>',
-      'DEVICE:MODEL[:PRECISION] such as h200:deepseek-v3:bf16, competition, a model such as deepseek-v3, or a ' +
-        '.json file; by the shape when left out',
-    )
     .option('--report <file>', 'write the charts as one HTML file')
     .option('--json <file>', 'write all results as JSON');
+}
+
+/** Makes the parser of a planning time; numbers are in units of which a second has `perSecond`. */
+function planningTime(option: string, perSecond: number): (text: string) => PlanningTime {
+  return (text) => {
+    if (text === 'fixed' || text === 'measured') return text;
+    return numberParser(option, 0)(text) / perSecond;
+  };
 }
 
 /** The trigger that the options describe, or undefined when they name no condition. */
@@ -149,6 +207,7 @@ export function checkStatic(options: CommonReplayOptions & { readonly interval?:
     '--threshold': options.threshold,
     '--drift': options.drift,
     '--window': options.window,
+    '--planning-time': options.planningTime,
     '--planning-seconds': options.planningSeconds,
   };
   const given = Object.entries(useless).find(([, value]) => value !== undefined);

@@ -1,5 +1,5 @@
 import { EplbError } from '../../core/errors.ts';
-import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
+import { adviseReplays, type ReplayReport, type ReplayResult } from '../../replay/index.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { Progress } from '../progress.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
@@ -33,7 +33,7 @@ export async function replayPolicies(
   const { replicas, ranks, slotsPerRank, interval, json, report: html } = options;
   const inputs = from === undefined ? [path] : [path, from];
   const outputs = await checkOutputs({ '--json': json, '--report': html }, inputs);
-  const setup = await setUp(path, options);
+  const setup = await setUp(path, options, ranks);
   const tasks = await Promise.all(
     policies.map((policy) =>
       taskOf(setup, { policy, replicas, ranks, slotsPerRank, interval, from, name: policy }, options),
@@ -52,7 +52,8 @@ export async function replayPolicies(
   const scores = wasInterrupted
     ? undefined
     : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
-  const report = reportOf(setup.facts, results, scores === undefined ? {} : { scores });
+  const advice = adviseReplays(results, setup.batch);
+  const report = reportOf(setup.facts, results, scores === undefined ? { advice } : { advice, scores });
   await writeReports(outputs, report);
   if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;
   return { report, written: [...outputs.values()].map((output) => output.path) };

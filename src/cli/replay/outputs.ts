@@ -1,6 +1,6 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { jsonText } from '../../core/printable.ts';
-import type { RecordingFacts, ReplayReport, ReplayResult, SweepResult } from '../../replay/index.ts';
+import type { RecordingFacts, ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 import { packageVersion } from '../version.ts';
 
@@ -35,9 +35,8 @@ export async function checkOutputs(paths: OutputPaths, inputs: readonly string[]
 export function reportOf(
   recording: RecordingFacts,
   replays: readonly ReplayResult[],
-  more: { readonly scores?: ReplayReport['scores']; readonly sweep?: SweepResult } = {},
+  more: Pick<ReplayReport, 'advice' | 'scores' | 'sweep'> = {},
 ): ReplayReport {
-  const { scores, sweep } = more;
   return {
     kind: 'replay-report',
     formatVersion: 1,
@@ -48,8 +47,7 @@ export function reportOf(
     },
     recording,
     replays,
-    ...(scores === undefined ? {} : { scores }),
-    ...(sweep === undefined ? {} : { sweep }),
+    ...more,
   };
 }
 

@@ -2,10 +2,25 @@ import { counted, seconds } from '../../formats/number-text.ts';
 import type { ReplayConfiguration } from '../../replay/index.ts';
 import { triggerText } from '../../replay/trigger-text.ts';
 
-/** How plans are made, in words. */
-export function planningText(configuration: ReplayConfiguration): string {
-  const { trigger, windowSize, planningSeconds, layersPerStep } = configuration;
-  const time = planningSeconds === 'measured' ? 'as measured' : `${seconds(planningSeconds)} each`;
+/**
+ * How plans are made, in words.
+ *
+ * @param configurations of the policies that plan, which differ in their planning time alone
+ */
+export function planningText(configurations: readonly ReplayConfiguration[]): string {
+  const { trigger, windowSize, layersPerStep } = configurations[0]!;
   const pace = `${counted(layersPerStep, 'layer')} a step`;
-  return `${triggerText(trigger)}, window of ${counted(windowSize, 'step')}, planning time ${time}, ${pace}`;
+  const window = `window of ${counted(windowSize, 'step')}`;
+  return `${triggerText(trigger)}, ${window}, planning time ${timeText(configurations)}, ${pace}`;
+}
+
+function timeText(configurations: readonly ReplayConfiguration[]): string {
+  const texts = configurations.map(({ planningSeconds }) =>
+    planningSeconds === 'measured' ? 'as measured' : seconds(planningSeconds),
+  );
+  const [first] = texts;
+  if (texts.some((text) => text !== first)) {
+    return `taken to be ${configurations.map(({ policy }, i) => `${texts[i]} of ${policy}`).join(', ')}`;
+  }
+  return first === 'as measured' ? first : `taken to be ${first} each`;
 }

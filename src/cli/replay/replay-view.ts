@@ -1,12 +1,13 @@
 import { numOpenSlots } from '../../core/open-slots.ts';
-import { bytes, counted, grouped, percent, ratio, seconds, times } from '../../formats/number-text.ts';
-import { costModel } from '../../index.ts';
+import { bytes, counted, grouped, percent, places, ratio, seconds } from '../../formats/number-text.ts';
+import { type CostSummary, costModel } from '../../index.ts';
 import type {
   BalanceFigures,
-  CostModel,
   RecordingFacts,
+  ReplayCost,
   ReplayReport,
   ReplayResult,
+  ReplayTotals,
 } from '../../replay/index.ts';
 import { savedShare } from '../../replay/saved-share.ts';
 import type { Colors } from '../colors.ts';
@@ -14,6 +15,8 @@ import { type Fact, factLines } from '../fact-list.ts';
 import { plainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
 import { planningText } from './planning-text.ts';
+import { yardstickFacts } from './score.ts';
+import { replayTimeFacts } from './time-facts.ts';
 
 /** A replay for people: what was replayed and how, and a table of what it came to beside no balancing. */
 export function renderReplay(report: ReplayReport, written: readonly string[], colors: Colors): string {
@@ -22,6 +25,7 @@ export function renderReplay(report: ReplayReport, written: readonly string[], c
     factLines(headerFacts(report.recording, result), colors).trimEnd(),
     table(result, colors),
     factLines(closingFacts(report, result, written), colors).trimEnd(),
+    ...(report.advice === undefined ? [] : [` ${colors.bold(report.advice.sentence)}`]),
   ];
   return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
 }
@@ -33,8 +37,9 @@ function headerFacts(recording: RecordingFacts, result: ReplayResult): Fact[] {
     ...recordingFacts(recording, result.numSteps),
     ['placement', placementText(result)],
     ['policy', configuration.policy],
-    ['plans', configuration.policy === 'static' ? 'none' : planningText(configuration)],
+    ['plans', configuration.policy === 'static' ? 'none' : planningText([configuration])],
     ['cost', costText(result)],
+    ...replayTimeFacts(result),
     ...(result.status === 'partial' ? ([['PARTIAL', 'interrupted: of the steps so far']] as Fact[]) : []),
   ];
 }
@@ -66,7 +71,7 @@ export function costText({ configuration }: ReplayResult): string {
   return `${name}: ${timeText(time)}, ${bytes(bytesPerExpert)} an expert`;
 }
 
-function timeText(time: CostModel['time']): string {
+function timeText(time: ReplayCost['time']): string {
   if (time.kind === 'load') return `${seconds(time.secondsPerLoad)} a load`;
   if (time.kind === 'peak-to-average') return `${seconds(time.secondsAtBalance)} x mean PAR`;
   const { basis, fixedSeconds, slotSeconds } = costModel(time.model).toJSON();
@@ -75,7 +80,7 @@ function timeText(time: CostModel['time']): string {
 }
 
 function table(result: ReplayResult, colors: Colors): string {
-  const { balance, unbalanced, totals, numSteps } = result;
+  const { balance, unbalanced, totals, numSteps, time } = result;
   const rows = plainTable(['left', 'right', 'right']);
   rows.push(
     [`overall, ${counted(numSteps, 'step')}`, 'no balancing', result.configuration.policy].map(colors.bold),
@@ -92,13 +97,36 @@ function table(result: ReplayResult, colors: Colors): string {
   both('PAR of a step: 1% are above', (figures) => ratio(figures.peakToAveragePercentiles.p99));
   rows.push(['modelled time', seconds(totals.unbalancedSeconds), seconds(totals.modelledSeconds)]);
   rows.push([' of it for moving weights', '', seconds(totals.moveSeconds)]);
-  rows.push(['time if every rank had the mean load', '', seconds(totals.idealSeconds)]);
+  rows.push([' of it for planning', '', seconds(countedPlanning(totals))]);
+  rows.push([balanceLabel(result), '', seconds(totals.idealSeconds)]);
+  if (time === undefined) return rows.toString();
+  const times = (label: string, of: (summary: CostSummary) => string) =>
+    rows.push([label, of(time.unbalanced), of(time.live)]);
+  times('time of a step', (summary) => seconds(summary.seconds / numSteps));
+  times('time of a layer in a step', (summary) => seconds(summary.seconds / numSteps / result.layers.length));
+  times('what balance can still give', (summary) => percent(summary.possibleSaving));
+  if (time.isEnlarged) return rows.toString();
+  times('active experts of a rank, mean', (summary) => places(summary.meanActiveExperts, 1));
+  times('active experts of a rank, worst', (summary) => places(summary.maxActiveExperts, 0));
   return rows.toString();
+}
+
+/** The competition's formula has no term for planning. */
+function countedPlanning({
+  modelledSeconds,
+  stepSeconds,
+  moveSeconds,
+  planningSeconds,
+}: ReplayTotals): number {
+  return modelledSeconds > stepSeconds + moveSeconds ? planningSeconds : 0;
+}
+
+function balanceLabel({ time }: ReplayResult): string {
+  return time === undefined ? 'time if every rank had the mean load' : 'time at perfect balance';
 }
 
 function closingFacts(report: ReplayReport, result: ReplayResult, written: readonly string[]): Fact[] {
   const { totals, configuration } = result;
-  const score = report.scores?.values[0];
   return [
     [
       'saved',
@@ -106,9 +134,7 @@ function closingFacts(report: ReplayReport, result: ReplayResult, written: reado
     ],
     ...(configuration.policy === 'static' ? [] : planFacts(result)),
     ['memory', `${bytes(totals.redundantBytesPerRank)} a rank for redundant experts`],
-    ...(score === undefined
-      ? []
-      : ([['score', `${times(score)} (100: ${report.scores!.reference})`]] as Fact[])),
+    ...yardstickFacts(report),
     ...written.map((path): Fact => ['written', path]),
   ];
 }

@@ -1,10 +1,12 @@
-import { counted } from '../../formats/number-text.ts';
+import { counted, times } from '../../formats/number-text.ts';
 import {
   COMPETITION,
   COMPETITION_INTERVAL,
   type ReplayReport,
   type ReplayResult,
 } from '../../replay/index.ts';
+import { triggerText } from '../../replay/trigger-text.ts';
+import type { Fact } from '../fact-list.ts';
 import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
 import type { ReplayTask } from './task.ts';
@@ -44,6 +46,26 @@ export function scoresOf(
   if (against === undefined) return undefined;
   const values = results.map(({ totals }) => 100 * (against.totals.modelledSeconds / totals.modelledSeconds));
   return { reference: REFERENCE, values };
+}
+
+/** The score of one replay, or what the scores of several are against. */
+export function yardstickFacts({ scores, replays }: ReplayReport): Fact[] {
+  if (scores === undefined) return [];
+  const parts = [`100 is ${scores.reference}`];
+  const most = Math.max(...replays.map(({ numSteps }) => numSteps));
+  if (most <= COMPETITION_INTERVAL) {
+    parts.push(
+      `of ${counted(most, 'step')} it plans nothing that could take effect, and is the first placement`,
+    );
+  }
+  const row = replays.find(({ configuration }) => configuration.policy === 'default');
+  if (row !== undefined && !isReferenceTrigger(row.configuration)) {
+    parts.push(
+      `the row ${row.name} plans otherwise (${triggerText(row.configuration.trigger)}), so it is not that`,
+    );
+  }
+  const score = replays.length === 1 ? `${times(scores.values[0]!)}; ` : '';
+  return [['score', `${score}${parts.join('; ')}`]];
 }
 
 function isReference({ policy, options }: ReplayTask): boolean {

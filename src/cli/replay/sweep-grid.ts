@@ -1,23 +1,24 @@
 import { EplbRangeError, isOwnError } from '../../core/errors.ts';
 import { counted } from '../../formats/number-text.ts';
-import type { SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
+import type { BatchText, SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
 import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
 import type { ReplayTask } from './task.ts';
 
 /** A point of the grid: with the task that replays it, or why there is none. */
 export type GridPoint =
-  | { readonly key: SweepPointKey; readonly task: ReplayTask }
+  | { readonly key: SweepPointKey; readonly task: ReplayTask; readonly batch: BatchText }
   | { readonly key: SweepPointKey; readonly failed: SweepPointFailed };
 
 /**
  * All points, in the order of the axes, policies last. Sizes that do not fit each other make a failed point,
  * not an error: a grid of replicas and ranks has such corners. The static placement has no interval.
  *
+ * @param setupOf - the recording, whose steps may be of so many tokens a rank
  * @throws EplbError and its subclasses for what is wrong with every point
  */
 export async function gridPoints(
-  setup: ReplaySetup,
+  setupOf: (numRanks: number) => Promise<ReplaySetup>,
   axes: SweepResult['axes'],
   options: CommonReplayOptions,
 ): Promise<GridPoint[]> {
@@ -30,7 +31,11 @@ export async function gridPoints(
           if (policy === 'static' && at > 0) continue;
           const own = policy === 'static' ? null : interval;
           points.push(
-            await gridPoint(setup, { policy, numPhysicalExperts, numRanks, interval: own }, options),
+            await gridPoint(
+              await setupOf(numRanks),
+              { policy, numPhysicalExperts, numRanks, interval: own },
+              options,
+            ),
           );
         }
       }
@@ -58,7 +63,7 @@ async function gridPoint(
       interval: interval ?? undefined,
       name,
     };
-    return { key, task: await taskOf(setup, variant, options) };
+    return { key, task: await taskOf(setup, variant, options), batch: setup.batch };
   } catch (error) {
     if (!isOwnError(error) || error.code !== 'EPLB_TOPOLOGY') throw error;
     return { key, failed: { ...key, status: 'failed', code: error.code, message: error.message } };

@@ -1,5 +1,11 @@
 import { isOwnError } from '../../core/errors.ts';
-import { type ReplayResult, type SweepPoint, type SweepPointDone, sweepPoint } from '../../replay/index.ts';
+import {
+  type BatchText,
+  type ReplayResult,
+  type SweepPoint,
+  type SweepPointDone,
+  sweepPoint,
+} from '../../replay/index.ts';
 import { Progress } from '../progress.ts';
 import type { ReplaySetup } from './make-task.ts';
 import { runReplays } from './run.ts';
@@ -25,7 +31,7 @@ export async function runGrid(
 ): Promise<GridOutcome> {
   const points = new Map<string, SweepPoint>();
   const bests = new Map<string, { name: string; seconds: number; result: ReplayResult }>();
-  const left: { key: GridPoint['key']; task: ReplayTask }[] = [];
+  const left: { key: GridPoint['key']; task: ReplayTask; batch: BatchText }[] = [];
   for (const point of grid) {
     const known = 'failed' in point ? point.failed : state?.find(point.key.name);
     if (known !== undefined) points.set(point.key.name, known);
@@ -39,10 +45,10 @@ export async function runGrid(
       progress: new Progress(process.stderr),
       stopsAtError: false,
       onDone: async (index, outcome) => {
-        const { key } = left[index]!;
+        const { key, batch } = left[index]!;
         // What was interrupted is replayed whole when the sweep goes on.
         if (!(outcome instanceof Error) && outcome.status === 'partial') return;
-        const point = outcome instanceof Error ? failedPoint(key, outcome) : sweepPoint(key, outcome);
+        const point = outcome instanceof Error ? failedPoint(key, outcome) : sweepPoint(key, outcome, batch);
         points.set(key.name, point);
         await state?.add(point);
         if (outcome instanceof Error) return;

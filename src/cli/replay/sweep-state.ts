@@ -8,7 +8,7 @@ import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 /** The first line of a state file. */
 interface Header {
   readonly kind: 'eplb-sweep-state';
-  readonly formatVersion: 1;
+  readonly formatVersion: 2;
   readonly key: string;
 }
 
@@ -34,7 +34,7 @@ export class SweepState {
    */
   static async open(output: OutputFile, key: unknown): Promise<SweepState> {
     const file = await checkOutput(`${output.path}.state`, [], '--output');
-    const header: Header = { kind: 'eplb-sweep-state', formatVersion: 1, key: digest(key) };
+    const header: Header = { kind: 'eplb-sweep-state', formatVersion: 2, key: digest(key) };
     const text = await readIfThere(file);
     const done = text === undefined ? new Map<string, SweepPoint>() : pointsIn(text, header, file);
     const lines = [header, ...done.values()].map((line) => `${JSON.stringify(line)}\n`);

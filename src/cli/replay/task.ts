@@ -6,6 +6,8 @@ import type { ReplayOptions, ReplayResult } from '../../replay/index.ts';
 export interface ReplayTask {
   readonly path: string;
   readonly open: OpenOptions;
+  /** What the counts of each step are multiplied by: thinned below 1. */
+  readonly times: number;
   /** The file of the placement that the recording is read beside. */
   readonly from?: string;
   /** As `--policy` takes it; a module's file is absolute. */

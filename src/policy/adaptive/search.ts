@@ -43,7 +43,7 @@ interface SearchExtent {
 type ExtentName = 'first' | 'next';
 
 const UNLIMITED = { visitsPerRank: Number.POSITIVE_INFINITY, idlePerRank: Number.POSITIVE_INFINITY };
-const LEAST_IDLE = 4;
+const LEAST_IDLE = 8;
 
 /** What efforts come to: see docs/notes/adaptive.md for what each gains, and takes. */
 const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, SearchExtent>>>> = {
@@ -52,8 +52,8 @@ const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, Searc
     next: { visitsPerRank: 1, idlePerRank: 0.125, maxPasses: 1, leastGain: 3e-5 },
   },
   usual: {
-    first: { visitsPerRank: 3, idlePerRank: 0.5, maxPasses: 2, leastGain: 1e-5 },
-    next: { visitsPerRank: 1.5, idlePerRank: 0.25, maxPasses: 2, leastGain: 3e-5 },
+    first: { visitsPerRank: 4, idlePerRank: 0.5, maxPasses: 2, leastGain: 1e-5 },
+    next: { visitsPerRank: 2, idlePerRank: 0.25, maxPasses: 2, leastGain: 3e-5 },
   },
   thorough: {
     first: { ...UNLIMITED, maxPasses: 4, leastGain: 1e-6 },

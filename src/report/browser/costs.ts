@@ -6,7 +6,7 @@ import type { Theme } from './theme.ts';
 import { tip } from './tip.ts';
 
 /** Where modelled seconds go. */
-const PARTS = ['idealSeconds', 'waitingSeconds', 'moveSeconds'] as const;
+const PARTS = ['idealSeconds', 'waitingSeconds', 'changeSeconds'] as const;
 type Part = (typeof PARTS)[number];
 
 /** A bar of modelled seconds: a run, or no balancing. */
@@ -19,7 +19,7 @@ interface CostBar extends Readonly<Record<Part, number>> {
 const NAMES: Readonly<Record<Part, string>> = {
   idealSeconds: 'at perfect balance',
   waitingSeconds: 'waiting for the slowest rank',
-  moveSeconds: 'moving weights',
+  changeSeconds: 'moving weights and planning',
 };
 
 /** Not the first of the colours, which are policies'. */
@@ -44,7 +44,7 @@ export function costBars({ runs }: Report): CostBar[] {
   const { idealSeconds, unbalancedSeconds } = first.cost;
   const waitingSeconds = unbalancedSeconds - idealSeconds;
   return [
-    { name: 'no balancing', idealSeconds, waitingSeconds, moveSeconds: 0, moves: 0, bytes: 0 },
+    { name: 'no balancing', idealSeconds, waitingSeconds, changeSeconds: 0, moves: 0, bytes: 0 },
     ...bars,
   ];
 }
