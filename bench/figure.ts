@@ -12,6 +12,15 @@ interface Beside {
   readonly unit: Unit;
 }
 
+/**
+ * What the machine makes of the same without the library: in the same run, in the same process, as often.
+ */
+interface Control {
+  readonly label: string;
+  /** In the figure's unit, and of the same statistic. */
+  readonly value: number;
+}
+
 /** One line of the results. */
 export interface Figure {
   /** suite/size/case: the same from run to run, so that runs can be compared and bars find their figures. */
@@ -23,6 +32,8 @@ export interface Figure {
   /** Left out for what follows from other figures. */
   readonly stats?: Stats;
   readonly beside: readonly Beside[];
+  /** By which a bar that is missed is judged. */
+  readonly control?: Control;
 }
 
 /** A figure that was sampled. */
@@ -47,6 +58,11 @@ export const STATISTIC_NAMES: Record<Figure['statistic'], string> = {
 /** A figure that follows from others: a ratio or a difference. */
 export function derived(id: string, unit: Unit, value: number, beside: readonly Beside[] = []): Figure {
   return { id, unit, value, statistic: 'single', beside };
+}
+
+/** The figure with its control. */
+export function controlled(figure: Figure, label: string, value: number): Figure {
+  return { ...figure, control: { label, value } };
 }
 
 export function beside(label: string, value: number, unit: Unit): Beside {

@@ -1,3 +1,4 @@
+import type { Verdict } from './bars.ts';
 import type { Report, ReportedFigure } from './report.ts';
 
 /**
@@ -87,11 +88,16 @@ function judgeMedian(base: ReportedFigure, next: ReportedFigure, slowness: numbe
 function judgeByBar(base: ReportedFigure, next: ReportedFigure): Judgement {
   const direction = change(base.value, next.value);
   if (direction === 0) return { outcome: 'same', reason: '' };
-  const wasMet = base.bars[0]?.isMet ?? false;
-  const isMet = next.bars[0]!.isMet;
+  const wasMet = isKept(base.bars[0]);
+  const isMet = isKept(next.bars[0]);
   if (wasMet !== isMet) return { outcome: isMet ? 'gained' : 'lost', reason: '' };
   const what = next.statistic === 'single' ? 'without runs of its own' : 'a tail';
   return { outcome: 'noisy', reason: `${what}, and its bar is ${isMet ? 'still met' : 'as little met'}` };
+}
+
+/** Met, or missed by the machine alone. */
+function isKept(verdict: Verdict | undefined): boolean {
+  return verdict !== undefined && (verdict.isMet || verdict.isOfMachine);
 }
 
 /** 1 for over 5 % more, -1 for over 5 % less, else 0. */

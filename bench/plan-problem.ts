@@ -12,7 +12,7 @@ import type { Stats } from './stats.ts';
 import { makeWorkload, type Workload } from './workloads.ts';
 
 /** A workload as a balancer plans it, from the mapping it begins with, and what the plan has to be. */
-interface PlanProblem {
+export interface PlanProblem {
   readonly workload: Workload;
   readonly previous: ExpertMapping;
   readonly expected: ReferencePlacement;

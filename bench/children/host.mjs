@@ -1,5 +1,6 @@
 // A host's event loop for some seconds: idle, while loads are recorded, or while a rebalancer also plans
-// without a pause. The loads [layers x physical] of a step come on stdin.
+// without a pause; then before and after it the same turns without the library, as often. The loads [layers x
+// physical] of a step come on stdin.
 import { readFileSync } from 'node:fs';
 import { MessagePort, Worker } from 'node:worker_threads';
 import { ArrivalProbe } from './arrival-probe.mjs';
@@ -13,7 +14,7 @@ const rows = Array.from({ length: numLayers }, (_, layer) =>
 );
 /** The loads wander over the layers, so that every plan has something to change. */
 const STEPS_PER_SHIFT = 50;
-const STEPS_PER_AVERAGE = 100;
+const TURNS_PER_AVERAGE = 10;
 /**
  * What takes about 50 us anyhow: its longest run is the machine's doing. It does not look at the clock, which
  * makes garbage.
@@ -21,8 +22,13 @@ const STEPS_PER_AVERAGE = 100;
 const LOOP_ROUNDS = 10_000;
 let loopState = 1;
 const WARM_UP_MS = 500;
+/** About what a plan takes in its thread. */
+const BARE_PLAN_MS = 0.3;
 
-const KINDS = ['timer', 'plan', 'answer', 'commit', 'recordLoad', 'advanceWindow', 'getAverageLoad', 'loop'];
+const KINDS = [
+  ...['timer', 'plan', 'answer', 'commit', 'recordLoad', 'advanceWindow', 'getAverageLoad', 'loop'],
+  ...['bareTimer', 'bareAnswer', 'bareCopy', 'bareLoop'],
+];
 const makeTimes = () => Object.fromEntries(KINDS.map((kind) => [kind, new CallTimes()]));
 let times = makeTimes();
 const note = (kind, start) => times[kind].add(performance.now() - start);
@@ -38,6 +44,10 @@ function timeCallback(kind, callback) {
     callback(...args);
   };
 }
+
+/** Stands for a plan where there is no library: keeps its core busy. Made before ports are wrapped. */
+const busyWorker =
+  mode === 'plan' && new Worker(new URL('busy-port.mjs', import.meta.url), { workerData: BARE_PLAN_MS });
 
 // The library's own turns of the loop: its timer, and the answer of a worker.
 const { setTimeout: realSetTimeout } = globalThis;
@@ -61,15 +71,48 @@ function recordStep() {
     balancer.recordLoad(layer, rows[(layer + shift) % numLayers]);
   note('recordLoad', start);
   balancer.advanceWindow();
-  if (steps % STEPS_PER_AVERAGE === 0) balancer.getAverageLoad();
+  if (turns % TURNS_PER_AVERAGE === 0) balancer.getAverageLoad();
 }
 
-function loop() {
-  const start = performance.now();
+function compute() {
   for (let round = 0; round < LOOP_ROUNDS; round++) loopState = (Math.imul(loopState, 1_664_525) + 1) | 0;
-  note('loop', start);
 }
 
+function timed(kind, work) {
+  const start = performance.now();
+  work();
+  note(kind, start);
+}
+
+/** A turn of a host that does as much without the library: as long, and as much garbage. */
+const bareLoads = new Float32Array(new SharedArrayBuffer(loads.byteLength));
+function bareTurn() {
+  timed('bareLoop', compute);
+  if (turns % TURNS_PER_AVERAGE !== 0) return;
+  timed('bareCopy', () => {
+    compute();
+    loopState ^= new Float32Array(bareLoads).length;
+  });
+}
+
+/** Timer, thread and answer as a rebalancer has them, without one, until the worker is ended. */
+function rebalanceBarely() {
+  const plan = timeCallback('bareTimer', () => {
+    compute();
+    busyWorker.postMessage(0);
+  });
+  const answer = timeCallback('bareAnswer', () => {
+    compute();
+    setImmediate(() => {
+      compute();
+      if (isBare) realSetTimeout(plan, 0);
+    });
+  });
+  busyWorker.on('message', answer);
+  return () => realSetTimeout(plan, 0);
+}
+
+let isBare = false;
 /** Turns the loop for a while, as often as it can. */
 function run(ms, probe) {
   const end = performance.now() + ms;
@@ -78,8 +121,11 @@ function run(ms, probe) {
       turns++;
       probe?.turn();
       if (performance.now() >= end) return resolve();
-      if (mode !== 'idle') recordStep();
-      if (turns % 20 === 0 && mode !== 'idle') loop();
+      if (isBare) bareTurn();
+      else if (!mode.startsWith('idle')) {
+        recordStep();
+        if (turns % TURNS_PER_AVERAGE === 0) timed('loop', compute);
+      }
       setImmediate(turn);
     };
     setImmediate(turn);
@@ -98,22 +144,43 @@ rebalancer.on('error', (error) => {
 let committed = 0;
 rebalancer.on('committed', () => committed++);
 
+const bareStart = busyWorker && rebalanceBarely();
+/** The control, for a while. */
+async function runBare(ms) {
+  isBare = true;
+  bareStart();
+  await run(ms);
+  isBare = false;
+  // The last answer.
+  await run(20);
+}
+
 let neighbour;
 if (mode === 'plan') rebalancer.start();
-if (mode === 'record beside a busy thread') neighbour = new Worker('for (;;);', { eval: true });
+if (mode.endsWith('beside a busy thread')) neighbour = new Worker('for (;;);', { eval: true });
 await run(WARM_UP_MS);
 times = makeTimes();
+if (mode === 'plan') await pausedFor(() => runBare((seconds * 1000) / 3));
 const plansBefore = committed;
 const probe = new ArrivalProbe();
 probe.start();
 await run(seconds * 1000, probe);
 const delays = probe.stop();
-const calls = Object.fromEntries(KINDS.map((kind) => [kind, times[kind].stats()]));
 const plans = committed - plansBefore;
 await rebalancer.stop();
+if (mode === 'plan') await runBare((seconds * 1000) / 3);
+const calls = Object.fromEntries(KINDS.map((kind) => [kind, times[kind].stats()]));
+await busyWorker?.terminate?.();
 await neighbour?.terminate();
 await balancer.close();
 process.stdout.write(JSON.stringify({ ...delays, calls, plans, steps, isRight: isRight() }));
+
+/** Does something while the rebalancer does nothing. */
+async function pausedFor(work) {
+  await rebalancer.stop();
+  await work();
+  rebalancer.start();
+}
 
 /** Whatever was planned meanwhile, the window's tokens are those recorded, layer by layer. */
 function isRight() {

@@ -37,6 +37,22 @@ const source = {
     }
   },
 };
+/** Microseconds of the median step where the same steps are only added up, by the same kind of loop. */
+async function bareLoop() {
+  const sums = new Float64Array(numLayers * numLogicalExperts);
+  const times = [];
+  async function* steps() {
+    for (let step = 0; step < numSteps; step++) {
+      const started = performance.now();
+      yield different[step % different.length];
+      times.push((performance.now() - started) * 1000);
+    }
+  }
+  for await (const loads of steps()) for (let i = 0; i < sums.length; i++) sums[i] += loads[i];
+  times.sort((a, b) => a - b);
+  return times[Math.floor(times.length / 2)];
+}
+
 const result = await replay(source, {
   ...topology,
   windowSize,
@@ -48,11 +64,13 @@ const result = await replay(source, {
   },
 });
 micros.sort((a, b) => a - b);
+const bare = await bareLoop();
 process.stdout.write(
   JSON.stringify({
     peakKb: peakMemoryKb(),
     median: micros[Math.floor(micros.length / 2)],
     p10: micros[Math.floor(micros.length / 10)],
+    bare,
     p90: micros[Math.floor(micros.length * 0.9)],
     numSteps: result.numSteps,
     numPlans: result.plans.length,

@@ -11,7 +11,7 @@ import {
 } from 'expert-load-balancer';
 import { runChild } from '../child.ts';
 import { drawSteps, recordSteps } from '../drawn-steps.ts';
-import { beside, derived, type Figure, sampled } from '../figure.ts';
+import { beside, controlled, derived, type Figure, sampled } from '../figure.ts';
 import { sink } from '../measure.ts';
 import { median, type Stats, summarize } from '../stats.ts';
 import type { Suite, SuiteContext } from '../suite.ts';
@@ -20,6 +20,10 @@ import { MAIN_SIZE, makeWorkload, sizeName, sizeNamed } from '../workloads.ts';
 const LARGE = sizeNamed('64x1024->2048');
 const WIDE = sizeNamed('92x896->1024');
 const THREADS = [1, 2, 4, 8, 16, 32, 64];
+/** Plans whose efficiency there is a bar for, with so many threads. */
+const SCALED = ['default 512x1024->2048', 'adaptive 92x896->1024'];
+const EFFICIENCY_THREADS = 16;
+const PLANS_APART = 6;
 const REPORTED_CORES = [2, 192];
 
 /** A plan that is made with more and more threads. */
@@ -95,11 +99,15 @@ async function timeCase(plan: Case, context: SuiteContext): Promise<Figure[]> {
       beside('this / inline', stats.median / inline.stats.median, 'x'),
       ...(threads === 0 ? [] : [beside('efficiency', one / stats.median / threads, 'x')]),
     ]);
+  const efficiency = SCALED.includes(plan.name)
+    ? pooled.find(({ threads }) => threads === EFFICIENCY_THREADS)
+    : undefined;
   const best = Math.min(usual.stats.median, ...pooled.map(({ stats }) => stats.median));
   return [
     figure('inline', inline),
     ...pooled.map((timed) => figure(`${timed.threads} threads`, timed)),
     figure(`threads unset: ${usual.threads}`, usual),
+    ...(efficiency === undefined ? [] : [await efficiencyOf(plan, one / efficiency.stats.median, context)]),
     derived(`${id}/unset over the best`, 'ms', usual.stats.median - best, [
       beside('unset / best', usual.stats.median / best, 'x'),
       beside('unset less inline', usual.stats.median - inline.stats.median, 'ms'),
@@ -143,6 +151,57 @@ async function timeWith(
     before = workersWoken;
   }
   return { stats: summarize(times), threads: balancer.threads, started, woken: median(woken), digest };
+}
+
+/**
+ * What a plan's threads reach of as many times one of them, beside threads that share nothing: each makes the
+ * plan of as many layers as a thread has, in its own memory, without a pool.
+ */
+async function efficiencyOf(
+  { name, topology, numSteps }: Case,
+  ratio: number,
+  { seed, pick }: SuiteContext,
+): Promise<Figure> {
+  const threads = EFFICIENCY_THREADS;
+  const { numLayers } = topology;
+  const part = Math.ceil(numLayers / threads);
+  const policy = name.slice(0, name.indexOf(' '));
+  const job = { topology: { ...topology, numLayers: part }, policy, numSteps, seed };
+  const alone: number[] = [];
+  const together: number[] = [];
+  for (let round = 0; round < pick(5, 1); round++) {
+    alone.push(await planApart(1, job));
+    together.push(await planApart(threads, job));
+  }
+  // One thread would have made all layers, of which the last thread may have fewer.
+  const control = (median(alone) * numLayers) / part / median(together) / threads;
+  const figure = derived(`cores/${name}/efficiency with ${threads} threads`, 'x', ratio / threads);
+  return controlled(figure, 'threads that share nothing', control);
+}
+
+/** Milliseconds until the last of some threads has made its own plan; the median of a few plans. */
+async function planApart(threads: number, job: unknown): Promise<number> {
+  const words = new Int32Array(new SharedArrayBuffer(8));
+  const url = new URL('../children/plan-apart.mjs', import.meta.url);
+  const workers = Array.from({ length: threads }, () => new Worker(url, { workerData: { words, job } }));
+  try {
+    const times: number[] = [];
+    await Promise.all(workers.map((worker) => once(worker, 'message')));
+    for (let plans = 1; plans <= PLANS_APART; plans++) {
+      // Time to be at the wait.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const done = workers.map((worker) => once(worker, 'message'));
+      const start = performance.now();
+      Atomics.store(words, 0, plans);
+      Atomics.notify(words, 0);
+      await Promise.all(done);
+      times.push(performance.now() - start);
+    }
+    // The first one warms up.
+    return median(times.slice(1));
+  } finally {
+    await Promise.all(workers.map((worker) => worker.terminate()));
+  }
 }
 
 /** Waits to be let go, and then computes. */

@@ -1,8 +1,9 @@
 import type { Topology } from 'expert-load-balancer';
-import { beside, derived, type Figure, sampled } from '../figure.ts';
+import { beside, controlled, derived, type Figure, sampled } from '../figure.ts';
 import { firstMappings } from '../first-mapping.ts';
-import { type LoadSource, makeProblem, timeInline, timePooled } from '../plan-problem.ts';
-import { median } from '../stats.ts';
+import { timeHops } from '../hop.ts';
+import { type LoadSource, makeProblem, type PlanProblem, timeInline, timePooled } from '../plan-problem.ts';
+import { median, summarize } from '../stats.ts';
 import type { Suite, SuiteContext } from '../suite.ts';
 import { MAIN_SIZE, SIZES } from '../workloads.ts';
 
@@ -22,7 +23,8 @@ export const pooledSuite: Suite = {
   },
 };
 
-async function planSize(topology: Topology, { seed, limits, pick }: SuiteContext): Promise<Figure[]> {
+async function planSize(topology: Topology, context: SuiteContext): Promise<Figure[]> {
+  const { seed, limits, pick } = context;
   const problem = makeProblem(topology, seed);
   const { workload, digest } = problem;
   const id = `pooled/${workload.size}`;
@@ -39,7 +41,9 @@ async function planSize(topology: Topology, { seed, limits, pick }: SuiteContext
   const figures = [
     sampled(`${id}/inline`, 'ms', inline),
     one,
-    derived(`${id}/1 thread over inline`, 'ms', one.value - inline.median),
+    topology === MAIN_SIZE
+      ? await overInline(`${id}/1 thread over inline`, problem, context)
+      : derived(`${id}/1 thread over inline`, 'ms', one.value - inline.median),
     await pooled('2 threads', 2),
   ];
   if (topology !== MAIN_SIZE) return figures;
@@ -49,4 +53,15 @@ async function planSize(topology: Topology, { seed, limits, pick }: SuiteContext
     figures.push(sampled(`${id}/1 thread, loads ${source}`, 'ms', stats, [ratio]));
   }
   return figures;
+}
+
+/** What the pool adds to a plan, beside what a bare one adds to as much work. */
+async function overInline(id: string, problem: PlanProblem, { pick }: SuiteContext): Promise<Figure> {
+  const hops = await timeHops(problem, pick(25, 2));
+  const [plan, piscina, port] = [summarize(hops.plan), summarize(hops.piscina), summarize(hops.port)];
+  const figure = sampled(id, 'ms', plan, [
+    beside('a bare port', port.median, 'ms'),
+    beside('least of a bare pool', piscina.min, 'ms'),
+  ]);
+  return controlled(figure, 'a bare pool', piscina.median);
 }

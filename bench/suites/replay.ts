@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { runChild } from '../child.ts';
-import { beside, type Figure, sampled } from '../figure.ts';
-import { summarize } from '../stats.ts';
+import { beside, controlled, type Figure, sampled } from '../figure.ts';
+import { median, summarize } from '../stats.ts';
 import type { Suite, SuiteContext } from '../suite.ts';
 import { MAIN_SIZE, sizeName } from '../workloads.ts';
 
@@ -23,9 +23,10 @@ export const replaySuite: Suite = {
       const answers = replays(context, { ...job, numSteps: context.pick(2000, 500) });
       const lowest = Math.min(...answers.map(({ p10 }) => p10));
       const medians = summarize(answers.map(({ median }) => median));
-      return sampled(`replay/${size}/${label}/a step`, 'us', medians, [
+      const figure = sampled(`replay/${size}/${label}/a step`, 'us', medians, [
         beside('10th percentile', lowest, 'us'),
       ]);
+      return controlled(figure, 'a loop that adds the loads up', median(answers.map(({ bare }) => bare)));
     });
     return [...times, ...memory(context, size)];
   },
@@ -44,6 +45,8 @@ interface Answer {
   readonly peakKb: number;
   readonly median: number;
   readonly p10: number;
+  /** Microseconds of the median step of a loop without the library. */
+  readonly bare: number;
   readonly numSteps: number;
   readonly numPlans: number;
   readonly balancedness: number;

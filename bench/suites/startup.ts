@@ -1,7 +1,7 @@
 import { ExpertLoadBalancer } from 'expert-load-balancer';
 import { digestOf } from '../check.ts';
 import { runChild } from '../child.ts';
-import { beside, type Figure, sampled } from '../figure.ts';
+import { beside, controlled, type Figure, sampled } from '../figure.ts';
 import { firstMappings } from '../first-mapping.ts';
 import { planReference } from '../reference.ts';
 import { median, summarize } from '../stats.ts';
@@ -18,19 +18,29 @@ export const startupSuite: Suite = {
     const digest = digestOf(planReference(workload.loads, MAIN_SIZE, mapping.phyToLog), MAIN_SIZE);
     const rounds = Array.from({ length: pick(21, 2) }, () => ({
       bare: runChild<{ endMs: number }>('bare.mjs'),
-      importing: runChild<{ endMs: number; importMs: number }>('import-only.mjs'),
+      empty: runChild<Import>('import-empty.mjs'),
+      barePool: runChild<{ totalMs: number }>('bare-pool.mjs'),
+      importing: runChild<Import>('import-only.mjs'),
       inline: firstMapping(0),
       pooled: firstMapping(1),
     }));
     return [
       importAlone(rounds),
-      figureOf(
-        'inline',
-        rounds.map(({ inline }) => inline),
+      controlled(
+        figureOf(
+          'inline',
+          rounds.map(({ inline }) => inline),
+        ),
+        'import of an empty module',
+        median(rounds.map(({ empty }) => empty.importMs)),
       ),
-      figureOf(
-        'pool of one',
-        rounds.map(({ pooled }) => pooled),
+      controlled(
+        figureOf(
+          'pool of one',
+          rounds.map(({ pooled }) => pooled),
+        ),
+        'import of piscina to the answer of a bare pool of one',
+        median(rounds.map(({ barePool }) => barePool.totalMs)),
       ),
     ];
 
@@ -46,18 +56,26 @@ interface FirstMapping {
   readonly totalMs: number;
 }
 
+interface Import {
+  readonly endMs: number;
+  readonly importMs: number;
+}
+
 interface ImportRound {
   readonly bare: { readonly endMs: number };
-  readonly importing: { readonly endMs: number; readonly importMs: number };
+  readonly empty: Import;
+  readonly importing: Import;
 }
 
 /** From the start of the process to the end of its script, less that of the bare Node started just before. */
 function importAlone(rounds: readonly ImportRound[]): Figure {
   const differences = rounds.map(({ bare, importing }) => importing.endMs - bare.endMs);
-  return sampled('startup/import alone over bare node', 'ms', summarize(differences), [
+  const ofEmpty = rounds.map(({ bare, empty }) => empty.endMs - bare.endMs);
+  const figure = sampled('startup/import alone over bare node', 'ms', summarize(differences), [
     beside('bare node', median(rounds.map(({ bare }) => bare.endMs)), 'ms'),
     beside('the import in its process', median(rounds.map(({ importing }) => importing.importMs)), 'ms'),
   ]);
+  return controlled(figure, 'an empty module', median(ofEmpty));
 }
 
 /** From just before the import to the mapping in hand, inside the process. */

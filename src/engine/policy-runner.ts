@@ -32,6 +32,14 @@ interface RunningJob {
   graceTimer?: NodeJS.Timeout;
 }
 
+/** A runner's thread, apart from it: what is known of a runner that is no more. */
+interface HeldThread {
+  thread: WorkerThread | undefined;
+}
+
+/** The threads of balancers that nobody holds any more, and that were not closed. */
+const dropped = new FinalizationRegistry<HeldThread>(({ thread }) => void thread?.end());
+
 /**
  * Runs the jobs of one balancer by a custom policy, in a thread of its own.
  *
@@ -43,7 +51,7 @@ export class PolicyRunner implements PlanRunner {
   readonly #place: JobPlace;
   /** Held as long as the thread may be at work in it. */
   readonly #region: KernelRegion;
-  #thread: WorkerThread | undefined;
+  readonly #held: HeldThread = { thread: undefined };
   /** The thread that is being ended. */
   #ending: Promise<void> | undefined;
   #job: RunningJob | undefined;
@@ -54,6 +62,7 @@ export class PolicyRunner implements PlanRunner {
     this.#policy = policy;
     this.#region = region;
     this.#place = { id: nextPlaceId(), memory: region.memory, layout };
+    dropped.register(this, this.#held);
   }
 
   get layersDone(): number {
@@ -113,8 +122,9 @@ export class PolicyRunner implements PlanRunner {
 
   /** Ends the thread, whatever it does: at once, unless it is in a call of the system. */
   async close(): Promise<void> {
-    if (this.#thread !== undefined) this.#ending = endInTime(this.#thread);
-    this.#thread = undefined;
+    const { thread } = this.#held;
+    if (thread !== undefined) this.#ending = endInTime(thread);
+    this.#held.thread = undefined;
     await this.#ending;
   }
 
@@ -146,11 +156,11 @@ export class PolicyRunner implements PlanRunner {
   }
 
   async #start(): Promise<WorkerThread> {
-    if (this.#thread?.isAlive) return this.#thread;
+    if (this.#held.thread?.isAlive) return this.#held.thread;
     await this.close();
     const thread = await WorkerThread.start();
     this.workersStarted++;
-    this.#thread = thread;
+    this.#held.thread = thread;
     return thread;
   }
 

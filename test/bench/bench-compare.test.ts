@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { derived, sampled } from '../../bench/figure.ts';
+import { verdictsOf } from '../../bench/bars.ts';
+import { controlled, derived, sampled } from '../../bench/figure.ts';
 import { compareFigure, compareReports } from '../../bench/judge.ts';
-import { type Report, type ReportedFigure, reported } from '../../bench/report.ts';
+import { barSummary, plainTable, type Report, type ReportedFigure, reported } from '../../bench/report.ts';
 import { unlikeness } from '../../bench/report-file.ts';
 import { headOf } from '../../bench/run-suites.ts';
 import { summarize } from '../../bench/stats.ts';
@@ -83,14 +84,46 @@ test('ratios, and few runs without a bar, are not judged', () => {
 
 test('a tail or a difference is lost when its bar is met no more', () => {
   const difference = (ms: number) => reported(derived('pooled/58x256->288/1 thread over inline', 'ms', ms));
-  assert.equal(outcome(difference(0.1), difference(0.2)), 'noisy');
-  assert.equal(outcome(difference(0.2), difference(0.4)), 'lost');
-  assert.equal(outcome(difference(-0.1), difference(0.4)), 'lost');
-  assert.equal(outcome(difference(0.4), difference(0.2)), 'gained');
-  assert.equal(outcome(difference(0.299), difference(0.301)), 'same');
+  assert.equal(outcome(difference(0.05), difference(0.1)), 'noisy');
+  assert.equal(outcome(difference(0.1), difference(0.2)), 'lost');
+  assert.equal(outcome(difference(-0.1), difference(0.2)), 'lost');
+  assert.equal(outcome(difference(0.2), difference(0.1)), 'gained');
+  assert.equal(outcome(difference(0.149), difference(0.151)), 'same');
   const tail = (median: number) => timed('block/58x256->288/longest gap', 0.1, median, 'p99');
   assert.equal(outcome(tail(0.3), tail(0.4)), 'noisy');
   assert.equal(outcome(tail(0.3), tail(3)), 'lost');
+});
+
+test('a bar is the machine’s where the control misses it too, and by nearly as much', () => {
+  const id = 'pooled/58x256->288/1 thread over inline';
+  const goal = (value: number, control?: number) => {
+    const figure = derived(id, 'ms', value);
+    const { isMet, isOfMachine } = verdictsOf(
+      control === undefined ? figure : controlled(figure, 'a bare pool', control),
+    )[0]!;
+    return [isMet, isOfMachine];
+  };
+  assert.deepEqual(goal(0.4), [false, false]);
+  assert.deepEqual(goal(0.1, 0.4), [true, false]);
+  assert.deepEqual(goal(0.2, 0.14), [false, false], 'the control meets it');
+  assert.deepEqual(goal(0.2, 0.18), [false, true]);
+  assert.deepEqual(goal(0.4, 0.18), [false, false], 'by far more than the control');
+  const efficiency = (value: number, control: number) =>
+    verdictsOf(
+      controlled(derived('cores/default 512x1024->2048/efficiency with 16 threads', 'x', value), '', control),
+    )[0]!;
+  assert.equal(efficiency(0.6, 0.68).isOfMachine, true);
+  assert.equal(efficiency(0.5, 0.68).isOfMachine, false);
+  assert.equal(efficiency(0.6, 0.8).isOfMachine, false);
+});
+
+test('a bar that only the machine misses is counted apart, and no loss', () => {
+  const id = 'pooled/58x256->288/1 thread over inline';
+  const met = reported(derived(id, 'ms', 0.1));
+  const missed = reported(controlled(derived(id, 'ms', 0.2), 'a bare pool', 0.18));
+  assert.equal(outcome(met, missed), 'noisy');
+  assert.deepEqual(barSummary([missed]), ['bars met: 0 of 1', `the machine's: ${id}: 0.200 ms`]);
+  assert.match(plainTable([missed]), /<= 0\.15: the machine's; <= 0\.3: met +control, a bare pool 0\.180 ms/);
 });
 
 test('runs of another machine, Node, seed or length are unlike', () => {

@@ -3,8 +3,13 @@ import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { ExpertMapping, type LoadMatrix, LocalityAwarePolicy } from 'expert-load-balancer';
-import { threadsOf } from '../helpers/hostile-policy.ts';
+import {
+  ExpertLoadBalancer,
+  ExpertMapping,
+  type LoadMatrix,
+  LocalityAwarePolicy,
+} from 'expert-load-balancer';
+import { hasEnded, threadsOf } from '../helpers/hostile-policy.ts';
 import { refusal, stateOf, turn, untilPlanning, withBalancer } from '../helpers/library.ts';
 
 const run = promisify(execFile);
@@ -155,6 +160,20 @@ test('close waits for a policy module that cannot be cancelled, and drops its pl
     await turn();
     await Promise.all([balancer.close(), balancer.close(), plan]);
     assert.equal(balancer.generation, 0);
+  });
+});
+
+test('close at any moment of a plan ends a policy module’s thread, also a killed one', async () => {
+  await threadsOf(async (threads) => {
+    for (const [i, waitMs] of [0, 1, 20, 40, 60, 80].entries()) {
+      const balancer = new ExpertLoadBalancer({ ...small, policy: policyUrl('repeat.mjs') });
+      const plan = balancer.plan([...Array(2)].map(() => [13, 2, 3, 4])).catch(ended);
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      if (i % 2 === 1) void threads.findLast((thread) => !hasEnded(thread))?.terminate();
+      await balancer.close();
+      await plan;
+      assert.ok(threads.every(hasEnded), `after ${waitMs} ms`);
+    }
   });
 });
 

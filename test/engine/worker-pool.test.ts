@@ -309,19 +309,24 @@ test('a plan that is cancelled while it waits for a thread is cancelled at once'
   );
 });
 
-test('a balancer that nobody holds any more gives its threads back', limit, async () => {
-  await threadsOf(async (threads) => {
-    await planAndDrop();
-    assert.equal(threads.length, 1);
-    await until(() => {
-      void collectAll();
-      return threads.every(hasEnded);
+for (const [title, options] of Object.entries({
+  'a kernel': short,
+  'a policy module': { ...short, policy: new URL('../fixtures/policies/repeat.mjs', import.meta.url) },
+})) {
+  test(`a balancer that nobody holds any more gives its threads back: ${title}`, limit, async () => {
+    await threadsOf(async (threads) => {
+      await planAndDrop(options);
+      assert.equal(threads.length, 1);
+      await until(() => {
+        void collectAll();
+        return threads.every(hasEnded);
+      });
     });
   });
-});
+}
 
-async function planAndDrop(): Promise<void> {
-  await plan(new ExpertLoadBalancer(short), short);
+async function planAndDrop(options: ExpertLoadBalancerOptions): Promise<void> {
+  await plan(new ExpertLoadBalancer(options), options);
 }
 
 test('threads that spin plan the same, and are woken as often', limit, async () => {
