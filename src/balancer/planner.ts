@@ -69,7 +69,11 @@ export class Planner {
   async start(): Promise<void> {
     this.#openState.check();
     await this.enqueue(async () => {
-      if (this.#usesThreads) await (await this.#loadRunner()).start();
+      try {
+        if (this.#usesThreads) await (await this.#loadRunner()).start();
+      } catch (error) {
+        throw this.#openState.isClosed ? closedError() : error;
+      }
     });
   }
 

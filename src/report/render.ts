@@ -27,7 +27,7 @@ export async function renderReport(report: ReplayReport): Promise<string> {
   }
   if (!Array.isArray(report.replays) || report.replays.length === 0)
     throw new EplbRangeError('EPLB_SHAPE', 'report: it holds no replay to draw');
-  const assets = await readAssets(new URL('./report/', import.meta.url));
+  const assets = await readAssets();
   try {
     return reportPage(report, assets);
   } catch (cause) {

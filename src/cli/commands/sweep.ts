@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { printableTexts } from '../../core/printable.ts';
+import { packageVersion } from '../../core/version.ts';
 import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
 import { type SweepResult, sweepResult } from '../../replay/index.ts';
 import { outputColors } from '../colors.ts';
@@ -18,7 +19,6 @@ import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
 import { inputPath, STANDARD } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
-import { packageVersion } from '../version.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
   readonly replicas: readonly number[];

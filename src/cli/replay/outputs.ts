@@ -1,8 +1,8 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { jsonText } from '../../core/printable.ts';
+import { packageVersion } from '../../core/version.ts';
 import type { RecordingFacts, ReplayReport, ReplayResult, SweepResult } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
-import { packageVersion } from '../version.ts';
 
 /** The files that a command was asked to write, by their options. */
 type OutputPaths = Readonly<Record<string, string | undefined>>;

@@ -1,0 +1,10 @@
+import { createRequire } from 'node:module';
+
+/**
+ * Loads a module of Node when it is first needed, so that importing this library does not: each takes a
+ * twentieth of that and more, and even the function that loads them takes as long to make.
+ */
+export function loadBuiltin(name: `node:${string}`): unknown {
+  // Any path will do. Not that of this file: a bundle in CommonJS has no import.meta.
+  return createRequire(process.execPath)(name);
+}
