@@ -51,16 +51,31 @@ const common: BuildOptions = {
   define: { PACKAGE_VERSION: JSON.stringify(manifest.version) },
 };
 
+/** Packages that the library takes along, and the file that is taken. */
+const TAKEN_ALONG: ReadonlyMap<string, string> = new Map([
+  ['typed-array-utils', 'typed-array-utils/index.js'],
+  ['yaml', 'yaml/browser/dist/index.js'],
+  ['yauzl', 'yauzl/index.js'],
+  ['pend', 'pend/index.js'],
+  ['yazl', 'yazl/index.js'],
+  ['buffer-crc32', 'buffer-crc32/dist/index.cjs'],
+]);
+const LICENCES = ['piscina', 'yaml', 'yauzl', 'pend', 'yazl', 'buffer-crc32'].map(
+  (name) => `${name}/LICENSE`,
+);
+
 /**
- * What the library takes along of other packages. typed-array-utils, as it is small, and reading it at every
- * import is not. And piscina, whose threads begin with a file of its own that bundlers lose: here it is handed
- * a file as an option. Its `require` of Node's modules becomes `import`, as there is none in the module that
- * a bundler may make of it. The command, which nobody bundles, takes piscina as it is installed.
+ * Takes packages along, as modules that bundlers can put into one file: those in CommonJS `require` modules of
+ * Node, which becomes `import` here, as a module has no `require`. And piscina's threads begin with a file of
+ * its own, which bundlers lose: here it is handed one as an option. The command, which nobody bundles, takes
+ * piscina as it is installed.
  */
 const takenAlong: Plugin = {
   name: 'taken-along',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^typed-array-utils$/ }, () => ({ path: tool('typed-array-utils/index.js') }));
+    onResolve({ filter: /^[a-z]/ }, ({ path }) =>
+      TAKEN_ALONG.has(path) ? { path: tool(TAKEN_ALONG.get(path)!) } : null,
+    );
     onResolve({ filter: /^piscina$/ }, ({ importer }) =>
       importer.includes('engine') ? { path: tool('piscina/dist/esm-wrapper.mjs') } : null,
     );
@@ -70,7 +85,7 @@ const takenAlong: Plugin = {
       if (after === undefined || more.length > 0) throw new Error(`${path} does not have ${ownFile} once`);
       return { contents: `${before}this.options.workerFile${after}`, resolveDir: dirname(path) };
     });
-    onResolve({ filter: /^node:/ }, ({ kind, path }) =>
+    onResolve({ filter: /^(node:|fs$|zlib$|stream$|events$|util$|buffer$)/ }, ({ kind, path }) =>
       kind === 'require-call' ? { path, namespace: 'builtin' } : null,
     );
     onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
@@ -105,7 +120,7 @@ async function bundleLibrary(): Promise<void> {
     metafile: true,
   });
   await writeFile('build/library.json', JSON.stringify(metafile));
-  await writeLicences('dist/LICENCES.txt', ['piscina/LICENSE', 'typed-array-utils/LICENSE.md']);
+  await writeLicences('dist/LICENCES.txt', [...LICENCES, 'typed-array-utils/LICENSE.md']);
   await joinChunks(metafile.outputs);
   await chmod('dist/cli.js', 0o755);
 }

@@ -1,4 +1,4 @@
-import { createRequire } from 'node:module';
+import nodeModule from 'node:module';
 
 /**
  * Loads a module of Node when it is first needed, so that importing this library does not: each takes a
@@ -6,5 +6,8 @@ import { createRequire } from 'node:module';
  */
 export function loadBuiltin(name: `node:${string}`): unknown {
   // Any path will do. Not that of this file: a bundle in CommonJS has no import.meta.
-  return createRequire(process.execPath)(name);
+  return requireFrom(process.execPath)(name);
 }
+
+/** A `require` from there on. Not by the name that webpack knows: it would resolve what is asked for itself. */
+export const requireFrom = (path: string | URL): NodeJS.Require => nodeModule.createRequire(path);

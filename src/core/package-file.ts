@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module';
 import { EplbError } from './errors.ts';
-import { loadBuiltin } from './load-builtin.ts';
+import { loadBuiltin, requireFrom } from './load-builtin.ts';
 import { packageVersion } from './version.ts';
 
 const PACKAGE = 'expert-load-balancer';
@@ -17,7 +16,15 @@ const PACKAGE = 'expert-load-balancer';
 export function packageFile(name: string, beside: () => URL): string {
   const { existsSync } = loadBuiltin('node:fs') as typeof import('node:fs');
   const { fileURLToPath } = loadBuiltin('node:url') as typeof import('node:url');
-  const places = [() => fileURLToPath(beside()), () => besideBundle(name), () => installedFile(name)];
+  const { dirname, join } = loadBuiltin('node:path') as typeof import('node:path');
+  const places = [
+    () => fileURLToPath(beside()),
+    // In CommonJS, where import.meta.url is undefined.
+    () => join(__dirname, name),
+    // A bundle of several files may have this code in a folder below.
+    () => join(dirname(process.argv[1]!), name),
+    () => installedFile(name),
+  ];
   for (const place of places) {
     const path = orUndefined(place);
     if (path !== undefined && existsSync(path)) return path;
@@ -28,16 +35,10 @@ export function packageFile(name: string, beside: () => URL): string {
   throw new EplbError('EPLB_RUNTIME', message);
 }
 
-/** In CommonJS, where import.meta.url is undefined. */
-function besideBundle(name: string): string {
-  const { join } = loadBuiltin('node:path') as typeof import('node:path');
-  return join(__dirname, name.split('/').at(-1)!);
-}
-
 /** Of the package that the bundle finds, when it is of this version. */
 function installedFile(name: string): string | undefined {
   const { dirname, join } = loadBuiltin('node:path') as typeof import('node:path');
-  const require = createRequire(orUndefined(() => import.meta.url) ?? __filename);
+  const require = requireFrom(orUndefined(() => import.meta.url) ?? __filename);
   const manifest = require.resolve(`${PACKAGE}/package.json`);
   if (Reflect.get(require(manifest), 'version') !== packageVersion()) return undefined;
   return join(dirname(manifest), 'dist', name);

@@ -40,8 +40,9 @@ export type {
 export { samplingNoisePeak } from './noise.ts';
 export type { ReplayOptions, ReplayProgress } from './options.ts';
 export { replay } from './replay.ts';
+export { type ReplayReportOptions, replayReport } from './report.ts';
 export * from './result.ts';
 export type { ReplaySource } from './source.ts';
 export { type AdviceTexts, advise, paretoFront, sweepPoint, sweepResult } from './sweep.ts';
 export * from './sweep-result.ts';
-export { SYNTH_DEFAULTS, SyntheticLoads, type SynthOptions, synthesize } from './synth.ts';
+export { SYNTH_DEFAULTS, SyntheticLoads, type SynthInit, type SynthOptions, synthesize } from './synth.ts';

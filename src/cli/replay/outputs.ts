@@ -1,7 +1,6 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { jsonText } from '../../core/printable.ts';
-import { packageVersion } from '../../core/version.ts';
-import type { RecordingFacts, ReplayReport, ReplayResult, SweepResult } from '../../replay/index.ts';
+import type { ReplayReport } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
 
 /** The files that a command was asked to write, by their options. */
@@ -29,28 +28,6 @@ export async function checkOutputs(paths: OutputPaths, inputs: readonly string[]
     outputs.set(option, output);
   }
   return outputs;
-}
-
-/** Makes the report of replays, with the versions that they were made with. */
-export function reportOf(
-  recording: RecordingFacts,
-  replays: readonly ReplayResult[],
-  more: { readonly scores?: ReplayReport['scores']; readonly sweep?: SweepResult } = {},
-): ReplayReport {
-  const { scores, sweep } = more;
-  return {
-    kind: 'replay-report',
-    formatVersion: 1,
-    versions: {
-      package: packageVersion(),
-      node: process.version,
-      platform: `${process.platform} ${process.arch}`,
-    },
-    recording,
-    replays,
-    ...(scores === undefined ? {} : { scores }),
-    ...(sweep === undefined ? {} : { sweep }),
-  };
 }
 
 /** Writes what was asked for: `--json` and `--report`. */
