@@ -65,8 +65,9 @@ const LICENCES = ['piscina', 'yaml', 'yauzl', 'pend', 'yazl', 'buffer-crc32'].ma
 );
 
 /**
- * Takes packages along, as modules that bundlers can put into one file: those in CommonJS `require` modules of
- * Node, which becomes `import` here, as a module has no `require`. And piscina's threads begin with a file of
+ * Takes packages along, as modules that bundlers can put into one file: those in CommonJS `require` modules
+ * of Node, which becomes `import` here, as a module has no `require`. And piscina's threads begin with a file
+ * of
  * its own, which bundlers lose: here it is handed one as an option. The command, which nobody bundles, takes
  * piscina as it is installed.
  */

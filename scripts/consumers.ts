@@ -1,7 +1,7 @@
 /**
  * Has the package, as it is packed, used as its users do: `npm run test:consumers` for what CI has the time
- * for, `npm run test:consumers:long` for all the others. `-- NAME` runs those of a name. A consumer whose tool
- * cannot be had is skipped, and that is said. Versions are exact: runs repeat.
+ * for, `npm run test:consumers:long` for all the others. `-- NAME` runs those of a name. A consumer whose
+ * tool cannot be had is skipped, and that is said. Versions are exact: runs repeat.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import { MANAGERS, RUNTIMES, TEST_RUNNERS, THIS_NODE } from './consumers/runtime
 import { TYPESCRIPT } from './consumers/typescript.ts';
 
 const SHORT: readonly Consumer[] = [...TYPESCRIPT, THIS_NODE, ...BUNDLERS];
-const LONG: readonly Consumer[] = [...RUNTIMES, ...TEST_RUNNERS, ...MANAGERS, NEXT];
+const LONG: readonly Consumer[] = [...RUNTIMES, ...TEST_RUNNERS, ...MANAGERS, ...NEXT];
 
 const isLong = process.argv.includes('--long');
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('--'));

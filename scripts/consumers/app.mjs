@@ -1,5 +1,5 @@
-// What a consumer of the package does, in one file: plans in the pool and inline, shares a balancer, writes and
-// reads files that need other packages, replays, and draws the report. It says so in one line.
+// What a consumer of the package does, in one file: plans in the pool and inline, shares a balancer, writes
+// and reads files that need other packages, replays, and draws the report. It says so in one line.
 import { connectBalancer, ExpertLoadBalancer, shareBalancer } from 'expert-load-balancer';
 import { mappingOf, parsePlacement, placementFrom, writePlacement } from 'expert-load-balancer/formats';
 import { replay, replayReport, synthesize } from 'expert-load-balancer/replay';

@@ -21,7 +21,9 @@ export interface Consumer {
 /** A tool that is not to be had here: its consumer is skipped, and it is said why. */
 export class SkipError extends Error {}
 
-/** Settings of npm are passed on to what it runs; a nested npm would take this package for the one to work on. */
+/**
+ * Settings of npm are passed on to what it runs; a nested npm would take this package for the one to work on.
+ */
 const env = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(npm_|NODE_OPTIONS)/.test(name)),
 );

@@ -125,7 +125,8 @@ export class ExpertLoadBalancer {
    * Carves all memory the balancer will ever use; no thread is started before the first plan.
    *
    * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION` for an option of another name; EplbRangeError
-   * `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY` when the memory, of which the message says how much, cannot be had
+   * `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY` when the memory, of which
+   * the message says how much, cannot be had
    */
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
@@ -292,7 +293,8 @@ export class ExpertLoadBalancer {
    * @param weight loads [layers x logical]; the average of the window as it is when the plan begins, when
    * left out
    * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_CLOSED`,
-   * `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_THREADS`, `EPLB_RUNTIME` or `EPLB_POLICY`. The live mapping is untouched then.
+   * `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_THREADS`, `EPLB_RUNTIME` or `EPLB_POLICY`. The live mapping
+   * is untouched then.
    */
   async plan(weight?: LoadsInput, options: PlanOptions = {}): Promise<ExpertMapping> {
     return (await this.decide(weight, options)).mapping;

@@ -88,8 +88,8 @@ export class Planner {
   }
 
   /**
-   * Checks what a plan is asked with, by options of these names. It may have to wait, and the caller may reuse what is not shared: that
-   * is copied.
+   * Checks what a plan is asked with, by options of these names. It may have to wait, and the caller may
+   * reuse what is not shared: that is copied.
    */
   take(weight: LoadsInput | undefined, options: PlanOptions, names?: readonly string[]): PlanRequest {
     this.#openState.check();

@@ -9,5 +9,7 @@ export function loadBuiltin(name: `node:${string}`): unknown {
   return requireFrom(process.execPath)(name);
 }
 
-/** A `require` from there on. Not by the name that webpack knows: it would resolve what is asked for itself. */
+/**
+ * A `require` from there on. Not by the name that webpack knows: it would resolve what is asked for itself.
+ */
 export const requireFrom = (path: string | URL): NodeJS.Require => nodeModule.createRequire(path);

@@ -54,8 +54,8 @@ export class CoactivationRecorder {
   readonly #counts: Float32Array;
 
   /**
-   * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, or `EPLB_MEMORY` when
-   * it cannot be had
+   * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, or
+   * `EPLB_MEMORY` when it cannot be had
    */
   constructor(options: CoactivationRecorderOptions) {
     const { numLayers, numExperts } = checkOptions('options', options, ['numLayers', 'numExperts']);

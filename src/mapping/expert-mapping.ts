@@ -57,8 +57,8 @@ export class ExpertMapping {
   /**
    * Checks and copies tables from outside.
    *
-   * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_SHAPE` or `EPLB_MAPPING`, naming layer, slot and
-   * expert
+   * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_SHAPE` or `EPLB_MAPPING`, naming
+   * layer, slot and expert
    */
   constructor(init: ExpertMappingInit) {
     if (trusted.has(init)) this.#tables = init as MappingTables;

@@ -24,7 +24,8 @@ export interface ConnectOptions {
 /**
  * Connects this thread to a balancer of another one, over a port from `shareBalancer`.
  *
- * @throws (as a rejection) EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`; EplbError `EPLB_TIMEOUT`
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`; EplbError
+ * `EPLB_TIMEOUT`
  *   or `EPLB_CLOSED`
  */
 export async function connectBalancer(
