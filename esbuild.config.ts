@@ -4,15 +4,16 @@
  */
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type BuildOptions, build, type Metafile } from 'esbuild';
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
 import { MAX_MEMORY_PAGES } from './src/memory/constants.ts';
 
 const run = promisify(execFile);
 const tool = (path: string) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
+const manifest: { readonly version: string } = JSON.parse(await readFile('package.json', 'utf8'));
 
 /**
  * Compiles the kernels. Each new instance writes its data segments over the shared memory, so there may be
@@ -47,6 +48,51 @@ const common: BuildOptions = {
   minifySyntax: !sourcemap,
   chunkNames: '[name]-[hash]',
   logLevel: 'warning',
+  define: { PACKAGE_VERSION: JSON.stringify(manifest.version) },
+};
+
+/** Packages that the library takes along, and the file that is taken. */
+const TAKEN_ALONG: ReadonlyMap<string, string> = new Map([
+  ['typed-array-utils', 'typed-array-utils/index.js'],
+  ['yaml', 'yaml/browser/dist/index.js'],
+  ['yauzl', 'yauzl/index.js'],
+  ['pend', 'pend/index.js'],
+  ['yazl', 'yazl/index.js'],
+  ['buffer-crc32', 'buffer-crc32/dist/index.cjs'],
+]);
+const LICENCES = ['piscina', 'yaml', 'yauzl', 'pend', 'yazl', 'buffer-crc32'].map(
+  (name) => `${name}/LICENSE`,
+);
+
+/**
+ * Takes packages along, as modules that bundlers can put into one file: those in CommonJS `require` modules
+ * of Node, which becomes `import` here, as a module has no `require`. And piscina's threads begin with a file
+ * of
+ * its own, which bundlers lose: here it is handed one as an option. The command, which nobody bundles, takes
+ * piscina as it is installed.
+ */
+const takenAlong: Plugin = {
+  name: 'taken-along',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^[a-z]/ }, ({ path }) =>
+      TAKEN_ALONG.has(path) ? { path: tool(TAKEN_ALONG.get(path)!) } : null,
+    );
+    onResolve({ filter: /^piscina$/ }, ({ importer }) =>
+      importer.includes('engine') ? { path: tool('piscina/dist/esm-wrapper.mjs') } : null,
+    );
+    onLoad({ filter: /piscina.dist.index\.js$/ }, async ({ path }) => {
+      const ownFile = "(0, node_path_1.resolve)(__dirname, 'worker.js')";
+      const [before, after, ...more] = (await readFile(path, 'utf8')).split(ownFile);
+      if (after === undefined || more.length > 0) throw new Error(`${path} does not have ${ownFile} once`);
+      return { contents: `${before}this.options.workerFile${after}`, resolveDir: dirname(path) };
+    });
+    onResolve({ filter: /^(node:|fs$|zlib$|stream$|events$|util$|buffer$)/ }, ({ kind, path }) =>
+      kind === 'require-call' ? { path, namespace: 'builtin' } : null,
+    );
+    onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
+      contents: `export * from '${path}'; export { default } from '${path}';`,
+    }));
+  },
 };
 
 /**
@@ -71,12 +117,24 @@ async function bundleLibrary(): Promise<void> {
     format: 'esm',
     splitting: true,
     packages: 'external',
+    plugins: [takenAlong],
     metafile: true,
   });
   await writeFile('build/library.json', JSON.stringify(metafile));
+  await writeLicences('dist/LICENCES.txt', [...LICENCES, 'typed-array-utils/LICENSE.md']);
   await joinChunks(metafile.outputs);
   await chmod('dist/cli.js', 0o755);
 }
+
+/** Leaves the files that are loaded when they are first needed out of the one that is loaded at once. */
+const loadedLater: Plugin = {
+  name: 'loaded-later',
+  setup({ onResolve }) {
+    onResolve({ filter: /^\.\// }, ({ kind, path }) =>
+      kind === 'dynamic-import' ? { path, external: true } : null,
+    );
+  },
+};
 
 /**
  * Makes one file, library.js, of the chunks that an import of the library reads: each file more costs a tenth
@@ -95,6 +153,7 @@ async function joinChunks(outputs: Metafile['outputs']): Promise<void> {
     stdin: { contents: files.map((file) => `export * from '${file}';`).join(''), resolveDir: 'dist' },
     format: 'esm',
     packages: 'external',
+    plugins: [loadedLater],
   });
   for (const output of Object.keys(outputs).filter((path) => path.endsWith('.js'))) {
     if (chunks.includes(output)) await Promise.all([rm(output), rm(`${output}.map`, { force: true })]);
@@ -109,13 +168,18 @@ async function joinChunks(outputs: Metafile['outputs']): Promise<void> {
 }
 
 /**
- * The planning worker is one file, in CommonJS: it takes nothing from the others until a policy's module
- * needs it.
+ * The planning worker is one file, in CommonJS, with piscina's side of it: it takes nothing from the others
+ * until a policy's module needs it.
  */
 async function bundleWorker(): Promise<void> {
-  const entryPoints = { worker: 'workers/plan-worker.ts' };
-  const external = ['./custom-policy.js'];
-  await build({ ...common, entryPoints, format: 'cjs', outExtension: { '.js': '.cjs' }, external });
+  await build({
+    ...common,
+    entryPoints: { worker: 'workers/plan-worker.ts' },
+    inject: [tool('piscina/dist/worker.js')],
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    external: ['./custom-policy.js', '@napi-rs/nice'],
+  });
 }
 
 /**
@@ -141,15 +205,14 @@ async function bundlePage(): Promise<void> {
     minify: true,
     logLevel: 'warning',
   });
-  const files = [
-    'echarts/NOTICE',
-    'echarts/LICENSE',
-    'echarts/licenses/LICENSE-d3',
-    'zrender/LICENSE',
-    'tslib/LICENSE.txt',
-  ];
-  const texts = files.map(async (path) => `${path}\n\n${(await readFile(tool(path), 'utf8')).trim()}\n`);
-  await writeFile('dist/report/LICENCES.txt', (await Promise.all(texts)).join(`\n${'-'.repeat(80)}\n\n`));
+  const licences = ['echarts/NOTICE', 'echarts/LICENSE', 'echarts/licenses/LICENSE-d3', 'zrender/LICENSE'];
+  await writeLicences('dist/report/LICENCES.txt', [...licences, 'tslib/LICENSE.txt']);
+}
+
+/** The licences of what a file takes along, one after the other. */
+async function writeLicences(file: string, licences: readonly string[]): Promise<void> {
+  const texts = licences.map(async (path) => `${path}\n\n${(await readFile(tool(path), 'utf8')).trim()}\n`);
+  await writeFile(file, (await Promise.all(texts)).join(`\n${'-'.repeat(80)}\n\n`));
 }
 
 await rm('dist', { recursive: true, force: true });

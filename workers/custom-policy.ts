@@ -5,4 +5,4 @@
 // need would be one more file to read for everyone who imports it.
 export * from '../src/index.ts';
 export { kernelMemoryStatistics, leaseKernelMemory } from '../src/memory/kernel-memory.ts';
-export { runCustomPolicy } from '../src/policy/custom.ts';
+export { loadPolicy, runCustomPolicy } from '../src/policy/custom.ts';

@@ -1,7 +1,10 @@
-import { readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { constants, getPriority, setPriority } from 'node:os';
-import { basename } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
+import { EplbError } from '../src/core/errors.ts';
 import type { CustomJob } from '../src/engine/plan-job.ts';
 import { SharedAnswers } from '../src/engine/plan-tables.ts';
 import {
@@ -62,6 +65,7 @@ function run({ task, place, number }: SentTask): WorkerAnswer | Promise<WorkerAn
   }
   const { SENT, BEGUN } = TaskState;
   if (Atomics.compareExchange(words, ThreadWord.TASK_STATE, SENT, BEGUN) !== SENT) return { ok: true };
+  if (task.kind === 'load') return loadCustom(task.policyUrl);
   const known = places.get(task.placeId)!;
   if (task.kind === 'custom') return runCustom(known, task.job, task.policyUrl);
   const { kernels, answers } = known;
@@ -76,12 +80,38 @@ function enter(place: JobPlace): WorkPlace {
   return { ...place, kernels, answers: new SharedAnswers(place.memory.buffer, place.layout) };
 }
 
+async function loadCustom(policyUrl: string): Promise<WorkerAnswer> {
+  try {
+    await (await customPolicies(policyUrl)).loadPolicy(policyUrl);
+    return { ok: true };
+  } catch (error) {
+    return errorAnswer(error, 'EPLB_POLICY');
+  }
+}
+
+async function runCustom(place: WorkPlace, job: CustomJob, policyUrl: string): Promise<WorkerAnswer> {
+  try {
+    const { runCustomPolicy } = await customPolicies(policyUrl);
+    return await runCustomPolicy(place.kernels, place, job, policyUrl);
+  } catch (error) {
+    return errorAnswer(error, 'EPLB_POLICY');
+  }
+}
+
 /**
  * A custom policy needs the library itself, as the policy's module has it: not the copy that is bundled here.
+ * Where a bundle has only this file, it is that of the package that the module imports.
  */
-async function runCustom(place: WorkPlace, job: CustomJob, policyUrl: string): Promise<WorkerAnswer> {
-  const { runCustomPolicy } = await import('./custom-policy.js');
-  return runCustomPolicy(place.kernels, place, job, policyUrl);
+async function customPolicies(policyUrl: string): Promise<typeof import('./custom-policy.js')> {
+  if (existsSync(join(__dirname, 'custom-policy.js'))) return import('./custom-policy.js');
+  let manifest: string;
+  try {
+    manifest = createRequire(policyUrl).resolve('expert-load-balancer/package.json');
+  } catch (cause) {
+    const message = `policy: ${policyUrl} does not find expert-load-balancer, of which the bundle has a part only`;
+    throw new EplbError('EPLB_RUNTIME', `${message}: see docs/bundlers.md in the package`, { cause });
+  }
+  return import(pathToFileURL(join(dirname(manifest), 'dist/custom-policy.js')).href);
 }
 
 /** Keeps the core busy until a task is sent after this one, whose message is then there to be read. */

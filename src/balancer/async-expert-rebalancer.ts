@@ -1,6 +1,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
-import { checkAtLeast, checkBoolean, checkObject, show } from '../core/checks.ts';
+import { checkAtLeast, checkBoolean, show } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import { MAX_DELAY_MS, nextTurn } from '../core/timers.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { BalancerDecision, KeptReason, PlanForecast } from '../policy/decision.ts';
@@ -67,6 +68,8 @@ export interface AsyncExpertRebalancerOptions {
   readonly autoCommit?: boolean;
 }
 
+const NAMES = ['balancer', 'rebalanceInterval', 'loadThreshold', 'autoCommit'];
+
 /** The longest pause after errors, in intervals. */
 const MAX_BACK_OFF = 16;
 /** What a pause after errors is reckoned from when the interval is shorter. */
@@ -112,7 +115,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   /** Whether an error of a listener was warned of. */
   #hasWarned = false;
 
-  /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` */
+  /** @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE` */
   constructor(options: AsyncExpertRebalancerOptions) {
     super({ captureRejections: true });
     const {
@@ -120,7 +123,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       rebalanceInterval = 60_000,
       loadThreshold = 2,
       autoCommit = false,
-    } = checkObject('options', options);
+    } = checkOptions('options', options, NAMES);
     checkBalancer('balancer', balancer);
     this.balancer = balancer;
     this.rebalanceInterval = checkAtLeast('rebalanceInterval', rebalanceInterval, 0);

@@ -1,5 +1,6 @@
 import { checkBoolean, checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbError, EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
 import { LoadWindow } from '../loads/load-window.ts';
@@ -20,7 +21,7 @@ import { carveBalancer } from './memory-map.ts';
 import type { EplbMetrics } from './metrics.ts';
 import { OpenState } from './open-state.ts';
 import { type ExpertLoadBalancerOptions, readOptions } from './options.ts';
-import type { PlanOptions, PlanRequest } from './plan-request.ts';
+import { type PlanOptions, type PlanRequest, REBALANCE_NAMES } from './plan-request.ts';
 import { Planner, type PlanSource } from './planner.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotSizes } from './snapshot.ts';
 
@@ -123,8 +124,9 @@ export class ExpertLoadBalancer {
   /**
    * Carves all memory the balancer will ever use; no thread is started before the first plan.
    *
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`,
-   * `EPLB_TOPOLOGY`, or `EPLB_MEMORY` when the memory, of which the message says how much, cannot be had
+   * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION` for an option of another name; EplbRangeError
+   * `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY` when the memory, of which
+   * the message says how much, cannot be had
    */
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
@@ -239,9 +241,11 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Starts the worker threads now instead of with the first plan, which is then as quick as the others.
+   * Starts the worker threads now instead of with the first plan, which is then as quick as the others, and
+   * loads the module of a policy that is given as a URL.
    *
-   * @throws (as a rejection) EplbError `EPLB_CLOSED`, `EPLB_WORKER_LOST`
+   * @throws (as a rejection) EplbError `EPLB_CLOSED`, `EPLB_WORKER_LOST`, `EPLB_POLICY` for a module that
+   * cannot be loaded or exports no policy; `EPLB_THREADS` where no thread can be had, `EPLB_RUNTIME`
    */
   async start(): Promise<void> {
     await this.#planner.start();
@@ -257,7 +261,7 @@ export class ExpertLoadBalancer {
    */
   async rebalance(weight?: LoadsInput, options: RebalanceOptions = {}): Promise<ExpertMapping> {
     const mostPlans = readMostPlans(options);
-    const request = this.#planner.take(weight, options);
+    const request = this.#planner.take(weight, options, REBALANCE_NAMES);
     return this.#planner.enqueue(async () => {
       for (let plans = 0; plans < mostPlans; plans++) {
         const { mapping, generation } = await this.#decide(request);
@@ -289,7 +293,8 @@ export class ExpertLoadBalancer {
    * @param weight loads [layers x logical]; the average of the window as it is when the plan begins, when
    * left out
    * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_CLOSED`,
-   * `EPLB_CANCELLED`, `EPLB_WORKER_LOST` or `EPLB_POLICY`. The live mapping is untouched then.
+   * `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_THREADS`, `EPLB_RUNTIME` or `EPLB_POLICY`. The live mapping
+   * is untouched then.
    */
   async plan(weight?: LoadsInput, options: PlanOptions = {}): Promise<ExpertMapping> {
     return (await this.decide(weight, options)).mapping;
@@ -319,7 +324,7 @@ export class ExpertLoadBalancer {
    */
   commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
     this.#openState.check();
-    const { from, force = false } = checkObject('options', options);
+    const { from, force = false } = checkOptions('options', options, ['from', 'force']);
     if (from !== undefined) checkWhole('from', from, 0);
     checkShape('mapping', mapping, this.topology);
     checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);

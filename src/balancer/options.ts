@@ -1,5 +1,6 @@
 import { checkAtLeast, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkKnownKeys } from '../core/known-keys.ts';
 import { checkTopology, MAX_SIZE, type Topology } from '../core/topology.ts';
 import { usableCores } from '../engine/cores.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
@@ -9,6 +10,11 @@ import { DefaultEplbPolicy } from '../policy/default.ts';
 import { kernelOf } from '../policy/kernels.ts';
 
 const MOST_THREADS = 1024;
+
+const NAMES = [
+  ...['numLayers', 'numLogicalExperts', 'numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups'],
+  ...['slotsPerRank', 'policy', 'policyGraceMs', 'windowSize', 'threads', 'idle'],
+];
 
 /** What a balancer is made of. */
 export interface ExpertLoadBalancerOptions {
@@ -94,6 +100,7 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   if (typeof options !== 'object' || options === null) {
     throw new EplbTypeError('EPLB_KIND', `options: ${show(options)} is not an object of sizes`);
   }
+  checkKnownKeys('options', options, NAMES);
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1 } = options;
   const { slotsPerRank, windowSize = 100, policy = new DefaultEplbPolicy(), threads: given } = options;
   const { policyGraceMs = 5000, idle = 'park' } = options;

@@ -1,5 +1,6 @@
-import { checkObject, show } from '../core/checks.ts';
+import { show } from '../core/checks.ts';
 import { EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import type { Topology } from '../core/topology.ts';
 import { isShared } from '../core/typed-arrays.ts';
 import { type CoactivationMatrix, checkCoactivation } from '../loads/coactivation.ts';
@@ -64,9 +65,16 @@ export interface TakenFor {
   readonly isLater: boolean;
   /** Whether a matrix on shared memory is left for the workers to read, who check its values then. */
   readonly isReadByWorkers: boolean;
+  /** The names that the options may have, where those of a plan are not all. */
+  readonly names?: readonly string[];
   /** Where the job has its loads, when nothing else is planned meanwhile. */
   readonly target?: LoadsTarget | undefined;
 }
+
+const NAMES = ['coactivation', 'samples', 'previous', 'signal'];
+/** Of a rebalance, and of one in the calling thread, which no signal reaches. */
+export const REBALANCE_NAMES = [...NAMES, 'ifStale'];
+export const SYNC_NAMES = REBALANCE_NAMES.filter((name) => name !== 'signal');
 
 /**
  * Reads and checks what a plan is asked with, each property once.
@@ -78,7 +86,7 @@ export function readPlanRequest(
   options: PlanOptions,
   taken: TakenFor,
 ): PlanRequest {
-  const { coactivation, samples, previous, signal } = checkObject('options', options);
+  const { coactivation, samples, previous, signal } = checkOptions('options', options, taken.names ?? NAMES);
   if (previous !== undefined) checkShape('previous', previous, topology);
   if (signal !== undefined) checkSignal(signal);
   const { numLayers, numLogicalExperts } = topology;

@@ -16,7 +16,7 @@ import { kernelOf } from '../policy/kernels.ts';
 import { closedError, type OpenState } from './open-state.ts';
 import type { BalancerSettings } from './options.ts';
 import { writeLoads } from './plan-loads.ts';
-import { type PlanOptions, type PlanRequest, readPlanRequest } from './plan-request.ts';
+import { type PlanOptions, type PlanRequest, readPlanRequest, SYNC_NAMES } from './plan-request.ts';
 
 /** What plans are made from. */
 export interface PlanSource {
@@ -69,7 +69,11 @@ export class Planner {
   async start(): Promise<void> {
     this.#openState.check();
     await this.enqueue(async () => {
-      if (this.#usesThreads) await (await this.#loadRunner()).start();
+      try {
+        if (this.#usesThreads) await (await this.#loadRunner()).start();
+      } catch (error) {
+        throw this.#openState.isClosed ? closedError() : error;
+      }
     });
   }
 
@@ -84,15 +88,16 @@ export class Planner {
   }
 
   /**
-   * Checks what a plan is asked with. It may have to wait, and the caller may reuse what is not shared: that
-   * is copied.
+   * Checks what a plan is asked with, by options of these names. It may have to wait, and the caller may
+   * reuse what is not shared: that is copied.
    */
-  take(weight: LoadsInput | undefined, options: PlanOptions): PlanRequest {
+  take(weight: LoadsInput | undefined, options: PlanOptions, names?: readonly string[]): PlanRequest {
     this.#openState.check();
     const isReadByWorkers = this.#usesThreads && !this.#plansFromSamples;
     return readPlanRequest(this.#settings.topology, weight, options, {
       isLater: true,
       isReadByWorkers,
+      ...(names === undefined ? {} : { names }),
       target: isReadByWorkers && this.#numWaiting === 0 ? this.#loadsTarget : undefined,
     });
   }
@@ -159,7 +164,7 @@ export class Planner {
     source: PlanSource,
   ): PlanDecision {
     this.#openState.check();
-    const taken = { isLater: false, isReadByWorkers: false };
+    const taken = { isLater: false, isReadByWorkers: false, names: SYNC_NAMES };
     const request = readPlanRequest(this.#settings.topology, weight, options, taken);
     return this.#hasNothing(request, source)
       ? withoutSamples(request, source)

@@ -15,6 +15,8 @@ interface Failure {
 const NOT_INPUT: ReadonlySet<EplbErrorCode> = new Set([
   'EPLB_CLOSED',
   'EPLB_CANCELLED',
+  'EPLB_THREADS',
+  'EPLB_RUNTIME',
   'EPLB_WORKER_LOST',
   'EPLB_TIMEOUT',
   'EPLB_INTERNAL',
@@ -46,13 +48,9 @@ export function failureOf(error: unknown, help: string, debug: boolean): Failure
 
 /** What the machine or Node does not give, by the codes of its errors. */
 const LACKING: Readonly<Record<string, readonly [code: EplbErrorCode, what: string]>> = {
-  EAGAIN: ['EPLB_WORKER_LOST', 'no more threads or processes can be had (ulimit -u)'],
-  ERR_WORKER_INIT_FAILED: ['EPLB_WORKER_LOST', 'a worker thread cannot be started'],
+  EAGAIN: ['EPLB_THREADS', 'no more threads or processes can be had (ulimit -u)'],
   ERR_WORKER_OUT_OF_MEMORY: ['EPLB_MEMORY', 'a worker thread has no more memory'],
-  ERR_ACCESS_DENIED: [
-    'EPLB_WORKER_LOST',
-    "Node's permission model forbids it (--allow-worker, --allow-fs-read)",
-  ],
+  ERR_ACCESS_DENIED: ['EPLB_RUNTIME', 'the permission model forbids it (--allow-worker, --allow-fs-read)'],
   ENOMEM: ['EPLB_MEMORY', 'no more memory can be had'],
   EMFILE: ['EPLB_FILE', 'too many files are open (ulimit -n)'],
   ENOSPC: ['EPLB_FILE', 'no space is left on the device'],

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 import { EplbError } from '../core/errors.ts';
+import { packageVersion } from '../core/version.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import { failureOf } from './failure.ts';
 import { buildProgram, helpCommand } from './program.ts';
 import { print } from './terminal.ts';
-import { packageVersion } from './version.ts';
 
 // The entry of the `eplb` command. The one module of the command that acts when it is loaded.
 

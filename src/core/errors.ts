@@ -11,6 +11,10 @@ import { printable } from './printable.ts';
  * - `EPLB_TOPOLOGY`: numbers that do not fit each other (slots not a multiple of ranks).
  * - `EPLB_MEMORY`: memory, or address space for it, that cannot be had: the message says which, for what, and
  *   how much.
+ * - `EPLB_THREADS`: worker threads that cannot be had, as the system's limit is reached or the process may
+ *   not start any.
+ * - `EPLB_RUNTIME`: what the runtime lacks: WebAssembly, or a file of this package that a bundler left
+ *   behind.
  * - `EPLB_MAPPING`: tables that are not a valid mapping.
  * - `EPLB_POLICY`: a custom policy that failed or returned something that is no valid mapping.
  * - `EPLB_STALE`: a mapping that was planned from a mapping which is no longer live.
@@ -28,6 +32,8 @@ export type EplbErrorCode =
   | 'EPLB_LOAD'
   | 'EPLB_TOPOLOGY'
   | 'EPLB_MEMORY'
+  | 'EPLB_THREADS'
+  | 'EPLB_RUNTIME'
   | 'EPLB_MAPPING'
   | 'EPLB_POLICY'
   | 'EPLB_STALE'

@@ -1,4 +1,4 @@
-import { show } from './checks.ts';
+import { checkObject, show } from './checks.ts';
 import { EplbTypeError } from './errors.ts';
 
 /** Changes of a letter that a misspelt name may be away from the one that was meant. */
@@ -18,6 +18,16 @@ export function checkKnownKeys(title: string, options: object, known: readonly s
     const hint = near === undefined ? `there are ${known.join(', ')}` : `did you mean ${near}?`;
     throw new EplbTypeError('EPLB_OPTION', `${title}: there is no option ${show(key)}; ${hint}`);
   }
+}
+
+/**
+ * Returns an object of options, when it is one and has no name but the known ones.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`
+ */
+export function checkOptions<T extends object>(title: string, options: T, known: readonly string[]): T {
+  checkKnownKeys(title, checkObject(title, options), known);
+  return options;
 }
 
 /** The known name that a misspelt one is nearest to, or undefined when none is near. */

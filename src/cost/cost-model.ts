@@ -1,5 +1,6 @@
 import { checkAtLeast, checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import {
   type CostModelInit,
   type CostModelJson,
@@ -9,6 +10,9 @@ import {
 } from './cost-json.ts';
 import { checkWithin } from './fields.ts';
 import { SlotCurve } from './slot-curve.ts';
+
+const RANK_OPTIONS = ['tokensReceived', 'rankSpeed'];
+const LAYER_OPTIONS = ['tokensReceived', 'rankSpeeds'];
 
 /** Loads of slots: whole tokens, or means of many steps. */
 export type SlotTokens = ArrayLike<number>;
@@ -125,7 +129,7 @@ export class CostModel {
    * ```
    */
   rankSeconds(tokensPerSlot: SlotTokens, options: RankTimeOptions = {}): number {
-    const { tokensReceived = 0, rankSpeed = 1 } = checkObject('options', options);
+    const { tokensReceived = 0, rankSpeed = 1 } = checkOptions('options', options, RANK_OPTIONS);
     checkWithin('rankSpeed', rankSpeed, LEAST_SPEED, 1 / LEAST_SPEED);
     const seconds = this.#slotsSeconds('tokensPerSlot', tokensPerSlot);
     return (this.#json.fixedSeconds + seconds + this.#exchangeSeconds(tokensReceived)) / rankSpeed;
@@ -138,7 +142,7 @@ export class CostModel {
    * @throws as {@link rankSeconds}; EplbRangeError `EPLB_SHAPE` for options of another number of ranks
    */
   layerSeconds(ranks: readonly SlotTokens[], options: LayerTimeOptions = {}): number {
-    const { tokensReceived, rankSpeeds } = checkObject('options', options);
+    const { tokensReceived, rankSpeeds } = checkOptions('options', options, LAYER_OPTIONS);
     if (!Array.isArray(ranks)) {
       throw new EplbTypeError('EPLB_KIND', `ranks: ${show(ranks)} is not a list of slots' tokens`);
     }

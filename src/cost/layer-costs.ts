@@ -1,5 +1,6 @@
 import { checkMultiple, checkObject, checkWhole, show, slotsPerRankOf } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import { copyLoads, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { type CostModel, isCostModel } from './cost-model.ts';
@@ -68,7 +69,7 @@ export function layerCosts(
   if (typeof cost !== 'object' || cost === null || !isCostModel(cost)) {
     throw new EplbTypeError('EPLB_KIND', `cost: ${show(cost)} is no CostModel; make one with costModel()`);
   }
-  const { exchange = 'none', numNodes = 1 } = checkObject('options', options);
+  const { exchange = 'none', numNodes = 1 } = checkOptions('options', options, ['exchange', 'numNodes']);
   if (exchange !== 'none' && exchange !== 'even') {
     throw new EplbRangeError('EPLB_RANGE', `exchange: ${show(exchange)} is neither 'none' nor 'even'`);
   }

@@ -1,11 +1,11 @@
-import { loadModule } from '../core/load-module.ts';
+import { loadBuiltin } from '../core/load-builtin.ts';
 
 let cores: number | undefined;
 
 /** Cores that this process may use: looked up once. */
 export function usableCores(): number {
   if (cores === undefined) {
-    const { availableParallelism } = loadModule('node:os') as typeof import('node:os');
+    const { availableParallelism } = loadBuiltin('node:os') as typeof import('node:os');
     cores = coresOf('', availableParallelism());
   }
   return cores;
@@ -69,7 +69,7 @@ function share(time: number, period: number): number {
 
 /** Of a file that may not be there. */
 function textOf(path: string): string {
-  const { readFileSync } = loadModule('node:fs') as typeof import('node:fs');
+  const { readFileSync } = loadBuiltin('node:fs') as typeof import('node:fs');
   try {
     return readFileSync(path, 'utf8');
   } catch {

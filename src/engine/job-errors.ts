@@ -1,5 +1,5 @@
 import { messageOf } from '../core/error-data.ts';
-import { EplbError } from '../core/errors.ts';
+import { EplbError, isOwnError, type OwnError } from '../core/errors.ts';
 
 export function cancelledError(signal: AbortSignal | undefined): EplbError {
   return new EplbError('EPLB_CANCELLED', 'the plan was cancelled', abortCause(signal));
@@ -10,8 +10,12 @@ export function abortCause(signal: AbortSignal | undefined): ErrorOptions | unde
   return signal?.aborted ? { cause: signal.reason } : undefined;
 }
 
-/** @param lastWords what the thread said of the error that it ended for */
-export function workerLostError(reason: unknown, lastWords?: string): EplbError {
+/**
+ * @param lastWords what the thread said of the error that it ended for
+ * @returns an error of the library's own as it is: then the thread never was
+ */
+export function workerLostError(reason: unknown, lastWords?: string): OwnError {
+  if (isOwnError(reason)) return reason;
   const message = `a worker thread was lost while planning: ${lastWords ?? messageOf(reason)}`;
   return new EplbError('EPLB_WORKER_LOST', message, { cause: reason });
 }

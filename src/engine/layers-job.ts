@@ -5,6 +5,7 @@ import type { LayerKernel } from './layer-kernel.ts';
 import { askToLeave, JobWord, jobWords, resetWords } from './layout.ts';
 import type { PlanJob } from './plan-job.ts';
 import type { PlanTables } from './plan-tables.ts';
+import { isRefused } from './thread-limits.ts';
 import { workersFor } from './worker-count.ts';
 import type { JobPlace, WorkerAnswer } from './worker-task.ts';
 import type { WorkerThread } from './worker-thread.ts';
@@ -134,7 +135,7 @@ export class LayersJob {
 
   /** A thread that was started for it ended before it was ready. */
   startFailed(reason: unknown): void {
-    this.#failedStarts++;
+    this.#failedStarts = isRefused(reason) ? MOST_FAILED_STARTS : this.#failedStarts + 1;
     if (this.#workers.size > 0 || this.mayStartThreads) return;
     this.#outcome ??= { error: workerLostError(reason) };
     this.#settleIfDone();

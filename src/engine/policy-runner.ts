@@ -7,7 +7,7 @@ import { type JobLayout, JobWord, jobWords, resetWords } from './layout.ts';
 import type { CustomJob } from './plan-job.ts';
 import type { PlanRunner } from './plan-runner.ts';
 import type { PlanTables } from './plan-tables.ts';
-import { type JobPlace, nextPlaceId, type WorkerAnswer } from './worker-task.ts';
+import { type JobPlace, nextPlaceId, type PolicyTask, type WorkerAnswer } from './worker-task.ts';
 import { WorkerThread } from './worker-thread.ts';
 
 /**
@@ -73,35 +73,16 @@ export class PolicyRunner implements PlanRunner {
    * When it is cancelled the policy has its grace time to return, and its result is dropped; then its thread
    * is ended.
    */
-  async run(customJob: CustomJob, signal?: AbortSignal): Promise<PlanTables | undefined> {
-    const job: RunningJob = { signal, isCancelled: signal?.aborted ?? false, isOverdue: false };
-    const onAbort = () => this.cancel();
-    this.#job = job;
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      const answer = await this.#attempt(customJob, job);
-      if (!answer.ok) throw fromErrorData(answer);
-      if (job.isCancelled) throw cancelledError(signal);
-      if (answer.tables !== undefined || answer.isEven) return answer.tables;
-      throw new EplbError('EPLB_INTERNAL', 'the policy ended without a mapping');
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-      clearTimeout(job.graceTimer);
-      this.#job = undefined;
-    }
+  async run(job: CustomJob, signal?: AbortSignal): Promise<PlanTables | undefined> {
+    const task = { kind: 'custom', placeId: this.#place.id, job, policyUrl: this.#policy.url } as const;
+    const { tables, isEven } = await this.#ask(task, signal);
+    if (tables !== undefined || isEven) return tables;
+    throw new EplbError('EPLB_INTERNAL', 'the policy ended without a mapping');
   }
 
+  /** Starts the thread, and has it load the policy: one that cannot be loaded is known before a plan. */
   async start(): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        const thread = await this.#start();
-        await thread.run({ kind: 'start' });
-        return;
-      } catch (reason) {
-        await this.close();
-        if (attempt > 0) throw workerLostError(reason);
-      }
-    }
+    await this.#ask({ kind: 'load', policyUrl: this.#policy.url });
   }
 
   /** The policy may return as long as its grace time lasts. */
@@ -128,29 +109,41 @@ export class PolicyRunner implements PlanRunner {
     await this.#ending;
   }
 
+  async #ask(task: PolicyTask, signal?: AbortSignal): Promise<Extract<WorkerAnswer, { ok: true }>> {
+    const job: RunningJob = { signal, isCancelled: signal?.aborted ?? false, isOverdue: false };
+    const onAbort = () => this.cancel();
+    this.#job = job;
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      const answer = await this.#attempt(task, job);
+      if (!answer.ok) throw fromErrorData(answer);
+      if (job.isCancelled) throw cancelledError(signal);
+      return answer;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      clearTimeout(job.graceTimer);
+      this.#job = undefined;
+    }
+  }
+
   /**
-   * Runs the job. A thread that is lost without having begun it had died before: then it is tried once more.
+   * Has the thread do the task. One that is lost without having begun it had died before: then it is tried
+   * once more.
    */
-  async #attempt(customJob: CustomJob, job: RunningJob, isRetry = false): Promise<WorkerAnswer> {
+  async #attempt(task: PolicyTask, job: RunningJob, isRetry = false): Promise<WorkerAnswer> {
     resetWords(this.#words);
     const thread = await this.#start();
     // Cancelled while the thread was starting.
     if (job.isCancelled) throw cancelledError(job.signal);
-    this.workersWoken++;
+    if (task.kind === 'custom') this.workersWoken++;
     try {
-      const task = {
-        kind: 'custom',
-        placeId: this.#place.id,
-        job: customJob,
-        policyUrl: this.#policy.url,
-      } as const;
       return await thread.run(task, this.#place);
     } catch (reason) {
       const { hasBegun } = thread;
       await this.close();
       if (job.isOverdue) throw this.#overdue(job);
       if (!hasBegun && job.isCancelled) throw cancelledError(job.signal);
-      if (!hasBegun && !isRetry) return this.#attempt(customJob, job, true);
+      if (!hasBegun && !isRetry) return this.#attempt(task, job, true);
       throw workerLostError(reason, thread.lastWords);
     }
   }

@@ -1,6 +1,7 @@
 import { workerLostError } from './job-errors.ts';
 import type { LayersJob } from './layers-job.ts';
 import { shareOut } from './share-out.ts';
+import { isRefused, warnOfFewThreads } from './thread-limits.ts';
 import { WorkerThread } from './worker-thread.ts';
 
 /** What a balancer is to the pool. */
@@ -34,6 +35,8 @@ export class WorkerPool {
   /** Ends of threads that have not ended yet. */
   readonly #ending = new Set<Promise<void>>();
   readonly #jobs: PooledJob[] = [];
+  /** So many threads there were when another one could not be had; until one ends, no more are tried. */
+  #mostToBeHad = Number.POSITIVE_INFINITY;
   #sliceTimer: NodeJS.Timeout | undefined;
 
   get hasMembers(): boolean {
@@ -70,9 +73,13 @@ export class WorkerPool {
     this.#assign();
   }
 
-  /** Starts threads until there are so many for a balancer, and waits until all are ready. */
+  /**
+   * Starts threads until there are so many for a balancer, or as many as can be had, and waits until all are
+   * ready.
+   */
   async start(numThreads: number, member: PoolMember): Promise<void> {
     const wanted = Math.min(numThreads, this.#maxThreads);
+    this.#mostToBeHad = Number.POSITIVE_INFINITY;
     // Some may have died without a word.
     await Promise.all(this.#idle.splice(0).map((thread) => this.#look(thread)));
     let lost: unknown;
@@ -84,7 +91,7 @@ export class WorkerPool {
         });
       }
       await Promise.all(this.#starting);
-      if (this.#threads.size >= wanted) return;
+      if (this.#threads.size >= Math.min(wanted, this.#mostToBeHad)) return;
     }
     throw workerLostError(lost);
   }
@@ -104,7 +111,8 @@ export class WorkerPool {
       const pooled = this.#neediest();
       if (pooled === undefined) return;
       if (this.#wakeOne(pooled)) continue;
-      if (this.#threads.size + this.#starting.size < this.#maxThreads) this.#startMore(pooled);
+      const most = Math.min(this.#maxThreads, this.#mostToBeHad);
+      if (this.#threads.size + this.#starting.size < most) this.#startMore(pooled);
       else this.#shareOut();
       return;
     }
@@ -149,7 +157,7 @@ export class WorkerPool {
       (sum, { job: other }) => sum + Math.max(0, other.numWorthwhile - other.numWorkers),
       0,
     );
-    const free = this.#maxThreads - this.#threads.size;
+    const free = Math.min(this.#maxThreads, this.#mostToBeHad) - this.#threads.size;
     const mayStart = job.mayStartThreads || job.numWorkers === 0;
     const most = mayStart ? Math.min(wanted, free, Math.max(1, this.#threads.size)) : 0;
     while (this.#starting.size < most) void this.#startOne(member, (reason) => job.startFailed(reason));
@@ -174,7 +182,12 @@ export class WorkerPool {
       await thread.run({ kind: 'start' });
     } catch (reason) {
       if (thread !== undefined) await this.#end(thread);
-      onFailure(reason);
+      const numThreads = this.#threads.size + this.#booting.size;
+      // Jobs share what there is.
+      if (isRefused(reason) && numThreads > 0) {
+        this.#mostToBeHad = numThreads;
+        warnOfFewThreads(numThreads, this.#maxThreads, reason);
+      } else onFailure(reason);
       return;
     }
     this.#booting.delete(thread);
@@ -185,6 +198,7 @@ export class WorkerPool {
   }
 
   async #end(thread: WorkerThread): Promise<void> {
+    this.#mostToBeHad = Number.POSITIVE_INFINITY;
     this.#threads.delete(thread);
     this.#booting.delete(thread);
     const at = this.#idle.indexOf(thread);

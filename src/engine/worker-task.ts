@@ -46,9 +46,6 @@ export function nextPlaceId(): number {
   return numPlaces++;
 }
 
-/** What a worker is asked: its share of a job, or a custom policy's whole job. */
-type JobTask = LayersTask | CustomTask;
-
 interface LayersTask {
   readonly kind: 'layers';
   readonly placeId: number;
@@ -67,11 +64,15 @@ interface CustomTask {
   readonly policyUrl: string;
 }
 
+/** What a custom policy's thread is asked: to load its module, or a whole job. */
+export type PolicyTask = { readonly kind: 'load'; readonly policyUrl: string } | CustomTask;
+
 /** Everything a thread is asked: to be there, to work, or to forget a place. */
 export type WorkerTask =
   | { readonly kind: 'start' }
   | { readonly kind: 'forget'; readonly placeId: number }
-  | JobTask;
+  | LayersTask
+  | PolicyTask;
 
 /** A task, and what goes with it. */
 export interface SentTask {

@@ -1,6 +1,8 @@
 import type { Piscina } from 'piscina';
+import { packageFile } from '../core/package-file.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
 import { kernelModule } from '../memory/kernel-module.ts';
+import { checkAddressSpace, countBooting, refusedError } from './thread-limits.ts';
 import {
   isLastWords,
   type JobPlace,
@@ -12,6 +14,8 @@ import {
   type WorkerSetup,
   type WorkerTask,
 } from './worker-task.ts';
+
+type PiscinaOptions = ConstructorParameters<typeof Piscina>[0];
 
 /**
  * A worker thread, which is sent one task after the other.
@@ -36,6 +40,7 @@ export class WorkerThread {
     this.#piscina = piscina;
     this.#words = words;
     const worker = piscina.threads[0]!;
+    countBooting(worker);
     this.#exited = new Promise((resolve) => {
       worker.once('exit', () => resolve());
     });
@@ -48,14 +53,20 @@ export class WorkerThread {
     });
   }
 
-  /** Begins to start a thread: it takes tasks from now on, and is at work on them when it is ready. */
+  /**
+   * Begins to start a thread: it takes tasks from now on, and is at work on them when it is ready.
+   * @throws (as a rejection) EplbError `EPLB_THREADS`, `EPLB_RUNTIME`
+   */
   static async start(): Promise<WorkerThread> {
     // Loaded with the first job: hosts that plan inline never pay for it.
     const { Piscina } = await import('piscina');
     const words = new Int32Array(sharedBuffer('a thread', 4 * THREAD_WORDS));
     const setup: WorkerSetup = { module: kernelModule(), words };
-    const piscina = new Piscina({
-      filename: new URL('./worker.cjs', import.meta.url).href,
+    const workerFile = packageFile('worker.cjs', () => new URL('./worker.cjs', import.meta.url));
+    const options: PiscinaOptions & { readonly workerFile: string } = {
+      // What a thread runs and what the pool calls in it are one file: all that a bundle has to take along.
+      workerFile,
+      filename: workerFile,
       name: 'runWorkerTask',
       minThreads: 1,
       maxThreads: 1,
@@ -66,8 +77,13 @@ export class WorkerThread {
       // task sent and answered takes 50 us and not 60 where they follow on each other, and 145 and not 160
       // where they do not, of which 50 and more are the host's own), and freezes the thread's timers.
       atomics: 'disabled',
-    });
-    return new WorkerThread(piscina, words);
+    };
+    checkAddressSpace();
+    try {
+      return new WorkerThread(new Piscina(options), words);
+    } catch (error) {
+      throw refusedError(error) ?? error;
+    }
   }
 
   /** Whether it has not ended, as far as this thread has heard. */

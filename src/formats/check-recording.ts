@@ -1,5 +1,6 @@
 import { checkNumber, checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import type { LoadRecording, RecordedStep, StepRange } from './recording.ts';
 
 /** What is read of a recording that anybody may have made. */
@@ -51,7 +52,7 @@ export function checkStep({ step, loads }: RecordedStep, numLayers: number, numE
 
 /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE` */
 export function checkRange(title: string, range: StepRange): void {
-  const { from, to } = checkObject(title, range);
+  const { from, to } = checkOptions(title, range, ['from', 'to']);
   if (from !== undefined) checkWhole(`${title}.from`, from, 0);
   if (to !== undefined && to !== Number.POSITIVE_INFINITY) checkWhole(`${title}.to`, to, 0);
 }

@@ -1,5 +1,6 @@
-import { checkObject, checkWhole, show } from '../core/checks.ts';
+import { checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import { MAX_SIZE, type Topology } from '../core/topology.ts';
 import { plainFloats, typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
 import { sharedBuffer, zeros } from '../memory/allocate.ts';
@@ -53,11 +54,11 @@ export class CoactivationRecorder {
   readonly #counts: Float32Array;
 
   /**
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, or `EPLB_MEMORY` when
-   * it cannot be had
+   * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, or
+   * `EPLB_MEMORY` when it cannot be had
    */
   constructor(options: CoactivationRecorderOptions) {
-    const { numLayers, numExperts } = checkObject('options', options);
+    const { numLayers, numExperts } = checkOptions('options', options, ['numLayers', 'numExperts']);
     this.numLayers = checkWhole('numLayers', numLayers, 1, MAX_SIZE);
     this.numExperts = checkWhole('numExperts', numExperts, 1, MAX_SIZE);
     this.#counts = allocate(numLayers, numExperts);

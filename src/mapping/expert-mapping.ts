@@ -1,5 +1,6 @@
 import { show, slotsPerRankOf } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import { copyInts } from '../memory/copies.ts';
 import type { ExpertMappingInit } from './mapping-init.ts';
 import { type MappingTables, ReplicaIndex } from './mapping-tables.ts';
@@ -16,6 +17,8 @@ export interface ExpertMappingJson {
   readonly logToPhy: number[][][];
   readonly replicaCount: number[][];
 }
+
+const NAMES = ['phyToLog', 'logToPhy', 'replicaCount', 'numLayers', 'numLogicalExperts'];
 
 /** The tables of a mapping themselves, not a copy: to be read, never written. */
 export let tablesOf: (mapping: ExpertMapping) => MappingTables;
@@ -54,11 +57,12 @@ export class ExpertMapping {
   /**
    * Checks and copies tables from outside.
    *
-   * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` or `EPLB_MAPPING`, naming layer, slot and
-   * expert
+   * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_SHAPE` or `EPLB_MAPPING`, naming
+   * layer, slot and expert
    */
   constructor(init: ExpertMappingInit) {
-    this.#tables = trusted.has(init) ? (init as MappingTables) : readTables(init);
+    if (trusted.has(init)) this.#tables = init as MappingTables;
+    else this.#tables = readTables(checkOptions('mapping', init, NAMES));
     this.#index = new ReplicaIndex(this.#tables);
     Object.freeze(this);
   }
@@ -83,12 +87,12 @@ export class ExpertMapping {
    * present.
    */
   static fromJSON(json: unknown): ExpertMapping {
-    return new ExpertMapping(checkInit(json));
+    return mappingOfTables(readTables(checkInit(json)));
   }
 
   /** Reads what {@link toBytes} wrote. @throws EplbRangeError `EPLB_FORMAT` or `EPLB_MAPPING` */
   static fromBytes(bytes: Uint8Array): ExpertMapping {
-    return new ExpertMapping(decodeTable(bytes));
+    return mappingOfTables(readTables(decodeTable(bytes)));
   }
 
   get numLayers(): number {

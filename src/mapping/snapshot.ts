@@ -1,10 +1,10 @@
+import { bytesToHexString, concatUint8Arrays, splitUint8Array } from 'typed-array-utils';
 import { littleEndianBytes } from '../core/byte-order.ts';
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { loadModule } from '../core/load-module.ts';
+import { loadBuiltin } from '../core/load-builtin.ts';
 
-const cryptography = () => loadModule('node:crypto') as typeof import('node:crypto');
-const arrayUtils = () => loadModule('typed-array-utils') as typeof import('typed-array-utils');
+const cryptography = () => loadBuiltin('node:crypto') as typeof import('node:crypto');
 
 // The one module that uses typed-array-utils, on Uint8Array views only: its comparison of buffers is wrong at
 // odd lengths, its hex parser drops what it cannot read, and a bare SharedArrayBuffer reads as empty.
@@ -33,7 +33,7 @@ export function encodeTable(table: SnapshotTable): Uint8Array {
   header.setUint32(8, table.numLayers, true);
   header.setUint32(12, table.numPhysicalExperts, true);
   header.setUint32(16, table.numLogicalExperts, true);
-  return arrayUtils().concatUint8Arrays(new Uint8Array(header.buffer), littleEndianBytes(table.phyToLog));
+  return concatUint8Arrays(new Uint8Array(header.buffer), littleEndianBytes(table.phyToLog));
 }
 
 /** Reads what {@link encodeTable} wrote. @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_FORMAT` */
@@ -46,7 +46,7 @@ export function decodeTable(bytes: Uint8Array): SnapshotTable {
       `snapshot: ${bytes.length} bytes are less than its header's ${HEADER_BYTES}`,
     );
   }
-  const [head, body] = arrayUtils().splitUint8Array(bytes, HEADER_BYTES) as [Uint8Array, Uint8Array];
+  const [head, body] = splitUint8Array(bytes, HEADER_BYTES) as [Uint8Array, Uint8Array];
   const header = new DataView(head.buffer, head.byteOffset, head.length);
   if (
     !MAGIC.split('').every((letter, i) => head[i] === letter.charCodeAt(0)) ||
@@ -72,7 +72,7 @@ export function decodeTable(bytes: Uint8Array): SnapshotTable {
 
 /** SHA-256, in hex, of the table's encoding. */
 export function digestTable(table: SnapshotTable): string {
-  return arrayUtils().bytesToHexString(sha256(encodeTable(table)));
+  return bytesToHexString(sha256(encodeTable(table)));
 }
 
 /** SHA-256, 32 bytes. */

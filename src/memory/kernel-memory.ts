@@ -1,6 +1,7 @@
 import { instantiateKernels, type KernelSizes, type WasmMemory } from './kernel-exports.ts';
 import { kernelModule } from './kernel-module.ts';
 import { type ArenaStatistics, type KernelRegion, MemoryArena } from './memory-arena.ts';
+import { checkWebAssembly } from './memory-errors.ts';
 
 /** Where everything lies in a region, as byte offsets into its memory. */
 export interface RegionLayout {
@@ -64,6 +65,7 @@ export function kernelMemoryStatistics(): ArenaStatistics {
 }
 
 function threadArena(): MemoryArena {
+  if (arena === undefined) checkWebAssembly();
   arena ??= new MemoryArena({
     makeMemory: (initial, maximum) =>
       new WebAssembly.Memory({ initial, maximum, shared: true }) as unknown as WasmMemory,

@@ -1,7 +1,16 @@
-import { EplbRangeError } from '../core/errors.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { MAX_MEMORY_PAGES, PAGE_BYTES } from './constants.ts';
 
 const MEBIBYTE = 2 ** 20;
+
+/** @throws EplbError `EPLB_RUNTIME` where there is no WebAssembly */
+export function checkWebAssembly(): void {
+  if ('WebAssembly' in globalThis) return;
+  throw new EplbError(
+    'EPLB_RUNTIME',
+    'Node runs without WebAssembly, as with --jitless: the kernels need it',
+  );
+}
 
 // What cannot be had, and why: each an EplbRangeError `EPLB_MEMORY` that says what the memory is for, and how
 // much is needed.
@@ -16,10 +25,6 @@ export function reachError(what: string, bytes: number): EplbRangeError {
 
 /** No WebAssembly memory can be made, however small. */
 export function addressSpaceError(what: string, bytes: number, cause: unknown): EplbRangeError {
-  if (!('WebAssembly' in globalThis)) {
-    const why = 'Node runs without WebAssembly, as with --jitless';
-    return withCause(`${needs(what, bytes, 'shared memory')} of WebAssembly, and ${why}`, cause);
-  }
   const message =
     `${needs(what, bytes, 'shared memory')}, and this process lacks the address space for it: ` +
     'a WebAssembly memory reserves some 10 GB of address space, however small it is (the limit is that of ' +

@@ -1,3 +1,4 @@
+import { checkOptions } from '../core/known-keys.ts';
 import type { Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import type { PlanTables } from '../engine/plan-tables.ts';
@@ -27,6 +28,13 @@ export interface PolicyContext {
 /** What a balancer tells the policies of this library besides. */
 export interface InternalContext {
   readonly history?: MappingHistory;
+}
+
+const CONTEXT_NAMES = ['previous', 'coactivation', 'samples', 'slotsPerRank', 'history'];
+
+/** Returns a context when it is one. @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION` */
+export function checkContext(context: PolicyContext): PolicyContext {
+  return checkOptions('context', context, CONTEXT_NAMES);
 }
 
 /** What a policy makes use of, so that nobody gathers what it does not look at. */

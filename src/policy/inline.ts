@@ -1,4 +1,3 @@
-import { checkObject } from '../core/checks.ts';
 import { checkTopology, describeTopology, type Topology } from '../core/topology.ts';
 import { jobNeeds } from '../engine/job-needs.ts';
 import { carveJob, type JobLayout, jobWords, resetWords } from '../engine/layout.ts';
@@ -11,7 +10,7 @@ import { type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { checkShape } from '../mapping/check-shape.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { inlineKernelMemory, kernelSizes } from '../memory/kernel-memory.ts';
-import type { PolicyContext } from './abstract.ts';
+import { checkContext, type PolicyContext } from './abstract.ts';
 import { type MappingHistory, writeMemory } from './history.ts';
 import { plannedMapping, writePrevious } from './job-tables.ts';
 import { kernelOf } from './kernels.ts';
@@ -34,7 +33,7 @@ export function planInline(
     numGroups,
     numNodes,
     numRanks,
-    checkObject('context', context).slotsPerRank,
+    checkContext(context).slotsPerRank,
   );
   const loads = () => ({ from: 'matrix', data }) as const;
   return plannedMapping(topology, runInline(request, topology, loads, context));

@@ -1,5 +1,6 @@
 import { checkNumber, checkObject } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import { checkTopology } from '../core/topology.ts';
 import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape, shapeLike } from '../cost/model-shapes.ts';
 import { type CostModelInit, costModel, ExpertMapping, type CostModel as SlotCostModel } from '../index.ts';
@@ -81,9 +82,9 @@ export function slotCost(cost: SlotCostModel): ReplayCost {
 }
 
 function checkHardware(hardware: Hardware): void {
-  const { name: _, ...rates } = checkObject('hardware', hardware);
+  checkOptions('hardware', hardware, ['name', ...RATES]);
   for (const field of RATES) {
-    const rate = checkNumber(`hardware.${field}`, rates[field]);
+    const rate = checkNumber(`hardware.${field}`, hardware[field]);
     if (rate > 0 && rate < Number.POSITIVE_INFINITY) continue;
     throw new EplbRangeError('EPLB_RANGE', `hardware.${field}: ${rate} is not a finite number above 0`);
   }
@@ -176,8 +177,12 @@ export function competitionStart(sizes: {
   readonly numPhysicalExperts: number;
   readonly numRanks: number;
 }): ExpertMapping {
+  checkObject('sizes', sizes);
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = checkTopology({
-    ...checkObject('sizes', sizes),
+    numLayers: sizes.numLayers,
+    numLogicalExperts: sizes.numLogicalExperts,
+    numPhysicalExperts: sizes.numPhysicalExperts,
+    numRanks: sizes.numRanks,
     numNodes: 1,
     numGroups: 1,
   });

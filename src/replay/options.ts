@@ -164,6 +164,7 @@ function readTrigger(trigger: TriggerOptions | undefined, isStatic: boolean): Tr
   if (typeof trigger !== 'object' || trigger === null) {
     throw new EplbTypeError('EPLB_KIND', `trigger: ${show(trigger)} is not an object of conditions`);
   }
+  checkKnownKeys('trigger', trigger, ['interval', 'loadThreshold', 'drift', 'require', 'checkEvery']);
   const { interval, loadThreshold, drift, require, checkEvery } = trigger;
   if (interval === undefined && loadThreshold === undefined && drift === undefined) {
     throw new EplbRangeError('EPLB_RANGE', 'trigger: names no condition: interval, loadThreshold or drift');
@@ -177,7 +178,13 @@ function readTrigger(trigger: TriggerOptions | undefined, isStatic: boolean): Tr
     throw new EplbRangeError('EPLB_RANGE', `trigger.require: ${show(require)} is neither "any" nor "all"`);
   }
   if (checkEvery !== undefined) checkWhole('trigger.checkEvery', checkEvery, 1);
-  return { ...trigger };
+  return {
+    ...(interval === undefined ? {} : { interval }),
+    ...(loadThreshold === undefined ? {} : { loadThreshold }),
+    ...(drift === undefined ? {} : { drift }),
+    ...(require === undefined ? {} : { require }),
+    ...(checkEvery === undefined ? {} : { checkEvery }),
+  };
 }
 
 function checkPolicy(policy: unknown): void {

@@ -1,6 +1,6 @@
-import { checkAtLeast, checkNumber, checkObject, checkWhole } from '../core/checks.ts';
+import { checkAtLeast, checkNumber, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
-import { checkKnownKeys } from '../core/known-keys.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import { MAX_SIZE } from '../core/topology.ts';
 import { checkRange } from '../formats/check-recording.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
@@ -39,6 +39,9 @@ export interface SynthOptions {
   readonly blendSteps: number;
 }
 
+/** The shape, and whatever is to be other than {@link SYNTH_DEFAULTS}. */
+export type SynthInit = Pick<SynthOptions, 'numLayers' | 'numExperts' | 'topK'> & Partial<SynthOptions>;
+
 /** All but the shape. */
 export const SYNTH_DEFAULTS = {
   numSteps: 1000,
@@ -60,23 +63,18 @@ export const SYNTH_DEFAULTS = {
  *
  * @throws EplbTypeError, EplbRangeError naming the option
  */
-export function synthesize(
-  options: Pick<SynthOptions, 'numLayers' | 'numExperts' | 'topK'> & Partial<SynthOptions>,
-): SyntheticLoads {
-  const { numLayers, numExperts, topK, ...more } = checkObject('options', options);
-  const given = Object.entries(more).filter(([, value]) => value !== undefined);
-  checkKnownKeys('options', options, ['numLayers', 'numExperts', 'topK', ...Object.keys(SYNTH_DEFAULTS)]);
-  return new SyntheticLoads(
-    checkSynth({ ...SYNTH_DEFAULTS, ...Object.fromEntries(given), numLayers, numExperts, topK }),
-  );
+export function synthesize(options: SynthInit): SyntheticLoads {
+  return new SyntheticLoads(options);
 }
 
 /** A recording that is made as it is read. */
 export class SyntheticLoads {
+  /** Complete: what was left out has its default. */
   readonly options: SynthOptions;
 
-  constructor(options: SynthOptions) {
-    this.options = options;
+  /** @throws as {@link synthesize} */
+  constructor(options: SynthInit) {
+    this.options = readSynthOptions(options);
   }
 
   get numLayers(): number {
@@ -85,6 +83,10 @@ export class SyntheticLoads {
 
   get numLogicalExperts(): number {
     return this.options.numExperts;
+  }
+
+  get numSteps(): number {
+    return this.options.numSteps;
   }
 
   /**
@@ -184,10 +186,27 @@ class SynthState {
   }
 }
 
-/** Checks options. */
-function checkSynth(given: SynthOptions): SynthOptions {
-  const options = { ...checkObject('options', given) };
-  const { numLayers, numExperts, topK, numSteps, tokensPerStep, seed, domains, blendSteps } = options;
+const NAMES = ['numLayers', 'numExperts', 'topK', ...Object.keys(SYNTH_DEFAULTS)];
+
+/** Reads each option once, and fills in what is left out. */
+function readSynthOptions(given: SynthInit): SynthOptions {
+  const {
+    numLayers,
+    numExperts,
+    topK,
+    numSteps = SYNTH_DEFAULTS.numSteps,
+  } = checkOptions('options', given, NAMES);
+  const {
+    tokensPerStep = SYNTH_DEFAULTS.tokensPerStep,
+    seed = SYNTH_DEFAULTS.seed,
+    skew = SYNTH_DEFAULTS.skew,
+  } = given;
+  const {
+    burst = SYNTH_DEFAULTS.burst,
+    burstGain = SYNTH_DEFAULTS.burstGain,
+    drift = SYNTH_DEFAULTS.drift,
+  } = given;
+  const { domains = SYNTH_DEFAULTS.domains, blendSteps = SYNTH_DEFAULTS.blendSteps } = given;
   checkWhole('numLayers', numLayers, 1, MAX_SIZE);
   checkWhole('numExperts', numExperts, 1, MAX_SIZE);
   checkWhole('topK', topK, 1, numExperts);
@@ -196,12 +215,18 @@ function checkSynth(given: SynthOptions): SynthOptions {
   checkWhole('seed', seed, 0, 2 ** 32 - 1);
   checkWhole('domains', domains, 1, numSteps);
   checkWhole('blendSteps', blendSteps, 0);
-  checkAtLeast('skew', options.skew, 0);
-  checkAtLeast('burstGain', options.burstGain, 0);
-  for (const name of ['burst', 'drift'] as const) {
-    const share = checkNumber(name, options[name]);
-    if (!(share >= 0 && share <= 1))
-      throw new EplbRangeError('EPLB_RANGE', `${name}: ${share} is not from 0 to 1`);
-  }
-  return options;
+  checkAtLeast('skew', skew, 0);
+  checkAtLeast('burstGain', burstGain, 0);
+  checkShare('burst', burst);
+  checkShare('drift', drift);
+  return {
+    ...{ numLayers, numExperts, topK, numSteps, tokensPerStep, seed },
+    ...{ skew, burst, burstGain, drift, domains, blendSteps },
+  };
+}
+
+function checkShare(title: string, value: unknown): void {
+  const share = checkNumber(title, value);
+  if (!(share >= 0 && share <= 1))
+    throw new EplbRangeError('EPLB_RANGE', `${title}: ${share} is not from 0 to 1`);
 }

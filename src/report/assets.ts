@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { packageFile } from '../core/package-file.ts';
 
 /** The parts of every page that do not depend on what it shows; the build makes them. */
 export interface ReportAssets {
@@ -9,13 +10,23 @@ export interface ReportAssets {
   readonly licences: string;
 }
 
+/** Where each part lies, as a bundler that takes it along knows it. */
+const PLACES = {
+  'page.js': () => new URL('./report/page.js', import.meta.url),
+  'page.css': () => new URL('./report/page.css', import.meta.url),
+  'LICENCES.txt': () => new URL('./report/LICENCES.txt', import.meta.url),
+};
+
+type PartName = keyof typeof PLACES;
+
 /**
- * Reads the parts from the folder that the build wrote them to.
- *
- * @param folder - a URL that ends with a slash
+ * Reads the parts, from where the build wrote them to when nothing else is told.
+ * @throws (as a rejection) EplbError `EPLB_RUNTIME` where they are not
  */
-export async function readAssets(folder: URL): Promise<ReportAssets> {
-  const read = (name: string) => readFile(new URL(name, folder), 'utf8');
+export async function readAssets(
+  pathOf = (name: PartName) => packageFile(`report/${name}`, PLACES[name]),
+): Promise<ReportAssets> {
+  const read = (name: PartName) => readFile(pathOf(name), 'utf8');
   const [script, style, licences] = await Promise.all([
     read('page.js'),
     read('page.css'),

@@ -1,5 +1,6 @@
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
+import { checkResult } from '../replay/report.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { readAssets } from './assets.ts';
 import { reportPage } from './page.ts';
@@ -9,15 +10,13 @@ import { reportPage } from './page.ts';
  *
  * @returns the page's text, to be written as UTF-8
  * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is no report; EplbRangeError `EPLB_FORMAT` for
- *   one of another version or with fields that are damaged, `EPLB_SHAPE` for one without a replay; and when
- *   the package is not built, whose `report/` folder is beside it
+ *   one of another version or with fields that are damaged, `EPLB_SHAPE` for one without a replay; EplbError
+ *   `EPLB_RUNTIME` where a bundler left the parts of a page behind
  */
 export async function renderReport(report: ReplayReport): Promise<string> {
   if (typeof report !== 'object' || report === null || report.kind !== 'replay-report') {
-    throw new EplbTypeError(
-      'EPLB_KIND',
-      `report: ${show(report)} is not what a replay, compare or sweep gives`,
-    );
+    const message = `report: ${show(report)} is not what a replay, compare or sweep gives`;
+    throw new EplbTypeError('EPLB_KIND', `${message}; of results, replayReport() makes one`);
   }
   if (report.formatVersion !== 1) {
     throw new EplbRangeError(
@@ -27,7 +26,8 @@ export async function renderReport(report: ReplayReport): Promise<string> {
   }
   if (!Array.isArray(report.replays) || report.replays.length === 0)
     throw new EplbRangeError('EPLB_SHAPE', 'report: it holds no replay to draw');
-  const assets = await readAssets(new URL('./report/', import.meta.url));
+  for (const [i, result] of report.replays.entries()) checkResult(`report.replays[${i}]`, result);
+  const assets = await readAssets();
   try {
     return reportPage(report, assets);
   } catch (cause) {

@@ -1,8 +1,9 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Remote } from 'comlink';
-import { checkAtLeast, checkObject, show } from '../core/checks.ts';
+import { checkAtLeast, show } from '../core/checks.ts';
 import { fromErrorData } from '../core/error-data.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
 import type { Topology } from '../core/topology.ts';
 import type { WorkerAnswer } from '../engine/worker-task.ts';
 import { type LoadRow, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
@@ -23,14 +24,19 @@ export interface ConnectOptions {
 /**
  * Connects this thread to a balancer of another one, over a port from `shareBalancer`.
  *
- * @throws (as a rejection) EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`; EplbError `EPLB_TIMEOUT`
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`; EplbError
+ * `EPLB_TIMEOUT`
  *   or `EPLB_CLOSED`
  */
 export async function connectBalancer(
   port: MessagePort,
   options: ConnectOptions = {},
 ): Promise<ConnectedBalancer> {
-  const timeoutMs = checkAtLeast('timeoutMs', checkObject('options', options).timeoutMs ?? 30_000, 0);
+  const timeoutMs = checkAtLeast(
+    'timeoutMs',
+    checkOptions('options', options, ['timeoutMs']).timeoutMs ?? 30_000,
+    0,
+  );
   checkPort(port);
   const calls = new BoundedCalls(port, timeoutMs);
   const { wrap, nodeEndpoint } = await loadComlink();

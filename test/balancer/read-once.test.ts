@@ -50,13 +50,13 @@ const flat = (data: Float32Array = Float32Array.from(ROWS.flat())): LoadMatrix =
 const onceSamples = (): LoadSamples =>
   once({ ...flat(), data: new Float32Array(24).fill(1), numSamples: 3, stepsPerSample: 1, newestShare: 1 });
 const onceCoactivation = () => once({ data: new Float32Array(32).fill(1), numLayers: 2, numExperts: 4 });
-const oncePlanOptions = () =>
-  once({
-    coactivation: onceCoactivation(),
-    samples: onceSamples(),
-    previous: PREVIOUS,
-    signal: new AbortController().signal,
-  });
+const syncOptions = () => ({
+  coactivation: onceCoactivation(),
+  samples: onceSamples(),
+  previous: PREVIOUS,
+});
+const onceSyncOptions = () => once(syncOptions());
+const oncePlanOptions = () => once({ ...syncOptions(), signal: new AbortController().signal });
 const onceContext = () =>
   once({ previous: PREVIOUS, coactivation: onceCoactivation(), slotsPerRank: undefined } as never);
 
@@ -124,7 +124,7 @@ test('loads, samples and what accompanies a plan are read once', async () => {
       for (const threads of [0, 1]) {
         await withBalancer({ ...SIZES, threads, policy }, async (balancer) => {
           await balancer.plan(weight(), oncePlanOptions());
-          balancer.rebalanceSync(weight(), oncePlanOptions());
+          balancer.rebalanceSync(weight(), onceSyncOptions());
         });
       }
     }

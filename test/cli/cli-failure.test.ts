@@ -24,15 +24,22 @@ describe('how the command ends', () => {
   });
 
   test('a fault that is not the input: exit code 1', () => {
-    for (const code of ['EPLB_WORKER_LOST', 'EPLB_CLOSED', 'EPLB_TIMEOUT', 'EPLB_CANCELLED'] as const) {
+    for (const code of [
+      'EPLB_THREADS',
+      'EPLB_RUNTIME',
+      'EPLB_WORKER_LOST',
+      'EPLB_CLOSED',
+      'EPLB_TIMEOUT',
+      'EPLB_CANCELLED',
+    ] as const) {
       assert.equal(failureOf(new EplbError(code, 'gone'), HELP, false).exitCode, 1);
     }
   });
 
   test('what the machine or Node does not give: exit code 1, one line with what it is and a code', () => {
     const cases = [
-      ['EAGAIN', 'WORKER_LOST', /no more threads or processes can be had \(ulimit -u\)/],
-      ['ERR_ACCESS_DENIED', 'WORKER_LOST', /Node's permission model forbids it/],
+      ['EAGAIN', 'THREADS', /no more threads or processes can be had \(ulimit -u\)/],
+      ['ERR_ACCESS_DENIED', 'RUNTIME', /the permission model forbids it/],
       ['ENOMEM', 'MEMORY', /no more memory can be had/],
       ['ENOSPC', 'FILE', /no space is left on the device/],
       ['EMFILE', 'FILE', /too many files are open/],
@@ -78,9 +85,9 @@ test('a reader that has seen enough is no error', async () => {
 test('without WebAssembly, that is what is said', async () => {
   const args = ['--jitless', CLI, 'plan', RECORDING, '--experts', '64', '--replicas', '80', '--ranks', '16'];
   const { code, stdout, stderr } = await runProgram(process.execPath, args);
-  assert.deepEqual([code, stdout], [2, '']);
+  assert.deepEqual([code, stdout], [1, '']);
   assert.match(
     stderr,
-    /^(Warning: .*\n)?eplb: .*runs without WebAssembly, as with --jitless \(EPLB_MEMORY\)\n$/,
+    /^(Warning: .*\n)?eplb: Node runs without WebAssembly, as with --jitless: .* \(EPLB_RUNTIME\)\n$/,
   );
 });

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { DefaultEplbPolicy } from 'expert-load-balancer';
 import { openRecording } from 'expert-load-balancer/formats';
 import { type ReplayReport, type ReplayResult, replay } from 'expert-load-balancer/replay';
@@ -6,7 +7,7 @@ import { RECORDING } from './cli.ts';
 
 /** What the build made for pages. */
 export function builtAssets(): Promise<ReportAssets> {
-  return readAssets(new URL('../../dist/report/', import.meta.url));
+  return readAssets((name) => fileURLToPath(new URL(`../../dist/report/${name}`, import.meta.url)));
 }
 
 /** A report of real replays: of the recording that ships, never balanced and by the default policy. */

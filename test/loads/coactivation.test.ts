@@ -36,10 +36,20 @@ function countPairs(
   return counts;
 }
 
+function recorderOf({
+  numLayers,
+  numExperts,
+}: {
+  numLayers: number;
+  numExperts: number;
+}): CoactivationRecorder {
+  return new CoactivationRecorder({ numLayers, numExperts });
+}
+
 test('a pair is counted once a token, in both orders', () => {
   fc.assert(
     fc.property(recordings, ({ sizes, ids }) => {
-      const recorder = new CoactivationRecorder(sizes);
+      const recorder = recorderOf(sizes);
       recorder.record(Uint8Array.from(ids), sizes.numTokens, sizes.topK);
       const { data, numLayers, numExperts } = recorder.matrix();
       assert.deepEqual([numLayers, numExperts], [sizes.numLayers, sizes.numExperts]);
@@ -52,11 +62,11 @@ test('a pair is counted once a token, in both orders', () => {
 test('tokens may come in pieces, in any type of numbers', () => {
   fc.assert(
     fc.property(recordings, fc.nat(), ({ sizes, ids }, at) => {
-      const whole = new CoactivationRecorder(sizes);
+      const whole = recorderOf(sizes);
       whole.record(Float64Array.from(ids), sizes.numTokens, sizes.topK);
       const first = sizes.numTokens === 0 ? 0 : at % sizes.numTokens;
       const border = first * sizes.numLayers * sizes.topK;
-      const pieces = new CoactivationRecorder(sizes);
+      const pieces = recorderOf(sizes);
       pieces.record(Uint16Array.from(ids.slice(0, border)), first, sizes.topK);
       pieces.record(Int32Array.from(ids.slice(border)), sizes.numTokens - first, sizes.topK);
       assert.deepEqual(pieces.matrix(), whole.matrix());

@@ -29,6 +29,8 @@ const ALLOWED = [
   /^README\.md$/,
   /^LICENSE$/,
   /^dist\/(index|library|formats|replay|replay-worker|report|cli|custom-policy)\.js$/,
+  /^dist\/LICENCES\.txt$/,
+  /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
   /^dist\/worker\.cjs$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
@@ -44,6 +46,8 @@ const NEEDED = [
   'dist/index.js',
   'dist/library.js',
   'dist/worker.cjs',
+  'dist/LICENCES.txt',
+  'docs/bundlers.md',
   'dist/custom-policy.js',
   'dist/cli.js',
   'dist/formats.js',
@@ -62,12 +66,13 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size, a fifth above what there was when they were set: 247,400 and 520,250 bytes. A host loads
+ * Limits of size: a fifth above the 247,400 bytes that there were, and what there was with 520,250 and the
+ * packages that are taken along, which nobody has to install any more. A host loads
  * the first at every start; of the second each install is a download. Who raises one says in the commit for
  * what.
  */
-const MOST_BYTES_LOADED = 306_000;
-const MOST_BYTES_PACKED = 620_000;
+const MOST_BYTES_LOADED = 297_000;
+const MOST_BYTES_PACKED = 720_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

@@ -195,8 +195,8 @@ test('groups stay on nodes that have room for them; a node without is refused at
     'EPLB_TOPOLOGY',
     /^slotsPerRank: node 1 has 7 slots, too few for the 8 experts of its groups \(locality 'groups'\)/,
   );
-  const few = { ...sizes, slotsPerRank: [6, 6, 4, 3] };
-  assert.throws(() => new ExpertLoadBalancer({ ...few, policy }), tooFew);
+  const few = { slotsPerRank: [6, 6, 4, 3] };
+  assert.throws(() => new ExpertLoadBalancer({ ...sizes, ...few, policy }), tooFew);
   assert.throws(() => plan(few, { locality: 'groups' }), tooFew);
   // Without that option experts go anywhere.
   assert.equal(plan(few).status, 'planned');

@@ -1,8 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { printableTexts } from '../../core/printable.ts';
+import { packageVersion } from '../../core/version.ts';
 import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
 import { type RecordingFacts, type SweepResult, sweepResult } from '../../replay/index.ts';
+import { reportOf } from '../../replay/report.ts';
 import { outputColors } from '../colors.ts';
 import type { Fact } from '../fact-list.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
@@ -11,14 +13,13 @@ import { writeOutput } from '../output-file.ts';
 import { POLICIES_CHOICES } from '../policy-choice.ts';
 import { type ReplaySetup, setUp } from '../replay/make-task.ts';
 import { addRecordingOptions, addReplayOptions, type CommonReplayOptions } from '../replay/options.ts';
-import { checkOutputs, reportOf, writeReports } from '../replay/outputs.ts';
+import { checkOutputs, writeReports } from '../replay/outputs.ts';
 import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { bestReplays, runGrid } from '../replay/sweep-run.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
 import { inputPath, STANDARD } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
-import { packageVersion } from '../version.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
   readonly replicas: readonly number[];

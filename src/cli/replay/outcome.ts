@@ -1,11 +1,12 @@
 import { EplbError } from '../../core/errors.ts';
 import { adviseReplays, type ReplayReport, type ReplayResult } from '../../replay/index.ts';
+import { reportOf } from '../../replay/report.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { Progress } from '../progress.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
-import { checkOutputs, reportOf, writeReports } from './outputs.ts';
+import { checkOutputs, writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
 

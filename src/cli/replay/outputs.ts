@@ -1,8 +1,7 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { jsonText } from '../../core/printable.ts';
-import type { RecordingFacts, ReplayReport, ReplayResult } from '../../replay/index.ts';
+import type { ReplayReport } from '../../replay/index.ts';
 import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
-import { packageVersion } from '../version.ts';
 
 /** The files that a command was asked to write, by their options. */
 type OutputPaths = Readonly<Record<string, string | undefined>>;
@@ -29,26 +28,6 @@ export async function checkOutputs(paths: OutputPaths, inputs: readonly string[]
     outputs.set(option, output);
   }
   return outputs;
-}
-
-/** Makes the report of replays, with the versions that they were made with. */
-export function reportOf(
-  recording: RecordingFacts,
-  replays: readonly ReplayResult[],
-  more: Pick<ReplayReport, 'advice' | 'scores' | 'sweep'> = {},
-): ReplayReport {
-  return {
-    kind: 'replay-report',
-    formatVersion: 1,
-    versions: {
-      package: packageVersion(),
-      node: process.version,
-      platform: `${process.platform} ${process.arch}`,
-    },
-    recording,
-    replays,
-    ...more,
-  };
 }
 
 /** Writes what was asked for: `--json` and `--report`. */

@@ -42,8 +42,8 @@ export async function runReplays(
     isStopped = true;
     for (const { control } of tasks) Atomics.store(control, ControlWord.STOP, 1);
   };
-  const interrupt = new Interrupt(stop);
   const pool = await ReplayPool.start(tasks.length);
+  const interrupt = new Interrupt(stop);
   const timer = follow(tasks, size, progress);
   let next = 0;
   const runOne = async () => {

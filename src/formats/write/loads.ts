@@ -1,5 +1,6 @@
-import { checkObject, checkWhole, show } from '../../core/checks.ts';
+import { checkWhole, show } from '../../core/checks.ts';
 import { EplbError, EplbTypeError } from '../../core/errors.ts';
+import { checkOptions } from '../../core/known-keys.ts';
 import { checkSource } from '../check-recording.ts';
 import { quote } from '../text.ts';
 import type { StepsToWrite } from './load-chunks.ts';
@@ -24,7 +25,7 @@ export function writeLoads(
       `loads are not written as ${quote(format)}; formats for them are ${known}`,
     );
   }
-  const { recording, from, to, onStep } = checkObject('steps', steps);
+  const { recording, from, to, onStep } = checkOptions('steps', steps, ['recording', 'from', 'to', 'onStep']);
   checkSource(recording);
   checkWhole('steps.from', from, 0);
   checkWhole('steps.to', to, from);

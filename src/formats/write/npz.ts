@@ -20,7 +20,7 @@ const ZIP64_BYTES = 2 ** 32 - 2 ** 16;
  * @throws whatever the content of an entry throws
  */
 export async function* npzChunks(entries: readonly NpzEntry[]): AsyncGenerator<Uint8Array> {
-  const { ZipFile } = await import('yazl');
+  const { ZipFile } = await import('./zip-file.ts');
   const zip = new ZipFile();
   const output = zip.outputStream as Readable;
   zip.on('error', (error: Error) => output.destroy(error));

@@ -1,6 +1,6 @@
-import { checkAtLeast, checkNumber, checkObject, checkWhole, show } from '../../core/checks.ts';
+import { checkAtLeast, checkNumber, checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
-import { checkKnownKeys } from '../../core/known-keys.ts';
+import { checkOptions } from '../../core/known-keys.ts';
 import { type CostModel, isCostModel } from '../../cost/cost-model.ts';
 import { costModel } from '../../cost/make.ts';
 import { type AdaptiveEffort, type AdaptiveRequest, type MoveCost, NO_LIMIT } from './request.ts';
@@ -121,6 +121,11 @@ const NAMES = [
   ...['confidence', 'cost', 'rememberedSteps', 'maxSamples'],
 ];
 
+const COST_NAMES = [
+  ...['secondsPerLoad', 'secondsAtBalance', 'stepsPerPlan'],
+  ...['bytesPerExpert', 'bandwidthWithinNode', 'bandwidthBetweenNodes'],
+];
+
 const EFFORTS: readonly AdaptiveEffort[] = ['quick', 'usual', 'thorough'];
 const THOROUGH_KICKS = 100;
 const USUAL_CONFIDENCE = 4;
@@ -135,7 +140,7 @@ const NO_FIXED_PRICE = -1;
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option
  */
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
-  checkKnownKeys('options', checkObject('options', options), NAMES);
+  checkOptions('options', options, NAMES);
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
   const { locality = 'none', confidence, cost: prices, rememberedSteps, maxSamples } = options;
   const effort = readEffort(options.effort);
@@ -215,8 +220,8 @@ function costOf(model: CostModel): CompleteCostModel {
   };
 }
 
-function readCost(given: AdaptiveCostModel): CompleteCostModel {
-  const cost = checkObject('cost', given);
+function readCost(cost: AdaptiveCostModel): CompleteCostModel {
+  checkOptions('cost', cost, COST_NAMES);
   const { secondsAtBalance, stepsPerPlan } = cost;
   return {
     secondsPerLoad: above0('cost.secondsPerLoad', cost.secondsPerLoad, 0.25e-6),

@@ -1,4 +1,3 @@
-import { checkObject } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
 import { firstInClosedSlot } from '../../core/open-slots.ts';
 import type { Topology } from '../../core/topology.ts';
@@ -11,6 +10,7 @@ import { type ExpertMapping, tablesOf } from '../../mapping/expert-mapping.ts';
 import { zeros } from '../../memory/allocate.ts';
 import {
   AbstractEplbPolicy,
+  checkContext,
   type InternalContext,
   type PolicyContext,
   type PolicyNeeds,
@@ -91,7 +91,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     numRanks: number,
     context: PolicyContext = {},
   ): PlanDecision {
-    const { previous, slotsPerRank, coactivation } = checkObject('context', context);
+    const { previous, slotsPerRank, coactivation } = checkContext(context);
     const { history } = context as InternalContext;
     const checked = checkSamples(samples);
     const { numLayers, numExperts, numSamples } = checked;
@@ -146,7 +146,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     numRanks: number,
     context: PolicyContext,
   ): PlanDecision {
-    const { samples = oneSample(toLoadMatrix('weight', weight)) } = checkObject('context', context);
+    const { samples = oneSample(toLoadMatrix('weight', weight)) } = checkContext(context);
     return this.planExperts(samples, numReplicas, numGroups, numNodes, numRanks, context);
   }
 
