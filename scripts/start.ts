@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const compare = [
   ...['compare', 'recordings/deepseek-v2-lite.law.routes.npy'],
-  ...['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'],
+  ...['--experts', '64', '--slots', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'],
   ...['--tokens-per-step', '64', '--interval', '16', '--layers-per-step', '26'],
   ...['--policies', 'static,default,locality,adaptive'],
   ...['--planning-seconds', '0.001', '--cost', 'competition'],

@@ -23,7 +23,9 @@ export interface RecordingReport {
   readonly topK: number | null;
   /** What the reader assumed or left out, one sentence each. */
   readonly notes: readonly string[];
-  /** The tokens (routes) or steps (loads) that were used, half-open, and how many there are. */
+  /** Tokens of routes that make a step; null for loads. */
+  readonly tokensPerStep: number | null;
+  /** The steps that were used, half-open, and how many there are. */
   readonly steps: { readonly from: number; readonly to: number; readonly of: number };
 }
 
@@ -45,7 +47,7 @@ export interface PlanReport {
   /** Worker threads; 0 when the plan was made in the main thread. */
   readonly threads: number;
   /** The placement it started from; null for the initial mapping (expert i in slot i). */
-  readonly from: string | null;
+  readonly startFrom: string | null;
   /** Why the policy keeps the placement it started from; null when it plans another. */
   readonly kept: KeptReason | 'the plan balances worse' | null;
   /** What is doubtful about the plan, one sentence each. */

@@ -29,6 +29,11 @@ export async function buildProgram(version: string, args: readonly string[]): Pr
   return program;
 }
 
+/** The subcommand that arguments name. */
+export function commandOf(program: Command, args: readonly string[]): Command | undefined {
+  return program.commands.find((command) => command.name() === args[0]);
+}
+
 /** The command whose help explains these arguments. */
 export function helpCommand(args: readonly string[]): string {
   const named = SUBCOMMANDS.find(({ name }) => name === args[0]);

@@ -22,7 +22,7 @@ export async function openBeside(
   if (from === undefined) return openRecording(path, open);
   let placement: Placement | undefined;
   const read = async () => {
-    placement ??= await openPlacement(from, { field: '--from' });
+    placement ??= await openPlacement(from, { field: '--start-from' });
     return placement;
   };
   const recording = await openRecording(path, open).catch(async (error: unknown) => {
@@ -37,7 +37,7 @@ export async function openBeside(
     const { numLogicalExperts, numPhysicalExperts } = await read();
     const isOfSlots = recording.numLogicalExperts === numPhysicalExperts;
     if (!isOfSlots || numLogicalExperts >= numPhysicalExperts) return recording;
-    return folded(recording, await read(), `--from: ${quotePath(from)}`);
+    return folded(recording, await read(), `--start-from: ${quotePath(from)}`);
   } catch (error) {
     await recording.close();
     throw error;
@@ -74,7 +74,7 @@ function folded(recording: LoadRecording, read: Placement, name: string): LoadRe
     notes: [
       ...recording.notes,
       `the ${numPhysicalExperts} columns are slots, and were added up to ${numLogicalExperts} experts ` +
-        'through --from',
+        'through --start-from',
     ],
     steps,
   };

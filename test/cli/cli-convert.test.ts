@@ -44,10 +44,10 @@ describe('eplb convert', { concurrency: 2 }, () => {
       assert.deepEqual(first.outputNotes, ['layers are numbered 1 to 26, as the model counts them']);
       const yaml = await readFile(join(dir, 'moe.yaml'), 'utf8');
       assert.match(yaml, /^num_slots: 80\ninitial_global_assignments:\n {2}1: \[\d+, /);
-      const second = await json([...plan, '--from', 'moe.yaml', '-o', 'x', '--to', 'vllm-ascend'], dir);
+      const second = await json([...plan, '--start-from', 'moe.yaml', '-o', 'x', '--to', 'vllm-ascend'], dir);
       assert.equal(second.moves, 0);
       assert.equal(second.outputFormat, 'vllm-ascend');
-      const third = await json([...plan, '--from', 'x', '-o', 'y.json', '--first-layer', '1'], dir);
+      const third = await json([...plan, '--start-from', 'x', '-o', 'y.json', '--first-layer', '1'], dir);
       assert.deepEqual(second.outputNotes, [
         'vllm-ascend refuses an expert twice on a device: 18 times, layer 0: rank 12 holds expert 16 twice',
       ]);
@@ -218,7 +218,7 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
       'SHAPE',
       /^sglang: a row for every layer: 8 numbers would make a table of 64000008/,
     ],
-    [['p.json'], 'OPTION', /^argument: missing required argument 'out'/],
+    [['p.json'], 'OPTION', /^out: required/],
   ];
   for (const [args, code, message] of cases) {
     test(args.join(' '), () =>

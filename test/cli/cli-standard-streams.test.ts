@@ -67,7 +67,17 @@ describe('a plan', { concurrency: 2 }, () => {
       await writeFile(join(dir, 'a.npy'), npyFile({ descr: '<f4', shape: [1, 6], values }));
       const start = { physical_to_logical_map: [[0, 3, 4, 1, 2, 5]] };
       await writeFile(join(dir, 'start.json'), JSON.stringify(start));
-      const args = ['plan', 'a.npy', '--replicas', '6', '--ranks', '2', '--from', 'start.json', '--json'];
+      const args = [
+        'plan',
+        'a.npy',
+        '--replicas',
+        '6',
+        '--ranks',
+        '2',
+        '--start-from',
+        'start.json',
+        '--json',
+      ];
       const module =
         'export default class { rebalanceExperts() { return { phyToLog: [[0, 1, 2, 3, 4, 5]] }; } }';
       await writeFile(join(dir, 'worse.mjs'), module);
@@ -84,7 +94,7 @@ describe('a plan', { concurrency: 2 }, () => {
       assert.deepEqual(JSON.parse(await readFile(join(dir, 'out.json'), 'utf8')), start);
     }));
 
-  test('of columns that are slots folds them through --from', () =>
+  test('of columns that are slots folds them through --start-from', () =>
     inTempDir(async (dir) => {
       await writeFile(
         join(dir, 'a.npy'),
@@ -94,18 +104,18 @@ describe('a plan', { concurrency: 2 }, () => {
         join(dir, 'map.json'),
         JSON.stringify({ physical_to_logical_map: [[0, 1, 2, 3, 0, 1]] }),
       );
-      const args = ['plan', 'a.npy', ...SIZES, '--from', 'map.json', '--json'];
+      const args = ['plan', 'a.npy', ...SIZES, '--start-from', 'map.json', '--json'];
       for (const more of [[], ['--experts', '4']]) {
         const run = await eplb([...args, ...more], { cwd: dir });
         const { topology, recording } = JSON.parse(run.stdout);
         assert.equal(topology.numLogicalExperts, 4);
         assert.match(
           recording.notes.join(),
-          /the 6 columns are slots, and were added up to 4 experts through --from/,
+          /the 6 columns are slots, and were added up to 4 experts through --start-from/,
         );
       }
       const replayed = await eplb(
-        ['replay', 'a.npy', ...SIZES, '--from', 'map.json', '--policy', 'static', '--json', '-'],
+        ['replay', 'a.npy', ...SIZES, '--start-from', 'map.json', '--policy', 'static', '--json', '-'],
         { cwd: dir },
       );
       assert.equal(JSON.parse(replayed.stdout).recording.numLogicalExperts, 4, replayed.stderr);

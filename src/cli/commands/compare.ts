@@ -31,7 +31,8 @@ export function configure(command: Command): void {
 }
 
 async function run(path: string, options: CompareCommandOptions): Promise<void> {
-  const { report, written } = await replayPolicies(path, options.policies, options);
+  const { report, written, isPrinted } = await replayPolicies(path, options.policies, options);
+  if (isPrinted) return;
   const colors = outputColors();
   print(process.stdout, renderCompare(printableTexts(report), written, colors));
 }

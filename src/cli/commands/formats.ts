@@ -1,11 +1,9 @@
 import type { Command } from 'commander';
-import { jsonText } from '../../core/printable.ts';
 import type { FormatFacts } from '../../formats/format.ts';
 import { FORMATS } from '../../formats/registry.ts';
 import { LOAD_WRITER_NAMES } from '../../formats/write/registry.ts';
 import type { Colors } from '../colors.ts';
-import { outputColors } from '../colors.ts';
-import { print } from '../terminal.ts';
+import { addJsonOption, checkJson, type JsonOption, writeResult } from '../json-option.ts';
 
 /** What `--json` prints of a format. */
 interface FormatReport {
@@ -18,13 +16,13 @@ interface FormatReport {
 
 /** Gives the subcommand its options, help and action. */
 export function configure(command: Command): void {
-  command.option('--json', 'print one JSON object').action(run);
+  addJsonOption(command).action(run);
 }
 
-function run(options: { readonly json?: boolean }): void {
+async function run(options: { readonly json?: JsonOption }): Promise<void> {
+  const json = await checkJson(options.json, []);
   const formats = FORMATS.map(reportOf);
-  const colors = outputColors();
-  print(process.stdout, options.json ? `${jsonText({ formats })}\n` : render(formats, colors));
+  await writeResult(json, { formats }, (colors) => render(formats, colors));
 }
 
 function reportOf({ name, holds, description }: FormatFacts): FormatReport {

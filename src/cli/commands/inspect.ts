@@ -1,25 +1,24 @@
 import type { Command } from 'commander';
-import { jsonText, printableTexts } from '../../core/printable.ts';
+import { printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
 import { type InspectOptions, inspect } from '../../replay/index.ts';
-import { outputColors } from '../colors.ts';
 import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
+import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { wholeParser } from '../option-values.ts';
-import { writeOutput } from '../output-file.ts';
+import { checkOutputs } from '../output-file.ts';
 import { Progress } from '../progress.ts';
+import type { ReadingOptions } from '../reading-options.ts';
 import { chooseSlotCost } from '../replay/cost-choice.ts';
 import { renderInspection } from '../replay/inspect-view.ts';
 import { lookAt } from '../replay/look-at.ts';
-import { addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
-import { checkOutputs } from '../replay/outputs.ts';
+import { addRecordingOptions } from '../replay/options.ts';
 import { inputPath } from '../standard-streams.ts';
-import { print } from '../terminal.ts';
 
-interface InspectCommandOptions extends RecordingOptions {
+interface InspectCommandOptions extends ReadingOptions {
   readonly ranks?: number;
   readonly top: number;
   readonly cost?: string;
-  readonly json?: string;
+  readonly json?: JsonOption;
 }
 
 /** Steps between two turns of the event loop, so that Ctrl-C is heard. */
@@ -27,7 +26,7 @@ const STEPS_A_TURN = 64;
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  addRecordingOptions(command)
+  addJsonOption(addRecordingOptions(command))
     .option(
       '--ranks <N>',
       'devices that noise and time are reckoned for; 8 when left out',
@@ -39,13 +38,12 @@ export function configure(command: Command): void {
       'what slots take: DEVICE:MODEL[:PRECISION] such as h200:deepseek-v3:bf16, or a .json file; an h200 with the ' +
         'model of this shape when left out',
     )
-    .option('--json <file>', 'write all figures as JSON')
     .action(run);
 }
 
 async function run(given: string, options: InspectCommandOptions): Promise<void> {
   const path = await inputPath(given);
-  const outputs = await checkOutputs({ '--json': options.json }, [path]);
+  const outputs = await checkOutputs({ '--json': jsonPath(options.json) }, [path]);
   const setup = await lookAt(path, options);
   const cost = await chooseSlotCost(options.cost, setup.facts);
   const progress = new Progress(process.stderr);
@@ -75,14 +73,10 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
   const read = { ...setup.facts, notes };
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
-  const json = outputs.get('--json');
-  if (json !== undefined) {
-    await writeOutput(json, `${jsonText({ recording: read, status, ...result })}\n`);
-  }
-  const colors = outputColors();
   const written = [...outputs.values()].map((output) => output.path);
-  const facts = printableTexts(read);
-  print(process.stdout, renderInspection(facts, result, isInterrupted, written, colors));
+  await writeResult(outputs.get('--json'), { recording: read, status, ...result }, (colors) =>
+    renderInspection(printableTexts(read), result, isInterrupted, written, colors),
+  );
   if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;
 }
 

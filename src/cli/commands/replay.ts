@@ -31,7 +31,8 @@ export function configure(command: Command): void {
 
 async function run(path: string, options: ReplayCommandOptions): Promise<void> {
   if (options.policy === 'static') checkStatic(options);
-  const { report, written } = await replayPolicies(path, [options.policy], options);
+  const { report, written, isPrinted } = await replayPolicies(path, [options.policy], options);
+  if (isPrinted) return;
   const colors = outputColors();
   const width = process.stdout.columns || 80;
   const shown = printableTexts(report);

@@ -6,12 +6,13 @@ import { type SweepResult, sweepResult } from '../../replay/index.ts';
 import { outputColors } from '../colors.ts';
 import type { Fact } from '../fact-list.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
+import { jsonPath } from '../json-option.ts';
 import { listParser, wholeParser } from '../option-values.ts';
-import { writeOutput } from '../output-file.ts';
+import { checkOutputs, writeOutput } from '../output-file.ts';
 import { POLICIES_CHOICES } from '../policy-choice.ts';
 import { type ReplaySetup, setUp } from '../replay/make-task.ts';
 import { addRecordingOptions, addReplayOptions, type CommonReplayOptions } from '../replay/options.ts';
-import { checkOutputs, reportOf, writeReports } from '../replay/outputs.ts';
+import { reportOf, writeReports } from '../replay/outputs.ts';
 import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { bestReplays, runGrid } from '../replay/sweep-run.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
@@ -21,7 +22,7 @@ import { print } from '../terminal.ts';
 import { packageVersion } from '../version.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
-  readonly replicas: readonly number[];
+  readonly slots: readonly number[];
   readonly ranks: readonly number[];
   readonly interval?: readonly number[];
   readonly policy: readonly string[];
@@ -35,11 +36,7 @@ const DEFAULT_INTERVALS = [32];
 export function configure(command: Command): void {
   const wholes = (option: string) => listParser(option, wholeParser(option, 1));
   addRecordingOptions(command)
-    .requiredOption(
-      '--replicas <N,...>',
-      'slots a layer: experts and redundant experts',
-      wholes('--replicas'),
-    )
+    .requiredOption('--slots <N,...>', 'slots a layer: experts and redundant experts', wholes('--slots'))
     .requiredOption('--ranks <N,...>', 'devices', wholes('--ranks'))
     .option(
       '--interval <N,...>',
@@ -59,14 +56,14 @@ export function configure(command: Command): void {
 async function run(given: string, options: SweepCommandOptions): Promise<void> {
   const path = await inputPath(given);
   const outputs = await checkOutputs(
-    { '--output': options.output, '--json': options.json, '--report': options.report },
+    { '--output': options.output, '--json': jsonPath(options.json), '--report': options.report },
     [path],
   );
   const setup = await setUp(path, options);
   const hasCondition = options.threshold !== undefined || options.drift !== undefined;
   const axes: SweepResult['axes'] = {
     policies: options.policy,
-    replicas: options.replicas,
+    replicas: options.slots,
     ranks: options.ranks,
     intervals: options.interval ?? (hasCondition ? [] : DEFAULT_INTERVALS),
   };
@@ -97,6 +94,7 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     await state?.remove();
     told.push(...[...outputs.values()].map((output): Fact => ['written', output.path]));
   }
+  if (outputs.get('--json')?.target === STANDARD) return;
   const colors = outputColors();
   const { name, bytesPerExpert } = setup.cost;
   const cost = `${name}, ${bytes(bytesPerExpert)} an expert`;
@@ -114,7 +112,7 @@ async function stateKey(
   grid: readonly GridPoint[],
   options: SweepCommandOptions,
 ) {
-  const { replicas, ranks, interval, policy, output, json, report, ...common } = options;
+  const { slots, ranks, interval, policy, output, json, report, ...common } = options;
   const modules = new Set(grid.flatMap((point) => ('task' in point ? [point.task.policy] : [])));
   const stamps = await Promise.all(
     [...modules].filter((text) => text.startsWith('file:')).map((text) => fileStamp(fileURLToPath(text))),

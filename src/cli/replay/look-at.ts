@@ -4,10 +4,9 @@ import type { LayersBeside } from '../../formats/placements/align.ts';
 import type { LoadRecording, StepRange } from '../../formats/recording.ts';
 import type { RecordingFacts } from '../../replay/index.ts';
 import { resolveRange } from '../option-values.ts';
-import { openOptionsOf } from '../reading-options.ts';
+import { openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { partNotes, stepsIn } from '../recorded-loads.ts';
 import { openBeside } from '../slot-columns.ts';
-import type { RecordingOptions } from './options.ts';
 import type { WorkSize } from './run.ts';
 
 /** A recording that was looked at: what all replays of it share. */
@@ -27,10 +26,10 @@ export interface RecordingSetup {
  */
 export async function lookAt(
   path: string,
-  options: RecordingOptions & { readonly from?: string },
+  options: ReadingOptions & { readonly startFrom?: string },
 ): Promise<RecordingSetup> {
   const open = openOptionsOf(options);
-  const recording = await openBeside(path, open, options.from);
+  const recording = await openBeside(path, open, options.startFrom);
   try {
     const range = await rangeOf(recording, options);
     // What steps are missing is known when all were read.
@@ -66,7 +65,7 @@ function notesOfPart(recording: LoadRecording, { from, to }: StepRange): string[
   return partNotes(recording, { from, to, of });
 }
 
-async function rangeOf(recording: LoadRecording, { steps }: RecordingOptions): Promise<StepRange> {
+async function rangeOf(recording: LoadRecording, { steps }: ReadingOptions): Promise<StepRange> {
   if (steps === undefined) return {};
   return resolveRange(steps, await stepsIn(recording), 'step');
 }

@@ -1,23 +1,12 @@
 import type { Command } from 'commander';
 import type { TriggerOptions } from '../../replay/index.ts';
+import { addJsonOption, type JsonOption } from '../json-option.ts';
 import { RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
-import {
-  contradiction,
-  numberParser,
-  slotsPerRankList,
-  stepRange,
-  type TypedRange,
-  wholeParser,
-} from '../option-values.ts';
+import { contradiction, numberParser, slotsPerRankList, wholeParser } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
 
-/** How a recording is read. */
-export interface RecordingOptions extends ReadingOptions {
-  readonly steps?: TypedRange;
-}
-
 /** What all replays of a command have in common. */
-export interface CommonReplayOptions extends RecordingOptions {
+export interface CommonReplayOptions extends ReadingOptions {
   readonly nodes: number;
   readonly groups: number;
   readonly window?: number;
@@ -28,41 +17,28 @@ export interface CommonReplayOptions extends RecordingOptions {
   readonly planningSeconds?: number | 'measured';
   readonly layersPerStep: number;
   readonly cost?: string;
-  readonly json?: string;
+  readonly json?: JsonOption;
   readonly report?: string;
 }
 
 /** The placement that a command replays on, and when plans are made: where it is one, not a grid of them. */
 export interface OnePlacementOptions {
-  readonly replicas: number;
+  readonly slots: number;
   readonly ranks: number;
   readonly slotsPerRank?: readonly number[];
   readonly interval?: number;
-  readonly from?: string;
+  readonly startFrom?: string;
 }
 
 /** Options that say how the recording is to be read. */
 export function addRecordingOptions(command: Command): Command {
-  return addReadingOptions(command)
-    .argument('<recording>', RECORDING_HELP)
-    .option('--experts <N>', 'logical experts a layer; routes need it', wholeParser('--experts', 1))
-    .option('--format <F>', 'format of the recording, instead of the one recognised by its content')
-    .option(
-      '--tokens-per-step <N>',
-      'tokens of routes that make a step; 128 when left out',
-      wholeParser('--tokens-per-step', 1),
-    )
-    .option('--steps <A:B>', 'only the steps from A to before B (-N: from the end)', stepRange);
+  return addReadingOptions(command).argument('<recording>', RECORDING_HELP);
 }
 
 /** Options of {@link OnePlacementOptions}. */
 export function addOnePlacementOptions(command: Command): Command {
   return command
-    .requiredOption(
-      '--replicas <N>',
-      'slots a layer: experts and redundant experts',
-      wholeParser('--replicas', 1),
-    )
+    .requiredOption('--slots <N>', 'slots a layer: experts and redundant experts', wholeParser('--slots', 1))
     .requiredOption('--ranks <N>', 'devices', wholeParser('--ranks', 1))
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option(
@@ -70,12 +46,12 @@ export function addOnePlacementOptions(command: Command): Command {
       'plan every so many steps; 32 when no condition is given',
       wholeParser('--interval', 1),
     )
-    .option('--from <file>', 'the placement to begin with');
+    .option('--start-from <file>', 'the placement to begin with, of any format');
 }
 
 /** Options that replay, compare and sweep share. */
 export function addReplayOptions(command: Command): Command {
-  return command
+  command
     .option('--nodes <N>', 'sets of ranks joined by the fast network', wholeParser('--nodes', 1), 1)
     .option('--groups <N>', 'groups of experts that routing picks together', wholeParser('--groups', 1), 1)
     .option(
@@ -115,8 +91,8 @@ export function addReplayOptions(command: Command): Command {
       'DEVICE:MODEL[:PRECISION] such as h200:deepseek-v3:bf16, competition, a model such as deepseek-v3, or a ' +
         '.json file; by the shape when left out',
     )
-    .option('--report <file>', 'write the charts as one HTML file')
-    .option('--json <file>', 'write all results as JSON');
+    .option('--report <file>', 'write the charts as one HTML file; - is standard output');
+  return addJsonOption(command);
 }
 
 /** The trigger that the options describe, or undefined when they name no condition. */

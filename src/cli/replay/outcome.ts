@@ -1,11 +1,13 @@
 import { EplbError } from '../../core/errors.ts';
 import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
+import { jsonPath } from '../json-option.ts';
+import { checkOutputs } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { inputPath, optionalInputPath } from '../standard-streams.ts';
+import { inputPath, optionalInputPath, STANDARD } from '../standard-streams.ts';
 import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
-import { checkOutputs, reportOf, writeReports } from './outputs.ts';
+import { reportOf, writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
 
@@ -14,6 +16,8 @@ interface ReplayOutcome {
   readonly report: ReplayReport;
   /** Paths of the files written. */
   readonly written: readonly string[];
+  /** Whether the report was printed as JSON. */
+  readonly isPrinted: boolean;
 }
 
 /**
@@ -28,15 +32,15 @@ export async function replayPolicies(
   typed: CommonReplayOptions & OnePlacementOptions,
 ): Promise<ReplayOutcome> {
   const path = await inputPath(given);
-  const from = await optionalInputPath(typed.from);
-  const options = from === undefined ? typed : { ...typed, from };
-  const { replicas, ranks, slotsPerRank, interval, json, report: html } = options;
-  const inputs = from === undefined ? [path] : [path, from];
-  const outputs = await checkOutputs({ '--json': json, '--report': html }, inputs);
+  const startFrom = await optionalInputPath(typed.startFrom);
+  const options = startFrom === undefined ? typed : { ...typed, startFrom };
+  const { slots, ranks, slotsPerRank, interval, json, report: html } = options;
+  const inputs = startFrom === undefined ? [path] : [path, startFrom];
+  const outputs = await checkOutputs({ '--json': jsonPath(json), '--report': html }, inputs);
   const setup = await setUp(path, options);
   const tasks = await Promise.all(
     policies.map((policy) =>
-      taskOf(setup, { policy, replicas, ranks, slotsPerRank, interval, from, name: policy }, options),
+      taskOf(setup, { policy, slots, ranks, slotsPerRank, interval, startFrom, name: policy }, options),
     ),
   );
   const reference = await referenceTask(setup, tasks, options);
@@ -55,5 +59,6 @@ export async function replayPolicies(
   const report = reportOf(setup.facts, results, scores === undefined ? {} : { scores });
   await writeReports(outputs, report);
   if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;
-  return { report, written: [...outputs.values()].map((output) => output.path) };
+  const written = [...outputs.values()].map((output) => output.path);
+  return { report, written, isPrinted: outputs.get('--json')?.target === STANDARD };
 }

@@ -1,35 +1,7 @@
-import { EplbRangeError } from '../../core/errors.ts';
 import { jsonText } from '../../core/printable.ts';
 import type { RecordingFacts, ReplayReport, ReplayResult, SweepResult } from '../../replay/index.ts';
-import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
+import { type Outputs, writeOutput } from '../output-file.ts';
 import { packageVersion } from '../version.ts';
-
-/** The files that a command was asked to write, by their options. */
-type OutputPaths = Readonly<Record<string, string | undefined>>;
-
-/** Files found to be writable, by their options. */
-type Outputs = ReadonlyMap<string, OutputFile>;
-
-/**
- * Checks all files that are to be written, before the run.
- *
- * @param paths by option, such as `--json`
- * @param inputs files that are read
- * @throws EplbError EPLB_FILE, EplbRangeError EPLB_OPTION when two are the same file
- */
-export async function checkOutputs(paths: OutputPaths, inputs: readonly string[]): Promise<Outputs> {
-  const outputs = new Map<string, OutputFile>();
-  for (const [option, path] of Object.entries(paths)) {
-    if (path === undefined) continue;
-    const output = await checkOutput(path, inputs, option);
-    const same = [...outputs.values()].find(({ target }) => target === output.target);
-    if (same !== undefined) {
-      throw new EplbRangeError('EPLB_OPTION', `${option}: is the same file as ${same.field}`);
-    }
-    outputs.set(option, output);
-  }
-  return outputs;
-}
 
 /** Makes the report of replays, with the versions that they were made with. */
 export function reportOf(
