@@ -3,7 +3,7 @@ import { jsonText } from '../core/printable.ts';
 import { type Colors, outputColors } from './colors.ts';
 import { checkOutput, type OutputFile, writeOutput } from './output-file.ts';
 import { STANDARD } from './standard-streams.ts';
-import { print } from './terminal.ts';
+import { printText } from './terminal.ts';
 
 /** What `--json` was given: a file, or true where none follows it. */
 export type JsonOption = string | true;
@@ -39,5 +39,5 @@ export async function writeResult(
   text: (colors: Colors) => string,
 ): Promise<void> {
   if (json !== undefined) await writeOutput(json, `${jsonText(report)}\n`);
-  if (json?.target !== STANDARD) print(process.stdout, text(outputColors()));
+  if (json?.target !== STANDARD) printText(text(outputColors()));
 }

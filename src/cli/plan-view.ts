@@ -2,7 +2,7 @@ import { numOpenSlots } from '../core/open-slots.ts';
 import { counted, grouped, ratio, seconds } from '../formats/number-text.ts';
 import type { Colors } from './colors.ts';
 import { type Fact, factLines } from './fact-list.ts';
-import { plainTable } from './plain-table.ts';
+import { PlainTable } from './plain-table.ts';
 import type { PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';
 
@@ -63,7 +63,7 @@ function usedSteps({ recording }: PlanReport): string {
 }
 
 function layerTable(report: PlanReport, colors: Colors): string {
-  const table = plainTable(['right', 'right', 'right', 'right', 'right', 'right']);
+  const table = new PlainTable(['right', 'right', 'right', 'right', 'right', 'right'], 2);
   table.push(['', spanned('balancedness', colors), spanned('PAR', colors), '']);
   table.push(['layer', 'before', 'after', 'before', 'after', 'moves'].map((text) => colors.bold(text)));
   for (const layer of report.layers) {
@@ -80,7 +80,7 @@ function layerTable(report: PlanReport, colors: Colors): string {
 }
 
 function overallTable({ before, after, layers }: PlanReport, colors: Colors): string {
-  const table = plainTable(['left', 'right', 'right']);
+  const table = new PlainTable(['left', 'right', 'right'], 1);
   const title = layers.length === 1 ? 'overall' : `overall, ${layers.length} layers`;
   table.push([title, 'before', 'after'].map((text) => colors.bold(text)));
   const row = (name: string, key: keyof typeof before, better: 1 | -1) =>

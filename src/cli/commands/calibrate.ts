@@ -9,6 +9,7 @@ import { costModel } from '../../index.ts';
 import { renderCalibration } from '../calibrate-view.ts';
 import { calibrate, calibrationReport, readCalibration } from '../calibration.ts';
 import { sayingErrors } from '../error-message.ts';
+import { addHelpTexts } from '../help.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { contradiction } from '../option-values.ts';
 import { checkOutputs, writeOutput } from '../output-file.ts';
@@ -40,15 +41,17 @@ export function configure(command: Command): void {
       '--base <C>',
       `DEVICE:MODEL[:PRECISION] whose links are taken where none were measured (${USUAL_BASE})`,
     )
-    .addHelpText(
-      'after',
-      '\nOn the machine with the GPUs, with PyTorch:' +
-        '\n  eplb calibrate > eplb_calibrate.py' +
-        '\n  python3 eplb_calibrate.py --hidden 7168 --intermediate 2048 --slots 20 -o measured.json' +
-        '\nThen anywhere:' +
-        '\n  eplb calibrate measured.json -o cost.json',
-    )
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb calibrate > eplb_calibrate.py', 'the script that measures'],
+      [
+        'python3 eplb_calibrate.py --hidden 7168 --intermediate 2048 --slots 20 -o measured.json',
+        'on the machine with the GPUs, with PyTorch',
+      ],
+      ['eplb calibrate measured.json -o cost.json', 'then anywhere'],
+    ],
+  });
 }
 
 async function run(given: string | undefined, options: CalibrateOptions): Promise<void> {

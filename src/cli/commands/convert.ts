@@ -12,6 +12,7 @@ import { writeLoads } from '../../formats/write/loads.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor } from '../../formats/write/registry.ts';
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
+import { addHelpTexts } from '../help.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { DENSE_ROWS_HELP, FIRST_LAYER_HELP } from '../option-help.ts';
 import { resolveRange, wholeParser } from '../option-values.ts';
@@ -47,6 +48,13 @@ export function configure(command: Command): void {
     .option('--first-layer <N>', FIRST_LAYER_HELP, whole('--first-layer', 0))
     .option('--dense-rows <N>', DENSE_ROWS_HELP, whole('--dense-rows', 0))
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb convert placement.json moe_load_balancer.yaml --first-layer 3', "SGLang's to TensorRT-LLM's"],
+      ['eplb convert loads.npy loads.csv --to csv-counts --steps 0:8', 'the first steps of loads to CSV'],
+      ['gzip -dc loads.npy.gz | eplb convert - - --to json > loads.json', 'in a pipe'],
+    ],
+  });
 }
 
 async function run(given: string, path: string, options: ConvertOptions): Promise<void> {

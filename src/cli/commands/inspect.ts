@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
 import { type InspectOptions, inspect } from '../../replay/index.ts';
+import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { wholeParser } from '../option-values.ts';
@@ -39,6 +40,13 @@ export function configure(command: Command): void {
         'model of this shape when left out',
     )
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb inspect loads.npy --ranks 16', 'skew, drift and noise'],
+      ['eplb inspect routes.npy --experts 64 --json facts.json', 'of routes, all figures in a file'],
+    ],
+    exitCodes: [[EXIT_INTERRUPTED, 'interrupted: what there was so far was reported']],
+  });
 }
 
 async function run(given: string, options: InspectCommandOptions): Promise<void> {

@@ -6,6 +6,7 @@ import { formatToWrite, nameNotes } from '../../formats/placements/format-by-nam
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
+import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
 import { resolveRange, slotsPerRankList, wholeParser } from '../option-values.ts';
@@ -59,6 +60,19 @@ export function configure(command: Command): void {
     .option('--to <F>', 'format of the placement that is written: eplb formats lists them')
     .option('--first-layer <N>', FIRST_LAYER_HELP, whole('--first-layer', 0))
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb plan loads.npy --slots 80 --ranks 16 -o placement.json', 'from loads, for SGLang'],
+      [
+        'eplb plan routes.npy --experts 64 --slots 80 --ranks 16 --nodes 2 --policy locality --json',
+        'from routes, with as few tokens between nodes as it can',
+      ],
+      [
+        'eplb plan loads.npy --slots 80 --ranks 16 --start-from now.json --policy adaptive -o next.json',
+        'with few moves from the placement of now',
+      ],
+    ],
+  });
 }
 
 async function run(given: string, typed: PlanCommandOptions): Promise<void> {

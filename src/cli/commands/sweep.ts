@@ -5,6 +5,7 @@ import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
 import { type SweepResult, sweepResult } from '../../replay/index.ts';
 import { outputColors } from '../colors.ts';
 import type { Fact } from '../fact-list.ts';
+import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { jsonPath } from '../json-option.ts';
 import { listParser, wholeParser } from '../option-values.ts';
@@ -18,7 +19,7 @@ import { bestReplays, runGrid } from '../replay/sweep-run.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
 import { inputPath, STANDARD } from '../standard-streams.ts';
-import { print } from '../terminal.ts';
+import { printText } from '../terminal.ts';
 import { packageVersion } from '../version.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
@@ -51,6 +52,15 @@ export function configure(command: Command): void {
     )
     .option('-o, --output <file>', 'write all points as CSV; beside it, what is done is kept to go on from');
   addReplayOptions(command).action(run);
+  addHelpTexts(command, {
+    examples: [
+      [
+        'eplb sweep loads.npy --slots 64,80,96 --ranks 8,16 --interval 16,64 --policy static,default,adaptive -o s.csv',
+        'the points as CSV; run again after an interruption, it goes on',
+      ],
+    ],
+    exitCodes: [[EXIT_INTERRUPTED, 'interrupted: what there was so far was reported']],
+  });
 }
 
 async function run(given: string, options: SweepCommandOptions): Promise<void> {
@@ -99,7 +109,7 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
   const { name, bytesPerExpert } = setup.cost;
   const cost = `${name}, ${bytes(bytesPerExpert)} an expert`;
   const shown = printableTexts({ recording: setup.facts, sweep: result });
-  print(process.stdout, renderSweep(shown, cost, told, colors));
+  printText(renderSweep(shown, cost, told, colors));
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   synthesize,
 } from '../../replay/index.ts';
 import { sayingErrors } from '../error-message.ts';
+import { addHelpTexts } from '../help.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { numberParser, wholeParser } from '../option-values.ts';
 import { checkOutputs, writeOutput } from '../output-file.ts';
@@ -68,6 +69,15 @@ export function configure(command: Command): void {
       'the .npy file to write, or - for standard output: int32 [steps, layers, experts]',
     )
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb synth --model deepseek-v3 --num-steps 64 -o loads.npy', "a model's shape"],
+      [
+        'eplb synth --layers 4 --experts 64 --top-k 6 --skew 1.5 --drift 0.1 -o loads.npy',
+        'a shape of your own',
+      ],
+    ],
+  });
 }
 
 async function run(options: SynthCommandOptions): Promise<void> {

@@ -8,6 +8,7 @@ import type { Placement } from '../../formats/placements/placement.ts';
 import { placementFormat } from '../../formats/placements/registry.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { quote } from '../../formats/text.ts';
+import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, writeResult } from '../json-option.ts';
 import { DENSE_ROWS_HELP } from '../option-help.ts';
 import { contradiction, wholeParser } from '../option-values.ts';
@@ -47,11 +48,14 @@ export function configure(command: Command): void {
       'recorded loads, or - for standard input, to report the balancedness on them',
     )
     .option('--format <F>', 'format of the loads, instead of the one recognised by their content')
-    .addHelpText(
-      'after',
-      '\nExit code: 0 the engine takes it, 3 it does not or it is not known, 2 wrong input.',
-    )
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb validate expert_map.json', 'for the engine whose format it is'],
+      ['eplb validate placement.json --for all --ranks 16 --against loads.npy', 'for all, and on loads'],
+    ],
+    exitCodes: [[REFUSED, 'the engine does not take it, or it is not known whether it does']],
+  });
 }
 
 async function run(given: string, typed: ValidateOptions): Promise<void> {

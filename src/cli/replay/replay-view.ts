@@ -11,7 +11,7 @@ import type {
 import { savedShare } from '../../replay/saved-share.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../plain-table.ts';
+import { PlainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
 import { planningText } from './planning-text.ts';
 
@@ -76,7 +76,7 @@ function timeText(time: CostModel['time']): string {
 
 function table(result: ReplayResult, colors: Colors): string {
   const { balance, unbalanced, totals, numSteps } = result;
-  const rows = plainTable(['left', 'right', 'right']);
+  const rows = new PlainTable(['left', 'right', 'right'], 1);
   rows.push(
     [`overall, ${counted(numSteps, 'step')}`, 'no balancing', result.configuration.policy].map(colors.bold),
   );
