@@ -15,6 +15,7 @@ import {
   type OnePlacementOptions,
 } from '../replay/options.ts';
 import { replayPolicies } from '../replay/outcome.ts';
+import { areAllTooShort } from '../replay/too-short.ts';
 import { printText } from '../terminal.ts';
 
 interface CompareCommandOptions extends CommonReplayOptions, OnePlacementOptions {
@@ -46,5 +47,9 @@ async function run(path: string, options: CompareCommandOptions): Promise<void> 
   const { report, written, isPrinted } = await replayPolicies(path, options.policies, options);
   if (isPrinted) return;
   const colors = outputColors();
-  printText(renderCompare(printableTexts(report), written, colors));
+  const shown = printableTexts(report);
+  // Rows that are the same by nature compare nothing: the note says why.
+  const isOne = areAllTooShort(report.replays);
+  const rows = isOne ? [{ ...shown.replays[0]!, name: 'all' }] : shown.replays;
+  printText(renderCompare({ ...shown, replays: rows }, written, colors));
 }

@@ -18,6 +18,7 @@ import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { bestReplays, runGrid } from '../replay/sweep-run.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
+import { tooShortNotes } from '../replay/too-short.ts';
 import { inputPath, STANDARD } from '../standard-streams.ts';
 import { printText } from '../terminal.ts';
 import { packageVersion } from '../version.ts';
@@ -90,7 +91,11 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     bytes,
     percent,
   });
-  const report = reportOf(setup.facts, [], { sweep: result });
+  const { from, to } = setup.facts.steps;
+  const isPlanned = !hasCondition && options.policy.some((policy) => policy !== 'static');
+  const tooShort = tooShortNotes(isPlanned ? axes.intervals : [], to === null ? undefined : to - from);
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...tooShort] };
+  const report = reportOf(facts, [], { sweep: result });
   const told: Fact[] = [];
   if (sweep.numTaken > 0)
     told.push(['gone on', `${grouped(sweep.numTaken)} of ${grouped(grid.length)} were done before`]);
@@ -108,7 +113,7 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
   const colors = outputColors();
   const { name, bytesPerExpert } = setup.cost;
   const cost = `${name}, ${bytes(bytesPerExpert)} an expert`;
-  const shown = printableTexts({ recording: setup.facts, sweep: result });
+  const shown = printableTexts({ recording: facts, sweep: result });
   printText(renderSweep(shown, cost, told, colors));
 }
 

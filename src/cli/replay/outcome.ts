@@ -10,6 +10,7 @@ import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
 import { reportOf, writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
+import { intervalsOf, tooShortNotes } from './too-short.ts';
 
 /** What a command that replays one placement has to show. */
 interface ReplayOutcome {
@@ -56,7 +57,9 @@ export async function replayPolicies(
   const scores = wasInterrupted
     ? undefined
     : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
-  const report = reportOf(setup.facts, results, scores === undefined ? {} : { scores });
+  const tooShort = wasInterrupted ? [] : tooShortNotes(intervalsOf(results), results[0]!.numSteps);
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...tooShort] };
+  const report = reportOf(facts, results, scores === undefined ? {} : { scores });
   await writeReports(outputs, report);
   if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;
   const written = [...outputs.values()].map((output) => output.path);
