@@ -19,6 +19,7 @@ export const OUTPUT = {
 /** Help that marks what is required, and fits the terminal. */
 export const HELP: HelpConfiguration = {
   minWidthToWrap: 20,
+  styleUsage: (usage: string) => wrapped(usage, OUTPUT.getOutHelpWidth() - 7).join('\n       '),
   optionDescription: (option: Option) =>
     `${option.mandatory ? '(required) ' : ''}${option.description}${defaultText(option)}`,
   argumentTerm: (argument: Argument) => (argument.required ? `<${argument.name()}>` : `[${argument.name()}]`),

@@ -41,6 +41,9 @@ interface LayerReport {
 
 /** Everything that `eplb plan` reports; what `--json` prints. */
 export interface PlanReport {
+  readonly kind: 'plan-report';
+  /** Raised when a field changes its meaning. */
+  readonly formatVersion: 1;
   readonly recording: RecordingReport;
   readonly topology: Topology;
   readonly policy: string;
@@ -65,13 +68,16 @@ export interface PlanReport {
   /** What had to be assumed or dropped to write it, one sentence each. */
   readonly outputNotes: readonly string[];
   readonly digest: string;
-  readonly physical_to_logical_map: readonly (readonly number[])[];
+  /**
+   * [layers][slots], the expert of each; -1 where a slot is empty. No engine reads this: `-o` writes a placement.
+   */
+  readonly physicalToLogical: readonly (readonly number[])[];
 }
 
 /** The measured part of a {@link PlanReport}. */
 export type PlanMeasures = Pick<
   PlanReport,
-  'before' | 'after' | 'moves' | 'slots' | 'layers' | 'digest' | 'physical_to_logical_map'
+  'before' | 'after' | 'moves' | 'slots' | 'layers' | 'digest' | 'physicalToLogical'
 >;
 
 /** Compares two mappings on the same loads. */
@@ -100,6 +106,6 @@ export function measurePlan(
     slots: planned.numLayers * numOpenSlots(topology),
     layers,
     digest: planned.digest(),
-    physical_to_logical_map: rowsOf(planned.phyToLog, planned.numPhysicalExperts),
+    physicalToLogical: rowsOf(planned.phyToLog, planned.numPhysicalExperts),
   };
 }

@@ -31,7 +31,7 @@ export function printText(text: string): void {
   print(process.stdout, fitted(text, textColumns()));
 }
 
-/** Columns that text for people has: undefined where it goes neither to a terminal nor to one that COLUMNS tells. */
+/** Columns that text for people has; undefined where it goes to no terminal, and COLUMNS says nothing. */
 export function textColumns(): number | undefined {
   return columnsOf(isOutputTaken ? process.stderr : process.stdout);
 }

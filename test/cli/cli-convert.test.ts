@@ -28,11 +28,11 @@ describe('eplb convert', { concurrency: 2 }, () => {
       let before = 'p.json';
       for (const path of steps) {
         const report = await json(['convert', before, path, '--ranks', '16'], dir);
-        assert.equal(report.kind, 'placement');
+        assert.equal(report.converted, 'placement');
         assert.equal(report.to.bytes, (await readFile(join(dir, path))).length);
         before = path;
       }
-      assert.deepEqual(await rows(join(dir, 'back.json')), plan.physical_to_logical_map);
+      assert.deepEqual(await rows(join(dir, 'back.json')), plan.physicalToLogical);
     });
   });
 
@@ -54,7 +54,7 @@ describe('eplb convert', { concurrency: 2 }, () => {
       assert.equal(third.digest, first.digest);
       const withDense = await rows(join(dir, 'y.json'));
       assert.equal(withDense.length, 27);
-      assert.deepEqual(withDense.slice(1), first.physical_to_logical_map);
+      assert.deepEqual(withDense.slice(1), first.physicalToLogical);
       assert.deepEqual(
         withDense[0],
         Array.from({ length: 80 }, (_, slot) => slot % 64),
@@ -86,7 +86,7 @@ describe('eplb convert', { concurrency: 2 }, () => {
       const values = Array.from({ length: 3 * 2 * 5 }, (_, i) => (i % 7) * 1.5 + i);
       await writeFile(join(dir, 'in.npy'), npyFile({ descr: '<f8', shape: [3, 2, 5], values }));
       const report = await json(['convert', 'in.npy', 'out.json'], dir);
-      assert.equal(report.kind, 'loads');
+      assert.equal(report.converted, 'loads');
       assert.deepEqual(report.shape, [3, 2, 5]);
       const counts: number[][][] = JSON.parse(await readFile(join(dir, 'out.json'), 'utf8')).logical_count;
       assert.deepEqual(counts.flat(2), values);
@@ -162,12 +162,12 @@ describe('what an array holds', { concurrency: 2 }, () => {
             /^eplb: in: "\w+\.npy" may hold loads or a placement; give --from npy .* \(EPLB_OPTION\)\n$/,
           );
           const name = /--from ([\w-]+) for a placement/.exec(run.stderr)![1]!;
-          assert.equal((await json(['convert', file, 'a.npy', '--from', name], dir)).kind, 'placement');
-          assert.equal((await json(['convert', file, 'b.npy', '--from', 'npy'], dir)).kind, 'loads');
+          assert.equal((await json(['convert', file, 'a.npy', '--from', name], dir)).converted, 'placement');
+          assert.equal((await json(['convert', file, 'b.npy', '--from', 'npy'], dir)).converted, 'loads');
           return;
         }
         assert.equal(run.stderr, '');
-        assert.equal(JSON.parse(run.stdout).kind, kind);
+        assert.equal(JSON.parse(run.stdout).converted, kind);
       });
     });
   }

@@ -37,7 +37,7 @@ test('--slots-per-rank plans for the open slots, and tells so', async () => {
     const context = { previous: balancer.mapping, slotsPerRank: SLOTS };
     const planned = policy.planExperts(samples, 20, 1, 2, 4, context);
     assert.equal(report.digest, planned.mapping.digest());
-    assert.deepEqual(report.physical_to_logical_map, planned.mapping.toJSON().phyToLog);
+    assert.deepEqual(report.physicalToLogical, planned.mapping.toJSON().phyToLog);
     assert.match((await eplb(args)).stdout, /16 in 17 slots[\s\S]* 4 ranks of 3 to 5 slots, 2 nodes/);
     const all = [...SIZES, '--policy', 'adaptive', '--json'];
     const [open, usual] = await Promise.all([
@@ -54,7 +54,7 @@ test('plan --start-from repairs a placement with experts in closed slots, with t
     const loads = await writeLoads(dir, 'loads.npy', NUM_STEPS);
     const before = join(dir, 'before.json');
     const first = await eplb(['plan', loads, ...SIZES, '-o', before, '--json']);
-    const rows: number[][] = JSON.parse(first.stdout).physical_to_logical_map;
+    const rows: number[][] = JSON.parse(first.stdout).physicalToLogical;
     // The same step again and again: nothing is worth more than what has to move.
     const step = Array.from({ length: 48 }, () => 1);
     await writeFile(join(dir, 'flat.npy'), npyFile({ descr: '<i4', shape: [1, 3, 16], values: step }));
@@ -64,7 +64,7 @@ test('plan --start-from repairs a placement with experts in closed slots, with t
       assert.equal(run.code, 0, run.stderr);
       const report = JSON.parse(run.stdout);
       assert.equal(report.kept, null);
-      for (const [layer, row] of (report.physical_to_logical_map as number[][]).entries()) {
+      for (const [layer, row] of (report.physicalToLogical as number[][]).entries()) {
         const closed = row.filter((_, slot) => slot % 5 >= SLOTS[Math.floor(slot / 5)]!);
         assert.deepEqual(closed, [-1, -1, -1]);
         const fewest = fewestMoves(rows[layer]!, { numRanks: 4, numExperts: 16, slotsPerRank: SLOTS });

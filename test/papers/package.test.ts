@@ -34,7 +34,7 @@ const ALLOWED = [
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
   /^plugins\/python\/eplb_calibrate\.py$/,
-  /^schemas\/cost\.schema\.json$/,
+  /^schemas\/(cost|(calibrate|convert|formats|inspect|plan|replay|synth|validate)-report)\.schema\.json$/,
 ];
 
 const NEEDED = [
@@ -59,6 +59,7 @@ const NEEDED = [
   'dist/types/report/index.d.ts',
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
+  'schemas/plan-report.schema.json',
 ];
 
 /**

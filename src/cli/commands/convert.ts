@@ -90,7 +90,9 @@ async function convertPlacement(
   await writeOutput(output, written.bytes);
   const { numLayers, numPhysicalExperts, numLogicalExperts } = placement;
   return {
-    kind: 'placement',
+    kind: 'convert-report',
+    formatVersion: 1,
+    converted: 'placement',
     from: { path: input, format: placement.format },
     to: { path: output.path, format: to.name, bytes: written.bytes.length },
     shape: [numLayers, numPhysicalExperts],
@@ -142,7 +144,9 @@ async function convertLoads(
         ? []
         : [`routes of ${counted(routes.tokensPerStep, 'token')} are added up to a step`];
     return {
-      kind: 'loads',
+      kind: 'convert-report',
+      formatVersion: 1,
+      converted: 'loads',
       from: { path: input, format },
       to: { path: output.path, format: to, bytes },
       shape: [end - from, numLayers, numLogicalExperts],

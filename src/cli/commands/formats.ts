@@ -26,7 +26,9 @@ export function configure(command: Command): void {
 async function run(options: { readonly json?: JsonOption }): Promise<void> {
   const json = await checkJson(options.json, []);
   const formats = FORMATS.map(reportOf);
-  await writeResult(json, { formats }, (colors) => render(formats, colors));
+  await writeResult(json, { kind: 'formats-report', formatVersion: 1, formats }, (colors) =>
+    render(formats, colors),
+  );
 }
 
 function reportOf({ name, holds, description }: FormatFacts): FormatReport {

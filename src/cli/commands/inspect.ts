@@ -82,7 +82,8 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
   const written = [...outputs.values()].map((output) => output.path);
-  await writeResult(outputs.get('--json'), { recording: read, status, ...result }, (colors) =>
+  const report = { kind: 'inspect-report', formatVersion: 1, recording: read, status, ...result };
+  await writeResult(outputs.get('--json'), report, (colors) =>
     renderInspection(printableTexts(read), result, isInterrupted, written, colors),
   );
   if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;

@@ -12,7 +12,7 @@ import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option
 import { resolveRange, slotsPerRankList, wholeParser } from '../option-values.ts';
 import { checkOutputs, type OutputFile, writeOutput } from '../output-file.ts';
 import { placementFile } from '../placement-files.ts';
-import type { RecordingReport } from '../plan-report.ts';
+import type { PlanReport, RecordingReport } from '../plan-report.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy, POLICY_CHOICES } from '../policy-choice.ts';
@@ -115,7 +115,9 @@ async function planRecording(
   );
   const written = await writePlan(plan.mapping, recording, output, options);
 
-  const report = {
+  const report: PlanReport = {
+    kind: 'plan-report',
+    formatVersion: 1,
     recording: recordingReport(path, recording, steps),
     topology,
     policy: options.policy,

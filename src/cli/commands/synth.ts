@@ -96,7 +96,14 @@ async function run(options: SynthCommandOptions): Promise<void> {
     progress.stop();
   }
   const numBytes = 128 + 4 * numSteps * numLayers * numExperts;
-  const report = { path: output.path, format: 'npy', bytes: numBytes, ...source.options };
+  const report = {
+    kind: 'synth-report',
+    formatVersion: 1,
+    path: output.path,
+    format: 'npy',
+    bytes: numBytes,
+    options: source.options,
+  };
   const sizes =
     `${counted(numSteps, 'step')} x ${counted(numLayers, 'layer')} x ` + `${counted(numExperts, 'expert')}`;
   await writeResult(

@@ -82,6 +82,8 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   const { facts, engines } = validatePlacement(judged, { numRanks: options.ranks });
   const judges = engines.filter((one) => engine === 'all' || one.engine === engine);
   const report: ValidateReport = {
+    kind: 'validate-report',
+    formatVersion: 1,
     path,
     format: read.format,
     notes: [...read.notes, ...expertNotes(read, options), ...nameNotesOf(path, read.format)],
