@@ -69,7 +69,8 @@ export interface PlanReport {
   readonly outputNotes: readonly string[];
   readonly digest: string;
   /**
-   * [layers][slots], the expert of each; -1 where a slot is empty. No engine reads this: `-o` writes a placement.
+   * [layers][slots], the expert of each; -1 where a slot is empty. No engine reads this: `-o` writes a
+   * placement.
    */
   readonly physicalToLogical: readonly (readonly number[])[];
 }

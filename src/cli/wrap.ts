@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 
-/** A text in lines of at most `width` characters, broken between words. A longer word has a line of its own. */
+/** A text in lines of at most `width` columns, broken between words. A longer word has a line of its own. */
 export function wrapped(text: string, width: number): string[] {
   const lines: string[] = [''];
   for (const word of text.split(' ')) {

@@ -49,7 +49,7 @@ test('--slots-per-rank plans for the open slots, and tells so', async () => {
   });
 });
 
-test('plan --start-from repairs a placement with experts in closed slots, with the fewest moves', async () => {
+test('plan --start-from empties closed slots with the fewest moves', async () => {
   await inTempDir(async (dir) => {
     const loads = await writeLoads(dir, 'loads.npy', NUM_STEPS);
     const before = join(dir, 'before.json');
