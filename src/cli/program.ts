@@ -21,7 +21,8 @@ export async function buildProgram(version: string, args: readonly string[]): Pr
     .configureHelp(HELP);
   for (const { name, summary, load } of SUBCOMMANDS) {
     const command = program.command(name).description(summary);
-    if (args.includes(name)) (await load()).configure(command);
+    // Completion is of the options of all.
+    if (args.includes(name) || args[0] === 'completion') (await load()).configure(command);
   }
   return program;
 }
