@@ -3,12 +3,12 @@
  * With `--sourcemap` also the maps from there to src/.
  */
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { type BuildOptions, build, type Metafile } from 'esbuild';
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
 import { MAX_MEMORY_PAGES } from './src/memory/constants.ts';
 
 const run = promisify(execFile);
@@ -49,6 +49,46 @@ const common: BuildOptions = {
   logLevel: 'warning',
 };
 
+/** Packages that the command alone needs: it brings them, and who installs the library does not. */
+const COMMAND_PACKAGES = ['cli-progress', 'cli-table3'];
+
+/** They stand beside the chunks, as they are: CommonJS. */
+const commandPackages: Plugin = {
+  name: 'command-packages',
+  setup({ onResolve }) {
+    const filter = new RegExp(`^(?:${COMMAND_PACKAGES.join('|')})$`);
+    onResolve({ filter }, ({ path }) => ({ path: `./${path}.cjs`, external: true }));
+  },
+};
+
+/** {@link COMMAND_PACKAGES} with what they need, and the licences of all. */
+async function bundleCommandPackages(): Promise<void> {
+  const { metafile } = await build({
+    ...common,
+    entryPoints: COMMAND_PACKAGES,
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    sourcemap: false,
+    // For styles that the command does not use.
+    external: ['@colors/colors'],
+    metafile: true,
+  });
+  const folders = Object.keys(metafile.inputs).map(
+    (path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)![0],
+  );
+  await writeLicences('dist/cli-LICENCES.txt', [...new Set(folders)].sort());
+}
+
+/** Writes the licences of packages, given by their folders, into one file. */
+async function writeLicences(file: string, folders: readonly string[]): Promise<void> {
+  const texts = folders.map(async (folder) => {
+    const name = (await readdir(folder)).find((one) => /^licen[cs]e/i.test(one));
+    if (name === undefined) throw new Error(`${folder} has no licence`);
+    return `${folder.replace(/^.*node_modules\//, '')}\n\n${(await readFile(`${folder}/${name}`, 'utf8')).trim()}\n`;
+  });
+  await writeFile(file, (await Promise.all(texts)).join(`\n${'-'.repeat(80)}\n\n`));
+}
+
 /**
  * The library, its parts and the command, in one build: a module is in one output alone, so that its classes
  * are one everywhere. The simulator's worker and the part of the planning worker that a policy's module
@@ -71,6 +111,7 @@ async function bundleLibrary(): Promise<void> {
     format: 'esm',
     splitting: true,
     packages: 'external',
+    plugins: [commandPackages],
     metafile: true,
   });
   await writeFile('build/library.json', JSON.stringify(metafile));
@@ -156,6 +197,7 @@ await rm('dist', { recursive: true, force: true });
 await buildKernels();
 await Promise.all([
   bundleLibrary(),
+  bundleCommandPackages(),
   bundleWorker(),
   bundlePage(),
   run(process.execPath, [tool('typescript/bin/tsc'), '-p', 'tsconfig.build.json']),
