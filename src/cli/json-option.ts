@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { jsonText } from '../core/printable.ts';
 import { type Colors, outputColors } from './colors.ts';
 import { checkOutput, type OutputFile, writeOutput } from './output-file.ts';
-import { STANDARD } from './standard-streams.ts';
+import { namingInput, STANDARD } from './standard-streams.ts';
 import { printText } from './terminal.ts';
 
 /** What `--json` was given: a file, or true where none follows it. */
@@ -38,6 +38,6 @@ export async function writeResult(
   report: object,
   text: (colors: Colors) => string,
 ): Promise<void> {
-  if (json !== undefined) await writeOutput(json, `${jsonText(report)}\n`);
+  if (json !== undefined) await writeOutput(json, namingInput(`${jsonText(report)}\n`));
   if (json?.target !== STANDARD) printText(text(outputColors()));
 }

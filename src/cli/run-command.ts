@@ -3,6 +3,7 @@ import { EplbError } from '../core/errors.ts';
 import { failureOf } from './failure.ts';
 import { jsonBeforeFiles, spelledAnew } from './old-spellings.ts';
 import { buildProgram, commandOf, helpCommand } from './program.ts';
+import { namingInput } from './standard-streams.ts';
 import { print } from './terminal.ts';
 import { packageVersion } from './version.ts';
 
@@ -19,6 +20,7 @@ export async function runCommand(typed: readonly string[]): Promise<void> {
   } catch (error) {
     const isUnknown = error instanceof CommanderError && error.code === 'commander.unknownOption';
     if (error instanceof Error && !isUnknown) error.message = asTyped(error.message);
+    if (error instanceof Error) error.message = namingInput(error.message);
     const failure = failureOf(error, helpCommand(args), Boolean(process.env.EPLB_DEBUG));
     print(process.stderr, failure.text);
     // Not process.exit(): that would cut off output on its way into a pipe.

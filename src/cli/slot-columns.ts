@@ -4,7 +4,7 @@ import type { OpenOptions } from '../formats/open-options.ts';
 import { alignLayers } from '../formats/placements/align.ts';
 import { openPlacement } from '../formats/placements/open.ts';
 import type { Placement } from '../formats/placements/placement.ts';
-import type { LoadRecording, RecordedStep, StepRange } from '../formats/recording.ts';
+import { addNotes, type LoadRecording, type RecordedStep, type StepRange } from '../formats/recording.ts';
 import { quotePath } from '../formats/text.ts';
 
 /**
@@ -48,6 +48,11 @@ export async function openBeside(
 function folded(recording: LoadRecording, read: Placement, name: string): LoadRecording {
   const { slots, numLogicalExperts, numPhysicalExperts } = alignLayers(read, recording, name);
   const { numLayers } = recording;
+  const notes = [
+    ...recording.notes,
+    `the ${numPhysicalExperts} columns are slots, and were added up to ${numLogicalExperts} experts ` +
+      'through --start-from',
+  ];
 
   async function* steps(range?: StepRange): AsyncGenerator<RecordedStep> {
     const sums = new Float32Array(numLayers * numLogicalExperts);
@@ -66,16 +71,13 @@ function folded(recording: LoadRecording, read: Placement, name: string): LoadRe
       }
       yield { step, loads: sums, bytesRead };
     }
+    addNotes(notes, recording.notes);
   }
 
   return {
     ...recording,
     numLogicalExperts,
-    notes: [
-      ...recording.notes,
-      `the ${numPhysicalExperts} columns are slots, and were added up to ${numLogicalExperts} experts ` +
-        'through --start-from',
-    ],
+    notes,
     steps,
   };
 }

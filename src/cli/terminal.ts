@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { WriteStream } from 'node:tty';
 import { printableBut } from '../core/printable.ts';
+import { namingInput } from './standard-streams.ts';
 import { fitted } from './wrap.ts';
 
 /**
@@ -28,7 +29,7 @@ export function print(stream: NodeJS.WritableStream, text: string): void {
 
 /** Prints a result for people, in lines that the terminal has room for. */
 export function printText(text: string): void {
-  print(process.stdout, fitted(text, textColumns()));
+  print(process.stdout, fitted(namingInput(text), textColumns()));
 }
 
 /** Columns that text for people has; undefined where it goes to no terminal, and COLUMNS says nothing. */

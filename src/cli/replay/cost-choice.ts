@@ -11,6 +11,7 @@ import {
   slotCost,
 } from '../../replay/index.ts';
 import { sayingErrors } from '../error-message.ts';
+import { inputPath, STANDARD } from '../standard-streams.ts';
 
 type Sizes = { readonly numLayers: number; readonly numLogicalExperts: number };
 
@@ -64,7 +65,7 @@ function modelLike(sizes: Sizes): string {
 }
 
 function isFile(text: string): boolean {
-  return /[/\\]|\.json$/i.test(text);
+  return text === STANDARD || /[/\\]|\.json$/i.test(text);
 }
 
 function devicePreset(text: string): SlotCostModel {
@@ -79,6 +80,6 @@ function isSlotCost(value: unknown): value is CostModelInit {
 }
 
 async function readJson(path: string): Promise<unknown> {
-  const file = await inputFile(path, '--cost');
+  const file = await inputFile(await inputPath(path), '--cost');
   return file.json().finally(() => file.close());
 }

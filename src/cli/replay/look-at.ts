@@ -7,6 +7,7 @@ import { resolveRange } from '../option-values.ts';
 import { openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { partNotes, stepsIn } from '../recorded-loads.ts';
 import { openBeside } from '../slot-columns.ts';
+import { namingInput } from '../standard-streams.ts';
 import type { WorkSize } from './run.ts';
 
 /** A recording that was looked at: what all replays of it share. */
@@ -44,7 +45,7 @@ export async function lookAt(
       size: { numSteps, numBytes },
       layers: { numLayers, layerNumbers: recording.layerNumbers },
       facts: {
-        path,
+        path: namingInput(path),
         format,
         numLayers,
         numLogicalExperts,

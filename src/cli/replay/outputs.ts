@@ -1,6 +1,7 @@
 import { jsonText } from '../../core/printable.ts';
 import type { RecordingFacts, ReplayReport, ReplayResult, SweepResult } from '../../replay/index.ts';
 import { type Outputs, writeOutput } from '../output-file.ts';
+import { namingInput } from '../standard-streams.ts';
 import { packageVersion } from '../version.ts';
 
 /** Makes the report of replays, with the versions that they were made with. */
@@ -28,7 +29,7 @@ export function reportOf(
 /** Writes what was asked for: `--json` and `--report`. */
 export async function writeReports(outputs: Outputs, report: ReplayReport): Promise<void> {
   const json = outputs.get('--json');
-  if (json !== undefined) await writeOutput(json, `${jsonText(report)}\n`);
+  if (json !== undefined) await writeOutput(json, namingInput(`${jsonText(report)}\n`));
   const html = outputs.get('--report');
   if (html === undefined) return;
   // Its assets are as large as the rest of the command together.
