@@ -81,3 +81,24 @@ function folded(recording: LoadRecording, read: Placement, name: string): LoadRe
     steps,
   };
 }
+
+/** Formats whose counts are of logical experts by their own name, whatever was replicated. */
+const LOGICAL: readonly string[] = ['sglang-stat', 'sglang-records', 'tensorrt-llm', 'vllm-stats'];
+
+/**
+ * What can be told of a recording whose columns may be slots: that there are as many of them as slots. Loads
+ * alone do not show it.
+ *
+ * @param slots - of a layer, as asked for
+ */
+export function slotColumnNotes(
+  { format, numLogicalExperts }: Pick<LoadRecording, 'format' | 'numLogicalExperts'>,
+  slots: readonly number[],
+  startFrom: string | undefined,
+): string[] {
+  if (!slots.includes(numLogicalExperts) || startFrom !== undefined || LOGICAL.includes(format)) return [];
+  return [
+    `there are as many columns as slots, ${numLogicalExperts}, so that no slot is redundant: if the columns ` +
+      'are the slots of a placement and not experts, give it by --start-from',
+  ];
+}

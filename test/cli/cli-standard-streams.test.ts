@@ -178,6 +178,22 @@ describe('a plan', { concurrency: 2 }, () => {
       assert.deepEqual(JSON.parse(await readFile(join(dir, 'out.json'), 'utf8')), start);
     }));
 
+  test('of as many columns as slots says what they may be', () =>
+    inTempDir(async (dir) => {
+      await writeFile(
+        join(dir, 'a.npy'),
+        npyFile({ descr: '<f4', shape: [1, 6], values: [5, 1, 4, 2, 4, 0] }),
+      );
+      const SAID = /as many columns as slots, 6, .*give it by --start-from/;
+      const run = ['plan', 'a.npy', '--ranks', '2', '--json', '--slots'];
+      const [same, more] = await eplbMany(
+        ['6', '8'].map((slots) => ({ args: [...run, slots] })),
+        dir,
+      );
+      assert.match(JSON.parse(same!.stdout).recording.notes.join(), SAID);
+      assert.doesNotMatch(JSON.parse(more!.stdout).recording.notes.join(), SAID);
+    }));
+
   test('of columns that are slots folds them through --start-from', () =>
     inTempDir(async (dir) => {
       await writeFile(

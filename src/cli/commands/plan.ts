@@ -19,7 +19,7 @@ import { checkPolicySlots, choosePolicy, POLICY_CHOICES } from '../policy-choice
 import { Progress } from '../progress.ts';
 import { addReadingOptions, openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { type KnownRange, partNotes, rangeOfSteps, stepsIn } from '../recorded-loads.ts';
-import { openBeside } from '../slot-columns.ts';
+import { openBeside, slotColumnNotes } from '../slot-columns.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { topologyFrom } from '../topology-options.ts';
 
@@ -118,7 +118,7 @@ async function planRecording(
   const report: PlanReport = {
     kind: 'plan-report',
     formatVersion: 1,
-    recording: recordingReport(path, recording, steps),
+    recording: recordingReport(path, recording, steps, options),
     topology,
     policy: options.policy,
     threads: plan.threads,
@@ -175,7 +175,13 @@ async function writePlan(
   return { ...written, notes: [...written.notes, ...nameNotes(output.file.path, output.format)] };
 }
 
-function recordingReport(path: string, recording: LoadRecording, steps: KnownRange): RecordingReport {
+function recordingReport(
+  path: string,
+  recording: LoadRecording,
+  steps: KnownRange,
+  { slots, startFrom }: PlanCommandOptions,
+): RecordingReport {
+  const ofSlots = recording.routes === undefined ? slotColumnNotes(recording, [slots], startFrom) : [];
   const { format, numberType, numLayers, numLogicalExperts, routes, notes } = recording;
   return {
     path,
@@ -183,7 +189,7 @@ function recordingReport(path: string, recording: LoadRecording, steps: KnownRan
     shape: [routes?.numTokens ?? steps.of, numLayers, routes?.topK ?? numLogicalExperts],
     readAs: routes === undefined ? 'loads' : 'routes',
     topK: routes?.topK ?? null,
-    notes: [...notes, ...partNotes(recording, steps)],
+    notes: [...notes, ...ofSlots, ...partNotes(recording, steps)],
     tokensPerStep: routes?.tokensPerStep ?? null,
     steps,
   };

@@ -4,6 +4,7 @@ import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { jsonPath } from '../json-option.ts';
 import { checkOutputs } from '../output-file.ts';
 import { Progress } from '../progress.ts';
+import { slotColumnNotes } from '../slot-columns.ts';
 import { inputPath, optionalInputPath, STANDARD } from '../standard-streams.ts';
 import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
@@ -58,7 +59,8 @@ export async function replayPolicies(
     ? undefined
     : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
   const tooShort = wasInterrupted ? [] : tooShortNotes(intervalsOf(results), results[0]!.numSteps);
-  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...tooShort] };
+  const ofSlots = setup.facts.tokensPerStep === null ? slotColumnNotes(setup.facts, [slots], startFrom) : [];
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...ofSlots, ...tooShort] };
   const report = reportOf(facts, results, scores === undefined ? {} : { scores });
   await writeReports(outputs, report);
   if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;
