@@ -92,7 +92,7 @@ describe('eplb synth', { concurrency: 2 }, () => {
           ['--model', 'no-such'],
           /^eplb: --model: "no-such" is not known; known are deepseek-v3, .*\(EPLB_OPTION\)\n$/,
         ],
-        [['--layers', '2'], /^eplb: --experts: is needed where no --model is given \(EPLB_OPTION\)\n$/],
+        [['--layers', '2'], /^eplb: --experts, --top-k: needed where no --model is given \(EPLB_OPTION\)\n$/],
         [
           ['--model', 'glm-5', '--top-k', '300'],
           /^eplb: --top-k: 300 is not from 1 to 256 \(EPLB_RANGE\)\n$/,

@@ -117,15 +117,19 @@ async function run(options: SynthCommandOptions): Promise<void> {
 function synthOptions(options: SynthCommandOptions): SynthOptions {
   const { model, layers, experts, topK, blend, output: _, json: __, ...rest } = options;
   const shape = model === undefined ? undefined : modelOf(model);
-  const need = <T>(option: string, value: T | undefined): T => {
-    if (value !== undefined) return value;
-    throw new EplbRangeError('EPLB_OPTION', `${option}: is needed where no --model is given`);
-  };
+  const numLayers = layers ?? shape?.numLayers;
+  const numExperts = experts ?? shape?.numExperts;
+  const numPicked = topK ?? shape?.topK;
+  if (numLayers === undefined || numExperts === undefined || numPicked === undefined) {
+    const sizes = { '--layers': numLayers, '--experts': numExperts, '--top-k': numPicked };
+    const missing = Object.entries(sizes).flatMap(([option, value]) => (value === undefined ? [option] : []));
+    throw new EplbRangeError('EPLB_OPTION', `${missing.join(', ')}: needed where no --model is given`);
+  }
   return {
     ...rest,
-    numLayers: layers ?? need('--layers', shape?.numLayers),
-    numExperts: experts ?? need('--experts', shape?.numExperts),
-    topK: topK ?? need('--top-k', shape?.topK),
+    numLayers,
+    numExperts,
+    topK: numPicked,
     blendSteps: blend,
   };
 }
