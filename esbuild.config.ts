@@ -3,7 +3,7 @@
  * With `--sourcemap` also the maps from there to src/.
  */
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
@@ -95,6 +95,44 @@ const takenAlong: Plugin = {
   },
 };
 
+/** Packages that the command alone needs: it brings them, and who installs the library does not. */
+const COMMAND_PACKAGES = ['cli-progress', 'cli-table3'];
+
+/** They stand beside the chunks, as they are: CommonJS. */
+const commandPackages: Plugin = {
+  name: 'command-packages',
+  setup({ onResolve }) {
+    const filter = new RegExp(`^(?:${COMMAND_PACKAGES.join('|')})$`);
+    onResolve({ filter }, ({ path }) => ({ path: `./${path}.cjs`, external: true }));
+  },
+};
+
+/** {@link COMMAND_PACKAGES} with what they need, and the licences of all. */
+async function bundleCommandPackages(): Promise<void> {
+  const { metafile } = await build({
+    ...common,
+    entryPoints: COMMAND_PACKAGES,
+    format: 'cjs',
+    outExtension: { '.js': '.cjs' },
+    sourcemap: false,
+    // For styles that the command does not use.
+    external: ['@colors/colors'],
+    metafile: true,
+  });
+  const folders = Object.keys(metafile.inputs).map(
+    (path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)![0],
+  );
+  const licences = await Promise.all([...new Set(folders)].sort().map(licenceOf));
+  await writeLicences('dist/cli-LICENCES.txt', licences);
+}
+
+/** Where the licence of a package in `node_modules` is, from there. */
+async function licenceOf(folder: string): Promise<string> {
+  const file = (await readdir(folder)).find((one) => /^licen[cs]e/i.test(one));
+  if (file === undefined) throw new Error(`${folder} has no licence`);
+  return `${folder.replace(/^.*node_modules\//, '')}/${file}`;
+}
+
 /**
  * The library, its parts and the command, in one build: a module is in one output alone, so that its classes
  * are one everywhere. The simulator's worker and the part of the planning worker that a policy's module
@@ -117,7 +155,7 @@ async function bundleLibrary(): Promise<void> {
     format: 'esm',
     splitting: true,
     packages: 'external',
-    plugins: [takenAlong],
+    plugins: [takenAlong, commandPackages],
     metafile: true,
   });
   await writeFile('build/library.json', JSON.stringify(metafile));
@@ -219,6 +257,7 @@ await rm('dist', { recursive: true, force: true });
 await buildKernels();
 await Promise.all([
   bundleLibrary(),
+  bundleCommandPackages(),
   bundleWorker(),
   bundlePage(),
   run(process.execPath, [tool('typescript/bin/tsc'), '-p', 'tsconfig.build.json']),

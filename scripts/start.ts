@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const compare = [
   ...['compare', 'recordings/deepseek-v2-lite.law.routes.npy'],
-  ...['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2'],
+  ...['--experts', '64', '--slots', '80', '--ranks', '16', '--nodes', '2'],
   ...['--interval', '8', '--layers-per-step', '26', '--policies', 'static,default,adaptive'],
   ...['--device', 'h200', '--model', 'deepseek-v2-lite', '--tokens-per-rank'],
 ];

@@ -3,7 +3,7 @@ import { bytes, counted, grouped, percent, seconds } from '../formats/number-tex
 import type { CalibratedCost, Calibration } from './calibration.ts';
 import type { Colors } from './colors.ts';
 import { type Fact, factLines } from './fact-list.ts';
-import { plainTable } from './plain-table.ts';
+import { PlainTable } from './plain-table.ts';
 
 /** A row of the table of residuals is a number of active slots and of tokens each. */
 const MOST_ROWS = 40;
@@ -55,7 +55,7 @@ function residuals({ slots }: Calibration, cost: CalibratedCost['cost']): string
     return { tokensPerSlot, took, forecast, error: forecast / took - 1 };
   });
   rows.sort((a, b) => Math.abs(b.error) - Math.abs(a.error));
-  const table = plainTable(['right', 'right', 'right', 'right', 'right', 'right']);
+  const table = new PlainTable(['right', 'right', 'right', 'right', 'right', 'right'], 1);
   table.push(['active', 'tokens', 'most', 'measured', 'fit', 'off']);
   for (const { tokensPerSlot, took, forecast, error } of rows.slice(0, MOST_ROWS)) {
     const active = tokensPerSlot.filter((tokens) => tokens > 0);

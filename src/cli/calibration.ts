@@ -158,4 +158,31 @@ export function calibrate(measured: Calibration, base: CostModel, name: string):
   };
 }
 
+/** What `eplb calibrate --json` says: the cost model, how near it comes, and every cell. */
+export function calibrationReport(
+  { device, source, slots }: Calibration,
+  { cost, fit, exchangeError, moveError }: CalibratedCost,
+  base: string,
+) {
+  return {
+    kind: 'calibrate-report' as const,
+    formatVersion: 1 as const,
+    device,
+    source,
+    base,
+    cost: cost.toJSON(),
+    errorShares: {
+      slots: fit.error,
+      slotsOnOtherHalf: fit.errorOnOthers,
+      exchanges: exchangeError ?? null,
+      moves: moveError ?? null,
+    },
+    cells: slots.map(({ tokensPerSlot, seconds: measuredSeconds }) => ({
+      tokensPerSlot,
+      measuredSeconds,
+      fittedSeconds: cost.rankSeconds(tokensPerSlot),
+    })),
+  };
+}
+
 const SHAPE = { name: '', numLayers: 1, numExperts: 1, topK: 1, source: '' };

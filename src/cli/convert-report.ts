@@ -4,7 +4,10 @@ import { type Fact, factLines } from './fact-list.ts';
 
 /** What was converted, and what that cost: what `eplb convert --json` prints. */
 export interface ConvertReport {
-  readonly kind: 'loads' | 'placement';
+  readonly kind: 'convert-report';
+  /** Raised when a field changes its meaning. */
+  readonly formatVersion: 1;
+  readonly converted: 'loads' | 'placement';
   readonly from: { readonly path: string; readonly format: string };
   readonly to: { readonly path: string; readonly format: string; readonly bytes: number };
   /** [steps, layers, experts] of loads, [layers, slots] of a placement. */
@@ -16,9 +19,12 @@ export interface ConvertReport {
 }
 
 /** A conversion for people. */
-export function renderConversion({ kind, from, to, holds, notes }: ConvertReport, colors: Colors): string {
+export function renderConversion(
+  { converted, from, to, holds, notes }: ConvertReport,
+  colors: Colors,
+): string {
   const list: Fact[] = [
-    ['read', `${from.path} (${kind}, ${from.format})`],
+    ['read', `${from.path} (${converted}, ${from.format})`],
     ['holds', holds],
     ['written', `${to.path} (${to.format}, ${counted(to.bytes, 'byte')})`],
   ];

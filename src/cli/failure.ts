@@ -73,7 +73,6 @@ function commanderFailure(error: CommanderError, help: string): Failure {
 }
 
 const COMMANDER_FIELDS: Readonly<Record<string, string>> = {
-  'commander.missingArgument': 'argument',
   'commander.excessArguments': 'argument',
   'commander.unknownCommand': 'command',
 };

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { constants, rmSync } from 'node:fs';
 import { access, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { EplbError, isOwnError } from '../core/errors.ts';
+import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import { quotePath } from '../formats/text.ts';
 import { STANDARD } from './standard-streams.ts';
@@ -51,6 +51,33 @@ export async function checkOutput(
     if (await isSame(input, dirname(target))) throw cannot('it is a part of the recording that is read');
   }
   return { field, path, target, mode: existing === undefined ? 0o666 : existing.mode & 0o777 };
+}
+
+/** The files that a command was asked to write, by their options. */
+type OutputPaths = Readonly<Record<string, string | undefined>>;
+
+/** Files found to be writable, by their options. */
+export type Outputs = ReadonlyMap<string, OutputFile>;
+
+/**
+ * Checks all files that are to be written, before the run.
+ *
+ * @param paths by option, such as `--json`
+ * @param inputs files that are read
+ * @throws EplbError EPLB_FILE, EplbRangeError EPLB_OPTION when two are the same file
+ */
+export async function checkOutputs(paths: OutputPaths, inputs: readonly string[]): Promise<Outputs> {
+  const outputs = new Map<string, OutputFile>();
+  for (const [option, path] of Object.entries(paths)) {
+    if (path === undefined) continue;
+    const output = await checkOutput(path, inputs, option);
+    const same = [...outputs.values()].find(({ target }) => target === output.target);
+    if (same !== undefined) {
+      throw new EplbRangeError('EPLB_OPTION', `${option}: is the same file as ${same.field}`);
+    }
+    outputs.set(option, output);
+  }
+  return outputs;
 }
 
 /**

@@ -19,9 +19,9 @@ export async function readStartingPlacement(
   topology: Topology,
   layers: LayersBeside,
 ): Promise<ExpertMapping> {
-  const name = `--from: ${quotePath(path)}`;
+  const name = `--start-from: ${quotePath(path)}`;
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = topology;
-  const read = await openPlacement(path, { field: '--from', numExperts: numLogicalExperts });
+  const read = await openPlacement(path, { field: '--start-from', numExperts: numLogicalExperts });
   const placement = alignLayers(read, layers, name);
   const found = [placement.numLayers, placement.numPhysicalExperts];
   if (found[0] !== numLayers || found[1] !== numPhysicalExperts) {

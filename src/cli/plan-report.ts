@@ -23,7 +23,9 @@ export interface RecordingReport {
   readonly topK: number | null;
   /** What the reader assumed or left out, one sentence each. */
   readonly notes: readonly string[];
-  /** The tokens (routes) or steps (loads) that were used, half-open, and how many there are. */
+  /** Tokens of routes that make a step; null for loads. */
+  readonly tokensPerStep: number | null;
+  /** The steps that were used, half-open, and how many there are. */
   readonly steps: { readonly from: number; readonly to: number; readonly of: number };
 }
 
@@ -39,13 +41,16 @@ interface LayerReport {
 
 /** Everything that `eplb plan` reports; what `--json` prints. */
 export interface PlanReport {
+  readonly kind: 'plan-report';
+  /** Raised when a field changes its meaning. */
+  readonly formatVersion: 1;
   readonly recording: RecordingReport;
   readonly topology: Topology;
   readonly policy: string;
   /** Worker threads; 0 when the plan was made in the main thread. */
   readonly threads: number;
   /** The placement it started from; null for the initial mapping (expert i in slot i). */
-  readonly from: string | null;
+  readonly startFrom: string | null;
   /** Why the policy keeps the placement it started from; null when it plans another. */
   readonly kept: KeptReason | 'the plan balances worse' | null;
   /** What is doubtful about the plan, one sentence each. */
@@ -63,13 +68,17 @@ export interface PlanReport {
   /** What had to be assumed or dropped to write it, one sentence each. */
   readonly outputNotes: readonly string[];
   readonly digest: string;
-  readonly physical_to_logical_map: readonly (readonly number[])[];
+  /**
+   * [layers][slots], the expert of each; -1 where a slot is empty. No engine reads this: `-o` writes a
+   * placement.
+   */
+  readonly physicalToLogical: readonly (readonly number[])[];
 }
 
 /** The measured part of a {@link PlanReport}. */
 export type PlanMeasures = Pick<
   PlanReport,
-  'before' | 'after' | 'moves' | 'slots' | 'layers' | 'digest' | 'physical_to_logical_map'
+  'before' | 'after' | 'moves' | 'slots' | 'layers' | 'digest' | 'physicalToLogical'
 >;
 
 /** Compares two mappings on the same loads. */
@@ -98,6 +107,6 @@ export function measurePlan(
     slots: planned.numLayers * numOpenSlots(topology),
     layers,
     digest: planned.digest(),
-    physical_to_logical_map: rowsOf(planned.phyToLog, planned.numPhysicalExperts),
+    physicalToLogical: rowsOf(planned.phyToLog, planned.numPhysicalExperts),
   };
 }

@@ -2,7 +2,7 @@ import { numOpenSlots } from '../core/open-slots.ts';
 import { counted, grouped, ratio, seconds } from '../formats/number-text.ts';
 import type { Colors } from './colors.ts';
 import { type Fact, factLines } from './fact-list.ts';
-import { plainTable } from './plain-table.ts';
+import { PlainTable } from './plain-table.ts';
 import type { PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';
 
@@ -40,7 +40,7 @@ function headerFacts(report: PlanReport): Fact[] {
     ['devices', `${ranksText(topology)} slots, ${counted(numNodes, 'node')}`],
     ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],
   ];
-  if (report.from !== null) list.push(['starting from', report.from]);
+  if (report.startFrom !== null) list.push(['starting from', report.startFrom]);
   for (const note of recording.notes) list.push(['note', note]);
   return list;
 }
@@ -48,22 +48,22 @@ function headerFacts(report: PlanReport): Fact[] {
 function readAs({ recording, topology }: PlanReport): string {
   const layers = counted(topology.numLayers, 'layer');
   const experts = counted(topology.numLogicalExperts, 'expert');
-  const { of } = recording.steps;
   if (recording.readAs === 'routes') {
-    return `routes: ${counted(of, 'token')} x ${layers} x ${recording.topK} of ${experts}`;
+    return `routes: ${counted(recording.shape[0]!, 'token')} x ${layers} x ${recording.topK} of ${experts}`;
   }
-  return `loads: ${counted(of, 'step')} x ${layers} x ${experts}`;
+  return `loads: ${counted(recording.steps.of, 'step')} x ${layers} x ${experts}`;
 }
 
 function usedSteps({ recording }: PlanReport): string {
   const { from, to, of } = recording.steps;
-  const noun = recording.readAs === 'routes' ? 'token' : 'step';
-  if (from === 0 && to === of) return of === 1 ? 'all of it' : `all ${counted(of, noun)}`;
-  return `${noun}s ${grouped(from)} to ${grouped(to)} (end not included) of ${grouped(of)}`;
+  const { tokensPerStep } = recording;
+  const each = tokensPerStep === null ? '' : ` of ${counted(tokensPerStep, 'token')}`;
+  if (from === 0 && to === of) return of === 1 ? 'all of it' : `all ${counted(of, 'step')}${each}`;
+  return `steps ${grouped(from)} to ${grouped(to)} (end not included) of ${grouped(of)}${each}`;
 }
 
 function layerTable(report: PlanReport, colors: Colors): string {
-  const table = plainTable(['right', 'right', 'right', 'right', 'right', 'right']);
+  const table = new PlainTable(['right', 'right', 'right', 'right', 'right', 'right'], 2);
   table.push(['', spanned('balancedness', colors), spanned('PAR', colors), '']);
   table.push(['layer', 'before', 'after', 'before', 'after', 'moves'].map((text) => colors.bold(text)));
   for (const layer of report.layers) {
@@ -80,7 +80,7 @@ function layerTable(report: PlanReport, colors: Colors): string {
 }
 
 function overallTable({ before, after, layers }: PlanReport, colors: Colors): string {
-  const table = plainTable(['left', 'right', 'right']);
+  const table = new PlainTable(['left', 'right', 'right'], 1);
   const title = layers.length === 1 ? 'overall' : `overall, ${layers.length} layers`;
   table.push([title, 'before', 'after'].map((text) => colors.bold(text)));
   const row = (name: string, key: keyof typeof before, better: 1 | -1) =>
@@ -94,7 +94,7 @@ function overallTable({ before, after, layers }: PlanReport, colors: Colors): st
 
 function closingFacts(report: PlanReport): Fact[] {
   const { kept, planningMs, moves, slots, output } = report;
-  const start = report.from === null ? 'the initial mapping' : 'the starting placement';
+  const start = report.startFrom === null ? 'the initial mapping' : 'the starting placement';
   const list: Fact[] = [
     ['moves', `${grouped(moves)} of ${counted(slots, 'slot')}, counted from ${start}`],
     ['planning time', seconds(planningMs / 1000)],

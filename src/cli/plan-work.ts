@@ -19,14 +19,14 @@ import { SampleRuns } from './sample-runs.ts';
 /** What is to be planned. */
 interface PlanTask {
   readonly recording: LoadRecording;
-  /** The tokens or steps to use. */
+  /** The tokens of routes, or the steps, to use. */
   readonly range: KnownRange;
   readonly topology: Topology;
   readonly policy: AbstractEplbPolicy | URL;
   /** Worker threads; the library's own choice when left out. */
   readonly threads: number | undefined;
   /** The file of the placement to start from; the initial mapping when left out. */
-  readonly from: string | undefined;
+  readonly startFrom: string | undefined;
   /** Whether the placement that it starts from stays when it balances the loads better. */
   readonly keepBetter: boolean;
 }
@@ -55,7 +55,9 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
   });
   // Not made live: it may have experts in slots that are closed now.
   const previous =
-    task.from === undefined ? balancer.mapping : await readStartingPlacement(task.from, topology, recording);
+    task.startFrom === undefined
+      ? balancer.mapping
+      : await readStartingPlacement(task.startFrom, topology, recording);
 
   const pairs = pairRecorder(task);
   const maxSamples = policy instanceof URL ? 0 : policy.maxSamples;
@@ -101,7 +103,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
 /** Whether a placement has no expert in a slot that is closed now. */
 function canStay(mapping: ExpertMapping, topology: Topology): boolean {
   try {
-    checkClosedSlots('--from', mapping.phyToLog, topology);
+    checkClosedSlots('--start-from', mapping.phyToLog, topology);
     return true;
   } catch (error) {
     if (isOwnError(error)) return false;

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { SUBCOMMANDS } from './commands/registry.ts';
-import { print } from './terminal.ts';
+import { HELP, OUTPUT } from './help.ts';
 
 /**
  * Builds the command line for the given arguments. It throws instead of ending the process, and leaves errors
@@ -17,16 +17,19 @@ export async function buildProgram(version: string, args: readonly string[]): Pr
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .exitOverride()
-    .configureOutput({
-      outputError: () => {},
-      writeOut: (text) => print(process.stdout, text),
-      writeErr: (text) => print(process.stderr, text),
-    });
+    .configureOutput(OUTPUT)
+    .configureHelp(HELP);
   for (const { name, summary, load } of SUBCOMMANDS) {
     const command = program.command(name).description(summary);
-    if (args.includes(name)) (await load()).configure(command);
+    // Completion is of the options of all.
+    if (args.includes(name) || args[0] === 'completion') (await load()).configure(command);
   }
   return program;
+}
+
+/** The subcommand that arguments name. */
+export function commandOf(program: Command, args: readonly string[]): Command | undefined {
+  return program.commands.find((command) => command.name() === args[0]);
 }
 
 /** The command whose help explains these arguments. */

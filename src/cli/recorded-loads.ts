@@ -23,9 +23,13 @@ export function unitOf(recording: LoadRecording): 'token' | 'step' {
   return recording.routes === undefined ? 'step' : 'token';
 }
 
-/** How many tokens or steps a recording has. Where only reading to the end shows it, it is read. */
-export async function lengthOf(recording: LoadRecording, progress: Progress): Promise<number> {
-  return recording.routes?.numTokens ?? stepsIn(recording, progress);
+/** A range of steps as one of what the numbers of a recording count: tokens of routes, or steps. */
+export function rangeOfSteps({ routes }: LoadRecording, steps: KnownRange): KnownRange {
+  if (routes === undefined) return steps;
+  const { numTokens, tokensPerStep } = routes;
+  // The last step has the tokens that are left.
+  const tokens = (step: number) => Math.min(numTokens, step * tokensPerStep);
+  return { from: tokens(steps.from), to: tokens(steps.to), of: numTokens };
 }
 
 /** How many steps a recording has. Where only reading to the end shows it, it is read. */

@@ -4,7 +4,7 @@ import type { OpenOptions } from '../formats/open-options.ts';
 import { alignLayers } from '../formats/placements/align.ts';
 import { openPlacement } from '../formats/placements/open.ts';
 import type { Placement } from '../formats/placements/placement.ts';
-import type { LoadRecording, RecordedStep, StepRange } from '../formats/recording.ts';
+import { addNotes, type LoadRecording, type RecordedStep, type StepRange } from '../formats/recording.ts';
 import { quotePath } from '../formats/text.ts';
 
 /**
@@ -22,7 +22,7 @@ export async function openBeside(
   if (from === undefined) return openRecording(path, open);
   let placement: Placement | undefined;
   const read = async () => {
-    placement ??= await openPlacement(from, { field: '--from' });
+    placement ??= await openPlacement(from, { field: '--start-from' });
     return placement;
   };
   const recording = await openRecording(path, open).catch(async (error: unknown) => {
@@ -37,7 +37,7 @@ export async function openBeside(
     const { numLogicalExperts, numPhysicalExperts } = await read();
     const isOfSlots = recording.numLogicalExperts === numPhysicalExperts;
     if (!isOfSlots || numLogicalExperts >= numPhysicalExperts) return recording;
-    return folded(recording, await read(), `--from: ${quotePath(from)}`);
+    return folded(recording, await read(), `--start-from: ${quotePath(from)}`);
   } catch (error) {
     await recording.close();
     throw error;
@@ -48,6 +48,11 @@ export async function openBeside(
 function folded(recording: LoadRecording, read: Placement, name: string): LoadRecording {
   const { slots, numLogicalExperts, numPhysicalExperts } = alignLayers(read, recording, name);
   const { numLayers } = recording;
+  const notes = [
+    ...recording.notes,
+    `the ${numPhysicalExperts} columns are slots, and were added up to ${numLogicalExperts} experts ` +
+      'through --start-from',
+  ];
 
   async function* steps(range?: StepRange): AsyncGenerator<RecordedStep> {
     const sums = new Float32Array(numLayers * numLogicalExperts);
@@ -66,16 +71,34 @@ function folded(recording: LoadRecording, read: Placement, name: string): LoadRe
       }
       yield { step, loads: sums, bytesRead };
     }
+    addNotes(notes, recording.notes);
   }
 
   return {
     ...recording,
     numLogicalExperts,
-    notes: [
-      ...recording.notes,
-      `the ${numPhysicalExperts} columns are slots, and were added up to ${numLogicalExperts} experts ` +
-        'through --from',
-    ],
+    notes,
     steps,
   };
+}
+
+/** Formats whose counts are of logical experts by their own name, whatever was replicated. */
+const LOGICAL: readonly string[] = ['sglang-stat', 'sglang-records', 'tensorrt-llm', 'vllm-stats'];
+
+/**
+ * What can be told of a recording whose columns may be slots: that there are as many of them as slots. Loads
+ * alone do not show it.
+ *
+ * @param slots - of a layer, as asked for
+ */
+export function slotColumnNotes(
+  { format, numLogicalExperts }: Pick<LoadRecording, 'format' | 'numLogicalExperts'>,
+  slots: readonly number[],
+  startFrom: string | undefined,
+): string[] {
+  if (!slots.includes(numLogicalExperts) || startFrom !== undefined || LOGICAL.includes(format)) return [];
+  return [
+    `there are as many columns as slots, ${numLogicalExperts}, so that no slot is redundant: if the columns ` +
+      'are the slots of a placement and not experts, give it by --start-from',
+  ];
 }

@@ -9,6 +9,7 @@ import { fileReason } from '../formats/bytes/file-reason.ts';
 export const STANDARD = '-';
 
 let isInputTaken = false;
+let inputFile: string | undefined;
 
 /**
  * The file that a command reads: standard input, for `-`, as a file of its own until the process ends.
@@ -25,11 +26,17 @@ export async function inputPath(path: string): Promise<string> {
     const folder = mkdtempSync(join(tmpdir(), 'eplb-'));
     process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
     const file = join(folder, 'standard-input');
+    inputFile = file;
     await pipeline(process.stdin, createWriteStream(file, { mode: 0o600 }));
     return file;
   } catch (cause) {
     throw new EplbError('EPLB_FILE', `-: cannot read standard input: ${fileReason(cause)}`, { cause });
   }
+}
+
+/** A text in which standard input is called `-`, and not by the file that it was put into. */
+export function namingInput(text: string): string {
+  return inputFile === undefined ? text : text.replaceAll(inputFile, STANDARD);
 }
 
 /** {@link inputPath} of an option that may be left out. */

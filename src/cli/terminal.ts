@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import type { WriteStream } from 'node:tty';
 import { printableBut } from '../core/printable.ts';
+import { namingInput } from './standard-streams.ts';
+import { fitted } from './wrap.ts';
 
 /**
  * Whether text for a stream may carry colours: a terminal that can show them, and a user who did not set
@@ -24,6 +26,25 @@ export function print(stream: NodeJS.WritableStream, text: string): void {
   const isTaken = isOutputTaken && stream === process.stdout;
   (isTaken ? process.stderr : stream).write(printableBut(text, OURS));
 }
+
+/** Prints a result for people, in lines that the terminal has room for. */
+export function printText(text: string): void {
+  print(process.stdout, fitted(namingInput(text), textColumns()));
+}
+
+/** Columns that text for people has; undefined where it goes to no terminal, and COLUMNS says nothing. */
+export function textColumns(): number | undefined {
+  return columnsOf(isOutputTaken ? process.stderr : process.stdout);
+}
+
+/** Columns of a terminal, or as COLUMNS says; undefined where neither is known. */
+export function columnsOf(stream: WriteStream): number | undefined {
+  const columns = stream.isTTY === true ? stream.columns : Number(process.env.COLUMNS);
+  // Less is no width that anything can be read in.
+  return Number.isInteger(columns) && columns > 0 ? Math.max(LEAST_COLUMNS, columns) : undefined;
+}
+
+const LEAST_COLUMNS = 20;
 
 /**
  * Writes the content of a file to a stream, as it is and as fast as it is read. What goes wrong there is told

@@ -4,7 +4,7 @@ import { checkSlotsPerRank, type Topology } from '../core/topology.ts';
 
 /** Sizes that options give. */
 interface SizeOptions {
-  readonly replicas: number;
+  readonly slots: number;
   readonly ranks: number;
   readonly nodes: number;
   readonly groups: number;
@@ -18,16 +18,16 @@ interface SizeOptions {
  */
 export function topologyFrom(
   { numLayers, numLogicalExperts }: Pick<Topology, 'numLayers' | 'numLogicalExperts'>,
-  { replicas, ranks, nodes, groups, slotsPerRank: given }: SizeOptions,
+  { slots, ranks, nodes, groups, slotsPerRank: given }: SizeOptions,
 ): Topology {
-  if (replicas < numLogicalExperts) {
+  if (slots < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
-      `--replicas: ${replicas} is less than the ${numLogicalExperts} logical experts; every expert needs ` +
+      `--slots: ${slots} is less than the ${numLogicalExperts} logical experts; every expert needs ` +
         'a slot',
     );
   }
-  checkMultiple('--replicas', replicas, '--ranks', ranks);
+  checkMultiple('--slots', slots, '--ranks', ranks);
   checkMultiple('--ranks', ranks, '--nodes', nodes);
   if (numLogicalExperts % groups !== 0) {
     throw new EplbRangeError(
@@ -38,7 +38,7 @@ export function topologyFrom(
   const sizes = {
     numLayers,
     numLogicalExperts,
-    numPhysicalExperts: replicas,
+    numPhysicalExperts: slots,
     numRanks: ranks,
     numNodes: nodes,
     numGroups: groups,

@@ -16,6 +16,9 @@ export interface AgainstReport {
 
 /** Everything that `eplb validate` reports; what `--json` prints. */
 export interface ValidateReport {
+  readonly kind: 'validate-report';
+  /** Raised when a field changes its meaning. */
+  readonly formatVersion: 1;
   readonly path: string;
   readonly format: string;
   readonly notes: readonly string[];

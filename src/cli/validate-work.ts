@@ -8,9 +8,10 @@ import type { Placement } from '../formats/placements/placement.ts';
 import type { LoadRecording } from '../formats/recording.ts';
 import { quotePath } from '../formats/text.ts';
 import { balancedness, layerBalances, peakToAverage, summarizeBalance } from '../index.ts';
+import { resolveRange } from './option-values.ts';
 import { Progress } from './progress.ts';
 import { openOptionsOf, type ReadingOptions } from './reading-options.ts';
-import { lengthOf, sumLoads } from './recorded-loads.ts';
+import { rangeOfSteps, stepsIn, sumLoads } from './recorded-loads.ts';
 import type { AgainstReport } from './validate-report.ts';
 
 /** A placement that was read. */
@@ -25,6 +26,8 @@ interface ReadPlacement {
 /** The loads that it is compared with, as the options say. */
 interface LoadOptions extends ReadingOptions {
   readonly against?: string;
+  /** Format of the loads. */
+  readonly format?: string;
   readonly ranks?: number;
 }
 
@@ -55,7 +58,7 @@ export async function compareWithLoads(
       ...(isSame && layerNumbers !== undefined ? { layerNumbers } : {}),
     };
     const about = { path: options.against, format, notes };
-    return { judged, against: { ...about, ...(await figures(placement, recording, options.ranks)) } };
+    return { judged, against: { ...about, ...(await figures(placement, recording, options)) } };
   } finally {
     await recording.close();
   }
@@ -63,7 +66,8 @@ export async function compareWithLoads(
 
 /** Opens the loads. Fewer experts than the placement has are read as the choices of tokens. */
 async function openLoads(path: string, options: LoadOptions, read: Placement): Promise<LoadRecording> {
-  const open = openOptionsOf(options);
+  const { from: _, format, ...rest } = options;
+  const open = openOptionsOf(format === undefined ? rest : { ...rest, from: format });
   if (open.numExperts !== undefined) return openRecording(path, open);
   const recording = await openUnknown(path, open, read);
   if (recording.numLogicalExperts >= read.numLogicalExperts) return recording;
@@ -86,7 +90,7 @@ type Figures = Pick<AgainstReport, 'reason' | 'layers' | 'overall'>;
 async function figures(
   placement: Placement,
   recording: LoadRecording,
-  ranks: number | undefined,
+  { ranks, steps }: LoadOptions,
 ): Promise<Figures> {
   const numRanks = ranks ?? placement.numRanks;
   const { missing, outside, slotsPerRank } = inspectPlacement(placement, numRanks);
@@ -96,8 +100,9 @@ async function figures(
     return none('the ranks are not known, or do not divide the slots');
   }
   const progress = new Progress(process.stderr);
-  const of = await lengthOf(recording, progress);
-  const loads = await sumLoads(recording, { from: 0, to: of, of }, progress);
+  const of = await stepsIn(recording, progress);
+  const range = { ...resolveRange(steps, of, 'step'), of };
+  const loads = await sumLoads(recording, rangeOfSteps(recording, range), progress);
   progress.stop();
   const balances = layerBalances(loads, mappingOf(placement), numRanks);
   const layers = balances.map((one, layer) => ({

@@ -110,7 +110,9 @@ export class InputFile {
 
   /** The file as torch.save wrote it. @throws EplbError EPLB_FORMAT */
   torch(): Promise<TorchFile> {
-    this.#torch ??= this.head().then((head) => TorchFile.open(head, () => this.zip(), this.size, this.name));
+    this.#torch ??= this.head().then((head) =>
+      TorchFile.open(head, this.#ahead, () => this.zip(), this.size, this.name),
+    );
     return this.#torch;
   }
 }

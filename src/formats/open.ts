@@ -10,7 +10,7 @@ import { loadedExpertNotes } from './loaded-experts.ts';
 import { fallbackFormat, loadFormat, recogniseLoads } from './loads/registry.ts';
 import { checkOpenOptions, type OpenOptions } from './open-options.ts';
 import { openedRecording } from './opened-recording.ts';
-import type { LoadRecording, StoredRecording } from './recording.ts';
+import { addNotes, type LoadRecording, type StoredRecording } from './recording.ts';
 import { quote, quotePath } from './text.ts';
 
 /** What the messages call the file that is opened. */
@@ -45,7 +45,8 @@ export async function openRecording(path: string, options: OpenOptions = {}): Pr
 /** A recording as callers get it, with what is to be said of its loads. */
 async function lookedAt(stored: StoredRecording): Promise<LoadRecording> {
   const notes = await loadedExpertNotes(openedRecording(stored));
-  return openedRecording(notes.length === 0 ? stored : { ...stored, notes: [...stored.notes, ...notes] });
+  addNotes(stored.notes, notes);
+  return openedRecording(stored);
 }
 
 /** {@link openRecording} of files that are already found, in order, all of one format. */
@@ -103,7 +104,8 @@ async function openDirectory(
     );
   }
   const recording = await openFiles(files, format, options);
-  return leftOut.length === 0 ? recording : { ...recording, notes: [...recording.notes, ...leftOut] };
+  addNotes(recording.notes, leftOut);
+  return recording;
 }
 
 /** Names of the files in a directory, without hidden ones and directories, by the time in them. */

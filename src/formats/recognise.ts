@@ -2,14 +2,21 @@ import { isOwnError } from '../core/errors.ts';
 import type { InputFile } from './input-file.ts';
 import type { JsonOutline } from './json/outline.ts';
 import { TorchFile } from './torch/file.ts';
+import { isLegacyTorch } from './torch/legacy.ts';
 import { PickleDict as Dict, type PickleDict, type PickleValue } from './torch/pickle-values.ts';
 import { hasZipMagic, type ZipArchive } from './zip/archive.ts';
 
 /** The root of what torch.save wrote, or undefined when the file is not of torch.save or is broken. */
 async function torchRoot(file: InputFile): Promise<PickleValue | undefined> {
-  const zip = await zipOf(file);
-  if (zip === undefined || !TorchFile.isOne(zip)) return undefined;
+  if (!(await isTorch(file))) return undefined;
   return (await orUndefined(file.torch()))?.root;
+}
+
+/** Whether the file is of torch.save. */
+export async function isTorch(file: InputFile): Promise<boolean> {
+  if (isLegacyTorch(await file.head())) return true;
+  const zip = await zipOf(file);
+  return zip !== undefined && TorchFile.isOne(zip);
 }
 
 /** {@link torchRoot} when it is a dict. */

@@ -20,7 +20,10 @@ export interface LoadRecording {
    * written back under them.
    */
   readonly layerNumbers?: readonly number[];
-  /** What a reader had to assume, or left out, one sentence each: for people. */
+  /**
+   * What a reader had to assume, or left out, one sentence each: for people. Some is known only when all was
+   * read, and is added then.
+   */
   readonly notes: readonly string[];
   /** The type of the file's numbers, where it has one: `int32`. */
   readonly numberType?: string;
@@ -57,7 +60,15 @@ export interface LoadRecording {
  * A recording as the reader of its format gives it. `close` gives its files back, and what is read later
  * opens them again.
  */
-export type StoredRecording = Omit<LoadRecording, typeof Symbol.asyncDispose>;
+export interface StoredRecording extends Omit<LoadRecording, typeof Symbol.asyncDispose | 'notes'> {
+  /** One list for good: what is known only when all was read is added to it then. */
+  readonly notes: string[];
+}
+
+/** Adds the notes that a list does not have yet. */
+export function addNotes(notes: string[], more: readonly string[]): void {
+  for (const note of more) if (!notes.includes(note)) notes.push(note);
+}
 
 /** Half-open range of steps or tokens. */
 export interface StepRange {

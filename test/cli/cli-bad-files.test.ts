@@ -55,51 +55,66 @@ const RECORDING_CASES: Case[] = [
 ];
 
 const FROM_CASES: Case[] = [
-  ['missing', on('good.npy', '--from', 'none.json'), 'FILE', /^--from: cannot read "none\.json"/],
+  ['missing', on('good.npy', '--start-from', 'none.json'), 'FILE', /^--start-from: cannot read "none\.json"/],
   [
     'without an expert',
-    on('good.npy', '--from', 'missing.json'),
+    on('good.npy', '--start-from', 'missing.json'),
     'MAPPING',
-    /^--from: "missing\.json": .*layer 1.*expert 3/,
+    /^--start-from: "missing\.json": .*layer 1.*expert 3/,
   ],
   [
     'with an expert that is none',
-    on('good.npy', '--from', 'range.json'),
+    on('good.npy', '--start-from', 'range.json'),
     'MAPPING',
-    /^--from: "range\.json": .*layer 1/,
+    /^--start-from: "range\.json": .*layer 1/,
   ],
   [
     'with a fraction',
-    on('good.npy', '--from', 'fraction.json'),
+    on('good.npy', '--start-from', 'fraction.json'),
     'MAPPING|NOT_WHOLE',
-    /^--from: "fraction\.json": .*0\.5/,
+    /^--start-from: "fraction\.json": .*0\.5/,
   ],
   [
     'of other slots',
-    on('good.npy', '--from', 'width.json'),
+    on('good.npy', '--start-from', 'width.json'),
     'SHAPE',
     /it has 2 layers and 4 slots; the plan has 2 layers and 6 slots/,
   ],
-  ['of other layers', on('good.npy', '--from', 'layers.json'), 'SHAPE', /it has 1 layer, the recording 2/],
+  [
+    'of other layers',
+    on('good.npy', '--start-from', 'layers.json'),
+    'SHAPE',
+    /it has 1 layer, the recording 2/,
+  ],
   [
     'nested too deep',
-    on('good.npy', '--from', 'deep.json'),
+    on('good.npy', '--start-from', 'deep.json'),
     'SHAPE',
-    /^--from: .*must be \[layers\]\[physical\]/,
+    /^--start-from: .*must be \[layers\]\[physical\]/,
   ],
-  ['of another kind', on('good.npy', '--from', 'words.json'), 'KIND', /^--from: .*is the text "none"/],
+  [
+    'of another kind',
+    on('good.npy', '--start-from', 'words.json'),
+    'KIND',
+    /^--start-from: .*is the text "none"/,
+  ],
   [
     'with another key',
-    on('good.npy', '--from', 'other.json'),
+    on('good.npy', '--start-from', 'other.json'),
     'FORMAT',
-    /^--from: .*an object with the keys "map"/,
+    /^--start-from: .*an object with the keys "map"/,
   ],
-  ['malformed', on('good.npy', '--from', 'cut.json'), 'FORMAT', /^--from: "cut\.json": malformed JSON/],
+  [
+    'malformed',
+    on('good.npy', '--start-from', 'cut.json'),
+    'FORMAT',
+    /^--start-from: "cut\.json": malformed JSON/,
+  ],
   [
     'a .npy',
-    on('good.npy', '--from', 'good.npy'),
+    on('good.npy', '--start-from', 'good.npy'),
     'SHAPE',
-    /^--from: "good\.npy": it has 2 layers and 4 slots/,
+    /^--start-from: "good\.npy": it has 2 layers and 4 slots/,
   ],
 ];
 

@@ -59,16 +59,17 @@ const SIZE_CASES: Case[] = [
 ];
 
 const OPTION_CASES: Case[] = [
-  [
-    'an unknown option',
-    on('good.npy', '--relicas', '6'),
-    'OPTION',
-    /^--relicas: unknown option .*--replicas/,
-  ],
+  ['an unknown option', on('good.npy', '--slot', '6'), 'OPTION', /^--slot: unknown option .*--slots\?\)/],
   ['an unknown short option', on('good.npy', '-x'), 'OPTION', /unknown option '-x'/],
-  ['no --replicas', ['good.npy', '--ranks', '2'], 'OPTION', /^--replicas: required option/],
-  ['no --ranks', ['good.npy', '--replicas', '6'], 'OPTION', /^--ranks: required option/],
-  ['no recording', SIZES, 'OPTION', /^argument: missing required argument 'recording'/],
+  [
+    'no --slots',
+    ['good.npy', '--ranks', '2'],
+    'OPTION',
+    /^--slots: required, and not given; see eplb plan --help$/,
+  ],
+  ['no --ranks', ['good.npy', '--replicas', '6'], 'OPTION', /^--ranks: required/],
+  ['no recording', SIZES, 'OPTION', /^recording: required/],
+  ['nothing', [], 'OPTION', /^recording, --slots, --ranks: required, and not given/],
   [
     'two recordings',
     on('good.npy', 'good.npy'),
@@ -104,15 +105,15 @@ const OPTION_CASES: Case[] = [
   ],
   [
     '--steps outside',
-    on('routes.npy', '--experts', '4', '--steps', '0:4'),
+    on('routes.npy', '--experts', '4', '--tokens-per-step', '1', '--steps', '0:4'),
     'RANGE',
     /^--steps: "0:4" reaches outside .* 0 to 3/,
   ],
   [
     '--steps reversed',
-    on('routes.npy', '--experts', '4', '--steps', '2:1'),
+    on('routes.npy', '--experts', '4', '--tokens-per-step', '1', '--steps', '2:1'),
     'RANGE',
-    /^--steps: "2:1" selects no token/,
+    /^--steps: "2:1" selects no step/,
   ],
 ];
 

@@ -28,11 +28,11 @@ describe('eplb convert', { concurrency: 2 }, () => {
       let before = 'p.json';
       for (const path of steps) {
         const report = await json(['convert', before, path, '--ranks', '16'], dir);
-        assert.equal(report.kind, 'placement');
+        assert.equal(report.converted, 'placement');
         assert.equal(report.to.bytes, (await readFile(join(dir, path))).length);
         before = path;
       }
-      assert.deepEqual(await rows(join(dir, 'back.json')), plan.physical_to_logical_map);
+      assert.deepEqual(await rows(join(dir, 'back.json')), plan.physicalToLogical);
     });
   });
 
@@ -44,17 +44,17 @@ describe('eplb convert', { concurrency: 2 }, () => {
       assert.deepEqual(first.outputNotes, ['layers are numbered 1 to 26, as the model counts them']);
       const yaml = await readFile(join(dir, 'moe.yaml'), 'utf8');
       assert.match(yaml, /^num_slots: 80\ninitial_global_assignments:\n {2}1: \[\d+, /);
-      const second = await json([...plan, '--from', 'moe.yaml', '-o', 'x', '--to', 'vllm-ascend'], dir);
+      const second = await json([...plan, '--start-from', 'moe.yaml', '-o', 'x', '--to', 'vllm-ascend'], dir);
       assert.equal(second.moves, 0);
       assert.equal(second.outputFormat, 'vllm-ascend');
-      const third = await json([...plan, '--from', 'x', '-o', 'y.json', '--first-layer', '1'], dir);
+      const third = await json([...plan, '--start-from', 'x', '-o', 'y.json', '--first-layer', '1'], dir);
       assert.deepEqual(second.outputNotes, [
         'vllm-ascend refuses an expert twice on a device: 18 times, layer 0: rank 12 holds expert 16 twice',
       ]);
       assert.equal(third.digest, first.digest);
       const withDense = await rows(join(dir, 'y.json'));
       assert.equal(withDense.length, 27);
-      assert.deepEqual(withDense.slice(1), first.physical_to_logical_map);
+      assert.deepEqual(withDense.slice(1), first.physicalToLogical);
       assert.deepEqual(
         withDense[0],
         Array.from({ length: 80 }, (_, slot) => slot % 64),
@@ -86,7 +86,7 @@ describe('eplb convert', { concurrency: 2 }, () => {
       const values = Array.from({ length: 3 * 2 * 5 }, (_, i) => (i % 7) * 1.5 + i);
       await writeFile(join(dir, 'in.npy'), npyFile({ descr: '<f8', shape: [3, 2, 5], values }));
       const report = await json(['convert', 'in.npy', 'out.json'], dir);
-      assert.equal(report.kind, 'loads');
+      assert.equal(report.converted, 'loads');
       assert.deepEqual(report.shape, [3, 2, 5]);
       const counts: number[][][] = JSON.parse(await readFile(join(dir, 'out.json'), 'utf8')).logical_count;
       assert.deepEqual(counts.flat(2), values);
@@ -162,12 +162,12 @@ describe('what an array holds', { concurrency: 2 }, () => {
             /^eplb: in: "\w+\.npy" may hold loads or a placement; give --from npy .* \(EPLB_OPTION\)\n$/,
           );
           const name = /--from ([\w-]+) for a placement/.exec(run.stderr)![1]!;
-          assert.equal((await json(['convert', file, 'a.npy', '--from', name], dir)).kind, 'placement');
-          assert.equal((await json(['convert', file, 'b.npy', '--from', 'npy'], dir)).kind, 'loads');
+          assert.equal((await json(['convert', file, 'a.npy', '--from', name], dir)).converted, 'placement');
+          assert.equal((await json(['convert', file, 'b.npy', '--from', 'npy'], dir)).converted, 'loads');
           return;
         }
         assert.equal(run.stderr, '');
-        assert.equal(JSON.parse(run.stdout).kind, kind);
+        assert.equal(JSON.parse(run.stdout).converted, kind);
       });
     });
   }
@@ -218,7 +218,7 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
       'SHAPE',
       /^sglang: a row for every layer: 8 numbers would make a table of 64000008/,
     ],
-    [['p.json'], 'OPTION', /^argument: missing required argument 'out'/],
+    [['p.json'], 'OPTION', /^out: required/],
   ];
   for (const [args, code, message] of cases) {
     test(args.join(' '), () =>

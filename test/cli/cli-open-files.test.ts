@@ -12,17 +12,17 @@ const TRACK_FILES = new URL('../helpers/track-files.mjs', import.meta.url).href;
 const COMMANDS: readonly (readonly string[])[] = [
   ['inspect', 'a.npy'],
   ['plan', 'a.npy', ...SIZES, '-o', 'placement.json'],
-  ['plan', 'a.npy', ...SIZES, '--from', 'placement.json'],
+  ['plan', 'a.npy', ...SIZES, '--start-from', 'placement.json'],
   ['convert', 'a.npy', 'a.jsonl'],
   ['convert', 'placement.json', 'placement.yaml'],
   ['validate', 'placement.json', '--ranks', '4', '--against', 'a.npy'],
-  ['replay', 'a.npy', ...SIZES, '--cost', './cost.json', '--from', 'placement.json'],
+  ['replay', 'a.npy', ...SIZES, '--cost', './cost.json', '--start-from', 'placement.json'],
   ['replay', 'a.jsonl', ...SIZES, '--steps', '2:9', '--cost', './cost.json'],
 ];
 
 const REFUSED: readonly (readonly string[])[] = [
   ['replay', 'a.npy', ...SIZES, '--cost', './broken.json'],
-  ['plan', 'a.npy', ...SIZES, '--from', 'broken.json'],
+  ['plan', 'a.npy', ...SIZES, '--start-from', 'broken.json'],
   ['inspect', 'broken.json'],
   ['convert', 'broken.json', 'b.npy'],
 ];

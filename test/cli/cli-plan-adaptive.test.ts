@@ -35,7 +35,7 @@ test('--policy adaptive plans from runs of the recording, and tells when the pla
     const { mapping } = new AdaptiveEplbPolicy().planExperts(samples, 80, 1, 1, 16, { previous });
     assert.equal(report.digest, mapping.digest());
     assert.equal(report.kept, null);
-    const again = ['plan', RECORDING, '--experts', '64', ...SIZES, '--from', out, '--threads', '0'];
+    const again = ['plan', RECORDING, '--experts', '64', ...SIZES, '--start-from', out, '--threads', '0'];
     let kept = report;
     // From a file nothing is remembered: each plan goes on from the one before, until nothing pays any more.
     for (let plans = 0; kept.kept === null && plans < 6; plans++) {

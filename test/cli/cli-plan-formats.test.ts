@@ -85,18 +85,18 @@ describe('eplb plan on the formats of engines', { concurrency: 2 }, () => {
     });
   });
 
-  test('--format names the format; a wrong one is one line', async () => {
+  test('--from names the format; a wrong one is one line', async () => {
     await inTempDir(async (dir) => {
       await cp(fixture('msit-csv/decode_0.csv'), join(dir, 'loads.dat'));
-      const named = await planJson(['loads.dat', '--format', 'msit-csv'], dir);
+      const named = await planJson(['loads.dat', '--from', 'msit-csv'], dir);
       assert.deepEqual(named.recording.shape, [1, 3, 4]);
       const wrong: [args: string[], message: RegExp][] = [
         [
-          ['loads.dat', '--format', 'excel'],
+          ['loads.dat', '--from', 'excel'],
           /^eplb: recording: "excel" is no format of loads; there are npy, .* \(EPLB_OPTION\)\n$/,
         ],
         [
-          ['loads.dat', '--format', 'npy'],
+          ['loads.dat', '--from', 'npy'],
           /^eplb: recording: "loads\.dat": no \.npy file: .* \(EPLB_FORMAT\)\n$/,
         ],
         [

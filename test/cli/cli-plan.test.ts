@@ -79,7 +79,7 @@ describe('eplb plan', { concurrency: 2 }, () => {
     await inTempDir(async (dir) => {
       const report = await planJson([...LAW, '-o', 'p.json'], dir);
       assert.deepEqual(report.recording.shape, [8327, 26, 6]);
-      assert.deepEqual(report.recording.steps, { from: 0, to: 8327, of: 8327 });
+      assert.deepEqual(report.recording.steps, { from: 0, to: 66, of: 66 });
       assert.equal(report.recording.readAs, 'routes');
       assert.equal(report.recording.topK, 6);
       assert.equal(report.topology.numPhysicalExperts, 80);
@@ -92,7 +92,7 @@ describe('eplb plan', { concurrency: 2 }, () => {
       assert.ok(report.after.balancednessRatioOfSums > report.before.balancednessRatioOfSums);
       assert.ok(report.planningMs > 0);
       const file = JSON.parse(await readFile(join(dir, 'p.json'), 'utf8'));
-      assert.deepEqual(report.physical_to_logical_map, file.physical_to_logical_map);
+      assert.deepEqual(report.physicalToLogical, file.physical_to_logical_map);
     });
   });
 
@@ -101,7 +101,7 @@ describe('eplb plan', { concurrency: 2 }, () => {
       // Ranks hold 4+2 and 1+1, mean 4; planned: 4+1 and 2+1, by exchanging one expert each.
       await writeFile(join(dir, 'loads.json'), '[[4, 2, 1, 1]]');
       const report = await planJson(['loads.json', '--replicas', '4', '--ranks', '2'], dir);
-      assert.deepEqual(byRank(report.physical_to_logical_map, 2), [
+      assert.deepEqual(byRank(report.physicalToLogical, 2), [
         [
           [0, 3],
           [1, 2],
@@ -134,12 +134,12 @@ describe('eplb plan', { concurrency: 2 }, () => {
       await writeFile(join(dir, 'steps.npy'), npyFile({ descr: '<f8', shape: [2, 26, 64], values: steps }));
       await writeFile(join(dir, 'loads.json'), JSON.stringify({ logical_count: loads }));
       const reports = await Promise.all([
-        planJson([...LAW, '--steps', '100:4000']),
+        planJson([...LAW, '--steps', '100:4000', '--tokens-per-step', '1']),
         planJson(['flat.npy', ...SIZES], dir),
         planJson(['steps.npy', '--experts', '64', ...SIZES], dir),
         planJson(['loads.json', '--experts', '64', ...SIZES], dir),
       ]);
-      assert.deepEqual(byRank(reports[0].physical_to_logical_map, 16), byRank(expectedMap(loads), 16));
+      assert.deepEqual(byRank(reports[0].physicalToLogical, 16), byRank(expectedMap(loads), 16));
       for (const report of reports) {
         assert.equal(report.digest, reports[0].digest);
         assert.deepEqual(report.layers, reports[0].layers);
@@ -165,11 +165,11 @@ describe('eplb plan', { concurrency: 2 }, () => {
   test('--from starts at a placement: planned again on the same loads, nothing moves', async () => {
     await inTempDir(async (dir) => {
       const first = await planJson([...LAW, '-o', 'p.json'], dir);
-      const again = await planJson([...LAW, '--from', 'p.json', '-o', 'p.json'], dir);
+      const again = await planJson([...LAW, '--start-from', 'p.json', '-o', 'p.json'], dir);
       assert.equal(again.moves, 0);
       assert.equal(again.digest, first.digest);
       assert.deepEqual(again.before, first.after);
-      const other = await planJson([...LAW, '--from', 'p.json', '--steps', ':2000'], dir);
+      const other = await planJson([...LAW, '--start-from', 'p.json', '--steps', ':20'], dir);
       assert.ok(other.moves > 0 && other.moves < other.slots);
     });
   });
@@ -178,7 +178,7 @@ describe('eplb plan', { concurrency: 2 }, () => {
     await inTempDir(async (dir) => {
       const locality = await planJson([...LAW, '--policy', 'locality']);
       assert.equal(locality.policy, 'locality');
-      assert.equal(locality.physical_to_logical_map.length, 26);
+      assert.equal(locality.physicalToLogical.length, 26);
       const library = import.meta.resolve('expert-load-balancer');
       await writeFile(
         join(dir, 'mine.mjs'),
@@ -192,7 +192,7 @@ describe('eplb plan', { concurrency: 2 }, () => {
         }`,
       );
       const mine = await planJson([...LAW, '--policy', './mine.mjs'], dir);
-      assert.deepEqual([...mine.physical_to_logical_map[25]].sort().slice(0, 3), [0, 0, 1]);
+      assert.deepEqual([...mine.physicalToLogical[25]].sort().slice(0, 3), [0, 0, 1]);
     });
   });
 
@@ -240,7 +240,7 @@ describe('eplb', { concurrency: 2 }, () => {
     ]) {
       const plan = await eplb(args);
       assert.equal(plan.code, 0);
-      for (const option of ['--experts', '--replicas', '--from', '--json'])
+      for (const option of ['--experts', '--slots', '--from', '--start-from', '--json'])
         assert.ok(plan.stdout.includes(option));
     }
   });

@@ -64,7 +64,7 @@ const shown = printable(HOSTILE);
 
 /** Every command where it succeeds: what it shows the name in. */
 const SUCCESSES: Readonly<Record<string, (name: string) => readonly string[]>> = {
-  plan: (name) => ['plan', `${name}.npy`, ...SIZES, '--from', `${name}.json`, '-o', `${name}-out.json`],
+  plan: (name) => ['plan', `${name}.npy`, ...SIZES, '--start-from', `${name}.json`, '-o', `${name}-out.json`],
   'plan with a policy of such a name': (name) => [
     'plan',
     `${name}.npy`,
@@ -159,7 +159,11 @@ describe('hostile names', { concurrency: 2 }, () => {
 describe('hostile names in what goes wrong', { concurrency: 2 }, () => {
   const failures: [title: string, args: (name: string) => readonly string[], codes: string][] = [
     ['plan, of a file that is not there', (name) => ['plan', `${name}-none.npy`, ...SIZES], 'FILE'],
-    ['plan, of a placement', (name) => ['plan', 'plain.npy', ...SIZES, '--from', `${name}.npy`], 'MAPPING'],
+    [
+      'plan, of a placement',
+      (name) => ['plan', 'plain.npy', ...SIZES, '--start-from', `${name}.npy`],
+      'MAPPING',
+    ],
     ['plan, of a policy', (name) => ['plan', 'plain.npy', ...SIZES, '--policy', name], 'OPTION'],
     ['plan, of a module', (name) => ['plan', 'plain.npy', ...SIZES, '--policy', `./${name}.json`], 'POLICY'],
     ['plan, of a format', (name) => ['plan', 'plain.npy', ...SIZES, '--format', name], 'OPTION'],
@@ -170,7 +174,7 @@ describe('hostile names in what goes wrong', { concurrency: 2 }, () => {
     ['convert, of a directory', (name) => ['convert', `${name}.npy`, `${name}/out.npy`], 'FILE'],
     ['validate', (name) => ['validate', `${name}.mjs`], 'FORMAT'],
     ['validate, of an engine', (name) => ['validate', 'plain.json', '--for', name], 'OPTION'],
-    ['replay', (name) => ['replay', `${name}.npy`, ...SIZES, '--from', `${name}.npy`], 'MAPPING'],
+    ['replay', (name) => ['replay', `${name}.npy`, ...SIZES, '--start-from', `${name}.npy`], 'MAPPING'],
     [
       'replay, of a cost',
       (name) => ['replay', `${name}.npy`, ...SIZES, '--cost', `${name}.json`],

@@ -4,7 +4,7 @@ import { CoactivationRecorder } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { resolveRange, stepRange } from '../../src/cli/option-values.ts';
 import { Progress } from '../../src/cli/progress.ts';
-import { lengthOf, sumLoads, unitOf } from '../../src/cli/recorded-loads.ts';
+import { rangeOfSteps, stepsIn, sumLoads, unitOf } from '../../src/cli/recorded-loads.ts';
 import type { OpenOptions } from '../../src/formats/open-options.ts';
 import { type NpyParts, npyFile } from '../helpers/npy.ts';
 import { withRecording } from '../helpers/recordings.ts';
@@ -30,7 +30,7 @@ class Told extends Progress {
 /** The summed loads of a range of a .npy file. */
 function sumOf(parts: NpyParts, options: OpenOptions, range?: [number, number], told = new Told()) {
   return withRecording({ 'a.npy': npyFile(parts) }, 'a.npy', options, async (recording) => {
-    const of = await lengthOf(recording, told);
+    const of = recording.routes?.numTokens ?? (await stepsIn(recording, told));
     const [from, to] = range ?? [0, of];
     return sumLoads(recording, { from, to, of }, told);
   });
@@ -42,6 +42,34 @@ describe('summing loads', () => {
     layers: fc.integer({ min: 1, max: 4 }),
     topK: fc.integer({ min: 1, max: 4 }),
     experts: fc.integer({ min: 5, max: 9 }),
+  });
+
+  test('steps of routes are the tokens that a step has, the last one those that are left', async () => {
+    const problem = fc.tuple(
+      fc.integer({ min: 1, max: 20 }),
+      fc.integer({ min: 1, max: 25 }),
+      fc.nat(),
+      fc.nat(),
+    );
+    await fc.assert(
+      fc.asyncProperty(problem, async ([tokens, tokensPerStep, a, b]) => {
+        const values = Array.from({ length: tokens * 2 * 2 }, (_, i) => (i * 31) % 7);
+        const file = npyFile({ descr: '<i4', shape: [tokens, 2, 2], values });
+        const options = { numExperts: 7, tokensPerStep, allowDuplicates: true };
+        await withRecording({ 'a.npy': file }, 'a.npy', options, async (recording) => {
+          const of = await stepsIn(recording);
+          const from = a % of;
+          const to = from + 1 + (b % (of - from));
+          const expected = new Array<number>(14).fill(0);
+          for await (const { loads } of recording.steps({ from, to })) {
+            for (const [i, load] of loads.entries()) expected[i]! += load;
+          }
+          const loads = await sumLoads(recording, rangeOfSteps(recording, { from, to, of }), new Told());
+          assert.deepEqual(Array.from(loads.data), expected);
+        });
+      }),
+      { numRuns: 30 },
+    );
   });
 
   test('routes are counted over the chosen tokens, and the pairs among them', async () => {

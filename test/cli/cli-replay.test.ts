@@ -58,7 +58,7 @@ describe('eplb replay', { concurrency: 2 }, () => {
     });
   });
 
-  test('--steps, --from and the other options reach the replay', async () => {
+  test('--steps, --start-from and the other options reach the replay', async () => {
     await inTempDir(async (dir) => {
       await writeLoads(dir, 'loads.npy', 40);
       const plan = ['plan', 'loads.npy', ...SIZES, '--steps', '0:-20', '-o', 'from.json'];
@@ -88,7 +88,7 @@ describe('eplb replay', { concurrency: 2 }, () => {
         'replay',
         'loads.npy',
         ...SIZES,
-        '--from',
+        '--start-from',
         'from.json',
         ...options,
         ...more,

@@ -37,7 +37,7 @@ test('--slots-per-rank plans for the open slots, and tells so', async () => {
     const context = { previous: balancer.mapping, slotsPerRank: SLOTS };
     const planned = policy.planExperts(samples, 20, 1, 2, 4, context);
     assert.equal(report.digest, planned.mapping.digest());
-    assert.deepEqual(report.physical_to_logical_map, planned.mapping.toJSON().phyToLog);
+    assert.deepEqual(report.physicalToLogical, planned.mapping.toJSON().phyToLog);
     assert.match((await eplb(args)).stdout, /16 in 17 slots[\s\S]* 4 ranks of 3 to 5 slots, 2 nodes/);
     const all = [...SIZES, '--policy', 'adaptive', '--json'];
     const [open, usual] = await Promise.all([
@@ -49,22 +49,22 @@ test('--slots-per-rank plans for the open slots, and tells so', async () => {
   });
 });
 
-test('plan --from repairs a placement that has experts in closed slots, with the fewest moves', async () => {
+test('plan --start-from empties closed slots with the fewest moves', async () => {
   await inTempDir(async (dir) => {
     const loads = await writeLoads(dir, 'loads.npy', NUM_STEPS);
     const before = join(dir, 'before.json');
     const first = await eplb(['plan', loads, ...SIZES, '-o', before, '--json']);
-    const rows: number[][] = JSON.parse(first.stdout).physical_to_logical_map;
+    const rows: number[][] = JSON.parse(first.stdout).physicalToLogical;
     // The same step again and again: nothing is worth more than what has to move.
     const step = Array.from({ length: 48 }, () => 1);
     await writeFile(join(dir, 'flat.npy'), npyFile({ descr: '<i4', shape: [1, 3, 16], values: step }));
-    const args = [join(dir, 'flat.npy'), ...WITH_SLOTS, '--policy', 'adaptive', '--from', before];
+    const args = [join(dir, 'flat.npy'), ...WITH_SLOTS, '--policy', 'adaptive', '--start-from', before];
     for (const threads of ['0', '2']) {
       const run = await eplb(['plan', ...args, '--threads', threads, '--json']);
       assert.equal(run.code, 0, run.stderr);
       const report = JSON.parse(run.stdout);
       assert.equal(report.kept, null);
-      for (const [layer, row] of (report.physical_to_logical_map as number[][]).entries()) {
+      for (const [layer, row] of (report.physicalToLogical as number[][]).entries()) {
         const closed = row.filter((_, slot) => slot % 5 >= SLOTS[Math.floor(slot / 5)]!);
         assert.deepEqual(closed, [-1, -1, -1]);
         const fewest = fewestMoves(rows[layer]!, { numRanks: 4, numExperts: 16, slotsPerRank: SLOTS });
@@ -73,7 +73,7 @@ test('plan --from repairs a placement that has experts in closed slots, with the
     }
     // A replay starts with the placement as it is.
     const refused =
-      /^--from: ".*before\.json": layer 0: slot \d+ holds expert \d+, but is closed: rank 1 has 3 slots$/;
+      /^--start-from: ".*before\.json": layer 0: slot \d+ holds expert \d+, but is closed: rank 1 has 3 slots$/;
     assertRefused(await eplb(['replay', ...args]), 'MAPPING', refused);
   });
 });
@@ -93,7 +93,7 @@ test('formats that know no empty slots refuse them and write nothing; others hol
     const path = join(dir, 'placement.npy');
     const run = await eplb([...args, '-o', path, '--json']);
     assert.equal(run.code, 0, run.stderr);
-    const again = await eplb([...args, '--from', path, '--json']);
+    const again = await eplb([...args, '--start-from', path, '--json']);
     assert.equal(again.code, 0, again.stderr);
     assert.equal(JSON.parse(again.stdout).moves, 0);
     assert.equal(JSON.parse(again.stdout).digest, JSON.parse(run.stdout).digest);

@@ -3,8 +3,11 @@ import { spawn } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { CLI, eplb, inTempDir, type Run } from '../helpers/cli.ts';
+import { CLI, eplb, eplbMany, inTempDir, type Run } from '../helpers/cli.ts';
+import { h200Calibration } from '../helpers/cost.ts';
 import { npyFile } from '../helpers/npy.ts';
+import { assertRefused } from '../helpers/refusal.ts';
+import { COST } from '../helpers/replay-files.ts';
 
 /** Runs the command with something on its standard input. */
 function piped(args: readonly string[], input: Uint8Array | string, cwd: string): Promise<Run> {
@@ -42,6 +45,87 @@ describe('standard input and output', { concurrency: 2 }, () => {
       assert.deepEqual(await readdir(dir), []);
     }));
 
+  /** Every place where a command takes a file that it reads, and which of the inputs is read there. */
+  const READING: readonly (readonly [args: readonly string[], input: keyof typeof INPUTS])[] = [
+    [['plan', '-', ...SIZES], 'loads'],
+    [['plan', 'loads.npy', ...SIZES, '--start-from', '-'], 'placement'],
+    [['convert', '-', '-', '--to', 'json'], 'loads'],
+    [['validate', '-', '--ranks', '2'], 'placement'],
+    [['validate', 'placement.json', '--ranks', '2', '--against', '-'], 'loads'],
+    [['replay', '-', ...SIZES], 'loads'],
+    [['replay', 'loads.npy', ...SIZES, '--start-from', '-'], 'placement'],
+    [['replay', 'loads.npy', ...SIZES, '--cost', '-'], 'cost'],
+    [['compare', '-', ...SIZES, '--policies', 'static'], 'loads'],
+    [['sweep', '-', ...SIZES, '--interval', '1'], 'loads'],
+    [['inspect', '-'], 'loads'],
+    [['inspect', 'loads.npy', '--cost', '-'], 'slotCost'],
+    [['calibrate', '-'], 'measured'],
+  ];
+  const INPUTS = {
+    loads,
+    placement: JSON.stringify({ physical_to_logical_map: [[0, 1, 2, 3, 0, 1]] }),
+    cost: JSON.stringify(COST),
+    slotCost: JSON.stringify({ slotSeconds: { perToken: 1e-6 } }),
+    measured: JSON.stringify(h200Calibration()),
+  };
+  const writeInputs = async (dir: string) => {
+    await writeFile(join(dir, 'loads.npy'), INPUTS.loads);
+    await writeFile(join(dir, 'placement.json'), INPUTS.placement);
+    await writeFile(join(dir, 'measured.json'), INPUTS.measured);
+  };
+
+  for (const [args, input] of READING) {
+    test(`${args.join(' ')} reads standard input, and calls it -`, () =>
+      inTempDir(async (dir) => {
+        await writeInputs(dir);
+        const files = await readdir(dir);
+        const run = await piped(args, INPUTS[input], dir);
+        assert.equal(run.code, 0, run.stderr);
+        assert.doesNotMatch(run.stdout + run.stderr, /standard-input/);
+        assert.deepEqual(await readdir(dir), files);
+        // What is wrong with it is said of it, too: one reader is all readers.
+        if (input === 'loads' && args[0] !== 'plan') return;
+        assertRefused(await piped(args, 'x', dir), 'FORMAT|KIND', /"-"/);
+      }));
+  }
+
+  test('take what every command writes, and no file is called -', () =>
+    inTempDir(async (dir) => {
+      await writeInputs(dir);
+      const synth = ['synth', '--layers', '1', '--experts', '4', '--top-k', '1', '--num-steps', '1'];
+      const writing: readonly (readonly [args: readonly string[], start: RegExp])[] = [
+        [['plan', 'loads.npy', ...SIZES, '-o', '-'], /^\{"physical_to_logical_map"/],
+        [['convert', 'placement.json', '-'], /^\{"physical_to_logical_map"/],
+        [['replay', 'loads.npy', ...SIZES, '--report', '-'], /^<!doctype html>/i],
+        [['compare', 'loads.npy', ...SIZES, '--policies', 'static', '--report', '-'], /^<!doctype html>/i],
+        [['sweep', 'loads.npy', ...SIZES, '--interval', '1', '-o', '-'], /^policy,slots/],
+        [['calibrate', 'measured.json', '-o', '-'], /^\{\n/],
+        [[...synth, '-o', '-'], /^.NUMPY/],
+      ];
+      const lines = writing.map(([args]) => ({
+        args: args.includes('convert') ? [...args, '--to', 'sglang'] : args,
+      }));
+      const twice = ['plan', 'convert', 'replay', 'sweep', 'calibrate', 'synth'].map((name) => {
+        const line = lines.find(({ args }) => args[0] === name)!;
+        return { args: [...line.args, '--json'] };
+      });
+      const runs = await eplbMany([...lines, ...twice], dir);
+      for (const [i, [args, start]] of writing.entries()) {
+        const { code, stdout, stderr } = runs[i]!;
+        assert.equal(code, 0, `${args.join(' ')}: ${stderr}`);
+        assert.match(stdout, start);
+        assert.notEqual(stderr, '');
+      }
+      for (const run of runs.slice(writing.length)) assertRefused(run, 'OPTION', /is the same file as/);
+      assert.deepEqual(runs.at(-1)!.files, ['loads.npy', 'measured.json', 'placement.json']);
+    }));
+
+  test('standard input is read once', () =>
+    inTempDir(async (dir) => {
+      const run = await piped(['plan', '-', ...SIZES, '--start-from', '-'], loads, dir);
+      assertRefused(run, 'OPTION', /^-: standard input is read once/);
+    }));
+
   test('that is full ends the command with a line and a code', () =>
     inTempDir(async (dir) => {
       const run = await new Promise<{ code: number | null; stderr: string }>((resolve, reject) => {
@@ -67,7 +151,17 @@ describe('a plan', { concurrency: 2 }, () => {
       await writeFile(join(dir, 'a.npy'), npyFile({ descr: '<f4', shape: [1, 6], values }));
       const start = { physical_to_logical_map: [[0, 3, 4, 1, 2, 5]] };
       await writeFile(join(dir, 'start.json'), JSON.stringify(start));
-      const args = ['plan', 'a.npy', '--replicas', '6', '--ranks', '2', '--from', 'start.json', '--json'];
+      const args = [
+        'plan',
+        'a.npy',
+        '--replicas',
+        '6',
+        '--ranks',
+        '2',
+        '--start-from',
+        'start.json',
+        '--json',
+      ];
       const module =
         'export default class { rebalanceExperts() { return { phyToLog: [[0, 1, 2, 3, 4, 5]] }; } }';
       await writeFile(join(dir, 'worse.mjs'), module);
@@ -84,7 +178,23 @@ describe('a plan', { concurrency: 2 }, () => {
       assert.deepEqual(JSON.parse(await readFile(join(dir, 'out.json'), 'utf8')), start);
     }));
 
-  test('of columns that are slots folds them through --from', () =>
+  test('of as many columns as slots says what they may be', () =>
+    inTempDir(async (dir) => {
+      await writeFile(
+        join(dir, 'a.npy'),
+        npyFile({ descr: '<f4', shape: [1, 6], values: [5, 1, 4, 2, 4, 0] }),
+      );
+      const SAID = /as many columns as slots, 6, .*give it by --start-from/;
+      const run = ['plan', 'a.npy', '--ranks', '2', '--json', '--slots'];
+      const [same, more] = await eplbMany(
+        ['6', '8'].map((slots) => ({ args: [...run, slots] })),
+        dir,
+      );
+      assert.match(JSON.parse(same!.stdout).recording.notes.join(), SAID);
+      assert.doesNotMatch(JSON.parse(more!.stdout).recording.notes.join(), SAID);
+    }));
+
+  test('of columns that are slots folds them through --start-from', () =>
     inTempDir(async (dir) => {
       await writeFile(
         join(dir, 'a.npy'),
@@ -94,18 +204,18 @@ describe('a plan', { concurrency: 2 }, () => {
         join(dir, 'map.json'),
         JSON.stringify({ physical_to_logical_map: [[0, 1, 2, 3, 0, 1]] }),
       );
-      const args = ['plan', 'a.npy', ...SIZES, '--from', 'map.json', '--json'];
+      const args = ['plan', 'a.npy', ...SIZES, '--start-from', 'map.json', '--json'];
       for (const more of [[], ['--experts', '4']]) {
         const run = await eplb([...args, ...more], { cwd: dir });
         const { topology, recording } = JSON.parse(run.stdout);
         assert.equal(topology.numLogicalExperts, 4);
         assert.match(
           recording.notes.join(),
-          /the 6 columns are slots, and were added up to 4 experts through --from/,
+          /the 6 columns are slots, and were added up to 4 experts through --start-from/,
         );
       }
       const replayed = await eplb(
-        ['replay', 'a.npy', ...SIZES, '--from', 'map.json', '--policy', 'static', '--json', '-'],
+        ['replay', 'a.npy', ...SIZES, '--start-from', 'map.json', '--policy', 'static', '--json', '-'],
         { cwd: dir },
       );
       assert.equal(JSON.parse(replayed.stdout).recording.numLogicalExperts, 4, replayed.stderr);

@@ -16,7 +16,18 @@ describe('eplb synth', { concurrency: 2 }, () => {
     await inTempDir(async (dir) => {
       const make = (name: string, ...more: string[]) =>
         eplb(
-          ['synth', '--model', 'gpt-oss-120b', '--num-steps', '20', '--tokens', '256', ...more, '-o', name],
+          [
+            'synth',
+            '--model',
+            'gpt-oss-120b',
+            '--num-steps',
+            '20',
+            '--tokens-per-step',
+            '256',
+            ...more,
+            '-o',
+            name,
+          ],
           { cwd: dir },
         );
       const run = await make('a.npy', '--drift', '0.1', '--burst', '0.02', '--domains', '2', '--blend', '4');
@@ -55,7 +66,18 @@ describe('eplb synth', { concurrency: 2 }, () => {
 
   test('a recording of the seed is the same on every machine', async () => {
     await inTempDir(async (dir) => {
-      const shape = ['--layers', '2', '--experts', '8', '--top-k', '2', '--num-steps', '4', '--tokens', '50'];
+      const shape = [
+        '--layers',
+        '2',
+        '--experts',
+        '8',
+        '--top-k',
+        '2',
+        '--num-steps',
+        '4',
+        '--tokens-per-step',
+        '50',
+      ];
       await eplb(['synth', ...shape, '-o', 'a.npy'], { cwd: dir });
       const bytes = Uint8Array.from((await readFile(join(dir, 'a.npy'))).subarray(128, 128 + 64));
       const numbers = new Int32Array(bytes.buffer);
@@ -70,7 +92,7 @@ describe('eplb synth', { concurrency: 2 }, () => {
           ['--model', 'no-such'],
           /^eplb: --model: "no-such" is not known; known are deepseek-v3, .*\(EPLB_OPTION\)\n$/,
         ],
-        [['--layers', '2'], /^eplb: --experts: is needed where no --model is given \(EPLB_OPTION\)\n$/],
+        [['--layers', '2'], /^eplb: --experts, --top-k: needed where no --model is given \(EPLB_OPTION\)\n$/],
         [
           ['--model', 'glm-5', '--top-k', '300'],
           /^eplb: --top-k: 300 is not from 1 to 256 \(EPLB_RANGE\)\n$/,

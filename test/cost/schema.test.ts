@@ -1,70 +1,14 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { costModel } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { costInitArbitrary } from '../helpers/cost.ts';
+import { packageSchema, type Schema, schemaErrors } from '../helpers/json-schema.ts';
 import { SEED } from '../helpers/library.ts';
 
-interface Schema {
-  readonly type?: string;
-  readonly enum?: readonly unknown[];
-  readonly oneOf?: readonly Schema[];
-  readonly required?: readonly string[];
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly additionalProperties?: boolean | Schema;
-  readonly items?: Schema;
-  readonly minimum?: number;
-  readonly maximum?: number;
-  readonly minItems?: number;
-  readonly maxItems?: number;
-}
+const SCHEMA = packageSchema('cost.schema.json');
 
-const path = createRequire(import.meta.url).resolve('expert-load-balancer/cost.schema.json');
-const SCHEMA: Schema = JSON.parse(readFileSync(path, 'utf8'));
-
-/** The kinds of rules that the schema has; any other is a fault of this test. */
-const KNOWN = [
-  '$schema',
-  'title',
-  'description',
-  'default',
-  'type',
-  'enum',
-  'oneOf',
-  'required',
-  'properties',
-].concat(['additionalProperties', 'items', 'minimum', 'maximum', 'minItems', 'maxItems']);
-
-function isKind(kind: string, value: unknown): boolean {
-  if (kind === 'object') return typeof value === 'object' && value !== null && !Array.isArray(value);
-  if (kind === 'array') return Array.isArray(value);
-  return kind === 'integer' ? Number.isInteger(value) : typeof value === kind;
-}
-
-/** Whether a value is as the schema says, by the rules of JSON Schema that it uses. */
-function accepts(schema: Schema, value: unknown): boolean {
-  for (const rule of Object.keys(schema)) assert.ok(KNOWN.includes(rule), rule);
-  const { type, oneOf, minimum = -Infinity, maximum = Infinity, minItems = 0, maxItems = Infinity } = schema;
-  if (type !== undefined && !isKind(type, value)) return false;
-  if (schema.enum !== undefined && !schema.enum.includes(value)) return false;
-  if (oneOf !== undefined && oneOf.filter((one) => accepts(one, value)).length !== 1) return false;
-  if (typeof value === 'number') return value >= minimum && value <= maximum;
-  if (Array.isArray(value)) {
-    if (value.length < minItems || value.length > maxItems) return false;
-    return schema.items === undefined || value.every((item) => accepts(schema.items!, item));
-  }
-  if (typeof value !== 'object' || value === null) return true;
-  const { properties = {}, additionalProperties = true, required = [] } = schema;
-  if (!required.every((name) => Object.hasOwn(value, name))) return false;
-  return Object.entries(value).every(([name, own]) => {
-    if (Object.hasOwn(properties, name)) return accepts(properties[name]!, own);
-    return typeof additionalProperties === 'boolean'
-      ? additionalProperties
-      : accepts(additionalProperties, own);
-  });
-}
+const accepts = (schema: Schema, value: unknown) => schemaErrors(schema, value).length === 0;
 
 /** Whether it is a cost model for the library. */
 function isCostModel(value: unknown): boolean {

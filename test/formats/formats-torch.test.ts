@@ -12,6 +12,7 @@ import { readTensor, type StoredTensor } from '../../src/formats/tensor/stored.t
 import { readPickle } from '../../src/formats/torch/pickle.ts';
 import { TENSOR_MAKER } from '../../src/formats/torch/tensor-ref.ts';
 import { fixture, LOADS, SIZES, stepLoads, withFixture } from '../helpers/fixtures.ts';
+import { isEplbError } from '../helpers/recording.ts';
 import { allLoads, withRecording } from '../helpers/recordings.ts';
 import { storedZip, tensorPickle, text, tuple, whole } from '../helpers/torch.ts';
 
@@ -77,7 +78,6 @@ describe('tensors that PyTorch wrote', () => {
       ['module.pt', 'EPLB_FORMAT', /the global "torch\.nn\.modules\.linear\.Linear" is refused/],
       ['bool.pt', 'EPLB_FORMAT', /the global "torch\.BoolStorage" is refused/],
       ['other-keys.pt', 'EPLB_KIND', /it holds a dict with the keys "weights"; loads are a tensor, or/],
-      ['legacy.pt', 'EPLB_FORMAT', /saved by PyTorch before version 1\.6/],
     ];
     for (const [file, code, message] of refused) {
       await assert.rejects(
@@ -94,6 +94,36 @@ describe('tensors that PyTorch wrote', () => {
         message: /shape \(\) has 0 dimensions/,
       },
     );
+  });
+
+  test('a file without a zip archive, as before PyTorch 1.6, is read', async () => {
+    await withFixture('torch-refused/legacy.pt', {}, async (recording) => {
+      assert.deepEqual([recording.numLayers, recording.numLogicalExperts], [2, 2]);
+      assert.deepEqual(await allLoads(recording), [[0, 0, 0, 0]]);
+      assert.match(recording.notes.join(), /no checksums/);
+    });
+    // The same with other numbers, and cut off or changed anywhere: it is read or refused.
+    const file = await readFile(fixture('torch-refused/legacy.pt'));
+    const numbers = new DataView(file.buffer, file.byteOffset + file.length - 16);
+    for (let i = 0; i < 4; i++) numbers.setFloat32(4 * i, i + 1, true);
+    await withRecording({ 'a.pt': file }, 'a.pt', {}, async (recording) => {
+      assert.deepEqual(await allLoads(recording), [[1, 2, 3, 4]]);
+    });
+    for (let length = 15; length < file.length; length++) {
+      const cut = file.subarray(0, length);
+      await assert.rejects(
+        withRecording({ 'a.pt': cut }, 'a.pt', {}, allLoads),
+        { code: 'EPLB_FORMAT' },
+        `${length}`,
+      );
+    }
+    for (let at = 15; at < file.length - 16; at++) {
+      const changed = Uint8Array.from(file);
+      changed[at]! ^= 0x55;
+      await withRecording({ 'a.pt': changed }, 'a.pt', {}, (recording) => allLoads(recording)).catch(
+        (error: unknown) => assert.ok(isEplbError(error), `byte ${at}: ${error}`),
+      );
+    }
   });
 
   test('a file that is cut off anywhere is refused', async () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
-import { eplb, inTempDir } from './cli.ts';
+import { before, describe, test } from 'node:test';
+import { eplbMany, inTempDir, type LineRun } from './cli.ts';
 import { type NpyParts, npyFile } from './npy.ts';
 import { assertRefused } from './refusal.ts';
 
@@ -66,18 +66,22 @@ export const sized = (...more: string[]) => ['good.npy', ...more];
 
 /** Runs every case where the files are, and checks the line, the exit code, and that nothing was written. */
 export function testAll(title: string, cases: readonly Case[]): void {
-  describe(title, { concurrency: 2 }, () => {
-    for (const [name, args, code, message] of cases) {
-      test(name, () =>
-        inTempDir(async (dir) => {
-          await mkdir(join(dir, 'dir'));
-          await Promise.all(Object.entries(FILES).map(([file, bytes]) => writeFile(join(dir, file), bytes)));
-          // In front, so that an option that lacks its value stays the last.
-          const run = await eplb(['plan', '--output', 'out.json', ...args], { cwd: dir });
-          assertRefused(run, code, message);
-          assert.deepEqual((await readdir(dir)).sort(), [...Object.keys(FILES), 'dir'].sort());
-        }),
-      );
+  describe(title, () => {
+    let runs: LineRun[] = [];
+    before(() =>
+      inTempDir(async (dir) => {
+        await mkdir(join(dir, 'dir'));
+        await Promise.all(Object.entries(FILES).map(([file, bytes]) => writeFile(join(dir, file), bytes)));
+        // In front, so that an option that lacks its value stays the last.
+        const lines = cases.map(([, args]) => ({ args: ['plan', '--output', 'out.json', ...args] }));
+        runs = await eplbMany(lines, dir);
+      }),
+    );
+    for (const [i, [name, , code, message]] of cases.entries()) {
+      test(name, () => {
+        assertRefused(runs[i]!, code, message);
+        assert.deepEqual(runs[i]!.files, [...Object.keys(FILES), 'dir'].sort());
+      });
     }
   });
 }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** The built command. */
 export const CLI = fileURLToPath(new URL('../../dist/cli.js', import.meta.url));
@@ -45,6 +45,33 @@ export function eplb(
   options?: { cwd?: string; env?: NodeJS.ProcessEnv },
 ): Promise<Run> {
   return runProgram(process.execPath, [CLI, ...args], options);
+}
+
+/** A command line, and the columns that COLUMNS tells it. */
+export interface Line {
+  readonly args: readonly string[];
+  readonly columns?: number;
+}
+
+/** What came of a line of {@link eplbMany}, and the files that there were then. */
+export interface LineRun extends Run {
+  readonly files: readonly string[];
+}
+
+const RUN_MANY = fileURLToPath(new URL('./run-many.mjs', import.meta.url));
+
+/**
+ * Runs many command lines of the built `eplb` in one process, in order. Once one of them had standard output
+ * for a file, what is for people goes to standard error: let these be the last.
+ */
+export async function eplbMany(lines: readonly Line[], cwd: string): Promise<LineRun[]> {
+  const args = [RUN_MANY, pathToFileURL(CLI).href, JSON.stringify(lines)];
+  const run = await runProgram(process.execPath, args, { cwd });
+  if (run.code !== 0) throw new Error(run.stderr + run.stdout);
+  return run.stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
 }
 
 /** Runs `work` with a directory that is gone afterwards. */

@@ -32,11 +32,12 @@ const ALLOWED = [
   /^dist\/LICENCES\.txt$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
-  /^dist\/worker\.cjs$/,
+  /^dist\/(worker|cli-progress|cli-table3)\.cjs$/,
+  /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
   /^plugins\/python\/eplb_calibrate\.py$/,
-  /^schemas\/cost\.schema\.json$/,
+  /^schemas\/(cost|(calibrate|convert|formats|inspect|plan|replay|synth|validate)-report)\.schema\.json$/,
 ];
 
 const NEEDED = [
@@ -50,6 +51,9 @@ const NEEDED = [
   'docs/bundlers.md',
   'dist/custom-policy.js',
   'dist/cli.js',
+  'dist/cli-progress.cjs',
+  'dist/cli-table3.cjs',
+  'dist/cli-LICENCES.txt',
   'dist/formats.js',
   'dist/replay.js',
   'dist/replay-worker.js',
@@ -63,6 +67,7 @@ const NEEDED = [
   'dist/types/report/index.d.ts',
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
+  'schemas/plan-report.schema.json',
 ];
 
 /**

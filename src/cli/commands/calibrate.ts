@@ -7,18 +7,20 @@ import { inputFile } from '../../formats/input-file.ts';
 import { quotePath } from '../../formats/text.ts';
 import { costModel } from '../../index.ts';
 import { renderCalibration } from '../calibrate-view.ts';
-import { calibrate, readCalibration } from '../calibration.ts';
-import { outputColors } from '../colors.ts';
+import { calibrate, calibrationReport, readCalibration } from '../calibration.ts';
 import { sayingErrors } from '../error-message.ts';
+import { addHelpTexts } from '../help.ts';
+import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { contradiction } from '../option-values.ts';
-import { writeOutput } from '../output-file.ts';
-import { checkOutputs } from '../replay/outputs.ts';
+import { checkOutputs, writeOutput } from '../output-file.ts';
+import { inputPath } from '../standard-streams.ts';
 import { print } from '../terminal.ts';
 
 interface CalibrateOptions {
   readonly output?: string;
   readonly name?: string;
   readonly base?: string;
+  readonly json?: JsonOption;
 }
 
 /** The script that ships beside dist/. */
@@ -28,32 +30,40 @@ const USUAL_BASE = 'h200:deepseek-v3:bf16';
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  command
-    .argument('[measured]', 'what the script wrote; without it the script is printed')
+  addJsonOption(command)
+    .argument(
+      '[measured]',
+      'what the script wrote, or - for standard input; without it the script is printed',
+    )
     .option('-o, --output <file>', 'write the cost model, for --cost of the other commands')
     .option('--name <text>', 'what the cost model is called; by the device and the experts when left out')
     .option(
       '--base <C>',
       `DEVICE:MODEL[:PRECISION] whose links are taken where none were measured (${USUAL_BASE})`,
     )
-    .addHelpText(
-      'after',
-      '\nOn the machine with the GPUs, with PyTorch:' +
-        '\n  eplb calibrate > eplb_calibrate.py' +
-        '\n  python3 eplb_calibrate.py --hidden 7168 --intermediate 2048 --slots 20 -o measured.json' +
-        '\nThen anywhere:' +
-        '\n  eplb calibrate measured.json -o cost.json',
-    )
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb calibrate > eplb_calibrate.py', 'the script that measures'],
+      [
+        'python3 eplb_calibrate.py --hidden 7168 --intermediate 2048 --slots 20 -o measured.json',
+        'on the machine with the GPUs, with PyTorch',
+      ],
+      ['eplb calibrate measured.json -o cost.json', 'then anywhere'],
+    ],
+  });
 }
 
-async function run(path: string | undefined, options: CalibrateOptions): Promise<void> {
-  if (path === undefined) {
-    const given = Object.entries(options).find(([, value]) => value !== undefined);
-    if (given !== undefined) throw contradiction(`--${given[0]}: the script is printed; give what it wrote`);
+async function run(given: string | undefined, options: CalibrateOptions): Promise<void> {
+  if (given === undefined) {
+    const first = Object.entries(options).find(([, value]) => value !== undefined);
+    if (first !== undefined) throw contradiction(`--${first[0]}: the script is printed; give what it wrote`);
     return print(process.stdout, await readScript());
   }
-  const outputs = await checkOutputs({ '--output': options.output }, [path]);
+  const path = await inputPath(given);
+  const outputs = await checkOutputs({ '--output': options.output, '--json': jsonPath(options.json) }, [
+    path,
+  ]);
   const base = sayingErrors(
     (message) => `--base: ${message}`,
     () => costModel(options.base ?? USUAL_BASE),
@@ -70,7 +80,9 @@ async function run(path: string | undefined, options: CalibrateOptions): Promise
   const output = outputs.get('--output');
   if (output !== undefined) await writeOutput(output, `${jsonLines(calibrated.cost)}\n`);
   const written = [...outputs.values()].map((one) => one.path);
-  print(process.stdout, renderCalibration(measured, calibrated, base.name, written, outputColors()));
+  await writeResult(outputs.get('--json'), calibrationReport(measured, calibrated, base.name), (colors) =>
+    renderCalibration(measured, calibrated, base.name, written, colors),
+  );
 }
 
 async function readScript(): Promise<string> {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { EplbError } from '../../core/errors.ts';
-import { jsonText, printableTexts } from '../../core/printable.ts';
+import { printableTexts } from '../../core/printable.ts';
 import { kindOfFile } from '../../formats/file-kind.ts';
 import { counted } from '../../formats/number-text.ts';
 import { openRecording } from '../../formats/open.ts';
@@ -10,68 +10,65 @@ import { openPlacement } from '../../formats/placements/open.ts';
 import { quotePath } from '../../formats/text.ts';
 import { writeLoads } from '../../formats/write/loads.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor } from '../../formats/write/registry.ts';
-import { outputColors } from '../colors.ts';
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
+import { addHelpTexts } from '../help.ts';
+import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { DENSE_ROWS_HELP, FIRST_LAYER_HELP } from '../option-help.ts';
-import { resolveRange, stepRange, type TypedRange, wholeParser } from '../option-values.ts';
-import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
+import { resolveRange, wholeParser } from '../option-values.ts';
+import { checkOutputs, type OutputFile, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { addReadingOptions, openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { byteBar, partNotes, stepsIn } from '../recorded-loads.ts';
 import { inputPath } from '../standard-streams.ts';
-import { print } from '../terminal.ts';
 
-interface ConvertOptions {
-  readonly from?: string;
+interface ConvertOptions extends ReadingOptions {
   readonly to?: string;
   readonly ranks?: number;
-  readonly experts?: number;
   readonly firstLayer?: number;
   readonly denseRows?: number;
-  readonly steps?: TypedRange;
-  readonly tokensPerStep?: number;
-  readonly as?: ReadingOptions['as'];
-  readonly allowDuplicates?: boolean;
-  readonly json?: boolean;
+  readonly json?: JsonOption;
 }
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  addReadingOptions(command)
+  addReadingOptions(
+    addJsonOption(command),
+    'format of <in>, instead of the one recognised by its content',
+    'logical experts a layer, when <in> does not have them; routes need it',
+  )
     .argument(
       '<in>',
       '- is standard input; recorded loads or a placement, of any format that eplb formats lists',
     )
     .argument('<out>', 'the file to write; - is standard output')
-    .option('--from <F>', 'format of <in>, instead of the one recognised by its content')
     .option('--to <F>', "format of <out>, instead of the one its name asks for (.json: SGLang's)")
     .option('--ranks <N>', 'devices: vllm-ascend and omni-infer placements list them', whole('--ranks'))
-    .option(
-      '--experts <N>',
-      'logical experts a layer, when <in> does not have them; routes need it',
-      whole('--experts'),
-    )
     .option('--first-layer <N>', FIRST_LAYER_HELP, whole('--first-layer', 0))
     .option('--dense-rows <N>', DENSE_ROWS_HELP, whole('--dense-rows', 0))
-    .option('--steps <A:B>', 'only the steps of loads from A to before B (-N: from the end)', stepRange)
-    .option('--tokens-per-step <N>', 'tokens of routes that make a step', whole('--tokens-per-step'))
-    .option('--json', 'print one JSON object instead of text')
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb convert placement.json moe_load_balancer.yaml --first-layer 3', "SGLang's to TensorRT-LLM's"],
+      ['eplb convert loads.npy loads.csv --to csv-counts --steps 0:8', 'the first steps of loads to CSV'],
+      ['gzip -dc loads.npy.gz | eplb convert - - --to json > loads.json', 'in a pipe'],
+    ],
+  });
 }
 
 async function run(given: string, path: string, options: ConvertOptions): Promise<void> {
   const input = await inputPath(given);
-  const output = await checkOutput(path, [input], 'out');
+  const outputs = await checkOutputs({ out: path, '--json': jsonPath(options.json) }, [input]);
+  const output = outputs.get('out')!;
   const kind = options.as === undefined ? await kindOfFile(input, options.from, 'in') : 'loads';
   const report =
     kind === 'loads'
       ? await convertLoads(input, output, options)
       : await convertPlacement(input, output, options);
-  const colors = outputColors();
-  const text = options.json ? `${jsonText(report)}\n` : renderConversion(printableTexts(report), colors);
-  print(process.stdout, text);
+  await writeResult(outputs.get('--json'), report, (colors) =>
+    renderConversion(printableTexts(report), colors),
+  );
 }
 
 async function convertPlacement(
@@ -93,7 +90,9 @@ async function convertPlacement(
   await writeOutput(output, written.bytes);
   const { numLayers, numPhysicalExperts, numLogicalExperts } = placement;
   return {
-    kind: 'placement',
+    kind: 'convert-report',
+    formatVersion: 1,
+    converted: 'placement',
     from: { path: input, format: placement.format },
     to: { path: output.path, format: to.name, bytes: written.bytes.length },
     shape: [numLayers, numPhysicalExperts],
@@ -123,7 +122,7 @@ async function convertLoads(
       `--to: the name ${quotePath(output.path)} asks for no format of loads; give ${known}`,
     );
   }
-  const recording = await openRecording(input, openOptionsOf({ ...options, format: options.from }));
+  const recording = await openRecording(input, openOptionsOf(options));
   try {
     const progress = new Progress(process.stderr);
     const of = await stepsIn(recording, progress);
@@ -145,7 +144,9 @@ async function convertLoads(
         ? []
         : [`routes of ${counted(routes.tokensPerStep, 'token')} are added up to a step`];
     return {
-      kind: 'loads',
+      kind: 'convert-report',
+      formatVersion: 1,
+      converted: 'loads',
       from: { path: input, format },
       to: { path: output.path, format: to, bytes },
       shape: [end - from, numLayers, numLogicalExperts],

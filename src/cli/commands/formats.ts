@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
-import { jsonText } from '../../core/printable.ts';
 import type { FormatFacts } from '../../formats/format.ts';
 import { FORMATS } from '../../formats/registry.ts';
 import { LOAD_WRITER_NAMES } from '../../formats/write/registry.ts';
 import type { Colors } from '../colors.ts';
-import { outputColors } from '../colors.ts';
-import { print } from '../terminal.ts';
+import { addHelpTexts } from '../help.ts';
+import { addJsonOption, checkJson, type JsonOption, writeResult } from '../json-option.ts';
+import { textColumns } from '../terminal.ts';
+import { wrapped } from '../wrap.ts';
 
 /** What `--json` prints of a format. */
 interface FormatReport {
@@ -18,13 +19,16 @@ interface FormatReport {
 
 /** Gives the subcommand its options, help and action. */
 export function configure(command: Command): void {
-  command.option('--json', 'print one JSON object').action(run);
+  addJsonOption(command).action(run);
+  addHelpTexts(command, { examples: [['eplb formats --json', 'the list for a program']] });
 }
 
-function run(options: { readonly json?: boolean }): void {
+async function run(options: { readonly json?: JsonOption }): Promise<void> {
+  const json = await checkJson(options.json, []);
   const formats = FORMATS.map(reportOf);
-  const colors = outputColors();
-  print(process.stdout, options.json ? `${jsonText({ formats })}\n` : render(formats, colors));
+  await writeResult(json, { kind: 'formats-report', formatVersion: 1, formats }, (colors) =>
+    render(formats, colors),
+  );
 }
 
 function reportOf({ name, holds, description }: FormatFacts): FormatReport {
@@ -33,29 +37,22 @@ function reportOf({ name, holds, description }: FormatFacts): FormatReport {
 }
 
 function render(formats: readonly FormatReport[], colors: Colors): string {
+  const columns = Math.min(textColumns() ?? LINE, LINE);
   const width = Math.max(...formats.map(({ name }) => name.length));
+  const beside = 1 + width + 2 + 11 + 2;
+  const isNarrow = columns - beside < 30;
   const section = (holds: FormatFacts['holds']) => {
     const rows = formats.filter((format) => format.holds === holds);
     const lines = rows.map(({ name, writes, description }) => {
-      const start = ` ${colors.bold(name.padEnd(width))}  ${writes ? 'read, write' : 'read       '}  `;
-      const indent = `\n${' '.repeat(1 + width + 2 + 11 + 2)}`;
-      return `${start}${wrapped(description, LINE - indent.length).join(indent)}\n`;
+      const start = ` ${colors.bold(isNarrow ? name : name.padEnd(width))}  ${writes ? 'read, write' : 'read'}`;
+      if (isNarrow) return `${start}\n   ${wrapped(description, columns - 3).join('\n   ')}\n`;
+      const gap = ' '.repeat(beside - 1 - width - 2 - (writes ? 11 : 4));
+      return `${start}${gap}${wrapped(description, columns - beside - 1).join(`\n${' '.repeat(beside)}`)}\n`;
     });
     return `${holds}\n${lines.join('')}`;
   };
   return `${section('loads')}\n${section('placements')}`;
 }
 
-/** Longest line. */
+/** Longest line off a terminal. */
 const LINE = 100;
-
-/** A text in lines of at most `width` characters, broken between words. */
-function wrapped(text: string, width: number): string[] {
-  const lines: string[] = [''];
-  for (const word of text.split(' ')) {
-    const line = lines.at(-1)!;
-    if (line !== '' && line.length + 1 + word.length > width) lines.push(word);
-    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
-  }
-  return lines;
-}

@@ -1,24 +1,23 @@
 import type { Command } from 'commander';
-import { jsonText, printableTexts } from '../../core/printable.ts';
+import { printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
 import { type InspectOptions, inspect, resized } from '../../replay/index.ts';
-import { outputColors } from '../colors.ts';
+import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
+import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { wholeParser } from '../option-values.ts';
-import { writeOutput } from '../output-file.ts';
+import { checkOutputs } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { chooseSlotCost } from '../replay/cost-choice.ts';
 import { renderInspection } from '../replay/inspect-view.ts';
 import { lookAt } from '../replay/look-at.ts';
 import { addCostOptions, addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
-import { checkOutputs } from '../replay/outputs.ts';
 import { inputPath } from '../standard-streams.ts';
-import { print } from '../terminal.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
   readonly ranks?: number;
   readonly top: number;
-  readonly json?: string;
+  readonly json?: JsonOption;
 }
 
 /** Ranks that time is reckoned for when nothing is said. */
@@ -29,19 +28,27 @@ const STEPS_A_TURN = 64;
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  addRecordingOptions(command)
+  addJsonOption(addRecordingOptions(command))
     .option(
       '--ranks <N>',
       'devices that noise and time are reckoned for; 8 when left out',
       wholeParser('--ranks', 1),
     )
-    .option('--top <N>', 'how many of the hottest experts are named', wholeParser('--top', 0), 9);
-  addCostOptions(command, '').option('--json <file>', 'write all figures as JSON').action(run);
+    .option('--top <N>', 'how many of the hottest experts are named', wholeParser('--top', 0), 9)
+    .action(run);
+  addCostOptions(command, '');
+  addHelpTexts(command, {
+    examples: [
+      ['eplb inspect loads.npy --ranks 16', 'skew, drift and noise'],
+      ['eplb inspect routes.npy --experts 64 --json facts.json', 'of routes, all figures in a file'],
+    ],
+    exitCodes: [[EXIT_INTERRUPTED, 'interrupted: what there was so far was reported']],
+  });
 }
 
 async function run(given: string, options: InspectCommandOptions): Promise<void> {
   const path = await inputPath(given);
-  const outputs = await checkOutputs({ '--json': options.json }, [path]);
+  const outputs = await checkOutputs({ '--json': jsonPath(options.json) }, [path]);
   const setup = await lookAt(path, options, options.ranks ?? DEFAULT_RANKS);
   const { cost, notes: assumed } = await chooseSlotCost(options, setup.facts);
   const progress = new Progress(process.stderr);
@@ -73,14 +80,11 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
   const read = { ...setup.facts, notes };
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
-  const json = outputs.get('--json');
-  if (json !== undefined) {
-    await writeOutput(json, `${jsonText({ recording: read, status, ...result })}\n`);
-  }
-  const colors = outputColors();
   const written = [...outputs.values()].map((output) => output.path);
-  const facts = printableTexts(read);
-  print(process.stdout, renderInspection(facts, result, isInterrupted, written, colors));
+  const report = { kind: 'inspect-report', formatVersion: 1, recording: read, status, ...result };
+  await writeResult(outputs.get('--json'), report, (colors) =>
+    renderInspection(printableTexts(read), result, isInterrupted, written, colors),
+  );
   if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;
 }
 

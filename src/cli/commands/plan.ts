@@ -1,60 +1,56 @@
 import type { Command } from 'commander';
 import { checkMultiple } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
-import { jsonText, printableTexts } from '../../core/printable.ts';
+import { printableTexts } from '../../core/printable.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
-import { outputColors } from '../colors.ts';
+import { addHelpTexts } from '../help.ts';
+import { addJsonOption, checkJson, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
-import { resolveRange, slotsPerRankList, stepRange, type TypedRange, wholeParser } from '../option-values.ts';
-import { checkOutput, type OutputFile, writeOutput } from '../output-file.ts';
+import { resolveRange, slotsPerRankList, wholeParser } from '../option-values.ts';
+import { checkOutputs, type OutputFile, writeOutput } from '../output-file.ts';
 import { placementFile } from '../placement-files.ts';
-import type { RecordingReport } from '../plan-report.ts';
+import type { PlanReport, RecordingReport } from '../plan-report.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy, POLICY_CHOICES } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { addReadingOptions, openOptionsOf, type ReadingOptions } from '../reading-options.ts';
-import { type KnownRange, lengthOf, partNotes, unitOf } from '../recorded-loads.ts';
-import { openBeside } from '../slot-columns.ts';
+import { type KnownRange, partNotes, rangeOfSteps, stepsIn } from '../recorded-loads.ts';
+import { openBeside, slotColumnNotes } from '../slot-columns.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
-import { print } from '../terminal.ts';
 import { topologyFrom } from '../topology-options.ts';
 
 interface PlanCommandOptions extends ReadingOptions {
-  readonly replicas: number;
+  readonly slots: number;
   readonly ranks: number;
   readonly nodes: number;
   readonly groups: number;
   readonly slotsPerRank?: readonly number[];
   readonly policy: string;
-  readonly steps?: TypedRange;
   readonly threads?: number;
-  readonly from?: string;
+  readonly startFrom?: string;
   readonly output?: string;
   readonly to?: string;
   readonly firstLayer?: number;
   readonly keepBetter?: boolean;
-  readonly json?: boolean;
+  readonly json?: JsonOption;
 }
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  addReadingOptions(command)
+  addJsonOption(addReadingOptions(command))
     .argument('<recording>', RECORDING_HELP)
-    .option('--experts <N>', 'logical experts a layer; routes need it', whole('--experts'))
-    .option('--format <F>', 'format of the recording, instead of the one recognised by its content')
-    .requiredOption('--replicas <N>', 'slots a layer: experts and redundant experts', whole('--replicas'))
+    .requiredOption('--slots <N>', 'slots a layer: experts and redundant experts', whole('--slots'))
     .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
     .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
     .option('--groups <N>', 'groups of experts that routing picks together', whole('--groups'), 1)
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option('--policy <P>', POLICY_CHOICES, 'default')
-    .option('--steps <A:B>', 'only the tokens or steps from A to before B (-N: from the end)', stepRange)
-    .option('--from <file>', 'the placement to start from; what stays on a rank keeps its slot')
+    .option('--start-from <file>', 'the placement to start from; what stays on a rank keeps its slot')
     .option('--keep-better', 'keep the placement that it starts from when the plan balances the loads worse')
     .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))
     .option(
@@ -63,22 +59,36 @@ export function configure(command: Command): void {
     )
     .option('--to <F>', 'format of the placement that is written: eplb formats lists them')
     .option('--first-layer <N>', FIRST_LAYER_HELP, whole('--first-layer', 0))
-    .option('--json', 'print one JSON object instead of tables')
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb plan loads.npy --slots 80 --ranks 16 -o placement.json', 'from loads, for SGLang'],
+      [
+        'eplb plan routes.npy --experts 64 --slots 80 --ranks 16 --nodes 2 --policy locality --json',
+        'from routes, with as few tokens between nodes as it can',
+      ],
+      [
+        'eplb plan loads.npy --slots 80 --ranks 16 --start-from now.json --policy adaptive -o next.json',
+        'with few moves from the placement of now',
+      ],
+    ],
+  });
 }
 
 async function run(given: string, typed: PlanCommandOptions): Promise<void> {
   const path = await inputPath(given);
-  const from = await optionalInputPath(typed.from);
-  const options = from === undefined ? typed : { ...typed, from };
-  checkMultiple('--replicas', options.replicas, '--ranks', options.ranks);
+  const startFrom = await optionalInputPath(typed.startFrom);
+  const options = startFrom === undefined ? typed : { ...typed, startFrom };
+  checkMultiple('--slots', options.slots, '--ranks', options.ranks);
   checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
   const policy = await choosePolicy(options.policy, options.threads);
-  const output = await outputOf(path, options);
+  const outputs = await outputsOf(path, options);
+  // The placement may take the place of the one that it starts from; the JSON may not.
+  if (startFrom !== undefined) await checkJson(options.json, [startFrom]);
 
-  const recording = await openBeside(path, openOptionsOf(options), options.from);
+  const recording = await openBeside(path, openOptionsOf(options), startFrom);
   try {
-    await planRecording(path, recording, policy, options, output);
+    await planRecording(path, recording, policy, options, outputs);
   } finally {
     await recording.close();
   }
@@ -89,23 +99,30 @@ async function planRecording(
   recording: LoadRecording,
   policy: AbstractEplbPolicy | URL,
   options: PlanCommandOptions,
-  output: PlannedOutput | undefined,
+  outputs: PlannedOutputs,
 ): Promise<void> {
   const topology = topologyFrom(recording, options);
   checkPolicySlots(policy, topology);
-  const { threads, from, keepBetter = false } = options;
+  const { output } = outputs;
+  const { threads, startFrom, keepBetter = false } = options;
   const progress = new Progress(process.stderr);
-  const of = await lengthOf(recording, progress);
-  const range = { ...resolveRange(options.steps, of, unitOf(recording)), of };
-  const plan = await makePlan({ recording, range, topology, policy, threads, from, keepBetter }, progress);
+  const of = await stepsIn(recording, progress);
+  const steps = { ...resolveRange(options.steps, of, 'step'), of };
+  const range = rangeOfSteps(recording, steps);
+  const plan = await makePlan(
+    { recording, range, topology, policy, threads, startFrom, keepBetter },
+    progress,
+  );
   const written = await writePlan(plan.mapping, recording, output, options);
 
-  const report = {
-    recording: recordingReport(path, recording, range),
+  const report: PlanReport = {
+    kind: 'plan-report',
+    formatVersion: 1,
+    recording: recordingReport(path, recording, steps, options),
     topology,
     policy: options.policy,
     threads: plan.threads,
-    from: from ?? null,
+    startFrom: startFrom ?? null,
     kept: plan.kept,
     notes: plan.notes,
     planningMs: plan.planningMs,
@@ -114,9 +131,7 @@ async function planRecording(
     outputNotes: written?.notes ?? [],
     ...plan.measures,
   };
-  const colors = outputColors();
-  const text = options.json ? `${jsonText(report)}\n` : renderPlan(printableTexts(report), colors);
-  print(process.stdout, text);
+  await writeResult(outputs.json, report, (colors) => renderPlan(printableTexts(report), colors));
 }
 
 /** The file that gets the placement, and its format. */
@@ -125,18 +140,27 @@ interface PlannedOutput {
   readonly format: PlacementFormat;
 }
 
-async function outputOf(recording: string, options: PlanCommandOptions): Promise<PlannedOutput | undefined> {
-  const { output, to, firstLayer } = options;
-  if (output === undefined) {
-    const given = to === undefined ? firstLayer === undefined || '--first-layer' : '--to';
-    if (given === true) return undefined;
+interface PlannedOutputs {
+  readonly output: PlannedOutput | undefined;
+  readonly json: OutputFile | undefined;
+}
+
+async function outputsOf(recording: string, options: PlanCommandOptions): Promise<PlannedOutputs> {
+  const { output, to, firstLayer, json } = options;
+  const format = output === undefined ? undefined : formatToWrite(output, to);
+  if (format === undefined && (to !== undefined || firstLayer !== undefined)) {
+    const given = to === undefined ? '--first-layer' : '--to';
     throw new EplbError(
       'EPLB_OPTION',
       `${given}: it says how the placement is written; give -o a file as well`,
     );
   }
-  const format = formatToWrite(output, to);
-  return { file: await checkOutput(output, [recording]), format };
+  const files = await checkOutputs({ '--output': output, '--json': jsonPath(json) }, [recording]);
+  const file = files.get('--output');
+  return {
+    output: file === undefined || format === undefined ? undefined : { file, format },
+    json: files.get('--json'),
+  };
 }
 
 async function writePlan(
@@ -151,15 +175,22 @@ async function writePlan(
   return { ...written, notes: [...written.notes, ...nameNotes(output.file.path, output.format)] };
 }
 
-function recordingReport(path: string, recording: LoadRecording, range: KnownRange): RecordingReport {
+function recordingReport(
+  path: string,
+  recording: LoadRecording,
+  steps: KnownRange,
+  { slots, startFrom }: PlanCommandOptions,
+): RecordingReport {
+  const ofSlots = recording.routes === undefined ? slotColumnNotes(recording, [slots], startFrom) : [];
   const { format, numberType, numLayers, numLogicalExperts, routes, notes } = recording;
   return {
     path,
     format: numberType === undefined ? format : `${format}, ${numberType}`,
-    shape: [range.of, numLayers, routes?.topK ?? numLogicalExperts],
+    shape: [routes?.numTokens ?? steps.of, numLayers, routes?.topK ?? numLogicalExperts],
     readAs: routes === undefined ? 'loads' : 'routes',
     topK: routes?.topK ?? null,
-    notes: [...notes, ...partNotes(recording, range)],
-    steps: range,
+    notes: [...notes, ...ofSlots, ...partNotes(recording, steps)],
+    tokensPerStep: routes?.tokensPerStep ?? null,
+    steps,
   };
 }

@@ -60,4 +60,9 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
     summary: "write a synthetic recording of any model's shape from a seed",
     load: () => import('./synth.ts'),
   },
+  {
+    name: 'completion',
+    summary: 'print the script that completes the command in a shell',
+    load: () => import('./completion.ts'),
+  },
 ];

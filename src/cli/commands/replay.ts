@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { printableTexts } from '../../core/printable.ts';
 import { outputColors } from '../colors.ts';
+import { addHelpTexts } from '../help.ts';
+import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { POLICY_CHOICES } from '../policy-choice.ts';
 import {
   addOnePlacementOptions,
@@ -13,7 +15,7 @@ import {
 import { replayPolicies } from '../replay/outcome.ts';
 import { renderReplay } from '../replay/replay-view.ts';
 import { renderPictures } from '../replay/terminal-pictures.ts';
-import { print } from '../terminal.ts';
+import { print, printText } from '../terminal.ts';
 
 interface ReplayCommandOptions extends CommonReplayOptions, OnePlacementOptions {
   readonly policy: string;
@@ -27,14 +29,26 @@ export function configure(command: Command): void {
     'default',
   );
   addReplayOptions(command).action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb replay loads.npy --slots 80 --ranks 16 --interval 32', 'plans every 32 steps'],
+      [
+        'eplb replay loads.npy --slots 80 --ranks 16 --policy adaptive --cost h200:deepseek-v3 --report r.html',
+        'in seconds of a GPU, with charts',
+      ],
+    ],
+    exitCodes: [[EXIT_INTERRUPTED, 'interrupted: what there was so far was reported']],
+  });
 }
 
 async function run(path: string, options: ReplayCommandOptions): Promise<void> {
   if (options.policy === 'static') checkStatic(options);
-  const { report, written } = await replayPolicies(path, [options.policy], options);
+  const { report, written, isPrinted } = await replayPolicies(path, [options.policy], options);
+  if (isPrinted) return;
   const colors = outputColors();
   const width = process.stdout.columns || 80;
   const shown = printableTexts(report);
   const pictures = process.stdout.isTTY ? renderPictures(shown.replays[0]!, width, colors) : '';
-  print(process.stdout, pictures + renderReplay(shown, written, colors));
+  print(process.stdout, pictures);
+  printText(renderReplay(shown, written, colors));
 }

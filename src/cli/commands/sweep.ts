@@ -7,22 +7,25 @@ import { type RecordingFacts, type SweepResult, sweepResult } from '../../replay
 import { reportOf } from '../../replay/report.ts';
 import { outputColors } from '../colors.ts';
 import type { Fact } from '../fact-list.ts';
+import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
+import { jsonPath } from '../json-option.ts';
 import { listParser, wholeParser } from '../option-values.ts';
-import { writeOutput } from '../output-file.ts';
+import { checkOutputs, writeOutput } from '../output-file.ts';
 import { POLICIES_CHOICES } from '../policy-choice.ts';
 import { type ReplaySetup, setUp } from '../replay/make-task.ts';
 import { addRecordingOptions, addReplayOptions, type CommonReplayOptions } from '../replay/options.ts';
-import { checkOutputs, writeReports } from '../replay/outputs.ts';
+import { writeReports } from '../replay/outputs.ts';
 import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { bestReplays, runGrid } from '../replay/sweep-run.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
+import { tooShortNotes } from '../replay/too-short.ts';
 import { inputPath, STANDARD } from '../standard-streams.ts';
-import { print } from '../terminal.ts';
+import { printText } from '../terminal.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
-  readonly replicas: readonly number[];
+  readonly slots: readonly number[];
   readonly ranks: readonly number[];
   readonly interval?: readonly number[];
   readonly policy: readonly string[];
@@ -36,11 +39,7 @@ const DEFAULT_INTERVALS = [32];
 export function configure(command: Command): void {
   const wholes = (option: string) => listParser(option, wholeParser(option, 1));
   addRecordingOptions(command)
-    .requiredOption(
-      '--replicas <N,...>',
-      'slots a layer: experts and redundant experts',
-      wholes('--replicas'),
-    )
+    .requiredOption('--slots <N,...>', 'slots a layer: experts and redundant experts', wholes('--slots'))
     .requiredOption('--ranks <N,...>', 'devices', wholes('--ranks'))
     .option(
       '--interval <N,...>',
@@ -55,12 +54,21 @@ export function configure(command: Command): void {
     )
     .option('-o, --output <file>', 'write all points as CSV; beside it, what is done is kept to go on from');
   addReplayOptions(command).action(run);
+  addHelpTexts(command, {
+    examples: [
+      [
+        'eplb sweep loads.npy --slots 64,80,96 --ranks 8,16 --interval 16,64 --policy static,default,adaptive -o s.csv',
+        'the points as CSV; run again after an interruption, it goes on',
+      ],
+    ],
+    exitCodes: [[EXIT_INTERRUPTED, 'interrupted: what there was so far was reported']],
+  });
 }
 
 async function run(given: string, options: SweepCommandOptions): Promise<void> {
   const path = await inputPath(given);
   const outputs = await checkOutputs(
-    { '--output': options.output, '--json': options.json, '--report': options.report },
+    { '--output': options.output, '--json': jsonPath(options.json), '--report': options.report },
     [path],
   );
   const setups = new Map<number, Promise<ReplaySetup>>();
@@ -75,7 +83,7 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
   const hasCondition = options.threshold !== undefined || options.drift !== undefined;
   const axes: SweepResult['axes'] = {
     policies: options.policy,
-    replicas: options.replicas,
+    replicas: options.slots,
     ranks: options.ranks,
     intervals: options.interval ?? (hasCondition ? [] : DEFAULT_INTERVALS),
   };
@@ -92,7 +100,11 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     bytes,
     percent,
   });
-  const facts = factsOfAll(await Promise.all(setups.values()));
+  const all = factsOfAll(await Promise.all(setups.values()));
+  const { from, to } = all.steps;
+  const isPlanned = !hasCondition && options.policy.some((policy) => policy !== 'static');
+  const tooShort = tooShortNotes(isPlanned ? axes.intervals : [], to === null ? undefined : to - from);
+  const facts = { ...all, notes: [...all.notes, ...tooShort] };
   const report = reportOf(facts, [], { sweep: result });
   const told: Fact[] = [];
   if (sweep.numTaken > 0)
@@ -107,11 +119,12 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     await state?.remove();
     told.push(...[...outputs.values()].map((output): Fact => ['written', output.path]));
   }
+  if (outputs.get('--json')?.target === STANDARD) return;
   const colors = outputColors();
   const { name, bytesPerExpert } = setup.cost;
   const cost = `${name}, ${bytes(bytesPerExpert)} an expert`;
   const shown = printableTexts({ recording: facts, sweep: result });
-  print(process.stdout, renderSweep(shown, cost, told, colors));
+  printText(renderSweep(shown, cost, told, colors));
 }
 
 /** What is said of the recording: its steps differ where batches of different numbers of ranks do. */
@@ -137,7 +150,7 @@ async function stateKey(
   grid: readonly GridPoint[],
   options: SweepCommandOptions,
 ) {
-  const { replicas, ranks, interval, policy, output, json, report, ...common } = options;
+  const { slots, ranks, interval, policy, output, json, report, ...common } = options;
   const modules = new Set(grid.flatMap((point) => ('task' in point ? [point.task.policy] : [])));
   const stamps = await Promise.all(
     [...modules].filter((text) => text.startsWith('file:')).map((text) => fileStamp(fileURLToPath(text))),

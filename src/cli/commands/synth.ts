@@ -12,10 +12,11 @@ import {
   synthesize,
 } from '../../replay/index.ts';
 import { sayingErrors } from '../error-message.ts';
+import { addHelpTexts } from '../help.ts';
+import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { numberParser, wholeParser } from '../option-values.ts';
-import { checkOutput, writeOutput } from '../output-file.ts';
+import { checkOutputs, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { print } from '../terminal.ts';
 
 interface SynthCommandOptions
   extends Pick<SynthOptions, 'numSteps' | 'seed' | 'skew' | 'burst' | 'burstGain' | 'drift' | 'domains'> {
@@ -23,9 +24,10 @@ interface SynthCommandOptions
   readonly layers?: number;
   readonly experts?: number;
   readonly topK?: number;
-  readonly tokens: number;
+  readonly tokensPerStep: number;
   readonly blend: number;
   readonly output: string;
+  readonly json?: JsonOption;
 }
 
 /** Gives the subcommand its options, help and action. */
@@ -33,13 +35,13 @@ export function configure(command: Command): void {
   const models = MODEL_SHAPES.map(({ name }) => name).join(', ');
   const { numSteps, tokensPerStep, seed, skew, burst, burstGain, drift, domains, blendSteps } =
     SYNTH_DEFAULTS;
-  command
+  addJsonOption(command)
     .option('--model <M>', `take layers, experts and topK of ${models}`)
     .option('--layers <N>', 'layers with experts', wholeParser('--layers', 1))
     .option('--experts <N>', 'logical experts a layer', wholeParser('--experts', 1))
     .option('--top-k <N>', 'experts that a token is routed to in a layer', wholeParser('--top-k', 1))
     .option('--num-steps <N>', 'steps to make', wholeParser('--num-steps', 1), numSteps)
-    .option('--tokens <N>', 'tokens of a step', wholeParser('--tokens', 1), tokensPerStep)
+    .option('--tokens-per-step <N>', 'tokens of a step', wholeParser('--tokens-per-step', 1), tokensPerStep)
     .option('--seed <N>', 'the same seed gives the same file', wholeParser('--seed', 0), seed)
     .option(
       '--skew <X>',
@@ -62,12 +64,25 @@ export function configure(command: Command): void {
       wholeParser('--blend', 0),
       blendSteps,
     )
-    .requiredOption('-o, --output <file>', 'the .npy file to write: int32 [steps, layers, experts]')
+    .requiredOption(
+      '-o, --output <file>',
+      'the .npy file to write, or - for standard output: int32 [steps, layers, experts]',
+    )
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb synth --model deepseek-v3 --num-steps 64 -o loads.npy', "a model's shape"],
+      [
+        'eplb synth --layers 4 --experts 64 --top-k 6 --skew 1.5 --drift 0.1 -o loads.npy',
+        'a shape of your own',
+      ],
+    ],
+  });
 }
 
 async function run(options: SynthCommandOptions): Promise<void> {
-  const output = await checkOutput(options.output, []);
+  const outputs = await checkOutputs({ '--output': options.output, '--json': jsonPath(options.json) }, []);
+  const output = outputs.get('--output')!;
   const source = sayingErrors(withOption, () => synthesize(synthOptions(options)));
   const { numLayers, numExperts, numSteps } = source.options;
   const progress = new Progress(process.stderr);
@@ -80,26 +95,41 @@ async function run(options: SynthCommandOptions): Promise<void> {
   } finally {
     progress.stop();
   }
+  const numBytes = 128 + 4 * numSteps * numLayers * numExperts;
+  const report = {
+    kind: 'synth-report',
+    formatVersion: 1,
+    path: output.path,
+    format: 'npy',
+    bytes: numBytes,
+    options: source.options,
+  };
   const sizes =
     `${counted(numSteps, 'step')} x ${counted(numLayers, 'layer')} x ` + `${counted(numExperts, 'expert')}`;
-  const size = bytes(128 + 4 * numSteps * numLayers * numExperts);
-  print(process.stdout, ` written  ${printable(options.output)}: ${sizes}, int32, ${size}\n`);
+  await writeResult(
+    outputs.get('--json'),
+    report,
+    () => ` written  ${printable(output.path)}: ${sizes}, int32, ${bytes(numBytes)}\n`,
+  );
 }
 
 /** The options, their shape taken from the model where one is named. */
 function synthOptions(options: SynthCommandOptions): SynthOptions {
-  const { model, layers, experts, topK, tokens, blend, output: _, ...rest } = options;
+  const { model, layers, experts, topK, blend, output: _, json: __, ...rest } = options;
   const shape = model === undefined ? undefined : modelOf(model);
-  const need = <T>(option: string, value: T | undefined): T => {
-    if (value !== undefined) return value;
-    throw new EplbRangeError('EPLB_OPTION', `${option}: is needed where no --model is given`);
-  };
+  const numLayers = layers ?? shape?.numLayers;
+  const numExperts = experts ?? shape?.numExperts;
+  const numPicked = topK ?? shape?.topK;
+  if (numLayers === undefined || numExperts === undefined || numPicked === undefined) {
+    const sizes = { '--layers': numLayers, '--experts': numExperts, '--top-k': numPicked };
+    const missing = Object.entries(sizes).flatMap(([option, value]) => (value === undefined ? [option] : []));
+    throw new EplbRangeError('EPLB_OPTION', `${missing.join(', ')}: needed where no --model is given`);
+  }
   return {
     ...rest,
-    numLayers: layers ?? need('--layers', shape?.numLayers),
-    numExperts: experts ?? need('--experts', shape?.numExperts),
-    topK: topK ?? need('--top-k', shape?.topK),
-    tokensPerStep: tokens,
+    numLayers,
+    numExperts,
+    topK: numPicked,
     blendSteps: blend,
   };
 }

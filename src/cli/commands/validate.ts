@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { EplbError } from '../../core/errors.ts';
-import { jsonText, printableTexts } from '../../core/printable.ts';
+import { printableTexts } from '../../core/printable.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { nameNotes } from '../../formats/placements/format-by-name.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
@@ -8,23 +8,24 @@ import type { Placement } from '../../formats/placements/placement.ts';
 import { placementFormat } from '../../formats/placements/registry.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { quote } from '../../formats/text.ts';
-import { outputColors } from '../colors.ts';
+import { addHelpTexts } from '../help.ts';
+import { addJsonOption, checkJson, type JsonOption, writeResult } from '../json-option.ts';
 import { DENSE_ROWS_HELP } from '../option-help.ts';
-import { wholeParser } from '../option-values.ts';
+import { contradiction, wholeParser } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
-import { print } from '../terminal.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
 import { compareWithLoads } from '../validate-work.ts';
 
 interface ValidateOptions extends ReadingOptions {
-  readonly from?: string;
+  /** Format of the loads. */
+  readonly format?: string;
   readonly for?: string;
   readonly ranks?: number;
   readonly denseRows?: number;
   readonly against?: string;
-  readonly json?: boolean;
+  readonly json?: JsonOption;
 }
 
 /** The exit code when the file could be read, but an engine that was asked for would not take it. */
@@ -33,21 +34,28 @@ const REFUSED = 3;
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  addReadingOptions(command)
-    .argument('<placement>', 'a placement of any format that eplb formats lists')
-    .option('--from <F>', "the placement's format, instead of the one recognised by its content")
+  addReadingOptions(
+    addJsonOption(command),
+    "the placement's format, instead of the one recognised by its content",
+    'logical experts a layer, when the file does not have them',
+  )
+    .argument('<placement>', '- for standard input; a placement of any format that eplb formats lists')
     .option('--for <engine>', `the engine that decides the exit code: ${ENGINE_NAMES.join(', ')}, or all`)
     .option('--ranks <N>', 'devices, when the file does not have them', whole('--ranks'))
-    .option('--experts <N>', 'logical experts a layer, when the file does not have them', whole('--experts'))
     .option('--dense-rows <N>', DENSE_ROWS_HELP, whole('--dense-rows', 0))
-    .option('--against <loads>', 'recorded loads, to report the balancedness on them')
-    .option('--format <F>', 'format of the loads, instead of the one recognised by their content')
-    .option('--json', 'print one JSON object instead of text')
-    .addHelpText(
-      'after',
-      '\nExit code: 0 the engine takes it, 3 it does not or it is not known, 2 wrong input.',
+    .option(
+      '--against <loads>',
+      'recorded loads, or - for standard input, to report the balancedness on them',
     )
+    .option('--format <F>', 'format of the loads, instead of the one recognised by their content')
     .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb validate expert_map.json', 'for the engine whose format it is'],
+      ['eplb validate placement.json --for all --ranks 16 --against loads.npy', 'for all, and on loads'],
+    ],
+    exitCodes: [[REFUSED, 'the engine does not take it, or it is not known whether it does']],
+  });
 }
 
 async function run(given: string, typed: ValidateOptions): Promise<void> {
@@ -58,6 +66,8 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
     const known = ENGINE_NAMES.join(', ');
     throw new EplbError('EPLB_OPTION', `--for: ${quote(options.for)} is no engine; give ${known} or all`);
   }
+  if (loads === undefined) refuseOfLoads(options);
+  const json = await checkJson(options.json, [path, ...(loads === undefined ? [] : [loads])]);
   const open = (denseRows: number | undefined) =>
     openPlacement(path, {
       field: 'placement',
@@ -72,6 +82,8 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   const { facts, engines } = validatePlacement(judged, { numRanks: options.ranks });
   const judges = engines.filter((one) => engine === 'all' || one.engine === engine);
   const report: ValidateReport = {
+    kind: 'validate-report',
+    formatVersion: 1,
     path,
     format: read.format,
     notes: [...read.notes, ...expertNotes(read, options), ...nameNotesOf(path, read.format)],
@@ -81,10 +93,16 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
     against,
     takes: judges.every((one) => one.takes === 'yes'),
   };
-  const colors = outputColors();
-  const text = options.json ? `${jsonText(report)}\n` : renderValidation(printableTexts(report), colors);
-  print(process.stdout, text);
+  await writeResult(json, report, (colors) => renderValidation(printableTexts(report), colors));
   if (!report.takes) process.exitCode = REFUSED;
+}
+
+/** Refuses options that say how loads are read, where there are none. */
+function refuseOfLoads({ steps, tokensPerStep, format }: ValidateOptions): void {
+  const useless = { '--steps': steps, '--tokens-per-step': tokensPerStep, '--format': format };
+  const given = Object.entries(useless).find(([, value]) => value !== undefined);
+  if (given !== undefined)
+    throw contradiction(`${given[0]}: says how loads are read; give --against as well`);
 }
 
 /** Only the name that it was given matters to an engine that goes by names. */

@@ -13,7 +13,7 @@ import type { ReplayReport, ReplayResult } from '../../replay/index.ts';
 import { savedShare } from '../../replay/saved-share.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../plain-table.ts';
+import { PlainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
 import { planningText } from './planning-text.ts';
 import { costText, recordingFacts } from './replay-view.ts';
@@ -117,7 +117,7 @@ function compareTable({ replays, scores }: ReplayReport, colors: Colors): string
   if (isPartial) {
     columns.unshift({ head: ['', 'steps'], better: 0, value: ({ numSteps }) => numSteps, text: grouped });
   }
-  const table = plainTable(['left', ...columns.map(() => 'right' as const)]);
+  const table = new PlainTable(['left', ...columns.map(() => 'right' as const)], 2);
   table.push(['', ...columns.map(({ head }) => colors.bold(head[0]))]);
   table.push([colors.bold('policy'), ...columns.map(({ head }) => colors.bold(head[1]))]);
   // Figures of different steps do not compare.

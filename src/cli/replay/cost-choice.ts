@@ -14,6 +14,7 @@ import {
 } from '../../replay/index.ts';
 import { sayingErrors } from '../error-message.ts';
 import { contradiction } from '../option-values.ts';
+import { inputPath, STANDARD } from '../standard-streams.ts';
 
 type Sizes = { readonly numLayers: number; readonly numLogicalExperts: number };
 
@@ -109,7 +110,7 @@ function checkAlone({ device, model }: CostOptions): void {
 }
 
 function isFile(text: string): boolean {
-  return /[/\\]|\.json$/i.test(text);
+  return text === STANDARD || /[/\\]|\.json$/i.test(text);
 }
 
 function devicePreset(text: string): SlotCostModel {
@@ -124,6 +125,6 @@ function isSlotCost(value: unknown): value is CostModelInit {
 }
 
 async function readJson(path: string): Promise<unknown> {
-  const file = await inputFile(path, '--cost');
+  const file = await inputFile(await inputPath(path), '--cost');
   return file.json().finally(() => file.close());
 }

@@ -2,7 +2,7 @@ import { counted, grouped, load, percent, places, seconds, times } from '../../f
 import type { Inspection, RecordingFacts, TimeInspection } from '../../replay/index.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../plain-table.ts';
+import { PlainTable } from '../plain-table.ts';
 import { recordingFacts } from './replay-view.ts';
 import { activeText, boundSentence } from './time-facts.ts';
 
@@ -98,7 +98,7 @@ function hottest({ hottest: experts }: Inspection): string {
 }
 
 function layerTable({ layers }: Inspection, colors: Colors): string {
-  const table = plainTable(['right', 'right', 'right', 'right', 'right', 'right']);
+  const table = new PlainTable(['right', 'right', 'right', 'right', 'right', 'right'], 2);
   table.push(['', 'hottest', '', '', 'hottest', 'idle'].map(colors.bold));
   table.push(['layer', 'expert', 'x mean', 'variation', 'tenth has', 'experts'].map(colors.bold));
   for (const layer of layers) {

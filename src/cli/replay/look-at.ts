@@ -7,6 +7,7 @@ import { resolveRange } from '../option-values.ts';
 import { openOptionsOf } from '../reading-options.ts';
 import { partNotes, stepsIn } from '../recorded-loads.ts';
 import { openBeside } from '../slot-columns.ts';
+import { namingInput } from '../standard-streams.ts';
 import { type Batch, batchOf } from './batch.ts';
 import type { RecordingOptions } from './options.ts';
 import type { WorkSize } from './run.ts';
@@ -31,11 +32,11 @@ export interface RecordingSetup {
  */
 export async function lookAt(
   path: string,
-  options: RecordingOptions & { readonly from?: string },
+  options: RecordingOptions & { readonly startFrom?: string },
   numRanks: number,
 ): Promise<RecordingSetup> {
   const given = openOptionsOf(options);
-  const asGiven = await openBeside(path, given, options.from);
+  const asGiven = await openBeside(path, given, options.startFrom);
   const batch = await batchOf(asGiven, options, numRanks).catch(async (error: unknown) => {
     await asGiven.close();
     throw error;
@@ -44,7 +45,7 @@ export async function lookAt(
   if (tokensPerStep === undefined) return setupOf(path, given, asGiven, batch, options);
   await asGiven.close();
   const open = { ...given, tokensPerStep };
-  return setupOf(path, open, await openBeside(path, open, options.from), batch, options);
+  return setupOf(path, open, await openBeside(path, open, options.startFrom), batch, options);
 }
 
 /** Closes the recording. */
@@ -70,7 +71,7 @@ async function setupOf(
       size: { numSteps, numBytes },
       layers: { numLayers, layerNumbers: recording.layerNumbers },
       facts: {
-        path,
+        path: namingInput(path),
         format,
         numLayers,
         numLogicalExperts,

@@ -26,19 +26,19 @@ export interface ReplaySetup extends RecordingSetup {
 /** What one replay differs in from the others. */
 interface Variant {
   readonly policy: string;
-  readonly replicas: number;
+  readonly slots: number;
   readonly ranks: number;
   readonly slotsPerRank?: readonly number[] | undefined;
   readonly interval: number | undefined;
   readonly name: string;
   /** The file of the placement to begin with. */
-  readonly from?: string | undefined;
+  readonly startFrom?: string | undefined;
 }
 
 /** {@link lookAt}, and the cost. */
 export async function setUp(
   path: string,
-  options: CommonReplayOptions & { readonly from?: string },
+  options: CommonReplayOptions & { readonly startFrom?: string },
   numRanks: number,
 ): Promise<ReplaySetup> {
   const setup = await lookAt(path, options, numRanks);
@@ -58,7 +58,7 @@ export async function taskOf(
   options: CommonReplayOptions,
 ): Promise<ReplayTask> {
   const topology = topologyFrom(setup.facts, { ...variant, nodes: options.nodes, groups: options.groups });
-  const { policy, replicas, ranks, interval, name } = variant;
+  const { policy, slots, ranks, interval, name, startFrom } = variant;
   const isStatic = policy === 'static';
   const isCompetition = setup.cost.name === COMPETITION.name && options.cost === COMPETITION.name;
   if (topology.slotsPerRank !== undefined && setup.cost.name === COMPETITION.name) {
@@ -74,12 +74,12 @@ export async function taskOf(
     path: setup.path,
     open: setup.open,
     times: setup.batch.times,
-    ...(variant.from === undefined ? {} : { from: resolve(variant.from) }),
+    ...(startFrom === undefined ? {} : { from: resolve(startFrom) }),
     policy: await policyText(policy, topology),
     start: await startOf(setup, variant, topology, isCompetition),
     control: newControl(),
     options: {
-      numPhysicalExperts: replicas,
+      numPhysicalExperts: slots,
       numRanks: ranks,
       numNodes: options.nodes,
       numGroups: options.groups,
@@ -106,14 +106,14 @@ async function policyText(policy: string, topology: Topology): Promise<string> {
 
 async function startOf(
   { layers }: ReplaySetup,
-  { from }: Variant,
+  { startFrom }: Variant,
   topology: Topology,
   isCompetition: boolean,
 ): Promise<ReplayTask['start']> {
-  if (from !== undefined) {
-    const mapping = await readStartingPlacement(from, topology, layers);
+  if (startFrom !== undefined) {
+    const mapping = await readStartingPlacement(startFrom, topology, layers);
     const { phyToLog } = mapping;
-    checkClosedSlots(`--from: ${quotePath(from)}`, phyToLog, topology);
+    checkClosedSlots(`--start-from: ${quotePath(startFrom)}`, phyToLog, topology);
     return phyToLog;
   }
   if (!isCompetition) return 'initial';

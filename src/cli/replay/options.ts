@@ -3,20 +3,13 @@ import { nearest } from '../../core/known-keys.ts';
 import { quote } from '../../formats/text.ts';
 import { costPresetNames, EplbError } from '../../index.ts';
 import type { TriggerOptions } from '../../replay/index.ts';
+import { addJsonOption, type JsonOption } from '../json-option.ts';
 import { RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
-import {
-  contradiction,
-  numberParser,
-  slotsPerRankList,
-  stepRange,
-  type TypedRange,
-  wholeParser,
-} from '../option-values.ts';
+import { contradiction, numberParser, slotsPerRankList, wholeParser } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
 
 /** How a recording is read, and what its steps cost. */
 export interface RecordingOptions extends ReadingOptions {
-  readonly steps?: TypedRange;
   readonly tokensPerRank?: number;
   readonly topK?: number;
   readonly device?: string;
@@ -39,31 +32,23 @@ export interface CommonReplayOptions extends RecordingOptions {
   readonly planningTime?: PlanningTime;
   readonly planningSeconds?: PlanningTime;
   readonly layersPerStep: number;
-  readonly json?: string;
+  readonly json?: JsonOption;
   readonly report?: string;
 }
 
 /** The placement that a command replays on, and when plans are made: where it is one, not a grid of them. */
 export interface OnePlacementOptions {
-  readonly replicas: number;
+  readonly slots: number;
   readonly ranks: number;
   readonly slotsPerRank?: readonly number[];
   readonly interval?: number;
-  readonly from?: string;
+  readonly startFrom?: string;
 }
 
 /** Options that say how the recording is to be read. */
 export function addRecordingOptions(command: Command): Command {
   return addReadingOptions(command)
     .argument('<recording>', RECORDING_HELP)
-    .option('--experts <N>', 'logical experts a layer; routes need it', wholeParser('--experts', 1))
-    .option('--format <F>', 'format of the recording, instead of the one recognised by its content')
-    .option(
-      '--tokens-per-step <N>',
-      'tokens of routes that make a step; 128 when left out',
-      wholeParser('--tokens-per-step', 1),
-    )
-    .option('--steps <A:B>', 'only the steps from A to before B (-N: from the end)', stepRange)
     .option(
       '--tokens-per-rank <N>',
       'tokens that begin on a rank in a step: routes are cut anew, counts thinned by a seeded draw, or enlarged ' +
@@ -106,11 +91,7 @@ function oneOf(option: string, names: readonly string[]): (text: string) => stri
 /** Options of {@link OnePlacementOptions}. */
 export function addOnePlacementOptions(command: Command): Command {
   return command
-    .requiredOption(
-      '--replicas <N>',
-      'slots a layer: experts and redundant experts',
-      wholeParser('--replicas', 1),
-    )
+    .requiredOption('--slots <N>', 'slots a layer: experts and redundant experts', wholeParser('--slots', 1))
     .requiredOption('--ranks <N>', 'devices', wholeParser('--ranks', 1))
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option(
@@ -118,12 +99,12 @@ export function addOnePlacementOptions(command: Command): Command {
       'plan every so many steps; 32 when no condition is given',
       wholeParser('--interval', 1),
     )
-    .option('--from <file>', 'the placement to begin with');
+    .option('--start-from <file>', 'the placement to begin with, of any format');
 }
 
 /** Options that replay, compare and sweep share. */
 export function addReplayOptions(command: Command): Command {
-  return addCostOptions(command, 'competition, ')
+  addCostOptions(command, 'competition, ')
     .option('--nodes <N>', 'sets of ranks joined by the fast network', wholeParser('--nodes', 1), 1)
     .option('--groups <N>', 'groups of experts that routing picks together', wholeParser('--groups', 1), 1)
     .option(
@@ -165,8 +146,8 @@ export function addReplayOptions(command: Command): Command {
       wholeParser('--layers-per-step', 1),
       1,
     )
-    .option('--report <file>', 'write the charts as one HTML file')
-    .option('--json <file>', 'write all results as JSON');
+    .option('--report <file>', 'write the charts as one HTML file; - is standard output');
+  return addJsonOption(command);
 }
 
 /** Makes the parser of a planning time; numbers are in units of which a second has `perSecond`. */

@@ -2,19 +2,25 @@ import { EplbError } from '../../core/errors.ts';
 import { adviseReplays, type ReplayReport, type ReplayResult } from '../../replay/index.ts';
 import { reportOf } from '../../replay/report.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
+import { jsonPath } from '../json-option.ts';
+import { checkOutputs } from '../output-file.ts';
 import { Progress } from '../progress.ts';
-import { inputPath, optionalInputPath } from '../standard-streams.ts';
+import { slotColumnNotes } from '../slot-columns.ts';
+import { inputPath, optionalInputPath, STANDARD } from '../standard-streams.ts';
 import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
-import { checkOutputs, writeReports } from './outputs.ts';
+import { writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
+import { intervalsOf, tooShortNotes } from './too-short.ts';
 
 /** What a command that replays one placement has to show. */
 interface ReplayOutcome {
   readonly report: ReplayReport;
   /** Paths of the files written. */
   readonly written: readonly string[];
+  /** Whether the report was printed as JSON. */
+  readonly isPrinted: boolean;
 }
 
 /**
@@ -29,15 +35,15 @@ export async function replayPolicies(
   typed: CommonReplayOptions & OnePlacementOptions,
 ): Promise<ReplayOutcome> {
   const path = await inputPath(given);
-  const from = await optionalInputPath(typed.from);
-  const options = from === undefined ? typed : { ...typed, from };
-  const { replicas, ranks, slotsPerRank, interval, json, report: html } = options;
-  const inputs = from === undefined ? [path] : [path, from];
-  const outputs = await checkOutputs({ '--json': json, '--report': html }, inputs);
+  const startFrom = await optionalInputPath(typed.startFrom);
+  const options = startFrom === undefined ? typed : { ...typed, startFrom };
+  const { slots, ranks, slotsPerRank, interval, json, report: html } = options;
+  const inputs = startFrom === undefined ? [path] : [path, startFrom];
+  const outputs = await checkOutputs({ '--json': jsonPath(json), '--report': html }, inputs);
   const setup = await setUp(path, options, ranks);
   const tasks = await Promise.all(
     policies.map((policy) =>
-      taskOf(setup, { policy, replicas, ranks, slotsPerRank, interval, from, name: policy }, options),
+      taskOf(setup, { policy, slots, ranks, slotsPerRank, interval, startFrom, name: policy }, options),
     ),
   );
   const reference = await referenceTask(setup, tasks, options);
@@ -54,8 +60,12 @@ export async function replayPolicies(
     ? undefined
     : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
   const advice = adviseReplays(results, setup.batch);
-  const report = reportOf(setup.facts, results, scores === undefined ? { advice } : { advice, scores });
+  const tooShort = wasInterrupted ? [] : tooShortNotes(intervalsOf(results), results[0]!.numSteps);
+  const ofSlots = setup.facts.tokensPerStep === null ? slotColumnNotes(setup.facts, [slots], startFrom) : [];
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...ofSlots, ...tooShort] };
+  const report = reportOf(facts, results, scores === undefined ? { advice } : { advice, scores });
   await writeReports(outputs, report);
   if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;
-  return { report, written: [...outputs.values()].map((output) => output.path) };
+  const written = [...outputs.values()].map((output) => output.path);
+  return { report, written, isPrinted: outputs.get('--json')?.target === STANDARD };
 }

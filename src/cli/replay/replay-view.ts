@@ -12,7 +12,7 @@ import type {
 import { savedShare } from '../../replay/saved-share.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../plain-table.ts';
+import { PlainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
 import { planningText } from './planning-text.ts';
 import { yardstickFacts } from './score.ts';
@@ -81,7 +81,7 @@ function timeText(time: ReplayCost['time']): string {
 
 function table(result: ReplayResult, colors: Colors): string {
   const { balance, unbalanced, totals, numSteps, time } = result;
-  const rows = plainTable(['left', 'right', 'right']);
+  const rows = new PlainTable(['left', 'right', 'right'], 1);
   rows.push(
     [`overall, ${counted(numSteps, 'step')}`, 'no balancing', result.configuration.policy].map(colors.bold),
   );

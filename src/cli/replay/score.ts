@@ -29,9 +29,9 @@ export async function referenceTask(
   options: CommonReplayOptions,
 ): Promise<ReplayTask[]> {
   if (!isScored(setup) || tasks.some(isReference)) return [];
-  const { numPhysicalExperts: replicas, numRanks: ranks } = tasks[0]!.options;
+  const { numPhysicalExperts: slots, numRanks: ranks } = tasks[0]!.options;
   const { threshold, drift, requireAll, checkEvery, window, ...rest } = options;
-  const variant = { policy: 'default', replicas, ranks, interval: COMPETITION_INTERVAL, name: REFERENCE };
+  const variant = { policy: 'default', slots, ranks, interval: COMPETITION_INTERVAL, name: REFERENCE };
   return [{ ...(await taskOf(setup, variant, rest)), start: tasks[0]!.start }];
 }
 

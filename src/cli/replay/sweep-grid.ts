@@ -58,7 +58,7 @@ async function gridPoint(
   try {
     const variant = {
       policy,
-      replicas: numPhysicalExperts,
+      slots: numPhysicalExperts,
       ranks: numRanks,
       interval: interval ?? undefined,
       name,

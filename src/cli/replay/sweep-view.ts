@@ -3,7 +3,7 @@ import type { ReplayReport, SweepPoint, SweepResult } from '../../replay/index.t
 import { savedShare } from '../../replay/saved-share.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
-import { plainTable } from '../plain-table.ts';
+import { PlainTable } from '../plain-table.ts';
 import { recordingFacts } from './replay-view.ts';
 
 /** A sweep for people: a line a point, the Pareto front marked, the advice at the end. */
@@ -39,7 +39,7 @@ export function renderSweep(
 }
 
 function sweepTable({ points, front }: SweepResult, colors: Colors): string {
-  const table = plainTable(['left', ...Array.from({ length: 8 }, () => 'right' as const), 'left']);
+  const table = new PlainTable(['left', ...Array.from({ length: 8 }, () => 'right' as const), 'left'], 2);
   table.push(['', '', '', '', 'balanced-', '', '', 'modelled', '', 'redundant'].map(colors.bold));
   table.push(
     ['policy', 'slots', 'ranks', 'every', 'ness', 'plans', 'moved', 'time', 'saved', 'a rank'].map(

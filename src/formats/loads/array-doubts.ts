@@ -69,7 +69,7 @@ export async function askForPlacement(
   throw new EplbError(
     'EPLB_OPTION',
     `${name} ${whole.isSure ? 'holds' : 'may hold'} a placement (${whole.what}), and no loads: give ` +
-      '--as loads to read it as loads; as a placement it is read by validate, convert and --from',
+      '--as loads to read it as loads; as a placement it is read by validate, convert and --start-from',
   );
 }
 

@@ -59,7 +59,7 @@ export function arrayLoads(found: FoundArray, selection: ArraySelection = {}): S
     numLogicalExperts: numExperts,
     numSteps,
     numBytes,
-    notes,
+    notes: [...notes],
     numberType: tensor.type,
     ...(tensor.source.verify === undefined ? {} : { hasChecksums: true }),
     ...(layers === undefined || numLayers === allLayers ? {} : { layerNumbers: layers }),

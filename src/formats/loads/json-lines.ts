@@ -6,9 +6,10 @@ import type { InputFile } from '../input-file.ts';
 import { describeNext } from '../json/describe.ts';
 import { mostNumbersIn } from '../json/outline.ts';
 import { JsonReader } from '../json/reader.ts';
+import { counted } from '../number-text.ts';
 import { gapNotes, StepGaps } from '../numbered.ts';
 import { firstLine } from '../recognise.ts';
-import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
+import { addNotes, type RecordedStep, type StepRange, type StoredRecording } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
 import { fileLoadError } from './array-loads.ts';
 import { oneByOne } from './one-by-one.ts';
@@ -31,7 +32,7 @@ async function openLines(
   file: InputFile,
   { numExperts }: { numExperts?: number | undefined },
 ): Promise<StoredRecording> {
-  const { layers, width } = await firstStep(file);
+  const { layers, width } = await firstStep(file, numExperts);
   const numLayers = layers.length;
   checkLoadsShape([numLayers, width], file.name, numExperts, file.size);
   const isFromZero = layers.every((layer, i) => layer === i);
@@ -48,25 +49,38 @@ async function openLines(
     numBytes: file.size,
     notes,
     ...(isFromZero ? {} : { layerNumbers: Array.from(layers) }),
-    steps: (range) => readSteps(file, layers, width, notes, range),
+    steps: (range) => readSteps(file, { layers, width, isPicked: numExperts !== undefined }, notes, range),
     close: () => file.close(),
   };
 }
 
-/** The layers of the first step, ascending, and how many loads each has. */
-async function firstStep(file: InputFile): Promise<{ layers: Float64Array; width: number }> {
+/**
+ * The layers of the first step, ascending, and how many loads each has. Where lines of several models are in
+ * one file, the number of experts picks a model.
+ */
+async function firstStep(
+  file: InputFile,
+  numExperts: number | undefined,
+): Promise<{ layers: Float64Array; width: number }> {
   const layers = new Set<number>();
   const read = lineReader(file);
   let first: LoadLine | undefined;
+  // Where no line has so many loads, the first one shows how many there are.
+  let other: LoadLine | undefined;
   search: for await (const lines of linesOf(file.source, file.name)) {
     for (const text of lines) {
       const line = read(text);
+      other ??= line;
+      if (numExperts !== undefined && line.numLoads !== numExperts) continue;
       first ??= line;
       if (line.step !== first.step) break search;
       if (layers.has(line.layer)) throw twice(file, line);
       checkWidth(file, line, first.numLoads);
       layers.add(line.layer);
     }
+  }
+  if (first === undefined && other !== undefined) {
+    return { layers: Float64Array.of(other.layer), width: other.numLoads };
   }
   if (first === undefined)
     throw new EplbError(
@@ -76,10 +90,18 @@ async function firstStep(file: InputFile): Promise<{ layers: Float64Array; width
   return { layers: Float64Array.from(layers).sort(), width: first.numLoads };
 }
 
+/** What a model's lines have in common. */
+interface Model {
+  readonly layers: Float64Array;
+  /** Loads of a line. */
+  readonly width: number;
+  /** Whether lines of another width are another model's. */
+  readonly isPicked: boolean;
+}
+
 async function* readSteps(
   file: InputFile,
-  layers: Float64Array,
-  width: number,
+  { layers, width, isPicked }: Model,
   notes: string[],
   { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
 ): AsyncGenerator<RecordedStep> {
@@ -88,6 +110,7 @@ async function* readSteps(
   const isThere = new Uint8Array(layers.length);
   let index = 0;
   let numOthers = 0;
+  let numOfOtherModels = 0;
   let last: Pick<LoadLine, 'step' | 'end'> | undefined;
   const gaps = new StepGaps();
   const done = ({ step, end }: Pick<LoadLine, 'step' | 'end'>): RecordedStep | undefined => {
@@ -102,6 +125,10 @@ async function* readSteps(
     for (const text of lines) {
       const line = read(text);
       const { step, layer, end } = line;
+      if (isPicked && line.numLoads !== width) {
+        numOfOtherModels++;
+        continue;
+      }
       if (last !== undefined && step !== last.step) {
         if (step < last.step) {
           const what = `step ${step} comes after step ${last.step}`;
@@ -125,7 +152,11 @@ async function* readSteps(
   }
   if (last === undefined || index >= to) return;
   const finished = done(last);
-  for (const note of gaps.notes()) if (!notes.includes(note)) notes.push(note);
+  addNotes(notes, gaps.notes());
+  if (numOfOtherModels > 0) {
+    const lines = counted(numOfOtherModels, 'line');
+    addNotes(notes, [`${lines} of another model, not of ${width} experts, were left out`]);
+  }
   if (finished !== undefined) yield finished;
 }
 
@@ -204,7 +235,9 @@ function twice(file: InputFile, { step, layer, number }: LoadLine): EplbRangeErr
 
 function checkWidth(file: InputFile, { step, layer, numLoads }: LoadLine, width: number): void {
   if (numLoads === width) return;
-  const what = `has ${numLoads} loads in layer ${layer}; the first step has ${width}`;
+  const what =
+    `has ${numLoads} loads in layer ${layer}; the first step has ${width}` +
+    '; where these are several models, --experts N picks one';
   throw new EplbRangeError('EPLB_SHAPE', `${file.name}: step ${step} ${what}`);
 }
 

@@ -5,7 +5,14 @@ import type { InputFile } from '../input-file.ts';
 import { counted } from '../number-text.ts';
 import { fileGapNotes } from '../numbered.ts';
 import type { OpenOptions } from '../open-options.ts';
-import type { RecordedRoutes, RecordedStep, RouteRun, StepRange, StoredRecording } from '../recording.ts';
+import {
+  addNotes,
+  type RecordedRoutes,
+  type RecordedStep,
+  type RouteRun,
+  type StepRange,
+  type StoredRecording,
+} from '../recording.ts';
 
 /** The opening of a format whose files each hold steps of their own: one recording after the other. */
 export function oneByOne(
@@ -21,7 +28,8 @@ export function oneByOne(
     }
     const gaps = fileGapNotes(files.map((file) => basename(file.path)));
     const recording = joined(parts);
-    return gaps.length === 0 ? recording : { ...recording, notes: [...recording.notes, ...gaps] };
+    addNotes(recording.notes, gaps);
+    return recording;
   };
 }
 
@@ -52,13 +60,15 @@ function joined(parts: readonly Part[]): StoredRecording {
   const stepCounts = recordings.map(({ numSteps }) => numSteps);
   const hasAllCounts = stepCounts.every((count) => count !== undefined);
   const routes = joinedRoutes(recordings);
+  const notes: string[] = [];
+  for (const recording of recordings) addNotes(notes, recording.notes);
   return {
     ...first,
     numSteps: hasAllCounts ? total(stepCounts as number[]) : undefined,
     numBytes: total(recordings.map(({ numBytes }) => numBytes)),
-    notes: [...new Set(recordings.flatMap(({ notes }) => notes))],
+    notes,
     ...(routes === undefined ? {} : { routes }),
-    steps: (range) => joinedSteps(recordings, range),
+    steps: (range) => joinedSteps(recordings, notes, range),
     close: async () => {
       for (const recording of recordings) await recording.close();
     },
@@ -73,6 +83,7 @@ function shapeOf({ numLayers, numLogicalExperts, routes, layerNumbers }: StoredR
 
 async function* joinedSteps(
   recordings: readonly StoredRecording[],
+  notes: string[],
   { from = 0, to = Number.POSITIVE_INFINITY }: StepRange = {},
 ): AsyncGenerator<RecordedStep> {
   let first = 0;
@@ -90,6 +101,7 @@ async function* joinedSteps(
         if (first + step >= from) yield { step: first + step, loads, bytesRead: bytesBefore + bytesRead };
       }
       await recording.close();
+      addNotes(notes, recording.notes);
     }
     first += end;
     bytesBefore += numBytes;

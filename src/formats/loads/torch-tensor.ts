@@ -1,7 +1,6 @@
 import { EplbTypeError } from '../../core/errors.ts';
 import type { LoadFormat } from '../format.ts';
-import { zipOf } from '../recognise.ts';
-import { TorchFile } from '../torch/file.ts';
+import { isTorch } from '../recognise.ts';
 import { describePickle } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { openArray } from './array.ts';
@@ -14,10 +13,7 @@ export const TORCH_TENSOR: LoadFormat = {
   description:
     'PyTorch tensor (.pt), as msit takes it: loads [layers, experts] or [steps, layers, experts], or routes',
   extensions: ['.pt', '.pth'],
-  recognise: async (file) => {
-    const zip = await zipOf(file);
-    return zip !== undefined && TorchFile.isOne(zip);
-  },
+  recognise: isTorch,
   open: oneByOne(async (file, options) => {
     const torch = await file.torch();
     if (!(torch.root instanceof TensorRef)) {

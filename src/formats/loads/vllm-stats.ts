@@ -11,7 +11,7 @@ import { counted } from '../number-text.ts';
 import { StepGaps } from '../numbered.ts';
 import type { OpenOptions } from '../open-options.ts';
 import { firstCharacters } from '../recognise.ts';
-import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
+import { addNotes, type RecordedStep, type StepRange, type StoredRecording } from '../recording.ts';
 import { shapeText } from '../text.ts';
 import { checkLoadsShape } from './array.ts';
 import { fileLoadError } from './array-loads.ts';
@@ -120,7 +120,7 @@ async function* readSteps(
       ? []
       : [`${counted(numOthers, 'record')} of another model were left out: --experts N picks a model`]),
   ];
-  for (const note of more) if (!notes.includes(note)) notes.push(note);
+  addNotes(notes, more);
 }
 
 function fold({ loads, experts, shape, place }: Stats, numExperts: number, sums: Float64Array): void {

@@ -8,6 +8,7 @@ import { npyTensor } from '../npy/tensor.ts';
 import { orUndefined } from '../recognise.ts';
 import { quote } from '../text.ts';
 import { TorchFile } from '../torch/file.ts';
+import { isLegacyTorch } from '../torch/legacy.ts';
 import { PickleDict, PickleList, type PickleValue } from '../torch/pickle-values.ts';
 import { TensorRef } from '../torch/tensor-ref.ts';
 import { hasZipMagic } from '../zip/archive.ts';
@@ -42,6 +43,7 @@ export async function readContent(file: InputFile): Promise<Content> {
     const { tensor } = await npyTensor(file.source, file.name);
     return { container: 'npy', array: await readArray(tensor, file.size, file.name) };
   }
+  if (isLegacyTorch(head)) return readTorch(file);
   if (hasZipMagic(head)) return TorchFile.isOne(await file.zip()) ? readTorch(file) : readNpz(file);
   const text = await file.whole(MOST_TEXT_BYTES, 'a placement');
   if (!isUtf8(text)) {

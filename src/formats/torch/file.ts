@@ -8,39 +8,34 @@ import { countOf } from '../tensor/shape.ts';
 import { readTensor, type StoredTensor } from '../tensor/stored.ts';
 import { quote } from '../text.ts';
 import type { ZipArchive } from '../zip/archive.ts';
+import { isLegacyTorch, readLegacyTorch } from './legacy.ts';
 import { readPickle } from './pickle.ts';
 import type { PickleValue } from './pickle-values.ts';
-import { TENSOR_MAKER, type TensorRef } from './tensor-ref.ts';
+import { type StorageRef, TENSOR_MAKER, type TensorRef } from './tensor-ref.ts';
 
 const PICKLE = 'data.pkl';
-
-/** What torch.save began its files with before PyTorch 1.6: a pickle of a number. */
-const LEGACY_MAGIC = Buffer.from('80028a0a6cfc9c46f9206aa850192e', 'hex');
 
 /** Largest pickle that is read: what it describes is in memory, the tensors are not. */
 const MOST_PICKLE_BYTES = 2 ** 28;
 
 /**
- * What torch.save wrote, since PyTorch 1.6: a zip archive of a pickle, of the tensors' numbers as members of
- * their own, and of the byte order.
+ * What torch.save wrote. Since PyTorch 1.6 a zip archive of a pickle, of the tensors' numbers as members of
+ * their own, and of the byte order; before that, or when asked to, one thing behind the other.
  */
 export class TorchFile {
   /** What was saved. */
   readonly root: PickleValue;
   /** Whether the archive has checksums: torch.save has an option to write none. */
   readonly hasChecksums: boolean;
-  readonly #zip: ZipArchive;
   readonly #name: string;
-  readonly #folder: string;
+  readonly #storages: Storages;
   readonly #bigEndian: boolean;
-  readonly #storages = new Map<string, ByteSource>();
 
-  private constructor(zip: ZipArchive, name: string, parts: Parts) {
-    this.#zip = zip;
+  private constructor(name: string, parts: Parts) {
     this.#name = name;
     this.root = parts.root;
     this.hasChecksums = parts.hasChecksums;
-    this.#folder = parts.folder;
+    this.#storages = parts.storages;
     this.#bigEndian = parts.bigEndian;
   }
 
@@ -51,20 +46,22 @@ export class TorchFile {
 
   /**
    * @param head - the first bytes
+   * @param source - all of them
    * @param fileBytes - size of the file
    * @param name - the file, for messages
    * @throws EplbError EPLB_FORMAT when it is malformed, or holds anything but plain values and tensors
    */
   static async open(
     head: Uint8Array,
+    source: ByteSource,
     zipOf: () => Promise<ZipArchive>,
     fileBytes: number,
     name: string,
   ): Promise<TorchFile> {
-    if (LEGACY_MAGIC.equals(head.subarray(0, LEGACY_MAGIC.length))) {
-      const what =
-        'saved by PyTorch before version 1.6, or without the zip format: load it there and save it again';
-      throw new EplbError('EPLB_FORMAT', `${name}: ${what}`);
+    if (isLegacyTorch(head)) {
+      const { root, places } = await readLegacyTorch(source, name, new MemoryBudget(fileBytes, name));
+      const storages = new LegacyStorages(source, places);
+      return new TorchFile(name, { root, storages, hasChecksums: false, bigEndian: false });
     }
     const zip = await zipOf();
     const folder = folderOf(zip);
@@ -83,9 +80,9 @@ export class TorchFile {
     const hasChecksums = zip.checksumOf(pickle) !== 0;
     const bytes = await readBytes(await zip.openStored(pickle, hasChecksums), 0, size);
     const root = readPickle(bytes, name, TENSOR_MAKER, new MemoryBudget(fileBytes, name));
-    return new TorchFile(zip, name, {
+    return new TorchFile(name, {
       root,
-      folder,
+      storages: new Members(zip, folder, hasChecksums, name),
       hasChecksums,
       bigEndian: await isBigEndian(zip, folder, hasChecksums, name),
     });
@@ -97,22 +94,10 @@ export class TorchFile {
    * @throws EplbError EPLB_FORMAT when its numbers are not there, or not as many as the pickle says
    */
   async tensor(ref: TensorRef): Promise<StoredTensor> {
-    const { key, type, numNumbers } = ref.storage;
-    const member = `${this.#folder}data/${key}`;
-    let source = this.#storages.get(member);
-    if (source === undefined) {
-      const size = this.#zip.sizeOf(member);
-      const wanted = numNumbers * BYTES_PER_NUMBER[type];
-      if (size !== undefined && size < wanted) {
-        const what =
-          `member ${quote(member)} has ${size} bytes; ${numNumbers} numbers of ${type} need ` + `${wanted}`;
-        throw new EplbError('EPLB_FORMAT', `${this.#name}: ${what}`);
-      }
-      source = await this.#zip.openStored(member, this.hasChecksums);
-      this.#storages.set(member, source);
-    }
+    const { type } = ref.storage;
+    const { source, at } = await this.#storages.open(ref.storage);
     const { shape, strides } = ref;
-    const offset = ref.offset * BYTES_PER_NUMBER[type];
+    const offset = at + ref.offset * BYTES_PER_NUMBER[type];
     return { source, offset, type, bigEndian: this.#bigEndian, shape, strides };
   }
 
@@ -135,9 +120,63 @@ const NO_CHECKSUMS_NOTE = 'torch.save wrote no checksums, so that damage to the 
 
 interface Parts {
   readonly root: PickleValue;
-  readonly folder: string;
+  readonly storages: Storages;
   readonly hasChecksums: boolean;
   readonly bigEndian: boolean;
+}
+
+/** Where the numbers of storages are. */
+interface Storages {
+  /** The bytes that a storage is in, and where it begins there. @throws EplbError EPLB_FORMAT */
+  open(storage: StorageRef): Promise<{ readonly source: ByteSource; readonly at: number }>;
+}
+
+/** Storages that are members of the archive. */
+class Members implements Storages {
+  readonly #zip: ZipArchive;
+  readonly #folder: string;
+  readonly #hasChecksums: boolean;
+  readonly #name: string;
+  readonly #opened = new Map<string, ByteSource>();
+
+  constructor(zip: ZipArchive, folder: string, hasChecksums: boolean, name: string) {
+    this.#zip = zip;
+    this.#folder = folder;
+    this.#hasChecksums = hasChecksums;
+    this.#name = name;
+  }
+
+  async open({ key, type, numNumbers }: StorageRef): Promise<{ source: ByteSource; at: number }> {
+    const member = `${this.#folder}data/${key}`;
+    const opened = this.#opened.get(member);
+    if (opened !== undefined) return { source: opened, at: 0 };
+    const size = this.#zip.sizeOf(member);
+    const wanted = numNumbers * BYTES_PER_NUMBER[type];
+    if (size !== undefined && size < wanted) {
+      const what = `member ${quote(member)} has ${size} bytes; ${numNumbers} numbers of ${type} need ${wanted}`;
+      throw new EplbError('EPLB_FORMAT', `${this.#name}: ${what}`);
+    }
+    const source = await this.#zip.openStored(member, this.#hasChecksums);
+    this.#opened.set(member, source);
+    return { source, at: 0 };
+  }
+}
+
+/** Storages that stand one behind the other in a file without an archive. */
+class LegacyStorages implements Storages {
+  readonly #source: ByteSource;
+  readonly #places: ReadonlyMap<string, number>;
+
+  constructor(source: ByteSource, places: ReadonlyMap<string, number>) {
+    this.#source = source;
+    this.#places = places;
+  }
+
+  async open({ key }: StorageRef): Promise<{ source: ByteSource; at: number }> {
+    const at = this.#places.get(key);
+    if (at === undefined) throw new EplbError('EPLB_FORMAT', `storage ${quote(key)} is not in the file`);
+    return { source: this.#source, at };
+  }
 }
 
 /**

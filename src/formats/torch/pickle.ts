@@ -48,9 +48,21 @@ export function readPickle(
   maker: PickleMaker,
   budget: MemoryBudget,
 ): PickleValue {
+  return readPickleAt(bytes, 0, name, maker, budget).value;
+}
+
+/** {@link readPickle} of one that begins at a byte, and where it ends: one may stand behind another. */
+export function readPickleAt(
+  bytes: Uint8Array,
+  at: number,
+  name: string,
+  maker: PickleMaker,
+  budget: MemoryBudget,
+): { readonly value: PickleValue; readonly end: number } {
   const machine = new Machine(bytes, maker, budget);
+  machine.at = at;
   try {
-    return machine.run();
+    return { value: machine.run(), end: machine.at };
   } catch (error) {
     if (isOwnError(error)) throw error;
     const reason = error instanceof Error ? error.message : String(error);

@@ -29,7 +29,7 @@ export class TensorRef implements PickleMade {
 }
 
 /** A run of numbers: the member `data/<key>` of the archive. */
-class StorageRef implements PickleMade {
+export class StorageRef implements PickleMade {
   readonly made = 'a storage';
   readonly type: NumberType;
   readonly key: string;
@@ -133,7 +133,9 @@ function call(callee: PickleValue, args: readonly PickleValue[]): PickleValue {
 
 /** `('storage', torch.IntStorage, '0', 'cpu', 12)`; the device does not matter. */
 function persistent(id: PickleValue): PickleMade {
-  const [kind, type, key, , count] = id instanceof PickleTuple ? id.items : [];
+  const [kind, type, key, , count, view = null] = id instanceof PickleTuple ? id.items : [];
+  // Only PyTorch before 0.4 wrote views of storages.
+  if (view !== null) throw new Error('a view of a storage is refused: save the tensor alone');
   const isUntyped = type instanceof Global && type.made === UNTYPED_STORAGE;
   const numberType = isUntyped ? 'uint8' : type instanceof Global ? STORAGES.get(type.made) : undefined;
   if (kind !== 'storage' || numberType === undefined || typeof key !== 'string' || !isSize(count)) {
