@@ -26,7 +26,7 @@ export async function torchDict(file: InputFile): Promise<PickleDict | undefined
 }
 
 /** The file as a zip archive, or undefined when it is none or is broken. */
-export async function zipOf(file: InputFile): Promise<ZipArchive | undefined> {
+async function zipOf(file: InputFile): Promise<ZipArchive | undefined> {
   return hasZipMagic(await file.head()) ? orUndefined(file.zip()) : undefined;
 }
 
