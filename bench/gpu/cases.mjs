@@ -17,6 +17,7 @@ const POLICIES = {
   default: () => new DefaultEplbPolicy(),
   adaptive: () => new AdaptiveEplbPolicy(),
   'adaptive, moves free': () => new AdaptiveEplbPolicy({ price: 0 }),
+  'adaptive, for time': () => new AdaptiveEplbPolicy({ price: 0, cost: 'h200:deepseek-v3:bf16' }),
 };
 const NUM_LAYERS = 4;
 const NUM_STEPS = 4;
