@@ -97,3 +97,8 @@ function figures(value: number): string {
   if (magnitude >= 9.995) return value.toFixed(1);
   return magnitude >= 0.9995 ? value.toFixed(2) : value.toPrecision(3);
 }
+
+/** A number to two significant digits. */
+export function twoDigits(value: number): number {
+  return Number(value.toPrecision(2));
+}

@@ -1,4 +1,4 @@
-import { counted, grouped, percent, seconds } from '../formats/number-text.ts';
+import { counted, grouped, percent, seconds, twoDigits } from '../formats/number-text.ts';
 import type { ReplayResult } from './result.ts';
 import { savedShare } from './saved-share.ts';
 import type { Advice, BatchSavings, SavedSpread } from './savings.ts';
@@ -138,5 +138,5 @@ function batchText(times: number, { tokensPerRank }: BatchText): string {
 }
 
 function tokensText(tokens: number): string {
-  return counted(tokens < 10 ? Number(tokens.toPrecision(2)) : Math.round(tokens), 'token');
+  return counted(tokens < 10 ? twoDigits(tokens) : Math.round(tokens), 'token');
 }

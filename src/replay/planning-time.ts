@@ -1,3 +1,5 @@
+import { twoDigits } from '../formats/number-text.ts';
+
 /**
  * Seconds of a plan for each slot of a layer, by policy: medians of bench/RESULTS.md for 58 layers of 256
  * experts in 288 slots on one worker thread, rounded up (0.97 ms, 65 ms with 64 samples, 1.2 s).
@@ -27,5 +29,5 @@ export function fixedPlanningSeconds(
   if (policy === 'static') return 0;
   const own = Object.hasOwn(SECONDS_PER_SLOT, policy) ? SECONDS_PER_SLOT[policy]! : OTHER_SECONDS_PER_SLOT;
   const slots = topology.numLayers * topology.numPhysicalExperts;
-  return Number((SECONDS_PER_PLAN + own * slots).toPrecision(2));
+  return twoDigits(SECONDS_PER_PLAN + own * slots);
 }
