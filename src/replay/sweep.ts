@@ -5,7 +5,7 @@ import type { SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './s
 /**
  * A saving below this share of the time without balancing is called none: less than the model can resolve.
  */
-const WORTH_SHARE = 0.01;
+export const WORTH_SHARE = 0.01;
 
 /** What a replay came to, as a point of a sweep. */
 export function sweepPoint(

@@ -22,7 +22,7 @@ const changes = fc
       maxLength: numRanks * slotsPerRank - NUM_EXPERTS,
     });
     const slots = rest
-      .chain((others) => fc.constant([...others, 0, 1, 2, 3, 4, 5]))
+      .map((others): number[] => [...others, 0, 1, 2, 3, 4, 5])
       .chain((all) => fc.shuffledSubarray(all, { minLength: all.length }));
     return fc.record({ before: slots, after: slots }).map((tables) => ({ ...tables, numRanks, numNodes }));
   });
