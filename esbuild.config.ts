@@ -240,6 +240,7 @@ async function bundlePage(): Promise<void> {
   await build({
     outdir: 'dist/report',
     entryPoints: { page: 'src/report/page.css' },
+    bundle: true,
     minify: true,
     logLevel: 'warning',
   });

@@ -1,3 +1,5 @@
+import type { Topology } from '../index.ts';
+import { type Move, PlanMovesTally } from './plan-moves.ts';
 import type { PlanResult, TriggerReason } from './result.ts';
 import type { LayerTransfers } from './transfers.ts';
 
@@ -15,11 +17,13 @@ interface PlanStart {
   readonly balancednessAfter: number;
   /** Whether it changes no slot. */
   readonly isUnchanged: boolean;
+  readonly topology: Topology;
 }
 
 /** A plan as it is made, takes effect and proves itself. */
 export class PlanEntry {
   readonly #start: PlanStart;
+  readonly #movesTally: PlanMovesTally;
   #appliedFromStep: number | null = null;
   #appliedToStep: number | null = null;
   #layersLeft: number;
@@ -35,11 +39,13 @@ export class PlanEntry {
 
   constructor(start: PlanStart) {
     this.#start = start;
+    this.#movesTally = new PlanMovesTally(start.topology);
     this.#layersLeft = start.isUnchanged ? 0 : start.layerOrder.length;
   }
 
   /** A layer changed before this step. */
-  layerChanged(step: number, transfers: LayerTransfers): void {
+  layerChanged(step: number, transfers: LayerTransfers, moves: readonly Move[]): void {
+    this.#movesTally.add(moves);
     this.#appliedFromStep ??= step;
     this.#appliedToStep = step;
     this.#layersLeft--;
@@ -63,13 +69,15 @@ export class PlanEntry {
   }
 
   result(secondsPerUnit: number): PlanResult {
-    const { isUnchanged, predictedGain, balancednessBefore, balancednessAfter, ...start } = this.#start;
+    const { isUnchanged, predictedGain, balancednessBefore, balancednessAfter, topology, ...start } =
+      this.#start;
     return {
       ...start,
       status: isUnchanged ? 'unchanged' : this.#layersLeft === 0 ? 'applied' : 'unfinished',
       appliedFromStep: this.#appliedFromStep,
       appliedToStep: this.#appliedToStep,
       moves: this.#moves,
+      moved: this.#movesTally.result(),
       changedSlots: this.#changedSlots,
       bytes: this.#bytes,
       moveSeconds: this.#moveSeconds,

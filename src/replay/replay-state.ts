@@ -8,9 +8,11 @@ import { checkedSlots } from './check-mapping.ts';
 import type { ReplayCost } from './configuration.ts';
 import { secondsPerUnit } from './cost-model.ts';
 import { HeatTally } from './heat.ts';
+import { ExpertTally } from './hot-experts.ts';
 import { MoveTally } from './move-tally.ts';
 import type { ReplaySettings } from './options.ts';
 import { PlanEntry } from './plan-log.ts';
+import { layerMoves } from './plan-moves.ts';
 import { RankLoadSampler } from './rank-load-samples.ts';
 import type { ReplayResult, ReplayTime, TriggerReason } from './result.ts';
 import { type ScoredPlacement, Scorer } from './scorer.ts';
@@ -44,6 +46,8 @@ interface Change {
   readonly slots: Int32Array;
   readonly layers: readonly number[];
   readonly firstIndex: number;
+  /** [layers x logical], that it was made from: a copy. */
+  readonly meanLoads: Float32Array;
   readonly whenChanged: (slots: Int32Array) => void;
   numDone: number;
 }
@@ -68,6 +72,7 @@ export class ReplayState {
   readonly #firstTally: BalanceTally;
   readonly #series = new SeriesBuilder();
   readonly #heat: HeatTally;
+  readonly #experts: ExpertTally;
   readonly #sampler: RankLoadSampler;
   readonly #moves: MoveTally;
   readonly #moveCounter: MoveCounter;
@@ -116,6 +121,7 @@ export class ReplayState {
     this.#liveTally = new BalanceTally(numLayers);
     this.#firstTally = new BalanceTally(numLayers);
     this.#heat = new HeatTally(numLayers, numRanks);
+    this.#experts = new ExpertTally(topology);
     this.#sampler = new RankLoadSampler(numLayers, numRanks);
     this.#moves = new MoveTally(numLayers);
     this.#moveCounter = new MoveCounter(topology);
@@ -182,7 +188,8 @@ export class ReplayState {
     this.#units += units;
     const atBalance = this.#counter.unitsAtBalance();
     if (atBalance !== undefined) this.#unitsAtBalance = (this.#unitsAtBalance ?? 0) + atBalance;
-    this.#heat.add(step, first.rankLoads, live.rankLoads);
+    this.#heat.add(step, first, live);
+    this.#experts.add(this.loads);
     this.#sampler.add(this.numSteps - 1, step, units, live.rankLoads);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(
@@ -238,12 +245,21 @@ export class ReplayState {
       balancednessBefore: before.balancedness,
       balancednessAfter: after.balancedness,
       isUnchanged: layers.length === 0,
+      topology: this.#topology,
     });
     this.#plans.push(entry);
     this.#planningSeconds += planningSeconds;
     if (layers.length === 0) return;
     const firstIndex = this.numSteps + this.#delay(planningSeconds);
-    this.#change = { entry, slots, layers, firstIndex, whenChanged, numDone: 0 };
+    this.#change = {
+      entry,
+      slots,
+      layers,
+      firstIndex,
+      meanLoads: meanLoads.slice(),
+      whenChanged,
+      numDone: 0,
+    };
   }
 
   result(status: ReplayResult['status']): ReplayResult {
@@ -266,6 +282,7 @@ export class ReplayState {
       ...(batches === undefined ? {} : { batches }),
       series: this.#series.series(factor),
       heatMap: this.#heat.heatMap(),
+      hotExperts: this.#experts.hottest(this.#live.slots),
       rankLoads: this.#sampler.samples(),
     };
   }
@@ -282,19 +299,16 @@ export class ReplayState {
     };
   }
 
-  #changeLayer({ entry, slots }: Change, layer: number, step: number): void {
-    const { numPhysicalExperts } = this.#topology;
+  #changeLayer({ entry, slots, meanLoads }: Change, layer: number, step: number): void {
+    const { numPhysicalExperts, numLogicalExperts } = this.#topology;
+    const before = this.#live.layerSlots(layer);
     const after = slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
-    const transfers = layerTransfers(
-      this.#live.layerSlots(layer),
-      after,
-      this.#moveCounter,
-      this.#topology.numRanks,
-      this.#cost,
-    );
+    const transfers = layerTransfers(before, after, this.#moveCounter, this.#topology.numRanks, this.#cost);
+    const loads = meanLoads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
+    const moves = layerMoves(this.#topology, layer, before, after, loads);
     this.#live.assign(slots, layer);
     this.#hasChanged = true;
-    entry.layerChanged(step, transfers);
+    entry.layerChanged(step, transfers, moves);
     this.#moves.add(layer, transfers);
     this.#stepMoves.moves += transfers.moves;
     this.#stepMoves.bytes += transfers.bytes;

@@ -87,6 +87,11 @@ export interface ReplayResult {
   /** In the order they were started. */
   readonly plans: readonly PlanResult[];
   readonly heatMap: HeatMap;
+  /**
+   * The hottest experts, the hottest first, at most {@link MAX_HOT_EXPERTS}: over all steps, where after the
+   * first 256 every sixteenth stands for sixteen.
+   */
+  readonly hotExperts: readonly PlacedExpert[];
   readonly rankLoads: RankLoadSamples;
 }
 
@@ -257,6 +262,8 @@ export interface PlanResult {
   /** Layers in the order they changed, or would have. */
   readonly layerOrder: readonly number[];
   readonly moves: number;
+  /** Which experts went where. */
+  readonly moved: PlanMoves;
   readonly changedSlots: number;
   readonly bytes: number;
   readonly moveSeconds: number;
@@ -288,6 +295,26 @@ export interface PlanPeriod {
   readonly unbalancedSeconds: number;
 }
 
+/** At most this many moves in the columns of a {@link PlanMoves}: those with the most load. */
+export const MAX_PLAN_MOVES = 256;
+
+/**
+ * The moves of a plan: each brings an expert's weights to a slot of a rank that did not have them. They come
+ * from a rank of the same node that had them, else from another; of several from the one that has sent least
+ * in that layer.
+ */
+export interface PlanMoves {
+  /** [from node][to node]: all moves. */
+  readonly nodeMoves: readonly (readonly number[])[];
+  /** Columns of equal length, the copies with the most load first. */
+  readonly layers: readonly number[];
+  readonly experts: readonly number[];
+  readonly fromRanks: readonly number[];
+  readonly toRanks: readonly number[];
+  /** Tokens a step that the copy is to take, on the mean loads of the plan's window. */
+  readonly loads: readonly number[];
+}
+
 /** A condition that held, with its value beside what it had to exceed. */
 export interface TriggerReason {
   readonly kind: 'interval' | 'loadThreshold' | 'drift';
@@ -297,17 +324,40 @@ export interface TriggerReason {
 }
 
 /**
- * Mean rank loads, layers x ranks, each divided by the layer's mean: 1 is balanced. Both over the same steps:
- * those after the first plan took effect whole, or all when none did.
+ * Rank loads, layers x ranks, in means of the layer: 1 is balanced. All over the same steps: those after the
+ * first plan took effect whole, or all when none did. A layer waits for its highest rank in every step, and
+ * that is another one each time: means over steps hide it, the maxima do not.
  */
 export interface HeatMap {
   /** Half-open, in the recording's numbers. */
   readonly fromStep: number;
   readonly toStep: number;
-  /** [layers][ranks] under the first mapping, never changed. */
+  /** [layers][ranks], means over steps, under the first mapping, never changed. */
   readonly before: readonly (readonly number[])[];
-  /** [layers][ranks] under the live mappings. */
+  /** [layers][ranks], the same under the live mappings. */
   readonly after: readonly (readonly number[])[];
+  /**
+   * [layers][ranks]: in 95 of 100 steps the rank's load is at most so many times the mean of the layer in
+   * that step. Of many steps every second, fourth, ... is looked at.
+   */
+  readonly p95Before: readonly (readonly number[])[];
+  readonly p95After: readonly (readonly number[])[];
+  /** [layers]: the mean over steps of the largest rank load. */
+  readonly maximumBefore: readonly number[];
+  readonly maximumAfter: readonly number[];
+}
+
+/** At most this many hot experts. */
+export const MAX_HOT_EXPERTS = 20;
+
+/** An expert beside the mean of its layer, and where it was at the end. */
+export interface PlacedExpert {
+  readonly layer: number;
+  readonly expert: number;
+  /** Its load / the mean of its layer's experts. */
+  readonly timesMean: number;
+  /** The rank of each copy in the last live mapping, ascending. */
+  readonly ranks: readonly number[];
 }
 
 /** At most this many numbers in {@link RankLoadSamples.loads}; but always two steps at least. */

@@ -1,21 +1,28 @@
 import { numOpenSlots } from '../core/open-slots.ts';
-import type { PlanResult, RankLoadSamples, ReplayReport, ReplayResult } from '../replay/result.ts';
+import type { HeatMap, PlanResult, RankLoadSamples, ReplayReport, ReplayResult } from '../replay/result.ts';
 import type { SweepResult } from '../replay/sweep-result.ts';
+import { movedBudget, movedData } from './compact-moves.ts';
 import { packNumbers } from './pack.ts';
-import type { LineData, RankLoadsData, ReportData, RunData, SweepData } from './report-data.ts';
+import type { LineData, LoadMapData, RankLoadsData, ReportData, RunData, SweepData } from './report-data.ts';
 
 /**
- * Most rank loads that a page holds, over all replays: 16 bits each, half as much as the charting code.
- * The steps between are left out evenly where there are more.
+ * Most numbers of heat maps and rank loads that a page holds, over all replays: 16 bits each, two thirds of
+ * the charting code. Rank loads take what maps leave: steps between are left out evenly where there are more.
  */
-export const MAX_PAGE_RANK_LOADS = 120_000;
+export const MAX_PAGE_NUMBERS = 144_000;
+/** Maps of a replay: mean and 95th percentile, before and after. */
+export const MAPS_OF_REPLAY = 4;
 
 /** What the charts need of a report, numbers packed. */
 export function compactReport(report: ReplayReport): ReportData {
   const lines = linesToDraw(report.replays);
   const choice = sampleChoiceOf(report.replays);
   const firstRun = lines.length - report.replays.length;
-  const runs = report.replays.map((replay, i) => runOf(replay, firstRun + i, choice));
+  const budget = movedBudget(report.replays);
+  const runs = report.replays.map((replay, i) => ({
+    ...runOf(replay, firstRun + i, choice),
+    moved: movedData(replay, budget),
+  }));
   const { numLayers } = report.recording;
   const data = { numLayers, lines, runs };
   return report.sweep === undefined ? data : { ...data, sweep: sweepOf(report.sweep) };
@@ -64,7 +71,7 @@ function markOf({ startedAfterStep, appliedFromStep, moves }: PlanResult) {
   return { startedAfterStep, appliedFromStep, moves };
 }
 
-function runOf(replay: ReplayResult, line: number, choice: SampleChoice): RunData {
+function runOf(replay: ReplayResult, line: number, choice: SampleChoice): Omit<RunData, 'moved'> {
   const { name, configuration, heatMap, totals } = replay;
   const { numRanks, numNodes } = configuration;
   return {
@@ -75,19 +82,34 @@ function runOf(replay: ReplayResult, line: number, choice: SampleChoice): RunDat
     heatMap: {
       fromStep: heatMap.fromStep,
       toStep: heatMap.toStep,
-      before: packNumbers(heatMap.before.flat()),
-      after: packNumbers(heatMap.after.flat()),
+      before: loadMapOf(heatMap.before, heatMap.p95Before, heatMap.maximumBefore),
+      after: loadMapOf(heatMap.after, heatMap.p95After, heatMap.maximumAfter),
     },
+    hotExperts: replay.hotExperts.map((hot) => ({ ...hot, timesMean: rounded(hot.timesMean) })),
     rankLoads: rankLoadsOf(replay.rankLoads, choice),
     savedSeconds: packNumbers(savedSecondsOf(replay)),
     cost: {
       idealSeconds: rounded(totals.idealSeconds),
       waitingSeconds: rounded(totals.stepSeconds - totals.idealSeconds),
-      changeSeconds: rounded(totals.modelledSeconds - totals.stepSeconds),
+      moveSeconds: rounded(totals.moveSeconds),
+      planningSeconds: rounded(totals.planningSeconds),
+      modelledSeconds: rounded(totals.modelledSeconds),
       unbalancedSeconds: rounded(totals.unbalancedSeconds),
       moves: totals.moves,
       bytes: totals.bytes,
     },
+  };
+}
+
+function loadMapOf(
+  mean: HeatMap['before'],
+  p95: HeatMap['before'],
+  maximum: HeatMap['maximumBefore'],
+): LoadMapData {
+  return {
+    mean: packNumbers(mean.flat()),
+    p95: packNumbers(p95.flat()),
+    maximum: packNumbers(maximum),
   };
 }
 
@@ -123,9 +145,13 @@ function sampleChoiceOf(replays: readonly ReplayResult[]): SampleChoice {
     replays.reduce((sum, { rankLoads, configuration: { numRanks }, layers }) => {
       return sum + keptSamples(rankLoads, { every, slowestSteps }).length * layers.length * numRanks;
     }, 0);
+  const mapNumbers = replays.reduce(
+    (sum, { configuration: { numRanks }, layers }) => sum + MAPS_OF_REPLAY * layers.length * numRanks,
+    0,
+  );
   const mostSteps = Math.max(...replays.map(({ rankLoads }) => rankLoads.steps.length));
   let every = 1;
-  while (every < mostSteps && numbersKept(every) > MAX_PAGE_RANK_LOADS) every *= 2;
+  while (every < mostSteps && numbersKept(every) + mapNumbers > MAX_PAGE_NUMBERS) every *= 2;
   return { every, slowestSteps };
 }
 

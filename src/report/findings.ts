@@ -1,4 +1,5 @@
-import { counted, percent, ratio, seconds } from '../formats/number-text.ts';
+import { bytes, counted, percent, ratio, seconds } from '../formats/number-text.ts';
+import { WORTH_SHARE } from '../replay/advice.ts';
 import type { ReplayReport, ReplayResult } from '../replay/result.ts';
 import { savedShare } from '../replay/saved-share.ts';
 import type { SweepResult } from '../replay/sweep-result.ts';
@@ -30,24 +31,44 @@ export function firstShown({ replays }: ReplayReport): number {
   return replays.indexOf(firstLookedAt(replays));
 }
 
-/** The outcome in a sentence: a sweep's advice, or what the fastest policy saves. */
-export function headline({ replays, sweep }: ReplayReport): string {
+/** What to do, in a sentence: a sweep's advice, or that of the policies that were compared. */
+export function headline({ replays, sweep, advice }: ReplayReport): string {
   if (sweep !== undefined) return sweep.advice.replace(/\.$/, '');
-  const { name, totals } = fastestOf(replays);
-  const { modelledSeconds, unbalancedSeconds, secondsSaved } = totals;
-  const unbalanced = `no balancing takes ${seconds(unbalancedSeconds)} of modelled time`;
+  if (advice !== undefined) return advice.sentence.replace(/\.$/, '');
   const planning = replays.filter((replay) => !isStatic(replay));
-  if (planning.length === 0) return `Without balancing: ${unbalanced}`;
-  if (!(secondsSaved > 0)) {
-    const best = fastestOf(planning);
-    const own = seconds(best.totals.modelledSeconds);
-    return `Balancing does not pay here: ${unbalanced}, and the fastest policy, ${best.name}, ${own}`;
+  if (planning.length === 0) {
+    const { unbalancedSeconds } = replays[0]!.totals;
+    return `Nothing to advise: only no balancing was replayed, which takes ${seconds(unbalancedSeconds)}`;
   }
-  const share = percent(savedShare(totals));
+  const best = fastestOf(planning);
+  const { modelledSeconds, unbalancedSeconds, moveSeconds, redundantBytesPerRank } = best.totals;
+  const moving = `${seconds(moveSeconds)} of it for moving ${bytes(best.totals.bytes)}`;
+  if (planning.every(({ totals }) => totals.changedSlots === 0)) return unchangedAdvice(planning, best);
+  const share = savedShare(best.totals);
+  if (!(share >= WORTH_SHARE)) {
+    const which =
+      planning.length === 1
+        ? best.name
+        : `of ${planning.length} policies that plan, the fastest, ${best.name},`;
+    return (
+      `Do not balance: ${which} takes ${seconds(modelledSeconds)} of modelled time, ${moving}, where no ` +
+      `balancing takes ${seconds(unbalancedSeconds)}`
+    );
+  }
   return (
-    `${name} takes ${seconds(modelledSeconds)} of modelled time, ${share} less than no balancing ` +
-    `(${seconds(unbalancedSeconds)})`
+    `Balance with ${best.name}: ${seconds(modelledSeconds)} of modelled time instead of ` +
+    `${seconds(unbalancedSeconds)} without balancing (${percent(share)} less), ${moving}, with ` +
+    `${bytes(redundantBytesPerRank)} a rank for redundant experts`
   );
+}
+
+/** No policy changed anything: none had the time to, or none wanted to. */
+function unchangedAdvice(planning: readonly ReplayResult[], { numSteps, totals }: ReplayResult): string {
+  const kept = planning.some(({ plans }) => plans.some(({ status }) => status === 'unchanged'));
+  const time = seconds(totals.unbalancedSeconds);
+  return kept
+    ? `Do not balance: no policy found a change worth making, and no balancing takes ${time}`
+    : `Too short to say: no plan took effect within the ${counted(numSteps, 'step')} of the recording`;
 }
 
 /** What the chart of the sweep shows. */

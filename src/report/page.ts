@@ -6,7 +6,15 @@ import { counted } from '../formats/number-text.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import type { SweepResult } from '../replay/sweep-result.ts';
 import type { ReportAssets } from './assets.ts';
-import { controls, costCharts, heatMaps, rankLoads, sweepCharts, timeChart } from './chart-places.ts';
+import {
+  controls,
+  costCharts,
+  heatMaps,
+  movesAndHottest,
+  rankLoads,
+  sweepCharts,
+  timeChart,
+} from './chart-places.ts';
 import { compactReport } from './compact.ts';
 import { configurationTables } from './configuration.ts';
 import { plansTable, sweepTables } from './detail-tables.ts';
@@ -16,10 +24,11 @@ import { summaryTable } from './summary-table.ts';
 
 /** The whole page, with everything it needs inside: it loads nothing. */
 export function reportPage(report: ReplayReport, assets: ReportAssets): string {
-  const { recording, sweep } = report;
+  const { recording } = report;
   const title = `Expert load balance of ${basename(recording.path)}`;
   const notice = partialNotice(report);
   const partial = html`<p class="notice" role="note"><strong>Partial.</strong> ${notice}</p>`;
+  const { sections, contents } = sectionsOf(report);
   const data = scriptJson(printableTexts(compactReport(report)));
   const page = html`<!doctype html>
 <html lang="en">
@@ -38,15 +47,11 @@ export function reportPage(report: ReplayReport, assets: ReportAssets): string {
 <p class="lead">${headline(report)}.</p>
 <p>${sizesText(report)}</p>
 ${notice === undefined ? undefined : partial}
+${contents}
 <noscript><p class="notice">The charts need JavaScript, which is off. The tables do without.</p></noscript>
 </header>
 <main>
-${section('summary', 'Summary', 'What each policy gives and costs', summaryTable(report))}
-${sweep === undefined ? undefined : sweepSection(sweep)}
-${section('time', 'Balancedness over time', timeFinding(report), timeChart())}
-${costsSection(report)}
-${section('look', 'Rank loads', 'A closer look at one policy', controls(), heatMaps(report), rankLoads())}
-${configurationSection(report)}
+${sections}
 </main>
 <footer>
 ${meanings()}
@@ -74,27 +79,73 @@ function contentPolicy({ script, style }: ReportAssets): string {
   ].join('; ');
 }
 
-/** A section whose heading is its topic, small, and what it found. */
-function section(id: string, topic: string, finding: string, ...content: readonly Html[]): Html {
+/** A part of the page: its topic, small, what it found, and what shows that. */
+interface Section {
+  readonly id: string;
+  readonly topic: string;
+  readonly finding: string;
+  readonly content: readonly Html[];
+}
+
+/** All sections, and links to them. */
+function sectionsOf(report: ReplayReport): { sections: readonly Html[]; contents: Html } {
+  const { sweep } = report;
+  const parts: readonly Section[] = [
+    {
+      id: 'summary',
+      topic: 'Summary',
+      finding: 'What each policy gives and costs',
+      content: [summaryTable(report)],
+    },
+    ...(sweep === undefined ? [] : [sweepSection(sweep)]),
+    {
+      id: 'time',
+      topic: 'Balancedness over time',
+      finding: timeFinding(report),
+      content: [timeChart()],
+    },
+    {
+      id: 'costs',
+      topic: 'Modelled time and moves',
+      finding: costFinding(report),
+      content: [costCharts(report), plansTable(report)],
+    },
+    {
+      id: 'look',
+      topic: 'Rank loads, moves and experts',
+      finding: 'A closer look at one policy',
+      content: [controls(), heatMaps(report), rankLoads(), movesAndHottest()],
+    },
+    {
+      id: 'configuration',
+      topic: 'Configuration and versions',
+      finding: 'What was replayed, and how',
+      content: [configurationTables(report)],
+    },
+  ];
+  const links = parts.map(({ id, topic }) => html`<li><a href="#${id}-heading">${topic}</a></li>\n`);
+  return {
+    sections: parts.map(sectionHtml),
+    contents: html`<nav class="contents" aria-label="Contents"><ul>
+${links}</ul></nav>`,
+  };
+}
+
+function sectionHtml({ id, topic, finding, content }: Section): Html {
   return html`<section aria-labelledby="${id}-heading">
 <h2 id="${id}-heading"><span class="topic">${topic}</span> ${finding}</h2>
 ${content}
-</section>`;
+</section>
+`;
 }
 
-function sweepSection(sweep: SweepResult): Html {
-  const topic = 'Modelled time against memory';
-  return section('sweep', topic, sweepFinding(sweep), sweepCharts(), sweepTables(sweep));
-}
-
-function costsSection(report: ReplayReport): Html {
-  const topic = 'Modelled time and moves';
-  return section('costs-section', topic, costFinding(report), costCharts(report), plansTable(report));
-}
-
-function configurationSection(report: ReplayReport): Html {
-  const finding = 'What was replayed, and how';
-  return section('configuration', 'Configuration and versions', finding, configurationTables(report));
+function sweepSection(sweep: SweepResult): Section {
+  return {
+    id: 'sweep',
+    topic: 'Modelled time against memory',
+    finding: sweepFinding(sweep),
+    content: [sweepCharts(), sweepTables(sweep)],
+  };
 }
 
 function sizesText({ recording, replays }: ReplayReport): string {
@@ -118,6 +169,8 @@ function meanings(): Html {
 <dt>Balancedness</dt><dd>Mean rank load / largest rank load. 1 is best. Ratio of sums: both added over layers
 and steps first. Mean of ratios: every layer and step counts the same.</dd>
 <dt>PAR</dt><dd>Peak to average: largest / mean rank load.</dd>
+<dt>Waited for</dt><dd>The highest rank load of a layer: the others wait for that rank in each step.</dd>
+<dt>95th percentile</dt><dd>In 95 of 100 steps a rank has at most this.</dd>
 <dt>Move</dt><dd>A slot that received an expert that was not on its rank before.</dd>
 <dt>Modelled time</dt><dd>What the cost model makes of the loads and the moves. Nothing was measured on a
 device.</dd>

@@ -45,20 +45,63 @@ export interface RunData {
   readonly numRanks: number;
   readonly ranksPerNode: number;
   readonly heatMap: HeatMapData;
+  readonly moved: MovedData;
+  readonly hotExperts: readonly HotExpertData[];
   readonly rankLoads: RankLoadsData;
   /** [points of its line]: modelled seconds saved against no balancing, up to the end of the point. */
   readonly savedSeconds: PackedNumbers;
   readonly cost: CostData;
 }
 
-/** Mean rank loads over the same steps, in mean rank loads of the layer, before and after. */
+/** Rank loads over the same steps, in mean rank loads of the layer, before and after. */
 interface HeatMapData {
   /** Half-open, in the recording's numbers. */
   readonly fromStep: number;
   readonly toStep: number;
-  /** [layers x ranks] each. */
-  readonly before: PackedNumbers;
-  readonly after: PackedNumbers;
+  readonly before: LoadMapData;
+  readonly after: LoadMapData;
+}
+
+/** Rank loads over steps under one mapping after the other. */
+export interface LoadMapData {
+  /** [layers x ranks] */
+  readonly mean: PackedNumbers;
+  /** [layers x ranks]: what 95 of 100 steps do not exceed. */
+  readonly p95: PackedNumbers;
+  /** [layers]: mean over steps of the largest rank load, which is what the layer waits for. */
+  readonly maximum: PackedNumbers;
+}
+
+/** An expert beside the mean of its layer, and where its copies are at the end. */
+interface HotExpertData {
+  readonly layer: number;
+  readonly expert: number;
+  readonly timesMean: number;
+  readonly ranks: readonly number[];
+}
+
+/** What a run moves. */
+export interface MovedData {
+  readonly numPlans: number;
+  /** [from node][to node]: moves of all plans. */
+  readonly nodeMoves: readonly (readonly number[])[];
+  /** The first plans that move anything. */
+  readonly plans: readonly MovedByPlan[];
+  /** Moves of {@link plans}, one plan after the other: {@link MovedByPlan.numListed} each. */
+  readonly layers: PackedNumbers;
+  readonly experts: PackedNumbers;
+  readonly fromRanks: PackedNumbers;
+  readonly toRanks: PackedNumbers;
+  /** Tokens a step that the copy is to take. */
+  readonly loads: PackedNumbers;
+}
+
+/** A plan that moves something. */
+export interface MovedByPlan {
+  readonly startedAfterStep: number;
+  readonly moves: number;
+  readonly nodeMoves: readonly (readonly number[])[];
+  readonly numListed: number;
 }
 
 /** Rank loads of some steps. */
@@ -77,8 +120,10 @@ interface CostData {
   readonly idealSeconds: number;
   /** Waiting for the slowest rank. */
   readonly waitingSeconds: number;
-  /** Moving weights, and planning where it is counted. */
-  readonly changeSeconds: number;
+  readonly moveSeconds: number;
+  readonly planningSeconds: number;
+  /** In all: with planning or without, as the replay counts it. */
+  readonly modelledSeconds: number;
   readonly unbalancedSeconds: number;
   readonly moves: number;
   readonly bytes: number;

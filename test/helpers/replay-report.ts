@@ -1,9 +1,11 @@
 import type { CostModel } from '../../src/replay/configuration.ts';
 import {
   type BalanceFigures,
+  MAX_PLAN_MOVES,
   MAX_RANK_LOADS,
   MAX_SERIES_POINTS,
   type Percentiles,
+  type PlanMoves,
   type PlanResult,
   type ReplayReport,
   type ReplayResult,
@@ -92,7 +94,7 @@ function exampleReplay(policy: string, index: number, sizes: Sizes): ReplayResul
     };
   };
   const live = (step: number) => Math.min(0.98, unbalancedOf(step) + (step < interval ? 0 : gain));
-  const plans = isStatic ? [] : examplePlans(numSteps, numLayers, interval, random);
+  const plans = isStatic ? [] : examplePlans(sizes, interval, random);
   const movesOf = (step: number) =>
     plans.reduce((sum, plan) => {
       const at = plan.appliedFromStep;
@@ -179,14 +181,23 @@ function exampleReplay(policy: string, index: number, sizes: Sizes): ReplayResul
       toStep: numSteps,
       before: heat(2),
       after: heat(isStatic ? 2 : 0.5),
+      p95Before: heat(3),
+      p95After: heat(isStatic ? 3 : 1),
+      maximumBefore: Array.from({ length: numLayers }, () => 1.7 + 0.3 * random()),
+      maximumAfter: Array.from({ length: numLayers }, () => (isStatic ? 1.7 : 1.1) + 0.3 * random()),
     },
+    hotExperts: Array.from({ length: 20 }, (_, i) => ({
+      layer: i % numLayers,
+      expert: 3 * i,
+      timesMean: 6 - i / 5,
+      ranks: isStatic ? [i % numRanks] : [i % numRanks, (i + 1) % numRanks],
+    })),
     rankLoads: exampleRankLoads(sizes, burst, random),
   };
 }
 
 function examplePlans(
-  numSteps: number,
-  numLayers: number,
+  { numSteps, numLayers, numRanks }: Sizes,
   interval: number,
   random: () => number,
 ): PlanResult[] {
@@ -207,6 +218,7 @@ function examplePlans(
       appliedToStep: isUnchanged ? null : Math.min(startedAfterStep + 1 + numLayers, numSteps - 1),
       layerOrder: Array.from({ length: numLayers }, (_, layer) => layer),
       moves,
+      moved: exampleMoves(moves, numLayers, numRanks, random),
       changedSlots: Math.round(moves * 1.1),
       bytes: moves * COST.bytesPerExpert,
       moveSeconds: moves * 0.0005,
@@ -219,6 +231,29 @@ function examplePlans(
       predictedBalancednessAfter: isUnchanged ? 0.57 : 0.92,
     };
   });
+}
+
+/** Between the ranks of two nodes, the most load first. */
+function exampleMoves(moves: number, numLayers: number, numRanks: number, random: () => number): PlanMoves {
+  const nodeMoves = [
+    [0, 0],
+    [0, 0],
+  ];
+  const pairs = Array.from({ length: moves }, () => {
+    const from = Math.floor(random() * numRanks);
+    const to = (from + 1 + Math.floor(random() * (numRanks - 1))) % numRanks;
+    nodeMoves[Math.floor((2 * from) / numRanks)]![Math.floor((2 * to) / numRanks)]!++;
+    return { from, to };
+  });
+  const listed = pairs.slice(0, MAX_PLAN_MOVES);
+  return {
+    nodeMoves,
+    layers: listed.map((_, i) => i % numLayers),
+    experts: listed.map((_, i) => (7 * i) % (8 * numRanks)),
+    fromRanks: listed.map(({ from }) => from),
+    toRanks: listed.map(({ to }) => to),
+    loads: listed.map((_, i) => 500 - i),
+  };
 }
 
 function exampleRankLoads(sizes: Sizes, slowestStep: number, random: () => number) {

@@ -148,12 +148,64 @@ describe('a replay of 3 steps x 2 layers, computed by hand', () => {
       [10 / 7, 4 / 7],
     ]);
     assert.deepEqual(heatMap.after[0], [18 / 12, 6 / 12]);
+    // The larger of two steps, in means of the step; and what each layer waits for, 8 and 10 of mean 6.
+    assert.deepEqual(heatMap.p95Before, [[4 / 6, 10 / 6].map(Math.fround), [2, 1]]);
+    assert.deepEqual(heatMap.p95After, [[10 / 6, 4 / 6].map(Math.fround), [2, 1]]);
+    assert.deepEqual(heatMap.maximumBefore, [18 / 12, 10 / 7]);
+    assert.deepEqual(heatMap.maximumAfter, [18 / 12, 10 / 7]);
     assert.deepEqual(rankLoads.steps, [0, 1, 2]);
     assert.equal(rankLoads.slowestStep, 0);
     assert.deepEqual(rankLoads.loads[2], [
       [10, 2],
       [6, 0],
     ]);
+  });
+
+  test('which experts moved from where to where, and which are hottest', async () => {
+    const { plans, hotExperts } = await replay(memoryRecording(steps), options);
+    const moved = plans.map(({ moved: { nodeMoves, layers, ...columns } }) => ({ nodeMoves, ...columns }));
+    const crossed = [
+      [0, 1],
+      [1, 0],
+    ];
+    assert.deepEqual(moved.slice(0, 2), [
+      { nodeMoves: crossed, experts: [1, 3], fromRanks: [0, 1], toRanks: [1, 0], loads: [4, 1] },
+      { nodeMoves: crossed, experts: [2, 0], fromRanks: [1, 0], toRanks: [0, 1], loads: [2, 2] },
+    ]);
+    assert.deepEqual(plans[0]!.moved.layers, [0, 0]);
+    assert.deepEqual(plans[2]!.moved.experts, [], 'it came too late');
+    // Of layer 1 expert 0 has 12 of 26 tokens, of layer 0 expert 3 has 12 of 36.
+    assert.deepEqual(hotExperts.slice(0, 3), [
+      { layer: 1, expert: 0, timesMean: 12 / 6.5, ranks: [0] },
+      { layer: 0, expert: 3, timesMean: 12 / 9, ranks: [0] },
+      { layer: 0, expert: 0, timesMean: 1, ranks: [1] },
+    ]);
+    assert.equal(hotExperts.length, 8);
+  });
+
+  test('ranks that take turns are even on average, and waited for in every step', async () => {
+    const turns = Array.from({ length: 40 }, (_, i) => [i % 2 === 0 ? [3, 1] : [1, 3]]);
+    const { heatMap } = await replay(memoryRecording(turns), {
+      numPhysicalExperts: 2,
+      numRanks: 2,
+      policy: 'static',
+    });
+    assert.deepEqual(heatMap.after, [[1, 1]]);
+    assert.deepEqual(heatMap.maximumAfter, [1.5]);
+    assert.deepEqual(heatMap.p95After, [[1.5, 1.5]]);
+  });
+
+  test('the 95th percentile is of all steps, however many there are', async () => {
+    // Rank 0 has more the later it is: of 5,000 steps only every eighth is kept.
+    const rising = Array.from({ length: 5000 }, (_, i) => [[i, 10_000 - i]]);
+    const { heatMap } = await replay(memoryRecording(rising), {
+      numPhysicalExperts: 2,
+      numRanks: 2,
+      policy: 'static',
+    });
+    const [[low, high]] = heatMap.p95After as [[number, number]];
+    assert.ok(Math.abs(low - 0.95) < 0.002, `${low}`);
+    assert.ok(Math.abs(high - 1.95) < 0.002, `${high}`);
   });
 
   test('a plan takes effect after its planning time, so many layers a step', async () => {

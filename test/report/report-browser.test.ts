@@ -182,43 +182,50 @@ test('the sweep has a mark for every point, and its fronts go through theirs', {
   });
 });
 
-test('heat maps show the loads before and after', { skip }, async () => {
+test('heat maps show the loads before and after, and what is waited for beside them', { skip }, async () => {
   await withPage(browser(), recordedPage, WIDE, async ({ page }) => {
     // The colour in the middle of each cell: red above blue where the load is above the mean.
-    const warmth = (id: string, numLayers: number, numRanks: number) =>
+    const warmth = (id: string, numLayers: number, columns: readonly number[]) =>
       page.locator(`#${id} canvas`).evaluateAll(
-        (layered: HTMLCanvasElement[], [layers, ranks]) => {
+        (layered: HTMLCanvasElement[], [layers, shown]) => {
           const [canvas] = layered as [HTMLCanvasElement];
           const flat = new OffscreenCanvas(canvas.width, canvas.height);
           const pixels = flat.getContext('2d')!;
           for (const layer of layered) pixels.drawImage(layer, 0, 0);
           const scale = canvas.width / canvas.clientWidth;
-          const [left, top, right, bottom] = [44, 24, 8, 44];
-          const width = (canvas.clientWidth - left - right) / ranks!;
-          const height = (canvas.clientHeight - top - bottom) / layers!;
-          return Array.from({ length: layers! * ranks! }, (_, cell) => {
-            const x = left + ((cell % ranks!) + 0.4) * width;
-            const y = top + (Math.floor(cell / ranks!) + 0.5) * height;
-            const [red, , blue] = pixels.getImageData(
-              Math.round(x * scale),
-              Math.round(y * scale),
-              1,
-              1,
-            ).data;
-            return red! - blue!;
+          const [left, top, right, bottom] = [44, 24, 14, 44];
+          // 16 ranks, a gap, and one column of what is waited for.
+          const width = (canvas.clientWidth - left - right) / 18;
+          const height = (canvas.clientHeight - top - bottom) / layers;
+          return Array.from({ length: layers * shown.length }, (_, cell) => {
+            const x = left + (shown[cell % shown.length]! + 0.4) * width;
+            const y = top + (Math.floor(cell / shown.length) + 0.5) * height;
+            const { data } = pixels.getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1);
+            return data[0]! - data[2]!;
           });
         },
-        [numLayers, numRanks],
+        [numLayers, columns] as const,
       );
-    for (const when of ['before', 'after'] as const) {
-      const shares = recorded.replays[1]!.heatMap[when].flat();
-      const shown = await warmth(`heat-${when}`, 26, 16);
+    const ranks = Array.from({ length: 16 }, (_, rank) => rank);
+    const { heatMap } = recorded.replays[1]!;
+    const check = async (when: 'before' | 'after', shares: readonly number[]) => {
+      const shown = await warmth(`heat-${when}`, 26, ranks);
       assert.equal(shown.length, shares.length);
       shares.forEach((share, cell) => {
         if (Math.abs(share - 1) > 0.1)
           assert.equal(shown[cell]! > 0, share > 1, `${when}, cell ${cell}: ${share}`);
       });
-    }
+    };
+    await check('before', heatMap.p95Before.flat());
+    await check('after', heatMap.p95After.flat());
+    // The more is waited for, the warmer.
+    const waited = await warmth('heat-before', 26, [17]);
+    const order = (values: readonly number[]) => values.indexOf(Math.max(...values));
+    assert.equal(order(waited), order(heatMap.maximumBefore));
+    await page.locator('input[value="mean"]').check();
+    await drawn(page);
+    await check('before', heatMap.before.flat());
+    await check('after', heatMap.after.flat());
   });
 });
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { compactReport, MAX_PAGE_RANK_LOADS } from '../../src/report/compact.ts';
-import { unpackNumbers } from '../../src/report/packed.ts';
+import type { ReplayResult } from '../../src/replay/result.ts';
+import { compactReport, MAPS_OF_REPLAY, MAX_PAGE_NUMBERS } from '../../src/report/compact.ts';
+import { type PackedNumbers, unpackNumbers } from '../../src/report/packed.ts';
 import { exampleReport } from '../helpers/replay-report.ts';
 import { recordedReport } from '../helpers/report.ts';
 
@@ -59,8 +60,9 @@ test('what was saved so far ends at what was saved in all', () => {
       Math.abs(saved - totals.secondsSaved) <= 1e-4 * totals.modelledSeconds,
       `${saved} is not ${totals.secondsSaved}`,
     );
-    const { idealSeconds, waitingSeconds, changeSeconds } = runs[i]!.cost;
-    const sum = idealSeconds + waitingSeconds + changeSeconds;
+    const { idealSeconds, waitingSeconds, moveSeconds, planningSeconds } = runs[i]!.cost;
+    const counted = totals.modelledSeconds > totals.stepSeconds + totals.moveSeconds ? planningSeconds : 0;
+    const sum = idealSeconds + waitingSeconds + moveSeconds + counted;
     assert.ok(Math.abs(sum - totals.modelledSeconds) <= 1e-4 * totals.modelledSeconds);
   });
 });
@@ -84,9 +86,9 @@ test('rank loads stay below what a page may hold: evenly thinned, with the slowe
     const { runs } = compactReport(large);
     const counts = runs.map(({ rankLoads }) => unpackNumbers(rankLoads.loads).length);
     const total = counts.reduce((sum, count) => sum + count, 0);
-    // Two steps of every run at least, however large they are.
-    const least = 2 * 3 * large.recording.numLayers * large.replays[0]!.configuration.numRanks;
-    assert.ok(total <= Math.max(MAX_PAGE_RANK_LOADS, least), `${total} numbers`);
+    // Two steps of every run at least, however large they are; else what the maps leave.
+    const aStep = 3 * large.recording.numLayers * large.replays[0]!.configuration.numRanks;
+    assert.ok(total <= Math.max(MAX_PAGE_NUMBERS - MAPS_OF_REPLAY * aStep, 2 * aStep), `${total} numbers`);
     runs.forEach(({ rankLoads: { steps, slowestStep, loads } }, i) => {
       const { rankLoads } = large.replays[i]!;
       for (const other of runs) {
@@ -121,4 +123,62 @@ test('a sweep keeps the points that were done, with their fronts and the advised
   );
   const none = compactReport({ ...swept, sweep: { ...swept.sweep!, advisedPoint: null } });
   assert.equal(none.sweep!.advised, null);
+});
+
+test('maps come back with what is waited for, and moves plan by plan', () => {
+  const data = compactReport(report);
+  const { heatMap, moved, hotExperts } = data.runs[1]!;
+  const replay = report.replays[1]!;
+  const near = (packed: PackedNumbers, values: readonly number[]) => {
+    const numbers = unpackNumbers(packed);
+    assert.equal(numbers.length, values.length);
+    numbers.forEach((value, i) => {
+      assert.ok(Math.abs(value - values[i]!) < 1e-4, `${i}: ${value} is not ${values[i]}`);
+    });
+  };
+  near(heatMap.before.mean, replay.heatMap.before.flat());
+  near(heatMap.before.p95, replay.heatMap.p95Before.flat());
+  near(heatMap.after.p95, replay.heatMap.p95After.flat());
+  near(heatMap.after.maximum, replay.heatMap.maximumAfter);
+  assert.equal(hotExperts.length, 20);
+  const moving = replay.plans.filter(({ moves }) => moves > 0);
+  assert.equal(moved.numPlans, moving.length);
+  assert.equal(
+    moved.nodeMoves.flat().reduce((sum, count) => sum + count),
+    replay.totals.moves,
+  );
+  assert.deepEqual(
+    moved.plans.map(({ startedAfterStep, moves }) => ({ startedAfterStep, moves })),
+    moving.map(({ startedAfterStep, moves }) => ({ startedAfterStep, moves })),
+  );
+  const experts = Array.from(unpackNumbers(moved.experts), Math.round);
+  assert.deepEqual(
+    experts,
+    moving.flatMap(({ moved: { experts: own } }, i) => own.slice(0, moved.plans[i]!.numListed)),
+  );
+  const none = data.runs[0]!.moved;
+  assert.deepEqual([none.numPlans, none.plans], [0, []]);
+});
+
+test('of many plans and many nodes a page holds as many as it has room for, and the sums of all', () => {
+  const [none, one] = report.replays as [ReplayResult, ReplayResult];
+  const plan = one.plans.find(({ moves }) => moves > 0)!;
+  const plans = Array.from({ length: 1000 }, (_, i) => ({ ...plan, startedAfterStep: i }));
+  const twin = { ...one, name: 'twin', plans };
+  const { runs } = compactReport({ ...report, replays: [none, { ...one, plans }, twin] });
+  const { moved } = runs[1]!;
+  assert.equal(moved.numPlans, 1000);
+  assert.equal(moved.plans.length, 120);
+  assert.equal(moved.nodeMoves[0]![1], 1000 * plan.moved.nodeMoves[0]![1]!);
+  assert.equal(unpackNumbers(moved.layers).length, 120 * Math.floor(2500 / 240));
+
+  const nodes = Array.from({ length: 40 }, () => new Array<number>(40).fill(1));
+  const wide = {
+    ...one,
+    configuration: { ...one.configuration, numNodes: 40 },
+    plans: plans.map((each) => ({ ...each, moved: { ...each.moved, nodeMoves: nodes } })),
+  };
+  const [large] = compactReport({ ...report, replays: [wide] }).runs;
+  assert.equal(large!.moved.plans.length, 5);
+  assert.equal(large!.moved.nodeMoves[39]![0], 1000);
 });

@@ -57,8 +57,13 @@ test('the page loads nothing and runs nothing but its own script', () => {
   assert.doesNotMatch(markup, /\s(src|srcset|action|style|on\w+)=/);
   assert.deepEqual(
     [...markup.matchAll(/href="([^"]*)"/g)].map((match) => match[1]),
-    ['data:,'],
+    [
+      'data:,',
+      ...['summary', 'time', 'costs', 'look', 'configuration'].map((id) => `#${id}-heading`),
+      '#look-heading',
+    ],
   );
+  for (const [, id] of markup.matchAll(/href="#([^"]*)"/g)) assert.ok(markup.includes(`id="${id}"`), id);
   assert.doesNotMatch(assets.style, /url\(|@import/);
   assert.doesNotMatch(assets.script, /<\/script|<!--/i);
   assert.doesNotMatch(
@@ -151,6 +156,7 @@ function reportOf(modelledSeconds: number, after: number): ReplayReport {
   const own = {
     ...one.totals,
     ...totals,
+    ...{ changedSlots: 12, bytes: 3e9, redundantBytesPerRank: 2e9 },
     modelledSeconds,
     moveSeconds,
     stepSeconds: modelledSeconds - moveSeconds,
@@ -176,7 +182,11 @@ function reportOf(modelledSeconds: number, after: number): ReplayReport {
 
 test('titles say what was found', () => {
   const gain = reportOf(80, 0.75);
-  assert.equal(headline(gain), 'default takes 80.0 s of modelled time, 20.0% less than no balancing (100 s)');
+  assert.equal(
+    headline(gain),
+    'Balance with default: 80.0 s of modelled time instead of 100 s without balancing (20.0% less), 5.00 s ' +
+      'of it for moving 3.00 GB, with 2.00 GB a rank for redundant experts',
+  );
   assert.equal(timeFinding(gain), 'default lifts balancedness from 0.5000 to 0.7500');
   assert.equal(
     costFinding(gain),
@@ -187,9 +197,12 @@ test('titles say what was found', () => {
   const loss = reportOf(103, 0.55);
   assert.equal(
     headline(loss),
-    'Balancing does not pay here: no balancing takes 100 s of modelled time, and the fastest policy, ' +
-      'default, 103 s',
+    'Do not balance: default takes 103 s of modelled time, 5.00 s of it for moving 3.00 GB, where no ' +
+      'balancing takes 100 s',
   );
+  const [, slow] = loss.replays as [ReplayResult, ReplayResult];
+  const two = { ...loss, replays: [...loss.replays, { ...slow, name: 'other' }] };
+  assert.match(headline(two), /^Do not balance: of 2 policies that plan, the fastest, default, takes 103 s/);
   assert.equal(
     costFinding(loss),
     'default saves 2.00 s of waiting with 3 plans, for 5.00 s of moving weights',
@@ -201,8 +214,26 @@ test('titles say what was found', () => {
   assert.equal(costFinding(harm), 'default saves no waiting with 3 plans, and moving weights takes 5.00 s');
 
   const none = { ...gain, replays: gain.replays.slice(0, 1) };
-  assert.equal(headline(none), 'Without balancing: no balancing takes 100 s of modelled time');
+  assert.equal(headline(none), 'Nothing to advise: only no balancing was replayed, which takes 100 s');
   assert.equal(costFinding(none), 'Nothing is moved without balancing');
+});
+
+test('less than one in a hundred is no reason to balance', () => {
+  assert.match(headline(reportOf(99.5, 0.75)), /^Do not balance: default takes 99\.5 s/);
+  assert.match(headline(reportOf(99, 0.75)), /^Balance with default: 99\.0 s/);
+});
+
+test('what changes nothing is either content or was too short', () => {
+  const [none, one] = reportOf(100, 0.5).replays as [ReplayResult, ReplayResult];
+  const totals = { ...one.totals, changedSlots: 0 };
+  const plans = one.plans.map((plan) => ({ ...plan, status: 'unchanged' as const }));
+  const kept = { ...recorded, replays: [none, { ...one, totals, plans }] };
+  assert.equal(
+    headline(kept),
+    'Do not balance: no policy found a change worth making, and no balancing takes 100 s',
+  );
+  const short = { ...recorded, replays: [none, { ...one, totals, plans: [], numSteps: 3 }] };
+  assert.equal(headline(short), 'Too short to say: no plan took effect within the 3 steps of the recording');
 });
 
 test('a sweep begins with its advice', () => {

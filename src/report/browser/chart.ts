@@ -2,6 +2,7 @@ import { BarChart, HeatmapChart, LineChart, ScatterChart } from 'echarts/charts'
 import { GridComponent, TooltipComponent } from 'echarts/components';
 import { type EChartsCoreOption, type EChartsType, init, use } from 'echarts/core';
 import { CanvasRenderer, SVGRenderer } from 'echarts/renderers';
+import { element } from './element.ts';
 import { readTheme, type Theme } from './theme.ts';
 
 /** Where a chart is drawn, and in what. */
@@ -33,6 +34,7 @@ export class Chart {
   readonly #host: HTMLElement;
   readonly #chart: EChartsType;
   readonly #draw: (surface: Surface) => Picture;
+  readonly #renderer: 'svg' | 'canvas';
   #width = 0;
   #isChanged = false;
 
@@ -42,6 +44,7 @@ export class Chart {
    */
   constructor(host: HTMLElement, renderer: 'svg' | 'canvas', draw: (surface: Surface) => Picture) {
     this.#host = host;
+    this.#renderer = renderer;
     this.#draw = draw;
     // On a canvas, twice the pixels keep cells and letters sharp on paper.
     const devicePixelRatio = Math.max(2, window.devicePixelRatio);
@@ -69,6 +72,73 @@ export class Chart {
     this.#host.setAttribute('aria-label', picture.text);
   }
 
+  /**
+   * Draws for paper, or for the screen again. Of a canvas in layers, as charts are drawn on, Chromium prints
+   * the last layer alone: on paper one canvas stands for them.
+   */
+  print(onPaper: boolean): void {
+    this.draw();
+    if (this.#renderer === 'svg') return;
+    this.#host.querySelector(':scope > .printed')?.remove();
+    if (!onPaper) return;
+    const canvas = this.canvas();
+    canvas.removeAttribute('style');
+    canvas.className = 'printed';
+    this.#host.append(canvas);
+  }
+
+  /** What is drawn now, on a canvas of its own with twice the pixels. */
+  canvas(): HTMLCanvasElement {
+    const theme = readTheme();
+    const { height, option } = this.#draw({ width: this.#width, theme });
+    const size = { width: this.#width, height };
+    const copy = init(document.createElement('div'), null, {
+      renderer: 'canvas',
+      devicePixelRatio: 1,
+      ...size,
+    });
+    copy.setOption({ animation: false, ...option });
+    const canvas = copy.renderToCanvas({ pixelRatio: 2, backgroundColor: theme.surface });
+    copy.dispose();
+    return canvas;
+  }
+
+  /**
+   * Calls `listener` with the ends of a drag inside the first grid, in the units of its x axis, in the order
+   * of the drag. Meanwhile a band shows it.
+   */
+  onDrag(listener: (from: number, to: number) => void): void {
+    const band = element('div', { class: 'band', hidden: '' });
+    this.#host.append(band);
+    const zr = this.#chart.getZr();
+    let drag: Drag | undefined;
+    zr.on('mousedown', ({ offsetX, offsetY }) => {
+      if (this.#chart.containPixel({ gridIndex: 0 }, [offsetX, offsetY]))
+        drag = { start: offsetX, end: offsetX };
+    });
+    zr.on('mousemove', ({ offsetX, offsetY }) => {
+      if (drag === undefined || !this.#chart.containPixel({ gridIndex: 0 }, [offsetX, offsetY])) return;
+      drag = { ...drag, end: offsetX };
+      band.hidden = !isDrag(drag);
+      band.style.left = `${Math.min(drag.start, drag.end)}px`;
+      band.style.width = `${Math.abs(drag.end - drag.start)}px`;
+    });
+    // Also where the button is let go outside of the chart.
+    addEventListener('mouseup', () => {
+      const done = drag;
+      drag = undefined;
+      band.hidden = true;
+      if (done === undefined || !isDrag(done)) return;
+      const at = (x: number) =>
+        (this.#chart.convertFromPixel({ gridIndex: 0 }, [x, 0]) as [number, number])[0];
+      listener(at(done.start), at(done.end));
+    });
+  }
+
+  onDoubleClick(listener: () => void): void {
+    this.#chart.getZr().on('dblclick', listener);
+  }
+
   /** Calls `listener` with where a click was in the units of the grid's axes, for clicks inside the grid. */
   onClick(grid: number, listener: (x: number, y: number) => void): void {
     this.#chart.getZr().on('click', ({ offsetX, offsetY }) => {
@@ -78,6 +148,17 @@ export class Chart {
       listener(x, y);
     });
   }
+}
+
+/** From where to where a mouse was dragged, in pixels of a chart. */
+interface Drag {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** A few pixels are still a click. */
+function isDrag({ start, end }: Drag): boolean {
+  return Math.abs(end - start) > 4;
 }
 
 /** Whole pixels, and enough to draw in where the host is not laid out. */
@@ -97,7 +178,8 @@ export function followMedia(recolour: () => void): void {
   };
   const print = (paper: boolean) => {
     document.documentElement.classList.toggle('paper', paper);
-    drawAll();
+    recolour();
+    for (const chart of charts) chart.print(paper);
   };
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', drawAll);
   matchMedia('print').addEventListener('change', ({ matches }) => print(matches));

@@ -15,6 +15,10 @@ export function followControls(report: Report, selection: Selection): void {
   policy.addEventListener('change', () => selection.chooseRun(Number(policy.value)));
   layer.addEventListener('input', () => selection.chooseLayer(layer.valueAsNumber));
   step.addEventListener('input', () => selection.chooseSample(step.valueAsNumber));
+  const views = document.querySelectorAll<HTMLInputElement>('input[name="view"]');
+  for (const view of views) {
+    view.addEventListener('change', () => selection.chooseView(view.value === 'mean' ? 'mean' : 'p95'));
+  }
   slowest.addEventListener('click', () => selection.chooseStep(selection.run.rankLoads.slowestStep));
 
   const show = () => {

@@ -5,31 +5,37 @@ import type { Report } from './report.ts';
 import type { Theme } from './theme.ts';
 import { tip } from './tip.ts';
 
-/** Where modelled seconds go. */
-const PARTS = ['idealSeconds', 'waitingSeconds', 'changeSeconds'] as const;
+/** Where seconds go. */
+export const PARTS = ['idealSeconds', 'waitingSeconds', 'moveSeconds', 'planningSeconds'] as const;
 type Part = (typeof PARTS)[number];
 
-/** A bar of modelled seconds: a run, or no balancing. */
+/** A bar of seconds: a run, or no balancing. */
 interface CostBar extends Readonly<Record<Part, number>> {
   readonly name: string;
+  /** All parts, or all but planning where steps do not wait for it. */
+  readonly modelledSeconds: number;
   readonly moves: number;
   readonly bytes: number;
 }
 
-const NAMES: Readonly<Record<Part, string>> = {
+/** What the parts are called. */
+export const PART_NAMES: Readonly<Record<Part, string>> = {
   idealSeconds: 'at perfect balance',
   waitingSeconds: 'waiting for the slowest rank',
-  changeSeconds: 'moving weights and planning',
+  moveSeconds: 'moving weights',
+  planningSeconds: 'planning',
 };
 
 /** Not the first of the colours, which are policies'. */
 const WAITING_COLOUR = 4;
 const MOVES_COLOUR = 5;
+const PLANNING_COLOUR = 6;
 
 /** What the parts are drawn in; shared with the legend beside the chart. */
 export function partColours(theme: Theme): readonly (readonly [name: string, colour: string])[] {
-  const colours = [theme.baseline, theme.series[WAITING_COLOUR]!, theme.series[MOVES_COLOUR]!];
-  return PARTS.map((part, i) => [NAMES[part], colours[i]!]);
+  const { baseline, series } = theme;
+  const colours = [baseline, series[WAITING_COLOUR]!, series[MOVES_COLOUR]!, series[PLANNING_COLOUR]!];
+  return PARTS.map((part, i) => [PART_NAMES[part], colours[i]!]);
 }
 
 /**
@@ -44,7 +50,10 @@ export function costBars({ runs }: Report): CostBar[] {
   const { idealSeconds, unbalancedSeconds } = first.cost;
   const waitingSeconds = unbalancedSeconds - idealSeconds;
   return [
-    { name: 'no balancing', idealSeconds, waitingSeconds, changeSeconds: 0, moves: 0, bytes: 0 },
+    {
+      ...{ name: 'no balancing', modelledSeconds: unbalancedSeconds, idealSeconds, waitingSeconds },
+      ...{ moveSeconds: 0, planningSeconds: 0, moves: 0, bytes: 0 },
+    },
     ...bars,
   ];
 }
@@ -71,7 +80,11 @@ export function costsPicture(report: Report, surface: Surface): Picture {
   return {
     height: second + height + 50,
     text: bars
-      .map((bar) => `${bar.name}: ${seconds(totalOf(bar))}, ${counted(bar.moves, 'slot')} moved.`)
+      .map(
+        (bar) =>
+          `${bar.name}: ${seconds(bar.modelledSeconds)}, ${counted(bar.moves, 'slot')} moved, ` +
+          `${seconds(bar.planningSeconds)} of planning.`,
+      )
       .join(' '),
     option: {
       ...commonOption(surface, ({ dataIndex }: { dataIndex: number }) => costTip(bars[dataIndex]!)),
@@ -99,10 +112,6 @@ export function costsPicture(report: Report, surface: Surface): Picture {
   };
 }
 
-function totalOf(bar: CostBar): number {
-  return PARTS.reduce((sum, part) => sum + bar[part], 0);
-}
-
 /** The names of the bars, downwards, cut where they are very long. */
 function nameAxis(bars: readonly CostBar[], width: number, surface: Surface) {
   const { axisLabel, ...axis } = axisStyle(surface);
@@ -122,7 +131,7 @@ function nameAxis(bars: readonly CostBar[], width: number, surface: Surface) {
 function costSeries(bars: readonly CostBar[], { theme }: Surface): object[] {
   const bar = { type: 'bar', barWidth: 18, emphasis: { disabled: true } };
   const label = { show: true, position: 'right', color: theme.ink, fontSize: 12 };
-  const sum = ({ dataIndex }: { dataIndex: number }) => seconds(totalOf(bars[dataIndex]!));
+  const sum = ({ dataIndex }: { dataIndex: number }) => seconds(bars[dataIndex]!.modelledSeconds);
   const parts = partColours(theme).map(([name, color], i) => ({
     ...bar,
     name,
@@ -145,7 +154,8 @@ function costSeries(bars: readonly CostBar[], { theme }: Surface): object[] {
 
 function costTip(bar: CostBar): HTMLElement {
   return tip(bar.name, [
-    ...PARTS.map((part) => [NAMES[part], seconds(bar[part])] as const),
+    ...PARTS.map((part) => [PART_NAMES[part], seconds(bar[part])] as const),
+    ['modelled time', seconds(bar.modelledSeconds)],
     ['moved', `${counted(bar.moves, 'slot')}, ${bytes(bar.bytes)}`],
   ]);
 }

@@ -12,14 +12,29 @@ export function divergingColour({ diverging }: Theme, share: number, largest: nu
   return mix(diverging[low]!, diverging[low + 1]!, place - low);
 }
 
-/** The whole scale from 0 to the largest, left to right, as a CSS gradient. */
-export function divergingGradient({ diverging }: Theme, largest: number): string {
+/** The whole scale from 0 to the largest: where each colour is, as a share of it. */
+export function divergingStops(
+  { diverging }: Theme,
+  largest: number,
+): (readonly [place: number, colour: string])[] {
   const half = (diverging.length - 1) / 2;
-  const stops = diverging.map((colour, i) => {
+  return diverging.map((colour, i) => {
     const share = i <= half ? i / half : 1 + ((i - half) / half) * (largest - 1);
-    return `${colour} ${((100 * share) / largest).toFixed(2)}%`;
+    return [share / largest, colour];
   });
-  return `linear-gradient(to right, ${stops.join(', ')})`;
+}
+
+/** {@link divergingStops}, left to right, as a CSS gradient. */
+export function divergingGradient(theme: Theme, largest: number): string {
+  const stops = divergingStops(theme, largest);
+  const texts = stops.map(([place, colour]) => `${colour} ${(100 * place).toFixed(2)}%`);
+  return `linear-gradient(to right, ${texts.join(', ')})`;
+}
+
+/** From nothing, 0, to the most, 1: light enough for letters on it. */
+export function trafficColour({ diverging }: Theme, share: number): string {
+  const middle = (diverging.length - 1) / 2;
+  return mix(diverging[middle]!, diverging[middle + 1]!, share);
 }
 
 function mix(a: string, b: string, share: number): string {

@@ -2,19 +2,38 @@ import { times } from '../../formats/number-text.ts';
 import { axisStyle, commonOption, nodeBorders, overlayAxes, overlayLines, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import { divergingColour } from './diverging.ts';
-import { indexOfLargest, type Report } from './report.ts';
+import { type HeatView, indexOfLargest, meanOf, type Report, type Run } from './report.ts';
 import type { Selection } from './selection.ts';
 import { tip } from './tip.ts';
 
 /** Room around the cells, in pixels. */
-const MARGIN = { left: 44, top: 24, right: 8, bottom: 44 };
+const MARGIN = { left: 44, top: 24, right: 14, bottom: 44 };
+/** The column of what is waited for is at least as wide as its name, in pixels. */
+const COLUMN_WIDTH = 26;
 
 /** A cell as ECharts hands it on. */
 interface Cell {
-  readonly value: readonly [rank: number, layer: number, share: number];
+  readonly value: readonly [column: number, layer: number, share: number];
 }
 
-/** Mean rank loads of the chosen run, layers x ranks, in means of the layer: before or after balancing. */
+/** The columns: ranks, one of nothing, and as many as the one of what is waited for needs. */
+interface Columns {
+  readonly numRanks: number;
+  readonly first: number;
+  readonly all: number;
+}
+
+function columnsOf(numRanks: number, { width }: Surface): Columns {
+  const inner = width - MARGIN.left - MARGIN.right;
+  // So many of all that they are wide enough; half the picture at most.
+  const wide = Math.ceil((COLUMN_WIDTH * (numRanks + 1)) / Math.max(inner - COLUMN_WIDTH, COLUMN_WIDTH));
+  return { numRanks, first: numRanks + 1, all: numRanks + 1 + Math.min(wide, numRanks) };
+}
+
+/**
+ * Rank loads of the chosen run, layers x ranks, in means of the layer: before or after balancing. Beside
+ * them what each layer waits for.
+ */
 export function heatMap(
   report: Report,
   selection: Selection,
@@ -22,30 +41,49 @@ export function heatMap(
   surface: Surface,
 ): Picture {
   const { numLayers } = report;
-  const { numRanks } = selection.run;
+  const { run, view, layer } = selection;
   const cellHeight = Math.min(Math.max(Math.floor(320 / numLayers), 8), 18);
   const height = numLayers * cellHeight;
   const { left, top, right, bottom } = MARGIN;
-  const axis = axisStyle(surface);
-  const overlay = overlayAxes(numRanks, numLayers);
-  const ranks = { type: 'category', data: category(numRanks), ...axis, ...titleBelow('rank') };
+  const columns = columnsOf(run.numRanks, surface);
+  const overlay = overlayAxes(columns.all, numLayers);
+  const what = view === 'p95' ? '95th percentile' : 'mean';
   return {
     height: top + height + bottom,
     text: heatMapText(report, selection, when),
     option: {
-      ...commonOption(surface, ({ value: [rank, layer, share] }: Cell) =>
-        tip(`layer ${layer}, rank ${rank}`, [['load', `${times(share)} × the layer's mean`]]),
+      ...commonOption(surface, ({ value: [column, at, share] }: Cell) =>
+        column < run.numRanks
+          ? tip(`layer ${at}, rank ${column}`, [[what, `${times(share)} × the layer's mean`]])
+          : tip(`layer ${at}`, [['waits for, on average', `${times(share)} × its mean`]]),
       ),
       grid: { left, right, top, height },
-      xAxis: [ranks, overlay.x],
-      yAxis: [layerAxis(numLayers, selection.layer, cellHeight, surface), overlay.y],
-      series: heatMapSeries(report, selection, when, surface),
+      xAxis: [rankAxis(columns, surface), overlay.x],
+      yAxis: [layerAxis(numLayers, layer, cellHeight, surface), overlay.y],
+      series: heatMapSeries(report, selection, when, columns, surface),
     },
   };
 }
 
-function category(count: number): string[] {
-  return Array.from({ length: count }, (_, i) => String(i));
+/** The ranks, and the name of the column beside them. */
+function rankAxis({ numRanks, first, all }: Columns, surface: Surface): object {
+  const { axisLabel, ...axis } = axisStyle(surface);
+  const band = (surface.width - MARGIN.left - MARGIN.right) / all;
+  const labelEvery = niceInterval((7.5 * String(numRanks).length + 8) / band);
+  const middle = Math.floor((first + all - 1) / 2);
+  return {
+    type: 'category',
+    data: Array.from({ length: all }, (_, i) => (i < numRanks ? String(i) : i === middle ? 'max' : '')),
+    ...axis,
+    ...titleBelow('rank'),
+    axisLine: { show: false },
+    axisTick: { show: false },
+    axisLabel: {
+      ...axisLabel,
+      interval: (i: number) => i === middle || (i < numRanks && i % labelEvery === 0),
+      hideOverlap: false,
+    },
+  };
 }
 
 /** The layers, downwards; the chosen one is always named, and its name stands out. */
@@ -55,7 +93,7 @@ function layerAxis(numLayers: number, chosen: number, cellHeight: number, surfac
   const labelEvery = niceInterval(16 / cellHeight);
   return {
     type: 'category',
-    data: category(numLayers),
+    data: Array.from({ length: numLayers }, (_, i) => String(i)),
     ...axis,
     inverse: true,
     name: 'layer',
@@ -73,27 +111,32 @@ function layerAxis(numLayers: number, chosen: number, cellHeight: number, surfac
   };
 }
 
-/** The cells, gaps between nodes, and a frame around the chosen layer. */
+/** The cells, what is waited for, gaps between nodes, and a frame around the chosen layer. */
 function heatMapSeries(
   { numLayers, largestShare }: Report,
-  { run, layer }: Selection,
+  { run, layer, view }: Selection,
   when: 'before' | 'after',
+  { first, all }: Columns,
   { theme }: Surface,
 ): object[] {
   const { numRanks, ranksPerNode } = run;
-  const shares = run.heatMap[when];
+  const shares = run.heatMap[when][view];
+  const cells = Array.from(shares, (share, i) => [i % numRanks, Math.floor(i / numRanks), share]);
+  const waited = Array.from(run.heatMap[when].maximum, (share, at) =>
+    Array.from({ length: all - first }, (_, i) => [first + i, at, share]),
+  );
   const frame = [
     [0, layer],
-    [numRanks, layer],
-    [numRanks, layer + 1],
+    [all, layer],
+    [all, layer + 1],
     [0, layer + 1],
     [0, layer],
   ] as const;
   return [
     {
       type: 'heatmap',
-      data: Array.from(shares, (share, i) => [i % numRanks, Math.floor(i / numRanks), share]),
-      itemStyle: { color: ({ value }: Cell) => divergingColour(theme, value[2], largestShare) },
+      data: [...cells, ...waited.flat()],
+      itemStyle: { color: ({ value }: Cell) => divergingColour(theme, value[2], largestShare[view]) },
       emphasis: { disabled: true },
       progressive: 0,
     },
@@ -107,13 +150,33 @@ function niceInterval(least: number): number {
   return [1, 2, 5, 10, 20, 50, 100].find((interval) => interval >= least) ?? least;
 }
 
-function heatMapText({ numLayers }: Report, { run }: Selection, when: 'before' | 'after'): string {
-  const shares = run.heatMap[when];
+const CELLS: Readonly<Record<HeatView, string>> = {
+  p95: '95th percentiles of the steps of',
+  mean: 'means over the steps of',
+};
+
+function heatMapText({ numLayers }: Report, { run, view }: Selection, when: 'before' | 'after'): string {
+  const { [view]: shares, maximum } = run.heatMap[when];
   const at = indexOfLargest(shares);
   const place = `layer ${Math.floor(at / run.numRanks)}, rank ${at % run.numRanks}`;
   const name = when === 'before' ? 'Without balancing' : `With ${run.name}`;
   return (
-    `${name}: mean loads of ${numLayers} layers x ${run.numRanks} ranks. The highest is ` +
-    `${times(shares[at]!)} times its layer's mean, at ${place}.`
+    `${name}: ${CELLS[view]} rank loads, ${numLayers} layers x ${run.numRanks} ranks. The highest is ` +
+    `${times(shares[at]!)} times its layer's mean, at ${place}. A layer waits for ` +
+    `${times(meanOf(maximum))} times its mean on average.`
+  );
+}
+
+/** What layers wait for, before and after: as a mean over layers, and of the worst. */
+export function heatFinding({ heatMap, line, name }: Run): string {
+  const worst = (values: Float64Array) => times(values.reduce((a, b) => Math.max(a, b), 0));
+  const [before, after] = [heatMap.before.maximum, heatMap.after.maximum];
+  const mean = times(meanOf(before));
+  if (line.colour === null) {
+    return `Without balancing a layer waits for ${mean} times its mean load, the worst for ${worst(before)}`;
+  }
+  return (
+    `${name} takes what a layer waits for from ${mean} to ${times(meanOf(after))} times its mean load, ` +
+    `in the worst layer from ${worst(before)} to ${worst(after)}`
   );
 }

@@ -21,16 +21,13 @@ export function makeLineBoxes(report: Report, selection: Selection): void {
 }
 
 /** The legends in the colours in force. */
-export function colourLegends(report: Report): void {
+export function colourLegends(report: Report, selection: Selection): void {
   const theme = readTheme();
   document.querySelectorAll<SVGElement>('#lines .swatch').forEach((piece, i) => {
     const { colour } = report.lines[i]!;
     paint(piece, lineColour(theme, colour), lineDash(colour));
   });
-  const scale = byId('heat-scale');
-  scale.style.background = divergingGradient(theme, report.largestShare);
-  byId('heat-mean').style.left = `${100 / report.largestShare}%`;
-  byId('heat-most').textContent = `${times(report.largestShare)}×`;
+  colourScale(report, selection);
   fillLegend('cost-legend', partColours(theme));
   if (report.sweep === undefined) return;
   const { policies } = sweepKeys(report.sweep, theme);
@@ -38,6 +35,14 @@ export function colourLegends(report: Report): void {
     'sweep-legend',
     policies.map(({ policy, colour }) => [policy, colour] as const),
   );
+}
+
+/** The scale of the heat maps, for what their cells show. */
+export function colourScale({ largestShare }: Report, { view }: Selection): void {
+  const most = largestShare[view];
+  byId('heat-scale').style.background = divergingGradient(readTheme(), most);
+  byId('heat-mean').style.left = `${100 / most}%`;
+  byId('heat-most').textContent = `${times(most)}×`;
 }
 
 function fillLegend(id: string, entries: readonly (readonly [name: string, colour: string])[]): void {

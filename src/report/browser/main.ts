@@ -1,18 +1,22 @@
-import { times } from '../../formats/number-text.ts';
 import type { ReportData } from '../report-data.ts';
 import { Chart, followMedia, registerCharts } from './chart.ts';
 import { followControls } from './controls.ts';
 import { costsPicture } from './costs.ts';
 import { followTables } from './data-tables.ts';
+import { offerDownloads } from './downloads.ts';
 import { byId } from './element.ts';
-import { heatMap } from './heat-map.ts';
-import { colourLegends, makeLineBoxes } from './legends.ts';
+import { followFragment, fragmentOf } from './fragment.ts';
+import { heatFinding, heatMap } from './heat-map.ts';
+import { followHottest } from './hottest.ts';
+import { colourLegends, colourScale, makeLineBoxes } from './legends.ts';
+import { followMoves, trafficPicture } from './moves.ts';
 import { overTime } from './over-time.ts';
 import { paretoPicture } from './pareto.ts';
 import { rankLoadsFinding, rankLoadsPicture } from './rank-loads.ts';
-import { largest, type Report, unpackReport } from './report.ts';
+import { type Report, unpackReport } from './report.ts';
 import { savedPicture } from './saved.ts';
 import { Selection } from './selection.ts';
+import { followZoom, zoomByDrag } from './zoom.ts';
 
 main();
 
@@ -22,52 +26,64 @@ function main(): void {
   registerCharts();
   makeLineBoxes(report, selection);
   followControls(report, selection);
-  drawCharts(report, selection);
+  followZoom(selection);
+  followMoves(selection);
+  followHottest(selection);
+  const isLinked = followFragment(report, selection);
+  const charts = drawCharts(report, selection);
   followTables(report, selection);
+  offerDownloads(report, selection, charts);
   const show = () => showFindings(report, selection);
   selection.onChange(show);
   show();
-  const colour = () => colourLegends(report);
+  const colour = () => colourLegends(report, selection);
   followMedia(colour);
   colour();
+  if (isLinked) byId('look-heading').scrollIntoView();
 }
 
-function drawCharts(report: Report, selection: Selection): void {
-  const time = new Chart(byId('over-time'), 'svg', (surface) => overTime(report, selection, surface));
-  const maps = (['before', 'after'] as const).map(
-    (when) =>
-      new Chart(byId(`heat-${when}`), 'canvas', (surface) => heatMap(report, selection, when, surface)),
+/** Draws all charts, and again what follows the choice. Returns them by the id of their element. */
+function drawCharts(report: Report, selection: Selection): ReadonlyMap<string, Chart> {
+  const charts = new Map<string, Chart>();
+  const draw = (id: string, renderer: 'svg' | 'canvas', picture: ConstructorParameters<typeof Chart>[2]) => {
+    const chart = new Chart(byId(id), renderer, picture);
+    charts.set(id, chart);
+    return chart;
+  };
+  const time = draw('over-time', 'svg', (surface) => overTime(report, selection, surface));
+  const maps = (['before', 'after'] as const).map((when) =>
+    draw(`heat-${when}`, 'canvas', (surface) => heatMap(report, selection, when, surface)),
   );
-  const ranks = new Chart(byId('rank-loads'), 'svg', (surface) =>
-    rankLoadsPicture(report, selection, surface),
-  );
-  const following = [time, ...maps, ranks];
-  new Chart(byId('costs'), 'svg', (surface) => costsPicture(report, surface));
+  const following = [
+    time,
+    ...maps,
+    draw('rank-loads', 'svg', (surface) => rankLoadsPicture(report, selection, surface)),
+    draw('traffic', 'svg', (surface) => trafficPicture(selection, surface)),
+  ];
+  draw('costs', 'svg', (surface) => costsPicture(report, surface));
   if (report.runs.some(({ line }) => line.colour !== null)) {
-    following.push(new Chart(byId('saved'), 'svg', (surface) => savedPicture(report, selection, surface)));
+    const saved = draw('saved', 'svg', (surface) => savedPicture(report, selection, surface));
+    zoomByDrag(saved, selection);
+    following.push(saved);
   }
   const { sweep } = report;
-  if (sweep !== undefined) new Chart(byId('pareto'), 'svg', (surface) => paretoPicture(sweep, surface));
+  if (sweep !== undefined) draw('pareto', 'svg', (surface) => paretoPicture(sweep, surface));
 
   for (const map of maps) map.onClick(0, (_, layer) => selection.chooseLayer(layer));
   for (const grid of [0, 1]) time.onClick(grid, (step) => selection.chooseStep(step));
+  zoomByDrag(time, selection);
   selection.onChange(() => {
     for (const chart of following) chart.change();
   });
+  return charts;
 }
 
-/** Headings that say what the charts below them show of the choice. */
+/** Headings that say what the charts below them show of the choice, and a link to it. */
 function showFindings(report: Report, selection: Selection): void {
   const { run } = selection;
-  const before = times(largest(run.heatMap.before));
-  const after = times(largest(run.heatMap.after));
-  const change =
-    before === after
-      ? `leaves the busiest rank at ${before}`
-      : `takes the busiest rank from ${before} to ${after}`;
-  const finding =
-    run.line.colour === null ? `Without balancing the busiest rank has ${before}` : `${run.name} ${change}`;
-  byId('heat-finding').textContent = `${finding} times its layer's mean load`;
+  byId('heat-finding').textContent = heatFinding(run);
   byId('heat-after-name').textContent = run.name;
   byId('rank-finding').textContent = rankLoadsFinding(report, selection);
+  byId('link').setAttribute('href', fragmentOf(selection));
+  colourScale(report, selection);
 }

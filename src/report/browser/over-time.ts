@@ -16,7 +16,8 @@ export function overTime(report: Report, selection: Selection, surface: Surface)
   const shown = report.lines.filter((_, i) => !selection.isHidden(i));
   const planners = shown.filter((line) => line.plans.length > 0);
   const isNarrow = surface.width < 500;
-  const [from, to] = extentOf(report.lines);
+  const { from, to } = selection.range;
+  const last = to - 1;
   const floor = floorOf(shown);
   const longestName = Math.max(0, ...planners.map(({ name }) => name.length));
   const left = Math.min(Math.max(52, 14 + 7 * longestName), isNarrow ? 76 : 150);
@@ -24,11 +25,11 @@ export function overTime(report: Report, selection: Selection, surface: Surface)
   const lanesTop = TOP + PLOT + 10;
   const lanes = planners.length * LANE;
   const axis = axisStyle(surface);
-  const steps = { type: 'value', min: from, max: to, minInterval: 1, ...axis, splitLine: { show: false } };
+  const steps = { type: 'value', min: from, max: last, minInterval: 1, ...axis, splitLine: { show: false } };
   const balancedness = { type: 'value', min: floor, max: 1, ...axis };
   return {
     height: lanesTop + lanes + 44,
-    text: `Balancedness over steps ${grouped(from)} to ${grouped(to)}. ${shown.map(lineText).join(' ')}`,
+    text: `Balancedness over steps ${grouped(from)} to ${grouped(last)}. ${shown.map(lineText).join(' ')}`,
     option: {
       ...commonOptionAlong(surface, 'line', ([place]: readonly { axisValue: number }[]) =>
         timeTip(shown, place!.axisValue),
@@ -81,13 +82,6 @@ function laneAxis(planners: readonly Line[], width: number, { theme }: Surface) 
       overflow: 'truncate',
     },
   };
-}
-
-/** First and last step of the recording that any line has. */
-function extentOf(lines: readonly Line[]): [from: number, to: number] {
-  const from = Math.min(...lines.map(({ firstStep }) => firstStep));
-  const to = Math.max(...lines.map(({ firstStep, numSteps }) => firstStep + numSteps - 1));
-  return [from, Math.max(to, from + 1)];
 }
 
 function lineText({ name, mean, plans }: Line): string {

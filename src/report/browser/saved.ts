@@ -32,8 +32,8 @@ export function savedPicture(report: Report, selection: Selection, surface: Surf
       xAxis: {
         type: 'value',
         minInterval: 1,
-        min: Math.min(...report.lines.map(({ firstStep }) => firstStep)),
-        max: Math.max(...report.lines.map(({ firstStep, numSteps }) => firstStep + numSteps)),
+        min: selection.range.from,
+        max: selection.range.to,
         ...axis,
         // At the bottom, also where seconds are lost.
         axisLine: { ...axisLine, onZero: false },

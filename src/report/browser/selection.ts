@@ -1,4 +1,18 @@
-import { indexOfLargest, largest, type Report, type Run, rankLoadsAt } from './report.ts';
+import {
+  type HeatView,
+  indexOfLargest,
+  largest,
+  type PlanMoved,
+  type Report,
+  type Run,
+  rankLoadsAt,
+} from './report.ts';
+
+/** Steps of the recording, half-open. */
+export interface StepRange {
+  readonly from: number;
+  readonly to: number;
+}
 
 /** What is looked at: by every chart that shows one policy, one layer or one step. */
 export class Selection {
@@ -8,6 +22,10 @@ export class Selection {
   #run: number;
   #layer = 0;
   #sample = 0;
+  #view: HeatView = 'p95';
+  /** Index among the plans that the page holds of the run; undefined is all of them. */
+  #plan: number | undefined;
+  #range: StepRange;
 
   /**
    * Begins with a run's slowest step among those that its heat map is made of, which are balanced where the
@@ -16,6 +34,7 @@ export class Selection {
   constructor(report: Report, run: number) {
     this.#report = report;
     this.#run = run;
+    this.#range = this.allSteps;
     const { rankLoads, heatMap } = this.run;
     const times = rankLoads.steps.map((step, i) =>
       step < heatMap.fromStep ? 0 : slownessOf(report, this.run, i),
@@ -50,6 +69,37 @@ export class Selection {
     return this.run.rankLoads.steps[this.#sample]!;
   }
 
+  get view(): HeatView {
+    return this.#view;
+  }
+
+  /** The plan whose moves are shown, with its index; undefined where those of all are. */
+  get plan(): PlanMoved | undefined {
+    return this.#plan === undefined ? undefined : this.run.moved.plans[this.#plan];
+  }
+
+  get planIndex(): number | undefined {
+    return this.#plan;
+  }
+
+  /** All steps that any line has. */
+  get allSteps(): StepRange {
+    const { lines } = this.#report;
+    const from = Math.min(...lines.map(({ firstStep }) => firstStep));
+    const to = Math.max(...lines.map(({ firstStep, numSteps }) => firstStep + numSteps));
+    return { from, to: Math.max(to, from + 2) };
+  }
+
+  /** The steps that the charts over time show. */
+  get range(): StepRange {
+    return this.#range;
+  }
+
+  get isZoomed(): boolean {
+    const { from, to } = this.allSteps;
+    return this.#range.from !== from || this.#range.to !== to;
+  }
+
   isHidden(line: number): boolean {
     return this.#hiddenLines.has(line);
   }
@@ -63,6 +113,7 @@ export class Selection {
   chooseRun(index: number): void {
     const step = this.step;
     this.#run = index;
+    this.#plan = undefined;
     this.chooseStep(step);
   }
 
@@ -84,6 +135,25 @@ export class Selection {
       if (Math.abs(steps[i]! - step) < Math.abs(steps[nearest]! - step)) nearest = i;
     }
     this.chooseSample(nearest);
+  }
+
+  chooseView(view: HeatView): void {
+    this.#view = view;
+    this.#tell();
+  }
+
+  /** One of the plans that the page holds of the run; undefined for all. */
+  choosePlan(plan: number | undefined): void {
+    this.#plan = plan === undefined || plan in this.run.moved.plans ? plan : undefined;
+    this.#tell();
+  }
+
+  /** The steps for the charts over time, at least two of those there are. */
+  zoom({ from, to }: StepRange): void {
+    const all = this.allSteps;
+    const first = Math.min(Math.max(Math.round(from), all.from), all.to - 2);
+    this.#range = { from: first, to: Math.max(Math.min(Math.round(to), all.to), first + 2) };
+    this.#tell();
   }
 
   showLine(line: number, shown: boolean): void {

@@ -1,0 +1,66 @@
+import type { Topology } from '../index.ts';
+import { zeros } from '../memory/allocate.ts';
+import { MAX_HOT_EXPERTS, type PlacedExpert } from './result.ts';
+
+/** After so many steps one of several stands for them: all would take half as long as scoring them. */
+const WHOLE_STEPS = 256;
+const STRIDE = 16;
+
+/** Adds up the loads of experts, for the hottest of them. */
+export class ExpertTally {
+  readonly #topology: Topology;
+  /** [layers x logical] */
+  readonly #sums: Float64Array;
+  #numSteps = 0;
+
+  constructor(topology: Topology) {
+    this.#topology = topology;
+    this.#sums = zeros(
+      'replay: loads of experts',
+      Float64Array,
+      topology.numLayers * topology.numLogicalExperts,
+    );
+  }
+
+  /** @param loads [layers x logical], of a step */
+  add(loads: Float32Array): void {
+    const index = this.#numSteps++;
+    if (index >= WHOLE_STEPS && index % STRIDE !== 0) return;
+    const weight = index >= WHOLE_STEPS ? STRIDE : 1;
+    const sums = this.#sums;
+    for (let i = 0; i < sums.length; i++) sums[i]! += weight * loads[i]!;
+  }
+
+  /**
+   * The experts with the highest loads in means of their layer, the hottest first.
+   *
+   * @param slots [layers x physical], of the mapping that shows where they are
+   */
+  hottest(slots: Int32Array): PlacedExpert[] {
+    const { numLogicalExperts, numPhysicalExperts, numRanks } = this.#topology;
+    const shares = this.#shares();
+    const order = Array.from(shares, (_, at) => at).sort((a, b) => shares[b]! - shares[a]! || a - b);
+    return order.slice(0, MAX_HOT_EXPERTS).map((at) => {
+      const layer = Math.floor(at / numLogicalExperts);
+      const expert = at % numLogicalExperts;
+      const own = slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
+      const ranks = Array.from(own).flatMap((held, slot) =>
+        held === expert ? [Math.floor((slot * numRanks) / numPhysicalExperts)] : [],
+      );
+      return { layer, expert, timesMean: shares[at]!, ranks };
+    });
+  }
+
+  #shares(): Float64Array {
+    const { numLogicalExperts } = this.#topology;
+    const shares = new Float64Array(this.#sums.length);
+    for (let from = 0; from < shares.length; from += numLogicalExperts) {
+      const row = this.#sums.subarray(from, from + numLogicalExperts);
+      const mean = row.reduce((sum, load) => sum + load, 0) / numLogicalExperts;
+      row.forEach((load, expert) => {
+        shares[from + expert] = mean === 0 ? 1 : load / mean;
+      });
+    }
+    return shares;
+  }
+}
