@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { after } from 'node:test';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 
 /** The windows that pages are looked at in. */
@@ -14,7 +15,7 @@ export async function drawn(page: Page): Promise<void> {
 }
 
 /** A page that is open, and what happened on it. */
-interface OpenPage {
+export interface OpenPage {
   readonly page: Page;
   /** Errors of scripts, and all that the console got: refusals of the content policy are among it. */
   readonly complaints: readonly string[];
@@ -31,6 +32,36 @@ export async function withPage(
   options: BrowserContextOptions,
   work: (open: OpenPage) => Promise<void>,
 ): Promise<void> {
+  const { close, ...open } = await openPage(browser, markup, options);
+  try {
+    await work(open);
+  } finally {
+    await close();
+  }
+}
+
+/**
+ * One page for several tests of a file, that look at it or choose in it: opening it takes longer than most of
+ * them. What a test chooses stays for the next.
+ */
+export function pageForTests(
+  browser: () => Browser,
+  markup: string,
+  options: BrowserContextOptions,
+): () => Promise<OpenPage> {
+  let opened: ReturnType<typeof openPage> | undefined;
+  after(async () => (await opened)?.close());
+  return () => {
+    opened ??= openPage(browser(), markup, options);
+    return opened;
+  };
+}
+
+async function openPage(
+  browser: Browser,
+  markup: string,
+  options: BrowserContextOptions,
+): Promise<OpenPage & { readonly close: () => Promise<void> }> {
   const requests: string[] = [];
   const server = createServer(({ url = '' }, response) => {
     requests.push(url);
@@ -39,25 +70,24 @@ export async function withPage(
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const context = await browser.newContext(options);
-  try {
-    const page = await context.newPage();
-    const complaints: string[] = [];
-    const loads: string[] = [];
-    page.on('pageerror', (error) => complaints.push(String(error.stack)));
-    page.on('console', (message) => complaints.push(`${message.type()}: ${message.text()}`));
-    page.on('dialog', (dialog) => {
-      complaints.push(`dialog: ${dialog.message()}`);
-      void dialog.dismiss();
-    });
-    page.on('request', (request) => loads.push(request.url()));
-    const { port } = server.address() as AddressInfo;
-    await page.goto(`http://127.0.0.1:${port}/report.html`);
-    await work({ page, complaints, requests, loads });
-  } finally {
+  const close = async () => {
     await context.close();
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
-  }
+  };
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  const loads: string[] = [];
+  page.on('pageerror', (error) => complaints.push(String(error.stack)));
+  page.on('console', (message) => complaints.push(`${message.type()}: ${message.text()}`));
+  page.on('dialog', (dialog) => {
+    complaints.push(`dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  page.on('request', (request) => loads.push(request.url()));
+  const { port } = server.address() as AddressInfo;
+  await page.goto(`http://127.0.0.1:${port}/report.html`);
+  return { page, complaints, requests, loads, close };
 }
 
 /** A line of a chart: its corners, in the chart's pixels. */

@@ -7,37 +7,46 @@ import { chromiumForTests, skipWithoutChromium } from '../helpers/chromium.ts';
 import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
 import { exampleReport } from '../helpers/replay-report.ts';
 import { builtAssets, recordedReport, renamed } from '../helpers/report.ts';
-import { drawn, drawnLines, valueScale, WIDE, withPage } from '../helpers/report-page.ts';
+import {
+  drawn,
+  drawnLines,
+  type OpenPage,
+  pageForTests,
+  valueScale,
+  WIDE,
+  withPage,
+} from '../helpers/report-page.ts';
 
 const assets = await builtAssets();
 const recorded = await recordedReport();
 const recordedPage = reportPage(recorded, assets);
 const skip = skipWithoutChromium;
 const browser = chromiumForTests();
+/** Of tests that only look at it. */
+const light = pageForTests(browser, recordedPage, { ...WIDE, colorScheme: 'light' });
 
-for (const colorScheme of ['light', 'dark'] as const) {
-  test(`the page opens in ${colorScheme} without a complaint and without asking for anything`, {
-    skip,
-  }, async () => {
-    await withPage(
-      browser(),
-      recordedPage,
-      { ...WIDE, colorScheme },
-      async ({ page, complaints, requests, loads }) => {
-        await drawn(page);
-        assert.deepEqual(complaints, []);
-        assert.deepEqual(requests, ['/report.html']);
-        assert.equal(loads.filter((url) => !url.startsWith('data:')).length, 1);
-        for (const chart of ['over-time', 'costs', 'saved', 'rank-loads']) {
-          assert.ok((await page.locator(`#${chart} svg path`).count()) > 10, chart);
-        }
-        assert.ok((await page.locator('#heat-before canvas').count()) > 0);
-        assert.ok((await page.locator('#heat-after canvas').count()) > 0);
-        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 1400);
-      },
-    );
-  });
+/** What an opened page has to be. */
+async function checkOpened({ page, complaints, requests, loads }: OpenPage): Promise<void> {
+  await drawn(page);
+  assert.deepEqual(complaints, []);
+  assert.deepEqual(requests, ['/report.html']);
+  assert.equal(loads.filter((url) => !url.startsWith('data:')).length, 1);
+  for (const chart of ['over-time', 'costs', 'saved', 'rank-loads']) {
+    assert.ok((await page.locator(`#${chart} svg path`).count()) > 10, chart);
+  }
+  assert.ok((await page.locator('#traffic svg path').count()) >= 4);
+  assert.ok((await page.locator('#heat-before canvas').count()) > 0);
+  assert.ok((await page.locator('#heat-after canvas').count()) > 0);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 1400);
 }
+
+test('the page opens in light without a complaint and without asking for anything', { skip }, async () => {
+  await checkOpened(await light());
+});
+
+test('the page opens in dark without a complaint and without asking for anything', { skip }, async () => {
+  await withPage(browser(), recordedPage, { ...WIDE, colorScheme: 'dark' }, checkOpened);
+});
 
 test('reports of one replay open too: never balanced, never static, of one step', { skip }, async () => {
   const reports = [
@@ -109,19 +118,18 @@ test('the content policy holds: a script or a request that gets in does not run'
 });
 
 test('the chart over time draws every step of every policy', { skip }, async () => {
-  await withPage(browser(), recordedPage, WIDE, async ({ page }) => {
-    const value = await valueScale(page, '#over-time');
-    const colours = ['--baseline', '--series-0'];
-    for (const [i, { series, numSteps }] of recorded.replays.entries()) {
-      const [line] = await drawnLines(page, '#over-time', colours[i]!);
-      assert.equal(line!.length, numSteps);
-      line!.forEach(([, y], step) => {
-        const there = value(y);
-        const expected = series.balancedness.mean[step]!;
-        assert.ok(Math.abs(there - expected) < 0.002, `step ${step} is drawn at ${there}, not ${expected}`);
-      });
-    }
-  });
+  const { page } = await light();
+  const value = await valueScale(page, '#over-time');
+  const colours = ['--baseline', '--series-0'];
+  for (const [i, { series, numSteps }] of recorded.replays.entries()) {
+    const [line] = await drawnLines(page, '#over-time', colours[i]!);
+    assert.equal(line!.length, numSteps);
+    line!.forEach(([, y], step) => {
+      const there = value(y);
+      const expected = series.balancedness.mean[step]!;
+      assert.ok(Math.abs(there - expected) < 0.002, `step ${step} is drawn at ${there}, not ${expected}`);
+    });
+  }
 });
 
 test('a single step that stands out among 100,000 is seen', { skip }, async () => {
@@ -142,14 +150,13 @@ test('a single step that stands out among 100,000 is seen', { skip }, async () =
 });
 
 test('plans are marked where they were started', { skip }, async () => {
-  await withPage(browser(), recordedPage, WIDE, async ({ page }) => {
-    const [line, marks] = await drawnLines(page, '#over-time', '--series-0');
-    const { plans } = recorded.replays[1]!;
-    assert.ok(plans.length > 2);
-    assert.equal(marks!.length, 2 * plans.length);
-    plans.forEach(({ startedAfterStep }, i) => {
-      assert.ok(Math.abs(marks![2 * i]![0] - line![startedAfterStep]![0]) < 0.5);
-    });
+  const { page } = await light();
+  const [line, marks] = await drawnLines(page, '#over-time', '--series-0');
+  const { plans } = recorded.replays[1]!;
+  assert.ok(plans.length > 2);
+  assert.equal(marks!.length, 2 * plans.length);
+  plans.forEach(({ startedAfterStep }, i) => {
+    assert.ok(Math.abs(marks![2 * i]![0] - line![startedAfterStep]![0]) < 0.5);
   });
 });
 
@@ -183,50 +190,49 @@ test('the sweep has a mark for every point, and its fronts go through theirs', {
 });
 
 test('heat maps show the loads before and after, and what is waited for beside them', { skip }, async () => {
-  await withPage(browser(), recordedPage, WIDE, async ({ page }) => {
-    // The colour in the middle of each cell: red above blue where the load is above the mean.
-    const warmth = (id: string, numLayers: number, columns: readonly number[]) =>
-      page.locator(`#${id} canvas`).evaluateAll(
-        (layered: HTMLCanvasElement[], [layers, shown]) => {
-          const [canvas] = layered as [HTMLCanvasElement];
-          const flat = new OffscreenCanvas(canvas.width, canvas.height);
-          const pixels = flat.getContext('2d')!;
-          for (const layer of layered) pixels.drawImage(layer, 0, 0);
-          const scale = canvas.width / canvas.clientWidth;
-          const [left, top, right, bottom] = [44, 24, 14, 44];
-          // 16 ranks, a gap, and one column of what is waited for.
-          const width = (canvas.clientWidth - left - right) / 18;
-          const height = (canvas.clientHeight - top - bottom) / layers;
-          return Array.from({ length: layers * shown.length }, (_, cell) => {
-            const x = left + (shown[cell % shown.length]! + 0.4) * width;
-            const y = top + (Math.floor(cell / shown.length) + 0.5) * height;
-            const { data } = pixels.getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1);
-            return data[0]! - data[2]!;
-          });
-        },
-        [numLayers, columns] as const,
-      );
-    const ranks = Array.from({ length: 16 }, (_, rank) => rank);
-    const { heatMap } = recorded.replays[1]!;
-    const check = async (when: 'before' | 'after', shares: readonly number[]) => {
-      const shown = await warmth(`heat-${when}`, 26, ranks);
-      assert.equal(shown.length, shares.length);
-      shares.forEach((share, cell) => {
-        if (Math.abs(share - 1) > 0.1)
-          assert.equal(shown[cell]! > 0, share > 1, `${when}, cell ${cell}: ${share}`);
-      });
-    };
-    await check('before', heatMap.p95Before.flat());
-    await check('after', heatMap.p95After.flat());
-    // The more is waited for, the warmer.
-    const waited = await warmth('heat-before', 26, [17]);
-    const order = (values: readonly number[]) => values.indexOf(Math.max(...values));
-    assert.equal(order(waited), order(heatMap.maximumBefore));
-    await page.locator('input[value="mean"]').check();
-    await drawn(page);
-    await check('before', heatMap.before.flat());
-    await check('after', heatMap.after.flat());
-  });
+  const { page } = await light();
+  // The colour in the middle of each cell: red above blue where the load is above the mean.
+  const warmth = (id: string, numLayers: number, columns: readonly number[]) =>
+    page.locator(`#${id} canvas`).evaluateAll(
+      (layered: HTMLCanvasElement[], [layers, shown]) => {
+        const [canvas] = layered as [HTMLCanvasElement];
+        const flat = new OffscreenCanvas(canvas.width, canvas.height);
+        const pixels = flat.getContext('2d')!;
+        for (const layer of layered) pixels.drawImage(layer, 0, 0);
+        const scale = canvas.width / canvas.clientWidth;
+        const [left, top, right, bottom] = [44, 24, 14, 44];
+        // 16 ranks, a gap, and one column of what is waited for.
+        const width = (canvas.clientWidth - left - right) / 18;
+        const height = (canvas.clientHeight - top - bottom) / layers;
+        return Array.from({ length: layers * shown.length }, (_, cell) => {
+          const x = left + (shown[cell % shown.length]! + 0.4) * width;
+          const y = top + (Math.floor(cell / shown.length) + 0.5) * height;
+          const { data } = pixels.getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1);
+          return data[0]! - data[2]!;
+        });
+      },
+      [numLayers, columns] as const,
+    );
+  const ranks = Array.from({ length: 16 }, (_, rank) => rank);
+  const { heatMap } = recorded.replays[1]!;
+  const check = async (when: 'before' | 'after', shares: readonly number[]) => {
+    const shown = await warmth(`heat-${when}`, 26, ranks);
+    assert.equal(shown.length, shares.length);
+    shares.forEach((share, cell) => {
+      if (Math.abs(share - 1) > 0.1)
+        assert.equal(shown[cell]! > 0, share > 1, `${when}, cell ${cell}: ${share}`);
+    });
+  };
+  await check('before', heatMap.p95Before.flat());
+  await check('after', heatMap.p95After.flat());
+  // The more is waited for, the warmer.
+  const waited = await warmth('heat-before', 26, [17]);
+  const order = (values: readonly number[]) => values.indexOf(Math.max(...values));
+  assert.equal(order(waited), order(heatMap.maximumBefore));
+  await page.locator('input[value="mean"]').check();
+  await drawn(page);
+  await check('before', heatMap.before.flat());
+  await check('after', heatMap.after.flat());
 });
 
 test('hostile names are shown as they are and do nothing', { skip }, async () => {

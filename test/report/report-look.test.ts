@@ -47,6 +47,21 @@ test('on paper the page is light, as wide as paper, and without controls', { ski
     await page.waitForFunction(() => document.querySelector('#over-time svg')!.clientWidth === 660);
     assert.equal(await ink(), '#57606a');
     assert.equal(await page.locator('.controls').isVisible(), false);
+    const maps = await page.locator('.printed').evaluateAll((canvases: HTMLCanvasElement[]) =>
+      canvases.map((canvas) => {
+        const { width, height, clientWidth } = canvas;
+        const pixels = canvas.getContext('2d')!.getImageData(0, 0, width, height).data;
+        const colours = new Set<number>();
+        for (let i = 0; i < pixels.length; i += 4)
+          colours.add((pixels[i]! << 16) | (pixels[i + 1]! << 8) | pixels[i + 2]!);
+        return { clientWidth, isDrawn: colours.size > 50 };
+      }),
+    );
+    assert.deepEqual(maps, [
+      { clientWidth: 318, isDrawn: true },
+      { clientWidth: 318, isDrawn: true },
+    ]);
+    assert.equal(await page.locator('#heat-before > div').first().isVisible(), false);
     assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 1400);
     assert.equal(
       await page.evaluate(() => getComputedStyle(document.body).backgroundColor),
@@ -55,6 +70,7 @@ test('on paper the page is light, as wide as paper, and without controls', { ski
     await page.emulateMedia({ media: 'screen' });
     await page.waitForFunction(() => document.querySelector('#over-time svg')!.clientWidth > 1000);
     assert.equal(await ink(), '#a3adb8');
+    assert.equal(await page.locator('.printed').count(), 0);
     assert.ok((await page.pdf()).byteLength > 10_000);
     assert.deepEqual(complaints, []);
   });
@@ -62,14 +78,29 @@ test('on paper the page is light, as wide as paper, and without controls', { ski
 
 for (const colorScheme of ['light', 'dark'] as const) {
   test(`colours are far enough from the background in ${colorScheme}`, { skip }, async () => {
-    await withPage(browser(), recordedPage, { ...WIDE, colorScheme }, async ({ page }) => {
+    // The style sheet alone is all that this is about.
+    await withPage(browser(), `<style>${assets.style}</style>`, { colorScheme }, async ({ page }) => {
       const colours = await page.evaluate(() => {
         const style = getComputedStyle(document.documentElement);
         const series = Array.from({ length: 8 }, (_, i) => `series-${i}`);
-        const names = ['surface', 'ink', 'muted', 'accent', 'baseline', ...series];
+        const names = [
+          'surface',
+          'ink',
+          'muted',
+          'accent',
+          'baseline',
+          'diverging-3',
+          'diverging-4',
+          ...series,
+        ];
         return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
       });
-      const { surface, ink, muted, ...marks } = colours as Record<string, string>;
+      const { surface, ink, muted, ...others } = colours as Record<string, string>;
+      const { 'diverging-3': fewest, 'diverging-4': most, ...marks } = others;
+      // Counts stand on cells from one to the other.
+      for (const cell of [fewest, most]) {
+        assert.ok(contrast(ink!, cell!) >= 4.5, `ink on ${cell}: ${contrast(ink!, cell!)}`);
+      }
       for (const [name, colour] of Object.entries({ ink, muted })) {
         assert.ok(contrast(colour!, surface!) >= 4.5, `${name}: ${contrast(colour!, surface!)}`);
       }
