@@ -239,8 +239,12 @@ test('every chart has its figures as a table, that follow the choice', { skip },
   const maps = await rows('heat-map');
   assert.equal(maps.length, 1 + 2 * 26);
   const { p95After, maximumAfter } = recorded.replays[1]!.heatMap;
-  const shown = [maximumAfter[25]!, ...p95After[25]!].map((value) => value.toFixed(2));
-  assert.deepEqual(maps.at(-1), ['layer 25, after', ...shown]);
+  const [lastLayer, ...shown] = maps.at(-1)!;
+  assert.equal(lastLayer, 'layer 25, after');
+  for (const [i, value] of [maximumAfter[25]!, ...p95After[25]!].entries()) {
+    // Packed, it may come to lie on the other side of half of the last place.
+    assert.ok(Math.abs(Number(shown[i]) - value) < 0.0075, `${shown[i]}, not ${value}`);
+  }
   const costs = await rows('costs');
   assert.deepEqual(
     costs.map(([name]) => name),
