@@ -342,7 +342,7 @@ export interface HeatMap {
    */
   readonly p95Before: readonly (readonly number[])[];
   readonly p95After: readonly (readonly number[])[];
-  /** [layers]: the mean over steps of the largest rank load. */
+  /** `[layers]`: the mean over steps of the largest rank load. */
   readonly maximumBefore: readonly number[];
   readonly maximumAfter: readonly number[];
 }
