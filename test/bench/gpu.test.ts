@@ -28,7 +28,7 @@ test('cases have all tokens of each rank; a forecast that came true is off by no
     const { topK, cases } = JSON.parse(await readFile(path, 'utf8')) as { topK: number; cases: Case[] };
     assert.deepEqual(
       [...new Set(cases.map(({ policy }) => policy))],
-      ['static', 'default', 'adaptive', 'adaptive, moves free'],
+      ['static', 'default', 'adaptive', 'adaptive, moves free', 'adaptive, for time'],
     );
     for (const { counts, tokensPerRank, enlarged } of cases) {
       assert.equal(enlarged > 1, tokensPerRank === 1024);
