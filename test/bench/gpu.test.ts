@@ -59,7 +59,7 @@ test('cases have all tokens of each rank; a forecast that came true is off by no
     assert.equal(told.code, 0, told.stderr);
     assert.match(
       told.stdout,
-      /Slowest rank: 8 cases, the forecast is off by 0\.0 % in the median, 0\.0 % at worst/,
+      /Slowest rank: 10 cases, the forecast is off by 0\.0 % in the median, 0\.0 % at worst/,
     );
     const { slowestRank, order } = JSON.parse(await readFile(join(dir, 'f.json'), 'utf8'));
     assert.ok(slowestRank.worst < 1e-9);
