@@ -4,6 +4,7 @@ import { EplbError } from '../../core/errors.ts';
 import { jsonLines } from '../../core/printable.ts';
 import { fileReason } from '../../formats/bytes/file-reason.ts';
 import { inputFile } from '../../formats/input-file.ts';
+import { grouped } from '../../formats/number-text.ts';
 import { quotePath } from '../../formats/text.ts';
 import { costModel } from '../../index.ts';
 import { renderCalibration } from '../calibrate-view.ts';
@@ -17,6 +18,7 @@ import { print } from '../terminal.ts';
 
 interface CalibrateOptions {
   readonly output?: string;
+  readonly report?: string;
   readonly name?: string;
   readonly base?: string;
 }
@@ -31,6 +33,7 @@ export function configure(command: Command): void {
   command
     .argument('[measured]', 'what the script wrote; without it the script is printed')
     .option('-o, --output <file>', 'write the cost model, for --cost of the other commands')
+    .option('--report <file>', 'write a page of what was measured beside the fit')
     .option('--name <text>', 'what the cost model is called; by the device and the experts when left out')
     .option(
       '--base <C>',
@@ -42,7 +45,7 @@ export function configure(command: Command): void {
         '\n  eplb calibrate > eplb_calibrate.py' +
         '\n  python3 eplb_calibrate.py --hidden 7168 --intermediate 2048 --slots 20 -o measured.json' +
         '\nThen anywhere:' +
-        '\n  eplb calibrate measured.json -o cost.json',
+        '\n  eplb calibrate measured.json -o cost.json --report fit.html',
     )
     .action(run);
 }
@@ -53,7 +56,7 @@ async function run(path: string | undefined, options: CalibrateOptions): Promise
     if (given !== undefined) throw contradiction(`--${given[0]}: the script is printed; give what it wrote`);
     return print(process.stdout, await readScript());
   }
-  const outputs = await checkOutputs({ '--output': options.output }, [path]);
+  const outputs = await checkOutputs({ '--output': options.output, '--report': options.report }, [path]);
   const base = sayingErrors(
     (message) => `--base: ${message}`,
     () => costModel(options.base ?? USUAL_BASE),
@@ -69,6 +72,14 @@ async function run(path: string | undefined, options: CalibrateOptions): Promise
   const calibrated = calibrate(measured, base, options.name ?? usualName);
   const output = outputs.get('--output');
   if (output !== undefined) await writeOutput(output, `${jsonLines(calibrated.cost)}\n`);
+  const page = outputs.get('--report');
+  if (page !== undefined) {
+    const { renderCalibrationPage } = await import('../../report/render.ts');
+    const { cost, fit } = calibrated;
+    const experts = `${grouped(hiddenSize)} x ${grouped(expertSize)}, ${precision}`;
+    const report = { ...measured, experts, cost, fit, base: base.name };
+    await writeOutput(page, await renderCalibrationPage(report));
+  }
   const written = [...outputs.values()].map((one) => one.path);
   print(process.stdout, renderCalibration(measured, calibrated, base.name, written, outputColors()));
 }
