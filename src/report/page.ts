@@ -44,7 +44,7 @@ export function reportPage(report: ReplayReport, assets: ReportAssets): string {
 <body>
 <header>
 <h1>${title}</h1>
-<p class="lead">${headline(report)}.</p>
+<p class="lead">${withoutBreaks(headline(report))}.</p>
 <p>${sizesText(report)}</p>
 ${notice === undefined ? undefined : partial}
 ${contents}
@@ -64,6 +64,11 @@ ${meanings()}
 </html>
 `;
   return page.markup;
+}
+
+/** Lets no line end between a number and its unit. */
+function withoutBreaks(text: string): string {
+  return text.replace(/(\d) (?=(?:s|ms|µs|ns|[kMGTP]?B)\b)/g, '$1\u00A0');
 }
 
 /** A part of the page: its topic, small, what it found, and what shows that. */
