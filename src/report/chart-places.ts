@@ -101,10 +101,10 @@ ${figuresOf('heat-map', 'heat-before heat-after')}`;
 
 /** The rank loads of the chosen layer and step. */
 export function rankLoads(): Html {
-  return html`<h3 id="rank-finding" aria-live="polite"></h3>
+  return html`<div class="together"><h3 id="rank-finding" aria-live="polite"></h3>
 <figure>${chart('rank-loads')}
 <figcaption>Dashed: the mean. Short bars: without balancing, where it was replayed too. Layer and step are
-chosen above.</figcaption></figure>
+chosen above.</figcaption></figure></div>
 ${figuresOf('rank-loads')}`;
 }
 

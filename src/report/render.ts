@@ -3,6 +3,7 @@ import { EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
 import { checkResult } from '../replay/report.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { readAssets } from './assets.ts';
+import { type CalibrationReport, calibrationPage } from './calibration-page.ts';
 import { reportPage } from './page.ts';
 
 /**
@@ -37,4 +38,14 @@ export async function renderReport(report: ReplayReport): Promise<string> {
     error.cause = cause;
     throw error;
   }
+}
+
+/**
+ * Makes the page of a calibration, that needs no other file, no network and no script.
+ *
+ * @returns the page's text, to be written as UTF-8
+ */
+export async function renderCalibrationPage(report: CalibrationReport): Promise<string> {
+  const { style } = await readAssets();
+  return calibrationPage(report, style);
 }

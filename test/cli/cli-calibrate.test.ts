@@ -30,7 +30,9 @@ describe('eplb calibrate', { concurrency: 2 }, () => {
   test('makes a cost file of measurements, which --cost takes, and says how near it is', async () => {
     await inTempDir(async (dir) => {
       await writeFile(join(dir, 'measured.json'), JSON.stringify(MEASURED));
-      const run = await eplb(['calibrate', 'measured.json', '-o', 'cost.json'], { cwd: dir });
+      const run = await eplb(['calibrate', 'measured.json', '-o', 'cost.json', '--report', 'fit.html'], {
+        cwd: dir,
+      });
       assert.equal(run.stderr, '');
       assert.equal(run.code, 0);
       assert.match(run.stdout, /^ +10 +1,920 +192 +596 µs +455 µs +-23\.7%$/m);
@@ -39,6 +41,10 @@ describe('eplb calibrate', { concurrency: 2 }, () => {
         /^ fit +5\.9% off in the median, 23\.7% at worst; of fits to one half on the other 6\.4%/m,
       );
       assert.match(run.stdout, /^ links +.*\(of h200:deepseek-v3:bf16, not measured\)$/m);
+      assert.match(run.stdout, /^ written +cost\.json\n written +fit\.html$/m);
+      const page = await readFile(join(dir, 'fit.html'), 'utf8');
+      assert.match(page, /The fit is 5\.9% off in the median and 23\.7% at worst\./);
+      assert.match(page, /1,920 tokens in 10 slots: measured 596 µs, fit 455 µs, -23\.7%/);
       const json = JSON.parse(await readFile(join(dir, 'cost.json'), 'utf8'));
       const cost = costModel(json);
       assert.equal(cost.name, 'nvidia h200:7168x2048:bf16');

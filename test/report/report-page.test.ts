@@ -218,6 +218,15 @@ test('titles say what was found', () => {
   assert.equal(costFinding(none), 'Nothing is moved without balancing');
 });
 
+test('no line of the headline ends between a number and its unit', () => {
+  const page = reportPage(reportOf(80, 0.75), assets);
+  assert.match(
+    page,
+    /<p class="lead">Balance with default: 80\.0\u00a0s of modelled time instead of 100\u00a0s /,
+  );
+  assert.match(page, /moving 3\.00\u00a0GB, with 2\.00\u00a0GB a rank/);
+});
+
 test('less than one in a hundred is no reason to balance', () => {
   assert.match(headline(reportOf(99.5, 0.75)), /^Do not balance: default takes 99\.5 s/);
   assert.match(headline(reportOf(99, 0.75)), /^Balance with default: 99\.0 s/);

@@ -4,6 +4,7 @@ import { EplbError } from '../../core/errors.ts';
 import { jsonLines } from '../../core/printable.ts';
 import { fileReason } from '../../formats/bytes/file-reason.ts';
 import { inputFile } from '../../formats/input-file.ts';
+import { grouped } from '../../formats/number-text.ts';
 import { quotePath } from '../../formats/text.ts';
 import { costModel } from '../../index.ts';
 import { renderCalibration } from '../calibrate-view.ts';
@@ -18,6 +19,7 @@ import { print } from '../terminal.ts';
 
 interface CalibrateOptions {
   readonly output?: string;
+  readonly report?: string;
   readonly name?: string;
   readonly base?: string;
   readonly json?: JsonOption;
@@ -36,6 +38,7 @@ export function configure(command: Command): void {
       'what the script wrote, or - for standard input; without it the script is printed',
     )
     .option('-o, --output <file>', 'write the cost model, for --cost of the other commands')
+    .option('--report <file>', 'write a page of what was measured beside the fit')
     .option('--name <text>', 'what the cost model is called; by the device and the experts when left out')
     .option(
       '--base <C>',
@@ -61,9 +64,10 @@ async function run(given: string | undefined, options: CalibrateOptions): Promis
     return print(process.stdout, await readScript());
   }
   const path = await inputPath(given);
-  const outputs = await checkOutputs({ '--output': options.output, '--json': jsonPath(options.json) }, [
-    path,
-  ]);
+  const outputs = await checkOutputs(
+    { '--output': options.output, '--json': jsonPath(options.json), '--report': options.report },
+    [path],
+  );
   const base = sayingErrors(
     (message) => `--base: ${message}`,
     () => costModel(options.base ?? USUAL_BASE),
@@ -79,6 +83,14 @@ async function run(given: string | undefined, options: CalibrateOptions): Promis
   const calibrated = calibrate(measured, base, options.name ?? usualName);
   const output = outputs.get('--output');
   if (output !== undefined) await writeOutput(output, `${jsonLines(calibrated.cost)}\n`);
+  const page = outputs.get('--report');
+  if (page !== undefined) {
+    const { renderCalibrationPage } = await import('../../report/render.ts');
+    const { cost, fit } = calibrated;
+    const experts = `${grouped(hiddenSize)} x ${grouped(expertSize)}, ${precision}`;
+    const report = { ...measured, experts, cost, fit, base: base.name };
+    await writeOutput(page, await renderCalibrationPage(report));
+  }
   const written = [...outputs.values()].map((one) => one.path);
   await writeResult(outputs.get('--json'), calibrationReport(measured, calibrated, base.name), (colors) =>
     renderCalibration(measured, calibrated, base.name, written, colors),

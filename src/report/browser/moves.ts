@@ -1,4 +1,12 @@
-import { axisNumber, counted, grouped, load, percent, threeFigures } from '../../formats/number-text.ts';
+import {
+  axisNumber,
+  counted,
+  grouped,
+  load,
+  percent,
+  threeFigures,
+  twoDigits,
+} from '../../formats/number-text.ts';
 import { axisStyle, commonOption, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import { trafficColour } from './diverging.ts';
@@ -107,9 +115,7 @@ export function trafficPicture(selection: Selection, surface: Surface): Picture 
 /** A count that fits into a cell: 1,234 is 1.2k. */
 function shortCount(count: number): string {
   if (count < 1000) return String(count);
-  return count < 1e6
-    ? `${axisNumber(Number((count / 1e3).toPrecision(2)))}k`
-    : `${threeFigures(count / 1e6)}M`;
+  return count < 1e6 ? `${axisNumber(twoDigits(count / 1e3))}k` : `${threeFigures(count / 1e6)}M`;
 }
 
 function busiest(nodeMoves: Run['moved']['nodeMoves']): string {
