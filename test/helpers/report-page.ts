@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { after } from 'node:test';
@@ -88,6 +89,21 @@ async function openPage(
   const { port } = server.address() as AddressInfo;
   await page.goto(`http://127.0.0.1:${port}/report.html`);
   return { page, complaints, requests, loads, close };
+}
+
+/** What an opened page has to be. */
+export async function checkOpened({ page, complaints, requests, loads }: OpenPage): Promise<void> {
+  await drawn(page);
+  assert.deepEqual(complaints, []);
+  assert.deepEqual(requests, ['/report.html']);
+  assert.equal(loads.filter((url) => !url.startsWith('data:')).length, 1);
+  for (const chart of ['over-time', 'costs', 'saved', 'rank-loads']) {
+    assert.ok((await page.locator(`#${chart} svg path`).count()) > 10, chart);
+  }
+  assert.ok((await page.locator('#traffic svg path').count()) >= 4);
+  assert.ok((await page.locator('#heat-before canvas').count()) > 0);
+  assert.ok((await page.locator('#heat-after canvas').count()) > 0);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 1400);
 }
 
 /** A line of a chart: its corners, in the chart's pixels. */

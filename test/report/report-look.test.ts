@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Page } from 'playwright-core';
 import { reportPage } from '../../src/report/page.ts';
 import { chromiumForTests, skipWithoutChromium } from '../helpers/chromium.ts';
 import { exampleReport } from '../helpers/replay-report.ts';
 import { builtAssets, recordedReport } from '../helpers/report.ts';
-import { badlyPlacedTexts, NARROW, WIDE, withPage } from '../helpers/report-page.ts';
+import { badlyPlacedTexts, checkOpened, NARROW, WIDE, withPage } from '../helpers/report-page.ts';
 
 const assets = await builtAssets();
 const recorded = await recordedReport();
@@ -14,33 +15,53 @@ const browser = chromiumForTests();
 
 const LONG = ['static', 'default', 'adaptive', './policies/of-a-long-name/round-robin.js'];
 const LARGE = { numSteps: 20_000, numLayers: 58, numRanks: 64, policies: LONG, withSweep: true };
-for (const [size, options] of Object.entries({ wide: WIDE, narrow: NARROW })) {
-  test(`no text of a chart is cut or overlaps another in a ${size} window`, { skip }, async () => {
-    for (const report of [recorded, exampleReport(LARGE)]) {
-      await withPage(browser(), reportPage(report, assets), options, async ({ page }) => {
-        assert.deepEqual(await badlyPlacedTexts(page), []);
-        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), options.viewport.width);
-        // It is noticed when one is put over another.
-        await page.locator('#over-time svg').evaluate((svg) => {
-          const [first, second] = svg.querySelectorAll('text[text-anchor="end"]');
-          first!.setAttribute('transform', second!.getAttribute('transform')!);
-        });
-        assert.equal((await badlyPlacedTexts(page)).length, 1);
-      });
-    }
-  });
+
+/** Nothing is cut where the window is so wide. */
+async function checkTexts(page: Page, width: number): Promise<void> {
+  assert.deepEqual(await badlyPlacedTexts(page), []);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), width);
 }
 
-test('a window that gets narrower gets narrower charts', { skip }, async () => {
-  await withPage(browser(), recordedPage, WIDE, async ({ page }) => {
-    await page.setViewportSize(NARROW.viewport);
-    await page.waitForFunction(() => document.querySelector('#over-time svg')!.clientWidth < 360);
-    assert.deepEqual(await badlyPlacedTexts(page), []);
+/** Gives a page another window, and waits until its charts are as wide. */
+async function resize(page: Page, { viewport }: typeof WIDE): Promise<void> {
+  await page.setViewportSize(viewport);
+  await page.waitForFunction((width) => {
+    const chart = document.querySelector('#over-time')!;
+    return chart.clientWidth < width && chart.querySelector('svg')!.clientWidth === chart.clientWidth;
+  }, viewport.width);
+}
+
+test('no text of a chart is cut or overlaps another, in a narrow window and when it gets wider', {
+  skip,
+}, async () => {
+  await withPage(browser(), recordedPage, NARROW, async ({ page }) => {
+    await checkTexts(page, NARROW.viewport.width);
+    await resize(page, WIDE);
+    await checkTexts(page, WIDE.viewport.width);
+    // It is noticed when one is put over another.
+    await page.locator('#over-time svg').evaluate((svg) => {
+      const [first, second] = svg.querySelectorAll('text[text-anchor="end"]');
+      first!.setAttribute('transform', second!.getAttribute('transform')!);
+    });
+    assert.equal((await badlyPlacedTexts(page)).length, 1);
   });
 });
 
-test('on paper the page is light, as wide as paper, and without controls', { skip }, async () => {
-  await withPage(browser(), recordedPage, { ...WIDE, colorScheme: 'dark' }, async ({ page, complaints }) => {
+test('nor of a large report, in a wide window and when it gets narrower', { skip }, async () => {
+  await withPage(browser(), reportPage(exampleReport(LARGE), assets), WIDE, async ({ page, complaints }) => {
+    await checkTexts(page, WIDE.viewport.width);
+    await resize(page, NARROW);
+    await checkTexts(page, NARROW.viewport.width);
+    assert.deepEqual(complaints, []);
+  });
+});
+
+test('a dark page opens as a light one does; on paper it is light, as wide as paper, and without controls', {
+  skip,
+}, async () => {
+  await withPage(browser(), recordedPage, { ...WIDE, colorScheme: 'dark' }, async (open) => {
+    const { page, complaints } = open;
+    await checkOpened(open);
     const ink = () => page.locator('#over-time svg text').first().getAttribute('fill');
     assert.equal(await ink(), '#a3adb8');
     await page.emulateMedia({ media: 'print' });

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { renderReport } from 'expert-load-balancer/report';
 import type { ReplayReport, ReplayResult } from '../../src/replay/result.ts';
@@ -13,6 +15,7 @@ import {
 } from '../../src/report/findings.ts';
 import { reportPage } from '../../src/report/page.ts';
 import { summaryTable } from '../../src/report/summary-table.ts';
+import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
 import { refusal } from '../helpers/library.ts';
 import { exampleReport } from '../helpers/replay-report.ts';
 import { builtAssets, recordedReport, renamed } from '../helpers/report.ts';
@@ -308,4 +311,24 @@ test('every plan is in the table, or, of very many, the first of each policy', (
   const many = { ...recorded, replays: [none, { ...one, plans }, { ...one, name: 'twin', plans }] };
   assert.equal(rows(many), 240);
   assert.match(reportPage(many, assets), /The first 120 plans of each policy, of 2,000 in all/);
+});
+
+test('what the command writes is the page of what it reports', async () => {
+  await inTempDir(async (dir) => {
+    const common = [RECORDING, '--experts', '64', '--tokens-per-step', '256', '--interval', '8'];
+    const sizes = ['--ranks', '16', '--replicas', '80'];
+    const files = ['--report', 'report.html', '--json', 'report.json'];
+    const commands = [
+      ['compare', ...common, ...sizes, '--policies', 'static,default', ...files],
+      ['sweep', ...common, ...sizes, '--policy', 'default', ...files],
+    ];
+    for (const args of commands) {
+      const run = await eplb(args, { cwd: dir });
+      assert.equal(run.code, 0, run.stderr);
+      const report = JSON.parse(await readFile(join(dir, 'report.json'), 'utf8'));
+      const page = await readFile(join(dir, 'report.html'), 'utf8');
+      assert.equal(page, reportPage(report, assets));
+      assert.equal(page.includes('id="pareto"'), args[0] === 'sweep');
+    }
+  });
 });
