@@ -17,31 +17,32 @@ export const NO_EXCHANGE: Exchange = { secondsPerToken: 0, latencySeconds: 0 };
  * of its own.
  */
 export function evenExchange(cost: CostModel, numRanks: number, numNodes: number): Exchange {
-  const { dispatchBytesPerToken, combineBytesPerToken } = cost.toJSON();
-  const bytes = dispatchBytesPerToken + combineBytesPerToken;
-  const within = cost.link('intraNode');
-  const between = cost.link('interNode');
-  const secondsPerToken = evenSecondsPerToken(
-    { withinNode: bytes / within.bytesPerSecond, betweenNodes: bytes / between.bytesPerSecond },
-    numRanks,
-    numNodes,
-  );
-  const latencies = [numRanks > numNodes ? within : undefined, numNodes > 1 ? between : undefined];
-  const latencySeconds = Math.max(0, ...latencies.map((link) => 2 * (link?.latencySeconds ?? 0)));
-  return { secondsPerToken, latencySeconds };
+  const within = numRanks > numNodes ? cost.link('intraNode').latencySeconds : 0;
+  const between = numNodes > 1 ? cost.link('interNode').latencySeconds : 0;
+  return {
+    secondsPerToken: evenSecondsPerToken(exchangeByLink(cost), numRanks, numNodes),
+    latencySeconds: 2 * Math.max(within, between),
+  };
 }
 
-/**
- * Seconds of dispatch and combine for each token of a rank's slots, where tokens begin on all ranks alike.
- *
- * @param perToken seconds of a token that comes over a link of the node, and of another node
- */
-export function evenSecondsPerToken(
-  perToken: { readonly withinNode: number; readonly betweenNodes: number },
-  numRanks: number,
-  numNodes: number,
-): number {
+/** Seconds of dispatch and combine for a token that comes over a link of the node, and of another node. */
+export interface ExchangeByLink {
+  readonly withinNode: number;
+  readonly betweenNodes: number;
+}
+
+export function exchangeByLink(cost: CostModel): ExchangeByLink {
+  const { dispatchBytesPerToken, combineBytesPerToken } = cost.toJSON();
+  const bytes = dispatchBytesPerToken + combineBytesPerToken;
+  return {
+    withinNode: bytes / cost.link('intraNode').bytesPerSecond,
+    betweenNodes: bytes / cost.link('interNode').bytesPerSecond,
+  };
+}
+
+/** The same for each token of a rank's slots, where tokens begin on all ranks alike. */
+export function evenSecondsPerToken(byLink: ExchangeByLink, numRanks: number, numNodes: number): number {
   const perNode = numRanks / numNodes;
-  const within = ((perNode - 1) / numRanks) * perToken.withinNode;
-  return within + ((numRanks - perNode) / numRanks) * perToken.betweenNodes;
+  const within = ((perNode - 1) / numRanks) * byLink.withinNode;
+  return within + ((numRanks - perNode) / numRanks) * byLink.betweenNodes;
 }

@@ -1,4 +1,5 @@
 import { loadBuiltin } from '../core/load-builtin.ts';
+import { systemText } from './system-file.ts';
 
 let cores: number | undefined;
 
@@ -26,7 +27,7 @@ export function coresOf(root: string, parallelism: number): number {
 /** Quotas of the process's control group and of all groups above it, in cores. */
 function quotasOf(root: string): number[] {
   const quotas: number[] = [];
-  for (const line of textOf(`${root}/proc/self/cgroup`).split('\n')) {
+  for (const line of systemText(`${root}/proc/self/cgroup`).split('\n')) {
     const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
     if (controllers === undefined || path === undefined) continue;
     const isUnified = controllers === '';
@@ -53,26 +54,16 @@ function groupsUpFrom(path: string): string[] {
 
 /** cgroup v2: 'max 100000', or microseconds of time and of the period. */
 function unifiedQuota(folder: string): number {
-  const [time, period] = textOf(`${folder}/cpu.max`).trim().split(/\s+/);
+  const [time, period] = systemText(`${folder}/cpu.max`).trim().split(/\s+/);
   return share(Number(time), Number(period));
 }
 
 /** cgroup v1: -1 where there is none. */
 function quota(folder: string): number {
-  const of = (file: string) => Number(textOf(`${folder}/${file}`).trim() || 'none');
+  const of = (file: string) => Number(systemText(`${folder}/${file}`).trim() || 'none');
   return share(of('cpu.cfs_quota_us'), of('cpu.cfs_period_us'));
 }
 
 function share(time: number, period: number): number {
   return time > 0 && period > 0 ? time / period : Number.POSITIVE_INFINITY;
-}
-
-/** Of a file that may not be there. */
-function textOf(path: string): string {
-  const { readFileSync } = loadBuiltin('node:fs') as typeof import('node:fs');
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

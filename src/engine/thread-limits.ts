@@ -1,6 +1,6 @@
 import { messageOf } from '../core/error-data.ts';
 import { EplbError, isOwnError } from '../core/errors.ts';
-import { loadBuiltin } from '../core/load-builtin.ts';
+import { systemText } from './system-file.ts';
 
 const MEBIBYTE = 2 ** 20;
 
@@ -20,8 +20,8 @@ let numBooting = 0;
  */
 export function checkAddressSpace(): void {
   // As Linux tells; elsewhere, and as a rule, there is no limit.
-  const [, limit] = /^Max address space +(\d+)/m.exec(textOf('/proc/self/limits')) ?? [];
-  const [, usedKibibytes] = /^VmSize:\s+(\d+)/m.exec(textOf('/proc/self/status')) ?? [];
+  const [, limit] = /^Max address space +(\d+)/m.exec(systemText('/proc/self/limits')) ?? [];
+  const [, usedKibibytes] = /^VmSize:\s+(\d+)/m.exec(systemText('/proc/self/status')) ?? [];
   if (limit === undefined || usedKibibytes === undefined) return;
   const mebibytes = Math.floor(Number(limit) / MEBIBYTE);
   const left = mebibytes - Math.floor(Number(usedKibibytes) / 1024) - numBooting * THREAD_MEBIBYTES;
@@ -76,13 +76,4 @@ export function warnOfFewThreads(numThreads: number, numWanted: number, reason: 
   hasWarned = true;
   const warning = `${numThreads} of ${numWanted} worker threads were started: ${messageOf(reason)}`;
   process.emitWarning(warning, { code: 'EPLB_THREADS' });
-}
-
-function textOf(path: string): string {
-  const { readFileSync } = loadBuiltin('node:fs') as typeof import('node:fs');
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }

@@ -1,4 +1,5 @@
 import type { Topology } from '../index.ts';
+import { roundedLoad } from './rank-load-samples.ts';
 import type { PlanMoves } from './result.ts';
 import { MAX_PLAN_MOVES } from './result.ts';
 
@@ -105,7 +106,7 @@ export class PlanMovesTally {
       experts: column('expert'),
       fromRanks: column('fromRank'),
       toRanks: column('toRank'),
-      loads: column('load').map((load) => Number(load.toPrecision(5))),
+      loads: column('load').map(roundedLoad),
     };
   }
 }

@@ -61,9 +61,12 @@ export class RankLoadSampler {
 
   #rows(loads: Float32Array): number[][] {
     return Array.from({ length: this.#numLayers }, (_, layer) =>
-      Array.from(loads.subarray(layer * this.#numRanks, (layer + 1) * this.#numRanks), (load) =>
-        Number(load.toPrecision(5)),
-      ),
+      Array.from(loads.subarray(layer * this.#numRanks, (layer + 1) * this.#numRanks), roundedLoad),
     );
   }
+}
+
+/** A load to five figures: more than is shown, and shorter to write. */
+export function roundedLoad(load: number): number {
+  return Number(load.toPrecision(5));
 }

@@ -9,8 +9,8 @@ import {
   seconds,
 } from '../formats/number-text.ts';
 import type { CostModel } from '../index.ts';
-import { contentPolicy } from './content-policy.ts';
-import { Html, html } from './html.ts';
+import { type Html, html } from './html.ts';
+import { pageAround } from './page-shell.ts';
 import { type PlotAxis, type PlotPoint, plotPicture } from './plot.ts';
 import { scrollTable } from './scroll-table.ts';
 
@@ -40,19 +40,7 @@ export function calibrationPage(report: CalibrationReport, style: string): strin
   const { cost, fit, source, experts, slots } = report;
   const title = `Cost of ${cost.name}`;
   const cells = cellsOf(report);
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${contentPolicy(style)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>${title}</title>
-<style>${new Html(style)}</style>
-</head>
-<body>
-<header>
+  const body = html`<header>
 <h1>${title}</h1>
 <p class="lead">The fit is ${errorText(fit.error)}.</p>
 <p>${counted(slots.length, 'measurement')} on ${source}; experts of ${experts}. Fits to one half of them are
@@ -72,11 +60,8 @@ ${thinnedNote(cells.length)}
 ${cellTable(cells)}
 </section>
 ${linkSection(report)}
-</main>
-</body>
-</html>
-`;
-  return page.markup;
+</main>`;
+  return pageAround(title, body, style);
 }
 
 /** A measurement beside the fit. */

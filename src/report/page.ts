@@ -16,10 +16,10 @@ import {
 } from './chart-places.ts';
 import { compactReport } from './compact.ts';
 import { configurationTables } from './configuration.ts';
-import { contentPolicy } from './content-policy.ts';
 import { plansTable, sweepTables } from './detail-tables.ts';
 import { costFinding, firstShown, headline, partialNotice, sweepFinding, timeFinding } from './findings.ts';
 import { Html, html, scriptJson, textOfLines } from './html.ts';
+import { pageAround } from './page-shell.ts';
 import { summaryTable } from './summary-table.ts';
 
 /** The whole page, with everything it needs inside: it loads nothing. */
@@ -30,19 +30,7 @@ export function reportPage(report: ReplayReport, assets: ReportAssets): string {
   const partial = html`<p class="notice" role="note"><strong>Partial.</strong> ${notice}</p>`;
   const { sections, contents } = sectionsOf(report);
   const data = scriptJson(printableTexts(compactReport(report)));
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${contentPolicy(assets.style, assets.script)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>${title}</title>
-<style>${new Html(assets.style)}</style>
-</head>
-<body>
-<header>
+  const body = html`<header>
 <h1>${title}</h1>
 <p class="lead">${withoutBreaks(headline(report))}.</p>
 <p>${sizesText(report)}</p>
@@ -59,11 +47,8 @@ ${meanings()}
 <pre>${textOfLines(assets.licences)}</pre></details>
 </footer>
 <script type="application/json" id="data" data-first="${firstShown(report)}">${data}</script>
-<script>${new Html(assets.script)}</script>
-</body>
-</html>
-`;
-  return page.markup;
+<script>${new Html(assets.script)}</script>`;
+  return pageAround(title, body, assets.style, assets.script);
 }
 
 /** Lets no line end between a number and its unit. */

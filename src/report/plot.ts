@@ -1,3 +1,4 @@
+import { places } from '../formats/number-text.ts';
 import { type Html, html } from './html.ts';
 
 /** An axis: the values at its ends, and how they are read. */
@@ -37,7 +38,7 @@ export function plotPicture({ text, x, y, points, lines }: Plot): Html {
   const left = (value: number) => MARGIN.left + placeOn(x, value) * (WIDTH - MARGIN.left - MARGIN.right);
   const top = (value: number) =>
     HEIGHT - MARGIN.bottom - placeOn(y, value) * (HEIGHT - MARGIN.top - MARGIN.bottom);
-  const short = (value: number) => value.toFixed(1);
+  const short = (value: number) => places(value, 1);
   const bottom = HEIGHT - MARGIN.bottom;
   const xTicks = ticksOf(x, 6).map(
     (value) => html`<text class="tick" x="${short(left(value))}" y="${bottom + 18}">${x.text(value)}</text>

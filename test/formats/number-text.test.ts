@@ -121,11 +121,9 @@ test('an axis has the units of the text', () => {
   }
 });
 
-/** Those that write numbers for programs: rounded data, places in a drawing, and a style sheet's gradient. */
+/** Those that write numbers for programs: rounded data, and a style sheet's gradient. */
 const FOR_PROGRAMS = new Set([
   'report/compact.ts',
-  'report/plot.ts',
-  'replay/plan-moves.ts',
   'replay/rank-load-samples.ts',
   'report/browser/diverging.ts',
 ]);

@@ -4,7 +4,7 @@ import { checkOptions } from '../../core/known-keys.ts';
 import { type CostModel, isCostModel } from '../../cost/cost-model.ts';
 import { costModel } from '../../cost/make.ts';
 import { type AdaptiveEffort, type AdaptiveRequest, type MoveCost, NO_LIMIT } from './request.ts';
-import { slotCostsOf } from './slot-costs.ts';
+import { type SlotCosts, slotCostsOf } from './slot-costs.ts';
 
 /**
  * What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}.
@@ -144,9 +144,7 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
   const { locality = 'none', confidence, cost: prices, rememberedSteps, maxSamples } = options;
   const effort = readEffort(options.effort);
-  const model = modelOf(prices);
-  const cost =
-    model === undefined ? readCost(prices === undefined ? {} : (prices as AdaptiveCostModel)) : costOf(model);
+  const { cost, slotCosts } = readCosts(prices);
   if (locality !== 'none' && locality !== 'groups') {
     throw new EplbRangeError('EPLB_RANGE', `locality: ${show(locality)} is neither 'none' nor 'groups'`);
   }
@@ -157,7 +155,7 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     fixedPrice: atLeast0('price', price, NO_FIXED_PRICE),
     hasCost: prices !== undefined,
     moveCost: costOfMove(cost),
-    slotCosts: model === undefined ? undefined : slotCostsOf(model),
+    slotCosts,
     stayingSteps: cost.stepsPerPlan,
     confidence: atLeast0('confidence', confidence, price === undefined ? USUAL_CONFIDENCE : 0),
     effort,
@@ -195,10 +193,16 @@ function costOfMove(cost: CompleteCostModel): MoveCost {
   return { shareSteps: finite(seconds / secondsAtBalance), loadSteps: 0 };
 }
 
-/** The cost model, where it is one, or the name of one. */
-function modelOf(cost: AdaptiveEplbPolicyOptions['cost']): CostModel | undefined {
-  if (typeof cost === 'string') return costModel(cost);
-  return isModel(cost) ? cost : undefined;
+/** What moves cost, and slots where a cost model or the name of one is given. */
+function readCosts(given: AdaptiveEplbPolicyOptions['cost']): {
+  readonly cost: CompleteCostModel;
+  readonly slotCosts: SlotCosts | undefined;
+} {
+  if (typeof given === 'string' || isModel(given)) {
+    const model = costModel(given);
+    return { cost: costOf(model), slotCosts: slotCostsOf(model) };
+  }
+  return { cost: readCost(given === undefined ? {} : given), slotCosts: undefined };
 }
 
 function isModel(cost: unknown): cost is CostModel {

@@ -1,6 +1,6 @@
 import type { Topology } from '../../core/topology.ts';
 import type { CostModel } from '../../cost/cost-model.ts';
-import { evenSecondsPerToken } from '../../cost/exchange.ts';
+import { type ExchangeByLink, evenSecondsPerToken, exchangeByLink } from '../../cost/exchange.ts';
 
 /** Where the points of a curve lie, as kernels/adaptive/curve.ts reads them: see there. */
 const POINTS_PER_OCTAVE = 8;
@@ -9,15 +9,12 @@ const NUM_OCTAVES = 28;
 export const NUM_CURVE_POINTS = 2 + POINTS_PER_OCTAVE * NUM_OCTAVES;
 
 /** What slots take of a rank's time, as a job carries it. */
-export interface SlotCosts {
+export interface SlotCosts extends ExchangeByLink {
   /**
    * `[NUM_CURVE_POINTS]`: seconds of a slot that is to get so many tokens: the mean over how many come. Whole
    * tokens come by chance, as a Poisson variable: of few none may come, and the slot is idle.
    */
   readonly seconds: Float32Array;
-  /** Seconds of dispatch and combine for a token that comes over a link of the node, and of another node. */
-  readonly withinNode: number;
-  readonly betweenNodes: number;
 }
 
 /** Tokens of a point of the curve. */
@@ -29,14 +26,11 @@ export function tokensOfPoint(point: number): number {
 }
 
 export function slotCostsOf(model: CostModel): SlotCosts {
-  const { dispatchBytesPerToken, combineBytesPerToken } = model.toJSON();
-  const bytes = dispatchBytesPerToken + combineBytesPerToken;
   return {
+    ...exchangeByLink(model),
     seconds: Float32Array.from({ length: NUM_CURVE_POINTS }, (_, point) =>
       expectedSeconds(model, tokensOfPoint(point)),
     ),
-    withinNode: bytes / model.link('intraNode').bytesPerSecond,
-    betweenNodes: bytes / model.link('interNode').bytesPerSecond,
   };
 }
 
