@@ -154,6 +154,15 @@ test('a balancer plans by a preset in its pool as it does inline', async () => {
   assert.ok(mappings[0]!.equals(mappings[1]!));
 });
 
+test('weights that take no bytes leave a limit of bytes without an effect', () => {
+  const samples = drawn(3000, 16, 6);
+  const before = planOf(drawn(3000, 16, 5), { price: 0 });
+  const cost = costModel({ slotSeconds: { floor: 3e-5, perToken: 1e-7 }, bytesPerExpert: 0 });
+  const free = planOf(samples, { cost }, before);
+  assert.ok(!free.equals(before));
+  for (const maxBytes of [0, 1e9]) assert.ok(planOf(samples, { cost, maxBytes }, before).equals(free));
+});
+
 test('a cost that is none is refused', () => {
   const make = (cost: unknown) => () =>
     new AdaptiveEplbPolicy({ cost } as unknown as AdaptiveEplbPolicyOptions);

@@ -149,7 +149,9 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     throw new EplbRangeError('EPLB_RANGE', `locality: ${show(locality)} is neither 'none' nor 'groups'`);
   }
   const maxMoves = whole('maxMoves', mostMoves, 0, NO_LIMIT);
-  const movesInBytes = Math.floor(readMaxBytes(maxBytes) / cost.bytesPerExpert);
+  const mostBytes = readMaxBytes(maxBytes);
+  // Weights that take no bytes may all move.
+  const movesInBytes = cost.bytesPerExpert === 0 ? NO_LIMIT : Math.floor(mostBytes / cost.bytesPerExpert);
   const request: AdaptiveRequest = {
     kernel: 'adaptive',
     fixedPrice: atLeast0('price', price, NO_FIXED_PRICE),
