@@ -3,7 +3,7 @@ import { AdaptiveEplbPolicy, DefaultEplbPolicy } from 'expert-load-balancer';
 import { replay, synthesize } from 'expert-load-balancer/replay';
 import { peakMemoryKb } from './peak-memory.mjs';
 
-const { numSteps, windowSize, interval, policy, topology } = JSON.parse(process.argv[2]);
+const { numSteps, windowSize, interval, policy, cost, topology } = JSON.parse(process.argv[2]);
 const { numLayers, numLogicalExperts } = topology;
 /** Steps that come again and again, so that making them takes no time between. */
 const different = [];
@@ -56,6 +56,7 @@ async function bareLoop() {
 const result = await replay(source, {
   ...topology,
   windowSize,
+  cost,
   policy:
     policy === 'static' ? policy : policy === 'adaptive' ? new AdaptiveEplbPolicy() : new DefaultEplbPolicy(),
   ...(policy === 'static' ? {} : { trigger: { interval }, planningSeconds: 0.01 }),

@@ -5,6 +5,10 @@ import { median, summarize } from '../stats.ts';
 import type { Suite, SuiteContext } from '../suite.ts';
 import { MAIN_SIZE, sizeName } from '../workloads.ts';
 
+/** A cost that loads of ranks say, and one that needs the tokens of each slot. */
+const OF_TOKENS = 'competition';
+const OF_SLOTS = 'h200:deepseek-v3:bf16';
+
 /** What a replayed step takes beside planning, and that memory does not grow with the steps. */
 export const replaySuite: Suite = {
   name: 'replay',
@@ -15,9 +19,11 @@ export const replaySuite: Suite = {
     const cases = [
       // No plan, so nothing is recorded and one placement is scored; a window of every fourth step; one of
       // all steps.
-      { label: 'static', policy: 'static', interval: 256, windowSize: 64 },
-      { label: 'every 256, window 64', policy: 'default', interval: 256, windowSize: 64 },
-      { label: 'every 64, window 64', policy: 'default', interval: 64, windowSize: 64 },
+      { label: 'static', policy: 'static', interval: 256, windowSize: 64, cost: OF_TOKENS },
+      { label: 'every 256, window 64', policy: 'default', interval: 256, windowSize: 64, cost: OF_TOKENS },
+      { label: 'every 64, window 64', policy: 'default', interval: 64, windowSize: 64, cost: OF_TOKENS },
+      // What a replay costs that is told nothing: it times every slot by the curve of a device.
+      { label: 'static, cost of slots', policy: 'static', interval: 256, windowSize: 64, cost: OF_SLOTS },
     ];
     const times = cases.map(({ label, ...job }) => {
       const answers = replays(context, { ...job, numSteps: context.pick(2000, 500) });
@@ -35,7 +41,13 @@ export const replaySuite: Suite = {
 /** The same replay of few and of many steps. */
 function memory(context: SuiteContext, size: string): Figure[] {
   return [500, 5000].map((numSteps) => {
-    const answers = replays(context, { policy: 'default', interval: 64, windowSize: 64, numSteps });
+    const answers = replays(context, {
+      policy: 'default',
+      interval: 64,
+      windowSize: 64,
+      cost: OF_TOKENS,
+      numSteps,
+    });
     const peaks = summarize(answers.map(({ peakKb }) => (peakKb * 1024) / 1e6));
     return sampled(`replay/${size}/${numSteps} steps/peak`, 'MB', peaks);
   });
@@ -55,7 +67,7 @@ interface Answer {
 
 function replays(
   { pick }: SuiteContext,
-  job: { policy: string; interval: number; windowSize: number; numSteps: number },
+  job: { policy: string; interval: number; windowSize: number; cost: string; numSteps: number },
 ): Answer[] {
   return Array.from({ length: pick(5, 1) }, () => {
     const answer = runChild<Answer>('replay-steps.mjs', { ...job, topology: MAIN_SIZE });

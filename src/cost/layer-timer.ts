@@ -46,9 +46,17 @@ export class LayerTimer {
   readonly #numRanks: number;
   readonly #exchange: Exchange;
   readonly #idle: number;
+  readonly #listed: Float64Array;
   /** Of a slot with an expert, [logical]. */
   readonly #slotSeconds: Float64Array;
   readonly #tokens: Float64Array;
+  /** Of the loads that were asked for last: the least that all experts take, their tokens, how many have any. */
+  #least = 0;
+  #total = 0;
+  #active = 0;
+  /** [ranks] */
+  readonly #rankSeconds: Float64Array;
+  readonly #activeExperts: Float64Array;
 
   /** @param exchange what dispatch and combine take; nothing when left out */
   constructor(cost: CostModel, sizes: TimedSizes, exchange: Exchange = NO_EXCHANGE) {
@@ -58,8 +66,11 @@ export class LayerTimer {
     this.#numRanks = sizes.rankStarts.length - 1;
     this.#exchange = exchange;
     this.#idle = this.#curve.json.idle;
+    this.#listed = this.#curve.secondsOfFewTokens;
     this.#slotSeconds = zeros('experts of a layer', Float64Array, sizes.numLogicalExperts);
     this.#tokens = zeros('experts of a layer', Float64Array, sizes.numLogicalExperts);
+    this.#rankSeconds = zeros('ranks of a layer', Float64Array, this.#numRanks);
+    this.#activeExperts = zeros('ranks of a layer', Float64Array, this.#numRanks);
   }
 
   /**
@@ -71,46 +82,40 @@ export class LayerTimer {
    */
   seconds(loads: ArrayLike<number>, slots: ArrayLike<number>, counts: ArrayLike<number>): number {
     this.#prepare(loads, counts);
+    this.#timeRanks(slots);
     let slowest = 0;
     for (let rank = 0; rank < this.#numRanks; rank++)
-      slowest = Math.max(slowest, this.#rankSeconds(slots, rank));
+      if (this.#rankSeconds[rank]! > slowest) slowest = this.#rankSeconds[rank]!;
     return slowest;
   }
 
-  /** {@link LayerCost.secondsAtBalance}, but for a placement that is better than it. */
-  secondsAtBalance(loads: ArrayLike<number>): number {
-    const { numLogicalExperts, rankStarts } = this.#sizes;
-    let least = 0;
-    let total = 0;
-    let active = 0;
-    for (let expert = 0; expert < numLogicalExperts; expert++) {
-      const load = loads[expert]!;
-      if (load === 0) continue;
-      least += this.#curve.leastFor(load);
-      total += load;
-      if (load >= 1) active++;
-    }
+  /**
+   * {@link LayerCost.secondsAtBalance} of the loads that were asked for last, but for a placement that is
+   * better than it.
+   */
+  get secondsAtBalance(): number {
     const numRanks = this.#numRanks;
     const oneToken = this.#curve.secondsFor(1) - this.#idle;
-    const slots = Math.max(least / numRanks, Math.ceil(active / numRanks) * oneToken);
-    const idle = (this.#idle * rankStarts[numRanks]!) / numRanks;
-    return this.#fixed(total / numRanks) + idle + slots;
+    const slots = Math.max(this.#least / numRanks, Math.ceil(this.#active / numRanks) * oneToken);
+    const idle = (this.#idle * this.#sizes.rankStarts[numRanks]!) / numRanks;
+    return this.#fixed(this.#total / numRanks) + idle + slots;
   }
 
   /** All of it. Arguments as of {@link seconds}. */
   cost(loads: ArrayLike<number>, slots: ArrayLike<number>, counts: ArrayLike<number>): LayerCost {
     this.#prepare(loads, counts);
+    this.#timeRanks(slots);
     let slowest = 0;
     let seconds = 0;
     let allSeconds = 0;
     let allActive = 0;
     let maxActiveExperts = 0;
     for (let rank = 0; rank < this.#numRanks; rank++) {
-      const own = this.#rankSeconds(slots, rank);
-      const active = this.#activeExperts(slots, rank);
+      const own = this.#rankSeconds[rank]!;
+      const active = this.#activeExperts[rank]!;
       allSeconds += own;
       allActive += active;
-      maxActiveExperts = Math.max(maxActiveExperts, active);
+      if (active > maxActiveExperts) maxActiveExperts = active;
       if (own <= seconds) continue;
       seconds = own;
       slowest = rank;
@@ -118,7 +123,7 @@ export class LayerTimer {
     return {
       seconds,
       meanRankSeconds: allSeconds / this.#numRanks,
-      secondsAtBalance: Math.min(seconds, this.secondsAtBalance(loads)),
+      secondsAtBalance: Math.min(seconds, this.secondsAtBalance),
       meanActiveExperts: allActive / this.#numRanks,
       maxActiveExperts,
       slowest: this.#parts(slots, slowest, seconds),
@@ -126,11 +131,36 @@ export class LayerTimer {
   }
 
   #prepare(loads: ArrayLike<number>, counts: ArrayLike<number>): void {
-    for (let expert = 0; expert < this.#tokens.length; expert++) {
-      const tokens = counts[expert] === 0 ? 0 : loads[expert]! / counts[expert]!;
-      this.#tokens[expert] = tokens;
-      this.#slotSeconds[expert] = this.#curve.secondsFor(tokens);
+    const tokensOf = this.#tokens;
+    const slotSeconds = this.#slotSeconds;
+    const curve = this.#curve;
+    const isLeastInOne = curve.isSubadditive;
+    const listed = this.#listed;
+    const idle = this.#idle;
+    let least = 0;
+    let total = 0;
+    let active = 0;
+    for (let expert = 0; expert < tokensOf.length; expert++) {
+      const count = counts[expert]!;
+      const load = loads[expert]!;
+      const tokens = count === 0 ? 0 : load / count;
+      const below = tokens | 0;
+      let seconds: number;
+      // As the curve's secondsFor() does, and several times as quick as a call.
+      if (tokens < listed.length - 1) {
+        seconds = listed[below]!;
+        if (tokens !== below) seconds += (tokens - below) * (listed[below + 1]! - seconds);
+      } else seconds = curve.secondsFor(tokens);
+      tokensOf[expert] = tokens;
+      slotSeconds[expert] = seconds;
+      if (load === 0) continue;
+      least += isLeastInOne && count === 1 ? seconds - idle : curve.leastFor(load);
+      total += load;
+      if (load >= 1) active++;
     }
+    this.#least = least;
+    this.#total = total;
+    this.#active = active;
   }
 
   /** What a rank takes beside its slots. */
@@ -139,28 +169,31 @@ export class LayerTimer {
     return this.#cost.fixedSeconds + (tokens === 0 ? 0 : latencySeconds + tokens * secondsPerToken);
   }
 
-  #rankSeconds(slots: ArrayLike<number>, rank: number): number {
+  /** Seconds and active experts of all ranks, of what was prepared. */
+  #timeRanks(slots: ArrayLike<number>): void {
     const { rankStarts } = this.#sizes;
-    let seconds = 0;
-    let tokens = 0;
-    for (let slot = rankStarts[rank]!; slot < rankStarts[rank + 1]!; slot++) {
-      const expert = slots[slot]!;
-      if (expert < 0) seconds += this.#idle;
-      else {
-        seconds += this.#slotSeconds[expert]!;
-        tokens += this.#tokens[expert]!;
+    const tokensOf = this.#tokens;
+    const slotSeconds = this.#slotSeconds;
+    const idle = this.#idle;
+    for (let rank = 0; rank < this.#numRanks; rank++) {
+      let seconds = 0;
+      let tokens = 0;
+      let active = 0;
+      const end = rankStarts[rank + 1]!;
+      for (let slot = rankStarts[rank]!; slot < end; slot++) {
+        const expert = slots[slot]!;
+        if (expert < 0) {
+          seconds += idle;
+          continue;
+        }
+        const own = tokensOf[expert]!;
+        seconds += slotSeconds[expert]!;
+        tokens += own;
+        active += Math.min(own, 1);
       }
+      this.#rankSeconds[rank] = this.#fixed(tokens) + seconds;
+      this.#activeExperts[rank] = active;
     }
-    return this.#fixed(tokens) + seconds;
-  }
-
-  #activeExperts(slots: ArrayLike<number>, rank: number): number {
-    const { rankStarts } = this.#sizes;
-    let active = 0;
-    for (let slot = rankStarts[rank]!; slot < rankStarts[rank + 1]!; slot++) {
-      if (slots[slot]! >= 0) active += Math.min(1, this.#tokens[slots[slot]!]!);
-    }
-    return active;
   }
 
   #parts(slots: ArrayLike<number>, rank: number, seconds: number): LayerCost['slowest'] {

@@ -41,6 +41,9 @@ const MOST_TOKENS = 1e9;
 /** Points of a table at most: more are no measurement. */
 const MOST_POINTS = 256;
 
+/** Whole numbers of tokens that loops look up: most slots of most batches have fewer. */
+const LISTED_TOKENS = 8192;
+
 /** What one slot takes, by its tokens: never less for more tokens. */
 export class SlotCurve {
   readonly json: SlotCurveJson;
@@ -52,6 +55,7 @@ export class SlotCurve {
   /** The fewest seconds per token, beyond idle ones, anywhere on the curve. */
   readonly #leastPerToken: number;
   readonly #whole: (paddedTokens: number) => number;
+  #listed: Float64Array | undefined;
 
   /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, `EPLB_SHAPE`, naming the field */
   constructor(title: string, given: SlotRoofline | SlotTable) {
@@ -77,6 +81,14 @@ export class SlotCurve {
     return tokens === below
       ? seconds
       : seconds + (tokens - below) * (this.#secondsOfWhole(below + 1) - seconds);
+  }
+
+  /** [tokens]: {@link secondsFor} of the first whole numbers of tokens, for loops; not to be written. */
+  get secondsOfFewTokens(): Float64Array {
+    this.#listed ??= Float64Array.from({ length: LISTED_TOKENS }, (_, tokens) =>
+      this.#secondsOfWhole(tokens),
+    );
+    return this.#listed;
   }
 
   /** The fewest seconds, beyond idle ones, that the copies of an expert take for so many tokens together. */

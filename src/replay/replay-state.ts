@@ -182,12 +182,9 @@ export class ReplayState {
   score(step: number): void {
     const live = this.#scorer.score(LIVE);
     const first = this.#hasChanged ? this.#scorer.score(FIRST) : live;
-    const figures = this.#add(this.#liveTally, live, this.#liveTime);
-    const unbalanced = this.#add(this.#firstTally, first, this.#firstTime);
+    const [figures, unbalanced] = this.#addStep(live, first);
     const { units } = figures;
     this.#units += units;
-    const atBalance = this.#counter.unitsAtBalance();
-    if (atBalance !== undefined) this.#unitsAtBalance = (this.#unitsAtBalance ?? 0) + atBalance;
     this.#heat.add(step, first, live);
     this.#experts.add(this.loads);
     this.#sampler.add(this.numSteps - 1, step, units, live.rankLoads);
@@ -315,9 +312,25 @@ export class ReplayState {
     this.#stepMoves.seconds += transfers.seconds;
   }
 
-  #add(tally: BalanceTally, placement: ScoredPlacement, time?: CostTally): StepFigures {
-    const units = this.#slots?.unitsOf(placement, time) ?? this.#counter.unitsOf(placement);
-    return tally.add(placement.stats, units);
+  /** Adds what the live and the first placement were scored to: one and the same until a layer has changed. */
+  #addStep(live: ScoredPlacement, first: ScoredPlacement): [StepFigures, StepFigures] {
+    const isSame = live === first;
+    const slots = this.#slots;
+    if (slots === undefined) {
+      const units = this.#counter.unitsOf(live);
+      const figures = this.#liveTally.add(live.stats, units);
+      return [figures, this.#firstTally.add(first.stats, isSame ? units : this.#counter.unitsOf(first))];
+    }
+    const tallies = isSame ? [this.#liveTime, this.#firstTime] : [this.#liveTime];
+    const units = slots.tallied(live, tallies);
+    const figures = this.#liveTally.add(live.stats, units);
+    const unbalanced = isSame ? units : slots.tallied(first, [this.#firstTime]);
+    this.#unitsAtBalance = (this.#unitsAtBalance ?? 0) + slots.unitsAtBalance;
+    return [figures, this.#firstTally.add(first.stats, unbalanced)];
+  }
+
+  #add(tally: BalanceTally, placement: ScoredPlacement): StepFigures {
+    return tally.add(placement.stats, this.#counter.unitsOf(placement));
   }
 
   #addToSeries(step: number, figures: StepFigures, unbalanced: StepFigures, units: number): void {

@@ -127,6 +127,7 @@ export class ScoredPlacement {
   readonly #words: number;
   readonly #offsets: Int32Array;
   readonly #replicated: Int32Array;
+  /** [layers x logical] */
   readonly #counts: Int32Array;
 
   constructor(sizes: ScorerSizes, words: number, region: KernelRegion, layout: PlacementLayout) {
@@ -140,7 +141,7 @@ export class ScoredPlacement {
     this.stats = new Float64Array(buffer, layout.stats, 2 * numLayers);
     this.#offsets = new Int32Array(buffer, layout.offsets, numLayers * numPhysicalExperts);
     this.#replicated = new Int32Array(buffer, layout.replicated, numLayers * words);
-    this.#counts = new Int32Array(numLogicalExperts);
+    this.#counts = zeros('replay: a placement', Int32Array, numLayers * numLogicalExperts);
   }
 
   /** Puts a layer of checked slots [layers x physical] into the placement; all layers when none is named. */
@@ -156,9 +157,15 @@ export class ScoredPlacement {
     return this.slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
   }
 
+  /** The replicas of each expert of a layer, [logical]; a view. */
+  layerCounts(layer: number): Int32Array {
+    const { numLogicalExperts } = this.#sizes;
+    return this.#counts.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
+  }
+
   #setLayer(slots: Int32Array, layer: number): void {
     const { numLogicalExperts, numPhysicalExperts } = this.#sizes;
-    const counts = this.#counts.fill(0);
+    const counts = this.layerCounts(layer).fill(0);
     const first = layer * numPhysicalExperts;
     for (let at = first; at < first + numPhysicalExperts; at++) {
       const expert = slots[at]!;

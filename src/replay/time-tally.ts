@@ -12,8 +12,8 @@ export class TimeTally {
   readonly #numLayers: number;
   readonly #numExperts: number;
   readonly #numRanks: number;
-  readonly #inOrder: readonly number[];
-  readonly #once: readonly number[];
+  readonly #inOrder: Int32Array;
+  readonly #once: Int32Array;
   readonly #isEnlarged: boolean;
   #numSteps = 0;
 
@@ -24,8 +24,8 @@ export class TimeTally {
     this.#numLayers = numLayers;
     this.#numExperts = numExperts;
     this.#numRanks = numRanks;
-    this.#inOrder = Array.from({ length: numExperts }, (_, expert) => expert);
-    this.#once = Array.from({ length: numExperts }, () => 1);
+    this.#inOrder = Int32Array.from({ length: numExperts }, (_, expert) => expert);
+    this.#once = new Int32Array(numExperts).fill(1);
     const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) =>
       Math.floor((rank * numExperts) / numRanks),
     );

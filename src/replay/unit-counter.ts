@@ -13,14 +13,14 @@ export interface UnitCounter {
    * the next call.
    */
   unitsOf(placement: ScoredPlacement): Float64Array;
-  /** The units of the loads at perfect balance; undefined where the mean rank loads say it. */
-  unitsAtBalance(): number | undefined;
 }
 
 /** What a model of slots can say beside the units of time. */
 export interface SlotTimes extends UnitCounter {
   /** As {@link UnitCounter.unitsOf}, and adds what the layers' time goes to. */
-  unitsOf(placement: ScoredPlacement, tally?: CostTally): Float64Array;
+  tallied(placement: ScoredPlacement, tallies: readonly CostTally[]): Float64Array;
+  /** The units at perfect balance of the loads that {@link tallied} was last asked for. */
+  readonly unitsAtBalance: number;
   /**
    * Seconds of some loads of one layer under a placement.
    *
@@ -61,15 +61,13 @@ class StatsCounter implements UnitCounter {
     }
     return this.#units;
   }
-
-  unitsAtBalance(): undefined {}
 }
 
 /** Seconds of the slowest ranks, by a model of slots. */
 class SlotCounter implements SlotTimes {
   readonly #timer: LayerTimer;
   readonly #units: Float64Array;
-  readonly #counts: Int32Array;
+  #unitsAtBalance = 0;
   readonly #loads: readonly Float32Array[];
 
   constructor(model: CostModelJson, topology: Topology, loads: Float32Array) {
@@ -83,37 +81,34 @@ class SlotCounter implements SlotTimes {
       evenExchange(cost, numRanks, numNodes),
     );
     this.#units = zeros('replay: times of layers', Float64Array, numLayers);
-    this.#counts = new Int32Array(numLogicalExperts);
     this.#loads = Array.from({ length: numLayers }, (_, layer) =>
       loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
     );
   }
 
-  unitsOf(placement: ScoredPlacement, tally?: CostTally): Float64Array {
-    this.#loads.forEach((loads, layer) => {
-      if (tally === undefined) {
-        this.#units[layer] = this.layerSeconds(loads, placement, layer);
-        return;
-      }
-      const cost = this.#timer.cost(loads, placement.layerSlots(layer), this.#countsOf(placement, layer));
-      tally.add(cost);
-      this.#units[layer] = cost.seconds;
-    });
+  unitsOf(placement: ScoredPlacement): Float64Array {
+    for (let layer = 0; layer < this.#units.length; layer++)
+      this.#units[layer] = this.layerSeconds(this.#loads[layer]!, placement, layer);
     return this.#units;
   }
 
+  tallied(placement: ScoredPlacement, tallies: readonly CostTally[]): Float64Array {
+    this.#unitsAtBalance = 0;
+    for (let layer = 0; layer < this.#units.length; layer++) {
+      const slots = placement.layerSlots(layer);
+      const cost = this.#timer.cost(this.#loads[layer]!, slots, placement.layerCounts(layer));
+      for (const tally of tallies) tally.add(cost);
+      this.#units[layer] = cost.seconds;
+      this.#unitsAtBalance += this.#timer.secondsAtBalance;
+    }
+    return this.#units;
+  }
+
+  get unitsAtBalance(): number {
+    return this.#unitsAtBalance;
+  }
+
   layerSeconds(loads: Float32Array, placement: ScoredPlacement, layer: number): number {
-    return this.#timer.seconds(loads, placement.layerSlots(layer), this.#countsOf(placement, layer));
-  }
-
-  unitsAtBalance(): number {
-    return this.#loads.reduce((sum, loads) => sum + this.#timer.secondsAtBalance(loads), 0);
-  }
-
-  #countsOf(placement: ScoredPlacement, layer: number): Int32Array {
-    const slots = placement.layerSlots(layer);
-    const counts = this.#counts.fill(0);
-    for (let slot = 0; slot < slots.length; slot++) if (slots[slot]! >= 0) counts[slots[slot]!]!++;
-    return counts;
+    return this.#timer.seconds(loads, placement.layerSlots(layer), placement.layerCounts(layer));
   }
 }

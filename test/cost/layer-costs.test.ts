@@ -91,10 +91,13 @@ describe('what layers cost', () => {
 
   test('it is the layer time of the model, and no placement beats perfect balance', () => {
     const sizes = { numLayers: 2, numLogical: 4, numPhysical: 12 };
-    const loads = fc.array(fc.array(fc.nat(600), { minLength: 4, maxLength: 4 }), {
-      minLength: 2,
-      maxLength: 2,
-    });
+    // Few and many tokens, whole and not.
+    const load = fc.oneof(
+      fc.nat(600),
+      fc.integer({ min: 8_000, max: 40_000 }),
+      fc.nat(9_000).map((eighths) => eighths / 8),
+    );
+    const loads = fc.array(fc.array(load, { minLength: 4, maxLength: 4 }), { minLength: 2, maxLength: 2 });
     const numRanks = fc.constantFrom(1, 2, 3, 4, 6, 12);
     fc.assert(
       fc.property(
