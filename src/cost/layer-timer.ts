@@ -50,7 +50,7 @@ export class LayerTimer {
   /** Of a slot with an expert, [logical]. */
   readonly #slotSeconds: Float64Array;
   readonly #tokens: Float64Array;
-  /** Of the loads that were asked for last: the least that all experts take, their tokens, how many have any. */
+  /** Of the loads asked for last: the least that all experts take, their tokens, how many have any. */
   #least = 0;
   #total = 0;
   #active = 0;

@@ -312,7 +312,7 @@ export class ReplayState {
     this.#stepMoves.seconds += transfers.seconds;
   }
 
-  /** Adds what the live and the first placement were scored to: one and the same until a layer has changed. */
+  /** Adds what both placements were scored to: one and the same until a layer has changed. */
   #addStep(live: ScoredPlacement, first: ScoredPlacement): [StepFigures, StepFigures] {
     const isSame = live === first;
     const slots = this.#slots;

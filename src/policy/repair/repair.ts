@@ -1,0 +1,247 @@
+import { checkMultiple, checkNumber, checkWhole, show, slotsPerRankOf } from '../../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { checkOptions } from '../../core/known-keys.ts';
+import { MAX_SIZE } from '../../core/topology.ts';
+import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from '../../loads/load-matrix.ts';
+import { checkMapping, type ExpertMapping, mappingOfTables, tablesOf } from '../../mapping/expert-mapping.ts';
+import type { MappingTables } from '../../mapping/mapping-tables.ts';
+import { numberReplicas } from '../../mapping/number-replicas.ts';
+import { zeros } from '../../memory/allocate.ts';
+import { AdaptiveEplbPolicy } from '../adaptive/policy.ts';
+import { OrphanPlacer } from './orphans.ts';
+
+/** What {@link repair} may do, and with what. */
+export interface RepairOptions {
+  /** Ranks of the mapping, the dead ones among them: its slots are a multiple. */
+  readonly numRanks: number;
+  /** Nodes of equally many ranks. Default 1. */
+  readonly numNodes?: number;
+  /** Ranks that do not answer any more. Their slots are lost. */
+  readonly deadRanks?: readonly number[];
+  /** Nodes whose ranks are all dead. */
+  readonly deadNodes?: readonly number[];
+  /**
+   * [layers x logical]: what experts are expected to get, for where they go. Default: all alike. Not kept.
+   */
+  readonly loads?: LoadsInput;
+  /**
+   * [ranks]: how many slots of each rank may hold an expert, the first ones. Default: as many of each live
+   * rank as reach to its last expert in any layer.
+   */
+  readonly slotsPerRank?: readonly number[];
+  /**
+   * Moves between live ranks, over all layers, that may buy balance beyond what has to be. Default 0: weights
+   * come from the host alone.
+   */
+  readonly maxMoves?: number;
+}
+
+/** An expert that no live rank has, and the slot that its weights are loaded into. */
+export interface HostLoad {
+  readonly layer: number;
+  readonly expert: number;
+  readonly rank: number;
+  /** Counted within the rank. */
+  readonly slot: number;
+}
+
+/** What {@link repair} gives. */
+export interface Repair {
+  /** As large as the one before; the slots of dead ranks are -1. */
+  readonly mapping: ExpertMapping;
+  /** One for each expert without a copy on a live rank, by layer, rank and slot: no fewer are possible. */
+  readonly hostLoads: readonly HostLoad[];
+  /** Slots whose expert comes from another live rank: at most `maxMoves`. */
+  readonly moves: number;
+}
+
+const OPTIONS = ['numRanks', 'numNodes', 'deadRanks', 'deadNodes', 'loads', 'slotsPerRank', 'maxMoves'];
+
+/**
+ * Makes a mapping whole again that has lost ranks: experts whose last copy is gone take slots of copies that
+ * can be spared. It needs no communication: all who call it with the same arguments get the same bytes. Runs
+ * in the calling thread; with `maxMoves` it also searches, as the adaptive policy with free moves does.
+ *
+ * @param mapping the live one, from before the ranks died; it is not changed
+ * @throws EplbTypeError, EplbRangeError for wrong arguments; EplbRangeError `EPLB_TOPOLOGY` when the live
+ * ranks have fewer slots than there are experts
+ * @example
+ * ```ts
+ * const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0, 0, 1]]);
+ * const repaired = repair(mapping, { numRanks: 3, deadRanks: [1] });
+ * repaired.mapping.phyToLog; // [2, 1, -1, -1, 0, 1]
+ * repaired.hostLoads; // [{ layer: 0, expert: 2, rank: 0, slot: 0 }]
+ * ```
+ */
+export function repair(mapping: ExpertMapping, options: RepairOptions): Repair {
+  checkMapping('mapping', mapping);
+  const given = readOptions(mapping, options);
+  const tables = tablesOf(mapping);
+  const { numLayers, numPhysicalExperts, numLogicalExperts } = tables;
+  const slots = zeros('repair: a mapping', Int32Array, tables.phyToLog.length);
+  slots.set(tables.phyToLog);
+  const stride = numPhysicalExperts / given.numRanks;
+  for (let at = 0, rank = 0; at < slots.length; at += stride, rank = (rank + 1) % given.numRanks)
+    slots.fill(-1, at + given.openSlots[rank]!, at + stride);
+  const survivors = slots.slice();
+  const placer = new OrphanPlacer(numLogicalExperts, numPhysicalExperts, given.numRanks);
+  const orphans = Array.from({ length: numLayers }, (_, layer) =>
+    placer
+      .place({
+        slots: slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts),
+        loads: given.loads.data.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
+        openSlots: given.openSlots,
+      })
+      .map(({ expert }) => expert),
+  );
+  const repaired = mappingOf(tables, slots);
+  const planned = given.maxMoves === 0 ? repaired : improved(repaired, given);
+  return { mapping: planned, ...sourcesOf(planned, survivors, orphans, given.numRanks) };
+}
+
+/** Options, checked, each read once. */
+interface RepairSettings {
+  readonly numRanks: number;
+  readonly numNodes: number;
+  readonly loads: LoadMatrix;
+  readonly openSlots: readonly number[];
+  readonly maxMoves: number;
+}
+
+function readOptions(mapping: ExpertMapping, options: RepairOptions): RepairSettings {
+  const given = checkOptions('options', options, OPTIONS);
+  const { deadRanks = [], deadNodes = [], loads, slotsPerRank, maxMoves = 0 } = given;
+  const { numLayers, numLogicalExperts, numPhysicalExperts, phyToLog } = tablesOf(mapping);
+  const numRanks = checkWhole('numRanks', given.numRanks, 1, MAX_SIZE);
+  const stride = slotsPerRankOf(numPhysicalExperts, numRanks);
+  const numNodes = checkWhole('numNodes', given.numNodes ?? 1, 1, MAX_SIZE);
+  checkMultiple('numRanks', numRanks, 'numNodes', numNodes);
+  const dead = new Uint8Array(numRanks);
+  for (const rank of numbersOf('deadRanks', deadRanks, numRanks)) dead[rank] = 1;
+  const perNode = numRanks / numNodes;
+  for (const node of numbersOf('deadNodes', deadNodes, numNodes)) {
+    dead.fill(1, node * perNode, (node + 1) * perNode);
+  }
+  const open =
+    slotsPerRank === undefined
+      ? reachedSlots(phyToLog, stride, numRanks)
+      : readSlots(slotsPerRank, numRanks, stride);
+  const openSlots = open.map((count, rank) => (dead[rank] === 1 ? 0 : count));
+  const total = openSlots.reduce((sum, count) => sum + count, 0);
+  if (total < numLogicalExperts) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `deadRanks: the live ranks have ${total} open slots for ${numLogicalExperts} experts, ` +
+        `${numLogicalExperts - total} too few`,
+    );
+  }
+  const isUnlimited = maxMoves === Number.POSITIVE_INFINITY;
+  return {
+    numRanks,
+    numNodes,
+    openSlots,
+    loads: loads === undefined ? alike(numLayers, numLogicalExperts) : checked(mapping, loads),
+    maxMoves: isUnlimited ? maxMoves : checkWhole('maxMoves', checkNumber('maxMoves', maxMoves), 0),
+  };
+}
+
+function checked(mapping: ExpertMapping, loads: LoadsInput): LoadMatrix {
+  const { numLayers, numLogicalExperts } = tablesOf(mapping);
+  const matrix = toLoadMatrix('loads', loads, numLayers, numLogicalExperts);
+  checkLoads('loads', matrix);
+  return matrix;
+}
+
+function alike(numLayers: number, numExperts: number): LoadMatrix {
+  return { data: zeros('loads', Float32Array, numLayers * numExperts).fill(1), numLayers, numExperts };
+}
+
+/** A list of different numbers below `end`, each read once. */
+function numbersOf(title: string, given: readonly number[], end: number): Set<number> {
+  if (!Array.isArray(given)) {
+    throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not a list of numbers`);
+  }
+  return new Set(Array.from(given, (value, i) => checkWhole(`${title}[${i}]`, value, 0, end - 1)));
+}
+
+function readSlots(given: readonly number[], numRanks: number, stride: number): number[] {
+  if (!Array.isArray(given)) {
+    throw new EplbTypeError('EPLB_KIND', `slotsPerRank: ${show(given)} is not a list of numbers`);
+  }
+  if (given.length !== numRanks) {
+    throw new EplbRangeError(
+      'EPLB_SHAPE',
+      `slotsPerRank: has ${given.length} numbers, not ${numRanks}, one a rank`,
+    );
+  }
+  return Array.from(given, (count, rank) => checkWhole(`slotsPerRank: rank ${rank}`, count, 0, stride));
+}
+
+/** Of each rank, the slots up to its last expert in any layer. */
+function reachedSlots(phyToLog: Int32Array, stride: number, numRanks: number): number[] {
+  const reached = new Array<number>(numRanks).fill(0);
+  for (let first = 0, rank = 0; first < phyToLog.length; first += stride, rank = (rank + 1) % numRanks) {
+    for (let slot = stride; slot > reached[rank]!; slot--) {
+      if (phyToLog[first + slot - 1]! >= 0) reached[rank] = slot;
+    }
+  }
+  return reached;
+}
+
+function mappingOf({ numLayers, numLogicalExperts, numPhysicalExperts }: MappingTables, slots: Int32Array) {
+  const replicaRank = zeros('repair: a mapping', Int32Array, slots.length);
+  const replicaCount = zeros('repair: a mapping', Int32Array, numLayers * numLogicalExperts);
+  for (let layer = 0; layer < numLayers; layer++) {
+    const [first, end] = [layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts];
+    const counts = replicaCount.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
+    numberReplicas(slots.subarray(first, end), replicaRank.subarray(first, end), counts);
+  }
+  return mappingOfTables({
+    numLayers,
+    numLogicalExperts,
+    numPhysicalExperts,
+    phyToLog: slots,
+    replicaRank,
+    replicaCount,
+  });
+}
+
+/** The repaired mapping with moves that make the slowest ranks faster. */
+function improved(repaired: ExpertMapping, given: RepairSettings): ExpertMapping {
+  const { numRanks, numNodes, loads, openSlots, maxMoves } = given;
+  const limit = Number.isFinite(maxMoves) ? { maxMoves } : {};
+  const policy = new AdaptiveEplbPolicy({ price: 0, ...limit });
+  const { numPhysicalExperts } = tablesOf(repaired);
+  const context = { previous: repaired, slotsPerRank: openSlots };
+  return policy.rebalanceExperts(loads, numPhysicalExperts, 1, numNodes, numRanks, context);
+}
+
+/** Where the weights of a mapping come from, by what the live ranks still have. */
+function sourcesOf(
+  planned: ExpertMapping,
+  survivors: Int32Array,
+  orphans: readonly (readonly number[])[],
+  numRanks: number,
+): Pick<Repair, 'hostLoads' | 'moves'> {
+  const { numPhysicalExperts, phyToLog } = tablesOf(planned);
+  const stride = numPhysicalExperts / numRanks;
+  const hostLoads: HostLoad[] = [];
+  let moves = 0;
+  orphans.forEach((lost, layer) => {
+    const missing = new Set(lost);
+    const first = layer * numPhysicalExperts;
+    for (let rank = 0; rank < numRanks; rank++) {
+      const start = first + rank * stride;
+      const has = new Set(survivors.subarray(start, start + stride));
+      for (let slot = 0; slot < stride; slot++) {
+        const expert = phyToLog[start + slot]!;
+        if (expert < 0 || has.has(expert)) continue;
+        if (missing.delete(expert)) {
+          hostLoads.push({ layer, expert, rank, slot });
+          has.add(expert);
+        } else moves++;
+      }
+    }
+  });
+  return { hostLoads, moves };
+}
