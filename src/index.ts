@@ -66,6 +66,6 @@ export {
 export type { BalancerDecision, KeptReason, PlanDecision, PlanForecast } from './policy/decision.ts';
 export { DefaultEplbPolicy } from './policy/default.ts';
 export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
-export { type HostLoad, type Repair, type RepairOptions, repair } from './policy/repair/repair.ts';
+export { type OrphanLoad, type Repair, type RepairOptions, repair } from './policy/repair/repair.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';
 export { shareBalancer } from './share/host.ts';

@@ -37,7 +37,7 @@ export interface RepairOptions {
 }
 
 /** An expert that no live rank has, and the slot that its weights are loaded into. */
-export interface HostLoad {
+export interface OrphanLoad {
   readonly layer: number;
   readonly expert: number;
   readonly rank: number;
@@ -50,7 +50,7 @@ export interface Repair {
   /** As large as the one before; the slots of dead ranks are -1. */
   readonly mapping: ExpertMapping;
   /** One for each expert without a copy on a live rank, by layer, rank and slot: no fewer are possible. */
-  readonly hostLoads: readonly HostLoad[];
+  readonly hostLoads: readonly OrphanLoad[];
   /** Slots whose expert comes from another live rank: at most `maxMoves`. */
   readonly moves: number;
 }
@@ -225,7 +225,7 @@ function sourcesOf(
 ): Pick<Repair, 'hostLoads' | 'moves'> {
   const { numPhysicalExperts, phyToLog } = tablesOf(planned);
   const stride = numPhysicalExperts / numRanks;
-  const hostLoads: HostLoad[] = [];
+  const hostLoads: OrphanLoad[] = [];
   let moves = 0;
   orphans.forEach((lost, layer) => {
     const missing = new Set(lost);
