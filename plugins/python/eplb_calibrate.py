@@ -5,8 +5,8 @@
     eplb calibrate measured.json -o cost.json
 
 Needs PyTorch and nothing else, and about half a minute. A cell is a rank with so many tokens in each of its
-slots. Ranks of three sizes are measured: with as many tokens in each slot, and with loads that are drawn, since
-a kernel may choose its tiles by the mean of a rank's slots. The device is warmed up first. Every time is the
+slots. Most have loads that are drawn, as a balanced rank's or as a hot one's, on ranks of three sizes: a kernel
+may choose its tiles by the mean of a rank's slots, so that what fits a rank is learnt from ranks. The device is warmed up first. Every time is the
 median of many passes over all cells, each pass in a random order of its own, so that a device that slows down
 does so for all cells; how far a cell's passes differ, and how far late ones differ from early ones, is written
 too. Before each run a buffer larger than the caches is written, so that weights come from memory as they do in
@@ -27,7 +27,8 @@ import time
 FORMAT = "eplb-calibration"
 VERSION = 1
 PRECISIONS = ("bf16", "fp16", "fp8")
-TOKENS = (1, 4, 16, 64, 96, 128, 129, 160, 192, 224, 256, 257, 384, 512, 768, 1024, 2048)
+# Of all slots alike. None just above a whole tile: there all take a tile more, as drawn loads never do.
+TOKENS = (1, 4, 16, 64, 96, 128, 160, 192, 224, 256, 320, 384, 512, 768, 1024, 2048)
 FEW_TOKENS = (1, 4, 16)
 # Loads that are drawn: how far the shares of the slots differ, and the most tokens of a slot in the mean.
 SKEWS = (0.25, 0.6, 1.2)
@@ -79,7 +80,7 @@ def slot_cells(slots, tokens, seed):
     """Tokens of each slot, a list a cell; a shorter list is a rank of fewer slots."""
     sizes = rank_sizes(slots)
     cells = [[0] * slots]
-    cells += [[each] * size for size in sizes for each in tokens if each > 0]
+    cells += [[each] * slots for each in tokens if each > 0]
     # As in decode, where not every expert gets a token.
     for active in sorted({1, 2} | {slots * part // 4 for part in (1, 2, 3)}):
         if 0 < active < slots:
