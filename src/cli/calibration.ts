@@ -31,7 +31,7 @@ export interface Calibration {
 }
 
 /** How much chance there is in measurements. No fit can be expected to come nearer than it. */
-export interface MeasuredNoise {
+interface MeasuredNoise {
   /** Of a cell, slowest pass / fastest pass - 1: the median of all cells, and the most. */
   readonly passes: FitError;
   /** How much longer late passes took than early ones, as a share: the median of all cells. */

@@ -15,7 +15,7 @@ import { seededRandom } from '../helpers/arbitraries.ts';
 import { errorsOf, evenCells, unevenCells } from '../helpers/cost.ts';
 import { SEED } from '../helpers/library.ts';
 
-/** Tokens of ranks of three sizes: even, some slots idle, drawn ones. As the script measures, in miniature. */
+/** Tokens of ranks of three sizes: even, some slots idle, drawn ones: as the script measures, but fewer. */
 function ranksOf(seed: number, numDrawn: number): number[][] {
   const random = seededRandom(seed);
   const even = [1, 16, 96, 128, 160, 192, 256, 320, 512, 1024].map((tokens) => Array<number>(8).fill(tokens));
@@ -91,7 +91,7 @@ describe('the fit of measurements', () => {
     assert.ok(median < 0.03 && worst < 0.08, `${median}, ${worst}`);
   });
 
-  test('a device whose tiles follow the mean of its slots, and falls where they change, is met on average', () => {
+  test('a device whose tiles follow the mean of its slots is met on average, though it falls there', () => {
     // Tiles of 128 while the mean is at most that, then of 256 that take little longer.
     const time = (slots: readonly number[]) => {
       const tokens = slots.reduce((sum, own) => sum + own, 0);
