@@ -4,9 +4,9 @@
 //   node bench/active-experts.mjs --experts 64 ROUTES.npy... [--ranks 16,32,64] [--tokens-per-rank 8,64]
 //
 // 'bound': what no placement is below, not even one of its own for each step, made when tokens are known.
-// 'coldest': every spare slot has a copy of the expert with fewest tokens, one a rank, then of the next: a slot
-// that seldom gets a token takes no time. 'for decode': adaptive with a cost by which slots with tokens take
-// time, and tokens none. All are means over layers and steps.
+// 'coldest': every spare slot has a copy of the expert with fewest tokens, one a rank, then of the next: a
+// slot that seldom gets a token takes no time. 'for decode': adaptive with a cost by which slots with tokens
+// take time, and tokens none. All are means over layers and steps.
 import { parseArgs } from 'node:util';
 import { AdaptiveEplbPolicy, costModel, DefaultEplbPolicy } from 'expert-load-balancer';
 import { openRecording } from 'expert-load-balancer/formats';

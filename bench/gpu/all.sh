@@ -40,7 +40,7 @@ part() {
 }
 
 if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
-  say "skipped: no PyTorch, or no GPU that it sees"
+  echo "bench/gpu: skipped: no PyTorch, or no GPU that it sees"
   exit 0
 fi
 nvidia-smi > "$out/nvidia-smi.txt" 2>&1 || true
