@@ -6,20 +6,18 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { AdaptiveEplbPolicy, costModel, DefaultEplbPolicy, ExpertLoadBalancer } from 'expert-load-balancer';
+import { AdaptiveEplbPolicy, DefaultEplbPolicy, ExpertLoadBalancer } from 'expert-load-balancer';
 import { openRecording } from 'expert-load-balancer/formats';
 
 /** Ranks and slots a layer: on one GPU all are emulated, on several those with as many ranks run whole. */
 const RANKS = [2, 4, 8, 16];
 const TOKENS_PER_RANK = [8, 32, 64, 128, 192, 256, 512, 1024, 2048];
-/** What slots take on an H200, where no move is too dear. */
-const FREE_MOVES = costModel({ ...costModel('h200:deepseek-v3:bf16').toJSON(), bytesPerExpert: 0 });
 const POLICIES = {
   static: () => undefined,
   default: () => new DefaultEplbPolicy(),
   adaptive: () => new AdaptiveEplbPolicy(),
   'adaptive, moves free': () => new AdaptiveEplbPolicy({ price: 0 }),
-  'adaptive, for time': () => new AdaptiveEplbPolicy({ price: 0, cost: FREE_MOVES }),
+  'adaptive, for time': () => new AdaptiveEplbPolicy({ price: 0, cost: 'h200:deepseek-v3:bf16' }),
 };
 const NUM_LAYERS = 4;
 const NUM_STEPS = 4;

@@ -110,7 +110,7 @@ class Experts:
         return self.product(inner, self.second[own], ends, counts)
 
 
-def passes_of(work, options, run):
+def passes_of(work, options, run, quiet=False):
     """Runs all of the work in a random order, pass by pass, while there is time."""
     import time
 
@@ -123,7 +123,8 @@ def passes_of(work, options, run):
         for index in order:
             run(index)
         done += 1
-        say("pass %d of %d, %.0f s" % (done, options.passes, time.monotonic() - begun))
+        if not quiet:
+            say("pass %d of %d, %.0f s" % (done, options.passes, time.monotonic() - begun))
     return done
 
 
@@ -175,7 +176,8 @@ def layer_worker(rank, ranks, options, cases, path, dry):
     device = torch.device("cpu") if dry else torch.device("cuda", rank)
     if not dry:
         torch.cuda.set_device(rank)
-    dist.init_process_group("gloo" if dry else "nccl", rank=rank, world_size=ranks)
+    limit = datetime.timedelta(seconds=60)
+    dist.init_process_group("gloo" if dry else "nccl", rank=rank, world_size=ranks, timeout=limit)
     torch.manual_seed(rank)
     width = cases[0]["slotsPerRank"]
     experts = Experts(torch, device, width, options.hidden, options.intermediate)
@@ -189,18 +191,27 @@ def layer_worker(rank, ranks, options, cases, path, dry):
     most = max(max(sum(sent), sum(received)) for sent, received, _ in plans)
     pool = torch.empty(max(1, most), options.hidden, device=device, dtype=torch.bfloat16).normal_()
     arrived, back = torch.empty_like(pool), torch.empty_like(pool)
+    flush = torch.empty(1 if dry else FLUSH_BYTES, device=device, dtype=torch.int8)
+    meeting = torch.zeros(1, device=device)
+    # Made before anything is timed: a copy from the host would make the device wait for it.
+    ends_of = [
+        torch.tensor(own, device=device, dtype=torch.int32).cumsum(0, dtype=torch.int32) for _, _, own in plans
+    ]
     times = [[] for _ in work]
 
     def run(index):
         sent, received, own = plans[index]
-        ends = torch.tensor(own, device=device, dtype=torch.int32).cumsum(0, dtype=torch.int32)
         rows_in, rows_out = sum(received), sum(sent)
         dist.barrier()
         clock.wait()
+        # The devices are held up until the host has started all, then until the last of them has come.
+        for _ in range(2):
+            flush.zero_()
+        dist.all_reduce(meeting)
         marks = [clock.mark()]
         exchange(dist, arrived[:rows_in], pool[:rows_out], received, sent, dry)
         marks.append(clock.mark())
-        result = experts.run(arrived[: max(1, rows_in)], 0, ends, own)
+        result = experts.run(arrived[: max(1, rows_in)], 0, ends_of[index], own)
         marks.append(clock.mark())
         exchange(dist, back[:rows_out], result[:rows_in].contiguous(), sent, received, dry)
         marks.append(clock.mark())
@@ -214,9 +225,11 @@ def layer_worker(rank, ranks, options, cases, path, dry):
         run(index)
     for own in times:
         own.clear()
+    if rank == 0:
+        say("%d layers on %d devices, warmed up" % (len(work), ranks))
     # Every process has to stop at the same pass: no clock ends it.
     options.seconds = float("inf")
-    passes_of(work, options, run)
+    passes_of(work, options, run, quiet=rank > 0)
     if rank == 0:
         results = [[None] * len(case["counts"]) for case in cases]
         for (at, layer), own in zip(work, times):
@@ -303,17 +316,11 @@ def main(args):
         times, kernel, passes = measure_ranks(torch, device, options, cases)
     if not options.dry_run:
         torch.cuda.empty_cache()
-    whole = [case for case in cases if case["numRanks"] == gpus]
-    layers = measure_layers(torch, options, whole, gpus) if gpus > 1 and whole else []
     keys = ("policy", "numRanks", "slotsPerRank", "tokensPerRank", "enlarged")
     results = [
         {**{key: case[key] for key in keys}, "counts": case["counts"], "rankMicroseconds": own}
         for case, own in zip(cases, times)
     ]
-    by_case = iter(layers)
-    for result in results:
-        if layers and result["numRanks"] == gpus:
-            result["layers"] = next(by_case)
     answer = {
         "format": FORMAT,
         "version": 1,
@@ -329,10 +336,23 @@ def main(args):
         "recordings": document["recordings"],
         "results": results,
     }
-    with open(options.output, "w") as file:
+    write(options.output, answer)
+    say("%s: ranks of %d cases on %s" % (options.output, len(results), answer["device"]))
+    whole = [at for at, case in enumerate(cases) if case["numRanks"] == gpus]
+    if gpus < 2 or not whole:
+        return
+    # What was measured of ranks is written: a fault of the links does not lose it.
+    layers = measure_layers(torch, options, [cases[at] for at in whole], gpus)
+    for at, own in zip(whole, layers):
+        results[at]["layers"] = own
+    write(options.output, answer)
+    say("%s: whole layers of %d cases on %d devices" % (options.output, len(whole), gpus))
+
+
+def write(path, answer):
+    with open(path, "w") as file:
         json.dump(answer, file)
         file.write("\n")
-    say("%s: %d cases on %s" % (options.output, len(results), answer["device"]))
 
 
 if __name__ == "__main__":

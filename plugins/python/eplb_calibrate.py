@@ -4,15 +4,20 @@
     python3 eplb_calibrate.py --hidden 7168 --intermediate 2048 --slots 20 -o measured.json
     eplb calibrate measured.json -o cost.json
 
-Needs PyTorch and nothing else. Every time is the median of several passes over all cells in a random
-order, so that a device that warms up or slows down does so for all of them. Before each run a buffer larger
-than the caches is written, so that weights come from memory as they do in a model of many layers, and so
-that the host is done with starting kernels when the device begins, as with a recorded graph.
+Needs PyTorch and nothing else, and about half a minute. A cell is a rank with so many tokens in each of its
+slots. Most have loads that are drawn, as a balanced rank's or as a hot one's, on ranks of three sizes: a kernel
+may choose its tiles by the mean of a rank's slots, so that what fits a rank is learnt from ranks. The device is warmed up first. Every time is the
+median of many passes over all cells, each pass in a random order of its own, so that a device that slows down
+does so for all cells; how far a cell's passes differ, and how far late ones differ from early ones, is written
+too. Before each run a buffer larger than the caches is written, so that weights come from memory as they do in
+a model of many layers, and so that the host is done with starting kernels when the device begins, as with a
+recorded graph.
 """
 
 import argparse
 import datetime
 import json
+import math
 import os
 import random
 import statistics
@@ -22,10 +27,17 @@ import time
 FORMAT = "eplb-calibration"
 VERSION = 1
 PRECISIONS = ("bf16", "fp16", "fp8")
-TOKENS = (1, 4, 16, 64, 96, 128, 129, 160, 192, 224, 256, 257, 384, 512, 768, 1024, 2048)
-UNEVEN_SHARES = (0.2, 0.5, 0.9)
-EXCHANGE_ROWS = (16, 128, 512, 1024, 2048, 4096)
+# Of all slots alike. None just above a whole tile: there all take a tile more, as drawn loads never do.
+TOKENS = (1, 4, 16, 64, 96, 128, 160, 192, 224, 256, 320, 384, 512, 768, 1024, 2048)
+FEW_TOKENS = (1, 4, 16)
+# Loads that are drawn: how far the shares of the slots differ, and the most tokens of a slot in the mean.
+SKEWS = (0.25, 0.6, 1.2)
+MOST_MEAN_TOKENS = 1024
+EXCHANGE_ROWS = (16, 64, 256, 1024, 2048, 4096, 8192, 16384)
+EXPERTS_AT_ONCE = 4
 FLUSH_BYTES = 512 * 2**20
+WARM_UP_SECONDS = 2
+LINK_TIMEOUT_SECONDS = 40
 
 
 def whole_numbers(text):
@@ -50,43 +62,57 @@ def parse_args(args):
     add("--intermediate", type=positive, required=True, help="width inside an expert")
     add("--precision", choices=PRECISIONS, default="bf16")
     add("--slots", type=positive, default=20, help="experts on a rank")
-    add("--active", type=whole_numbers, help="numbers of slots with tokens; spread when left out")
-    add("--tokens", type=whole_numbers, default=list(TOKENS), help="tokens of each of them")
-    add("--passes", type=positive, default=7, help="times that every cell is measured")
+    add("--tokens", type=whole_numbers, default=list(TOKENS), help="tokens of each slot, where all have as many")
+    add("--passes", type=positive, default=15, help="times that every cell is measured")
+    add("--seconds", type=float, default=30, help="no pass begins after so many seconds, but the first three")
     add("--seed", type=int, default=0)
     add("--no-links", action="store_true", help="leave the links out")
     add("-o", "--output", default="-", help="file to write; standard output when left out")
     return parser.parse_args(args)
 
 
-def active_counts(slots):
-    """None, one, two, and quarters of all slots."""
-    return sorted({0, min(1, slots), min(2, slots)} | {max(1, slots * part // 4) for part in (1, 2, 3, 4)})
+def rank_sizes(slots):
+    """All slots, half and a quarter of them: what a rank takes anyway shows beside what its slots take."""
+    return sorted({max(1, slots // part) for part in (1, 2, 4)}, reverse=True)
 
 
-def slot_cells(slots, actives, tokens):
-    """Tokens of each slot, a list a cell: equal ones, then some where one slot has most."""
-    cells = []
-    for active in actives:
-        if active > slots:
-            raise ValueError("%d active slots of %d" % (active, slots))
-        for each in tokens if active > 0 else [0]:
-            if active == 0 or each > 0:
-                cells.append([each] * active + [0] * (slots - active))
-    if slots > 1:
-        for each in (16, 64, 128, 256, 512):
-            for share in UNEVEN_SHARES:
-                total = each * slots
-                hottest = int(total * share)
-                cells.append([hottest] + [(total - hottest) // (slots - 1)] * (slots - 1))
+def slot_cells(slots, tokens, seed):
+    """Tokens of each slot, a list a cell; a shorter list is a rank of fewer slots."""
+    sizes = rank_sizes(slots)
+    cells = [[0] * slots]
+    cells += [[each] * slots for each in tokens if each > 0]
+    # As in decode, where not every expert gets a token.
+    for active in sorted({1, 2} | {slots * part // 4 for part in (1, 2, 3)}):
+        if 0 < active < slots:
+            cells += [[each] * active + [0] * (slots - active) for each in FEW_TOKENS]
+    draw = random.Random(seed)
+    for size in sizes:
+        for step in range(2 * int(math.log2(MOST_MEAN_TOKENS)) + 1):
+            for skew in SKEWS:
+                cells.append(drawn_cell(draw, size, 2 ** (step / 2), skew))
     return cells
+
+
+def drawn_cell(draw, size, mean, skew):
+    """Tokens that choose one of a rank's slots, some slots being chosen more often than others."""
+    shares = [math.exp(draw.gauss(0, skew)) for _ in range(size)]
+    cell = [0] * size
+    for slot in draw.choices(range(size), shares, k=max(1, round(mean * size))):
+        cell[slot] += 1
+    return cell
 
 
 def transfer_patterns(ranks):
     """Moves of weights: (name, rounds), a round being pairs (from, to) that go at once."""
     ring = [(rank, (rank + 1) % ranks) for rank in range(ranks)]
     rings = [[(rank, (rank + by) % ranks) for rank in range(ranks)] for by in range(1, ranks)]
-    patterns = [("pair", [[(0, 1)]]), ("ring", [ring])]
+    patterns = [
+        ("pair", [[(0, 1)]]),
+        ("pair, several at once", [[(0, 1)] * EXPERTS_AT_ONCE]),
+        ("ring", [ring]),
+        ("ring, several at once", [ring * EXPERTS_AT_ONCE]),
+        ("ring, several rounds", [ring] * EXPERTS_AT_ONCE),
+    ]
     if ranks > 2:
         patterns.append(("batch of all pairs", [[pair for one in rings for pair in one]]))
         patterns.append(("all pairs in rounds", rings))
@@ -116,11 +142,28 @@ def document(options, facts, cells, times, links):
         "precision": options.precision,
         "numSlots": options.slots,
         "slots": [
-            {"tokensPerSlot": cell, "seconds": statistics.median(own) * 1e-6, "passes": len(own)}
+            {
+                "tokensPerSlot": cell,
+                "seconds": statistics.median(own) * 1e-6,
+                "fastestSeconds": min(own) * 1e-6,
+                "slowestSeconds": max(own) * 1e-6,
+                "passes": len(own),
+            }
             for cell, own in zip(cells, times)
         ],
+        "drift": drift(times),
         **links,
     }
+
+
+def drift(times):
+    """How much longer the later half of the passes took than the earlier half, as a share: median of cells."""
+    shares = []
+    for own in times:
+        half = len(own) // 2
+        if half > 0:
+            shares.append(statistics.median(own[-half:]) / statistics.median(own[:half]) - 1)
+    return statistics.median(shares) if shares else 0.0
 
 
 # From here on it needs PyTorch, which is imported only where a device is used.
@@ -170,11 +213,12 @@ class Experts:
 
     def product(self, rows, weights, scale, ends, counts):
         torch = self.torch
+        weights = weights[: len(counts)]
         if self.kernel == "torch._scaled_grouped_mm":
             row_scale = rows.abs().amax(dim=1).float().clamp(min=1e-6) / 448
             quantized = (rows.float() / row_scale[:, None]).to(torch.float8_e4m3fn)
             return torch._scaled_grouped_mm(
-                quantized, weights, row_scale, scale, offs=ends, out_dtype=torch.bfloat16
+                quantized, weights, row_scale, scale[: len(counts)], offs=ends, out_dtype=torch.bfloat16
             )
         if self.kernel.startswith("torch"):
             return self.grouped(rows, weights, offs=ends)
@@ -203,10 +247,14 @@ def measure_slots(torch, device, options, cells, say):
         work.append((rows, ends, cell))
         experts.run(*work[-1])
     torch.cuda.synchronize()
+    warm_up(torch, lambda: experts.run(*work[len(work) // 2]))
     times = [[] for _ in cells]
     order = list(range(len(cells)))
     shuffled = random.Random(options.seed)
+    begun = time.monotonic()
     for turn in range(options.passes):
+        if turn >= 3 and time.monotonic() - begun > options.seconds:
+            break
         shuffled.shuffle(order)
         for index in order:
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
@@ -216,8 +264,17 @@ def measure_slots(torch, device, options, cells, say):
             end.record()
             torch.cuda.synchronize()
             times[index].append(begin.elapsed_time(end) * 1e3)
-        say("pass %d of %d" % (turn + 1, options.passes))
+        say("pass %d of %d, %.0f s" % (turn + 1, options.passes, time.monotonic() - begun))
     return times, experts.kernel
+
+
+def warm_up(torch, run):
+    """Keeps the device busy until its clock has settled."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < WARM_UP_SECONDS:
+        for _ in range(20):
+            run()
+        torch.cuda.synchronize()
 
 
 def median_of(run, barrier, passes):
@@ -241,13 +298,17 @@ def link_worker(rank, ranks, options, path):
     os.environ.setdefault("MASTER_PORT", "29517")
     torch.cuda.set_device(rank)
     device = torch.device("cuda", rank)
-    dist.init_process_group("nccl", rank=rank, world_size=ranks)
+    limit = datetime.timedelta(seconds=LINK_TIMEOUT_SECONDS)
+    dist.init_process_group("nccl", rank=rank, world_size=ranks, timeout=limit)
 
     def barrier():
         torch.cuda.synchronize()
         dist.barrier()
         torch.cuda.synchronize()
 
+    # What holds up the device until the host has started all, then all ranks until the last has come.
+    flush = torch.empty(FLUSH_BYTES, device=device, dtype=torch.int8)
+    meeting = torch.zeros(1, device=device)
     exchanges = []
     for rows in EXCHANGE_ROWS:
         each = max(1, rows // ranks)
@@ -257,6 +318,8 @@ def link_worker(rank, ranks, options, path):
         for turn in range(options.passes + 2):
             barrier()
             begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            flush.zero_()
+            dist.all_reduce(meeting)
             begin.record()
             dist.all_to_all_single(received, sent)
             end.record()
@@ -269,7 +332,7 @@ def link_worker(rank, ranks, options, path):
         exchanges.append({"bytes": bytes_received, "seconds": float(slowest)})
 
     expert = torch.empty(3 * options.hidden * options.intermediate, device=device, dtype=torch.bfloat16)
-    into = [torch.empty_like(expert) for _ in range(2 * ranks)]
+    into = [torch.empty_like(expert) for _ in range(2 * max(ranks, EXPERTS_AT_ONCE))]
     transfers = []
     for name, rounds in transfer_patterns(ranks):
 
@@ -324,13 +387,11 @@ def main(args):
     say = lambda text: print("eplb_calibrate: " + text, file=sys.stderr, flush=True)
     torch.manual_seed(options.seed)
     device = torch.device("cuda", 0)
-    cells = slot_cells(options.slots, options.active or active_counts(options.slots), options.tokens)
+    cells = slot_cells(options.slots, options.tokens, options.seed)
     say("%d cells on %s" % (len(cells), torch.cuda.get_device_name(0)))
     with torch.inference_mode():
         times, kernel = measure_slots(torch, device, options, cells, say)
     torch.cuda.empty_cache()
-    has_links = torch.cuda.device_count() > 1 and not options.no_links
-    links = measure_links(torch, options) if has_links else {}
     facts = {
         "device": torch.cuda.get_device_name(0),
         "torch": torch.__version__,
@@ -338,12 +399,26 @@ def main(args):
         "kernel": kernel,
         "date": datetime.date.today().isoformat(),
     }
-    text = json.dumps(document(options, facts, cells, times, links))
+    has_links = torch.cuda.device_count() > 1 and not options.no_links
+    # Written before the links are measured: a fault of theirs does not lose it.
+    measured = document(options, facts, cells, times, {})
+    if has_links and options.output != "-":
+        write(options.output, measured)
+    if has_links:
+        say("links of %d devices" % torch.cuda.device_count())
+        measured = document(options, facts, cells, times, measure_links(torch, options))
     if options.output == "-":
-        print(text)
+        print(json.dumps(measured))
     else:
-        with open(options.output, "w") as file:
-            file.write(text + "\n")
+        write(options.output, measured)
+
+
+def write(path, measured):
+    """Puts a whole file in the place of what was there."""
+    with open(path + ".part", "w") as file:
+        json.dump(measured, file)
+        file.write("\n")
+    os.replace(path + ".part", path)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ export function renderCalibration(
     ['experts', `${grouped(measured.hiddenSize)} x ${grouped(measured.expertSize)}, ${measured.precision}`],
     ['a rank', `${seconds(fixedSeconds)} a layer, whatever it has`],
     ['a slot', `${curve}; in tiles of ${counted(slotSeconds.tile, 'token')}`],
-    ['fit', `${errorText(fit.error)}; of fits to one half on the other ${errorText(fit.errorOnOthers)}`],
+    ['fit', `${errorText(fit.error)}; on cells that a fit was not made of ${errorText(fit.errorOnOthers)}`],
+    ...noiseFacts(measured),
     [
       'links',
       `${seconds(latencySeconds)} to start, ${bytes(bytesPerSecond)}/s (${measuredOr(exchangeError)})`,
@@ -42,6 +43,19 @@ export function renderCalibration(
   ];
   const text = `${residuals(measured, cost)}\n\n${factLines(facts, colors)}`;
   return `${text.trimEnd()}\n`.replace(/ +$/gm, '');
+}
+
+/** What chance makes of a cell, and what no cell was fitted to. */
+function noiseFacts({ noise, slots }: Calibration): Fact[] {
+  const facts: Fact[] = [];
+  if (noise !== undefined) {
+    const { passes, drift } = noise;
+    const spread = `${percent(passes.median)} in the median of the cells, ${percent(passes.worst)} at worst`;
+    facts.push(['passes', `differ by ${spread}; late ones took ${percent(drift)} longer than early ones`]);
+  }
+  const idle = slots.find(({ tokensPerSlot }) => tokensPerSlot.every((tokens) => tokens === 0));
+  if (idle !== undefined) facts.push(['no tokens', `${seconds(idle.seconds)} a rank: left out of the fit`]);
+  return facts;
 }
 
 function errorText({ median, worst }: FitError): string {

@@ -5,11 +5,12 @@ import { CostModel } from '../cost/cost-model.ts';
 import {
   type FitError,
   fitLine,
+  fitMoves,
   fitSlots,
   type LinkMeasurement,
-  moveCostOf,
   type SlotFit,
   type SlotMeasurement,
+  summary,
 } from '../cost/fit.ts';
 import { bytesPerExpert, type ExpertDtype } from '../cost/model-shapes.ts';
 
@@ -22,9 +23,19 @@ export interface Calibration {
   readonly expertSize: number;
   readonly precision: string;
   readonly slots: readonly SlotMeasurement[];
+  /** How far the passes over the cells differ, where the script wrote it. */
+  readonly noise?: MeasuredNoise;
   /** All-to-alls, and moves of weights; empty where there was one device. */
   readonly exchanges: readonly LinkMeasurement[];
   readonly transfers: readonly LinkMeasurement[];
+}
+
+/** How much chance there is in measurements. No fit can be expected to come nearer than it. */
+interface MeasuredNoise {
+  /** Of a cell, slowest pass / fastest pass - 1: the median of all cells, and the most. */
+  readonly passes: FitError;
+  /** How much longer late passes took than early ones, as a share: the median of all cells. */
+  readonly drift: number;
 }
 
 /** A cost model made of measurements, and how near it comes to them. */
@@ -74,6 +85,7 @@ function checked(value: unknown): Calibration {
     throw new EplbError('EPLB_FORMAT', `slots: ${has}, and a fit needs ${LEAST_CELLS} or more`);
   }
   const device = checkText('device', given.device);
+  const noise = noiseOf(given);
   const rest = ['torch', 'runtime', 'kernel', 'date'].flatMap((name) =>
     given[name] === undefined ? [] : [checkText(name, given[name])],
   );
@@ -84,6 +96,7 @@ function checked(value: unknown): Calibration {
     expertSize: checkWhole('expertSize', given.expertSize, 1, 1e6),
     precision,
     slots,
+    ...(noise === undefined ? {} : { noise }),
     exchanges: links('exchanges', given.exchanges),
     transfers: links('transfers', given.transfers),
   };
@@ -95,6 +108,16 @@ function slotCell(title: string, value: unknown): SlotMeasurement {
     checkWhole(`${title}.tokensPerSlot[${slot}]`, tokens, 0, 1e9),
   );
   return { tokensPerSlot, seconds: time(title, cell.seconds) };
+}
+
+/** Undefined for a file of an older script, which did not write it. */
+function noiseOf({ slots, drift }: Readonly<Record<string, unknown>>): MeasuredNoise | undefined {
+  if (drift === undefined) return undefined;
+  const spreads = (slots as readonly Readonly<Record<string, unknown>>[]).map((cell, i) => {
+    const fastest = checkAtLeast(`slots[${i}].fastestSeconds`, cell.fastestSeconds, 1e-9);
+    return checkAtLeast(`slots[${i}].slowestSeconds`, cell.slowestSeconds, fastest) / fastest - 1;
+  });
+  return { passes: summary(spreads), drift: checkAtLeast('drift', drift, -1) };
 }
 
 function links(title: string, value: unknown): LinkMeasurement[] {
@@ -136,7 +159,7 @@ export function calibrate(measured: Calibration, base: CostModel, name: string):
   // An all-to-all is a dispatch or a combine: its start is the latency of the links.
   const { latencySeconds, bytesPerSecond } = exchange ?? links.intraNode!;
   const intraNode = { latencySeconds, bytesPerSecond };
-  const move = fitLine(transfers);
+  const move = fitMoves(transfers, bytesPerSecond);
   const dtype = DTYPES[precision]!;
   const init: CostModelInit = {
     name,
@@ -148,7 +171,7 @@ export function calibrate(measured: Calibration, base: CostModel, name: string):
     combineBytesPerToken: hiddenSize * 2,
     bytesPerExpert: bytesPerExpert({ ...SHAPE, hiddenSize, expertSize, dtype }),
     links: { ...links, intraNode },
-    moves: move === undefined ? moves : moveCostOf(move, intraNode.bytesPerSecond),
+    moves: move?.moves ?? moves,
   };
   return {
     cost: new CostModel(init),
@@ -160,7 +183,7 @@ export function calibrate(measured: Calibration, base: CostModel, name: string):
 
 /** What `eplb calibrate --json` says: the cost model, how near it comes, and every cell. */
 export function calibrationReport(
-  { device, source, slots }: Calibration,
+  { device, source, slots, noise }: Calibration,
   { cost, fit, exchangeError, moveError }: CalibratedCost,
   base: string,
 ) {
@@ -173,10 +196,11 @@ export function calibrationReport(
     cost: cost.toJSON(),
     errorShares: {
       slots: fit.error,
-      slotsOnOtherHalf: fit.errorOnOthers,
+      slotsHeldOut: fit.errorOnOthers,
       exchanges: exchangeError ?? null,
       moves: moveError ?? null,
     },
+    noise: noise ?? null,
     cells: slots.map(({ tokensPerSlot, seconds: measuredSeconds }) => ({
       tokensPerSlot,
       measuredSeconds,

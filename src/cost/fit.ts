@@ -1,5 +1,5 @@
 import type { MoveCost } from './cost-json.ts';
-import { leastPowers } from './least-powers.ts';
+import { leastSquares } from './least-squares.ts';
 import { SlotCurve, type SlotRoofline, type SlotTable } from './slot-curve.ts';
 
 /** A rank's slots, and the seconds that it took for them. */
@@ -14,13 +14,13 @@ export interface FitError {
   readonly worst: number;
 }
 
-/** A fit of a rank's time to measurements. */
+/** A fit of a rank's time to measurements of ranks that have tokens. */
 export interface SlotFit {
   readonly fixedSeconds: number;
   readonly slotSeconds: SlotRoofline | SlotTable;
   /** On the measurements that it was fitted to. */
   readonly error: FitError;
-  /** Of fits to one half of the measurements, on the other half. */
+  /** Of fits to four fifths of the measurements, on the fifth that each was not fitted to. */
   readonly errorOnOthers: FitError;
 }
 
@@ -29,27 +29,51 @@ type Shape = 'roofline' | 'table';
 /** Rows of a tile that matrix products work in. 1: none is seen. */
 const TILES = [1, 16, 32, 64, 128, 256];
 const SHAPES: readonly Shape[] = ['roofline', 'table'];
+const NUM_PARTS = 5;
+/** Places tried at most where the floor and the slope of a roofline may meet. */
+const MOST_MEETINGS = 24;
 
 /**
- * Fits the fixed time and the curve of a slot. Every shape of curve and every tile is fitted to the even
- * measurements and tried on the odd ones, and the other way round. The one with the least sum of fourth
- * powers of errors there is fitted to all. Of equal ones the simpler: a roofline, and the smaller tile.
+ * Fits the fixed time and the curve of a slot. Every shape of curve and every tile is fitted to four fifths
+ * of the cells and tried on the rest, five times. The one with the least sum of fourth powers of errors
+ * is fitted to all. Of equal ones the simpler: a roofline, and the smaller tile.
+ *
+ * Ranks without tokens are left out: a kernel that has nothing to do starts in less, and the slowest rank,
+ * which a layer waits for, has tokens.
  *
  * @param measurements checked: times above 0, at least four of them with tokens
  */
 export function fitSlots(measurements: readonly SlotMeasurement[]): SlotFit {
-  const halves = [0, 1].map((half) => measurements.filter((_, i) => i % 2 === half));
+  const fitted = measurements.filter(({ tokensPerSlot }) => tokensPerSlot.some((tokens) => tokens > 0));
+  const parts = partsOf(fitted);
   let best: { readonly shape: Shape; readonly tile: number; readonly errors: number[] } | undefined;
   for (const shape of SHAPES) {
     for (const tile of TILES) {
-      const errors = halves.flatMap((half, i) => errorsOf(fitShape(half, shape, tile), halves[1 - i]!));
-      if (best === undefined || powers(errors) < powers(best.errors) * (1 - 1e-9))
+      const errors = parts.flatMap((part) => {
+        const others = parts.flatMap((other) => (other === part ? [] : other));
+        return errorsOf(fitShape(others, shape, tile), part);
+      });
+      if (best === undefined || fourthPowers(errors) < fourthPowers(best.errors) * (1 - 1e-9))
         best = { shape, tile, errors };
     }
   }
   const { shape, tile, errors } = best!;
-  const fit = fitShape(measurements, shape, tile);
-  return { ...fit, error: summary(errorsOf(fit, measurements)), errorOnOthers: summary(errors) };
+  const fit = fitShape(fitted, shape, tile);
+  return { ...fit, error: summary(errorsOf(fit, fitted)), errorOnOthers: summary(errors) };
+}
+
+/** Every fifth distinct cell; the same cell measured twice is in one part, or it would tell of itself. */
+function partsOf(measurements: readonly SlotMeasurement[]): SlotMeasurement[][] {
+  const numbers = new Map<string, number>();
+  const parts: SlotMeasurement[][] = Array.from({ length: NUM_PARTS }, () => []);
+  for (const one of measurements) {
+    const cell = one.tokensPerSlot.join();
+    const number = numbers.get(cell) ?? numbers.size;
+    numbers.set(cell, number);
+    parts[number % NUM_PARTS]!.push(one);
+  }
+  // All cells alike: there is nothing to try a fit on but themselves.
+  return numbers.size === 1 ? [measurements.slice(), measurements.slice()] : parts;
 }
 
 /** The error of a rank's time on measurements. */
@@ -96,7 +120,7 @@ function fitTable(padded: Padded, tile: number): Fit {
     );
     return [1, ...steps].map((value) => value / seconds);
   });
-  const [fixedSeconds = 0, ...increments] = leastPowers(rows);
+  const [fixedSeconds = 0, ...increments] = leastSquares(rows);
   let last = 0;
   const seconds = increments.map((more) => {
     last += more;
@@ -105,20 +129,22 @@ function fitTable(padded: Padded, tile: number): Fit {
   return { fixedSeconds, slotSeconds: { tokens: points, seconds, tile } };
 }
 
-/** Every place where floor and slope may meet is tried: between two they are a sum. */
+/** Places where floor and slope may meet are tried: between two they are a sum. */
 function fitRoofline(padded: Padded, tile: number, measurements: readonly SlotMeasurement[]): Fit {
-  const meetings = [...new Set(padded.flatMap(({ tokens }) => tokens))].sort((a, b) => a - b);
-  let best: { readonly fit: Fit; readonly power: number } | undefined;
+  const sizes = [...new Set(padded.flatMap(({ tokens }) => tokens))].sort((a, b) => a - b);
+  const apart = Math.max(1, sizes.length / MOST_MEETINGS);
+  const meetings = sizes.filter((_, i) => Math.floor(i / apart) > Math.floor((i - 1) / apart));
+  let best: { readonly fit: Fit; readonly sum: number } | undefined;
   for (const meeting of [0, ...meetings]) {
     const rows = padded.map(({ tokens, seconds }) => {
       const onFloor = tokens.filter((at) => at <= meeting).length;
       const above = tokens.reduce((sum, at) => (at > meeting ? sum + at : sum), 0);
       return [1 / seconds, onFloor / seconds, above / seconds];
     });
-    const [fixedSeconds = 0, floor = 0, perToken = 0] = leastPowers(rows);
+    const [fixedSeconds = 0, floor = 0, perToken = 0] = leastSquares(rows);
     const fit = { fixedSeconds, slotSeconds: { floor, perToken, tile } };
-    const power = powers(errorsOf(fit, measurements));
-    if (best === undefined || power < best.power) best = { fit, power };
+    const sum = squares(errorsOf(fit, measurements));
+    if (best === undefined || sum < best.sum) best = { fit, sum };
   }
   return best!.fit;
 }
@@ -143,7 +169,7 @@ export interface LineFit {
  */
 export function fitLine(measurements: readonly LinkMeasurement[]): LineFit | undefined {
   const rows = measurements.map(({ rounds, bytes, seconds }) => [rounds / seconds, bytes / seconds]);
-  const [latencySeconds = 0, secondsPerByte = 0] = leastPowers(rows);
+  const [latencySeconds = 0, secondsPerByte = 0] = leastSquares(rows);
   if (!(secondsPerByte > 0)) return undefined;
   const errors = measurements.map(({ rounds, bytes, seconds }) =>
     Math.abs((rounds * latencySeconds + bytes * secondsPerByte) / seconds - 1),
@@ -152,21 +178,55 @@ export function fitLine(measurements: readonly LinkMeasurement[]): LineFit | und
 }
 
 /** What transfers of weights cost beside a link's bandwidth. */
-export function moveCostOf(
-  { latencySeconds, bytesPerSecond }: LineFit,
-  linkBytesPerSecond: number,
-): Required<MoveCost> {
-  return {
-    secondsPerRound: latencySeconds,
-    bandwidthShare: Math.min(1, bytesPerSecond / linkBytesPerSecond),
-  };
+export interface MoveFit {
+  readonly moves: Required<MoveCost>;
+  /** Of these costs, not of a line that a cost file cannot say. */
+  readonly error: FitError;
 }
 
-function powers(errors: readonly number[]): number {
+/**
+ * Fits what transfers of weights cost beside a link's bandwidth. No transfer is faster than the link: where a
+ * line through them is, they have all of its bandwidth, and the start of a round is fitted again.
+ *
+ * @returns undefined where the time does not grow with the bytes
+ */
+export function fitMoves(
+  measurements: readonly LinkMeasurement[],
+  linkBytesPerSecond: number,
+): MoveFit | undefined {
+  const line = fitLine(measurements);
+  if (line === undefined) return undefined;
+  const bandwidthShare = Math.min(1, line.bytesPerSecond / linkBytesPerSecond);
+  const secondsPerByte = 1 / (linkBytesPerSecond * bandwidthShare);
+  const secondsPerRound = bandwidthShare < 1 ? line.latencySeconds : startOf(measurements, secondsPerByte);
+  const errors = measurements.map(({ rounds, bytes, seconds }) =>
+    Math.abs((rounds * secondsPerRound + bytes * secondsPerByte) / seconds - 1),
+  );
+  return { moves: { secondsPerRound, bandwidthShare }, error: summary(errors) };
+}
+
+/** The start of a round, at least 0, with the least sum of squares of errors at a given bandwidth. */
+function startOf(measurements: readonly LinkMeasurement[], secondsPerByte: number): number {
+  let product = 0;
+  let target = 0;
+  for (const { rounds, bytes, seconds } of measurements) {
+    product += (rounds / seconds) ** 2;
+    target += (rounds / seconds) * (1 - (bytes * secondsPerByte) / seconds);
+  }
+  return Math.max(0, target / product);
+}
+
+/** A wrong tile is wrong by half, but only in few cells: so large errors count most. */
+function fourthPowers(errors: readonly number[]): number {
   return errors.reduce((sum, error) => sum + error ** 4, 0);
 }
 
-function summary(errors: readonly number[]): FitError {
+function squares(errors: readonly number[]): number {
+  return errors.reduce((sum, error) => sum + error ** 2, 0);
+}
+
+/** The median and the largest of errors. */
+export function summary(errors: readonly number[]): FitError {
   const sorted = [...errors].sort((a, b) => a - b);
   const half = (sorted.length - 1) / 2;
   const median = (sorted[Math.floor(half)]! + sorted[Math.ceil(half)]!) / 2;

@@ -27,8 +27,9 @@ const BYTES_PER_HELD_WEIGHT: Readonly<Record<Precision, number>> = {
 
 /**
  * What was measured on an H200 with experts of 7,168 x 2,048 in bf16 (PyTorch 2.11, its grouped matrix
- * product): the fit of `eplb calibrate` to 79 cells of 0 to 20 active slots with 1 to 1,024 tokens each. Of
- * the cells half are within 5.9 %, and all within 23.7 %. docs/cost.md has the residuals.
+ * product): a fit to 79 cells of 0 to 20 active slots with 1 to 1,024 tokens each, with the least fourth
+ * powers of errors. Of the cells half are within 5.9 %, and all within 23.7 %. docs/cost.md has the
+ * residuals.
  */
 const MEASURED_FIXED_SECONDS = 63.8e-6;
 const MEASURED_SLOT: SlotTable = {

@@ -43,8 +43,8 @@ export function calibrationPage(report: CalibrationReport, style: string): strin
   const body = html`<header>
 <h1>${title}</h1>
 <p class="lead">The fit is ${errorText(fit.error)}.</p>
-<p>${counted(slots.length, 'measurement')} on ${source}; experts of ${experts}. Fits to one half of them are
-${errorText(fit.errorOnOthers)} on the other.</p>
+<p>${counted(slots.length, 'measurement')} on ${source}; experts of ${experts}. On those
+that a fit was not made of it is ${errorText(fit.errorOnOthers)}.</p>
 </header>
 <main>
 <section aria-labelledby="slots-heading">

@@ -83,3 +83,17 @@ test('without a GPU the scripts say that they were skipped', async (t) => {
     assert.equal(all.stdout, 'bench/gpu: skipped: no PyTorch, or no GPU that it sees\n');
   });
 });
+
+test('a part that fails is named, and leaves what the others wrote', async () => {
+  await inTempDir(async (dir) => {
+    // In place of Python: the part of the slots writes its file, that of the layers fails.
+    const python = join(dir, 'python');
+    const parts = '*calibrate.py) for file; do :; done; echo "{}" > "$file" ;; *layer_test.py) exit 7 ;;';
+    await writeFile(python, `#!/bin/sh\ncase "$1" in ${parts} esac\n`, { mode: 0o755 });
+    const run = await runProgram('sh', [script('all.sh'), join(dir, 'out')], { env: { PYTHON: python } });
+    assert.equal(run.code, 1);
+    assert.match(run.stderr, /layers: failed with 7\n/);
+    assert.match(run.stderr, /failed: layers.*\n$/);
+    assert.equal(await readFile(join(dir, 'out/measured.json'), 'utf8'), '{}\n');
+  });
+});

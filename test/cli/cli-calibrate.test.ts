@@ -35,23 +35,23 @@ describe('eplb calibrate', { concurrency: 2 }, () => {
       });
       assert.equal(run.stderr, '');
       assert.equal(run.code, 0);
-      assert.match(run.stdout, /^ +10 +1,920 +192 +596 µs +455 µs +-23\.7%$/m);
+      assert.match(run.stdout, /^ +10 +1,920 +192 +596 µs +445 µs +-25\.3%$/m);
       assert.match(
         run.stdout,
-        /^ fit +5\.9% off in the median, 23\.7% at worst; of fits to one half on the other 6\.4%/m,
+        /^ fit +5\.8% off in the median, 25\.3% at worst; on cells that a fit was not made of 5\.9%/m,
       );
       assert.match(run.stdout, /^ links +.*\(of h200:deepseek-v3:bf16, not measured\)$/m);
       assert.match(run.stdout, /^ written +cost\.json\n written +fit\.html$/m);
       const page = await readFile(join(dir, 'fit.html'), 'utf8');
-      assert.match(page, /The fit is 5\.9% off in the median and 23\.7% at worst\./);
-      assert.match(page, /1,920 tokens in 10 slots: measured 596 µs, fit 455 µs, -23\.7%/);
+      assert.match(page, /The fit is 5\.8% off in the median and 25\.3% at worst\./);
+      assert.match(page, /1,920 tokens in 10 slots: measured 596 µs, fit 445 µs, -25\.3%/);
       const json = JSON.parse(await readFile(join(dir, 'cost.json'), 'utf8'));
       const cost = costModel(json);
       assert.equal(cost.name, 'nvidia h200:7168x2048:bf16');
       assert.equal(json.basis, 'measured');
       assert.equal(cost.bytesPerExpert, 88_080_384);
       const preset = costModel('h200:deepseek-v3:bf16');
-      assert.ok(Math.abs(cost.rankSeconds([200, 3]) / preset.rankSeconds([200, 3]) - 1) < 1e-3);
+      assert.ok(Math.abs(cost.rankSeconds([200, 3]) / preset.rankSeconds([200, 3]) - 1) < 0.04);
       await writeFile(join(dir, 'loads.json'), '[[[9, 1, 4, 2]]]');
       const inspected = await eplb(['inspect', 'loads.json', '--cost', 'cost.json', '--ranks', '2'], {
         cwd: dir,
@@ -66,9 +66,11 @@ describe('eplb calibrate', { concurrency: 2 }, () => {
     const made = await python(`
 import json
 o = c.parse_args(['--hidden', '512', '--intermediate', '256', '--slots', '8', '--precision', 'fp8'])
-cells = c.slot_cells(o.slots, c.active_counts(o.slots), o.tokens)
+cells = c.slot_cells(o.slots, o.tokens, o.seed)
 slot = lambda n: 0 if n == 0 else max(20.0, 0.1 * (-(-n // 128) * 128))
 times = [[50 + sum(map(slot, cell)) + extra for extra in (0, 5, -0.1)] for cell in cells]
+assert cells == c.slot_cells(o.slots, o.tokens, o.seed) != c.slot_cells(o.slots, o.tokens, 1)
+assert {len(cell) for cell in cells} == {8, 4, 2}
 line = lambda rounds, size, start, rate: rounds * start + size / rate
 exchanges = [{'bytes': n, 'seconds': line(1, n, 4e-5, 3e11)} for n in (10**5, 10**6, 10**7, 10**8)]
 transfers = []
@@ -81,9 +83,13 @@ print(json.dumps(c.document(o, {'device': 'known', 'torch': '0', 'kernel': 'none
     assert.equal(made.stderr, '');
     const measured = JSON.parse(made.stdout);
     assert.ok(measured.slots.length > 100);
-    const { seconds, ...first } = measured.slots[0];
+    const { seconds, fastestSeconds, slowestSeconds, ...first } = measured.slots[0];
     assert.deepEqual(first, { tokensPerSlot: [0, 0, 0, 0, 0, 0, 0, 0], passes: 3 });
-    assert.ok(Math.abs(seconds - 50e-6) < 1e-12);
+    [seconds, fastestSeconds, slowestSeconds].forEach((time, i) => {
+      assert.ok(Math.abs(time - [50e-6, 49.9e-6, 55e-6][i]!) < 1e-12, `${time}`);
+    });
+    // Late passes take less here: -0.1 in place of 0.
+    assert.ok(measured.drift < 0 && measured.drift > -0.002, `${measured.drift}`);
     const byName = new Map(measured.transfers.map((one: { pattern: string }) => [one.pattern, one]));
     const bytes = (name: string) => (byName.get(name) as { bytes: number }).bytes / 1e7;
     assert.deepEqual(
@@ -99,6 +105,11 @@ print(json.dumps(c.document(o, {'device': 'known', 'torch': '0', 'kernel': 'none
       const cost = costModel(JSON.parse(await readFile(join(dir, 'cost.json'), 'utf8')));
       const near = (actual: number, expected: number) =>
         assert.ok(Math.abs(actual / expected - 1) < 0.01, `${actual}, not ${expected}`);
+      assert.match(
+        run.stdout,
+        /^ passes +differ by [\d.]+% in the median of the cells, 10\.2% at worst; late/m,
+      );
+      assert.match(run.stdout, /^ no tokens +50\.0 µs a rank: left out of the fit$/m);
       near(cost.rankSeconds([1, 500, 0, 1300]), 50e-6 + 20e-6 + 51.2e-6 + 140.8e-6);
       near(cost.link('intraNode').bytesPerSecond, 3e11);
       near(cost.link('intraNode').latencySeconds, 4e-5);
@@ -134,6 +145,15 @@ print(json.dumps(c.document(o, {'device': 'known', 'torch': '0', 'kernel': 'none
       ],
       [{ ...MEASURED, slots: [...cells, null] }, /slots\[79\]: null is not an object/],
       [{ ...MEASURED, hiddenSize: 0 }, /hiddenSize: 0 is not/],
+      [{ ...MEASURED, drift: 0 }, /slots\[0\]\.fastestSeconds: undefined/],
+      [
+        {
+          ...MEASURED,
+          drift: 'none',
+          slots: cells.map((cell) => ({ ...cell, fastestSeconds: 1, slowestSeconds: 1 })),
+        },
+        /drift: "none"/,
+      ],
       [{ ...MEASURED, transfers: [{ rounds: 0, bytes: 1, seconds: 1 }] }, /transfers\[0\]\.rounds: 0/],
     ];
     for (const [measured, message] of cases) {

@@ -199,7 +199,7 @@ test('what is kept leaves mapping and generation as they were; the rebalancer te
   for (const [options, reason] of [
     [{ price: 1e6 }, 'under the price'],
     [{ maxMoves: 0 }, 'no moves allowed'],
-    [{ price: 0, cost: { secondsPerLoad: 1e-12 } }, 'costs more than it returns'],
+    [{ price: 1e-9, cost: { secondsPerLoad: 1e-12 } }, 'costs more than it returns'],
   ] as const) {
     const policy = new AdaptiveEplbPolicy(options);
     await withBalancer({ ...topology, threads: 1, policy }, async (balancer) => {

@@ -136,6 +136,26 @@ test('a plan by a cost model tells seconds, and is kept where moves take more th
   assert.ok(dear.status === 'kept' && dear.mapping === before);
 });
 
+test('with a price of 0 moves are free, however much the cost says that they take', () => {
+  const before = planOf(drawn(3000, 16, 5), { price: 0 });
+  const samples = drawn(3000, 16, 6);
+  const plan = (options: AdaptiveEplbPolicyOptions) =>
+    new AdaptiveEplbPolicy(options).planExperts(samples, NUM_SLOTS, 1, 1, NUM_RANKS, { previous: before });
+  const preset = costModel('h200:deepseek-v3:bf16').toJSON();
+  // No round of moves returns its hour, and no token what a move takes.
+  const dear = costModel({ ...preset, moves: { ...preset.moves, secondsPerRound: 3600 } });
+  for (const cost of [dear, { secondsPerLoad: 1e-12 }, { secondsAtBalance: 1e-12 }]) {
+    const priced = plan({ price: 1e-9, cost });
+    assert.ok(priced.status === 'kept' && priced.reason === 'costs more than it returns', priced.status);
+    const free = plan({ price: 0, cost });
+    assert.ok(free.status === 'planned' && free.forecast!.moves > 0, free.status);
+    assert.ok(free.forecast!.secondsSpent > free.forecast!.secondsGained, 'what they take is still told');
+  }
+  // What moves take has no say in where they go: a preset plans as the same with dear ones.
+  const byName = plan({ price: 0, cost: preset.name });
+  assert.ok(byName.status === 'planned' && byName.mapping.equals(plan({ price: 0, cost: dear }).mapping));
+});
+
 test('a balancer plans by a preset in its pool as it does inline', async () => {
   const mappings = [];
   for (const threads of [0, 1]) {

@@ -23,8 +23,11 @@ export function judge(settings: AdaptiveSettings, topology: Topology, stats: Flo
     if (sumOf(stats, LayerStat.MOVES) === 0) return { status: 'kept', reason: reasonToStay(settings, stats) };
   }
   const forecast = foresee(settings, topology, stats);
-  const isDear = settings.request.hasCost && forecast.secondsSpent >= forecast.secondsGained;
-  if (isDear && !mustChange) return { status: 'kept', reason: 'costs more than it returns' };
+  // A price of 0 says that moves are free, whatever they take: the forecast still tells their seconds.
+  const isFree = settings.request.fixedPrice === 0;
+  const isDear = settings.request.hasCost && (isFree ? 0 : forecast.secondsSpent) >= forecast.secondsGained;
+  if (isDear && !mustChange)
+    return { status: 'kept', reason: isFree ? 'nothing better' : 'costs more than it returns' };
   return { status: 'planned', forecast };
 }
 

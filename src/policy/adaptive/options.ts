@@ -38,9 +38,9 @@ export interface AdaptiveCostModel {
 export interface AdaptiveEplbPolicyOptions {
   /**
    * What every move has to gain, at least 0: a share of the mean rank load, off the smoothed load of the
-   * slowest rank, in the mean sample. 0: moves are free. Default: a small share of the mean load of a slot,
-   * more where the loads are little known, and nothing in the first plan; with a `cost`, what that makes of
-   * it.
+   * slowest rank, in the mean sample. 0: moves are free, whatever a `cost` says of them. Default: a small
+   * share of the mean load of a slot, more where the loads are little known, and nothing in the first plan;
+   * with a `cost`, what that makes of it.
    */
   readonly price?: number;
   /** At most so many moves in a layer. Default: no limit. */
