@@ -2,11 +2,11 @@
 // package plans. Routes are recorded; the first half of the tokens is planned from, the second is measured.
 //
 //   node bench/gpu/cases.mjs -o build/gpu/cases.json --experts 64 ROUTES.npy...
-//     [--ranks 4,16] [--tokens-per-rank 64,1024]
-import { mkdir, writeFile } from 'node:fs/promises';
+//     [--ranks 4,16] [--tokens-per-rank 64,1024] [--cost COST.json]   (what 'adaptive, for time' plans for)
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
-import { AdaptiveEplbPolicy, DefaultEplbPolicy, ExpertLoadBalancer } from 'expert-load-balancer';
+import { AdaptiveEplbPolicy, costModel, DefaultEplbPolicy, ExpertLoadBalancer } from 'expert-load-balancer';
 import { openRecording } from 'expert-load-balancer/formats';
 
 /** Ranks and slots a layer: on one GPU all are emulated, on several those with as many ranks run whole. */
@@ -17,7 +17,7 @@ const POLICIES = {
   default: () => new DefaultEplbPolicy(),
   adaptive: () => new AdaptiveEplbPolicy(),
   'adaptive, moves free': () => new AdaptiveEplbPolicy({ price: 0 }),
-  'adaptive, for time': () => new AdaptiveEplbPolicy({ price: 0, cost: 'h200:deepseek-v3:bf16' }),
+  'adaptive, for time': () => new AdaptiveEplbPolicy({ price: 0, cost }),
 };
 const NUM_LAYERS = 4;
 const NUM_STEPS = 4;
@@ -113,10 +113,15 @@ const { values, positionals } = parseArgs({
     experts: { type: 'string' },
     ranks: { type: 'string', default: RANKS.join() },
     'tokens-per-rank': { type: 'string', default: TOKENS_PER_RANK.join() },
+    cost: { type: 'string' },
   },
 });
 if (values.output === undefined || values.experts === undefined || positionals.length === 0)
   throw new Error('usage: cases.mjs -o CASES.json --experts N ROUTES.npy...');
+const cost =
+  values.cost === undefined
+    ? 'h200:deepseek-v3:bf16'
+    : costModel(JSON.parse(await readFile(values.cost, 'utf8')));
 const numExperts = Number(values.experts);
 const { numLayers, topK, tokens } = await readTokens(positionals, numExperts);
 const half = Math.floor(tokens.length / 2);
