@@ -1,4 +1,4 @@
-import { checkBoolean, checkObject, checkWhole, show } from '../core/checks.ts';
+import { checkBoolean, checkLayer, checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbError, EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
@@ -323,13 +323,41 @@ export class ExpertLoadBalancer {
    * is no generation. Nothing changes then.
    */
   commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
-    this.#openState.check();
-    const { from, force = false } = checkOptions('options', options, ['from', 'force']);
-    if (from !== undefined) checkWhole('from', from, 0);
-    checkShape('mapping', mapping, this.topology);
-    checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
-    if (!checkBoolean('force', force)) this.#live.checkFresh(mapping, from);
+    this.#checkCommit(mapping, options);
     this.#makeLive(mapping);
+  }
+
+  /**
+   * Makes layers of a mapping live, and leaves all others as they are: for hosts that move weights layer by
+   * layer. The live mapping is a new whole one, with a generation of its own. Loads recorded so far stay with
+   * the mapping they were recorded under, in all layers.
+   *
+   * It is checked as {@link commit} checks, and what is left of a mapping stays good while nothing but its own
+   * layers goes live: all of it was made from the same generation, which `from` still names. When the last of
+   * its layers went live the mapping itself is the live one. Layers that are live already change nothing.
+   *
+   * @param layers from 0, each once, in any order
+   * @throws as {@link commit}; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER` for a layer that there
+   * is not or that is named twice, `EPLB_NOT_WHOLE`, `EPLB_SHAPE` when none is named. Nothing changes then.
+   * @example
+   * ```ts
+   * const mapping = await balancer.plan();
+   * for (let layer = 0; layer < mapping.numLayers; layer++) {
+   *   await moveWeights(layer, balancer.mapping, mapping); // the host's
+   *   balancer.commitLayers(mapping, [layer]); // EPLB_STALE when anything else went live meanwhile
+   * }
+   * ```
+   */
+  commitLayers(mapping: ExpertMapping, layers: readonly number[], options: CommitOptions = {}): void {
+    const from = this.#checkCommit(mapping, options);
+    const named = readLayers(layers, this.topology.numLayers);
+    const joined = this.#live.joined(mapping, named);
+    if (joined === this.mapping || joined === mapping) {
+      this.#makeLive(joined);
+      return;
+    }
+    keepMemory(joined, this.#joinMemories(mapping, named));
+    this.#goLive(joined, () => this.#live.replaceLayers(joined, mapping, named, this.#numSteps, from));
   }
 
   /**
@@ -346,11 +374,11 @@ export class ExpertLoadBalancer {
    * ```
    */
   snapshot(): Uint8Array {
-    const { isFirst, isPlanned, since } = this.#live;
+    const { isPlanned, since } = this.#live;
     return encodeSnapshot(this.#sizes, {
       phyToLog: tablesOf(this.mapping).phyToLog,
       logToPhy: this.mapping.logToPhy,
-      isFirst,
+      isFirst: this.#live.isFirst(this.mapping),
       isPlanned,
       numSteps: this.#numSteps,
       since,
@@ -404,12 +432,40 @@ export class ExpertLoadBalancer {
     await this.close();
   }
 
+  /** @returns the generation that the mapping was made from, where the options say so. */
+  #checkCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
+    this.#openState.check();
+    const { from, force = false } = checkOptions('options', options, ['from', 'force']);
+    if (from !== undefined) checkWhole('from', from, 0);
+    checkShape('mapping', mapping, this.topology);
+    checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
+    if (!checkBoolean('force', force)) this.#live.checkFresh(mapping, from);
+    return from;
+  }
+
   #makeLive(mapping: ExpertMapping): ExpertMapping {
-    if (mapping === this.mapping) return mapping;
-    this.#window.changeMapping(mapping);
-    this.#live.replace(mapping, this.#numSteps);
-    this.#publish();
+    if (mapping !== this.mapping) this.#goLive(mapping, () => this.#live.replace(mapping, this.#numSteps));
     return mapping;
+  }
+
+  #goLive(mapping: ExpertMapping, replace: () => void): void {
+    this.#window.changeMapping(mapping);
+    replace();
+    this.#publish();
+  }
+
+  /** What the policy remembers when layers of a mapping are live: of each layer what was left with its plan. */
+  #joinMemories(next: ExpertMapping, layers: ReadonlySet<number>): Uint8Array | undefined {
+    const { since } = this.#live;
+    const sinceNext = this.#live.sinceOf(next, this.#numSteps);
+    const newest = Math.max(since, sinceNext);
+    const partOf = (mapping: ExpertMapping, plannedAt: number) => ({
+      memory: memoryOf(mapping),
+      isInitial: this.#live.isFirst(mapping),
+      extraSteps: newest - plannedAt,
+    });
+    const [named, others] = [partOf(next, sinceNext), partOf(this.mapping, since)];
+    return this.#planner.joinMemories((layer) => (layers.has(layer) ? named : others));
   }
 
   /** Shows other threads what is live. */
@@ -451,8 +507,9 @@ export class ExpertLoadBalancer {
 
   get #source(): PlanSource {
     const { mapping } = this;
-    const { since, isFirst: isInitial } = this.#live;
-    const history = { numNewSteps: this.#numSteps - since, isInitial, memory: memoryOf(mapping) };
+    const isInitial = this.#live.isFirst(mapping);
+    const numNewSteps = this.#numSteps - this.#live.since;
+    const history = { numNewSteps, isInitial, memory: memoryOf(mapping) };
     return { mapping, history, window: this.#window };
   }
 }
@@ -462,6 +519,20 @@ interface PlanMoment {
   readonly mapping: ExpertMapping;
   readonly generation: number;
   readonly numSteps: number;
+}
+
+/** The layers to commit, read once. */
+function readLayers(layers: readonly number[], numLayers: number): ReadonlySet<number> {
+  if (!Array.isArray(layers))
+    throw new EplbTypeError('EPLB_KIND', `layers: ${show(layers)} is not an array of layers`);
+  const named = new Set<number>();
+  for (const layer of Array.from(layers)) {
+    checkLayer('layers', layer, numLayers);
+    if (named.has(layer)) throw new EplbRangeError('EPLB_LAYER', `layers: ${layer} is named twice`);
+    named.add(layer);
+  }
+  if (named.size === 0) throw new EplbRangeError('EPLB_SHAPE', 'layers: none is named');
+  return named;
 }
 
 /** How many plans a rebalance may take. */
