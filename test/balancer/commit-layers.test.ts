@@ -235,6 +235,18 @@ test('layers that were not committed are planned as before, and the others know 
   }
 });
 
+test('a layer that is committed does not make the others forget how long they are live', async () => {
+  await withBalancer(adaptive(), async (balancer) => {
+    record(balancer, 8, 1);
+    const first = await balancer.plan();
+    balancer.commit(first);
+    record(balancer, 16, 3, 3);
+    balancer.commitLayers(hostMapping(seededRandom(1)), [3]);
+    const changed = await balancer.plan();
+    for (const layer of [0, 1, 2]) assert.notDeepEqual(rowsOf(changed)[layer], rowsOf(first)[layer]);
+  });
+});
+
 test('what is remembered layer by layer goes through a snapshot, and a rollback brings it back', async () => {
   await withBalancer(adaptive(), async (balancer) => {
     record(balancer, 8, 1);
