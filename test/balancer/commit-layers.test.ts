@@ -237,7 +237,7 @@ test('layers that were not committed are planned as before, and the others know 
 
 test('a layer that is committed does not make the others forget how long they are live', async () => {
   await withBalancer(adaptive(), async (balancer) => {
-    record(balancer, 8, 1);
+    record(balancer, 12, 1);
     const first = await balancer.plan();
     balancer.commit(first);
     record(balancer, 16, 3, 3);
