@@ -1,6 +1,5 @@
-import { checkBoolean, checkLayer, checkObject, checkWhole, show } from '../core/checks.ts';
-import { EplbError, EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { checkOptions } from '../core/known-keys.ts';
+import { show } from '../core/checks.ts';
+import { EplbError, EplbTypeError } from '../core/errors.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
 import { LoadWindow } from '../loads/load-window.ts';
@@ -17,33 +16,21 @@ import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
 import { keepMemory, memoryOf } from '../policy/history.ts';
+import { type CommitOptions, readCommitOptions, readLayers } from './commit-options.ts';
+import { GainRecord } from './gain-record.ts';
 import { carveBalancer } from './memory-map.ts';
 import type { EplbMetrics } from './metrics.ts';
 import { OpenState } from './open-state.ts';
 import { type ExpertLoadBalancerOptions, readOptions } from './options.ts';
-import { type PlanOptions, type PlanRequest, REBALANCE_NAMES } from './plan-request.ts';
+import {
+  type PlanOptions,
+  type PlanRequest,
+  REBALANCE_NAMES,
+  type RebalanceOptions,
+  readMostPlans,
+} from './plan-request.ts';
 import { Planner, type PlanSource } from './planner.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotSizes } from './snapshot.ts';
-
-/** What a {@link ExpertLoadBalancer.commit} may be told. */
-export interface CommitOptions {
-  /** The generation that the mapping was made from: it goes live only while that one is. */
-  readonly from?: number;
-  /** Makes the mapping live whatever it was made from: what went live meanwhile is replaced. */
-  readonly force?: boolean;
-}
-
-/** What may accompany a {@link ExpertLoadBalancer.rebalance}. */
-export interface RebalanceOptions extends PlanOptions {
-  /**
-   * What to do when another mapping went live while the plan was made: 'replan' plans again from it, at most
-   * three times, 'keep' leaves it live. Default 'replan'.
-   */
-  readonly ifStale?: 'replan' | 'keep';
-}
-
-/** How often a plan is made again when another mapping went live meanwhile. */
-const MOST_REPLANS = 3;
 
 /** Other threads' loads, on their way into the window. */
 export interface LoadSource {
@@ -60,6 +47,14 @@ export interface SharedParts {
   readonly published: PublishedLayout;
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
+  /** Whether a mapping may go live that was made from this generation. */
+  isFresh(mapping: ExpertMapping, from: number): boolean;
+  isClosed(): boolean;
+  /** Tells when the balancer is closed. @returns what ends that */
+  onClose(listener: () => void): () => void;
+  readonly gains: GainRecord;
+  /** Steps that were ever recorded. */
+  numSteps(): number;
   /**
    * Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by
    * more than this.
@@ -107,6 +102,8 @@ export class ExpertLoadBalancer {
   readonly #openState = new OpenState();
   readonly #sources = new Set<LoadSource>();
   readonly #live: LiveMapping;
+  /** What plans promised, and what came. */
+  readonly #gains: GainRecord;
   /** That were ever recorded. */
   #numSteps = 0;
 
@@ -116,6 +113,11 @@ export class ExpertLoadBalancer {
       published: balancer.#publishedLayout,
       window: balancer.#window,
       sources: balancer.#sources,
+      isFresh: (mapping, from) => balancer.#live.isFresh(mapping, from),
+      isClosed: () => balancer.#openState.isClosed,
+      onClose: (listener) => balancer.#openState.onClose(listener),
+      gains: balancer.#gains,
+      numSteps: () => balancer.#numSteps,
       planIfUneven: (threshold, signal) =>
         balancer.#planner.enqueue(() => balancer.#decideIfUneven(threshold, signal)),
     });
@@ -146,6 +148,8 @@ export class ExpertLoadBalancer {
     this.#published.write(this.mapping, 0);
     const buckets = layout.buckets && new SampleBuckets(topology, region, layout.buckets);
     this.#window = new LoadWindow(topology, windowSize, region, layout.window, this.mapping, buckets);
+    const scale = settings.policy instanceof URL ? undefined : settings.policy.gainScale?.(topology);
+    this.#gains = new GainRecord(topology, windowSize, scale);
     this.#planner = new Planner(settings, region, layout.job, this.#openState);
   }
 
@@ -203,6 +207,7 @@ export class ExpertLoadBalancer {
     for (const source of this.#sources) source.drain();
     this.#window.advance();
     this.#numSteps++;
+    this.#gains.step(this.#newestLoads);
   }
 
   /**
@@ -232,6 +237,8 @@ export class ExpertLoadBalancer {
       numSamples: this.#window.numSamples,
       workersStarted: this.#planner.workers.started,
       workersWoken: this.#planner.workers.woken,
+      realisedGains: this.#gains.gains,
+      gainBar: this.#gains.bar(this.#numSteps),
       physicalToLogical: this.mapping.phyToLog,
       logicalToPhysical: this.mapping.logToPhy,
       logicalReplicaCount: this.mapping.replicaCount,
@@ -279,7 +286,8 @@ export class ExpertLoadBalancer {
   rebalanceSync(weight?: LoadsInput, options: Omit<RebalanceOptions, 'signal'> = {}): ExpertMapping {
     for (let plansLeft = readMostPlans(options); plansLeft > 0; plansLeft--) {
       const { generation } = this;
-      const { mapping } = this.#planner.planSync(weight, options, this.#source);
+      const { mapping, ...decision } = this.#planner.planSync(weight, options, this.#source);
+      if (decision.status === 'planned') this.#gains.expect(mapping, decision.forecast);
       if (generation === this.generation) return this.#makeLive(mapping);
     }
     return this.mapping;
@@ -357,7 +365,8 @@ export class ExpertLoadBalancer {
       return;
     }
     keepMemory(joined, this.#joinMemories(mapping, named));
-    this.#goLive(joined, () => this.#live.replaceLayers(joined, mapping, named, this.#numSteps, from));
+    const replace = () => this.#live.replaceLayers(joined, mapping, named, this.#numSteps, from);
+    this.#goLive(joined, mapping, named, replace);
   }
 
   /**
@@ -383,6 +392,7 @@ export class ExpertLoadBalancer {
       numSteps: this.#numSteps,
       since,
       memory: memoryOf(this.mapping) ?? new Uint8Array(),
+      gains: this.#gains.content(),
       window: this.#window.content(),
       buckets: this.#window.buckets?.content(),
     });
@@ -417,6 +427,7 @@ export class ExpertLoadBalancer {
     this.#numSteps = content.numSteps;
     if (memory.length > 0) keepMemory(mapping, memory);
     this.#live.resume(mapping, isPlanned, since);
+    this.#gains.refill(content.gains, mapping);
     if (!isFirst) this.#publish();
   }
 
@@ -435,21 +446,24 @@ export class ExpertLoadBalancer {
   /** @returns the generation that the mapping was made from, where the options say so. */
   #checkCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
     this.#openState.check();
-    const { from, force = false } = checkOptions('options', options, ['from', 'force']);
-    if (from !== undefined) checkWhole('from', from, 0);
+    const { from, force } = readCommitOptions(options);
     checkShape('mapping', mapping, this.topology);
     checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
-    if (!checkBoolean('force', force)) this.#live.checkFresh(mapping, from);
+    if (!force) this.#live.checkFresh(mapping, from);
     return from;
   }
 
   #makeLive(mapping: ExpertMapping): ExpertMapping {
-    if (mapping !== this.mapping) this.#goLive(mapping, () => this.#live.replace(mapping, this.#numSteps));
+    if (mapping === this.mapping) return mapping;
+    const layers = Array.from({ length: this.topology.numLayers }, (_, layer) => layer);
+    this.#goLive(mapping, mapping, layers, () => this.#live.replace(mapping, this.#numSteps));
     return mapping;
   }
 
-  #goLive(mapping: ExpertMapping, replace: () => void): void {
+  /** @param plan what these layers are of */
+  #goLive(mapping: ExpertMapping, plan: ExpertMapping, layers: Iterable<number>, replace: () => void): void {
     this.#window.changeMapping(mapping);
+    this.#gains.committed(plan, this.mapping, mapping, layers, this.#numSteps);
     replace();
     this.#publish();
   }
@@ -496,7 +510,10 @@ export class ExpertLoadBalancer {
    */
   #note(decision: PlanDecision, before: PlanMoment): BalancerDecision {
     const { generation, numSteps } = before;
-    if (decision.status === 'planned') this.#live.notePlan(decision.mapping, generation, numSteps);
+    if (decision.status === 'planned') {
+      this.#live.notePlan(decision.mapping, generation, numSteps);
+      this.#gains.expect(decision.mapping, decision.forecast);
+    }
     const isKept = decision.status === 'kept' && decision.mapping === before.mapping;
     return { ...decision, mapping: isKept ? this.mapping : decision.mapping, generation };
   }
@@ -504,6 +521,8 @@ export class ExpertLoadBalancer {
   #now(): PlanMoment {
     return { mapping: this.mapping, generation: this.generation, numSteps: this.#numSteps };
   }
+
+  readonly #newestLoads = (layer: number, out: Float32Array) => this.#window.newestLogical(layer, out);
 
   get #source(): PlanSource {
     const { mapping } = this;
@@ -519,26 +538,4 @@ interface PlanMoment {
   readonly mapping: ExpertMapping;
   readonly generation: number;
   readonly numSteps: number;
-}
-
-/** The layers to commit, read once. */
-function readLayers(layers: readonly number[], numLayers: number): ReadonlySet<number> {
-  if (!Array.isArray(layers))
-    throw new EplbTypeError('EPLB_KIND', `layers: ${show(layers)} is not an array of layers`);
-  const named = new Set<number>();
-  for (const layer of Array.from(layers)) {
-    checkLayer('layers', layer, numLayers);
-    if (named.has(layer)) throw new EplbRangeError('EPLB_LAYER', `layers: ${layer} is named twice`);
-    named.add(layer);
-  }
-  if (named.size === 0) throw new EplbRangeError('EPLB_SHAPE', 'layers: none is named');
-  return named;
-}
-
-/** How many plans a rebalance may take. */
-function readMostPlans(options: RebalanceOptions): number {
-  const { ifStale = 'replan' } = checkObject('options', options);
-  if (ifStale === 'replan') return 1 + MOST_REPLANS;
-  if (ifStale === 'keep') return 1;
-  throw new EplbRangeError('EPLB_RANGE', `ifStale: ${show(ifStale)} is neither 'replan' nor 'keep'`);
 }
