@@ -232,15 +232,15 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     signal: AbortSignal,
   ): Promise<RebalanceOutcome> {
     const { from: previous, to: mapping, generation: from, forecast } = transfer;
+    const plan = { mapping, previous, ...(forecast && { forecast }) };
     const aborted = await applyTransfer(apply, this.balancer, transfer, signal);
-    if (aborted !== undefined) return { status: 'aborted', mapping, ...aborted };
+    if (aborted !== undefined) return { status: 'aborted', ...plan, ...aborted };
     this.#emit('prepared', transfer);
     // A listener may have stopped it, or made something live itself.
     const ended = this.#endOf(transfer, signal);
-    if (ended !== undefined) return { status: 'aborted', mapping, ...ended };
+    if (ended !== undefined) return { status: 'aborted', ...plan, ...ended };
     if (this.balancer.mapping !== mapping) this.balancer.commit(mapping, { from });
-    const { generation } = this.balancer;
-    return { status: 'activated', mapping, previous, generation, ...(forecast && { forecast }) };
+    return { status: 'activated', ...plan, generation: this.balancer.generation };
   }
 
   #endOf({ to, generation }: ExpertTransfer, signal: AbortSignal): TransferAbort | undefined {

@@ -340,20 +340,21 @@ export class ExpertLoadBalancer {
    * layer. The live mapping is a new whole one, with a generation of its own. Loads recorded so far stay with
    * the mapping they were recorded under, in all layers.
    *
-   * It is checked as {@link commit} checks, and what is left of a mapping stays good while nothing but its own
-   * layers goes live: all of it was made from the same generation, which `from` still names. When the last of
-   * its layers went live the mapping itself is the live one. Layers that are live already change nothing.
+   * It is checked as {@link commit} checks. What is left of a mapping stays good while nothing but its own
+   * layers goes live; `from` still names the generation that all of it was made from. When its last layer
+   * goes live the mapping itself is the live one. Layers that are live already change nothing.
    *
    * @param layers from 0, each once, in any order
    * @throws as {@link commit}; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER` for a layer that there
    * is not or that is named twice, `EPLB_NOT_WHOLE`, `EPLB_SHAPE` when none is named. Nothing changes then.
    * @example
    * ```ts
-   * const mapping = await balancer.plan();
-   * for (let layer = 0; layer < mapping.numLayers; layer++) {
-   *   await moveWeights(layer, balancer.mapping, mapping); // the host's
-   *   balancer.commitLayers(mapping, [layer]); // EPLB_STALE when anything else went live meanwhile
-   * }
+   * const sizes = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
+   * await using balancer = new ExpertLoadBalancer(sizes);
+   * const mapping = await balancer.plan([[90, 10, 40, 60], [10, 90, 40, 60]]);
+   * balancer.commitLayers(mapping, [1]); // EPLB_STALE when anything else went live meanwhile
+   * balancer.commitLayers(mapping, [0]);
+   * balancer.mapping === mapping; // true
    * ```
    */
   commitLayers(mapping: ExpertMapping, layers: readonly number[], options: CommitOptions = {}): void {
@@ -468,7 +469,7 @@ export class ExpertLoadBalancer {
     this.#publish();
   }
 
-  /** What the policy remembers when layers of a mapping are live: of each layer what was left with its plan. */
+  /** What the policy remembers when layers of a mapping are live: of each what was left with its plan. */
   #joinMemories(next: ExpertMapping, layers: ReadonlySet<number>): Uint8Array | undefined {
     const { since } = this.#live;
     const sinceNext = this.#live.sinceOf(next, this.#numSteps);

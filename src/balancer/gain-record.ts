@@ -26,7 +26,7 @@ export interface RealisedGain {
 
 /** All that is known of gains: from recorded steps and commits alone. */
 export interface GainContent {
-  /** The numbers of {@link GainRecord}: plans, of these short, what the last promised and when it went live. */
+  /** How many went live, how many in a row fell short, what the last one promised and when it went live. */
   readonly numbers: Float64Array;
   /** `[gains x GAIN_NUMBERS]` */
   readonly finals: Float64Array;

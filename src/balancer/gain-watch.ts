@@ -40,7 +40,7 @@ export interface WatchContent {
   readonly before: Int32Array;
 }
 
-/** Measures the layers of one plan, from when each went live, over the same steps through the slots before. */
+/** Measures the layers of a plan, each since it is live: its slots and those before, over the same steps. */
 export class GainWatch {
   /** Unknown after a restart. */
   readonly plan: ExpertMapping | undefined;

@@ -47,7 +47,12 @@ export type RebalanceOutcome =
       readonly forecast?: PlanForecast;
     }
   /** Its weights were not moved, or not all; the live mapping stays. */
-  | ({ readonly status: 'aborted'; readonly mapping: ExpertMapping } & TransferAbort)
+  | ({
+      readonly status: 'aborted';
+      readonly mapping: ExpertMapping;
+      readonly previous: ExpertMapping;
+      readonly forecast?: PlanForecast;
+    } & TransferAbort)
   | { readonly status: 'skipped'; readonly reason: SkipReason };
 
 /** The events of a rebalancer and what their listeners get. */

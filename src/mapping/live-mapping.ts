@@ -22,7 +22,7 @@ export class LiveMapping {
   readonly #first: ExpertMapping;
   /** Of each layer, the mapping that was committed there. */
   #layers: readonly ExpertMapping[];
-  /** Of each mapping that was planned, or that layers were committed of, and that was never live as a whole. */
+  /** Of mappings that were planned, or that layers were committed of, and that were never live as a whole. */
   readonly #madeFrom = new WeakMap<ExpertMapping, MadeFrom>();
   /** Of each mapping that was planned: how many steps had been recorded. */
   readonly #plannedAt = new WeakMap<ExpertMapping, number>();
@@ -114,8 +114,8 @@ export class LiveMapping {
   }
 
   /**
-   * What is live when layers of a mapping are: that mapping itself once all layers are of it, and the live one
-   * where the named ones are already.
+   * What is live when layers of a mapping are: that mapping itself once all layers are of it; the live one
+   * where the named layers are already.
    */
   joined(next: ExpertMapping, layers: ReadonlySet<number>): ExpertMapping {
     if (this.#layers.every((mapping, layer) => mapping === next || !layers.has(layer))) return this.#mapping;

@@ -34,7 +34,7 @@ function rowsOf(mapping: ExpertMapping): number[][] {
   return mapping.toJSON().phyToLog;
 }
 
-/** A commit that has to go on: what a plan was made from, and what is live since its own layers went live. */
+/** What a plan was made from, and what is live since layers of it went live. */
 interface MadeFrom {
   readonly generation: number;
   now: number;
@@ -45,7 +45,7 @@ class Model {
   rows: number[][];
   generation = 0;
   numSteps = 0;
-  /** Loads of experts in every step so far, as the mapping that was live made them: the window has them all. */
+  /** Loads of experts in all steps, as the mapping that was live made them: the window has them all. */
   readonly sums = Array.from({ length: numLayers }, () => new Array<number>(numLogicalExperts).fill(0));
   readonly plans = new Map<ExpertMapping, MadeFrom>();
   /** The mapping of each layer. */
@@ -212,7 +212,7 @@ async function reasonOf(balancer: ExpertLoadBalancer): Promise<unknown> {
   return { ...decision, digest: mapping.digest() };
 }
 
-test('layers that were not committed are planned as before, and the others know what they were for', async () => {
+test('layers that were not committed are planned as before, and the others are known', async () => {
   for (const threads of [0, 1]) {
     await withBalancer(adaptive(threads), async (balancer) => {
       record(balancer, 8, 1);

@@ -14,7 +14,7 @@ import { seededRandom } from '../helpers/arbitraries.ts';
 import { SEED, withBalancer } from '../helpers/library.ts';
 
 const sizes = { numLayers: 3, numLogicalExperts: 8, numPhysicalExperts: 12, numRanks: 4 } as const;
-const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = sizes;
+const { numLogicalExperts, numPhysicalExperts, numRanks } = sizes;
 const LAYERS = [0, 1, 2];
 
 function anyMapping(random: () => number): ExpertMapping {
