@@ -1,18 +1,16 @@
+export type { AbortReason, ApplyTransfer, ExpertTransfer, TransferAbort } from './balancer/apply-transfer.ts';
 export {
   AsyncExpertRebalancer,
   type AsyncExpertRebalancerOptions,
-  type RebalanceOutcome,
-  type RebalancerEvents,
-  type SkipReason,
 } from './balancer/async-expert-rebalancer.ts';
-export {
-  type CommitOptions,
-  ExpertLoadBalancer,
-  type RebalanceOptions,
-} from './balancer/expert-load-balancer.ts';
+export type { CommitOptions } from './balancer/commit-options.ts';
+export { ExpertLoadBalancer } from './balancer/expert-load-balancer.ts';
+export type { GainUnit } from './balancer/gain-meter.ts';
+export type { RealisedGain } from './balancer/gain-record.ts';
 export { type EplbMetrics, ExpertType } from './balancer/metrics.ts';
 export type { ExpertLoadBalancerOptions } from './balancer/options.ts';
-export type { PlanOptions } from './balancer/plan-request.ts';
+export type { PlanOptions, RebalanceOptions } from './balancer/plan-request.ts';
+export type { RebalanceOutcome, RebalancerEvents, SkipReason } from './balancer/rebalance-outcome.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export type { Topology } from './core/topology.ts';
 export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';

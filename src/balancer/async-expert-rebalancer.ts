@@ -1,59 +1,18 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { checkAtLeast, checkBoolean, show } from '../core/checks.ts';
-import { EplbError } from '../core/errors.ts';
+import { EplbError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { MAX_DELAY_MS, nextTurn } from '../core/timers.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
-import type { BalancerDecision, KeptReason, PlanForecast } from '../policy/decision.ts';
+import type { BalancerDecision, PlanForecast } from '../policy/decision.ts';
+import {
+  type ApplyTransfer,
+  applyTransfer,
+  type ExpertTransfer,
+  type TransferAbort,
+} from './apply-transfer.ts';
 import { checkBalancer, type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
-
-/** Why a rebalancer planned nothing, or kept nothing of its plan. */
-export type SkipReason =
-  /** No step was recorded yet. */
-  | 'no samples'
-  /** No layer's load imbalance is above the threshold. */
-  | 'balanced'
-  /** The plan is the live mapping. */
-  | 'unchanged'
-  /** Another mapping went live while the plan was made. */
-  | 'stale'
-  /** The rebalancer was stopped meanwhile. */
-  | 'stopped'
-  /** The policy keeps the live mapping. */
-  | KeptReason;
-
-/** What became of a plan. */
-export type RebalanceOutcome =
-  /** The mapping waits for {@link AsyncExpertRebalancer.getPendingMapping}. */
-  | {
-      readonly status: 'pending';
-      readonly mapping: ExpertMapping;
-      readonly previous: ExpertMapping;
-      /** From policies that make one. */
-      readonly forecast?: PlanForecast;
-    }
-  /** The mapping is live. */
-  | {
-      readonly status: 'committed';
-      readonly mapping: ExpertMapping;
-      readonly previous: ExpertMapping;
-      readonly generation: number;
-      readonly forecast?: PlanForecast;
-    }
-  | { readonly status: 'skipped'; readonly reason: SkipReason };
-
-/** The events of a rebalancer and what their listeners get. */
-export interface RebalancerEvents {
-  pending: [outcome: Extract<RebalanceOutcome, { status: 'pending' }>];
-  committed: [outcome: Extract<RebalanceOutcome, { status: 'committed' }>];
-  skipped: [outcome: Extract<RebalanceOutcome, { status: 'skipped' }>];
-  /**
-   * An error of the background loop, which goes on after a longer pause, or of a listener that threw or whose
-   * promise was rejected. With no listener for it, an error of the loop becomes a process warning each time,
-   * and one of listeners the first time.
-   */
-  error: [error: Error];
-}
+import type { RebalanceOutcome, RebalancerEvents } from './rebalance-outcome.ts';
 
 export interface AsyncExpertRebalancerOptions {
   readonly balancer: ExpertLoadBalancer;
@@ -66,9 +25,14 @@ export interface AsyncExpertRebalancerOptions {
    * {@link AsyncExpertRebalancer.getPendingMapping}.
    */
   readonly autoCommit?: boolean;
+  /**
+   * Moves the weights of each plan; the mapping goes live when it has resolved. `autoCommit` has no say then,
+   * and no mapping is kept. Never called while it has not settled.
+   */
+  readonly apply?: ApplyTransfer;
 }
 
-const NAMES = ['balancer', 'rebalanceInterval', 'loadThreshold', 'autoCommit'];
+const NAMES = ['balancer', 'rebalanceInterval', 'loadThreshold', 'autoCommit', 'apply'];
 
 /** The longest pause after errors, in intervals. */
 const MAX_BACK_OFF = 16;
@@ -100,6 +64,9 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   readonly rebalanceInterval: number;
   readonly loadThreshold: number;
   readonly autoCommit: boolean;
+  readonly #apply: ApplyTransfer | undefined;
+  /** The newest gain that listeners were told of, by its number. */
+  #lastTold: number;
   #timer: NodeJS.Timeout | undefined;
   /** Stands for the loop that runs; a loop that finds another one, or none, ends. */
   #loop: symbol | undefined;
@@ -123,12 +90,17 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       rebalanceInterval = 60_000,
       loadThreshold = 2,
       autoCommit = false,
+      apply,
     } = checkOptions('options', options, NAMES);
     checkBalancer('balancer', balancer);
     this.balancer = balancer;
     this.rebalanceInterval = checkAtLeast('rebalanceInterval', rebalanceInterval, 0);
     this.loadThreshold = checkAtLeast('loadThreshold', loadThreshold, 1);
     this.autoCommit = checkBoolean('autoCommit', autoCommit);
+    if (apply !== undefined && typeof apply !== 'function')
+      throw new EplbTypeError('EPLB_KIND', `apply: ${show(apply)} is not a function`);
+    this.#apply = apply;
+    this.#lastTold = sharedParts(balancer).gains.gains.at(-1)?.number ?? 0;
   }
 
   get isRunning(): boolean {
@@ -203,6 +175,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   }
 
   async #plan(onlyIfUneven: boolean): Promise<RebalanceOutcome> {
+    this.#tellRealised();
     if (onlyIfUneven && this.balancer.numSamples === 0)
       return this.#report({ status: 'skipped', reason: 'no samples' });
     const abort = new AbortController();
@@ -234,19 +207,63 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       this.#pending = undefined; // what waits was planned for older loads
       return this.#report({ status: 'skipped', reason: from === live ? 'unchanged' : 'stale' });
     }
+    if (this.#fallsShort(forecast)) {
+      this.#pending = undefined;
+      return this.#report({ status: 'skipped', reason: 'fell short' });
+    }
+    const prediction = forecast && { forecast };
+    if (this.#apply !== undefined) {
+      const transfer = { from: previous, to: mapping, generation: from, ...prediction };
+      return this.#report(await this.#transfer(this.#apply, transfer, signal));
+    }
     if (!this.autoCommit) {
       this.#pending = mapping;
-      return this.#report({ status: 'pending', mapping, previous, ...(forecast && { forecast }) });
+      return this.#report({ status: 'pending', mapping, previous, ...prediction });
     }
     this.balancer.commit(mapping, { from });
     const { generation } = this.balancer;
-    return this.#report({
-      status: 'committed',
-      mapping,
-      previous,
-      generation,
-      ...(forecast && { forecast }),
-    });
+    return this.#report({ status: 'committed', mapping, previous, generation, ...prediction });
+  }
+
+  /** Has the weights moved, and makes the mapping live when they are. */
+  async #transfer(
+    apply: ApplyTransfer,
+    transfer: ExpertTransfer,
+    signal: AbortSignal,
+  ): Promise<RebalanceOutcome> {
+    const { from: previous, to: mapping, generation: from, forecast } = transfer;
+    const plan = { mapping, previous, ...(forecast && { forecast }) };
+    const aborted = await applyTransfer(apply, this.balancer, transfer, signal);
+    if (aborted !== undefined) return { status: 'aborted', ...plan, ...aborted };
+    this.#emit('prepared', transfer);
+    // A listener may have stopped it, or made something live itself.
+    const ended = this.#endOf(transfer, signal);
+    if (ended !== undefined) return { status: 'aborted', ...plan, ...ended };
+    if (this.balancer.mapping !== mapping) this.balancer.commit(mapping, { from });
+    return { status: 'activated', ...plan, generation: this.balancer.generation };
+  }
+
+  #endOf({ to, generation }: ExpertTransfer, signal: AbortSignal): TransferAbort | undefined {
+    const { isFresh, isClosed } = sharedParts(this.balancer);
+    if (isClosed()) return { reason: 'closed' };
+    if (signal.aborted) return { reason: 'stopped' };
+    return this.balancer.mapping === to || isFresh(to, generation) ? undefined : { reason: 'stale' };
+  }
+
+  /** Whether the last plans did not keep their word, and this one promises too little for that. */
+  #fallsShort(forecast: PlanForecast | undefined): boolean {
+    const { gains, numSteps } = sharedParts(this.balancer);
+    const bar = gains.bar(numSteps());
+    return bar > 0 && forecast !== undefined && gains.promiseOf(forecast) < bar;
+  }
+
+  /** Tells of what is known for good since the last time. */
+  #tellRealised(): void {
+    for (const gain of sharedParts(this.balancer).gains.gains) {
+      if (!gain.isFinal || gain.number <= this.#lastTold) continue;
+      this.#lastTold = gain.number;
+      this.#emit('realised', gain);
+    }
   }
 
   #schedule(loop: symbol): void {
@@ -259,8 +276,9 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   /** One turn of the loop. It goes on whatever happens, but not when the balancer is closed. */
   async #look(loop: symbol): Promise<void> {
     try {
-      await this.#fly(true);
-      this.#errorsInARow = 0;
+      const outcome = await this.#fly(true);
+      if (outcome.status !== 'aborted' || outcome.reason !== 'failed') this.#errorsInARow = 0;
+      else this.#applyFailed(outcome.error);
     } catch (error) {
       this.#numErrors++;
       this.#errorsInARow++;
@@ -271,16 +289,31 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     }
   }
 
-  /** Tells the listeners. What becomes of them changes nothing of the outcome. */
+  /** An error of the loop, of which listeners for 'aborted' know. */
+  #applyFailed(error: unknown): void {
+    this.#numErrors++;
+    this.#errorsInARow++;
+    if (this.listenerCount('aborted') > 0 || this.#tellError(toError(error))) return;
+    process.emitWarning(toError(error));
+  }
+
   #report(outcome: RebalanceOutcome): RebalanceOutcome {
+    if (outcome.status === 'pending') this.#emit('pending', outcome);
+    else if (outcome.status === 'committed') this.#emit('committed', outcome);
+    else if (outcome.status === 'activated') this.#emit('activated', outcome);
+    else if (outcome.status === 'aborted') this.#emit('aborted', outcome);
+    else this.#emit('skipped', outcome);
+    if (outcome.status === 'committed' || outcome.status === 'activated') this.#tellRealised();
+    return outcome;
+  }
+
+  /** Tells the listeners. What becomes of them changes nothing of the outcome. */
+  #emit<Name extends keyof RebalancerEvents>(name: Name, ...values: RebalancerEvents[Name]): void {
     try {
-      if (outcome.status === 'pending') this.emit('pending', outcome);
-      else if (outcome.status === 'committed') this.emit('committed', outcome);
-      else this.emit('skipped', outcome);
+      (this as EventEmitter).emit(name, ...values);
     } catch (error) {
       this.#listenerFailed(error);
     }
-    return outcome;
   }
 
   /** @internal Called by Node when the promise of a listener is rejected. */

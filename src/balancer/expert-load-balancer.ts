@@ -1,6 +1,5 @@
-import { checkBoolean, checkObject, checkWhole, show } from '../core/checks.ts';
-import { EplbError, EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { checkOptions } from '../core/known-keys.ts';
+import { show } from '../core/checks.ts';
+import { EplbError, EplbTypeError } from '../core/errors.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
 import { LoadWindow } from '../loads/load-window.ts';
@@ -17,33 +16,21 @@ import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
 import { keepMemory, memoryOf } from '../policy/history.ts';
+import { type CommitOptions, readCommitOptions, readLayers } from './commit-options.ts';
+import { GainRecord } from './gain-record.ts';
 import { carveBalancer } from './memory-map.ts';
 import type { EplbMetrics } from './metrics.ts';
 import { OpenState } from './open-state.ts';
 import { type ExpertLoadBalancerOptions, readOptions } from './options.ts';
-import { type PlanOptions, type PlanRequest, REBALANCE_NAMES } from './plan-request.ts';
+import {
+  type PlanOptions,
+  type PlanRequest,
+  REBALANCE_NAMES,
+  type RebalanceOptions,
+  readMostPlans,
+} from './plan-request.ts';
 import { Planner, type PlanSource } from './planner.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotSizes } from './snapshot.ts';
-
-/** What a {@link ExpertLoadBalancer.commit} may be told. */
-export interface CommitOptions {
-  /** The generation that the mapping was made from: it goes live only while that one is. */
-  readonly from?: number;
-  /** Makes the mapping live whatever it was made from: what went live meanwhile is replaced. */
-  readonly force?: boolean;
-}
-
-/** What may accompany a {@link ExpertLoadBalancer.rebalance}. */
-export interface RebalanceOptions extends PlanOptions {
-  /**
-   * What to do when another mapping went live while the plan was made: 'replan' plans again from it, at most
-   * three times, 'keep' leaves it live. Default 'replan'.
-   */
-  readonly ifStale?: 'replan' | 'keep';
-}
-
-/** How often a plan is made again when another mapping went live meanwhile. */
-const MOST_REPLANS = 3;
 
 /** Other threads' loads, on their way into the window. */
 export interface LoadSource {
@@ -60,6 +47,14 @@ export interface SharedParts {
   readonly published: PublishedLayout;
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
+  /** Whether a mapping may go live that was made from this generation. */
+  isFresh(mapping: ExpertMapping, from: number): boolean;
+  isClosed(): boolean;
+  /** Tells when the balancer is closed. @returns what ends that */
+  onClose(listener: () => void): () => void;
+  readonly gains: GainRecord;
+  /** Steps that were ever recorded. */
+  numSteps(): number;
   /**
    * Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by
    * more than this.
@@ -107,6 +102,8 @@ export class ExpertLoadBalancer {
   readonly #openState = new OpenState();
   readonly #sources = new Set<LoadSource>();
   readonly #live: LiveMapping;
+  /** What plans promised, and what came. */
+  readonly #gains: GainRecord;
   /** That were ever recorded. */
   #numSteps = 0;
 
@@ -116,6 +113,11 @@ export class ExpertLoadBalancer {
       published: balancer.#publishedLayout,
       window: balancer.#window,
       sources: balancer.#sources,
+      isFresh: (mapping, from) => balancer.#live.isFresh(mapping, from),
+      isClosed: () => balancer.#openState.isClosed,
+      onClose: (listener) => balancer.#openState.onClose(listener),
+      gains: balancer.#gains,
+      numSteps: () => balancer.#numSteps,
       planIfUneven: (threshold, signal) =>
         balancer.#planner.enqueue(() => balancer.#decideIfUneven(threshold, signal)),
     });
@@ -146,6 +148,8 @@ export class ExpertLoadBalancer {
     this.#published.write(this.mapping, 0);
     const buckets = layout.buckets && new SampleBuckets(topology, region, layout.buckets);
     this.#window = new LoadWindow(topology, windowSize, region, layout.window, this.mapping, buckets);
+    const scale = settings.policy instanceof URL ? undefined : settings.policy.gainScale?.(topology);
+    this.#gains = new GainRecord(topology, windowSize, scale);
     this.#planner = new Planner(settings, region, layout.job, this.#openState);
   }
 
@@ -203,6 +207,7 @@ export class ExpertLoadBalancer {
     for (const source of this.#sources) source.drain();
     this.#window.advance();
     this.#numSteps++;
+    this.#gains.step(this.#newestLoads);
   }
 
   /**
@@ -232,6 +237,8 @@ export class ExpertLoadBalancer {
       numSamples: this.#window.numSamples,
       workersStarted: this.#planner.workers.started,
       workersWoken: this.#planner.workers.woken,
+      realisedGains: this.#gains.gains,
+      gainBar: this.#gains.bar(this.#numSteps),
       physicalToLogical: this.mapping.phyToLog,
       logicalToPhysical: this.mapping.logToPhy,
       logicalReplicaCount: this.mapping.replicaCount,
@@ -279,7 +286,8 @@ export class ExpertLoadBalancer {
   rebalanceSync(weight?: LoadsInput, options: Omit<RebalanceOptions, 'signal'> = {}): ExpertMapping {
     for (let plansLeft = readMostPlans(options); plansLeft > 0; plansLeft--) {
       const { generation } = this;
-      const { mapping } = this.#planner.planSync(weight, options, this.#source);
+      const { mapping, ...decision } = this.#planner.planSync(weight, options, this.#source);
+      if (decision.status === 'planned') this.#gains.expect(mapping, decision.forecast);
       if (generation === this.generation) return this.#makeLive(mapping);
     }
     return this.mapping;
@@ -323,13 +331,43 @@ export class ExpertLoadBalancer {
    * is no generation. Nothing changes then.
    */
   commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
-    this.#openState.check();
-    const { from, force = false } = checkOptions('options', options, ['from', 'force']);
-    if (from !== undefined) checkWhole('from', from, 0);
-    checkShape('mapping', mapping, this.topology);
-    checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
-    if (!checkBoolean('force', force)) this.#live.checkFresh(mapping, from);
+    this.#checkCommit(mapping, options);
     this.#makeLive(mapping);
+  }
+
+  /**
+   * Makes layers of a mapping live, and leaves all others as they are: for hosts that move weights layer by
+   * layer. The live mapping is a new whole one, with a generation of its own. Loads recorded so far stay with
+   * the mapping they were recorded under, in all layers.
+   *
+   * It is checked as {@link commit} checks. What is left of a mapping stays good while nothing but its own
+   * layers goes live; `from` still names the generation that all of it was made from. When its last layer
+   * goes live the mapping itself is the live one. Layers that are live already change nothing.
+   *
+   * @param layers from 0, each once, in any order
+   * @throws as {@link commit}; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER` for a layer that there
+   * is not or that is named twice, `EPLB_NOT_WHOLE`, `EPLB_SHAPE` when none is named. Nothing changes then.
+   * @example
+   * ```ts
+   * const sizes = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
+   * await using balancer = new ExpertLoadBalancer(sizes);
+   * const mapping = await balancer.plan([[90, 10, 40, 60], [10, 90, 40, 60]]);
+   * balancer.commitLayers(mapping, [1]); // EPLB_STALE when anything else went live meanwhile
+   * balancer.commitLayers(mapping, [0]);
+   * balancer.mapping === mapping; // true
+   * ```
+   */
+  commitLayers(mapping: ExpertMapping, layers: readonly number[], options: CommitOptions = {}): void {
+    const from = this.#checkCommit(mapping, options);
+    const named = readLayers(layers, this.topology.numLayers);
+    const joined = this.#live.joined(mapping, named);
+    if (joined === this.mapping || joined === mapping) {
+      this.#makeLive(joined);
+      return;
+    }
+    keepMemory(joined, this.#joinMemories(mapping, named));
+    const replace = () => this.#live.replaceLayers(joined, mapping, named, this.#numSteps, from);
+    this.#goLive(joined, mapping, named, replace);
   }
 
   /**
@@ -346,15 +384,16 @@ export class ExpertLoadBalancer {
    * ```
    */
   snapshot(): Uint8Array {
-    const { isFirst, isPlanned, since } = this.#live;
+    const { isPlanned, since } = this.#live;
     return encodeSnapshot(this.#sizes, {
       phyToLog: tablesOf(this.mapping).phyToLog,
       logToPhy: this.mapping.logToPhy,
-      isFirst,
+      isFirst: this.#live.isFirst(this.mapping),
       isPlanned,
       numSteps: this.#numSteps,
       since,
       memory: memoryOf(this.mapping) ?? new Uint8Array(),
+      gains: this.#gains.content(),
       window: this.#window.content(),
       buckets: this.#window.buckets?.content(),
     });
@@ -389,6 +428,7 @@ export class ExpertLoadBalancer {
     this.#numSteps = content.numSteps;
     if (memory.length > 0) keepMemory(mapping, memory);
     this.#live.resume(mapping, isPlanned, since);
+    this.#gains.refill(content.gains, mapping);
     if (!isFirst) this.#publish();
   }
 
@@ -404,12 +444,43 @@ export class ExpertLoadBalancer {
     await this.close();
   }
 
+  /** @returns the generation that the mapping was made from, where the options say so. */
+  #checkCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
+    this.#openState.check();
+    const { from, force } = readCommitOptions(options);
+    checkShape('mapping', mapping, this.topology);
+    checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
+    if (!force) this.#live.checkFresh(mapping, from);
+    return from;
+  }
+
   #makeLive(mapping: ExpertMapping): ExpertMapping {
     if (mapping === this.mapping) return mapping;
-    this.#window.changeMapping(mapping);
-    this.#live.replace(mapping, this.#numSteps);
-    this.#publish();
+    const layers = Array.from({ length: this.topology.numLayers }, (_, layer) => layer);
+    this.#goLive(mapping, mapping, layers, () => this.#live.replace(mapping, this.#numSteps));
     return mapping;
+  }
+
+  /** @param plan what these layers are of */
+  #goLive(mapping: ExpertMapping, plan: ExpertMapping, layers: Iterable<number>, replace: () => void): void {
+    this.#window.changeMapping(mapping);
+    this.#gains.committed(plan, this.mapping, mapping, layers, this.#numSteps);
+    replace();
+    this.#publish();
+  }
+
+  /** What the policy remembers when layers of a mapping are live: of each what was left with its plan. */
+  #joinMemories(next: ExpertMapping, layers: ReadonlySet<number>): Uint8Array | undefined {
+    const { since } = this.#live;
+    const sinceNext = this.#live.sinceOf(next, this.#numSteps);
+    const newest = Math.max(since, sinceNext);
+    const partOf = (mapping: ExpertMapping, plannedAt: number) => ({
+      memory: memoryOf(mapping),
+      isInitial: this.#live.isFirst(mapping),
+      extraSteps: newest - plannedAt,
+    });
+    const [named, others] = [partOf(next, sinceNext), partOf(this.mapping, since)];
+    return this.#planner.joinMemories((layer) => (layers.has(layer) ? named : others));
   }
 
   /** Shows other threads what is live. */
@@ -440,7 +511,10 @@ export class ExpertLoadBalancer {
    */
   #note(decision: PlanDecision, before: PlanMoment): BalancerDecision {
     const { generation, numSteps } = before;
-    if (decision.status === 'planned') this.#live.notePlan(decision.mapping, generation, numSteps);
+    if (decision.status === 'planned') {
+      this.#live.notePlan(decision.mapping, generation, numSteps);
+      this.#gains.expect(decision.mapping, decision.forecast);
+    }
     const isKept = decision.status === 'kept' && decision.mapping === before.mapping;
     return { ...decision, mapping: isKept ? this.mapping : decision.mapping, generation };
   }
@@ -449,10 +523,13 @@ export class ExpertLoadBalancer {
     return { mapping: this.mapping, generation: this.generation, numSteps: this.#numSteps };
   }
 
+  readonly #newestLoads = (layer: number, out: Float32Array) => this.#window.newestLogical(layer, out);
+
   get #source(): PlanSource {
     const { mapping } = this;
-    const { since, isFirst: isInitial } = this.#live;
-    const history = { numNewSteps: this.#numSteps - since, isInitial, memory: memoryOf(mapping) };
+    const isInitial = this.#live.isFirst(mapping);
+    const numNewSteps = this.#numSteps - this.#live.since;
+    const history = { numNewSteps, isInitial, memory: memoryOf(mapping) };
     return { mapping, history, window: this.#window };
   }
 }
@@ -462,12 +539,4 @@ interface PlanMoment {
   readonly mapping: ExpertMapping;
   readonly generation: number;
   readonly numSteps: number;
-}
-
-/** How many plans a rebalance may take. */
-function readMostPlans(options: RebalanceOptions): number {
-  const { ifStale = 'replan' } = checkObject('options', options);
-  if (ifStale === 'replan') return 1 + MOST_REPLANS;
-  if (ifStale === 'keep') return 1;
-  throw new EplbRangeError('EPLB_RANGE', `ifStale: ${show(ifStale)} is neither 'replan' nor 'keep'`);
 }

@@ -1,3 +1,5 @@
+import type { RealisedGain } from './gain-record.ts';
+
 /** The three kinds of experts. */
 export const ExpertType = {
   /** An expert of the model. */
@@ -24,6 +26,13 @@ export interface EplbMetrics {
   readonly workersStarted: number;
   /** How often a worker thread was woken to work on a plan of this balancer, its first time included. */
   readonly workersWoken: number;
+  /** What the last 16 mappings that went live gained; at last the live one, while it is measured. */
+  readonly realisedGains: readonly RealisedGain[];
+  /**
+   * What a plan has to promise for a rebalancer to take it, in the unit of the gains; 0 unless the last two
+   * plans gained less than half of what they promised.
+   */
+  readonly gainBar: number;
   /** `[layers x physical]`: the expert of each slot. */
   readonly physicalToLogical: Int32Array;
   /** `[layers x logical x maxReplicas]`: the slots of each expert, padded with -1. */

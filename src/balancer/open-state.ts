@@ -3,6 +3,7 @@ import { EplbError } from '../core/errors.ts';
 /** Whether a balancer still works, as its parts see it. */
 export class OpenState {
   #isClosed = false;
+  readonly #listeners = new Set<() => void>();
 
   get isClosed(): boolean {
     return this.#isClosed;
@@ -10,6 +11,14 @@ export class OpenState {
 
   close(): void {
     this.#isClosed = true;
+    for (const listener of this.#listeners) listener();
+    this.#listeners.clear();
+  }
+
+  /** Tells when it is closed. @returns what ends that */
+  onClose(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Throws EplbError `EPLB_CLOSED` once it is closed. On the recording path. */

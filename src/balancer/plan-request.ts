@@ -1,5 +1,5 @@
-import { show } from '../core/checks.ts';
-import { EplbTypeError } from '../core/errors.ts';
+import { checkObject, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import type { Topology } from '../core/topology.ts';
 import { isShared } from '../core/typed-arrays.ts';
@@ -42,6 +42,18 @@ export interface PlanOptions {
    */
   readonly signal?: AbortSignal;
 }
+
+/** What may accompany a `ExpertLoadBalancer.rebalance`. */
+export interface RebalanceOptions extends PlanOptions {
+  /**
+   * What to do when another mapping went live while the plan was made: 'replan' plans again from it, at most
+   * three times, 'keep' leaves it live. Default 'replan'.
+   */
+  readonly ifStale?: 'replan' | 'keep';
+}
+
+/** How often a plan is made again when another mapping went live meanwhile. */
+const MOST_REPLANS = 3;
 
 /**
  * A plan as it is asked for, with what was read and checked of its options: from checked loads, or from the
@@ -124,4 +136,12 @@ function checkSignal(signal: unknown): void {
     typeof Reflect.get(signal, 'aborted') === 'boolean' &&
     typeof Reflect.get(signal, 'addEventListener') === 'function';
   if (!isSignal) throw new EplbTypeError('EPLB_KIND', `signal: ${show(signal)} is not an AbortSignal`);
+}
+
+/** How many plans a rebalance may take. @throws EplbRangeError `EPLB_RANGE` */
+export function readMostPlans(options: RebalanceOptions): number {
+  const { ifStale = 'replan' } = checkObject('options', options);
+  if (ifStale === 'replan') return 1 + MOST_REPLANS;
+  if (ifStale === 'keep') return 1;
+  throw new EplbRangeError('EPLB_RANGE', `ifStale: ${show(ifStale)} is neither 'replan' nor 'keep'`);
 }

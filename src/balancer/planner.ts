@@ -1,6 +1,7 @@
 import { EplbError } from '../core/errors.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
 import { nextTurn } from '../core/timers.ts';
+import type { MemoryPart } from '../engine/layer-kernel.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
 import type { LoadsInput, LoadsTarget } from '../loads/load-matrix.ts';
@@ -63,6 +64,15 @@ export class Planner {
   /** Threads that were started for plans, and how often one was woken. */
   get workers(): { readonly started: number; readonly woken: number } {
     return { started: this.#runner?.workersStarted ?? 0, woken: this.#runner?.workersWoken ?? 0 };
+  }
+
+  /**
+   * What the policy's kernel remembers with a mapping that has each layer of another plan; undefined when it
+   * remembers nothing.
+   */
+  joinMemories(partOf: (layer: number) => MemoryPart): Uint8Array | undefined {
+    const { request, topology } = this.#settings;
+    return request && kernelOf(request).joinMemories?.(request, topology, partOf);
   }
 
   /** Starts the worker threads. */

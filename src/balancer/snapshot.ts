@@ -5,6 +5,8 @@ import type { BucketContent } from '../loads/sample-buckets.ts';
 import { numLoadsOf, RowKind, type WindowContent } from '../loads/window-content.ts';
 import { sha256 } from '../mapping/snapshot.ts';
 
+import { type GainContent, isGainContent } from './gain-record.ts';
+
 /** What a snapshot can be restored to: a balancer of the same sizes. */
 export interface SnapshotSizes {
   readonly topology: Topology;
@@ -27,12 +29,13 @@ export interface BalancerContent {
   readonly since: number;
   /** What the policy remembers with the live mapping; empty when nothing. */
   readonly memory: Uint8Array;
+  readonly gains: GainContent;
   readonly window: WindowContent;
   readonly buckets: BucketContent | undefined;
 }
 
 const MAGIC = 0x45504c57;
-const VERSION = 1;
+const VERSION = 2;
 const DIGEST_BYTES = 32;
 
 /**
@@ -40,7 +43,7 @@ const DIGEST_BYTES = 32;
  * machine; and at last the SHA-256 of all that.
  */
 export function encodeSnapshot(sizes: SnapshotSizes, content: BalancerContent): Uint8Array {
-  const { phyToLog, logToPhy, isFirst, isPlanned, numSteps, since, memory, window, buckets } = content;
+  const { phyToLog, logToPhy, isFirst, isPlanned, numSteps, since, memory, gains, window, buckets } = content;
   const parts: ArrayBufferView[] = [
     Uint32Array.of(MAGIC, VERSION),
     Float64Array.from(numbersOf(sizes)),
@@ -55,6 +58,10 @@ export function encodeSnapshot(sizes: SnapshotSizes, content: BalancerContent): 
     phyToLog,
     logToPhy,
     memory,
+    gains.numbers,
+    gains.finals,
+    gains.watch.layers,
+    gains.watch.before,
     ...window.tables,
     window.tableOfStep,
     window.kinds,
@@ -95,6 +102,11 @@ export function decodeSnapshot(bytes: unknown, sizes: SnapshotSizes): BalancerCo
     numSteps,
     since,
     memory: reader.take(Uint8Array),
+    gains: {
+      numbers: reader.take(Float64Array),
+      finals: reader.take(Float64Array),
+      watch: { layers: reader.take(Float64Array), before: reader.take(Int32Array) },
+    },
     window: {
       tables: Array.from({ length: Math.min(numTables, sizes.windowSize) }, () => reader.take(Int32Array)),
       tableOfStep: reader.take(Int32Array),
@@ -149,6 +161,7 @@ function isPossible(content: BalancerContent, { topology, windowSize, numBuckets
     isCount(numSteps) &&
     isCount(since) &&
     since <= numSteps &&
+    isGainContent(content.gains, topology) &&
     tableOfStep.length <= windowSize &&
     [phyToLog, ...tables].every((table) => table.length === numSlots) &&
     tableOfStep.every((table, i) => table >= (tableOfStep[i - 1] ?? 0) && table < tables.length) &&

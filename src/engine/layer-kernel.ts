@@ -29,6 +29,11 @@ export interface LayerKernel<Request extends KernelRequest = KernelRequest> {
    */
   memoryBytes?(request: Request, topology: Topology): number;
   /**
+   * What it remembers with a mapping whose layers were committed one by one: of each layer what was left with
+   * the plan that it is of. For kernels with a memory.
+   */
+  joinMemories?(request: Request, topology: Topology, partOf: (layer: number) => MemoryPart): Uint8Array;
+  /**
    * About how long a thread takes for a layer, in nanoseconds, measured on one core: by it a job is given
    * threads. Within a factor of three is well enough, as they go by its root.
    *
@@ -39,6 +44,16 @@ export interface LayerKernel<Request extends KernelRequest = KernelRequest> {
   bind(job: ThreadJob<Request>): BoundKernel;
   /** f64[layers x any], a copy: what it leaves of each layer beside the tables, if it does. */
   takeStats?(request: Request, buffer: ArrayBufferLike, layout: JobLayout): Float64Array;
+}
+
+/** What is known of the mapping that a layer comes from. */
+export interface MemoryPart {
+  /** What the kernel left with its plan; undefined when it was not planned by it. */
+  readonly memory: Uint8Array | undefined;
+  /** Whether it is the one that a balancer begins with, which was made for no loads. */
+  readonly isInitial: boolean;
+  /** How many steps older its plan is than the newest of the layers. */
+  readonly extraSteps: number;
 }
 
 /** What of a job tells how long it takes. */

@@ -21,7 +21,10 @@ export interface LayersJobParts {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Once more, as the first one may have been ended from outside. */
+/**
+ * Once more, as the first one may have been ended from outside. One that dies before it works on the job is
+ * such a start too.
+ */
 const MOST_FAILED_STARTS = 2;
 
 /** A worker of a job. */
@@ -47,8 +50,9 @@ export class LayersJob {
   #isCancelled: boolean;
   /** What came of it, when that is known. */
   #outcome: { readonly tables: PlanTables | undefined } | { readonly error: Error } | undefined;
-  /** Threads that ended before they were ready for it. */
+  /** Threads that were started since the job is there, and ended before they worked on it. */
   #failedStarts = 0;
+  readonly #createdAt = performance.now();
   #heldSince = 0;
 
   constructor(parts: LayersJobParts) {
@@ -104,8 +108,11 @@ export class LayersJob {
     return this.#failedStarts < MOST_FAILED_STARTS;
   }
 
-  /** Has a thread work on it; resolves when the thread is free again, or lost. */
-  async run(thread: WorkerThread): Promise<void> {
+  /**
+   * Has a thread work on it; resolves when the thread is free again, or lost.
+   * @param hasOthers whether there are other threads then
+   */
+  async run(thread: WorkerThread, hasOthers: () => boolean): Promise<void> {
     const { place, job, spins } = this.#parts;
     const number = this.#freeNumber();
     if (this.#workers.size === 0) this.#heldSince = performance.now();
@@ -114,7 +121,7 @@ export class LayersJob {
       const task = { kind: 'layers', placeId: place.id, job, worker: number, spins } as const;
       this.#answered(thread, await thread.run(task, place));
     } catch (reason) {
-      this.#lost(thread, reason);
+      this.#lost(thread, reason, hasOthers());
     }
   }
 
@@ -133,10 +140,13 @@ export class LayersJob {
     this.#settleIfDone();
   }
 
-  /** A thread that was started for it ended before it was ready. */
-  startFailed(reason: unknown): void {
+  /**
+   * A thread that was started for it ended before it was ready.
+   * @param hasOthers whether there are threads that it can wait for
+   */
+  startFailed(reason: unknown, hasOthers: boolean): void {
     this.#failedStarts = isRefused(reason) ? MOST_FAILED_STARTS : this.#failedStarts + 1;
-    if (this.#workers.size > 0 || this.mayStartThreads) return;
+    if (this.#workers.size > 0 || this.mayStartThreads || hasOthers) return;
     this.#outcome ??= { error: workerLostError(reason) };
     this.#settleIfDone();
   }
@@ -151,12 +161,13 @@ export class LayersJob {
   }
 
   /**
-   * One that had not begun had died before: the job goes on without it. What one did that had begun nobody
-   * knows. And one that is still there could not be sent the task.
+   * One that had not begun had died before: the job goes on without it, but not where new ones die time and
+   * again. What one did that had begun nobody knows. And one that is still there could not be sent the task.
    */
-  #lost(thread: WorkerThread, reason: unknown): void {
+  #lost(thread: WorkerThread, reason: unknown, hasOthers: boolean): void {
     if (!this.#remove(thread)) return;
     if (thread.hasBegun || thread.isAlive) this.#fail(workerLostError(reason, thread.lastWords));
+    else if (thread.startedAt > this.#createdAt) this.startFailed(reason, hasOthers);
     this.#settleIfDone();
   }
 

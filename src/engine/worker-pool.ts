@@ -112,7 +112,8 @@ export class WorkerPool {
       if (pooled === undefined) return;
       if (this.#wakeOne(pooled)) continue;
       const most = Math.min(this.#maxThreads, this.#mostToBeHad);
-      if (this.#threads.size + this.#starting.size < most) this.#startMore(pooled);
+      const mayStart = pooled.job.mayStartThreads || this.#threads.size === 0;
+      if (mayStart && this.#threads.size + this.#starting.size < most) this.#startMore(pooled);
       else this.#shareOut();
       return;
     }
@@ -130,7 +131,7 @@ export class WorkerPool {
     const thread = this.#popIdle();
     if (thread === undefined) return false;
     member.workersWoken++;
-    void job.run(thread).then(() => this.#release(thread));
+    void job.run(thread, () => this.#hasOther(thread)).then(() => this.#release(thread));
     return true;
   }
 
@@ -152,15 +153,20 @@ export class WorkerPool {
    * Starts threads for jobs that want more than there are: no more at a time than are there already, as a
    * job may be done before they are ready, and each takes the host's thread a millisecond.
    */
-  #startMore({ job, member }: PooledJob): void {
+  #startMore({ member, job }: PooledJob): void {
     const wanted = this.#jobs.reduce(
       (sum, { job: other }) => sum + Math.max(0, other.numWorthwhile - other.numWorkers),
       0,
     );
     const free = Math.min(this.#maxThreads, this.#mostToBeHad) - this.#threads.size;
-    const mayStart = job.mayStartThreads || job.numWorkers === 0;
-    const most = mayStart ? Math.min(wanted, free, Math.max(1, this.#threads.size)) : 0;
-    while (this.#starting.size < most) void this.#startOne(member, (reason) => job.startFailed(reason));
+    const most = Math.min(wanted, free, Math.max(1, this.#threads.size));
+    const failed = (reason: unknown) => job.startFailed(reason, this.#hasOther());
+    while (this.#starting.size < most) void this.#startOne(member, failed);
+  }
+
+  /** Whether there are threads that a job can wait for, beside this one. */
+  #hasOther(thread?: WorkerThread): boolean {
+    return [...this.#threads].some((other) => other !== thread && other.isAlive);
   }
 
   /** Resolves when the thread is ready, or has ended before that. */

@@ -28,6 +28,8 @@ type PiscinaOptions = ConstructorParameters<typeof Piscina>[0];
 export class WorkerThread {
   readonly #piscina: Piscina;
   readonly #words: Int32Array;
+  /** By performance.now(). */
+  readonly startedAt = performance.now();
   /** The places that the thread was told of. */
   readonly #places = new Set<number>();
   /** Resolves when the thread has ended, of itself or as it was told to. */

@@ -257,6 +257,17 @@ export class LoadWindow {
     return samples;
   }
 
+  /** Writes the loads of experts of a layer in the step that ended last. @param out `[logical]` */
+  newestLogical(layer: number, out: Float32Array): void {
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    const index = this.#indexOf(this.#numSamples - 1);
+    const isLogical = this.#ringKinds[index * numLayers + layer] === LOGICAL;
+    const n = isLogical ? numLogicalExperts : numPhysicalExperts;
+    const row = new Float32Array(this.#buffer, this.#ring.read(index, layer, n), n);
+    if (isLogical) out.set(row);
+    else foldRow(row, layer, this.#ringTables[index]!, out.fill(0));
+  }
+
   /** All that it was given and still has. Copies. */
   content(): WindowContent {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;

@@ -7,6 +7,7 @@ import { type LoadMatrix, type LoadsInput, toLoadMatrix } from '../loads/load-ma
 import type { LoadSamples } from '../loads/load-samples.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanDecision } from './decision.ts';
+import type { GainScale } from './gain-scale.ts';
 import type { MappingHistory } from './history.ts';
 import { plannedMapping } from './job-tables.ts';
 
@@ -125,6 +126,11 @@ export abstract class AbstractEplbPolicy {
    */
   decideOn(topology: Topology, tables: PlanTables, _previous: ExpertMapping): PlanDecision {
     return { status: 'planned', mapping: plannedMapping(topology, tables) };
+  }
+
+  /** @internal What its forecasts are in, when that is time. */
+  gainScale(_topology: Topology): GainScale | undefined {
+    return undefined;
   }
 
   /** @internal {@link rebalanceExperts}, with what there is to say of it. */

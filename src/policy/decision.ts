@@ -22,6 +22,8 @@ export interface PlanForecast {
    * mean rank load, without what seems to be gained by chance.
    */
   readonly gainPerLayer: Float64Array;
+  /** `Float64Array[layers]`: the same in seconds of a step, by the policy's cost model. */
+  readonly secondsPerLayer: Float64Array;
   /** Slots whose expert was not on that rank; over all layers. */
   readonly moves: number;
   /** Bytes of the experts that move. */

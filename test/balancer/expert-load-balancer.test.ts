@@ -72,6 +72,8 @@ test('a new balancer reads as zeros and has no samples', () => {
     numSamples: 0,
     workersStarted: 0,
     workersWoken: 0,
+    realisedGains: [],
+    gainBar: 0,
     physicalToLogical: Int32Array.of(0, 1, 2, 3, 0, 1, 0, 1, 2, 3, 0, 1),
     logicalToPhysical: Int32Array.of(0, 4, 1, 5, 2, -1, 3, -1, 0, 4, 1, 5, 2, -1, 3, -1),
     logicalReplicaCount: Int32Array.of(2, 2, 1, 1, 2, 2, 1, 1),

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import type { Worker } from 'node:worker_threads';
 import {
   type AbstractEplbPolicy,
@@ -11,6 +15,7 @@ import {
   type LoadMatrix,
   LocalityAwarePolicy,
 } from 'expert-load-balancer';
+import { coresOf } from '../../src/engine/cores.ts';
 import { seededRandom } from '../helpers/arbitraries.ts';
 import {
   hasEnded,
@@ -187,6 +192,46 @@ test(
     );
   },
 );
+
+test(
+  'a plan for which no thread can be started is made by one that another balancer has',
+  limit,
+  async () => {
+    const policy = new LocalityAwarePolicy({ maxEvaluations: 400_000 });
+    const slowly = { ...sizes, policy };
+    await threadsOf((threads) =>
+      withBalancer({ ...slowly, threads: 1 }, (other) =>
+        withBalancer({ ...sizes, threads: 2 }, async (balancer) => {
+          await other.start();
+          const abort = new AbortController();
+          const slow = other.plan(weightOf(), { signal: abort.signal });
+          slow.catch(() => {});
+          await untilPlanning(other);
+          const die = (thread: Worker) => void thread.terminate();
+          process.on('worker', die);
+          try {
+            const mapping = await balancer.plan(weightOf());
+            assert.ok(mapping.equals(balancer.rebalanceSync(weightOf())));
+          } finally {
+            process.off('worker', die);
+          }
+          assert.ok(threads.length >= 3 || coresOf('/', availableParallelism()) < 2, 'tried twice');
+          assert.equal(other.planProgress.numLayers, sizes.numLayers, 'still at work');
+          abort.abort();
+          await assert.rejects(slow, refusal('other', 'EPLB_CANCELLED', /cancelled/));
+        }),
+      ),
+    );
+  },
+);
+
+test('threads that die whenever they are ready are not started without end', limit, async () => {
+  const preload = new URL('../fixtures/engine/dies-when-ready.mjs', import.meta.url).href;
+  const script = fileURLToPath(new URL('../fixtures/engine/plans-twice.mjs', import.meta.url));
+  const args = ['--import', preload, script];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 20_000 });
+  assert.equal(stdout, 'EPLB_WORKER_LOST 2\nEPLB_WORKER_LOST 4\n');
+});
 
 test('a plan that is cancelled while its dead threads are replaced is cancelled', limit, async () => {
   await threadsOf((threads) =>

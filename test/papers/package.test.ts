@@ -75,8 +75,8 @@ const NEEDED = [
  * are with the packages that are taken along for bundles and the command. A host loads the first at every
  * start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 297_000;
-const MOST_BYTES_PACKED = 720_000;
+const MOST_BYTES_LOADED = 320_000;
+const MOST_BYTES_PACKED = 740_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

@@ -22,10 +22,11 @@ interface Report {
   tokens: Float64Array;
   numMappings: number;
   numBroken: number;
+  numMixed: number;
   numRecords: number;
 }
 
-test('two threads record at full speed while mappings are swapped: each load counts once', async () => {
+test('two threads record while mappings and layers go live: each load counts once', async () => {
   const windowSize = 100_000;
   const balancer = new ExpertLoadBalancer({ ...SIZES, windowSize, threads: 0 });
   // Whether to stop; and how many mappings each thread has seen.
@@ -45,7 +46,10 @@ test('two threads record at full speed while mappings are swapped: each load cou
   // Further steps where a thread got little of the processor, and saw few of them.
   const hasSeenFew = () => Math.min(Atomics.load(words, 1), Atomics.load(words, 2)) <= 10;
   for (let step = 0; step < 3000 || (step < windowSize - 1 && hasSeenFew()); step++) {
-    balancer.commit(rotated(step % 16));
+    // As recorder.mjs knows: in turn one layer, and all.
+    const generation = step + 1;
+    if (generation % 2 === 0) balancer.commitLayers(rotated(generation % 16), [(generation / 2) % 4]);
+    else balancer.commit(rotated(generation % 16));
     balancer.advanceWindow();
     if (step % 8 === 0) await nextTurn();
   }
@@ -59,8 +63,9 @@ test('two threads record at full speed while mappings are swapped: each load cou
   const counted = Array.from(data, (mean) => Math.round(mean * balancer.numSamples));
   const recorded = Array.from(done[0]!.tokens, (tokens, i) => tokens + done[1]!.tokens[i]!);
   assert.deepEqual(counted, recorded);
-  for (const { numBroken, numMappings, numRecords } of done) {
+  for (const { numBroken, numMappings, numMixed, numRecords } of done) {
     assert.equal(numBroken, 0);
+    assert.ok(numMixed > 0, 'saw layers that were committed alone');
     assert.ok(numMappings > 10, `saw ${numMappings} mappings`);
     assert.ok(numRecords >= 1000);
   }

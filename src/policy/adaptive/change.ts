@@ -15,53 +15,62 @@ const MUCH_LONGER = 2;
 /** Distances are squared, and so is what rounding alone makes of loads of 1. */
 const ROUNDING = 1e-10;
 
-/** How to plan, and how long what is planned is expected to stay good. */
+/** How to plan a layer, and how long what is planned is expected to stay good. */
 export interface PlanOutlook {
   readonly mode: PlanMode;
   /** Steps; undefined where only the loads of each layer can tell. */
   readonly stayingSteps: number | undefined;
 }
 
+const UNKNOWN: PlanOutlook = { mode: 'anew', stayingSteps: undefined };
+const FIRST: PlanOutlook = { mode: 'first', stayingSteps: undefined };
+
 /**
- * Finds out how to plan, from the newest steps and what is remembered of the live mapping. Every thread of a
- * job finds the same, each for itself.
+ * Finds out how to plan each layer, from the newest steps and what is remembered of the live mapping. Every
+ * thread of a job finds the same, each for itself.
  *
  * The loads have changed when the mean of the newest steps is further from the expected loads than chance
  * puts it: squared distances, in units of what chance gives in the mean, averaged over all layers. One test
  * for the whole plan: over L layers whose noise is spread over V experts each, a distance of 1 + z sqrt(2 /
  * (L V)) is z standard errors beyond chance.
  */
-export function outlookOf(
+export function outlooksOf(
   search: AdaptiveSearch,
   request: AdaptiveRequest,
   history: JobHistory | undefined,
   memory: PlanMemory,
-): PlanOutlook {
-  const unknown = { mode: 'anew', stayingSteps: undefined } as const;
-  if (history === undefined) return unknown;
-  if (history.isInitial) return { mode: 'first', stayingSteps: undefined };
-  if (!history.hasMemory || request.confidence === 0) return unknown;
-  if (history.numNewSteps > 0 && hasChanged(search, request.confidence, history.numNewSteps, memory)) {
-    return unknown;
-  }
-  const stayingSteps = memory.stayingSteps + history.numNewSteps;
-  const isKnownLonger = search.knownSteps >= MUCH_LONGER * memory.knownSteps;
-  // What moves cost is worth more the longer loads stay as they are.
-  const staysLonger = request.hasCost && stayingSteps >= MUCH_LONGER * memory.stayingSteps;
-  return { mode: isKnownLonger || staysLonger ? 'again' : 'keep', stayingSteps };
+): PlanOutlook[] {
+  const layers = Array.from({ length: search.numLayers }, (_, layer) => layer);
+  if (history === undefined) return layers.map(() => UNKNOWN);
+  if (history.isInitial) return layers.map(() => FIRST);
+  if (!history.hasMemory) return layers.map(() => UNKNOWN);
+  const numNewSteps = layers.map((layer) => history.numNewSteps + memory.extraSteps(layer));
+  const { confidence } = request;
+  const isUnknown = confidence === 0 || hasChanged(search, confidence, numNewSteps, memory);
+  return layers.map((layer) => {
+    if (memory.isForNoLoads(layer)) return FIRST;
+    if (isUnknown || !memory.isPlanned(layer)) return UNKNOWN;
+    const stayingSteps = memory.stayingSteps(layer) + numNewSteps[layer]!;
+    const isKnownLonger = search.knownSteps >= MUCH_LONGER * memory.knownSteps(layer);
+    // What moves cost is worth more the longer loads stay as they are.
+    const staysLonger = request.hasCost && stayingSteps >= MUCH_LONGER * memory.stayingSteps(layer);
+    return { mode: isKnownLonger || staysLonger ? 'again' : 'keep', stayingSteps };
+  });
 }
 
+/** @param numNewSteps `[layers]` */
 function hasChanged(
   search: AdaptiveSearch,
   confidence: number,
-  numNewSteps: number,
+  numNewSteps: readonly number[],
   memory: PlanMemory,
 ): boolean {
   let distances = 0;
   let numVarying = 0;
   let numLayers = 0;
-  for (let layer = 0; layer < search.numLayers; layer++) {
-    const change = search.change(layer, numNewSteps, memory.expectedAt(layer));
+  for (const [layer, newSteps] of numNewSteps.entries()) {
+    if (newSteps === 0 || !memory.isPlanned(layer)) continue;
+    const change = search.change(layer, newSteps, memory.expectedAt(layer));
     if (change.numNewSteps === 0) continue;
     const telling = Math.max(memory.tellingSteps(layer), 1);
     const byChance = change.noise * (1 / telling + 1 / change.numNewSteps) + ROUNDING;

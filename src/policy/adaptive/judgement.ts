@@ -46,12 +46,13 @@ function foresee({ cost, request }: AdaptiveSettings, topology: Topology, stats:
   const moves = sumOf(stats, LayerStat.MOVES);
   const between = sumOf(stats, LayerStat.MOVES_BETWEEN_NODES);
   const { secondsAtBalance, secondsPerLoad, bytesPerExpert } = cost;
-  const secondsGained = gainPerLayer.reduce((sum, gain, layer) => {
-    const secondsOfShare = secondsAtBalance ?? loads[layer]! * secondsPerLoad;
-    return sum + gain * secondsOfShare * steps[layer]!;
-  }, 0);
+  const secondsPerLayer = gainPerLayer.map(
+    (gain, layer) => gain * (secondsAtBalance ?? loads[layer]! * secondsPerLoad),
+  );
+  const secondsGained = secondsPerLayer.reduce((sum, seconds, layer) => sum + seconds * steps[layer]!, 0);
   return {
     gainPerLayer,
+    secondsPerLayer,
     moves,
     bytes: moves * bytesPerExpert,
     steps: sumOf(stats, LayerStat.STAYING_STEPS) / steps.length,

@@ -1,7 +1,7 @@
 import type { LayerKernel } from '../../engine/layer-kernel.ts';
 import { checkGroupRoom, checkSizes } from '../closed-slots.ts';
 import { AdaptiveLayers } from './layers.ts';
-import { planMemoryBytes } from './memory.ts';
+import { joinPlanMemories, planMemoryBytes } from './memory.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch, takeStats } from './request.ts';
 import { nanosecondsPerLayer } from './search-time.ts';
 import { spendMoves } from './spend-moves.ts';
@@ -23,6 +23,7 @@ export const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
   scratchBytes: (request, topology, sizes) => carveAdaptiveScratch(topology, request, sizes, 0).end,
   dataBytes: (request, topology) => carveAdaptiveData(topology, request, 0).end,
   memoryBytes: (_, topology) => planMemoryBytes(topology),
+  joinMemories: (_, topology, partOf) => joinPlanMemories(topology, partOf),
   nanosecondsPerLayer,
   bind(job) {
     const layers = new AdaptiveLayers(job);

@@ -4,7 +4,7 @@ import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import type { JobLayout } from '../../engine/layout.ts';
 import { MoveCounter } from '../../mapping/move-counter.ts';
 import type { Pointer } from '../../memory/kernel-exports.ts';
-import { outlookOf, type PlanOutlook } from './change.ts';
+import { outlooksOf, type PlanOutlook } from './change.ts';
 import { PlanMemory } from './memory.ts';
 import { chanceOf, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
 import {
@@ -37,7 +37,8 @@ export class AdaptiveLayers {
   readonly #moves: MoveCounter;
   readonly #memory: PlanMemory;
   readonly #newMemory: PlanMemory;
-  readonly #outlook: PlanOutlook;
+  /** `[layers]` */
+  readonly #outlooks: readonly PlanOutlook[];
   /** [samples]: how much slower the slowest rank is, under the live placement and under another. */
   readonly #live: Float64Array;
   readonly #planned: Float64Array;
@@ -60,7 +61,7 @@ export class AdaptiveLayers {
     this.#moves = new MoveCounter(layout.topology);
     this.#memory = new PlanMemory(buffer, layout, layout.memory);
     this.#newMemory = new PlanMemory(buffer, layout, layout.newMemory);
-    this.#outlook = outlookOf(this.#search, request, history, this.#memory);
+    this.#outlooks = outlooksOf(this.#search, request, history, this.#memory);
     this.#live = new Float64Array(loads.numSamples);
     this.#planned = new Float64Array(loads.numSamples);
     this.#likeness = new Float64Array(loads.numSamples);
@@ -90,7 +91,7 @@ export class AdaptiveLayers {
   }
 
   #planFromLive(layer: number, phyToLog: Pointer, replicaRank: Pointer, stats: Float64Array): void {
-    const { mode } = this.#outlook;
+    const { mode } = this.#outlooks[layer]!;
     const at = this.#layout.previous + 4 * layer * this.#layout.topology.numPhysicalExperts;
     const live = this.#tableAt(at);
     const planned = this.#tableAt(phyToLog);
@@ -103,7 +104,7 @@ export class AdaptiveLayers {
       return;
     }
     const facts = this.#prepare(layer, stats);
-    const price = this.#priceAt(stats);
+    const price = this.#priceAt(layer, stats);
     const start = mustLeave ? 'fresh' : 'live';
     const isFree = mode === 'first' || price === 0;
     const terms: SearchTerms = {
@@ -134,33 +135,40 @@ export class AdaptiveLayers {
     stats[LayerStat.IS_NOISE] = facts.isNoise ? 1 : 0;
     stats[LayerStat.CHANCE] = chanceOf(this.#layout.topology, facts);
     stats[LayerStat.STAYING_STEPS] =
-      this.#outlook.stayingSteps ??
+      this.#outlooks[layer]!.stayingSteps ??
       this.#request.stayingSteps ??
       stayingStepsOf(this.#layout.topology, facts, this.#search.knownSteps);
     return facts;
   }
 
-  #priceAt(stats: Float64Array): number {
-    return priceOf(this.#request, this.#layout.topology, this.#outlook.mode, {
+  #priceAt(layer: number, stats: Float64Array): number {
+    return priceOf(this.#request, this.#layout.topology, this.#outlooks[layer]!.mode, {
       chance: stats[LayerStat.CHANCE]!,
       meanRankLoad: stats[LayerStat.MEAN_RANK_LOAD]!,
       stayingSteps: stats[LayerStat.STAYING_STEPS]!,
     });
   }
 
-  /** What is left to do when all layers are planned: remembers what holds for all of them. */
+  /** What is left to do when all layers are planned: remembers how well their loads were known. */
   finish(): void {
-    if (this.#outlook.mode === 'keep') this.#newMemory.copy(this.#memory);
-    else this.#newMemory.describe(this.#search.knownSteps, this.#meanStayingSteps());
+    const stayingSteps = this.#meanStayingSteps();
+    for (const [layer, { mode }] of this.#outlooks.entries()) {
+      if (mode === 'keep') this.#newMemory.copyLayer(this.#memory, layer);
+      else this.#newMemory.describe(layer, this.#search.knownSteps, stayingSteps);
+    }
     if (this.#hasPrevious) this.#findFreeGain();
   }
 
+  /** Of the layers that were planned for the loads as they are now. */
   #meanStayingSteps(): number {
-    const { numLayers } = this.#layout.topology;
     let sum = 0;
-    for (let layer = 0; layer < numLayers; layer++)
+    let numLayers = 0;
+    for (const [layer, { mode }] of this.#outlooks.entries()) {
+      if (mode === 'keep') continue;
       sum += this.#statsAt(this.#data.stats, layer)[LayerStat.STAYING_STEPS]!;
-    return sum / numLayers;
+      numLayers++;
+    }
+    return sum / Math.max(numLayers, 1);
   }
 
   /**
@@ -176,7 +184,7 @@ export class AdaptiveLayers {
     for (const [layer, stats] of layers.entries()) {
       if (this.#search.isCancelled || stats[LayerStat.IS_UNCHANGED] !== 0) return;
       const facts = this.#search.prepare(layer);
-      if (facts.isNoise || this.#priceAt(stats) === 0) continue;
+      if (facts.isNoise || this.#priceAt(layer, stats) === 0) continue;
       const live = this.#layout.previous + 4 * layer * numPhysicalExperts;
       stats[LayerStat.FREE_GAIN] = this.#search.run(live, terms, table, ranks);
       if (stats[LayerStat.FREE_GAIN]! > 0) return;

@@ -16,11 +16,13 @@ import {
   type PolicyNeeds,
 } from '../abstract.ts';
 import type { PlanDecision } from '../decision.ts';
+import type { GainScale } from '../gain-scale.ts';
 import { keepMemory } from '../history.ts';
 import { argumentTopology, runInline } from '../inline.ts';
 import { plannedMapping } from '../job-tables.ts';
 import { judge } from './judgement.ts';
 import { type AdaptiveEplbPolicyOptions, type AdaptiveSettings, readAdaptiveOptions } from './options.ts';
+import { slotSecondsOf } from './slot-costs.ts';
 
 /**
  * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum
@@ -135,6 +137,16 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     return this.rebalanceExperts === AdaptiveEplbPolicy.prototype.rebalanceExperts
       ? this.#settings.request
       : undefined;
+  }
+
+  /** @internal */
+  override gainScale(topology: Topology): GainScale | undefined {
+    const { request, cost } = this.#settings;
+    if (!request.hasCost) return undefined;
+    const { secondsAtBalance, secondsPerLoad } = cost;
+    const { slotCosts } = request;
+    const slotLoad = slotCosts && slotSecondsOf(slotCosts, topology);
+    return { secondsAtBalance, secondsPerLoad, slotLoad };
   }
 
   /** @internal */

@@ -8,6 +8,10 @@ const FIRST_OCTAVE = -6;
 const NUM_OCTAVES = 28;
 export const NUM_CURVE_POINTS = 2 + POINTS_PER_OCTAVE * NUM_OCTAVES;
 
+/** Bits of a float32 below those that tell the point, and what 2^FIRST_OCTAVE has above them. */
+const POINT_BITS = 23 - Math.log2(POINTS_PER_OCTAVE);
+const FIRST_POINT = (127 + FIRST_OCTAVE) * POINTS_PER_OCTAVE;
+
 /** What slots take of a rank's time, as a job carries it. */
 export interface SlotCosts extends ExchangeByLink {
   /**
@@ -39,6 +43,23 @@ export function writeCurve(costs: SlotCosts, { numRanks, numNodes }: Topology, o
   const perToken = evenSecondsPerToken(costs, numRanks, numNodes);
   for (const [point, seconds] of costs.seconds.entries())
     out[point] = seconds + perToken * tokensOfPoint(point);
+}
+
+/** The same curve as a function, read between its points as kernels/adaptive/curve.ts does. */
+export function slotSecondsOf(costs: SlotCosts, topology: Topology): (tokens: number) => number {
+  const curve = new Float32Array(NUM_CURVE_POINTS);
+  writeCurve(costs, topology, curve);
+  const points = Float64Array.from(curve, (_, point) => tokensOfPoint(point));
+  const number = new Float32Array(1);
+  const bits = new Int32Array(number.buffer);
+  return (tokens) => {
+    number[0] = tokens;
+    // The exponent, and the first bits of the fraction: which eighth of its octave it is in.
+    const step = (bits[0]! >> POINT_BITS) - FIRST_POINT;
+    const at = Math.min(Math.max(step + 1, 0), NUM_CURVE_POINTS - 2);
+    const slope = (curve[at + 1]! - curve[at]!) / (points[at + 1]! - points[at]!);
+    return curve[at]! + slope * (tokens - points[at]!);
+  };
 }
 
 /** Of so many tokens chance adds or takes away less than the points are apart. */

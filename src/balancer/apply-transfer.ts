@@ -1,0 +1,86 @@
+import { EplbError } from '../core/errors.ts';
+import type { ExpertMapping } from '../mapping/expert-mapping.ts';
+import type { PlanForecast } from '../policy/decision.ts';
+import { type ExpertLoadBalancer, type LoadSource, sharedParts } from './expert-load-balancer.ts';
+import { closedError } from './open-state.ts';
+
+/** A plan whose weights are to be moved. */
+export interface ExpertTransfer {
+  /** The live mapping: where the experts are. */
+  readonly from: ExpertMapping;
+  readonly to: ExpertMapping;
+  /** The generation of `from`. */
+  readonly generation: number;
+  /** From policies that make one. */
+  readonly forecast?: PlanForecast;
+}
+
+/**
+ * Moves the weights of a plan to where they will be needed, and resolves when all are there: the mapping goes
+ * live then. Rejects when it cannot; the live mapping stays. It settles soon when its signal is aborted.
+ */
+export type ApplyTransfer = (
+  transfer: ExpertTransfer,
+  options: { readonly signal: AbortSignal },
+) => Promise<void>;
+
+/** Why the mapping of a plan did not go live though it was to. */
+export type AbortReason =
+  /** What moves the weights failed. */
+  | 'failed'
+  /** Another mapping went live meanwhile. */
+  | 'stale'
+  /** The rebalancer was stopped meanwhile. */
+  | 'stopped'
+  /** The balancer was closed meanwhile. */
+  | 'closed';
+
+/** Why a transfer was given up. */
+export interface TransferAbort {
+  readonly reason: AbortReason;
+  /** What it was rejected with. */
+  readonly error?: unknown;
+}
+
+/**
+ * Has weights moved, and tells when they need not be any more. Layers that are committed of the same plan
+ * meanwhile are part of it.
+ *
+ * @returns when it has settled, whatever was told to it; undefined when the mapping may go live
+ */
+export async function applyTransfer(
+  apply: ApplyTransfer,
+  balancer: ExpertLoadBalancer,
+  transfer: ExpertTransfer,
+  stopped: AbortSignal,
+): Promise<TransferAbort | undefined> {
+  const { sources, isFresh, onClose } = sharedParts(balancer);
+  const abort = new AbortController();
+  let reason: AbortReason | undefined;
+  const giveUp = (why: AbortReason, error: EplbError) => {
+    reason ??= why;
+    abort.abort(error);
+  };
+  const { to, generation } = transfer;
+  const commits: LoadSource = {
+    drain() {},
+    committed() {
+      if (balancer.mapping === to || isFresh(to, generation)) return;
+      giveUp('stale', new EplbError('EPLB_STALE', 'another mapping went live while weights were moved'));
+    },
+  };
+  const onStop = () => giveUp('stopped', new EplbError('EPLB_CANCELLED', 'the rebalancer was stopped'));
+  const offClose = onClose(() => giveUp('closed', closedError()));
+  stopped.addEventListener('abort', onStop, { once: true });
+  sources.add(commits);
+  try {
+    await apply(transfer, { signal: abort.signal });
+    return reason && { reason };
+  } catch (error) {
+    return { reason: reason ?? 'failed', error };
+  } finally {
+    sources.delete(commits);
+    stopped.removeEventListener('abort', onStop);
+    offClose();
+  }
+}

@@ -1,0 +1,85 @@
+import type { Topology } from '../core/topology.ts';
+import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import type { PlanForecast } from '../policy/decision.ts';
+import type { GainScale } from '../policy/gain-scale.ts';
+
+/** What gains are in: shares of the mean rank load, or seconds of a policy that knows what its steps cost. */
+export type GainUnit = 'share' | 'seconds';
+
+/** A layer of a mapping, as loads are read through it. */
+export interface LayerPlacement {
+  /** `[physical]`: the expert of each slot; any where it is empty. */
+  readonly experts: Int32Array;
+  /** `[physical]`: 1 / the replicas of each slot's expert; 0 where it is empty. */
+  readonly shares: Float64Array;
+}
+
+/** @param slots `[physical]`: the expert of each slot, -1 when it is empty */
+export function placementOf(slots: Int32Array, numLogicalExperts: number): LayerPlacement {
+  const experts = new Int32Array(slots.length);
+  const counts = new Int32Array(numLogicalExperts);
+  const shares = new Float64Array(slots.length);
+  for (let slot = 0; slot < slots.length; slot++) if (slots[slot]! >= 0) counts[slots[slot]!]!++;
+  for (let slot = 0; slot < slots.length; slot++) {
+    const expert = slots[slot]!;
+    if (expert < 0) continue;
+    experts[slot] = expert;
+    shares[slot] = 1 / counts[expert]!;
+  }
+  return { experts, shares };
+}
+
+/** The slots of a layer: not a copy. */
+export function slotsOf(mapping: ExpertMapping, layer: number): Int32Array {
+  const { phyToLog, numPhysicalExperts } = tablesOf(mapping);
+  return phyToLog.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
+}
+
+/** Measures what one placement of a layer gains over another, in the unit of the policy's forecasts. */
+export class GainMeter {
+  readonly unit: GainUnit;
+  readonly #numRanks: number;
+  readonly #scale: GainScale | undefined;
+
+  constructor({ numRanks }: Topology, scale: GainScale | undefined) {
+    this.unit = scale === undefined ? 'share' : 'seconds';
+    this.#numRanks = numRanks;
+    this.#scale = scale;
+  }
+
+  /** `[layers]`: what a forecast says of a step. */
+  predicted({ gainPerLayer, secondsPerLayer }: PlanForecast): Float64Array {
+    return this.unit === 'share' ? gainPerLayer : secondsPerLayer;
+  }
+
+  /**
+   * What the slowest rank of a layer has less after than before, in one step.
+   * @param loads `[logical]`
+   */
+  gain(loads: Float32Array, before: LayerPlacement, after: LayerPlacement): number {
+    const difference = this.#slowest(loads, before) - this.#slowest(loads, after);
+    if (this.#scale !== undefined && this.#scale.secondsAtBalance === undefined)
+      return difference * this.#scale.secondsPerLoad;
+    let total = 0;
+    for (let expert = 0; expert < loads.length; expert++) total += loads[expert]!;
+    const mean = total / this.#numRanks;
+    return mean === 0 ? 0 : (difference / mean) * (this.#scale?.secondsAtBalance ?? 1);
+  }
+
+  #slowest(loads: Float32Array, { experts, shares }: LayerPlacement): number {
+    const slotLoad = this.#scale?.slotLoad;
+    const perRank = experts.length / this.#numRanks;
+    let most = 0;
+    for (let first = 0; first < experts.length; first += perRank) {
+      const end = first + perRank;
+      let sum = 0;
+      if (slotLoad === undefined)
+        for (let slot = first; slot < end; slot++) sum += loads[experts[slot]!]! * shares[slot]!;
+      else
+        for (let slot = first; slot < end; slot++)
+          if (shares[slot]! > 0) sum += slotLoad(loads[experts[slot]!]! * shares[slot]!);
+      if (sum > most) most = sum;
+    }
+    return most;
+  }
+}

@@ -1,0 +1,79 @@
+import type { ExpertMapping } from '../mapping/expert-mapping.ts';
+import type { KeptReason, PlanForecast } from '../policy/decision.ts';
+import type { ExpertTransfer, TransferAbort } from './apply-transfer.ts';
+import type { RealisedGain } from './gain-record.ts';
+
+/** Why a rebalancer planned nothing, or kept nothing of its plan. */
+export type SkipReason =
+  /** No step was recorded yet. */
+  | 'no samples'
+  /** No layer's load imbalance is above the threshold. */
+  | 'balanced'
+  /** The plan is the live mapping. */
+  | 'unchanged'
+  /** Another mapping went live while the plan was made. */
+  | 'stale'
+  /** The rebalancer was stopped meanwhile. */
+  | 'stopped'
+  /** The last two plans gained less than half of what they promised, and this one does not promise more. */
+  | 'fell short'
+  /** The policy keeps the live mapping. */
+  | KeptReason;
+
+/** What became of a plan. */
+export type RebalanceOutcome =
+  /** The mapping waits for `AsyncExpertRebalancer.getPendingMapping`. */
+  | {
+      readonly status: 'pending';
+      readonly mapping: ExpertMapping;
+      readonly previous: ExpertMapping;
+      /** From policies that make one. */
+      readonly forecast?: PlanForecast;
+    }
+  /** The mapping is live. */
+  | {
+      readonly status: 'committed';
+      readonly mapping: ExpertMapping;
+      readonly previous: ExpertMapping;
+      readonly generation: number;
+      readonly forecast?: PlanForecast;
+    }
+  /** Its weights were moved, and the mapping is live. */
+  | {
+      readonly status: 'activated';
+      readonly mapping: ExpertMapping;
+      readonly previous: ExpertMapping;
+      readonly generation: number;
+      readonly forecast?: PlanForecast;
+    }
+  /** Its weights were not moved, or not all; the live mapping stays. */
+  | ({
+      readonly status: 'aborted';
+      readonly mapping: ExpertMapping;
+      readonly previous: ExpertMapping;
+      readonly forecast?: PlanForecast;
+    } & TransferAbort)
+  | { readonly status: 'skipped'; readonly reason: SkipReason };
+
+/** The events of a rebalancer and what their listeners get. */
+export interface RebalancerEvents {
+  pending: [outcome: Extract<RebalanceOutcome, { status: 'pending' }>];
+  committed: [outcome: Extract<RebalanceOutcome, { status: 'committed' }>];
+  skipped: [outcome: Extract<RebalanceOutcome, { status: 'skipped' }>];
+  /** What `apply` was given has settled: the weights are where the mapping has them, which goes live now. */
+  prepared: [transfer: ExpertTransfer];
+  activated: [outcome: Extract<RebalanceOutcome, { status: 'activated' }>];
+  /**
+   * The reason, and what `apply` was rejected with. A failure without a listener for this event is an 'error'
+   * of the background loop.
+   */
+  aborted: [outcome: Extract<RebalanceOutcome, { status: 'aborted' }>];
+  /** What a mapping that went live gained: measured over a window of steps, or until another one did. */
+  realised: [gain: RealisedGain];
+  /**
+   * An error of the background loop, which goes on after a longer pause, or of a listener that threw or whose
+   * promise was rejected. With no listener for it, an error of the loop becomes a process warning each time,
+   * and one of listeners the first time.
+   */
+  error: [error: Error];
+}
