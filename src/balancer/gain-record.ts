@@ -18,7 +18,10 @@ export interface RealisedGain {
   readonly realisedGain: number;
   /** What the plan forecast of that; left out for what has no forecast. */
   readonly predictedGain?: number;
-  /** Steps that it was measured over: at most the window's. */
+  /**
+   * Steps that each layer was measured over. Of more than 16 layers, 16 are measured a step, in turn, for as
+   * many steps as the window has.
+   */
   readonly numSteps: number;
   /** Whether nothing is added any more: it was measured over a window, or another mapping went live. */
   readonly isFinal: boolean;
@@ -137,8 +140,8 @@ export class GainRecord {
 
   /** Undefined while that is not known, and for what promised nothing. */
   #isShort(watch: GainWatch): boolean | undefined {
-    const { numSteps, realised, predicted = 0 } = watch.measure();
-    if (predicted <= 0 || numSteps < Math.min(LEAST_STEPS, this.#windowSize)) return undefined;
+    const { numHostSteps, realised, predicted = 0 } = watch.measure();
+    if (predicted <= 0 || numHostSteps < Math.min(LEAST_STEPS, this.#windowSize)) return undefined;
     return realised < KEPT_SHARE * predicted;
   }
 

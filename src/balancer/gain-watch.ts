@@ -10,6 +10,8 @@ export type NewestLoads = (layer: number, out: Float32Array) => void;
 export interface MeasuredGain {
   /** Of the layer that is measured for the fewest steps. */
   readonly numSteps: number;
+  /** Steps of the host that this takes. */
+  readonly numHostSteps: number;
   /** Of the mean step, over the layers that are measured. */
   readonly realised: number;
   /** Of the same layers; undefined without a forecast. */
@@ -28,6 +30,12 @@ interface WatchedLayer {
   sum: number;
   numSteps: number;
 }
+
+/**
+ * Layers that a step is measured in, at most: of more, the ones that were measured for the fewest steps, in
+ * turn. All of 58 took a step of the host .3 ms.
+ */
+const LAYERS_PER_STEP = 16;
 
 /** A watched layer as numbers: its index, what was predicted or NaN, the sum, the steps. */
 const LAYER_NUMBERS = 4;
@@ -69,20 +77,24 @@ export class GainWatch {
    * Measures the step that ended.
    *
    * @param loads `[logical]`: room for a layer's loads
-   * @returns whether all layers are measured for `mostSteps`
+   * @param mostSteps of the host, while it is measured
+   * @returns whether all layers are measured for their share of them
    */
   step(meter: GainMeter, newest: NewestLoads, loads: Float32Array, mostSteps: number): boolean {
-    let isDone = true;
-    for (const watched of this.#layers) {
-      if (watched.numSteps === mostSteps) continue;
-      if (!('placements' in watched)) watched.placements = placementsOf(watched, loads.length);
-      watched.numSteps++;
-      isDone &&= watched.numSteps === mostSteps;
-      if (watched.placements === undefined) continue;
-      newest(watched.layer, loads);
-      watched.sum += meter.gain(loads, watched.placements.before, watched.placements.after);
-    }
-    return isDone;
+    const most = Math.ceil(mostSteps / this.#numTurns);
+    const left = this.#layers.filter(({ numSteps }) => numSteps < most);
+    left.sort((a, b) => a.numSteps - b.numSteps || a.layer - b.layer);
+    for (const watched of left.slice(0, LAYERS_PER_STEP)) measureStep(watched, meter, newest, loads);
+    return this.#leastSteps >= most;
+  }
+
+  /** Steps of the host in which all layers are measured once. */
+  get #numTurns(): number {
+    return Math.ceil(this.#layers.length / LAYERS_PER_STEP);
+  }
+
+  get #leastSteps(): number {
+    return this.#layers.reduce((least, { numSteps }) => Math.min(least, numSteps), Infinity);
   }
 
   measure(): MeasuredGain {
@@ -90,7 +102,8 @@ export class GainWatch {
     const sumOf = (value: (layer: WatchedLayer) => number) =>
       measured.reduce((sum, layer) => sum + value(layer), 0);
     return {
-      numSteps: this.#layers.reduce((least, { numSteps }) => Math.min(least, numSteps), Infinity),
+      numSteps: this.#leastSteps,
+      numHostSteps: this.#leastSteps * this.#numTurns,
       realised: sumOf(({ sum, numSteps }) => sum / numSteps),
       predicted: this.#isPredicted ? sumOf(({ predicted = 0 }) => predicted) : undefined,
     };
@@ -134,6 +147,19 @@ export class GainWatch {
     }
     return watch;
   }
+}
+
+function measureStep(
+  watched: WatchedLayer,
+  meter: GainMeter,
+  newest: NewestLoads,
+  loads: Float32Array,
+): void {
+  if (!('placements' in watched)) watched.placements = placementsOf(watched, loads.length);
+  watched.numSteps++;
+  if (watched.placements === undefined) return;
+  newest(watched.layer, loads);
+  watched.sum += meter.gain(loads, watched.placements.before, watched.placements.after);
 }
 
 function placementsOf({ before, after }: WatchedLayer, numExperts: number): WatchedLayer['placements'] {

@@ -185,6 +185,41 @@ test('of loads that stay as they are a plan gains what it promised, in its own u
   }
 });
 
+test('of many layers some are measured in a step, in turn, within a window', async () => {
+  const numLayers = 40;
+  const options = { ...sizes, numLayers, windowSize: WINDOW, threads: 0 };
+  await withBalancer(options, (balancer) => {
+    const loads = Array.from({ length: numLayers }, (_, layer) => loadsOf(layer, 3));
+    const step = () => {
+      loads.forEach((row, layer) => {
+        balancer.recordLogicalLoad(layer, row);
+      });
+      balancer.advanceWindow();
+    };
+    step();
+    const before = balancer.mapping;
+    const mapping = balancer.rebalanceSync();
+    balancer.commit(mapping);
+    const [old, now] = [before, mapping].map((one) => layerBalances(loads, one, numRanks));
+    const gains = loads.map(
+      (row, layer) =>
+        (old![layer]!.maxRankLoad - now![layer]!.maxRankLoad) / (row.reduce((a, b) => a + b) / numRanks),
+    );
+    const sumTo = (end: number) => gains.slice(0, end).reduce((a, b) => a + b, 0);
+    step();
+    near(balancer.metrics().realisedGains[0]!.realisedGain, sumTo(16));
+    step();
+    step();
+    near(balancer.metrics().realisedGains[0]!.realisedGain, sumTo(numLayers), 100);
+    assert.equal(balancer.metrics().realisedGains[0]!.numSteps, 1);
+    for (let i = 3; i <= WINDOW; i++) step();
+    const [gain] = balancer.metrics().realisedGains;
+    assert.ok(gain!.isFinal);
+    assert.equal(gain!.numSteps, Math.ceil(WINDOW / 3));
+    near(gain!.realisedGain, sumTo(numLayers), 100);
+  });
+});
+
 function gainsOf(rebalancer: AsyncExpertRebalancer): RealisedGain[] {
   const gains: RealisedGain[] = [];
   rebalancer.on('realised', (gain) => gains.push(gain));
