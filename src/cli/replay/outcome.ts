@@ -12,7 +12,7 @@ import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
 import { writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
-import { intervalsOf, tooShortNotes } from './too-short.ts';
+import { tooShortNotes } from './too-short.ts';
 
 /** What a command that replays one placement has to show. */
 interface ReplayOutcome {
@@ -60,7 +60,7 @@ export async function replayPolicies(
     ? undefined
     : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
   const advice = adviseReplays(results, setup.batch);
-  const tooShort = wasInterrupted ? [] : tooShortNotes(intervalsOf(results), results[0]!.numSteps);
+  const tooShort = wasInterrupted ? [] : tooShortNotes(results);
   const ofSlots = setup.facts.tokensPerStep === null ? slotColumnNotes(setup.facts, [slots], startFrom) : [];
   const facts = { ...setup.facts, notes: [...setup.facts.notes, ...ofSlots, ...tooShort] };
   const report = reportOf(facts, results, scores === undefined ? { advice } : { advice, scores });
