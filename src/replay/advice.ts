@@ -57,9 +57,11 @@ export function adviseReplays(replays: readonly ReplayResult[], batch: BatchText
 /** Whether no plan took effect whole, nor any was found needless. */
 export function isTooShort({ plans, configuration, numSteps }: ReplayResult): boolean {
   if (plans.length > 0) return plans.every(({ status }) => status === 'unfinished');
-  // Without an interval nothing says that a plan should have come.
-  const { interval } = configuration.trigger;
-  return interval !== undefined && numSteps <= interval;
+  // Without an interval nothing says that a plan should have come, and with another condition beside it that
+  // one was looked at in time.
+  const { interval, loadThreshold, drift, require = 'any' } = configuration.trigger;
+  const waits = require === 'all' || (loadThreshold ?? drift) === undefined;
+  return interval !== undefined && waits && numSteps <= interval;
 }
 
 /**

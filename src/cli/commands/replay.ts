@@ -15,7 +15,7 @@ import {
 import { replayPolicies } from '../replay/outcome.ts';
 import { renderReplay } from '../replay/replay-view.ts';
 import { renderPictures } from '../replay/terminal-pictures.ts';
-import { print, printText } from '../terminal.ts';
+import { print, printText, textColumns } from '../terminal.ts';
 
 interface ReplayCommandOptions extends CommonReplayOptions, OnePlacementOptions {
   readonly policy: string;
@@ -46,7 +46,7 @@ async function run(path: string, options: ReplayCommandOptions): Promise<void> {
   const { report, written, isPrinted } = await replayPolicies(path, [options.policy], options);
   if (isPrinted) return;
   const colors = outputColors();
-  const width = process.stdout.columns || 80;
+  const width = textColumns() ?? 80;
   const shown = printableTexts(report);
   const pictures = process.stdout.isTTY ? renderPictures(shown.replays[0]!, width, colors) : '';
   print(process.stdout, pictures);
