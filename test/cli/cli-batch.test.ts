@@ -112,7 +112,11 @@ describe('--tokens-per-rank', { concurrency: 2 }, () => {
         ],
         [['--device', 'h20'], 'OPTION', /^--device: "h20" is not known; did you mean h200\?/],
         [['--device', 'h100', '--cost', 'competition'], 'OPTION', /^--device: --cost says the device/],
-        [['--planning-time', 'soon'], 'RANGE', /^--planning-time: "soon" is not a number/],
+        [
+          ['--planning-time', 'soon'],
+          'RANGE',
+          /^--planning-time: "soon" is not a number of at least 0, fixed or measured$/,
+        ],
       ];
       for (const [more, code, message] of cases)
         assertRefused(await eplb(['replay', 'loads.npy', ...SIZES, ...more], { cwd: dir }), code, message);

@@ -113,7 +113,12 @@ const CASES: readonly Case[] = [
     'RANGE',
     /--planning-seconds: "soon"/,
   ],
-  ['an unknown policy', sized('--policy', 'best'), 'OPTION', /--policy: "best" is no policy/],
+  [
+    'an unknown policy',
+    sized('--policy', 'best'),
+    'OPTION',
+    /--policy: "best" is no policy; give static, default, /,
+  ],
   [
     'an output in no directory',
     sized('--json', 'none/r.json'),

@@ -35,8 +35,14 @@ test('what is no report is refused', async () => {
   for (const wrong of [undefined, null, 'report', {}, { kind: 'placement' }] as unknown as ReplayReport[]) {
     await assert.rejects(renderReport(wrong), refusal('type', 'EPLB_KIND', /^report: /));
   }
-  const later = { ...recorded, formatVersion: 2 } as unknown as ReplayReport;
-  await assert.rejects(renderReport(later), refusal('range', 'EPLB_FORMAT', /formatVersion is 2, not 1/));
+  for (const [formatVersion, message] of [
+    [1, /formatVersion is 1, not 2: it was made by an earlier version of the package: make it anew$/],
+    [3, /formatVersion is 3, not 2: it was made by a later version/],
+    [undefined, /formatVersion is undefined, not 2: it was made by an earlier version/],
+  ] as const) {
+    const other = { ...recorded, formatVersion } as unknown as ReplayReport;
+    await assert.rejects(renderReport(other), refusal('range', 'EPLB_FORMAT', message));
+  }
   await assert.rejects(
     renderReport({ ...recorded, replays: [] }),
     refusal('range', 'EPLB_SHAPE', /no replay/),

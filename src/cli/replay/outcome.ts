@@ -32,6 +32,7 @@ interface ReplayOutcome {
 export async function replayPolicies(
   given: string,
   policies: readonly string[],
+  policyOption: string,
   typed: CommonReplayOptions & OnePlacementOptions,
 ): Promise<ReplayOutcome> {
   const path = await inputPath(given);
@@ -43,7 +44,11 @@ export async function replayPolicies(
   const setup = await setUp(path, options, ranks);
   const tasks = await Promise.all(
     policies.map((policy) =>
-      taskOf(setup, { policy, slots, ranks, slotsPerRank, interval, startFrom, name: policy }, options),
+      taskOf(
+        setup,
+        { policy, policyOption, slots, ranks, slotsPerRank, interval, startFrom, name: policy },
+        options,
+      ),
     ),
   );
   const reference = await referenceTask(setup, tasks, options);
