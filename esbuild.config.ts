@@ -89,8 +89,16 @@ const takenAlong: Plugin = {
     onResolve({ filter: /^(node:|fs$|zlib$|stream$|events$|util$|buffer$)/ }, ({ kind, path }) =>
       kind === 'require-call' ? { path, namespace: 'builtin' } : null,
     );
+    // All of it as the default alone: the names of a module of Node are not there in every bundle.
     onLoad({ filter: /./, namespace: 'builtin' }, ({ path }) => ({
-      contents: `export * from '${path}'; export { default } from '${path}';`,
+      contents: `module.exports = require('import:${path}').default;`,
+    }));
+    onResolve({ filter: /^import:/, namespace: 'builtin' }, ({ path }) => ({
+      path: path.slice('import:'.length),
+      namespace: 'imported',
+    }));
+    onLoad({ filter: /./, namespace: 'imported' }, ({ path }) => ({
+      contents: `export { default } from '${path}';`,
     }));
   },
 };

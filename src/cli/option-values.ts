@@ -33,17 +33,22 @@ export function wholeParser(option: string, least: number): (text: string) => nu
   };
 }
 
-/** Makes the parser of an option that takes a number with a point, from `least` to `most`. */
+/**
+ * Makes the parser of an option that takes a number with a point, from `least` to `most`.
+ *
+ * @param others - what else the option takes, as the message goes on
+ */
 export function numberParser(
   option: string,
   least: number,
   most = Number.MAX_VALUE,
+  others = '',
 ): (text: string) => number {
   return (text) => {
     const value = /^-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
     if (value >= least && value <= most) return value;
     const wanted = most === Number.MAX_VALUE ? `of at least ${least}` : `from ${least} to ${most}`;
-    throw new EplbRangeError('EPLB_RANGE', `${option}: ${quote(text)} is not a number ${wanted}`);
+    throw new EplbRangeError('EPLB_RANGE', `${option}: ${quote(text)} is not a number ${wanted}${others}`);
   };
 }
 

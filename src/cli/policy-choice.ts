@@ -7,26 +7,35 @@ import { type AbstractEplbPolicy, EplbError, type Topology } from '../index.ts';
 import { kernelOf } from '../policy/kernels.ts';
 import { makePolicy, POLICY_NAMES, type PolicySetting } from '../policy/registry.ts';
 
+/** An option that names policies. */
+interface PolicyOption {
+  readonly name?: string;
+  /** What it takes beside the library's policies and modules. */
+  readonly others?: readonly string[];
+}
+
 /**
  * The policy that `--policy` names: one of the library's, or the file of a module, to be loaded in the
  * workers.
  *
  * @param threads - as given; a module needs one, so that it cannot block or crash the command
  * @param setting - what one of the library's is made with
+ * @param option - what it is called, and what it takes beside the policies
  * @throws EplbError EPLB_OPTION for a name that is neither, EPLB_FILE when there is no such module
  */
 export async function choosePolicy(
   text: string,
   threads: number | undefined,
   setting: PolicySetting = {},
+  { name = '--policy', others = [] }: PolicyOption = {},
 ): Promise<AbstractEplbPolicy | URL> {
   const own = makePolicy(text, setting);
   if (own !== undefined) return own;
   if (!/[/\\]|\.[cm]?js$/.test(text)) {
     throw new EplbError(
       'EPLB_OPTION',
-      `--policy: ${quote(text)} is no policy; give ${POLICY_NAMES.join(', ')} or a module's file such as ` +
-        './mine.js',
+      `${name}: ${quote(text)} is no policy; give ${[...others, ...POLICY_NAMES].join(', ')} or a module's ` +
+        'file such as ./mine.js',
     );
   }
   if (threads === 0) {
@@ -35,15 +44,15 @@ export async function choosePolicy(
       '--threads: 0 is too few for a policy from a module, which plans in a worker',
     );
   }
-  const path = text.startsWith('file:') ? pathOf(text) : resolve(text);
+  const path = text.startsWith('file:') ? pathOf(text, name) : resolve(text);
   try {
     if ((await stat(path)).isFile()) return pathToFileURL(path);
   } catch (cause) {
-    throw new EplbError('EPLB_FILE', `--policy: cannot read ${quotePath(text)}: ${fileReason(cause)}`, {
+    throw new EplbError('EPLB_FILE', `${name}: cannot read ${quotePath(text)}: ${fileReason(cause)}`, {
       cause,
     });
   }
-  throw new EplbError('EPLB_FILE', `--policy: ${quotePath(text)} is not a file`);
+  throw new EplbError('EPLB_FILE', `${name}: ${quotePath(text)} is not a file`);
 }
 
 /**
@@ -57,11 +66,11 @@ export function checkPolicySlots(policy: AbstractEplbPolicy | URL, topology: Top
   if (request !== undefined) kernelOf(request).checkTopology(request, topology, '--slots-per-rank');
 }
 
-function pathOf(url: string): string {
+function pathOf(url: string, option: string): string {
   try {
     return fileURLToPath(url);
   } catch (cause) {
-    throw new EplbError('EPLB_OPTION', `--policy: ${quote(url)} is no file URL of this machine`, { cause });
+    throw new EplbError('EPLB_OPTION', `${option}: ${quote(url)} is no file URL of this machine`, { cause });
   }
 }
 

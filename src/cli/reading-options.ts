@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { EplbError } from '../core/errors.ts';
+import { loadFormat } from '../formats/loads/registry.ts';
 import { type OpenOptions, READ_AS } from '../formats/open-options.ts';
 import { quote } from '../formats/text.ts';
 import { stepRange, type TypedRange, wholeParser } from './option-values.ts';
@@ -37,9 +38,14 @@ export function addReadingOptions(
     );
 }
 
-/** The options as the readers of recordings take them. */
-export function openOptionsOf(options: ReadingOptions): OpenOptions {
+/**
+ * The options as the readers of recordings take them.
+ *
+ * @param fromOption what the format is called
+ */
+export function openOptionsOf(options: ReadingOptions, fromOption = '--from'): OpenOptions {
   const { from: format, experts, as, allowDuplicates, tokensPerStep } = options;
+  if (format !== undefined) loadFormat(format, fromOption);
   if (as === 'routes' && experts === undefined) {
     throw new EplbError('EPLB_OPTION', '--as: routes need the number of experts: give --experts');
   }

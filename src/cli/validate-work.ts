@@ -67,7 +67,7 @@ export async function compareWithLoads(
 /** Opens the loads. Fewer experts than the placement has are read as the choices of tokens. */
 async function openLoads(path: string, options: LoadOptions, read: Placement): Promise<LoadRecording> {
   const { from: _, format, ...rest } = options;
-  const open = openOptionsOf(format === undefined ? rest : { ...rest, from: format });
+  const open = openOptionsOf(format === undefined ? rest : { ...rest, from: format }, '--format');
   if (open.numExperts !== undefined) return openRecording(path, open);
   const recording = await openUnknown(path, open, read);
   if (recording.numLogicalExperts >= read.numLogicalExperts) return recording;

@@ -4,7 +4,7 @@ const SURE_IDS = 8;
 /** What an array of numbers is as a placement. */
 interface PlacementKind {
   /** The format that it would be read as. */
-  readonly format: 'omni-infer' | 'tables-npy';
+  readonly format: 'omni-infer' | 'tables-npy' | 'vllm-ascend-npy';
   readonly what: string;
   /** Whether it can hardly be anything else. */
   readonly isSure: boolean;
@@ -18,8 +18,9 @@ interface NumberArray {
 
 /**
  * What an array of two or three dimensions is as a placement, or undefined when it is none: a pattern of
- * 0 and 1, or a table in which every layer holds the ids from 0 on and nothing else. With a -1 in it, a
- * table holds no loads. With few ids, loads could come out so by chance.
+ * 0 and 1, or a table in which every layer holds the ids from 0 on and nothing else: of three dimensions,
+ * each slot once, or each expert, and some again. With a -1 in it, a table holds no loads. With few ids,
+ * loads could come out so by chance.
  *
  * @param isAll - false for the first rows of an array alone, of which more rows may still be right
  */
@@ -31,7 +32,11 @@ export function placementIn(array: NumberArray, isAll: boolean): PlacementKind |
     return { format: 'omni-infer', what: 'a pattern of 0 and 1 [ranks, layers, experts]', isSure: false };
   }
   const { numIds, hasEmpty } = idsIn(array);
-  if (numIds < 2) return undefined;
+  if (numIds < 2) {
+    if (!isRankTable(array)) return undefined;
+    const what = 'a table of the experts of ranks, [layers, ranks, slots]';
+    return { format: 'vllm-ascend-npy', what, isSure: true };
+  }
   const table = shape.length === 2 ? 'physical-to-logical' : 'logical-to-physical';
   return { format: 'tables-npy', what: `a ${table} table`, isSure: hasEmpty || numIds >= SURE_IDS };
 }
@@ -80,6 +85,33 @@ function idsIn({ data, shape }: NumberArray): { numIds: number; hasEmpty: boolea
     numIds = ids.size;
   }
   return { numIds, hasEmpty };
+}
+
+/** More copies of each expert, in the mean, than any engine has: loads of few tokens look like that. */
+const MOST_COPIES = 4;
+
+/**
+ * Whether each layer of three dimensions holds the ids from 0 on, as many in all layers, some of them again,
+ * and nothing else; of few ids that is no sign.
+ */
+export function isRankTable({ data, shape }: NumberArray): boolean {
+  if (shape.length !== 3 || shape.includes(0)) return false;
+  const width = shape[1]! * shape[2]!;
+  let numExperts = 0;
+  for (let first = 0; first < data.length; first += width) {
+    const ids = new Set<number>();
+    let most = -1;
+    for (let i = first; i < first + width; i++) {
+      const id = data[i]!;
+      if (!(id >= 0 && id < width && Number.isInteger(id))) return false;
+      ids.add(id);
+      most = Math.max(most, id);
+    }
+    if (ids.size !== most + 1 || ids.size === width || ids.size * MOST_COPIES < width) return false;
+    if (numExperts !== 0 && numExperts !== ids.size) return false;
+    numExperts = ids.size;
+  }
+  return numExperts >= SURE_IDS;
 }
 
 const NO_IDS = { numIds: 0, hasEmpty: false };

@@ -35,7 +35,7 @@ const FIELD = 'recording';
 export async function openRecording(path: string, options: OpenOptions = {}): Promise<LoadRecording> {
   checkText('path', path);
   checkOpenOptions(options);
-  const chosen = options.format === undefined ? undefined : loadFormat(options.format);
+  const chosen = options.format === undefined ? undefined : loadFormat(options.format, 'format');
   if (await isDirectory(path)) return lookedAt(await openDirectory(path, chosen, options));
   const file = await inputFile(path, FIELD);
   const format = chosen ?? (await recogniseLoads(file)) ?? fallbackFormat(file);

@@ -113,7 +113,8 @@ export class MemoryArena {
    * @throws as {@link lease}
    */
   get kernels(): KernelExports {
-    const home = this.#memories[0] ?? this.#addMemory(PAGE_BYTES, 'the kernels', PAGE_BYTES, undefined);
+    const home =
+      this.#memories[0] ?? this.#addMemory(PAGE_BYTES, "the kernels' memory", PAGE_BYTES, undefined);
     return home.kernels;
   }
 

@@ -24,18 +24,27 @@ export interface BatchText {
 export function adviseReplays(replays: readonly ReplayResult[], batch: BatchText): Advice {
   const planning = replays.filter(({ configuration }) => configuration.policy !== 'static');
   if (planning.length === 0) {
-    return { kind: 'none', replay: null, sentence: 'No policy that plans was replayed: nothing to advise.' };
+    const time = seconds(replays[0]?.totals.unbalancedSeconds ?? 0);
+    const sentence = `Nothing to advise: only no balancing was replayed, which takes ${time}.`;
+    return { kind: 'none', replay: null, sentence };
   }
   const long = planning.filter((result) => !isTooShort(result));
   if (long.length === 0) {
-    const [first] = planning;
-    return { kind: 'too short', replay: first!.name, sentence: tooShortSentence(first!) };
+    const [first] = planning as [ReplayResult, ...ReplayResult[]];
+    const intervals = planning.map(({ configuration }) => configuration.trigger.interval);
+    const sentence = tooShortSentence('Too short to say', intervals, first.numSteps);
+    return { kind: 'too short', replay: first.name, sentence };
   }
   const best = long.reduce((a, b) => (savedShare(b.totals) > savedShare(a.totals) ? b : a));
   const spread = savedSpread(best);
   const { totals, name } = best;
   const share = savedShare(totals);
   const pays = share >= WORTH_SHARE && (spread === undefined || spread.low > 0);
+  if (long.every((result) => result.totals.changedSlots === 0)) {
+    const time = seconds(totals.unbalancedSeconds);
+    const sentence = `Do not balance: no policy found a change worth making, and no balancing takes ${time}.`;
+    return { kind: 'do not balance', replay: name, sentence };
+  }
   const times = `${seconds(totals.modelledSeconds)} instead of ${seconds(totals.unbalancedSeconds)}`;
   const saves = savesText(share, spread, best.plans.length);
   const from = paysFromText(mostSaved(long), batch, share, pays);
@@ -48,20 +57,31 @@ export function adviseReplays(replays: readonly ReplayResult[], batch: BatchText
 /** Whether no plan took effect whole, nor any was found needless. */
 export function isTooShort({ plans, configuration, numSteps }: ReplayResult): boolean {
   if (plans.length > 0) return plans.every(({ status }) => status === 'unfinished');
-  // Without an interval nothing says that a plan should have come.
-  const { interval } = configuration.trigger;
-  return interval !== undefined && numSteps <= interval;
+  // Without an interval nothing says that a plan should have come, and with another condition beside it that
+  // one was looked at in time.
+  const { interval, loadThreshold, drift, require = 'any' } = configuration.trigger;
+  const waits = require === 'all' || (loadThreshold ?? drift) === undefined;
+  return interval !== undefined && waits && numSteps <= interval;
 }
 
-function tooShortSentence({ plans, configuration, numSteps, name }: ReplayResult): string {
-  const steps = counted(numSteps, 'step');
-  const more = 'Record more steps, or plan more often (--interval).';
-  const { interval } = configuration.trigger;
-  if (plans.length === 0) {
-    const first = counted(interval ?? 0, 'step');
-    return `Too short to say: the recording has ${steps}, and the first plan is made after ${first}. ${more}`;
-  }
-  return `Too short to say: the recording has ${steps}, and no plan of ${name} took effect before its end. ${more}`;
+/**
+ * What is said of replays whose plans came too late, of all or of some.
+ *
+ * @param intervals of their plans; those without one are not named
+ * @param numSteps that were replayed, where that is one number
+ */
+export function tooShortSentence(
+  title: string,
+  intervals: readonly (number | null | undefined)[],
+  numSteps?: number,
+): string {
+  const known = [...new Set(intervals)].filter((interval) => typeof interval === 'number');
+  const every = known.length === 0 ? '' : ` every ${known.sort((a, b) => a - b).join(' or ')} steps`;
+  const steps = numSteps === undefined ? 'steps that were' : `${counted(numSteps, 'step')}`;
+  return (
+    `${title}: no plan${every} took effect within the ${steps} replayed. Record more steps, or plan more ` +
+    'often (--interval).'
+  );
 }
 
 /** What is saved, or lost, and how sure that is. */

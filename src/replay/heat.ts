@@ -1,4 +1,5 @@
 import { zeros } from '../memory/allocate.ts';
+import { leastOfLargest } from './largest.ts';
 import type { HeatMap } from './result.ts';
 import type { ScoredPlacement } from './scorer.ts';
 
@@ -129,14 +130,15 @@ class LoadTally {
   /** What a share of the steps kept do not exceed. */
   percentiles(share: number): number[][] {
     const kept = this.#kept;
+    if (kept.length === 0) return this.#rows(() => 1);
     const values = new Float32Array(kept.length);
-    const at = Math.max(0, Math.ceil(share * kept.length) - 1);
+    const numAbove = kept.length - Math.max(0, Math.ceil(share * kept.length) - 1);
     return this.#rows((cell, layer) => {
       for (let i = 0; i < kept.length; i++) {
         const { rankLoads, means } = kept[i]!;
         values[i] = shareOf(rankLoads[cell]!, means[layer]!);
       }
-      return values.sort()[at] ?? 1;
+      return leastOfLargest(values, numAbove);
     });
   }
 

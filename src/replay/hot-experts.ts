@@ -1,5 +1,6 @@
 import type { Topology } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
+import { leastOfLargest } from './largest.ts';
 import { MAX_HOT_EXPERTS, type PlacedExpert } from './result.ts';
 
 /** After so many steps one of several stands for them: all would take half as long as scoring them. */
@@ -39,7 +40,9 @@ export class ExpertTally {
   hottest(slots: Int32Array): PlacedExpert[] {
     const { numLogicalExperts, numPhysicalExperts, numRanks } = this.#topology;
     const shares = this.#shares();
-    const order = Array.from(shares, (_, at) => at).sort((a, b) => shares[b]! - shares[a]! || a - b);
+    const least = leastOfLargest(shares, Math.min(MAX_HOT_EXPERTS, shares.length));
+    const order = Array.from(shares.keys()).filter((at) => shares[at]! >= least);
+    order.sort((a, b) => shares[b]! - shares[a]! || a - b);
     return order.slice(0, MAX_HOT_EXPERTS).map((at) => {
       const layer = Math.floor(at / numLogicalExperts);
       const expert = at % numLogicalExperts;

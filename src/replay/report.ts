@@ -47,6 +47,9 @@ export function replayReport(
   return reportOf(factsOf(recording, options), results);
 }
 
+/** Rises when a field of a report comes, goes or changes its meaning: what draws it needs them all. */
+export const REPORT_VERSION = 2;
+
 /** A report of facts that are known. */
 export function reportOf(
   recording: RecordingFacts,
@@ -55,7 +58,7 @@ export function reportOf(
 ): ReplayReport {
   return {
     kind: 'replay-report',
-    formatVersion: 1,
+    formatVersion: REPORT_VERSION,
     versions: versions(),
     recording,
     replays,

@@ -15,7 +15,7 @@ import type { SweepResult } from './sweep-result.ts';
 export interface ReplayReport {
   readonly kind: 'replay-report';
   /** Raised when a field changes its meaning. */
-  readonly formatVersion: 1;
+  readonly formatVersion: 2;
   readonly versions: Versions;
   readonly recording: RecordingFacts;
   /**

@@ -1,4 +1,11 @@
-import { type BatchText, isTooShort, paysFromText, savesText, WORTH_SHARE } from './advice.ts';
+import {
+  type BatchText,
+  isTooShort,
+  paysFromText,
+  savesText,
+  tooShortSentence,
+  WORTH_SHARE,
+} from './advice.ts';
 import type { ReplayResult } from './result.ts';
 import { savedShare } from './saved-share.ts';
 import { savedSpread } from './spread.ts';
@@ -109,8 +116,10 @@ export function advise(
         ? 'No configuration could be replayed, so there is nothing to advise.'
         : planned.length === 0
           ? 'Only the static placement was replayed, so there is nothing to advise.'
-          : 'Too short to say: no plan took effect before the end of the recording. Record more steps, or plan ' +
-            'more often (--interval).';
+          : tooShortSentence(
+              'Too short to say',
+              planned.map(({ interval }) => interval),
+            );
     return { advice, point: undefined };
   }
   const share = savedShare(best);
@@ -126,8 +135,9 @@ export function advise(
     pays,
   );
   if (!pays) {
+    const inTime = judged.length < planned.length ? ' in time' : '';
     const advice =
-      `Do not balance: of ${planned.length} configurations that plan, the fastest (${best.name}) takes ` +
+      `Do not balance: of ${judged.length} configurations that plan${inTime}, the fastest (${best.name}) takes ` +
       `${seconds(best.modelledSeconds)}, ${seconds(best.moveSeconds)} of it for moving ` +
       `${bytes(best.bytes)}, where ` +
       `${unbalanced.numPhysicalExperts} slots on ${unbalanced.numRanks} ranks take ` +

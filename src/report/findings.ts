@@ -1,7 +1,6 @@
-import { bytes, counted, percent, ratio, seconds } from '../formats/number-text.ts';
-import { WORTH_SHARE } from '../replay/advice.ts';
+import { counted, ratio, seconds } from '../formats/number-text.ts';
+import { adviseReplays } from '../replay/advice.ts';
 import type { ReplayReport, ReplayResult } from '../replay/result.ts';
-import { savedShare } from '../replay/saved-share.ts';
 import type { SweepResult } from '../replay/sweep-result.ts';
 import { isStatic } from './compact.ts';
 
@@ -31,44 +30,10 @@ export function firstShown({ replays }: ReplayReport): number {
   return replays.indexOf(firstLookedAt(replays));
 }
 
-/** What to do, in a sentence: a sweep's advice, or that of the policies that were compared. */
+/** What to do, in a sentence or two: a sweep's advice, or that of the policies that were compared. */
 export function headline({ replays, sweep, advice }: ReplayReport): string {
-  if (sweep !== undefined) return sweep.advice.replace(/\.$/, '');
-  if (advice !== undefined) return advice.sentence.replace(/\.$/, '');
-  const planning = replays.filter((replay) => !isStatic(replay));
-  if (planning.length === 0) {
-    const { unbalancedSeconds } = replays[0]!.totals;
-    return `Nothing to advise: only no balancing was replayed, which takes ${seconds(unbalancedSeconds)}`;
-  }
-  const best = fastestOf(planning);
-  const { modelledSeconds, unbalancedSeconds, moveSeconds, redundantBytesPerRank } = best.totals;
-  const moving = `${seconds(moveSeconds)} of it for moving ${bytes(best.totals.bytes)}`;
-  if (planning.every(({ totals }) => totals.changedSlots === 0)) return unchangedAdvice(planning, best);
-  const share = savedShare(best.totals);
-  if (!(share >= WORTH_SHARE)) {
-    const which =
-      planning.length === 1
-        ? best.name
-        : `of ${planning.length} policies that plan, the fastest, ${best.name},`;
-    return (
-      `Do not balance: ${which} takes ${seconds(modelledSeconds)} of modelled time, ${moving}, where no ` +
-      `balancing takes ${seconds(unbalancedSeconds)}`
-    );
-  }
-  return (
-    `Balance with ${best.name}: ${seconds(modelledSeconds)} of modelled time instead of ` +
-    `${seconds(unbalancedSeconds)} without balancing (${percent(share)} less), ${moving}, with ` +
-    `${bytes(redundantBytesPerRank)} a rank for redundant experts`
-  );
-}
-
-/** No policy changed anything: none had the time to, or none wanted to. */
-function unchangedAdvice(planning: readonly ReplayResult[], { numSteps, totals }: ReplayResult): string {
-  const kept = planning.some(({ plans }) => plans.some(({ status }) => status === 'unchanged'));
-  const time = seconds(totals.unbalancedSeconds);
-  return kept
-    ? `Do not balance: no policy found a change worth making, and no balancing takes ${time}`
-    : `Too short to say: no plan took effect within the ${counted(numSteps, 'step')} of the recording`;
+  // A report of the library has no advice with it, nor does it know tokens of a rank.
+  return sweep?.advice ?? advice?.sentence ?? adviseReplays(replays, { tokensPerRank: null }).sentence;
 }
 
 /** What the chart of the sweep shows. */

@@ -32,7 +32,7 @@ export function reportPage(report: ReplayReport, assets: ReportAssets): string {
   const data = scriptJson(printableTexts(compactReport(report)));
   const body = html`<header>
 <h1>${title}</h1>
-<p class="lead">${withoutBreaks(headline(report))}.</p>
+<p class="lead">${withoutBreaks(headline(report))}</p>
 <p>${sizesText(report)}</p>
 ${notice === undefined ? undefined : partial}
 ${contents}

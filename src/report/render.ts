@@ -1,6 +1,6 @@
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
-import { checkResult } from '../replay/report.ts';
+import { checkResult, REPORT_VERSION } from '../replay/report.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { readAssets } from './assets.ts';
 import { type CalibrationReport, calibrationPage } from './calibration-page.ts';
@@ -19,10 +19,15 @@ export async function renderReport(report: ReplayReport): Promise<string> {
     const message = `report: ${show(report)} is not what a replay, compare or sweep gives`;
     throw new EplbTypeError('EPLB_KIND', `${message}; of results, replayReport() makes one`);
   }
-  if (report.formatVersion !== 1) {
+  if (report.formatVersion !== REPORT_VERSION) {
+    const { formatVersion } = report as { readonly formatVersion: unknown };
+    const by =
+      typeof formatVersion === 'number' && formatVersion > REPORT_VERSION
+        ? 'by a later version of the package, which can draw it'
+        : 'by an earlier version of the package: make it anew';
     throw new EplbRangeError(
       'EPLB_FORMAT',
-      `report: its formatVersion is ${show(report.formatVersion)}, not 1`,
+      `report: its formatVersion is ${show(formatVersion)}, not ${REPORT_VERSION}: it was made ${by}`,
     );
   }
   if (!Array.isArray(report.replays) || report.replays.length === 0)

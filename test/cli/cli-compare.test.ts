@@ -107,10 +107,13 @@ describe('eplb compare', { concurrency: 2 }, () => {
     await inTempDir(async (dir) => {
       await writeLoads(dir, 'loads.npy', 4);
       for (const [policies, message] of [
-        ['default,defualt', /^eplb: --policy: "defualt" is no policy.*\(EPLB_OPTION\)\n$/],
+        [
+          'default,defualt',
+          /^eplb: --policies: "defualt" is no policy; give static, default, .*\(EPLB_OPTION\)\n$/,
+        ],
         ['default,default', /^eplb: --policies: "default" is named twice \(EPLB_OPTION\)\n$/],
         ['default,,static', /^eplb: --policies: .* has an empty entry \(EPLB_OPTION\)\n$/],
-        ['./none.mjs', /^eplb: --policy: cannot read ".\/none.mjs".*\(EPLB_FILE\)\n$/],
+        ['./none.mjs', /^eplb: --policies: cannot read ".\/none.mjs".*\(EPLB_FILE\)\n$/],
       ] as const) {
         const run = await eplb(
           ['compare', 'loads.npy', ...SIZES, '--policies', policies, '--json', 'r.json'],

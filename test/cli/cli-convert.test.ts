@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { CLI, eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
+import { CLI, eplb, eplbMany, inTempDir, type LineRun, RECORDING } from '../helpers/cli.ts';
 import { npyFile } from '../helpers/npy.ts';
+import { assertRefused } from '../helpers/refusal.ts';
 
 const SIZES = ['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
 
@@ -140,35 +141,45 @@ const ARRAYS = {
 
 describe('what an array holds', { concurrency: 2 }, () => {
   const cases = [
-    ['pattern.npy', undefined],
-    ['few.npy', undefined],
+    ['pattern.npy', undefined, 'omni-infer'],
+    ['few.npy', undefined, 'tables-npy'],
     ['ids.npy', 'placement'],
     ['empty.npy', 'placement'],
     ['loads.npy', 'loads'],
     ['single.npy', 'loads'],
   ] as const;
-  for (const [file, kind] of cases) {
-    test(`${file}: ${kind ?? 'is asked for'}`, async () => {
-      await inTempDir(async (dir) => {
-        await writeFile(join(dir, file), ARRAYS[file]);
-        const run = await eplb(
-          ['convert', file, 'out.npy', '--json', '--to', kind === 'placement' ? 'tables-npy' : 'npy'],
-          { cwd: dir },
-        );
-        if (kind === undefined) {
-          assert.equal(run.code, 2);
-          assert.match(
-            run.stderr,
-            /^eplb: in: "\w+\.npy" may hold loads or a placement; give --from npy .* \(EPLB_OPTION\)\n$/,
-          );
-          const name = /--from ([\w-]+) for a placement/.exec(run.stderr)![1]!;
-          assert.equal((await json(['convert', file, 'a.npy', '--from', name], dir)).converted, 'placement');
-          assert.equal((await json(['convert', file, 'b.npy', '--from', 'npy'], dir)).converted, 'loads');
-          return;
-        }
-        assert.equal(run.stderr, '');
-        assert.equal(JSON.parse(run.stdout).converted, kind);
-      });
+  const lines = cases.flatMap(([file, kind, asPlacement]) => {
+    const args = ['convert', file, 'out.npy', '--json', '--to', kind === 'placement' ? 'tables-npy' : 'npy'];
+    const told = (from: string) => ({ args: ['convert', file, 'told.npy', '--json', '--from', from] });
+    return [{ args }, ...(kind === undefined ? [told(asPlacement), told('npy')] : [])];
+  });
+  let runs: readonly LineRun[];
+  before(() =>
+    inTempDir(async (dir) => {
+      await Promise.all(Object.entries(ARRAYS).map(([file, bytes]) => writeFile(join(dir, file), bytes)));
+      runs = await eplbMany(lines, dir);
+    }),
+  );
+  for (const [file, kind, asPlacement] of cases) {
+    test(`${file}: ${kind ?? 'is asked for'}`, () => {
+      const at = lines.findIndex(({ args }) => args[1] === file);
+      const [first, placement, loads] = runs.slice(at) as [LineRun, LineRun, LineRun];
+      const converted = ({ stdout, stderr }: LineRun) => {
+        assert.equal(stderr, '');
+        return JSON.parse(stdout).converted;
+      };
+      if (kind !== undefined) {
+        assert.equal(converted(first), kind);
+        return;
+      }
+      assertRefused(
+        first,
+        'OPTION',
+        /^in: "\w+\.npy" may hold loads or a placement; give --from npy for loads, /,
+      );
+      assert.ok(first.stderr.includes(`, --from ${asPlacement} for a placement (`), first.stderr);
+      assert.equal(converted(placement), 'placement');
+      assert.equal(converted(loads), 'loads');
     });
   }
 });
@@ -220,20 +231,20 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
     ],
     [['p.json'], 'OPTION', /^out: required/],
   ];
-  for (const [args, code, message] of cases) {
-    test(args.join(' '), () =>
-      inTempDir(async (dir) => {
-        await mkdir(join(dir, 'dir'));
-        await Promise.all(Object.entries(FILES).map(([file, text]) => writeFile(join(dir, file), text)));
-        const run = await eplb(['convert', ...args], { cwd: dir });
-        assert.equal(run.stdout, '');
-        const line = new RegExp(`^eplb: (.*) \\(EPLB_${code}\\)\\n$`).exec(run.stderr);
-        assert.ok(line, run.stderr);
-        assert.match(line[1]!, message);
-        assert.equal(run.code, 2);
-        assert.deepEqual((await readdir(dir)).sort(), [...Object.keys(FILES), 'dir'].sort());
-      }),
-    );
+  let runs: readonly LineRun[];
+  before(() =>
+    inTempDir(async (dir) => {
+      await mkdir(join(dir, 'dir'));
+      await Promise.all(Object.entries(FILES).map(([file, text]) => writeFile(join(dir, file), text)));
+      const lines = cases.map(([args]) => ({ args: ['convert', ...args] }));
+      runs = await eplbMany(lines, dir);
+    }),
+  );
+  for (const [i, [args, code, message]] of cases.entries()) {
+    test(args.join(' '), () => {
+      assertRefused(runs[i]!, code, message);
+      assert.deepEqual(runs[i]!.files, [...Object.keys(FILES), 'dir'].sort());
+    });
   }
 });
 

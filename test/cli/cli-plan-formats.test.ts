@@ -93,7 +93,7 @@ describe('eplb plan on the formats of engines', { concurrency: 2 }, () => {
       const wrong: [args: string[], message: RegExp][] = [
         [
           ['loads.dat', '--from', 'excel'],
-          /^eplb: recording: "excel" is no format of loads; there are npy, .* \(EPLB_OPTION\)\n$/,
+          /^eplb: --from: "excel" is no format of loads; there are npy, .* \(EPLB_OPTION\)\n$/,
         ],
         [
           ['loads.dat', '--from', 'npy'],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
-import { eplb, inTempDir } from '../helpers/cli.ts';
+import { before, describe, test } from 'node:test';
+import { eplbMany, inTempDir, type LineRun } from '../helpers/cli.ts';
 import { npyFile } from '../helpers/npy.ts';
 import { assertRefused } from '../helpers/refusal.ts';
 import { COST } from '../helpers/replay-files.ts';
@@ -113,7 +113,12 @@ const CASES: readonly Case[] = [
     'RANGE',
     /--planning-seconds: "soon"/,
   ],
-  ['an unknown policy', sized('--policy', 'best'), 'OPTION', /--policy: "best" is no policy/],
+  [
+    'an unknown policy',
+    sized('--policy', 'best'),
+    'OPTION',
+    /--policy: "best" is no policy; give static, default, /,
+  ],
   [
     'an output in no directory',
     sized('--json', 'none/r.json'),
@@ -136,19 +141,23 @@ const CASES: readonly Case[] = [
   ['an unknown option', sized('--speed', '9'), 'OPTION', /--speed/],
 ];
 
-describe('eplb replay refuses, in one line, with nothing written', { concurrency: 2 }, () => {
-  for (const [title, args, code, message] of CASES) {
-    test(title, () =>
-      inTempDir(async (dir) => {
-        await mkdir(join(dir, 'dir'));
-        await Promise.all(Object.entries(FILES).map(([name, bytes]) => writeFile(join(dir, name), bytes)));
-        const hasOutput = args.includes('--json') || args.includes('--report');
-        const run = await eplb(['replay', ...args, ...(hasOutput ? [] : ['--json', 'out.json'])], {
-          cwd: dir,
-        });
-        assertRefused(run, code, message);
-        assert.deepEqual((await readdir(dir)).sort(), [...Object.keys(FILES), 'dir'].sort());
-      }),
-    );
+describe('eplb replay refuses, in one line, with nothing written', () => {
+  const lines = CASES.map(([, args]) => {
+    const hasOutput = args.includes('--json') || args.includes('--report');
+    return { args: ['replay', ...args, ...(hasOutput ? [] : ['--json', 'out.json'])] };
+  });
+  let runs: readonly LineRun[];
+  before(() =>
+    inTempDir(async (dir) => {
+      await mkdir(join(dir, 'dir'));
+      await Promise.all(Object.entries(FILES).map(([name, bytes]) => writeFile(join(dir, name), bytes)));
+      runs = await eplbMany(lines, dir);
+    }),
+  );
+  for (const [i, [title, , code, message]] of CASES.entries()) {
+    test(title, () => {
+      assertRefused(runs[i]!, code, message);
+      assert.deepEqual(runs[i]!.files, [...Object.keys(FILES), 'dir'].sort());
+    });
   }
 });

@@ -1,6 +1,7 @@
 /** Loads that cannot be true are refused, and what is doubtful is said. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { parsePlacement } from 'expert-load-balancer/formats';
 import fc from 'fast-check';
 import { nearest } from '../../src/core/known-keys.ts';
 import { fileGapNotes, gapNotes } from '../../src/formats/numbered.ts';
@@ -170,6 +171,22 @@ describe('arrays', () => {
         message: /holds a placement \(a physical-to-logical table\)/,
       });
     }
+  });
+
+  test('that are tables of the experts of ranks are none either, and are read as what they are', async () => {
+    // Four ranks of four slots: ten experts, and six of them again.
+    const values = [0, 1, 2].flatMap((layer) => Array.from({ length: 16 }, (_, i) => (i * 3 + layer) % 10));
+    const table = { descr: '<i4', shape: [3, 4, 4], values };
+    const asked = { code: 'EPLB_OPTION', message: /holds a placement \(a table of the experts of ranks/ };
+    await assert.rejects(npyNotes(table), asked);
+    const placement = await parsePlacement(npyFile(table));
+    assert.deepEqual([placement.format, placement.numRanks], ['vllm-ascend-npy', 4]);
+    assert.deepEqual([...placement.slots], values);
+    // Each expert once may be a table of slots as well; small loads have far more of them than numbers.
+    const once = { descr: '<i4', shape: [1, 4, 2], values: [0, 1, 2, 3, 4, 5, 6, 7] };
+    assert.equal((await parsePlacement(npyFile(once))).format, 'tables-npy');
+    const small = Array.from({ length: 2 * 8 * 64 }, (_, i) => (i * 7) % 20);
+    assert.doesNotMatch(await npyNotes({ descr: '<i4', shape: [2, 8, 64], values: small }), /placement/);
   });
 
   test('[ranks, layers, slots] are told by the sums of their layers', async () => {

@@ -51,7 +51,7 @@ export function exampleReport(sizes: ExampleSizes = {}): ReplayReport {
   } = sizes;
   return {
     kind: 'replay-report',
-    formatVersion: 1,
+    formatVersion: 2,
     versions: { package: '0.1.0', node: 'v20.20.2', platform: 'linux x64' },
     recording: {
       path: 'recordings/example <b>&"quoted"</b>.npy',

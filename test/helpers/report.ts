@@ -30,7 +30,7 @@ export async function recordedReport(): Promise<ReplayReport> {
     const steps = { from: 0, to: null };
     return {
       kind: 'replay-report',
-      formatVersion: 1,
+      formatVersion: 2,
       versions: { package: '0.1.0', node: process.version, platform: `${process.platform} ${process.arch}` },
       recording: { path: RECORDING, format, numLayers, numLogicalExperts, steps, notes, tokensPerStep: 64 },
       replays,

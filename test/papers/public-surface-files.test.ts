@@ -44,7 +44,7 @@ const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 3, 0, 1]]);
 const placement = formats.placementFrom(mapping, { numRanks: 2 });
 const report = {
   kind: 'replay-report',
-  formatVersion: 1,
+  formatVersion: 2,
   versions: { package: '1.0.0', node: 'v20.0.0', platform: 'linux x64' },
   recording: {
     ...{ path: 'loads.npy', format: 'npy', numLayers: 1, numLogicalExperts: 4, notes: [] },

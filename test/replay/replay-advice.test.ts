@@ -168,14 +168,26 @@ describe('advice', () => {
   test('says that a recording is too short to plan', async () => {
     const none = adviseReplays([await replayed(7)], TEN);
     assert.equal(none.kind, 'too short');
-    assert.match(none.sentence, /^Too short to say: .* 7 steps, and the first plan is made after 8 steps\. /);
+    assert.match(none.sentence, /^Too short to say: no plan every 8 steps took effect within the 7 steps /);
     const late = adviseReplays([await replayed(20, { planningSeconds: 60 })], TEN);
     assert.equal(late.kind, 'too short');
-    assert.match(late.sentence, /no plan of default took effect before its end/);
-    assert.equal(
-      adviseReplays([await replayed(8, { policy: 'static', trigger: undefined as never })], TEN).kind,
-      'none',
+    assert.match(late.sentence, /^Too short to say: no plan every 8 steps took effect within the 20 steps /);
+    const still = adviseReplays([await replayed(8, { policy: 'static', trigger: undefined as never })], TEN);
+    assert.equal(still.kind, 'none');
+    assert.match(
+      still.sentence,
+      /^Nothing to advise: only no balancing was replayed, which takes \S+ \S+\.$/,
     );
+  });
+
+  test('says that no policy found a change worth making', async () => {
+    const result = await replayed(100);
+    const totals = { ...result.totals, changedSlots: 0, unbalancedSeconds: 100 };
+    const plans = result.plans.map((plan) => ({ ...plan, status: 'unchanged' as const }));
+    assert.deepEqual(adviseReplays([{ ...result, totals, plans }], TEN), {
+      ...{ kind: 'do not balance', replay: result.name },
+      sentence: 'Do not balance: no policy found a change worth making, and no balancing takes 100 s.',
+    });
   });
 
   test('larger batches never save less where every batch is enlarged and moves are free', async () => {

@@ -16,6 +16,7 @@ import {
   synthesize,
 } from 'expert-load-balancer/replay';
 import fc from 'fast-check';
+import { leastOfLargest } from '../../src/replay/largest.ts';
 import { seededRandom } from '../helpers/arbitraries.ts';
 import { refusal, SEED } from '../helpers/library.ts';
 import { memoryRecording } from '../helpers/memory-recording.ts';
@@ -275,6 +276,17 @@ describe('sweeps', () => {
     );
     assert.match(advise([], texts).advice, /No configuration/);
   });
+});
+
+test('the least of the largest is what sorting finds', () => {
+  const values = fc.float32Array({ minLength: 1, maxLength: 40, noNaN: true });
+  fc.assert(
+    fc.property(values, fc.nat(), (all, n) => {
+      const count = 1 + (n % all.length);
+      assert.equal(leastOfLargest(all, count), all.slice().sort()[all.length - count]);
+    }),
+    { seed: SEED },
+  );
 });
 
 describe('sampling noise', () => {

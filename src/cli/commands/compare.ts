@@ -15,7 +15,7 @@ import {
   type OnePlacementOptions,
 } from '../replay/options.ts';
 import { replayPolicies } from '../replay/outcome.ts';
-import { areAllTooShort } from '../replay/too-short.ts';
+import { areAllAlike } from '../replay/too-short.ts';
 import { printText } from '../terminal.ts';
 
 interface CompareCommandOptions extends CommonReplayOptions, OnePlacementOptions {
@@ -44,12 +44,12 @@ export function configure(command: Command): void {
 }
 
 async function run(path: string, options: CompareCommandOptions): Promise<void> {
-  const { report, written, isPrinted } = await replayPolicies(path, options.policies, options);
+  const { report, written, isPrinted } = await replayPolicies(path, options.policies, '--policies', options);
   if (isPrinted) return;
   const colors = outputColors();
   const shown = printableTexts(report);
-  // Rows that are the same by nature compare nothing: the note says why.
-  const isOne = areAllTooShort(report.replays);
+  // Rows that are the same by nature compare nothing: the advice says why.
+  const isOne = areAllAlike(report.replays);
   const rows = isOne ? [{ ...shown.replays[0]!, name: 'all' }] : shown.replays;
   printText(renderCompare({ ...shown, replays: rows }, written, colors));
 }

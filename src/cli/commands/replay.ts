@@ -15,7 +15,7 @@ import {
 import { replayPolicies } from '../replay/outcome.ts';
 import { renderReplay } from '../replay/replay-view.ts';
 import { renderPictures } from '../replay/terminal-pictures.ts';
-import { print, printText } from '../terminal.ts';
+import { print, printText, textColumns } from '../terminal.ts';
 
 interface ReplayCommandOptions extends CommonReplayOptions, OnePlacementOptions {
   readonly policy: string;
@@ -43,10 +43,10 @@ export function configure(command: Command): void {
 
 async function run(path: string, options: ReplayCommandOptions): Promise<void> {
   if (options.policy === 'static') checkStatic(options);
-  const { report, written, isPrinted } = await replayPolicies(path, [options.policy], options);
+  const { report, written, isPrinted } = await replayPolicies(path, [options.policy], '--policy', options);
   if (isPrinted) return;
   const colors = outputColors();
-  const width = process.stdout.columns || 80;
+  const width = textColumns() ?? 80;
   const shown = printableTexts(report);
   const pictures = process.stdout.isTTY ? renderPictures(shown.replays[0]!, width, colors) : '';
   print(process.stdout, pictures);

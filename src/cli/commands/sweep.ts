@@ -20,7 +20,7 @@ import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { bestReplays, runGrid } from '../replay/sweep-run.ts';
 import { fileStamp, SweepState } from '../replay/sweep-state.ts';
 import { renderSweep, sweepCsv } from '../replay/sweep-view.ts';
-import { tooShortNotes } from '../replay/too-short.ts';
+import { tooShortPointNotes } from '../replay/too-short.ts';
 import { inputPath, STANDARD } from '../standard-streams.ts';
 import { printText } from '../terminal.ts';
 
@@ -101,10 +101,7 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     percent,
   });
   const all = factsOfAll(await Promise.all(setups.values()));
-  const { from, to } = all.steps;
-  const isPlanned = !hasCondition && options.policy.some((policy) => policy !== 'static');
-  const tooShort = tooShortNotes(isPlanned ? axes.intervals : [], to === null ? undefined : to - from);
-  const facts = { ...all, notes: [...all.notes, ...tooShort] };
+  const facts = { ...all, notes: [...all.notes, ...tooShortPointNotes(sweep.points)] };
   const report = reportOf(facts, [], { sweep: result });
   const told: Fact[] = [];
   if (sweep.numTaken > 0)

@@ -26,6 +26,8 @@ export interface ReplaySetup extends RecordingSetup {
 /** What one replay differs in from the others. */
 interface Variant {
   readonly policy: string;
+  /** The option that names it; `--policy` when left out. */
+  readonly policyOption?: string;
   readonly slots: number;
   readonly ranks: number;
   readonly slotsPerRank?: readonly number[] | undefined;
@@ -75,7 +77,7 @@ export async function taskOf(
     open: setup.open,
     times: setup.batch.times,
     ...(startFrom === undefined ? {} : { from: resolve(startFrom) }),
-    policy: await policyText(policy, topology),
+    policy: await policyText(variant, topology),
     start: await startOf(setup, variant, topology, isCompetition),
     control: newControl(),
     options: {
@@ -97,9 +99,12 @@ export async function taskOf(
 }
 
 /** The policy as a worker finds it: a module's file by its whole path. */
-async function policyText(policy: string, topology: Topology): Promise<string> {
+async function policyText(
+  { policy, policyOption = '--policy' }: Variant,
+  topology: Topology,
+): Promise<string> {
   if (policy === 'static') return policy;
-  const chosen = await choosePolicy(policy, undefined);
+  const chosen = await choosePolicy(policy, undefined, {}, { name: policyOption, others: ['static'] });
   checkPolicySlots(chosen, topology);
   return chosen instanceof URL ? chosen.href : policy;
 }

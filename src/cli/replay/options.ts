@@ -154,7 +154,7 @@ export function addReplayOptions(command: Command): Command {
 function planningTime(option: string, perSecond: number): (text: string) => PlanningTime {
   return (text) => {
     if (text === 'fixed' || text === 'measured') return text;
-    return numberParser(option, 0)(text) / perSecond;
+    return numberParser(option, 0, Number.MAX_VALUE, ', fixed or measured')(text) / perSecond;
   };
 }
 

@@ -12,7 +12,7 @@ import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
 import { writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
-import { intervalsOf, tooShortNotes } from './too-short.ts';
+import { tooShortNotes } from './too-short.ts';
 
 /** What a command that replays one placement has to show. */
 interface ReplayOutcome {
@@ -32,6 +32,7 @@ interface ReplayOutcome {
 export async function replayPolicies(
   given: string,
   policies: readonly string[],
+  policyOption: string,
   typed: CommonReplayOptions & OnePlacementOptions,
 ): Promise<ReplayOutcome> {
   const path = await inputPath(given);
@@ -43,7 +44,11 @@ export async function replayPolicies(
   const setup = await setUp(path, options, ranks);
   const tasks = await Promise.all(
     policies.map((policy) =>
-      taskOf(setup, { policy, slots, ranks, slotsPerRank, interval, startFrom, name: policy }, options),
+      taskOf(
+        setup,
+        { policy, policyOption, slots, ranks, slotsPerRank, interval, startFrom, name: policy },
+        options,
+      ),
     ),
   );
   const reference = await referenceTask(setup, tasks, options);
@@ -60,7 +65,7 @@ export async function replayPolicies(
     ? undefined
     : scoresOf(setup, results, outcomes[tasks.length] as ReplayResult | undefined);
   const advice = adviseReplays(results, setup.batch);
-  const tooShort = wasInterrupted ? [] : tooShortNotes(intervalsOf(results), results[0]!.numSteps);
+  const tooShort = wasInterrupted ? [] : tooShortNotes(results);
   const ofSlots = setup.facts.tokensPerStep === null ? slotColumnNotes(setup.facts, [slots], startFrom) : [];
   const facts = { ...setup.facts, notes: [...setup.facts.notes, ...ofSlots, ...tooShort] };
   const report = reportOf(facts, results, scores === undefined ? { advice } : { advice, scores });

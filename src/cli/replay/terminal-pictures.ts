@@ -1,6 +1,7 @@
 import { times } from '../../formats/number-text.ts';
 import type { ReplayResult } from '../../replay/index.ts';
 import type { Colors } from '../colors.ts';
+import { fitted } from '../wrap.ts';
 
 /** Lines that the chart takes, without its axis. */
 const CHART_LINES = 8;
@@ -9,10 +10,15 @@ const MAX_WIDTH = 96;
 const MAX_HEAT_LINES = 16;
 const MAX_HEAT_RANKS = 32;
 
-/** A small chart of balancedness over time and a heat map of rank loads, for a terminal. */
+/**
+ * A small chart of balancedness over time and heat maps of rank loads, for a terminal.
+ *
+ * @param columns of the terminal: no line is longer, from 20 on
+ */
 export function renderPictures(result: ReplayResult, columns: number, colors: Colors): string {
-  const width = Math.max(20, Math.min(columns, MAX_WIDTH) - 10);
-  return `${[...chart(result, width, colors), '', ...heatMap(result, colors), ''].join('\n')}\n`;
+  const width = Math.max(10, Math.min(columns, MAX_WIDTH) - 10);
+  const lines = [...chart(result, width, colors), '', ...heatMaps(result, columns, colors), ''];
+  return `${fitted(lines.join('\n'), columns)}\n`;
 }
 
 /** Balancedness of the steps: the live mappings as blocks, no balancing as dots, plans below. */
@@ -60,24 +66,67 @@ function chart({ series, plans, configuration }: ReplayResult, width: number, co
 
 const SHADES = [' ', '░', '▒', '▓', '█'];
 
-/** Mean rank loads, layers down and ranks across, before and after. */
-function heatMap({ heatMap: { before, after } }: ReplayResult, colors: Colors): string[] {
-  const left = shrink(before);
-  const right = shrink(after);
-  const width = left[0]!.length;
-  const layersPerLine = Math.ceil(before.length / left.length);
-  const row = (cells: readonly number[]) => cells.map((load) => shade(load, colors)).join('');
-  const head = ` rank loads / mean, layers down, ranks across: ${SHADES.slice(1)
-    .map((mark, i) => `${mark} ${['0.8', '1.1', '1.4', '1.7'][i]}`)
+/** What stands beside the cells of a line: the number of the layer, and what it waits for. */
+const BESIDE_CELLS = 13;
+const BETWEEN_MAPS = 3;
+
+/**
+ * Rank loads that most steps do not exceed, layers down and ranks across, and what each layer waits for; one
+ * map beside the other where there is room.
+ */
+function heatMaps({ heatMap, configuration }: ReplayResult, columns: number, colors: Colors): string[] {
+  const numRanks = heatMap.p95Before[0]!.length;
+  const mostRanks = Math.max(4, Math.min(MAX_HEAT_RANKS, columns - BESIDE_CELLS));
+  const before = heatLines(heatMap.p95Before, heatMap.maximumBefore, mostRanks, colors);
+  const after = heatLines(heatMap.p95After, heatMap.maximumAfter, mostRanks, colors);
+  const width = BESIDE_CELLS + Math.ceil(numRanks / Math.ceil(numRanks / mostRanks));
+  const titles = [
+    `no balancing: ${times(meanOf(heatMap.maximumBefore))}`,
+    `${configuration.policy}: ${times(meanOf(heatMap.maximumAfter))}`,
+  ] as const;
+  const gap = Math.max(width, titles[0].length + 2) + BETWEEN_MAPS;
+  const maps =
+    gap + Math.max(width, titles[1].length) <= columns
+      ? [
+          ` ${titles[0].padEnd(gap)}${titles[1]}`,
+          ...before.map((line, i) => beside(line, after[i]!, width, gap)),
+        ]
+      : [` ${titles[0]}`, ...before, ` ${titles[1]}`, ...after];
+  return [HEAT_TITLE, ...maps];
+}
+
+const SHADE_FROM = ['0.8', '1.1', '1.4', '1.7'];
+const HEAT_TITLE =
+  ' what is waited for, in mean loads: at the right of each layer the largest rank load of a step, in the ' +
+  'mean; ranks across, each by the load that 95% of its steps do not exceed: ' +
+  `${SHADES.slice(1)
+    .map((mark, i) => `${mark} ${SHADE_FROM[i]}`)
     .join('  ')} and more`;
-  return [
-    head,
-    `      ${'before'.padEnd(Math.max(width, 6) + 3)}after`,
-    ...left.map((cells, i) => {
-      const layer = String(i * layersPerLine).padStart(4);
-      return ` ${layer} ${row(cells)}${' '.repeat(Math.max(0, 6 - width) + 3)}${row(right[i]!)}`;
-    }),
-  ];
+
+function beside(left: string, right: string, width: number, gap: number): string {
+  return `${left}${' '.repeat(gap - width)}${right}`;
+}
+
+/** A line a layer, or more layers where there are many: all as wide as each other. */
+function heatLines(
+  cells: readonly (readonly number[])[],
+  maxima: readonly number[],
+  mostRanks: number,
+  colors: Colors,
+): string[] {
+  const layersPerLine = Math.ceil(cells.length / MAX_HEAT_LINES);
+  const waited = shrink(
+    maxima.map((value) => [value]),
+    1,
+  );
+  return shrink(cells, mostRanks).map((row, i) => {
+    const layer = String(i * layersPerLine).padStart(4);
+    return ` ${layer} ${row.map((load) => shade(load, colors)).join('')} ${times(waited[i]![0]!).padStart(6)}`;
+  });
+}
+
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function shade(load: number, colors: Colors): string {
@@ -87,9 +136,9 @@ function shade(load: number, colors: Colors): string {
 }
 
 /** At most so many lines and columns, each cell the largest of those it stands for. */
-function shrink(cells: readonly (readonly number[])[]): number[][] {
+function shrink(cells: readonly (readonly number[])[], mostRanks: number): number[][] {
   const perLine = Math.ceil(cells.length / MAX_HEAT_LINES);
-  const perColumn = Math.ceil(cells[0]!.length / MAX_HEAT_RANKS);
+  const perColumn = Math.ceil(cells[0]!.length / mostRanks);
   return Array.from({ length: Math.ceil(cells.length / perLine) }, (_, line) =>
     Array.from({ length: Math.ceil(cells[0]!.length / perColumn) }, (_, column) =>
       Math.max(

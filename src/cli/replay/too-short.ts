@@ -1,40 +1,39 @@
-import { counted } from '../../formats/number-text.ts';
-import type { ReplayResult } from '../../replay/index.ts';
+import { isTooShort, tooShortSentence } from '../../replay/advice.ts';
+import type { ReplayResult, SweepPoint } from '../../replay/index.ts';
 
-/**
- * Says that a recording is too short for the first plan of an interval to take effect.
- *
- * @param intervals - steps between plans of replays that plan by their interval alone
- */
-export function tooShortNotes(intervals: readonly number[], numSteps: number | undefined): string[] {
-  if (numSteps === undefined) return [];
-  const short = [...new Set(intervals)].filter((interval) => interval >= numSteps).sort((a, b) => a - b);
-  if (short.length === 0) return [];
-  const advice = numSteps > 1 ? `; give --interval of ${numSteps - 1} or fewer` : '';
-  return [
-    `${counted(numSteps, 'step')} are too few for plans every ${short.join(', ')} steps: none takes effect, ` +
-      `and all is as without balancing${advice}`,
-  ];
+type Planned = readonly { readonly isShort: boolean; readonly interval: number | null | undefined }[];
+
+/** Says which plans came too late, where some did not: where all did, the advice says so. */
+function noteOf(planned: Planned, numSteps?: number): string[] {
+  const short = planned.filter(({ isShort }) => isShort);
+  if (short.length === 0 || short.length === planned.length) return [];
+  const intervals = short.map(({ interval }) => interval);
+  return [tooShortSentence('too short for some', intervals, numSteps)];
 }
 
-/** The intervals of results that plan by them alone. */
-export function intervalsOf(results: readonly ReplayResult[]): number[] {
-  return results.flatMap(({ configuration: { policy, trigger } }) => {
-    const { interval, loadThreshold, drift } = trigger;
-    const isAlone = policy !== 'static' && loadThreshold === undefined && drift === undefined;
-    return isAlone && interval !== undefined ? [interval] : [];
-  });
+/** {@link noteOf} results of one recording. */
+export function tooShortNotes(results: readonly ReplayResult[]): string[] {
+  const planned = results
+    .filter(({ configuration }) => configuration.policy !== 'static')
+    .map((result) => ({ isShort: isTooShort(result), interval: result.configuration.trigger.interval }));
+  return noteOf(planned, results[0]?.numSteps);
 }
 
-/** Whether no plan of any policy can have taken effect, so that all results are the same. */
-export function areAllTooShort(results: readonly ReplayResult[]): boolean {
-  const numPlanning = results.filter(({ configuration }) => configuration.policy !== 'static').length;
-  const intervals = intervalsOf(results);
-  const { numSteps, status } = results[0]!;
+/** {@link noteOf} the points of a sweep. */
+export function tooShortPointNotes(points: readonly SweepPoint[]): string[] {
+  const planned = points
+    .filter((point) => point.status === 'done')
+    .filter(({ policy }) => policy !== 'static')
+    .map(({ isTooShort: isShort = false, interval }) => ({ isShort, interval }));
+  return noteOf(planned);
+}
+
+/** Whether no policy ever planned, so that all results are the same by nature. */
+export function areAllAlike(results: readonly ReplayResult[]): boolean {
+  const planned = results.filter(({ configuration }) => configuration.policy !== 'static');
   return (
-    status === 'complete' &&
-    numPlanning > 0 &&
-    intervals.length === numPlanning &&
-    Math.min(...intervals) >= numSteps
+    planned.length > 0 &&
+    results.every(({ status }) => status === 'complete') &&
+    planned.every((result) => result.plans.length === 0 && isTooShort(result))
   );
 }

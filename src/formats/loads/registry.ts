@@ -57,9 +57,9 @@ export function fallbackFormat(file: InputFile): LoadFormat {
 }
 
 /** The format of that name. @throws EplbError EPLB_OPTION */
-export function loadFormat(name: string): LoadFormat {
+export function loadFormat(name: string, option: string): LoadFormat {
   const format = LOAD_FORMATS.find((known) => known.name === name);
   if (format !== undefined) return format;
   const names = LOAD_FORMATS.map((known) => known.name).join(', ');
-  throw new EplbError('EPLB_OPTION', `recording: ${quote(name)} is no format of loads; there are ${names}`);
+  throw new EplbError('EPLB_OPTION', `${option}: ${quote(name)} is no format of loads; there are ${names}`);
 }

@@ -60,8 +60,7 @@ function checkOptions(options: OpenPlacementOptions): OpenPlacementOptions {
 
 /** {@link openPlacement} on a file that is already found. It is closed afterwards. */
 async function readPlacement(file: InputFile, options: OpenPlacementOptions): Promise<Placement> {
-  const wanted =
-    options.format === undefined ? undefined : placementFormat(options.format, options.field ?? FIELD);
+  const wanted = options.format === undefined ? undefined : placementFormat(options.format, 'format');
   try {
     const content = await readContent(file);
     checkNoReport(content, file.name);

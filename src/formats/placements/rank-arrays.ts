@@ -1,5 +1,6 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { MAX_SIZE } from '../../core/topology.ts';
+import { isRankTable } from '../array-kind.ts';
 import { int32Npy } from '../write/npy.ts';
 import type { Content, NumberArray, Placement, PlacementFormat } from './placement.ts';
 import { ranksFor } from './vllm-ascend.ts';
@@ -10,10 +11,10 @@ export const vllmAscendNpy: PlacementFormat = {
   name: 'vllm-ascend-npy',
   holds: 'placements',
   description:
-    'vllm-ascend .npy or tensor [layers, ranks, slots] of experts; name it, since tables look alike',
+    'vllm-ascend .npy or tensor [layers, ranks, slots] of experts; name it where no expert has two slots',
   extensions: [],
   // With every expert once it could as well be a logical-to-physical table.
-  recognise: () => false,
+  recognise: (content) => content.container === 'npy' && isRankTable(content.array),
   read: (content, name) => {
     const { data, shape } = wholeTable(arrayIn(content, name), [3], name);
     const [numLayers, numRanks, slotsPerRank] = shape as [number, number, number];

@@ -99,6 +99,10 @@ export class Chart {
     });
     copy.setOption({ animation: false, ...option });
     const canvas = copy.renderToCanvas({ pixelRatio: 2, backgroundColor: theme.surface });
+    // What takes long is painted over several frames. One that came after the end would find nothing there:
+    // painting anew, and nothing, calls them off.
+    copy.clear();
+    copy.getZr().refreshImmediately();
     copy.dispose();
     return canvas;
   }
