@@ -29,6 +29,8 @@ import { indexOfLeast, indexOfMost } from './vectors';
  * 1.3 are the same.
  */
 const MARGIN: f32 = 1.1;
+/** Of the cost of a copy, what one more may add to that of all. */
+const MOST_ADDED: f32 = 0.5;
 
 /**
  * Deals copies of experts that need them less to those that need them more, at most so many. The heaviest
@@ -59,11 +61,8 @@ export function dealCopies(s: Adaptive, most: i32): bool {
 
 /** Changes how many copies are wanted of the experts of a node; returns how many more may be dealt. */
 function dealOnNode(s: Adaptive, node: i32, most: i32): i32 {
-  for (let expert = 0; expert < s.numExperts; expert++) {
-    if (s.numNodes === 1 || homeOf(s, expert) === node) rate(s, expert);
-    else setRates(s, expert, -1, Infinity);
-  }
-  let left = most;
+  let left = s.terms.curve === 0 ? most : dealForTotal(s, node, most);
+  rateAll(s, node);
   while (left > 0 && !isOver(s)) {
     spend(s, 1 + (s.numExperts >> 5));
     const to = indexOfMost(s.need, s.numExperts);
@@ -78,10 +77,65 @@ function dealOnNode(s: Adaptive, node: i32, most: i32): i32 {
   return left;
 }
 
-/** Finds the load of a copy, were there one more than wanted to need it, and were there one less. */
+function rateAll(s: Adaptive, node: i32): void {
+  for (let expert = 0; expert < s.numExperts; expert++) {
+    if (isOfNode(s, expert, node)) rate(s, expert);
+    else setRates(s, expert, -1, Infinity);
+  }
+}
+
+function isOfNode(s: Adaptive, expert: i32, node: i32): bool {
+  return s.numNodes === 1 || homeOf(s, expert) === node;
+}
+
+/**
+ * Where costs are not in proportion, a copy more or less changes what all copies of an expert cost together:
+ * deals copies of experts that save most by one less to those that cost least by one more. Of slots that wait
+ * for their weights those are the experts that seldom have a token. What is in proportion is left alone.
+ */
+function dealForTotal(s: Adaptive, node: i32, most: i32): i32 {
+  for (let expert = 0; expert < s.numExperts; expert++) {
+    if (isOfNode(s, expert, node)) rateTotal(s, expert);
+    else setRates(s, expert, -Infinity, Infinity);
+  }
+  let left = most;
+  while (left > 0 && !isOver(s)) {
+    spend(s, 1 + (s.numExperts >> 5));
+    const to = indexOfMost(s.need, s.numExperts);
+    const from = indexOfLeast(s.spareness, s.numExperts);
+    const saving = -float32At(s.spareness, from);
+    const cost = -float32At(s.need, to);
+    if (to === from || !(saving > cost * MARGIN + <f32>s.price * <f32>s.numRanks)) return left;
+    addTo(s.wanted, to, 1);
+    addTo(s.wanted, from, -1);
+    rateTotal(s, to);
+    rateTotal(s, from);
+    left--;
+  }
+  return left;
+}
+
+/** Finds what an expert's copies cost less together by one more than wanted, and by one less. */
+function rateTotal(s: Adaptive, expert: i32): void {
+  const copies = at32(s.wanted, expert);
+  const all = <f32>copies * meanOf(s, expert, copies);
+  const need: f32 =
+    copies < s.mostCopies ? all - <f32>(copies + 1) * meanOf(s, expert, copies + 1) : -Infinity;
+  const isSpare = copies > 1 && isAtHome(s, expert);
+  setRates(s, expert, need, isSpare ? <f32>(copies - 1) * meanOf(s, expert, copies - 1) - all : Infinity);
+}
+
+/**
+ * Finds the load of a copy, were there one more than wanted to need it, and were there one less. A copy that
+ * mostly adds to what all cost together is not needed.
+ */
 function rate(s: Adaptive, expert: i32): void {
   const copies = at32(s.wanted, expert);
-  const need: f32 = copies < s.mostCopies ? meanOf(s, expert, copies) : -1;
+  let need: f32 = copies < s.mostCopies ? meanOf(s, expert, copies) : -1;
+  if (s.terms.curve !== 0 && need > 0) {
+    const added = <f32>(copies + 1) * meanOf(s, expert, copies + 1) - <f32>copies * need;
+    if (added > need * MOST_ADDED) need = -1;
+  }
   const isSpare = copies > 1 && isAtHome(s, expert);
   setRates(s, expert, need, isSpare ? meanOf(s, expert, copies - 1) : Infinity);
 }
