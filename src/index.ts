@@ -68,3 +68,22 @@ export { DefaultEplbPolicy } from './policy/default.ts';
 export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';
 export { shareBalancer } from './share/host.ts';
+export { checkTransfer, type TransferCheck } from './transfer/check-transfer.ts';
+export type {
+  HostLoad,
+  LayerBounds,
+  RankSlot,
+  Transfer,
+  TransferCopy,
+  TransferLayer,
+  UndoneSlot,
+} from './transfer/layer.ts';
+export type { ExpertTensor, TransferMode, TransferOptions, TransferSchedule } from './transfer/options.ts';
+export { TransferPlan } from './transfer/plan.ts';
+export type {
+  TransferDigests,
+  TransferFigures,
+  TransferPlanHead,
+  TransferPlanJson,
+} from './transfer/plan-json.ts';
+export { planTransfer } from './transfer/plan-transfer.ts';
