@@ -63,3 +63,34 @@ export interface TransferPlanJson extends TransferPlanHead {
   readonly digests: TransferDigests;
   readonly layers: readonly TransferLayer[];
 }
+
+/** The fields of a plan's head in one order, so that equal plans have equal bytes. */
+export function orderedHead(head: TransferPlanHead): TransferPlanHead {
+  return {
+    numLayers: head.numLayers,
+    numPhysicalExperts: head.numPhysicalExperts,
+    numLogicalExperts: head.numLogicalExperts,
+    numRanks: head.numRanks,
+    numNodes: head.numNodes,
+    mode: head.mode,
+    staging: head.staging,
+    duplex: head.duplex,
+    relay: head.relay,
+    deadRanks: head.deadRanks,
+    maxBytesInFlight: head.maxBytesInFlight,
+    bytesPerExpert: head.bytesPerExpert,
+    bundle: head.bundle,
+    cost: head.cost,
+    schedule: head.schedule,
+    scheduleReason: head.scheduleReason,
+    roundsPerBatch: head.roundsPerBatch,
+    seconds: head.seconds,
+    secondsIn: head.secondsIn,
+    numRounds: head.numRounds,
+    numTransfers: head.numTransfers,
+    bytes: head.bytes,
+    bytesByLink: head.bytesByLink,
+    bounds: head.bounds,
+    stagingBytes: head.stagingBytes,
+  };
+}

@@ -1,7 +1,12 @@
 import type { TransferLayer } from './layer.ts';
 import type { ExpertTensor, TransferMode, TransferSchedule } from './options.ts';
 import { decodePlan, encodePlan } from './plan-bytes.ts';
-import type { TransferDigests, TransferPlanHead, TransferPlanJson } from './plan-json.ts';
+import {
+  orderedHead,
+  type TransferDigests,
+  type TransferPlanHead,
+  type TransferPlanJson,
+} from './plan-json.ts';
 import { readPlan } from './read-plan.ts';
 
 /**
@@ -51,8 +56,8 @@ export class TransferPlan implements TransferPlanHead {
     digests: () => TransferDigests,
     layers: () => readonly TransferLayer[],
   ) {
-    Object.assign(this, head);
-    this.#head = head;
+    this.#head = orderedHead(head);
+    Object.assign(this, this.#head);
     this.#makeDigests = digests;
     this.#makeLayers = layers;
     Object.freeze(this);

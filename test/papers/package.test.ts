@@ -37,7 +37,7 @@ const ALLOWED = [
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
   /^plugins\/python\/eplb_calibrate\.py$/,
-  /^schemas\/(cost|(calibrate|convert|formats|inspect|plan|replay|synth|validate)-report)\.schema\.json$/,
+  /^schemas\/(cost|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
 ];
 
 const NEEDED = [

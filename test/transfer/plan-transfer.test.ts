@@ -98,7 +98,7 @@ test('every plan leads to the target byte for byte, and the checker accepts it',
   });
 });
 
-test('buffered, rounds are what the busiest sender or receiver has, and no choice of senders is better', () => {
+test('buffered, rounds are what the busiest rank sends or receives, and no senders are better', () => {
   forAll(NUM_RUNS, ({ from, to, options }) => {
     const { numRanks, numNodes, deadRanks } = options;
     const plan = planTransfer(from, to, { numRanks, numNodes: numNodes ?? 1, deadRanks });
