@@ -94,8 +94,7 @@ function classesOf(names: readonly string[], numRanks: number): string[] {
 
 function orderOf(classes: readonly string[], cost: CostModel | undefined): string[] {
   const place = (name: string) => (name === 'intraNode' ? 0 : name === 'interNode' ? 2 : 1);
-  const known = cost === undefined ? undefined : cost.toJSON().links;
-  const bandwidth = (name: string) => known?.[name]?.bytesPerSecond ?? 0;
+  const bandwidth = (name: string) => cost?.toJSON().links[name]?.bytesPerSecond ?? 0;
   return [...classes].sort((a, b) => place(a) - place(b) || bandwidth(b) - bandwidth(a));
 }
 

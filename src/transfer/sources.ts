@@ -32,6 +32,10 @@ export class SourceChoice {
   /** [ranks]: the need by which a chain reaches the rank; -1 for none. */
   readonly #reachedBy: Int32Array;
   readonly #distance: Float64Array;
+  /** Of each open need, in order: where its senders end among these, the sender, and what its link costs. */
+  readonly #optionEnds: Int32Array;
+  #optionRanks = new Int32Array(0);
+  #optionCosts = new Float64Array(0);
 
   constructor(setting: TransferSetting, numPhysicalExperts: number) {
     const { numRanks } = setting;
@@ -41,6 +45,7 @@ export class SourceChoice {
     [this.sent, this.received, this.#load, this.#firstOf] = [ranks(), ranks(), ranks(), ranks()];
     [this.#queue, this.#reachedBy] = [ranks(), ranks()];
     this.#distance = new Float64Array(numRanks + 1);
+    this.#optionEnds = needs();
   }
 
   /** Chooses for the needs of a layer. */
@@ -151,33 +156,73 @@ export class SourceChoice {
   /** Makes the links as cheap as they can be while no rank has more than the busiest has. */
   #cheapen(needs: LayerNeeds): void {
     const limit = most(this.#load);
-    while (!this.#allCheapest(needs) && this.#cancelCycle(needs, limit));
+    this.#listOptions(needs);
+    while (!this.#takeCheaper(limit) && this.#cancelCycle(limit));
   }
 
-  #allCheapest(needs: LayerNeeds): boolean {
+  #listOptions(needs: LayerNeeds): void {
     const { links } = this.#setting;
+    let end = 0;
     for (let k = 0; k < this.#numOpen; k++) {
       const need = this.#open[k]!;
-      const target = needs.targets[need]!;
-      const cost = links.costOf(this.sources[need]!, target);
       for (let at = needs.firstHolder(needs.experts[need]!); at >= 0; at = needs.nextHolder(at)) {
-        if (links.costOf(needs.rankOf[at]!, target) < cost) return false;
+        if (end === this.#optionRanks.length) this.#makeRoom();
+        const rank = needs.rankOf[at]!;
+        this.#optionRanks[end] = rank;
+        this.#optionCosts[end++] = links.costOf(rank, needs.targets[need]!);
+      }
+      this.#optionEnds[k] = end;
+    }
+  }
+
+  #makeRoom(): void {
+    const size = Math.max(256, 2 * this.#optionRanks.length);
+    const [ranks, costs] = [new Int32Array(size), new Float64Array(size)];
+    ranks.set(this.#optionRanks);
+    costs.set(this.#optionCosts);
+    this.#optionRanks = ranks;
+    this.#optionCosts = costs;
+  }
+
+  /** Takes cheaper senders that have room. @returns whether each need now has its cheapest one */
+  #takeCheaper(limit: number): boolean {
+    let isCheapest = true;
+    for (let k = 0, at = 0; k < this.#numOpen; k++) {
+      const need = this.#open[k]!;
+      const end = this.#optionEnds[k]!;
+      let own = this.#ownOption(at, end, this.sources[need]!);
+      for (; at < end; at++) {
+        if (this.#optionCosts[at]! >= this.#optionCosts[own]!) continue;
+        const rank = this.#optionRanks[at]!;
+        if (this.#load[rank]! >= limit) isCheapest = false;
+        else {
+          this.#load[this.sources[need]!]!--;
+          this.#load[rank]!++;
+          this.sources[need] = rank;
+          own = at;
+        }
       }
     }
-    return true;
+    return isCheapest;
+  }
+
+  #ownOption(begin: number, end: number, source: number): number {
+    let at = begin;
+    while (at < end && this.#optionRanks[at] !== source) at++;
+    return at;
   }
 
   /**
    * Finds a cycle of negative cost among the ranks and one more place, to which ranks with room lead and
    * which leads to all ranks, and moves one expert along it (Bellman and Ford).
    */
-  #cancelCycle(needs: LayerNeeds, limit: number): boolean {
+  #cancelCycle(limit: number): boolean {
     const { numRanks } = this.#setting;
     this.#distance.fill(0);
     this.#reachedBy.fill(-1);
     // The place itself is last. By what a place is reached: a need, or, as -2 - rank, a rank without one.
     for (let pass = 0; pass <= numRanks + 1; pass++) {
-      const changed = this.#relax(needs, limit);
+      const changed = this.#relax(limit);
       if (changed < 0) return false;
       const place = this.#onCycle(changed);
       if (place < 0) continue;
@@ -220,17 +265,18 @@ export class SourceChoice {
   }
 
   /** One pass over all edges. @returns a place that came nearer, -1 when none did */
-  #relax(needs: LayerNeeds, limit: number): number {
-    const { links, numRanks } = this.#setting;
+  #relax(limit: number): number {
+    const { numRanks } = this.#setting;
     const distance = this.#distance;
     let changed = -1;
-    for (let k = 0; k < this.#numOpen; k++) {
+    for (let k = 0, at = 0; k < this.#numOpen; k++) {
       const need = this.#open[k]!;
-      const [target, source] = [needs.targets[need]!, this.sources[need]!];
-      const without = distance[source]! - links.costOf(source, target);
-      for (let at = needs.firstHolder(needs.experts[need]!); at >= 0; at = needs.nextHolder(at)) {
-        const rank = needs.rankOf[at]!;
-        const length = without + links.costOf(rank, target);
+      const end = this.#optionEnds[k]!;
+      const source = this.sources[need]!;
+      const without = distance[source]! - this.#optionCosts[this.#ownOption(at, end, source)]!;
+      for (; at < end; at++) {
+        const rank = this.#optionRanks[at]!;
+        const length = without + this.#optionCosts[at]!;
         if (rank === source || !isShorter(length, distance[rank]!)) continue;
         distance[rank] = length;
         this.#reachedBy[rank] = need;
