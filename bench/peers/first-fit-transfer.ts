@@ -1,10 +1,10 @@
 /**
- * How vLLM would move weights in batches of one peer a rank (its proposal 52641, as its review of September 2026
- * has it): transfers in their order, each in the first batch in which its two ranks have no other peer. All
- * that a pair has to send, in both directions, so is in one batch, which lasts as long as the most experts that
- * one of its pairs has in one direction. Senders are those of `rearrange_expert_weights_inplace`: the receivers
- * of an expert are shared out evenly among the ranks that have it, in order, and the first of these take what
- * is left.
+ * How vLLM would move weights in batches of one peer a rank (its proposal 52641, as its review of September
+ * 2026 has it): transfers in their order, each in the first batch in which its two ranks have no other peer.
+ * All that a pair has to send, in both directions, so is in one batch, which lasts as long as the most
+ * experts that one of its pairs has in one direction. Senders are those of
+ * `rearrange_expert_weights_inplace`: the receivers of an expert are shared out evenly among the ranks that
+ * have it, in order, and the first of these take what is left.
  */
 export interface FirstFit {
   /** Of all layers: batches, and how long they last together, in transfers one after the other. */

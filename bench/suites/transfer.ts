@@ -76,7 +76,9 @@ function randomMapping(seed: number): ExpertMapping {
   return ExpertMapping.fromPhysicalToLogical(rows, numLogicalExperts);
 }
 
-/** So many of each layer's slots hand their experts round among themselves, until all of them have changed. */
+/**
+ * So many of each layer's slots hand their experts round among themselves, until all of them have changed.
+ */
 function changedMapping(from: ExpertMapping, share: number, seed: number): ExpertMapping {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = MAIN_SIZE;
   const random = new Random(seed, `transfer to ${share}`);

@@ -1,7 +1,7 @@
 import type { LayerBounds, TransferDigests, TransferPlan, TransferPlanHead } from '../index.ts';
 
 /** A placement that was read. */
-export interface TransferPlacement {
+interface TransferPlacement {
   readonly path: string;
   readonly format: string;
   readonly notes: readonly string[];

@@ -32,7 +32,7 @@ import { PlanTiming } from './timing.ts';
  * const from = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 3]]);
  * const to = ExpertMapping.fromPhysicalToLogical([[2, 1, 0, 3]]);
  * const plan = planTransfer(from, to, { numRanks: 2, bytesPerExpert: 1000 });
- * plan.numRounds; // 1: each rank sends an expert while it receives the other
+ * plan.numRounds; // 1
  * plan.layers[0]!.rounds[0]![0]!.sourceRank; // 1
  * ```
  */

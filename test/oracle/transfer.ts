@@ -1,69 +1,90 @@
 import type { ExpertMapping, TransferLayer, TransferPlan } from 'expert-load-balancer';
 
+/**
+ * Bytes of an expert: numbers of its layer and its own, from 1 on, so that no two are alike and none is
+ * empty.
+ */
 const BYTES = 8;
 
-/** The weights of an expert: bytes that no other expert of any layer has. */
-function weightsOf(layer: number, expert: number): string {
-  return Buffer.from(Uint32Array.of(layer, expert).buffer)
-    .toString('hex')
-    .padEnd(2 * BYTES, '0');
+/** The slots of ranks as memory. */
+class Memory {
+  readonly #bytes: Uint8Array;
+  readonly #width: number;
+
+  constructor(numRanks: number, width: number) {
+    this.#bytes = new Uint8Array(numRanks * width * BYTES);
+    this.#width = width;
+  }
+
+  #at(rank: number, slot: number): number {
+    return (rank * this.#width + slot) * BYTES;
+  }
+
+  put(rank: number, slot: number, layer: number, expert: number): void {
+    const weights = expert < 0 ? [0, 0] : [layer + 1, expert + 1];
+    this.#bytes.set(new Uint8Array(Uint32Array.from(weights).buffer), this.#at(rank, slot));
+  }
+
+  copy(fromRank: number, fromSlot: number, toRank: number, toSlot: number): void {
+    const from = this.#at(fromRank, fromSlot);
+    this.#bytes.copyWithin(this.#at(toRank, toSlot), from, from + BYTES);
+  }
+
+  /** The bytes of a slot. */
+  slot(rank: number, slot: number): Uint8Array {
+    return this.#bytes.subarray(this.#at(rank, slot), this.#at(rank, slot) + BYTES);
+  }
 }
 
-/**
- * Moves bytes as a plan says: weights in the slots of ranks, and behind them their buffer or staging slots.
- *
- * @returns of each rank and slot the bytes, in hex; undefined where there are none
- */
-export function movedWeights(
-  plan: TransferPlan,
-  layer: TransferLayer,
-  from: ExpertMapping,
-): (string | undefined)[][] {
+/** Moves bytes as a plan says: in the slots of ranks, and behind them their buffer or staging slots. */
+function moveWeights(plan: TransferPlan, layer: TransferLayer, from: ExpertMapping): Memory {
   const slotsPerRank = plan.numPhysicalExperts / plan.numRanks;
-  const ranks = Array.from({ length: plan.numRanks }, (_, rank) =>
-    Array.from({ length: slotsPerRank + layer.extraSlots }, (__, slot): Uint8Array | undefined => {
-      const expert =
-        slot < slotsPerRank ? from.getLogicalExpert(layer.layer, rank * slotsPerRank + slot) : -1;
-      const isLost = plan.deadRanks.includes(rank) || expert < 0;
-      return isLost ? undefined : new Uint8Array(Buffer.from(weightsOf(layer.layer, expert), 'hex'));
-    }),
-  );
-  const copy = (step: number) => {
-    for (const { step: when, sourceRank, sourceSlot, targetSlot } of layer.copies) {
-      if (when === step) ranks[sourceRank]![targetSlot] = ranks[sourceRank]![sourceSlot]?.slice();
-    }
-  };
+  const memory = new Memory(plan.numRanks, slotsPerRank + layer.extraSlots);
+  for (let at = 0; at < plan.numPhysicalExperts; at++) {
+    const rank = Math.floor(at / slotsPerRank);
+    const expert = plan.deadRanks.includes(rank) ? -1 : from.getLogicalExpert(layer.layer, at);
+    memory.put(rank, at % slotsPerRank, layer.layer, expert);
+  }
+  const move = (one: Omit<TransferLayer['copies'][number], 'step'>) =>
+    memory.copy(one.sourceRank, one.sourceSlot, one.targetRank, one.targetSlot);
+  const copy = (step: number) => layer.copies.filter((one) => one.step === step).forEach(move);
   copy(0);
   for (const [i, round] of layer.rounds.entries()) {
     // One after the other: nothing that is read in a round may be written in it.
-    for (const { sourceRank, sourceSlot, targetRank, targetSlot } of round) {
-      ranks[targetRank]![targetSlot] = ranks[sourceRank]![sourceSlot]?.slice();
-    }
+    round.forEach(move);
     copy(i + 1);
   }
   for (const { expert, targetRank, targetSlot } of layer.hostLoads) {
-    ranks[targetRank]![targetSlot] = new Uint8Array(Buffer.from(weightsOf(layer.layer, expert), 'hex'));
+    memory.put(targetRank, targetSlot, layer.layer, expert);
   }
   copy(layer.rounds.length + 1);
-  for (const { rank, slot } of layer.clears) ranks[rank]![slot] = undefined;
-  return ranks.map((slots) =>
-    slots.slice(0, slotsPerRank).map((bytes) => bytes && Buffer.from(bytes).toString('hex')),
-  );
+  for (const { rank, slot } of layer.clears) memory.put(rank, slot, layer.layer, -1);
+  return memory;
 }
 
-/** What {@link movedWeights} has to come to: the target, but for undone slots, which `skip` says. */
-export function wantedWeights(
+/**
+ * The first slot of a live rank that does not have the target's bytes after a plan moved them, and is not
+ * listed as undone; undefined when there is none.
+ */
+export function firstWrongSlot(
   plan: TransferPlan,
-  layer: number,
+  layer: TransferLayer,
+  from: ExpertMapping,
   to: ExpertMapping,
-): (string | undefined)[][] {
+): string | undefined {
   const slotsPerRank = plan.numPhysicalExperts / plan.numRanks;
-  return Array.from({ length: plan.numRanks }, (_, rank) =>
-    Array.from({ length: slotsPerRank }, (__, slot) => {
-      const expert = to.getLogicalExpert(layer, rank * slotsPerRank + slot);
-      return expert < 0 ? undefined : weightsOf(layer, expert);
-    }),
-  );
+  const memory = moveWeights(plan, layer, from);
+  const wanted = new Memory(1, 1);
+  for (let at = 0; at < plan.numPhysicalExperts; at++) {
+    const [rank, slot] = [Math.floor(at / slotsPerRank), at % slotsPerRank];
+    if (plan.deadRanks.includes(rank)) continue;
+    if (layer.undone.some(({ targetRank, targetSlot }) => targetRank === rank && targetSlot === slot))
+      continue;
+    wanted.put(0, 0, layer.layer, to.getLogicalExpert(layer.layer, at));
+    const isEqual = Buffer.compare(memory.slot(rank, slot), wanted.slot(0, 0)) === 0;
+    if (!isEqual) return `rank ${rank}, slot ${slot}`;
+  }
+  return undefined;
 }
 
 /** What ranks need in a layer: each an expert, the rank, and the live ranks that have it. */

@@ -68,15 +68,16 @@ const NEEDED = [
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
   'schemas/plan-report.schema.json',
+  'schemas/transfer.schema.json',
 ];
 
 /**
- * Limits of size: a fifth above the 247,400 bytes that there were, and some more than the 710,204 that there
- * are with the packages that are taken along for bundles and the command. A host loads the first at every
- * start; of the second each install is a download. Who raises one says in the commit for what.
+ * Limits of size: a little above the 356,300 bytes that there are, of which 63,000 are transfer plans, and
+ * the 745,200 with the packages that are taken along for bundles and the command. A host loads the first at
+ * every start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 297_000;
-const MOST_BYTES_PACKED = 720_000;
+const MOST_BYTES_LOADED = 362_000;
+const MOST_BYTES_PACKED = 752_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
