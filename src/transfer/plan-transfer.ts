@@ -119,7 +119,7 @@ function figuresOf(
 ): TransferFigures {
   const byClass = new Float64Array(links.classes.length);
   for (const { schedule } of planned) {
-    for (const link of schedule.links) byClass[link]!++;
+    for (let i = 0; i < schedule.count; i++) byClass[schedule.links[i]!]!++;
   }
   const bytesByLink = Object.fromEntries(
     links.classes.map((name, i) => [name, byClass[i]! * bytesPerExpert]),

@@ -36,6 +36,8 @@ export class SourceChoice {
   readonly #optionEnds: Int32Array;
   #optionRanks = new Int32Array(0);
   #optionCosts = new Float64Array(0);
+  /** More than sums of costs are rounded: else rounding alone could go round and round. */
+  #rounding = 0;
 
   constructor(setting: TransferSetting, numPhysicalExperts: number) {
     const { numRanks } = setting;
@@ -163,16 +165,20 @@ export class SourceChoice {
   #listOptions(needs: LayerNeeds): void {
     const { links } = this.#setting;
     let end = 0;
+    let dearest = 0;
     for (let k = 0; k < this.#numOpen; k++) {
       const need = this.#open[k]!;
       for (let at = needs.firstHolder(needs.experts[need]!); at >= 0; at = needs.nextHolder(at)) {
         if (end === this.#optionRanks.length) this.#makeRoom();
         const rank = needs.rankOf[at]!;
+        const cost = links.costOf(rank, needs.targets[need]!);
         this.#optionRanks[end] = rank;
-        this.#optionCosts[end++] = links.costOf(rank, needs.targets[need]!);
+        this.#optionCosts[end++] = cost;
+        if (cost > dearest) dearest = cost;
       }
       this.#optionEnds[k] = end;
     }
+    this.#rounding = 1e-9 * dearest;
   }
 
   #makeRoom(): void {
@@ -268,6 +274,7 @@ export class SourceChoice {
   #relax(limit: number): number {
     const { numRanks } = this.#setting;
     const distance = this.#distance;
+    const [ranks, costs, rounding] = [this.#optionRanks, this.#optionCosts, this.#rounding];
     let changed = -1;
     for (let k = 0, at = 0; k < this.#numOpen; k++) {
       const need = this.#open[k]!;
@@ -275,33 +282,28 @@ export class SourceChoice {
       const source = this.sources[need]!;
       const without = distance[source]! - this.#optionCosts[this.#ownOption(at, end, source)]!;
       for (; at < end; at++) {
-        const rank = this.#optionRanks[at]!;
-        const length = without + this.#optionCosts[at]!;
-        if (rank === source || !isShorter(length, distance[rank]!)) continue;
+        const rank = ranks[at]!;
+        const length = without + costs[at]!;
+        if (rank === source || length >= distance[rank]! - rounding) continue;
         distance[rank] = length;
         this.#reachedBy[rank] = need;
         changed = rank;
       }
     }
     for (let rank = 0; rank < numRanks; rank++) {
-      if (this.#load[rank]! >= limit || !isShorter(distance[rank]!, distance[numRanks]!)) continue;
+      if (this.#load[rank]! >= limit || distance[rank]! >= distance[numRanks]! - rounding) continue;
       distance[numRanks] = distance[rank]!;
       this.#reachedBy[numRanks] = -2 - rank;
       changed = numRanks;
     }
     for (let rank = 0; rank < numRanks; rank++) {
-      if (!isShorter(distance[numRanks]!, distance[rank]!)) continue;
+      if (distance[numRanks]! >= distance[rank]! - rounding) continue;
       distance[rank] = distance[numRanks]!;
       this.#reachedBy[rank] = -2 - numRanks;
       changed = rank;
     }
     return changed;
   }
-}
-
-/** By more than sums of costs are rounded: else rounding alone could go round and round. */
-function isShorter(length: number, than: number): boolean {
-  return length < than - 1e-9 * Math.max(1, Math.abs(than));
 }
 
 function most(loads: Int32Array): number {
