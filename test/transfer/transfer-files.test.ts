@@ -26,7 +26,7 @@ test('JSON and bytes give the same plan again, as the schema says', () => {
       assert.deepEqual(TransferPlan.fromBytes(bytes).toBytes(), bytes);
       assert.ok(bytes.length < JSON.stringify(json).length);
     }),
-    { numRuns: 40, seed: SEED },
+    { numRuns: 25, seed: SEED },
   );
 });
 
@@ -48,7 +48,7 @@ test('bytes that are cut or changed anywhere give a plan, or an error with a cod
         assert.ok(isCoded(error), String(error));
       }
     }),
-    { numRuns: 300, seed: SEED },
+    { numRuns: 200, seed: SEED },
   );
 });
 
@@ -77,7 +77,7 @@ test('JSON with anything replaced gives a plan, or an error with a code', () => 
         assert.ok(isCoded(error), String(error));
       }
     }),
-    { numRuns: 300, seed: SEED },
+    { numRuns: 200, seed: SEED },
   );
 });
 
