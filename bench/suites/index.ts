@@ -13,6 +13,7 @@ import { replaySuite } from './replay.ts';
 import { scalingSuite } from './scaling.ts';
 import { startupSuite } from './startup.ts';
 import { threadsSuite } from './threads.ts';
+import { transferSuite } from './transfer.ts';
 import { windowSuite } from './window.ts';
 
 /** In the order they are run. */
@@ -30,6 +31,7 @@ export const SUITES: readonly Suite[] = [
   startupSuite,
   memorySuite,
   adaptiveSuite,
+  transferSuite,
   replaySuite,
   formatsSuite,
 ];

@@ -41,6 +41,15 @@ const USAGES: Readonly<Record<string, Usage>> = {
     kind: 'validate-report',
     more: [['--against', 'loads.npy', '--for', 'all']],
   },
+  transfer: {
+    args: ['placement.json', 'next.json', '--ranks', '2'],
+    missing: 'from, to',
+    kind: 'transfer-report',
+    more: [
+      ['--bytes-per-expert', '1000', '--staging', '1', '-o', 'moves.json'],
+      ['--duplex', 'half', '--relay', '--nodes', '2', '--cost', 'h200:gpt-oss-120b'],
+    ],
+  },
   formats: { args: [], kind: 'formats-report' },
   replay: {
     args: ['loads.npy', ...SIZES, '--interval', '2'],
@@ -108,6 +117,8 @@ describe('every command', () => {
       await writeFile(join(dir, 'loads.npy'), npyFile({ descr: '<f4', shape: [8, 2, 4], values }));
       const rows = [0, 1].map(() => [0, 1, 2, 3, 0, 1]);
       await writeFile(join(dir, 'placement.json'), JSON.stringify({ physical_to_logical_map: rows }));
+      const next = [0, 1].map(() => [0, 3, 2, 1, 0, 2]);
+      await writeFile(join(dir, 'next.json'), JSON.stringify({ physical_to_logical_map: next }));
       await writeFile(join(dir, 'measured.json'), JSON.stringify(h200Calibration()));
       const all = await eplbMany(
         LINES.map(([, line]) => line),

@@ -1,6 +1,6 @@
 /**
- * What takes hours: a million calls of the whole public surface, a million interleavings, and a soak of a
- * million cycles.
+ * What takes hours: a million calls of the whole public surface, a million interleavings, 100,000 transfer
+ * plans, and a soak of a million cycles.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
@@ -14,6 +14,7 @@ const RUNS: readonly (readonly string[])[] = [
   ['--test', 'test/papers/public-surface.test.ts'],
   ['--test', 'test/papers/public-surface-files.test.ts'],
   ['--test', 'test/balancer/balancer-model.test.ts'],
+  ['--test', 'test/transfer/plan-transfer.test.ts'],
 ];
 
 for (const args of RUNS) {

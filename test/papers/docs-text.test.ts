@@ -22,6 +22,7 @@ const OPTIONS = [
   'CommitOptions',
   'ConnectOptions',
   'ReplayCost',
+  'TransferOptions',
 ];
 
 const all = pages();

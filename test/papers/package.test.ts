@@ -38,7 +38,7 @@ const ALLOWED = [
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
   /^plugins\/python\/eplb_calibrate\.py$/,
-  /^schemas\/(cost|(calibrate|convert|formats|inspect|plan|replay|synth|validate)-report)\.schema\.json$/,
+  /^schemas\/(cost|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
 ];
 
 const NEEDED = [
@@ -69,15 +69,16 @@ const NEEDED = [
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
   'schemas/plan-report.schema.json',
+  'schemas/transfer.schema.json',
 ];
 
 /**
- * Limits of size: a fifth above the 247,400 bytes that there were, and some more than the 709,700 that there
- * are with the packages that are taken along, which no install fetches besides. A host loads the first at
+ * Limits of size: a little above the 356,300 bytes that there are, of which 63,000 are transfer plans, and
+ * the 745,200 with the packages that are taken along for bundles and the command. A host loads the first at
  * every start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 320_000;
-const MOST_BYTES_PACKED = 740_000;
+const MOST_BYTES_LOADED = 362_000;
+const MOST_BYTES_PACKED = 752_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

@@ -40,6 +40,39 @@ const layerCost = nearlyObject({
   slowest: nearlyObject({ fixedSeconds: fc.nat(9), activeSeconds: fc.nat(9), tokenSeconds: fc.nat(9) }),
 });
 const mappings = nearly(fc.constant(mapping));
+const transferOptions = nearlyObject(
+  {
+    ...{ numRanks: fc.constantFrom(1, 2, 3), numNodes: fc.constant(1), relay: fc.boolean() },
+    topology: fc.constant({ ...sizes, numNodes: 1, numGroups: 1 }),
+    ...{ mode: fc.constantFrom('buffered', 'inPlace'), staging: fc.constantFrom(0, 1, 2) },
+    ...{ duplex: fc.constantFrom('full', 'half'), schedule: fc.constantFrom('auto', 'rounds', 'batch') },
+    ...{ deadRanks: fc.constantFrom([], [1]), maxBytesInFlight: fc.constantFrom(10, 20, 100) },
+    ...{
+      bytesPerExpert: fc.constant(10),
+      bundle: nearly(fc.constant([{ name: 'w', bytes: 10 }])),
+      cost: costInit,
+    },
+    linkClasses: nearly(
+      fc.constant([
+        ['intraNode', 'intraNode'],
+        ['intraNode', 'intraNode'],
+      ]),
+    ),
+    linkCosts: nearly(
+      fc.constant([
+        [0, 1],
+        [1, 0],
+      ]),
+    ),
+    gains: nearly(fc.constant([1, 2])),
+  },
+  ['numRanks'],
+);
+const moved = library.ExpertMapping.fromPhysicalToLogical(rows.toReversed());
+const transferPlan = library.planTransfer(mapping, moved, { numRanks: 2 });
+const transferFields = Object.fromEntries(
+  Object.entries(transferPlan.toJSON()).map(([name, value]) => [name, fc.constant(value as unknown)]),
+);
 const bytes = fc.oneof(
   fc.constant(mapping.toBytes()),
   fc.uint8Array({ maxLength: 64 }),
@@ -172,6 +205,25 @@ const FUNCTIONS: readonly Call[] = [
     ],
     library.layerCosts,
   ],
+  [
+    'planTransfer',
+    [mappings, nearly(fc.constantFrom<unknown>(moved, { phyToLog: rows.toReversed() })), transferOptions],
+    (...args: Parameters<typeof library.planTransfer>) => {
+      const plan = library.planTransfer(...args);
+      return library.checkTransfer(plan, args[0], args[1]);
+    },
+  ],
+  [
+    'checkTransfer',
+    [nearly(fc.constant(transferPlan)), mappings, nearly(fc.constant(moved))],
+    library.checkTransfer,
+  ],
+  [
+    'TransferPlan.fromJSON',
+    [nearlyObject(transferFields, Object.keys(transferFields))],
+    library.TransferPlan.fromJSON,
+  ],
+  ['TransferPlan.fromBytes', [nearly(fc.constant(transferPlan.toBytes()))], library.TransferPlan.fromBytes],
   ['summarizeCost', [nearly(fc.array(layerCost, { maxLength: 3 }))], library.summarizeCost],
   ['layerBalances', [nearly(loadMatrix(2, 4)), mappings, nearly(whole)], library.layerBalances],
   ['computeBalancedPacking', [nearly(loadMatrix(2, 4)), nearly(whole)], library.computeBalancedPacking],

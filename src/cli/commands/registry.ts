@@ -26,6 +26,11 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
     load: () => import('./validate.ts'),
   },
   {
+    name: 'transfer',
+    summary: 'plan how the weights get from one placement to another, and what that takes',
+    load: () => import('./transfer.ts'),
+  },
+  {
     name: 'formats',
     summary: 'list the formats that are read and written',
     load: () => import('./formats.ts'),
