@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import type { Machines } from './simulator.ts';
+
+const SOURCES = fileURLToPath(new URL('../../src/migration/', import.meta.url));
+
+/** A check of the machines that is taken out of their source. */
+export interface Mutation {
+  readonly what: string;
+  readonly file: 'coordinator-machine.ts' | 'rank-machine.ts' | 'group-state.ts' | 'operation-progress.ts';
+  /** Stands once in the file. */
+  readonly from: string;
+  readonly to: string;
+}
+
+const COORDINATOR = 'coordinator-machine.ts';
+const RANK = 'rank-machine.ts';
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    what: 'the coordinator counts answers to an older operation',
+    file: COORDINATOR,
+    from: 'else if (message.token !== this.#state.operation?.token) this.#takeLate(rank, message);',
+    to: 'else if (this.#state.operation === undefined) this.#takeLate(rank, message);',
+  },
+  {
+    what: 'the coordinator hears processes that are gone',
+    file: COORDINATOR,
+    from: 'if (message.incarnation < incarnation || (message.incarnation > incarnation && !isHello)) {',
+    to: 'if (message.incarnation > incarnation && !isHello) {',
+  },
+  {
+    what: 'the coordinator takes a hello of before an admission for a new one',
+    file: COORDINATOR,
+    from: 'if (message.incarnation === incarnation && message.token < since) {',
+    to: 'if (false) {',
+  },
+  {
+    what: 'the coordinator admits ranks while an operation is under way',
+    file: COORDINATOR,
+    from: 'if (this.#state.operation !== undefined) return;\n    const { live } = this.#state;',
+    to: 'const { live } = this.#state;',
+  },
+  {
+    what: 'the coordinator admits ranks that hold another epoch',
+    file: COORDINATOR,
+    from: 'if (message.holds?.epoch === live.epoch && message.holds.digest === live.digest) {',
+    to: 'if (message.holds !== null) {',
+  },
+  {
+    what: 'the coordinator decides when one rank has promised its last step',
+    file: COORDINATOR,
+    from: "if (progress.phase === 'arming' && this.#waitingFor().length === 0) this.#decide(operation);",
+    to: "if (progress.phase === 'arming' && this.#waitingFor().length < this.#participants().length) this.#decide(operation);",
+  },
+  {
+    what: 'the coordinator arms ranks before all have prepared',
+    file: COORDINATOR,
+    from: "if (progress.phase === 'preparing' && this.#waitingFor().length === 0) {",
+    to: "if (progress.phase === 'preparing') {",
+  },
+  {
+    what: 'the coordinator sends a decision that is not in the journal',
+    file: COORDINATOR,
+    from: "this.#record({ type: 'decided', token: operation.token, firstStep });",
+    to: "this.#state.apply({ type: 'decided', token: operation.token, firstStep });",
+  },
+  {
+    what: 'the coordinator does not journal how an operation ended',
+    file: COORDINATOR,
+    from: "this.#record({ type: 'ended', token, outcome });",
+    to: "this.#state.apply({ type: 'ended', token, outcome });",
+  },
+  {
+    what: 'the coordinator aborts what is decided',
+    file: COORDINATOR,
+    from: "if (phase === 'activating') this.#endActivation(operation);\n    else this.#abort({ cause: 'timedOut', phase, ranks: this.#waitingFor() });",
+    to: "this.#state.operation!.firstStep = undefined; this.#state.live = { epoch: this.#state.live.epoch, digest: this.#state.live.digest }; this.#abort({ cause: 'timedOut', phase: 'arming', ranks: this.#waitingFor() });",
+  },
+  {
+    what: 'a rank that did not confirm is counted as one that did',
+    file: 'group-state.ts',
+    from: "for (const rank of operation.ranks) if (!silent.includes(rank)) this.#setMember(rank, 'serving');",
+    to: "for (const rank of operation.ranks) this.#setMember(rank, 'serving');",
+  },
+  {
+    what: 'an operation begins beside another',
+    file: COORDINATOR,
+    from: 'if (operation !== undefined) {\n      return refused(',
+    to: 'if (operation !== undefined && operation.firstStep !== undefined) {\n      return refused(',
+  },
+  {
+    what: 'a rank is left out after others have promised their last step',
+    file: COORDINATOR,
+    from: "this.#options.onLostRank === 'exclude' && !this.#progress!.mayBeArmed;",
+    to: "this.#options.onLostRank === 'exclude';",
+  },
+  {
+    what: 'the new epoch begins with the last step of the old one',
+    file: COORDINATOR,
+    from: 'this.#progress!.lastOldStep(this.#participants()) + 1;',
+    to: 'this.#progress!.lastOldStep(this.#participants());',
+  },
+  {
+    what: 'the new epoch begins after the first last step',
+    file: 'operation-progress.ts',
+    from: 'return Math.max(',
+    to: 'return Math.min(',
+  },
+  {
+    what: 'a rank takes what was meant for the process before',
+    file: RANK,
+    from: 'if (checked.incarnation === this.#incarnation) this.#take(checked);',
+    to: 'this.#take(checked);',
+  },
+  {
+    what: 'a rank prepares again what it is done with',
+    file: RANK,
+    from: 'if (token <= this.#token || epoch !== this.#holds!.epoch + 1) return;',
+    to: '',
+  },
+  {
+    what: 'a rank activates what it has not promised a last step for',
+    file: RANK,
+    from: "if (open?.token === token && open.state === 'armed' && open.epoch === epoch) {",
+    to: "if (open?.state === 'armed') {",
+  },
+  {
+    what: 'a rank aborts another operation than the one that is meant',
+    file: RANK,
+    from: "if (this.#open?.token === token && this.#open.state !== 'decided' && this.#open.state !== 'swapping') {",
+    to: 'if (this.#open !== undefined) {',
+  },
+  {
+    what: 'a rank serves on without the decision',
+    file: RANK,
+    from: "if (open?.state === 'armed' && step > open.lastStep) {",
+    to: 'if (false) {',
+  },
+  {
+    what: 'a rank swaps before the first step of the new epoch',
+    file: RANK,
+    from: "if (open?.state === 'decided' && step >= open.firstStep) {",
+    to: "if (open?.state === 'decided') {",
+  },
+  {
+    what: 'a rank serves while it swaps',
+    file: RANK,
+    from: "if (open?.state === 'swapping') return",
+    to: 'if (false) return',
+  },
+  {
+    what: 'a rank serves the new epoch before its first step',
+    file: RANK,
+    from: 'if (step < this.#servesFrom) {',
+    to: 'if (false) {',
+  },
+  {
+    what: 'a rank serves when it starts, without being admitted',
+    file: RANK,
+    from: '#isServing = false;',
+    to: '#isServing = true;',
+  },
+  {
+    what: 'a rank serves on after a failed activation',
+    file: RANK,
+    from: "if (open?.state === 'swapping') this.#fence(`not activated: ${reason}`, layers);",
+    to: "if (open?.state === 'swapping') return this.swapped(token);",
+  },
+  {
+    what: 'a rank that is admitted serves whatever it holds',
+    file: RANK,
+    from: '      if (this.#holds?.epoch === epoch && this.#holds.digest === digest) {\n        this.#isServing = true;',
+    to: '      if (this.#holds !== null) {\n        this.#isServing = true;',
+  },
+  {
+    what: 'a rank is admitted by a message that it has had before',
+    file: RANK,
+    from: 'if (token < this.#token || this.#swapping().length > 0) return;\n    if (token > this.#token) {',
+    to: 'if (true) {',
+  },
+];
+
+/** The machines as their source has them, or with one check less. */
+export async function buildMachines(mutation?: Mutation): Promise<Machines> {
+  let applied = 0;
+  const { outputFiles } = await build({
+    stdin: {
+      contents: "export * from './coordinator-machine.ts'; export * from './rank-machine.ts';",
+      resolveDir: SOURCES,
+    },
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    logLevel: 'error',
+    plugins: [
+      {
+        name: 'mutation',
+        setup({ onLoad }) {
+          onLoad({ filter: /src.migration.[\w-]+\.ts$/ }, async ({ path }) => {
+            const text = await readFile(path, 'utf8');
+            if (mutation === undefined || basename(path) !== mutation.file)
+              return { contents: text, loader: 'ts' };
+            const parts = text.split(mutation.from);
+            assert.equal(
+              parts.length,
+              2,
+              `${mutation.what}: the check does not stand once in ${mutation.file}`,
+            );
+            applied++;
+            return { contents: parts.join(mutation.to), loader: 'ts' };
+          });
+        },
+      },
+    ],
+  });
+  assert.equal(applied, mutation === undefined ? 0 : 1);
+  const text = Buffer.from(outputFiles[0]!.contents).toString('base64');
+  return import(`data:text/javascript;base64,${text}`);
+}
