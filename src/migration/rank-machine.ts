@@ -227,13 +227,27 @@ export class RankMachine {
     return this.#end();
   }
 
+  /** Whether it is admitted: steps are served, or waited for. */
+  get isServing(): boolean {
+    return this.#isServing;
+  }
+
+  /** The operation that it has not seen the end of. */
+  get openToken(): number | undefined {
+    return this.#open?.token;
+  }
+
   /** How the rank stands: a copy. */
   view(): RankView {
-    const common = { reason: this.#isServing ? '' : this.#reason, holds: this.#holds, broken: this.#broken };
-    const status = this.#isServing ? 'serving' : 'fenced';
-    if (this.#open === undefined) return { status, ...common };
+    const view: RankView = {
+      status: this.#isServing ? 'serving' : 'fenced',
+      reason: this.#isServing ? '' : this.#reason,
+      holds: this.#holds,
+      broken: this.#broken,
+    };
+    if (this.#open === undefined) return view;
     const { token, state, layers } = this.#open;
-    return { status, ...common, operation: { token, state, layers } };
+    return { ...view, operation: { token, state, layers } };
   }
 
   #begin(): void {
@@ -269,8 +283,15 @@ export class RankMachine {
     if (open !== undefined && (isDecided || open.token > token)) return;
     this.#drop();
     this.#open = {
-      ...{ token, layers, epoch, digest, prepared: new Set(), state: 'preparing' },
-      ...{ refusal: undefined, lastStep: 0, firstStep: 0 },
+      token,
+      layers,
+      epoch,
+      digest,
+      prepared: new Set(),
+      state: 'preparing',
+      refusal: undefined,
+      lastStep: 0,
+      firstStep: 0,
     };
     this.#actions.push({ type: 'prepare', token, layers, epoch, digest });
   }

@@ -10,6 +10,8 @@ const SOURCES = fileURLToPath(new URL('../../src/migration/', import.meta.url));
 /** A check of the machines that is taken out of their source. */
 export interface Mutation {
   readonly what: string;
+  /** It takes hundreds of schedules to be seen. */
+  readonly isRare?: boolean;
   readonly file: 'coordinator-machine.ts' | 'rank-machine.ts' | 'group-state.ts' | 'operation-progress.ts';
   /** Stands once in the file. */
   readonly from: string;
@@ -22,18 +24,21 @@ const RANK = 'rank-machine.ts';
 export const MUTATIONS: readonly Mutation[] = [
   {
     what: 'the coordinator counts answers to an older operation',
+    isRare: true,
     file: COORDINATOR,
     from: 'else if (message.token !== this.#state.operation?.token) this.#takeLate(rank, message);',
     to: 'else if (this.#state.operation === undefined) this.#takeLate(rank, message);',
   },
   {
     what: 'the coordinator hears processes that are gone',
+    isRare: true,
     file: COORDINATOR,
     from: 'if (message.incarnation < incarnation || (message.incarnation > incarnation && !isHello)) {',
     to: 'if (message.incarnation > incarnation && !isHello) {',
   },
   {
     what: 'the coordinator takes a hello of before an admission for a new one',
+    isRare: true,
     file: COORDINATOR,
     from: 'if (message.incarnation === incarnation && message.token < since) {',
     to: 'if (false) {',
@@ -55,12 +60,6 @@ export const MUTATIONS: readonly Mutation[] = [
     file: COORDINATOR,
     from: "if (progress.phase === 'arming' && this.#waitingFor().length === 0) this.#decide(operation);",
     to: "if (progress.phase === 'arming' && this.#waitingFor().length < this.#participants().length) this.#decide(operation);",
-  },
-  {
-    what: 'the coordinator arms ranks before all have prepared',
-    file: COORDINATOR,
-    from: "if (progress.phase === 'preparing' && this.#waitingFor().length === 0) {",
-    to: "if (progress.phase === 'preparing') {",
   },
   {
     what: 'the coordinator sends a decision that is not in the journal',
@@ -94,6 +93,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'a rank is left out after others have promised their last step',
+    isRare: true,
     file: COORDINATOR,
     from: "this.#options.onLostRank === 'exclude' && !this.#progress!.mayBeArmed;",
     to: "this.#options.onLostRank === 'exclude';",
@@ -112,21 +112,17 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'a rank takes what was meant for the process before',
+    isRare: true,
     file: RANK,
     from: 'if (checked.incarnation === this.#incarnation) this.#take(checked);',
     to: 'this.#take(checked);',
   },
   {
     what: 'a rank prepares again what it is done with',
+    isRare: true,
     file: RANK,
     from: 'if (token <= this.#token || epoch !== this.#holds!.epoch + 1) return;',
     to: '',
-  },
-  {
-    what: 'a rank activates what it has not promised a last step for',
-    file: RANK,
-    from: "if (open?.token === token && open.state === 'armed' && open.epoch === epoch) {",
-    to: "if (open?.state === 'armed') {",
   },
   {
     what: 'a rank aborts another operation than the one that is meant',
@@ -154,6 +150,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     what: 'a rank serves the new epoch before its first step',
+    isRare: true,
     file: RANK,
     from: 'if (step < this.#servesFrom) {',
     to: 'if (false) {',
@@ -161,23 +158,18 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     what: 'a rank serves when it starts, without being admitted',
     file: RANK,
-    from: '#isServing = false;',
-    to: '#isServing = true;',
+    from: "#isServing = false;\n  #reason = 'started';",
+    to: "#isServing = true;\n  #reason = 'started';",
   },
   {
     what: 'a rank serves on after a failed activation',
     file: RANK,
-    from: "if (open?.state === 'swapping') this.#fence(`not activated: ${reason}`, layers);",
-    to: "if (open?.state === 'swapping') return this.swapped(token);",
-  },
-  {
-    what: 'a rank that is admitted serves whatever it holds',
-    file: RANK,
-    from: '      if (this.#holds?.epoch === epoch && this.#holds.digest === digest) {\n        this.#isServing = true;',
-    to: '      if (this.#holds !== null) {\n        this.#isServing = true;',
+    from: "if (open?.state === 'swapping') this.#fence(",
+    to: "if (open?.state === 'swapping') return this.swapped(token);\n    if (false) this.#fence(",
   },
   {
     what: 'a rank is admitted by a message that it has had before',
+    isRare: true,
     file: RANK,
     from: 'if (token < this.#token || this.#swapping().length > 0) return;\n    if (token > this.#token) {',
     to: 'if (true) {',
