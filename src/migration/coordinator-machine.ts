@@ -1,5 +1,5 @@
-import { checkAtLeast, checkWhole } from '../core/checks.ts';
-import { EplbRangeError } from '../core/errors.ts';
+import { checkAtLeast, checkWhole, show } from '../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { type CoordinatorMachineOptions, checkCoordinatorOptions } from './coordinator-options.ts';
 import type {
   Answered,
@@ -59,6 +59,9 @@ export class CoordinatorMachine {
     this.#options = checkCoordinatorOptions(options);
     const { numRanks, numLayers, digest } = this.#options;
     const state = new GroupState({ numRanks, numLayers }, digest);
+    if (!Array.isArray(records)) {
+      throw new EplbTypeError('EPLB_KIND', `records: ${show(records)} is not an array`);
+    }
     for (const [i, each] of records.entries()) {
       const record = checkRecord(each, state.size);
       if (i === 0 && record.type !== 'checkpoint') {

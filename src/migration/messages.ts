@@ -2,7 +2,7 @@ import { checkObject, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 
 /** The longest text in a message or a record: an identifier, a digest, a reason. */
-export const MOST_CHARACTERS = 1000;
+const MOST_CHARACTERS = 1000;
 
 /** The largest step: one more can still be counted. */
 const MOST_STEPS = Number.MAX_SAFE_INTEGER - 1;
@@ -147,10 +147,15 @@ export function checkShortText(title: string, value: unknown, least = 0): string
   );
 }
 
-/** A text of a host, an error's message perhaps, made short enough. */
-export function shortText(text: unknown): string {
-  const whole = text instanceof Error ? text.message : String(text);
-  return whole.length > MOST_CHARACTERS ? `${whole.slice(0, MOST_CHARACTERS - 1)}…` : whole;
+/** A text, cut to what a message takes. */
+export function shortText(text: string): string {
+  return text.length > MOST_CHARACTERS ? `${text.slice(0, MOST_CHARACTERS - 1)}…` : text;
+}
+
+/** What a host threw, as a text. */
+export function errorText(error: unknown): string {
+  if (error instanceof Error && typeof error.message === 'string') return error.message;
+  return typeof error === 'string' ? error : show(error);
 }
 
 /** The fields of an object from outside, of any kind each. */

@@ -1,4 +1,4 @@
-import { checkWhole } from '../core/checks.ts';
+import { checkText, checkWhole } from '../core/checks.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import {
   type CoordinatorMessage,
@@ -159,6 +159,7 @@ export class RankMachine {
   /** The host cannot fill the buffers of layers. The whole operation will be aborted. */
   refused(token: number, layers: readonly number[], reason: string): RankOutput {
     const open = this.#openOf(token, layers);
+    checkText('reason', reason);
     this.#begin();
     if (open?.state === 'preparing') {
       open.state = 'refused';
@@ -187,6 +188,7 @@ export class RankMachine {
   /** The swap failed, and these layers hold neither their old weights nor their new ones. */
   failed(token: number, layers: readonly number[], reason: string): RankOutput {
     const open = this.#openOf(token, layers);
+    checkText('reason', reason);
     this.#begin();
     if (open?.state === 'swapping') this.#fence(`not activated: ${reason}`, layers);
     return this.#end();
@@ -207,6 +209,7 @@ export class RankMachine {
 
   /** The host could not load them. It is asked again. */
   notRestored(reason: string): RankOutput {
+    checkText('reason', reason);
     this.#begin();
     if (this.#restoring !== undefined) {
       this.#reason = shortText(`not restored: ${reason}`);
@@ -221,6 +224,7 @@ export class RankMachine {
    * @param broken - layers whose weights are not to be served again; with none, what it held it still holds
    */
   fence(reason: string, broken: readonly number[] = []): RankOutput {
+    checkText('reason', reason);
     checkLayers(broken, this.#numLayers);
     this.#begin();
     this.#fence(reason, [...broken, ...this.#swapping()]);

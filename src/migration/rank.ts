@@ -1,6 +1,6 @@
 import { checkAtLeast, checkObject } from '../core/checks.ts';
 import { MAX_DELAY_MS } from '../core/timers.ts';
-import { type HeldEpoch, shortText } from './messages.ts';
+import { errorText, type HeldEpoch } from './messages.ts';
 import {
   type RankAction,
   RankMachine,
@@ -41,7 +41,7 @@ export interface MigrationRankOptions extends RankMachineOptions {
   readonly host: WeightHost;
   /** How often it says how it stands, as messages may be lost. 1,000 by default. */
   readonly resendMs?: number;
-  /** What a message that is none, a send or a drop that failed comes to; a warning of the process by default. */
+  /** What a bad message, or a send or drop that failed, comes to; a warning of the process by default. */
   readonly onError?: (error: unknown) => void;
 }
 
@@ -182,7 +182,7 @@ export class MigrationRank {
       if (left.size > 0 && !controller.signal.aborted) this.#take(this.#machine.prepared(token, [...left]));
     } catch (error) {
       const refused = left.size > 0 ? [...left] : layers;
-      this.#take(this.#machine.refused(token, refused, shortText(error)));
+      this.#take(this.#machine.refused(token, refused, errorText(error)));
     } finally {
       this.#control = undefined;
     }
@@ -195,7 +195,7 @@ export class MigrationRank {
       await this.#options.host.swap({ token, layers, epoch, digest });
       this.#take(this.#machine.swapped(token));
     } catch (error) {
-      this.#take(this.#machine.failed(token, layers, shortText(error)));
+      this.#take(this.#machine.failed(token, layers, errorText(error)));
     }
   }
 
@@ -204,7 +204,7 @@ export class MigrationRank {
       await this.#options.host.restore({ epoch, digest });
       this.#take(this.#machine.restored({ epoch, digest }));
     } catch (error) {
-      this.#take(this.#machine.notRestored(shortText(error)));
+      this.#take(this.#machine.notRestored(errorText(error)));
     }
   }
 

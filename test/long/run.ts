@@ -1,6 +1,6 @@
 /**
- * What takes hours: a million calls of the whole public surface, a million interleavings, and a soak of a
- * million cycles.
+ * What takes hours: a million calls of the whole public surface, a million interleavings, a million
+ * schedules of migrations, 300 kills of their processes, and a soak of a million cycles.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
@@ -14,6 +14,8 @@ const RUNS: readonly (readonly string[])[] = [
   ['--test', 'test/papers/public-surface.test.ts'],
   ['--test', 'test/papers/public-surface-files.test.ts'],
   ['--test', 'test/balancer/balancer-model.test.ts'],
+  ['--test', 'test/migration/schedules.test.ts'],
+  ['--test', 'test/migration/kill.test.ts'],
 ];
 
 for (const args of RUNS) {

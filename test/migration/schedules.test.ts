@@ -34,7 +34,7 @@ function play(from: number, end: number, machines: Machines, tally = emptyTally(
   }
 }
 
-test('whatever is lost, doubled, reordered, cut off or killed, no step has two epochs and all ends', async () => {
+test('lost, doubled, reordered, cut off or killed: no step has two epochs and all ends', async () => {
   const machines = await buildMachines();
   const tally = emptyTally();
   play(1, NUM_SCHEDULES + 1, machines, tally);

@@ -619,14 +619,11 @@ class Simulation {
   }
 }
 
-/** The batch that was being appended is lost. */
-export const loseBatch: Tear = (durable) => durable.map((batch) => [...batch]);
-
 /**
  * Plays the schedule of a seed.
  *
  * @throws an AssertionError when the machines break what they promise
  */
-export function playSchedule(seed: number, machines: Machines, tally: Tally, tear: Tear = loseBatch): void {
+export function playSchedule(seed: number, machines: Machines, tally: Tally, tear: Tear): void {
   new Simulation(seed, machines, tally, tear).run();
 }

@@ -22,6 +22,10 @@ const OPTIONS = [
   'CommitOptions',
   'ConnectOptions',
   'ReplayCost',
+  'CoordinatorMachineOptions',
+  'MigrationCoordinatorOptions',
+  'RankMachineOptions',
+  'MigrationRankOptions',
 ];
 
 const all = pages();

@@ -71,12 +71,12 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a fifth above the 247,400 bytes that there were, and some more than the 710,204 that there
- * are with the packages that are taken along for bundles and the command. A host loads the first at every
+ * Limits of size: a fifth above the 247,400 bytes that there were and the 38,000 of migrations, and some more
+ * than the 733,220 that there are with the packages that are taken along for bundles and the command. A host loads the first at every
  * start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 297_000;
-const MOST_BYTES_PACKED = 720_000;
+const MOST_BYTES_LOADED = 335_000;
+const MOST_BYTES_PACKED = 740_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
