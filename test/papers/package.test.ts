@@ -72,8 +72,9 @@ const NEEDED = [
 
 /**
  * Limits of size: a fifth above the 247,400 bytes that there were and the 38,000 of migrations, and some more
- * than the 733,220 that there are with the packages that are taken along for bundles and the command. A host loads the first at every
- * start; of the second each install is a download. Who raises one says in the commit for what.
+ * than the 733,220 that there are with the packages that are taken along for bundles and the command. A host
+ * loads the first at every start; of the second each install is a download. Who raises one says in the commit
+ * for what.
  */
 const MOST_BYTES_LOADED = 335_000;
 const MOST_BYTES_PACKED = 740_000;
