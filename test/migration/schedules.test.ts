@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { JOURNAL_HEADER, journalLine, readJournalBytes } from '../../src/migration/journal-lines.ts';
 import type { JournalRecord } from '../../src/migration/records.ts';
-import { buildMachines, MUTATIONS } from './mutations.ts';
-import { emptyTally, type Machines, playSchedule, type Tear } from './simulator.ts';
+import { type Built, buildMachines, MUTATIONS } from './mutations.ts';
+import { emptyTally, type Tear } from './simulator.ts';
 
 /** How many schedules are played. */
 const NUM_SCHEDULES = Number(process.env.EPLB_LONG_RUNS ?? 20_000);
@@ -22,10 +22,10 @@ const tearBytes: Tear = (durable, batch, random) => {
   return records.length === 0 ? [] : [records as JournalRecord[]];
 };
 
-function play(from: number, end: number, machines: Machines, tally = emptyTally()): void {
+function play(from: number, end: number, machines: Built, tally = emptyTally()): void {
   for (let seed = from; seed < end; seed++) {
     try {
-      playSchedule(seed, machines, tally, tearBytes);
+      machines.playSchedule(seed, machines, tally, tearBytes);
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       error.message = `schedule ${seed}: ${error.message}`;
