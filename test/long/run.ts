@@ -1,6 +1,6 @@
 /**
  * What takes hours: a million calls of the whole public surface, a million interleavings, 100,000 transfer
- * plans, and a soak of a million cycles.
+ * plans, a million schedules of migrations, 300 kills of their processes, and a soak of a million cycles.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
@@ -15,6 +15,8 @@ const RUNS: readonly (readonly string[])[] = [
   ['--test', 'test/papers/public-surface-files.test.ts'],
   ['--test', 'test/balancer/balancer-model.test.ts'],
   ['--test', 'test/transfer/plan-transfer.test.ts'],
+  ['--test', 'test/migration/schedules.test.ts'],
+  ['--test', 'test/migration/kill.test.ts'],
 ];
 
 for (const args of RUNS) {

@@ -23,6 +23,10 @@ const OPTIONS = [
   'ConnectOptions',
   'ReplayCost',
   'TransferOptions',
+  'CoordinatorMachineOptions',
+  'MigrationCoordinatorOptions',
+  'RankMachineOptions',
+  'MigrationRankOptions',
 ];
 
 const all = pages();
