@@ -69,3 +69,30 @@ export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/l
 export { type OrphanLoad, type Repair, type RepairOptions, repair } from './policy/repair/repair.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';
 export { shareBalancer } from './share/host.ts';
+export { checkTransfer, type TransferCheck } from './transfer/check-transfer.ts';
+export type {
+  HostLoad,
+  LayerBounds,
+  RankSlot,
+  Transfer,
+  TransferCopy,
+  TransferLayer,
+  UndoneSlot,
+} from './transfer/layer.ts';
+export type { LayerState, RearrangedLayer } from './transfer/layer-copies.ts';
+export type { ExpertTensor, TransferMode, TransferOptions, TransferSchedule } from './transfer/options.ts';
+export { TransferPlan } from './transfer/plan.ts';
+export type {
+  TransferDigests,
+  TransferFigures,
+  TransferPlanHead,
+  TransferPlanJson,
+} from './transfer/plan-json.ts';
+export { planTransfer } from './transfer/plan-transfer.ts';
+export type { RankWeights, SharedTensor } from './transfer/rank-weights.ts';
+export {
+  type RearrangeOptions,
+  type RearrangeProgress,
+  type RearrangeResult,
+  rearrangeExpertWeights,
+} from './transfer/rearrange.ts';

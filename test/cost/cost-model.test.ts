@@ -65,7 +65,8 @@ describe('a cost model', () => {
     assert.equal(cost.moveSeconds(200, 'intraNode', 2), 6 + 4);
     // What the file leaves out has its default.
     assert.equal(cost.moveSeconds(50e9, 'interNode', 0), 2);
-    assert.deepEqual(cost.link('interNode'), { latencySeconds: 0, bytesPerSecond: 50e9 });
+    const interNode = { latencySeconds: 0, bytesPerSecond: 50e9, batchShare: 0.7 };
+    assert.deepEqual(cost.link('interNode'), interNode);
   });
 
   test('slots take what their curve says; between whole tokens in proportion; never less for more', () => {
