@@ -5,6 +5,8 @@ import { workerLostError } from './job-errors.ts';
 import type { PoolJob } from './pool-job.ts';
 import { isRefused } from './thread-limits.ts';
 import { workersFor } from './worker-count.ts';
+import { type PoolMember, sharedPool } from './worker-pool.ts';
+import { nextPlaceId } from './worker-task.ts';
 import type { WorkerThread } from './worker-thread.ts';
 
 /** Copies that belong together: all are made, or none, as far as they can be dropped. */
@@ -22,7 +24,7 @@ export interface CopyResult {
 }
 
 /** What a job is made of. */
-interface CopyJobParts {
+export interface CopyJobParts {
   readonly steps: readonly CopyStep[];
   readonly maxWorkers: number;
   /** Told of each step that was begun, in the order in which they end. */
@@ -39,7 +41,7 @@ const WORK = 'moving weights';
 const NANOSECONDS_PER_BYTE = 0.15;
 
 /** Copies that threads of the pool make, step by step: each takes the next one when it is done with one. */
-export class CopyJob implements PoolJob {
+class CopyJob implements PoolJob {
   readonly result: Promise<CopyResult>;
   readonly #parts: CopyJobParts;
   /** [steps x COPY_WORDS] */
@@ -69,6 +71,7 @@ export class CopyJob implements PoolJob {
     this.result = new Promise((resolve) => {
       this.#settle = resolve;
     });
+    this.#settleIfDone();
   }
 
   get numWorkers(): number {
@@ -182,4 +185,22 @@ function bytesOf(copies: Float64Array): number {
   let bytes = 0;
   for (let at = COPY_FIELDS - 1; at < copies.length; at += COPY_FIELDS) bytes += copies[at]!;
   return bytes;
+}
+
+/** Makes copies in the pool of the calling thread. A signal that is aborted has it end early. */
+export async function runCopyJob(parts: CopyJobParts, signal?: AbortSignal): Promise<CopyResult> {
+  const job = new CopyJob(parts);
+  const member: PoolMember = { maxThreads: parts.maxWorkers, workersStarted: 0, workersWoken: 0 };
+  const onAbort = () => job.cancel();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  if (signal?.aborted) job.cancel();
+  const pool = sharedPool();
+  pool.join(member);
+  try {
+    pool.add(job, member);
+    return await job.result;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+    await pool.leave(member, nextPlaceId());
+  }
 }

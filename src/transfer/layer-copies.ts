@@ -42,7 +42,9 @@ export class LayerCopies {
       for (const transfer of round) bytes.copy(transfer);
       copyAll(index + 1);
     });
-    layer.hostLoads.forEach((load, index) => bytes.load(index, load.targetRank, load.targetSlot));
+    layer.hostLoads.forEach(({ targetRank, targetSlot }, index) => {
+      bytes.load(index, targetRank, targetSlot);
+    });
     const numPreparing = bytes.numCopies;
     copyAll(layer.rounds.length + 1);
     // In place the slots themselves are written from the first copy on.

@@ -1,10 +1,8 @@
 import { checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
-import { CopyJob, type CopyOutcome } from '../engine/copy-job.ts';
+import type { CopyOutcome } from '../engine/copy-job.ts';
 import { usableCores } from '../engine/cores.ts';
-import { type PoolMember, sharedPool } from '../engine/worker-pool.ts';
-import { nextPlaceId } from '../engine/worker-task.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
 import { LayerCopies, type RearrangedLayer } from './layer-copies.ts';
 import { TransferPlan } from './plan.ts';
@@ -93,42 +91,15 @@ export async function rearrangeExpertWeights(
     }
   };
   for (const layer of copies) if (layer.isEmpty) tell(layer, 'new');
-  const outcomes = new Map<LayerCopies, CopyOutcome>();
-  const job = new CopyJob({
-    steps: busy.map(({ step }) => step),
-    maxWorkers: maxThreads,
-    onOutcome: (step, outcome) => {
-      outcomes.set(busy[step]!, outcome);
-      tell(busy[step]!, outcome);
-    },
-  });
-  const error = busy.length === 0 ? undefined : await runInPool(job, maxThreads, signal);
-  const layers = copies.map((layer) =>
-    layer.rearranged(layer.isEmpty ? 'new' : (outcomes.get(layer) ?? 'old')),
-  );
+  // Loaded when it is first needed: hosts that move no weights never pay for it.
+  const { runCopyJob } = await import('../engine/runners.ts');
+  const steps = busy.map(({ step }) => step);
+  const onOutcome = (step: number, outcome: CopyOutcome) => tell(busy[step]!, outcome);
+  const { outcomes, error } = await runCopyJob({ steps, maxWorkers: maxThreads, onOutcome }, signal);
+  const decided = new Map(busy.map((layer, step) => [layer, outcomes[step]!]));
+  const layers = copies.map((layer) => layer.rearranged(decided.get(layer) ?? 'new'));
   if (error !== undefined) return { status: 'failed', error, layers };
   return { status: layers.every(({ state }) => state === 'new') ? 'moved' : 'aborted', layers };
-}
-
-/** @returns why it failed, if it did */
-async function runInPool(
-  job: CopyJob,
-  maxThreads: number,
-  signal: AbortSignal | undefined,
-): Promise<Error | undefined> {
-  const member: PoolMember = { maxThreads, workersStarted: 0, workersWoken: 0 };
-  const onAbort = () => job.cancel();
-  signal?.addEventListener('abort', onAbort, { once: true });
-  if (signal?.aborted) job.cancel();
-  const pool = sharedPool();
-  pool.join(member);
-  try {
-    pool.add(job, member);
-    return (await job.result).error;
-  } finally {
-    signal?.removeEventListener('abort', onAbort);
-    await pool.leave(member, nextPlaceId());
-  }
 }
 
 /** The weights of all loads from the host by layer and expert, each on memory that workers can read. */
