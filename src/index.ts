@@ -1,4 +1,10 @@
-export type { AbortReason, ApplyTransfer, ExpertTransfer, TransferAbort } from './balancer/apply-transfer.ts';
+export type {
+  AbortReason,
+  ApplyTransfer,
+  ExpertTransfer,
+  RebalancerTransferOptions,
+  TransferAbort,
+} from './balancer/apply-transfer.ts';
 export {
   AsyncExpertRebalancer,
   type AsyncExpertRebalancerOptions,
@@ -65,8 +71,8 @@ export { FileJournal } from './migration/file-journal.ts';
 export { MemoryJournal, type MigrationJournal } from './migration/journal.ts';
 export type { CoordinatorMessage, HeldEpoch, RankMessage } from './migration/messages.ts';
 export type {
-  AbortReason,
   FencedRank,
+  MigrationAbortReason,
   MigrationPhase,
   MigrationTarget,
   OperationOutcome,
@@ -114,6 +120,7 @@ export type {
   TransferLayer,
   UndoneSlot,
 } from './transfer/layer.ts';
+export type { RearrangedLayer, WeightsState } from './transfer/layer-copies.ts';
 export type { ExpertTensor, TransferMode, TransferOptions, TransferSchedule } from './transfer/options.ts';
 export { TransferPlan } from './transfer/plan.ts';
 export type {
@@ -123,3 +130,10 @@ export type {
   TransferPlanJson,
 } from './transfer/plan-json.ts';
 export { planTransfer } from './transfer/plan-transfer.ts';
+export type { RankWeights, SharedTensor } from './transfer/rank-weights.ts';
+export {
+  type RearrangeOptions,
+  type RearrangeProgress,
+  type RearrangeResult,
+  rearrangeExpertWeights,
+} from './transfer/rearrange.ts';

@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
 import { EplbError } from '../src/core/errors.ts';
+import { runCopies } from '../src/engine/copy-task.ts';
 import type { CustomJob } from '../src/engine/plan-job.ts';
 import { SharedAnswers } from '../src/engine/plan-tables.ts';
 import {
@@ -65,6 +66,10 @@ function run({ task, place, number }: SentTask): WorkerAnswer | Promise<WorkerAn
   }
   const { SENT, BEGUN } = TaskState;
   if (Atomics.compareExchange(words, ThreadWord.TASK_STATE, SENT, BEGUN) !== SENT) return { ok: true };
+  if (task.kind === 'copies') {
+    runCopies(task);
+    return { ok: true };
+  }
   if (task.kind === 'load') return loadCustom(task.policyUrl);
   const known = places.get(task.placeId)!;
   if (task.kind === 'custom') return runCustom(known, task.job, task.policyUrl);

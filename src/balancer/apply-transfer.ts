@@ -1,6 +1,11 @@
 import { EplbError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
+import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanForecast } from '../policy/decision.ts';
+import { readTransferOptions, TRANSFER_OPTIONS, type TransferOptions } from '../transfer/options.ts';
+import type { TransferPlan } from '../transfer/plan.ts';
+import { planTransfer } from '../transfer/plan-transfer.ts';
 import { type ExpertLoadBalancer, type LoadSource, sharedParts } from './expert-load-balancer.ts';
 import { closedError } from './open-state.ts';
 
@@ -13,6 +18,45 @@ export interface ExpertTransfer {
   readonly generation: number;
   /** From policies that make one. */
   readonly forecast?: PlanForecast;
+  /**
+   * How the weights get there, by {@link planTransfer}: layers that are forecast to gain most for a byte come
+   * first. Planned in the calling thread when it is first read.
+   */
+  readonly plan: TransferPlan;
+}
+
+/** How a rebalancer has transfers planned: all but what the balancer knows. */
+export type RebalancerTransferOptions = Omit<TransferOptions, 'numRanks' | 'numNodes' | 'topology' | 'gains'>;
+
+const BALANCERS_OWN = ['numRanks', 'numNodes', 'topology', 'gains'];
+
+/** A copy of options, each read once. @throws as {@link planTransfer} for wrong options */
+export function checkTransferOptions(
+  given: RebalancerTransferOptions,
+  topology: Topology,
+): RebalancerTransferOptions {
+  const known = TRANSFER_OPTIONS.filter((name) => !BALANCERS_OWN.includes(name));
+  const options = { ...checkOptions('transfer', given, known) };
+  readTransferOptions({ ...options, topology }, topology);
+  return options;
+}
+
+/** A plan of a balancer's, with its transfer made when it is asked for. */
+export function makeTransfer(
+  balancer: ExpertLoadBalancer,
+  plan: Omit<ExpertTransfer, 'plan'>,
+  options: RebalancerTransferOptions,
+): ExpertTransfer {
+  const { topology } = balancer;
+  const gains = plan.forecast && { gains: plan.forecast.gainPerLayer };
+  let made: TransferPlan | undefined;
+  return {
+    ...plan,
+    get plan() {
+      made ??= planTransfer(plan.from, plan.to, { ...options, topology, ...gains });
+      return made;
+    },
+  };
 }
 
 /**

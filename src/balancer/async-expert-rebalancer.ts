@@ -8,7 +8,10 @@ import type { BalancerDecision, PlanForecast } from '../policy/decision.ts';
 import {
   type ApplyTransfer,
   applyTransfer,
+  checkTransferOptions,
   type ExpertTransfer,
+  makeTransfer,
+  type RebalancerTransferOptions,
   type TransferAbort,
 } from './apply-transfer.ts';
 import { checkBalancer, type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
@@ -30,9 +33,11 @@ export interface AsyncExpertRebalancerOptions {
    * and no mapping is kept. Never called while it has not settled.
    */
   readonly apply?: ApplyTransfer;
+  /** How the transfers that `apply` is given are planned. */
+  readonly transfer?: RebalancerTransferOptions;
 }
 
-const NAMES = ['balancer', 'rebalanceInterval', 'loadThreshold', 'autoCommit', 'apply'];
+const NAMES = ['balancer', 'rebalanceInterval', 'loadThreshold', 'autoCommit', 'apply', 'transfer'];
 
 /** The longest pause after errors, in intervals. */
 const MAX_BACK_OFF = 16;
@@ -65,6 +70,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   readonly loadThreshold: number;
   readonly autoCommit: boolean;
   readonly #apply: ApplyTransfer | undefined;
+  readonly #transferOptions: RebalancerTransferOptions;
   /** The newest gain that listeners were told of, by its number. */
   #lastTold: number;
   #timer: NodeJS.Timeout | undefined;
@@ -91,6 +97,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       loadThreshold = 2,
       autoCommit = false,
       apply,
+      transfer = {},
     } = checkOptions('options', options, NAMES);
     checkBalancer('balancer', balancer);
     this.balancer = balancer;
@@ -100,6 +107,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     if (apply !== undefined && typeof apply !== 'function')
       throw new EplbTypeError('EPLB_KIND', `apply: ${show(apply)} is not a function`);
     this.#apply = apply;
+    this.#transferOptions = checkTransferOptions(transfer, balancer.topology);
     this.#lastTold = sharedParts(balancer).gains.gains.at(-1)?.number ?? 0;
   }
 
@@ -213,7 +221,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     }
     const prediction = forecast && { forecast };
     if (this.#apply !== undefined) {
-      const transfer = { from: previous, to: mapping, generation: from, ...prediction };
+      const plan = { from: previous, to: mapping, generation: from, ...prediction };
+      const transfer = makeTransfer(this.balancer, plan, this.#transferOptions);
       return this.#report(await this.#transfer(this.#apply, transfer, signal));
     }
     if (!this.autoCommit) {

@@ -12,10 +12,11 @@ export function abortCause(signal: AbortSignal | undefined): ErrorOptions | unde
 
 /**
  * @param lastWords what the thread said of the error that it ended for
+ * @param work what it was at
  * @returns an error of the library's own as it is: then the thread never was
  */
-export function workerLostError(reason: unknown, lastWords?: string): OwnError {
+export function workerLostError(reason: unknown, lastWords?: string, work = 'planning'): OwnError {
   if (isOwnError(reason)) return reason;
-  const message = `a worker thread was lost while planning: ${lastWords ?? messageOf(reason)}`;
+  const message = `a worker thread was lost while ${work}: ${lastWords ?? messageOf(reason)}`;
   return new EplbError('EPLB_WORKER_LOST', message, { cause: reason });
 }

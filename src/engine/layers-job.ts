@@ -5,6 +5,7 @@ import type { LayerKernel } from './layer-kernel.ts';
 import { askToLeave, JobWord, jobWords, resetWords } from './layout.ts';
 import type { PlanJob } from './plan-job.ts';
 import type { PlanTables } from './plan-tables.ts';
+import type { PoolJob } from './pool-job.ts';
 import { isRefused } from './thread-limits.ts';
 import { workersFor } from './worker-count.ts';
 import type { JobPlace, WorkerAnswer } from './worker-task.ts';
@@ -38,7 +39,7 @@ interface JobWorker {
  * A job that threads of the pool work on: they come and go between two claims, and whoever plans the last
  * layer has the result. Its input must be in the shared memory by now.
  */
-export class LayersJob {
+export class LayersJob implements PoolJob {
   /** The tables, on shared memory of their own; undefined when the loads differ too little. */
   readonly result: Promise<PlanTables | undefined>;
   readonly #parts: LayersJobParts;

@@ -1,5 +1,5 @@
 import { workerLostError } from './job-errors.ts';
-import type { LayersJob } from './layers-job.ts';
+import type { PoolJob } from './pool-job.ts';
 import { shareOut } from './share-out.ts';
 import { isRefused, warnOfFewThreads } from './thread-limits.ts';
 import { WorkerThread } from './worker-thread.ts';
@@ -15,7 +15,7 @@ export interface PoolMember {
 
 /** A job in the pool, and whose it is. */
 interface PooledJob {
-  readonly job: LayersJob;
+  readonly job: PoolJob;
   readonly member: PoolMember;
 }
 
@@ -60,7 +60,7 @@ export class WorkerPool {
   }
 
   /** Has threads work on a job until it is settled. */
-  add(job: LayersJob, member: PoolMember): void {
+  add(job: PoolJob, member: PoolMember): void {
     const pooled = { job, member };
     this.#jobs.push(pooled);
     const remove = () => {

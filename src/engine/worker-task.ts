@@ -1,6 +1,7 @@
 import { type ErrorData, toErrorData } from '../core/error-data.ts';
 import type { EplbErrorCode } from '../core/errors.ts';
 import type { KernelExports, WasmMemory, WasmModule } from '../memory/kernel-exports.ts';
+import type { CopyTask } from './copy-task.ts';
 import type { LayerKernel } from './layer-kernel.ts';
 import type { JobLayout } from './layout.ts';
 import { takeExtras } from './plan-extras.ts';
@@ -72,6 +73,7 @@ export type WorkerTask =
   | { readonly kind: 'start' }
   | { readonly kind: 'forget'; readonly placeId: number }
   | LayersTask
+  | CopyTask
   | PolicyTask;
 
 /** A task, and what goes with it. */

@@ -21,8 +21,8 @@ import {
 } from './messages.ts';
 import { OperationProgress } from './operation-progress.ts';
 import type {
-  AbortReason,
   FencedRank,
+  MigrationAbortReason,
   MigrationPhase,
   MigrationTarget,
   OperationOutcome,
@@ -407,7 +407,7 @@ export class CoordinatorMachine {
     this.#finish(token, outcome);
   }
 
-  #abort(reason: AbortReason): void {
+  #abort(reason: MigrationAbortReason): void {
     const { token, target } = this.#state.operation!;
     const { operationId, digest, layers } = target;
     // Who does not hear of it asks.

@@ -22,7 +22,7 @@ export interface MigrationTarget {
 export type MigrationPhase = 'preparing' | 'prepared' | 'arming' | 'activating';
 
 /** Why nothing was changed. */
-export type AbortReason =
+export type MigrationAbortReason =
   | {
       readonly cause: 'refused';
       readonly rank: number;
@@ -59,7 +59,7 @@ export type OperationOutcome = {
       readonly firstStep: number;
       readonly ranks: readonly FencedRank[];
     }
-  | { readonly status: 'aborted'; readonly reason: AbortReason }
+  | { readonly status: 'aborted'; readonly reason: MigrationAbortReason }
 );
 
 /** Checks an outcome that was read. @returns a copy */
@@ -88,7 +88,7 @@ function checkFenced(value: unknown, numRanks: number): FencedRank {
   return { rank: checkWhole('rank', rank, 0, numRanks - 1), state, text: checkShortText('text', text) };
 }
 
-function checkReason(value: unknown, numRanks: number, numLayers: number): AbortReason {
+function checkReason(value: unknown, numRanks: number, numLayers: number): MigrationAbortReason {
   const fields = fieldsOf('reason', value);
   const { cause, phase } = fields;
   if (cause === 'timedOut') {

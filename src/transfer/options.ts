@@ -75,7 +75,8 @@ export interface TransferOptions {
   readonly gains?: ArrayLike<number>;
 }
 
-const KNOWN = [
+/** The names of {@link TransferOptions}. */
+export const TRANSFER_OPTIONS = [
   'numRanks',
   'numNodes',
   'topology',
@@ -134,7 +135,7 @@ export interface TransferSizes {
  * `EPLB_SHAPE`, `EPLB_TOPOLOGY`, naming the option
  */
 export function readTransferOptions(given: TransferOptions, sizes: TransferSizes): TransferSetting {
-  const options = checkOptions('options', given, KNOWN);
+  const options = checkOptions('options', given, TRANSFER_OPTIONS);
   const { numRanks, numNodes } = readRanks(options, sizes);
   const slotsPerRank = slotsPerRankOf(sizes.numPhysicalExperts, numRanks);
   const { mode: askedMode, staging: askedStaging, duplex = 'full', relay = false } = options;
