@@ -151,6 +151,7 @@ async function bundleLibrary(): Promise<void> {
   const entryPoints = {
     index: 'src/index.ts',
     formats: 'src/formats/index.ts',
+    migration: 'src/migration/index.ts',
     replay: 'src/replay/index.ts',
     report: 'src/report/index.ts',
     cli: 'src/cli/main.ts',

@@ -11,6 +11,7 @@ const TYPES = fileURLToPath(new URL('../dist/types/', import.meta.url));
 export const ENTRY_POINTS: ReadonlyMap<string, string> = new Map([
   ['index', 'index.d.ts'],
   ['formats', 'formats/index.d.ts'],
+  ['migration', 'migration/index.d.ts'],
   ['replay', 'replay/index.d.ts'],
   ['report', 'report/index.d.ts'],
 ]);

@@ -56,43 +56,6 @@ export type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
 export type { LoadSamples } from './loads/load-samples.ts';
 export { ExpertMapping, type ExpertMappingJson } from './mapping/expert-mapping.ts';
 export type { ExpertMappingInit } from './mapping/mapping-init.ts';
-export { MigrationCoordinator, type MigrationCoordinatorOptions } from './migration/coordinator.ts';
-export { CoordinatorMachine } from './migration/coordinator-machine.ts';
-export type { CoordinatorMachineOptions } from './migration/coordinator-options.ts';
-export type {
-  CoordinatorOutput,
-  MigrationEvent,
-  MigrationView,
-  OfferAnswer,
-  OperationView,
-  RequestAnswer,
-} from './migration/coordinator-output.ts';
-export { FileJournal } from './migration/file-journal.ts';
-export { MemoryJournal, type MigrationJournal } from './migration/journal.ts';
-export type { CoordinatorMessage, HeldEpoch, RankMessage } from './migration/messages.ts';
-export type {
-  FencedRank,
-  MigrationAbortReason,
-  MigrationPhase,
-  MigrationTarget,
-  OperationOutcome,
-} from './migration/outcome.ts';
-export {
-  MigrationRank,
-  type MigrationRankOptions,
-  type PreparedOperation,
-  type WeightHost,
-} from './migration/rank.ts';
-export {
-  type RankAction,
-  RankMachine,
-  type RankMachineOptions,
-  type RankOutput,
-  type RankView,
-  type StepAnswer,
-} from './migration/rank-machine.ts';
-export type { JournalRecord, LayerState, RankState } from './migration/records.ts';
-export { type CoordinatorTransport, MemoryTransport, type RankTransport } from './migration/transport.ts';
 export { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './policy/abstract.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';

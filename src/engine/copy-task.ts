@@ -5,8 +5,8 @@ export interface CopyTask {
   readonly kind: 'copies';
   readonly buffers: readonly SharedArrayBuffer[];
   /**
-   * [copies][5]: source buffer and byte, target buffer and byte, and how many. Numbers from `buffers.length` on
-   * are scratch.
+   * [copies][5]: source buffer and byte, target buffer and byte, and how many. Numbers from `buffers.length`
+   * on are scratch.
    */
   readonly copies: Float64Array;
   /** The first so many only prepare: they can be dropped, as they write to scratch alone. */

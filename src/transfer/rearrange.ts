@@ -28,11 +28,11 @@ export interface RearrangeOptions {
    * none is broken for it.
    */
   readonly signal?: AbortSignal;
-  /** The most threads, of those that all balancers share: each works on one layer at a time. Default: cores. */
+  /** The most threads, of those that all balancers share; each works on a layer. Default: one a core. */
   readonly threads?: number;
   /**
-   * The weights of an expert that no live rank has: its tensors, in the order of the bundle, of one expert. Asked
-   * before anything moves, for each load from the host. Needed only for plans that have such.
+   * The weights of an expert that no live rank has: its tensors, in the order of the bundle. Asked before
+   * anything moves, for each load from the host. Needed only for plans that have such.
    */
   readonly loadExpert?: (
     layer: number,

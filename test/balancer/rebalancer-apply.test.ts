@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  AdaptiveEplbPolicy,
   type ApplyTransfer,
   AsyncExpertRebalancer,
   type AsyncExpertRebalancerOptions,
+  checkTransfer,
   type ExpertLoadBalancer,
   ExpertMapping,
   type ExpertTransfer,
+  type RebalancerTransferOptions,
+  type TransferPlan,
 } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { seededRandom } from '../helpers/arbitraries.ts';
@@ -93,7 +97,10 @@ test('a mapping goes live when its weights were moved, and not before', async ()
     assert.ok(outcome.status === 'activated' && outcome.mapping === balancer.mapping);
     assert.equal(outcome.previous, first);
     const [transfer] = mover.transfers;
-    assert.deepEqual({ ...transfer }, { from: first, to: balancer.mapping, generation: 0 });
+    const { plan, ...told } = transfer!;
+    assert.deepEqual(told, { from: first, to: balancer.mapping, generation: 0 });
+    assert.deepEqual(checkTransfer(plan, first, balancer.mapping), { status: 'valid' });
+    assert.equal(transfer!.plan, plan, 'made once');
     assert.equal(mover.signals[0]!.aborted, false);
     assert.equal(rebalancer.getPendingMapping(), undefined);
   });
@@ -291,4 +298,40 @@ test('whatever happens while weights move: one move at a time, and live is only 
   );
   for (const event of ['prepared', 'activated', 'aborted failed', 'aborted stale', 'aborted stopped'])
     assert.ok(seen.has(event), event);
+});
+
+test('transfers are planned as the rebalancer was told', async () => {
+  const policy = new AdaptiveEplbPolicy({ price: 0 });
+  await withBalancer({ ...sizes, policy, windowSize: 4, threads: 0 }, async (balancer) => {
+    const plans: TransferPlan[] = [];
+    const rebalancer = new AsyncExpertRebalancer({
+      balancer,
+      transfer: { mode: 'inPlace', staging: 2, bytesPerExpert: 7 },
+      apply: async ({ plan, forecast }) => {
+        assert.ok(forecast !== undefined);
+        plans.push(plan);
+      },
+    });
+    for (let step = 0; step < 4; step++) record(balancer, 2);
+    await rebalancer.rebalanceAsync();
+    assert.equal(plans.length, 1);
+    const [{ mode, staging, bytesPerExpert, numRanks }] = plans as [TransferPlan];
+    assert.deepEqual(
+      { mode, staging, bytesPerExpert, numRanks },
+      {
+        ...{ mode: 'inPlace', staging: 2, bytesPerExpert: 7, numRanks: sizes.numRanks },
+      },
+    );
+  });
+});
+
+test('options of transfers are checked at once, and what the balancer knows is not told again', async () => {
+  await withBalancer({ ...sizes, threads: 0 }, (balancer) => {
+    const make = (transfer: object) => () =>
+      new AsyncExpertRebalancer({ balancer, transfer: transfer as RebalancerTransferOptions });
+    assert.throws(make({ bytesPerExprt: 1 }), refusal('type', 'EPLB_OPTION', /bytesPerExpert/));
+    assert.throws(make({ numRanks: 2 }), refusal('type', 'EPLB_OPTION', /numRanks/));
+    assert.throws(make({ staging: 3 }), refusal('range', 'EPLB_RANGE', /staging/));
+    assert.throws(make({ mode: 'sideways' }), refusal('range', 'EPLB_RANGE', /sideways/));
+  });
 });

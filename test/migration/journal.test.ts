@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { EplbError } from 'expert-load-balancer';
 import {
   CoordinatorMachine,
-  EplbError,
   FileJournal,
   type JournalRecord,
   MemoryJournal,
   MemoryTransport,
   MigrationCoordinator,
-} from 'expert-load-balancer';
+} from 'expert-load-balancer/migration';
 import { inTempDir } from '../helpers/cli.ts';
 import { refusal } from '../helpers/library.ts';
 

@@ -11,7 +11,7 @@ import {
   MigrationRank,
   RankMachine,
   type WeightHost,
-} from 'expert-load-balancer';
+} from 'expert-load-balancer/migration';
 import fc from 'fast-check';
 import { hostileValue, nearly, nearlyObject } from '../helpers/hostile.ts';
 import { refusal, SEED, until } from '../helpers/library.ts';

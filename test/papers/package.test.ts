@@ -29,7 +29,7 @@ const ALLOWED = [
   /^package\.json$/,
   /^README\.md$/,
   /^LICENSE$/,
-  /^dist\/(index|library|formats|replay|replay-worker|report|cli|custom-policy)\.js$/,
+  /^dist\/(index|library|formats|migration|replay|replay-worker|report|cli|custom-policy)\.js$/,
   /^dist\/LICENCES\.txt$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
@@ -37,7 +37,7 @@ const ALLOWED = [
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
-  /^plugins\/python\/eplb_calibrate\.py$/,
+  /^plugins\/python\/eplb_(calibrate|torch)\.py$/,
   /^schemas\/(cost|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
 ];
 
@@ -56,6 +56,7 @@ const NEEDED = [
   'dist/cli-table3.cjs',
   'dist/cli-LICENCES.txt',
   'dist/formats.js',
+  'dist/migration.js',
   'dist/replay.js',
   'dist/replay-worker.js',
   'dist/report.js',
@@ -64,6 +65,7 @@ const NEEDED = [
   'dist/report/LICENCES.txt',
   'dist/types/index.d.ts',
   'dist/types/formats/index.d.ts',
+  'dist/types/migration/index.d.ts',
   'dist/types/replay/index.d.ts',
   'dist/types/report/index.d.ts',
   'plugins/python/eplb_calibrate.py',
@@ -73,12 +75,13 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 356,300 bytes that there are, of which 63,000 are transfer plans, and
- * the 745,200 with the packages that are taken along for bundles and the command. A host loads the first at
- * every start; of the second each install is a download. Who raises one says in the commit for what.
+ * Limits of size: a little above the 394,100 bytes that there are, of which 90,000 are transfer plans and what
+ * moves weights, and the 794,200 with the packages that are taken along for bundles and the command. A host
+ * loads the first at every start; of the second each install is a download. Who raises one says in the commit
+ * for what.
  */
-const MOST_BYTES_LOADED = 362_000;
-const MOST_BYTES_PACKED = 752_000;
+const MOST_BYTES_LOADED = 400_000;
+const MOST_BYTES_PACKED = 810_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

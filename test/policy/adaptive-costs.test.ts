@@ -190,3 +190,33 @@ test('a cost that is none is refused', () => {
   assert.throws(make(null), refusal('type', 'EPLB_KIND', /cost/));
   assert.throws(make(3), refusal('type', 'EPLB_KIND', /cost/));
 });
+
+test('slots that wait for their weights: spare ones go to experts that seldom have a token', () => {
+  const [numExperts, numRanks, numSlots] = [32, 16, 48];
+  const decode = costModel({ slotSeconds: { floor: 30e-6, perToken: 0 }, bytesPerExpert: 0 });
+  const random = seededRandom(3);
+  // A quarter of the experts gets a token in every fifth step.
+  const steps = Array.from({ length: 32 }, () =>
+    Array.from({ length: numExperts }, (_, expert) =>
+      expert % 4 > 0 ? poisson(12, random) : poisson(0.2, random),
+    ),
+  );
+  const samples = {
+    ...{ data: Float32Array.from(steps.slice(0, 16).flat()), numSamples: 16, numLayers: 1, numExperts },
+  };
+  const active = (mapping: ExpertMapping) =>
+    steps
+      .slice(16)
+      .map((step) => layerCosts([step], mapping, numRanks, decode)[0]!.maxActiveExperts)
+      .reduce((sum, most) => sum + most, 0);
+  const plan = new AdaptiveEplbPolicy({ cost: decode }).planExperts(
+    samples,
+    numSlots,
+    1,
+    1,
+    numRanks,
+  ).mapping;
+  const mean = Array.from({ length: numExperts }, (_, e) => steps.reduce((sum, step) => sum + step[e]!, 0));
+  const byDefault = new DefaultEplbPolicy().rebalanceExperts([mean], numSlots, 1, 1, numRanks);
+  assert.ok(active(plan) <= 0.92 * active(byDefault), `${active(plan)} ${active(byDefault)}`);
+});
