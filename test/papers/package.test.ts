@@ -75,10 +75,10 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 394,100 bytes that there are, of which 90,000 are transfer plans and what
- * moves weights, and the 794,200 with the packages that are taken along for bundles and the command. A host
- * loads the first at every start; of the second each install is a download. Who raises one says in the commit
- * for what.
+ * Limits of size: a little above the 394,100 bytes that there are, of which 90,000 are transfer plans and
+ * what moves weights, and the 794,200 with the packages that are taken along for bundles and the command. A
+ * host loads the first at every start; of the second each install is a download. Who raises one says in the
+ * commit for what.
  */
 const MOST_BYTES_LOADED = 400_000;
 const MOST_BYTES_PACKED = 810_000;

@@ -21,11 +21,11 @@ export interface RepairOptions {
   /** Nodes whose ranks are all dead. */
   readonly deadNodes?: readonly number[];
   /**
-   * [layers x logical]: what experts are expected to get, for where they go. Default: all alike. Not kept.
+   * `[layers x logical]`: what experts are expected to get, for where they go. Default: all alike. Not kept.
    */
   readonly loads?: LoadsInput;
   /**
-   * [ranks]: how many slots of each rank may hold an expert, the first ones. Default: as many of each live
+   * `[ranks]`: how many slots of each rank may hold an expert, the first ones. Default: as many of each live
    * rank as reach to its last expert in any layer.
    */
   readonly slotsPerRank?: readonly number[];
