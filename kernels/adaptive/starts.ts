@@ -89,8 +89,8 @@ function isOfNode(s: Adaptive, expert: i32, node: i32): bool {
 }
 
 /**
- * Only where moves are free. Paid ones did not pay: of 65 steps of 128 tokens on 16 ranks a plan every 8 steps
- * made 59 moves in place of 2, and lost 1.6 % of the time.
+ * Only where moves are free. Paid ones did not pay: planned every 8 of 65 steps of 128 tokens on 16 ranks,
+ * there were 59 moves in place of 2, and they lost 1.6 % of the time.
  */
 function isForTotal(s: Adaptive): bool {
   return s.terms.curve !== 0 && s.price === 0;

@@ -2,6 +2,7 @@ export { MigrationCoordinator, type MigrationCoordinatorOptions } from './coordi
 export { CoordinatorMachine } from './coordinator-machine.ts';
 export type { CoordinatorMachineOptions } from './coordinator-options.ts';
 export type {
+  Answered,
   CoordinatorOutput,
   MigrationEvent,
   MigrationView,
@@ -26,6 +27,7 @@ export {
   type WeightHost,
 } from './rank.ts';
 export {
+  type OpenState,
   type RankAction,
   RankMachine,
   type RankMachineOptions,
@@ -33,5 +35,5 @@ export {
   type RankView,
   type StepAnswer,
 } from './rank-machine.ts';
-export type { JournalRecord, LayerState, RankState } from './records.ts';
+export type { Checkpoint, JournalRecord, LayerState, RankState } from './records.ts';
 export { type CoordinatorTransport, MemoryTransport, type RankTransport } from './transport.ts';

@@ -69,7 +69,8 @@ export interface RankView {
   };
 }
 
-type OpenState = 'preparing' | 'prepared' | 'refused' | 'armed' | 'decided' | 'swapping';
+/** How far a rank is with the operation that it has open. */
+export type OpenState = 'preparing' | 'prepared' | 'refused' | 'armed' | 'decided' | 'swapping';
 
 /** An operation that this rank has not seen the end of. */
 interface Open extends HeldEpoch {

@@ -8,7 +8,7 @@ import { TransferPlan } from './plan.ts';
 /** What playing a plan shows. */
 export type TransferCheck =
   | { readonly status: 'valid' }
-  /** At least one problem, each with its layer and place; no more than {@link MOST_PROBLEMS} are listed. */
+  /** At least one problem, each with its layer and place; no more than 100 are listed. */
   | { readonly status: 'invalid'; readonly problems: readonly string[] };
 
 const MOST_PROBLEMS = 100;
