@@ -35,5 +35,5 @@ export {
   type RankView,
   type StepAnswer,
 } from './rank-machine.ts';
-export type { Checkpoint, JournalRecord, LayerState, RankState } from './records.ts';
+export type { Activation, Checkpoint, JournalRecord, LayerState, RankEntry, RankState } from './records.ts';
 export { type CoordinatorTransport, MemoryTransport, type RankTransport } from './transport.ts';
