@@ -55,6 +55,7 @@ export function sentPicture(selection: TransferSelection, surface: Surface): Pic
   const size = cell * sent.length;
   const most = largest(sent.flat());
   const chosen = selection.rank === undefined ? undefined : Math.floor(selection.rank / ranksPerBlock);
+  const isChosen = (rank: number) => chosen !== undefined && rank === first(chosen);
   const share = (experts: number) => (most === 0 ? 0 : experts / most);
   const first = (block: number) => block * ranksPerBlock;
   const name = (block: number) => {
@@ -76,7 +77,7 @@ export function sentPicture(selection: TransferSelection, surface: Surface): Pic
         interval: (block: number) =>
           block === chosen ||
           (block % every === 0 && (chosen === undefined || Math.abs(block - chosen) * cell >= pixels)),
-        color: (_: string, block: number) => (block === chosen ? theme.ink : theme.muted),
+        color: (name: string) => (isChosen(Number(name)) ? theme.ink : theme.muted),
       },
     };
   };
