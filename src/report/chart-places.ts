@@ -3,7 +3,7 @@ import { isStatic } from './compact.ts';
 import { type Html, html } from './html.ts';
 
 /** A chart's place. */
-function chart(id: string): Html {
+export function chart(id: string): Html {
   return html`<div class="chart" id="${id}" role="img" aria-label="Chart, drawn by JavaScript"></div>`;
 }
 
@@ -17,7 +17,7 @@ function downloadsOf(id: string, charts = id): Html {
 }
 
 /** The same, and where a chart's figures are put as a table, when it is opened. */
-function figuresOf(id: string, charts = id): Html {
+export function figuresOf(id: string, charts = id): Html {
   return html`${downloadsOf(id, charts)}
 <details id="${id}-figures"><summary>Figures of this chart</summary></details>`;
 }

@@ -1,2 +1,3 @@
 export type { ReplayReport } from '../replay/result.ts';
-export { renderReport } from './render.ts';
+export { renderReport, renderTransferReport } from './render.ts';
+export type { TransferReportOptions } from './transfer-page.ts';

@@ -1,10 +1,12 @@
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
+import { TransferPlan } from '../index.ts';
 import { checkResult, REPORT_VERSION } from '../replay/report.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { readAssets } from './assets.ts';
 import { type CalibrationReport, calibrationPage } from './calibration-page.ts';
 import { reportPage } from './page.ts';
+import { readTransferReportOptions, type TransferReportOptions, transferPage } from './transfer-page.ts';
 
 /**
  * Makes a report: one HTML page with its charts, that needs no other file and no network.
@@ -53,4 +55,29 @@ export async function renderReport(report: ReplayReport): Promise<string> {
 export async function renderCalibrationPage(report: CalibrationReport): Promise<string> {
   const { style } = await readAssets();
   return calibrationPage(report, style);
+}
+
+/**
+ * Makes the page of a transfer plan: which rank sends what to which, and its rounds. It needs no other file
+ * and no network.
+ *
+ * @returns the page's text, to be written as UTF-8
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is no plan, or an option of another kind;
+ *   EplbError `EPLB_RUNTIME` where a bundler left the parts of a page behind
+ *
+ * @example
+ * ```ts
+ * const plan = planTransfer(from, to, { numRanks: 16 });
+ * await writeFile('moves.html', await renderTransferReport(plan, { from: 'now.json', to: 'next.json' }));
+ * ```
+ */
+export async function renderTransferReport(
+  plan: TransferPlan,
+  options: TransferReportOptions = {},
+): Promise<string> {
+  if (!(plan instanceof TransferPlan)) {
+    const message = `plan: ${show(plan)} is not a TransferPlan; TransferPlan.fromJSON makes one of its JSON`;
+    throw new EplbTypeError('EPLB_KIND', message);
+  }
+  return transferPage(plan, readTransferReportOptions(options), await readAssets());
 }

@@ -93,11 +93,13 @@ describe('standard input and output', { concurrency: 2 }, () => {
     inTempDir(async (dir) => {
       await writeInputs(dir);
       const synth = ['synth', '--layers', '1', '--experts', '4', '--top-k', '1', '--num-steps', '1'];
+      const transfer = ['transfer', 'placement.json', 'placement.json', '--ranks', '2'];
       const writing: readonly (readonly [args: readonly string[], start: RegExp])[] = [
         [['plan', 'loads.npy', ...SIZES, '-o', '-'], /^\{"physical_to_logical_map"/],
         [['convert', 'placement.json', '-'], /^\{"physical_to_logical_map"/],
         [['replay', 'loads.npy', ...SIZES, '--report', '-'], /^<!doctype html>/i],
         [['compare', 'loads.npy', ...SIZES, '--policies', 'static', '--report', '-'], /^<!doctype html>/i],
+        [[...transfer, '--report', '-'], /^<!doctype html>/i],
         [['sweep', 'loads.npy', ...SIZES, '--interval', '1', '-o', '-'], /^policy,slots/],
         [['calibrate', 'measured.json', '-o', '-'], /^\{\n/],
         [[...synth, '-o', '-'], /^.NUMPY/],

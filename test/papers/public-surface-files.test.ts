@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { AdaptiveEplbPolicy, DefaultEplbPolicy, ExpertMapping } from 'expert-load-balancer';
+import { AdaptiveEplbPolicy, DefaultEplbPolicy, ExpertMapping, planTransfer } from 'expert-load-balancer';
 import * as formats from 'expert-load-balancer/formats';
 import * as replays from 'expert-load-balancer/replay';
-import { renderReport } from 'expert-load-balancer/report';
+import { renderReport, renderTransferReport } from 'expert-load-balancer/report';
 import fc from 'fast-check';
 import { hostileValue, nearly, nearlyObject } from '../helpers/hostile.ts';
 import { memoryRecording } from '../helpers/memory-recording.ts';
@@ -229,6 +229,14 @@ const SIMULATOR: readonly Call[] = [
     replays.samplingNoisePeak,
   ],
   ['renderReport', [nearly(fc.oneof(fc.constant(report), damagedReport))], renderReport],
+  [
+    'renderTransferReport',
+    [
+      nearly(fc.constant(planTransfer(mapping, mapping, { numRanks: 2 }))),
+      nearlyObject(constants({ from: 'now.json', to: 'next.json', notes: ['a note'] })),
+    ],
+    renderTransferReport,
+  ],
 ];
 
 test('readers and writers refuse what they cannot take with a code, and end', () =>

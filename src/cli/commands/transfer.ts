@@ -34,6 +34,7 @@ interface TransferCommandOptions {
   readonly maxBytesInFlight?: number;
   readonly schedule: 'auto' | 'rounds' | 'batch';
   readonly output?: string;
+  readonly report?: string;
   readonly json?: JsonOption;
 }
 
@@ -75,12 +76,14 @@ export function configure(command: Command): void {
     )
     .addOption(words('--schedule <S>', 'how rounds are issued', ['auto', 'rounds', 'batch'], 'auto'))
     .option('-o, --output <file>', 'write the plan: as JSON, or in bytes where the name ends with .eplt')
+    .option('--report <file>', 'write a page of who sends to whom, and of the rounds')
     .action(run);
   addCostOptions(command, '');
   addHelpTexts(command, {
     examples: [
       ['eplb transfer now.json next.json --ranks 16', 'into buffers, with the time on H200s'],
       ['eplb transfer now.json next.json --ranks 16 --nodes 2 -o plan.json', 'the plan, to be executed'],
+      ['eplb transfer now.json next.json --ranks 16 --report moves.html', 'as pictures'],
       [
         'eplb transfer now.json next.json --ranks 16 --bytes-per-expert 88080384 --duplex half --staging 1',
         'in place, without a link model',
@@ -92,8 +95,9 @@ export function configure(command: Command): void {
 
 async function run(given: string, to: string, options: TransferCommandOptions): Promise<void> {
   const paths = [await inputPath(given), await inputPath(to)] as const;
-  const { output, json } = options;
-  const files = await checkOutputs({ '--output': output, '--json': jsonPath(json) }, paths);
+  const { output, report: page, json } = options;
+  const outputs = { '--output': output, '--json': jsonPath(json), '--report': page };
+  const files = await checkOutputs(outputs, paths);
   const read = async (field: string, path: string) =>
     openPlacement(path, { field, numExperts: options.experts });
   const [before, after] = [await read('from', paths[0]), await read('to', paths[1])];
@@ -121,7 +125,16 @@ async function run(given: string, to: string, options: TransferCommandOptions): 
     notes,
     output: output ?? null,
   });
-  await writeResult(files.get('--json'), report, (colors) => renderTransfer(printableTexts(report), colors));
+  const pageFile = files.get('--report');
+  if (pageFile !== undefined) {
+    // Its assets are as large as the rest of the command together.
+    const { renderTransferReport } = await import('../../report/render.ts');
+    const all = [...before.notes, ...after.notes, ...notes];
+    await writeOutput(pageFile, await renderTransferReport(plan, { from: given, to, notes: all }));
+  }
+  await writeResult(files.get('--json'), report, (colors) =>
+    renderTransfer(printableTexts(report), page, colors),
+  );
   if (report.layers.some(({ undone }) => undone > 0)) process.exitCode = UNDONE;
 }
 

@@ -1,4 +1,4 @@
-import { axisNumber, axisSeconds } from '../../formats/number-text.ts';
+import { axisNumber, axisSeconds, threeFigures, twoDigits } from '../../formats/number-text.ts';
 import type { Surface } from './chart.ts';
 
 /** What charts have in common: the page's letters, and a tooltip inside the chart. */
@@ -96,4 +96,15 @@ export function overlayLines(
 export function nodeBorders(numRanks: number, ranksPerNode: number, height: number): Pieces {
   const borders = Array.from({ length: numRanks / ranksPerNode - 1 }, (_, node) => (node + 1) * ranksPerNode);
   return borders.map((rank) => [[rank, 0] as const, [rank, height] as const]);
+}
+
+/** 1, 2, 5, 10, ...: the first that is at least this. */
+export function niceInterval(least: number): number {
+  return [1, 2, 5, 10, 20, 50, 100].find((interval) => interval >= least) ?? least;
+}
+
+/** A count that fits into a cell: 1,234 is 1.2k. */
+export function shortCount(count: number): string {
+  if (count < 1000) return String(count);
+  return count < 1e6 ? `${axisNumber(twoDigits(count / 1e3))}k` : `${threeFigures(count / 1e6)}M`;
 }

@@ -1,22 +1,24 @@
 import { bytes, grouped, load, ratio, seconds, times } from '../../formats/number-text.ts';
 import { costBars, PART_NAMES, PARTS } from './costs.ts';
-import type { Figures } from './figures.ts';
+import type { ChartFigures, Figures } from './figures.ts';
 import { trafficFigures } from './moves.ts';
 import { chosenRankLoads } from './rank-loads.ts';
 import type { Report } from './report.ts';
 import { endOfPoint, savedBefore } from './saved.ts';
 import type { Selection } from './selection.ts';
 
-/** The figures behind every chart, by the name that its parts of the page have in front. */
-export const CHART_FIGURES: Readonly<Record<string, (report: Report, selection: Selection) => Figures>> = {
-  'over-time': overTimeFigures,
-  costs: costFigures,
-  saved: savedFigures,
-  pareto: sweepFigures,
-  'heat-map': heatMapFigures,
-  'rank-loads': rankLoadsFigures,
-  traffic: (_, selection) => trafficFigures(selection),
-};
+/** The figures behind every chart of a replay's page. */
+export function chartFigures(report: Report, selection: Selection): ChartFigures {
+  return {
+    'over-time': () => overTimeFigures(report, selection),
+    costs: () => costFigures(report),
+    saved: () => savedFigures(report, selection),
+    pareto: () => sweepFigures(report),
+    'heat-map': () => heatMapFigures(report, selection),
+    'rank-loads': () => rankLoadsFigures(report, selection),
+    traffic: () => trafficFigures(selection),
+  };
+}
 
 function overTimeFigures({ lines }: Report, { range }: Selection): Figures {
   const longest = lines.reduce((a, b) => (b.mean.length > a.mean.length ? b : a));

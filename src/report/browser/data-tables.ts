@@ -1,11 +1,12 @@
-import { CHART_FIGURES } from './chart-figures.ts';
-import { scrollBox, tableOf } from './figures.ts';
-import type { Report } from './report.ts';
-import type { Selection } from './selection.ts';
+import { type ChartFigures, scrollBox, tableOf } from './figures.ts';
 
-/** Fills the tables behind the charts: when one is opened, and again when what it shows changes. */
-export function followTables(report: Report, selection: Selection): void {
-  for (const [chart, figures] of Object.entries(CHART_FIGURES)) {
+/**
+ * Fills the tables behind the charts: when one is opened, and again when what it shows changes.
+ *
+ * @param onChange has what it is given called whenever something else is chosen
+ */
+export function followTables(charts: ChartFigures, onChange: (fill: () => void) => void): void {
+  for (const [chart, figures] of Object.entries(charts)) {
     const details = document.getElementById(`${chart}-figures`);
     // Nothing is saved where no policy plans, and a sweep has its tables: then the page has no such place.
     if (!(details instanceof HTMLDetailsElement)) continue;
@@ -13,9 +14,9 @@ export function followTables(report: Report, selection: Selection): void {
       if (!details.open) return;
       const caption = details.querySelector('summary')!.textContent ?? '';
       details.querySelector('.scroll')?.remove();
-      details.append(scrollBox(caption, tableOf(figures(report, selection))));
+      details.append(scrollBox(caption, tableOf(figures())));
     };
     details.addEventListener('toggle', fill);
-    selection.onChange(fill);
+    onChange(fill);
   }
 }

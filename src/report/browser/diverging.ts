@@ -24,11 +24,42 @@ export function divergingStops(
   });
 }
 
-/** {@link divergingStops}, left to right, as a CSS gradient. */
-export function divergingGradient(theme: Theme, largest: number): string {
-  const stops = divergingStops(theme, largest);
+/** Colours of a scale, left to right, as a CSS gradient. */
+export function gradientOf(stops: readonly (readonly [place: number, colour: string])[]): string {
   const texts = stops.map(([place, colour]) => `${colour} ${(100 * place).toFixed(2)}%`);
   return `linear-gradient(to right, ${texts.join(', ')})`;
+}
+
+/** From nothing, 0, to the most, 1, over all upper colours. */
+export function sequentialColour({ diverging }: Theme, share: number): string {
+  const half = (diverging.length - 1) / 2;
+  const low = Math.min(Math.floor(half * share), half - 1);
+  return mix(diverging[half + low]!, diverging[half + low + 1]!, half * share - low);
+}
+
+/** The whole scale of {@link sequentialColour}. */
+export function sequentialStops({ diverging }: Theme): (readonly [place: number, colour: string])[] {
+  const half = (diverging.length - 1) / 2;
+  return diverging.slice(half).map((colour, i) => [i / half, colour]);
+}
+
+/** The colour of letters on {@link sequentialColour}: of two the one that stands out more. */
+export function letterColour(theme: Theme, share: number): string {
+  const lightness = lightnessOf(sequentialColour(theme, share));
+  const apart = (colour: string) => {
+    const other = lightnessOf(mix(colour, colour, 0));
+    return (Math.max(lightness, other) + 0.05) / (Math.min(lightness, other) + 0.05);
+  };
+  return apart(theme.ink) >= apart(theme.surface) ? theme.ink : theme.surface;
+}
+
+/** Relative luminance by WCAG 2. */
+function lightnessOf(rgb: string): number {
+  const [red, green, blue] = rgb.match(/\d+/g)!.map((channel) => {
+    const value = Number(channel) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red! + 0.7152 * green! + 0.0722 * blue!;
 }
 
 /** From nothing, 0, to the most, 1: light enough for letters on it. */

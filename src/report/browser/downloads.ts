@@ -1,27 +1,25 @@
 import type { Chart } from './chart.ts';
-import { CHART_FIGURES } from './chart-figures.ts';
 import { byId, element } from './element.ts';
-import { csvOf } from './figures.ts';
-import { pictureFile } from './picture-file.ts';
-import type { Report } from './report.ts';
-import type { Selection } from './selection.ts';
+import { type ChartFigures, csvOf } from './figures.ts';
+import { type ColourScale, pictureFile } from './picture-file.ts';
 
 /**
  * Puts buttons below charts that save their figures as CSV and what they show as PNG.
  *
  * @param charts by the id of their element
+ * @param scaleOf the scale of a heat map's colours, by the id of its element; of other charts undefined
  */
 export function offerDownloads(
-  report: Report,
-  selection: Selection,
   charts: ReadonlyMap<string, Chart>,
+  chartFigures: ChartFigures,
+  scaleOf: (id: string) => ColourScale | undefined,
 ): void {
-  for (const [name, figures] of Object.entries(CHART_FIGURES)) {
+  for (const [name, figures] of Object.entries(chartFigures)) {
     const place = document.getElementById(`${name}-downloads`);
     if (place === null) continue;
     const csv = button('CSV', `${name}: save the figures as CSV`, () => {
       // The mark lets spreadsheets read it as UTF-8.
-      const text = `\uFEFF${csvOf(figures(report, selection))}`;
+      const text = `\uFEFF${csvOf(figures())}`;
       save(`${name}.csv`, new Blob([text], { type: 'text/csv;charset=utf-8' }));
     });
     const pictures = (place.dataset.charts ?? '').split(' ').flatMap((id) => {
@@ -31,7 +29,7 @@ export function offerDownloads(
       const text = id === name ? 'PNG' : `PNG ${id.split('-').at(-1)}`;
       return [
         button(text, `${id}: save the picture as PNG`, async () => {
-          save(`${id}.png`, await pictureFile(chart, byId(id), selection, report));
+          save(`${id}.png`, await pictureFile(chart, byId(id), scaleOf(id)));
         }),
       ];
     });

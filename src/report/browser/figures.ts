@@ -18,6 +18,9 @@ export interface Figures {
   readonly rows: readonly (readonly Figure[])[];
 }
 
+/** The figures behind charts as they are now, by the name that a chart's parts of the page have in front. */
+export type ChartFigures = Readonly<Record<string, () => Figures>>;
+
 /** As a table for people: the first column names the rows. */
 export function tableOf({ columns, rows }: Figures): HTMLTableElement {
   const head = columns.map((column) => element('th', { scope: 'col' }, column.head));

@@ -1,5 +1,13 @@
 import { times } from '../../formats/number-text.ts';
-import { axisStyle, commonOption, nodeBorders, overlayAxes, overlayLines, titleBelow } from './axes.ts';
+import {
+  axisStyle,
+  commonOption,
+  niceInterval,
+  nodeBorders,
+  overlayAxes,
+  overlayLines,
+  titleBelow,
+} from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import { divergingColour } from './diverging.ts';
 import { type HeatView, indexOfLargest, meanOf, type Report, type Run } from './report.ts';
@@ -143,11 +151,6 @@ function heatMapSeries(
     overlayLines('nodes', nodeBorders(numRanks, ranksPerNode, numLayers), { color: theme.surface, width: 3 }),
     overlayLines('chosen layer', [frame], { color: theme.ink, width: 1.5 }),
   ];
-}
-
-/** 1, 2, 5, 10, ...: the first that is at least this. */
-function niceInterval(least: number): number {
-  return [1, 2, 5, 10, 20, 50, 100].find((interval) => interval >= least) ?? least;
 }
 
 const CELLS: Readonly<Record<HeatView, string>> = {

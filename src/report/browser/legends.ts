@@ -1,6 +1,6 @@
 import { times } from '../../formats/number-text.ts';
 import { partColours } from './costs.ts';
-import { divergingGradient } from './diverging.ts';
+import { divergingStops, gradientOf } from './diverging.ts';
 import { byId, element } from './element.ts';
 import { sweepKeys } from './pareto.ts';
 import type { Report } from './report.ts';
@@ -40,9 +40,22 @@ export function colourLegends(report: Report, selection: Selection): void {
 /** The scale of the heat maps, for what their cells show. */
 export function colourScale({ largestShare }: Report, { view }: Selection): void {
   const most = largestShare[view];
-  byId('heat-scale').style.background = divergingGradient(readTheme(), most);
+  byId('heat-scale').style.background = gradientOf(divergingStops(readTheme(), most));
   byId('heat-mean').style.left = `${100 / most}%`;
   byId('heat-most').textContent = `${times(most)}×`;
+}
+
+/** Pieces of lines, and what they stand for. */
+export function fillLineLegend(
+  id: string,
+  entries: readonly { readonly name: string; readonly colour: string; readonly dash: readonly number[] }[],
+): void {
+  const items = entries.map(({ name, colour, dash }) => {
+    const piece = swatch('line');
+    paint(piece, colour, dash);
+    return element('li', {}, piece, name);
+  });
+  byId(id).replaceChildren(...items);
 }
 
 function fillLegend(id: string, entries: readonly (readonly [name: string, colour: string])[]): void {

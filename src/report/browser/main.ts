@@ -1,8 +1,12 @@
+import { times } from '../../formats/number-text.ts';
 import type { ReportData } from '../report-data.ts';
+import type { TransferData } from '../transfer-data.ts';
 import { Chart, followMedia, registerCharts } from './chart.ts';
+import { chartFigures } from './chart-figures.ts';
 import { followControls } from './controls.ts';
 import { costsPicture } from './costs.ts';
 import { followTables } from './data-tables.ts';
+import { divergingStops } from './diverging.ts';
 import { offerDownloads } from './downloads.ts';
 import { byId } from './element.ts';
 import { followFragment, fragmentOf } from './fragment.ts';
@@ -16,14 +20,24 @@ import { rankLoadsFinding, rankLoadsPicture } from './rank-loads.ts';
 import { type Report, unpackReport } from './report.ts';
 import { savedPicture } from './saved.ts';
 import { Selection } from './selection.ts';
+import { readTheme } from './theme.ts';
+import { showTransfers } from './transfers.ts';
 import { followZoom, zoomByDrag } from './zoom.ts';
 
 main();
 
+/** One script for the pages of replays and of transfer plans: nearly all of it is the charting library. */
 function main(): void {
-  const report = unpackReport(JSON.parse(byId('data').textContent ?? '') as ReportData);
-  const selection = new Selection(report, Number(byId('data').dataset.first));
+  const { textContent, dataset } = byId('data');
+  const data: unknown = JSON.parse(textContent ?? '');
   registerCharts();
+  if (dataset.page === 'transfer') showTransfers(data as TransferData);
+  else showReplays(data as ReportData, Number(dataset.first));
+}
+
+function showReplays(data: ReportData, first: number): void {
+  const report = unpackReport(data);
+  const selection = new Selection(report, first);
   makeLineBoxes(report, selection);
   followControls(report, selection);
   followZoom(selection);
@@ -31,8 +45,13 @@ function main(): void {
   followHottest(selection);
   const isLinked = followFragment(report, selection);
   const charts = drawCharts(report, selection);
-  followTables(report, selection);
-  offerDownloads(report, selection, charts);
+  const figures = chartFigures(report, selection);
+  followTables(figures, (fill) => selection.onChange(fill));
+  offerDownloads(charts, figures, (id) => {
+    if (!id.startsWith('heat-')) return undefined;
+    const most = report.largestShare[selection.view];
+    return { stops: divergingStops(readTheme(), most), most: `${times(most)} × mean` };
+  });
   const show = () => showFindings(report, selection);
   selection.onChange(show);
   show();

@@ -1,13 +1,5 @@
-import {
-  axisNumber,
-  counted,
-  grouped,
-  load,
-  percent,
-  threeFigures,
-  twoDigits,
-} from '../../formats/number-text.ts';
-import { axisStyle, commonOption, titleAbove, titleBelow } from './axes.ts';
+import { counted, grouped, load, percent } from '../../formats/number-text.ts';
+import { axisStyle, commonOption, shortCount, titleAbove, titleBelow } from './axes.ts';
 import type { Picture, Surface } from './chart.ts';
 import { trafficColour } from './diverging.ts';
 import { byId, element } from './element.ts';
@@ -110,12 +102,6 @@ export function trafficPicture(selection: Selection, surface: Surface): Picture 
       ],
     },
   };
-}
-
-/** A count that fits into a cell: 1,234 is 1.2k. */
-function shortCount(count: number): string {
-  if (count < 1000) return String(count);
-  return count < 1e6 ? `${axisNumber(twoDigits(count / 1e3))}k` : `${threeFigures(count / 1e6)}M`;
 }
 
 function busiest(nodeMoves: Run['moved']['nodeMoves']): string {

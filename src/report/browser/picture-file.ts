@@ -1,8 +1,4 @@
-import { times } from '../../formats/number-text.ts';
 import type { Chart } from './chart.ts';
-import { divergingStops } from './diverging.ts';
-import type { Report } from './report.ts';
-import type { Selection } from './selection.ts';
 import { readTheme, type Theme } from './theme.ts';
 
 /** Sizes in pixels of the file, which has two for each of the page's. */
@@ -11,12 +7,19 @@ const MARGIN = 16 * SCALE;
 const LINE = 26 * SCALE;
 const LETTERS = 15 * SCALE;
 
+/** What the colours of a heat map mean: they begin with 0. */
+export interface ColourScale {
+  /** Where each colour is, as a share of the whole. */
+  readonly stops: readonly (readonly [place: number, colour: string])[];
+  /** What the last colour stands for. */
+  readonly most: string;
+}
+
 /** A chart as a PNG that stands alone: below its finding, its legend and its caption. */
 export async function pictureFile(
   chart: Chart,
   host: HTMLElement,
-  selection: Selection,
-  report: Report,
+  scale: ColourScale | undefined,
 ): Promise<Blob> {
   const drawn = chart.canvas();
   const theme = readTheme();
@@ -27,8 +30,7 @@ export async function pictureFile(
   context.font = font(600);
   const title = linesOf(context, titleOf(host), drawn.width);
   const entries = legendOf(host);
-  const isHeat = host.id.startsWith('heat-');
-  const legendLines = isHeat || entries.length > 0 ? 1 : 0;
+  const legendLines = scale !== undefined || entries.length > 0 ? 1 : 0;
   canvas.height = 2 * MARGIN + (title.length + legendLines) * LINE + drawn.height;
   context.fillStyle = theme.surface;
   context.fillRect(0, 0, canvas.width, canvas.height);
@@ -40,7 +42,7 @@ export async function pictureFile(
   });
   const y = MARGIN + (title.length + 0.5) * LINE;
   context.font = font(400);
-  if (isHeat) drawScale(context, y, report.largestShare[selection.view], theme);
+  if (scale !== undefined) drawScale(context, y, scale, theme);
   else drawLegend(context, y, entries, theme);
   context.drawImage(drawn, MARGIN, MARGIN + (title.length + legendLines) * LINE);
   return new Promise((resolve, reject) => {
@@ -85,6 +87,7 @@ const LEGENDS: Readonly<Record<string, string>> = {
   saved: 'lines',
   costs: 'cost-legend',
   pareto: 'sweep-legend',
+  rounds: 'link-legend',
 };
 
 function drawLegend(
@@ -110,17 +113,16 @@ function drawLegend(
   }
 }
 
-/** The scale of the heat maps: 0, the mean, the largest. */
-function drawScale(context: CanvasRenderingContext2D, y: number, most: number, theme: Theme): void {
+/** The scale of a heat map, from 0 to the largest. */
+function drawScale(context: CanvasRenderingContext2D, y: number, scale: ColourScale, theme: Theme): void {
   const [left, width, height] = [MARGIN + 16 * SCALE, 240 * SCALE, 12 * SCALE];
   const gradient = context.createLinearGradient(left, 0, left + width, 0);
-  for (const [place, colour] of divergingStops(theme, most))
-    gradient.addColorStop(Math.min(1, place), colour);
+  for (const [place, colour] of scale.stops) gradient.addColorStop(Math.min(1, place), colour);
   context.fillStyle = gradient;
   context.fillRect(left, y - height / 2, width, height);
   context.fillStyle = theme.ink;
   context.fillText('0', MARGIN, y);
-  context.fillText(`${times(most)} × mean`, left + width + 8 * SCALE, y);
+  context.fillText(scale.most, left + width + 8 * SCALE, y);
 }
 
 /** Words put into lines that fit. */
