@@ -50,6 +50,11 @@ export interface TriggerOptions {
  * How loads, moves and planning turn into seconds: the cost model of slots of the main entry with its links,
  * or the public competition's yardstick, or tokens alone. All times are modelled, none is measured on a
  * device.
+ *
+ * With `time.kind` 'slots' the moves of a plan take the seconds of its transfer plan by that model: see
+ * `planTransfer`. Rounds and sources are those of the whole plan, also where its layers change step by step.
+ * The bytes, the two rates, `concurrentTransfers` and `countedMoves` are then as `slotCost` makes them. For
+ * the others moves take their bytes / these rates.
  */
 export interface ReplayCost {
   /** Name of the preset, or the file's. */
@@ -72,12 +77,13 @@ export interface ReplayCost {
   readonly interNodeBytesPerSecond: number;
   /**
    * `rank`: the slots of a rank are filled one after the other and the ranks at once, so that a layer takes
-   * as long as the rank that receives most. `none`: every move of a layer waits for the one before.
+   * as long as the rank that receives most; by a transfer plan, also as long as the one that sends most.
+   * `none`: every move of a layer waits for the one before.
    */
   readonly concurrentTransfers: 'rank' | 'none';
   /**
    * What is paid for: slots whose expert was not on the rank before (`rank`), or every slot whose expert
-   * changed (`slot`).
+   * changed (`slot`). A transfer plan pays with seconds once for an expert that several slots of a rank get.
    */
   readonly countedMoves: 'rank' | 'slot';
   /**

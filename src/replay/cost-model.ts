@@ -2,6 +2,7 @@ import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { type CostModelJson, CostModel as SlotCostModel } from '../index.ts';
 import type { ReplayCost } from './configuration.ts';
+import { slotCost } from './slot-cost.ts';
 
 type Check = (title: string, value: unknown) => void;
 
@@ -42,8 +43,26 @@ export function checkCostModel(title: string, value: unknown): ReplayCost {
     const why = 'has to be false where time.kind is "slots": a slot without tokens takes less than one with';
     throw new EplbRangeError('EPLB_RANGE', `${title}.zeroLoadsCountAsOne: ${why}`);
   }
+  if (cost.time.kind === 'slots') checkMoves(title, cost, slotCost(new SlotCostModel(cost.time.model)));
   return cost;
 }
+
+/** What moves cost is the model's to say: a field that says otherwise would be thought to count. */
+function checkMoves(title: string, cost: ReplayCost, model: ReplayCost): void {
+  for (const field of MOVE_FIELDS) {
+    if (cost[field] === model[field]) continue;
+    const why = `has to be ${show(model[field])}, as time.model has it, where time.kind is "slots"`;
+    throw new EplbRangeError('EPLB_RANGE', `${title}.${field}: ${show(cost[field])} ${why}`);
+  }
+}
+
+const MOVE_FIELDS = [
+  'bytesPerExpert',
+  'intraNodeBytesPerSecond',
+  'interNodeBytesPerSecond',
+  'concurrentTransfers',
+  'countedMoves',
+] as const;
 
 /** Turns the units that steps are counted in into modelled seconds. */
 export function secondsPerUnit({ time }: ReplayCost, numSteps: number, numLayers: number): number {

@@ -6,6 +6,7 @@ import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape, shapeLike } fro
 import { type CostModelInit, costModel, ExpertMapping, type CostModel as SlotCostModel } from '../index.ts';
 import type { ReplayCost } from './configuration.ts';
 import { checkCostModel } from './cost-model.ts';
+import { slotCost } from './slot-cost.ts';
 
 /** A kind of device and its links, as published. */
 export interface Hardware {
@@ -54,26 +55,6 @@ export function hardwareCost(model: string, hardware: Hardware = H100): ReplayCo
     bytesPerExpert: bytesPerExpert(shape),
     intraNodeBytesPerSecond: hardware.intraNodeBytesPerSecond,
     interNodeBytesPerSecond: hardware.interNodeBytesPerSecond,
-    concurrentTransfers: 'rank',
-    countedMoves: 'rank',
-    stepSeconds: 'modelled',
-    zeroLoadsCountAsOne: false,
-  };
-}
-
-/**
- * A replay's cost model by one of slots: steps take what `layerCosts` says, with dispatch and combine.
- * The moves of a layer take one round, and their bytes over links.
- */
-export function slotCost(cost: SlotCostModel): ReplayCost {
-  const model = cost.toJSON();
-  const { links, moves, bytesPerExpert, name } = model;
-  return {
-    name,
-    time: { kind: 'slots', model },
-    bytesPerExpert,
-    intraNodeBytesPerSecond: links.intraNode!.bytesPerSecond * moves.bandwidthShare,
-    interNodeBytesPerSecond: links.interNode!.bytesPerSecond * moves.bandwidthShare,
     concurrentTransfers: 'rank',
     countedMoves: 'rank',
     stepSeconds: 'modelled',

@@ -31,7 +31,6 @@ export {
   modelLike,
   type ReplayCostInit,
   replayCost,
-  slotCost,
 } from './cost-presets.ts';
 export { inspect } from './inspect.ts';
 export type {
@@ -50,6 +49,7 @@ export { type ReplayReportOptions, replayReport } from './report.ts';
 export { resized } from './resize.ts';
 export * from './result.ts';
 export * from './savings.ts';
+export { slotCost } from './slot-cost.ts';
 export type { ReplaySource } from './source.ts';
 export { savedSpread } from './spread.ts';
 export { type AdviceTexts, advise, paretoFront, sweepPoint, sweepResult } from './sweep.ts';

@@ -1,8 +1,9 @@
 import { loadError } from '../core/checks.ts';
 import { CostTally } from '../cost/layer-costs.ts';
-import type { Topology } from '../index.ts';
+import { costModel, type Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
+import { MoveTimer } from '../transfer/move-timer.ts';
 import { BatchTally } from './batch-tally.ts';
 import { checkedSlots } from './check-mapping.ts';
 import type { ReplayCost } from './configuration.ts';
@@ -49,6 +50,8 @@ interface Change {
   /** [layers x logical], that it was made from: a copy. */
   readonly meanLoads: Float32Array;
   readonly whenChanged: (slots: Int32Array) => void;
+  /** [layers to change]: by the transfer plan, where the cost model has one, known when the first changes. */
+  moveSeconds: readonly number[] | undefined;
   numDone: number;
 }
 
@@ -76,6 +79,7 @@ export class ReplayState {
   readonly #sampler: RankLoadSampler;
   readonly #moves: MoveTally;
   readonly #moveCounter: MoveCounter;
+  readonly #moveTimer: MoveTimer | undefined;
   readonly #plans: PlanEntry[] = [];
   #planningSeconds = 0;
   readonly #counter: UnitCounter;
@@ -125,6 +129,8 @@ export class ReplayState {
     this.#sampler = new RankLoadSampler(numLayers, numRanks);
     this.#moves = new MoveTally(numLayers);
     this.#moveCounter = new MoveCounter(topology);
+    const { time } = this.#cost;
+    this.#moveTimer = time.kind === 'slots' ? new MoveTimer(costModel(time.model), topology) : undefined;
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -166,10 +172,10 @@ export class ReplayState {
       this.#inEffect = undefined;
       this.#replacedIsFirst = !this.#hasChanged;
       if (!this.#replacedIsFirst) this.#replaced.assign(this.#live.slots);
+      change.moveSeconds = this.#moveTimer?.layerSeconds(this.#live.slots, change.slots, change.layers);
     }
     const end = Math.min(change.layers.length, change.numDone + this.#settings.configuration.layersPerStep);
-    for (; change.numDone < end; change.numDone++)
-      this.#changeLayer(change, change.layers[change.numDone]!, step);
+    for (; change.numDone < end; change.numDone++) this.#changeLayer(change, step);
     if (end < change.layers.length) return;
     this.#change = undefined;
     this.#inEffect = change.entry;
@@ -255,6 +261,7 @@ export class ReplayState {
       firstIndex,
       meanLoads: meanLoads.slice(),
       whenChanged,
+      moveSeconds: undefined,
       numDone: 0,
     };
   }
@@ -296,11 +303,13 @@ export class ReplayState {
     };
   }
 
-  #changeLayer({ entry, slots, meanLoads }: Change, layer: number, step: number): void {
-    const { numPhysicalExperts, numLogicalExperts } = this.#topology;
+  #changeLayer({ entry, slots, meanLoads, layers, moveSeconds, numDone }: Change, step: number): void {
+    const { numPhysicalExperts, numLogicalExperts, numRanks } = this.#topology;
+    const layer = layers[numDone]!;
     const before = this.#live.layerSlots(layer);
     const after = slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
-    const transfers = layerTransfers(before, after, this.#moveCounter, this.#topology.numRanks, this.#cost);
+    const planned = moveSeconds?.[numDone];
+    const transfers = layerTransfers(before, after, this.#moveCounter, numRanks, this.#cost, planned);
     const loads = meanLoads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
     const moves = layerMoves(this.#topology, layer, before, after, loads);
     this.#live.assign(slots, layer);

@@ -139,8 +139,9 @@ export interface ReplayTotals {
   readonly moves: number;
   /** Slots whose expert changed, wherever the weights came from. */
   readonly changedSlots: number;
-  /** Bytes that the cost model charges, by its `countedMoves`. */
+  /** Of the slots that the cost model counts, by its `countedMoves`. */
   readonly bytes: number;
+  /** Of those of them whose expert no rank of the node had. */
   readonly bytesBetweenNodes: number;
   readonly numPlans: number;
   /** Plans that changed something and took effect whole. */
@@ -149,7 +150,7 @@ export interface ReplayTotals {
   readonly planningSeconds: number;
   /** What the steps took, without moving weights. */
   readonly stepSeconds: number;
-  /** What moving weights took. */
+  /** What moving weights took: by transfer plans, where the cost is a model of slots. */
   readonly moveSeconds: number;
   /**
    * {@link stepSeconds} + {@link moveSeconds} + {@link planningSeconds}. Planning is counted as if the steps

@@ -7,7 +7,7 @@ export interface LayerTransfers {
   readonly moves: number;
   /** Slots whose expert changed. */
   readonly changedSlots: number;
-  /** What the cost model charges. */
+  /** Of the slots that the cost model counts. */
   readonly bytes: number;
   readonly bytesBetweenNodes: number;
   readonly seconds: number;
@@ -17,10 +17,12 @@ export interface LayerTransfers {
  * Counts and prices the change of one layer. A slot's weights come from its own rank when that held the
  * expert before, else from another rank of its node when one did, else from another node. Those of the own
  * rank are charged only where the cost model counts changed slots, and then like those of the node.
+ * Seconds are those of the transfer plan where there is one, whose sources may be others.
  *
  * @param before [physical], the expert of each slot, -1 when empty
  * @param after the same
  * @param counter of the topology that both are of
+ * @param plannedSeconds by the transfer plan, where the cost model has one: in place of the bandwidths
  */
 export function layerTransfers(
   before: Int32Array,
@@ -28,6 +30,7 @@ export function layerTransfers(
   counter: MoveCounter,
   numRanks: number,
   cost: ReplayCost,
+  plannedSeconds?: number,
 ): LayerTransfers {
   const { bytesPerExpert, concurrentTransfers, countedMoves } = cost;
   const slotsPerRank = after.length / numRanks;
@@ -48,7 +51,7 @@ export function layerTransfers(
     number,
     number,
   ];
-  const transferSeconds =
+  const secondsByBandwidth = () =>
     concurrentTransfers === 'none'
       ? secondsFor(allNear, allFar, cost)
       : near.reduce((most, count, rank) => Math.max(most, secondsFor(count, far[rank]!, cost)), 0);
@@ -57,13 +60,8 @@ export function layerTransfers(
     changedSlots,
     bytes: (allNear + allFar) * bytesPerExpert,
     bytesBetweenNodes: allFar * bytesPerExpert,
-    seconds: allNear + allFar === 0 ? 0 : transferSeconds + roundSeconds(cost),
+    seconds: plannedSeconds ?? secondsByBandwidth(),
   };
-}
-
-/** All moves of a layer are one round. */
-function roundSeconds({ time }: ReplayCost): number {
-  return time.kind === 'slots' ? time.model.moves.secondsPerRound : 0;
 }
 
 /** What filling so many slots one after the other takes. */

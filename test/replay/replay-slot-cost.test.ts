@@ -59,7 +59,10 @@ describe('a replay by what slots cost', () => {
       ),
     );
     assert.ok(loads!.totals.numAppliedPlans > 0 && loads!.totals.moves > 0);
+    // Moves take what a transfer plan takes, not their bytes at one rate.
+    const withMoves = ['moveSeconds', 'modelledSeconds', 'secondsSaved'];
     for (const [name, value] of Object.entries(loads!.totals)) {
+      if (withMoves.includes(name)) continue;
       near(slots!.totals[name as keyof ReplayTotals] as number, value as number);
     }
     slots!.plans.forEach((plan, i) => {
@@ -69,23 +72,6 @@ describe('a replay by what slots cost', () => {
         near(plan.realisedGainSecondsPerStep!, realisedGainSecondsPerStep);
     });
     assert.deepEqual(slots!.balance, loads!.balance);
-  });
-
-  test('every layer that moves takes a round, and bytes at the share of the bandwidth', async () => {
-    const given = { slotSeconds: { perToken: 1e-6 }, bytesPerExpert: 1e6 };
-    const moves = { secondsPerRound: 0.5, bandwidthShare: 0.5 };
-    const [plain, priced] = await Promise.all(
-      [given, { ...given, moves }].map((init) =>
-        replay(memoryRecording(STEPS), {
-          ...{ ...SIZES, cost: slotCost(costModel(init)), policy: new DefaultEplbPolicy() },
-          ...{ planningSeconds: 0, trigger: { interval: 6 } },
-        }),
-      ),
-    );
-    assert.equal(plain!.totals.moves, priced!.totals.moves);
-    const rounds = (priced!.totals.moveSeconds - 2 * plain!.totals.moveSeconds) / 0.5;
-    near(rounds, Math.round(rounds));
-    assert.ok(rounds >= 1 && rounds <= 3 * priced!.totals.numAppliedPlans, `${rounds}`);
   });
 
   test('the cost is checked whole', () => {
