@@ -79,7 +79,7 @@ export function tooShortSentence(
   const every = known.length === 0 ? '' : ` every ${known.sort((a, b) => a - b).join(' or ')} steps`;
   const steps = numSteps === undefined ? 'steps that were' : `${counted(numSteps, 'step')}`;
   return (
-    `${title}: no plan${every} took effect within the ${steps} replayed. Record more steps, or plan more ` +
+    `${title}: no plan${every} took effect whole within the ${steps} replayed. Record more steps, or plan more ` +
     'often (--interval).'
   );
 }

@@ -3,7 +3,7 @@ import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import type { TransferPlan } from './plan.ts';
 
 /** A typed array on a SharedArrayBuffer: a tensor of one layer, [slots of the rank x bytes of an expert]. */
-export type SharedTensor = ArrayBufferView<ArrayBufferLike>;
+export type SharedTensor = ArrayBufferView;
 
 /**
  * What a rank holds: of each layer its tensor, or its tensors in the order of the plan's bundle. Null for a

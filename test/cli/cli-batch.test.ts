@@ -76,7 +76,7 @@ describe('--tokens-per-rank', { concurrency: 2 }, () => {
     const run = await eplb(['replay', ...ROUTES, '--tokens-per-rank', '16', '--interval', '40']);
     assert.match(
       run.stdout,
-      /\n Too short to say: no plan every 40 steps took effect within the 32 steps replayed\. .*\n$/,
+      /\n Too short to say: no plan every 40 steps took effect whole within the 32 steps replayed\. .*\n$/,
     );
   });
 

@@ -4,7 +4,7 @@ import { eplbMany, inTempDir } from '../helpers/cli.ts';
 import { SIZES, writeLoads } from '../helpers/replay-files.ts';
 
 const SAID =
-  /Too short to say: no plan every 32 steps took effect within the 20 steps replayed\. Record more/;
+  /Too short to say: no plan every 32 steps took effect whole within the 20 steps replayed\. Record more/;
 
 test('a recording too short for a plan says so, once, in place of rows that are all the same', () =>
   inTempDir(async (dir) => {
@@ -35,7 +35,7 @@ test('a recording too short for a plan says so, once, in place of rows that are 
     assert.equal(compared.match(/took effect/g)?.length, 1);
     assert.match(
       allShort,
-      /\n Too short to say: no plan every 20 or 32 steps took effect within the steps that/,
+      /\n Too short to say: no plan every 20 or 32 steps took effect whole within the steps that/,
     );
     assert.equal(allShort.match(/took effect/g)?.length, 1);
 

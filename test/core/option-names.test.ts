@@ -35,7 +35,7 @@ const CALLS: Readonly<
     { balancer, interval: 1 },
     'rebalanceInterval',
   ],
-  connectBalancer: [(o) => library.connectBalancer(port1, o), { timeoutMS: 5 }, 'timeoutMs'],
+  connectBalancer: [(o) => library.connectBalancer(port1, o), { timeoutMs: 5, timeoutMS: 5 }, 'timeoutMs'],
   CoactivationRecorder: [
     (o) => new library.CoactivationRecorder(o),
     { numLayers: 1, numExperts: 4, numExpert: 4 },

@@ -168,10 +168,16 @@ describe('advice', () => {
   test('says that a recording is too short to plan', async () => {
     const none = adviseReplays([await replayed(7)], TEN);
     assert.equal(none.kind, 'too short');
-    assert.match(none.sentence, /^Too short to say: no plan every 8 steps took effect within the 7 steps /);
+    assert.match(
+      none.sentence,
+      /^Too short to say: no plan every 8 steps took effect whole within the 7 steps /,
+    );
     const late = adviseReplays([await replayed(20, { planningSeconds: 60 })], TEN);
     assert.equal(late.kind, 'too short');
-    assert.match(late.sentence, /^Too short to say: no plan every 8 steps took effect within the 20 steps /);
+    assert.match(
+      late.sentence,
+      /^Too short to say: no plan every 8 steps took effect whole within the 20 steps /,
+    );
     const still = adviseReplays([await replayed(8, { policy: 'static', trigger: undefined as never })], TEN);
     assert.equal(still.kind, 'none');
     assert.match(
