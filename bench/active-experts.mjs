@@ -9,36 +9,13 @@
 // take time, and tokens none. All are means over layers and steps.
 import { parseArgs } from 'node:util';
 import { AdaptiveEplbPolicy, costModel, DefaultEplbPolicy } from 'expert-load-balancer';
-import { openRecording } from 'expert-load-balancer/formats';
+import { readTokens } from './read-tokens.mjs';
 
 /** Only whether a slot has a token counts: decode, where slots wait for their weights. */
 const DECODE = costModel({ slotSeconds: { floor: 30e-6, perToken: 0 }, bytesPerExpert: 0 });
 const LAYERS = 4;
 /** Steps planned from, and counted, at most. */
 const MOST_STEPS = 32;
-
-async function readTokens(paths, numExperts) {
-  const files = [];
-  let shape;
-  for (const path of paths) {
-    const recording = await openRecording(path, { numExperts, as: 'routes' });
-    const { numLayers, routes } = recording;
-    shape ??= { numLayers, topK: routes.topK };
-    const width = numLayers * routes.topK;
-    const tokens = [];
-    for await (const { ids, numTokens } of routes.read()) {
-      for (let token = 0; token < numTokens; token++)
-        tokens.push(Array.from(ids.subarray(token * width, (token + 1) * width)));
-    }
-    await recording.close();
-    files.push(tokens);
-  }
-  // Requests of all files side by side.
-  const longest = Math.max(...files.map((file) => file.length));
-  const tokens = [];
-  for (let at = 0; at < longest; at++) for (const file of files) if (at < file.length) tokens.push(file[at]);
-  return { ...shape, tokens };
-}
 
 /** Loads of steps of `size` tokens, [steps][layers x experts]. */
 function stepsOf(tokens, size, { layers, topK, numExperts }) {

@@ -7,7 +7,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { AdaptiveEplbPolicy, costModel, DefaultEplbPolicy, ExpertLoadBalancer } from 'expert-load-balancer';
-import { openRecording } from 'expert-load-balancer/formats';
+import { readTokens } from '../read-tokens.mjs';
 
 /** Ranks and slots a layer: on one GPU all are emulated, on several those with as many ranks run whole. */
 const RANKS = [2, 4, 8, 16];
@@ -24,31 +24,6 @@ const NUM_STEPS = 4;
 /** Of no more experts than there are, and a multiple of all numbers of ranks. */
 const REDUNDANT_SLOTS = 16;
 const MAX_WINDOW = 64;
-
-/** The tokens of all files, the next of each in turn: [tokens][layers x topK]. */
-async function readTokens(paths, numExperts) {
-  const files = [];
-  let shape;
-  for (const path of paths) {
-    const recording = await openRecording(path, { numExperts, as: 'routes' });
-    const { numLayers, routes } = recording;
-    const width = numLayers * routes.topK;
-    shape ??= { numLayers, topK: routes.topK };
-    if (shape.numLayers !== numLayers || shape.topK !== routes.topK)
-      throw new Error(`${path}: is of another shape than ${paths[0]}`);
-    const tokens = [];
-    for await (const { ids, numTokens } of routes.read()) {
-      for (let token = 0; token < numTokens; token++)
-        tokens.push(Array.from(ids.subarray(token * width, (token + 1) * width)));
-    }
-    await recording.close();
-    files.push(tokens);
-  }
-  const tokens = [];
-  for (let at = 0; files.some((file) => at < file.length); at++)
-    tokens.push(...files.flatMap((file) => (at < file.length ? [file[at]] : [])));
-  return { ...shape, tokens };
-}
 
 /** Steps of `size` tokens. */
 function cut(tokens, size) {

@@ -68,6 +68,21 @@ export function checkWhole(
   throw new EplbRangeError(code, `${title}: ${number} is not ${wanted}`);
 }
 
+/**
+ * The different numbers of a list, rising, each entry read once.
+ *
+ * @param what they number, as 'ranks'
+ * @param count how many of these there are: every number is below it
+ */
+export function checkNumbered(title: string, given: unknown, what: string, count: number): number[] {
+  if (!Array.isArray(given)) {
+    throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not a list of ${what}`);
+  }
+  // Not map(), which passes over holes.
+  const numbers = Array.from(given, (value, i) => checkWhole(`${title}[${i}]`, value, 0, count - 1));
+  return [...new Set(numbers)].sort((a, b) => a - b);
+}
+
 /** Returns `value` when it is a finite number >= `least`, else throws, naming `title`. */
 export function checkAtLeast(title: string, value: unknown, least: number): number {
   const number = checkNumber(title, value);

@@ -1,9 +1,9 @@
 import { fromErrorData } from '../core/error-data.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
 import { COPY_FIELDS, COPY_WORDS, CopyPhase, type CopyTask, CopyWord } from './copy-task.ts';
+import { FailedStarts } from './failed-starts.ts';
 import { workerLostError } from './job-errors.ts';
 import type { PoolJob } from './pool-job.ts';
-import { isRefused } from './thread-limits.ts';
 import { workersFor } from './worker-count.ts';
 import { type PoolMember, sharedPool } from './worker-pool.ts';
 import { nextPlaceId } from './worker-task.ts';
@@ -31,9 +31,6 @@ export interface CopyJobParts {
   readonly onOutcome: (step: number, outcome: CopyOutcome) => void;
 }
 
-/** Once more, as the first one may have been ended from outside. */
-const MOST_FAILED_STARTS = 2;
-
 /** In messages. */
 const WORK = 'moving weights';
 
@@ -57,7 +54,7 @@ class CopyJob implements PoolJob {
   #isSettled = false;
   #isCancelled = false;
   #error: Error | undefined;
-  #failedStarts = 0;
+  readonly #failedStarts = new FailedStarts();
   readonly #createdAt = performance.now();
   #heldSince = 0;
 
@@ -95,7 +92,7 @@ class CopyJob implements PoolJob {
   }
 
   get mayStartThreads(): boolean {
-    return this.#failedStarts < MOST_FAILED_STARTS;
+    return this.#failedStarts.mayStartThreads;
   }
 
   async run(thread: WorkerThread, hasOthers: () => boolean): Promise<void> {
@@ -121,8 +118,7 @@ class CopyJob implements PoolJob {
   }
 
   startFailed(reason: unknown, hasOthers: boolean): void {
-    if (this.#workers.size > 0) this.#failedStarts++;
-    else this.#countFailedStart(reason, hasOthers);
+    this.#countFailedStart(reason, hasOthers || this.#workers.size > 0);
     this.#settleIfDone();
   }
 
@@ -164,9 +160,9 @@ class CopyJob implements PoolJob {
     return !isLost;
   }
 
-  #countFailedStart(reason: unknown, hasOthers: boolean): void {
-    this.#failedStarts = isRefused(reason) ? MOST_FAILED_STARTS : this.#failedStarts + 1;
-    if (!this.mayStartThreads && !hasOthers) this.#error ??= workerLostError(reason, undefined, WORK);
+  #countFailedStart(reason: unknown, mayWait: boolean): void {
+    this.#failedStarts.add(reason);
+    if (!this.mayStartThreads && !mayWait) this.#error ??= workerLostError(reason, undefined, WORK);
   }
 
   #fail(error: Error): void {

@@ -1,12 +1,12 @@
 import { fromErrorData } from '../core/error-data.ts';
 import { EplbError } from '../core/errors.ts';
+import { FailedStarts } from './failed-starts.ts';
 import { cancelledError, workerLostError } from './job-errors.ts';
 import type { LayerKernel } from './layer-kernel.ts';
 import { askToLeave, JobWord, jobWords, resetWords } from './layout.ts';
 import type { PlanJob } from './plan-job.ts';
 import type { PlanTables } from './plan-tables.ts';
 import type { PoolJob } from './pool-job.ts';
-import { isRefused } from './thread-limits.ts';
 import { workersFor } from './worker-count.ts';
 import type { JobPlace, WorkerAnswer } from './worker-task.ts';
 import type { WorkerThread } from './worker-thread.ts';
@@ -21,12 +21,6 @@ export interface LayersJobParts {
   readonly spins: boolean;
   readonly signal: AbortSignal | undefined;
 }
-
-/**
- * Once more, as the first one may have been ended from outside. One that dies before it works on the job is
- * such a start too.
- */
-const MOST_FAILED_STARTS = 2;
 
 /** A worker of a job. */
 interface JobWorker {
@@ -52,7 +46,7 @@ export class LayersJob implements PoolJob {
   /** What came of it, when that is known. */
   #outcome: { readonly tables: PlanTables | undefined } | { readonly error: Error } | undefined;
   /** Threads that were started since the job is there, and ended before they worked on it. */
-  #failedStarts = 0;
+  readonly #failedStarts = new FailedStarts();
   readonly #createdAt = performance.now();
   #heldSince = 0;
 
@@ -106,7 +100,7 @@ export class LayersJob implements PoolJob {
 
   /** Whether threads may be started to help it: not when some ended before they were ready. */
   get mayStartThreads(): boolean {
-    return this.#failedStarts < MOST_FAILED_STARTS;
+    return this.#failedStarts.mayStartThreads;
   }
 
   /**
@@ -146,7 +140,7 @@ export class LayersJob implements PoolJob {
    * @param hasOthers whether there are threads that it can wait for
    */
   startFailed(reason: unknown, hasOthers: boolean): void {
-    this.#failedStarts = isRefused(reason) ? MOST_FAILED_STARTS : this.#failedStarts + 1;
+    this.#failedStarts.add(reason);
     if (this.#workers.size > 0 || this.mayStartThreads || hasOthers) return;
     this.#outcome ??= { error: workerLostError(reason) };
     this.#settleIfDone();

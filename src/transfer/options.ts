@@ -2,6 +2,7 @@ import {
   checkAtLeast,
   checkBoolean,
   checkMultiple,
+  checkNumbered,
   checkObject,
   checkText,
   checkWhole,
@@ -151,7 +152,7 @@ export function readTransferOptions(given: TransferOptions, sizes: TransferSizes
   const cost = options.cost === undefined ? undefined : costModel(options.cost);
   const bundle = readBundle(options.bundle);
   const bytesPerExpert = readBytes(options.bytesPerExpert, bundle, cost);
-  const deadRanks = readDeadRanks(options.deadRanks, numRanks);
+  const deadRanks = checkNumbered('deadRanks', options.deadRanks ?? [], 'ranks', numRanks);
   const isDead = new Uint8Array(numRanks);
   for (const rank of deadRanks) isDead[rank] = 1;
   const maxBytesInFlight = readMost(options.maxBytesInFlight, bytesPerExpert);
@@ -234,15 +235,6 @@ function readBytes(
   if (ofBundle === undefined || ofBundle === given) return given;
   const message = `bytesPerExpert: is ${given}, but the tensors of bundle have ${ofBundle}; give one of them`;
   throw new EplbRangeError('EPLB_OPTION', message);
-}
-
-function readDeadRanks(given: readonly number[] | undefined, numRanks: number): number[] {
-  if (given === undefined) return [];
-  if (!Array.isArray(given)) {
-    throw new EplbTypeError('EPLB_KIND', `deadRanks: ${show(given)} is not a list of ranks`);
-  }
-  const ranks = given.map((rank, i) => checkWhole(`deadRanks[${i}]`, rank, 0, numRanks - 1));
-  return [...new Set(ranks)].sort((a, b) => a - b);
 }
 
 function readMost(given: number | undefined, bytesPerExpert: number): number {

@@ -1,7 +1,7 @@
-import { checkMultiple, checkNumber, checkWhole, show, slotsPerRankOf } from '../../core/checks.ts';
-import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { checkMultiple, checkNumber, checkNumbered, checkWhole, slotsPerRankOf } from '../../core/checks.ts';
+import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
-import { MAX_SIZE } from '../../core/topology.ts';
+import { checkSlotsPerRank, MAX_SIZE } from '../../core/topology.ts';
 import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from '../../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, mappingOfTables, tablesOf } from '../../mapping/expert-mapping.ts';
 import type { MappingTables } from '../../mapping/mapping-tables.ts';
@@ -117,15 +117,16 @@ function readOptions(mapping: ExpertMapping, options: RepairOptions): RepairSett
   const numNodes = checkWhole('numNodes', given.numNodes ?? 1, 1, MAX_SIZE);
   checkMultiple('numRanks', numRanks, 'numNodes', numNodes);
   const dead = new Uint8Array(numRanks);
-  for (const rank of numbersOf('deadRanks', deadRanks, numRanks)) dead[rank] = 1;
+  for (const rank of checkNumbered('deadRanks', deadRanks, 'ranks', numRanks)) dead[rank] = 1;
   const perNode = numRanks / numNodes;
-  for (const node of numbersOf('deadNodes', deadNodes, numNodes)) {
+  for (const node of checkNumbered('deadNodes', deadNodes, 'nodes', numNodes)) {
     dead.fill(1, node * perNode, (node + 1) * perNode);
   }
+  const sizes = { numPhysicalExperts, numRanks, numLogicalExperts };
   const open =
     slotsPerRank === undefined
       ? reachedSlots(phyToLog, stride, numRanks)
-      : readSlots(slotsPerRank, numRanks, stride);
+      : (checkSlotsPerRank(slotsPerRank, sizes) ?? new Array<number>(numRanks).fill(stride));
   const openSlots = open.map((count, rank) => (dead[rank] === 1 ? 0 : count));
   const total = openSlots.reduce((sum, count) => sum + count, 0);
   if (total < numLogicalExperts) {
@@ -154,27 +155,6 @@ function checked(mapping: ExpertMapping, loads: LoadsInput): LoadMatrix {
 
 function alike(numLayers: number, numExperts: number): LoadMatrix {
   return { data: zeros('loads', Float32Array, numLayers * numExperts).fill(1), numLayers, numExperts };
-}
-
-/** A list of different numbers below `end`, each read once. */
-function numbersOf(title: string, given: readonly number[], end: number): Set<number> {
-  if (!Array.isArray(given)) {
-    throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not a list of numbers`);
-  }
-  return new Set(Array.from(given, (value, i) => checkWhole(`${title}[${i}]`, value, 0, end - 1)));
-}
-
-function readSlots(given: readonly number[], numRanks: number, stride: number): number[] {
-  if (!Array.isArray(given)) {
-    throw new EplbTypeError('EPLB_KIND', `slotsPerRank: ${show(given)} is not a list of numbers`);
-  }
-  if (given.length !== numRanks) {
-    throw new EplbRangeError(
-      'EPLB_SHAPE',
-      `slotsPerRank: has ${given.length} numbers, not ${numRanks}, one a rank`,
-    );
-  }
-  return Array.from(given, (count, rank) => checkWhole(`slotsPerRank: rank ${rank}`, count, 0, stride));
 }
 
 /** Of each rank, the slots up to its last expert in any layer. */
