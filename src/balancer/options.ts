@@ -1,37 +1,41 @@
+import { checkTopology } from '../core/check-topology.ts';
 import { checkAtLeast, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkKnownKeys } from '../core/known-keys.ts';
-import { checkTopology, MAX_SIZE, type Topology } from '../core/topology.ts';
+import { MAX_SIZE, RANK_OPTIONS, type RankOptions, rankOptionsOf, type Topology } from '../core/topology.ts';
 import { usableCores } from '../engine/cores.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { type AbstractEplbPolicy, USUAL_SAMPLES } from '../policy/abstract.ts';
 import { isPolicy } from '../policy/custom.ts';
 import { DefaultEplbPolicy } from '../policy/default.ts';
 import { kernelOf } from '../policy/kernels.ts';
+import { checkPlannable } from '../policy/plannable.ts';
 
 const MOST_THREADS = 1024;
 
 const NAMES = [
   ...['numLayers', 'numLogicalExperts', 'numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups'],
-  ...['slotsPerRank', 'policy', 'policyGraceMs', 'windowSize', 'threads', 'idle'],
+  ...['policy', 'policyGraceMs', 'windowSize', 'threads', 'idle'],
+  ...RANK_OPTIONS,
 ];
 
-/** What a balancer is made of. */
-export interface ExpertLoadBalancerOptions {
+/**
+ * What a balancer is made of. Of what ranks are like (`slotsPerRank`, `rankSpeed` and so on, see
+ * {@link Topology}) a policy may be able to plan for some only: then the constructor refuses it.
+ */
+export interface ExpertLoadBalancerOptions extends RankOptions {
   readonly numLayers: number;
   readonly numLogicalExperts: number;
-  /** Slots per layer: at least the experts, a multiple of `numRanks`. */
+  /**
+   * Slots per layer: at least the experts. Where they are no multiple of `numRanks`, the first ranks have one
+   * more than the others, and tables have as many for every rank.
+   */
   readonly numPhysicalExperts: number;
   readonly numRanks: number;
-  /** Fast-network domains, 1 by default: `numRanks` is a multiple. */
+  /** Fast-network domains, 1 by default. */
   readonly numNodes?: number;
-  /** Groups of experts that routing picks together, 1 by default: they divide the experts evenly. */
+  /** Groups of experts that routing picks together, 1 by default. */
   readonly numGroups?: number;
-  /**
-   * `[ranks]`: how many slots of each rank may hold an expert, its first ones; the others stay empty. All
-   * when left out. Only `AdaptiveEplbPolicy` and policies of your own can plan for fewer.
-   */
-  readonly slotsPerRank?: readonly number[];
   /**
    * Where experts go; the default policy when left out. An object with a kernel (those of this library) is
    * planned in the pool; another object in this thread; a module URL (its export `policy`, or default export)
@@ -75,6 +79,8 @@ export interface ExpertLoadBalancerOptions {
 /** Options that are checked and complete. */
 export interface BalancerSettings {
   readonly topology: Topology;
+  /** The same if no rank were dead. */
+  readonly whole: Topology;
   readonly windowSize: number;
   readonly policy: AbstractEplbPolicy | URL;
   /** The policy's kernel, for policies that have one. */
@@ -102,17 +108,25 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   }
   checkKnownKeys('options', options, NAMES);
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1 } = options;
-  const { slotsPerRank, windowSize = 100, policy = new DefaultEplbPolicy(), threads: given } = options;
+  const { windowSize = 100, policy = new DefaultEplbPolicy(), threads: givenThreads } = options;
   const { policyGraceMs = 5000, idle = 'park' } = options;
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
-  const topology = checkTopology(slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank });
+  // Each is read once: what is checked again below is a copy.
+  const { deadRanks, ...others } = rankOptionsOf(options);
+  const whole = checkTopology({ ...sizes, ...others });
+  const topology = deadRanks === undefined ? whole : checkTopology({ ...whole, deadRanks });
   checkWhole('windowSize', windowSize, 1, MAX_SIZE);
-  const threads = checkWhole('threads', given ?? Math.min(usableCores(), MOST_THREADS), 0, MOST_THREADS);
+  const threads = checkWhole(
+    'threads',
+    givenThreads ?? Math.min(usableCores(), MOST_THREADS),
+    0,
+    MOST_THREADS,
+  );
   if (idle !== 'park' && idle !== 'spin') {
     throw new EplbRangeError('EPLB_RANGE', `idle: ${show(idle)} is neither 'park' nor 'spin'`);
   }
   checkAtLeast('policyGraceMs', policyGraceMs, 0);
-  const settings = { topology, windowSize, policy, policyGraceMs, idle };
+  const settings = { topology, whole, windowSize, policy, policyGraceMs, idle };
   if (policy instanceof URL) {
     const none = { request: undefined, maxSamples: 0, rememberedSteps: 0, maxWorkers: 0 };
     if (threads > 0) return { ...settings, ...none, threads };
@@ -126,7 +140,7 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   const samples = samplesFor(policy, request);
   if (request === undefined) return { ...settings, request, ...samples, threads: 0, maxWorkers: 0 };
   const kernel = kernelOf(request);
-  kernel.checkTopology(request, topology, 'slotsPerRank');
+  checkPlannable(request, { ...topology, numPhysicalExperts });
   const numClaims = Math.ceil(topology.numLayers / kernel.layersPerClaim);
   const maxWorkers = threads === 0 ? 0 : Math.min(threads, usableCores(), numClaims);
   return { ...settings, request, ...samples, threads, maxWorkers };

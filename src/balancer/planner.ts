@@ -273,6 +273,7 @@ export class Planner {
       ...(coactivation === undefined ? {} : { coactivation }),
       ...(samples === undefined ? {} : { samples }),
       ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
+      topology,
     };
     const loads = plan.weight ?? window.averageLogical();
     if (this.#settings.request === undefined) {

@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import { quote, quotePath } from '../formats/text.ts';
 import { type AbstractEplbPolicy, EplbError, type Topology } from '../index.ts';
-import { kernelOf } from '../policy/kernels.ts';
+import { checkPlannable } from '../policy/plannable.ts';
 import { makePolicy, POLICY_NAMES, type PolicySetting } from '../policy/registry.ts';
 
 /** An option that names policies. */
@@ -62,8 +62,7 @@ export async function choosePolicy(
  * @throws EplbRangeError EPLB_TOPOLOGY
  */
 export function checkPolicySlots(policy: AbstractEplbPolicy | URL, topology: Topology): void {
-  const request = policy instanceof URL ? undefined : policy.kernelRequest();
-  if (request !== undefined) kernelOf(request).checkTopology(request, topology, '--slots-per-rank');
+  checkPlannable(policy instanceof URL ? undefined : policy.kernelRequest(), topology, '--slots-per-rank');
 }
 
 function pathOf(url: string, option: string): string {

@@ -1,6 +1,7 @@
 import { checkMultiple } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
-import { checkSlotsPerRank, type Topology } from '../core/topology.ts';
+import { checkSlotsPerRank } from '../core/rank-options.ts';
+import type { Topology } from '../core/topology.ts';
 
 /** Sizes that options give. */
 interface SizeOptions {

@@ -83,6 +83,29 @@ export function checkNumbered(title: string, given: unknown, what: string, count
   return [...new Set(numbers)].sort((a, b) => a - b);
 }
 
+/**
+ * A copy of a list with an entry for each rank, each read once and checked.
+ *
+ * @param what they are, as 'numbers'
+ */
+export function listOf<T>(
+  title: string,
+  given: unknown,
+  numRanks: number,
+  what: string,
+  check: (title: string, value: unknown) => T,
+): T[] {
+  if (!Array.isArray(given)) {
+    throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not an array of ${what}, one a rank`);
+  }
+  const { length } = given;
+  if (length !== numRanks) {
+    throw new EplbRangeError('EPLB_SHAPE', `${title}: has ${length} ${what}, not ${numRanks}, one a rank`);
+  }
+  // Not map(), which passes over holes, and not by its iterator, which may give any number of values.
+  return Array.from({ length: numRanks }, (_, rank) => check(`${title}: rank ${rank}`, given[rank]));
+}
+
 /** Returns `value` when it is a finite number >= `least`, else throws, naming `title`. */
 export function checkAtLeast(title: string, value: unknown, least: number): number {
   const number = checkNumber(title, value);
@@ -90,12 +113,21 @@ export function checkAtLeast(title: string, value: unknown, least: number): numb
   throw new EplbRangeError('EPLB_RANGE', `${title}: ${number} is not a finite number of at least ${least}`);
 }
 
-/** Throws a RangeError unless `multiple` is a multiple of `divisor`. */
-export function checkMultiple(title: string, multiple: number, divisorTitle: string, divisor: number): void {
+/**
+ * Throws a RangeError unless `multiple` is a multiple of `divisor`.
+ * @param why it has to be
+ */
+export function checkMultiple(
+  title: string,
+  multiple: number,
+  divisorTitle: string,
+  divisor: number,
+  why?: string,
+): void {
   if (multiple % divisor === 0) return;
   throw new EplbRangeError(
     'EPLB_TOPOLOGY',
-    `${title}: ${multiple} is not a multiple of ${divisorTitle} ${divisor}`,
+    `${title}: ${multiple} is not a multiple of ${divisorTitle} ${divisor}${why === undefined ? '' : `: ${why}`}`,
   );
 }
 

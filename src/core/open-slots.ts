@@ -1,3 +1,4 @@
+import { nodesOfRanks } from './nodes.ts';
 import type { Topology } from './topology.ts';
 
 // Which slots may hold an expert: the first ones of each rank, all of them where the topology does not say
@@ -11,13 +12,13 @@ export function numOpenSlots({ numPhysicalExperts, slotsPerRank }: Ranks): numbe
 }
 
 /** Those of each node. */
-export function openSlotsOfNodes(topology: Ranks & Pick<Topology, 'numNodes'>): number[] {
+export function openSlotsOfNodes(topology: Ranks & Pick<Topology, 'numNodes' | 'nodeOfRank'>): number[] {
   const { numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
-  const ranksPerNode = numRanks / numNodes;
-  return Array.from({ length: numNodes }, (_, node) => {
-    const sizes = slotsPerRank?.slice(node * ranksPerNode, (node + 1) * ranksPerNode);
-    return sizes?.reduce((sum, size) => sum + size, 0) ?? numPhysicalExperts / numNodes;
+  const open = new Array<number>(numNodes).fill(0);
+  nodesOfRanks(topology).forEach((node, rank) => {
+    open[node]! += slotsPerRank?.[rank] ?? numPhysicalExperts / numRanks;
   });
+  return open;
 }
 
 /** Of each slot of a layer, how many open ones come before it; -1 for a closed slot. */

@@ -14,6 +14,8 @@ export interface LayerKernel<Request extends KernelRequest = KernelRequest> {
    * than a claim.
    */
   readonly layersPerClaim: number;
+  /** Why slots, ranks and experts have to be dealt evenly to ranks, nodes and groups; left out: they need not. */
+  readonly evenFor?: string;
   /**
    * Throws EplbRangeError `EPLB_TOPOLOGY` for sizes that it cannot plan for.
    * @param title what closed slots are called

@@ -1,7 +1,8 @@
+import { firstRanksOfNodes } from '../core/nodes.ts';
 import type { Topology } from '../core/topology.ts';
 
-/** What decides where weights come from: ranks own equal runs of slots, nodes equal runs of ranks. */
-type Devices = Pick<Topology, 'numLogicalExperts' | 'numRanks' | 'numNodes'>;
+/** What decides where weights come from: ranks own equal runs of slots, nodes runs of ranks. */
+type Devices = Pick<Topology, 'numLogicalExperts' | 'numRanks' | 'numNodes' | 'nodeOfRank'>;
 
 /**
  * Where the weights of a slot's expert were before: on its rank, else on another of its node, else on another
@@ -11,13 +12,16 @@ export type WeightSource = 'rank' | 'node' | 'elsewhere';
 
 /** Counts the moves of one layer. */
 export class MoveCounter {
-  readonly #topology: Devices;
+  readonly #numRanks: number;
+  /** [nodes + 1]: the first rank of each. */
+  readonly #firstRanks: Int32Array;
   /** Per expert: the last rank, and the last node, whose live slots had it; then of the placement at hand. */
   readonly #onRank: Int32Array;
   readonly #onNode: Int32Array;
 
   constructor(topology: Devices) {
-    this.#topology = topology;
+    this.#numRanks = topology.numRanks;
+    this.#firstRanks = firstRanksOfNodes(topology);
     this.#onRank = new Int32Array(topology.numLogicalExperts);
     this.#onNode = new Int32Array(topology.numLogicalExperts);
   }
@@ -39,12 +43,15 @@ export class MoveCounter {
     planned: Int32Array,
     take: (slot: number, source: WeightSource) => void,
   ): void {
-    const slotsPerRank = live.length / this.#topology.numRanks;
-    const slotsPerNode = live.length / this.#topology.numNodes;
+    const slotsPerRank = live.length / this.#numRanks;
+    const firstSlots = this.#firstRanks.map((rank) => rank * slotsPerRank);
     this.#onRank.fill(-1);
     this.#onNode.fill(-1);
     for (let slot = 0, rank = -1, node = -1; slot < live.length; slot++) {
-      if (slot % slotsPerNode === 0) mark(this.#onNode, live, slot, slotsPerNode, ++node);
+      if (slot === firstSlots[node + 1]) {
+        node++;
+        mark(this.#onNode, live, slot, firstSlots[node + 1]! - slot, node);
+      }
       if (slot % slotsPerRank === 0) mark(this.#onRank, live, slot, slotsPerRank, ++rank);
       const expert = planned[slot]!;
       if (expert < 0) continue;
@@ -55,7 +62,7 @@ export class MoveCounter {
 
   /** Whether some rank has an expert twice. */
   hasDoubles(placement: Int32Array): boolean {
-    const slotsPerRank = placement.length / this.#topology.numRanks;
+    const slotsPerRank = placement.length / this.#numRanks;
     this.#onRank.fill(-1);
     return placement.some((expert, slot) => {
       if (expert < 0) return false;

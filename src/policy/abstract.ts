@@ -24,6 +24,11 @@ export interface PolicyContext {
    * empty.
    */
   readonly slotsPerRank?: readonly number[];
+  /**
+   * All that is known of the ranks: their speeds, nodes, what fails together, links, and which are dead. Its
+   * sizes are those of the arguments.
+   */
+  readonly topology?: Topology;
 }
 
 /** What a balancer tells the policies of this library besides. */
@@ -31,7 +36,7 @@ export interface InternalContext {
   readonly history?: MappingHistory;
 }
 
-const CONTEXT_NAMES = ['previous', 'coactivation', 'samples', 'slotsPerRank', 'history'];
+const CONTEXT_NAMES = ['previous', 'coactivation', 'samples', 'slotsPerRank', 'topology', 'history'];
 
 /** Returns a context when it is one. @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION` */
 export function checkContext(context: PolicyContext): PolicyContext {

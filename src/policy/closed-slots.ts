@@ -26,15 +26,18 @@ export function checkSizes(
 }
 
 /**
- * Refuses ranks that do not have all their slots, for a policy that fills all.
+ * Refuses ranks that do not have all their slots, or are not as fast as the others, for a policy that makes
+ * no difference between them.
+ *
  * @throws EplbRangeError `EPLB_TOPOLOGY`
  */
-export function checkAllOpen(policy: string, { slotsPerRank }: Topology, title: string): void {
-  if (slotsPerRank === undefined) return;
-  throw new EplbRangeError(
-    'EPLB_TOPOLOGY',
-    `${title}: the ${policy} policy fills all slots of all ranks; for closed ones take the adaptive policy`,
-  );
+export function checkAllAlike(policy: string, { slotsPerRank, rankSpeed }: Topology, title: string): void {
+  const refuse = (name: string, why: string, those: string) => {
+    const message = `${name}: the ${policy} policy ${why}; for ${those} take the adaptive policy`;
+    throw new EplbRangeError('EPLB_TOPOLOGY', message);
+  };
+  if (slotsPerRank !== undefined) refuse(title, 'fills all slots of all ranks', 'closed ones');
+  if (rankSpeed !== undefined) refuse('rankSpeed', 'takes all ranks for equally fast', 'others');
 }
 
 /**
@@ -42,8 +45,16 @@ export function checkAllOpen(policy: string, { slotsPerRank }: Topology, title: 
  * @throws EplbRangeError `EPLB_TOPOLOGY`
  */
 export function checkGroupRoom(topology: Topology, title: string): void {
-  const { numLogicalExperts, numNodes, numGroups, slotsPerRank } = topology;
-  if (slotsPerRank === undefined || numNodes === 1 || numGroups % numNodes !== 0) return;
+  const { numLogicalExperts, numNodes, numGroups, slotsPerRank, nodeOfRank } = topology;
+  if (numNodes === 1 || numGroups % numNodes !== 0) return;
+  if (nodeOfRank !== undefined || numLogicalExperts % numGroups !== 0) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `${nodeOfRank === undefined ? 'numGroups' : 'nodeOfRank'}: groups that stay on their node ` +
+        `(locality 'groups') need nodes of equally many ranks, and groups of equally many experts`,
+    );
+  }
+  if (slotsPerRank === undefined) return;
   const wanted = numLogicalExperts / numNodes;
   const slots = openSlotsOfNodes(topology);
   const node = slots.findIndex((size) => size < wanted);

@@ -1,3 +1,4 @@
+import { checkTopology } from '../core/check-topology.ts';
 import { show } from '../core/checks.ts';
 import { messageOf } from '../core/error-data.ts';
 import { EplbError } from '../core/errors.ts';
@@ -40,6 +41,7 @@ export async function runCustomPolicy(
         ? {}
         : { coactivation: { data: job.coactivation, numLayers, numExperts } }),
       ...(topology.slotsPerRank === undefined ? {} : { slotsPerRank: topology.slotsPerRank }),
+      topology,
     };
     const mapping = askPolicy(policy, { data, numLayers, numExperts }, topology, context, policyUrl);
     // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not
@@ -136,12 +138,14 @@ function copySamples(samples: LoadSamples): LoadSamples {
 }
 
 /** A mapping cannot be changed: it is given as it is. */
-function copyContext({ previous, coactivation, samples, slotsPerRank }: PolicyContext): PolicyContext {
+function copyContext(context: PolicyContext): PolicyContext {
+  const { previous, coactivation, samples, slotsPerRank, topology } = context;
   return Object.freeze({
     ...(previous === undefined ? {} : { previous }),
     ...(coactivation === undefined ? {} : { coactivation: copyMatrix(coactivation) }),
     ...(samples === undefined ? {} : { samples: copySamples(samples) }),
     ...(slotsPerRank === undefined ? {} : { slotsPerRank: Object.freeze([...slotsPerRank]) }),
+    ...(topology === undefined ? {} : { topology: checkTopology(topology) }),
   });
 }
 

@@ -2,7 +2,7 @@ import type { Topology } from '../core/topology.ts';
 import type { BoundKernel, LayerKernel, ThreadJob } from '../engine/layer-kernel.ts';
 import { readLoads } from '../engine/layer-loads.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
-import { checkAllOpen } from './closed-slots.ts';
+import { checkAllAlike } from './closed-slots.ts';
 import { preserveScratchBytes, preserveSlots } from './preserve-slots.ts';
 
 /** What the default policy asks of the engine. */
@@ -14,7 +14,8 @@ export interface DefaultRequest extends KernelRequest {
 export const DEFAULT_KERNEL: LayerKernel<DefaultRequest> = {
   id: 'default',
   layersPerClaim: 2,
-  checkTopology: (_, topology, title) => checkAllOpen('default', topology, title),
+  evenFor: 'the default policy deals them evenly',
+  checkTopology: (_, topology, title) => checkAllAlike('default', topology, title),
   scratchBytes(_, topology, sizes) {
     const { numLogicalExperts, numPhysicalExperts } = topology;
     const { groups, nodes } = hierarchyOf(topology);

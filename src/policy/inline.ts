@@ -1,4 +1,5 @@
-import { checkTopology, describeTopology, type Topology } from '../core/topology.ts';
+import { checkTopology } from '../core/check-topology.ts';
+import { describeTopology, rankOptionsOf, type Topology } from '../core/topology.ts';
 import { jobNeeds } from '../engine/job-needs.ts';
 import { carveJob, type JobLayout, jobWords, resetWords } from '../engine/layout.ts';
 import { takeExtras } from '../engine/plan-extras.ts';
@@ -33,7 +34,8 @@ export function planInline(
     numGroups,
     numNodes,
     numRanks,
-    checkContext(context).slotsPerRank,
+    checkContext(context),
+    kernelOf(request).evenFor,
   );
   const loads = () => ({ from: 'matrix', data }) as const;
   return plannedMapping(topology, runInline(request, topology, loads, context));
@@ -92,7 +94,8 @@ export function argumentTopology(
   numGroups: number,
   numNodes: number,
   numRanks: number,
-  slotsPerRank?: readonly number[],
+  { slotsPerRank, topology }: PolicyContext,
+  evenFor?: string,
 ): Topology {
   const sizes = {
     numLayers,
@@ -101,7 +104,8 @@ export function argumentTopology(
     numRanks,
     numNodes,
     numGroups,
+    ...(topology === undefined ? {} : rankOptionsOf(topology)),
     ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
   };
-  return checkTopology(sizes, { physical: 'numReplicas' });
+  return checkTopology(sizes, { physical: 'numReplicas', evenFor });
 }

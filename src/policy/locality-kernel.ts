@@ -5,7 +5,7 @@ import { checkLength, readLoads } from '../engine/layer-loads.ts';
 import { JobWord } from '../engine/layout.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import type { KernelSizes, Pointer } from '../memory/kernel-exports.ts';
-import { checkAllOpen, checkSizes } from './closed-slots.ts';
+import { checkAllAlike, checkSizes } from './closed-slots.ts';
 import { placingNanoseconds } from './default-kernel.ts';
 import { preserveScratchBytes, preserveSlots } from './preserve-slots.ts';
 
@@ -24,9 +24,10 @@ const MOST_SIZES = { slots: 2 ** 17, experts: 2 ** 13 };
 export const LOCALITY_KERNEL: LayerKernel<LocalityRequest> = {
   id: 'locality',
   layersPerClaim: 2,
+  evenFor: 'the locality policy deals them evenly',
   checkTopology(_, topology, title) {
     checkSizes('locality', topology, MOST_SIZES);
-    checkAllOpen('locality', topology, title);
+    checkAllAlike('locality', topology, title);
   },
   scratchBytes: (_, topology, sizes) =>
     Math.max(

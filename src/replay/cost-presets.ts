@@ -1,7 +1,7 @@
+import { checkTopology } from '../core/check-topology.ts';
 import { checkNumber, checkObject } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
-import { checkTopology } from '../core/topology.ts';
 import { bytesPerExpert, flopsPerLoad, MODEL_SHAPES, modelShape, shapeLike } from '../cost/model-shapes.ts';
 import { type CostModelInit, costModel, ExpertMapping, type CostModel as SlotCostModel } from '../index.ts';
 import type { ReplayCost } from './configuration.ts';

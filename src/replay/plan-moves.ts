@@ -1,3 +1,4 @@
+import { nodesOfRanks } from '../core/nodes.ts';
 import type { Topology } from '../index.ts';
 import { roundedLoad } from './rank-load-samples.ts';
 import type { PlanMoves } from './result.ts';
@@ -23,15 +24,15 @@ export interface Move {
  * @param loads [logical], of a step
  */
 export function layerMoves(
-  { numRanks, numNodes }: Pick<Topology, 'numRanks' | 'numNodes'>,
+  topology: Pick<Topology, 'numRanks' | 'numNodes' | 'nodeOfRank'>,
   layer: number,
   before: Int32Array,
   after: Int32Array,
   loads: Float32Array,
 ): Move[] {
+  const { numRanks } = topology;
   const slotsPerRank = after.length / numRanks;
-  const ranksPerNode = numRanks / numNodes;
-  const nodeOf = (rank: number) => Math.floor(rank / ranksPerNode);
+  const nodes = nodesOfRanks(topology);
   const holders = ranksOfExperts(before, slotsPerRank);
   const copies = new Int32Array(loads.length);
   for (const expert of after) if (expert >= 0) copies[expert]!++;
@@ -41,7 +42,7 @@ export function layerMoves(
     const toRank = Math.floor(slot / slotsPerRank);
     const from = holders.get(expert);
     if (from === undefined || from.includes(toRank)) return;
-    const near = from.filter((rank) => nodeOf(rank) === nodeOf(toRank));
+    const near = from.filter((rank) => nodes[rank] === nodes[toRank]);
     const fromRank = (near.length > 0 ? near : from).reduce((a, b) => (sent[b]! < sent[a]! ? b : a));
     sent[fromRank]!++;
     moves.push({ layer, expert, fromRank, toRank, load: loads[expert]! / copies[expert]! });
@@ -64,21 +65,20 @@ function ranksOfExperts(slots: Int32Array, slotsPerRank: number): ReadonlyMap<nu
 
 /** Collects a plan's moves: all of them counted from node to node, and the heaviest one by one. */
 export class PlanMovesTally {
-  readonly #ranksPerNode: number;
+  readonly #nodes: Int32Array;
   readonly #nodeMoves: number[][];
   /** By falling load; of equal ones in the order they came. */
   readonly #heaviest: Move[] = [];
 
-  constructor({ numRanks, numNodes }: Pick<Topology, 'numRanks' | 'numNodes'>) {
-    this.#ranksPerNode = numRanks / numNodes;
+  constructor(topology: Pick<Topology, 'numRanks' | 'numNodes' | 'nodeOfRank'>) {
+    const { numNodes } = topology;
+    this.#nodes = nodesOfRanks(topology);
     this.#nodeMoves = Array.from({ length: numNodes }, () => new Array<number>(numNodes).fill(0));
   }
 
   add(moves: readonly Move[]): void {
     for (const move of moves) {
-      const fromNode = Math.floor(move.fromRank / this.#ranksPerNode);
-      const toNode = Math.floor(move.toRank / this.#ranksPerNode);
-      this.#nodeMoves[fromNode]![toNode]!++;
+      this.#nodeMoves[this.#nodes[move.fromRank]!]![this.#nodes[move.toRank]!]!++;
       this.#insert(move);
     }
   }

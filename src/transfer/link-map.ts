@@ -1,5 +1,7 @@
 import { checkAtLeast, checkText, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { nodesOfRanks } from '../core/nodes.ts';
+import type { Topology } from '../core/topology.ts';
 import type { LinkClass } from '../cost/cost-json.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 
@@ -18,15 +20,13 @@ export class LinkMap {
 
   /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE`, naming the ranks */
   constructor(
-    numRanks: number,
-    numNodes: number,
+    { numRanks, numNodes, nodeOfRank }: Pick<Topology, 'numRanks' | 'numNodes' | 'nodeOfRank'>,
     cost: CostModel | undefined,
     linkClasses: unknown,
     linkCosts: unknown,
   ) {
     this.#numRanks = numRanks;
-    const ranksPerNode = numRanks / numNodes;
-    this.#nodeOf = Int32Array.from({ length: numRanks }, (_, rank) => Math.floor(rank / ranksPerNode));
+    this.#nodeOf = nodesOfRanks({ numRanks, numNodes, ...(nodeOfRank && { nodeOfRank }) });
     const names =
       linkClasses === undefined ? undefined : readMatrix('linkClasses', linkClasses, numRanks, checkText);
     this.classes = orderOf(

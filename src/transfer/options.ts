@@ -1,7 +1,6 @@
 import {
   checkAtLeast,
   checkBoolean,
-  checkMultiple,
   checkNumbered,
   checkObject,
   checkText,
@@ -11,6 +10,7 @@ import {
 } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
+import { checkNodes } from '../core/nodes.ts';
 import { MAX_SIZE, type Topology } from '../core/topology.ts';
 import type { CostModelInit, LinkClass } from '../cost/cost-json.ts';
 import type { CostModel } from '../cost/cost-model.ts';
@@ -137,7 +137,7 @@ export interface TransferSizes {
  */
 export function readTransferOptions(given: TransferOptions, sizes: TransferSizes): TransferSetting {
   const options = checkOptions('options', given, TRANSFER_OPTIONS);
-  const { numRanks, numNodes } = readRanks(options, sizes);
+  const { numRanks, numNodes, nodeOfRank } = readRanks(options, sizes);
   const slotsPerRank = slotsPerRankOf(sizes.numPhysicalExperts, numRanks);
   const { mode: askedMode, staging: askedStaging, duplex = 'full', relay = false } = options;
   const mode = oneOf('mode', askedMode ?? (askedStaging === undefined ? 'buffered' : 'inPlace'), MODES);
@@ -152,9 +152,15 @@ export function readTransferOptions(given: TransferOptions, sizes: TransferSizes
   const cost = options.cost === undefined ? undefined : costModel(options.cost);
   const bundle = readBundle(options.bundle);
   const bytesPerExpert = readBytes(options.bytesPerExpert, bundle, cost);
-  const deadRanks = checkNumbered('deadRanks', options.deadRanks ?? [], 'ranks', numRanks);
+  const deadRanks = checkNumbered(
+    'deadRanks',
+    options.deadRanks ?? options.topology?.deadRanks ?? [],
+    'ranks',
+    numRanks,
+  );
   const isDead = new Uint8Array(numRanks);
   for (const rank of deadRanks) isDead[rank] = 1;
+  const linkClasses = options.linkClasses ?? options.topology?.linkClasses;
   const maxBytesInFlight = readMost(options.maxBytesInFlight, bytesPerExpert);
   return {
     numRanks,
@@ -172,7 +178,12 @@ export function readTransferOptions(given: TransferOptions, sizes: TransferSizes
     bytesPerExpert,
     bundle,
     cost,
-    links: new LinkMap(numRanks, numNodes, cost, options.linkClasses, options.linkCosts),
+    links: new LinkMap(
+      { numRanks, numNodes, ...(nodeOfRank && { nodeOfRank }) },
+      cost,
+      linkClasses,
+      options.linkCosts,
+    ),
     gains: readGains(options.gains, sizes.numLayers),
   };
 }
@@ -186,7 +197,9 @@ function oneOf<T extends string>(title: string, value: T, known: readonly T[]): 
   throw new EplbRangeError('EPLB_RANGE', `${title}: ${show(value)} is none of ${known.join(', ')}`);
 }
 
-function readRanks(options: TransferOptions, sizes: TransferSizes): { numRanks: number; numNodes: number } {
+type Nodes = Pick<Topology, 'numRanks' | 'numNodes' | 'nodeOfRank'>;
+
+function readRanks(options: TransferOptions, sizes: TransferSizes): Nodes {
   const { topology } = options;
   if (topology !== undefined) {
     const { numLayers, numPhysicalExperts } = checkObject('topology', topology);
@@ -203,8 +216,9 @@ function readRanks(options: TransferOptions, sizes: TransferSizes): { numRanks: 
   }
   const numRanks = checkWhole('numRanks', topology?.numRanks ?? options.numRanks, 1, MAX_SIZE);
   const numNodes = checkWhole('numNodes', topology?.numNodes ?? options.numNodes ?? 1, 1, MAX_SIZE);
-  checkMultiple('numRanks', numRanks, 'numNodes', numNodes);
-  return { numRanks, numNodes };
+  const given = topology?.nodeOfRank;
+  const nodeOfRank = checkNodes(given, { numRanks, numNodes });
+  return { numRanks, numNodes, ...(nodeOfRank && { nodeOfRank }) };
 }
 
 function readBundle(given: readonly ExpertTensor[] | undefined): readonly ExpertTensor[] | undefined {

@@ -80,7 +80,7 @@ function readSizes(json: Fields) {
   ];
   const [numRanks, numNodes] = [size('numRanks'), size('numNodes')];
   checkMultiple('numPhysicalExperts', numPhysicalExperts, 'numRanks', numRanks);
-  checkMultiple('numRanks', numRanks, 'numNodes', numNodes);
+  checkWhole('numNodes', numNodes, 1, numRanks);
   const mode = oneOf('mode', json.mode, ['buffered', 'inPlace'] as const);
   return {
     numLayers,

@@ -93,7 +93,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     numRanks: number,
     context: PolicyContext = {},
   ): PlanDecision {
-    const { previous, slotsPerRank, coactivation } = checkContext(context);
+    const { previous, coactivation } = checkContext(context);
     const { history } = context as InternalContext;
     const checked = checkSamples(samples);
     const { numLayers, numExperts, numSamples } = checked;
@@ -104,7 +104,7 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
       numGroups,
       numNodes,
       numRanks,
-      slotsPerRank,
+      context,
     );
     if (previous !== undefined) checkShape('previous', previous, topology);
     if (numSamples === 0) {

@@ -1,7 +1,9 @@
-import { checkMultiple, checkNumber, checkNumbered, checkWhole, slotsPerRankOf } from '../../core/checks.ts';
+import { checkNumber, checkNumbered, checkWhole, slotsPerRankOf } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
-import { checkSlotsPerRank, MAX_SIZE } from '../../core/topology.ts';
+import { checkNodes, firstRanksOfNodes } from '../../core/nodes.ts';
+import { checkSlotsPerRank } from '../../core/rank-options.ts';
+import { MAX_SIZE, type Topology } from '../../core/topology.ts';
 import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from '../../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, mappingOfTables, tablesOf } from '../../mapping/expert-mapping.ts';
 import type { MappingTables } from '../../mapping/mapping-tables.ts';
@@ -14,8 +16,10 @@ import { OrphanPlacer } from './orphans.ts';
 export interface RepairOptions {
   /** Ranks of the mapping, the dead ones among them: its slots are a multiple. */
   readonly numRanks: number;
-  /** Nodes of equally many ranks. Default 1. */
+  /** Nodes of consecutive ranks. Default 1. */
   readonly numNodes?: number;
+  /** `[ranks]`: the node of each, where they do not have equally many: see `Topology.nodeOfRank`. */
+  readonly nodeOfRank?: readonly number[];
   /** Ranks that do not answer any more. Their slots are lost. */
   readonly deadRanks?: readonly number[];
   /** Nodes whose ranks are all dead. */
@@ -55,7 +59,16 @@ export interface Repair {
   readonly moves: number;
 }
 
-const OPTIONS = ['numRanks', 'numNodes', 'deadRanks', 'deadNodes', 'loads', 'slotsPerRank', 'maxMoves'];
+const OPTIONS = [
+  'numRanks',
+  'numNodes',
+  'nodeOfRank',
+  'deadRanks',
+  'deadNodes',
+  'loads',
+  'slotsPerRank',
+  'maxMoves',
+];
 
 /**
  * Makes a mapping whole again that has lost ranks: experts whose last copy is gone take slots of copies that
@@ -101,8 +114,8 @@ export function repair(mapping: ExpertMapping, options: RepairOptions): Repair {
 
 /** Options, checked, each read once. */
 interface RepairSettings {
+  readonly nodes: Pick<Topology, 'numRanks' | 'numNodes' | 'nodeOfRank'>;
   readonly numRanks: number;
-  readonly numNodes: number;
   readonly loads: LoadMatrix;
   readonly openSlots: readonly number[];
   readonly maxMoves: number;
@@ -115,12 +128,13 @@ function readOptions(mapping: ExpertMapping, options: RepairOptions): RepairSett
   const numRanks = checkWhole('numRanks', given.numRanks, 1, MAX_SIZE);
   const stride = slotsPerRankOf(numPhysicalExperts, numRanks);
   const numNodes = checkWhole('numNodes', given.numNodes ?? 1, 1, MAX_SIZE);
-  checkMultiple('numRanks', numRanks, 'numNodes', numNodes);
+  const nodeOfRank = checkNodes(given.nodeOfRank, { numRanks, numNodes });
+  const nodes = { numRanks, numNodes, ...(nodeOfRank && { nodeOfRank }) };
   const dead = new Uint8Array(numRanks);
   for (const rank of checkNumbered('deadRanks', deadRanks, 'ranks', numRanks)) dead[rank] = 1;
-  const perNode = numRanks / numNodes;
+  const firstRanks = firstRanksOfNodes(nodes);
   for (const node of checkNumbered('deadNodes', deadNodes, 'nodes', numNodes)) {
-    dead.fill(1, node * perNode, (node + 1) * perNode);
+    dead.fill(1, firstRanks[node], firstRanks[node + 1]);
   }
   const sizes = { numPhysicalExperts, numRanks, numLogicalExperts };
   const open =
@@ -138,8 +152,8 @@ function readOptions(mapping: ExpertMapping, options: RepairOptions): RepairSett
   }
   const isUnlimited = maxMoves === Number.POSITIVE_INFINITY;
   return {
+    nodes,
     numRanks,
-    numNodes,
     openSlots,
     loads: loads === undefined ? alike(numLayers, numLogicalExperts) : checked(mapping, loads),
     maxMoves: isUnlimited ? maxMoves : checkWhole('maxMoves', checkNumber('maxMoves', maxMoves), 0),
@@ -188,12 +202,14 @@ function mappingOf({ numLayers, numLogicalExperts, numPhysicalExperts }: Mapping
 
 /** The repaired mapping with moves that make the slowest ranks faster. */
 function improved(repaired: ExpertMapping, given: RepairSettings): ExpertMapping {
-  const { numRanks, numNodes, loads, openSlots, maxMoves } = given;
+  const { nodes, numRanks, loads, openSlots, maxMoves } = given;
   const limit = Number.isFinite(maxMoves) ? { maxMoves } : {};
   const policy = new AdaptiveEplbPolicy({ price: 0, ...limit });
-  const { numPhysicalExperts } = tablesOf(repaired);
-  const context = { previous: repaired, slotsPerRank: openSlots };
-  return policy.rebalanceExperts(loads, numPhysicalExperts, 1, numNodes, numRanks, context);
+  const { numLayers, numPhysicalExperts, numLogicalExperts } = tablesOf(repaired);
+  const sizes = { numLayers, numPhysicalExperts, numLogicalExperts, numGroups: 1 };
+  const topology = { ...sizes, ...nodes, slotsPerRank: openSlots };
+  const context = { previous: repaired, topology };
+  return policy.rebalanceExperts(loads, numPhysicalExperts, 1, nodes.numNodes, numRanks, context);
 }
 
 /** Where the weights of a mapping come from, by what the live ranks still have. */

@@ -1,0 +1,66 @@
+import { checkMultiple, checkWhole } from './checks.ts';
+import { EplbRangeError } from './errors.ts';
+import { checkNodes } from './nodes.ts';
+import {
+  checkDeadRanks,
+  checkFailureDomains,
+  checkLinkClasses,
+  checkOpenSlots,
+  checkRankSpeed,
+} from './rank-options.ts';
+import { MAX_SIZE, type Topology } from './topology.ts';
+
+/** How {@link checkTopology} names sizes, and what it does not let pass. */
+export interface TopologyRules {
+  /** A policy's arguments are named as the original names them. */
+  readonly physical?: string;
+  /** Whose problem it is that slots, ranks or experts are uneven: who says so, when they may not be. */
+  readonly evenFor?: string | undefined;
+}
+
+/**
+ * Checks the sizes one by one and against each other, each read once.
+ *
+ * @returns the sizes, which cannot be changed any more; without what is as if it were left out
+ * @throws EplbTypeError `EPLB_KIND` for anything but numbers; EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`,
+ * `EPLB_SHAPE` or `EPLB_TOPOLOGY`, each naming the field, the value and what would be right.
+ */
+export function checkTopology(topology: Topology, rules: TopologyRules = {}): Topology {
+  const { physical = 'numPhysicalExperts', evenFor } = rules;
+  const numLayers = checkWhole('numLayers', topology.numLayers, 1, MAX_SIZE);
+  const numLogicalExperts = checkWhole('numLogicalExperts', topology.numLogicalExperts, 1, MAX_SIZE);
+  const numSlots = checkWhole(physical, topology.numPhysicalExperts, 1, MAX_SIZE);
+  const numRanks = checkWhole('numRanks', topology.numRanks, 1, MAX_SIZE);
+  const numNodes = checkWhole('numNodes', topology.numNodes, 1, MAX_SIZE);
+  const numGroups = checkWhole('numGroups', topology.numGroups, 1, MAX_SIZE);
+  if (numSlots < numLogicalExperts) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `${physical}: ${numSlots} is less than numLogicalExperts ${numLogicalExperts}: ` +
+        'every expert needs a slot',
+    );
+  }
+  if (evenFor !== undefined) {
+    checkMultiple(physical, numSlots, 'numRanks', numRanks, evenFor);
+    checkMultiple('numRanks', numRanks, 'numNodes', numNodes, evenFor);
+    checkMultiple('numLogicalExperts', numLogicalExperts, 'numGroups', numGroups, evenFor);
+  }
+  const numPhysicalExperts = Math.ceil(numSlots / numRanks) * numRanks;
+  checkWhole(`${physical}: ${numSlots} in whole ranks`, numPhysicalExperts, 1, MAX_SIZE);
+  const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
+  const nodeOfRank = checkNodes(topology.nodeOfRank, sizes);
+  const rankSpeed = checkRankSpeed(topology.rankSpeed, sizes);
+  const deadRanks = checkDeadRanks(topology.deadRanks, sizes);
+  const slotsPerRank = checkOpenSlots(topology.slotsPerRank, { ...sizes, numSlots, deadRanks });
+  const failureDomains = checkFailureDomains(topology.failureDomains, sizes);
+  const linkClasses = checkLinkClasses(topology.linkClasses, sizes);
+  return Object.freeze({
+    ...sizes,
+    ...(slotsPerRank && { slotsPerRank }),
+    ...(rankSpeed && { rankSpeed }),
+    ...(deadRanks && { deadRanks }),
+    ...(nodeOfRank && { nodeOfRank }),
+    ...(failureDomains && { failureDomains }),
+    ...(linkClasses && { linkClasses }),
+  });
+}
