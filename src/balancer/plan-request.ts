@@ -16,6 +16,7 @@ import {
 import { checkSamples, type LoadSamples } from '../loads/load-samples.ts';
 import { checkShape } from '../mapping/check-shape.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
 
 /** What may accompany a plan. */
 export interface PlanOptions {
@@ -61,8 +62,9 @@ const MOST_REPLANS = 3;
  */
 export interface PlanRequest {
   readonly weight?: LoadMatrix | undefined;
-  /** Whether the weight is in the job already. */
+  /** Whether the weight is in the job already, and whose memory that is: `weight` is a view on it. */
   readonly isWritten?: boolean;
+  readonly writtenTo?: KernelRegion;
   readonly coactivation?: CoactivationMatrix | undefined;
   readonly samples?: LoadSamples | undefined;
   readonly previous?: ExpertMapping | undefined;

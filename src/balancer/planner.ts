@@ -6,6 +6,7 @@ import type { JobLayout } from '../engine/layout.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
 import type { LoadsInput, LoadsTarget } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
+import { checkShape } from '../mapping/check-shape.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 import type { AbstractEplbPolicy, InternalContext, PolicyContext } from '../policy/abstract.ts';
@@ -29,14 +30,17 @@ export interface PlanSource {
 
 /** Makes a balancer's plans, in the pool or in the calling thread, one after the other. */
 export class Planner {
-  readonly #settings: BalancerSettings;
+  #settings: BalancerSettings;
   readonly #policy: AbstractEplbPolicy | undefined;
-  readonly #region: KernelRegion;
-  readonly #job: JobLayout;
+  #region: KernelRegion;
+  #job: JobLayout;
   /** Whether plans are made in other threads. */
   readonly #usesThreads: boolean;
   /** Loaded with the first plan that needs it: hosts that plan inline never pay for it. */
   #runner: PlanRunner | undefined;
+  /** The one for the topology before, until there is one for this: so the pool's threads go on. */
+  #formerRunner: PlanRunner | undefined;
+  #formerWorkers = { started: 0, woken: 0 };
   readonly #openState: OpenState;
   /** The mapping that the workers' memory has as the one before. */
   #written: ExpertMapping | undefined;
@@ -58,12 +62,30 @@ export class Planner {
   /** How far the plan in flight is; both 0 when there is none. */
   get progress(): { layersDone: number; numLayers: number } {
     if (!this.#isPlanning) return { layersDone: 0, numLayers: 0 };
-    return { layersDone: this.#runner?.layersDone ?? 0, numLayers: this.#settings.topology.numLayers };
+    const runner = this.#runner ?? this.#formerRunner;
+    return { layersDone: runner?.layersDone ?? 0, numLayers: this.#settings.topology.numLayers };
   }
 
   /** Threads that were started for plans, and how often one was woken. */
   get workers(): { readonly started: number; readonly woken: number } {
-    return { started: this.#runner?.workersStarted ?? 0, woken: this.#runner?.workersWoken ?? 0 };
+    const { started, woken } = this.#formerWorkers;
+    const { workersStarted = 0, workersWoken = 0 } = this.#runner ?? {};
+    return { started: started + workersStarted, woken: woken + workersWoken };
+  }
+
+  /**
+   * Plans for another topology, in other memory, from the next plan on. The one in flight goes on as it
+   * began.
+   */
+  changeTopology(settings: BalancerSettings, region: KernelRegion, job: JobLayout): void {
+    this.#settings = settings;
+    this.#region = region;
+    this.#job = job;
+    this.#written = undefined;
+    if (this.#runner === undefined) return;
+    this.#formerWorkers = this.workers;
+    this.#formerRunner = this.#runner;
+    this.#runner = undefined;
   }
 
   /**
@@ -104,12 +126,13 @@ export class Planner {
   take(weight: LoadsInput | undefined, options: PlanOptions, names?: readonly string[]): PlanRequest {
     this.#openState.check();
     const isReadByWorkers = this.#usesThreads && !this.#plansFromSamples;
-    return readPlanRequest(this.#settings.topology, weight, options, {
+    const request = readPlanRequest(this.#settings.topology, weight, options, {
       isLater: true,
       isReadByWorkers,
       ...(names === undefined ? {} : { names }),
       target: isReadByWorkers && this.#numWaiting === 0 ? this.#loadsTarget : undefined,
     });
+    return request.isWritten ? { ...request, writtenTo: this.#region } : request;
   }
 
   /** The job's loads. */
@@ -151,6 +174,8 @@ export class Planner {
     if (signal?.aborted) {
       throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: signal.reason });
     }
+    // Ranks may have changed since it was asked for.
+    if (request.previous !== undefined) checkShape('previous', request.previous, this.#settings.topology);
     if (this.#hasNothing(request, source)) return withoutSamples(request, source);
     this.#isPlanning = true;
     try {
@@ -185,8 +210,10 @@ export class Planner {
   async close(): Promise<void> {
     this.#openState.close();
     this.#runner?.cancel();
+    this.#formerRunner?.cancel();
     await this.#lastWork;
     await this.#runner?.close();
+    await this.#formerRunner?.close();
   }
 
   /** @throws EplbError `EPLB_CLOSED` when the balancer was closed meanwhile */
@@ -201,6 +228,9 @@ export class Planner {
       const options = { kernel: kernelOf(request!), request: request!, maxThreads, spins: idle === 'spin' };
       this.#runner = new KernelRunner(this.#region, this.#job, options);
     }
+    // Plans are made one after the other: that one's are done.
+    void this.#formerRunner?.close();
+    this.#formerRunner = undefined;
     return this.#runner;
   }
 
@@ -213,9 +243,12 @@ export class Planner {
     const mapping = plan.previous ?? source.mapping;
     const history = historyFor(plan, source);
     const { coactivation, imbalanceThreshold, signal } = plan;
+    const { topology, request } = this.#settings;
     if (this.#written !== mapping) writePrevious(this.#region.buffer, this.#job, mapping);
     this.#written = mapping;
-    const loads = writeLoads(this.#region.buffer, this.#job, this.#plansFromSamples, plan, window);
+    const isWritten = plan.writtenTo === this.#region;
+    const given = { ...plan, isWritten };
+    const loads = writeLoads(this.#region.buffer, this.#job, this.#plansFromSamples, given, window);
     if (imbalanceThreshold !== undefined) {
       // Nobody waits for a look: the host's thread has two short turns then, and not a longer one.
       await nextTurn();
@@ -231,7 +264,6 @@ export class Planner {
     const tables = await runner.run(job, signal);
     this.#openState.check();
     if (tables === undefined) return undefined;
-    const { topology, request } = this.#settings;
     if (request === undefined || this.#policy === undefined)
       return { status: 'planned', mapping: plannedMapping(topology, tables) };
     return this.#policy.decideOn(topology, tables, mapping);

@@ -19,7 +19,7 @@ interface MadeFrom {
 export class LiveMapping {
   #mapping: ExpertMapping;
   #generation: number;
-  readonly #first: ExpertMapping;
+  #first: ExpertMapping;
   /** Of each layer, the mapping that was committed there. */
   #layers: readonly ExpertMapping[];
   /** Of mappings that were planned, or that layers were committed of, and that were never live as a whole. */
@@ -111,6 +111,15 @@ export class LiveMapping {
   replace(mapping: ExpertMapping, numSteps: number): void {
     this.#since = this.sinceOf(mapping, numSteps);
     this.#goLive(mapping, layersOf(mapping));
+  }
+
+  /**
+   * Makes what other ranks made of the live mapping the live one: all that was made from it before is stale.
+   * @param numSteps that have been recorded
+   */
+  relay(mapping: ExpertMapping, numSteps: number): void {
+    if (this.isFirst(this.#mapping)) this.#first = mapping;
+    this.replace(mapping, numSteps);
   }
 
   /**

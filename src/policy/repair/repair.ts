@@ -97,19 +97,50 @@ export function repair(mapping: ExpertMapping, options: RepairOptions): Repair {
   for (let at = 0, rank = 0; at < slots.length; at += stride, rank = (rank + 1) % given.numRanks)
     slots.fill(-1, at + given.openSlots[rank]!, at + stride);
   const survivors = slots.slice();
-  const placer = new OrphanPlacer(numLogicalExperts, numPhysicalExperts, given.numRanks);
-  const orphans = Array.from({ length: numLayers }, (_, layer) =>
+  const orphans = placeOrphans(slots, given);
+  const repaired = mappingOf({ numLayers, numPhysicalExperts, numLogicalExperts }, slots);
+  const planned = given.maxMoves === 0 ? repaired : improved(repaired, given);
+  return { mapping: planned, ...sourcesOf(planned, survivors, orphans, given.numRanks) };
+}
+
+/** A placement of which only some slots are still there. */
+export interface DamagedPlacement {
+  /** `[layers x logical]` */
+  readonly loads: LoadMatrix;
+  /** `[ranks]`: the first so many slots of each may hold an expert; 0 of a dead rank. */
+  readonly openSlots: readonly number[];
+}
+
+/**
+ * Makes a mapping of what is left of one: see {@link repair}.
+ *
+ * @param slots `[layers x physical]`: -1 where nothing is left, and in closed slots; changed, and then the
+ * mapping's
+ */
+export function repairSlots(slots: Int32Array, damaged: DamagedPlacement): Omit<Repair, 'moves'> {
+  const { numLayers, numExperts: numLogicalExperts } = damaged.loads;
+  const survivors = slots.slice();
+  const orphans = placeOrphans(slots, damaged);
+  const numPhysicalExperts = slots.length / numLayers;
+  const mapping = mappingOf({ numLayers, numPhysicalExperts, numLogicalExperts }, slots);
+  const { hostLoads } = sourcesOf(mapping, survivors, orphans, damaged.openSlots.length);
+  return { mapping, hostLoads };
+}
+
+/** @returns of each layer, the experts that had no copy left and have one now */
+function placeOrphans(slots: Int32Array, { loads, openSlots }: DamagedPlacement): number[][] {
+  const { data, numLayers, numExperts } = loads;
+  const width = slots.length / numLayers;
+  const placer = new OrphanPlacer(numExperts, width, openSlots.length);
+  return Array.from({ length: numLayers }, (_, layer) =>
     placer
       .place({
-        slots: slots.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts),
-        loads: given.loads.data.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
-        openSlots: given.openSlots,
+        slots: slots.subarray(layer * width, (layer + 1) * width),
+        loads: data.subarray(layer * numExperts, (layer + 1) * numExperts),
+        openSlots,
       })
       .map(({ expert }) => expert),
   );
-  const repaired = mappingOf(tables, slots);
-  const planned = given.maxMoves === 0 ? repaired : improved(repaired, given);
-  return { mapping: planned, ...sourcesOf(planned, survivors, orphans, given.numRanks) };
 }
 
 /** Options, checked, each read once. */
@@ -182,7 +213,10 @@ function reachedSlots(phyToLog: Int32Array, stride: number, numRanks: number): n
   return reached;
 }
 
-function mappingOf({ numLayers, numLogicalExperts, numPhysicalExperts }: MappingTables, slots: Int32Array) {
+type MappingSizes = Pick<MappingTables, 'numLayers' | 'numLogicalExperts' | 'numPhysicalExperts'>;
+
+function mappingOf(sizes: MappingSizes, slots: Int32Array): ExpertMapping {
+  const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
   const replicaRank = zeros('repair: a mapping', Int32Array, slots.length);
   const replicaCount = zeros('repair: a mapping', Int32Array, numLayers * numLogicalExperts);
   for (let layer = 0; layer < numLayers; layer++) {
