@@ -1,27 +1,24 @@
 import { show } from '../core/checks.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
-import { describeTopology, type Topology } from '../core/topology.ts';
+import { emptyClosedSlots } from '../core/open-slots.ts';
+import type { Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
-import { LoadWindow } from '../loads/load-window.ts';
+import type { LoadWindow } from '../loads/load-window.ts';
 import { refill } from '../loads/refill-window.ts';
-import { SampleBuckets } from '../loads/sample-buckets.ts';
 import { checkShape } from '../mapping/check-shape.ts';
-import { ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import { checkMapping, ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { LiveMapping } from '../mapping/live-mapping.ts';
-import { carvePublished, type PublishedLayout, PublishedMapping } from '../mapping/published-mapping.ts';
-import { sharedBuffer } from '../memory/allocate.ts';
-import { Carver } from '../memory/carver.ts';
-import { leaseKernelMemory } from '../memory/kernel-memory.ts';
+import { relayRanks } from '../mapping/relay-ranks.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
 import { keepMemory, memoryOf } from '../policy/history.ts';
+import { repairSlots } from '../policy/repair/repair.ts';
 import { type CommitOptions, readCommitOptions, readLayers } from './commit-options.ts';
-import { GainRecord } from './gain-record.ts';
-import { carveBalancer } from './memory-map.ts';
+import type { GainRecord } from './gain-record.ts';
 import type { EplbMetrics } from './metrics.ts';
 import { OpenState } from './open-state.ts';
-import { type ExpertLoadBalancerOptions, readOptions } from './options.ts';
+import { changedSettings, type ExpertLoadBalancerOptions, readOptions } from './options.ts';
 import {
   type PlanOptions,
   type PlanRequest,
@@ -31,6 +28,8 @@ import {
 } from './plan-request.ts';
 import { Planner, type PlanSource } from './planner.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotSizes } from './snapshot.ts';
+import type { TopologyChange, TopologyChanged } from './topology-change.ts';
+import { makeState, movedState, type PublishedState, type TopologyState } from './topology-state.ts';
 
 /** Other threads' loads, on their way into the window. */
 export interface LoadSource {
@@ -38,13 +37,16 @@ export interface LoadSource {
   drain(): void;
   /** A mapping went live. */
   committed(): void;
+  /** The mapping is published elsewhere from now on, as the topology has changed. */
+  moved?(): void;
 }
 
-/** What the library's other parts need of a balancer: sharing it with other threads, watching it. */
+/** Is told of a change of the topology. */
+type TopologyListener = (changed: TopologyChanged) => void;
+
+/** What the library's other parts need of a balancer at the moment: sharing it with threads, watching it. */
 export interface SharedParts {
-  /** What `published` lies in, and nothing else: other threads read it as long as they like. */
-  readonly buffer: SharedArrayBuffer;
-  readonly published: PublishedLayout;
+  readonly published: PublishedState;
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
   /** Whether a mapping may go live that was made from this generation. */
@@ -52,7 +54,13 @@ export interface SharedParts {
   isClosed(): boolean;
   /** Tells when the balancer is closed. @returns what ends that */
   onClose(listener: () => void): () => void;
+  /** Tells when a step has ended. @returns what ends that */
+  onStep(listener: () => void): () => void;
+  /** Tells when the topology has changed. @returns what ends that */
+  onTopology(listener: TopologyListener): () => void;
   readonly gains: GainRecord;
+  /** Writes the loads of experts of a layer in the step that ended last. */
+  newestLoads(layer: number, out: Float32Array): void;
   /** Steps that were ever recorded. */
   numSteps(): number;
   /**
@@ -89,34 +97,32 @@ export let sharedParts: (balancer: ExpertLoadBalancer) => SharedParts;
  * ```
  */
 export class ExpertLoadBalancer {
-  /** The sizes, checked. */
-  readonly topology: Topology;
   readonly windowSize: number;
   /** The most worker threads that a plan may have; 0 when plans are made in this thread. */
   readonly threads: number;
-  readonly #publishedBuffer: SharedArrayBuffer;
-  readonly #publishedLayout: PublishedLayout;
-  readonly #published: PublishedMapping;
-  readonly #window: LoadWindow;
+  /** What is made anew when the topology changes. */
+  #state: TopologyState;
   readonly #planner: Planner;
   readonly #openState = new OpenState();
   readonly #sources = new Set<LoadSource>();
   readonly #live: LiveMapping;
-  /** What plans promised, and what came. */
-  readonly #gains: GainRecord;
+  readonly #stepListeners = new Set<() => void>();
+  readonly #topologyListeners = new Set<TopologyListener>();
   /** That were ever recorded. */
   #numSteps = 0;
 
   static {
     sharedParts = (balancer) => ({
-      buffer: balancer.#publishedBuffer,
-      published: balancer.#publishedLayout,
+      published: balancer.#state.published,
       window: balancer.#window,
       sources: balancer.#sources,
       isFresh: (mapping, from) => balancer.#live.isFresh(mapping, from),
       isClosed: () => balancer.#openState.isClosed,
       onClose: (listener) => balancer.#openState.onClose(listener),
+      onStep: (listener) => listen(balancer.#stepListeners, listener),
+      onTopology: (listener) => listen(balancer.#topologyListeners, listener),
       gains: balancer.#gains,
+      newestLoads: balancer.#newestLoads,
       numSteps: () => balancer.#numSteps,
       planIfUneven: (threshold, signal) =>
         balancer.#planner.enqueue(() => balancer.#decideIfUneven(threshold, signal)),
@@ -132,25 +138,27 @@ export class ExpertLoadBalancer {
    */
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
-    const { topology, windowSize, threads } = settings;
-    const what = `${describeTopology(topology)} with a window of ${windowSize}`;
-    const { region, layout } = leaseKernelMemory(what, (start) => carveBalancer(settings, start));
-    const carver = new Carver();
-    const published = carvePublished(topology, carver);
-    const publishedBuffer = sharedBuffer(what, carver.end);
-    this.topology = topology;
-    this.windowSize = windowSize;
-    this.threads = threads;
-    this.#publishedBuffer = publishedBuffer;
-    this.#live = new LiveMapping(initialMapping(topology));
-    this.#publishedLayout = published;
-    this.#published = new PublishedMapping(publishedBuffer, published);
-    this.#published.write(this.mapping, 0);
-    const buckets = layout.buckets && new SampleBuckets(topology, region, layout.buckets);
-    this.#window = new LoadWindow(topology, windowSize, region, layout.window, this.mapping, buckets);
-    const scale = settings.policy instanceof URL ? undefined : settings.policy.gainScale?.(topology);
-    this.#gains = new GainRecord(topology, windowSize, scale);
-    this.#planner = new Planner(settings, region, layout.job, this.#openState);
+    this.windowSize = settings.windowSize;
+    this.threads = settings.threads;
+    const mapping = initialMapping(settings.topology);
+    this.#live = new LiveMapping(mapping);
+    this.#state = makeState(settings, mapping);
+    this.#state.published.mapping.write(mapping, 0);
+    this.#planner = new Planner(settings, this.#state.region, this.#state.job, this.#openState);
+  }
+
+  /** The sizes, and what is known of the ranks, checked: as they are now, see {@link changeTopology}. */
+  get topology(): Topology {
+    return this.#state.settings.topology;
+  }
+
+  get #window(): LoadWindow {
+    return this.#state.window;
+  }
+
+  /** What plans promised, and what came. */
+  get #gains(): GainRecord {
+    return this.#state.gains;
   }
 
   /**
@@ -208,6 +216,64 @@ export class ExpertLoadBalancer {
     this.#window.advance();
     this.#numSteps++;
     this.#gains.step(this.#newestLoads);
+    for (const listener of this.#stepListeners) listener();
+  }
+
+  /**
+   * Tells of ranks that died, came back, became slower or faster, were added or taken away: between two
+   * plans, while the host goes on. Experts that no live rank has any more get slots that others can spare, by
+   * {@link repair}: so the live mapping is whole again at once, though the weights of `hostLoads` have to be
+   * loaded. New ranks are empty until the next plan fills them.
+   *
+   * The window is kept, by experts. A plan in flight is stale, like all that was made before; a rebalance in
+   * flight plans again. Threads that are connected go on, and see the new topology with the new mapping.
+   * Blocks the calling thread for as long as copying the window takes.
+   *
+   * @param change what becomes of the ranks: what is left out stays as it is. `deadRanks` names all that are
+   * dead, `[]` that all live.
+   * @throws EplbError `EPLB_CLOSED`; EplbTypeError, EplbRangeError for wrong options; EplbRangeError
+   * `EPLB_TOPOLOGY` when the live ranks have fewer slots than there are experts, or the policy cannot plan the
+   * topology, `EPLB_MEMORY`. Nothing changes then.
+   * @example
+   * ```ts
+   * const { hostLoads } = balancer.changeTopology({ deadRanks: [12] });
+   * for (const { layer, expert, rank, slot } of hostLoads) await loadWeights(layer, expert, rank, slot);
+   * await balancer.rebalance(); // for balance on the ranks that are left
+   * ```
+   */
+  changeTopology(change: TopologyChange): TopologyChanged {
+    this.#openState.check();
+    const settings = changedSettings(this.#state.settings, change);
+    for (const source of this.#sources) source.drain();
+    const { mapping, hostLoads } = this.#relaid(settings.topology);
+    const next = movedState(this.#state, settings, this.mapping, mapping);
+    const { published } = this.#state;
+    this.#state = next;
+    this.#live.relay(mapping, this.#numSteps);
+    this.#planner.changeTopology(settings, next.region, next.job);
+    this.#publish();
+    for (const source of this.#sources) source.moved?.();
+    published.mapping.close();
+    const { generation } = this;
+    const changed = { mapping, generation, hostLoads };
+    for (const listener of [...this.#topologyListeners]) listener(changed);
+    return changed;
+  }
+
+  /** The live mapping on other ranks. */
+  #relaid(next: Topology): Omit<TopologyChanged, 'generation'> {
+    const { topology } = this;
+    const shapeOf = ({ numRanks, numPhysicalExperts }: Topology) => ({
+      numRanks,
+      slotsPerRank: numPhysicalExperts / numRanks,
+    });
+    const { phyToLog } = tablesOf(this.mapping);
+    const slots = relayRanks(phyToLog, topology.numLayers, shapeOf(topology), shapeOf(next));
+    emptyClosedSlots(slots, next);
+    const loads = this.#window.averageLogical();
+    const stride = next.numPhysicalExperts / next.numRanks;
+    const openSlots = next.slotsPerRank ?? new Array<number>(next.numRanks).fill(stride);
+    return repairSlots(slots, { loads, openSlots });
   }
 
   /**
@@ -448,9 +514,11 @@ export class ExpertLoadBalancer {
   #checkCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
     this.#openState.check();
     const { from, force } = readCommitOptions(options);
+    checkMapping('mapping', mapping);
+    // First: a plan that is stale as ranks have changed may have another shape, too.
+    if (!force) this.#live.checkFresh(mapping, from);
     checkShape('mapping', mapping, this.topology);
     checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
-    if (!force) this.#live.checkFresh(mapping, from);
     return from;
   }
 
@@ -485,7 +553,7 @@ export class ExpertLoadBalancer {
 
   /** Shows other threads what is live. */
   #publish(): void {
-    this.#published.write(this.mapping, this.generation);
+    this.#state.published.mapping.write(this.mapping, this.generation);
     for (const source of this.#sources) source.committed();
   }
 
@@ -513,7 +581,8 @@ export class ExpertLoadBalancer {
     const { generation, numSteps } = before;
     if (decision.status === 'planned') {
       this.#live.notePlan(decision.mapping, generation, numSteps);
-      this.#gains.expect(decision.mapping, decision.forecast);
+      // What was planned for other ranks never goes live as it is.
+      if (generation >= this.#live.relaidAt) this.#gains.expect(decision.mapping, decision.forecast);
     }
     const isKept = decision.status === 'kept' && decision.mapping === before.mapping;
     return { ...decision, mapping: isKept ? this.mapping : decision.mapping, generation };
@@ -532,6 +601,12 @@ export class ExpertLoadBalancer {
     const history = { numNewSteps, isInitial, memory: memoryOf(mapping) };
     return { mapping, history, window: this.#window };
   }
+}
+
+/** Adds a listener. @returns what takes it away */
+function listen<T>(listeners: Set<T>, listener: T): () => void {
+  listeners.add(listener);
+  return () => void listeners.delete(listener);
 }
 
 /** What a plan is made from. */

@@ -174,6 +174,12 @@ export class GainRecord {
     };
   }
 
+  /** What it comes to when the live mapping is measured no more. */
+  ended(): GainContent {
+    if (this.#watch !== undefined) this.#end(this.#watch);
+    return this.content();
+  }
+
   /** Takes over what another one had. @param live the mapping that is live */
   refill({ numbers, finals, watch }: GainContent, live: ExpertMapping): void {
     const [numPlans = 0, numShort = 0, lastPromise = 0, promisedAt = 0] = numbers;

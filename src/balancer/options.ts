@@ -10,6 +10,7 @@ import { isPolicy } from '../policy/custom.ts';
 import { DefaultEplbPolicy } from '../policy/default.ts';
 import { kernelOf } from '../policy/kernels.ts';
 import { checkPlannable } from '../policy/plannable.ts';
+import { changedTopology, type TopologyChange } from './topology-change.ts';
 
 const MOST_THREADS = 1024;
 
@@ -144,6 +145,13 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   const numClaims = Math.ceil(topology.numLayers / kernel.layersPerClaim);
   const maxWorkers = threads === 0 ? 0 : Math.min(threads, usableCores(), numClaims);
   return { ...settings, request, ...samples, threads, maxWorkers };
+}
+
+/** The same for other ranks. @throws as {@link changedTopology}; EplbRangeError `EPLB_TOPOLOGY` */
+export function changedSettings(settings: BalancerSettings, change: TopologyChange): BalancerSettings {
+  const changed = changedTopology(settings, change);
+  checkPlannable(settings.request, changed.topology);
+  return { ...settings, ...changed };
 }
 
 /**

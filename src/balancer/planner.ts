@@ -1,6 +1,7 @@
 import { EplbError } from '../core/errors.ts';
 import { firstInClosedSlot } from '../core/open-slots.ts';
 import { nextTurn } from '../core/timers.ts';
+import { knowsRanks } from '../core/topology.ts';
 import type { MemoryPart } from '../engine/layer-kernel.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
@@ -102,7 +103,10 @@ export class Planner {
     this.#openState.check();
     await this.enqueue(async () => {
       try {
-        if (this.#usesThreads) await (await this.#loadRunner()).start();
+        if (!this.#usesThreads) return;
+        const starting = (await this.#loadRunner()).start();
+        this.#closeFormerRunner();
+        await starting;
       } catch (error) {
         throw this.#openState.isClosed ? closedError() : error;
       }
@@ -228,10 +232,13 @@ export class Planner {
       const options = { kernel: kernelOf(request!), request: request!, maxThreads, spins: idle === 'spin' };
       this.#runner = new KernelRunner(this.#region, this.#job, options);
     }
-    // Plans are made one after the other: that one's are done.
+    return this.#runner;
+  }
+
+  /** Plans are made one after the other: that one's are done. */
+  #closeFormerRunner(): void {
     void this.#formerRunner?.close();
     this.#formerRunner = undefined;
-    return this.#runner;
   }
 
   async #planInThreads(
@@ -261,7 +268,9 @@ export class Planner {
       coactivation: coactivation?.data,
       imbalanceThreshold,
     };
-    const tables = await runner.run(job, signal);
+    const running = runner.run(job, signal);
+    this.#closeFormerRunner();
+    const tables = await running;
     this.#openState.check();
     if (tables === undefined) return undefined;
     if (request === undefined || this.#policy === undefined)
@@ -305,7 +314,7 @@ export class Planner {
       ...(coactivation === undefined ? {} : { coactivation }),
       ...(samples === undefined ? {} : { samples }),
       ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
-      topology,
+      ...(knowsRanks(topology) ? { topology } : {}),
     };
     const loads = plan.weight ?? window.averageLogical();
     if (this.#settings.request === undefined) {

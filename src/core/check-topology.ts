@@ -49,6 +49,10 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
   checkWhole(`${physical}: ${numSlots} in whole ranks`, numPhysicalExperts, 1, MAX_SIZE);
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   const nodeOfRank = checkNodes(topology.nodeOfRank, sizes);
+  if (evenFor !== undefined && nodeOfRank !== undefined) {
+    const message = `nodeOfRank: nodes have not equally many ranks: ${evenFor}`;
+    throw new EplbRangeError('EPLB_TOPOLOGY', message);
+  }
   const rankSpeed = checkRankSpeed(topology.rankSpeed, sizes);
   const deadRanks = checkDeadRanks(topology.deadRanks, sizes);
   const slotsPerRank = checkOpenSlots(topology.slotsPerRank, { ...sizes, numSlots, deadRanks });

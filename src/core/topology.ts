@@ -65,6 +65,11 @@ export function rankOptionsOf(given: RankOptions): RankOptions {
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }
 
+/** Whether anything is known of the ranks beside which of their slots are open. */
+export function knowsRanks(topology: RankOptions): boolean {
+  return RANK_OPTIONS.some((name) => name !== 'slotsPerRank' && topology[name] !== undefined);
+}
+
 /** Sizes in a message about memory. */
 export function describeTopology({ numLayers, numLogicalExperts, numPhysicalExperts }: Topology): string {
   return `topology: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;

@@ -28,6 +28,7 @@ export class LiveMapping {
   readonly #plannedAt = new WeakMap<ExpertMapping, number>();
   /** Steps that had been recorded when the live mapping was planned, or committed. */
   #since = 0;
+  #relaidAt = 0;
   readonly #wasLive = new WeakSet<ExpertMapping>();
 
   constructor(first: ExpertMapping, generation = 0) {
@@ -120,6 +121,12 @@ export class LiveMapping {
   relay(mapping: ExpertMapping, numSteps: number): void {
     if (this.isFirst(this.#mapping)) this.#first = mapping;
     this.replace(mapping, numSteps);
+    this.#relaidAt = this.#generation;
+  }
+
+  /** The generation that other ranks began with. */
+  get relaidAt(): number {
+    return this.#relaidAt;
   }
 
   /**

@@ -5,7 +5,7 @@ import { type ExpertMapping, mappingOfTables, tablesOf } from './expert-mapping.
 /** Where the live mapping is published for other threads, as byte offsets. */
 export interface PublishedLayout {
   readonly topology: Topology;
-  /** i64[2]: see {@link Word}. */
+  /** i64[3]: see {@link Word}. */
   readonly words: number;
   /**
    * Two banks of i32[layers x physical]: the table of generation g is in bank g % 2, its replica numbers
@@ -16,11 +16,11 @@ export interface PublishedLayout {
 }
 
 /** Generations are counted for as long as the process lives: 32 bits are too few. */
-const Word = { GENERATION: 0, WRITING: 1 } as const;
+const Word = { GENERATION: 0, WRITING: 1, CLOSED: 2 } as const;
 
 export function carvePublished(topology: Topology, carver: Carver): PublishedLayout {
   const bankBytes = 8 * topology.numLayers * topology.numPhysicalExperts;
-  return { topology, words: carver.take(16), banks: carver.take(2 * bankBytes), bankBytes };
+  return { topology, words: carver.take(24), banks: carver.take(2 * bankBytes), bankBytes };
 }
 
 /**
@@ -36,12 +36,22 @@ export class PublishedMapping {
   constructor(buffer: ArrayBufferLike, layout: PublishedLayout) {
     this.#buffer = buffer;
     this.#layout = layout;
-    this.#words = new BigInt64Array(buffer, layout.words, 2);
+    this.#words = new BigInt64Array(buffer, layout.words, 3);
   }
 
   /** The number of commits so far. */
   get generation(): number {
     return Number(Atomics.load(this.#words, Word.GENERATION));
+  }
+
+  /** Whether mappings are published elsewhere by now. */
+  get isClosed(): boolean {
+    return Atomics.load(this.#words, Word.CLOSED) !== 0n;
+  }
+
+  /** Tells readers to look elsewhere: they have to know by now where that is. */
+  close(): void {
+    Atomics.store(this.#words, Word.CLOSED, 1n);
   }
 
   /** Publishes `mapping` as the given generation. Only one thread may write. */

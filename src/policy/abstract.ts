@@ -26,7 +26,7 @@ export interface PolicyContext {
   readonly slotsPerRank?: readonly number[];
   /**
    * All that is known of the ranks: their speeds, nodes, what fails together, links, and which are dead. Its
-   * sizes are those of the arguments.
+   * sizes are those of the arguments. Left out where nothing is known but sizes and `slotsPerRank`.
    */
   readonly topology?: Topology;
 }

@@ -2,7 +2,7 @@ import { checkTopology } from '../core/check-topology.ts';
 import { show } from '../core/checks.ts';
 import { messageOf } from '../core/error-data.ts';
 import { EplbError } from '../core/errors.ts';
-import type { Topology } from '../core/topology.ts';
+import { knowsRanks, type Topology } from '../core/topology.ts';
 import { foldWindow } from '../engine/layer-loads.ts';
 import { isCancelled, jobWords } from '../engine/layout.ts';
 import type { CustomJob } from '../engine/plan-job.ts';
@@ -41,7 +41,7 @@ export async function runCustomPolicy(
         ? {}
         : { coactivation: { data: job.coactivation, numLayers, numExperts } }),
       ...(topology.slotsPerRank === undefined ? {} : { slotsPerRank: topology.slotsPerRank }),
-      topology,
+      ...(knowsRanks(topology) ? { topology } : {}),
     };
     const mapping = askPolicy(policy, { data, numLayers, numExperts }, topology, context, policyUrl);
     // What the policy left behind, such as a promise that rejects, ends the thread within its own job and not

@@ -11,7 +11,7 @@ import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { PublishedMapping } from '../mapping/published-mapping.ts';
 import { loadComlink } from './comlink.ts';
 import { Lane } from './lane.ts';
-import type { BalancerControl, Connection } from './protocol.ts';
+import type { BalancerControl, Connection, FirstConnection } from './protocol.ts';
 
 export interface ConnectOptions {
   /**
@@ -39,11 +39,14 @@ export async function connectBalancer(
   );
   checkPort(port);
   const calls = new BoundedCalls(port, timeoutMs);
-  const { wrap, nodeEndpoint } = await loadComlink();
+  const { wrap, nodeEndpoint, receiveMessageOnPort } = await loadComlink();
   const control = wrap<BalancerControl>(nodeEndpoint(port));
   // Comlink listens for as long as the port is open; only calls under way may keep the thread alive.
   port.unref();
-  return new ConnectedBalancer(await calls.run(control.connect()), control, calls, port);
+  const connection = await calls.run<FirstConnection>(control.connect());
+  const { moves } = connection;
+  const nextMove = () => receiveMessageOnPort(moves)?.message as Connection | undefined;
+  return new ConnectedBalancer(connection, nextMove, control, calls, [port, moves]);
 }
 
 /** Not by its class: a port may be of another context. */
@@ -63,32 +66,41 @@ function checkPort(port: unknown): void {
  * port.
  */
 export class ConnectedBalancer {
-  readonly topology: Topology;
+  readonly #nextMove: () => Connection | undefined;
   readonly #control: Remote<BalancerControl>;
   readonly #calls: BoundedCalls;
-  readonly #port: MessagePort;
-  readonly #published: PublishedMapping;
-  readonly #lane: Lane;
+  readonly #ports: readonly MessagePort[];
+  #topology: Topology;
+  #published: PublishedMapping;
+  #lane: Lane;
   #mapping: ExpertMapping;
   #generation: number;
 
   /** @internal Use {@link connectBalancer}. */
   constructor(
     connection: Connection,
+    nextMove: () => Connection | undefined,
     control: Remote<BalancerControl>,
     calls: BoundedCalls,
-    port: MessagePort,
+    ports: readonly MessagePort[],
   ) {
-    this.topology = Object.freeze(connection.published.topology);
+    this.#nextMove = nextMove;
     this.#control = control;
     this.#calls = calls;
-    this.#port = port;
-    this.#published = new PublishedMapping(connection.buffer, connection.published);
-    this.#lane = new Lane(this.topology, connection.lane);
-    const { mapping, generation } = this.#published.read();
+    this.#ports = ports;
+    const { topology, published, lane } = partsOf(connection);
+    this.#topology = topology;
+    this.#published = published;
+    this.#lane = lane;
+    const { mapping, generation } = published.read();
     this.#mapping = mapping;
     this.#generation = generation;
-    this.#lane.changeMapping(tablesOf(mapping), generation);
+    lane.changeMapping(tablesOf(mapping), generation);
+  }
+
+  /** The sizes, and what is known of the ranks, of the mapping that was read last. */
+  get topology(): Topology {
+    return this.#topology;
   }
 
   /**
@@ -96,6 +108,7 @@ export class ConnectedBalancer {
    * under it, until this is read again: read it where the thread takes up a new mapping.
    */
   get mapping(): ExpertMapping {
+    if (this.#published.isClosed) this.#move();
     if (this.#published.generation !== this.#generation) {
       const { mapping, generation } = this.#published.read();
       this.#lane.changeMapping(tablesOf(this.#mapping), generation);
@@ -103,6 +116,23 @@ export class ConnectedBalancer {
       this.#generation = generation;
     }
     return this.#mapping;
+  }
+
+  /** The topology has changed: what was recorded stays in the lane, by experts, and another one follows. */
+  #move(): void {
+    let connection: Connection | undefined;
+    for (let next = this.#nextMove(); next !== undefined; next = this.#nextMove()) connection = next;
+    // The balancer's thread is gone, and there is nothing further to come.
+    if (connection === undefined) return;
+    const { topology, published, lane } = partsOf(connection);
+    const { mapping, generation } = published.read();
+    this.#lane.changeMapping(tablesOf(this.#mapping), generation);
+    lane.changeMapping(tablesOf(mapping), generation);
+    this.#topology = topology;
+    this.#published = published;
+    this.#lane = lane;
+    this.#mapping = mapping;
+    this.#generation = generation;
   }
 
   /** The generation of the mapping that was read last. */
@@ -148,12 +178,21 @@ export class ConnectedBalancer {
   /** Leaves the balancer; what was recorded still counts. Idempotent. */
   close(): void {
     this.#calls.close();
-    this.#port.close();
+    for (const port of this.#ports) port.close();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+function partsOf({ buffer, published, lane }: Connection) {
+  const topology = Object.freeze(published.topology);
+  return {
+    topology,
+    published: new PublishedMapping(buffer, published),
+    lane: new Lane(topology, lane),
+  };
 }
 
 /** Calls over a port that end, whatever becomes of the other side. */

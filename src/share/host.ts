@@ -13,7 +13,7 @@ import { tablesOf } from '../mapping/expert-mapping.ts';
 import type { MappingTables } from '../mapping/mapping-tables.ts';
 import { loadComlink } from './comlink.ts';
 import { Lane } from './lane.ts';
-import type { BalancerControl, Connection } from './protocol.ts';
+import type { BalancerControl, Connection, FirstConnection } from './protocol.ts';
 
 /**
  * Opens a balancer to one other thread of the host: send the port there (in the transfer list) and call
@@ -46,8 +46,12 @@ export function shareBalancer(balancer: ExpertLoadBalancer): MessagePort {
 /** Answers what comes over the port; what comes before comlink is loaded waits in it. Never rejects. */
 async function answerCalls(guest: Guest, port: MessagePort): Promise<void> {
   try {
-    const { expose, nodeEndpoint } = await loadComlink();
-    expose(guest.control, nodeEndpoint(port));
+    const { expose, transfer, nodeEndpoint } = await loadComlink();
+    const connect = () => {
+      const connection = guest.connect();
+      return transfer(connection, [connection.moves]);
+    };
+    expose({ ...guest.control, connect }, nodeEndpoint(port));
     port.unref();
   } catch (error) {
     port.close();
@@ -58,19 +62,23 @@ async function answerCalls(guest: Guest, port: MessagePort): Promise<void> {
 /** The balancer's side of one connected thread. */
 class Guest implements LoadSource {
   readonly #balancer: ExpertLoadBalancer;
-  readonly #parts: SharedParts;
-  readonly #lane: Lane;
+  /** The newest comes last; the thread may still record in one before it. */
+  readonly #lanes: Lane[];
+  /** Brings the thread further connections, once it is connected. */
+  #moves: MessagePort | undefined;
   /** The mappings whose loads the thread may still record, by generation. */
   readonly #mappings = new Map<number, MappingTables>();
 
   constructor(balancer: ExpertLoadBalancer) {
     this.#balancer = balancer;
-    this.#parts = sharedParts(balancer);
-    this.#lane = new Lane(balancer.topology);
+    this.#lanes = [new Lane(balancer.topology)];
   }
 
-  readonly control: BalancerControl = {
-    connect: () => this.#connect(),
+  get #parts(): SharedParts {
+    return sharedParts(this.#balancer);
+  }
+
+  readonly control: Omit<BalancerControl, 'connect'> = {
     advanceWindow: () => answer(() => this.#balancer.advanceWindow()),
     rebalance: (weight) => this.#rebalance(weight),
   };
@@ -80,9 +88,20 @@ class Guest implements LoadSource {
    * under.
    */
   drain(): void {
+    // Asked first: the thread records nothing in a lane any more once it holds a mapping by a newer one.
+    const isLeft = this.#lanes.map((_, i) => this.#lanes[i + 1] !== undefined && this.#isHeld(i + 1));
+    for (const lane of this.#lanes) this.#drain(lane);
+    for (let i = isLeft.lastIndexOf(true); i >= 0; i--) this.#lanes.shift();
+  }
+
+  #isHeld(index: number): boolean {
+    return this.#lanes.slice(index).some(({ generationHeld }) => generationHeld > 0);
+  }
+
+  #drain(lane: Lane): void {
     const { window } = this.#parts;
     const live = this.#balancer.generation;
-    this.#lane.drain({
+    lane.drain({
       logical: (layer, row) => window.addLogical(layer, row),
       physical: (layer, row, generation) => {
         if (generation === live) {
@@ -98,26 +117,44 @@ class Guest implements LoadSource {
 
   committed(): void {
     this.#mappings.set(this.#balancer.generation, tablesOf(this.#balancer.mapping));
-    const held = this.#lane.generationHeld;
+    const held = this.#lanes[0]!.generationHeld;
     for (const generation of this.#mappings.keys()) if (generation < held) this.#mappings.delete(generation);
   }
 
+  /** The thread gets another lane, and other memory to read the mapping from, with rows of another length. */
+  moved(): void {
+    if (this.#moves === undefined) return;
+    this.#lanes.push(new Lane(this.#balancer.topology));
+    this.#moves.postMessage(this.#connection());
+  }
+
   /**
-   * The thread is gone: what it recorded last is taken, whole rows wherever it ended, and the lane given up.
+   * The thread is gone: what it recorded last is taken, whole rows wherever it ended, and the lanes given up.
    */
   leave(): void {
     this.drain();
     this.#parts.sources.delete(this);
+    this.#moves?.close();
   }
 
   /**
    * The thread begins with whatever mapping is published when it first looks, so generation 0 is never held
    * unread.
    */
-  #connect(): Connection {
+  connect(): FirstConnection {
+    // Made before the thread asked, and the topology may have changed since.
+    this.#lanes.splice(0, this.#lanes.length, new Lane(this.#balancer.topology));
     this.#parts.sources.add(this);
     this.committed();
-    return { buffer: this.#parts.buffer, published: this.#parts.published, lane: this.#lane.buffer };
+    const { port1, port2 } = new MessageChannel() as unknown as Record<'port1' | 'port2', MessagePort>;
+    this.#moves?.close();
+    this.#moves = port1;
+    return { ...this.#connection(), moves: port2 };
+  }
+
+  #connection(): Connection {
+    const { buffer, layout } = this.#parts.published;
+    return { buffer, published: layout, lane: this.#lanes.at(-1)!.buffer };
   }
 
   async #rebalance(weight: LoadMatrix | undefined): Promise<WorkerAnswer> {

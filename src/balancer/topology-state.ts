@@ -1,0 +1,79 @@
+import { describeTopology, type Topology } from '../core/topology.ts';
+import type { JobLayout } from '../engine/layout.ts';
+import { contentOfExperts } from '../loads/fold-content.ts';
+import { LoadWindow } from '../loads/load-window.ts';
+import { refill } from '../loads/refill-window.ts';
+import { SampleBuckets } from '../loads/sample-buckets.ts';
+import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import { carvePublished, type PublishedLayout, PublishedMapping } from '../mapping/published-mapping.ts';
+import { sharedBuffer } from '../memory/allocate.ts';
+import { Carver } from '../memory/carver.ts';
+import { leaseKernelMemory } from '../memory/kernel-memory.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
+import { GainRecord } from './gain-record.ts';
+import { carveBalancer } from './memory-map.ts';
+import type { BalancerSettings } from './options.ts';
+
+/** Where other threads read the live mapping. */
+export interface PublishedState {
+  /** What the mapping lies in, and nothing else: other threads read it as long as they like. */
+  readonly buffer: SharedArrayBuffer;
+  readonly layout: PublishedLayout;
+  readonly mapping: PublishedMapping;
+}
+
+/** All of a balancer that has the sizes of its topology. */
+export interface TopologyState {
+  readonly settings: BalancerSettings;
+  readonly region: KernelRegion;
+  readonly job: JobLayout;
+  readonly window: LoadWindow;
+  readonly gains: GainRecord;
+  readonly published: PublishedState;
+}
+
+/** Carves all memory that a balancer uses. @throws EplbRangeError `EPLB_MEMORY` */
+export function makeState(settings: BalancerSettings, live: ExpertMapping): TopologyState {
+  const { topology, windowSize, policy } = settings;
+  const what = `${describeTopology(topology)} with a window of ${windowSize}`;
+  const { region, layout } = leaseKernelMemory(what, (start) => carveBalancer(settings, start));
+  const buckets = layout.buckets && new SampleBuckets(topology, region, layout.buckets);
+  const scale = policy instanceof URL ? undefined : policy.gainScale?.(topology);
+  return {
+    settings,
+    region,
+    job: layout.job,
+    window: new LoadWindow(topology, windowSize, region, layout.window, live, buckets),
+    gains: new GainRecord(topology, windowSize, scale),
+    published: publish(what, topology),
+  };
+}
+
+function publish(what: string, topology: Topology): PublishedState {
+  const carver = new Carver();
+  const layout = carvePublished(topology, carver);
+  const buffer = sharedBuffer(what, carver.end);
+  return { buffer, layout, mapping: new PublishedMapping(buffer, layout) };
+}
+
+/**
+ * What a balancer has for another topology: in other memory, with the loads that it had, by experts.
+ *
+ * @param live the mapping that is live, and `next` what becomes of it
+ */
+export function movedState(
+  state: TopologyState,
+  settings: BalancerSettings,
+  live: ExpertMapping,
+  next: ExpertMapping,
+): TopologyState {
+  const moved = makeState(settings, next);
+  const { window } = state;
+  const [before, after] = [tablesOf(live).phyToLog, tablesOf(next).phyToLog];
+  const content = contentOfExperts(window.content(), state.settings.topology, before, after);
+  refill(moved.window, settings.topology, content, next);
+  const buckets = window.buckets?.content();
+  if (buckets !== undefined) moved.window.buckets?.refill(buckets);
+  moved.gains.refill(state.gains.ended(), next);
+  return moved;
+}
