@@ -17,6 +17,7 @@ export { type EplbMetrics, ExpertType } from './balancer/metrics.ts';
 export type { ExpertLoadBalancerOptions } from './balancer/options.ts';
 export type { PlanOptions, RebalanceOptions } from './balancer/plan-request.ts';
 export type { RebalanceOutcome, RebalancerEvents, SkipReason } from './balancer/rebalance-outcome.ts';
+export type { ShadowGain } from './balancer/shadow.ts';
 export type { TopologyChange, TopologyChanged } from './balancer/topology-change.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export type { FailureDomains, RankOptions, Topology } from './core/topology.ts';

@@ -16,6 +16,8 @@ import {
 } from './apply-transfer.ts';
 import { checkBalancer, type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
 import type { RebalanceOutcome, RebalancerEvents } from './rebalance-outcome.ts';
+import { Shadow, type ShadowGain } from './shadow.ts';
+import type { TopologyChanged } from './topology-change.ts';
 
 export interface AsyncExpertRebalancerOptions {
   readonly balancer: ExpertLoadBalancer;
@@ -35,9 +37,16 @@ export interface AsyncExpertRebalancerOptions {
   readonly apply?: ApplyTransfer;
   /** How the transfers that `apply` is given are planned. */
   readonly transfer?: RebalancerTransferOptions;
+  /**
+   * Plans as it would, and measures each plan on the steps that follow, beside the live mapping: but nothing
+   * is offered, moved or made live. To find out what balancing would bring. Default false.
+   */
+  readonly shadow?: boolean;
 }
 
-const NAMES = ['balancer', 'rebalanceInterval', 'loadThreshold', 'autoCommit', 'apply', 'transfer'];
+const NAMES = ['balancer', 'rebalanceInterval', 'loadThreshold', 'autoCommit', 'apply', 'transfer', 'shadow'];
+/** Gains of the shadow mode that are kept. */
+const MOST_SHADOWS = 16;
 
 /** The longest pause after errors, in intervals. */
 const MAX_BACK_OFF = 16;
@@ -71,6 +80,16 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   readonly autoCommit: boolean;
   readonly #apply: ApplyTransfer | undefined;
   readonly #transferOptions: RebalancerTransferOptions;
+  readonly #isShadow: boolean;
+  /** The plan that is measured, and those that were. */
+  #shadow: Shadow | undefined;
+  #shadowGains: ShadowGain[] = [];
+  #numShadows = 0;
+  /** Ends hearing of changes of the topology. */
+  #stopHearing: (() => void) | undefined;
+  /** Whether the next look is to plan at once, whatever the threshold says. */
+  #isUrgent = false;
+  #isInLook = false;
   /** The newest gain that listeners were told of, by its number. */
   #lastTold: number;
   #timer: NodeJS.Timeout | undefined;
@@ -98,6 +117,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       autoCommit = false,
       apply,
       transfer = {},
+      shadow = false,
     } = checkOptions('options', options, NAMES);
     checkBalancer('balancer', balancer);
     this.balancer = balancer;
@@ -106,6 +126,11 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     this.autoCommit = checkBoolean('autoCommit', autoCommit);
     if (apply !== undefined && typeof apply !== 'function')
       throw new EplbTypeError('EPLB_KIND', `apply: ${show(apply)} is not a function`);
+    this.#isShadow = checkBoolean('shadow', shadow);
+    if (shadow && (this.autoCommit || apply !== undefined)) {
+      const message = 'shadow: offers nothing, so that there is nothing for autoCommit or apply to do';
+      throw new EplbError('EPLB_OPTION', message);
+    }
     this.#apply = apply;
     this.#transferOptions = checkTransferOptions(transfer, balancer.topology);
     this.#lastTold = sharedParts(balancer).gains.gains.at(-1)?.number ?? 0;
@@ -125,6 +150,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     if (this.#loop !== undefined) return;
     this.#loop = Symbol('loop');
     this.#errorsInARow = 0;
+    this.#isUrgent = false;
+    this.#stopHearing = sharedParts(this.balancer).onTopology((changed) => this.#repaired(changed));
     this.#schedule(this.#loop);
   }
 
@@ -132,8 +159,27 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   async stop(): Promise<void> {
     this.#loop = undefined;
     clearTimeout(this.#timer);
+    this.#stopHearing?.();
+    this.#shadow?.end();
     this.#abort?.abort();
     await this.#inFlight?.catch(() => {});
+  }
+
+  /** What plans of the shadow mode would have gained: the last ones, and at last the one being measured. */
+  get shadowGains(): readonly ShadowGain[] {
+    return this.#shadow === undefined ? this.#shadowGains : [...this.#shadowGains, this.#shadow.gain];
+  }
+
+  /** Ranks have changed: balance cannot wait for the next look. */
+  #repaired(changed: TopologyChanged): void {
+    this.#pending = undefined;
+    this.#emit('repaired', changed);
+    if (this.#loop === undefined) return;
+    this.#isUrgent = true;
+    // A look under way is followed at once.
+    if (this.#isInLook) return;
+    clearTimeout(this.#timer);
+    this.#schedule(this.#loop);
   }
 
   /**
@@ -220,6 +266,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       return this.#report({ status: 'skipped', reason: 'fell short' });
     }
     const prediction = forecast && { forecast };
+    if (this.#isShadow) return this.#report(this.#measure({ mapping, previous, ...prediction }));
     if (this.#apply !== undefined) {
       const plan = { from: previous, to: mapping, generation: from, ...prediction };
       const transfer = makeTransfer(this.balancer, plan, this.#transferOptions);
@@ -232,6 +279,18 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     this.balancer.commit(mapping, { from });
     const { generation } = this.balancer;
     return this.#report({ status: 'committed', mapping, previous, generation, ...prediction });
+  }
+
+  /** Measures a plan of the shadow mode from now on, in place of the one before. */
+  #measure(plan: Omit<Extract<RebalanceOutcome, { status: 'shadowed' }>, 'status'>): RebalanceOutcome {
+    if (this.#shadow?.mapping.equals(plan.mapping)) return { status: 'skipped', reason: 'unchanged' };
+    this.#shadow?.end();
+    this.#shadow = new Shadow(this.balancer, plan, ++this.#numShadows, (gain) => {
+      this.#shadow = undefined;
+      this.#shadowGains = [...this.#shadowGains, gain].slice(-MOST_SHADOWS);
+      this.#emit('scored', gain);
+    });
+    return { status: 'shadowed', ...plan };
   }
 
   /** Has the weights moved, and makes the mapping live when they are. */
@@ -278,14 +337,20 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   #schedule(loop: symbol): void {
     const pause =
       Math.max(this.rebalanceInterval, MIN_BACK_OFF_MS) * Math.min(2 ** this.#errorsInARow, MAX_BACK_OFF);
-    const delay = Math.min(this.#errorsInARow === 0 ? this.rebalanceInterval : pause, MAX_DELAY_MS);
+    const usual = this.#isUrgent ? 0 : this.rebalanceInterval;
+    const delay = Math.min(this.#errorsInARow === 0 ? usual : pause, MAX_DELAY_MS);
     this.#timer = setTimeout(() => void this.#look(loop), delay).unref();
   }
 
   /** One turn of the loop. It goes on whatever happens, but not when the balancer is closed. */
   async #look(loop: symbol): Promise<void> {
+    this.#isInLook = true;
     try {
-      const outcome = await this.#fly(true);
+      const isUrgent = this.#isUrgent;
+      this.#isUrgent = false;
+      // What the host asked for is of the topology before.
+      if (isUrgent) await this.#inFlight?.catch(() => {});
+      const outcome = await this.#fly(!isUrgent);
       if (outcome.status !== 'aborted' || outcome.reason !== 'failed') this.#errorsInARow = 0;
       else this.#applyFailed(outcome.error);
     } catch (error) {
@@ -294,6 +359,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       if (error instanceof EplbError && error.code === 'EPLB_CLOSED') this.#loop = undefined;
       if (!this.#tellError(toError(error))) process.emitWarning(toError(error));
     } finally {
+      this.#isInLook = false;
       if (this.#loop === loop) this.#schedule(loop);
     }
   }
@@ -309,6 +375,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   #report(outcome: RebalanceOutcome): RebalanceOutcome {
     if (outcome.status === 'pending') this.#emit('pending', outcome);
     else if (outcome.status === 'committed') this.#emit('committed', outcome);
+    else if (outcome.status === 'shadowed') this.#emit('shadowed', outcome);
     else if (outcome.status === 'activated') this.#emit('activated', outcome);
     else if (outcome.status === 'aborted') this.#emit('aborted', outcome);
     else this.#emit('skipped', outcome);

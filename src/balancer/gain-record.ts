@@ -70,6 +70,11 @@ export class GainRecord {
     this.#loads = new Float32Array(topology.numLogicalExperts);
   }
 
+  /** What measures one placement against another. */
+  get meter(): GainMeter {
+    return this.#meter;
+  }
+
   /** Remembers what was forecast of a mapping, for when it goes live. */
   expect(mapping: ExpertMapping, forecast: PlanForecast | undefined): void {
     if (forecast !== undefined) this.#forecasts.set(mapping, this.#meter.predicted(forecast));

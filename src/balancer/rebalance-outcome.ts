@@ -2,6 +2,8 @@ import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { KeptReason, PlanForecast } from '../policy/decision.ts';
 import type { ExpertTransfer, TransferAbort } from './apply-transfer.ts';
 import type { RealisedGain } from './gain-record.ts';
+import type { ShadowGain } from './shadow.ts';
+import type { TopologyChanged } from './topology-change.ts';
 
 /** Why a rebalancer planned nothing, or kept nothing of its plan. */
 export type SkipReason =
@@ -28,6 +30,13 @@ export type RebalanceOutcome =
       readonly mapping: ExpertMapping;
       readonly previous: ExpertMapping;
       /** From policies that make one. */
+      readonly forecast?: PlanForecast;
+    }
+  /** In shadow mode: it is measured beside the live mapping, and offered to nobody. */
+  | {
+      readonly status: 'shadowed';
+      readonly mapping: ExpertMapping;
+      readonly previous: ExpertMapping;
       readonly forecast?: PlanForecast;
     }
   /** The mapping is live. */
@@ -59,6 +68,17 @@ export type RebalanceOutcome =
 export interface RebalancerEvents {
   pending: [outcome: Extract<RebalanceOutcome, { status: 'pending' }>];
   committed: [outcome: Extract<RebalanceOutcome, { status: 'committed' }>];
+  shadowed: [outcome: Extract<RebalanceOutcome, { status: 'shadowed' }>];
+  /**
+   * What a plan of the shadow mode would have gained: measured over a window of steps, or until there was
+   * another plan or another live mapping.
+   */
+  scored: [gain: ShadowGain];
+  /**
+   * The balancer's topology changed: its mapping is whole again, the weights of `hostLoads` have to be loaded,
+   * and a plan for balance follows at once. While the rebalancer runs.
+   */
+  repaired: [changed: TopologyChanged];
   skipped: [outcome: Extract<RebalanceOutcome, { status: 'skipped' }>];
   /** What `apply` was given has settled: the weights are where the mapping has them, which goes live now. */
   prepared: [transfer: ExpertTransfer];
