@@ -232,13 +232,16 @@ export class ExpertLoadBalancer {
    * @param change what becomes of the ranks: what is left out stays as it is. `deadRanks` names all that are
    * dead, `[]` that all live.
    * @throws EplbError `EPLB_CLOSED`; EplbTypeError, EplbRangeError for wrong options; EplbRangeError
-   * `EPLB_TOPOLOGY` when the live ranks have fewer slots than there are experts, or the policy cannot plan the
-   * topology, `EPLB_MEMORY`. Nothing changes then.
+   * `EPLB_TOPOLOGY` when the live ranks have fewer slots than there are experts, or for a topology that the
+   * policy cannot plan, `EPLB_MEMORY`. Nothing changes then.
    * @example
    * ```ts
-   * const { hostLoads } = balancer.changeTopology({ deadRanks: [12] });
-   * for (const { layer, expert, rank, slot } of hostLoads) await loadWeights(layer, expert, rank, slot);
-   * await balancer.rebalance(); // for balance on the ranks that are left
+   * const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 3 };
+   * await using balancer = new ExpertLoadBalancer({ ...sizes, policy: new AdaptiveEplbPolicy() });
+   * const { hostLoads } = balancer.changeTopology({ deadRanks: [1] });
+   * hostLoads; // [{ layer: 0, expert: 2, rank: 0, slot: 0 }, { layer: 0, expert: 3, rank: 0, slot: 1 }]
+   * balancer.mapping.phyToLog; // [2, 3, -1, -1, 0, 1]
+   * await balancer.rebalance([[90, 10, 40, 60]]); // for balance on the ranks that are left
    * ```
    */
   changeTopology(change: TopologyChange): TopologyChanged {

@@ -75,8 +75,8 @@ export interface RebalancerEvents {
    */
   scored: [gain: ShadowGain];
   /**
-   * The balancer's topology changed: its mapping is whole again, the weights of `hostLoads` have to be loaded,
-   * and a plan for balance follows at once. While the rebalancer runs.
+   * The balancer's topology changed: its mapping is whole again, the weights of `hostLoads` have to be
+   * loaded, and a plan for balance follows at once. While the rebalancer runs.
    */
   repaired: [changed: TopologyChanged];
   skipped: [outcome: Extract<RebalanceOutcome, { status: 'skipped' }>];

@@ -39,8 +39,8 @@ const NAMES = ['numRanks', 'numNodes', ...RANK_OPTIONS];
 /**
  * The topology that a change leads to.
  *
- * @throws EplbTypeError, EplbRangeError, naming the option; EplbRangeError `EPLB_TOPOLOGY` when the live ranks
- * have fewer open slots than there are experts
+ * @throws EplbTypeError, EplbRangeError, naming the option; EplbRangeError `EPLB_TOPOLOGY` when the live
+ * ranks have fewer open slots than there are experts
  */
 export function changedTopology({ topology, whole }: TopologyPair, change: TopologyChange): TopologyPair {
   // Each is read once.

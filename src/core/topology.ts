@@ -54,10 +54,13 @@ export const RANK_OPTIONS = [
   'nodeOfRank',
   'failureDomains',
   'linkClasses',
-] as const;
+] as const satisfies readonly (keyof RankOptions)[];
 
 /** What a topology may have beside its sizes. */
-export type RankOptions = Pick<Topology, (typeof RANK_OPTIONS)[number]>;
+export type RankOptions = Pick<
+  Topology,
+  'slotsPerRank' | 'rankSpeed' | 'deadRanks' | 'nodeOfRank' | 'failureDomains' | 'linkClasses'
+>;
 
 /** The options of ranks that are given, of an object that may have any: each is read once. */
 export function rankOptionsOf(given: RankOptions): RankOptions {

@@ -124,7 +124,7 @@ test('a rank comes back, ranks are added and taken away: plans fill what there i
   });
 });
 
-test('what was made before is stale, of the same shape or not; a rebalance in flight plans again', async () => {
+test('what was made before is stale, of its shape or not; a rebalance in flight plans again', async () => {
   for (const change of [{ deadRanks: [2] }, { numRanks: 6 }, { rankSpeed: [1, 0.5, 1, 1] }]) {
     await withBalancer(adaptive({ threads: 1 }), async (balancer) => {
       for (let step = 0; step < 8; step++) record(balancer, step);
@@ -144,7 +144,7 @@ test('what was made before is stale, of the same shape or not; a rebalance in fl
   }
 });
 
-test('loads that are given to a plan are those it plans for, whatever becomes of the ranks meanwhile', async () => {
+test('a plan is made for the loads that it was given, whatever becomes of the ranks', async () => {
   const policy = new URL('../fixtures/policies/heaviest-first.mjs', import.meta.url);
   await withBalancer({ ...sizes, policy }, async (balancer) => {
     const weight = Array.from({ length: 2 }, () => [1, 2, 3, 90, 5, 6, 7, 8]);
@@ -218,7 +218,7 @@ test('a snapshot of a changed balancer is restored by one of that topology', asy
   });
 });
 
-test('a connected thread goes on: it sees the new topology with the new mapping, and no load is lost', async () => {
+test('a connected thread goes on with the new topology and mapping, and no load is lost', async () => {
   const balancer = new ExpertLoadBalancer(adaptive());
   const connected = await connectBalancer(shareBalancer(balancer));
   const { mapping: before } = connected;

@@ -45,7 +45,7 @@ function listen(rebalancer: AsyncExpertRebalancer): string[] {
 }
 
 for (const threads of [0, 1]) {
-  test(`ranks change: a plan for balance follows at once, not after an interval; ${threads} threads`, async () => {
+  test(`ranks change: a plan for balance follows at once; ${threads} threads`, async () => {
     await withBalancer({ ...options, threads }, async (balancer) => {
       for (let step = 0; step < 4; step++) record(balancer, step);
       const rebalancer = new AsyncExpertRebalancer({
