@@ -9,6 +9,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+import { buildParts } from './scripts/build-parts.ts';
 import { MAX_MEMORY_PAGES } from './src/memory/constants.ts';
 
 const run = promisify(execFile);
@@ -46,6 +47,8 @@ const common: BuildOptions = {
   // Less to read at an import. Names stay, for stack traces and profiles.
   minifyWhitespace: !sourcemap,
   minifySyntax: !sourcemap,
+  // Node prints the whole line of an error that nobody catches.
+  lineLimit: 1000,
   chunkNames: '[name]-[hash]',
   logLevel: 'warning',
   define: { PACKAGE_VERSION: JSON.stringify(manifest.version) },
@@ -145,7 +148,7 @@ async function licenceOf(folder: string): Promise<string> {
  * The library, its parts and the command, in one build: a module is in one output alone, so that its classes
  * are one everywhere. The simulator's worker and the part of the planning worker that a policy's module
  * shares with the library are entries too: a URL relative to any of these files finds the workers beside
- * them.
+ * them. What an import leaves out are parts of their own.
  */
 async function bundleLibrary(): Promise<void> {
   const entryPoints = {
@@ -158,16 +161,20 @@ async function bundleLibrary(): Promise<void> {
     'custom-policy': 'workers/custom-policy.ts',
     'replay-worker': 'workers/replay-worker.ts',
   };
+  const parts = await buildParts(common);
   const { metafile } = await build({
     ...common,
     entryPoints,
     format: 'esm',
     splitting: true,
     packages: 'external',
-    plugins: [takenAlong, commandPackages],
+    plugins: [parts.plugin, takenAlong, commandPackages],
     metafile: true,
   });
-  await writeFile('build/library.json', JSON.stringify(metafile));
+  await writeFile(
+    'build/library.json',
+    JSON.stringify({ outputs: { ...metafile.outputs, ...parts.outputs } }),
+  );
   await writeLicences('dist/LICENCES.txt', [...LICENCES, 'typed-array-utils/LICENSE.md']);
   await joinChunks(metafile.outputs);
   await chmod('dist/cli.js', 0o755);
@@ -180,6 +187,7 @@ const loadedLater: Plugin = {
     onResolve({ filter: /^\.\// }, ({ kind, path }) =>
       kind === 'dynamic-import' ? { path, external: true } : null,
     );
+    onResolve({ filter: /^#/ }, ({ path }) => ({ path, external: true }));
   },
 };
 

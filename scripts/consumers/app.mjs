@@ -1,6 +1,15 @@
 // What a consumer of the package does, in one file: plans in the pool and inline, shares a balancer, writes
 // and reads files that need other packages, replays, and draws the report. It says so in one line.
-import { connectBalancer, ExpertLoadBalancer, shareBalancer } from 'expert-load-balancer';
+import {
+  AdaptiveEplbPolicy,
+  checkTransfer,
+  connectBalancer,
+  ExpertLoadBalancer,
+  ExpertMapping,
+  planTransfer,
+  repair,
+  shareBalancer,
+} from 'expert-load-balancer';
 import { mappingOf, parsePlacement, placementFrom, writePlacement } from 'expert-load-balancer/formats';
 import { replay, replayReport, synthesize } from 'expert-load-balancer/replay';
 import { renderReport } from 'expert-load-balancer/report';
@@ -31,9 +40,21 @@ async function planInPool() {
   }
 }
 
+/** What the library loads when it is first called. */
+function callParts(mapping) {
+  const policy = new AdaptiveEplbPolicy();
+  const searched = new ExpertLoadBalancer({ ...sizes, policy, threads: 0 }).rebalanceSync(loads);
+  check(searched.numPhysicalExperts === 6, 'the adaptive plan');
+  const transfer = planTransfer(searched, mapping, { numRanks: 2, bytesPerExpert: 8 });
+  check(checkTransfer(transfer, searched, mapping).status === 'valid', 'the transfer');
+  const whole = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0, 0, 1]]);
+  check(repair(whole, { numRanks: 3, deadRanks: [1] }).hostLoads.length === 1, 'the repair');
+}
+
 export async function main() {
   const inline = new ExpertLoadBalancer({ ...sizes, threads: 0 }).rebalanceSync(loads);
   check(JSON.stringify(inline.toJSON().phyToLog) === '[[0,1,2,3,0,0],[3,1,2,3,0,3]]', 'the inline plan');
+  callParts(inline);
   const pooled = await planInPool();
   check(pooled.equals(inline) && pooled.digest() === inline.digest(), 'the plan of the pool');
   const placement = placementFrom(pooled, { numRanks: 2 });

@@ -3,7 +3,7 @@ import { checkOptions } from '../core/known-keys.ts';
 import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanForecast } from '../policy/decision.ts';
-import { readTransferOptions, TRANSFER_OPTIONS, type TransferOptions } from '../transfer/options.ts';
+import { readTransferOptions, type TransferOptions, transferOptionNames } from '../transfer/options.ts';
 import type { TransferPlan } from '../transfer/plan.ts';
 import { planTransfer } from '../transfer/plan-transfer.ts';
 import { type ExpertLoadBalancer, type LoadSource, sharedParts } from './expert-load-balancer.ts';
@@ -35,7 +35,7 @@ export function checkTransferOptions(
   given: RebalancerTransferOptions,
   topology: Topology,
 ): RebalancerTransferOptions {
-  const known = TRANSFER_OPTIONS.filter((name) => !BALANCERS_OWN.includes(name));
+  const known = transferOptionNames().filter((name) => !BALANCERS_OWN.includes(name));
   const options = { ...checkOptions('transfer', given, known) };
   readTransferOptions({ ...options, topology }, topology);
   return options;

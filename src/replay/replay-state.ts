@@ -3,7 +3,7 @@ import { CostTally } from '../cost/layer-costs.ts';
 import { costModel, type Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
-import { MoveTimer } from '../transfer/move-timer.ts';
+import { type MoveTimer, makeMoveTimer } from '../transfer/move-timer.ts';
 import { BatchTally } from './batch-tally.ts';
 import { checkedSlots } from './check-mapping.ts';
 import type { ReplayCost } from './configuration.ts';
@@ -130,7 +130,7 @@ export class ReplayState {
     this.#moves = new MoveTally(numLayers);
     this.#moveCounter = new MoveCounter(topology);
     const { time } = this.#cost;
-    this.#moveTimer = time.kind === 'slots' ? new MoveTimer(costModel(time.model), topology) : undefined;
+    this.#moveTimer = time.kind === 'slots' ? makeMoveTimer(costModel(time.model), topology) : undefined;
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */

@@ -17,6 +17,21 @@ export interface RearrangedLayer {
   readonly undefinedSlots: readonly RankSlot[];
 }
 
+/**
+ * What each layer of a plan is in copies of bytes.
+ *
+ * @param hostWeights of a layer, the tensors of an expert, one behind the other
+ */
+export function copiesOfLayers(
+  plan: TransferPlan,
+  weights: WeightPlaces,
+  hostWeights: (layer: number, expert: number) => SharedArrayBuffer,
+): LayerCopies[] {
+  return plan.layers.map(
+    (layer) => new LayerCopies(plan, layer, weights, (expert) => hostWeights(layer.layer, expert)),
+  );
+}
+
 /** What one layer of a plan is in copies of bytes. */
 export class LayerCopies {
   readonly step: CopyStep;

@@ -4,6 +4,10 @@ import { readTransferOptions } from './options.ts';
 import { Scheduler } from './scheduler.ts';
 import { PlanTiming } from './timing.ts';
 
+/** Makes a {@link MoveTimer}. A function, as an import of the library leaves this module out. */
+export const makeMoveTimer = (cost: CostModel, topology: Topology): MoveTimer =>
+  new MoveTimer(cost, topology);
+
 /** Times what `planTransfer` would plan for changes of placements, without making its operations. */
 export class MoveTimer {
   readonly #scheduler: Scheduler;

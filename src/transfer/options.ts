@@ -76,8 +76,7 @@ export interface TransferOptions {
   readonly gains?: ArrayLike<number>;
 }
 
-/** The names of {@link TransferOptions}. */
-export const TRANSFER_OPTIONS = [
+const TRANSFER_OPTIONS = [
   'numRanks',
   'numNodes',
   'topology',
@@ -95,6 +94,9 @@ export const TRANSFER_OPTIONS = [
   'linkCosts',
   'gains',
 ];
+/** The names of {@link TransferOptions}. */
+export const transferOptionNames = (): readonly string[] => TRANSFER_OPTIONS;
+
 const MOST_BYTES = 1e15;
 const MOST_STAGING = 2;
 

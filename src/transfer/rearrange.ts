@@ -4,7 +4,7 @@ import { checkOptions } from '../core/known-keys.ts';
 import type { CopyOutcome } from '../engine/copy-job.ts';
 import { usableCores } from '../engine/cores.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
-import { LayerCopies, type RearrangedLayer } from './layer-copies.ts';
+import { copiesOfLayers, type LayerCopies, type RearrangedLayer } from './layer-copies.ts';
 import { TransferPlan } from './plan.ts';
 import { type RankWeights, readWeights } from './rank-weights.ts';
 
@@ -76,10 +76,7 @@ export async function rearrangeExpertWeights(
   const maxThreads = checkWhole('threads', threads ?? usableCores(), 1);
   const weights = readWeights(plan, ranks);
   const hostWeights = await loadFromHost(plan, weights.tensorBytes, loadExpert);
-  const copies = plan.layers.map(
-    (layer) =>
-      new LayerCopies(plan, layer, weights, (expert) => hostWeights.get(`${layer.layer}/${expert}`)!),
-  );
+  const copies = copiesOfLayers(plan, weights, (layer, expert) => hostWeights.get(`${layer}/${expert}`)!);
   const busy = copies.filter(({ isEmpty }) => !isEmpty);
   let numDone = 0;
   const tell = (layer: LayerCopies, outcome: CopyOutcome) => {

@@ -13,7 +13,7 @@ import { spendMoves } from './spend-moves.ts';
 const MOST_SIZES = { slots: 2 ** 14, ranks: 2 ** 10 };
 
 /** Searches one layer a claim: that takes longer than a claim does. */
-export const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
+const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
   id: 'adaptive',
   layersPerClaim: 1,
   checkTopology(request, topology, title) {
@@ -37,3 +37,6 @@ export const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
   },
   takeStats,
 };
+
+/** The adaptive policy's kernel. A function, as an import of the library leaves this module out. */
+export const adaptiveKernel = (): LayerKernel<AdaptiveRequest> => ADAPTIVE_KERNEL;

@@ -1,0 +1,183 @@
+/**
+ * Parts of the library that an import of it does not read. Reading code is what an import takes its time for,
+ * and most hosts never call these. A part is called synchronously, which a module of its own could not be:
+ * Node 20 loads no ES module in the midst of a call. So each is a file in CommonJS that gets what it needs of
+ * the library when it is loaded.
+ *
+ * In the library the **fronts** of a part stand for it: functions that load it and pass the call on.
+ */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { relative, resolve } from 'node:path';
+import process from 'node:process';
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
+
+interface Part {
+  readonly name: string;
+  /** Its modules: paths from the root that match. */
+  readonly modules: RegExp;
+  /** Of its modules those that the library may import, and the functions to import from there. */
+  readonly fronts: Readonly<Record<string, readonly string[]>>;
+}
+
+const PARTS: readonly Part[] = [
+  {
+    name: 'transfer',
+    modules: /^src\/transfer\/(?!plan\.ts|plan-json\.ts|rearrange\.ts)/,
+    fronts: {
+      'src/transfer/check-transfer.ts': ['checkTransfer'],
+      'src/transfer/layer-copies.ts': ['copiesOfLayers'],
+      'src/transfer/move-timer.ts': ['makeMoveTimer'],
+      'src/transfer/options.ts': ['readTransferOptions', 'transferOptionNames'],
+      'src/transfer/plan-bytes.ts': ['decodePlan', 'encodePlan'],
+      'src/transfer/plan-transfer.ts': ['planTransfer'],
+      'src/transfer/rank-weights.ts': ['readWeights'],
+      'src/transfer/read-plan.ts': ['readPlan'],
+    },
+  },
+  {
+    name: 'adaptive',
+    modules: /^src\/policy\/adaptive\/(?!policy\.ts)/,
+    fronts: {
+      'src/policy/adaptive/judgement.ts': ['judge'],
+      'src/policy/adaptive/kernel.ts': ['adaptiveKernel'],
+      'src/policy/adaptive/options.ts': ['readAdaptiveOptions'],
+      'src/policy/adaptive/slot-costs.ts': ['slotSecondsOf'],
+    },
+  },
+  {
+    name: 'repair',
+    modules: /^src\/policy\/repair\//,
+    fronts: { 'src/policy/repair/repair.ts': ['repair'] },
+  },
+  {
+    name: 'share',
+    modules: /^src\/share\/(?!comlink\.ts)/,
+    fronts: {
+      'src/share/connect.ts': ['connectBalancer'],
+      'src/share/host.ts': ['shareBalancer'],
+    },
+  },
+];
+
+/** Of modules of the library, by path, the names that a part imports from there. */
+type Needs = ReadonlyMap<string, ReadonlySet<string>>;
+
+const fromRoot = (path: string) => relative(process.cwd(), path);
+
+/** The parts as they are built. */
+interface BuiltParts {
+  /** Has the library load them. */
+  readonly plugin: Plugin;
+  readonly outputs: Metafile['outputs'];
+}
+
+/** Builds the parts, as `dist/NAME.cjs`, and `dist/parts.js`, by which bundlers find them. */
+export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
+  await mkdir('dist', { recursive: true });
+  await writeFile('dist/parts.js', bundledText());
+  const built = await Promise.all(PARTS.map((part) => buildPart(part, common)));
+  const needs = await Promise.all(
+    PARTS.map(async ({ name }) => needsOf(await readFile(`dist/${name}.cjs`, 'utf8'))),
+  );
+  return {
+    outputs: Object.assign({}, ...built),
+    plugin: {
+      name: 'parts',
+      setup({ onLoad, onResolve }) {
+        onResolve({ filter: /^\.{1,2}\/.*\.ts$/ }, ({ path, resolveDir, importer }) => {
+          const module = fromRoot(resolve(resolveDir, path));
+          const part = PARTS.find(({ modules }) => modules.test(module));
+          if (part === undefined) return null;
+          if (part.fronts[module] !== undefined)
+            return { path: module, namespace: 'front', pluginData: part };
+          throw new Error(`${importer} imports ${module}, which is loaded later and no front of its part`);
+        });
+        onLoad({ filter: /./, namespace: 'front' }, ({ path, pluginData: part }) => ({
+          contents: frontText(part, part.fronts[path]),
+        }));
+        onResolve({ filter: /^part:/ }, ({ path }) => ({
+          path: path.slice('part:'.length),
+          namespace: 'part',
+        }));
+        onLoad({ filter: /./, namespace: 'part' }, ({ path }) => {
+          const contents = loaderText(path, needs[PARTS.findIndex(({ name }) => name === path)]!);
+          return { contents, resolveDir: process.cwd() };
+        });
+        // Node's own module, or in bundles `dist/parts.js`: see `imports` in package.json.
+        onResolve({ filter: /^#/ }, ({ path }) => ({ path, external: true }));
+      },
+    },
+  };
+}
+
+async function buildPart(part: Part, common: BuildOptions): Promise<Metafile['outputs']> {
+  const fronts = Object.entries(part.fronts);
+  const { metafile } = await build({
+    ...common,
+    stdin: {
+      contents: fronts.map(([module, names]) => `export { ${names} } from './${module}';`).join('\n'),
+      resolveDir: process.cwd(),
+      sourcefile: part.name,
+    },
+    entryNames: part.name,
+    outExtension: { '.js': '.cjs' },
+    format: 'cjs',
+    banner: { js: '"use strict";module.exports=require=>{const module={};' },
+    footer: { js: 'return module.exports};' },
+    plugins: [takenFromLibrary(part)],
+    metafile: true,
+  });
+  return metafile.outputs;
+}
+
+function takenFromLibrary(part: Part): Plugin {
+  return {
+    name: 'taken-from-library',
+    setup({ onResolve }) {
+      onResolve({ filter: /^\.{1,2}\// }, ({ path, resolveDir }) => {
+        const module = fromRoot(resolve(resolveDir, path));
+        return part.modules.test(module) ? null : { path: module, external: true };
+      });
+    },
+  };
+}
+
+/** The names that `require` gives a built part, and what it takes from each. */
+function needsOf(text: string): Needs {
+  const needs = new Map<string, Set<string>>();
+  for (const [, variable, module] of text.matchAll(/(\w+)\s*=\s*require\("([^"]+)"\)/g)) {
+    const names = needs.get(module!) ?? new Set();
+    for (const [, name] of text.matchAll(new RegExp(`\\b${variable}\\.(\\w+)`, 'g'))) names.add(name!);
+    needs.set(module!, names);
+  }
+  return needs;
+}
+
+function frontText({ name }: Part, functions: readonly string[]): string {
+  const forward = (one: string) => `export function ${one}(...args) { return part().${one}(...args); }`;
+  return [`import { part } from 'part:${name}';`, ...functions.map(forward)].join('\n');
+}
+
+/** All parts, for bundlers to put into a bundle. */
+function bundledText(): string {
+  const names = PARTS.map(({ name }) => name);
+  return [
+    ...names.map((name) => `import ${name} from './${name}.cjs';`),
+    `export default { ${names.join(', ')} };\n`,
+  ].join('\n');
+}
+
+/** What is loaded of it is kept: a part is there once, as the modules of the library are. */
+function loaderText(name: string, needs: Needs): string {
+  const modules = [...needs].map(([module, names]) => ({ module, names: [...names].sort().join(', ') }));
+  return [
+    `import bundled from '#parts';`,
+    `import { loadPart } from './src/core/load-part.ts';`,
+    ...modules.map(({ module, names }) => `import { ${names} } from './${module}';`),
+    `const library = () => ({`,
+    ...modules.map(({ module, names }) => `  '${module}': { ${names} },`),
+    `});`,
+    `let loaded;`,
+    `export const part = () => (loaded ??= loadPart('${name}', bundled, library()));`,
+  ].join('\n');
+}

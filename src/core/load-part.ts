@@ -1,0 +1,26 @@
+import nodeModule from 'node:module';
+import { requireFrom } from './load-builtin.ts';
+import { packageFile } from './package-file.ts';
+
+/** What a part takes from modules of the library, by their paths. */
+type Library = Readonly<Record<string, object>>;
+
+/** A part as its file has it: given a way to the library it makes what the part exports. */
+type Part = (require: (path: string) => object) => object;
+
+/**
+ * Loads a part of the library that an import of it leaves out, in the midst of a call.
+ *
+ * @param name - of its file in dist/
+ * @param bundled - all parts by name, where a bundler has put them into its bundle; else Node's own module
+ * `module`
+ */
+export function loadPart(name: string, bundled: object, library: Library): object {
+  const part = bundled === nodeModule ? readPart(`${name}.cjs`) : Reflect.get(bundled, name);
+  return (part as Part)((module) => library[module]!);
+}
+
+function readPart(file: string): unknown {
+  const path = packageFile(file, () => new URL(file, import.meta.url));
+  return requireFrom(path)(path);
+}
