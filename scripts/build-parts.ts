@@ -46,8 +46,15 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'repair',
-    modules: /^src\/policy\/repair\//,
-    fronts: { 'src/policy/repair/repair.ts': ['repair'] },
+    modules:
+      /^src\/(policy\/repair\/|balancer\/(topology-change|shadow)\.|loads\/fold-content\.|mapping\/relay-)/,
+    fronts: {
+      'src/balancer/shadow.ts': ['makeShadow'],
+      'src/balancer/topology-change.ts': ['changedTopology'],
+      'src/loads/fold-content.ts': ['contentOfExperts'],
+      'src/mapping/relay-ranks.ts': ['relayRanks'],
+      'src/policy/repair/repair.ts': ['repair', 'repairSlots'],
+    },
   },
   {
     name: 'share',

@@ -16,7 +16,7 @@ import {
 } from './apply-transfer.ts';
 import { checkBalancer, type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
 import type { RebalanceOutcome, RebalancerEvents } from './rebalance-outcome.ts';
-import { Shadow, type ShadowGain } from './shadow.ts';
+import { makeShadow, type Shadow, type ShadowGain } from './shadow.ts';
 import type { TopologyChanged } from './topology-change.ts';
 
 export interface AsyncExpertRebalancerOptions {
@@ -285,7 +285,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   #measure(plan: Omit<Extract<RebalanceOutcome, { status: 'shadowed' }>, 'status'>): RebalanceOutcome {
     if (this.#shadow?.mapping.equals(plan.mapping)) return { status: 'skipped', reason: 'unchanged' };
     this.#shadow?.end();
-    this.#shadow = new Shadow(this.balancer, plan, ++this.#numShadows, (gain) => {
+    this.#shadow = makeShadow(this.balancer, plan, ++this.#numShadows, (gain) => {
       this.#shadow = undefined;
       this.#shadowGains = [...this.#shadowGains, gain].slice(-MOST_SHADOWS);
       this.#emit('scored', gain);
