@@ -1,5 +1,5 @@
-// What moves buy after a rank's death: the slowest rank of repaired mappings beside that of a plan made freely
-// on the ranks that are left, over random cases.
+// What moves buy after a rank's death: the slowest rank of repaired mappings beside that of a plan made
+// freely on the ranks that are left, over random cases.
 //
 //   node bench/repair-curve.mjs [--cases 1000] [--seed 1]
 //

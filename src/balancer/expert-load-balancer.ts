@@ -276,7 +276,7 @@ export class ExpertLoadBalancer {
     const loads = this.#window.averageLogical();
     const stride = next.numPhysicalExperts / next.numRanks;
     const openSlots = next.slotsPerRank ?? new Array<number>(next.numRanks).fill(stride);
-    return repairSlots(slots, { loads, openSlots });
+    return repairSlots(slots, { loads, openSlots, rankSpeed: next.rankSpeed });
   }
 
   /**

@@ -80,9 +80,10 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 288,200 bytes that there are, of which 82,000 are the kernels, and 14,000
- * topologies of any ranks and their changes; and the 820,500 with the packages that are taken along for bundles and the command. A host loads the first at every
- * start; of the second each install is a download. Who raises one says in the commit for what.
+ * Limits of size: a little above the 288,200 bytes that there are, of which 82,000 are the kernels, and
+ * 14,000 topologies of any ranks; and the 820,500 with the packages that are taken along for bundles and the
+ * command. A host loads the first at every start; of the second each install is a download. Who raises one
+ * says in the commit for what.
  */
 const MOST_BYTES_LOADED = 289_000;
 const MOST_BYTES_PACKED = 822_000;

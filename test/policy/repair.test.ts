@@ -156,6 +156,16 @@ describe('a mapping that has lost ranks', () => {
     ]);
   });
 
+  test('ranks that are slow are given less', () => {
+    // Spare: 0 on each live rank. As fast as the others, rank 0 takes expert 3; at a quarter it does not.
+    const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 0, 2, 0, 2, 3, 3]]);
+    const given = { numRanks: 4, deadRanks: [3], loads: [[3, 1, 8, 6]] };
+    const { hostLoads } = repair(mapping, given);
+    assert.deepEqual(hostLoads, [{ layer: 0, expert: 3, rank: 0, slot: 0 }]);
+    const slow = repair(mapping, { ...given, rankSpeed: [0.25, 1, 1, 1] });
+    assert.deepEqual(slow.hostLoads, [{ layer: 0, expert: 3, rank: 1, slot: 1 }]);
+  });
+
   test('nothing dead, nothing changed', () => {
     const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0, 0, -1]]);
     const { mapping: repaired, hostLoads } = repair(mapping, { numRanks: 3 });
@@ -253,6 +263,8 @@ describe('a mapping that has lost ranks', () => {
       [{ numRanks: 2, maxMoves: Number.NaN }, ['range', 'EPLB_NOT_WHOLE', /maxMoves/]],
       [{ numRanks: 2, slotsPerRank: [2] }, ['range', 'EPLB_SHAPE', /slotsPerRank/]],
       [{ numRanks: 2, slotsPerRank: [2, 3] }, ['range', 'EPLB_RANGE', /slotsPerRank: rank 1/]],
+      [{ numRanks: 2, rankSpeed: [1] }, ['range', 'EPLB_SHAPE', /rankSpeed: has 1 numbers, not 2/]],
+      [{ numRanks: 2, rankSpeed: [1, 0] }, ['range', 'EPLB_RANGE', /rankSpeed: rank 1: 0/]],
       [{ numRanks: 2, deadRank: [0] }, ['type', 'EPLB_OPTION', /deadRanks/]],
     ];
     for (const [options, expected] of cases)

@@ -6,6 +6,8 @@ export interface DamagedLayer {
   readonly loads: Float32Array;
   /** [ranks]: the first so many slots of each rank may hold an expert; 0 for a dead rank. */
   readonly openSlots: readonly number[];
+  /** [ranks]: what a rank takes is its load / speed. */
+  readonly rankSpeed?: readonly number[] | undefined;
 }
 
 /** An expert that has a copy again, and where. */
@@ -27,11 +29,13 @@ export class OrphanPlacer {
   readonly #copies: Int32Array;
   /** [ranks] */
   readonly #rankLoads: Float64Array;
+  readonly #rankSpeed: Float64Array;
 
   constructor(numLogicalExperts: number, numPhysicalExperts: number, numRanks: number) {
     this.#stride = numPhysicalExperts / numRanks;
     this.#copies = new Int32Array(numLogicalExperts);
     this.#rankLoads = new Float64Array(numRanks);
+    this.#rankSpeed = new Float64Array(numRanks);
   }
 
   /**
@@ -40,7 +44,9 @@ export class OrphanPlacer {
    * @returns in the order in which they were placed
    */
   place(layer: DamagedLayer): PlacedOrphan[] {
-    const { loads, slots } = layer;
+    const { loads, slots, rankSpeed } = layer;
+    this.#rankSpeed.fill(1);
+    if (rankSpeed !== undefined) this.#rankSpeed.set(rankSpeed);
     const copies = this.#copies.fill(0);
     for (const expert of slots) if (expert >= 0) copies[expert]!++;
     const orphans: number[] = [];
@@ -81,10 +87,14 @@ export class OrphanPlacer {
     return best;
   }
 
-  /** The highest load of the ranks that change when a slot of `rank` holds `load` in place of an expert. */
+  /**
+   * The longest that a rank takes of those that change when a slot of `rank` holds `load` in place of an
+   * expert.
+   */
   #highestAfter(rank: number, expert: number, loads: Float32Array, load: number, holders: Holders): number {
     const rankLoads = this.#rankLoads;
-    if (expert < 0) return rankLoads[rank]! + load;
+    const speed = this.#rankSpeed;
+    if (expert < 0) return (rankLoads[rank]! + load) / speed[rank]!;
     const copies = this.#copies[expert]!;
     const before = loads[expert]! / copies;
     const more = loads[expert]! / (copies - 1) - before;
@@ -101,10 +111,10 @@ export class OrphanPlacer {
       let own = rankLoads[owner]!;
       for (let j = 0; j < owners.length; j++)
         if (Math.floor(owners[j]! / this.#stride) === owner) own += more;
-      if (own > highest) highest = own;
+      highest = Math.max(highest, own / speed[owner]!);
     }
     const own = rankLoads[rank]! - before + onRank * more + load;
-    return Math.max(own, highest);
+    return Math.max(own / speed[rank]!, highest);
   }
 
   #put({ slots, loads }: DamagedLayer, orphan: number, slot: number, holders: Holders): void {

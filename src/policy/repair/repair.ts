@@ -2,7 +2,7 @@ import { checkNumber, checkNumbered, checkWhole, slotsPerRankOf } from '../../co
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { checkNodes, firstRanksOfNodes } from '../../core/nodes.ts';
-import { checkSlotsPerRank } from '../../core/rank-options.ts';
+import { checkRankSpeed, checkSlotsPerRank } from '../../core/rank-options.ts';
 import { MAX_SIZE, type Topology } from '../../core/topology.ts';
 import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from '../../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, mappingOfTables, tablesOf } from '../../mapping/expert-mapping.ts';
@@ -33,6 +33,8 @@ export interface RepairOptions {
    * rank as reach to its last expert in any layer.
    */
   readonly slotsPerRank?: readonly number[];
+  /** `[ranks]`: how fast each is: see `Topology.rankSpeed`. Default: all alike. */
+  readonly rankSpeed?: readonly number[];
   /**
    * Moves between live ranks, over all layers, that may buy balance beyond what has to be. Default 0: weights
    * come from the host alone.
@@ -63,6 +65,7 @@ const OPTIONS = [
   'numRanks',
   'numNodes',
   'nodeOfRank',
+  'rankSpeed',
   'deadRanks',
   'deadNodes',
   'loads',
@@ -109,6 +112,8 @@ export interface DamagedPlacement {
   readonly loads: LoadMatrix;
   /** `[ranks]`: the first so many slots of each may hold an expert; 0 of a dead rank. */
   readonly openSlots: readonly number[];
+  /** `[ranks]` */
+  readonly rankSpeed?: readonly number[] | undefined;
 }
 
 /**
@@ -128,7 +133,7 @@ export function repairSlots(slots: Int32Array, damaged: DamagedPlacement): Omit<
 }
 
 /** @returns of each layer, the experts that had no copy left and have one now */
-function placeOrphans(slots: Int32Array, { loads, openSlots }: DamagedPlacement): number[][] {
+function placeOrphans(slots: Int32Array, { loads, openSlots, rankSpeed }: DamagedPlacement): number[][] {
   const { data, numLayers, numExperts } = loads;
   const width = slots.length / numLayers;
   const placer = new OrphanPlacer(numExperts, width, openSlots.length);
@@ -138,6 +143,7 @@ function placeOrphans(slots: Int32Array, { loads, openSlots }: DamagedPlacement)
         slots: slots.subarray(layer * width, (layer + 1) * width),
         loads: data.subarray(layer * numExperts, (layer + 1) * numExperts),
         openSlots,
+        rankSpeed,
       })
       .map(({ expert }) => expert),
   );
@@ -149,6 +155,7 @@ interface RepairSettings {
   readonly numRanks: number;
   readonly loads: LoadMatrix;
   readonly openSlots: readonly number[];
+  readonly rankSpeed: readonly number[] | undefined;
   readonly maxMoves: number;
 }
 
@@ -186,6 +193,7 @@ function readOptions(mapping: ExpertMapping, options: RepairOptions): RepairSett
     nodes,
     numRanks,
     openSlots,
+    rankSpeed: checkRankSpeed(given.rankSpeed, { numRanks }),
     loads: loads === undefined ? alike(numLayers, numLogicalExperts) : checked(mapping, loads),
     maxMoves: isUnlimited ? maxMoves : checkWhole('maxMoves', checkNumber('maxMoves', maxMoves), 0),
   };
@@ -236,12 +244,12 @@ function mappingOf(sizes: MappingSizes, slots: Int32Array): ExpertMapping {
 
 /** The repaired mapping with moves that make the slowest ranks faster. */
 function improved(repaired: ExpertMapping, given: RepairSettings): ExpertMapping {
-  const { nodes, numRanks, loads, openSlots, maxMoves } = given;
+  const { nodes, numRanks, loads, openSlots, rankSpeed, maxMoves } = given;
   const limit = Number.isFinite(maxMoves) ? { maxMoves } : {};
   const policy = new AdaptiveEplbPolicy({ price: 0, ...limit });
   const { numLayers, numPhysicalExperts, numLogicalExperts } = tablesOf(repaired);
   const sizes = { numLayers, numPhysicalExperts, numLogicalExperts, numGroups: 1 };
-  const topology = { ...sizes, ...nodes, slotsPerRank: openSlots };
+  const topology = { ...sizes, ...nodes, slotsPerRank: openSlots, ...(rankSpeed && { rankSpeed }) };
   const context = { previous: repaired, topology };
   return policy.rebalanceExperts(loads, numPhysicalExperts, 1, nodes.numNodes, numRanks, context);
 }
