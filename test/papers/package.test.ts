@@ -33,7 +33,7 @@ const ALLOWED = [
   /^dist\/LICENCES\.txt$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
-  /^dist\/(worker|adaptive|repair|share|transfer|cli-progress|cli-table3)\.cjs$/,
+  /^dist\/(worker|adaptive|cost|repair|share|snapshot|transfer|cli-progress|cli-table3)\.cjs$/,
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
@@ -50,8 +50,10 @@ const NEEDED = [
   'dist/worker.cjs',
   'dist/parts.js',
   'dist/adaptive.cjs',
+  'dist/cost.cjs',
   'dist/repair.cjs',
   'dist/share.cjs',
+  'dist/snapshot.cjs',
   'dist/transfer.cjs',
   'dist/LICENCES.txt',
   'docs/bundlers.md',
@@ -80,11 +82,11 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 274,700 bytes that there are, of which 82,000 are the kernels, and the
- * 808,800 with the packages that are taken along for bundles and the command. A host loads the first at every
+ * Limits of size: a little above the 258,700 bytes that there are, of which 82,000 are the kernels, and the
+ * 808,300 with the packages that are taken along for bundles and the command. A host loads the first at every
  * start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 277_000;
+const MOST_BYTES_LOADED = 260_000;
 const MOST_BYTES_PACKED = 810_000;
 
 test('the package holds what it should and nothing else', async () => {
