@@ -48,7 +48,7 @@ const common: BuildOptions = {
   minifyWhitespace: !sourcemap,
   minifySyntax: !sourcemap,
   // Node prints the whole line of an error that nobody catches.
-  lineLimit: 1000,
+  lineLimit: 4000,
   chunkNames: '[name]-[hash]',
   logLevel: 'warning',
   define: { PACKAGE_VERSION: JSON.stringify(manifest.version) },

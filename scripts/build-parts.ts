@@ -22,7 +22,7 @@ interface Part {
 const PARTS: readonly Part[] = [
   {
     name: 'transfer',
-    modules: /^src\/transfer\/(?!plan\.ts|plan-json\.ts|rearrange\.ts)/,
+    modules: /^src\/(transfer\/(?!plan\.ts|plan-json\.ts|rearrange\.ts)|cost\/transfer-seconds\.ts)/,
     fronts: {
       'src/transfer/check-transfer.ts': ['checkTransfer'],
       'src/transfer/layer-copies.ts': ['copiesOfLayers'],
@@ -45,6 +45,15 @@ const PARTS: readonly Part[] = [
     },
   },
   {
+    name: 'cost',
+    modules: /^src\/cost\/(devices|layer-costs|layer-timer|presets)\.ts/,
+    fronts: {
+      'src/cost/layer-costs.ts': ['layerCosts', 'makeCostTally', 'summarizeCost'],
+      'src/cost/layer-timer.ts': ['makeLayerTimer'],
+      'src/cost/presets.ts': ['costPreset', 'costPresetNames'],
+    },
+  },
+  {
     name: 'repair',
     modules:
       /^src\/(policy\/repair\/|balancer\/(topology-change|shadow)\.|loads\/fold-content\.|mapping\/relay-)/,
@@ -54,6 +63,14 @@ const PARTS: readonly Part[] = [
       'src/loads/fold-content.ts': ['contentOfExperts'],
       'src/mapping/relay-ranks.ts': ['relayRanks'],
       'src/policy/repair/repair.ts': ['repair', 'repairSlots'],
+    },
+  },
+  {
+    name: 'snapshot',
+    modules: /^src\/(balancer\/snapshot|loads\/refill-window)\.ts/,
+    fronts: {
+      'src/balancer/snapshot.ts': ['decodeSnapshot', 'encodeSnapshot'],
+      'src/loads/refill-window.ts': ['refill'],
     },
   },
   {

@@ -93,6 +93,9 @@ export function layerCosts(
   });
 }
 
+/** Makes a {@link CostTally}. A function, as an import of the library leaves this module out. */
+export const makeCostTally = (): CostTally => new CostTally();
+
 /** Adds up layers, of one step or of many. */
 export class CostTally {
   #count = 0;

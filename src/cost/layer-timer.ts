@@ -38,6 +38,10 @@ interface TimedSizes {
   readonly rankStarts: ArrayLike<number>;
 }
 
+/** Makes a {@link LayerTimer}. A function, as an import of the library leaves this module out. */
+export const makeLayerTimer = (...of: ConstructorParameters<typeof LayerTimer>): LayerTimer =>
+  new LayerTimer(...of);
+
 /** Computes {@link LayerCost}s of one size, in memory of its own. What it is given has been checked. */
 export class LayerTimer {
   readonly #cost: CostModel;

@@ -1,5 +1,5 @@
 import { loadError } from '../core/checks.ts';
-import { CostTally } from '../cost/layer-costs.ts';
+import { makeCostTally } from '../cost/layer-costs.ts';
 import { costModel, type Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
@@ -84,8 +84,8 @@ export class ReplayState {
   #planningSeconds = 0;
   readonly #counter: UnitCounter;
   readonly #slots: SlotTimes | undefined;
-  readonly #liveTime = new CostTally();
-  readonly #firstTime = new CostTally();
+  readonly #liveTime = makeCostTally();
+  readonly #firstTime = makeCostTally();
   readonly #batches: BatchTally | undefined;
   readonly #isEnlarged: boolean;
   #units = 0;

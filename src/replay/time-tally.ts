@@ -1,6 +1,6 @@
 import { evenExchange } from '../cost/exchange.ts';
-import { CostTally } from '../cost/layer-costs.ts';
-import { LayerTimer } from '../cost/layer-timer.ts';
+import { makeCostTally } from '../cost/layer-costs.ts';
+import { type LayerTimer, makeLayerTimer } from '../cost/layer-timer.ts';
 import type { CostModel } from '../index.ts';
 import type { TimeInspection } from './inspection.ts';
 
@@ -8,7 +8,7 @@ import type { TimeInspection } from './inspection.ts';
 export class TimeTally {
   readonly #cost: CostModel;
   readonly #timer: LayerTimer;
-  readonly #tally = new CostTally();
+  readonly #tally = makeCostTally();
   readonly #numLayers: number;
   readonly #numExperts: number;
   readonly #numRanks: number;
@@ -30,7 +30,7 @@ export class TimeTally {
       Math.floor((rank * numExperts) / numRanks),
     );
     const sizes = { numLogicalExperts: numExperts, rankStarts };
-    this.#timer = new LayerTimer(cost, sizes, evenExchange(cost, numRanks, 1));
+    this.#timer = makeLayerTimer(cost, sizes, evenExchange(cost, numRanks, 1));
   }
 
   /** Adds a step. @param loads [layers x logical], checked */

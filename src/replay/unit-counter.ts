@@ -1,6 +1,6 @@
 import { evenExchange } from '../cost/exchange.ts';
 import type { CostTally } from '../cost/layer-costs.ts';
-import { LayerTimer } from '../cost/layer-timer.ts';
+import { type LayerTimer, makeLayerTimer } from '../cost/layer-timer.ts';
 import { type CostModelJson, costModel, type Topology } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { ReplayCost } from './configuration.ts';
@@ -75,7 +75,7 @@ class SlotCounter implements SlotTimes {
     const cost = costModel(model);
     const stride = numPhysicalExperts / numRanks;
     const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
-    this.#timer = new LayerTimer(
+    this.#timer = makeLayerTimer(
       cost,
       { numLogicalExperts, rankStarts },
       evenExchange(cost, numRanks, numNodes),

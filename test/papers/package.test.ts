@@ -33,7 +33,7 @@ const ALLOWED = [
   /^dist\/LICENCES\.txt$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
-  /^dist\/(worker|adaptive|repair|share|transfer|cli-progress|cli-table3)\.cjs$/,
+  /^dist\/(worker|adaptive|cost|repair|share|snapshot|transfer|cli-progress|cli-table3)\.cjs$/,
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
@@ -50,8 +50,10 @@ const NEEDED = [
   'dist/worker.cjs',
   'dist/parts.js',
   'dist/adaptive.cjs',
+  'dist/cost.cjs',
   'dist/repair.cjs',
   'dist/share.cjs',
+  'dist/snapshot.cjs',
   'dist/transfer.cjs',
   'dist/LICENCES.txt',
   'docs/bundlers.md',
@@ -80,12 +82,12 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 288,200 bytes that there are, of which 82,000 are the kernels, and
+ * Limits of size: a little above the 272,000 bytes that there are, of which 82,000 are the kernels, and
  * 14,000 topologies of any ranks; and the 820,500 with the packages that are taken along for bundles and the
  * command. A host loads the first at every start; of the second each install is a download. Who raises one
  * says in the commit for what.
  */
-const MOST_BYTES_LOADED = 289_000;
+const MOST_BYTES_LOADED = 273_000;
 const MOST_BYTES_PACKED = 822_000;
 
 test('the package holds what it should and nothing else', async () => {
