@@ -44,6 +44,7 @@ export {
   type BalanceSummary,
   balancedness,
   type LayerBalance,
+  type LayerBalancesOptions,
   layerBalances,
   peakToAverage,
   summarizeBalance,

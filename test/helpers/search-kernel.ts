@@ -86,7 +86,7 @@ function layOut(
     maxSamples,
     numSamples: weights.length,
     slotsPerRank: problem.slotsPerRank === undefined ? 0 : arena.input(problem.slotsPerRank).ptr,
-    rankPower: problem.rankPower === undefined ? 0 : arena.input(problem.rankPower).ptr,
+    rankSpeed: problem.rankSpeed === undefined ? 0 : arena.input(problem.rankSpeed).ptr,
     curve: slots === undefined ? 0 : arena.input(slots.curve).ptr,
     tokens: slots === undefined ? 0 : arena.input(slots.tokens).ptr,
     samples: arena.input(problem.samples).ptr,

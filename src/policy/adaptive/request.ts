@@ -55,7 +55,7 @@ export const LayerStat = {
   MOVES_BETWEEN_NODES: 1,
   /** Off the slowest rank in the mean sample, as a share of the mean rank load. */
   GAIN: 2,
-  /** Of a sample; where slots have costs the mean seconds of a rank. */
+  /** Of a sample, by the mean speed of the ranks; where slots have costs the mean seconds of a rank. */
   MEAN_RANK_LOAD: 3,
   /** Where no layer moves: what one step would gain if moves were free, in the first layer where it gains. */
   FREE_GAIN: 4,
@@ -151,8 +151,9 @@ export interface AdaptiveScratch {
   readonly fresh: number;
   readonly table: number;
   readonly ranks: number;
-  /** i32[ranks]: how many slots of each rank are open. */
+  /** i32[ranks]: how many slots of each rank are open; f32[ranks]: how fast each is. */
   readonly slotsPerRank: number;
+  readonly rankSpeed: number;
   /** What the kernels say they need. */
   readonly search: number;
   readonly end: number;
@@ -184,6 +185,7 @@ export function carveAdaptiveScratch(
     table: carver.take(4 * slots),
     ranks: carver.take(4 * slots),
     slotsPerRank: carver.take(4 * numRanks),
+    rankSpeed: carver.take(4 * numRanks),
     search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples)),
     end: carver.end,
   };

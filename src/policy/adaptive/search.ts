@@ -1,4 +1,5 @@
 import { emptyClosedSlots, numOpenSlots } from '../../core/open-slots.ts';
+import { meanSpeed, relativeSpeeds } from '../../core/rank-speeds.ts';
 import type { Topology } from '../../core/topology.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
@@ -31,7 +32,9 @@ export function numKicksOf({ numKicks }: AdaptiveRequest, topology: Topology): n
 interface SearchExtent {
   /** Ranks looked at from one start, for each rank there is. */
   readonly visitsPerRank: number;
-  /** Ranks in a row without a step that end a descent, for each rank there is; but LEAST_IDLE in any case. */
+  /**
+   * Ranks in a row without a step that end a descent, for each rank there is; but LEAST_IDLE in any case.
+   */
   readonly idlePerRank: number;
   /** Descents from a start, each by a new tangent. */
   readonly maxPasses: number;
@@ -66,7 +69,8 @@ export interface SearchTerms {
   readonly price: number;
   readonly maxMoves: number;
   /**
-   * 'live' searches from the live placement, 'fresh' from one that is made for the samples and then moved to.
+   * 'live' searches from the live placement, 'fresh' from one that is made for the samples and then moved
+   * to.
    */
   readonly start: 'live' | 'fresh';
   /** Default: 'first' for a fresh start, else 'next'. */
@@ -84,7 +88,7 @@ export interface SearchTerms {
 
 /** What the prepared samples of a layer tell. */
 export interface SampleFacts {
-  /** Whether nothing tells them from chance draws out of equal loads. */
+  /** Whether nothing tells them from chance draws out of equal loads, for ranks that are alike. */
   readonly isNoise: boolean;
   /** The variance of one step, in shares of the mean rank load, added up over the experts. */
   readonly noise: number;
@@ -95,7 +99,10 @@ export interface SampleFacts {
   readonly forgetting: number;
   /** What loads that pass add to `noise`, where the mean of many steps is asked for. */
   readonly turnover: number;
-  /** The mean load of a rank in a sample; where slots have costs, its mean seconds. */
+  /**
+   * What ranks take in a sample at balance: their mean load, or seconds where slots have costs, / their mean
+   * speed.
+   */
   readonly meanRankLoad: number;
   /** By what share of their own growth tokens make what slots cost grow. */
   readonly elasticity: number;
@@ -123,6 +130,8 @@ export class AdaptiveSearch {
   readonly #at: AdaptiveScratch;
   readonly #terms: AdaptiveTerms;
   readonly #words: Int32Array;
+  /** `[ranks]`: how fast each is, 1 in the mean; undefined where all are alike. */
+  readonly #speeds: readonly number[] | undefined;
   #evaluations = 0;
 
   constructor(
@@ -137,6 +146,7 @@ export class AdaptiveSearch {
     this.#at = carveAdaptiveScratch(layout.topology, request, kernels, scratch);
     this.#terms = new AdaptiveTerms(kernels, buffer, this.#at.terms);
     this.#words = jobWords(buffer, layout);
+    this.#speeds = relativeSpeeds(layout.topology);
     this.#setFixedTerms();
   }
 
@@ -168,23 +178,26 @@ export class AdaptiveSearch {
 
   /** Takes a layer's samples for the searches that follow. */
   prepare(layer: number): SampleFacts {
-    const { numLogicalExperts, numRanks } = this.#layout.topology;
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
     this.#kernels.prepareSamples(this.#terms.at);
+    const { topology } = this.#layout;
     return {
-      isNoise: this.#terms.integer('isNoise') !== 0,
+      // Of ranks that are not alike a placement is better than another for equal loads too.
+      isNoise: this.#terms.integer('isNoise') !== 0 && this.#speeds === undefined,
       noise: this.#terms.number('noise'),
       numTelling: this.#terms.number('numTelling'),
       numVarying: this.#terms.number('numVarying'),
       forgetting: this.#terms.number('forgetting'),
       turnover: this.#terms.number('turnover'),
-      meanRankLoad:
-        this.#request.slotCosts === undefined
-          ? this.#terms.number('totalLoad') / this.#job.numSamples / numRanks
-          : this.#terms.number('unit'),
+      meanRankLoad: this.#meanRankLoad() / meanSpeed(topology),
       elasticity: this.#terms.number('elasticity'),
-      expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
+      expected: new Float32Array(this.#buffer, this.#at.middle, topology.numLogicalExperts),
     };
+  }
+
+  #meanRankLoad(): number {
+    if (this.#request.slotCosts !== undefined) return this.#terms.number('unit');
+    return this.#terms.number('totalLoad') / this.#job.numSamples / this.#layout.topology.numRanks;
   }
 
   /**
@@ -217,8 +230,8 @@ export class AdaptiveSearch {
   }
 
   /**
-   * Measures the load of the slowest rank / the mean rank load of every sample of the prepared layer; 1 where
-   * there is no load.
+   * Measures the load of the slowest rank / the mean rank load, by their speeds, of every sample of the
+   * prepared layer; 1 where there is no load.
    *
    * @param placement i32[slots], -1 for an empty slot
    * @param out [samples]
@@ -239,8 +252,8 @@ export class AdaptiveSearch {
   run(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
     const isFresh = live === 0 || terms.start === 'fresh';
     const triesFresh = !isFresh && terms.triesFresh === true;
-    if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { numPhysicalExperts, numRanks } = this.#layout.topology;
+    if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { extent = isFresh ? 'first' : 'next', isOneStep = false } = terms;
     const { visitsPerRank, idlePerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
     const isSharp = terms.isSharp ?? extent === 'first';
@@ -262,12 +275,13 @@ export class AdaptiveSearch {
       phyToLog,
       replicaRank,
     });
+    if (this.#speeds !== undefined && (isFresh || triesFresh)) this.#dealFresh();
     this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
     if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
-    // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is known
-    // to be gained.
+    // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is
+    // known to be gained.
     const gain = this.#terms.number('before') - this.#terms.number('after');
     return Number.isFinite(gain) ? gain : 0;
   }
@@ -292,7 +306,7 @@ export class AdaptiveSearch {
       maxSamples: this.#request.maxSamples,
       numSteps: numSamples,
       slotsPerRank: slotsPerRank === undefined ? 0 : at.slotsPerRank,
-      rankPower: 0,
+      rankSpeed: this.#speeds === undefined ? 0 : at.rankSpeed,
       curve: this.#request.slotCosts === undefined ? 0 : at.curve,
       tokens: at.tokens,
       scratch: at.search,
@@ -309,12 +323,13 @@ export class AdaptiveSearch {
     const { slotCosts } = this.#request;
     if (slotCosts !== undefined)
       writeCurve(slotCosts, topology, new Float32Array(this.#buffer, at.curve, NUM_CURVE_POINTS));
+    if (this.#speeds !== undefined) new Float32Array(this.#buffer, at.rankSpeed, numRanks).set(this.#speeds);
     if (slotsPerRank !== undefined) new Int32Array(this.#buffer, at.slotsPerRank, numRanks).set(slotsPerRank);
   }
 
   /**
-   * The default policy's placement for the samples' mean, closed slots and all: the search leaves out what is
-   * in them.
+   * The default policy's placement for the samples' mean, closed slots and all: the search leaves out what
+   * is in them.
    */
   #placeAfresh(ranks: Pointer): void {
     const { topology } = this.#layout;
@@ -331,6 +346,14 @@ export class AdaptiveSearch {
       ranks,
       this.#at.layer,
     );
+  }
+
+  /** Deals that placement to ranks that are not alike. */
+  #dealFresh(): void {
+    const fresh = this.#terms.integer('fresh');
+    this.#terms.setIntegers({ fresh: this.#at.fresh });
+    this.#kernels.dealToRanks(this.#terms.at);
+    this.#terms.setIntegers({ fresh });
   }
 
   #keepSlots(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
