@@ -1,7 +1,10 @@
-import { spawn } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import process from 'node:process';
+import { after } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 /** The built command. */
@@ -60,18 +63,75 @@ export interface LineRun extends Run {
 
 const RUN_MANY = fileURLToPath(new URL('./run-many.mjs', import.meta.url));
 
+/** A process in which command lines run in order, each when the one before is done. */
+class SharedProcess {
+  readonly #child = fork(RUN_MANY, [pathToFileURL(CLI).href], {
+    execArgv: [],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
+  #last: Promise<unknown> = Promise.resolve();
+  #stderr = '';
+
+  constructor() {
+    // What a process says that cannot go on: what the command says comes as a message.
+    this.#child.stderr!.setEncoding('utf8').on('data', (text) => {
+      this.#stderr += text;
+    });
+  }
+
+  run(line: Line, cwd: string): Promise<LineRun> {
+    const run = this.#last.then(() => this.#runNext({ ...line, cwd }));
+    this.#last = run.catch(() => {});
+    return run;
+  }
+
+  #runNext(line: Line & { readonly cwd: string }): Promise<LineRun> {
+    return new Promise((resolve, reject) => {
+      const closed = () => reject(new Error(`${line.args.join(' ')}: the process ended: ${this.#stderr}`));
+      if (!this.#child.connected) return closed();
+      this.#child.once('close', closed).once('message', (run: LineRun) => {
+        this.#child.off('close', closed);
+        resolve(run);
+      });
+      this.#child.send(line);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#last;
+    if (!this.#child.connected) return;
+    const ended = once(this.#child, 'exit');
+    this.#child.disconnect();
+    await ended;
+  }
+}
+
 /**
  * Runs many command lines of the built `eplb` in one process, in order. Once one of them had standard output
  * for a file, what is for people goes to standard error: let these be the last.
  */
 export async function eplbMany(lines: readonly Line[], cwd: string): Promise<LineRun[]> {
-  const args = [RUN_MANY, pathToFileURL(CLI).href, JSON.stringify(lines)];
-  const run = await runProgram(process.execPath, args, { cwd });
-  if (run.code !== 0) throw new Error(run.stderr + run.stdout);
-  return run.stdout
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line));
+  const shared = new SharedProcess();
+  try {
+    return await Promise.all(lines.map((line) => shared.run(line, cwd)));
+  } finally {
+    await shared.close();
+  }
+}
+
+/**
+ * The built `eplb` as {@link eplb} runs it, but in one process for all tests of a file: for what commands say
+ * and write. How a process starts and ends, and its streams, are for {@link eplb}.
+ */
+export function sharedEplb(): (args: readonly string[], options?: { cwd?: string }) => Promise<Run> {
+  let shared: SharedProcess | undefined;
+  after(() => shared?.close());
+  return async (args, { cwd = process.cwd() } = {}) => {
+    if (args.includes('-')) throw new Error('a process has its standard streams for one command');
+    shared ??= new SharedProcess();
+    const { code, stdout, stderr } = await shared.run({ args }, cwd);
+    return { code, stdout, stderr };
+  };
 }
 
 /** Runs `work` with a directory that is gone afterwards. */
