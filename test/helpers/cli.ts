@@ -119,16 +119,23 @@ export async function eplbMany(lines: readonly Line[], cwd: string): Promise<Lin
   }
 }
 
+/** Whether a line has standard output for a file: `-`, or `--json` without one. */
+function takesOutput(args: readonly string[]): boolean {
+  return args.some((arg, at) => arg === '-' || (arg === '--json' && (args[at + 1] ?? '-').startsWith('-')));
+}
+
 /**
- * The built `eplb` as {@link eplb} runs it, but in one process for all tests of a file: for what commands say
- * and write. How a process starts and ends, and its streams, are for {@link eplb}.
+ * The built `eplb` as {@link eplb} runs it, but in a process that all tests of a file share: for what commands
+ * say and write. How a process starts and ends, and its streams and environment, are for {@link eplb}. Lines
+ * that have standard output for a file are in a second process, see {@link eplbMany}.
  */
 export function sharedEplb(): (args: readonly string[], options?: { cwd?: string }) => Promise<Run> {
-  let shared: SharedProcess | undefined;
-  after(() => shared?.close());
+  const processes = new Map<boolean, SharedProcess>();
+  after(() => Promise.all([...processes.values()].map((shared) => shared.close())));
   return async (args, { cwd = process.cwd() } = {}) => {
-    if (args.includes('-')) throw new Error('a process has its standard streams for one command');
-    shared ??= new SharedProcess();
+    const takes = takesOutput(args);
+    const shared = processes.get(takes) ?? new SharedProcess();
+    processes.set(takes, shared);
     const { code, stdout, stderr } = await shared.run({ args }, cwd);
     return { code, stdout, stderr };
   };
