@@ -14,9 +14,10 @@ const ownAddresses: Plugin = {
   name: 'own-addresses',
   setup({ onLoad }) {
     onLoad({ filter: /\.ts$/ }, async ({ path }) => {
-      const address = JSON.stringify(pathToFileURL(path).href);
-      // On the first line, so that no line gets another number.
       const source = await readFile(path, 'utf8');
+      if (!source.includes('import.meta.url')) return undefined;
+      // On the first line, so that no line gets another number.
+      const address = JSON.stringify(pathToFileURL(path).href);
       return { contents: `const moduleAddress = ${address}; ${source}`, loader: 'ts' };
     });
   },
