@@ -2,7 +2,7 @@
  * Makes JavaScript of the tests once, before they run. tsx would do it in each of their processes, and load
  * itself in each of their worker threads: that took more than half of the time of many files.
  */
-import { readFile, rm } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build, type Plugin } from 'esbuild';
 
@@ -24,14 +24,13 @@ const ownAddresses: Plugin = {
 };
 
 /**
- * Puts test files, with what they import of test/, bench/ and src/, into build/tests/. They take the packages,
- * the built library among them, from where they are.
+ * Puts test files, with what they import of test/, bench/ and src/, into build/tests/. They take the
+ * packages, the built library among them, from where they are. A build removes what was left there.
  *
  * @param files - paths from test/
  * @returns where each of them is now
  */
 export async function bundleTests(files: readonly string[]): Promise<string[]> {
-  await rm(FOLDER, { recursive: true, force: true });
   await build({
     absWorkingDir: ROOT,
     entryPoints: files.map((file) => `test/${file}`),

@@ -125,9 +125,9 @@ function takesOutput(args: readonly string[]): boolean {
 }
 
 /**
- * The built `eplb` as {@link eplb} runs it, but in a process that all tests of a file share: for what commands
- * say and write. How a process starts and ends, and its streams and environment, are for {@link eplb}. Lines
- * that have standard output for a file are in a second process, see {@link eplbMany}.
+ * The built `eplb` as {@link eplb} runs it, but in a process that all tests of a file share: for what
+ * commands say and write. How a process starts and ends, and its streams and environment, are for
+ * {@link eplb}. Lines that have standard output for a file are in a second process, see {@link eplbMany}.
  */
 export function sharedEplb(): (args: readonly string[], options?: { cwd?: string }) => Promise<Run> {
   const processes = new Map<boolean, SharedProcess>();
