@@ -271,7 +271,7 @@ async function writeLicences(file: string, licences: readonly string[]): Promise
   await writeFile(file, (await Promise.all(texts)).join(`\n${'-'.repeat(80)}\n\n`));
 }
 
-await rm('dist', { recursive: true, force: true });
+for (const folder of ['dist', 'build/tests']) await rm(folder, { recursive: true, force: true });
 await buildKernels();
 await Promise.all([
   bundleLibrary(),

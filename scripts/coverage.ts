@@ -20,20 +20,17 @@ function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): number {
   return spawnSync(process.execPath, ['--import', 'tsx', ...args], options).status ?? 1;
 }
 
-/** Of the whole program, only what is ours and built, or imported by a test as it is. */
+/** Of the whole program, only what is ours and built, or what tests imported of src/. */
 function isOurs(url: string): boolean {
-  return ['src/', 'dist/'].some((folder) => url.startsWith(new URL(folder, ROOT).href));
+  return ['dist/', 'build/tests/'].some((folder) => url.startsWith(new URL(folder, ROOT).href));
 }
 
 process.chdir(fileURLToPath(ROOT));
 const built = run(['esbuild.config.ts', '--sourcemap']);
 if (built !== 0) process.exit(built);
 rmSync(RAW, { recursive: true, force: true });
-const hooks = new URL('scripts/coverage-hooks.mjs', ROOT).href;
 const raw = fileURLToPath(new URL(RAW, ROOT));
-process.exitCode = run(['--import', hooks, 'test/run.ts', ...process.argv.slice(2)], {
-  NODE_V8_COVERAGE: raw,
-});
+process.exitCode = run(['test/run.ts', ...process.argv.slice(2)], { NODE_V8_COVERAGE: raw });
 const report = new CoverageReport({
   name: 'Coverage of src/',
   outputDir: OUTPUT,

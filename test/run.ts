@@ -9,6 +9,7 @@ import process from 'node:process';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
+import { bundleTests } from './bundle.ts';
 
 const LEAST_TESTS = 800;
 // A file that hangs fails, and does not hold up the run. No file takes a tenth of this.
@@ -19,16 +20,19 @@ const parts = process.argv.slice(2);
 const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.test.ts'))
   .filter((file) => parts.length === 0 || parts.some((part) => file.includes(part)))
-  .sort()
-  .map((file) => folder + file);
+  .sort();
 const leastTests = parts.length === 0 ? LEAST_TESTS : 1;
 
-// The processes of the tests are started with this process's own flags, and need tsx as it did.
-if (!process.execArgv.some((flag) => flag.includes('tsx'))) process.execArgv.push('--import', 'tsx');
+// The processes of the tests are started with this process's own flags. It needs tsx; they do not.
+process.execArgv = ['--enable-source-maps'];
 
 // The run ends with lines such as 'tests 60', which count tests and not the files that hold them.
 const totals = new Map<string, number>();
-const stream = run({ files, concurrency: availableParallelism(), timeout: FILE_TIMEOUT_MS });
+const stream = run({
+  files: await bundleTests(files),
+  concurrency: availableParallelism(),
+  timeout: FILE_TIMEOUT_MS,
+});
 stream.on('test:diagnostic', ({ message, nesting }) => {
   const total = /^(tests|pass|fail|cancelled) (\d+)$/.exec(message);
   if (nesting === 0 && total) totals.set(total[1]!, Number(total[2]));

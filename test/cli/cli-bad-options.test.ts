@@ -3,8 +3,10 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type Case, good, on, SIZES, sized, testAll } from '../helpers/bad-input.ts';
-import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
+import { inTempDir, RECORDING, sharedEplb } from '../helpers/cli.ts';
 import { npyFile } from '../helpers/npy.ts';
+
+const eplb = sharedEplb();
 
 const NUMBERS: Case[] = ['1e3', '12abc', '3.5', '', ' 6', '0x10', 'six', 'NaN', '+6', '6,0'].flatMap(
   (text): Case[] => [

@@ -3,9 +3,11 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ReplayReport } from 'expert-load-balancer/replay';
-import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
+import { inTempDir, RECORDING, sharedEplb } from '../helpers/cli.ts';
 import { assertRefused } from '../helpers/refusal.ts';
 import { SIZES, writeLoads } from '../helpers/replay-files.ts';
+
+const eplb = sharedEplb();
 
 const ROUTES = [RECORDING, '--experts', '64', '--replicas', '80', '--ranks', '16', '--layers-per-step', '26'];
 

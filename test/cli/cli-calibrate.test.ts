@@ -6,9 +6,11 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { costModel } from 'expert-load-balancer';
 import { readCalibration } from '../../src/cli/calibration.ts';
-import { eplb, inTempDir, runProgram } from '../helpers/cli.ts';
+import { inTempDir, runProgram, sharedEplb } from '../helpers/cli.ts';
 import { h200Calibration } from '../helpers/cost.ts';
 import { assertRefused } from '../helpers/refusal.ts';
+
+const eplb = sharedEplb();
 
 const SCRIPT = fileURLToPath(new URL('../../plugins/python/eplb_calibrate.py', import.meta.url));
 

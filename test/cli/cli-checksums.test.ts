@@ -2,10 +2,12 @@ import assert from 'node:assert/strict';
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { eplb, inTempDir, type Run } from '../helpers/cli.ts';
+import { inTempDir, type Run, sharedEplb } from '../helpers/cli.ts';
 import { npyFile } from '../helpers/npy.ts';
 import { assertRefused } from '../helpers/refusal.ts';
 import { type ZipMember, zipFile } from '../helpers/zip.ts';
+
+const eplb = sharedEplb();
 
 const STEPS = 6;
 const data = npyFile({

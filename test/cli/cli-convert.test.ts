@@ -4,9 +4,11 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { CLI, eplb, eplbMany, inTempDir, type LineRun, RECORDING } from '../helpers/cli.ts';
+import { CLI, eplbMany, inTempDir, type LineRun, RECORDING, sharedEplb } from '../helpers/cli.ts';
 import { npyFile } from '../helpers/npy.ts';
 import { assertRefused } from '../helpers/refusal.ts';
+
+const eplb = sharedEplb();
 
 const SIZES = ['--experts', '64', '--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
 

@@ -3,9 +3,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { costModel } from 'expert-load-balancer';
-import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
+import { inTempDir, RECORDING, sharedEplb } from '../helpers/cli.ts';
 import { assertRefused } from '../helpers/refusal.ts';
 import { SIZES, writeLoads } from '../helpers/replay-files.ts';
+
+const eplb = sharedEplb();
 
 describe('--cost', { concurrency: 2 }, () => {
   test('takes a device with a model, and its JSON as a file: the same table', async () => {

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
+import { inTempDir, RECORDING, sharedEplb } from '../helpers/cli.ts';
+
+const eplb = sharedEplb();
 
 describe('eplb inspect', { concurrency: 2 }, () => {
   test('tells what the shipped recording is like', async () => {

@@ -3,8 +3,10 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AdaptiveEplbPolicy, ExpertLoadBalancer, type LoadSamples } from 'expert-load-balancer';
-import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
+import { inTempDir, RECORDING, sharedEplb } from '../helpers/cli.ts';
 import { npyFile, npyShape } from '../helpers/npy.ts';
+
+const eplb = sharedEplb();
 
 const SIZES = ['--replicas', '80', '--ranks', '16', '--policy', 'adaptive'];
 

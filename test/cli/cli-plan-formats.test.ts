@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { eplb, inTempDir } from '../helpers/cli.ts';
+import { inTempDir, sharedEplb } from '../helpers/cli.ts';
 import { fixture, LOADS } from '../helpers/fixtures.ts';
 import { npyFile } from '../helpers/npy.ts';
+
+const eplb = sharedEplb();
 
 const SIZES = ['--replicas', '12', '--ranks', '4'];
 

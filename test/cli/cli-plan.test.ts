@@ -3,16 +3,18 @@ import { readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { DefaultEplbPolicy } from 'expert-load-balancer';
-import { eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
+import { eplb, inTempDir, RECORDING, sharedEplb } from '../helpers/cli.ts';
 import { npyFile, npyShape } from '../helpers/npy.ts';
 import { assertRefused } from '../helpers/refusal.ts';
+
+const shared = sharedEplb();
 
 const SIZES = ['--replicas', '80', '--ranks', '16', '--nodes', '2', '--groups', '8'];
 const LAW = [RECORDING, '--experts', '64', ...SIZES];
 
 /** What `--json` printed; the run must have succeeded and said nothing else. */
 async function planJson(args: readonly string[], cwd?: string) {
-  const run = await eplb(['plan', ...args, '--json'], cwd === undefined ? {} : { cwd });
+  const run = await shared(['plan', ...args, '--json'], cwd === undefined ? {} : { cwd });
   assert.equal(run.stderr, '');
   assert.equal(run.code, 0);
   assert.equal(run.stdout.indexOf('\n'), run.stdout.length - 1);
@@ -198,8 +200,8 @@ describe('eplb plan', { concurrency: 2 }, () => {
 
   test('routes without --experts are asked for, and read as loads when told to', async () => {
     const args = ['plan', RECORDING, '--replicas', '8', '--ranks', '4', '--steps', ':9'];
-    assertRefused(await eplb(args), 'OPTION', /distinct; give --experts for routes, --as loads for loads/);
-    const run = await eplb([...args, '--as', 'loads']);
+    assertRefused(await shared(args), 'OPTION', /distinct; give --experts for routes, --as loads for loads/);
+    const run = await shared([...args, '--as', 'loads']);
     assert.equal(run.code, 0);
     assert.match(run.stdout, /read as +loads: 8,327 steps x 26 layers x 6 experts\n/);
     assert.match(run.stdout, /used +steps 0 to 9 \(end not included\) of 8,327\n/);
@@ -231,14 +233,14 @@ describe('eplb', { concurrency: 2 }, () => {
   });
 
   test('--help lists the subcommands, plan --help the options', async () => {
-    const all = await eplb(['--help']);
+    const all = await shared(['--help']);
     assert.equal(all.code, 0);
     assert.match(all.stdout, /^ {2}plan .*placement/m);
     for (const args of [
       ['plan', '--help'],
       ['help', 'plan'],
     ]) {
-      const plan = await eplb(args);
+      const plan = await shared(args);
       assert.equal(plan.code, 0);
       for (const option of ['--experts', '--slots', '--from', '--start-from', '--json'])
         assert.ok(plan.stdout.includes(option));

@@ -7,11 +7,13 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { printable } from '../../src/core/printable.ts';
-import { eplb, eplbMany, inTempDir, type Run } from '../helpers/cli.ts';
+import { eplbMany, inTempDir, type Run, sharedEplb } from '../helpers/cli.ts';
 import { HOSTILE, UNPRINTABLE } from '../helpers/hostile-names.ts';
 import { npyFile } from '../helpers/npy.ts';
 import { assertRefused } from '../helpers/refusal.ts';
 import { zipFile } from '../helpers/zip.ts';
+
+const eplb = sharedEplb();
 
 const loads = npyFile({
   descr: '<f4',

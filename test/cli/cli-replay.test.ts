@@ -5,9 +5,11 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ReplayReport } from 'expert-load-balancer/replay';
-import { CLI, eplb, inTempDir, RECORDING } from '../helpers/cli.ts';
+import { CLI, inTempDir, RECORDING, sharedEplb } from '../helpers/cli.ts';
 import { COST, SIZES, writeLoads } from '../helpers/replay-files.ts';
 import { SLOW_AT_WORK, turningPolicy } from '../helpers/replay-policies.ts';
+
+const eplb = sharedEplb();
 
 const readReport = async (path: string): Promise<ReplayReport> => JSON.parse(await readFile(path, 'utf8'));
 

@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { AdaptiveEplbPolicy, ExpertLoadBalancer } from 'expert-load-balancer';
 import { fewestMoves } from '../helpers/adaptive.ts';
-import { eplb, inTempDir } from '../helpers/cli.ts';
+import { inTempDir, sharedEplb } from '../helpers/cli.ts';
 import { npyFile, npyShape } from '../helpers/npy.ts';
 import { assertRefused } from '../helpers/refusal.ts';
 import { LOADS, SIZES, writeLoads } from '../helpers/replay-files.ts';
+
+const eplb = sharedEplb();
 
 const SLOTS = [5, 3, 5, 4];
 const WITH_SLOTS = [...SIZES, '--slots-per-rank', SLOTS.join(',')];

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { CLI, eplb, eplbMany, inTempDir, type Run } from '../helpers/cli.ts';
+import { CLI, eplbMany, inTempDir, type Run, sharedEplb } from '../helpers/cli.ts';
 import { h200Calibration } from '../helpers/cost.ts';
 import { npyFile } from '../helpers/npy.ts';
 import { assertRefused } from '../helpers/refusal.ts';
@@ -147,6 +147,8 @@ describe('standard input and output', { concurrency: 2 }, () => {
 });
 
 describe('a plan', { concurrency: 2 }, () => {
+  const shared = sharedEplb();
+
   test('that balances worse than what it starts from says so, and --keep-better keeps that', () =>
     inTempDir(async (dir) => {
       const values = [6, 5, 4, 3, 2, 2];
@@ -167,13 +169,13 @@ describe('a plan', { concurrency: 2 }, () => {
       const module =
         'export default class { rebalanceExperts() { return { phyToLog: [[0, 1, 2, 3, 4, 5]] }; } }';
       await writeFile(join(dir, 'worse.mjs'), module);
-      const worse = await eplb([...args, '--policy', './worse.mjs', '-o', 'out.json'], { cwd: dir });
+      const worse = await shared([...args, '--policy', './worse.mjs', '-o', 'out.json'], { cwd: dir });
       const report = JSON.parse(worse.stdout);
       assert.match(
         report.notes.join(),
         /worse than what it starts from: balancedness 1\.0000 before, 0\.7333 after/,
       );
-      const kept = await eplb([...args, '--policy', './worse.mjs', '-o', 'out.json', '--keep-better'], {
+      const kept = await shared([...args, '--policy', './worse.mjs', '-o', 'out.json', '--keep-better'], {
         cwd: dir,
       });
       assert.equal(JSON.parse(kept.stdout).kept, 'the plan balances worse');
@@ -208,7 +210,7 @@ describe('a plan', { concurrency: 2 }, () => {
       );
       const args = ['plan', 'a.npy', ...SIZES, '--start-from', 'map.json', '--json'];
       for (const more of [[], ['--experts', '4']]) {
-        const run = await eplb([...args, ...more], { cwd: dir });
+        const run = await shared([...args, ...more], { cwd: dir });
         const { topology, recording } = JSON.parse(run.stdout);
         assert.equal(topology.numLogicalExperts, 4);
         assert.match(
@@ -216,7 +218,7 @@ describe('a plan', { concurrency: 2 }, () => {
           /the 6 columns are slots, and were added up to 4 experts through --start-from/,
         );
       }
-      const replayed = await eplb(
+      const replayed = await shared(
         ['replay', 'a.npy', ...SIZES, '--start-from', 'map.json', '--policy', 'static', '--json', '-'],
         { cwd: dir },
       );

@@ -5,11 +5,13 @@ import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ReplayReport } from 'expert-load-balancer/replay';
-import { CLI, eplb, inTempDir } from '../helpers/cli.ts';
+import { CLI, inTempDir, sharedEplb } from '../helpers/cli.ts';
 import { until } from '../helpers/library.ts';
 import { assertRefused } from '../helpers/refusal.ts';
 import { writeLoads } from '../helpers/replay-files.ts';
 import { turningPolicy, wait } from '../helpers/replay-policies.ts';
+
+const eplb = sharedEplb();
 
 const GRID = [
   '--replicas',

@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { openRecording } from 'expert-load-balancer/formats';
-import { eplb, inTempDir } from '../helpers/cli.ts';
+import { eplb, inTempDir, sharedEplb } from '../helpers/cli.ts';
 
 const digest = async (path: string) =>
   createHash('sha256')
@@ -85,6 +85,7 @@ describe('eplb synth', { concurrency: 2 }, () => {
     });
   });
 
+  const shared = sharedEplb();
   test('bad options give one line, exit code 2, and no file', async () => {
     await inTempDir(async (dir) => {
       for (const [args, message] of [
@@ -110,7 +111,7 @@ describe('eplb synth', { concurrency: 2 }, () => {
           /^eplb: --domains: 4 is not from 1 to 3 \(EPLB_RANGE\)\n$/,
         ],
       ] as const) {
-        const run = await eplb(['synth', ...args, '-o', 'a.npy'], { cwd: dir });
+        const run = await shared(['synth', ...args, '-o', 'a.npy'], { cwd: dir });
         assert.match(run.stderr, message);
         assert.equal(run.code, 2);
       }

@@ -5,9 +5,11 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { balancedness, ExpertMapping, layerBalances, summarizeBalance } from 'expert-load-balancer';
 import { parsePlacement, placementFrom, validatePlacement } from 'expert-load-balancer/formats';
-import { eplb, inTempDir } from '../helpers/cli.ts';
+import { inTempDir, sharedEplb } from '../helpers/cli.ts';
 import { placementArbitrary } from '../helpers/placements.ts';
 import { assertForAll } from '../helpers/property.ts';
+
+const eplb = sharedEplb();
 
 const parse = (value: unknown) => parsePlacement(new TextEncoder().encode(JSON.stringify(value)));
 const slots = (...physical_to_logical_map: number[][]) => ({ physical_to_logical_map });

@@ -1,15 +1,13 @@
 /**
  * Runs the built command for many command lines, one after the other, in one process: a start takes longer
- * than most of them. What it says stands in a line of JSON each, on the real standard output.
+ * than most of them. Each comes as a message, and what it said goes back as one.
  */
 import { readdirSync } from 'node:fs';
 import process from 'node:process';
 
-const [cli, lines] = process.argv.slice(2);
-const streams = [process.stdout, process.stderr];
-const real = streams.map((stream) => stream.write.bind(stream));
+const [cli] = process.argv.slice(2);
 let texts = ['', ''];
-for (const [i, stream] of streams.entries()) {
+for (const [i, stream] of [process.stdout, process.stderr].entries()) {
   // Every run listens for errors of standard output, as it is a process of its own else.
   stream.setMaxListeners(0);
   stream.write = (chunk, ...rest) => {
@@ -19,15 +17,16 @@ for (const [i, stream] of streams.entries()) {
   };
 }
 
-for (const [at, { args, columns }] of JSON.parse(lines).entries()) {
+let numRuns = 0;
+process.on('message', async ({ args, columns, cwd }) => {
   texts = ['', ''];
+  process.chdir(cwd);
   process.exitCode = undefined;
   process.argv = [process.argv[0], cli, ...args];
   if (columns === undefined) delete process.env.COLUMNS;
   else process.env.COLUMNS = String(columns);
-  await import(`${cli}?${at}`);
+  await import(`${cli}?${numRuns++}`);
   const [stdout, stderr] = texts;
-  const code = process.exitCode ?? 0;
-  real[0](`${JSON.stringify({ code, stdout, stderr, files: readdirSync('.').sort() })}\n`);
-}
-process.exitCode = 0;
+  process.send({ code: process.exitCode ?? 0, stdout, stderr, files: readdirSync('.').sort() });
+  process.exitCode = 0;
+});

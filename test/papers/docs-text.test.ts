@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
-import { eplb } from '../helpers/cli.ts';
+import { sharedEplb } from '../helpers/cli.ts';
 import { anchorsOf, blocksOf, linksOf, type Page, pages, proseOf, ROOT } from '../helpers/markdown.ts';
 import { commandsOf } from '../helpers/shell.ts';
+
+const eplb = sharedEplb();
 
 const MOST_README_LINES = 220;
 const MOST_COLUMNS = 110;
