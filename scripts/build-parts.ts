@@ -90,7 +90,7 @@ interface BuiltParts {
 
 /**
  * Builds the parts, as `dist/NAME.cjs`, and what `#parts` is by package.json: to bundlers `dist/parts.js`, by
- * which they find them; elsewhere the library itself, which has none of the names and is no file more to read.
+ * which they find them; elsewhere the library itself, which has none of the names and is no further file.
  */
 export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
   await mkdir('dist', { recursive: true });
