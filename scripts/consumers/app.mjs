@@ -4,6 +4,7 @@ import {
   AdaptiveEplbPolicy,
   checkTransfer,
   connectBalancer,
+  costPresetNames,
   ExpertLoadBalancer,
   ExpertMapping,
   planTransfer,
@@ -47,6 +48,9 @@ function callParts(mapping) {
   check(searched.numPhysicalExperts === 6, 'the adaptive plan');
   const transfer = planTransfer(searched, mapping, { numRanks: 2, bytesPerExpert: 8 });
   check(checkTransfer(transfer, searched, mapping).status === 'valid', 'the transfer');
+  const balancer = new ExpertLoadBalancer({ ...sizes, threads: 0 });
+  check(balancer.snapshot().length > 0, 'the snapshot');
+  check(costPresetNames().devices.length > 0, 'the presets');
   const whole = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0, 0, 1]]);
   check(repair(whole, { numRanks: 3, deadRanks: [1] }).hostLoads.length === 1, 'the repair');
 }

@@ -1,4 +1,3 @@
-import nodeModule from 'node:module';
 import { requireFrom } from './load-builtin.ts';
 import { packageFile } from './package-file.ts';
 
@@ -12,11 +11,10 @@ type Part = (require: (path: string) => object) => object;
  * Loads a part of the library that an import of it leaves out, in the midst of a call.
  *
  * @param name - of its file in dist/
- * @param bundled - all parts by name, where a bundler has put them into its bundle; else Node's own module
- * `module`
+ * @param bundled - all parts, where a bundler has put them into its bundle; else anything without them
  */
 export function loadPart(name: string, bundled: object, library: Library): object {
-  const part = bundled === nodeModule ? readPart(`${name}.cjs`) : Reflect.get(bundled, name);
+  const part: unknown = Reflect.get(bundled, `${name}Part`) ?? readPart(`${name}.cjs`);
   return (part as Part)((module) => library[module]!);
 }
 
