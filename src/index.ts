@@ -56,6 +56,7 @@ export type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
 export type { LoadSamples } from './loads/load-samples.ts';
 export { ExpertMapping, type ExpertMappingJson } from './mapping/expert-mapping.ts';
 export type { ExpertMappingInit } from './mapping/mapping-init.ts';
+export { type RetireOptions, ranksToRetire } from './mapping/ranks-to-retire.ts';
 export { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './policy/abstract.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';

@@ -40,9 +40,16 @@ function headerFacts(report: PlanReport): Fact[] {
     ['devices', `${ranksText(topology)} slots, ${counted(numNodes, 'node')}`],
     ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],
   ];
-  if (report.startFrom !== null) list.push(['starting from', report.startFrom]);
+  if (report.startFrom !== null) list.push(['starting from', startText(report)]);
+  if (report.retired.length > 0)
+    list.push(['retired', `${counted(report.retired.length, 'rank')}: ${report.retired.join(', ')}`]);
   for (const note of recording.notes) list.push(['note', note]);
   return list;
+}
+
+function startText({ startFrom, startRanks, topology }: PlanReport): string {
+  const isOther = startRanks !== null && startRanks !== topology.numRanks;
+  return isOther ? `${startFrom}, of ${counted(startRanks, 'rank')}` : String(startFrom);
 }
 
 function readAs({ recording, topology }: PlanReport): string {

@@ -10,8 +10,8 @@ import {
 } from '../index.ts';
 import { usesPairs } from '../policy/abstract.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
-import { readStartingPlacement } from './placement-files.ts';
-import { measurePlan, type PlanMeasures, type PlanReport } from './plan-report.ts';
+import { layoutOf, measurePlan, type PlanMeasures, type PlanReport } from './plan-report.ts';
+import { type PlanLayout, type PlanStart, relaid } from './plan-start.ts';
 import type { Progress } from './progress.ts';
 import { type KnownRange, sumLoads, unitOf } from './recorded-loads.ts';
 import { SampleRuns } from './sample-runs.ts';
@@ -21,12 +21,12 @@ interface PlanTask {
   readonly recording: LoadRecording;
   /** The tokens of routes, or the steps, to use. */
   readonly range: KnownRange;
-  readonly topology: Topology;
+  readonly layout: PlanLayout;
   readonly policy: AbstractEplbPolicy | URL;
   /** Worker threads; the library's own choice when left out. */
   readonly threads: number | undefined;
-  /** The file of the placement to start from; the initial mapping when left out. */
-  readonly startFrom: string | undefined;
+  /** The placement to start from; the initial mapping when left out. */
+  readonly start: PlanStart | undefined;
   /** Whether the placement that it starts from stays when it balances the loads better. */
   readonly keepBetter: boolean;
 }
@@ -45,7 +45,8 @@ interface MeasuredPlan {
 
 /** Counts the loads, plans on them, and measures the plan against the placement it started from. */
 export async function makePlan(task: PlanTask, progress: Progress): Promise<MeasuredPlan> {
-  const { recording, range, topology, policy, threads } = task;
+  const { recording, range, layout, policy, threads } = task;
+  const { topology } = layout;
   // Made first: it is what refuses a topology whose memory would not fit.
   await using balancer = new ExpertLoadBalancer({
     ...topology,
@@ -54,11 +55,7 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
     ...(threads === undefined ? {} : { threads }),
   });
   // Not made live: it may have experts in slots that are closed now.
-  const previous =
-    task.startFrom === undefined
-      ? balancer.mapping
-      : await readStartingPlacement(task.startFrom, topology, recording);
-
+  const previous = layout.previous ?? balancer.mapping;
   const pairs = pairRecorder(task);
   const maxSamples = policy instanceof URL ? 0 : policy.maxSamples;
   const samples = maxSamples === 0 ? undefined : new SampleRuns(recording, range, maxSamples);
@@ -72,15 +69,16 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
   await balancer.start();
   const started = performance.now();
   const decision = await watched(balancer, progress, () => balancer.decide(loads, options));
-  const { mapping } = decision;
   const planningMs = performance.now() - started;
-  const planned = measurePlan(loads, previous, mapping, topology);
+  const sides = { previous, start: task.start, layout };
+  const planned = measurePlan(loads, decision.mapping, sides);
+  const mapping = resultOf(decision.mapping, layout);
   const common = { planningMs, threads: balancer.threads };
   const [before, after] = [planned.before, planned.after].map((one) => one.balancednessRatioOfSums) as [
     number,
     number,
   ];
-  if (after >= before) {
+  if (after >= before || layout.isOther) {
     const kept = decision.status === 'kept' ? decision.reason : null;
     return { ...common, mapping, kept, notes: [], measures: planned };
   }
@@ -96,8 +94,19 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
       measures: planned,
     };
   }
-  const measures = measurePlan(loads, previous, previous, topology);
-  return { ...common, mapping: previous, kept: 'the plan balances worse', notes: [worse], measures };
+  const measures = measurePlan(loads, previous, sides);
+  return {
+    ...common,
+    mapping: resultOf(previous, layout),
+    kept: 'the plan balances worse',
+    notes: [worse],
+    measures,
+  };
+}
+
+/** A mapping of the plan on the ranks that were asked for. */
+function resultOf(mapping: ExpertMapping, { topology, asked }: PlanLayout): ExpertMapping {
+  return relaid(mapping, layoutOf(topology), layoutOf(asked));
 }
 
 /** Whether a placement has no expert in a slot that is closed now. */
