@@ -21,6 +21,7 @@ import {
   rankOf,
   setExpertAt,
 } from './state';
+import { mayLeave, mustSurvive } from './survive';
 import { meanOf } from './table';
 import { indexOfLeast, indexOfMost } from './vectors';
 
@@ -129,7 +130,7 @@ function rateTotal(s: Adaptive, expert: i32): void {
   const all = <f32>copies * meanOf(s, expert, copies);
   const need: f32 =
     copies < s.mostCopies ? all - <f32>(copies + 1) * meanOf(s, expert, copies + 1) : -Infinity;
-  const isSpare = copies > 1 && isAtHome(s, expert);
+  const isSpare = copies > leastCopiesOf(s, expert) && isAtHome(s, expert);
   setRates(s, expert, need, isSpare ? <f32>(copies - 1) * meanOf(s, expert, copies - 1) - all : Infinity);
 }
 
@@ -144,7 +145,7 @@ function rate(s: Adaptive, expert: i32): void {
     const added = <f32>(copies + 1) * meanOf(s, expert, copies + 1) - <f32>copies * need;
     if (added > need * MOST_ADDED) need = -1;
   }
-  const isSpare = copies > 1 && isAtHome(s, expert);
+  const isSpare = copies > leastCopiesOf(s, expert) && isAtHome(s, expert);
   setRates(s, expert, need, isSpare ? meanOf(s, expert, copies - 1) : Infinity);
 }
 
@@ -152,6 +153,11 @@ function setRates(s: Adaptive, expert: i32, need: f32, spareness: f32): void {
   const at = (<usize>expert) << 2;
   store<f32>(s.need + at, need);
   store<f32>(s.spareness + at, spareness);
+}
+
+/** The fewest copies that an expert may have. */
+function leastCopiesOf(s: Adaptive, expert: i32): i32 {
+  return mustSurvive(s, expert) ? 2 : 1;
 }
 
 /** Whether all copies are on the expert's node: only what is given up there makes room there. */
@@ -191,7 +197,7 @@ function takeAway(s: Adaptive, expert: i32): void {
   spend(s, 1);
   let best = -1;
   for (let slot = headOf(s, expert); slot >= 0; slot = nextOf(s, slot)) {
-    if (expertAt(s, slot) < 0) continue;
+    if (expertAt(s, slot) < 0 || !mayLeave(s, rankOf(s, slot), expert)) continue;
     if (best < 0 || loadOfRank(s, rankOf(s, slot)) > loadOfRank(s, rankOf(s, best))) best = slot;
   }
   const rank = rankOf(s, best);

@@ -57,6 +57,13 @@ export class AdaptiveTerms {
    * alike.
    */
   rankPower: usize;
+  /**
+   * u8[numExperts]: 1 for experts that keep copies in two failure domains; 0, no pointer: there are none.
+   * They are at most as many as redundant slots, and as slots outside the largest domain. With i32[numRanks]: the
+   * domain of each rank. Not beside experts that stay on their node.
+   */
+  survivors: usize;
+  domains: usize;
   /** What a slot takes for its tokens, see curve.ts; 0: their number. */
   curve: usize;
   /** f32[numSamples made a multiple of 4], out, of the samples: the mean tokens of a rank. */
@@ -137,6 +144,8 @@ export const adaptive_numNodes: usize = offsetof<AdaptiveTerms>('numNodes');
 export const adaptive_maxSamples: usize = offsetof<AdaptiveTerms>('maxSamples');
 export const adaptive_slotsPerRank: usize = offsetof<AdaptiveTerms>('slotsPerRank');
 export const adaptive_rankPower: usize = offsetof<AdaptiveTerms>('rankPower');
+export const adaptive_survivors: usize = offsetof<AdaptiveTerms>('survivors');
+export const adaptive_domains: usize = offsetof<AdaptiveTerms>('domains');
 export const adaptive_unit: usize = offsetof<AdaptiveTerms>('unit');
 export const adaptive_elasticity: usize = offsetof<AdaptiveTerms>('elasticity');
 export const adaptive_curve: usize = offsetof<AdaptiveTerms>('curve');

@@ -40,6 +40,8 @@ export type AdaptiveInteger =
   | 'maxSamples'
   | 'slotsPerRank'
   | 'rankPower'
+  | 'survivors'
+  | 'domains'
   | 'curve'
   | 'tokens'
   | 'scratch'
@@ -357,6 +359,8 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_maxSamples: true,
   adaptive_slotsPerRank: true,
   adaptive_rankPower: true,
+  adaptive_survivors: true,
+  adaptive_domains: true,
   adaptive_curve: true,
   adaptive_tokens: true,
   adaptive_scratch: true,

@@ -11,6 +11,8 @@ export interface PolicySetting {
   readonly cost?: AdaptiveCostModel | CostModel | undefined;
   /** At most so many moves beyond those that have to be. */
   readonly maxMoves?: number | undefined;
+  /** The level of failures that as much load as can is to survive. */
+  readonly survive?: string | undefined;
 }
 
 /** A policy of this library, by name. */

@@ -87,6 +87,8 @@ function layOut(
     numSamples: weights.length,
     slotsPerRank: problem.slotsPerRank === undefined ? 0 : arena.input(problem.slotsPerRank).ptr,
     rankPower: problem.rankPower === undefined ? 0 : arena.input(problem.rankPower).ptr,
+    survivors: problem.survivors === undefined ? 0 : arena.input(problem.survivors).ptr,
+    domains: problem.domains === undefined ? 0 : arena.input(problem.domains).ptr,
     curve: slots === undefined ? 0 : arena.input(slots.curve).ptr,
     tokens: slots === undefined ? 0 : arena.input(slots.tokens).ptr,
     samples: arena.input(problem.samples).ptr,

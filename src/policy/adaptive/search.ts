@@ -12,6 +12,7 @@ import {
   NO_LIMIT,
 } from './request.ts';
 import { NUM_CURVE_POINTS, writeCurve } from './slot-costs.ts';
+import { SurvivalGoal } from './survive.ts';
 import { AdaptiveTerms } from './terms.ts';
 
 const FEW_SLOTS = 16;
@@ -123,6 +124,7 @@ export class AdaptiveSearch {
   readonly #at: AdaptiveScratch;
   readonly #terms: AdaptiveTerms;
   readonly #words: Int32Array;
+  readonly #goal: SurvivalGoal | undefined;
   #evaluations = 0;
 
   constructor(
@@ -137,7 +139,24 @@ export class AdaptiveSearch {
     this.#at = carveAdaptiveScratch(layout.topology, request, kernels, scratch);
     this.#terms = new AdaptiveTerms(kernels, buffer, this.#at.terms);
     this.#words = jobWords(buffer, layout);
+    const { survive } = request;
+    this.#goal = survive === undefined ? undefined : new SurvivalGoal(layout.topology, survive);
     this.#setFixedTerms();
+  }
+
+  /** Whether as many experts as can survive any single failure; true where none has to. */
+  isSurvivedByAny(slots: Int32Array): boolean {
+    return this.#goal?.isReachedByAny(slots) ?? true;
+  }
+
+  /** Whether those of the prepared layer survive that have to. */
+  isSurvived(slots: Int32Array): boolean {
+    return this.#goal?.isReached(slots, this.#survivors) ?? true;
+  }
+
+  /** u8[logical]: which experts of the prepared layer have to survive any single failure. */
+  get #survivors(): Uint8Array {
+    return new Uint8Array(this.#buffer, this.#at.survivors, this.#layout.topology.numLogicalExperts);
   }
 
   /** Whether groups stay on nodes: those that cannot be dealt evenly to the nodes are given up. */
@@ -171,6 +190,7 @@ export class AdaptiveSearch {
     const { numLogicalExperts, numRanks } = this.#layout.topology;
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
     this.#kernels.prepareSamples(this.#terms.at);
+    this.#goal?.choose(new Float32Array(this.#buffer, this.#at.mean, numLogicalExperts), this.#survivors);
     return {
       isNoise: this.#terms.integer('isNoise') !== 0,
       noise: this.#terms.number('noise'),
@@ -293,6 +313,8 @@ export class AdaptiveSearch {
       numSteps: numSamples,
       slotsPerRank: slotsPerRank === undefined ? 0 : at.slotsPerRank,
       rankPower: 0,
+      survivors: this.#goal === undefined ? 0 : at.survivors,
+      domains: at.domains,
       curve: this.#request.slotCosts === undefined ? 0 : at.curve,
       tokens: at.tokens,
       scratch: at.search,
@@ -309,6 +331,7 @@ export class AdaptiveSearch {
     const { slotCosts } = this.#request;
     if (slotCosts !== undefined)
       writeCurve(slotCosts, topology, new Float32Array(this.#buffer, at.curve, NUM_CURVE_POINTS));
+    if (this.#goal !== undefined) new Int32Array(this.#buffer, at.domains, numRanks).set(this.#goal.domains);
     if (slotsPerRank !== undefined) new Int32Array(this.#buffer, at.slotsPerRank, numRanks).set(slotsPerRank);
   }
 
