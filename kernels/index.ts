@@ -3,6 +3,7 @@
 // memory.
 
 export { measureChange } from './adaptive/change';
+export { dealToRanks } from './adaptive/deal';
 export { prepareSamples } from './adaptive/samples';
 export { searchAdaptive } from './adaptive/search';
 export { measureSlowest } from './adaptive/slowest';

@@ -42,6 +42,7 @@ export {
   type BalanceSummary,
   balancedness,
   type LayerBalance,
+  type LayerBalancesOptions,
   layerBalances,
   peakToAverage,
   summarizeBalance,

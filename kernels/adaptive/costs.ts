@@ -356,9 +356,16 @@ function costOfBoth(s: Adaptive, rank: i32, here: i32, i: i32, j: i32): f32 {
   return sumOf(sum) * powerOf(s, rank) - rankCostOf(s, rank);
 }
 
+/** What the power of the mean load of a rank and each of four counts as: 2 where all are alike. */
+function countsOfBoth(s: Adaptive, speed: f32, fourAt: usize): v128 {
+  if (s.terms.rankSpeed === 0) return f32x4.splat(2);
+  const mean = f32x4.mul(f32x4.splat(0.5), f32x4.add(f32x4.splat(speed), v128.load(s.rankSpeed + fourAt)));
+  return f32x4.div(f32x4.mul(f32x4.splat(2), mean), power(mean, s.isSharp));
+}
+
 /**
  * Finds the least that exchanges of rank a with each rank from `first` to before `end` can cost: if both came
- * to the same loads. Infinite for ranks whose own look found no step, where neither has changed since.
+ * to the same time. Infinite for ranks whose own look found no step, where neither has changed since.
  */
 export function boundRanks(s: Adaptive, a: i32, first: i32, end: i32): void {
   spend(s, 1 + ((end - first) >> 1));
@@ -368,7 +375,7 @@ export function boundRanks(s: Adaptive, a: i32, first: i32, end: i32): void {
   const slope = s.slope;
   const half = f32x4.splat(0.5);
   const costA = f32x4.splat(rankCostOf(s, a));
-  const powerA = f32x4.splat(powerOf(s, a));
+  const speedA = float32At(s.rankSpeed, a);
   const changedA = i32x4.splat(at32(s.changedAt, a));
   for (let b = first; b < end; b += 4) {
     let sum0 = f32x4.splat(0);
@@ -399,10 +406,7 @@ export function boundRanks(s: Adaptive, a: i32, first: i32, end: i32): void {
       );
     }
     const at = (<usize>b) << 2;
-    const counts = v128.load(s.rankPower + at);
-    const middle = f32x4.mul(f32x4.mul(f32x4.splat(2), powerA), sumsOf(sum0, sum1, sum2, sum3));
-    // Of ranks of two speeds none is known but that no cost is below 0.
-    const least = v128.bitselect(middle, f32x4.splat(0), f32x4.eq(counts, powerA));
+    const least = f32x4.mul(countsOfBoth(s, speedA, at), sumsOf(sum0, sum1, sum2, sum3));
     const bounds = f32x4.sub(f32x4.sub(least, costA), v128.load(s.rankCost + at));
     const clean = v128.load(s.cleanAt + at);
     const isKnown = v128.and(i32x4.ge_s(clean, v128.load(s.changedAt + at)), i32x4.ge_s(clean, changedA));

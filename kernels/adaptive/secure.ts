@@ -9,9 +9,9 @@ import { meanOf } from './table';
 
 /**
  * There are no more such experts than redundant slots, nor than slots outside the largest domain: so each
- * finds one. Either a copy in another domain can be spared. Or all that can be are in the expert's own domain: then
- * some expert elsewhere can move there, as fewer experts than there are slots elsewhere have to have a copy
- * both there and here.
+ * finds one. Either a copy in another domain can be spared. Or all that can be are in the expert's own domain.
+ * Then some expert elsewhere can move there: fewer than there are slots elsewhere have to have a copy both
+ * there and here.
  */
 export function secure(s: Adaptive): void {
   if (s.terms.survivors === 0) return;
@@ -44,8 +44,8 @@ function domainOfExpert(s: Adaptive, expert: i32): i32 {
 
 /**
  * The slot, within a domain or outside of it, that can best be spared: on a rank that has the expert's
- * weights at hand, if there is one; of these a second copy on its rank, else that of the expert whose other copies
- * then have the least load. -1 when there is none.
+ * weights at hand, if there is one; of these a second copy on its rank, else that of the expert whose other
+ * copies then have the least load. -1 when there is none.
  */
 function sparestSlot(s: Adaptive, expert: i32, domain: i32, isWithin: bool): i32 {
   spend(s, s.numSlots >> 3);

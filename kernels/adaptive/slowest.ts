@@ -25,12 +25,12 @@ export function placeShares(s: usize, numExperts: i32, numSlots: i32): usize {
 }
 
 /**
- * Finds the load of the slowest rank / the mean rank load of each step under a placement; 1 where there is no
- * load. With a curve: what its slots take, in the samples' unit. What was prepared or searched in the scratch
- * is lost.
+ * Finds the load of the slowest rank / the mean rank load of each step under a placement, by its speed; 1
+ * where there is no load. With a curve: what its slots take, in the samples' unit. What was prepared or
+ * searched in the scratch is lost.
  *
- * @param terms AdaptiveTerms: sizes, steps, stride, curve, unit, scratch and placement are read, slowest is
- * written
+ * @param terms AdaptiveTerms: sizes, rankSpeed, steps, stride, curve, unit, scratch and placement are read,
+ * slowest is written
  */
 export function measureSlowest(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
@@ -55,9 +55,14 @@ function measureCost(a: AdaptiveTerms, s: Shares, t: i32): void {
       const tokens = <f32>(<f64>load<f32>(row + <usize>load<i32>(s.places + at)) * share);
       cost += <f64>costAt(a.curve, tokens);
     }
-    most = max(most, cost);
+    most = max(most, cost * paceOf(a, rank));
   }
   store<f64>(a.slowest + ((<usize>t) << 3), most / a.unit);
+}
+
+/** What a rank takes for a load of 1. */
+function paceOf(a: AdaptiveTerms, rank: i32): f64 {
+  return a.rankSpeed === 0 ? 1 : 1 / <f64>load<f32>(a.rankSpeed + ((<usize>rank) << 2));
 }
 
 function findShares(a: AdaptiveTerms, s: Shares): void {
@@ -109,8 +114,9 @@ function measureFour(a: AdaptiveTerms, s: Shares, first: i32): void {
       load1 = f64x2.add(load1, f64x2.mul(high(loads), shares));
       share += 8;
     }
-    most0 = f64x2.pmax(most0, load0);
-    most1 = f64x2.pmax(most1, load1);
+    const pace = f64x2.splat(paceOf(a, rank));
+    most0 = f64x2.pmax(most0, f64x2.mul(load0, pace));
+    most1 = f64x2.pmax(most1, f64x2.mul(load1, pace));
     total0 = f64x2.add(total0, load0);
     total1 = f64x2.add(total1, load1);
   }

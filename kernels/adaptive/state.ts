@@ -6,6 +6,7 @@
 import { place } from './layout';
 import { placePreparation } from './preparation';
 import { placeShares } from './slowest';
+import { isSharpFor, writeSpeeds } from './speeds';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 
@@ -102,12 +103,15 @@ export class Adaptive {
   /** f32[numSamples]: how much it grows with the sum of a sample's powers. */
   slope: usize;
   /**
-   * f32[numRanks]: what the rank's power counts as; its powers, each by its sample's slope; and what its
-   * loads to the norm less 2 are.
+   * f32[numRanks]: what the power of the rank's load counts as, see speeds.ts; its powers, each by its
+   * sample's slope; and what its loads to the norm less 2 are.
    */
   rankPower: usize;
   rankCost: usize;
   rankBend: usize;
+  /** f32[numRanks]: how fast the rank is; f64[numRanks]: what it takes for a load of 1. */
+  rankSpeed: usize;
+  rankPace: usize;
   /** f32[numRanks]: the least that exchanges with a rank can cost. */
   bound: usize;
   /** i32[numRanks]: when a rank last changed, and when no step of its slots was found. */
@@ -202,6 +206,8 @@ function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, 
   end = place(s, offsetof<Adaptive>('rankPower'), end, 4 * ranks);
   end = place(s, offsetof<Adaptive>('rankCost'), end, 4 * ranks);
   end = place(s, offsetof<Adaptive>('rankBend'), end, 4 * ranks);
+  end = place(s, offsetof<Adaptive>('rankPace'), end, 8 * ranks);
+  end = place(s, offsetof<Adaptive>('rankSpeed'), end, 4 * ranks);
   end = place(s, offsetof<Adaptive>('bound'), end, 4 * ranks);
   end = place(s, offsetof<Adaptive>('changedAt'), end, 4 * ranks);
   end = place(s, offsetof<Adaptive>('cleanAt'), end, 4 * ranks);
@@ -271,16 +277,13 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   s.stride = numSlots / numRanks;
   s.rowBytes = (<usize>terms.numSamples) << 2;
   s.rowsPerExpert = rowsFor(numExperts, numSlots, numRanks, terms.maxSamples);
-  s.isSharp = terms.isSharp !== 0;
+  s.isSharp = isSharpFor(terms);
   s.bend = s.isSharp ? 120 : 28;
   s.scale = s.isSharp ? 0.0625 : 1;
   memory.fill(s.rowCopies, 0, (<usize>(numExperts * s.rowsPerExpert)) << 2);
   numberSlots(s, terms.slotsPerRank);
   s.mostCopies = min(s.numSlots - numExperts + 1, numRanks);
-  for (let rank = 0; rank < numRanks; rank++) {
-    const at = (<usize>rank) << 2;
-    store<f32>(s.rankPower + at, terms.rankPower === 0 ? 1 : load<f32>(terms.rankPower + at));
-  }
+  writeSpeeds(terms, s.isSharp, s.rankSpeed, s.rankPower, s.rankPace);
   return s;
 }
 
@@ -421,4 +424,9 @@ export function rankCostOf(s: Adaptive, rank: i32): f32 {
 
 export function powerOf(s: Adaptive, rank: i32): f32 {
   return load<f32>(s.rankPower + ((<usize>rank) << 2));
+}
+
+/** What a rank takes for a load of 1. */
+export function paceOf(s: Adaptive, rank: i32): f64 {
+  return load<f64>(s.rankPace + ((<usize>rank) << 3));
 }

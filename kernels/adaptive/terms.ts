@@ -53,17 +53,14 @@ export class AdaptiveTerms {
   /** i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are. */
   slotsPerRank: usize;
   /**
-   * f32[numRanks]: what a rank's power counts as, 1 / its speed to the power of the norm; 0: all ranks are
-   * alike.
-   */
-  rankPower: usize;
-  /**
    * u8[numExperts]: 1 for experts that keep copies in two failure domains; 0, no pointer: there are none.
-   * They are at most as many as redundant slots, and as slots outside the largest domain. With i32[numRanks]: the
-   * domain of each rank. Not beside experts that stay on their node.
+   * They are at most as many as redundant slots, and as slots outside the largest domain. With
+   * i32[numRanks]: the domain of each rank. Not beside experts that stay on their node.
    */
   survivors: usize;
   domains: usize;
+  /** f32[numRanks]: how fast a rank is, 1 in the mean of all; 0: all ranks are alike. */
+  rankSpeed: usize;
   /** What a slot takes for its tokens, see curve.ts; 0: their number. */
   curve: usize;
   /** f32[numSamples made a multiple of 4], out, of the samples: the mean tokens of a rank. */
@@ -98,7 +95,7 @@ export class AdaptiveTerms {
   fresh: usize;
   /** Whether the search starts with its copies dealt out anew: see starts.ts. */
   dealsCopies: i32;
-  /** Whether the norm is 16, and not 8. */
+  /** Whether the norm is 16, and not 8; where ranks are too unlike for it, it is 8. */
   isSharp: i32;
   maxMoves: i32;
   /** Ranks looked at from one start, and descents, each by a new tangent. */
@@ -143,9 +140,9 @@ export const adaptive_numRanks: usize = offsetof<AdaptiveTerms>('numRanks');
 export const adaptive_numNodes: usize = offsetof<AdaptiveTerms>('numNodes');
 export const adaptive_maxSamples: usize = offsetof<AdaptiveTerms>('maxSamples');
 export const adaptive_slotsPerRank: usize = offsetof<AdaptiveTerms>('slotsPerRank');
-export const adaptive_rankPower: usize = offsetof<AdaptiveTerms>('rankPower');
 export const adaptive_survivors: usize = offsetof<AdaptiveTerms>('survivors');
 export const adaptive_domains: usize = offsetof<AdaptiveTerms>('domains');
+export const adaptive_rankSpeed: usize = offsetof<AdaptiveTerms>('rankSpeed');
 export const adaptive_unit: usize = offsetof<AdaptiveTerms>('unit');
 export const adaptive_elasticity: usize = offsetof<AdaptiveTerms>('elasticity');
 export const adaptive_curve: usize = offsetof<AdaptiveTerms>('curve');

@@ -53,6 +53,8 @@ export function rankLoads(
  * @param physical f64[numLayers x numPhysical]: sums of the samples of this mapping
  * @param logical f64[numLayers x numLogical]: sums of the other samples
  * @param phyToLog i32[numLayers x numPhysical], -1 for an empty slot; every expert has a slot
+ * @param paces f64[numRanks]: what a rank takes for a load of 1: then times are compared, not loads; 0, no
+ * pointer: all take the same
  * @param scratch {@link windowImbalanceScratchBytes}, aligned to 8
  */
 export function windowImbalance(
@@ -63,6 +65,7 @@ export function windowImbalance(
   numPhysical: i32,
   numLogical: i32,
   numRanks: i32,
+  paces: usize,
   scratch: usize,
 ): f64 {
   let worst: f64 = 1;
@@ -71,7 +74,10 @@ export function windowImbalance(
     const sums = logical + ((<usize>(layer * numLogical)) << 3);
     const table = phyToLog + (slots << 2);
     const recorded = physical + (slots << 3);
-    worst = max(worst, layerImbalance(recorded, sums, table, numPhysical, numLogical, numRanks, scratch));
+    worst = max(
+      worst,
+      layerImbalance(recorded, sums, table, numPhysical, numLogical, numRanks, paces, scratch),
+    );
   }
   return worst;
 }
@@ -83,6 +89,7 @@ function layerImbalance(
   numPhysical: i32,
   numLogical: i32,
   numRanks: i32,
+  paces: usize,
   share: usize,
 ): f64 {
   const count = share + ((<usize>numLogical) << 3);
@@ -96,7 +103,8 @@ function layerImbalance(
   const slotsPerRank = numPhysical / numRanks;
   let most: f64 = 0;
   let least: f64 = f64.MAX_VALUE;
-  for (let start = 0; start < numPhysical; start += slotsPerRank) {
+  for (let rank = 0; rank < numRanks; rank++) {
+    const start = rank * slotsPerRank;
     let sum: f64 = 0;
     let isEmpty = true;
     for (let slot = start; slot < start + slotsPerRank; slot++) {
@@ -106,6 +114,7 @@ function layerImbalance(
       sum += max(load<f64>(physical + ((<usize>slot) << 3)) + load<f64>(share + ((<usize>expert) << 3)), 0);
     }
     if (isEmpty) continue;
+    if (paces !== 0) sum *= load<f64>(paces + ((<usize>rank) << 3));
     most = max(most, sum);
     least = min(least, sum);
   }

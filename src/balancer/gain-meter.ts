@@ -1,3 +1,4 @@
+import { meanSpeed, ranksPaces } from '../core/rank-speeds.ts';
 import type { Topology } from '../core/topology.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import type { PlanForecast } from '../policy/decision.ts';
@@ -39,11 +40,17 @@ export function slotsOf(mapping: ExpertMapping, layer: number): Int32Array {
 export class GainMeter {
   readonly unit: GainUnit;
   readonly #numRanks: number;
+  /** Of all ranks. */
+  readonly #totalSpeed: number;
+  /** `[ranks]`: what each takes for a load of 1; undefined where all take 1. */
+  readonly #paces: readonly number[] | undefined;
   readonly #scale: GainScale | undefined;
 
-  constructor({ numRanks }: Topology, scale: GainScale | undefined) {
+  constructor(topology: Topology, scale: GainScale | undefined) {
     this.unit = scale === undefined ? 'share' : 'seconds';
-    this.#numRanks = numRanks;
+    this.#numRanks = topology.numRanks;
+    this.#totalSpeed = topology.numRanks * meanSpeed(topology);
+    this.#paces = ranksPaces(topology);
     this.#scale = scale;
   }
 
@@ -53,7 +60,7 @@ export class GainMeter {
   }
 
   /**
-   * What the slowest rank of a layer has less after than before, in one step.
+   * What the slowest rank of a layer has less after than before, in one step, by its speed.
    * @param loads `[logical]`
    */
   gain(loads: Float32Array, before: LayerPlacement, after: LayerPlacement): number {
@@ -62,7 +69,7 @@ export class GainMeter {
       return difference * this.#scale.secondsPerLoad;
     let total = 0;
     for (let expert = 0; expert < loads.length; expert++) total += loads[expert]!;
-    const mean = total / this.#numRanks;
+    const mean = total / this.#totalSpeed;
     return mean === 0 ? 0 : (difference / mean) * (this.#scale?.secondsAtBalance ?? 1);
   }
 
@@ -78,6 +85,7 @@ export class GainMeter {
       else
         for (let slot = first; slot < end; slot++)
           if (shares[slot]! > 0) sum += slotLoad(loads[experts[slot]!]! * shares[slot]!);
+      if (this.#paces !== undefined) sum *= this.#paces[first / perRank]!;
       if (sum > most) most = sum;
     }
     return most;

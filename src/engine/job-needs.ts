@@ -1,4 +1,5 @@
 import type { Topology } from '../core/topology.ts';
+import { windowImbalanceBytes } from '../loads/window-imbalance.ts';
 import type { KernelSizes } from '../memory/kernel-exports.ts';
 import type { LayerKernel } from './layer-kernel.ts';
 import type { JobNeeds } from './layout.ts';
@@ -34,10 +35,11 @@ export function jobNeeds(
 }
 
 /** Scratch that every job takes: what is folded, looked at and counted in it. */
-function layerScratchBytes({ numLogicalExperts }: Topology, sizes: KernelSizes): number {
+function layerScratchBytes(topology: Topology, sizes: KernelSizes): number {
+  const { numLogicalExperts } = topology;
   return Math.max(
     sizes.averageLoadsScratchBytes(numLogicalExperts),
-    sizes.windowImbalanceScratchBytes(numLogicalExperts),
+    windowImbalanceBytes(topology, sizes),
     4 * numLogicalExperts,
   );
 }

@@ -14,7 +14,7 @@ export interface LayerKernel<Request extends KernelRequest = KernelRequest> {
    * than a claim.
    */
   readonly layersPerClaim: number;
-  /** Why slots, ranks and experts have to be dealt evenly to ranks, nodes and groups; left out: they need not. */
+  /** Why slots, ranks and experts have to be dealt evenly to ranks, nodes and groups; left out: no need. */
   readonly evenFor?: string;
   /**
    * Throws EplbRangeError `EPLB_TOPOLOGY` for sizes that it cannot plan for.

@@ -1,3 +1,4 @@
+import { windowImbalance } from '../loads/window-imbalance.ts';
 import type { KernelExports } from '../memory/kernel-exports.ts';
 import type { BoundKernel, LayerKernel, ThreadJob } from './layer-kernel.ts';
 import { isCancelled, isLeaving, type JobLayout, JobWord, jobWords } from './layout.ts';
@@ -50,23 +51,16 @@ export function planLayers(
  */
 export function isEven(
   kernels: KernelExports,
+  buffer: ArrayBufferLike,
   layout: JobLayout,
   { imbalanceThreshold }: Pick<PlanJob, 'imbalanceThreshold'>,
   worker: number,
 ): boolean {
   if (imbalanceThreshold === undefined) return false;
-  const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = layout.topology;
-  const imbalance = kernels.windowImbalance(
-    layout.physicalSums,
-    layout.logicalSums,
-    layout.previous,
-    numLayers,
-    numPhysicalExperts,
-    numLogicalExperts,
-    numRanks,
-    layout.scratch + worker * layout.scratchBytes,
-  );
-  return imbalance <= imbalanceThreshold;
+  const { topology, physicalSums, logicalSums, previous: table } = layout;
+  const scratch = layout.scratch + worker * layout.scratchBytes;
+  const tables = { physicalSums, logicalSums, table, scratch };
+  return windowImbalance({ kernels, buffer }, topology, tables) <= imbalanceThreshold;
 }
 
 function threadJobOf(

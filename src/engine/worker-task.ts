@@ -121,8 +121,8 @@ export function runLayers(
   worker: number,
 ): WorkerAnswer {
   try {
-    if (isEven(kernels, layout, job, worker)) return { ok: true, isEven: true };
     const { buffer } = memory;
+    if (isEven(kernels, buffer, layout, job, worker)) return { ok: true, isEven: true };
     const out = job.result ?? answers.job;
     if (!planLayers(kernels, kernel, buffer, layout, job, worker, out)) return { ok: true };
     const extras = takeExtras(kernel, job.request, buffer, layout);

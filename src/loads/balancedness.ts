@@ -1,5 +1,7 @@
 import { checkAtLeast, checkObject, loadError, show, slotsPerRankOf } from '../core/checks.ts';
 import { EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
+import { checkRankSpeed } from '../core/rank-options.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { Carver } from '../memory/carver.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
@@ -7,12 +9,19 @@ import { type LoadsInput, toLoadMatrix } from './load-matrix.ts';
 
 /**
  * The loads of a layer's ranks. A rank's load is the sum over its slots of load / replicas of the slot's
- * expert.
+ * expert. Of ranks whose speeds are given it is their time, load / speed, and the mean is what all would
+ * take at balance: the load of all / the speed of all.
  */
 export interface LayerBalance {
   readonly maxRankLoad: number;
   readonly meanRankLoad: number;
   readonly minRankLoad: number;
+}
+
+/** What is known of the ranks beside their number. */
+export interface LayerBalancesOptions {
+  /** `[ranks]`: how fast each is; all alike when left out. See `Topology.rankSpeed`. */
+  readonly rankSpeed?: readonly number[];
 }
 
 /**
@@ -34,20 +43,27 @@ export interface BalanceSummary {
  * What a mapping makes of loads, layer by layer, in float64, slots in index order.
  *
  * @param weight loads [layers x logical]
- * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping; EplbRangeError
- * `EPLB_MEMORY`
+ * @throws EplbTypeError, EplbRangeError for loads, speeds or sizes that do not fit the mapping;
+ * EplbRangeError `EPLB_MEMORY`
  * @example
  * ```ts
  * const [layer] = layerBalances([[3, 1]], ExpertMapping.fromPhysicalToLogical([[0, 1]]), 2);
  * balancedness(layer!); // 2 / 3
  * ```
  */
-export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRanks: number): LayerBalance[] {
+export function layerBalances(
+  weight: LoadsInput,
+  mapping: ExpertMapping,
+  numRanks: number,
+  options: LayerBalancesOptions = {},
+): LayerBalance[] {
   checkMapping('mapping', mapping);
+  const { rankSpeed: given } = checkOptions('options', options, ['rankSpeed']);
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tablesOf(mapping);
   const replicaCount = replicaCountOf(mapping);
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
   slotsPerRankOf(numPhysicalExperts, numRanks);
+  const rankSpeed = checkRankSpeed(given, { numRanks });
   const { region, layout } = inlineKernelMemory(`${numPhysicalExperts} slots`, (start) => {
     const carver = new Carver(start);
     const loads = carver.take(4 * numLogicalExperts);
@@ -72,13 +88,26 @@ export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRan
       phyToLog.subarray(first, first + numPhysicalExperts),
     );
     kernels.rankLoads(loads, slots, counts, numPhysicalExperts, numRanks, rankLoads, stats);
+    if (rankSpeed !== undefined) return timesOf(new Float64Array(buffer, rankLoads, numRanks), rankSpeed);
     const [maxRankLoad = 0, meanRankLoad = 0, minRankLoad = 0] = new Float64Array(buffer, stats, 3);
     return { maxRankLoad, meanRankLoad, minRankLoad };
   });
 }
 
+/** What ranks take for their loads. */
+function timesOf(rankLoads: Float64Array, rankSpeed: readonly number[]): LayerBalance {
+  const times = rankLoads.map((load, rank) => load / rankSpeed[rank]!);
+  const sum = (values: Iterable<number>) => Array.from(values).reduce((total, value) => total + value, 0);
+  return {
+    maxRankLoad: Math.max(...times),
+    meanRankLoad: sum(rankLoads) / sum(rankSpeed),
+    minRankLoad: Math.min(...times),
+  };
+}
+
 /**
- * Balancedness of a layer: mean rank load / maximum rank load. 1 is best, and what a layer without load has.
+ * Balancedness of a layer: mean rank load / maximum rank load. 1 is best, and what a layer without load
+ * has.
  *
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` unless the loads are finite and >= 0
  */

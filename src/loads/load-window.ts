@@ -12,6 +12,7 @@ import { LoadSums } from './load-sums.ts';
 import type { SampleBuckets } from './sample-buckets.ts';
 import { SampleRing } from './sample-ring.ts';
 import { numLoadsOf, RowKind, type WindowContent } from './window-content.ts';
+import { windowImbalance } from './window-imbalance.ts';
 import type { WindowLayout } from './window-layout.ts';
 
 const { PHYSICAL, LOGICAL } = RowKind;
@@ -201,24 +202,17 @@ export class LoadWindow {
   }
 
   /**
-   * The greatest imbalance of any layer: its largest / smallest rank load over the window. A rank without
+   * The greatest imbalance of any layer: its largest / smallest rank load, or time where ranks differ in
+   * speed, over the window. A rank without
    * load beside one with load counts as infinite: to leave it out, as the imbalance of experts does, would
    * call a layer balanced that has all its load on one rank. A rank without experts, whose slots are all
    * closed or empty, is left out.
    */
   rankLoadImbalance(): number {
-    const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = this.#topology;
-    const { liveTable, scratch } = this.#at;
-    return this.#kernels.windowImbalance(
-      this.#physicalSums.total(),
-      this.#logicalSums.total(),
-      liveTable,
-      numLayers,
-      numPhysicalExperts,
-      numLogicalExperts,
-      numRanks,
-      scratch,
-    );
+    const { liveTable: table, scratch } = this.#at;
+    const physicalSums = this.#physicalSums.total();
+    const logicalSums = this.#logicalSums.total();
+    return windowImbalance(this.#region, this.#topology, { physicalSums, logicalSums, table, scratch });
   }
 
   /**

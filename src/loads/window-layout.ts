@@ -1,6 +1,7 @@
 import type { Topology } from '../core/topology.ts';
 import { Carver } from '../memory/carver.ts';
 import type { KernelSizes } from '../memory/kernel-exports.ts';
+import { windowImbalanceBytes } from './window-imbalance.ts';
 
 /** Where the window of recorded loads lies in the shared memory, as byte offsets. */
 export interface WindowLayout {
@@ -99,10 +100,7 @@ export function carveWindow(
     logical: carveSums(logical, bandShift, carver),
     output: carver.take(4 * physical),
     scratch: carver.take(
-      Math.max(
-        sizes.windowImbalanceScratchBytes(numLogicalExperts),
-        sizes.averageLoadsScratchBytes(numLogicalExperts),
-      ),
+      Math.max(windowImbalanceBytes(topology, sizes), sizes.averageLoadsScratchBytes(numLogicalExperts)),
     ),
     ringRow: carver.take(4 * numPhysicalExperts),
     narrowRing: carver.take(2 * physical * windowSize),

@@ -39,9 +39,9 @@ export type AdaptiveInteger =
   | 'numNodes'
   | 'maxSamples'
   | 'slotsPerRank'
-  | 'rankPower'
   | 'survivors'
   | 'domains'
+  | 'rankSpeed'
   | 'curve'
   | 'tokens'
   | 'scratch'
@@ -122,6 +122,7 @@ export interface KernelExports extends AdaptiveOffsets {
   ): void;
   clearBytes(at: Pointer, length: number): void;
   copyBytes(to: Pointer, from: Pointer, length: number): void;
+  dealToRanks(terms: Pointer): void;
   countReplicas(phyToLog: Pointer, numPhysical: number, numLogical: number, count: Pointer): number;
   firstInvalid(loads: Pointer, n: number): number;
   foldSample(sample: Pointer, phyToLog: Pointer, numPhysical: number, sign: number, sums: Pointer): void;
@@ -264,6 +265,7 @@ export interface KernelExports extends AdaptiveOffsets {
     numPhysical: number,
     numLogical: number,
     numRanks: number,
+    paces: Pointer,
     scratch: Pointer,
   ): number;
   windowImbalanceScratchBytes(numLogical: number): number;
@@ -299,6 +301,7 @@ const NUM_PARAMETERS: {
   clearBytes: 2,
   copyBytes: 3,
   countReplicas: 4,
+  dealToRanks: 1,
   firstInvalid: 2,
   foldSample: 5,
   foldSums: 4,
@@ -329,7 +332,7 @@ const NUM_PARAMETERS: {
   sortKeysDescending: 3,
   sortKeysScratchBytes: 1,
   widenRow: 3,
-  windowImbalance: 8,
+  windowImbalance: 9,
   windowImbalanceScratchBytes: 1,
 };
 
@@ -358,9 +361,9 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_numNodes: true,
   adaptive_maxSamples: true,
   adaptive_slotsPerRank: true,
-  adaptive_rankPower: true,
   adaptive_survivors: true,
   adaptive_domains: true,
+  adaptive_rankSpeed: true,
   adaptive_curve: true,
   adaptive_tokens: true,
   adaptive_scratch: true,

@@ -26,7 +26,7 @@ export async function runCustomPolicy(
   policyUrl: string,
 ): Promise<WorkerAnswer> {
   try {
-    if (isEven(kernels, layout, job, 0)) return { ok: true, isEven: true };
+    if (isEven(kernels, memory.buffer, layout, job, 0)) return { ok: true, isEven: true };
     const policy = await loadPolicy(policyUrl);
     // Cancelled while the thread was busy, or the module loading: what it would answer is dropped.
     if (isCancelled(jobWords(memory.buffer, layout))) return { ok: true };

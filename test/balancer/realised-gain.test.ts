@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  AbstractEplbPolicy,
   AdaptiveEplbPolicy,
   type AdaptiveEplbPolicyOptions,
   AsyncExpertRebalancer,
@@ -46,14 +47,16 @@ class Watched {
     this.plan = plan;
   }
 
-  step(loads: number[][], live: ExpertMapping, windowSize: number): void {
+  step(loads: number[][], live: ExpertMapping, windowSize: number, rankSpeed: number[]): void {
     if (this.isFinal) return;
     for (const [layer, before] of this.before) {
       const steps = this.steps.get(layer) ?? 0;
       if (steps === windowSize) continue;
       this.steps.set(layer, steps + 1);
-      const [old, now] = [before, live].map((mapping) => layerBalances(loads, mapping, numRanks)[layer]!);
-      const mean = loads[layer]!.reduce((a, b) => a + b) / numRanks;
+      const [old, now] = [before, live].map(
+        (mapping) => layerBalances(loads, mapping, numRanks, { rankSpeed })[layer]!,
+      );
+      const mean = loads[layer]!.reduce((a, b) => a + b) / rankSpeed.reduce((a, b) => a + b);
       const gain = mean === 0 ? 0 : (old!.maxRankLoad - now!.maxRankLoad) / mean;
       this.sums.set(layer, (this.sums.get(layer) ?? 0) + gain);
     }
@@ -65,9 +68,21 @@ class Watched {
   }
 }
 
+/** Takes any ranks, and no samples. */
+class Unplanned extends AbstractEplbPolicy {
+  readonly name = 'unplanned';
+  override readonly needs = {};
+  override rebalanceExperts(): ExpertMapping {
+    throw new Error('nothing is planned');
+  }
+}
+
 async function compare(acts: readonly string[], seed: number, windowSize: number): Promise<void> {
   const random = seededRandom(seed);
-  let balancer = new ExpertLoadBalancer({ ...sizes, windowSize, threads: 0 });
+  const rankSpeed = seed % 2 === 0 ? [1, 1, 1, 1] : [1, 0.5, 2, 0.9];
+  const make = () =>
+    new ExpertLoadBalancer({ ...sizes, windowSize, rankSpeed, threads: 0, policy: new Unplanned() });
+  let balancer = make();
   const watched: Watched[] = [];
   const held: ExpertMapping[] = [];
   for (const act of acts) {
@@ -86,9 +101,9 @@ async function compare(acts: readonly string[], seed: number, windowSize: number
         }
       }
       balancer.advanceWindow();
-      watched.at(-1)?.step(loads, balancer.mapping, windowSize);
+      watched.at(-1)?.step(loads, balancer.mapping, windowSize, rankSpeed);
     } else if (act === 'restore') {
-      const next = new ExpertLoadBalancer({ ...sizes, windowSize, threads: 0 });
+      const next = make();
       next.restore(balancer.snapshot());
       await balancer.close();
       balancer = next;
@@ -163,8 +178,12 @@ const adaptive = (options: AdaptiveEplbPolicyOptions = {}) => ({
 
 test('of loads that stay as they are a plan gains what it promised, in its own unit', async () => {
   const costs = [undefined, {}, { secondsAtBalance: 1e-3 }, 'h200:deepseek-v3'] as const;
-  for (const [i, cost] of costs.entries()) {
-    await withBalancer(adaptive(cost === undefined ? {} : { cost }), async (balancer) => {
+  const speeds = [undefined, [1, 0.5, 2, 0.9]] as const;
+  for (const [i, cost, rankSpeed] of costs.flatMap((cost, i) =>
+    speeds.map((list) => [i, cost, list] as const),
+  )) {
+    const usual = adaptive(cost === undefined ? {} : { cost });
+    await withBalancer(rankSpeed === undefined ? usual : { ...usual, rankSpeed }, async (balancer) => {
       record(balancer, WINDOW, 3);
       const decision = await balancer.decide();
       assert.ok(decision.status === 'planned' && decision.forecast !== undefined);

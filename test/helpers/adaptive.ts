@@ -59,8 +59,8 @@ export function noiseSamples(
 }
 
 /**
- * Ranks of nodes, at times with closed slots, live placements with empty slots, doubles and experts in closed
- * slots, any options.
+ * Ranks of nodes, at times with closed slots or speeds of their own, live placements with empty slots,
+ * doubles and experts in closed slots, any options.
  */
 export function adaptiveProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
   return fc
@@ -85,9 +85,11 @@ export function adaptiveProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem
         isBroken: fc.boolean(),
         slotsPerRank: openSlots(sizes.numRanks, sizes.numPhysicalExperts / sizes.numRanks),
         options: optionsArbitrary(sizes.numLayers * sizes.numPhysicalExperts),
+        rankSpeed: fc.option(rankSpeeds(sizes.numRanks), { nil: undefined }),
       }),
     )
-    .map(({ topology: sizes, numSamples, seed, isBroken, slotsPerRank, options }) => {
+    .map(({ topology: given, numSamples, seed, isBroken, slotsPerRank, options, rankSpeed }) => {
+      const sizes = rankSpeed === undefined ? given : { ...given, rankSpeed };
       const numOpen = slotsPerRank?.reduce((sum, slots) => sum + slots, 0) ?? 0;
       const isEnough = slotsPerRank !== undefined && numOpen >= sizes.numLogicalExperts;
       const topology = isEnough ? { ...sizes, slotsPerRank } : sizes;
@@ -98,6 +100,12 @@ export function adaptiveProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem
         options,
       };
     });
+}
+
+/** Speeds of ranks, most of them usual ones. */
+function rankSpeeds(numRanks: number): fc.Arbitrary<number[]> {
+  const speed = fc.oneof(fc.constantFrom(1, 0.9, 0.5), fc.double({ min: 0.001, max: 1000, noNaN: true }));
+  return fc.array(speed, { minLength: numRanks, maxLength: numRanks });
 }
 
 /** How many slots of each rank are open, at least one of all; undefined: all are. */

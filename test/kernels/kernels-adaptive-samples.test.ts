@@ -312,6 +312,7 @@ test('measureSlowest equals its oracle', () => {
       { length: numSlots },
       () => Math.floor(random() * (numExperts + 1)) - 1,
     );
+    const speeds = seed % 2 === 0 ? undefined : Float32Array.from({ length: numRanks }, () => 0.1 + random());
     arena.reset();
     const { buffer } = arena.inOut(new Int32Array(1)).view;
     const terms = new AdaptiveTerms(kernels, buffer, arena.scratch(kernels.adaptiveTermsBytes.value));
@@ -324,13 +325,14 @@ test('measureSlowest equals its oracle', () => {
       stride: 4 * numExperts,
       numSteps: steps.length,
       curve: 0,
+      rankSpeed: speeds === undefined ? 0 : arena.input(speeds).ptr,
       placement: arena.input(placement).ptr,
       slowest: slowest.ptr,
       scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numSlots, numRanks, steps.length)),
     });
     kernels.measureSlowest(terms.at);
     arena.check();
-    const expected = steps.map((step) => slowestOf(step, placement, numRanks));
+    const expected = steps.map((step) => slowestOf(step, placement, numRanks, speeds));
     assertSameNumbers(slowest.view, Float64Array.from(expected), 'slowest');
   });
 });
@@ -379,7 +381,7 @@ test('with a curve measureSlowest takes what slots take', () => {
   const slowest = arena.output(Float64Array, 2);
   terms.setNumbers({ unit: 4 });
   terms.setIntegers({
-    ...{ numExperts: 4, numSlots: 6, numRanks: 3, stride: 16, numSteps: 2 },
+    ...{ numExperts: 4, numSlots: 6, numRanks: 3, stride: 16, numSteps: 2, rankSpeed: 0 },
     steps: arena.input(Float32Array.from(steps.flat())).ptr,
     curve: arena.input(slots.curve).ptr,
     placement: arena.input(placement).ptr,

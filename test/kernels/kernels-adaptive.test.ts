@@ -102,7 +102,7 @@ function problemArbitrary(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         spread,
         weights: weights.map((weight) => weight / total),
         slots: hasCurve ? slotsOf(random, numExperts / numRanks, numSamples) : undefined,
-        rankPower: hasSpeeds ? Float32Array.from({ length: numRanks }, () => 0.5 + random()) : undefined,
+        rankSpeed: hasSpeeds ? Float32Array.from({ length: numRanks }, () => 0.3 + 2 * random()) : undefined,
         previous,
         fresh: hasFresh ? dealt.slice().reverse() : undefined,
       };
@@ -440,9 +440,9 @@ test('a search looks at no more ranks than it may, and takes more of them for a 
 
 test('a rank that is twice as fast gets more load', () => {
   const problem = skewedProblem(64, 80, 16);
-  const rankPower = new Float32Array(16).fill(1);
-  rankPower[3] = 2 ** -8;
-  const { phyToLog } = runKernel({ ...problem, rankPower });
+  const rankSpeed = new Float32Array(16).fill(1);
+  rankSpeed[3] = 2;
+  const { phyToLog } = runKernel({ ...problem, rankSpeed });
   const rows = openRows(phyToLog, problem);
   const counts = Array.from(
     { length: 64 },

@@ -25,6 +25,38 @@ const problems = sizesArbitrary().chain((sizes) =>
   }),
 );
 
+test('with speeds there are times, load / speed, and what all take at balance is their mean', () => {
+  fc.assert(
+    fc.property(problems, fc.infiniteStream(fc.integer({ min: 1, max: 4 })), (problem, speeds) => {
+      const { sizes, rows, weight, numRanks } = problem;
+      // Powers of two, so that nothing is rounded.
+      const rankSpeed = Array.from({ length: numRanks }, () => 2 ** (speeds.next().value - 2));
+      const mapping = ExpertMapping.fromPhysicalToLogical(rows, sizes.numLogical);
+      const expected = rows.map((row, layer) => {
+        const count = countReplicas(row, sizes.numLogical);
+        const { loads } = rankLoads(weight[layer]!, row, count, numRanks);
+        const times = loads.map((load, rank) => load / rankSpeed[rank]!);
+        const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+        return {
+          maxRankLoad: Math.max(...times),
+          meanRankLoad: sum(loads) / sum(rankSpeed),
+          minRankLoad: Math.min(...times),
+        };
+      });
+      const usual = rankSpeed.every((speed) => speed === 1);
+      const layers = layerBalances(weight, mapping, numRanks, { rankSpeed });
+      if (usual) assert.deepEqual(layers, layerBalances(weight, mapping, numRanks));
+      else assert.deepEqual(layers, expected);
+    }),
+    { numRuns: 100, seed: SEED },
+  );
+  const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1]]);
+  const balances = (rankSpeed: number[]) => () => layerBalances([[3, 1]], mapping, 2, { rankSpeed });
+  assert.deepEqual(balances([3, 1])(), [{ maxRankLoad: 1, meanRankLoad: 1, minRankLoad: 1 }]);
+  assert.throws(balances([1]), refusal('range', 'EPLB_SHAPE', /rankSpeed/));
+  assert.throws(balances([1, 0]), refusal('range', 'EPLB_RANGE', /rankSpeed/));
+});
+
 test('the balance of a mapping equals the oracle, from nested and flat loads', () => {
   fc.assert(
     fc.property(problems, ({ sizes, rows, weight, numRanks }) => {

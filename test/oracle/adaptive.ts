@@ -15,11 +15,11 @@ export interface AdaptiveProblem {
   readonly slotsPerRank?: Int32Array | undefined;
   /** What slots take, where that is not in proportion to their tokens. */
   readonly slots?: SlotProblem | undefined;
-  /** What each rank's power counts as; 1 when left out. */
-  readonly rankPower?: Float32Array | undefined;
   /** 1 for experts that keep copies in two failure domains, and the domain of each rank. */
   readonly survivors?: Uint8Array | undefined;
   readonly domains?: Int32Array | undefined;
+  /** How fast each rank is; 1 when left out. */
+  readonly rankSpeed?: Float32Array | undefined;
   readonly previous: Int32Array;
   readonly fresh?: Int32Array | undefined;
   readonly dealsCopies: boolean;
@@ -84,16 +84,16 @@ function loadsOf(rows: readonly (readonly number[])[], problem: AdaptiveProblem,
   );
 }
 
-/** The sum of the powers of the rank loads in a sample. */
+/** The sum of the powers of the rank times in a sample, load / speed, each by the rank's speed. */
 function powersOf(rows: readonly (readonly number[])[], problem: AdaptiveProblem, sample: number): number {
   const norm = problem.isSharp ? 16 : 8;
-  return loadsOf(rows, problem, sample).reduce(
-    (sum, load, rank) => sum + (problem.rankPower?.[rank] ?? 1) * load ** norm,
-    0,
-  );
+  return loadsOf(rows, problem, sample).reduce((sum, load, rank) => {
+    const speed = problem.rankSpeed?.[rank] ?? 1;
+    return sum + speed * (load / speed) ** norm;
+  }, 0);
 }
 
-/** The objective without the price: the weighted sum over samples of the norm of the rank loads. */
+/** The objective without the price: the weighted sum over samples of the norm of the rank times. */
 export function objectiveOf(rows: readonly (readonly number[])[], problem: AdaptiveProblem): number {
   const norm = problem.isSharp ? 16 : 8;
   return problem.weights.reduce(

@@ -29,8 +29,8 @@ export function rankLoads(
 }
 
 /**
- * The largest rank load / the smallest, of loads per slot plus even shares of loads per expert; 1 without any
- * load. Ranks without experts are left out.
+ * The largest rank load / the smallest, or times of ranks of these speeds, of loads per slot plus even
+ * shares of loads per expert; 1 without any load. Ranks without experts are left out.
  */
 export function windowImbalance(
   physical: readonly number[],
@@ -38,6 +38,7 @@ export function windowImbalance(
   phyToLog: readonly number[],
   count: readonly number[],
   numRanks: number,
+  paces = new Array<number>(numRanks).fill(1),
 ): number {
   const slotsPerRank = phyToLog.length / numRanks;
   const loads = new Array<number>(numRanks).fill(0);
@@ -46,7 +47,8 @@ export function windowImbalance(
     const load = Math.max(physical[slot]! + logical[expert]! / count[expert]!, 0);
     loads[Math.floor(slot / slotsPerRank)]! += load;
   });
-  const held = loads.filter((_, rank) =>
+  const times = loads.map((load, rank) => load * paces[rank]!);
+  const held = times.filter((_, rank) =>
     phyToLog.slice(rank * slotsPerRank, (rank + 1) * slotsPerRank).some((expert) => expert !== -1),
   );
   return Math.max(0, ...held) === 0 ? 1 : Math.max(...held) / Math.min(...held);

@@ -1,9 +1,15 @@
 /**
- * The load of the slowest rank / the mean rank load; 1 where there is no load.
+ * The time of the slowest rank / what all would take at balance; 1 where there is no load. A rank's time is
+ * its load / its speed.
  *
  * @param placement [slots], -1 for an empty slot
  */
-export function slowestOf(step: readonly number[], placement: Int32Array, numRanks: number): number {
+export function slowestOf(
+  step: readonly number[],
+  placement: Int32Array,
+  numRanks: number,
+  speeds: ArrayLike<number> = new Array<number>(numRanks).fill(1),
+): number {
   const counts = new Map<number, number>();
   for (const expert of placement) counts.set(expert, (counts.get(expert) ?? 0) + 1);
   const slotsPerRank = placement.length / numRanks;
@@ -14,7 +20,7 @@ export function slowestOf(step: readonly number[], placement: Int32Array, numRan
     for (const expert of placement.subarray(rank * slotsPerRank, (rank + 1) * slotsPerRank)) {
       if (expert >= 0) load += step[expert]! * (1 / counts.get(expert)!);
     }
-    most = Math.max(most, load);
+    most = Math.max(most, load * (1 / speeds[rank]!));
     total += load;
   }
   return total > 0 ? (most * numRanks) / total : 1;

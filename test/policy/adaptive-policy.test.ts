@@ -42,6 +42,7 @@ function plan(
 ): PlanDecision {
   const { numPhysicalExperts, numGroups, numNodes, numRanks, slotsPerRank } = topology;
   const context = {
+    topology,
     ...(previous === undefined ? {} : { previous }),
     ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
   };

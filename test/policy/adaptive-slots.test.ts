@@ -61,7 +61,7 @@ test('random problems are planned to the same bytes by the policy itself, one th
   const property = async ({ topology, samples, previous, options }: AdaptiveProblem): Promise<void> => {
     const policy = new AdaptiveEplbPolicy({ ...options, locality: 'none' });
     const { numPhysicalExperts, numGroups, numNodes, numRanks, slotsPerRank } = topology;
-    const context = { previous, slotsPerRank: slotsPerRank! };
+    const context = { previous, slotsPerRank: slotsPerRank!, topology };
     const inline = policy.planExperts(samples, numPhysicalExperts, numGroups, numNodes, numRanks, context);
     for (const threads of [1, 2]) {
       await withBalancer({ ...topology, policy, threads }, async (balancer) => {

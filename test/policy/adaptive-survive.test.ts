@@ -81,7 +81,7 @@ describe('plans that survive any single failure', () => {
     fc.assert(property, { numRuns: 250, seed: SEED });
   });
 
-  test('a placement that survives stays where nothing pays, and one that does not changes at any price', () => {
+  test('what survives stays where nothing pays, and what does not changes at any price', () => {
     const topology: Topology = { ...SIZES, numNodes: 2 };
     const samples = makeSamples(topology, 16, 3);
     const options = { survive: 'node', price: 1e6 };

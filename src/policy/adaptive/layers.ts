@@ -104,8 +104,7 @@ export class AdaptiveLayers {
       return;
     }
     const facts = this.#prepare(layer, stats);
-    // Which experts are the heaviest is chance, where nothing tells the loads from equal ones.
-    if (!facts.isNoise && !this.#search.isSurvived(live)) mustChange = true;
+    if (!this.#search.isSurvived(live)) mustChange = true;
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     const price = this.#priceAt(layer, stats);
     const start = mustLeave ? 'fresh' : 'live';

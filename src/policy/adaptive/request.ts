@@ -57,7 +57,7 @@ export const LayerStat = {
   MOVES_BETWEEN_NODES: 1,
   /** Off the slowest rank in the mean sample, as a share of the mean rank load. */
   GAIN: 2,
-  /** Of a sample; where slots have costs the mean seconds of a rank. */
+  /** Of a sample, by the mean speed of the ranks; where slots have costs the mean seconds of a rank. */
   MEAN_RANK_LOAD: 3,
   /** Where no layer moves: what one step would gain if moves were free, in the first layer where it gains. */
   FREE_GAIN: 4,
@@ -153,11 +153,12 @@ export interface AdaptiveScratch {
   readonly fresh: number;
   readonly table: number;
   readonly ranks: number;
-  /** i32[ranks]: how many slots of each rank are open. */
+  /** i32[ranks]: how many slots of each rank are open; f32[ranks]: how fast each is. */
   readonly slotsPerRank: number;
   /** u8[logical] and i32[ranks]: see kernels/adaptive/terms.ts. */
   readonly survivors: number;
   readonly domains: number;
+  readonly rankSpeed: number;
   /** What the kernels say they need. */
   readonly search: number;
   readonly end: number;
@@ -191,6 +192,7 @@ export function carveAdaptiveScratch(
     slotsPerRank: carver.take(4 * numRanks),
     survivors: carver.take(experts),
     domains: carver.take(4 * numRanks),
+    rankSpeed: carver.take(4 * numRanks),
     search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples)),
     end: carver.end,
   };

@@ -1,4 +1,5 @@
 import { emptyClosedSlots, numOpenSlots } from '../../core/open-slots.ts';
+import { meanSpeed, relativeSpeeds } from '../../core/rank-speeds.ts';
 import type { Topology } from '../../core/topology.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
@@ -32,7 +33,9 @@ export function numKicksOf({ numKicks }: AdaptiveRequest, topology: Topology): n
 interface SearchExtent {
   /** Ranks looked at from one start, for each rank there is. */
   readonly visitsPerRank: number;
-  /** Ranks in a row without a step that end a descent, for each rank there is; but LEAST_IDLE in any case. */
+  /**
+   * Ranks in a row without a step that end a descent, for each rank there is; but LEAST_IDLE in any case.
+   */
   readonly idlePerRank: number;
   /** Descents from a start, each by a new tangent. */
   readonly maxPasses: number;
@@ -67,7 +70,8 @@ export interface SearchTerms {
   readonly price: number;
   readonly maxMoves: number;
   /**
-   * 'live' searches from the live placement, 'fresh' from one that is made for the samples and then moved to.
+   * 'live' searches from the live placement, 'fresh' from one that is made for the samples and then moved
+   * to.
    */
   readonly start: 'live' | 'fresh';
   /** Default: 'first' for a fresh start, else 'next'. */
@@ -85,7 +89,7 @@ export interface SearchTerms {
 
 /** What the prepared samples of a layer tell. */
 export interface SampleFacts {
-  /** Whether nothing tells them from chance draws out of equal loads. */
+  /** Whether nothing tells them from chance draws out of equal loads, for ranks that are alike. */
   readonly isNoise: boolean;
   /** The variance of one step, in shares of the mean rank load, added up over the experts. */
   readonly noise: number;
@@ -96,7 +100,10 @@ export interface SampleFacts {
   readonly forgetting: number;
   /** What loads that pass add to `noise`, where the mean of many steps is asked for. */
   readonly turnover: number;
-  /** The mean load of a rank in a sample; where slots have costs, its mean seconds. */
+  /**
+   * What ranks take in a sample at balance: their mean load, or seconds where slots have costs, / their mean
+   * speed.
+   */
   readonly meanRankLoad: number;
   /** By what share of their own growth tokens make what slots cost grow. */
   readonly elasticity: number;
@@ -125,6 +132,8 @@ export class AdaptiveSearch {
   readonly #terms: AdaptiveTerms;
   readonly #words: Int32Array;
   readonly #goal: SurvivalGoal | undefined;
+  /** `[ranks]`: how fast each is, 1 in the mean; undefined where all are alike. */
+  readonly #speeds: readonly number[] | undefined;
   #evaluations = 0;
 
   constructor(
@@ -141,6 +150,7 @@ export class AdaptiveSearch {
     this.#words = jobWords(buffer, layout);
     const { survive } = request;
     this.#goal = survive === undefined ? undefined : new SurvivalGoal(layout.topology, survive);
+    this.#speeds = relativeSpeeds(layout.topology);
     this.#setFixedTerms();
   }
 
@@ -149,9 +159,13 @@ export class AdaptiveSearch {
     return this.#goal?.isReachedByAny(slots) ?? true;
   }
 
-  /** Whether those of the prepared layer survive that have to. */
+  /**
+   * Whether those of the prepared layer survive that have to, or any may be them: which experts are the
+   * heaviest is chance, where nothing tells the loads from equal ones.
+   */
   isSurvived(slots: Int32Array): boolean {
-    return this.#goal?.isReached(slots, this.#survivors) ?? true;
+    if (this.#goal === undefined || this.#terms.integer('isNoise') !== 0) return true;
+    return this.#goal.isReached(slots, this.#survivors);
   }
 
   /** u8[logical]: which experts of the prepared layer have to survive any single failure. */
@@ -187,24 +201,28 @@ export class AdaptiveSearch {
 
   /** Takes a layer's samples for the searches that follow. */
   prepare(layer: number): SampleFacts {
-    const { numLogicalExperts, numRanks } = this.#layout.topology;
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
     this.#kernels.prepareSamples(this.#terms.at);
+    const { topology } = this.#layout;
+    const { numLogicalExperts } = topology;
     this.#goal?.choose(new Float32Array(this.#buffer, this.#at.mean, numLogicalExperts), this.#survivors);
     return {
-      isNoise: this.#terms.integer('isNoise') !== 0,
+      // Of ranks that are not alike a placement is better than another for equal loads too.
+      isNoise: this.#terms.integer('isNoise') !== 0 && this.#speeds === undefined,
       noise: this.#terms.number('noise'),
       numTelling: this.#terms.number('numTelling'),
       numVarying: this.#terms.number('numVarying'),
       forgetting: this.#terms.number('forgetting'),
       turnover: this.#terms.number('turnover'),
-      meanRankLoad:
-        this.#request.slotCosts === undefined
-          ? this.#terms.number('totalLoad') / this.#job.numSamples / numRanks
-          : this.#terms.number('unit'),
+      meanRankLoad: this.#meanRankLoad() / meanSpeed(topology),
       elasticity: this.#terms.number('elasticity'),
       expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
     };
+  }
+
+  #meanRankLoad(): number {
+    if (this.#request.slotCosts !== undefined) return this.#terms.number('unit');
+    return this.#terms.number('totalLoad') / this.#job.numSamples / this.#layout.topology.numRanks;
   }
 
   /**
@@ -237,8 +255,8 @@ export class AdaptiveSearch {
   }
 
   /**
-   * Measures the load of the slowest rank / the mean rank load of every sample of the prepared layer; 1 where
-   * there is no load.
+   * Measures the load of the slowest rank / the mean rank load, by their speeds, of every sample of the
+   * prepared layer; 1 where there is no load.
    *
    * @param placement i32[slots], -1 for an empty slot
    * @param out [samples]
@@ -259,8 +277,8 @@ export class AdaptiveSearch {
   run(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
     const isFresh = live === 0 || terms.start === 'fresh';
     const triesFresh = !isFresh && terms.triesFresh === true;
-    if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { numPhysicalExperts, numRanks } = this.#layout.topology;
+    if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { extent = isFresh ? 'first' : 'next', isOneStep = false } = terms;
     const { visitsPerRank, idlePerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
     const isSharp = terms.isSharp ?? extent === 'first';
@@ -282,12 +300,13 @@ export class AdaptiveSearch {
       phyToLog,
       replicaRank,
     });
+    if (this.#speeds !== undefined && (isFresh || triesFresh)) this.#dealFresh();
     this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
     if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
-    // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is known
-    // to be gained.
+    // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is
+    // known to be gained.
     const gain = this.#terms.number('before') - this.#terms.number('after');
     return Number.isFinite(gain) ? gain : 0;
   }
@@ -312,9 +331,9 @@ export class AdaptiveSearch {
       maxSamples: this.#request.maxSamples,
       numSteps: numSamples,
       slotsPerRank: slotsPerRank === undefined ? 0 : at.slotsPerRank,
-      rankPower: 0,
       survivors: this.#goal === undefined ? 0 : at.survivors,
       domains: at.domains,
+      rankSpeed: this.#speeds === undefined ? 0 : at.rankSpeed,
       curve: this.#request.slotCosts === undefined ? 0 : at.curve,
       tokens: at.tokens,
       scratch: at.search,
@@ -332,12 +351,13 @@ export class AdaptiveSearch {
     if (slotCosts !== undefined)
       writeCurve(slotCosts, topology, new Float32Array(this.#buffer, at.curve, NUM_CURVE_POINTS));
     if (this.#goal !== undefined) new Int32Array(this.#buffer, at.domains, numRanks).set(this.#goal.domains);
+    if (this.#speeds !== undefined) new Float32Array(this.#buffer, at.rankSpeed, numRanks).set(this.#speeds);
     if (slotsPerRank !== undefined) new Int32Array(this.#buffer, at.slotsPerRank, numRanks).set(slotsPerRank);
   }
 
   /**
-   * The default policy's placement for the samples' mean, closed slots and all: the search leaves out what is
-   * in them.
+   * The default policy's placement for the samples' mean, closed slots and all: the search leaves out what
+   * is in them.
    */
   #placeAfresh(ranks: Pointer): void {
     const { topology } = this.#layout;
@@ -354,6 +374,14 @@ export class AdaptiveSearch {
       ranks,
       this.#at.layer,
     );
+  }
+
+  /** Deals that placement to ranks that are not alike. */
+  #dealFresh(): void {
+    const fresh = this.#terms.integer('fresh');
+    this.#terms.setIntegers({ fresh: this.#at.fresh });
+    this.#kernels.dealToRanks(this.#terms.at);
+    this.#terms.setIntegers({ fresh });
   }
 
   #keepSlots(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
