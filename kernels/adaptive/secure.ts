@@ -9,9 +9,9 @@ import { meanOf } from './table';
 
 /**
  * There are no more such experts than redundant slots, nor than slots outside the largest domain: so each
- * finds one. Either a copy in another domain can be spared. Or all that can be are in the expert's own domain.
- * Then some expert elsewhere can move there: fewer than there are slots elsewhere have to have a copy both
- * there and here.
+ * finds one. Either a copy in another domain can be spared. Or all that can be are in the expert's own
+ * domain. Then some expert elsewhere can move there: fewer than there are slots elsewhere have to have a copy
+ * both there and here.
  */
 export function secure(s: Adaptive): void {
   if (s.terms.survivors === 0) return;

@@ -8,6 +8,7 @@ import {
   type LoadMatrix,
   layerBalances,
   peakToAverage,
+  type Survival,
   summarizeBalance,
   type Topology,
 } from '../index.ts';
@@ -68,6 +69,8 @@ export interface PlanReport {
   /** Slots of all layers that may hold an expert: what {@link moves} is out of. */
   readonly slots: number;
   readonly layers: readonly LayerReport[];
+  /** What survives any single failure, and what that costs; null where it was not asked for. */
+  readonly survival: PlannedSurvival | null;
   readonly output: string | null;
   /** Name of the format it is written in. */
   readonly outputFormat: string | null;
@@ -81,6 +84,12 @@ export interface PlanReport {
   readonly physicalToLogical: readonly (readonly number[])[];
 }
 
+/** What survives any single failure, in all layers together. */
+export interface PlannedSurvival extends Pick<Survival, 'level' | 'numDomains' | 'overall'> {
+  /** Balance and moves of the plan that is made for balance alone. */
+  readonly without: { readonly after: BalanceSummary; readonly moves: number };
+}
+
 /** The measured part of a {@link PlanReport}. */
 export type PlanMeasures = Pick<
   PlanReport,
@@ -88,7 +97,7 @@ export type PlanMeasures = Pick<
 >;
 
 /** What a plan is compared with. */
-interface PlanSides {
+export interface PlanSides {
   /** As the plan is laid out. */
   readonly previous: ExpertMapping;
   /** The same on its own ranks; undefined where it is the initial mapping. */

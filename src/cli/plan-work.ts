@@ -6,11 +6,22 @@ import {
   CoactivationRecorder,
   ExpertLoadBalancer,
   type ExpertMapping,
+  type LoadMatrix,
+  type PlanDecision,
+  type PlanOptions,
+  survival,
   type Topology,
 } from '../index.ts';
 import { usesPairs } from '../policy/abstract.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
-import { layoutOf, measurePlan, type PlanMeasures, type PlanReport } from './plan-report.ts';
+import {
+  layoutOf,
+  measurePlan,
+  type PlanMeasures,
+  type PlannedSurvival,
+  type PlanReport,
+  type PlanSides,
+} from './plan-report.ts';
 import { type PlanLayout, type PlanStart, relaid } from './plan-start.ts';
 import type { Progress } from './progress.ts';
 import { type KnownRange, sumLoads, unitOf } from './recorded-loads.ts';
@@ -29,6 +40,8 @@ interface PlanTask {
   readonly start: PlanStart | undefined;
   /** Whether the placement that it starts from stays when it balances the loads better. */
   readonly keepBetter: boolean;
+  /** The level of failures that load is to survive, and the same policy without that. */
+  readonly goal: { readonly level: string; readonly without: AbstractEplbPolicy | URL } | undefined;
 }
 
 /** A finished plan and what was measured of it. */
@@ -39,6 +52,7 @@ interface MeasuredPlan {
   /** What is doubtful about the plan. */
   readonly notes: readonly string[];
   readonly measures: PlanMeasures;
+  readonly survival: PlannedSurvival | null;
   readonly planningMs: number;
   readonly threads: number;
 }
@@ -71,37 +85,56 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
   const decision = await watched(balancer, progress, () => balancer.decide(loads, options));
   const planningMs = performance.now() - started;
   const sides = { previous, start: task.start, layout };
-  const planned = measurePlan(loads, decision.mapping, sides);
+  const chosen = chooseResult(task, decision, loads, sides);
+  const survival = await survivalOf(task, chosen.mapping, loads, options, sides);
+  return { ...chosen, survival, planningMs, threads: balancer.threads };
+}
+
+/** The plan, or what it starts from where that is to be kept. */
+function chooseResult(
+  { layout, keepBetter }: PlanTask,
+  decision: PlanDecision,
+  loads: LoadMatrix,
+  sides: PlanSides,
+): Pick<MeasuredPlan, 'mapping' | 'kept' | 'notes' | 'measures'> {
+  const measures = measurePlan(loads, decision.mapping, sides);
   const mapping = resultOf(decision.mapping, layout);
-  const common = { planningMs, threads: balancer.threads };
-  const [before, after] = [planned.before, planned.after].map((one) => one.balancednessRatioOfSums) as [
-    number,
-    number,
-  ];
+  const before = measures.before.balancednessRatioOfSums;
+  const after = measures.after.balancednessRatioOfSums;
   if (after >= before || layout.isOther) {
     const kept = decision.status === 'kept' ? decision.reason : null;
-    return { ...common, mapping, kept, notes: [], measures: planned };
+    return { mapping, kept, notes: [], measures };
   }
   const worse =
     `the plan of the policy balances these loads worse than what it starts from: balancedness ` +
     `${ratio(before)} before, ${ratio(after)} after`;
-  if (!task.keepBetter || !canStay(previous, topology)) {
-    return {
-      ...common,
-      mapping,
-      kept: null,
-      notes: [`${worse}; --keep-better keeps the better`],
-      measures: planned,
-    };
+  if (!keepBetter || !canStay(sides.previous, layout.topology)) {
+    return { mapping, kept: null, notes: [`${worse}; --keep-better keeps the better`], measures };
   }
-  const measures = measurePlan(loads, previous, sides);
   return {
-    ...common,
-    mapping: resultOf(previous, layout),
+    mapping: resultOf(sides.previous, layout),
     kept: 'the plan balances worse',
     notes: [worse],
-    measures,
+    measures: measurePlan(loads, sides.previous, sides),
   };
+}
+
+/** What of a plan survives any single failure, beside what the policy would plan without that. */
+async function survivalOf(
+  { goal, layout, threads }: PlanTask,
+  mapping: ExpertMapping,
+  loads: LoadMatrix,
+  options: PlanOptions,
+  sides: PlanSides,
+): Promise<PlannedSurvival | null> {
+  if (goal === undefined) return null;
+  const { level, without: policy } = goal;
+  const { numDomains, overall } = survival(mapping, { level, topology: layout.asked, loads });
+  const workers = threads === undefined ? {} : { threads };
+  await using balancer = new ExpertLoadBalancer({ ...layout.topology, policy, windowSize: 1, ...workers });
+  const decision = await balancer.decide(loads, options);
+  const { after, moves } = measurePlan(loads, decision.mapping, sides);
+  return { level, numDomains, overall, without: { after, moves } };
 }
 
 /** A mapping of the plan on the ranks that were asked for. */

@@ -11,10 +11,15 @@ const MOST_NAMED = 8;
 /** What survives any single failure, and the worst one of each layer. */
 export function renderSurvival(report: SurvivalReport, colors: Colors): string {
   if (report.reason !== null) return factLines([['survival', `not known: ${report.reason}`]], colors);
-  return `${factLines(facts(report), colors)}\n${layerTable(report, colors)}\n`;
+  return `${factLines(survivalFacts(report), colors)}\n${layerTable(report, colors)}\n`;
 }
 
-function facts({ level, numDomains, overall }: Survival): Fact[] {
+/** What survives any single failure in all layers together. */
+export function survivalFacts({
+  level,
+  numDomains,
+  overall,
+}: Pick<Survival, 'level' | 'numDomains' | 'overall'>): Fact[] {
   const { experts, surviving, mostSurviving, share, mostShare, worst } = overall;
   const of = (count: number) =>
     `${grouped(count)} of ${counted(experts, 'expert')} (${percent(count / experts)})`;

@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import { checkMultiple } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
+import { domainsOfRanks } from '../../core/failure-domains.ts';
 import { printableTexts } from '../../core/printable.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
-import type { PolicySetting } from '../../policy/registry.ts';
+import { makePolicy, type PolicySetting } from '../../policy/registry.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
@@ -33,6 +34,7 @@ interface PlanCommandOptions extends ReadingOptions, StartOptions {
   readonly slotsPerRank?: readonly number[];
   readonly policy: string;
   readonly maxMoves?: number;
+  readonly survive?: string;
   readonly threads?: number;
   readonly output?: string;
   readonly to?: string;
@@ -65,6 +67,10 @@ export function configure(command: Command): void {
       'moves of all layers beyond those that have to be, for --policy adaptive',
       whole('--max-moves', 0),
     )
+    .option(
+      '--survive <level>',
+      'as much load as can be survives the failure of a rank, or of a node, for --policy adaptive',
+    )
     .option('--keep-better', 'keep the placement that it starts from when the plan balances the loads worse')
     .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))
     .option(
@@ -89,6 +95,10 @@ export function configure(command: Command): void {
         'eplb plan loads.npy --slots 80 --ranks 16 --start-from now.json --shrink-to 14 --policy adaptive',
         'names the two ranks that can best be spared, and plans without them',
       ],
+      [
+        'eplb plan loads.npy --slots 80 --ranks 16 --nodes 4 --policy adaptive --survive node',
+        'with copies of the heaviest experts on two nodes, and what that costs',
+      ],
     ],
   });
 }
@@ -100,7 +110,8 @@ async function run(given: string, typed: PlanCommandOptions): Promise<void> {
   checkMultiple('--slots', options.slots, '--ranks', options.ranks);
   checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
   checkStartOptions(options);
-  const policy = await choosePolicy(options.policy, options.threads, settingOf(options));
+  const setting = settingOf(options);
+  const policy = await choosePolicy(options.policy, options.threads, setting);
   const outputs = await outputsOf(path, options);
   // The placement may take the place of the one that it starts from; the JSON may not.
   if (startFrom !== undefined) await checkJson(options.json, [startFrom]);
@@ -132,7 +143,11 @@ async function planRecording(
   const of = await stepsIn(recording, progress);
   const steps = { ...resolveRange(options.steps, of, 'step'), of };
   const range = rangeOfSteps(recording, steps);
-  const plan = await makePlan({ recording, range, layout, policy, threads, start, keepBetter }, progress);
+  const { survive, maxMoves } = options;
+  const without = survive === undefined ? undefined : makePolicy(options.policy, { maxMoves });
+  const goal = survive === undefined ? undefined : { level: survive, without: without ?? policy };
+  const task = { recording, range, layout, policy, threads, start, keepBetter, goal };
+  const plan = await makePlan(task, progress);
   const written = await writePlan(plan.mapping, recording, output, options);
 
   const report: PlanReport = {
@@ -148,6 +163,7 @@ async function planRecording(
     kept: plan.kept,
     notes: [...(start?.notes ?? []), ...plan.notes],
     planningMs: plan.planningMs,
+    survival: plan.survival,
     output: options.output ?? null,
     outputFormat: output?.format.name ?? null,
     outputNotes: written?.notes ?? [],
@@ -157,10 +173,12 @@ async function planRecording(
 }
 
 /** @throws EplbRangeError EPLB_OPTION for what only the adaptive policy can do */
-function settingOf({ policy, maxMoves }: PlanCommandOptions): PolicySetting {
-  if (maxMoves !== undefined && policy !== 'adaptive')
-    throw contradiction('--max-moves: only the adaptive policy counts moves; give --policy adaptive');
-  return { maxMoves };
+function settingOf({ policy, maxMoves, survive, nodes }: PlanCommandOptions): PolicySetting {
+  const option = maxMoves !== undefined ? '--max-moves' : '--survive';
+  if ((maxMoves !== undefined || survive !== undefined) && policy !== 'adaptive')
+    throw contradiction(`${option}: only the adaptive policy can do that; give --policy adaptive`);
+  if (survive !== undefined) domainsOfRanks({ numRanks: nodes, numNodes: nodes }, survive, '--survive');
+  return { maxMoves, survive };
 }
 
 /** The option that closes slots. */
