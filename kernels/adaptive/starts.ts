@@ -22,7 +22,7 @@ import {
   rankOf,
   setExpertAt,
 } from './state';
-import { mayLeave, mustSurvive } from './survive';
+import { isSecuredOn, mayLeave, mustSurvive } from './survive';
 import { meanOf } from './table';
 import { indexOfLeast, indexOfMost } from './vectors';
 
@@ -248,24 +248,24 @@ function takeHeaviest(s: Adaptive, numMissing: i32): i32 {
 
 /**
  * Puts a copy into an empty slot of the rank of the expert's node that takes least with it, if it can be of
- * one that has none yet.
+ * one that has none yet, and of one in a second failure domain where the expert has to survive.
  */
 function give(s: Adaptive, expert: i32): void {
   spend(s, 1 + (s.numRanks >> 5));
   const copy = loadOf(s, expert);
   let best = -1;
   let least: f64 = 0;
-  let isDouble = true;
+  let mostFit = 0;
   for (let rank = 0; rank < s.numRanks; rank++) {
     if (at32(s.numEmpty, rank) === 0) continue;
     if (s.numNodes > 1 && homeOf(s, expert) !== rank / s.ranksPerNode) continue;
-    const wouldDouble = copiesOn(s, rank, expert) > 0;
-    if (wouldDouble && !isDouble) continue;
+    const fit = copiesOn(s, rank, expert) > 0 ? 0 : isSecuredOn(s, rank, expert) ? 2 : 1;
+    if (fit < mostFit) continue;
     const time = timeWith(s, rank, copy);
-    if (best >= 0 && wouldDouble === isDouble && !(time < least)) continue;
+    if (best >= 0 && fit === mostFit && !(time < least)) continue;
     best = rank;
     least = time;
-    isDouble = wouldDouble;
+    mostFit = fit;
   }
   let slot = firstOf(s, best);
   while (expertAt(s, slot) >= 0) slot++;

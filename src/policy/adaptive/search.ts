@@ -300,7 +300,7 @@ export class AdaptiveSearch {
       phyToLog,
       replicaRank,
     });
-    if (this.#speeds !== undefined && (isFresh || triesFresh)) this.#dealFresh();
+    if (this.#isDealt && (isFresh || triesFresh)) this.#dealFresh();
     this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
@@ -376,7 +376,15 @@ export class AdaptiveSearch {
     );
   }
 
-  /** Deals that placement to ranks that are not alike. */
+  /**
+   * Whether that placement is dealt anew: to ranks that are not alike, or where other experts have a second
+   * copy than it gives them.
+   */
+  get #isDealt(): boolean {
+    return this.#speeds !== undefined || this.#goal !== undefined;
+  }
+
+  /** Deals that placement to the ranks as they are. */
   #dealFresh(): void {
     const fresh = this.#terms.integer('fresh');
     this.#terms.setIntegers({ fresh: this.#at.fresh });
