@@ -59,6 +59,7 @@ export type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
 export type { LoadSamples } from './loads/load-samples.ts';
 export { ExpertMapping, type ExpertMappingJson } from './mapping/expert-mapping.ts';
 export type { ExpertMappingInit } from './mapping/mapping-init.ts';
+export { type RetireOptions, ranksToRetire } from './mapping/ranks-to-retire.ts';
 export { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './policy/abstract.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
@@ -74,6 +75,14 @@ export type { BalancerDecision, KeptReason, PlanDecision, PlanForecast } from '.
 export { DefaultEplbPolicy } from './policy/default.ts';
 export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
 export { type OrphanLoad, type Repair, type RepairOptions, repair } from './policy/repair/repair.ts';
+export {
+  type DomainLoss,
+  type LayerSurvival,
+  type Survival,
+  type SurvivalOptions,
+  type SurvivalSummary,
+  survival,
+} from './policy/survive/survival.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';
 export { shareBalancer } from './share/host.ts';
 export { checkTransfer, type TransferCheck } from './transfer/check-transfer.ts';

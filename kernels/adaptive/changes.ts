@@ -17,17 +17,27 @@ import {
   rankOf,
   setExpertAt,
 } from './state';
+import { mayGo, mayLeave } from './survive';
 import { turnToRow } from './table';
 
 export function mayExchange(s: Adaptive, slot: i32, other: i32): bool {
   const a = rankOf(s, slot);
   const b = rankOf(s, other);
-  return a !== b && mayCome(s, a, expertAt(s, other)) && mayCome(s, b, expertAt(s, slot));
+  if (a === b || !mayCome(s, a, expertAt(s, other)) || !mayCome(s, b, expertAt(s, slot))) return false;
+  return maySurviveExchange(s, slot, other);
+}
+
+/** Whether experts that have to survive do so after an exchange. */
+export function maySurviveExchange(s: Adaptive, slot: i32, other: i32): bool {
+  const a = rankOf(s, slot);
+  const b = rankOf(s, other);
+  return mayGo(s, a, expertAt(s, slot), b) && mayGo(s, b, expertAt(s, other), a);
 }
 
 export function mayOverwrite(s: Adaptive, slot: i32, expert: i32): bool {
   if (copiesOf(s, expertAt(s, slot)) < 2 || copiesOf(s, expert) >= s.mostCopies) return false;
-  return mayCome(s, rankOf(s, slot), expert);
+  const rank = rankOf(s, slot);
+  return mayCome(s, rank, expert) && mayLeave(s, rank, expertAt(s, slot));
 }
 
 /** How many moves it adds that a copy of expert i leaves a rank, and one of j comes. */
@@ -105,4 +115,17 @@ function unlink(s: Adaptive, slot: i32, expert: i32): void {
   let at = s.head + ((<usize>expert) << 2);
   while (load<i32>(at) !== slot) at = s.next + ((<usize>load<i32>(at)) << 2);
   store<i32>(at, nextOf(s, slot));
+}
+
+/** Puts an expert into a slot, whatever is in it; all but the counts of copies is to be made anew. */
+export function replace(s: Adaptive, slot: i32, expert: i32): void {
+  const rank = rankOf(s, slot);
+  const old = expertAt(s, slot);
+  if (old >= 0) {
+    addCopies(s, old, -1);
+    addCopiesOn(s, rank, old, -1);
+  }
+  setExpertAt(s, slot, expert);
+  addCopies(s, expert, 1);
+  addCopiesOn(s, rank, expert, 1);
 }

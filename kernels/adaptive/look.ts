@@ -7,7 +7,7 @@
 // many steps are looked at closely, for 0.001 less of balancedness.
 
 import { countStep, isOver, spend } from './bounds';
-import { exchange, hasMoves, movesOf, overwrite } from './changes';
+import { exchange, hasMoves, maySurviveExchange, movesOf, overwrite } from './changes';
 import {
   boundRanks,
   costOfExchange,
@@ -36,6 +36,7 @@ import {
   rankOf,
   rankRow,
 } from './state';
+import { mayLeave } from './survive';
 import { meanOf, rowOf, varianceOf } from './table';
 import { indexOfLeast, leastOfLanes } from './vectors';
 
@@ -184,7 +185,7 @@ function lookAtExchange(s: Adaptive, a: i32, slot: i32, b: i32, other: i32): voi
   const moves = movesOf(s, a, i, j) + movesOf(s, b, j, i);
   if (!hasMoves(s, moves)) return;
   const cost = costOfExchange(s, a, i, b, j) + s.price * <f64>moves;
-  if (cost < s.bestCost) setBest(s, cost, slot, other, false);
+  if (cost < s.bestCost && maySurviveExchange(s, slot, other)) setBest(s, cost, slot, other, false);
 }
 
 function setBest(s: Adaptive, cost: f64, slot: i32, other: i32, isOverwrite: bool): void {
@@ -339,5 +340,5 @@ function lookAtOverwrite(s: Adaptive, slot: i32, j: i32): void {
   const moves = movesOf(s, rank, i, j);
   if (!hasMoves(s, moves)) return;
   const cost = costOfOverwrite(s, slot, j) + s.price * <f64>moves;
-  if (cost < s.bestCost) setBest(s, cost, slot, j, true);
+  if (cost < s.bestCost && mayLeave(s, rank, i)) setBest(s, cost, slot, j, true);
 }

@@ -2,13 +2,13 @@
 // moves as that takes.
 
 import { isCancelled, spend } from './bounds';
+import { replace } from './changes';
 import { rebuild, recount } from './descent';
+import { secure } from './secure';
 import { sortRanks } from './slots';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
-  addCopies,
-  addCopiesOn,
   at32,
   clearPlaces,
   copiesOf,
@@ -18,9 +18,9 @@ import {
   heldOn,
   homeOf,
   rankOf,
-  setExpertAt,
   setHeld,
 } from './state';
+import { isSecuredOn } from './survive';
 import { meanOf } from './table';
 
 /** Of a rank on the way to a free slot: not looked at, and the first. */
@@ -48,6 +48,7 @@ export function begin(s: Adaptive, placement: usize): void {
   // Where all slots are open, a rank has no expert at hand that it has not in a slot.
   if (s.numSlots < s.numRanks * s.stride) reseat(s);
   repair(s);
+  secure(s);
   if (s.isCancelled) return;
   settleIn(s);
 }
@@ -209,26 +210,15 @@ function sparest(s: Adaptive, first: i32, end: i32): i32 {
   return best;
 }
 
-/** Puts an expert into a slot, whatever is in it. */
-function replace(s: Adaptive, slot: i32, expert: i32): void {
-  const rank = rankOf(s, slot);
-  const old = expertAt(s, slot);
-  if (old >= 0) {
-    addCopies(s, old, -1);
-    addCopiesOn(s, rank, old, -1);
-  }
-  setExpertAt(s, slot, expert);
-  addCopies(s, expert, 1);
-  addCopiesOn(s, rank, expert, 1);
-}
-
 /**
- * A missing expert, else the one with the most load a copy, that is not on the rank; -1 when there is none.
+ * A missing expert, else one that has to survive and would by a copy here, else any: of these that with the
+ * most load a copy, that is not on the rank; -1 when there is none.
  */
 function neediest(s: Adaptive, rank: i32, isAtHand: bool): i32 {
   spend(s, s.numExperts >> 4);
   let best = -1;
   let most: f32 = -1;
+  let isMostSecured = false;
   for (let expert = 0; expert < s.numExperts; expert++) {
     if (isAtHand && heldOn(s, rank, expert) === 0) continue;
     if (copiesOf(s, expert) === 0) {
@@ -238,8 +228,10 @@ function neediest(s: Adaptive, rank: i32, isAtHand: bool): i32 {
     }
     if (copiesOn(s, rank, expert) > 0 || (s.numNodes > 1 && !isOnNode(s, rank, expert))) continue;
     const mean = meanOf(s, expert, copiesOf(s, expert));
-    if (mean > most) {
+    const isSecured = isSecuredOn(s, rank, expert);
+    if (isSecured === isMostSecured ? mean > most : isSecured) {
       most = mean;
+      isMostSecured = isSecured;
       best = expert;
     }
   }

@@ -22,6 +22,7 @@ import {
   rankOf,
   setExpertAt,
 } from './state';
+import { isSecuredOn, mayLeave, mustSurvive } from './survive';
 import { meanOf } from './table';
 import { indexOfLeast, indexOfMost } from './vectors';
 
@@ -138,7 +139,7 @@ function rateTotal(s: Adaptive, expert: i32): void {
   const all = <f32>copies * meanOf(s, expert, copies);
   const need: f32 =
     copies < s.mostCopies ? all - <f32>(copies + 1) * meanOf(s, expert, copies + 1) : -Infinity;
-  const isSpare = copies > 1 && isAtHome(s, expert);
+  const isSpare = copies > leastCopiesOf(s, expert) && isAtHome(s, expert);
   setRates(s, expert, need, isSpare ? <f32>(copies - 1) * meanOf(s, expert, copies - 1) - all : Infinity);
 }
 
@@ -153,7 +154,7 @@ function rate(s: Adaptive, expert: i32): void {
     const added = <f32>(copies + 1) * meanOf(s, expert, copies + 1) - <f32>copies * need;
     if (added > need * MOST_ADDED) need = -1;
   }
-  const isSpare = copies > 1 && isAtHome(s, expert);
+  const isSpare = copies > leastCopiesOf(s, expert) && isAtHome(s, expert);
   setRates(s, expert, need, isSpare ? meanOf(s, expert, copies - 1) : Infinity);
 }
 
@@ -161,6 +162,11 @@ function setRates(s: Adaptive, expert: i32, need: f32, spareness: f32): void {
   const at = (<usize>expert) << 2;
   store<f32>(s.need + at, need);
   store<f32>(s.spareness + at, spareness);
+}
+
+/** The fewest copies that an expert may have. */
+function leastCopiesOf(s: Adaptive, expert: i32): i32 {
+  return mustSurvive(s, expert) ? 2 : 1;
 }
 
 /** Whether all copies are on the expert's node: only what is given up there makes room there. */
@@ -212,7 +218,7 @@ function takeAway(s: Adaptive, expert: i32): void {
   spend(s, 1);
   let best = -1;
   for (let slot = headOf(s, expert); slot >= 0; slot = nextOf(s, slot)) {
-    if (expertAt(s, slot) < 0) continue;
+    if (expertAt(s, slot) < 0 || !mayLeave(s, rankOf(s, slot), expert)) continue;
     if (best < 0 || timeOfRank(s, rankOf(s, slot)) > timeOfRank(s, rankOf(s, best))) best = slot;
   }
   const rank = rankOf(s, best);
@@ -242,24 +248,24 @@ function takeHeaviest(s: Adaptive, numMissing: i32): i32 {
 
 /**
  * Puts a copy into an empty slot of the rank of the expert's node that takes least with it, if it can be of
- * one that has none yet.
+ * one that has none yet, and of one in a second failure domain where the expert has to survive.
  */
 function give(s: Adaptive, expert: i32): void {
   spend(s, 1 + (s.numRanks >> 5));
   const copy = loadOf(s, expert);
   let best = -1;
   let least: f64 = 0;
-  let isDouble = true;
+  let mostFit = 0;
   for (let rank = 0; rank < s.numRanks; rank++) {
     if (at32(s.numEmpty, rank) === 0) continue;
     if (s.numNodes > 1 && homeOf(s, expert) !== rank / s.ranksPerNode) continue;
-    const wouldDouble = copiesOn(s, rank, expert) > 0;
-    if (wouldDouble && !isDouble) continue;
+    const fit = copiesOn(s, rank, expert) > 0 ? 0 : isSecuredOn(s, rank, expert) ? 2 : 1;
+    if (fit < mostFit) continue;
     const time = timeWith(s, rank, copy);
-    if (best >= 0 && wouldDouble === isDouble && !(time < least)) continue;
+    if (best >= 0 && fit === mostFit && !(time < least)) continue;
     best = rank;
     least = time;
-    isDouble = wouldDouble;
+    mostFit = fit;
   }
   let slot = firstOf(s, best);
   while (expertAt(s, slot) >= 0) slot++;

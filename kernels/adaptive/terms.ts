@@ -52,6 +52,13 @@ export class AdaptiveTerms {
   maxSamples: i32;
   /** i32[numRanks]: how many slots of a rank are open, its first ones; 0: all are. */
   slotsPerRank: usize;
+  /**
+   * u8[numExperts]: 1 for experts that keep copies in two failure domains; 0, no pointer: there are none.
+   * They are at most as many as redundant slots, and as slots outside the largest domain. With
+   * i32[numRanks]: the domain of each rank. Not beside experts that stay on their node.
+   */
+  survivors: usize;
+  domains: usize;
   /** f32[numRanks]: how fast a rank is, 1 in the mean of all; 0: all ranks are alike. */
   rankSpeed: usize;
   /** What a slot takes for its tokens, see curve.ts; 0: their number. */
@@ -133,6 +140,8 @@ export const adaptive_numRanks: usize = offsetof<AdaptiveTerms>('numRanks');
 export const adaptive_numNodes: usize = offsetof<AdaptiveTerms>('numNodes');
 export const adaptive_maxSamples: usize = offsetof<AdaptiveTerms>('maxSamples');
 export const adaptive_slotsPerRank: usize = offsetof<AdaptiveTerms>('slotsPerRank');
+export const adaptive_survivors: usize = offsetof<AdaptiveTerms>('survivors');
+export const adaptive_domains: usize = offsetof<AdaptiveTerms>('domains');
 export const adaptive_rankSpeed: usize = offsetof<AdaptiveTerms>('rankSpeed');
 export const adaptive_unit: usize = offsetof<AdaptiveTerms>('unit');
 export const adaptive_elasticity: usize = offsetof<AdaptiveTerms>('elasticity');

@@ -8,9 +8,12 @@ import {
   type LoadMatrix,
   layerBalances,
   peakToAverage,
+  type Survival,
   summarizeBalance,
   type Topology,
 } from '../index.ts';
+import type { RankLayout } from '../mapping/relay-ranks.ts';
+import { onRanks, type PlanLayout, type PlanStart, relaid } from './plan-start.ts';
 
 /** What was read, and how it was understood. */
 export interface RecordingReport {
@@ -51,6 +54,10 @@ export interface PlanReport {
   readonly threads: number;
   /** The placement it started from; null for the initial mapping (expert i in slot i). */
   readonly startFrom: string | null;
+  /** Ranks of that placement; null for the initial mapping. */
+  readonly startRanks: number | null;
+  /** Ranks that retire, rising: their slots are empty. */
+  readonly retired: readonly number[];
   /** Why the policy keeps the placement it started from; null when it plans another. */
   readonly kept: KeptReason | 'the plan balances worse' | null;
   /** What is doubtful about the plan, one sentence each. */
@@ -62,6 +69,8 @@ export interface PlanReport {
   /** Slots of all layers that may hold an expert: what {@link moves} is out of. */
   readonly slots: number;
   readonly layers: readonly LayerReport[];
+  /** What survives any single failure, and what that costs; null where it was not asked for. */
+  readonly survival: PlannedSurvival | null;
   readonly output: string | null;
   /** Name of the format it is written in. */
   readonly outputFormat: string | null;
@@ -75,23 +84,45 @@ export interface PlanReport {
   readonly physicalToLogical: readonly (readonly number[])[];
 }
 
+/** What survives any single failure, in all layers together. */
+export interface PlannedSurvival extends Pick<Survival, 'level' | 'numDomains' | 'overall'> {
+  /** Balance and moves of the plan that is made for balance alone. */
+  readonly without: { readonly after: BalanceSummary; readonly moves: number };
+}
+
 /** The measured part of a {@link PlanReport}. */
 export type PlanMeasures = Pick<
   PlanReport,
   'before' | 'after' | 'moves' | 'slots' | 'layers' | 'digest' | 'physicalToLogical'
 >;
 
-/** Compares two mappings on the same loads. */
+/** What a plan is compared with. */
+export interface PlanSides {
+  /** As the plan is laid out. */
+  readonly previous: ExpertMapping;
+  /** The same on its own ranks; undefined where it is the initial mapping. */
+  readonly start: PlanStart | undefined;
+  readonly layout: PlanLayout;
+}
+
+/** Compares two mappings on the same loads, each on the ranks that it has. */
 export function measurePlan(
   loads: LoadMatrix,
-  previous: ExpertMapping,
   planned: ExpertMapping,
-  topology: Topology,
+  { previous, start, layout }: PlanSides,
 ): PlanMeasures {
+  const { topology, asked } = layout;
   const { numRanks } = topology;
-  const before = layerBalances(loads, previous, numRanks);
-  const after = layerBalances(loads, planned, numRanks);
+  const live = Array.from({ length: numRanks }, (_, rank) => rank).filter(
+    (rank) => topology.slotsPerRank?.[rank] !== 0,
+  );
+  const onLive = (mapping: ExpertMapping) =>
+    layerBalances(loads, onRanks(mapping, numRanks, live), live.length);
+  const before =
+    start === undefined ? onLive(previous) : layerBalances(loads, start.mapping, start.layout.numRanks);
+  const after = onLive(planned);
   const moves = planned.movesPerLayerFrom(previous, numRanks);
+  const result = relaid(planned, layoutOf(topology), layoutOf(asked));
   const layers = after.map((layerAfter, layer) => ({
     layer,
     balancednessBefore: balancedness(before[layer]!),
@@ -104,9 +135,14 @@ export function measurePlan(
     before: summarizeBalance(before),
     after: summarizeBalance(after),
     moves: moves.reduce((sum, count) => sum + count, 0),
-    slots: planned.numLayers * numOpenSlots(topology),
+    slots: result.numLayers * numOpenSlots(asked),
     layers,
-    digest: planned.digest(),
-    physicalToLogical: rowsOf(planned.phyToLog, planned.numPhysicalExperts),
+    digest: result.digest(),
+    physicalToLogical: rowsOf(result.phyToLog, result.numPhysicalExperts),
   };
+}
+
+/** How the tables of a topology are laid out. */
+export function layoutOf({ numRanks, numPhysicalExperts }: Topology): RankLayout {
+  return { numRanks, slotsPerRank: numPhysicalExperts / numRanks };
 }

@@ -3,8 +3,9 @@ import { counted, grouped, ratio, seconds } from '../formats/number-text.ts';
 import type { Colors } from './colors.ts';
 import { type Fact, factLines } from './fact-list.ts';
 import { PlainTable } from './plain-table.ts';
-import type { PlanReport } from './plan-report.ts';
+import type { PlannedSurvival, PlanReport } from './plan-report.ts';
 import { ranksText } from './ranks-text.ts';
+import { survivalFacts } from './survival-view.ts';
 
 /** A report for people: what was read and how it was understood, a line a layer, all layers together. */
 export function renderPlan(report: PlanReport, colors: Colors): string {
@@ -40,9 +41,16 @@ function headerFacts(report: PlanReport): Fact[] {
     ['devices', `${ranksText(topology)} slots, ${counted(numNodes, 'node')}`],
     ['policy', `${policy}, ${threads === 0 ? 'in the main thread' : counted(threads, 'worker thread')}`],
   ];
-  if (report.startFrom !== null) list.push(['starting from', report.startFrom]);
+  if (report.startFrom !== null) list.push(['starting from', startText(report)]);
+  if (report.retired.length > 0)
+    list.push(['retired', `${counted(report.retired.length, 'rank')}: ${report.retired.join(', ')}`]);
   for (const note of recording.notes) list.push(['note', note]);
   return list;
+}
+
+function startText({ startFrom, startRanks, topology }: PlanReport): string {
+  const isOther = startRanks !== null && startRanks !== topology.numRanks;
+  return isOther ? `${startFrom}, of ${counted(startRanks, 'rank')}` : String(startFrom);
 }
 
 function readAs({ recording, topology }: PlanReport): string {
@@ -99,11 +107,18 @@ function closingFacts(report: PlanReport): Fact[] {
     ['moves', `${grouped(moves)} of ${counted(slots, 'slot')}, counted from ${start}`],
     ['planning time', seconds(planningMs / 1000)],
   ];
+  if (report.survival !== null) list.unshift(...survivalFacts(report.survival), priceFact(report.survival));
   if (kept !== null) list.unshift(['kept', `${start} stays: ${kept}`]);
   for (const note of report.notes) list.push(['note', note]);
   if (output !== null) list.push(['written', output]);
   for (const note of report.outputNotes) list.push(['note', note]);
   return list;
+}
+
+/** What it costs that load survives: what the same policy plans without. */
+function priceFact({ without: { after, moves } }: PlannedSurvival): Fact {
+  const balance = ratio(after.balancednessRatioOfSums);
+  return ['without that', `balancedness, ratio of sums, ${balance}, in ${counted(moves, 'move')}`];
 }
 
 /**

@@ -59,10 +59,15 @@ export async function choosePolicy(
  * Refuses closed slots for a policy that fills all. What a policy from a module does with them is looked at
  * when it has planned.
  *
+ * @param title - the option that closes them
  * @throws EplbRangeError EPLB_TOPOLOGY
  */
-export function checkPolicySlots(policy: AbstractEplbPolicy | URL, topology: Topology): void {
-  checkPlannable(policy instanceof URL ? undefined : policy.kernelRequest(), topology, '--slots-per-rank');
+export function checkPolicySlots(
+  policy: AbstractEplbPolicy | URL,
+  topology: Topology,
+  title = '--slots-per-rank',
+): void {
+  checkPlannable(policy instanceof URL ? undefined : policy.kernelRequest(), topology, title);
 }
 
 function pathOf(url: string, option: string): string {

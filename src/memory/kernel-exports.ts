@@ -39,6 +39,8 @@ export type AdaptiveInteger =
   | 'numNodes'
   | 'maxSamples'
   | 'slotsPerRank'
+  | 'survivors'
+  | 'domains'
   | 'rankSpeed'
   | 'curve'
   | 'tokens'
@@ -359,6 +361,8 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_numNodes: true,
   adaptive_maxSamples: true,
   adaptive_slotsPerRank: true,
+  adaptive_survivors: true,
+  adaptive_domains: true,
   adaptive_rankSpeed: true,
   adaptive_curve: true,
   adaptive_tokens: true,

@@ -1,6 +1,6 @@
 import type { CostModel } from '../cost/cost-model.ts';
 import type { AbstractEplbPolicy } from './abstract.ts';
-import type { AdaptiveCostModel } from './adaptive/options.ts';
+import type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './adaptive/options.ts';
 import { AdaptiveEplbPolicy } from './adaptive/policy.ts';
 import { DefaultEplbPolicy } from './default.ts';
 import { LocalityAwarePolicy } from './locality.ts';
@@ -9,6 +9,10 @@ import { LocalityAwarePolicy } from './locality.ts';
 export interface PolicySetting {
   /** What moves and steps cost: for policies that need it. */
   readonly cost?: AdaptiveCostModel | CostModel | undefined;
+  /** At most so many moves beyond those that have to be. */
+  readonly maxMoves?: number | undefined;
+  /** The level of failures that as much load as can is to survive. */
+  readonly survive?: string | undefined;
 }
 
 /** A policy of this library, by name. */
@@ -21,8 +25,13 @@ interface PolicyRow {
 const POLICIES: readonly PolicyRow[] = [
   { name: 'default', make: () => new DefaultEplbPolicy() },
   { name: 'locality', make: () => new LocalityAwarePolicy() },
-  { name: 'adaptive', make: ({ cost }) => new AdaptiveEplbPolicy(cost === undefined ? {} : { cost }) },
+  { name: 'adaptive', make: (setting) => new AdaptiveEplbPolicy(given(setting)) },
 ];
+
+/** What a setting says. */
+function given(setting: PolicySetting): AdaptiveEplbPolicyOptions {
+  return Object.fromEntries(Object.entries(setting).filter(([, value]) => value !== undefined));
+}
 
 /** The names of this library's policies. */
 export const POLICY_NAMES: readonly string[] = POLICIES.map(({ name }) => name);

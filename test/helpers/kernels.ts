@@ -9,7 +9,7 @@ export function loadKernels(pages = 64): { kernels: KernelExports; arena: Arena 
   return { kernels: instantiateKernels(new WebAssembly.Module(bytes), memory), arena: new Arena(memory) };
 }
 
-type Numbers = Float32Array | Float64Array | Int32Array | Uint16Array | BigUint64Array;
+type Numbers = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | BigUint64Array;
 
 interface NumbersConstructor<T extends Numbers> {
   readonly BYTES_PER_ELEMENT: number;

@@ -86,6 +86,8 @@ function layOut(
     maxSamples,
     numSamples: weights.length,
     slotsPerRank: problem.slotsPerRank === undefined ? 0 : arena.input(problem.slotsPerRank).ptr,
+    survivors: problem.survivors === undefined ? 0 : arena.input(problem.survivors).ptr,
+    domains: problem.domains === undefined ? 0 : arena.input(problem.domains).ptr,
     rankSpeed: problem.rankSpeed === undefined ? 0 : arena.input(problem.rankSpeed).ptr,
     curve: slots === undefined ? 0 : arena.input(slots.curve).ptr,
     tokens: slots === undefined ? 0 : arena.input(slots.tokens).ptr,

@@ -10,6 +10,7 @@ import { assertForAll } from '../helpers/property.ts';
 import { costOfStep, runSearch, type SearchResult } from '../helpers/search-kernel.ts';
 import {
   type AdaptiveProblem,
+  exposedExperts,
   movesTo,
   objectiveOf,
   openRows,
@@ -245,6 +246,26 @@ test('without moves the live placement stays', () => {
 });
 
 test('tiny problems: the best placement is found, or missed by at most 2 %', () => {
+  tinyProblems((problem, run) => {
+    const { after } = runKernel(problem);
+    assert.ok(after <= leastObjective(problem) * 1.02, `run ${run}`);
+  });
+});
+
+test('tiny problems: so is the best of those where experts survive', () => {
+  let numDearer = 0;
+  tinyProblems((free, run) => {
+    if (run >= 200) return;
+    const problem = withSurvivors(free, free.numRanks, run);
+    const { after } = runKernel(problem);
+    const least = leastObjective(problem);
+    assert.ok(after <= least * 1.02, `run ${run}: ${after}, not ${least}`);
+    if (least > leastObjective(free) * 1.001) numDearer++;
+  });
+  assert.ok(numDearer > 10, `${numDearer} problems where that costs balance`);
+});
+
+function tinyProblems(take: (problem: AdaptiveProblem, run: number) => void): void {
   const random = seededRandom(1);
   for (let run = 0; run < 400; run++) {
     const numRanks = 2 + (run % 2);
@@ -270,16 +291,16 @@ test('tiny problems: the best placement is found, or missed by at most 2 %', () 
       maxMoves: numSlots,
       numKicks: 20,
     };
-    const { after } = runKernel(problem);
-    assert.ok(after <= leastObjective(problem) * 1.02, `run ${run}`);
+    take(problem, run);
   }
-});
+}
 
-/** The least objective of all placements without doubles. */
+/** The least objective of all placements without doubles, where experts survive that have to. */
 function leastObjective(problem: AdaptiveProblem): number {
   let least = Number.POSITIVE_INFINITY;
   for (const table of allPlacements(problem))
-    least = Math.min(least, objectiveOf(openRows(table, problem), problem));
+    if (exposedExperts(table, problem).length === 0)
+      least = Math.min(least, objectiveOf(openRows(table, problem), problem));
   return least;
 }
 
@@ -432,4 +453,54 @@ test('a rank that is twice as fast gets more load', () => {
   );
   const others = loads.filter((_, rank) => rank !== 3);
   assert.ok(loads[3]! > 1.3 * Math.max(...others), `${loads[3]} on the fast rank, ${Math.max(...others)}`);
+});
+
+/** As many experts as can have copies in two domains, any of them, or fewer. */
+function withSurvivors(problem: AdaptiveProblem, numDomains: number, seed: number): AdaptiveProblem {
+  const random = seededRandom(seed);
+  const { numExperts, numRanks, numSlots, slotsPerRank } = problem;
+  const domains = Int32Array.from({ length: numRanks }, () => Math.floor(random() * numDomains));
+  const open = new Array<number>(numDomains).fill(0);
+  for (const [rank, domain] of domains.entries())
+    open[domain]! += slotsPerRank?.[rank] ?? numSlots / numRanks;
+  const numOpen = open.reduce((sum, slots) => sum + slots, 0);
+  const most = Math.min(numExperts, numOpen - numExperts, numOpen - Math.max(...open));
+  const count = random() < 0.7 ? most : Math.floor(random() * (most + 1));
+  const order = Array.from({ length: numExperts }, (_, expert) => expert)
+    .map((expert) => [random(), expert] as const)
+    .sort(([a], [b]) => a - b)
+    .map(([, expert]) => expert);
+  const survivors = new Uint8Array(numExperts);
+  for (const expert of order.slice(0, count)) survivors[expert] = 1;
+  return { ...problem, numNodes: 1, domains, survivors };
+}
+
+test('experts that have to survive have copies in two domains, as many as the slots allow', () => {
+  let numTold = 0;
+  const property = (problem: AdaptiveProblem): void => {
+    const { numExperts, survivors } = problem;
+    const { phyToLog, after, before, moves } = runKernel(problem);
+    const ranks = openRows(phyToLog, problem);
+    assert.equal(new Set(ranks.flat()).size, numExperts);
+    assert.ok(!ranks.flat().includes(-1), 'no open slot is empty');
+    assert.ok(isClosedEmpty(phyToLog, problem));
+    assert.deepEqual(exposedExperts(phyToLog, problem), []);
+    assertClose(after, objectiveOf(ranks, problem), 'after');
+    assert.equal(moves, movesTo(phyToLog, problem));
+    numTold += survivors!.reduce((sum, one) => sum + one, 0);
+    const isWhole =
+      isValid(problem.previous, problem) && exposedExperts(problem.previous, problem).length === 0;
+    if (!isWhole) return;
+    assertClose(before, objectiveOf(openRows(problem.previous, problem), problem), 'before');
+    assert.ok(moves <= problem.maxMoves, 'a placement that may stay keeps to the limit');
+  };
+  assertForAll(
+    (max) =>
+      fc
+        .tuple(problemArbitrary(max), fc.integer({ min: 2, max: 6 }), fc.integer())
+        .map(([problem, numDomains, seed]) => withSurvivors(problem, numDomains, seed)),
+    { small: 1000, large: 40 },
+    property,
+  );
+  assert.ok(numTold > 500, `${numTold} experts`);
 });

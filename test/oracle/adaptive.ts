@@ -15,6 +15,9 @@ export interface AdaptiveProblem {
   readonly slotsPerRank?: Int32Array | undefined;
   /** What slots take, where that is not in proportion to their tokens. */
   readonly slots?: SlotProblem | undefined;
+  /** 1 for experts that keep copies in two failure domains, and the domain of each rank. */
+  readonly survivors?: Uint8Array | undefined;
+  readonly domains?: Int32Array | undefined;
   /** How fast each rank is; 1 when left out. */
   readonly rankSpeed?: Float32Array | undefined;
   readonly previous: Int32Array;
@@ -121,4 +124,14 @@ export function movesTo(table: Int32Array, { previous, numRanks, numSlots }: Ada
     const first = slot - (slot % stride);
     return expert >= 0 && !previous.subarray(first, first + stride).includes(expert);
   }).length;
+}
+
+/** Experts that are to keep copies in two failure domains, and have them in one. */
+export function exposedExperts(table: Int32Array, problem: AdaptiveProblem): number[] {
+  const { survivors = new Uint8Array(), domains = new Int32Array() } = problem;
+  const rows = openRows(table, problem);
+  return Array.from(survivors.keys()).filter((expert) => {
+    const held = new Set(domains.filter((_, rank) => rows[rank]!.includes(expert)));
+    return survivors[expert] === 1 && held.size < 2;
+  });
 }

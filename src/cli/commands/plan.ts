@@ -1,18 +1,21 @@
 import type { Command } from 'commander';
 import { checkMultiple } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
+import { domainsOfRanks } from '../../core/failure-domains.ts';
 import { printableTexts } from '../../core/printable.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
+import { makePolicy, type PolicySetting } from '../../policy/registry.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
-import { resolveRange, slotsPerRankList, wholeParser } from '../option-values.ts';
+import { contradiction, listParser, resolveRange, slotsPerRankList, wholeParser } from '../option-values.ts';
 import { checkOutputs, type OutputFile, writeOutput } from '../output-file.ts';
 import { placementFile } from '../placement-files.ts';
 import type { PlanReport, RecordingReport } from '../plan-report.ts';
+import { checkStartOptions, planLayout, readPlanStart, type StartOptions } from '../plan-start.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
 import { checkPolicySlots, choosePolicy, POLICY_CHOICES } from '../policy-choice.ts';
@@ -23,15 +26,16 @@ import { openBeside, slotColumnNotes } from '../slot-columns.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { topologyFrom } from '../topology-options.ts';
 
-interface PlanCommandOptions extends ReadingOptions {
+interface PlanCommandOptions extends ReadingOptions, StartOptions {
   readonly slots: number;
   readonly ranks: number;
   readonly nodes: number;
   readonly groups: number;
   readonly slotsPerRank?: readonly number[];
   readonly policy: string;
+  readonly maxMoves?: number;
+  readonly survive?: string;
   readonly threads?: number;
-  readonly startFrom?: string;
   readonly output?: string;
   readonly to?: string;
   readonly firstLayer?: number;
@@ -51,6 +55,22 @@ export function configure(command: Command): void {
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option('--policy <P>', POLICY_CHOICES, 'default')
     .option('--start-from <file>', 'the placement to start from; what stays on a rank keeps its slot')
+    .option(
+      '--start-ranks <N>',
+      'devices of --start-from, where the file does not have them and they are not --ranks',
+      whole('--start-ranks'),
+    )
+    .option('--retire <rank,...>', 'ranks to do without', listParser('--retire', whole('--retire', 0)))
+    .option('--shrink-to <N>', 'ranks to keep: the plan chooses them', whole('--shrink-to'))
+    .option(
+      '--max-moves <N>',
+      'moves of all layers beyond those that have to be, for --policy adaptive',
+      whole('--max-moves', 0),
+    )
+    .option(
+      '--survive <level>',
+      'as much load as can be survives the failure of a rank, or of a node, for --policy adaptive',
+    )
     .option('--keep-better', 'keep the placement that it starts from when the plan balances the loads worse')
     .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))
     .option(
@@ -71,6 +91,14 @@ export function configure(command: Command): void {
         'eplb plan loads.npy --slots 80 --ranks 16 --start-from now.json --policy adaptive -o next.json',
         'with few moves from the placement of now',
       ],
+      [
+        'eplb plan loads.npy --slots 80 --ranks 16 --start-from now.json --shrink-to 14 --policy adaptive',
+        'names the two ranks that can best be spared, and plans without them',
+      ],
+      [
+        'eplb plan loads.npy --slots 80 --ranks 16 --nodes 4 --policy adaptive --survive node',
+        'with copies of the heaviest experts on two nodes, and what that costs',
+      ],
     ],
   });
 }
@@ -81,7 +109,9 @@ async function run(given: string, typed: PlanCommandOptions): Promise<void> {
   const options = startFrom === undefined ? typed : { ...typed, startFrom };
   checkMultiple('--slots', options.slots, '--ranks', options.ranks);
   checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
-  const policy = await choosePolicy(options.policy, options.threads);
+  checkStartOptions(options);
+  const setting = settingOf(options);
+  const policy = await choosePolicy(options.policy, options.threads, setting);
   const outputs = await outputsOf(path, options);
   // The placement may take the place of the one that it starts from; the JSON may not.
   if (startFrom !== undefined) await checkJson(options.json, [startFrom]);
@@ -104,34 +134,58 @@ async function planRecording(
   const topology = topologyFrom(recording, options);
   checkPolicySlots(policy, topology);
   const { output } = outputs;
-  const { threads, startFrom, keepBetter = false } = options;
+  const { threads, startFrom, startRanks, keepBetter = false } = options;
+  const start =
+    startFrom === undefined ? undefined : await readPlanStart(startFrom, topology, recording, startRanks);
+  const layout = planLayout(topology, start, options);
+  checkPolicySlots(policy, layout.topology, closedBy(options));
   const progress = new Progress(process.stderr);
   const of = await stepsIn(recording, progress);
   const steps = { ...resolveRange(options.steps, of, 'step'), of };
   const range = rangeOfSteps(recording, steps);
-  const plan = await makePlan(
-    { recording, range, topology, policy, threads, startFrom, keepBetter },
-    progress,
-  );
+  const { survive, maxMoves } = options;
+  const without = survive === undefined ? undefined : makePolicy(options.policy, { maxMoves });
+  const goal = survive === undefined ? undefined : { level: survive, without: without ?? policy };
+  const task = { recording, range, layout, policy, threads, start, keepBetter, goal };
+  const plan = await makePlan(task, progress);
   const written = await writePlan(plan.mapping, recording, output, options);
 
   const report: PlanReport = {
     kind: 'plan-report',
     formatVersion: 1,
     recording: recordingReport(path, recording, steps, options),
-    topology,
+    topology: layout.asked,
     policy: options.policy,
     threads: plan.threads,
     startFrom: startFrom ?? null,
+    startRanks: start?.layout.numRanks ?? null,
+    retired: layout.retired,
     kept: plan.kept,
-    notes: plan.notes,
+    notes: [...(start?.notes ?? []), ...plan.notes],
     planningMs: plan.planningMs,
+    survival: plan.survival,
     output: options.output ?? null,
     outputFormat: output?.format.name ?? null,
     outputNotes: written?.notes ?? [],
     ...plan.measures,
   };
   await writeResult(outputs.json, report, (colors) => renderPlan(printableTexts(report), colors));
+}
+
+/** @throws EplbRangeError EPLB_OPTION for what only the adaptive policy can do */
+function settingOf({ policy, maxMoves, survive, nodes }: PlanCommandOptions): PolicySetting {
+  const option = maxMoves !== undefined ? '--max-moves' : '--survive';
+  if ((maxMoves !== undefined || survive !== undefined) && policy !== 'adaptive')
+    throw contradiction(`${option}: only the adaptive policy can do that; give --policy adaptive`);
+  if (survive !== undefined) domainsOfRanks({ numRanks: nodes, numNodes: nodes }, survive, '--survive');
+  return { maxMoves, survive };
+}
+
+/** The option that closes slots. */
+function closedBy({ retire, shrinkTo, slotsPerRank }: PlanCommandOptions): string {
+  if (retire !== undefined) return '--retire';
+  if (shrinkTo !== undefined) return '--shrink-to';
+  return slotsPerRank === undefined ? '--start-from' : '--slots-per-rank';
 }
 
 /** The file that gets the placement, and its format. */

@@ -1,3 +1,4 @@
+import { domainsOfRanks } from '../../core/failure-domains.ts';
 import type { LayerKernel } from '../../engine/layer-kernel.ts';
 import { checkGroupRoom, checkSizes } from '../closed-slots.ts';
 import { AdaptiveLayers } from './layers.ts';
@@ -19,6 +20,7 @@ const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
   checkTopology(request, topology, title) {
     checkSizes('adaptive', topology, MOST_SIZES);
     if (request.keepsGroups) checkGroupRoom(topology, title);
+    if (request.survive !== undefined) domainsOfRanks(topology, request.survive, 'survive');
   },
   scratchBytes: (request, topology, sizes) => carveAdaptiveScratch(topology, request, sizes, 0).end,
   dataBytes: (request, topology) => carveAdaptiveData(topology, request, 0).end,

@@ -96,7 +96,7 @@ export class AdaptiveLayers {
     const live = this.#tableAt(at);
     const planned = this.#tableAt(phyToLog);
     const mustLeave = this.#search.keepsGroups && (this.#splitsGroups(live) || this.#overfillsNode(live));
-    const mustChange = mustLeave || this.#isUnfit(live);
+    let mustChange = mustLeave || this.#isUnfit(live) || !this.#search.isSurvivedByAny(live);
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     stats[LayerStat.IS_UNCHANGED] = mode === 'keep' ? 1 : 0;
     if (mode === 'keep' && !mustChange) {
@@ -104,6 +104,8 @@ export class AdaptiveLayers {
       return;
     }
     const facts = this.#prepare(layer, stats);
+    if (!this.#search.isSurvived(live)) mustChange = true;
+    stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     const price = this.#priceAt(layer, stats);
     const start = mustLeave ? 'fresh' : 'live';
     const isFree = mode === 'first' || price === 0;

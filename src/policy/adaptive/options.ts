@@ -1,4 +1,4 @@
-import { checkAtLeast, checkNumber, checkWhole, show } from '../../core/checks.ts';
+import { checkAtLeast, checkNumber, checkText, checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { type CostModel, isCostModel } from '../../cost/cost-model.ts';
@@ -72,6 +72,14 @@ export interface AdaptiveEplbPolicyOptions {
   /** 'groups': groups of experts stay on their node, as with the default policy. Default 'none'. */
   readonly locality?: 'none' | 'groups';
   /**
+   * 'rank', 'node', or a name of `Topology.failureDomains`: as much load as the redundant slots allow keeps
+   * copies in two such failure domains, so that it survives any single failure. These are the heaviest
+   * experts of the loads planned for, as many as {@link survival} says there can be. What lacks a second
+   * domain is moved whatever moves cost, and however few are allowed; but no plan is made for it alone while
+   * the loads stay as they are. Not beside `locality: 'groups'`. Default: none.
+   */
+  readonly survive?: string;
+  /**
    * How sure it has to be that the loads have changed since the live mapping was planned, in standard errors
    * over all layers together, before another plan is made: else the live mapping stays, until twice as many
    * steps are known. 0: no such test. Default 4; 0 when `price` is given.
@@ -118,7 +126,7 @@ const NAMES = [
     'numKicks',
     'locality',
   ],
-  ...['confidence', 'cost', 'rememberedSteps', 'maxSamples'],
+  ...['survive', 'confidence', 'cost', 'rememberedSteps', 'maxSamples'],
 ];
 
 const COST_NAMES = [
@@ -142,11 +150,15 @@ const NO_FIXED_PRICE = -1;
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
   checkOptions('options', options, NAMES);
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
-  const { locality = 'none', confidence, cost: prices, rememberedSteps, maxSamples } = options;
+  const { locality = 'none', survive, confidence, cost: prices, rememberedSteps, maxSamples } = options;
   const effort = readEffort(options.effort);
   const { cost, slotCosts } = readCosts(prices);
   if (locality !== 'none' && locality !== 'groups') {
     throw new EplbRangeError('EPLB_RANGE', `locality: ${show(locality)} is neither 'none' nor 'groups'`);
+  }
+  if (survive !== undefined && checkText('survive', survive) && locality === 'groups') {
+    const message = "survive: groups stay on their node (locality 'groups'), so that no expert can";
+    throw new EplbRangeError('EPLB_OPTION', message);
   }
   const maxMoves = whole('maxMoves', mostMoves, 0, NO_LIMIT);
   const mostBytes = readMaxBytes(maxBytes);
@@ -166,6 +178,7 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     maxEvaluations: whole('maxEvaluations', maxEvaluations, 1, 10_000_000),
     numKicks: whole('numKicks', numKicks, 0, effort === 'thorough' ? THOROUGH_KICKS : 0),
     keepsGroups: locality === 'groups',
+    survive,
     maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
   };
   const remembered = whole(

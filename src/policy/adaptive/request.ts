@@ -44,6 +44,8 @@ export interface AdaptiveRequest extends KernelRequest {
   readonly numKicks: number;
   /** Whether groups of experts are bound to a node, when the nodes divide the groups. */
   readonly keepsGroups: boolean;
+  /** The level of failures that as much load as can is to survive; undefined: none. */
+  readonly survive: string | undefined;
   /** Samples there is room for. */
   readonly maxSamples: number;
 }
@@ -153,6 +155,9 @@ export interface AdaptiveScratch {
   readonly ranks: number;
   /** i32[ranks]: how many slots of each rank are open; f32[ranks]: how fast each is. */
   readonly slotsPerRank: number;
+  /** u8[logical] and i32[ranks]: see kernels/adaptive/terms.ts. */
+  readonly survivors: number;
+  readonly domains: number;
   readonly rankSpeed: number;
   /** What the kernels say they need. */
   readonly search: number;
@@ -185,6 +190,8 @@ export function carveAdaptiveScratch(
     table: carver.take(4 * slots),
     ranks: carver.take(4 * slots),
     slotsPerRank: carver.take(4 * numRanks),
+    survivors: carver.take(experts),
+    domains: carver.take(4 * numRanks),
     rankSpeed: carver.take(4 * numRanks),
     search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples)),
     end: carver.end,

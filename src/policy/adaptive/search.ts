@@ -13,6 +13,7 @@ import {
   NO_LIMIT,
 } from './request.ts';
 import { NUM_CURVE_POINTS, writeCurve } from './slot-costs.ts';
+import { SurvivalGoal } from './survive.ts';
 import { AdaptiveTerms } from './terms.ts';
 
 const FEW_SLOTS = 16;
@@ -130,6 +131,7 @@ export class AdaptiveSearch {
   readonly #at: AdaptiveScratch;
   readonly #terms: AdaptiveTerms;
   readonly #words: Int32Array;
+  readonly #goal: SurvivalGoal | undefined;
   /** `[ranks]`: how fast each is, 1 in the mean; undefined where all are alike. */
   readonly #speeds: readonly number[] | undefined;
   #evaluations = 0;
@@ -146,8 +148,29 @@ export class AdaptiveSearch {
     this.#at = carveAdaptiveScratch(layout.topology, request, kernels, scratch);
     this.#terms = new AdaptiveTerms(kernels, buffer, this.#at.terms);
     this.#words = jobWords(buffer, layout);
+    const { survive } = request;
+    this.#goal = survive === undefined ? undefined : new SurvivalGoal(layout.topology, survive);
     this.#speeds = relativeSpeeds(layout.topology);
     this.#setFixedTerms();
+  }
+
+  /** Whether as many experts as can survive any single failure; true where none has to. */
+  isSurvivedByAny(slots: Int32Array): boolean {
+    return this.#goal?.isReachedByAny(slots) ?? true;
+  }
+
+  /**
+   * Whether those of the prepared layer survive that have to, or any may be them: which experts are the
+   * heaviest is chance, where nothing tells the loads from equal ones.
+   */
+  isSurvived(slots: Int32Array): boolean {
+    if (this.#goal === undefined || this.#terms.integer('isNoise') !== 0) return true;
+    return this.#goal.isReached(slots, this.#survivors);
+  }
+
+  /** u8[logical]: which experts of the prepared layer have to survive any single failure. */
+  get #survivors(): Uint8Array {
+    return new Uint8Array(this.#buffer, this.#at.survivors, this.#layout.topology.numLogicalExperts);
   }
 
   /** Whether groups stay on nodes: those that cannot be dealt evenly to the nodes are given up. */
@@ -181,6 +204,8 @@ export class AdaptiveSearch {
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
     this.#kernels.prepareSamples(this.#terms.at);
     const { topology } = this.#layout;
+    const { numLogicalExperts } = topology;
+    this.#goal?.choose(new Float32Array(this.#buffer, this.#at.mean, numLogicalExperts), this.#survivors);
     return {
       // Of ranks that are not alike a placement is better than another for equal loads too.
       isNoise: this.#terms.integer('isNoise') !== 0 && this.#speeds === undefined,
@@ -191,7 +216,7 @@ export class AdaptiveSearch {
       turnover: this.#terms.number('turnover'),
       meanRankLoad: this.#meanRankLoad() / meanSpeed(topology),
       elasticity: this.#terms.number('elasticity'),
-      expected: new Float32Array(this.#buffer, this.#at.middle, topology.numLogicalExperts),
+      expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
     };
   }
 
@@ -275,7 +300,7 @@ export class AdaptiveSearch {
       phyToLog,
       replicaRank,
     });
-    if (this.#speeds !== undefined && (isFresh || triesFresh)) this.#dealFresh();
+    if (this.#isDealt && (isFresh || triesFresh)) this.#dealFresh();
     this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
@@ -306,6 +331,8 @@ export class AdaptiveSearch {
       maxSamples: this.#request.maxSamples,
       numSteps: numSamples,
       slotsPerRank: slotsPerRank === undefined ? 0 : at.slotsPerRank,
+      survivors: this.#goal === undefined ? 0 : at.survivors,
+      domains: at.domains,
       rankSpeed: this.#speeds === undefined ? 0 : at.rankSpeed,
       curve: this.#request.slotCosts === undefined ? 0 : at.curve,
       tokens: at.tokens,
@@ -323,6 +350,7 @@ export class AdaptiveSearch {
     const { slotCosts } = this.#request;
     if (slotCosts !== undefined)
       writeCurve(slotCosts, topology, new Float32Array(this.#buffer, at.curve, NUM_CURVE_POINTS));
+    if (this.#goal !== undefined) new Int32Array(this.#buffer, at.domains, numRanks).set(this.#goal.domains);
     if (this.#speeds !== undefined) new Float32Array(this.#buffer, at.rankSpeed, numRanks).set(this.#speeds);
     if (slotsPerRank !== undefined) new Int32Array(this.#buffer, at.slotsPerRank, numRanks).set(slotsPerRank);
   }
@@ -348,7 +376,15 @@ export class AdaptiveSearch {
     );
   }
 
-  /** Deals that placement to ranks that are not alike. */
+  /**
+   * Whether that placement is dealt anew: to ranks that are not alike, or where other experts have a second
+   * copy than it gives them.
+   */
+  get #isDealt(): boolean {
+    return this.#speeds !== undefined || this.#goal !== undefined;
+  }
+
+  /** Deals that placement to the ranks as they are. */
   #dealFresh(): void {
     const fresh = this.#terms.integer('fresh');
     this.#terms.setIntegers({ fresh: this.#at.fresh });

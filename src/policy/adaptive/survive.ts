@@ -1,0 +1,57 @@
+import { domainsOfRanks } from '../../core/failure-domains.ts';
+import type { Topology } from '../../core/topology.ts';
+import { heaviestExperts, mostSurvivors } from '../survive/bound.ts';
+
+/** Which experts of a layer are to survive any single failure, and whether a placement lets them. */
+export class SurvivalGoal {
+  /** Int32Array[ranks]: the failure domain of each rank. */
+  readonly domains: Int32Array;
+  /** Experts that can survive: the heaviest ones are to. */
+  readonly numSurvivors: number;
+  readonly #topology: Topology;
+
+  /** @throws EplbRangeError `EPLB_RANGE` for a level that the topology does not have */
+  constructor(topology: Topology, level: string) {
+    this.#topology = topology;
+    this.domains = domainsOfRanks(topology, level, 'survive');
+    this.numSurvivors = mostSurvivors(topology, this.domains);
+  }
+
+  /**
+   * Marks the experts that are to survive.
+   *
+   * @param loads [logical]: what is planned for
+   * @param survivors u8[logical], out: 1 for each of them
+   */
+  choose(loads: Float32Array, survivors: Uint8Array): void {
+    survivors.fill(0);
+    for (const expert of heaviestExperts(loads, this.numSurvivors)) survivors[expert] = 1;
+  }
+
+  /** Whether all marked experts have copies in two domains. @param slots [physical] */
+  isReached(slots: Int32Array, survivors: Uint8Array): boolean {
+    const spread = this.#spread(slots);
+    return survivors.every((marked, expert) => marked === 0 || spread[expert] === 1);
+  }
+
+  /** Whether as many experts as can have copies in two domains, whichever these are. */
+  isReachedByAny(slots: Int32Array): boolean {
+    return this.#spread(slots).reduce((sum, one) => sum + one, 0) >= this.numSurvivors;
+  }
+
+  /** u8[logical]: 1 for experts with copies in two domains. */
+  #spread(slots: Int32Array): Uint8Array {
+    const { numLogicalExperts, numRanks, slotsPerRank } = this.#topology;
+    const stride = slots.length / numRanks;
+    const spread = new Uint8Array(numLogicalExperts);
+    const first = new Int32Array(numLogicalExperts).fill(-1);
+    slots.forEach((expert, slot) => {
+      const rank = Math.floor(slot / stride);
+      if (expert < 0 || slot % stride >= (slotsPerRank?.[rank] ?? stride)) return;
+      const domain = this.domains[rank]!;
+      if (first[expert] === -1) first[expert] = domain;
+      else if (first[expert] !== domain) spread[expert] = 1;
+    });
+    return spread;
+  }
+}
