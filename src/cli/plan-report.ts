@@ -88,9 +88,10 @@ export function measurePlan(
   planned: ExpertMapping,
   topology: Topology,
 ): PlanMeasures {
-  const { numRanks } = topology;
-  const before = layerBalances(loads, previous, numRanks);
-  const after = layerBalances(loads, planned, numRanks);
+  const { numRanks, rankSpeed, deadRanks } = topology;
+  const ranks = { ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) };
+  const before = layerBalances(loads, previous, numRanks, ranks);
+  const after = layerBalances(loads, planned, numRanks, ranks);
   const moves = planned.movesPerLayerFrom(previous, numRanks);
   const layers = after.map((layerAfter, layer) => ({
     layer,

@@ -1,5 +1,9 @@
 import { checkAtLeast, checkObject, loadError, show, slotsPerRankOf } from '../core/checks.ts';
-import { EplbTypeError } from '../core/errors.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkOptions } from '../core/known-keys.ts';
+import { checkDeadRanks, checkRankSpeed } from '../core/rank-options.ts';
+import { rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import type { Topology } from '../core/topology.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { Carver } from '../memory/carver.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
@@ -30,11 +34,17 @@ export interface BalanceSummary {
   readonly peakToAverageMeanOfRatios: number;
 }
 
+/** What ranks differ in, where they do. */
+export type BalanceRanks = Pick<Topology, 'rankSpeed' | 'deadRanks'>;
+
 /**
- * What a mapping makes of loads, layer by layer, in float64, slots in index order.
+ * What a mapping makes of loads, layer by layer, in float64, slots in index order. With `rankSpeed` a rank's
+ * load counts as load / speed, and the mean is what all would have if they took equally long: loads / speeds,
+ * each summed. Dead ranks are in neither the mean nor the minimum.
  *
  * @param weight loads [layers x logical]
- * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping; EplbRangeError
+ * @param ranks of a topology: speeds and dead ranks; all alike when left out
+ * @throws EplbTypeError, EplbRangeError for loads, sizes or ranks that do not fit the mapping; EplbRangeError
  * `EPLB_MEMORY`
  * @example
  * ```ts
@@ -42,12 +52,18 @@ export interface BalanceSummary {
  * balancedness(layer!); // 2 / 3
  * ```
  */
-export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRanks: number): LayerBalance[] {
+export function layerBalances(
+  weight: LoadsInput,
+  mapping: ExpertMapping,
+  numRanks: number,
+  ranks: BalanceRanks = {},
+): LayerBalance[] {
   checkMapping('mapping', mapping);
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tablesOf(mapping);
   const replicaCount = replicaCountOf(mapping);
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
   slotsPerRankOf(numPhysicalExperts, numRanks);
+  const speeds = readSpeeds(ranks, numRanks);
   const { region, layout } = inlineKernelMemory(`${numPhysicalExperts} slots`, (start) => {
     const carver = new Carver(start);
     const loads = carver.take(4 * numLogicalExperts);
@@ -72,9 +88,29 @@ export function layerBalances(weight: LoadsInput, mapping: ExpertMapping, numRan
       phyToLog.subarray(first, first + numPhysicalExperts),
     );
     kernels.rankLoads(loads, slots, counts, numPhysicalExperts, numRanks, rankLoads, stats);
+    if (speeds !== undefined) return weighed(new Float64Array(buffer, rankLoads, numRanks), speeds);
     const [maxRankLoad = 0, meanRankLoad = 0, minRankLoad = 0] = new Float64Array(buffer, stats, 3);
     return { maxRankLoad, meanRankLoad, minRankLoad };
   });
+}
+
+function readSpeeds(ranks: BalanceRanks, numRanks: number): Float64Array | undefined {
+  const given = checkOptions('ranks', ranks, ['rankSpeed', 'deadRanks']);
+  const rankSpeed = checkRankSpeed(given.rankSpeed, { numRanks });
+  const deadRanks = checkDeadRanks(given.deadRanks, { numRanks });
+  if (deadRanks?.length === numRanks) {
+    throw new EplbRangeError('EPLB_TOPOLOGY', `ranks.deadRanks: none of the ${numRanks} ranks lives`);
+  }
+  return rankSpeedsOf({ numRanks, ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) });
+}
+
+function weighed(rankLoads: Float64Array, speeds: Float64Array): LayerBalance {
+  const { most, mean } = weighRanks(rankLoads, speeds);
+  let least = Number.POSITIVE_INFINITY;
+  for (let rank = 0; rank < rankLoads.length; rank++) {
+    if (speeds[rank] !== 0 && rankLoads[rank]! < least) least = rankLoads[rank]!;
+  }
+  return { maxRankLoad: most, meanRankLoad: mean, minRankLoad: least };
 }
 
 /**

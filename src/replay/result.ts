@@ -1,5 +1,6 @@
 import type { CostSummary } from '../index.ts';
 import type { ReplayConfiguration } from './configuration.ts';
+import type { RankEvent } from './rank-events.ts';
 import type { Advice, BatchSavings } from './savings.ts';
 import type { SweepResult } from './sweep-result.ts';
 
@@ -8,7 +9,9 @@ import type { SweepResult } from './sweep-result.ts';
  * JSON, sent between threads and drawn. Every size is bounded by the shapes and the constants here, not by
  * the steps replayed; only {@link ReplayResult.plans} grows, by one entry a plan.
  *
- * The terms: a rank's load is the sum over its slots of load / replicas of the slot's expert.
+ * The terms: a rank's load is the sum over its slots of load / replicas of the slot's expert; where ranks
+ * differ in speed, that / the rank's speed, and the mean is what all that live would have if they took equally
+ * long.
  * **Balancedness** of a layer in a step = mean rank load / largest rank load; **PAR** (peak to average) =
  * largest / mean. A layer without load in a step has 1 of both.
  */
@@ -86,6 +89,8 @@ export interface ReplayResult {
   readonly series: StepSeries;
   /** In the order they were started. */
   readonly plans: readonly PlanResult[];
+  /** Of each step before which ranks changed, in order; left out where none did. */
+  readonly rankChanges?: readonly RankChangeResult[];
   readonly heatMap: HeatMap;
   /**
    * The hottest experts, the hottest first, at most {@link MAX_HOT_EXPERTS}: over all steps, where after the
@@ -133,6 +138,55 @@ export interface Percentiles {
   readonly max: number;
 }
 
+/** What became of ranks before a step, what that lost, and how long it took to be back. */
+export interface RankChangeResult {
+  /** The number in the recording of the step that it came before. */
+  readonly step: number;
+  readonly events: readonly RankEvent[];
+  /** Ranks that live from then on. */
+  readonly numLiveRanks: number;
+  /** Experts of layers whose last copy was lost. */
+  readonly lostExperts: number;
+  /** Their share of the load, by the loads of the window; of all steps so far where nothing is planned. */
+  readonly lostLoadShare: number;
+  /** Slots whose weights were loaded from the host at once: one for each lost expert. */
+  readonly hostLoads: number;
+  /** Slots that were filled from other ranks at once: only where nothing is planned, and ranks come back. */
+  readonly moves: number;
+  /** Of both. */
+  readonly bytes: number;
+  /** What they took: it is in the time of moves. */
+  readonly repairSeconds: number;
+  /** What the first mapping's repair took: it is in the time without balancing. */
+  readonly unbalancedRepairSeconds: number;
+  /** The steps before it, at most 32, back to the change before; null when there were none. */
+  readonly before: ChangeSteps | null;
+  /** The first steps after it, at most 8. */
+  readonly atOnce: ChangeSteps;
+  /** The last steps before the next change or the end, at most 32. */
+  readonly settled: ChangeSteps;
+  /**
+   * Steps until 8 in a row have at least 99 % of the balancedness before, in their mean: 0 when the first 8
+   * have. Null when none had before the next change or the end, or there were no steps before.
+   */
+  readonly stepsUntilBack: number | null;
+  /**
+   * What these steps took, with repair and moves, beyond what they would have taken as well balanced as the
+   * steps before on the ranks that live; negative when they were better balanced. Of all steps where it is not
+   * back; null when there were no steps before.
+   */
+  readonly secondsLost: number | null;
+}
+
+/** Some steps in a row. */
+export interface ChangeSteps {
+  readonly numSteps: number;
+  /** Mean over steps of their balancedness, each a ratio of sums over layers. */
+  readonly balancedness: number;
+  /** Mean of a step, without moving weights. */
+  readonly stepSeconds: number;
+}
+
 /** Sums over the whole replay. */
 export interface ReplayTotals {
   /** Slots that received weights from another rank. */
@@ -158,7 +212,7 @@ export interface ReplayTotals {
    * for the steps that pass before a plan takes effect.
    */
   readonly modelledSeconds: number;
-  /** The same steps under the first mapping. */
+  /** The same steps under the first mapping, with its repairs where ranks die. */
   readonly unbalancedSeconds: number;
   /** {@link unbalancedSeconds} - {@link modelledSeconds}; negative when balancing cost more than it gave. */
   readonly secondsSaved: number;
@@ -252,7 +306,8 @@ export interface PlanResult {
   readonly planningSeconds: number;
   /**
    * `applied`: it took effect whole. `unchanged`: it put every expert where it was, so there was nothing to
-   * apply. `unfinished`: the recording ended before all layers had changed; what had is counted.
+   * apply. `unfinished`: the recording ended, or ranks changed, before all layers had changed; what had is
+   * counted.
    */
   readonly status: 'applied' | 'unchanged' | 'unfinished';
   /** Why the policy chose to change nothing, where it says so. */
@@ -316,10 +371,10 @@ export interface PlanMoves {
   readonly loads: readonly number[];
 }
 
-/** A condition that held, with its value beside what it had to exceed. */
+/** A condition that held, with its value beside what it had to exceed; of ranks, that lived before. */
 export interface TriggerReason {
-  readonly kind: 'interval' | 'loadThreshold' | 'drift';
-  /** Steps, ratio or drift; null stands for infinity (a rank without load). */
+  readonly kind: 'interval' | 'loadThreshold' | 'drift' | 'ranks';
+  /** Steps, ratio, drift or ranks that live; null stands for infinity (a rank without load). */
   readonly value: number | null;
   readonly limit: number;
 }

@@ -43,7 +43,8 @@ export interface RunData {
   /** Index of its {@link LineData}. */
   readonly line: number;
   readonly numRanks: number;
-  readonly ranksPerNode: number;
+  /** The first rank of each node. */
+  readonly nodeStarts: readonly number[];
   readonly heatMap: HeatMapData;
   readonly moved: MovedData;
   readonly hotExperts: readonly HotExpertData[];
