@@ -72,6 +72,14 @@ export type { BalancerDecision, KeptReason, PlanDecision, PlanForecast } from '.
 export { DefaultEplbPolicy } from './policy/default.ts';
 export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
 export { type OrphanLoad, type Repair, type RepairOptions, repair } from './policy/repair/repair.ts';
+export {
+  type DomainLoss,
+  type LayerSurvival,
+  type Survival,
+  type SurvivalOptions,
+  type SurvivalSummary,
+  survival,
+} from './policy/survive/survival.ts';
 export { type ConnectedBalancer, type ConnectOptions, connectBalancer } from './share/connect.ts';
 export { shareBalancer } from './share/host.ts';
 export { checkTransfer, type TransferCheck } from './transfer/check-transfer.ts';

@@ -2,12 +2,14 @@ import { counted, grouped, ratio } from '../formats/number-text.ts';
 import type { EngineVerdict } from '../formats/placements/engines.ts';
 import type { Colors } from './colors.ts';
 import { type Fact, factLines } from './fact-list.ts';
+import { renderSurvival } from './survival-view.ts';
 import type { AgainstReport, ValidateReport } from './validate-report.ts';
 
-/** A validation for people: what was read, what each engine makes of it, and how it balances the loads. */
+/** A validation for people: what was read, what engines make of it, how it balances loads, what survives. */
 export function renderValidation(report: ValidateReport, colors: Colors): string {
   const parts = [factLines(headerFacts(report), colors), verdicts(report, colors)];
   if (report.against !== null) parts.push(factLines(againstFacts(report.against), colors));
+  if (report.survival !== null) parts.push(renderSurvival(report.survival, colors));
   return parts.join('\n');
 }
 

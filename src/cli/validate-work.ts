@@ -12,6 +12,7 @@ import { resolveRange } from './option-values.ts';
 import { Progress } from './progress.ts';
 import { openOptionsOf, type ReadingOptions } from './reading-options.ts';
 import { rangeOfSteps, stepsIn, sumLoads } from './recorded-loads.ts';
+import { reportSurvival, type SurvivalReport, type SurviveOptions } from './survival-report.ts';
 import type { AgainstReport } from './validate-report.ts';
 
 /** A placement that was read. */
@@ -24,11 +25,16 @@ interface ReadPlacement {
 }
 
 /** The loads that it is compared with, as the options say. */
-interface LoadOptions extends ReadingOptions {
+interface LoadOptions extends ReadingOptions, SurviveOptions {
   readonly against?: string;
   /** Format of the loads. */
   readonly format?: string;
-  readonly ranks?: number;
+}
+
+interface Comparison {
+  readonly judged: Placement;
+  readonly against: AgainstReport | null;
+  readonly survival: SurvivalReport | null;
 }
 
 /**
@@ -41,8 +47,9 @@ interface LoadOptions extends ReadingOptions {
 export async function compareWithLoads(
   { read, beside, path }: ReadPlacement,
   options: LoadOptions,
-): Promise<{ judged: Placement; against: AgainstReport | null }> {
-  if (options.against === undefined) return { judged: read, against: null };
+): Promise<Comparison> {
+  if (options.against === undefined)
+    return { judged: read, against: null, survival: reportSurvival(beside, options) };
   const recording = await openLoads(options.against, options, read);
   try {
     const { numLogicalExperts, numLayers, layerNumbers, format, notes } = recording;
@@ -58,7 +65,8 @@ export async function compareWithLoads(
       ...(isSame && layerNumbers !== undefined ? { layerNumbers } : {}),
     };
     const about = { path: options.against, format, notes };
-    return { judged, against: { ...about, ...(await figures(placement, recording, options)) } };
+    const { survival, ...balance } = await figures(placement, recording, options);
+    return { judged, against: { ...about, ...balance }, survival };
   } finally {
     await recording.close();
   }
@@ -85,23 +93,28 @@ async function openUnknown(path: string, open: OpenOptions, read: Placement): Pr
   }
 }
 
-type Figures = Pick<AgainstReport, 'reason' | 'layers' | 'overall'>;
+type Figures = Pick<AgainstReport, 'reason' | 'layers' | 'overall'> & Pick<Comparison, 'survival'>;
 
 async function figures(
   placement: Placement,
   recording: LoadRecording,
-  { ranks, steps }: LoadOptions,
+  options: LoadOptions,
 ): Promise<Figures> {
-  const numRanks = ranks ?? placement.numRanks;
+  const numRanks = options.ranks ?? placement.numRanks;
   const { missing, outside, slotsPerRank } = inspectPlacement(placement, numRanks);
-  const none = (reason: string): Figures => ({ reason, layers: [], overall: null });
+  const none = (reason: string): Figures => ({
+    reason,
+    layers: [],
+    overall: null,
+    survival: reportSurvival(placement, options),
+  });
   if (missing !== undefined || outside !== undefined) return none('the placement is not valid');
   if (numRanks === undefined || slotsPerRank === undefined) {
     return none('the ranks are not known, or do not divide the slots');
   }
   const progress = new Progress(process.stderr);
   const of = await stepsIn(recording, progress);
-  const range = { ...resolveRange(steps, of, 'step'), of };
+  const range = { ...resolveRange(options.steps, of, 'step'), of };
   const loads = await sumLoads(recording, rangeOfSteps(recording, range), progress);
   progress.stop();
   const balances = layerBalances(loads, mappingOf(placement), numRanks);
@@ -110,5 +123,6 @@ async function figures(
     balancedness: balancedness(one),
     peakToAverage: peakToAverage(one),
   }));
-  return { reason: null, layers, overall: summarizeBalance(balances) };
+  const survival = reportSurvival(placement, options, loads);
+  return { reason: null, layers, overall: summarizeBalance(balances), survival };
 }

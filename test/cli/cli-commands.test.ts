@@ -39,7 +39,11 @@ const USAGES: Readonly<Record<string, Usage>> = {
     args: ['placement.json', '--ranks', '2', '--for', 'sglang'],
     missing: 'placement',
     kind: 'validate-report',
-    more: [['--against', 'loads.npy', '--for', 'all']],
+    more: [
+      ['--against', 'loads.npy', '--for', 'all'],
+      ['--against', 'loads.npy', '--survive', 'node', '--nodes', '2'],
+      ['--survive', 'rank'],
+    ],
   },
   transfer: {
     args: ['placement.json', 'next.json', '--ranks', '2'],

@@ -14,15 +14,15 @@ import { DENSE_ROWS_HELP } from '../option-help.ts';
 import { contradiction, wholeParser } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
+import { checkSurviveOptions, type SurviveOptions } from '../survival-report.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
 import { compareWithLoads } from '../validate-work.ts';
 
-interface ValidateOptions extends ReadingOptions {
+interface ValidateOptions extends ReadingOptions, SurviveOptions {
   /** Format of the loads. */
   readonly format?: string;
   readonly for?: string;
-  readonly ranks?: number;
   readonly denseRows?: number;
   readonly against?: string;
   readonly json?: JsonOption;
@@ -48,11 +48,14 @@ export function configure(command: Command): void {
       'recorded loads, or - for standard input, to report the balancedness on them',
     )
     .option('--format <F>', 'format of the loads, instead of the one recognised by their content')
+    .option('--survive <level>', 'tell what a single failure loses, of a rank or of a node')
+    .option('--nodes <N>', 'sets of ranks that fail together, for --survive node', whole('--nodes'))
     .action(run);
   addHelpTexts(command, {
     examples: [
       ['eplb validate expert_map.json', 'for the engine whose format it is'],
       ['eplb validate placement.json --for all --ranks 16 --against loads.npy', 'for all, and on loads'],
+      ['eplb validate placement.json --ranks 16 --nodes 2 --survive node', 'and what a node loses'],
     ],
     exitCodes: [[REFUSED, 'the engine does not take it, or it is not known whether it does']],
   });
@@ -67,6 +70,7 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
     throw new EplbError('EPLB_OPTION', `--for: ${quote(options.for)} is no engine; give ${known} or all`);
   }
   if (loads === undefined) refuseOfLoads(options);
+  checkSurviveOptions(options);
   const json = await checkJson(options.json, [path, ...(loads === undefined ? [] : [loads])]);
   const open = (denseRows: number | undefined) =>
     openPlacement(path, {
@@ -78,7 +82,7 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   const read = await open(undefined);
   const engine = options.for ?? engineOf(read.format);
   const beside = options.denseRows === undefined ? read : await open(options.denseRows);
-  const { judged, against } = await compareWithLoads({ read, beside, path }, options);
+  const { judged, against, survival } = await compareWithLoads({ read, beside, path }, options);
   const { facts, engines } = validatePlacement(judged, { numRanks: options.ranks });
   const judges = engines.filter((one) => engine === 'all' || one.engine === engine);
   const report: ValidateReport = {
@@ -91,6 +95,7 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
     judgedFor: engine,
     engines,
     against,
+    survival,
     takes: judges.every((one) => one.takes === 'yes'),
   };
   await writeResult(json, report, (colors) => renderValidation(printableTexts(report), colors));

@@ -8,6 +8,7 @@ import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from '../.
 import { checkMapping, type ExpertMapping, mappingOfTables, tablesOf } from '../../mapping/expert-mapping.ts';
 import type { MappingTables } from '../../mapping/mapping-tables.ts';
 import { numberReplicas } from '../../mapping/number-replicas.ts';
+import { reachedSlots } from '../../mapping/reached-slots.ts';
 import { zeros } from '../../memory/allocate.ts';
 import { AdaptiveEplbPolicy } from '../adaptive/policy.ts';
 import { OrphanPlacer } from './orphans.ts';
@@ -169,17 +170,6 @@ function checked(mapping: ExpertMapping, loads: LoadsInput): LoadMatrix {
 
 function alike(numLayers: number, numExperts: number): LoadMatrix {
   return { data: zeros('loads', Float32Array, numLayers * numExperts).fill(1), numLayers, numExperts };
-}
-
-/** Of each rank, the slots up to its last expert in any layer. */
-function reachedSlots(phyToLog: Int32Array, stride: number, numRanks: number): number[] {
-  const reached = new Array<number>(numRanks).fill(0);
-  for (let first = 0, rank = 0; first < phyToLog.length; first += stride, rank = (rank + 1) % numRanks) {
-    for (let slot = stride; slot > reached[rank]!; slot--) {
-      if (phyToLog[first + slot - 1]! >= 0) reached[rank] = slot;
-    }
-  }
-  return reached;
 }
 
 function mappingOf({ numLayers, numLogicalExperts, numPhysicalExperts }: MappingTables, slots: Int32Array) {

@@ -1,0 +1,43 @@
+import { numOpenSlots } from '../../core/open-slots.ts';
+import type { Topology } from '../../core/topology.ts';
+
+// How many experts can have copies in two failure domains at once.
+
+type Slots = Pick<Topology, 'numPhysicalExperts' | 'numRanks' | 'slotsPerRank'>;
+
+/** Open slots of each domain. @param domains [ranks] */
+function openSlotsOfDomains(topology: Slots, domains: Int32Array): Int32Array {
+  const { numPhysicalExperts, numRanks, slotsPerRank } = topology;
+  const open = new Int32Array(1 + domains.reduce((most, domain) => Math.max(most, domain), 0));
+  domains.forEach((domain, rank) => {
+    open[domain]! += slotsPerRank?.[rank] ?? numPhysicalExperts / numRanks;
+  });
+  return open;
+}
+
+/**
+ * The most experts of a layer that can have copies in two domains while every other one has a copy. A second
+ * copy takes a redundant slot. And of the two copies one is outside the largest domain, so that there are no
+ * more than slots outside of it. No other set of domains says less: that is the smallest cut of the flow from
+ * experts, two copies of those that survive and one of the others, over domains to their slots.
+ */
+export function mostSurvivors(
+  topology: Slots & Pick<Topology, 'numLogicalExperts'>,
+  domains: Int32Array,
+): number {
+  const { numLogicalExperts } = topology;
+  const numOpen = numOpenSlots(topology);
+  const largest = openSlotsOfDomains(topology, domains).reduce((most, size) => Math.max(most, size), 0);
+  return Math.min(numLogicalExperts, numOpen - numLogicalExperts, numOpen - largest);
+}
+
+/**
+ * The heaviest experts, so many, rising: of equal loads those with the lowest numbers.
+ *
+ * @param loads [logical]
+ */
+export function heaviestExperts(loads: ArrayLike<number>, count: number): number[] {
+  const order = Array.from({ length: loads.length }, (_, expert) => expert);
+  order.sort((a, b) => loads[b]! - loads[a]! || a - b);
+  return order.slice(0, count).sort((a, b) => a - b);
+}

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import { ExpertMapping, survival } from 'expert-load-balancer';
+import { eplbMany, inTempDir, type Line, type LineRun } from '../helpers/cli.ts';
+
+const ROWS = [
+  [0, 1, 2, 3, 0, 1],
+  [3, 1, 2, 0, 0, 2],
+];
+const LOADS = [
+  [6, 2, 1, 1],
+  [0, 5, 3, 2],
+];
+const RANKS = ['--ranks', '3'];
+
+/** Of `eplb validate placement.json`. */
+const LINES: Readonly<Record<string, Line>> = {
+  text: { args: [...RANKS, '--survive', 'rank', '--against', 'loads.json'] },
+  narrow: { args: [...RANKS, '--survive', 'rank', '--against', 'loads.json'], columns: 40 },
+  unloaded: { args: [...RANKS, '--survive', 'rank'] },
+  loaded: { args: [...RANKS, '--survive', 'rank', '--against', 'loads.json', '--json', 'loaded.json'] },
+  node: { args: [...RANKS, '--survive', 'node', '--nodes', '3', '--json', 'node.json'] },
+  noRanks: { args: ['--survive', 'rank', '--json', 'no-ranks.json'] },
+  noNodes: { args: [...RANKS, '--survive', 'node'] },
+  onlyNodes: { args: [...RANKS, '--nodes', '3'] },
+  badNodes: { args: [...RANKS, '--survive', 'node', '--nodes', '4'] },
+  rack: { args: [...RANKS, '--survive', 'rack'] },
+};
+
+describe('eplb validate --survive', () => {
+  const runs = new Map<string, LineRun>();
+  const files = new Map<string, { survival: unknown }>();
+  const run = (name: string) => runs.get(name)!;
+
+  before(() =>
+    inTempDir(async (dir) => {
+      await writeFile(join(dir, 'placement.json'), JSON.stringify({ physical_to_logical_map: ROWS }));
+      await writeFile(join(dir, 'loads.json'), JSON.stringify({ logical_count: LOADS }));
+      const lines = Object.values(LINES);
+      const all = await eplbMany(
+        lines.map((line) => ({ ...line, args: ['validate', 'placement.json', ...line.args] })),
+        dir,
+      );
+      for (const [i, name] of Object.keys(LINES).entries()) runs.set(name, all[i]!);
+      for (const file of ['loaded', 'node', 'no-ranks'])
+        files.set(file, JSON.parse(await readFile(join(dir, `${file}.json`), 'utf8')));
+    }),
+  );
+
+  test('writes what the library tells', () => {
+    const mapping = ExpertMapping.fromPhysicalToLogical(ROWS);
+    const loaded = survival(mapping, { level: 'rank', numRanks: 3, loads: LOADS });
+    assert.deepEqual(files.get('loaded')!.survival, { ...loaded, reason: null });
+    const node = survival(mapping, { level: 'node', numRanks: 3, numNodes: 3 });
+    assert.deepEqual(files.get('node')!.survival, { ...node, reason: null });
+  });
+
+  test('prints each layer, wide and narrow', () => {
+    assert.equal(run('text').code, 0);
+    const table = run('text').stdout.split('\n\n').slice(-2).join('\n\n');
+    assert.equal(
+      table,
+      ` survives any rank  4 of 8 experts (50.0%), 55.0% of the load: copies on two or more of 3
+ at most            4 of 8 experts (50.0%), 80.0% of the load, in these slots
+ worst failure      rank 0 loses 2 of 8 experts (25.0%), 35.0% of the load
+
+         survive   at most   survives   at most   worst     loses   loses
+ layer   experts   experts       load      load    rank   experts    load   which
+     0         2         2      80.0%     80.0%       1         2   20.0%   2, 3
+     1         2         2      30.0%     80.0%       0         2   70.0%   1, 3
+`,
+    );
+    const narrow = run('narrow').stdout;
+    assert.match(narrow, /layer 1\n(.*\n)* +worst rank +0\n(.*\n)* +which +1, 3/);
+    for (const line of narrow.split('\n')) assert.ok(line.length <= 40, line);
+    assert.doesNotMatch(run('unloaded').stdout, /load/);
+    assert.match(run('unloaded').stdout, /^ +0 +2 +2 +1 +2 +2, 3$/m);
+  });
+
+  test('says why there is nothing to tell', () => {
+    const reason = 'the ranks are not known, or do not divide the slots';
+    assert.deepEqual(files.get('no-ranks')!.survival, { level: 'rank', reason });
+  });
+
+  test('refuses what is no level, and nodes that are not known', () => {
+    const refused: readonly [name: string, message: RegExp][] = [
+      ['noNodes', /^eplb: --survive: which ranks share a node is not known; give --nodes .*EPLB_OPTION\)\n$/],
+      ['onlyNodes', /^eplb: --nodes: .*; give --survive as well \(EPLB_OPTION\)\n$/],
+      ['badNodes', /^eplb: numRanks: 3 is not a multiple of numNodes 4.*\(EPLB_TOPOLOGY\)\n$/],
+      ['rack', /^eplb: --survive: "rack" is no level .*; there are rank, node \(EPLB_RANGE\)\n$/],
+    ];
+    for (const [name, message] of refused) {
+      assert.equal(run(name).code, 2, name);
+      assert.match(run(name).stderr, message);
+    }
+  });
+});
