@@ -3,8 +3,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import { quote, quotePath } from '../formats/text.ts';
-import { type AbstractEplbPolicy, EplbError, type Topology } from '../index.ts';
-import { checkPlannable } from '../policy/plannable.ts';
+import { type AbstractEplbPolicy, EplbError } from '../index.ts';
 import { makePolicy, POLICY_NAMES, type PolicySetting } from '../policy/registry.ts';
 
 /** An option that names policies. */
@@ -53,16 +52,6 @@ export async function choosePolicy(
     });
   }
   throw new EplbError('EPLB_FILE', `${name}: ${quotePath(text)} is not a file`);
-}
-
-/**
- * Refuses closed slots for a policy that fills all. What a policy from a module does with them is looked at
- * when it has planned.
- *
- * @throws EplbRangeError EPLB_TOPOLOGY
- */
-export function checkPolicySlots(policy: AbstractEplbPolicy | URL, topology: Topology): void {
-  checkPlannable(policy instanceof URL ? undefined : policy.kernelRequest(), topology, '--slots-per-rank');
 }
 
 function pathOf(url: string, option: string): string {

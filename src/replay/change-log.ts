@@ -86,6 +86,8 @@ class ChangeWatch {
     if (meanBalancedness(run) < BACK_SHARE * meanBalancedness(this.#before)) return;
     this.#stepsUntilBack = this.#numSteps - BACK_STEPS;
     for (const early of run) this.#count(early, -1);
+    // Exactly, not up to rounding.
+    if (this.#stepsUntilBack === 0) Object.assign(this.#lost, { units: 0, moveSeconds: 0 });
   }
 
   #count({ units, idealUnits, moveSeconds }: JudgedStep, sign: 1 | -1): void {

@@ -1,21 +1,27 @@
 import type { Command } from 'commander';
-import { checkMultiple } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
 import { printableTexts } from '../../core/printable.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
+import {
+  addDeviceOptions,
+  addNodeOptions,
+  type DeviceOptions,
+  type PlacedDevices,
+  placedDevices,
+} from '../device-options.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
-import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
-import { resolveRange, slotsPerRankList, wholeParser } from '../option-values.ts';
+import { FIRST_LAYER_HELP, RECORDING_HELP } from '../option-help.ts';
+import { resolveRange, wholeParser } from '../option-values.ts';
 import { checkOutputs, type OutputFile, writeOutput } from '../output-file.ts';
 import { placementFile } from '../placement-files.ts';
 import type { PlanReport, RecordingReport } from '../plan-report.ts';
 import { renderPlan } from '../plan-view.ts';
 import { makePlan } from '../plan-work.ts';
-import { checkPolicySlots, choosePolicy, POLICY_CHOICES } from '../policy-choice.ts';
+import { choosePolicy, POLICY_CHOICES } from '../policy-choice.ts';
 import { Progress } from '../progress.ts';
 import { addReadingOptions, openOptionsOf, type ReadingOptions } from '../reading-options.ts';
 import { type KnownRange, partNotes, rangeOfSteps, stepsIn } from '../recorded-loads.ts';
@@ -23,12 +29,7 @@ import { openBeside, slotColumnNotes } from '../slot-columns.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { topologyFrom } from '../topology-options.ts';
 
-interface PlanCommandOptions extends ReadingOptions {
-  readonly slots: number;
-  readonly ranks: number;
-  readonly nodes: number;
-  readonly groups: number;
-  readonly slotsPerRank?: readonly number[];
+interface PlanCommandOptions extends ReadingOptions, DeviceOptions {
   readonly policy: string;
   readonly threads?: number;
   readonly startFrom?: string;
@@ -42,13 +43,8 @@ interface PlanCommandOptions extends ReadingOptions {
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  addJsonOption(addReadingOptions(command))
+  addNodeOptions(addDeviceOptions(addJsonOption(addReadingOptions(command))))
     .argument('<recording>', RECORDING_HELP)
-    .requiredOption('--slots <N>', 'slots a layer: experts and redundant experts', whole('--slots'))
-    .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
-    .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
-    .option('--groups <N>', 'groups of experts that routing picks together', whole('--groups'), 1)
-    .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option('--policy <P>', POLICY_CHOICES, 'default')
     .option('--start-from <file>', 'the placement to start from; what stays on a rank keeps its slot')
     .option('--keep-better', 'keep the placement that it starts from when the plan balances the loads worse')
@@ -79,8 +75,7 @@ async function run(given: string, typed: PlanCommandOptions): Promise<void> {
   const path = await inputPath(given);
   const startFrom = await optionalInputPath(typed.startFrom);
   const options = startFrom === undefined ? typed : { ...typed, startFrom };
-  checkMultiple('--slots', options.slots, '--ranks', options.ranks);
-  checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
+  const devices = await placedDevices(options, 'plan');
   const policy = await choosePolicy(options.policy, options.threads);
   const outputs = await outputsOf(path, options);
   // The placement may take the place of the one that it starts from; the JSON may not.
@@ -88,7 +83,7 @@ async function run(given: string, typed: PlanCommandOptions): Promise<void> {
 
   const recording = await openBeside(path, openOptionsOf(options), startFrom);
   try {
-    await planRecording(path, recording, policy, options, outputs);
+    await planRecording(path, recording, policy, { ...options, devices }, outputs);
   } finally {
     await recording.close();
   }
@@ -98,11 +93,11 @@ async function planRecording(
   path: string,
   recording: LoadRecording,
   policy: AbstractEplbPolicy | URL,
-  options: PlanCommandOptions,
+  options: PlanCommandOptions & { readonly devices: PlacedDevices },
   outputs: PlannedOutputs,
 ): Promise<void> {
-  const topology = topologyFrom(recording, options);
-  checkPolicySlots(policy, topology);
+  const { devices } = options;
+  const topology = topologyFrom(recording, devices, policy);
   const { output } = outputs;
   const { threads, startFrom, keepBetter = false } = options;
   const progress = new Progress(process.stderr);
@@ -113,12 +108,12 @@ async function planRecording(
     { recording, range, topology, policy, threads, startFrom, keepBetter },
     progress,
   );
-  const written = await writePlan(plan.mapping, recording, output, options);
+  const written = await writePlan(plan.mapping, recording, output, devices.ranks, options.firstLayer);
 
   const report: PlanReport = {
     kind: 'plan-report',
     formatVersion: 1,
-    recording: recordingReport(path, recording, steps, options),
+    recording: recordingReport(path, recording, steps, devices.slots, startFrom),
     topology,
     policy: options.policy,
     threads: plan.threads,
@@ -167,10 +162,11 @@ async function writePlan(
   mapping: ExpertMapping,
   recording: LoadRecording,
   output: PlannedOutput | undefined,
-  { ranks, firstLayer }: PlanCommandOptions,
+  numRanks: number,
+  firstLayer: number | undefined,
 ): Promise<WrittenPlacement | undefined> {
   if (output === undefined) return undefined;
-  const written = await placementFile(mapping, output.format, recording, { numRanks: ranks, firstLayer });
+  const written = await placementFile(mapping, output.format, recording, { numRanks, firstLayer });
   await writeOutput(output.file, written.bytes);
   return { ...written, notes: [...written.notes, ...nameNotes(output.file.path, output.format)] };
 }
@@ -179,7 +175,8 @@ function recordingReport(
   path: string,
   recording: LoadRecording,
   steps: KnownRange,
-  { slots, startFrom }: PlanCommandOptions,
+  slots: number,
+  startFrom: string | undefined,
 ): RecordingReport {
   const ofSlots = recording.routes === undefined ? slotColumnNotes(recording, [slots], startFrom) : [];
   const { format, numberType, numLayers, numLogicalExperts, routes, notes } = recording;
