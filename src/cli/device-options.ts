@@ -47,10 +47,19 @@ export function addTopologyOption(command: Command): Command {
 
 /** Options of a placement's sizes, and of the devices that it is for. */
 export function addDeviceOptions(command: Command): Command {
-  return addTopologyOption(command)
-    .option('--slots <N>', 'slots a layer: experts and redundant experts', wholeParser('--slots', 1))
-    .option('--ranks <N>', 'devices', wholeParser('--ranks', 1))
+  return needsSizes(addTopologyOption(command))
+    .requiredOption('--slots <N>', 'slots a layer: experts and redundant experts', wholeParser('--slots', 1))
+    .requiredOption('--ranks <N>', 'devices', wholeParser('--ranks', 1))
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList);
+}
+
+/** Has a topology file stand for options that are required without one: whether it does is looked at later. */
+export function needsSizes(command: Command): Command {
+  return command.on('option:topology', () => {
+    for (const option of command.options) {
+      if (option.long === '--slots' || option.long === '--ranks') option.mandatory = false;
+    }
+  });
 }
 
 /** Options of nodes and groups. */

@@ -10,6 +10,7 @@ import { ChangeLog } from './change-log.ts';
 import { checkedSlots } from './check-mapping.ts';
 import type { ReplayCost } from './configuration.ts';
 import { secondsPerUnit } from './cost-model.ts';
+import { failureLosses } from './failure-loss.ts';
 import { HeatTally } from './heat.ts';
 import { ExpertTally } from './hot-experts.ts';
 import { type LostExperts, lostExperts, mendCosts, mended, withoutDead } from './mend.ts';
@@ -143,7 +144,7 @@ export class ReplayState {
     this.#loadSums = new Float32Array(changes.length === 0 ? 0 : this.#scorer.loads.length);
     this.#heat = new HeatTally(numLayers, numRanks, isEven);
     this.#experts = new ExpertTally(topology);
-    this.#sampler = new RankLoadSampler(numLayers, numRanks);
+    this.#sampler = new RankLoadSampler(numLayers, numRanks, isEven);
     this.#moves = new MoveTally(numLayers);
     this.#moveCounter = new MoveCounter(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
@@ -263,7 +264,7 @@ export class ReplayState {
     this.#units += units;
     this.#heat.add(step, first, live);
     this.#experts.add(this.loads);
-    this.#sampler.add(this.numSteps - 1, step, units, live.rankLoads);
+    this.#sampler.add(this.numSteps - 1, step, units, live);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(
       this.numSteps - 1,
@@ -373,6 +374,7 @@ export class ReplayState {
       ...(batches === undefined ? {} : { batches }),
       ...(this.#changes === undefined ? {} : { rankChanges: this.#changes.results(factor) }),
       series: this.#series.series(factor),
+      failureLosses: failureLosses(this.#live.slots, this.#experts.loads(), this.#topology),
       heatMap: this.#heat.heatMap(),
       hotExperts: this.#experts.hottest(this.#live.slots),
       rankLoads: this.#sampler.samples(),

@@ -91,6 +91,8 @@ export interface ReplayResult {
   readonly plans: readonly PlanResult[];
   /** Of each step before which ranks changed, in order; left out where none did. */
   readonly rankChanges?: readonly RankChangeResult[];
+  /** What the worst single failure would lose of the last live mapping, by the loads of all steps. */
+  readonly failureLosses?: readonly FailureLoss[];
   readonly heatMap: HeatMap;
   /**
    * The hottest experts, the hottest first, at most {@link MAX_HOT_EXPERTS}: over all steps, where after the
@@ -176,6 +178,21 @@ export interface RankChangeResult {
    * back; null when there were no steps before.
    */
   readonly secondsLost: number | null;
+}
+
+/** What the worst single failure on a level would lose, before anything is repaired. */
+export interface FailureLoss {
+  /** `rank`, `node`, or a level of the topology's `failureDomains`. */
+  readonly level: string;
+  /** Which one: that whose failure loses the most load. */
+  readonly domain: number;
+  /** Experts of layers without a copy elsewhere, as a share of all. */
+  readonly expertsShare: number;
+  /** Their share of the load. */
+  readonly loadShare: number;
+  /** Share of the load that has copies in two domains or more, and the most that could in these slots. */
+  readonly survivingLoadShare: number;
+  readonly mostSurvivingLoadShare: number;
 }
 
 /** Some steps in a row. */
@@ -431,4 +448,6 @@ export interface RankLoadSamples {
   readonly slowestStep: number;
   /** [steps][layers][ranks], of the live mapping, rounded to five digits. */
   readonly loads: readonly (readonly (readonly number[])[])[];
+  /** `[steps][layers]`: the mean of ranks that live; left out where all do, and are alike. */
+  readonly means?: readonly (readonly number[])[];
 }

@@ -180,6 +180,7 @@ function rankLoadsOf(samples: RankLoadSamples, choice: SampleChoice): RankLoadsD
     steps: kept.map((i) => samples.steps[i]!),
     slowestStep: samples.slowestStep,
     loads: packNumbers(kept.flatMap((i) => samples.loads[i]!.flat())),
+    ...(samples.means && { means: packNumbers(kept.flatMap((i) => samples.means![i]!)) }),
   };
 }
 

@@ -113,6 +113,8 @@ export interface RankLoadsData {
   readonly slowestStep: number;
   /** [steps x layers x ranks], in tokens. */
   readonly loads: PackedNumbers;
+  /** [steps x layers], where it is not that of all ranks. */
+  readonly means?: PackedNumbers;
 }
 
 /** What a run, and no balancing beside it, takes: modelled seconds and moves. */

@@ -6,7 +6,7 @@ import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
 import { type RecordingFacts, type SweepResult, sweepResult } from '../../replay/index.ts';
 import { reportOf } from '../../replay/report.ts';
 import { outputColors } from '../colors.ts';
-import { addTopologyOption, type Devices, devicesOf, placed } from '../device-options.ts';
+import { addTopologyOption, type Devices, devicesOf, needsSizes, placed } from '../device-options.ts';
 import type { Fact } from '../fact-list.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
@@ -39,9 +39,9 @@ const DEFAULT_INTERVALS = [32];
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const wholes = (option: string) => listParser(option, wholeParser(option, 1));
-  addTopologyOption(addRecordingOptions(command))
-    .option('--slots <N,...>', 'slots a layer: experts and redundant experts', wholes('--slots'))
-    .option('--ranks <N,...>', 'devices', wholes('--ranks'))
+  needsSizes(addTopologyOption(addRecordingOptions(command)))
+    .requiredOption('--slots <N,...>', 'slots a layer: experts and redundant experts', wholes('--slots'))
+    .requiredOption('--ranks <N,...>', 'devices', wholes('--ranks'))
     .option(
       '--interval <N,...>',
       'plan every so many steps; 32 when no condition is given',

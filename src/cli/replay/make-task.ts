@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
+import { checkMultiple } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
-import { RANK_OPTIONS, rankOptionsOf, type Topology } from '../../core/topology.ts';
+import type { Topology } from '../../core/topology.ts';
 import { quotePath } from '../../formats/text.ts';
 import { checkClosedSlots } from '../../policy/closed-slots.ts';
 import {
@@ -68,7 +69,7 @@ export async function taskOf(
   const topology = topologyFrom(setup.facts, devices, chosen === 'static' ? undefined : chosen);
   const isStatic = policy === 'static';
   const isCompetition = setup.cost.name === COMPETITION.name && options.cost === COMPETITION.name;
-  if (setup.cost.name === COMPETITION.name) refuseUneven(topology, devices, events);
+  if (setup.cost.name === COMPETITION.name) refuseUneven(devices, events);
   sayingErrors(eventsInOptions, () => rankTimeline(events, topology));
   const given = triggerOf(options, interval);
   const planningSeconds = options.planningTime ?? options.planningSeconds;
@@ -107,12 +108,17 @@ async function chosenPolicy({ policy, policyOption = '--policy' }: Variant) {
 }
 
 /** The competition's yardstick compares with a policy that knows only ranks that are alike. */
-function refuseUneven(topology: Topology, { source }: PlacedDevices, events: readonly RankEvent[]): void {
-  const [uneven] = RANK_OPTIONS.filter((name) => rankOptionsOf(topology)[name] !== undefined);
-  if (uneven === undefined && events.length === 0) return;
+function refuseUneven(devices: PlacedDevices, events: readonly RankEvent[]): void {
+  const { slots, ranks, nodes, rankOptions, source } = devices;
+  const isEven = Object.keys(rankOptions).length === 0;
+  if (isEven && events.length === 0) {
+    const why = 'the default policy that --cost competition compares with deals them evenly';
+    checkMultiple('--slots', slots, '--ranks', ranks, why);
+    checkMultiple('--ranks', ranks, '--nodes', nodes, why);
+    return;
+  }
   throw contradiction(
-    `${uneven === undefined ? `--${events[0]!.kind}` : source}: --cost competition compares with the default policy, which fills all slots of ranks that are ` +
-      'alike',
+    `${isEven ? `--${events[0]!.kind}` : source}: --cost competition compares with the default policy, which fills all slots`,
   );
 }
 

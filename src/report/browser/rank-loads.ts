@@ -27,7 +27,9 @@ interface RankLoads {
 /** What the chosen layer and step hold. */
 export function chosenRankLoads(report: Report, { run, sample, step, layer }: Selection): RankLoads {
   const loads = rankLoadsAt(report, run, sample, layer);
-  const mean = loads.reduce((sum, one) => sum + one, 0) / loads.length;
+  const { means } = run.rankLoads;
+  const ofAll = loads.reduce((sum, one) => sum + one, 0) / loads.length;
+  const mean = means?.[sample * report.numLayers + layer] ?? ofAll;
   const highestRank = indexOfLargest(loads);
   const peakToAverage = mean === 0 ? 1 : loads[highestRank]! / mean;
   return { loads, mean, highestRank, peakToAverage, unbalanced: unbalancedAt(report, run, step, layer) };
