@@ -1,5 +1,5 @@
+import type { ChangeSteps, RankChangeResult } from './rank-change-result.ts';
 import type { RankChange, RankEvent } from './rank-events.ts';
-import type { ChangeSteps, RankChangeResult } from './result.ts';
 
 /** Steps before a change that it is compared with, and at the end of its time: at most. */
 const COMPARED_STEPS = 32;
@@ -104,6 +104,7 @@ class ChangeWatch {
     const { units, moveSeconds } = this.#lost;
     return {
       ...start,
+      numSteps: this.#numSteps,
       events: events.map((event): RankEvent => ({ ...event })),
       before: hasBefore ? stepsOf(this.#before, secondsPerUnit) : null,
       atOnce: stepsOf(this.#first, secondsPerUnit),

@@ -1,4 +1,5 @@
-import { counted } from '../formats/number-text.ts';
+import { counted, grouped } from '../formats/number-text.ts';
+import type { RankChangeResult } from './rank-change-result.ts';
 import type { RankEvent } from './rank-events.ts';
 
 /** What becomes of ranks before a step, in words: `rank 12 fails`. */
@@ -14,6 +15,11 @@ function eventText(event: RankEvent): string {
   if (kind === 'slow') return `${who} at speed ${event.speed}`;
   const verb = kind === 'fail' ? 'fail' : 'return';
   return `${who} ${verb}${isOne ? 's' : ''}`;
+}
+
+/** Steps until a change is made up for: `> 80` where it never is in so many. */
+export function backText({ stepsUntilBack, numSteps }: RankChangeResult): string {
+  return stepsUntilBack === null ? `> ${grouped(numSteps)}` : grouped(stepsUntilBack);
 }
 
 /** Rising numbers: `0 to 3, 8`. */

@@ -1,5 +1,5 @@
 import { ExpertMapping, survival, type Topology } from '../index.ts';
-import type { FailureLoss } from './result.ts';
+import type { FailureLoss } from './rank-change-result.ts';
 
 /**
  * What the worst single failure would lose: of a rank, of a node where there are several, and of each level

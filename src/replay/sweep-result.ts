@@ -1,4 +1,4 @@
-import type { FailureLoss } from './result.ts';
+import type { FailureLoss } from './rank-change-result.ts';
 import type { BatchSavings, SavedSpread } from './savings.ts';
 
 /** The outcome of a sweep over a grid of configurations. */

@@ -1,6 +1,7 @@
 import { bytes, grouped, percent, ratio, seconds } from '../formats/number-text.ts';
-import { eventsText } from '../replay/event-text.ts';
-import type { RankChangeResult, ReplayReport, ReplayResult } from '../replay/result.ts';
+import { backText, eventsText } from '../replay/event-text.ts';
+import type { RankChangeResult } from '../replay/rank-change-result.ts';
+import type { ReplayReport, ReplayResult } from '../replay/result.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
 
@@ -15,10 +16,10 @@ export function changesFinding({ replays }: ReplayReport): string {
   const what = `${eventsText(events)} before step ${grouped(step)}`;
   const planned = replays.filter(({ configuration }) => configuration.policy !== 'static');
   const backs = (planned.length === 0 ? replays : planned).map(({ name, rankChanges = [] }) => {
-    const until = rankChanges[0]?.stepsUntilBack ?? null;
-    return until === null ? `${name} is never as balanced again` : `${name} is back after ${grouped(until)}`;
+    return rankChanges[0] === undefined ? name : `${name} ${backText(rankChanges[0])}`;
   });
-  return `${what[0]!.toUpperCase()}${what.slice(1)}: ${backs.join(', ')} steps`;
+  const until = 'steps until as balanced as before';
+  return `${what[0]!.toUpperCase()}${what.slice(1)}: ${until}: ${backs.join(', ')}`;
 }
 
 /** What each change of ranks lost with each policy, and how long it took to be back. */
@@ -49,13 +50,13 @@ ${rows.flat()}</tbody>`;
 }
 
 function changeRow({ name }: ReplayResult, change: RankChangeResult): Html {
-  const { before, atOnce, settled, stepsUntilBack, secondsLost } = change;
+  const { before, atOnce, settled, secondsLost } = change;
   return html`<tr><td>${grouped(change.step)}</td><td class="text">${eventsText(change.events)}</td>
 <th scope="row">${name}</th><td>${grouped(change.numLiveRanks)}</td>
 <td>${lostText(change)}</td><td>${repairText(change)}</td><td>${before === null ? '–' : ratio(before.balancedness)}</td>
 <td>${ratio(atOnce.balancedness)}</td><td>${ratio(settled.balancedness)}</td>
 <td>${before === null ? '–' : seconds(before.stepSeconds)}</td><td>${seconds(settled.stepSeconds)}</td>
-<td>${stepsUntilBack === null ? 'never' : grouped(stepsUntilBack)}</td>
+<td>${backText(change)}</td>
 <td>${secondsLost === null ? '–' : seconds(secondsLost)}</td></tr>
 `;
 }

@@ -1,5 +1,5 @@
 import { grouped, percent, ratio, seconds } from '../../formats/number-text.ts';
-import { eventsText } from '../../replay/event-text.ts';
+import { backText, eventsText } from '../../replay/event-text.ts';
 import type { ReplayResult } from '../../replay/index.ts';
 import type { Colors } from '../colors.ts';
 import { PlainTable } from '../plain-table.ts';
@@ -31,7 +31,7 @@ function changeTable(replays: readonly ReplayResult[], at: number, colors: Color
   for (const { name, rankChanges } of replays) {
     const change = rankChanges?.[at];
     if (change === undefined) continue;
-    const { before, atOnce, settled, stepsUntilBack, secondsLost } = change;
+    const { before, atOnce, settled, secondsLost } = change;
     table.push([
       name,
       grouped(change.lostExperts),
@@ -41,7 +41,7 @@ function changeTable(replays: readonly ReplayResult[], at: number, colors: Color
       ratio(atOnce.balancedness),
       ratio(settled.balancedness),
       seconds(settled.stepSeconds),
-      stepsUntilBack === null ? 'never' : `${grouped(stepsUntilBack)}`,
+      backText(change),
       secondsLost === null ? '-' : seconds(secondsLost),
     ]);
   }

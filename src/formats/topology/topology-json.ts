@@ -38,7 +38,7 @@ export interface DeviceTopology extends RankOptions {
 }
 
 /** The names of what a topology file may hold. */
-export const TOPOLOGY_FIELDS = [
+const TOPOLOGY_FIELDS = [
   '$schema',
   'ranks',
   'nodes',
