@@ -3,9 +3,12 @@ import type { ReplayResult } from '../../replay/index.ts';
 import type { Colors } from '../colors.ts';
 import { PlainTable } from '../plain-table.ts';
 
-/** What the worst single failure would lose with each policy's last mapping; empty where nothing is known. */
+/** What the worst single failure would lose with each policy's last mapping; only where ranks change. */
 export function failureTable(replays: readonly ReplayResult[], colors: Colors): string[] {
-  const levels = (replays[0]?.failureLosses ?? []).map(({ level }) => level);
+  const [first] = replays;
+  const levels = (first?.rankChanges && first.failureLosses ? first.failureLosses : []).map(
+    ({ level }) => level,
+  );
   if (levels.length === 0) return [];
   const table = new PlainTable(['left', ...levels.flatMap(() => ['right', 'right'] as const)], 2);
   table.push(['the worst', ...levels.flatMap((level) => [`${level}:`, ''])].map(colors.bold));
