@@ -41,6 +41,7 @@ export { costModel } from './cost/make.ts';
 export { type CostPresetNames, costPresetNames } from './cost/presets.ts';
 export type { SlotCurveJson, SlotRoofline, SlotTable } from './cost/slot-curve.ts';
 export {
+  type BalanceRanks,
   type BalanceSummary,
   balancedness,
   type LayerBalance,

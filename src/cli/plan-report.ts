@@ -13,7 +13,7 @@ import {
   type Topology,
 } from '../index.ts';
 import type { RankLayout } from '../mapping/relay-ranks.ts';
-import { onRanks, type PlanLayout, type PlanStart, relaid } from './plan-start.ts';
+import { type PlanLayout, type PlanStart, relaid } from './plan-start.ts';
 
 /** What was read, and how it was understood. */
 export interface RecordingReport {
@@ -112,14 +112,20 @@ export function measurePlan(
   { previous, start, layout }: PlanSides,
 ): PlanMeasures {
   const { topology, asked } = layout;
-  const { numRanks } = topology;
-  const live = Array.from({ length: numRanks }, (_, rank) => rank).filter(
-    (rank) => topology.slotsPerRank?.[rank] !== 0,
-  );
+  const { numRanks, slotsPerRank, rankSpeed } = topology;
+  const deadRanks = slotsPerRank?.flatMap((slots, rank) => (slots === 0 ? [rank] : [])) ?? [];
+  const speeds = rankSpeed && { rankSpeed };
   const onLive = (mapping: ExpertMapping) =>
-    layerBalances(loads, onRanks(mapping, numRanks, live), live.length);
+    layerBalances(loads, mapping, numRanks, { ...speeds, ...(deadRanks.length > 0 && { deadRanks }) });
   const before =
-    start === undefined ? onLive(previous) : layerBalances(loads, start.mapping, start.layout.numRanks);
+    start === undefined
+      ? onLive(previous)
+      : layerBalances(
+          loads,
+          start.mapping,
+          start.layout.numRanks,
+          start.layout.numRanks === numRanks ? speeds : {},
+        );
   const after = onLive(planned);
   const moves = planned.movesPerLayerFrom(previous, numRanks);
   const result = relaid(planned, layoutOf(topology), layoutOf(asked));

@@ -126,7 +126,8 @@ export function planLayout(
   const open = openSlots(asked, own, retired);
   if (retired.length > 0) checkRoom(open, asked, shrinkTo === undefined ? '--retire' : '--shrink-to');
   const isClosed = open.some((slots) => slots < own.slotsPerRank);
-  const dead = retired.length === 0 ? {} : { deadRanks: retired };
+  const deadRanks = [...new Set([...(asked.deadRanks ?? []), ...retired])].sort((a, b) => a - b);
+  const dead = deadRanks.length === 0 ? {} : { deadRanks };
   const result = { ...asked, ...(isClosed ? { slotsPerRank: open } : {}), ...dead };
   const isOther = retired.length > 0 || (start !== undefined && !isSame(start.layout, own));
   return { topology: wholeTopology(result, own, whole, open), asked: result, isOther, retired, previous };
@@ -176,8 +177,15 @@ function wholeTopology(
   const nodes = [...nodesOfRanks(result)];
   // Which node a rank was on that is gone is not known: it counts as on the last one.
   for (let rank = own.numRanks; rank < numRanks; rank++) nodes.push(result.numNodes - 1);
+  const { linkClasses: _links, rankSpeed, failureDomains, ...sizes } = result;
+  // What else is not known of it does not matter: nothing stays there.
+  const padded = <T>(list: readonly T[], value: T) =>
+    Array.from({ length: numRanks }, (_, rank) => list[rank] ?? value);
+  const levels = Object.entries(failureDomains ?? {});
   return {
-    ...result,
+    ...sizes,
+    ...(rankSpeed && { rankSpeed: padded(rankSpeed, 1) }),
+    failureDomains: Object.fromEntries(levels.map(([name, list]) => [name, padded(list, list.at(-1)!)])),
     numRanks,
     numPhysicalExperts: numRanks * slotsPerRank,
     nodeOfRank: nodes,
@@ -195,19 +203,4 @@ export function relaid(mapping: ExpertMapping, before: RankLayout, after: RankLa
   if (isSame(before, after)) return mapping;
   const phyToLog = relayRanks(mapping.phyToLog, numLayers, before, after);
   return new ExpertMapping({ phyToLog, numLayers, numLogicalExperts });
-}
-
-/** The mapping on some of its ranks alone, which have all experts. */
-export function onRanks(mapping: ExpertMapping, numRanks: number, ranks: readonly number[]): ExpertMapping {
-  const { numLayers, numLogicalExperts, numPhysicalExperts, phyToLog } = mapping;
-  if (ranks.length === numRanks) return mapping;
-  const stride = numPhysicalExperts / numRanks;
-  const table = new Int32Array(numLayers * ranks.length * stride);
-  for (let layer = 0; layer < numLayers; layer++) {
-    ranks.forEach((rank, i) => {
-      const from = (layer * numRanks + rank) * stride;
-      table.set(phyToLog.subarray(from, from + stride), (layer * ranks.length + i) * stride);
-    });
-  }
-  return new ExpertMapping({ phyToLog: table, numLayers, numLogicalExperts });
 }

@@ -1,49 +1,68 @@
-import { checkMultiple } from '../core/checks.ts';
+import { checkTopology } from '../core/check-topology.ts';
 import { EplbRangeError } from '../core/errors.ts';
-import { checkSlotsPerRank } from '../core/rank-options.ts';
 import type { Topology } from '../core/topology.ts';
+import type { AbstractEplbPolicy } from '../index.ts';
+import { checkPlannable } from '../policy/plannable.ts';
+import type { PlacedDevices } from './device-options.ts';
+import { sayingErrors } from './error-message.ts';
 
-/** Sizes that options give. */
-interface SizeOptions {
-  readonly slots: number;
-  readonly ranks: number;
-  readonly nodes: number;
-  readonly groups: number;
-  readonly slotsPerRank?: readonly number[] | undefined;
-}
+/** What the library calls sizes that options give. */
+const OPTIONS: Readonly<Record<string, string>> = {
+  numPhysicalExperts: '--slots',
+  numRanks: '--ranks',
+  numNodes: '--nodes',
+  numGroups: '--groups',
+};
+
+/** Fields of a topology file. */
+const OF_FILE = /^(?=(?:rankSpeed|deadRanks|nodeOfRank|failureDomains|linkClasses|slotsPerRank)\b)/;
 
 /**
- * The topology of a recording's layers and experts on the devices that the options name.
+ * The topology of a recording's layers and experts on the devices that options and a file name: as these say
+ * it, and checked.
  *
+ * @param policy what is to plan it; a module's tells only when it plans
+ * @returns `topology` as the library has it, and `given` with the slots as they were given
  * @throws EplbRangeError EPLB_TOPOLOGY, EPLB_SHAPE or EPLB_RANGE, naming the option
  */
 export function topologyFrom(
   { numLayers, numLogicalExperts }: Pick<Topology, 'numLayers' | 'numLogicalExperts'>,
-  { slots, ranks, nodes, groups, slotsPerRank: given }: SizeOptions,
+  { slots, ranks, nodes, groups, rankOptions, source }: PlacedDevices,
+  policy?: AbstractEplbPolicy | URL,
 ): Topology {
   if (slots < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
-      `--slots: ${slots} is less than the ${numLogicalExperts} logical experts; every expert needs ` +
-        'a slot',
+      `--slots: ${slots} is less than the ${numLogicalExperts} logical experts; every expert needs a slot`,
     );
   }
-  checkMultiple('--slots', slots, '--ranks', ranks);
-  checkMultiple('--ranks', ranks, '--nodes', nodes);
-  if (numLogicalExperts % groups !== 0) {
-    throw new EplbRangeError(
-      'EPLB_TOPOLOGY',
-      `--groups: ${groups} does not divide the ${numLogicalExperts} logical experts evenly`,
-    );
-  }
-  const sizes = {
+  const given = {
     numLayers,
     numLogicalExperts,
     numPhysicalExperts: slots,
     numRanks: ranks,
     numNodes: nodes,
     numGroups: groups,
+    ...rankOptions,
   };
-  const slotsPerRank = checkSlotsPerRank(given, sizes, '--slots-per-rank');
-  return slotsPerRank === undefined ? sizes : { ...sizes, slotsPerRank };
+  const request = policy === undefined || policy instanceof URL ? undefined : policy.kernelRequest();
+  return sayingErrors(
+    (message) => inOptions(message, source),
+    () =>
+      policy === undefined
+        ? checkTopology(given)
+        : checkPlannable(request, given, source === '--topology' ? 'slotsPerRank' : source),
+  );
+}
+
+/** What the library says, in the words of options. */
+function inOptions(message: string, source: PlacedDevices['source']): string {
+  return message
+    .replace(
+      /^numLogicalExperts: (\d+) is not a multiple of numGroups (\d+)/,
+      '--groups: $2 does not divide the $1 logical experts evenly',
+    )
+    .replace(/^slotsPerRank(?=:)/, (name) => (source === '--topology' ? name : source))
+    .replace(OF_FILE, '--topology: ')
+    .replace(/\bnum(?:PhysicalExperts|Ranks|Nodes|Groups)\b/g, (name) => OPTIONS[name]!);
 }

@@ -117,7 +117,9 @@ async function figures(
   const range = { ...resolveRange(options.steps, of, 'step'), of };
   const loads = await sumLoads(recording, rangeOfSteps(recording, range), progress);
   progress.stop();
-  const balances = layerBalances(loads, mappingOf(placement), numRanks);
+  const { rankSpeed, deadRanks } = options.rankOptions ?? {};
+  const ranks = { ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) };
+  const balances = layerBalances(loads, mappingOf(placement), numRanks, ranks);
   const layers = balances.map((one, layer) => ({
     layer,
     balancedness: balancedness(one),

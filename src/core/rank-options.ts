@@ -28,7 +28,7 @@ export function checkRankSpeed(
   return speeds.every((speed) => speed === 1) ? undefined : Object.freeze(speeds);
 }
 
-function checkSpeed(title: string, value: unknown): number {
+export function checkSpeed(title: string, value: unknown): number {
   const speed = checkNumber(title, value);
   if (speed >= LEAST_SPEED && speed <= MOST_SPEED) return speed;
   const range = `from ${LEAST_SPEED} to ${MOST_SPEED}`;

@@ -1,10 +1,14 @@
-import { checkMultiple, checkObject, checkWhole, show, slotsPerRankOf } from '../core/checks.ts';
+import { checkObject, checkWhole, show, slotsPerRankOf } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
+import { checkNodes } from '../core/nodes.ts';
+import { checkDeadRanks, checkLinkClasses, checkRankSpeed } from '../core/rank-options.ts';
+import { rankSpeedsOf } from '../core/rank-speeds.ts';
+import { MAX_SIZE, type Topology } from '../core/topology.ts';
 import { copyLoads, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { type CostModel, isCostModel } from './cost-model.ts';
-import { evenExchange, NO_EXCHANGE } from './exchange.ts';
+import { exchangeOf, NO_EXCHANGE } from './exchange.ts';
 import { checkWithin } from './fields.ts';
 import { type LayerCost, LayerTimer } from './layer-timer.ts';
 
@@ -31,8 +35,9 @@ export interface CostSummary {
   readonly shares: { readonly tokens: number; readonly activeExperts: number; readonly neither: number };
 }
 
-/** How {@link layerCosts} counts. */
-export interface LayerCostOptions {
+/** How {@link layerCosts} counts; what ranks differ in, as a topology says it. */
+export interface LayerCostOptions
+  extends Pick<Topology, 'rankSpeed' | 'deadRanks' | 'nodeOfRank' | 'linkClasses'> {
   /**
    * 'even': dispatch and combine count, every rank's tokens beginning on all ranks alike. Default 'none': the
    * time is that of the experts alone.
@@ -42,9 +47,11 @@ export interface LayerCostOptions {
   readonly numNodes?: number;
 }
 
+const OPTIONS = ['exchange', 'numNodes', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'linkClasses'];
+
 /**
  * What a mapping makes of the loads of a step, layer by layer, in time. Tokens of an expert are shared
- * evenly by its replicas.
+ * evenly by its replicas. With `rankSpeed` a rank takes its time / speed; dead ranks take none.
  *
  * @param weight loads [layers x logical]: tokens of one step
  * @throws EplbTypeError, EplbRangeError for loads, sizes or options that do not fit; EplbRangeError
@@ -69,7 +76,8 @@ export function layerCosts(
   if (typeof cost !== 'object' || cost === null || !isCostModel(cost)) {
     throw new EplbTypeError('EPLB_KIND', `cost: ${show(cost)} is no CostModel; make one with costModel()`);
   }
-  const { exchange = 'none', numNodes = 1 } = checkOptions('options', options, ['exchange', 'numNodes']);
+  const given = checkOptions('options', options, OPTIONS);
+  const { exchange = 'none', numNodes = 1 } = given;
   if (exchange !== 'none' && exchange !== 'even') {
     throw new EplbRangeError('EPLB_RANGE', `exchange: ${show(exchange)} is neither 'none' nor 'even'`);
   }
@@ -78,10 +86,10 @@ export function layerCosts(
   const matrix = copyLoads('weight', toLoadMatrix('weight', weight, numLayers, numLogicalExperts));
   const stride = slotsPerRankOf(numPhysicalExperts, numRanks);
   const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
-  checkWhole('numNodes', numNodes, 1);
-  checkMultiple('numRanks', numRanks, 'numNodes', numNodes);
-  const links = exchange === 'even' ? evenExchange(cost, numRanks, numNodes) : NO_EXCHANGE;
-  const timer = new LayerTimer(cost, { numLogicalExperts, rankStarts }, links);
+  const ranks = readRanks(given, numRanks, checkWhole('numNodes', numNodes, 1, MAX_SIZE));
+  const links = exchange === 'even' ? exchangeOf(cost, ranks) : NO_EXCHANGE;
+  const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(ranks) };
+  const timer = new LayerTimer(cost, sizes, links);
   return Array.from({ length: numLayers }, (_, layer) => {
     const experts = layer * numLogicalExperts;
     const slots = layer * numPhysicalExperts;
@@ -95,6 +103,23 @@ export function layerCosts(
 
 /** Makes a {@link CostTally}. A function, as an import of the library leaves this module out. */
 export const makeCostTally = (): CostTally => new CostTally();
+function readRanks(given: LayerCostOptions, numRanks: number, numNodes: number) {
+  const nodeOfRank = checkNodes(given.nodeOfRank, { numRanks, numNodes });
+  const rankSpeed = checkRankSpeed(given.rankSpeed, { numRanks });
+  const deadRanks = checkDeadRanks(given.deadRanks, { numRanks });
+  const linkClasses = checkLinkClasses(given.linkClasses, { numRanks });
+  if (deadRanks?.length === numRanks) {
+    throw new EplbRangeError('EPLB_TOPOLOGY', `deadRanks: none of the ${numRanks} ranks lives`);
+  }
+  return {
+    numRanks,
+    numNodes,
+    ...(nodeOfRank && { nodeOfRank }),
+    ...(rankSpeed && { rankSpeed }),
+    ...(deadRanks && { deadRanks }),
+    ...(linkClasses && { linkClasses }),
+  };
+}
 
 /** Adds up layers, of one step or of many. */
 export class CostTally {

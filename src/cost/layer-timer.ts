@@ -36,6 +36,8 @@ interface TimedSizes {
   readonly numLogicalExperts: number;
   /** [ranks + 1]: the first slot of each rank, and the number of slots. */
   readonly rankStarts: ArrayLike<number>;
+  /** [ranks]: 0 for a dead one, which takes no time; all 1 when left out. */
+  readonly speeds?: ArrayLike<number> | undefined;
 }
 
 /** Makes a {@link LayerTimer}. A function, as an import of the library leaves this module out. */
@@ -48,7 +50,18 @@ export class LayerTimer {
   readonly #curve: SlotCurve;
   readonly #sizes: TimedSizes;
   readonly #numRanks: number;
-  readonly #exchange: Exchange;
+  /** [ranks]: 0 for a dead one. */
+  readonly #speeds: Float64Array;
+  readonly #allSpeeds: number;
+  readonly #fastest: number;
+  /** Ranks that live. */
+  readonly #numLive: number;
+  /** [ranks]: of dispatch and combine. */
+  readonly #tokenSeconds: Float64Array;
+  readonly #leastTokenSeconds: number;
+  readonly #latency: number;
+  /** Slots of ranks that live. */
+  readonly #numSlots: number;
   readonly #idle: number;
   readonly #listed: Float64Array;
   /** Of a slot with an expert, [logical]. */
@@ -68,7 +81,23 @@ export class LayerTimer {
     this.#curve = curveOf(cost);
     this.#sizes = sizes;
     this.#numRanks = sizes.rankStarts.length - 1;
-    this.#exchange = exchange;
+    const { secondsPerToken, latencySeconds } = exchange;
+    const numRanks = this.#numRanks;
+    const { speeds, rankStarts } = sizes;
+    this.#speeds = Float64Array.from({ length: numRanks }, (_, rank) => speeds?.[rank] ?? 1);
+    const live = Array.from(this.#speeds.keys()).filter((rank) => this.#speeds[rank]! > 0);
+    this.#numLive = live.length;
+    this.#allSpeeds = this.#speeds.reduce((sum, speed) => sum + speed, 0);
+    this.#fastest = this.#speeds.reduce((most, speed) => Math.max(most, speed), 0);
+    this.#numSlots = live.reduce((sum, rank) => sum + rankStarts[rank + 1]! - rankStarts[rank]!, 0);
+    this.#tokenSeconds = Float64Array.from({ length: numRanks }, (_, rank) =>
+      typeof secondsPerToken === 'number' ? secondsPerToken : secondsPerToken[rank]!,
+    );
+    this.#leastTokenSeconds = live.reduce(
+      (least, rank) => Math.min(least, this.#tokenSeconds[rank]!),
+      Number.POSITIVE_INFINITY,
+    );
+    this.#latency = latencySeconds;
     this.#idle = this.#curve.json.idle;
     this.#listed = this.#curve.secondsOfFewTokens;
     this.#slotSeconds = zeros('experts of a layer', Float64Array, sizes.numLogicalExperts);
@@ -98,11 +127,17 @@ export class LayerTimer {
    * better than it.
    */
   get secondsAtBalance(): number {
-    const numRanks = this.#numRanks;
+    const numLive = this.#numLive;
+    const speeds = this.#allSpeeds;
     const oneToken = this.#curve.secondsFor(1) - this.#idle;
-    const slots = Math.max(this.#least / numRanks, Math.ceil(this.#active / numRanks) * oneToken);
-    const idle = (this.#idle * this.#sizes.rankStarts[numRanks]!) / numRanks;
-    return this.#fixed(this.#total / numRanks) + idle + slots;
+    const active = (Math.ceil(this.#active / numLive) * oneToken) / this.#fastest;
+    const slots = Math.max(this.#least / speeds, active);
+    const idle = (this.#idle * this.#numSlots) / speeds;
+    const tokens = this.#total / speeds;
+    // 1 where all are alike.
+    const ranksPerSpeed = numLive / speeds;
+    const ofTokens = tokens === 0 ? 0 : this.#latency * ranksPerSpeed + tokens * this.#leastTokenSeconds;
+    return this.#cost.fixedSeconds * ranksPerSpeed + ofTokens + idle + slots;
   }
 
   /** All of it. Arguments as of {@link seconds}. */
@@ -126,9 +161,9 @@ export class LayerTimer {
     }
     return {
       seconds,
-      meanRankSeconds: allSeconds / this.#numRanks,
+      meanRankSeconds: allSeconds / this.#numLive,
       secondsAtBalance: Math.min(seconds, this.secondsAtBalance),
-      meanActiveExperts: allActive / this.#numRanks,
+      meanActiveExperts: allActive / this.#numLive,
       maxActiveExperts,
       slowest: this.#parts(slots, slowest, seconds),
     };
@@ -167,10 +202,10 @@ export class LayerTimer {
     this.#active = active;
   }
 
-  /** What a rank takes beside its slots. */
-  #fixed(tokens: number): number {
-    const { secondsPerToken, latencySeconds } = this.#exchange;
-    return this.#cost.fixedSeconds + (tokens === 0 ? 0 : latencySeconds + tokens * secondsPerToken);
+  /** What a rank takes beside its slots, at speed 1. */
+  #fixed(rank: number, tokens: number): number {
+    const ofTokens = tokens === 0 ? 0 : this.#latency + tokens * this.#tokenSeconds[rank]!;
+    return this.#cost.fixedSeconds + ofTokens;
   }
 
   /** Seconds and active experts of all ranks, of what was prepared. */
@@ -180,6 +215,8 @@ export class LayerTimer {
     const slotSeconds = this.#slotSeconds;
     const idle = this.#idle;
     for (let rank = 0; rank < this.#numRanks; rank++) {
+      const speed = this.#speeds[rank]!;
+      if (speed === 0) continue;
       let seconds = 0;
       let tokens = 0;
       let active = 0;
@@ -195,7 +232,7 @@ export class LayerTimer {
         tokens += own;
         active += Math.min(own, 1);
       }
-      this.#rankSeconds[rank] = this.#fixed(tokens) + seconds;
+      this.#rankSeconds[rank] = (this.#fixed(rank, tokens) + seconds) / speed;
       this.#activeExperts[rank] = active;
     }
   }
@@ -204,7 +241,8 @@ export class LayerTimer {
     const { rankStarts } = this.#sizes;
     let activeSeconds = 0;
     let tokenSeconds = 0;
-    const { secondsPerToken } = this.#exchange;
+    const secondsPerToken = this.#tokenSeconds[rank]!;
+    const speed = this.#speeds[rank]!;
     for (let slot = rankStarts[rank]!; slot < rankStarts[rank + 1]!; slot++) {
       const expert = slots[slot]!;
       if (expert < 0 || this.#tokens[expert] === 0) continue;
@@ -212,6 +250,8 @@ export class LayerTimer {
       if (this.#curve.isBoundByTokens(this.#tokens[expert]!)) tokenSeconds += this.#slotSeconds[expert]!;
       else activeSeconds += this.#slotSeconds[expert]!;
     }
+    activeSeconds /= speed;
+    tokenSeconds /= speed;
     const fixedSeconds = Math.max(0, seconds - activeSeconds - tokenSeconds);
     return { rank, fixedSeconds, activeSeconds, tokenSeconds };
   }

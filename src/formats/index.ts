@@ -15,5 +15,8 @@ export { type PlacementValidation, validatePlacement } from './placements/valida
 export { writePlacement } from './placements/write.ts';
 export type { LoadRecording, RecordedRoutes, RecordedStep, RouteRun, StepRange } from './recording.ts';
 export { FORMATS } from './registry.ts';
+export type { RankSet } from './topology/rank-set.ts';
+export { readTopology } from './topology/read-topology.ts';
+export { type DeviceTopology, type TopologyFile, topologyFromJson } from './topology/topology-json.ts';
 export type { StepsToWrite } from './write/load-chunks.ts';
 export { writeLoads } from './write/loads.ts';

@@ -1,7 +1,9 @@
 import { checkAtLeast, checkObject, loadError, show, slotsPerRankOf } from '../core/checks.ts';
-import { EplbTypeError } from '../core/errors.ts';
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
-import { checkRankSpeed } from '../core/rank-options.ts';
+import { checkDeadRanks, checkRankSpeed } from '../core/rank-options.ts';
+import { rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import type { Topology } from '../core/topology.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { Carver } from '../memory/carver.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
@@ -39,12 +41,18 @@ export interface BalanceSummary {
   readonly peakToAverageMeanOfRatios: number;
 }
 
+/** What ranks differ in, where they do. */
+export type BalanceRanks = Pick<Topology, 'rankSpeed' | 'deadRanks'>;
+
 /**
- * What a mapping makes of loads, layer by layer, in float64, slots in index order.
+ * What a mapping makes of loads, layer by layer, in float64, slots in index order. With `rankSpeed` a rank's
+ * load counts as load / speed, and the mean is what all would have if they took equally long: loads / speeds,
+ * each summed. Dead ranks are in neither the mean nor the minimum.
  *
  * @param weight loads [layers x logical]
- * @throws EplbTypeError, EplbRangeError for loads, speeds or sizes that do not fit the mapping;
- * EplbRangeError `EPLB_MEMORY`
+ * @param ranks of a topology: speeds and dead ranks; all alike when left out
+ * @throws EplbTypeError, EplbRangeError for loads, sizes or ranks that do not fit the mapping; EplbRangeError
+ * `EPLB_MEMORY`
  * @example
  * ```ts
  * const [layer] = layerBalances([[3, 1]], ExpertMapping.fromPhysicalToLogical([[0, 1]]), 2);
@@ -55,15 +63,14 @@ export function layerBalances(
   weight: LoadsInput,
   mapping: ExpertMapping,
   numRanks: number,
-  options: LayerBalancesOptions = {},
+  ranks: BalanceRanks = {},
 ): LayerBalance[] {
   checkMapping('mapping', mapping);
-  const { rankSpeed: given } = checkOptions('options', options, ['rankSpeed']);
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tablesOf(mapping);
   const replicaCount = replicaCountOf(mapping);
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
   slotsPerRankOf(numPhysicalExperts, numRanks);
-  const rankSpeed = checkRankSpeed(given, { numRanks });
+  const speeds = readSpeeds(ranks, numRanks);
   const { region, layout } = inlineKernelMemory(`${numPhysicalExperts} slots`, (start) => {
     const carver = new Carver(start);
     const loads = carver.take(4 * numLogicalExperts);
@@ -88,21 +95,29 @@ export function layerBalances(
       phyToLog.subarray(first, first + numPhysicalExperts),
     );
     kernels.rankLoads(loads, slots, counts, numPhysicalExperts, numRanks, rankLoads, stats);
-    if (rankSpeed !== undefined) return timesOf(new Float64Array(buffer, rankLoads, numRanks), rankSpeed);
+    if (speeds !== undefined) return weighed(new Float64Array(buffer, rankLoads, numRanks), speeds);
     const [maxRankLoad = 0, meanRankLoad = 0, minRankLoad = 0] = new Float64Array(buffer, stats, 3);
     return { maxRankLoad, meanRankLoad, minRankLoad };
   });
 }
 
-/** What ranks take for their loads. */
-function timesOf(rankLoads: Float64Array, rankSpeed: readonly number[]): LayerBalance {
-  const times = rankLoads.map((load, rank) => load / rankSpeed[rank]!);
-  const sum = (values: Iterable<number>) => Array.from(values).reduce((total, value) => total + value, 0);
-  return {
-    maxRankLoad: Math.max(...times),
-    meanRankLoad: sum(rankLoads) / sum(rankSpeed),
-    minRankLoad: Math.min(...times),
-  };
+function readSpeeds(ranks: BalanceRanks, numRanks: number): Float64Array | undefined {
+  const given = checkOptions('ranks', ranks, ['rankSpeed', 'deadRanks']);
+  const rankSpeed = checkRankSpeed(given.rankSpeed, { numRanks });
+  const deadRanks = checkDeadRanks(given.deadRanks, { numRanks });
+  if (deadRanks?.length === numRanks) {
+    throw new EplbRangeError('EPLB_TOPOLOGY', `ranks.deadRanks: none of the ${numRanks} ranks lives`);
+  }
+  return rankSpeedsOf({ numRanks, ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) });
+}
+
+function weighed(rankLoads: Float64Array, speeds: Float64Array): LayerBalance {
+  const { most, mean } = weighRanks(rankLoads, speeds);
+  let least = Number.POSITIVE_INFINITY;
+  for (let rank = 0; rank < rankLoads.length; rank++) {
+    if (speeds[rank] !== 0 && rankLoads[rank]! < least) least = rankLoads[rank]!;
+  }
+  return { maxRankLoad: most, meanRankLoad: mean, minRankLoad: least };
 }
 
 /**

@@ -1,15 +1,19 @@
+import type { RankOptions } from '../core/topology.ts';
 import type { CostModelJson } from '../index.ts';
+import type { RankEvent } from './rank-events.ts';
 
 /** All that decides a replay's numbers, beside the recording. */
-export interface ReplayConfiguration {
+export interface ReplayConfiguration extends RankOptions {
   /** Name or module file of the policy; `static` never plans. */
   readonly policy: string;
+  /** Slots of the tables: as many for every rank as for the largest one. */
   readonly numPhysicalExperts: number;
+  /** At the beginning. */
   readonly numRanks: number;
   readonly numNodes: number;
   readonly numGroups: number;
-  /** `[ranks]`: slots of each rank that may hold an expert; left out when all may. */
-  readonly slotsPerRank?: readonly number[];
+  /** What becomes of ranks meanwhile, by step; left out where nothing does. */
+  readonly events?: readonly RankEvent[];
   /** Steps that plans look back on. */
   readonly windowSize: number;
   readonly trigger: TriggerOptions;

@@ -15,6 +15,7 @@ type Scored = Pick<ScoredPlacement, 'rankLoads' | 'stats'>;
 export class HeatTally {
   readonly #numLayers: number;
   readonly #numRanks: number;
+  readonly #isEven: boolean;
   /** Of this many steps at most the rank loads themselves are kept: every stride-th. */
   readonly #mostKept: number;
   #before: LoadTally;
@@ -25,17 +26,19 @@ export class HeatTally {
   #toStep = 0;
   #numSteps = 0;
 
-  constructor(numLayers: number, numRanks: number) {
+  /** @param isEven whether all ranks live and are alike: then their mean is that of the layer */
+  constructor(numLayers: number, numRanks: number, isEven = true) {
     this.#numLayers = numLayers;
     this.#numRanks = numRanks;
-    this.#before = this.#after = new LoadTally(numLayers, numRanks);
+    this.#isEven = isEven;
+    this.#before = this.#after = new LoadTally(numLayers, numRanks, isEven);
     const affordable = Math.floor(MOST_NUMBERS / (numLayers * numRanks));
     this.#mostKept = Math.min(MOST_STEPS, Math.max(LEAST_STEPS, affordable));
   }
 
   /** Forgets the steps so far. */
   restart(): void {
-    this.#before = this.#after = new LoadTally(this.#numLayers, this.#numRanks);
+    this.#before = this.#after = new LoadTally(this.#numLayers, this.#numRanks, this.#isEven);
     this.#numSteps = 0;
     this.#stride = 1;
   }
@@ -87,9 +90,14 @@ class LoadTally {
   readonly #sums: Float64Array;
   /** [layers]: of the largest rank loads. */
   readonly #sumsOfMaxima: Float64Array;
+  /** [layers]: of the means, where they are not those of the rank loads. */
+  readonly #sumsOfMeans: Float64Array;
+  readonly #isEven: boolean;
   #kept: KeptStep[] = [];
 
-  constructor(numLayers: number, numRanks: number) {
+  constructor(numLayers: number, numRanks: number, isEven: boolean) {
+    this.#isEven = isEven;
+    this.#sumsOfMeans = new Float64Array(numLayers);
     this.#numLayers = numLayers;
     this.#numRanks = numRanks;
     this.#sums = zeros('replay: a heat map', Float64Array, numLayers * numRanks);
@@ -101,8 +109,9 @@ class LoadTally {
   }
 
   copy(): LoadTally {
-    const copy = new LoadTally(this.#numLayers, this.#numRanks);
+    const copy = new LoadTally(this.#numLayers, this.#numRanks, this.#isEven);
     copy.#sums.set(this.#sums);
+    copy.#sumsOfMeans.set(this.#sumsOfMeans);
     copy.#sumsOfMaxima.set(this.#sumsOfMaxima);
     copy.#kept = this.#kept.slice();
     return copy;
@@ -110,7 +119,10 @@ class LoadTally {
 
   add({ rankLoads, stats }: Scored, isKept: boolean): void {
     addTo(this.#sums, rankLoads);
-    for (let layer = 0; layer < this.#numLayers; layer++) this.#sumsOfMaxima[layer]! += stats[2 * layer]!;
+    for (let layer = 0; layer < this.#numLayers; layer++) {
+      this.#sumsOfMaxima[layer]! += stats[2 * layer]!;
+      this.#sumsOfMeans[layer]! += stats[2 * layer + 1]!;
+    }
     if (!isKept) return;
     const kept = zeros('replay: a heat map', Float32Array, rankLoads.length);
     kept.set(rankLoads);
@@ -148,6 +160,7 @@ class LoadTally {
 
   /** Sum over steps of a layer's mean rank load. */
   #meanOf(layer: number): number {
+    if (!this.#isEven) return this.#sumsOfMeans[layer]!;
     const row = this.#sums.subarray(layer * this.#numRanks, (layer + 1) * this.#numRanks);
     return row.reduce((sum, load) => sum + load, 0) / this.#numRanks;
   }

@@ -32,6 +32,11 @@ export class ExpertTally {
     for (let i = 0; i < sums.length; i++) sums[i]! += weight * loads[i]!;
   }
 
+  /** [layers x logical]: what they got in all steps that were added, as far as these are looked at. */
+  loads(): Float32Array {
+    return Float32Array.from(this.#sums);
+  }
+
   /**
    * The experts with the highest loads in means of their layer, the hottest first.
    *

@@ -44,6 +44,8 @@ export type {
 export { samplingNoisePeak } from './noise.ts';
 export type { ReplayOptions, ReplayProgress } from './options.ts';
 export { fixedPlanningSeconds } from './planning-time.ts';
+export * from './rank-change-result.ts';
+export type { RankEvent } from './rank-events.ts';
 export { replay } from './replay.ts';
 export { type ReplayReportOptions, replayReport } from './report.ts';
 export { resized } from './resize.ts';

@@ -1,28 +1,34 @@
-import { checkTopology } from '../core/check-topology.ts';
 import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkKnownKeys } from '../core/known-keys.ts';
-import { MAX_SIZE } from '../core/topology.ts';
+import { MAX_SIZE, RANK_OPTIONS, type RankOptions, rankOptionsOf } from '../core/topology.ts';
 import { checkRange } from '../formats/check-recording.ts';
 import type { StepRange } from '../formats/recording.ts';
-import type { AbstractEplbPolicy, ExpertMapping, Topology } from '../index.ts';
+import { type AbstractEplbPolicy, ExpertMapping, type Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
 import { isPolicy } from '../policy/custom.ts';
+import { checkPlannable } from '../policy/plannable.ts';
 import type { ReplayConfiguration, TriggerOptions } from './configuration.ts';
 import { DEFAULT_DEVICE, modelLike, type ReplayCostInit, replayCost } from './cost-presets.ts';
 import { fixedPlanningSeconds } from './planning-time.ts';
+import { type RankChange, type RankEvent, rankTimeline } from './rank-events.ts';
+import { requestOf } from './survivors.ts';
 
 /** How a recording is to be replayed. */
-export interface ReplayOptions {
-  /** Slots a layer: a multiple of `numRanks`, at least the recording's experts. */
+export interface ReplayOptions extends RankOptions {
+  /** Slots a layer, at least the recording's experts. */
   readonly numPhysicalExperts: number;
   readonly numRanks: number;
   /** 1 when left out. */
   readonly numNodes?: number;
   /** 1 when left out. */
   readonly numGroups?: number;
-  /** `[ranks]`: slots of each rank that may hold an expert, as of a balancer; all when left out. */
-  readonly slotsPerRank?: readonly number[];
+  /**
+   * Ranks that die, come back, slow down or join on the way. A dead rank's slots are repaired before the next
+   * step, and after that step a plan is made for the ranks that there are. A policy that cannot plan for them
+   * (closed slots, speeds) plans as if those that live were all there are, equally fast, as engines do.
+   */
+  readonly events?: readonly RankEvent[];
   /**
    * A policy; a module URL, whose policy runs in a thread of its own; or `static`, which never plans. A
    * policy that has a property `layerOrder`, read after each plan, has its layers changed in that order; else
@@ -76,7 +82,12 @@ export interface ReplayProgress {
 /** Options that are checked and complete. */
 export interface ReplaySettings {
   readonly name: string;
+  /** At the beginning; its tables have the slots of all ranks that ever come. */
   readonly topology: Topology;
+  /** The ranks at the beginning alone. */
+  readonly atFirst: Topology;
+  /** By step. */
+  readonly changes: readonly RankChange[];
   readonly configuration: ReplayConfiguration;
   readonly policy: AbstractEplbPolicy | URL | 'static';
   readonly start: ExpertMapping | undefined;
@@ -88,7 +99,8 @@ const DEFAULT_INTERVAL = 32;
 const MAX_DEFAULT_WINDOW = 1024;
 
 const NAMES = [
-  ...['numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups', 'slotsPerRank', 'policy', 'policyName'],
+  ...['numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups', 'policy', 'policyName', 'events'],
+  ...RANK_OPTIONS,
   ...['name', 'windowSize', 'trigger', 'planningSeconds', 'layersPerStep', 'cost', 'start', 'steps'],
   ...['threads', 'onStep'],
   // Of a balancer's sizes, given whole: the recording has them.
@@ -108,10 +120,9 @@ export function readReplayOptions(
   checkPolicy(options.policy);
   const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, policy } = options;
   const given = { ...sizes, numPhysicalExperts, numRanks, numNodes, numGroups };
-  const topology = checkTopology(
-    options.slotsPerRank === undefined ? given : { ...given, slotsPerRank: options.slotsPerRank },
-  );
-  const { slotsPerRank } = topology;
+  const atFirst = checkPlannable(requestOf(policy), { ...given, ...rankOptionsOf(options) });
+  const { topology, changes } = rankTimeline(options.events ?? [], atFirst);
+  const events = changes.flatMap((change) => change.events);
   const isStatic = policy === 'static';
   const trigger = readTrigger(options.trigger, isStatic);
   const { interval = DEFAULT_INTERVAL } = trigger;
@@ -129,24 +140,41 @@ export function readReplayOptions(
   return {
     name: checkText('name', options.name ?? policyName),
     topology,
+    atFirst,
+    changes,
     policy,
-    start: options.start,
+    start: options.start && widened(options.start, atFirst, topology),
     threads: checkWhole('threads', threads, 0, 1024),
     configuration: {
       policy: policyName,
-      numPhysicalExperts,
+      numPhysicalExperts: atFirst.numPhysicalExperts,
       numRanks,
       numNodes,
       numGroups,
-      ...(slotsPerRank === undefined ? {} : { slotsPerRank }),
+      ...rankOptionsOf(atFirst),
+      ...(events.length === 0 ? {} : { events }),
       windowSize: checkWhole('windowSize', windowSize, 1, MAX_SIZE),
       trigger,
       planningSeconds:
-        planningSeconds === 'fixed' ? fixedPlanningSeconds(nameOf(policy), topology) : planningSeconds,
+        planningSeconds === 'fixed' ? fixedPlanningSeconds(nameOf(policy), atFirst) : planningSeconds,
       layersPerStep: checkWhole('layersPerStep', layersPerStep, 1),
       cost: replayCost('cost', options.cost ?? `${DEFAULT_DEVICE}:${modelLike(sizes).name}`),
     },
   };
+}
+
+/** A mapping with empty slots for the ranks that are to come. What has other sizes is refused later. */
+function widened(start: ExpertMapping, atFirst: Topology, topology: Topology): ExpertMapping {
+  const { numLayers, numLogicalExperts, numPhysicalExperts } = start;
+  const width = topology.numPhysicalExperts;
+  if (width === atFirst.numPhysicalExperts || numPhysicalExperts !== atFirst.numPhysicalExperts) return start;
+  const phyToLog = new Int32Array(numLayers * width).fill(-1);
+  const slots = start.phyToLog;
+  for (let layer = 0; layer < numLayers; layer++) {
+    const first = layer * numPhysicalExperts;
+    phyToLog.set(slots.subarray(first, first + numPhysicalExperts), layer * width);
+  }
+  return new ExpertMapping({ phyToLog, numLayers, numLogicalExperts });
 }
 
 /**

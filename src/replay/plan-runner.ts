@@ -4,18 +4,20 @@ import type { RecordedRoutes } from '../formats/recording.ts';
 import {
   CoactivationRecorder,
   ExpertLoadBalancer,
-  ExpertMapping,
+  type ExpertMapping,
   type PlanOptions,
   type Topology,
 } from '../index.ts';
 import { usesPairs } from '../policy/abstract.ts';
 import { checkedSlots } from './check-mapping.ts';
 import type { ReplaySettings } from './options.ts';
+import { mappingOfShown, type ShownRanks, shownRanks, slotsOfAll, slotsOfShown } from './survivors.ts';
 
 /** A plan that was made, checked. */
 interface MadePlan {
+  /** Of the ranks that the policy is shown. */
   readonly mapping: ExpertMapping;
-  /** [layers x physical] */
+  /** [layers x physical], of all ranks. */
   readonly slots: Int32Array;
   /** The layers to change, in order. */
   readonly layerOrder: readonly number[];
@@ -28,13 +30,19 @@ interface MadePlan {
  * the recording. What a policy is given are copies and the window's own numbers, so it cannot look ahead.
  */
 export class PlanRunner {
-  readonly #balancer: ExpertLoadBalancer;
-  readonly #policy: ReplaySettings['policy'];
+  readonly #settings: ReplaySettings;
+  #balancer: ExpertLoadBalancer;
+  readonly #policy: Exclude<ReplaySettings['policy'], 'static'>;
   readonly #name: string;
-  readonly #topology: Topology;
+  /** Of all ranks. */
+  #topology: Topology;
+  #shown: ShownRanks;
+  /** The loads of the window's steps, where a change of ranks may have to record them again. */
+  readonly #kept: Float32Array[] | undefined;
   readonly #routes: RecordedRoutes | undefined;
   readonly #recorder: CoactivationRecorder | undefined;
   #tokensCounted: number;
+  readonly #loads: Float32Array;
   readonly #rows: readonly Float32Array[];
 
   /**
@@ -49,19 +57,18 @@ export class PlanRunner {
     routes: RecordedRoutes | undefined,
     fromStep: number,
   ) {
-    const { topology, policy, configuration, threads } = settings;
+    const { topology, policy, configuration, start, changes } = settings;
     if (policy === 'static') throw new EplbError('EPLB_INTERNAL', 'a static placement plans nothing');
     const { numLayers, numLogicalExperts } = topology;
+    this.#settings = settings;
     this.#policy = policy;
     this.#name = configuration.policy;
     this.#topology = topology;
-    this.#balancer = new ExpertLoadBalancer({
-      ...topology,
-      policy,
-      threads,
-      windowSize: configuration.windowSize,
-    });
-    if (settings.start !== undefined) this.#balancer.commit(settings.start);
+    this.#shown = shownRanks(policy, topology, settings.atFirst);
+    this.#balancer = this.#newBalancer();
+    if (start !== undefined) this.#balancer.commit(this.#mappingOf(start.phyToLog, start));
+    this.#kept = changes.length === 0 ? undefined : [];
+    this.#loads = loads;
     this.#rows = Array.from({ length: numLayers }, (_, layer) =>
       loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
     );
@@ -98,6 +105,32 @@ export class PlanRunner {
       }
     }
     this.#balancer.advanceWindow();
+    if (this.#kept === undefined) return;
+    this.#kept.push(this.#loads.slice());
+    if (this.#kept.length > this.#settings.configuration.windowSize) this.#kept.shift();
+  }
+
+  /**
+   * The ranks are others from now on: the policy goes on with the window as it is.
+   *
+   * @param slots [layers x physical], live; none of them on a dead rank
+   */
+  async changeRanks(topology: Topology, slots: Int32Array): Promise<void> {
+    const before = this.#balancer;
+    this.#topology = topology;
+    this.#shown = shownRanks(this.#policy, topology);
+    this.#balancer = this.#newBalancer();
+    await before.close();
+    this.#balancer.commit(this.#mappingOf(slots));
+    const { numLogicalExperts } = topology;
+    for (const loads of this.#kept ?? []) {
+      for (let layer = 0; layer < this.#rows.length; layer++) {
+        const row = loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
+        this.#balancer.recordLogicalLoad(layer, row);
+      }
+      this.#balancer.advanceWindow();
+    }
+    await this.#balancer.start();
   }
 
   /** Mean loads [layers x logical] over the window. A copy. */
@@ -112,7 +145,8 @@ export class PlanRunner {
     const decision = await this.#balancer.decide(undefined, options);
     const measuredSeconds = (performance.now() - started) / 1000;
     const { mapping } = decision;
-    const slots = checkedSlots(mapping, this.#topology, this.#name);
+    const own = checkedSlots(mapping, this.#shown.topology, this.#name);
+    const slots = slotsOfAll(own, this.#topology, this.#shown);
     const kept = decision.status === 'kept' ? { keptReason: decision.reason } : {};
     return { mapping, slots, layerOrder: this.#layerOrder(), measuredSeconds, ...kept };
   }
@@ -124,15 +158,24 @@ export class PlanRunner {
    *   order
    */
   commit({ mapping, layerOrder }: MadePlan, slots: Int32Array): void {
-    const { numLayers, numLogicalExperts } = this.#topology;
-    const isWhole = layerOrder.length === numLayers;
-    this.#balancer.commit(
-      isWhole ? mapping : new ExpertMapping({ phyToLog: slots, numLayers, numLogicalExperts }),
-    );
+    const isWhole = layerOrder.length === this.#topology.numLayers;
+    this.#balancer.commit(isWhole ? mapping : this.#mappingOf(slots));
   }
 
   async close(): Promise<void> {
     await this.#balancer.close();
+  }
+
+  #newBalancer(): ExpertLoadBalancer {
+    const { threads, configuration } = this.#settings;
+    const { windowSize } = configuration;
+    return new ExpertLoadBalancer({ ...this.#shown.topology, policy: this.#policy, threads, windowSize });
+  }
+
+  /** Slots of all ranks as a mapping of those that are shown: `whole`, where it is one of all of them. */
+  #mappingOf(slots: Int32Array, whole?: ExpertMapping): ExpertMapping {
+    if (whole !== undefined && this.#shown.ranks === undefined) return whole;
+    return mappingOfShown(slotsOfShown(slots, this.#topology, this.#shown), this.#shown);
   }
 
   async #planOptions(step: number): Promise<PlanOptions> {

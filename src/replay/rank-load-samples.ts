@@ -1,10 +1,16 @@
 import { MAX_RANK_LOADS, type RankLoadSamples } from './result.ts';
+import type { ScoredPlacement } from './scorer.ts';
+
+/** What a step is taken from. */
+type Scored = Pick<ScoredPlacement, 'rankLoads' | 'stats'>;
 
 interface Sample {
   readonly index: number;
   readonly step: number;
   /** [layers x ranks] */
   readonly loads: Float32Array;
+  /** [layers] */
+  readonly means: Float32Array;
 }
 
 /** Keeps the rank loads of some steps: of every `stride`-th, the stride growing, and of the slowest. */
@@ -12,12 +18,15 @@ export class RankLoadSampler {
   readonly #numLayers: number;
   readonly #numRanks: number;
   readonly #most: number;
+  readonly #isEven: boolean;
   #samples: Sample[] = [];
   #stride = 1;
   #slowest: Sample | undefined;
   #slowestUnits = Number.NEGATIVE_INFINITY;
 
-  constructor(numLayers: number, numRanks: number) {
+  /** @param isEven whether all ranks live and are alike: then their mean is that of the layer */
+  constructor(numLayers: number, numRanks: number, isEven = true) {
+    this.#isEven = isEven;
     this.#numLayers = numLayers;
     this.#numRanks = numRanks;
     this.#most = Math.max(2, Math.floor(MAX_RANK_LOADS / (numLayers * numRanks)));
@@ -28,12 +37,13 @@ export class RankLoadSampler {
    *
    * @param index its place among the steps replayed, from 0
    * @param units what it took
-   * @param rankLoads [layers x ranks]; copied when kept
+   * @param placement what the live mapping was scored to; copied when kept
    */
-  add(index: number, step: number, units: number, rankLoads: Float64Array): void {
+  add(index: number, step: number, units: number, { rankLoads, stats }: Scored): void {
     const isSlowest = units > this.#slowestUnits;
     if (!isSlowest && index % this.#stride !== 0) return;
-    const sample = { index, step, loads: Float32Array.from(rankLoads) };
+    const means = Float32Array.from({ length: this.#numLayers }, (_, layer) => stats[2 * layer + 1]!);
+    const sample = { index, step, loads: Float32Array.from(rankLoads), means };
     if (isSlowest) {
       this.#slowest = sample;
       this.#slowestUnits = units;
@@ -56,6 +66,7 @@ export class RankLoadSampler {
       steps: kept.map(({ step }) => step),
       slowestStep: slowest?.step ?? 0,
       loads: kept.map(({ loads }) => this.#rows(loads)),
+      ...(this.#isEven ? {} : { means: kept.map(({ means }) => Array.from(means, roundedLoad)) }),
     };
   }
 

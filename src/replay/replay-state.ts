@@ -1,19 +1,24 @@
 import { loadError } from '../core/checks.ts';
+import { rankSpeedsOf } from '../core/rank-speeds.ts';
 import { makeCostTally } from '../cost/layer-costs.ts';
 import { costModel, type Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
 import { type MoveTimer, makeMoveTimer } from '../transfer/move-timer.ts';
 import { BatchTally } from './batch-tally.ts';
+import { ChangeLog } from './change-log.ts';
 import { checkedSlots } from './check-mapping.ts';
 import type { ReplayCost } from './configuration.ts';
 import { secondsPerUnit } from './cost-model.ts';
+import { failureLosses } from './failure-loss.ts';
 import { HeatTally } from './heat.ts';
 import { ExpertTally } from './hot-experts.ts';
+import { type LostExperts, lostExperts, mendCosts, mended, withoutDead } from './mend.ts';
 import { MoveTally } from './move-tally.ts';
 import type { ReplaySettings } from './options.ts';
 import { PlanEntry } from './plan-log.ts';
 import { layerMoves } from './plan-moves.ts';
+import type { RankChange } from './rank-events.ts';
 import { RankLoadSampler } from './rank-load-samples.ts';
 import type { ReplayResult, ReplayTime, TriggerReason } from './result.ts';
 import { type ScoredPlacement, Scorer } from './scorer.ts';
@@ -64,7 +69,8 @@ const PLANNED = 3;
 /** A replay between two steps: the placements, what is on its way, and the sums so far. */
 export class ReplayState {
   readonly #settings: ReplaySettings;
-  readonly #topology: Topology;
+  /** Of all ranks that ever come; as it is now. */
+  #topology: Topology;
   readonly #cost: ReplayCost;
   readonly #scorer: Scorer;
   readonly #live: ScoredPlacement;
@@ -79,7 +85,7 @@ export class ReplayState {
   readonly #sampler: RankLoadSampler;
   readonly #moves: MoveTally;
   readonly #moveCounter: MoveCounter;
-  readonly #moveTimer: MoveTimer | undefined;
+  #moveTimer: MoveTimer | undefined;
   readonly #plans: PlanEntry[] = [];
   #planningSeconds = 0;
   readonly #counter: UnitCounter;
@@ -98,17 +104,25 @@ export class ReplayState {
   /** The mapping that it replaced is the first one, which is scored anyway. */
   #replacedIsFirst = true;
   #hasHeatRestarted = false;
+  /** [layers x physical]: the first mapping as it was before any rank changed. */
+  readonly #firstSlots: Int32Array;
+  readonly #changes: ChangeLog | undefined;
+  /** [layers x logical]: loads of all steps so far, where ranks change. */
+  readonly #loadSums: Float32Array;
   /** What changing layers before this step came to. */
   #stepMoves = { moves: 0, bytes: 0, seconds: 0 };
+  /** Of that, for repairs. */
+  #repairSeconds = 0;
 
   /** @param isEnlarged whether the counts are larger than what was recorded */
   constructor(settings: ReplaySettings, isEnlarged = false) {
-    const { topology, configuration, start } = settings;
+    const { topology, configuration, start, changes } = settings;
+    const speeds = rankSpeedsOf(topology);
     const { numLayers, numRanks } = topology;
     this.#settings = settings;
     this.#topology = topology;
     this.#cost = configuration.cost;
-    this.#scorer = new Scorer(topology, 4, configuration.cost.zeroLoadsCountAsOne);
+    this.#scorer = new Scorer(topology, 4, configuration.cost.zeroLoadsCountAsOne, speeds);
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
       ScoredPlacement,
       ScoredPlacement,
@@ -124,13 +138,16 @@ export class ReplayState {
     this.#first.assign(slots);
     this.#liveTally = new BalanceTally(numLayers);
     this.#firstTally = new BalanceTally(numLayers);
-    this.#heat = new HeatTally(numLayers, numRanks);
+    this.#firstSlots = slots;
+    const isEven = speeds === undefined && changes.length === 0;
+    this.#changes = changes.length === 0 ? undefined : new ChangeLog();
+    this.#loadSums = new Float32Array(changes.length === 0 ? 0 : this.#scorer.loads.length);
+    this.#heat = new HeatTally(numLayers, numRanks, isEven);
     this.#experts = new ExpertTally(topology);
-    this.#sampler = new RankLoadSampler(numLayers, numRanks);
+    this.#sampler = new RankLoadSampler(numLayers, numRanks, isEven);
     this.#moves = new MoveTally(numLayers);
     this.#moveCounter = new MoveCounter(topology);
-    const { time } = this.#cost;
-    this.#moveTimer = time.kind === 'slots' ? makeMoveTimer(costModel(time.model), topology) : undefined;
+    this.#moveTimer = moveTimerOf(this.#cost, topology);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -163,9 +180,63 @@ export class ReplayState {
     throw loadError(`recording: step ${step}`, layer, bad % numLogicalExperts, loads[bad]);
   }
 
+  /** Ranks that live. */
+  get numLiveRanks(): number {
+    return this.#topology.numRanks - (this.#topology.deadRanks?.length ?? 0);
+  }
+
+  /**
+   * Changes the ranks before a step: what dead ones held is lost, and the mapping is repaired at once. A plan
+   * that had not taken effect whole is dropped.
+   *
+   * @param meanLoads [layers x logical]: what the repair goes by; of all steps so far when left out
+   * @returns the live slots [layers x physical], which are not to be kept
+   */
+  changeRanks(change: RankChange, meanLoads: Float32Array = this.#loadSums): Int32Array {
+    const { topology } = change;
+    this.#topology = topology;
+    this.#change = undefined;
+    this.#inEffect = undefined;
+    this.#scorer.setSpeeds(rankSpeedsOf(topology));
+    this.#slots?.changeRanks(topology);
+    this.#moveTimer = moveTimerOf(this.#cost, topology);
+    const left = withoutDead(this.#live.slots, topology);
+    const lost = lostExperts(left, topology, meanLoads);
+    const first = mended(this.#firstSlots, topology, this.#loadSums);
+    const firstMend = mendCosts(withoutDead(this.#first.slots, topology), first, topology, this.#cost);
+    this.#first.assign(first);
+    const isStatic = this.#settings.policy === 'static';
+    this.#mend(isStatic ? first : mended(this.#live.slots, topology, meanLoads), left, change, lost, {
+      unbalancedRepairSeconds: firstMend.reduce((sum, { seconds }) => sum + seconds, 0),
+    });
+    if (!isStatic) this.#hasChanged = true;
+    return this.#live.slots;
+  }
+
+  /** Brings the live mapping to a repaired one, at once. */
+  #mend(
+    slots: Int32Array,
+    left: Int32Array,
+    change: RankChange,
+    { count, loadShare }: LostExperts,
+    first: { readonly unbalancedRepairSeconds: number },
+  ): void {
+    const mends = mendCosts(left, slots, this.#topology, this.#cost);
+    this.#live.assign(slots);
+    const all = { hostLoads: 0, moves: 0, bytes: 0, seconds: 0 };
+    mends.forEach((mend, layer) => {
+      this.#moves.add(layer, mend);
+      for (const part of ['hostLoads', 'moves', 'bytes', 'seconds'] as const) all[part] += mend[part];
+    });
+    for (const part of ['moves', 'bytes', 'seconds'] as const) this.#stepMoves[part] += all[part];
+    const { seconds: repairSeconds, ...counts } = all;
+    this.#repairSeconds += repairSeconds;
+    const lost = { lostExperts: count, lostLoadShare: loadShare, numLiveRanks: this.numLiveRanks };
+    this.#changes!.begin({ ...change, ...lost, ...counts, repairSeconds, ...first });
+  }
+
   /** Changes the layers whose turn it is before a step. */
   changeLayers(step: number): void {
-    this.#stepMoves = { moves: 0, bytes: 0, seconds: 0 };
     const change = this.#change;
     if (change === undefined || this.numSteps < change.firstIndex) return;
     if (change.numDone === 0) {
@@ -193,7 +264,7 @@ export class ReplayState {
     this.#units += units;
     this.#heat.add(step, first, live);
     this.#experts.add(this.loads);
-    this.#sampler.add(this.numSteps - 1, step, units, live.rankLoads);
+    this.#sampler.add(this.numSteps - 1, step, units, live);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(
       this.numSteps - 1,
@@ -208,6 +279,21 @@ export class ReplayState {
       this.#inEffect.proved(replaced - units);
     }
     this.#addToSeries(step, figures, unbalanced, units);
+    this.#judge(figures, live);
+    this.#stepMoves = { moves: 0, bytes: 0, seconds: 0 };
+  }
+
+  /** Adds the step to what changes of ranks are judged by. */
+  #judge({ balancedness, units }: StepFigures, { stats }: ScoredPlacement): void {
+    if (this.#changes === undefined) return;
+    const moveSeconds = this.#stepMoves.seconds - this.#repairSeconds;
+    this.#repairSeconds = 0;
+    let means = 0;
+    for (let layer = 0; layer < this.#topology.numLayers; layer++) means += stats[2 * layer + 1]!;
+    const ofStats = this.#cost.time.kind === 'load' ? means : this.#topology.numLayers;
+    const idealUnits = this.#slots?.unitsAtBalance ?? ofStats;
+    this.#changes.add({ balancedness, units, idealUnits, moveSeconds });
+    for (let i = 0; i < this.#loadSums.length; i++) this.#loadSums[i]! += this.loads[i]!;
   }
 
   /**
@@ -268,11 +354,13 @@ export class ReplayState {
 
   result(status: ReplayResult['status']): ReplayResult {
     const factor = secondsPerUnit(this.#cost, this.numSteps, this.#topology.numLayers);
-    const summary = summarize(this.#topology, this.#cost, this.#liveTally, this.#firstTally, this.#moves, {
+    const { atFirst } = this.#settings;
+    const summary = summarize(atFirst, this.#cost, this.#liveTally, this.#firstTally, this.#moves, {
       numPlans: this.#plans.length,
       planningSeconds: this.#planningSeconds,
       plans: this.#plans.map((entry) => entry.result(factor)),
       unitsAtBalance: this.#unitsAtBalance,
+      unbalancedRepairSeconds: this.#changes?.unbalancedRepairSeconds ?? 0,
     });
     const { moveSeconds, planningSeconds } = summary.totals;
     const batches = this.#batches?.savings((moveSeconds + planningSeconds) / Math.max(1, this.numSteps));
@@ -284,7 +372,9 @@ export class ReplayState {
       ...summary,
       ...(this.#slots === undefined ? {} : { time: this.#time() }),
       ...(batches === undefined ? {} : { batches }),
+      ...(this.#changes === undefined ? {} : { rankChanges: this.#changes.results(factor) }),
       series: this.#series.series(factor),
+      failureLosses: failureLosses(this.#live.slots, this.#experts.loads(), this.#topology),
       heatMap: this.#heat.heatMap(),
       hotExperts: this.#experts.hottest(this.#live.slots),
       rankLoads: this.#sampler.samples(),
@@ -374,6 +464,10 @@ export class ReplayState {
     // Steps without any load take no time by the model: then no planning fits into them.
     return told === 0 ? 0 : Math.ceil(planningSeconds / told);
   }
+}
+
+function moveTimerOf({ time }: ReplayCost, topology: Topology): MoveTimer | undefined {
+  return time.kind === 'slots' ? makeMoveTimer(costModel(time.model), topology) : undefined;
 }
 
 function sum(values: Float64Array): number {

@@ -3,8 +3,9 @@ import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
 import { type ReplayOptions, type ReplaySettings, readReplayOptions } from './options.ts';
 import { PlanRunner } from './plan-runner.ts';
+import { ChangeClock, type RankChange } from './rank-events.ts';
 import { ReplayState } from './replay-state.ts';
-import type { ReplayResult } from './result.ts';
+import type { ReplayResult, TriggerReason } from './result.ts';
 import type { ReplaySource } from './source.ts';
 import { Trigger } from './trigger.ts';
 
@@ -16,7 +17,8 @@ const STEPS_A_TURN = 256;
  * change, in the planner's order; the mapping that is then live is scored on the step's loads; the step
  * enters the window; and when the trigger fires, a plan is made from the window. Its first layers change 1 +
  * ceil(planning seconds / seconds of a step) steps later, and `layersPerStep` in each step from then on.
- * Layers of which no slot changes are passed over.
+ * Layers of which no slot changes are passed over. Where ranks die, what they hold is lost before the step,
+ * and the mapping is repaired; see the option `events`.
  *
  * The same steps are scored under the first mapping too, and, while a plan is in effect, under the mapping
  * that it replaced: that is what plans are measured against. Memory does not grow with the steps.
@@ -58,6 +60,7 @@ async function replaySteps(
 ): Promise<boolean> {
   const { numLayers, numLogicalExperts } = settings.topology;
   const trigger = new Trigger(settings.configuration.trigger, numLogicalExperts);
+  const clock = new ChangeClock(settings.changes);
   let last = Number.NEGATIVE_INFINITY;
   for await (const recorded of stepsOf(source, steps)) {
     checkStep(recorded, numLayers, numLogicalExperts);
@@ -71,13 +74,16 @@ async function replaySteps(
     last = step;
     // Recording takes as long as scoring twice: steps that leave the window before the next plan are passed
     // over.
-    const isRecorded = state.numSteps + 1 > trigger.earliestStart - settings.configuration.windowSize;
+    const isRecorded =
+      settings.changes.length > 0 ||
+      state.numSteps + 1 > trigger.earliestStart - settings.configuration.windowSize;
+    const changed = await changeRanks(clock.due(step), state, runner);
     // What is recorded is checked by the balancer.
     state.takeLoads(step, loads, runner === undefined || !isRecorded);
     if (isRecorded) runner?.record(step);
     state.changeLayers(step);
     state.score(step);
-    if (runner !== undefined) await planIfDue(step, trigger, state, runner, settings);
+    if (runner !== undefined) await planIfDue(step, trigger, state, runner, settings, changed);
     if (onStep?.({ numSteps: state.numSteps, bytesRead, numPlans: state.numPlans }) === false) return false;
     if (state.numSteps % STEPS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
   }
@@ -88,22 +94,40 @@ async function replaySteps(
   );
 }
 
+/** Changes the ranks before a step. @returns why a plan is to be made after it */
+async function changeRanks(
+  changes: readonly RankChange[],
+  state: ReplayState,
+  runner: PlanRunner | undefined,
+): Promise<readonly TriggerReason[]> {
+  if (changes.length === 0) return [];
+  const limit = state.numLiveRanks;
+  for (const change of changes) {
+    const hasLoads = runner !== undefined && runner.numSamples > 0;
+    const slots = state.changeRanks(change, hasLoads ? runner.meanLoads() : undefined);
+    await runner?.changeRanks(change.topology, slots);
+  }
+  return [{ kind: 'ranks', value: state.numLiveRanks, limit }];
+}
+
 async function planIfDue(
   step: number,
   trigger: Trigger,
   state: ReplayState,
   runner: PlanRunner,
   { configuration }: ReplaySettings,
+  changed: readonly TriggerReason[],
 ): Promise<void> {
   if (state.isChanging) return;
   let meanLoads: Float32Array | undefined;
-  const reasons = trigger.reasons(state.numSteps, {
+  const triggered = trigger.reasons(state.numSteps, {
     meanLoads: () => {
       meanLoads = runner.meanLoads();
       return meanLoads;
     },
     rankLoadImbalance: (loads) => state.rankLoadImbalance(loads),
   });
+  const reasons = [...changed, ...triggered];
   if (reasons.length === 0) return;
   meanLoads ??= runner.meanLoads();
   trigger.started(state.numSteps, meanLoads);

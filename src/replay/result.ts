@@ -1,5 +1,6 @@
 import type { CostSummary } from '../index.ts';
 import type { ReplayConfiguration } from './configuration.ts';
+import type { FailureLoss, RankChangeResult } from './rank-change-result.ts';
 import type { Advice, BatchSavings } from './savings.ts';
 import type { SweepResult } from './sweep-result.ts';
 
@@ -8,7 +9,9 @@ import type { SweepResult } from './sweep-result.ts';
  * JSON, sent between threads and drawn. Every size is bounded by the shapes and the constants here, not by
  * the steps replayed; only {@link ReplayResult.plans} grows, by one entry a plan.
  *
- * The terms: a rank's load is the sum over its slots of load / replicas of the slot's expert.
+ * The terms: a rank's load is the sum over its slots of load / replicas of the slot's expert; where ranks
+ * differ in speed, that / the rank's speed, and the mean is what all that live would have if they took equally
+ * long.
  * **Balancedness** of a layer in a step = mean rank load / largest rank load; **PAR** (peak to average) =
  * largest / mean. A layer without load in a step has 1 of both.
  */
@@ -86,6 +89,10 @@ export interface ReplayResult {
   readonly series: StepSeries;
   /** In the order they were started. */
   readonly plans: readonly PlanResult[];
+  /** Of each step before which ranks changed, in order; left out where none did. */
+  readonly rankChanges?: readonly RankChangeResult[];
+  /** What the worst single failure would lose of the last live mapping, by the loads of all steps. */
+  readonly failureLosses?: readonly FailureLoss[];
   readonly heatMap: HeatMap;
   /**
    * The hottest experts, the hottest first, at most {@link MAX_HOT_EXPERTS}: over all steps, where after the
@@ -158,7 +165,7 @@ export interface ReplayTotals {
    * for the steps that pass before a plan takes effect.
    */
   readonly modelledSeconds: number;
-  /** The same steps under the first mapping. */
+  /** The same steps under the first mapping, with its repairs where ranks die. */
   readonly unbalancedSeconds: number;
   /** {@link unbalancedSeconds} - {@link modelledSeconds}; negative when balancing cost more than it gave. */
   readonly secondsSaved: number;
@@ -252,7 +259,8 @@ export interface PlanResult {
   readonly planningSeconds: number;
   /**
    * `applied`: it took effect whole. `unchanged`: it put every expert where it was, so there was nothing to
-   * apply. `unfinished`: the recording ended before all layers had changed; what had is counted.
+   * apply. `unfinished`: the recording ended, or ranks changed, before all layers had changed; what had is
+   * counted.
    */
   readonly status: 'applied' | 'unchanged' | 'unfinished';
   /** Why the policy chose to change nothing, where it says so. */
@@ -316,10 +324,10 @@ export interface PlanMoves {
   readonly loads: readonly number[];
 }
 
-/** A condition that held, with its value beside what it had to exceed. */
+/** A condition that held, with its value beside what it had to exceed; of ranks, that lived before. */
 export interface TriggerReason {
-  readonly kind: 'interval' | 'loadThreshold' | 'drift';
-  /** Steps, ratio or drift; null stands for infinity (a rank without load). */
+  readonly kind: 'interval' | 'loadThreshold' | 'drift' | 'ranks';
+  /** Steps, ratio, drift or ranks that live; null stands for infinity (a rank without load). */
   readonly value: number | null;
   readonly limit: number;
 }
@@ -376,4 +384,6 @@ export interface RankLoadSamples {
   readonly slowestStep: number;
   /** [steps][layers][ranks], of the live mapping, rounded to five digits. */
   readonly loads: readonly (readonly (readonly number[])[])[];
+  /** `[steps][layers]`: the mean of ranks that live; left out where all do, and are alike. */
+  readonly means?: readonly (readonly number[])[];
 }

@@ -1,3 +1,4 @@
+import { weighRanks } from '../core/rank-speeds.ts';
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import type { Pointer } from '../memory/kernel-exports.ts';
@@ -41,15 +42,23 @@ export class Scorer {
   readonly #region: KernelRegion;
   readonly #layout: ScorerLayout;
   readonly #words: number;
+  #speeds: Float64Array | undefined;
 
   /**
    * @param numPlacements how many are followed at once
    * @param zeroLoadsCountAsOne as in the cost model
+   * @param speeds `[ranks]`, as {@link setSpeeds}
    * @throws EplbRangeError `EPLB_MEMORY`
    */
-  constructor(sizes: ScorerSizes, numPlacements: number, zeroLoadsCountAsOne: boolean) {
+  constructor(
+    sizes: ScorerSizes,
+    numPlacements: number,
+    zeroLoadsCountAsOne: boolean,
+    speeds?: Float64Array,
+  ) {
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
+    this.#speeds = speeds;
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
     // Experts with replicas: no more than there are redundant slots, or half the slots where some experts
     // have none.
@@ -72,6 +81,11 @@ export class Scorer {
     return this.#region.kernels.firstInvalid(this.#layout.loads, this.loads.length);
   }
 
+  /** Says how fast ranks are from now on: 0 for dead ones; undefined where all live and are alike. */
+  setSpeeds(speeds: Float64Array | undefined): void {
+    this.#speeds = speeds;
+  }
+
   /** Computes rank loads and stats of the placement with this number, from {@link loads}. */
   score(placement: number): ScoredPlacement {
     const { loads, shares, placements } = this.#layout;
@@ -91,7 +105,18 @@ export class Scorer {
       stats,
       shares,
     );
-    return this.placements[placement]!;
+    const scored = this.placements[placement]!;
+    if (this.#speeds !== undefined) this.#weigh(scored, this.#speeds);
+    return scored;
+  }
+
+  #weigh({ rankLoads: loads, stats }: ScoredPlacement, speeds: Float64Array): void {
+    const { numLayers, numRanks } = this.#sizes;
+    for (let layer = 0; layer < numLayers; layer++) {
+      const { most, mean } = weighRanks(loads.subarray(layer * numRanks, (layer + 1) * numRanks), speeds);
+      stats[2 * layer] = most;
+      stats[2 * layer + 1] = mean;
+    }
   }
 }
 
@@ -117,9 +142,9 @@ function carveScorer(
 export class ScoredPlacement {
   /** [layers x physical]: the expert of each slot, -1 when empty. Written by {@link setLayer} only. */
   readonly slots: Int32Array;
-  /** [layers x ranks] */
+  /** [layers x ranks]; where ranks differ in speed, load / speed. */
   readonly rankLoads: Float64Array;
-  /** [layers][2]: the largest rank load and the mean. */
+  /** [layers][2]: the largest rank load, and the mean of ranks that live: what all have at best. */
   readonly stats: Float64Array;
   /** What the views lie in: it is held as long as they are. */
   readonly region: KernelRegion;

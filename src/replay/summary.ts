@@ -12,6 +12,8 @@ interface PlanTotals {
   readonly plans: readonly PlanResult[];
   /** Of all steps at perfect balance; undefined where the mean rank loads say it. */
   readonly unitsAtBalance: number | undefined;
+  /** What repairing the first mapping took. */
+  readonly unbalancedRepairSeconds: number;
 }
 
 /** Turns a replay's sums into the overall part of its result. */
@@ -21,13 +23,13 @@ export function summarize(
   live: BalanceTally,
   first: BalanceTally,
   moves: MoveTally,
-  { numPlans, planningSeconds, plans, unitsAtBalance }: PlanTotals,
+  { numPlans, planningSeconds, plans, unitsAtBalance, unbalancedRepairSeconds }: PlanTotals,
 ): Pick<ReplayResult, 'balance' | 'unbalanced' | 'totals' | 'layers' | 'plans'> {
   const { numLayers, numLogicalExperts, numRanks } = topology;
   const factor = secondsPerUnit(cost, live.numSteps, numLayers);
   const stepSeconds = factor * sum(live.sumOfUnits);
   const moveSeconds = sum(moves.seconds);
-  const unbalancedSeconds = factor * sum(first.sumOfUnits);
+  const unbalancedSeconds = factor * sum(first.sumOfUnits) + unbalancedRepairSeconds;
   // The competition's formula has no term for planning.
   const countedPlanning = cost.time.kind === 'peak-to-average' ? 0 : planningSeconds;
   const modelledSeconds = stepSeconds + moveSeconds + countedPlanning;

@@ -1,3 +1,4 @@
+import type { FailureLoss } from './rank-change-result.ts';
 import type { BatchSavings, SavedSpread } from './savings.ts';
 
 /** The outcome of a sweep over a grid of configurations. */
@@ -53,6 +54,8 @@ export interface SweepPointDone extends SweepPointKey {
   readonly batches?: BatchSavings;
   /** Tokens that begin on a rank in a step, where they are known. */
   readonly tokensPerRank?: number;
+  /** What the worst single failure would lose of its last mapping. */
+  readonly failureLosses?: readonly FailureLoss[];
   /** No balancing, the same number of slots and ranks. */
   readonly unbalancedSeconds: number;
   readonly secondsSaved: number;

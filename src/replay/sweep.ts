@@ -21,7 +21,7 @@ export function sweepPoint(
   result: ReplayResult,
   { tokensPerRank }: BatchText = { tokensPerRank: null },
 ): SweepPointDone {
-  const { totals, balance, configuration, batches } = result;
+  const { totals, balance, configuration, batches, failureLosses } = result;
   const isStatic = configuration.policy === 'static';
   const spread = savedSpread(result);
   return {
@@ -40,6 +40,7 @@ export function sweepPoint(
     bytes: totals.bytes,
     redundantBytes: totals.redundantBytesPerRank * configuration.numRanks,
     redundantBytesPerRank: totals.redundantBytesPerRank,
+    ...(failureLosses && { failureLosses }),
     ...(spread === undefined ? {} : { savedSpread: spread }),
     ...(!isStatic && isTooShort(result) ? { isTooShort: true as const } : {}),
     ...(isStatic || batches === undefined ? {} : { batches }),

@@ -1,7 +1,8 @@
-import { evenExchange } from '../cost/exchange.ts';
+import { rankSpeedsOf } from '../core/rank-speeds.ts';
+import { exchangeOf } from '../cost/exchange.ts';
 import type { CostTally } from '../cost/layer-costs.ts';
 import { type LayerTimer, makeLayerTimer } from '../cost/layer-timer.ts';
-import { type CostModelJson, costModel, type Topology } from '../index.ts';
+import { type CostModel, type CostModelJson, costModel, type Topology } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { ReplayCost } from './configuration.ts';
 import type { ScoredPlacement } from './scorer.ts';
@@ -27,6 +28,8 @@ export interface SlotTimes extends UnitCounter {
    * @param loads [logical]
    */
   layerSeconds(loads: Float32Array, placement: ScoredPlacement, layer: number): number;
+  /** The ranks are others from now on, as many as before. */
+  changeRanks(topology: Topology): void;
 }
 
 /** The counter of a cost of tokens alone. */
@@ -65,25 +68,24 @@ class StatsCounter implements UnitCounter {
 
 /** Seconds of the slowest ranks, by a model of slots. */
 class SlotCounter implements SlotTimes {
-  readonly #timer: LayerTimer;
+  readonly #cost: CostModel;
+  #timer: LayerTimer;
   readonly #units: Float64Array;
   #unitsAtBalance = 0;
   readonly #loads: readonly Float32Array[];
 
   constructor(model: CostModelJson, topology: Topology, loads: Float32Array) {
-    const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes } = topology;
-    const cost = costModel(model);
-    const stride = numPhysicalExperts / numRanks;
-    const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
-    this.#timer = makeLayerTimer(
-      cost,
-      { numLogicalExperts, rankStarts },
-      evenExchange(cost, numRanks, numNodes),
-    );
+    const { numLayers, numLogicalExperts } = topology;
+    this.#cost = costModel(model);
+    this.#timer = timerOf(this.#cost, topology);
     this.#units = zeros('replay: times of layers', Float64Array, numLayers);
     this.#loads = Array.from({ length: numLayers }, (_, layer) =>
       loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
     );
+  }
+
+  changeRanks(topology: Topology): void {
+    this.#timer = timerOf(this.#cost, topology);
   }
 
   unitsOf(placement: ScoredPlacement): Float64Array {
@@ -111,4 +113,12 @@ class SlotCounter implements SlotTimes {
   layerSeconds(loads: Float32Array, placement: ScoredPlacement, layer: number): number {
     return this.#timer.seconds(loads, placement.layerSlots(layer), placement.layerCounts(layer));
   }
+}
+
+function timerOf(cost: CostModel, topology: Topology): LayerTimer {
+  const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
+  const stride = numPhysicalExperts / numRanks;
+  const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
+  const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology) };
+  return makeLayerTimer(cost, sizes, exchangeOf(cost, topology));
 }

@@ -1,3 +1,4 @@
+import { nodesWith, numRanksAdded } from '../replay/rank-events.ts';
 import type { PlanMoves, ReplayResult } from '../replay/result.ts';
 import { packNumbers } from './pack.ts';
 import type { MovedData } from './report-data.ts';
@@ -18,7 +19,7 @@ interface MovedBudget {
 export function movedBudget(replays: readonly ReplayResult[]): MovedBudget {
   const moving = replays.filter((replay) => movingPlans(replay).length > 0);
   const numRuns = Math.max(1, moving.length);
-  const numNodes = Math.max(...replays.map(({ configuration }) => configuration.numNodes));
+  const numNodes = Math.max(...replays.map(numNodesOf));
   const affordable = Math.min(MAX_PLANS, MAX_NODE_NUMBERS / numNodes ** 2) / numRuns;
   const plansOfRun = Math.max(1, Math.floor(affordable));
   const shown = moving.reduce((sum, replay) => sum + Math.min(plansOfRun, movingPlans(replay).length), 0);
@@ -29,7 +30,7 @@ export function movedBudget(replays: readonly ReplayResult[]): MovedBudget {
 export function movedData(replay: ReplayResult, { plansOfRun, movesOfPlan }: MovedBudget): MovedData {
   const plans = movingPlans(replay);
   const shown = plans.slice(0, plansOfRun);
-  const { numNodes } = replay.configuration;
+  const numNodes = numNodesOf(replay);
   const nodeMoves = Array.from({ length: numNodes }, (_, from) =>
     Array.from({ length: numNodes }, (_, to) =>
       plans.reduce((sum, { moved }) => sum + moved.nodeMoves[from]![to]!, 0),
@@ -56,4 +57,9 @@ export function movedData(replay: ReplayResult, { plansOfRun, movesOfPlan }: Mov
 
 function movingPlans({ plans }: ReplayResult): ReplayResult['plans'] {
   return plans.filter(({ moves }) => moves > 0);
+}
+
+/** Those of ranks that come on the way among them. */
+function numNodesOf({ configuration }: ReplayResult): number {
+  return nodesWith(configuration, numRanksAdded(configuration.events)).at(-1)! + 1;
 }

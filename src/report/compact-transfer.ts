@@ -1,4 +1,6 @@
+import { nodesOfRanks } from '../core/nodes.ts';
 import type { TransferPlan } from '../index.ts';
+import { nodeStartsOf } from './compact.ts';
 import type { TransferData } from './transfer-data.ts';
 
 /** Takes from a plan what its page draws. */
@@ -7,7 +9,7 @@ export function transferData(plan: TransferPlan): TransferData {
   const indexOf = new Map(links.map((link, i) => [link, i]));
   return {
     numRanks: plan.numRanks,
-    ranksPerNode: plan.numRanks / plan.numNodes,
+    nodeStarts: nodeStartsOf(nodesOfRanks(plan)),
     bytesPerExpert: plan.bytesPerExpert,
     links,
     layers: plan.layers.map(({ layer, bounds, rounds }) => ({

@@ -1,4 +1,5 @@
 import { numOpenSlots } from '../core/open-slots.ts';
+import { nodesWith, numRanksAdded } from '../replay/rank-events.ts';
 import type { HeatMap, PlanResult, RankLoadSamples, ReplayReport, ReplayResult } from '../replay/result.ts';
 import type { SweepResult } from '../replay/sweep-result.ts';
 import { movedBudget, movedData } from './compact-moves.ts';
@@ -73,12 +74,12 @@ function markOf({ startedAfterStep, appliedFromStep, moves }: PlanResult) {
 
 function runOf(replay: ReplayResult, line: number, choice: SampleChoice): Omit<RunData, 'moved'> {
   const { name, configuration, heatMap, totals } = replay;
-  const { numRanks, numNodes } = configuration;
+  const nodes = nodesWith(configuration, numRanksAdded(configuration.events));
   return {
     name,
     line,
-    numRanks,
-    ranksPerNode: numRanks / numNodes,
+    numRanks: nodes.length,
+    nodeStarts: nodeStartsOf(nodes),
     heatMap: {
       fromStep: heatMap.fromStep,
       toStep: heatMap.toStep,
@@ -114,8 +115,9 @@ function loadMapOf(
 }
 
 /** Modelled seconds saved up to the end of every point of the series. */
-function savedSecondsOf({ series, numSteps, plans, totals }: ReplayResult): Float64Array {
+function savedSecondsOf({ series, numSteps, plans, totals, rankChanges = [] }: ReplayResult): Float64Array {
   const { stepsPerPoint, stepSeconds, unbalancedStepSeconds, moveSeconds, firstStep } = series;
+  let nextChange = 0;
   const countsPlanning = totals.modelledSeconds > totals.stepSeconds + totals.moveSeconds;
   let next = 0;
   const saved = new Float64Array(stepSeconds.mean.length);
@@ -126,6 +128,9 @@ function savedSecondsOf({ series, numSteps, plans, totals }: ReplayResult): Floa
     const end = firstStep[point + 1] ?? Number.POSITIVE_INFINITY;
     for (; next < plans.length && plans[next]!.startedAfterStep < end; next++) {
       if (countsPlanning) sum -= plans[next]!.planningSeconds;
+    }
+    for (; nextChange < rankChanges.length && rankChanges[nextChange]!.step < end; nextChange++) {
+      sum += rankChanges[nextChange]!.unbalancedRepairSeconds;
     }
     saved[point] = sum;
   }
@@ -142,17 +147,23 @@ interface SampleChoice {
 function sampleChoiceOf(replays: readonly ReplayResult[]): SampleChoice {
   const slowestSteps = new Set(replays.map(({ rankLoads }) => rankLoads.slowestStep));
   const numbersKept = (every: number) =>
-    replays.reduce((sum, { rankLoads, configuration: { numRanks }, layers }) => {
+    replays.reduce((sum, { rankLoads, heatMap, layers }) => {
+      const numRanks = numRanksOf(heatMap);
       return sum + keptSamples(rankLoads, { every, slowestSteps }).length * layers.length * numRanks;
     }, 0);
   const mapNumbers = replays.reduce(
-    (sum, { configuration: { numRanks }, layers }) => sum + MAPS_OF_REPLAY * layers.length * numRanks,
+    (sum, { heatMap, layers }) => sum + MAPS_OF_REPLAY * layers.length * numRanksOf(heatMap),
     0,
   );
   const mostSteps = Math.max(...replays.map(({ rankLoads }) => rankLoads.steps.length));
   let every = 1;
   while (every < mostSteps && numbersKept(every) + mapNumbers > MAX_PAGE_NUMBERS) every *= 2;
   return { every, slowestSteps };
+}
+
+/** Those that come on the way among them. */
+function numRanksOf({ before }: HeatMap): number {
+  return before[0]?.length ?? 0;
 }
 
 /** Indices of the samples that are kept. */
@@ -169,6 +180,7 @@ function rankLoadsOf(samples: RankLoadSamples, choice: SampleChoice): RankLoadsD
     steps: kept.map((i) => samples.steps[i]!),
     slowestStep: samples.slowestStep,
     loads: packNumbers(kept.flatMap((i) => samples.loads[i]!.flat())),
+    ...(samples.means && { means: packNumbers(kept.flatMap((i) => samples.means![i]!)) }),
   };
 }
 
@@ -190,6 +202,15 @@ function sweepOf({ points, frontsByRanks, advisedPoint }: SweepResult): SweepDat
     fronts,
     advised: advisedPoint === null ? null : indexOf(advisedPoint),
   };
+}
+
+/** The first rank of each node. @param nodes `[ranks]`: the node of each */
+export function nodeStartsOf(nodes: ArrayLike<number>): number[] {
+  const starts: number[] = [];
+  for (let rank = 0; rank < nodes.length; rank++) {
+    if (rank === 0 || nodes[rank] !== nodes[rank - 1]) starts.push(rank);
+  }
+  return starts;
 }
 
 /** Six figures: more than a chart shows, and half as long. */

@@ -1,6 +1,7 @@
 import { numOpenSlots } from '../core/open-slots.ts';
 import { bytes, counted, grouped, seconds } from '../formats/number-text.ts';
 import type { CostModel, ReplayConfiguration } from '../replay/configuration.ts';
+import { eventsText } from '../replay/event-text.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import { triggerText } from '../replay/trigger-text.ts';
 import { type Html, html } from './html.ts';
@@ -14,7 +15,7 @@ interface Setting {
 
 const SETTINGS: readonly Setting[] = [
   { name: 'Slots a layer', text: slotsText },
-  { name: 'Ranks', text: ({ numRanks, numNodes }) => `${grouped(numRanks)} in ${counted(numNodes, 'node')}` },
+  { name: 'Ranks', text: ranksText },
   { name: 'Groups of experts', text: ({ numGroups }) => grouped(numGroups) },
   {
     name: 'A plan is started',
@@ -53,6 +54,28 @@ const SETTINGS: readonly Setting[] = [
   },
   { name: 'Loads of 0', text: ({ cost }) => (cost.zeroLoadsCountAsOne ? 'read as 1' : 'are 0') },
 ];
+
+function ranksText({
+  numRanks,
+  numNodes,
+  nodeOfRank,
+  rankSpeed,
+  deadRanks,
+  events = [],
+}: ReplayConfiguration) {
+  const sizes = Array.from(
+    { length: numNodes },
+    (_, node) => nodeOfRank?.filter((own) => own === node).length ?? 0,
+  );
+  const parts = [
+    `${grouped(numRanks)} in ${counted(numNodes, 'node')}`,
+    ...(nodeOfRank === undefined ? [] : [`of ${sizes.join(', ')} ranks`]),
+    ...(deadRanks === undefined ? [] : [`dead: ${deadRanks.join(', ')}`]),
+    ...(rankSpeed === undefined ? [] : [`speeds: ${rankSpeed.join(', ')}`]),
+    ...events.map((event) => `before step ${grouped(event.step)}: ${eventsText([event])}`),
+  ];
+  return parts.join('; ');
+}
 
 function slotsText({ numPhysicalExperts, numRanks, slotsPerRank }: ReplayConfiguration): string {
   if (slotsPerRank === undefined) return grouped(numPhysicalExperts);

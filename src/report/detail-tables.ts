@@ -47,6 +47,7 @@ function planRow({ name }: ReplayResult, plan: PlanResult): Html {
 
 function reasonText({ kind, value, limit }: TriggerReason): string {
   if (kind === 'interval') return `interval of ${grouped(limit)}`;
+  if (kind === 'ranks') return `${grouped(limit)} to ${grouped(value ?? 0)} ranks`;
   const shown = value === null ? 'infinite' : threeFigures(value);
   return `${kind === 'drift' ? 'drift' : 'load'} ${shown} > ${limit}`;
 }

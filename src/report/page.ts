@@ -5,6 +5,7 @@ import { counted } from '../formats/number-text.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import type { SweepResult } from '../replay/sweep-result.ts';
 import type { ReportAssets } from './assets.ts';
+import { changesFinding, changesTable, hasChanges } from './changes-table.ts';
 import {
   controls,
   costCharts,
@@ -42,7 +43,7 @@ ${contents}
 ${sections}
 </main>
 <footer>
-${meanings()}
+${meanings(report)}
 <details><summary>Licences of the charting code in this page</summary>
 <pre>${textOfLines(assets.licences)}</pre></details>
 </footer>
@@ -75,6 +76,7 @@ function sectionsOf(report: ReplayReport): { sections: readonly Html[]; contents
       content: [summaryTable(report)],
     },
     ...(sweep === undefined ? [] : [sweepSection(sweep)]),
+    ...(hasChanges(report) ? [changesSection(report)] : []),
     {
       id: 'time',
       topic: 'Balancedness over time',
@@ -116,6 +118,11 @@ ${content}
 `;
 }
 
+function changesSection(report: ReplayReport): Section {
+  const content = [changesTable(report)];
+  return { id: 'changes', topic: 'When ranks change', finding: changesFinding(report), content };
+}
+
 function sweepSection(sweep: SweepResult): Section {
   return {
     id: 'sweep',
@@ -139,10 +146,15 @@ function sizesText({ recording, replays }: ReplayReport): string {
   return `${size}; ${[...new Set(shapes)].join(', or ')}.`;
 }
 
-function meanings(): Html {
+function meanings({ replays }: ReplayReport): Html {
+  const differ = replays.some(
+    ({ configuration: { rankSpeed, events = [] } }) =>
+      rankSpeed !== undefined || events.some(({ kind }) => kind === 'slow'),
+  );
+  const speeds = differ ? ' Where ranks differ in speed, that / the speed of the rank.' : '';
   return html`<h2>What the figures mean</h2>
 <dl class="meanings">
-<dt>Rank load</dt><dd>Sum over the slots of a rank of the expert's tokens / the expert's copies.</dd>
+<dt>Rank load</dt><dd>Sum over the slots of a rank of the expert's tokens / the expert's copies.${speeds}</dd>
 <dt>Balancedness</dt><dd>Mean rank load / largest rank load. 1 is best. Ratio of sums: both added over layers
 and steps first. Mean of ratios: every layer and step counts the same.</dd>
 <dt>PAR</dt><dd>Peak to average: largest / mean rank load.</dd>

@@ -43,7 +43,8 @@ export interface RunData {
   /** Index of its {@link LineData}. */
   readonly line: number;
   readonly numRanks: number;
-  readonly ranksPerNode: number;
+  /** The first rank of each node. */
+  readonly nodeStarts: readonly number[];
   readonly heatMap: HeatMapData;
   readonly moved: MovedData;
   readonly hotExperts: readonly HotExpertData[];
@@ -112,6 +113,8 @@ export interface RankLoadsData {
   readonly slowestStep: number;
   /** [steps x layers x ranks], in tokens. */
   readonly loads: PackedNumbers;
+  /** [steps x layers], where it is not that of all ranks. */
+  readonly means?: PackedNumbers;
 }
 
 /** What a run, and no balancing beside it, takes: modelled seconds and moves. */

@@ -1,7 +1,8 @@
 /** What the page of a transfer plan draws. */
 export interface TransferData {
   readonly numRanks: number;
-  readonly ranksPerNode: number;
+  /** The first rank of each node. */
+  readonly nodeStarts: readonly number[];
   readonly bytesPerExpert: number;
   /** The classes of links. */
   readonly links: readonly string[];

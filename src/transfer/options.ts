@@ -104,6 +104,7 @@ const MOST_STAGING = 2;
 export interface TransferSetting {
   readonly numRanks: number;
   readonly numNodes: number;
+  readonly nodeOfRank: readonly number[] | undefined;
   readonly slotsPerRank: number;
   readonly mode: TransferMode;
   /** 0 when buffered. */
@@ -167,6 +168,7 @@ export function readTransferOptions(given: TransferOptions, sizes: TransferSizes
   return {
     numRanks,
     numNodes,
+    nodeOfRank,
     slotsPerRank,
     mode,
     staging: mode === 'buffered' ? 0 : staging,

@@ -19,6 +19,8 @@ export interface TransferPlanHead extends TransferFigures {
   readonly numLogicalExperts: number;
   readonly numRanks: number;
   readonly numNodes: number;
+  /** `[ranks]`: the node of each; left out where nodes have equally many. */
+  readonly nodeOfRank?: readonly number[];
   readonly mode: TransferMode;
   /** Staging slots of a rank; 0 when buffered. */
   readonly staging: number;
@@ -72,6 +74,7 @@ export function orderedHead(head: TransferPlanHead): TransferPlanHead {
     numLogicalExperts: head.numLogicalExperts,
     numRanks: head.numRanks,
     numNodes: head.numNodes,
+    ...(head.nodeOfRank && { nodeOfRank: head.nodeOfRank }),
     mode: head.mode,
     staging: head.staging,
     duplex: head.duplex,

@@ -83,11 +83,13 @@ function mappingOf(given: ExpertMapping | ExpertMappingInit): ExpertMapping {
 }
 
 function fieldsOf(setting: TransferSetting) {
-  const { numRanks, numNodes, mode, staging, duplex, relay, deadRanks, maxBytesInFlight } = setting;
+  const { numRanks, numNodes, nodeOfRank, mode, staging, duplex, relay, deadRanks, maxBytesInFlight } =
+    setting;
   const { bytesPerExpert, bundle, cost } = setting;
   return {
     numRanks,
     numNodes,
+    ...(nodeOfRank && { nodeOfRank }),
     mode,
     staging,
     duplex,

@@ -28,6 +28,7 @@ export class TransferPlan implements TransferPlanHead {
   declare readonly numLogicalExperts: number;
   declare readonly numRanks: number;
   declare readonly numNodes: number;
+  declare readonly nodeOfRank?: readonly number[];
   declare readonly mode: TransferMode;
   declare readonly staging: number;
   declare readonly duplex: 'full' | 'half';

@@ -8,6 +8,7 @@ import {
   show,
 } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkNodes } from '../core/nodes.ts';
 import { MAX_SIZE } from '../core/topology.ts';
 import type {
   HostLoad,
@@ -81,6 +82,7 @@ function readSizes(json: Fields) {
   const [numRanks, numNodes] = [size('numRanks'), size('numNodes')];
   checkMultiple('numPhysicalExperts', numPhysicalExperts, 'numRanks', numRanks);
   checkWhole('numNodes', numNodes, 1, numRanks);
+  const nodeOfRank = checkNodes(json.nodeOfRank, { numRanks, numNodes });
   const mode = oneOf('mode', json.mode, ['buffered', 'inPlace'] as const);
   return {
     numLayers,
@@ -88,6 +90,7 @@ function readSizes(json: Fields) {
     numLogicalExperts,
     numRanks,
     numNodes,
+    ...(nodeOfRank && { nodeOfRank }),
     mode,
     staging: checkWhole('staging', json.staging, 0, mode === 'buffered' ? 0 : MOST_STAGING),
     bytesPerExpert: checkWhole('bytesPerExpert', json.bytesPerExpert, 0, MOST_BYTES),

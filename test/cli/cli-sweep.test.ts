@@ -226,7 +226,10 @@ describe('eplb sweep', { concurrency: 2 }, () => {
         ['sweep', 'loads.npy', '--replicas', '18,22', '--ranks', '4', '-o', 'grid.csv'],
         { cwd: dir },
       );
-      assert.match(run.stderr, /^eplb: --replicas: 18 is not a multiple of --ranks 4 \(EPLB_TOPOLOGY\)\n$/);
+      assert.match(
+        run.stderr,
+        /^eplb: --replicas: 18 is not a multiple of --ranks 4: .*; policies that can .*: adaptive \(EPLB_TOPOLOGY\)\n$/,
+      );
       assert.equal(run.code, 2);
       assert.deepEqual(await readdir(dir), ['loads.npy']);
     });

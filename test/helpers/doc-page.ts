@@ -76,11 +76,15 @@ interface Surroundings {
 /** Runs or parses a block. @returns what it printed */
 async function check(block: Block, surroundings: Surroundings): Promise<string> {
   const { language, code } = block;
+  // As of scripts, a first comment of a file's name makes it that file.
   if (language === 'js') return runScript(block, surroundings);
   if (language === 'sh') return runCommands(commandsOf(code), surroundings.dir);
   if (language === 'json') JSON.parse(code);
-  else if (language === 'yaml') parse(code);
-  else assert.ok(language === 'ts', `nothing here knows what to do with the language ${language}`);
+  else if (language === 'yaml') {
+    parse(code);
+    const file = /^# ([\w-]+\.yaml)\n/.exec(code)?.[1];
+    if (file !== undefined) await writeFile(join(surroundings.dir, file), code);
+  } else assert.ok(language === 'ts', `nothing here knows what to do with the language ${language}`);
   return '';
 }
 

@@ -12,6 +12,8 @@ export interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly additionalProperties?: boolean | Schema;
   readonly items?: Schema;
+  readonly pattern?: string;
+  readonly propertyNames?: Schema;
   readonly minimum?: number;
   readonly maximum?: number;
   readonly minItems?: number;
@@ -23,7 +25,7 @@ export interface Schema {
 /** Any other rule is a fault of these helpers. */
 const KNOWN: readonly string[] = [
   ...['$schema', '$ref', '$defs', 'title', 'description', 'default', 'type', 'const', 'enum', 'oneOf'],
-  ...['required', 'properties', 'additionalProperties', 'items'],
+  ...['required', 'properties', 'additionalProperties', 'propertyNames', 'items', 'pattern'],
   ...['minimum', 'maximum', 'minItems', 'maxItems'],
 ];
 
@@ -49,6 +51,9 @@ export function schemaErrors(schema: Schema, value: unknown, root = schema, at =
     const errors = oneOf.map((one) => schemaErrors(one, value, root, at));
     if (errors.filter((own) => own.length === 0).length !== 1) return [`${at}: not one of`, ...errors.flat()];
   }
+  if (typeof value === 'string' && schema.pattern !== undefined && !new RegExp(schema.pattern).test(value)) {
+    return [`${at}: not ${schema.pattern}`];
+  }
   if (typeof value === 'number') return value >= minimum && value <= maximum ? [] : [`${at}: ${value}`];
   if (Array.isArray(value)) {
     if (value.length < minItems || value.length > maxItems) return [`${at}: ${value.length} items`];
@@ -62,7 +67,11 @@ export function schemaErrors(schema: Schema, value: unknown, root = schema, at =
 }
 
 function objectErrors(schema: Schema, value: object, root: Schema, at: string): string[] {
-  const { properties = {}, additionalProperties = true, required = [] } = schema;
+  const { properties = {}, additionalProperties = true, required = [], propertyNames } = schema;
+  if (propertyNames !== undefined) {
+    const names = Object.keys(value).flatMap((name) => schemaErrors(propertyNames, name, root, at));
+    if (names.length > 0) return names;
+  }
   const missing = required
     .filter((name) => !Object.hasOwn(value, name))
     .map((name) => `${at}.${name}: is not there`);

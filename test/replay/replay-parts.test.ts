@@ -196,7 +196,11 @@ describe('what starts plans', () => {
     await refused({ planningSeconds: -1 }, 'EPLB_RANGE', /planningSeconds: -1/);
     await refused({ layersPerStep: 0.5 }, 'EPLB_NOT_WHOLE', /layersPerStep/);
     await refused({ windowSize: 0 }, 'EPLB_RANGE', /windowSize: 0/);
-    await refused({ numRanks: 3 }, 'EPLB_TOPOLOGY', /4 is not a multiple of numRanks 3/);
+    await refused(
+      { numRanks: 3 },
+      'EPLB_TOPOLOGY',
+      /4 is not a multiple of numRanks 3: the default policy deals them evenly/,
+    );
   });
 });
 

@@ -44,7 +44,13 @@ export function configure(command: Command): void {
 }
 
 async function run(path: string, options: CompareCommandOptions): Promise<void> {
-  const { report, written, isPrinted } = await replayPolicies(path, options.policies, '--policies', options);
+  const { report, written, isPrinted } = await replayPolicies(
+    path,
+    options.policies,
+    '--policies',
+    'compare',
+    options,
+  );
   if (isPrinted) return;
   const colors = outputColors();
   const shown = printableTexts(report);

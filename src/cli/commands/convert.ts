@@ -12,6 +12,7 @@ import { writeLoads } from '../../formats/write/loads.ts';
 import { LOAD_WRITER_NAMES, loadWriterFor } from '../../formats/write/registry.ts';
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
+import { addTopologyOption, devicesOf } from '../device-options.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { DENSE_ROWS_HELP, FIRST_LAYER_HELP } from '../option-help.ts';
@@ -24,6 +25,7 @@ import { inputPath } from '../standard-streams.ts';
 
 interface ConvertOptions extends ReadingOptions {
   readonly to?: string;
+  readonly topology?: string;
   readonly ranks?: number;
   readonly firstLayer?: number;
   readonly denseRows?: number;
@@ -34,7 +36,7 @@ interface ConvertOptions extends ReadingOptions {
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
   addReadingOptions(
-    addJsonOption(command),
+    addTopologyOption(addJsonOption(command)),
     'format of <in>, instead of the one recognised by its content',
     'logical experts a layer, when <in> does not have them; routes need it',
   )
@@ -86,7 +88,9 @@ async function convertPlacement(
   });
   const { missing, outside } = inspectPlacement(placement);
   const flaw = missing ?? outside;
-  const written = await to.write(placement, { numRanks: options.ranks, firstLayer: options.firstLayer });
+  const { topology, ranks, firstLayer } = options;
+  const devices = await devicesOf({ ...(topology && { topology }), ...(ranks && { ranks }) });
+  const written = await to.write(placement, { numRanks: devices.ranks, firstLayer });
   await writeOutput(output, written.bytes);
   const { numLayers, numPhysicalExperts, numLogicalExperts } = placement;
   return {
@@ -113,7 +117,7 @@ async function convertLoads(
   output: OutputFile,
   options: ConvertOptions,
 ): Promise<ConvertReport> {
-  refuse(options, ['ranks', 'firstLayer', 'denseRows'], 'recorded loads');
+  refuse(options, ['topology', 'ranks', 'firstLayer', 'denseRows'], 'recorded loads');
   const to = options.to ?? loadWriterFor(output.path);
   if (to === undefined) {
     const known = LOAD_WRITER_NAMES.join(', ');

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
 import { type InspectOptions, inspect, resized } from '../../replay/index.ts';
+import { addTopologyOption, devicesOf } from '../device-options.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
@@ -15,6 +16,7 @@ import { addCostOptions, addRecordingOptions, type RecordingOptions } from '../r
 import { inputPath } from '../standard-streams.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
+  readonly topology?: string;
   readonly ranks?: number;
   readonly top: number;
   readonly json?: JsonOption;
@@ -28,7 +30,7 @@ const STEPS_A_TURN = 64;
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  addJsonOption(addRecordingOptions(command))
+  addTopologyOption(addJsonOption(addRecordingOptions(command)))
     .option(
       '--ranks <N>',
       'devices that noise and time are reckoned for; 8 when left out',
@@ -49,7 +51,8 @@ export function configure(command: Command): void {
 async function run(given: string, options: InspectCommandOptions): Promise<void> {
   const path = await inputPath(given);
   const outputs = await checkOutputs({ '--json': jsonPath(options.json) }, [path]);
-  const setup = await lookAt(path, options, options.ranks ?? DEFAULT_RANKS);
+  const numRanks = await liveRanks(options);
+  const setup = await lookAt(path, options, numRanks ?? DEFAULT_RANKS);
   const { cost, notes: assumed } = await chooseSlotCost(options, setup.facts);
   const progress = new Progress(process.stderr);
   const { numSteps: total, numBytes } = setup.size;
@@ -61,7 +64,7 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
     steps: setup.range,
     cost,
     ...(recording.routes === undefined ? {} : { topK: recording.routes.topK }),
-    ...(options.ranks === undefined ? {} : { numRanks: options.ranks }),
+    ...(numRanks === undefined ? {} : { numRanks }),
     onStep: ({ numSteps, bytesRead }) => {
       progress.update(total === undefined ? Math.floor(bytesRead / 1000) : numSteps);
       return !interrupt.wasAsked;
@@ -86,6 +89,14 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
     renderInspection(printableTexts(read), result, isInterrupted, written, colors),
   );
   if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;
+}
+
+/** Devices that live, where options or a topology file say how many there are. */
+async function liveRanks(options: InspectCommandOptions): Promise<number | undefined> {
+  const { topology, ranks } = options;
+  const devices = await devicesOf({ ...(topology && { topology }), ...(ranks && { ranks }) });
+  const { deadRanks = [] } = devices.rankOptions;
+  return devices.ranks === undefined ? undefined : devices.ranks - deadRanks.length;
 }
 
 /** The same steps, with a turn of the event loop now and then. */

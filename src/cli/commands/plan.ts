@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { checkMultiple } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
 import { domainsOfRanks } from '../../core/failure-domains.ts';
 import { printableTexts } from '../../core/printable.ts';
@@ -8,10 +7,17 @@ import type { PlacementFormat, WrittenPlacement } from '../../formats/placements
 import type { LoadRecording } from '../../formats/recording.ts';
 import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
 import { makePolicy, type PolicySetting } from '../../policy/registry.ts';
+import {
+  addDeviceOptions,
+  addNodeOptions,
+  type DeviceOptions,
+  type PlacedDevices,
+  placedDevices,
+} from '../device-options.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
-import { FIRST_LAYER_HELP, RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
-import { contradiction, listParser, resolveRange, slotsPerRankList, wholeParser } from '../option-values.ts';
+import { FIRST_LAYER_HELP, RECORDING_HELP } from '../option-help.ts';
+import { contradiction, listParser, resolveRange, wholeParser } from '../option-values.ts';
 import { checkOutputs, type OutputFile, writeOutput } from '../output-file.ts';
 import { placementFile } from '../placement-files.ts';
 import type { PlanReport, RecordingReport } from '../plan-report.ts';
@@ -26,12 +32,7 @@ import { openBeside, slotColumnNotes } from '../slot-columns.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { topologyFrom } from '../topology-options.ts';
 
-interface PlanCommandOptions extends ReadingOptions, StartOptions {
-  readonly slots: number;
-  readonly ranks: number;
-  readonly nodes: number;
-  readonly groups: number;
-  readonly slotsPerRank?: readonly number[];
+interface PlanCommandOptions extends ReadingOptions, DeviceOptions, StartOptions {
   readonly policy: string;
   readonly maxMoves?: number;
   readonly survive?: string;
@@ -46,13 +47,8 @@ interface PlanCommandOptions extends ReadingOptions, StartOptions {
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  addJsonOption(addReadingOptions(command))
+  addNodeOptions(addDeviceOptions(addJsonOption(addReadingOptions(command))))
     .argument('<recording>', RECORDING_HELP)
-    .requiredOption('--slots <N>', 'slots a layer: experts and redundant experts', whole('--slots'))
-    .requiredOption('--ranks <N>', 'devices', whole('--ranks'))
-    .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
-    .option('--groups <N>', 'groups of experts that routing picks together', whole('--groups'), 1)
-    .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
     .option('--policy <P>', POLICY_CHOICES, 'default')
     .option('--start-from <file>', 'the placement to start from; what stays on a rank keeps its slot')
     .option(
@@ -107,18 +103,16 @@ async function run(given: string, typed: PlanCommandOptions): Promise<void> {
   const path = await inputPath(given);
   const startFrom = await optionalInputPath(typed.startFrom);
   const options = startFrom === undefined ? typed : { ...typed, startFrom };
-  checkMultiple('--slots', options.slots, '--ranks', options.ranks);
-  checkMultiple('--ranks', options.ranks, '--nodes', options.nodes);
   checkStartOptions(options);
-  const setting = settingOf(options);
-  const policy = await choosePolicy(options.policy, options.threads, setting);
+  const devices = await placedDevices(options, 'plan');
+  const policy = await choosePolicy(options.policy, options.threads, settingOf(options, devices));
   const outputs = await outputsOf(path, options);
   // The placement may take the place of the one that it starts from; the JSON may not.
   if (startFrom !== undefined) await checkJson(options.json, [startFrom]);
 
   const recording = await openBeside(path, openOptionsOf(options), startFrom);
   try {
-    await planRecording(path, recording, policy, options, outputs);
+    await planRecording(path, recording, policy, { ...options, devices }, outputs);
   } finally {
     await recording.close();
   }
@@ -128,11 +122,11 @@ async function planRecording(
   path: string,
   recording: LoadRecording,
   policy: AbstractEplbPolicy | URL,
-  options: PlanCommandOptions,
+  options: PlanCommandOptions & { readonly devices: PlacedDevices },
   outputs: PlannedOutputs,
 ): Promise<void> {
-  const topology = topologyFrom(recording, options);
-  checkPolicySlots(policy, topology);
+  const { devices } = options;
+  const topology = topologyFrom(recording, devices, policy);
   const { output } = outputs;
   const { threads, startFrom, startRanks, keepBetter = false } = options;
   const start =
@@ -148,12 +142,12 @@ async function planRecording(
   const goal = survive === undefined ? undefined : { level: survive, without: without ?? policy };
   const task = { recording, range, layout, policy, threads, start, keepBetter, goal };
   const plan = await makePlan(task, progress);
-  const written = await writePlan(plan.mapping, recording, output, options);
+  const written = await writePlan(plan.mapping, recording, output, devices.ranks, options.firstLayer);
 
   const report: PlanReport = {
     kind: 'plan-report',
     formatVersion: 1,
-    recording: recordingReport(path, recording, steps, options),
+    recording: recordingReport(path, recording, steps, devices.slots, startFrom),
     topology: layout.asked,
     policy: options.policy,
     threads: plan.threads,
@@ -173,11 +167,16 @@ async function planRecording(
 }
 
 /** @throws EplbRangeError EPLB_OPTION for what only the adaptive policy can do */
-function settingOf({ policy, maxMoves, survive, nodes }: PlanCommandOptions): PolicySetting {
+function settingOf(
+  { policy, maxMoves, survive }: PlanCommandOptions,
+  { ranks, rankOptions: { failureDomains } }: PlacedDevices,
+): PolicySetting {
   const option = maxMoves !== undefined ? '--max-moves' : '--survive';
   if ((maxMoves !== undefined || survive !== undefined) && policy !== 'adaptive')
     throw contradiction(`${option}: only the adaptive policy can do that; give --policy adaptive`);
-  if (survive !== undefined) domainsOfRanks({ numRanks: nodes, numNodes: nodes }, survive, '--survive');
+  // Only whether there is such a level: what the ranks are is looked at with the recording.
+  const levels = { numRanks: ranks, numNodes: 1, ...(failureDomains && { failureDomains }) };
+  if (survive !== undefined) domainsOfRanks(levels, survive, '--survive');
   return { maxMoves, survive };
 }
 
@@ -221,10 +220,11 @@ async function writePlan(
   mapping: ExpertMapping,
   recording: LoadRecording,
   output: PlannedOutput | undefined,
-  { ranks, firstLayer }: PlanCommandOptions,
+  numRanks: number,
+  firstLayer: number | undefined,
 ): Promise<WrittenPlacement | undefined> {
   if (output === undefined) return undefined;
-  const written = await placementFile(mapping, output.format, recording, { numRanks: ranks, firstLayer });
+  const written = await placementFile(mapping, output.format, recording, { numRanks, firstLayer });
   await writeOutput(output.file, written.bytes);
   return { ...written, notes: [...written.notes, ...nameNotes(output.file.path, output.format)] };
 }
@@ -233,7 +233,8 @@ function recordingReport(
   path: string,
   recording: LoadRecording,
   steps: KnownRange,
-  { slots, startFrom }: PlanCommandOptions,
+  slots: number,
+  startFrom: string | undefined,
 ): RecordingReport {
   const ofSlots = recording.routes === undefined ? slotColumnNotes(recording, [slots], startFrom) : [];
   const { format, numberType, numLayers, numLogicalExperts, routes, notes } = recording;

@@ -43,7 +43,13 @@ export function configure(command: Command): void {
 
 async function run(path: string, options: ReplayCommandOptions): Promise<void> {
   if (options.policy === 'static') checkStatic(options);
-  const { report, written, isPrinted } = await replayPolicies(path, [options.policy], '--policy', options);
+  const { report, written, isPrinted } = await replayPolicies(
+    path,
+    [options.policy],
+    '--policy',
+    'replay',
+    options,
+  );
   if (isPrinted) return;
   const colors = outputColors();
   const width = textColumns() ?? 80;

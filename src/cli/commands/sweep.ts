@@ -6,11 +6,12 @@ import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
 import { type RecordingFacts, type SweepResult, sweepResult } from '../../replay/index.ts';
 import { reportOf } from '../../replay/report.ts';
 import { outputColors } from '../colors.ts';
+import { addTopologyOption, type Devices, devicesOf, needsSizes, placed } from '../device-options.ts';
 import type { Fact } from '../fact-list.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { jsonPath } from '../json-option.ts';
-import { listParser, wholeParser } from '../option-values.ts';
+import { contradiction, listParser, wholeParser } from '../option-values.ts';
 import { checkOutputs, writeOutput } from '../output-file.ts';
 import { POLICIES_CHOICES } from '../policy-choice.ts';
 import { type ReplaySetup, setUp } from '../replay/make-task.ts';
@@ -25,8 +26,8 @@ import { inputPath, STANDARD } from '../standard-streams.ts';
 import { printText } from '../terminal.ts';
 
 interface SweepCommandOptions extends CommonReplayOptions {
-  readonly slots: readonly number[];
-  readonly ranks: readonly number[];
+  readonly slots?: readonly number[];
+  readonly ranks?: readonly number[];
   readonly interval?: readonly number[];
   readonly policy: readonly string[];
   readonly output?: string;
@@ -38,7 +39,7 @@ const DEFAULT_INTERVALS = [32];
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const wholes = (option: string) => listParser(option, wholeParser(option, 1));
-  addRecordingOptions(command)
+  needsSizes(addTopologyOption(addRecordingOptions(command)))
     .requiredOption('--slots <N,...>', 'slots a layer: experts and redundant experts', wholes('--slots'))
     .requiredOption('--ranks <N,...>', 'devices', wholes('--ranks'))
     .option(
@@ -79,20 +80,33 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     setups.set(key, setup);
     return setup;
   };
-  const setup = await setupOf(options.ranks[0]!);
+  const { topology, nodes, groups } = options;
+  const devices = await devicesOf({
+    ...(topology && { topology }),
+    ...(nodes && { nodes }),
+    ...(groups && { groups }),
+  });
+  const { slots: replicas, ranks } = placed(
+    {
+      slots: axisOf('--slots', options.slots, devices.slots),
+      ranks: axisOf('--ranks', options.ranks, devices.ranks),
+    },
+    'sweep',
+  );
+  const setup = await setupOf(ranks[0]!);
   const hasCondition = options.threshold !== undefined || options.drift !== undefined;
   const axes: SweepResult['axes'] = {
     policies: options.policy,
-    replicas: options.slots,
-    ranks: options.ranks,
+    replicas,
+    ranks,
     intervals: options.interval ?? (hasCondition ? [] : DEFAULT_INTERVALS),
   };
-  const grid = await gridPoints(setupOf, axes, options);
+  const grid = await gridPoints(setupOf, axes, devices, options);
   const csv = outputs.get('--output');
   const state =
     csv === undefined || csv.path === STANDARD
       ? undefined
-      : await SweepState.open(csv, await stateKey(path, setup, grid, options));
+      : await SweepState.open(csv, await stateKey(path, setup, grid, devices, options));
   const sweep = await runGrid(setup, grid, state);
   const wantsReplays = outputs.has('--json') || outputs.has('--report');
   const result = sweepResult(axes, sweep.points, sweep.wasInterrupted ? 'partial' : 'complete', {
@@ -124,6 +138,13 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
   printText(renderSweep(shown, cost, told, colors));
 }
 
+/** The values of an axis: those typed, or that of the topology file, which they may not contradict. */
+function axisOf(option: string, typed: readonly number[] | undefined, told: number | undefined) {
+  const other = typed?.find((value) => told !== undefined && value !== told);
+  if (other !== undefined) throw contradiction(`${option}: ${other}, but --topology has ${told}`);
+  return typed ?? (told === undefined ? undefined : [told]);
+}
+
 /** What is said of the recording: its steps differ where batches of different numbers of ranks do. */
 function factsOfAll(setups: readonly ReplaySetup[]): RecordingFacts {
   const [first, ...others] = setups.map(({ facts }) => facts);
@@ -145,12 +166,14 @@ async function stateKey(
   path: string,
   setup: ReplaySetup,
   grid: readonly GridPoint[],
+  devices: Devices,
   options: SweepCommandOptions,
 ) {
-  const { slots, ranks, interval, policy, output, json, report, ...common } = options;
+  const { slots, ranks, interval, policy, output, json, report, topology, ...common } = options;
+  const ofFile = topology === undefined ? [] : [devices];
   const modules = new Set(grid.flatMap((point) => ('task' in point ? [point.task.policy] : [])));
   const stamps = await Promise.all(
     [...modules].filter((text) => text.startsWith('file:')).map((text) => fileStamp(fileURLToPath(text))),
   );
-  return [packageVersion(), setup.path, await fileStamp(path), common, setup.cost, stamps];
+  return [packageVersion(), setup.path, await fileStamp(path), common, setup.cost, stamps, ...ofFile];
 }

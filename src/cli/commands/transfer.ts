@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import { checkMultiple } from '../../core/checks.ts';
+import { checkTopology } from '../../core/check-topology.ts';
 import { EplbError, EplbRangeError } from '../../core/errors.ts';
 import { jsonText, printableTexts } from '../../core/printable.ts';
 import { mappingOf } from '../../formats/placements/mapping.ts';
@@ -8,6 +8,7 @@ import { openPlacement } from '../../formats/placements/open.ts';
 import type { Placement } from '../../formats/placements/placement.ts';
 import { quotePath } from '../../formats/text.ts';
 import { type CostModel, type ExpertMapping, planTransfer, type TransferPlan } from '../../index.ts';
+import { addTopologyOption, type Devices, devicesOf } from '../device-options.ts';
 import { sayingErrors } from '../error-message.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
@@ -20,8 +21,9 @@ import { transferReport } from '../transfer-report.ts';
 import { renderTransfer } from '../transfer-view.ts';
 
 interface TransferCommandOptions {
+  readonly topology?: string;
   readonly ranks?: number;
-  readonly nodes: number;
+  readonly nodes?: number;
   readonly experts?: number;
   readonly bytesPerExpert?: number;
   readonly cost?: string;
@@ -46,11 +48,11 @@ export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
   const words = (flags: string, text: string, choices: readonly string[], standard: string) =>
     new Option(flags, `${text}: ${choices.join(', ')}`).choices(choices).default(standard);
-  addJsonOption(command)
+  addTopologyOption(addJsonOption(command))
     .argument('<from>', '- for standard input; the placement that the ranks hold')
     .argument('<to>', 'the placement that they are to hold')
     .option('--ranks <N>', 'devices, when the files do not have them', whole('--ranks'))
-    .option('--nodes <N>', 'sets of ranks joined by the fast network', whole('--nodes'), 1)
+    .option('--nodes <N>', 'sets of ranks joined by the fast network; 1 when left out', whole('--nodes'))
     .option('--experts <N>', 'logical experts a layer, when the files do not have them', whole('--experts'))
     .option(
       '--bytes-per-expert <N>',
@@ -101,13 +103,13 @@ async function run(given: string, to: string, options: TransferCommandOptions): 
   const read = async (field: string, path: string) =>
     openPlacement(path, { field, numExperts: options.experts });
   const [before, after] = [await read('from', paths[0]), await read('to', paths[1])];
-  const numRanks = ranksOf(before, after, options.ranks);
+  const devices = await transferDevices(options);
+  const numRanks = ranksOf(before, after, devices.ranks);
   checkAlike(before, after, paths[1]);
-  checkMultiple('--ranks', numRanks, '--nodes', options.nodes);
   const { cost, notes } = await costOf(before, options);
   const plan = planFor(
     [mappingAt(before, 'from', paths[0]), mappingAt(after, 'to', paths[1])],
-    numRanks,
+    { ...devices, ranks: numRanks },
     cost,
     options,
   );
@@ -140,31 +142,24 @@ async function run(given: string, to: string, options: TransferCommandOptions): 
 
 function planFor(
   [from, to]: readonly [ExpertMapping, ExpertMapping],
-  numRanks: number,
+  { ranks: numRanks, nodes: numNodes = 1, rankOptions }: Devices & { readonly ranks: number },
   cost: CostModel | undefined,
-  {
-    nodes,
-    duplex,
-    staging,
-    relay,
-    deadRanks,
-    maxBytesInFlight,
-    schedule,
-    bytesPerExpert,
-  }: TransferCommandOptions,
+  { duplex, staging, relay, maxBytesInFlight, schedule, bytesPerExpert }: TransferCommandOptions,
 ): TransferPlan {
   // The library's options are the command's, in other words.
   const say = (message: string) =>
     message
-      .replace(/^numRanks(?=:)/, '--ranks')
+      .replace(/\bnum(Ranks|Nodes)\b/g, (_, name: string) => `--${name.toLowerCase()}`)
+      .replace(/^topology\.linkClasses(?=[:[])/, '--topology: linkClasses')
       .replace(
         /^[a-z]\w+(?=[:[])/,
         (name) => `--${name.replaceAll(/[A-Z]/g, (one) => `-${one.toLowerCase()}`)}`,
       );
+  // Which slots are closed, the placements say themselves.
+  const { slotsPerRank: _, deadRanks, ...devicesOnly } = rankOptions;
   return sayingErrors(say, () =>
     planTransfer(from, to, {
-      numRanks,
-      numNodes: nodes,
+      topology: checkTopology({ ...sizesOf(from), numRanks, numNodes, numGroups: 1, ...devicesOnly }),
       duplex,
       schedule,
       relay: relay === true,
@@ -175,6 +170,23 @@ function planFor(
       ...(cost === undefined ? {} : { cost }),
     }),
   );
+}
+
+function sizesOf({ numLayers, numPhysicalExperts, numLogicalExperts }: ExpertMapping) {
+  return { numLayers, numPhysicalExperts, numLogicalExperts };
+}
+
+/** The devices, with the dead ones that options name. */
+async function transferDevices(options: TransferCommandOptions): Promise<Devices> {
+  const devices = await devicesOf(options);
+  const { deadRanks } = options;
+  if (deadRanks === undefined) return devices;
+  const told = devices.rankOptions.deadRanks;
+  const typed = [...deadRanks].sort((a, b) => a - b);
+  if (told !== undefined && told.join() !== typed.join()) {
+    throw contradiction(`--dead-ranks: ${typed.join()}, but --topology has ${told.join()}`);
+  }
+  return { ...devices, rankOptions: { ...devices.rankOptions, deadRanks } };
 }
 
 /** Bytes alone, where they alone are given, and no seconds; else a cost as of the other commands. */

@@ -8,6 +8,7 @@ import type { Placement } from '../../formats/placements/placement.ts';
 import { placementFormat } from '../../formats/placements/registry.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { quote } from '../../formats/text.ts';
+import { addTopologyOption, type DeviceOptions, devicesOf } from '../device-options.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, writeResult } from '../json-option.ts';
 import { DENSE_ROWS_HELP } from '../option-help.ts';
@@ -20,6 +21,7 @@ import { renderValidation } from '../validate-view.ts';
 import { compareWithLoads } from '../validate-work.ts';
 
 interface ValidateOptions extends ReadingOptions, SurviveOptions {
+  readonly topology?: string;
   /** Format of the loads. */
   readonly format?: string;
   readonly for?: string;
@@ -35,7 +37,7 @@ const REFUSED = 3;
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
   addReadingOptions(
-    addJsonOption(command),
+    addTopologyOption(addJsonOption(command)),
     "the placement's format, instead of the one recognised by its content",
     'logical experts a layer, when the file does not have them',
   )
@@ -48,7 +50,7 @@ export function configure(command: Command): void {
       'recorded loads, or - for standard input, to report the balancedness on them',
     )
     .option('--format <F>', 'format of the loads, instead of the one recognised by their content')
-    .option('--survive <level>', 'tell what a single failure loses, of a rank or of a node')
+    .option('--survive <level>', 'tell what a failure of a rank loses, a node, or a level of --topology')
     .option('--nodes <N>', 'sets of ranks that fail together, for --survive node', whole('--nodes'))
     .action(run);
   addHelpTexts(command, {
@@ -64,13 +66,21 @@ export function configure(command: Command): void {
 async function run(given: string, typed: ValidateOptions): Promise<void> {
   const path = await inputPath(given);
   const loads = await optionalInputPath(typed.against);
-  const options = loads === undefined ? typed : { ...typed, against: loads };
+  const devices = await devicesOf(deviceOptionsOf(typed));
+  const { ranks, nodes, rankOptions } = devices;
+  const options: ValidateOptions = {
+    ...typed,
+    ...(loads && { against: loads }),
+    ...(ranks && { ranks }),
+    ...(nodes && { nodes }),
+    rankOptions,
+  };
   if (options.for !== undefined && options.for !== 'all' && !ENGINE_NAMES.includes(options.for)) {
     const known = ENGINE_NAMES.join(', ');
     throw new EplbError('EPLB_OPTION', `--for: ${quote(options.for)} is no engine; give ${known} or all`);
   }
   if (loads === undefined) refuseOfLoads(options);
-  checkSurviveOptions(options);
+  checkSurviveOptions(typed.nodes === undefined && options.survive === undefined ? typed : options);
   const json = await checkJson(options.json, [path, ...(loads === undefined ? [] : [loads])]);
   const open = (denseRows: number | undefined) =>
     openPlacement(path, {
@@ -100,6 +110,10 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   };
   await writeResult(json, report, (colors) => renderValidation(printableTexts(report), colors));
   if (!report.takes) process.exitCode = REFUSED;
+}
+
+function deviceOptionsOf({ topology, ranks, nodes }: ValidateOptions): DeviceOptions {
+  return { ...(topology && { topology }), ...(ranks && { ranks }), ...(nodes && { nodes }) };
 }
 
 /** Refuses options that say how loads are read, where there are none. */

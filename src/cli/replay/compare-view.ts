@@ -15,6 +15,8 @@ import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
 import { PlainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
+import { changeTables } from './change-view.ts';
+import { failureTable } from './failure-view.ts';
 import { planningText } from './planning-text.ts';
 import { costText, recordingFacts } from './replay-view.ts';
 import { yardstickFacts } from './score.ts';
@@ -92,6 +94,8 @@ export function renderCompare(report: ReplayReport, written: readonly string[], 
   const parts = [
     factLines(head, colors).trimEnd(),
     compareTable(report, colors),
+    ...changeTables(report.replays, colors),
+    ...failureTable(report.replays, colors),
     factLines(close, colors).trimEnd(),
     ...(report.advice === undefined ? [] : [` ${colors.bold(report.advice.sentence)}`]),
   ];

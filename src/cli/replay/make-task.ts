@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { checkMultiple } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
 import type { Topology } from '../../core/topology.ts';
 import { quotePath } from '../../formats/text.ts';
@@ -6,14 +7,19 @@ import { checkClosedSlots } from '../../policy/closed-slots.ts';
 import {
   COMPETITION,
   COMPETITION_INTERVAL,
+  type RankEvent,
   type ReplayCost,
   type TriggerOptions,
 } from '../../replay/index.ts';
+import { rankTimeline } from '../../replay/rank-events.ts';
+import type { PlacedDevices } from '../device-options.ts';
+import { sayingErrors } from '../error-message.ts';
 import { contradiction } from '../option-values.ts';
 import { readStartingPlacement } from '../placement-files.ts';
-import { checkPolicySlots, choosePolicy } from '../policy-choice.ts';
+import { choosePolicy } from '../policy-choice.ts';
 import { topologyFrom } from '../topology-options.ts';
 import { chooseCost } from './cost-choice.ts';
+import { eventsInOptions } from './event-options.ts';
 import { lookAt, type RecordingSetup } from './look-at.ts';
 import { type CommonReplayOptions, triggerOf } from './options.ts';
 import { newControl, type ReplayTask } from './task.ts';
@@ -28,9 +34,8 @@ interface Variant {
   readonly policy: string;
   /** The option that names it; `--policy` when left out. */
   readonly policyOption?: string;
-  readonly slots: number;
-  readonly ranks: number;
-  readonly slotsPerRank?: readonly number[] | undefined;
+  readonly devices: PlacedDevices;
+  readonly events?: readonly RankEvent[];
   readonly interval: number | undefined;
   readonly name: string;
   /** The file of the placement to begin with. */
@@ -59,15 +64,13 @@ export async function taskOf(
   variant: Variant,
   options: CommonReplayOptions,
 ): Promise<ReplayTask> {
-  const topology = topologyFrom(setup.facts, { ...variant, nodes: options.nodes, groups: options.groups });
-  const { policy, slots, ranks, interval, name, startFrom } = variant;
+  const { policy, devices, interval, name, startFrom, events = [] } = variant;
+  const chosen = await chosenPolicy(variant);
+  const topology = topologyFrom(setup.facts, devices, chosen === 'static' ? undefined : chosen);
   const isStatic = policy === 'static';
   const isCompetition = setup.cost.name === COMPETITION.name && options.cost === COMPETITION.name;
-  if (topology.slotsPerRank !== undefined && setup.cost.name === COMPETITION.name) {
-    throw contradiction(
-      '--slots-per-rank: --cost competition compares with the default policy, which fills all slots',
-    );
-  }
+  if (setup.cost.name === COMPETITION.name) refuseUneven(devices, events);
+  sayingErrors(eventsInOptions, () => rankTimeline(events, topology));
   const given = triggerOf(options, interval);
   const planningSeconds = options.planningTime ?? options.planningSeconds;
   const trigger: TriggerOptions | undefined =
@@ -77,15 +80,16 @@ export async function taskOf(
     open: setup.open,
     times: setup.batch.times,
     ...(startFrom === undefined ? {} : { from: resolve(startFrom) }),
-    policy: await policyText(variant, topology),
+    policy: chosen instanceof URL ? chosen.href : policy,
     start: await startOf(setup, variant, topology, isCompetition),
     control: newControl(),
     options: {
-      numPhysicalExperts: slots,
-      numRanks: ranks,
-      numNodes: options.nodes,
-      numGroups: options.groups,
-      ...(topology.slotsPerRank === undefined ? {} : { slotsPerRank: topology.slotsPerRank }),
+      numPhysicalExperts: devices.slots,
+      numRanks: devices.ranks,
+      numNodes: devices.nodes,
+      numGroups: devices.groups,
+      ...devices.rankOptions,
+      ...(events.length === 0 ? {} : { events }),
       layersPerStep: options.layersPerStep,
       cost: setup.cost,
       steps: setup.range,
@@ -98,15 +102,24 @@ export async function taskOf(
   };
 }
 
-/** The policy as a worker finds it: a module's file by its whole path. */
-async function policyText(
-  { policy, policyOption = '--policy' }: Variant,
-  topology: Topology,
-): Promise<string> {
+async function chosenPolicy({ policy, policyOption = '--policy' }: Variant) {
   if (policy === 'static') return policy;
-  const chosen = await choosePolicy(policy, undefined, {}, { name: policyOption, others: ['static'] });
-  checkPolicySlots(chosen, topology);
-  return chosen instanceof URL ? chosen.href : policy;
+  return choosePolicy(policy, undefined, {}, { name: policyOption, others: ['static'] });
+}
+
+/** The competition's yardstick compares with a policy that knows only ranks that are alike. */
+function refuseUneven(devices: PlacedDevices, events: readonly RankEvent[]): void {
+  const { slots, ranks, nodes, rankOptions, source } = devices;
+  const isEven = Object.keys(rankOptions).length === 0;
+  if (isEven && events.length === 0) {
+    const why = 'the default policy that --cost competition compares with deals them evenly';
+    checkMultiple('--slots', slots, '--ranks', ranks, why);
+    checkMultiple('--ranks', ranks, '--nodes', nodes, why);
+    return;
+  }
+  throw contradiction(
+    `${isEven ? `--${events[0]!.kind}` : source}: --cost competition compares with the default policy, which fills all slots`,
+  );
 }
 
 async function startOf(

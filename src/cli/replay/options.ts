@@ -3,10 +3,12 @@ import { nearest } from '../../core/known-keys.ts';
 import { quote } from '../../formats/text.ts';
 import { costPresetNames, EplbError } from '../../index.ts';
 import type { TriggerOptions } from '../../replay/index.ts';
+import { addDeviceOptions, addNodeOptions, type DeviceOptions } from '../device-options.ts';
 import { addJsonOption, type JsonOption } from '../json-option.ts';
-import { RECORDING_HELP, SLOTS_PER_RANK_HELP } from '../option-help.ts';
-import { contradiction, numberParser, slotsPerRankList, wholeParser } from '../option-values.ts';
+import { RECORDING_HELP } from '../option-help.ts';
+import { contradiction, numberParser, wholeParser } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
+import { addEventOptions, type EventOptions } from './event-options.ts';
 
 /** How a recording is read, and what its steps cost. */
 export interface RecordingOptions extends ReadingOptions {
@@ -21,9 +23,9 @@ export interface RecordingOptions extends ReadingOptions {
 type PlanningTime = number | 'fixed' | 'measured';
 
 /** What all replays of a command have in common. */
-export interface CommonReplayOptions extends RecordingOptions {
-  readonly nodes: number;
-  readonly groups: number;
+export interface CommonReplayOptions
+  extends RecordingOptions,
+    Pick<DeviceOptions, 'topology' | 'nodes' | 'groups'> {
   readonly window?: number;
   readonly threshold?: number;
   readonly drift?: number;
@@ -37,10 +39,7 @@ export interface CommonReplayOptions extends RecordingOptions {
 }
 
 /** The placement that a command replays on, and when plans are made: where it is one, not a grid of them. */
-export interface OnePlacementOptions {
-  readonly slots: number;
-  readonly ranks: number;
-  readonly slotsPerRank?: readonly number[];
+export interface OnePlacementOptions extends DeviceOptions, EventOptions {
   readonly interval?: number;
   readonly startFrom?: string;
 }
@@ -90,10 +89,7 @@ function oneOf(option: string, names: readonly string[]): (text: string) => stri
 
 /** Options of {@link OnePlacementOptions}. */
 export function addOnePlacementOptions(command: Command): Command {
-  return command
-    .requiredOption('--slots <N>', 'slots a layer: experts and redundant experts', wholeParser('--slots', 1))
-    .requiredOption('--ranks <N>', 'devices', wholeParser('--ranks', 1))
-    .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList)
+  return addEventOptions(addDeviceOptions(command))
     .option(
       '--interval <N>',
       'plan every so many steps; 32 when no condition is given',
@@ -104,9 +100,7 @@ export function addOnePlacementOptions(command: Command): Command {
 
 /** Options that replay, compare and sweep share. */
 export function addReplayOptions(command: Command): Command {
-  addCostOptions(command, 'competition, ')
-    .option('--nodes <N>', 'sets of ranks joined by the fast network', wholeParser('--nodes', 1), 1)
-    .option('--groups <N>', 'groups of experts that routing picks together', wholeParser('--groups', 1), 1)
+  addNodeOptions(addCostOptions(command, 'competition, '))
     .option(
       '--window <N>',
       'steps that plans look back on; the interval, at most 1024, when left out',

@@ -1,12 +1,14 @@
 import { EplbError } from '../../core/errors.ts';
 import { adviseReplays, type ReplayReport, type ReplayResult } from '../../replay/index.ts';
 import { reportOf } from '../../replay/report.ts';
+import { placedDevices } from '../device-options.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { jsonPath } from '../json-option.ts';
 import { checkOutputs } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { slotColumnNotes } from '../slot-columns.ts';
 import { inputPath, optionalInputPath, STANDARD } from '../standard-streams.ts';
+import { eventsOf } from './event-options.ts';
 import { setUp, taskOf } from './make-task.ts';
 import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
 import { writeReports } from './outputs.ts';
@@ -33,25 +35,25 @@ export async function replayPolicies(
   given: string,
   policies: readonly string[],
   policyOption: string,
+  command: 'replay' | 'compare',
   typed: CommonReplayOptions & OnePlacementOptions,
 ): Promise<ReplayOutcome> {
   const path = await inputPath(given);
   const startFrom = await optionalInputPath(typed.startFrom);
   const options = startFrom === undefined ? typed : { ...typed, startFrom };
-  const { slots, ranks, slotsPerRank, interval, json, report: html } = options;
+  const { interval, json, report: html } = options;
+  const devices = await placedDevices(options, command);
+  const { slots, ranks } = devices;
   const inputs = startFrom === undefined ? [path] : [path, startFrom];
   const outputs = await checkOutputs({ '--json': jsonPath(json), '--report': html }, inputs);
   const setup = await setUp(path, options, ranks);
+  const events = eventsOf(options, devices, setup.facts.steps.to);
   const tasks = await Promise.all(
     policies.map((policy) =>
-      taskOf(
-        setup,
-        { policy, policyOption, slots, ranks, slotsPerRank, interval, startFrom, name: policy },
-        options,
-      ),
+      taskOf(setup, { policy, policyOption, devices, events, interval, startFrom, name: policy }, options),
     ),
   );
-  const reference = await referenceTask(setup, tasks, options);
+  const reference = await referenceTask(setup, tasks, devices, options);
   const { outcomes, wasInterrupted } = await runReplays([...tasks, ...reference], {
     size: setup.size,
     progress: new Progress(process.stderr),

@@ -14,6 +14,8 @@ import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
 import { PlainTable } from '../plain-table.ts';
 import { ranksText } from '../ranks-text.ts';
+import { changeTables } from './change-view.ts';
+import { failureTable } from './failure-view.ts';
 import { planningText } from './planning-text.ts';
 import { yardstickFacts } from './score.ts';
 import { replayTimeFacts } from './time-facts.ts';
@@ -24,6 +26,8 @@ export function renderReplay(report: ReplayReport, written: readonly string[], c
   const parts = [
     factLines(headerFacts(report.recording, result), colors).trimEnd(),
     table(result, colors),
+    ...changeTables([result], colors),
+    ...failureTable([result], colors),
     factLines(closingFacts(report, result, written), colors).trimEnd(),
     ...(report.advice === undefined ? [] : [` ${colors.bold(report.advice.sentence)}`]),
   ];

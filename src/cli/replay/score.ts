@@ -6,6 +6,7 @@ import {
   type ReplayResult,
 } from '../../replay/index.ts';
 import { triggerText } from '../../replay/trigger-text.ts';
+import type { PlacedDevices } from '../device-options.ts';
 import type { Fact } from '../fact-list.ts';
 import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
@@ -26,12 +27,12 @@ function isScored(setup: ReplaySetup): boolean {
 export async function referenceTask(
   setup: ReplaySetup,
   tasks: readonly ReplayTask[],
+  devices: PlacedDevices,
   options: CommonReplayOptions,
 ): Promise<ReplayTask[]> {
   if (!isScored(setup) || tasks.some(isReference)) return [];
-  const { numPhysicalExperts: slots, numRanks: ranks } = tasks[0]!.options;
   const { threshold, drift, requireAll, checkEvery, window, ...rest } = options;
-  const variant = { policy: 'default', slots, ranks, interval: COMPETITION_INTERVAL, name: REFERENCE };
+  const variant = { policy: 'default', devices, interval: COMPETITION_INTERVAL, name: REFERENCE };
   return [{ ...(await taskOf(setup, variant, rest)), start: tasks[0]!.start }];
 }
 

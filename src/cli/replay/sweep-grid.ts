@@ -1,6 +1,7 @@
 import { EplbRangeError, isOwnError } from '../../core/errors.ts';
 import { counted } from '../../formats/number-text.ts';
 import type { BatchText, SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
+import type { Devices } from '../device-options.ts';
 import { type ReplaySetup, taskOf } from './make-task.ts';
 import type { CommonReplayOptions } from './options.ts';
 import type { ReplayTask } from './task.ts';
@@ -20,6 +21,7 @@ export type GridPoint =
 export async function gridPoints(
   setupOf: (numRanks: number) => Promise<ReplaySetup>,
   axes: SweepResult['axes'],
+  devices: Devices,
   options: CommonReplayOptions,
 ): Promise<GridPoint[]> {
   const points: GridPoint[] = [];
@@ -34,6 +36,7 @@ export async function gridPoints(
             await gridPoint(
               await setupOf(numRanks),
               { policy, numPhysicalExperts, numRanks, interval: own },
+              devices,
               options,
             ),
           );
@@ -49,6 +52,7 @@ export async function gridPoints(
 async function gridPoint(
   setup: ReplaySetup,
   sizes: Omit<SweepPointKey, 'name'>,
+  devices: Devices,
   options: CommonReplayOptions,
 ): Promise<GridPoint> {
   const { policy, numPhysicalExperts, numRanks, interval } = sizes;
@@ -58,8 +62,13 @@ async function gridPoint(
   try {
     const variant = {
       policy,
-      slots: numPhysicalExperts,
-      ranks: numRanks,
+      devices: {
+        ...devices,
+        slots: numPhysicalExperts,
+        ranks: numRanks,
+        nodes: devices.nodes ?? 1,
+        groups: devices.groups ?? 1,
+      },
       interval: interval ?? undefined,
       name,
     };

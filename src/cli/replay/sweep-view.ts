@@ -26,6 +26,7 @@ export function renderSweep(
   const failed = sweep.points.filter((point) => point.status === 'failed');
   const close: Fact[] = [
     ['*', 'on the Pareto front of modelled time against memory for redundant experts'],
+    ['loses', 'share of the load on experts that the worst single failure leaves without a copy'],
     ...failed.map((point): Fact => ['left out', `${point.name}: ${point.message}`]),
     ...told,
   ];
@@ -39,13 +40,14 @@ export function renderSweep(
 }
 
 function sweepTable({ points, front }: SweepResult, colors: Colors): string {
-  const table = new PlainTable(['left', ...Array.from({ length: 8 }, () => 'right' as const), 'left'], 2);
-  table.push(['', '', '', '', 'balanced-', '', '', 'modelled', '', 'redundant'].map(colors.bold));
-  table.push(
-    ['policy', 'slots', 'ranks', 'every', 'ness', 'plans', 'moved', 'time', 'saved', 'a rank'].map(
-      colors.bold,
-    ),
-  );
+  const levels = levelsOf(points);
+  const numRight = 8 + levels.length;
+  const aligns = Array.from({ length: numRight }, () => 'right' as const);
+  const table = new PlainTable(['left', ...aligns, 'left'], 2);
+  const losses = levels.map((level) => `a ${level}`);
+  table.push(['', '', '', '', 'balanced-', '', '', 'modelled', '', ...losses, 'redundant'].map(colors.bold));
+  const names = ['policy', 'slots', 'ranks', 'every', 'ness', 'plans', 'moved', 'time', 'saved'];
+  table.push([...names, ...levels.map(() => 'loses'), 'a rank'].map(colors.bold));
   for (const point of points) {
     if (point.status === 'failed') continue;
     const { policy, numPhysicalExperts, numRanks, interval, name } = point;
@@ -60,10 +62,22 @@ function sweepTable({ points, front }: SweepResult, colors: Colors): string {
       bytes(point.bytes),
       time,
       percent(savedShare(point)),
+      ...levels.map((level) => percent(lossOf(point, level)?.loadShare ?? 0)),
       `${bytes(point.redundantBytesPerRank)}${front.includes(name) ? colors.green(' *') : ''}`,
     ]);
   }
   return table.toString();
+}
+
+/** What may fail in any of the points: `rank`, `node`, ... */
+function levelsOf(points: readonly SweepPoint[]): string[] {
+  const losses = points.flatMap((point) => (point.status === 'done' ? (point.failureLosses ?? []) : []));
+  return [...new Set(losses.map(({ level }) => level))];
+}
+
+function lossOf(point: SweepPoint, level: string) {
+  if (point.status === 'failed') return undefined;
+  return point.failureLosses?.find((loss) => loss.level === level);
 }
 
 const CSV_COLUMNS = [
@@ -87,19 +101,29 @@ const CSV_COLUMNS = [
   'redundant_bytes_per_rank',
   'on_front',
   'on_front_of_its_ranks',
-  'message',
 ];
+
+/** Of each level, behind the others. */
+const LOSS_COLUMNS = ['loses_experts', 'loses_load'];
 
 /** The points as comma-separated values, with a line of names. */
 export function sweepCsv({ points, front, frontsByRanks }: SweepResult): string {
+  const levels = levelsOf(points);
   const ofRanks = new Set(frontsByRanks.flatMap(({ names }) => names));
   const lines = points.map((point) => [
     ...[point.policy, point.numPhysicalExperts, point.numRanks, point.interval ?? '', point.status],
     ...figures(point),
     ...[Number(front.includes(point.name)), Number(ofRanks.has(point.name))],
+    ...levels.flatMap((level) => {
+      const loss = lossOf(point, level);
+      return [loss?.expertsShare ?? '', loss?.loadShare ?? ''];
+    }),
     point.status === 'failed' ? point.message : '',
   ]);
-  return [CSV_COLUMNS, ...lines].map((cells) => `${cells.map(csvCell).join(',')}\n`).join('');
+  const losses = levels.flatMap((level) => LOSS_COLUMNS.map((column) => `worst_${level}_${column}`));
+  return [[...CSV_COLUMNS, ...losses, 'message'], ...lines]
+    .map((cells) => `${cells.map(csvCell).join(',')}\n`)
+    .join('');
 }
 
 function figures(point: SweepPoint): (number | string)[] {

@@ -93,9 +93,8 @@ export function overlayLines(
 }
 
 /** Upright lines between the nodes; none where all ranks are one node's. */
-export function nodeBorders(numRanks: number, ranksPerNode: number, height: number): Pieces {
-  const borders = Array.from({ length: numRanks / ranksPerNode - 1 }, (_, node) => (node + 1) * ranksPerNode);
-  return borders.map((rank) => [[rank, 0] as const, [rank, height] as const]);
+export function nodeBorders(nodeStarts: readonly number[], height: number): Pieces {
+  return nodeStarts.slice(1).map((rank) => [[rank, 0] as const, [rank, height] as const]);
 }
 
 /** 1, 2, 5, 10, ...: the first that is at least this. */

@@ -127,7 +127,7 @@ function heatMapSeries(
   { first, all }: Columns,
   { theme }: Surface,
 ): object[] {
-  const { numRanks, ranksPerNode } = run;
+  const { numRanks, nodeStarts } = run;
   const shares = run.heatMap[when][view];
   const cells = Array.from(shares, (share, i) => [i % numRanks, Math.floor(i / numRanks), share]);
   const waited = Array.from(run.heatMap[when].maximum, (share, at) =>
@@ -148,7 +148,7 @@ function heatMapSeries(
       emphasis: { disabled: true },
       progressive: 0,
     },
-    overlayLines('nodes', nodeBorders(numRanks, ranksPerNode, numLayers), { color: theme.surface, width: 3 }),
+    overlayLines('nodes', nodeBorders(nodeStarts, numLayers), { color: theme.surface, width: 3 }),
     overlayLines('chosen layer', [frame], { color: theme.ink, width: 1.5 }),
   ];
 }

@@ -168,7 +168,7 @@ function showList(selection: Selection): void {
 
 /** Which experts' weights go from which rank to which. */
 function movesFigures({ run, plan }: Selection): Figures {
-  const nodeOf = (rank: number) => Math.floor(rank / run.ranksPerNode);
+  const nodeOf = (rank: number) => run.nodeStarts.filter((start) => start <= rank).length - 1;
   const moves = (plan === undefined ? run.moved.plans : [plan]).flatMap(({ startedAfterStep, listed }) =>
     listed.map((move) => ({ ...move, startedAfterStep })),
   );

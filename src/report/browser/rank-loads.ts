@@ -27,7 +27,9 @@ interface RankLoads {
 /** What the chosen layer and step hold. */
 export function chosenRankLoads(report: Report, { run, sample, step, layer }: Selection): RankLoads {
   const loads = rankLoadsAt(report, run, sample, layer);
-  const mean = loads.reduce((sum, one) => sum + one, 0) / loads.length;
+  const { means } = run.rankLoads;
+  const ofAll = loads.reduce((sum, one) => sum + one, 0) / loads.length;
+  const mean = means?.[sample * report.numLayers + layer] ?? ofAll;
   const highestRank = indexOfLargest(loads);
   const peakToAverage = mean === 0 ? 1 : loads[highestRank]! / mean;
   return { loads, mean, highestRank, peakToAverage, unbalanced: unbalancedAt(report, run, step, layer) };
@@ -58,7 +60,7 @@ const MARGIN = { left: 60, right: 12 };
 export function rankLoadsPicture(report: Report, selection: Selection, surface: Surface): Picture {
   const chosen = chosenRankLoads(report, selection);
   const { loads, mean, highestRank, unbalanced } = chosen;
-  const { numRanks, ranksPerNode } = selection.run;
+  const { numRanks, nodeStarts } = selection.run;
   const ceiling = niceCeiling(Math.max(largest(loads), largest(unbalanced ?? [])));
   const overlay = overlayAxes(numRanks, ceiling);
   const axis = axisStyle(surface);
@@ -66,7 +68,7 @@ export function rankLoadsPicture(report: Report, selection: Selection, surface: 
     type: 'category',
     data: Array.from(loads, (_, rank) => String(rank)),
     ...axis,
-    ...titleBelow(ranksPerNode < numRanks ? `rank (${ranksPerNode} a node)` : 'rank'),
+    ...titleBelow(rankTitle(numRanks, nodeStarts)),
   };
   const tokens = { ...axis, ...titleAbove(surface, 'load of the step (tokens)', MARGIN.left) };
   return {
@@ -87,14 +89,14 @@ export function rankLoadsPicture(report: Report, selection: Selection, surface: 
 /** The bars, the highest in full colour; the mean; and what the ranks would have without balancing. */
 function rankLoadsSeries(chosen: RankLoads, run: Run, ceiling: number, { theme, width }: Surface): object[] {
   const { loads, mean, highestRank, unbalanced } = chosen;
-  const { numRanks, ranksPerNode, name, line } = run;
+  const { numRanks, nodeStarts, name, line } = run;
   const bandWidth = (width - MARGIN.left - MARGIN.right) / numRanks;
   const color = lineColour(theme, line.colour);
   const bars = Array.from(loads, (value, rank) => ({
     value,
     itemStyle: { color, opacity: rank === highestRank ? 1 : 0.62 },
   }));
-  const borders = nodeBorders(numRanks, ranksPerNode, ceiling);
+  const borders = nodeBorders(nodeStarts, ceiling);
   const meanLine = [[0, ceiling - mean] as const, [numRanks, ceiling - mean] as const];
   const series = [
     { type: 'bar', name, barWidth: bandWidth > 3 ? '72%' : '100%', data: bars, emphasis: { disabled: true } },
@@ -113,6 +115,13 @@ function rankLoadsSeries(chosen: RankLoads, run: Run, ceiling: number, { theme, 
     data: Array.from(unbalanced),
   };
   return [...series, marks];
+}
+
+function rankTitle(numRanks: number, nodeStarts: readonly number[]): string {
+  if (nodeStarts.length === 1) return 'rank';
+  const sizes = nodeStarts.map((start, node) => (nodeStarts[node + 1] ?? numRanks) - start);
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+  return `rank (${least === most ? least : `${least} to ${most}`} a node)`;
 }
 
 /** The next of 1, 1.5, 2, 3, 4, 5, 6, 8 of any power of ten: the end of an axis. */

@@ -44,6 +44,7 @@ export interface Run extends Omit<RunData, 'heatMap' | 'rankLoads' | 'savedSecon
     readonly steps: readonly number[];
     readonly slowestStep: number;
     readonly loads: Float64Array;
+    readonly means: Float64Array | undefined;
   };
 }
 
@@ -87,7 +88,11 @@ export function unpackReport({ numLayers, lines: packedLines, runs: packedRuns, 
       after: unpackMap(run.heatMap.after),
     },
     moved: unpackMoved(run.moved),
-    rankLoads: { ...run.rankLoads, loads: unpackNumbers(run.rankLoads.loads) },
+    rankLoads: {
+      ...run.rankLoads,
+      loads: unpackNumbers(run.rankLoads.loads),
+      means: run.rankLoads.means && unpackNumbers(run.rankLoads.means),
+    },
   }));
   const most = (view: HeatView) =>
     runs.flatMap(({ heatMap: { before, after } }) =>

@@ -121,7 +121,7 @@ function rankAxis(band: number, { numRanks, row }: Layout, surface: Surface): ob
 function bandSeries(
   band: number,
   { data, drawnTransfers, rank }: TransferSelection,
-  { roundsPerBand, row, numRanks }: Layout,
+  { roundsPerBand, row }: Layout,
   { theme }: Surface,
 ): object[] {
   const axes = { xAxisIndex: 2 * band + 1, yAxisIndex: 2 * band + 1 };
@@ -162,14 +162,11 @@ function bandSeries(
       ];
     }),
   );
-  const borders = Array.from({ length: numRanks / data.ranksPerNode - 1 }, (_, node) => {
-    const border = (node + 1) * data.ranksPerNode;
-    return [
-      [0, border],
-      [roundsPerBand, border],
-      [null, null],
-    ];
-  });
+  const borders = data.nodeStarts.slice(1).map((border) => [
+    [0, border],
+    [roundsPerBand, border],
+    [null, null],
+  ]);
   const nodes = { ...PLAIN_LINE, ...axes, data: borders.flat(), z: 1 };
   return [...series, { ...nodes, lineStyle: { color: theme.muted, width: 1, type: [2, 3] } }];
 }

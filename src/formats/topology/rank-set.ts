@@ -1,0 +1,64 @@
+import { checkWhole, show } from '../../core/checks.ts';
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { quote } from '../text.ts';
+
+/** Ranks as a file names them: one number, a text such as `0-7` or `0-3,8`, or a list of these. */
+export type RankSet = number | string | readonly (number | string)[];
+
+/**
+ * The ranks of a set, in the order they stand in.
+ *
+ * @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, naming `title`
+ */
+export function ranksOfSet(title: string, given: unknown, numRanks: number): number[] {
+  const parts = isList(given) ? Array.from(given) : [given];
+  return parts.flatMap((part, i) => ranksOfPart(isList(given) ? `${title}[${i}]` : title, part, numRanks));
+}
+
+function ranksOfPart(title: string, part: unknown, numRanks: number): number[] {
+  if (typeof part === 'string') return part.split(',').flatMap((text) => ranksOfText(title, text, numRanks));
+  if (typeof part !== 'number') {
+    const wanted = 'is neither a rank nor a range of ranks such as 0-7';
+    throw new EplbTypeError('EPLB_KIND', `${title}: ${show(part)} ${wanted}`);
+  }
+  return [checkWhole(title, part, 0, numRanks - 1)];
+}
+
+function ranksOfText(title: string, text: string, numRanks: number): number[] {
+  const match = /^\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?$/.exec(text);
+  if (match === null) {
+    const wanted = 'is no rank, and no range of ranks such as 0-7';
+    throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(text)} ${wanted}`);
+  }
+  const first = checkWhole(title, Number(match[1]), 0, numRanks - 1);
+  const last = checkWhole(title, Number(match[2] ?? match[1]), 0, numRanks - 1);
+  if (last < first) throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(text)} goes backwards`);
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
+
+/**
+ * `[ranks]`: which of several sets each rank is in.
+ *
+ * @param what a set is: `node`
+ * @throws as {@link ranksOfSet}; EplbRangeError `EPLB_TOPOLOGY` unless each rank is in exactly one
+ */
+export function setOfRanks(title: string, given: unknown, what: string, numRanks: number): number[] {
+  if (!isList(given)) throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not a list of ranks`);
+  const setOf = new Array<number>(numRanks).fill(-1);
+  for (let i = 0; i < given.length; i++) {
+    for (const rank of ranksOfSet(`${title}[${i}]`, given[i], numRanks)) {
+      if (setOf[rank] !== -1) {
+        throw new EplbRangeError('EPLB_TOPOLOGY', `${title}: rank ${rank} is there twice, with ${what} ${i}`);
+      }
+      setOf[rank] = i;
+    }
+  }
+  const left = setOf.indexOf(-1);
+  if (left < 0) return setOf;
+  throw new EplbRangeError('EPLB_TOPOLOGY', `${title}: rank ${left} is in no ${what}`);
+}
+
+/** Whether a value of a file is a list: long ones of numbers are Int32Array. */
+export function isList(value: unknown): value is ArrayLike<unknown> {
+  return Array.isArray(value) || value instanceof Int32Array;
+}
