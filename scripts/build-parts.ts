@@ -56,13 +56,24 @@ const PARTS: readonly Part[] = [
   {
     name: 'repair',
     modules:
-      /^src\/(policy\/repair\/|balancer\/(topology-change|shadow)\.|loads\/fold-content\.|mapping\/relay-)/,
+      /^src\/(policy\/(repair|survive)\/|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks)-)/,
     fronts: {
       'src/balancer/shadow.ts': ['makeShadow'],
       'src/balancer/topology-change.ts': ['changedTopology'],
       'src/loads/fold-content.ts': ['contentOfExperts'],
+      'src/mapping/ranks-to-retire.ts': ['ranksToRetire'],
       'src/mapping/relay-ranks.ts': ['relayRanks'],
       'src/policy/repair/repair.ts': ['repair', 'repairSlots'],
+      'src/policy/survive/bound.ts': ['heaviestExperts', 'mostSurvivors'],
+      'src/policy/survive/survival.ts': ['survival'],
+    },
+  },
+  {
+    name: 'measures',
+    modules: /^src\/(policy\/compute|loads\/balancedness)\.ts/,
+    fronts: {
+      'src/loads/balancedness.ts': ['balancedness', 'layerBalances', 'peakToAverage', 'summarizeBalance'],
+      'src/policy/compute.ts': ['computeBalancedPacking', 'computeExpertReplication', 'computeLoadImbalance'],
     },
   },
   {

@@ -45,7 +45,6 @@ export {
   type BalanceSummary,
   balancedness,
   type LayerBalance,
-  type LayerBalancesOptions,
   layerBalances,
   peakToAverage,
   summarizeBalance,

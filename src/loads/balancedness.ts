@@ -20,12 +20,6 @@ export interface LayerBalance {
   readonly minRankLoad: number;
 }
 
-/** What is known of the ranks beside their number. */
-export interface LayerBalancesOptions {
-  /** `[ranks]`: how fast each is; all alike when left out. See `Topology.rankSpeed`. */
-  readonly rankSpeed?: readonly number[];
-}
-
 /**
  * Balance over layers. The ratio of sums weighs layers by their load; the mean of ratios counts each the
  * same.
