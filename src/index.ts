@@ -19,6 +19,7 @@ export type { PlanOptions, RebalanceOptions } from './balancer/plan-request.ts';
 export type { RebalanceOutcome, RebalancerEvents, SkipReason } from './balancer/rebalance-outcome.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export type { Topology } from './core/topology.ts';
+export type { Dispatch } from './cost/copy-shares.ts';
 export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';
 export {
   CostModel,
@@ -38,6 +39,15 @@ export type { LayerCost } from './cost/layer-timer.ts';
 export { costModel } from './cost/make.ts';
 export { type CostPresetNames, costPresetNames } from './cost/presets.ts';
 export type { SlotCurveJson, SlotRoofline, SlotTable } from './cost/slot-curve.ts';
+export {
+  type LinkTraffic,
+  loadTraffic,
+  type RouteTrafficOptions,
+  routeTraffic,
+  type SourceLoads,
+  type Traffic,
+  type TrafficOptions,
+} from './cost/traffic.ts';
 export {
   type BalanceSummary,
   balancedness,
