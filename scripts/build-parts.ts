@@ -46,11 +46,12 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'cost',
-    modules: /^src\/cost\/(devices|layer-costs|layer-timer|presets)\.ts/,
+    modules: /^src\/cost\/(devices|layer-costs|layer-timer|presets|traffic)\.ts/,
     fronts: {
       'src/cost/layer-costs.ts': ['layerCosts', 'makeCostTally', 'summarizeCost'],
       'src/cost/layer-timer.ts': ['makeLayerTimer'],
       'src/cost/presets.ts': ['costPreset', 'costPresetNames'],
+      'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic'],
     },
   },
   {

@@ -21,6 +21,7 @@ export type { ShadowGain } from './balancer/shadow.ts';
 export type { TopologyChange, TopologyChanged } from './balancer/topology-change.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export type { FailureDomains, RankOptions, Topology } from './core/topology.ts';
+export type { Dispatch } from './cost/copy-shares.ts';
 export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';
 export {
   CostModel,
@@ -40,6 +41,15 @@ export type { LayerCost } from './cost/layer-timer.ts';
 export { costModel } from './cost/make.ts';
 export { type CostPresetNames, costPresetNames } from './cost/presets.ts';
 export type { SlotCurveJson, SlotRoofline, SlotTable } from './cost/slot-curve.ts';
+export {
+  type LinkTraffic,
+  loadTraffic,
+  type RouteTrafficOptions,
+  routeTraffic,
+  type SourceLoads,
+  type Traffic,
+  type TrafficOptions,
+} from './cost/traffic.ts';
 export {
   type BalanceRanks,
   type BalanceSummary,

@@ -65,6 +65,19 @@ export function costOfStep(
   return cost;
 }
 
+/** Deals the problem's `fresh` to its ranks: see kernels/adaptive/deal.ts. */
+export function dealFresh(
+  { kernels, arena }: { kernels: KernelExports; arena: Arena },
+  problem: AdaptiveProblem & { readonly fresh: Int32Array },
+): Int32Array {
+  const { terms } = layOut({ kernels, arena }, problem, problem.weights.length);
+  const fresh = arena.inOut(problem.fresh);
+  terms.setIntegers({ fresh: fresh.ptr });
+  kernels.dealToRanks(terms.at);
+  arena.check();
+  return fresh.view.slice();
+}
+
 function layOut(
   { kernels, arena }: { kernels: KernelExports; arena: Arena },
   problem: AdaptiveProblem,

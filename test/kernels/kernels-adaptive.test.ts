@@ -7,7 +7,7 @@ import { fewestMoves, openSlots } from '../helpers/adaptive.ts';
 import { divisors, seededRandom } from '../helpers/arbitraries.ts';
 import { loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
-import { costOfStep, runSearch, type SearchResult } from '../helpers/search-kernel.ts';
+import { costOfStep, dealFresh, runSearch, type SearchResult } from '../helpers/search-kernel.ts';
 import {
   type AdaptiveProblem,
   exposedExperts,
@@ -17,6 +17,7 @@ import {
   type SlotProblem,
   tangentCost,
 } from '../oracle/adaptive.ts';
+import { dealToRanks } from '../oracle/deal-to-ranks.ts';
 
 const { kernels, arena } = loadKernels();
 
@@ -436,6 +437,47 @@ test('a search looks at no more ranks than it may, and takes more of them for a 
     assert.ok(after < last || moves === 0);
     last = after;
   }
+});
+
+test('copies are dealt to ranks of any speed as by the oracle', () => {
+  let numChecked = 0;
+  const property = (seed: number, numRanks: number, stride: number, hasClosed: boolean): void => {
+    const random = seededRandom(seed);
+    const numSlots = numRanks * stride;
+    const slotsPerRank = hasClosed
+      ? Int32Array.from({ length: numRanks }, () => 1 + Math.floor(random() * stride))
+      : undefined;
+    const numOpen = slotsPerRank?.reduce((sum, size) => sum + size, 0) ?? numSlots;
+    const numExperts = 1 + Math.floor(random() * numOpen);
+    // Numbers that float32 adds up exactly, whatever the order.
+    const loads = Array.from({ length: numExperts }, () => 2 ** Math.floor(8 * random()));
+    const fresh = new Int32Array(numSlots).fill(-1);
+    let expert = 0;
+    for (let slot = 0; slot < numSlots; slot++)
+      if (slot % stride < (slotsPerRank?.[Math.floor(slot / stride)] ?? stride))
+        fresh[slot] = expert++ % numExperts;
+    const problem = {
+      ...skewedProblem(numExperts, numSlots, numRanks),
+      samples: Float32Array.from(loads.flatMap((load) => [load, load, load, load])),
+      weights: new Float32Array(4).fill(0.25),
+      spread: new Float32Array(numExperts),
+      rankSpeed: Float32Array.from({ length: numRanks }, () => 2 ** (Math.floor(3 * random()) - 1)),
+      slotsPerRank,
+      previous: fresh,
+      fresh,
+    };
+    const expected = dealToRanks(fresh, problem);
+    const counts = new Set(loads.map((_, e) => fresh.filter((other) => other === e).length));
+    // Thirds are not exact.
+    if (expected === undefined || ![...counts].every((n) => n <= 2 || n === 4)) return;
+    const dealt = openRows(dealFresh({ kernels, arena }, problem), problem);
+    const sorted = (rows: number[][]) => rows.map((row) => row.toSorted((a, b) => a - b));
+    assert.deepEqual(sorted(dealt), sorted(expected));
+    numChecked++;
+  };
+  const sizes = [fc.nat(), fc.integer({ min: 1, max: 8 }), fc.integer({ min: 1, max: 6 })] as const;
+  fc.assert(fc.property(...sizes, fc.boolean(), property), { numRuns: 300, seed: 20_240_607 });
+  assert.ok(numChecked > 100, `${numChecked}`);
 });
 
 test('a rank that is twice as fast gets more load', () => {

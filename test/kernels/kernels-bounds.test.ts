@@ -196,10 +196,12 @@ function hostileProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         maxPasses: fc.constantFrom(0, 1, 4, MANY),
         maxIdle: fc.constantFrom(0, 1, 4, MANY),
         maxEvaluations: fc.constantFrom(1, 2, 100, 5000),
-        numKicks: fc.constantFrom(0, 1, 20, MANY),
+        // Those without end take most of the time.
+        numKicks: fc.constantFrom(0, 1, 20, 0, 1, 20, MANY),
+        hasSpeeds: fc.boolean(),
       });
     })
-    .map(({ open, share, steps, seed, hasFresh, ...sizes }) => {
+    .map(({ open, share, steps, seed, hasFresh, hasSpeeds, ...sizes }) => {
       const random = seededRandom(seed);
       const { numSlots, numRanks } = sizes;
       const numOpen = open?.reduce((sum, slots) => sum + slots, 0) ?? numSlots;
@@ -218,8 +220,16 @@ function hostileProblems(maxSlots: number): fc.Arbitrary<AdaptiveProblem> {
         slotsPerRank: open === null ? undefined : Int32Array.from(open),
         previous: table(),
         fresh: hasFresh ? table() : undefined,
+        rankSpeed: hasSpeeds ? anySpeeds(numRanks, random) : undefined,
       };
     });
+}
+
+/** Speeds up to a million times as fast as each other, 1 in the mean. */
+function anySpeeds(numRanks: number, random: () => number): Float32Array {
+  const speeds = Array.from({ length: numRanks }, () => 10 ** (6 * random() - 3));
+  const total = speeds.reduce((sum, speed) => sum + speed, 0);
+  return Float32Array.from(speeds, (speed) => (speed * numRanks) / total);
 }
 
 /** Sets a word of shared memory to 1 from another thread, a moment after it was told to. */
