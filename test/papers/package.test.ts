@@ -38,7 +38,7 @@ const ALLOWED = [
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
   /^plugins\/python\/eplb_(calibrate|torch)\.py$/,
-  /^schemas\/(cost|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
+  /^schemas\/(cost|topology|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
 ];
 
 const NEEDED = [
@@ -71,16 +71,17 @@ const NEEDED = [
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
   'schemas/plan-report.schema.json',
+  'schemas/topology.schema.json',
   'schemas/transfer.schema.json',
 ];
 
 /**
- * Limits of size: a little above the 394,100 bytes that there are, of which 90,000 are transfer plans and
+ * Limits of size: a little above the 411,600 bytes that there are, of which 90,000 are transfer plans and
  * what moves weights, and the 794,200 with the packages that are taken along for bundles and the command. A
  * host loads the first at every start; of the second each install is a download. Who raises one says in the
  * commit for what.
  */
-const MOST_BYTES_LOADED = 400_000;
+const MOST_BYTES_LOADED = 415_000;
 const MOST_BYTES_PACKED = 810_000;
 
 test('the package holds what it should and nothing else', async () => {
