@@ -77,12 +77,12 @@ const NEEDED = [
 
 /**
  * Limits of size: a little above the 411,600 bytes that there are, of which 90,000 are transfer plans and
- * what moves weights, and the 794,200 with the packages that are taken along for bundles and the command. A
+ * what moves weights, and the 835,500 with the packages that are taken along for bundles and the command. A
  * host loads the first at every start; of the second each install is a download. Who raises one says in the
  * commit for what.
  */
 const MOST_BYTES_LOADED = 415_000;
-const MOST_BYTES_PACKED = 810_000;
+const MOST_BYTES_PACKED = 840_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
