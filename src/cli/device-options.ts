@@ -53,7 +53,7 @@ export function addDeviceOptions(command: Command): Command {
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList);
 }
 
-/** Has a topology file stand for options that are required without one: whether it does is looked at later. */
+/** Has a topology file stand for options that are required without one: whether it does is seen later. */
 export function needsSizes(command: Command): Command {
   return command.on('option:topology', () => {
     for (const option of command.options) {

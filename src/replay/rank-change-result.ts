@@ -36,8 +36,8 @@ export interface RankChangeResult {
   readonly stepsUntilBack: number | null;
   /**
    * What these steps took, with repair and moves, beyond what they would have taken as well balanced as the
-   * steps before on the ranks that live; negative when they were better balanced. Of all steps where it is not
-   * back; null when there were no steps before.
+   * steps before on the ranks that live; negative when they were better balanced. Of all steps where it is
+   * not back; null when there were no steps before.
    */
   readonly secondsLost: number | null;
 }

@@ -10,8 +10,8 @@ import type { SweepResult } from './sweep-result.ts';
  * the steps replayed; only {@link ReplayResult.plans} grows, by one entry a plan.
  *
  * The terms: a rank's load is the sum over its slots of load / replicas of the slot's expert; where ranks
- * differ in speed, that / the rank's speed, and the mean is what all that live would have if they took equally
- * long.
+ * differ in speed, that / the rank's speed, and the mean is what all that live would have if they took
+ * equally long.
  * **Balancedness** of a layer in a step = mean rank load / largest rank load; **PAR** (peak to average) =
  * largest / mean. A layer without load in a step has 1 of both.
  */

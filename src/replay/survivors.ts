@@ -6,9 +6,9 @@ import { type AbstractEplbPolicy, ExpertMapping } from '../index.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 
 // How a policy plans while ranks are dead, or are to come. One that knows closed slots and speeds gets the
-// tables as they are. Another one is started anew on the ranks that there are, as engines do: SGLang falls back
-// to a global plan for its active ranks and lays it into the slots of all (elasticity_aware), vLLM plans for
-// the ranks of its new group, on one node where these do not divide evenly.
+// tables as they are. Another one is started anew on the ranks that there are, as engines do: SGLang falls
+// back to a global plan for its active ranks and lays it into the slots of all (elasticity_aware), vLLM plans
+// for the ranks of its new group, on one node where these do not divide evenly.
 
 /** The ranks that a policy is shown. */
 export interface ShownRanks {

@@ -38,7 +38,7 @@ const ALLOWED = [
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
   /^plugins\/python\/eplb_(calibrate|torch)\.py$/,
-  /^schemas\/(cost|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
+  /^schemas\/(cost|topology|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
 ];
 
 const NEEDED = [
@@ -79,6 +79,7 @@ const NEEDED = [
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
   'schemas/plan-report.schema.json',
+  'schemas/topology.schema.json',
   'schemas/transfer.schema.json',
 ];
 

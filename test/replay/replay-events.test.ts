@@ -60,7 +60,7 @@ const placements = fc
   );
 
 describe('ranks that change in a replay', () => {
-  test('what a failure loses is what was on the dead ranks alone, each loaded from the host once', async () => {
+  test('a failure loses what was on the dead ranks alone, each loaded from the host once', async () => {
     const property = fc.asyncProperty(
       placements,
       fc.subarray([0, 1, 2, 3], { minLength: 1, maxLength: 2 }),

@@ -175,7 +175,7 @@ test('of many plans and many nodes a page holds as many as it has room for, and 
   const nodes = Array.from({ length: 40 }, () => new Array<number>(40).fill(1));
   const wide = {
     ...one,
-    configuration: { ...one.configuration, numNodes: 40 },
+    configuration: { ...one.configuration, numRanks: 40, numNodes: 40 },
     plans: plans.map((each) => ({ ...each, moved: { ...each.moved, nodeMoves: nodes } })),
   };
   const [large] = compactReport({ ...report, replays: [wide] }).runs;

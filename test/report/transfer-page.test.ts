@@ -42,7 +42,7 @@ test('the page holds every transfer in its round, and the facts of the plan', as
   assert.match(page, /<h1>Moving weights from now\.json to next\.json<\/h1>/);
   assert.match(page, /<p class="lead">10 transfers, 881 MB, in [\d.]+ ms by the link model: 3 rounds, which/);
   const data = dataOf(page);
-  assert.deepEqual([data.numRanks, data.ranksPerNode, data.links], [4, 2, ['intraNode', 'interNode']]);
+  assert.deepEqual([data.numRanks, data.nodeStarts, data.links], [4, [0, 2], ['intraNode', 'interNode']]);
   const expected = PLAN.layers.map(({ layer, rounds, bounds }) => ({
     layer,
     bound: bounds.rounds,

@@ -7,8 +7,8 @@ import { isList } from './rank-set.ts';
 const MOST_LINKED = 2048;
 
 /**
- * `[ranks][ranks]`: the class of the link between two ranks. A file has this table, or one class a level: that
- * of the first level whose domain they share, and `other` where they share none.
+ * `[ranks][ranks]`: the class of the link between two ranks. A file has this table, or one class a level:
+ * that of the first level whose domain they share, and `other` where they share none.
  *
  * @param levels `[ranks]` each: the domains of `node` and of what else the file names
  * @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_RANGE`
