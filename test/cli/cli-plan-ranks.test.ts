@@ -156,7 +156,7 @@ describe('eplb plan from a placement of other ranks', () => {
       ['ranksOfNothing', /--start-ranks: says how many ranks --start-from has; .*\(EPLB_OPTION/],
       ['shrunkOfOthers', /--shrink-to: it chooses from the 4 ranks of --start-from; .*\(EPLB_OPTION/],
       ['byDefault', /--retire: the default policy .*; policies that can plan this: adaptive \(EPLB_TOPOLOGY/],
-      ['noMoves', /--max-moves: only the adaptive policy counts moves; .*\(EPLB_OPTION/],
+      ['noMoves', /--max-moves: only the adaptive policy can do that; .*\(EPLB_OPTION/],
     ];
     for (const [name, message] of refused) {
       assert.equal(run(name).code, 2, name);

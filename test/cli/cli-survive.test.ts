@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
 import { ExpertMapping, survival } from 'expert-load-balancer';
 import { eplbMany, inTempDir, type Line, type LineRun } from '../helpers/cli.ts';
+import { packageSchema, schemaErrors } from '../helpers/json-schema.ts';
 
 const ROWS = [
   [0, 1, 2, 3, 0, 1],
@@ -95,5 +96,49 @@ describe('eplb validate --survive', () => {
       assert.equal(run(name).code, 2, name);
       assert.match(run(name).stderr, message);
     }
+  });
+});
+
+test('eplb plan --survive keeps as much load as can be, and shows what that costs', async () => {
+  await inTempDir(async (dir) => {
+    const loads = [[9, 7, 5, 3, 2, 2, 1, 1]];
+    await writeFile(join(dir, 'loads.json'), JSON.stringify({ logical_count: loads }));
+    const sizes = [
+      'plan',
+      'loads.json',
+      '--slots',
+      '12',
+      '--ranks',
+      '4',
+      '--nodes',
+      '2',
+      '--survive',
+      'node',
+    ];
+    const [text, byDefault, rack, json] = await eplbMany(
+      [
+        { args: [...sizes, '--policy', 'adaptive'] },
+        { args: sizes },
+        { args: [...sizes.slice(0, -1), 'rack', '--policy', 'adaptive'] },
+        { args: [...sizes, '--policy', 'adaptive', '--json', 'plan.json'] },
+      ],
+      dir,
+    );
+    assert.match(
+      text!.stdout,
+      /^ survives any node +4 of 8 experts \(50\.0%\), 80\.0% of the load: copies on two or more of 2$/m,
+    );
+    assert.match(text!.stdout, /^ without that +balancedness, ratio of sums, [01]\.\d{4}, in \d+ moves?$/m);
+    assert.match(byDefault!.stderr, /--survive: only the adaptive policy can do that; .*\(EPLB_OPTION\)\n$/);
+    assert.match(rack!.stderr, /--survive: "rack" is no level .*\(EPLB_RANGE\)\n$/);
+    assert.equal(json!.code, 0);
+    const report = JSON.parse(await readFile(join(dir, 'plan.json'), 'utf8'));
+    assert.deepEqual(schemaErrors(packageSchema('schemas/plan-report.schema.json'), report), []);
+    const mapping = ExpertMapping.fromPhysicalToLogical(report.physicalToLogical);
+    const { layers: _, ...told } = survival(mapping, { level: 'node', numRanks: 4, numNodes: 2, loads });
+    const { without, ...found } = report.survival;
+    assert.deepEqual(found, told);
+    assert.equal(told.overall.share, told.overall.mostShare);
+    assert.ok(without.after.balancednessRatioOfSums >= report.after.balancednessRatioOfSums);
   });
 });
