@@ -84,13 +84,12 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 272,000 bytes that there are, of which 82,000 are the kernels, and
- * 14,000 topologies of any ranks; and the 820,500 with the packages that are taken along for bundles and the
- * command. A host loads the first at every start; of the second each install is a download. Who raises one
- * says in the commit for what.
+ * Limits of size: a little above the 279,100 bytes that there are, of which 82,000 are the kernels, and the
+ * 863,000 with the packages that are taken along for bundles and the command. A host loads the first at every
+ * start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 273_000;
-const MOST_BYTES_PACKED = 822_000;
+const MOST_BYTES_LOADED = 280_000;
+const MOST_BYTES_PACKED = 866_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
