@@ -1,0 +1,80 @@
+import { createHash } from 'node:crypto';
+import { layerBalances, summarizeBalance } from '../loads/balancedness.ts';
+import type { LoadMatrix } from '../loads/load-matrix.ts';
+import { ExpertMapping } from '../mapping/expert-mapping.ts';
+import type { PlanForecast } from '../policy/decision.ts';
+
+/** What became of a plan that was asked for, before it is written down as an answer. */
+export interface PlanResult {
+  readonly status: 'planned' | 'kept';
+  /** Why the mapping stays: a policy's reason, 'paused', or 'dry run'. */
+  readonly reason?: string;
+  /** The epoch that was live when it was planned. */
+  readonly epoch: number;
+  /** What the ranks are to hold: what they hold already when it is kept. */
+  readonly mapping: ExpertMapping;
+  /** `ExpertMapping.toBytes()` of it, and the SHA-256 of that. */
+  readonly bytes: Uint8Array;
+  readonly digest: string;
+  readonly previousDigest: string;
+  readonly moves: number;
+  readonly forecast?: ForecastJson;
+  /** Of the loads that were planned for, before and after. */
+  readonly balancedness?: { readonly before: number; readonly after: number };
+  /** What a plan would have been: in dry-run mode. */
+  readonly dryRun?: { readonly digest: string; readonly moves: number; readonly forecast?: ForecastJson };
+}
+
+/** A forecast as plain data. */
+export interface ForecastJson {
+  readonly gainPerLayer: readonly number[];
+  readonly secondsPerLayer: readonly number[];
+  readonly moves: number;
+  readonly bytes: number;
+  readonly steps: number;
+  readonly secondsGained: number;
+  readonly secondsSpent: number;
+}
+
+export function forecastJson({ gainPerLayer, secondsPerLayer, ...numbers }: PlanForecast): ForecastJson {
+  return { ...numbers, gainPerLayer: [...gainPerLayer], secondsPerLayer: [...secondsPerLayer] };
+}
+
+export const hexSha256 = (...parts: readonly (Uint8Array | string)[]): string => {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest('hex');
+};
+
+/** What a mapping makes of loads: sum of mean rank loads / sum of largest rank loads. */
+export function balancednessOf(loads: LoadMatrix, mapping: ExpertMapping, numRanks: number): number {
+  return summarizeBalance(layerBalances(loads, mapping, numRanks)).balancednessRatioOfSums;
+}
+
+/** A result as plain data, for the state's file. */
+export interface PlanRecord extends Omit<PlanResult, 'mapping' | 'bytes'> {
+  /** The mapping's bytes in base64. */
+  readonly table: string;
+}
+
+export function recordOf({ mapping: _, bytes, ...rest }: PlanResult): PlanRecord {
+  return { ...rest, table: Buffer.from(bytes).toString('base64') };
+}
+
+export function resultOf({ table, ...rest }: PlanRecord): PlanResult {
+  const bytes = new Uint8Array(Buffer.from(table, 'base64'));
+  return { ...rest, bytes, mapping: ExpertMapping.fromBytes(bytes) };
+}
+
+/** A result with its tables as nested arrays: the answer in JSON. */
+export function planAnswer(result: PlanResult, more: object): object {
+  const { mapping, bytes: _, ...rest } = result;
+  const { phyToLog, logToPhy, replicaCount } = mapping.toJSON();
+  return {
+    ...rest,
+    ...more,
+    physicalToLogical: phyToLog,
+    logicalToPhysical: logToPhy,
+    logicalReplicaCount: replicaCount,
+  };
+}
