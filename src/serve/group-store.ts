@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { LineFile } from '../migration/line-file.ts';
 import type { FullDeclaration } from './declaration.ts';
-import type { PlanRecord } from './plan-result.ts';
+import type { MappingRecord, PlanRecord } from './plan-result.ts';
 
 // The state of a service: a folder with two files of each group. NAME.journal has what the group promised, one
 // synced line an act. NAME.window has the balancer's snapshot, written anew now and then: losing it loses
@@ -26,8 +26,8 @@ interface GroupCounters {
 
 export type StateRecord =
   | { readonly kind: 'group'; readonly declaration: FullDeclaration }
-  /** A mapping, by the base64 of its bytes, went live. */
-  | { readonly kind: 'live'; readonly epoch: number; readonly table: string }
+  /** A mapping went live. */
+  | { readonly kind: 'live'; readonly epoch: number; readonly table: MappingRecord }
   /** The answer that stands for a plan's id. */
   | { readonly kind: 'plan'; readonly planId: string; readonly plan: PlanRecord }
   | { readonly kind: 'mode'; readonly paused: boolean; readonly dryRun: boolean }
@@ -38,7 +38,7 @@ export type StateRecord =
 export interface SavedGroup {
   readonly declaration: FullDeclaration;
   readonly epoch: number;
-  readonly table: string | undefined;
+  readonly table: MappingRecord | undefined;
   readonly plans: readonly (readonly [planId: string, plan: PlanRecord])[];
   readonly paused: boolean;
   readonly dryRun: boolean;
@@ -65,8 +65,19 @@ export class GroupStore {
 
   /** What was kept; undefined for a new group, or one whose declaration was never durable. */
   async read(): Promise<SavedGroup | undefined> {
-    const records = (await this.#journal?.read()) ?? [];
+    const records = (await this.#readJournal()) ?? [];
     return stateOf(`${this.#name}${JOURNAL_END}`, records as readonly StateRecord[]);
+  }
+
+  async #readJournal(): Promise<readonly unknown[] | undefined> {
+    try {
+      return await this.#journal?.read();
+    } catch (error) {
+      if (isOwnError(error) && error.code === 'EPLB_FORMAT') {
+        error.message = `${this.#path(JOURNAL_END)}: ${error.message}`;
+      }
+      throw error;
+    }
   }
 
   /** Durable when it resolves. @throws EplbError `EPLB_FILE`, `EPLB_STALE`, `EPLB_CLOSED` */

@@ -1,28 +1,27 @@
 import { performance } from 'node:perf_hooks';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import type { CostModel } from '../cost/cost-model.ts';
-import { type BalancerDecision, ExpertLoadBalancer, ExpertMapping, type LoadSamples } from '../index.ts';
+import { type BalancerDecision, ExpertLoadBalancer, type ExpertMapping, type LoadSamples } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
 import { tell } from './events.ts';
 import { type GroupStore, type SavedGroup, type StateRecord, withPlan } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
+import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
 import type { GroupMetrics } from './metrics.ts';
 import {
   balancednessOf,
   forecastJson,
   hexSha256,
+  mappingOfRecord,
+  mappingRecord,
   type PlanResult,
   recordOf,
   resultOf,
 } from './plan-result.ts';
 
-/** Mappings of so many epochs are kept, for loads that are reported late. */
-const MOST_EPOCHS = 8;
-/** So many answered plans may be named by their digest alone. */
-const MOST_ANSWERED = 32;
 /** Plans that may wait at one time. */
 const MOST_WAITING = 64;
 
@@ -42,12 +41,8 @@ export interface PlanQuestion {
 }
 
 /** A report of loads, or of what went live, or of both. */
-export interface StepReport {
+export interface StepReport extends EpochReport {
   readonly loads?: Omit<LoadReport, 'epoch'> | undefined;
-  readonly epoch: number | undefined;
-  /** What was live in that epoch: a plan's digest, or the mapping itself. */
-  readonly digest?: string | undefined;
-  readonly mapping?: ExpertMapping | undefined;
 }
 
 /** What became of a report. */
@@ -56,18 +51,6 @@ export interface ReportOutcome {
   readonly epoch: number;
   readonly digest: string;
 }
-
-/** A mapping with its bytes and their digest. */
-interface Held {
-  readonly mapping: ExpertMapping;
-  readonly bytes: Uint8Array;
-  readonly digest: string;
-}
-
-const held = (mapping: ExpertMapping): Held => {
-  const bytes = mapping.toBytes();
-  return { mapping, bytes, digest: hexSha256(bytes) };
-};
 
 /** A group of ranks: its balancer, its epoch, what was answered, and how it is kept. */
 export class Group {
@@ -80,12 +63,7 @@ export class Group {
   readonly #store: GroupStore;
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
-  #epoch = 0;
-  #live: Held;
-  /** Of the last epochs. */
-  readonly #epochs = new Map<number, ExpertMapping>();
-  /** Plans that were answered, by digest, with the epoch that they were planned from. */
-  readonly #answered = new Map<string, { readonly mapping: ExpertMapping; readonly epoch: number }>();
+  readonly #epochs: LiveEpochs;
   #plans: readonly (readonly [string, PlanResult])[] = [];
   readonly #planning = new Map<string, Promise<PlanResult>>();
   #paused = false;
@@ -106,18 +84,17 @@ export class Group {
     this.balancer = new ExpertLoadBalancer({ ...topology, policy, windowSize: declaration.windowSize });
     this.#store = store;
     this.#steps = new LoadSteps(topology);
-    this.#live = held(this.balancer.mapping);
-    this.#epochs.set(0, this.balancer.mapping);
+    this.#epochs = new LiveEpochs(this.balancer.mapping);
     this.#dryRun = declaration.dryRun;
     this.#metrics = metrics(this);
   }
 
   get epoch(): number {
-    return this.#epoch;
+    return this.#epochs.epoch;
   }
 
   get digest(): string {
-    return this.#live.digest;
+    return this.#epochs.live.digest;
   }
 
   get isPaused(): boolean {
@@ -145,9 +122,9 @@ export class Group {
     const snapshot = await this.#store.readWindow();
     if (snapshot !== undefined && this.#restore(snapshot)) this.#windowSource = 'refilled';
     if (saved.table === undefined) return;
-    const mapping = ExpertMapping.fromBytes(new Uint8Array(Buffer.from(saved.table, 'base64')));
+    const mapping = mappingOfRecord(saved.table);
     if (!mapping.equals(this.balancer.mapping)) this.balancer.commit(mapping, { force: true });
-    this.#setLive(saved.epoch, held(mapping));
+    this.#epochs.go(saved.epoch, held(mapping));
   }
 
   /** @returns whether the snapshot is one of this group */
@@ -166,8 +143,8 @@ export class Group {
     return viewOf({
       name: this.name,
       declaration: this.declaration,
-      epoch: this.#epoch,
-      digest: this.#live.digest,
+      epoch: this.epoch,
+      digest: this.#epochs.live.digest,
       paused: this.#paused,
       dryRun: this.#dryRun,
       isKept: this.#store.isKept,
@@ -182,12 +159,12 @@ export class Group {
 
   /** The live mapping. */
   mapping(): ExpertMapping {
-    return this.#live.mapping;
+    return this.#epochs.live.mapping;
   }
 
   /** The mapping of one of the last epochs; undefined when it is not known any more. */
   mappingAt(epoch: number): ExpertMapping | undefined {
-    return this.#epochs.get(epoch);
+    return this.#epochs.mappingAt(epoch);
   }
 
   /** Changes whether plans are offered. Durable when it resolves. */
@@ -210,8 +187,8 @@ export class Group {
   report(report: StepReport): Promise<ReportOutcome> {
     return this.#change(async () => {
       const { loads } = report;
-      const epoch = report.epoch ?? this.#epoch;
-      const next = this.#nextLive(report, epoch);
+      const epoch = report.epoch ?? this.epoch;
+      const next = this.#epochs.nextOf(report);
       if (loads !== undefined) {
         this.#checkReadable(loads.kind, epoch, next);
         this.#steps.check({ ...loads, epoch });
@@ -220,60 +197,29 @@ export class Group {
       const step = loads && this.#steps.take({ ...loads, epoch });
       if (typeof step === 'object') this.#record(step);
       const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
-      return { status, epoch: this.#epoch, digest: this.#live.digest };
+      return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
     });
   }
 
-  /** The mapping that a report says went live; undefined when it is live already. */
-  #nextLive({ digest, mapping }: StepReport, epoch: number): Held | undefined {
-    const given = mapping && held(mapping);
-    if (digest !== undefined && given !== undefined && digest !== given.digest) {
-      throw new EplbRangeError('EPLB_MAPPING', `loads: physicalToLogical has the digest ${given.digest}`);
-    }
-    const named = digest ?? given?.digest;
-    if (epoch === this.#epoch) {
-      if (named === undefined || named === this.#live.digest) return undefined;
-      const message = `loads: epoch ${epoch} is mapping ${this.#live.digest}; say epoch ${epoch + 1}`;
-      throw new EplbError('EPLB_CONFLICT', `${message} if another one went live`);
-    }
-    if (epoch < this.#epoch) return undefined;
-    if (given !== undefined) return given;
-    const plan = named === undefined ? undefined : this.#answered.get(named);
-    if (plan?.epoch === this.#epoch && epoch === this.#epoch + 1) return held(plan.mapping);
-    const message = `loads: epoch ${epoch} is not ${this.#epoch}, the live one; give the digest of a plan`;
-    throw new EplbError('EPLB_STALE', `${message} from there, or physicalToLogical, if another went live`);
-  }
-
   #checkReadable(kind: LoadReport['kind'], epoch: number, next: Held | undefined): void {
-    if (kind === 'logical' || next !== undefined || this.#epochs.has(epoch)) return;
-    const message = `loads: the mapping of epoch ${epoch} is not known any more; the live one is ${this.#epoch}`;
+    if (kind === 'logical' || next !== undefined || this.#epochs.mappingAt(epoch) !== undefined) return;
+    const message = `loads: the mapping of epoch ${epoch} is not known any more; the live one is ${this.epoch}`;
     throw new EplbError('EPLB_STALE', message);
   }
 
   async #makeLive(epoch: number, next: Held): Promise<void> {
-    await this.#append({ kind: 'live', epoch, table: Buffer.from(next.bytes).toString('base64') });
-    // The object that was planned has its forecast with the balancer.
-    const mapping = this.#answered.get(next.digest)?.mapping ?? next.mapping;
-    const moves = mapping.movesFrom(this.#live.mapping, this.declaration.numRanks);
+    const { mapping } = next;
+    await this.#append({ kind: 'live', epoch, table: mappingRecord(mapping) });
+    const moves = mapping.movesFrom(this.#epochs.live.mapping, this.declaration.numRanks);
     this.balancer.commit(mapping, { force: true });
     this.#counters = { ...this.#counters, numMoves: this.#counters.numMoves + moves };
-    this.#setLive(epoch, { ...next, mapping });
+    this.#epochs.go(epoch, next);
     this.#metrics.committed(moves);
     tell('commit', () => ({ group: this.name, epoch, digest: next.digest, moves }));
   }
 
-  #setLive(epoch: number, live: Held): void {
-    this.#epoch = epoch;
-    this.#live = live;
-    this.#epochs.set(epoch, live.mapping);
-    for (const old of this.#epochs.keys()) {
-      if (this.#epochs.size <= MOST_EPOCHS) break;
-      this.#epochs.delete(old);
-    }
-  }
-
   #record({ epoch, kind, loads }: WholeStep): void {
-    const isLive = kind === 'physical' && epoch === this.#epoch;
+    const isLive = kind === 'physical' && epoch === this.epoch;
     const matrix = kind === 'physical' && !isLive ? this.#toLogical(loads, epoch) : loads;
     for (let layer = 0; layer < matrix.numLayers; layer++) {
       const row = matrix.data.subarray(layer * matrix.numExperts, (layer + 1) * matrix.numExperts);
@@ -290,7 +236,7 @@ export class Group {
 
   /** Loads of slots as those of experts, by the mapping that they were measured under. */
   #toLogical(loads: LoadMatrix, epoch: number): LoadMatrix {
-    const { phyToLog, numLogicalExperts, numLayers } = tablesOf(this.#epochs.get(epoch)!);
+    const { phyToLog, numLogicalExperts, numLayers } = tablesOf(this.#epochs.mappingAt(epoch)!);
     const data = new Float32Array(numLayers * numLogicalExperts);
     for (let i = 0; i < loads.data.length; i++) {
       const expert = phyToLog[i]!;
@@ -306,8 +252,8 @@ export class Group {
    */
   plan(question: PlanQuestion): Promise<PlanResult> {
     const { planId, loads, samples, generation } = question;
-    if (generation !== undefined && generation !== this.#epoch) {
-      const message = `plan: generation ${generation} is not ${this.#epoch}, the live one`;
+    if (generation !== undefined && generation !== this.epoch) {
+      const message = `plan: generation ${generation} is not ${this.epoch}, the live one`;
       return Promise.reject(new EplbError('EPLB_STALE', message));
     }
     if (loads !== undefined || samples !== undefined) return this.#planNow(question);
@@ -353,7 +299,7 @@ export class Group {
       this.#metrics.planned({ status: 'failed', reason: code, seconds: 0, moves: 0, bytes: 0 });
       const seconds = (performance.now() - started) / 1000;
       const failed = { status: 'failed', reason: code, seconds, moves: 0, bytes: 0 } as const;
-      tell('plan', () => ({ group: this.name, epoch: this.#epoch, ...failed }));
+      tell('plan', () => ({ group: this.name, epoch: this.epoch, ...failed }));
       throw error;
     } finally {
       this.#numWaiting--;
@@ -361,8 +307,8 @@ export class Group {
   }
 
   async #decide({ loads, samples, previous, saysBalance }: PlanQuestion): Promise<PlanResult> {
-    const epoch = this.#epoch;
-    const before = previous === undefined ? this.#live : held(previous);
+    const epoch = this.epoch;
+    const before = previous === undefined ? this.#epochs.live : held(previous);
     if (this.#paused) return this.#kept(before, epoch, 'paused');
     const decision = await this.balancer.decide(loads, {
       previous: before.mapping,
@@ -395,15 +341,8 @@ export class Group {
     if (this.#dryRun) {
       return { ...this.#kept(before, epoch, 'dry run'), dryRun: { digest: next.digest, moves, ...forecast } };
     }
-    if (before.digest === this.#live.digest && epoch === this.#epoch) this.#remember(next, epoch);
+    if (before.digest === this.#epochs.live.digest && epoch === this.epoch) this.#epochs.remember(next);
     return { status: 'planned', epoch, ...next, previousDigest: before.digest, moves, ...forecast };
-  }
-
-  #remember({ mapping, digest }: Held, epoch: number): void {
-    this.#answered.delete(digest);
-    this.#answered.set(digest, { mapping, epoch });
-    const [oldest] = this.#answered.keys();
-    if (this.#answered.size > MOST_ANSWERED) this.#answered.delete(oldest!);
   }
 
   #note({ status, reason, moves, epoch, forecast }: PlanResult, seconds: number): void {
@@ -444,8 +383,8 @@ export class Group {
   #append(record: StateRecord): Promise<void> {
     return this.#store.append(record, () => ({
       declaration: this.declaration,
-      epoch: record.kind === 'live' ? record.epoch : this.#epoch,
-      table: record.kind === 'live' ? record.table : Buffer.from(this.#live.bytes).toString('base64'),
+      epoch: record.kind === 'live' ? record.epoch : this.epoch,
+      table: record.kind === 'live' ? record.table : mappingRecord(this.#epochs.live.mapping),
       plans:
         record.kind === 'plan'
           ? withPlan(

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { littleEndianBytes } from '../core/byte-order.ts';
 import { layerBalances, summarizeBalance } from '../loads/balancedness.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { ExpertMapping } from '../mapping/expert-mapping.ts';
@@ -51,19 +52,42 @@ export function balancednessOf(loads: LoadMatrix, mapping: ExpertMapping, numRan
   return summarizeBalance(layerBalances(loads, mapping, numRanks)).balancednessRatioOfSums;
 }
 
-/** A result as plain data, for the state's file. */
-export interface PlanRecord extends Omit<PlanResult, 'mapping' | 'bytes'> {
-  /** The mapping's bytes in base64. */
-  readonly table: string;
+/** A mapping as plain data, with the order of replicas, which its bytes do not have. */
+export interface MappingRecord {
+  readonly numLayers: number;
+  readonly numLogicalExperts: number;
+  /** Base64 of the tables, little-endian. */
+  readonly phyToLog: string;
+  readonly logToPhy: string;
 }
 
-export function recordOf({ mapping: _, bytes, ...rest }: PlanResult): PlanRecord {
-  return { ...rest, table: Buffer.from(bytes).toString('base64') };
+export function mappingRecord(mapping: ExpertMapping): MappingRecord {
+  const { numLayers, numLogicalExperts, phyToLog, logToPhy } = mapping;
+  const base64 = (table: Int32Array) => Buffer.from(littleEndianBytes(table)).toString('base64');
+  return { numLayers, numLogicalExperts, phyToLog: base64(phyToLog), logToPhy: base64(logToPhy) };
+}
+
+/** @throws EplbRangeError `EPLB_MAPPING` */
+export function mappingOfRecord({ phyToLog, logToPhy, ...sizes }: MappingRecord): ExpertMapping {
+  const table = (text: string) => {
+    const bytes = Buffer.from(text, 'base64');
+    return Int32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readInt32LE(4 * i));
+  };
+  return new ExpertMapping({ ...sizes, phyToLog: table(phyToLog), logToPhy: table(logToPhy) });
+}
+
+/** A result as plain data, for the state's file. */
+export interface PlanRecord extends Omit<PlanResult, 'mapping' | 'bytes'> {
+  readonly table: MappingRecord;
+}
+
+export function recordOf({ mapping, bytes: _, ...rest }: PlanResult): PlanRecord {
+  return { ...rest, table: mappingRecord(mapping) };
 }
 
 export function resultOf({ table, ...rest }: PlanRecord): PlanResult {
-  const bytes = new Uint8Array(Buffer.from(table, 'base64'));
-  return { ...rest, bytes, mapping: ExpertMapping.fromBytes(bytes) };
+  const mapping = mappingOfRecord(table);
+  return { ...rest, mapping, bytes: mapping.toBytes() };
 }
 
 /** A result with its tables as nested arrays: the answer in JSON. */

@@ -1,9 +1,9 @@
-import { once } from 'node:events';
 import type { Command } from 'commander';
 import { isOwnError } from '../../core/errors.ts';
 import { jsonLines, jsonText } from '../../core/printable.ts';
 import { readSettings, startService } from '../../serve/index.ts';
 import { addHelpTexts } from '../help.ts';
+import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { type ServeFlags, serveOptions } from '../serve/config.ts';
 import { print } from '../terminal.ts';
 
@@ -39,11 +39,23 @@ async function run(flags: ServeFlags): Promise<void> {
   const running = await startService(options, { onFault: logFault });
   if (options.insecure) log('warn', 'insecure', 'others than this machine may reach the service unprotected');
   // Before the line is out: who reads it may send the signal at once.
-  const stopped = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')]);
+  const stopped = untilStopped();
   print(process.stdout, `${running.address}\n`);
   await stopped;
   log('info', 'draining', 'no more requests are taken');
   await running.close();
+  process.exit(0);
+}
+
+/** Resolves at the first SIGTERM or Ctrl-C. A second SIGTERM changes nothing, a second Ctrl-C ends at once. */
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    process.on('SIGTERM', () => resolve());
+    process.once('SIGINT', () => {
+      resolve();
+      process.once('SIGINT', () => process.exit(EXIT_INTERRUPTED));
+    });
+  });
 }
 
 /** One line of JSON on standard error. */
