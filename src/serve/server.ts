@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { chmod, readFile, unlink } from 'node:fs/promises';
+import { chmod, lstat, readFile, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { connect } from 'node:net';
@@ -167,6 +167,12 @@ async function bind(server: Server, address: ListenAddress, isTls: boolean): Pro
 
 /** Removes a socket that nobody listens on any more, as a killed service leaves it. */
 async function removeOldSocket(path: string): Promise<void> {
+  // Connecting to any other file is refused as well.
+  const isSocket = await lstat(path).then(
+    (found) => found.isSocket(),
+    () => false,
+  );
+  if (!isSocket) return;
   const socket = connect(path);
   const code = await new Promise<string | undefined>((resolve) => {
     socket.once('connect', () => resolve(undefined));

@@ -147,7 +147,10 @@ def rank_loop(rank, paths, init_file, commands, answers):
             break
         state._COORDINATOR.cpu_group = dist.group.WORLD if command["has_group"] else None
         settings = Settings(
-            url=command["urls"][rank], agreement=command["mode"], timeout_ms=command["timeoutMs"], group="test"
+            url=command["urls"][rank],
+            agreement=command["mode"],
+            timeout_ms=command["timeoutMs"],
+            group="test",
         )
         if settings not in policies:
             policies[settings] = make_policy(own, settings)

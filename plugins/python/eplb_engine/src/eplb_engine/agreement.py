@@ -24,9 +24,7 @@ def own_group(parent):
     if not dist.is_available() or not dist.is_initialized():
         return None
     try:
-        ranks = dist.get_process_group_ranks(parent) if hasattr(dist, "get_process_group_ranks") else None
-        if ranks is None:
-            ranks = [dist.distributed_c10d._get_global_rank(parent, i) for i in range(dist.get_world_size(parent))]
+        ranks = [_global_rank(parent, rank) for rank in range(dist.get_world_size(parent))]
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         return None
     timeout = timedelta(seconds=COLLECTIVE_SECONDS)
@@ -38,6 +36,16 @@ def own_group(parent):
         )
     except TypeError:
         return None
+
+
+def _global_rank(group, rank):
+    """The number in the world of a rank of a group."""
+    import torch.distributed as dist
+
+    if hasattr(dist, "get_global_rank"):
+        return dist.get_global_rank(group, rank)
+    # Before PyTorch 2.0.
+    return dist.distributed_c10d._get_global_rank(group, rank)
 
 
 def rank_of(group) -> int:
@@ -72,10 +80,7 @@ def broadcast(group, table, shape):
     if table is not None:
         message[0] = 1
         message[1:] = torch.from_numpy(table.astype(np.int64).ravel())
-    first = dist.get_global_rank(group, 0) if hasattr(dist, "get_global_rank") else None
-    if first is None:
-        first = dist.distributed_c10d._get_global_rank(group, 0)
-    dist.broadcast(message, src=first, group=group)
+    dist.broadcast(message, src=_global_rank(group, 0), group=group)
     if message[0].item() != 1:
         return None
     return message[1:].numpy().reshape(layers, slots).astype(np.int32)

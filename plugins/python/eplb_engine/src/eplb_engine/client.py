@@ -1,7 +1,7 @@
 """Asks a planner over HTTP/1.1, within one deadline for all of a question.
 
-http.client has a time-out for each read: a planner that sends a byte now and then would hold the engine up for
-as long as it likes. So this one reads by itself, and takes nothing but answers with a content-length.
+http.client has a time-out for each read: a planner that sends a byte now and then would hold the engine up
+for as long as it likes. So this one reads by itself, and takes nothing but answers with a content-length.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """The plug-in for vLLM: takes the place of its default EPLB policy.
 
-vLLM loads it in every process, by the entry point `vllm.general_plugins`, and takes its policy from the table
-EPLB_POLICIES. Asynchronous EPLB knows the name 'default' alone, so the value under that name is replaced. What
-is relied on is recorded in contracts/vllm.json: where the engine differs, the plug-in does not switch itself
-on, and says so.
+vLLM loads it in every process, by the entry point `vllm.general_plugins`, and takes its policy from the
+table EPLB_POLICIES. Asynchronous EPLB knows the name 'default' alone, so the value under that name is
+replaced. What is relied on is recorded in contracts/vllm.json: where the engine differs, the plug-in does not
+switch itself on, and says so.
 """
 
 import importlib
@@ -77,7 +77,8 @@ def check_signature(own) -> None:
     if returns is not inspect.Signature.empty:
         text = returns if isinstance(returns, str) else getattr(returns, "__name__", str(returns))
         if text.rsplit(".", 1)[-1] != CONTRACT["returns"]["annotation"].rsplit(".", 1)[-1]:
-            raise ContractError(f"{CONTRACT['method']} returns {text}, not {CONTRACT['returns']['annotation']}")
+            wanted = CONTRACT["returns"]["annotation"]
+            raise ContractError(f"{CONTRACT['method']} returns {text}, not {wanted}")
 
 
 def make_policy(own, settings):
