@@ -62,6 +62,7 @@ const TAKEN_ALONG: ReadonlyMap<string, string> = new Map([
   ['hono', 'hono/dist/index.js'],
   ['hono/ws', 'hono/dist/helper/websocket/index.js'],
   ['@hono/node-server', '@hono/node-server/dist/index.mjs'],
+  ['@hono/node-server/utils/response', '@hono/node-server/dist/utils/response.mjs'],
 ]);
 const LICENCES = [
   ...['piscina', 'yaml', 'yauzl', 'pend', 'yazl', 'buffer-crc32'],

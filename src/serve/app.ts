@@ -1,4 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
 import { EplbError, isOwnError } from '../core/errors.ts';
 import { BINARY_TYPE } from './binary.ts';
@@ -13,6 +16,10 @@ import { HttpRefusal, type Refused, refusedBy } from './refusal.ts';
 import { JSON_TYPE, type Reply } from './reply.ts';
 import { ROUTES, type Route, readQuery, type ServeContext } from './routes.ts';
 import type { PlanningService } from './service.ts';
+
+/** A request on a connection of Node's server. */
+type ServeBindings = { Bindings: HttpBindings & { readonly outgoing: ServerResponse } };
+type ServeCall = Context<ServeBindings>;
 
 /** What the HTTP side is told. */
 export interface AppOptions {
@@ -31,8 +38,8 @@ export interface AppOptions {
 }
 
 /** The service as a handler of requests. */
-export function makeApp(service: PlanningService, options: AppOptions): Hono {
-  const app = new Hono();
+export function makeApp(service: PlanningService, options: AppOptions): Hono<ServeBindings> {
+  const app = new Hono<ServeBindings>();
   const desk = new PlanDesk(options.maxCacheBytes);
   const rate = new RateLimit(options.maxRequestsPerSecond);
   const document = openApiDocument();
@@ -42,10 +49,10 @@ export function makeApp(service: PlanningService, options: AppOptions): Hono {
     isDraining: options.isDraining,
     openApi: () => document,
   };
-  const answered = (work: () => Promise<Reply> | Reply) => answer(options, work);
+  const answered = (c: ServeCall, work: () => Promise<Reply> | Reply) => answer(c, options, work);
   for (const route of ROUTES) {
     app.on(route.method.toUpperCase(), honoPath(route.path), (c) =>
-      answered(async () => {
+      answered(c, async () => {
         checkCaller(c, route, options);
         if (route.path !== '/healthz') {
           rate.take();
@@ -56,7 +63,7 @@ export function makeApp(service: PlanningService, options: AppOptions): Hono {
     );
   }
   app.all('*', (c) =>
-    answered(() => {
+    answered(c, () => {
       checkCaller(c, undefined, options);
       throw unknownPath(c);
     }),
@@ -66,7 +73,7 @@ export function makeApp(service: PlanningService, options: AppOptions): Hono {
 
 const honoPath = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1');
 
-function unknownPath(c: Context): HttpRefusal {
+function unknownPath(c: ServeCall): HttpRefusal {
   const { method, path } = c.req;
   const others = ROUTES.filter((route) => {
     const pattern = route.path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+');
@@ -84,7 +91,7 @@ function unknownPath(c: Context): HttpRefusal {
 }
 
 /** @throws HttpRefusal for who lacks the token, and for pages of other origins */
-function checkCaller(c: Context, route: Route | undefined, { token, hosts }: AppOptions): void {
+function checkCaller(c: ServeCall, route: Route | undefined, { token, hosts }: AppOptions): void {
   // A page that a browser shows may reach loopback addresses too, by its own host name.
   if (c.req.header('origin') !== undefined) {
     throw new HttpRefusal(403, 'EPLB_DENIED', 'requests of web pages are not answered');
@@ -101,7 +108,12 @@ function checkCaller(c: Context, route: Route | undefined, { token, hosts }: App
   throw new EplbError('EPLB_DENIED', 'the token is missing or wrong: Authorization: Bearer TOKEN');
 }
 
-async function handle(c: Context, route: Route, context: ServeContext, options: AppOptions): Promise<Reply> {
+async function handle(
+  c: ServeCall,
+  route: Route,
+  context: ServeContext,
+  options: AppOptions,
+): Promise<Reply> {
   const query = readQuery(route, new URL(c.req.url).searchParams);
   const accept = c.req.header('accept') ?? '';
   const bytes = await readBody(c, options.maxBodyBytes);
@@ -130,24 +142,33 @@ function formatOf(accept: string): MetricsFormat {
   return accept.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus';
 }
 
-/** The whole body, as long as it is not too large. */
-async function readBody(c: Context, maxBodyBytes: number): Promise<Uint8Array> {
+/**
+ * The whole body, as long as it is not too large. Read from the connection itself: the Request that hides it
+ * would copy it twice.
+ */
+async function readBody({ env, req }: ServeCall, maxBodyBytes: number): Promise<Uint8Array> {
   const tooLarge = () =>
     new EplbError('EPLB_TOO_LARGE', `body: has more than ${maxBodyBytes} bytes, limits.maxBodyBytes`);
-  const told = Number(c.req.header('content-length') ?? 0);
-  if (told > maxBodyBytes) throw tooLarge();
-  if (c.req.header('content-length') !== undefined) return new Uint8Array(await c.req.arrayBuffer());
-  const parts: Uint8Array[] = [];
+  if (Number(req.header('content-length') ?? 0) > maxBodyBytes) throw tooLarge();
+  const parts: Buffer[] = [];
   let length = 0;
-  for await (const part of c.req.raw.body ?? []) {
+  for await (const part of env.incoming as AsyncIterable<Buffer>) {
     length += part.length;
     if (length > maxBodyBytes) throw tooLarge();
     parts.push(part);
   }
-  return new Uint8Array(Buffer.concat(parts));
+  // In memory of its own, where numbers are aligned.
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 async function answer(
+  { env: { outgoing } }: ServeCall,
   { onFault, isDraining }: AppOptions,
   work: () => Promise<Reply> | Reply,
 ): Promise<Response> {
@@ -161,10 +182,18 @@ async function answer(
     reply = refusalReply(refused);
   }
   const { status, type, content, headers } = reply;
-  const all = { ...headers, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
-  const more = isDraining() ? { ...all, connection: 'close' } : all;
-  if (status === 204) return new Response(null, { status, headers: more });
-  return new Response(content as BodyInit, { status, headers: { ...more, 'content-type': type } });
+  // Who went meanwhile gets nothing.
+  if (outgoing.destroyed) return RESPONSE_ALREADY_SENT;
+  outgoing.writeHead(status, {
+    ...headers,
+    ...(status === 204 ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(content) }),
+    // What is left of a body that is too large is not waited for.
+    ...(isDraining() || status === 413 ? { connection: 'close' } : {}),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  outgoing.end(status === 204 ? undefined : content);
+  return RESPONSE_ALREADY_SENT;
 }
 
 function refusalReply({ status, code, message }: Refused): Reply {

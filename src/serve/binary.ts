@@ -2,6 +2,7 @@ import { EplbRangeError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { ExpertMapping } from '../mapping/expert-mapping.ts';
+import type { Held } from './live-epochs.ts';
 
 // Bodies in bytes. All begin as a mapping's snapshot does: 'EPLB', then four 32-bit words, little-endian: the
 // kind, layers, slots a layer, experts. A mapping's own kind is 1: what ExpertMapping.toBytes() gives.
@@ -27,11 +28,12 @@ export interface BinaryBody {
 }
 
 /**
- * Reads loads in bytes, whose sizes have to be those of a group.
+ * Reads loads in bytes, whose sizes have to be those of a group. They may be used in place.
  *
+ * @param known mappings that are checked: one of them is taken where the bytes are its own
  * @throws EplbRangeError `EPLB_FORMAT` for bytes that are none, `EPLB_SHAPE` for other sizes, `EPLB_MAPPING`
  */
-export function readBinary(bytes: Uint8Array, topology: Topology): BinaryBody {
+export function readBinary(bytes: Uint8Array, topology: Topology, known: readonly Held[] = []): BinaryBody {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (bytes.length < HEADER_BYTES || view.getUint32(0, true) !== MAGIC) {
     throw new EplbRangeError('EPLB_FORMAT', "body: does not begin with 'EPLB' and four 32-bit words");
@@ -54,11 +56,20 @@ export function readBinary(bytes: Uint8Array, topology: Topology): BinaryBody {
     const wanted = whole === end ? `${end}` : `${end}, or ${whole} with a mapping`;
     throw new EplbRangeError('EPLB_SHAPE', `body: has ${bytes.length} bytes, not ${wanted}`);
   }
-  const data = new Float32Array(numLayers * numExperts);
-  for (let i = 0; i < data.length; i++) data[i] = view.getFloat32(HEADER_BYTES + 4 * i, true);
-  const loads = { data, numLayers, numExperts };
+  const loads = { data: new Float32Array(words(bytes, HEADER_BYTES, end)), numLayers, numExperts };
   if (bytes.length === end) return { kind, loads, previous: undefined };
-  const phyToLog = new Int32Array(numLayers * numPhysicalExperts);
-  for (let i = 0; i < phyToLog.length; i++) phyToLog[i] = view.getInt32(end + 4 * i, true);
+  const table = bytes.subarray(end);
+  const same = known.find((one) => Buffer.compare(one.bytes.subarray(HEADER_BYTES), table) === 0);
+  if (same !== undefined) return { kind, loads, previous: same.mapping };
+  const phyToLog = new Int32Array(words(bytes, end, whole));
   return { kind, loads, previous: new ExpertMapping({ phyToLog, numLayers, numLogicalExperts }) };
+}
+
+const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+/** A copy of 32-bit words, in the order of this machine. */
+function words(bytes: Uint8Array, from: number, to: number): ArrayBuffer {
+  const copy = bytes.slice(from, to);
+  if (!IS_LITTLE_ENDIAN) Buffer.from(copy.buffer).swap32();
+  return copy.buffer as ArrayBuffer;
 }

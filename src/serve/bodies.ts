@@ -5,6 +5,7 @@ import { type LoadMatrix, type LoadsInput, toLoadMatrix } from '../loads/load-ma
 import { readMapping } from '../mapping/expert-mapping.ts';
 import { PHYSICAL_KIND, readBinary } from './binary.ts';
 import type { PlanQuestion, StepReport } from './group.ts';
+import type { Held } from './live-epochs.ts';
 import { checkSchema, type Schema } from './schema.ts';
 
 // What requests hold, as schemas, and read into what a group takes.
@@ -116,8 +117,9 @@ export function readPlanBytes(
   bytes: Uint8Array,
   { generation }: { readonly generation?: number },
   topology: Topology,
+  known: readonly Held[],
 ): Omit<PlanQuestion, 'saysBalance'> & { readonly transfer: boolean } {
-  const { kind, loads, previous } = readBinary(bytes, topology);
+  const { kind, loads, previous } = readBinary(bytes, topology, known);
   if (kind === PHYSICAL_KIND) {
     throw new EplbRangeError(
       'EPLB_FORMAT',

@@ -5,8 +5,8 @@ import { LineFile } from '../migration/line-file.ts';
 import type { FullDeclaration } from './declaration.ts';
 import type { MappingRecord, PlanRecord } from './plan-result.ts';
 
-// The state of a service: a folder with two files of each group. NAME.journal has what the group promised, one
-// synced line an act. NAME.window has the balancer's snapshot, written anew now and then: losing it loses
+// The state of a service: a folder with two files of each group. NAME.journal has what the group promised,
+// one synced line an act. NAME.window has the balancer's snapshot, written anew now and then: losing it loses
 // loads, and nothing that was promised.
 
 const HEADER = 'eplb-serve-state 1\n';

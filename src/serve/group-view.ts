@@ -1,3 +1,4 @@
+import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import type { ExpertLoadBalancer, RealisedGain } from '../index.ts';
 import type { FullDeclaration } from './declaration.ts';
 import type { Ages } from './metrics.ts';
@@ -88,6 +89,7 @@ export function viewOf(group: {
     counters,
     secondsSincePlan: ages.planSeconds ?? null,
     secondsSinceLoads: ages.loadSeconds ?? null,
-    gains: balancer.metrics().realisedGains,
+    // Not by metrics(), which copies the window.
+    gains: sharedParts(balancer).gains.gains,
   };
 }

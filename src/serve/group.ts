@@ -64,6 +64,8 @@ export class Group {
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
   readonly #epochs: LiveEpochs;
+  /** What the last plan started from. */
+  #lastPrevious: Held;
   #plans: readonly (readonly [string, PlanResult])[] = [];
   readonly #planning = new Map<string, Promise<PlanResult>>();
   #paused = false;
@@ -85,6 +87,7 @@ export class Group {
     this.#store = store;
     this.#steps = new LoadSteps(topology);
     this.#epochs = new LiveEpochs(this.balancer.mapping);
+    this.#lastPrevious = this.#epochs.live;
     this.#dryRun = declaration.dryRun;
     this.#metrics = metrics(this);
   }
@@ -160,6 +163,11 @@ export class Group {
   /** The live mapping. */
   mapping(): ExpertMapping {
     return this.#epochs.live.mapping;
+  }
+
+  /** Mappings that plans are likely to start from: the live one, and that of the last question. */
+  knownMappings(): readonly Held[] {
+    return [this.#epochs.live, this.#lastPrevious];
   }
 
   /** The mapping of one of the last epochs; undefined when it is not known any more. */
@@ -308,7 +316,7 @@ export class Group {
 
   async #decide({ loads, samples, previous, saysBalance }: PlanQuestion): Promise<PlanResult> {
     const epoch = this.epoch;
-    const before = previous === undefined ? this.#epochs.live : held(previous);
+    const before = this.#heldOf(previous);
     if (this.#paused) return this.#kept(before, epoch, 'paused');
     const decision = await this.balancer.decide(loads, {
       previous: before.mapping,
@@ -323,6 +331,13 @@ export class Group {
       after: balancednessOf(loads, decision.mapping, numRanks),
     };
     return { ...result, balancedness };
+  }
+
+  #heldOf(previous: ExpertMapping | undefined): Held {
+    if (previous === undefined) return this.#epochs.live;
+    const known = this.knownMappings().find(({ mapping }) => mapping === previous);
+    this.#lastPrevious = known ?? held(previous);
+    return this.#lastPrevious;
   }
 
   #kept({ mapping, bytes, digest }: Held, epoch: number, reason: string): PlanResult {

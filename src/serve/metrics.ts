@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, type Metric, type OpenMetricsContentType, Registry } from 'prom-client';
+import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { layerCosts, summarizeCost } from '../cost/layer-costs.ts';
 import type { ExpertLoadBalancer } from '../index.ts';
@@ -220,7 +221,7 @@ export class GroupMetrics {
     set('eplb_plan_age_seconds', planSeconds);
     set('eplb_load_age_seconds', loadSeconds);
     set('eplb_paused', isPaused ? 1 : 0);
-    const gain = balancer.metrics().realisedGains.at(-1);
+    const gain = sharedParts(balancer).gains.gains.at(-1);
     set('eplb_predicted_gain', gain?.predictedGain);
     set('eplb_realised_gain', gain?.realisedGain);
     if (gain !== undefined) this.#registry.unit.set({ group, unit: gain.unit }, 1);

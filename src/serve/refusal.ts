@@ -37,7 +37,7 @@ export class HttpRefusal extends EplbError {
   }
 }
 
-/** What becomes of an error. What is no error of this library is a fault of it, and shows nothing of itself. */
+/** What becomes of an error. What is none of this library's own is its fault, and shows nothing of itself. */
 export function refusedBy(error: unknown): Refused {
   if (!isOwnError(error)) {
     return { status: 500, code: 'EPLB_INTERNAL', message: 'a fault of the service; its log has more' };

@@ -252,7 +252,7 @@ export const ROUTES: readonly Route[] = [
       const kind = `${isBinary} ${wantsBinary} ${query.generation ?? ''}`;
       return desk.answer(group, kind, bytes, async () => {
         const { transfer, ...question } = isBinary
-          ? readPlanBytes(bytes, query, topology)
+          ? readPlanBytes(bytes, query, topology, group.knownMappings())
           : readPlanBody(parseJson(bytes), topology);
         const result = await group.plan({ ...question, saysBalance: !wantsBinary });
         const isPure = question.loads !== undefined && result.reason !== 'paused';

@@ -111,7 +111,7 @@ function hostsOf({ address, token }: ServeSettings): readonly string[] | undefin
 
 async function serverFor(
   { tls }: ServeSettings,
-  fetch: (request: Request) => Response | Promise<Response>,
+  fetch: ReturnType<typeof makeApp>['fetch'],
 ): Promise<Server> {
   const timeouts = {
     headersTimeout: HEADERS_TIMEOUT_MS,

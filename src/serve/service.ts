@@ -50,6 +50,8 @@ export class PlanningService {
       }
       const group = service.#make(name, readDeclaration(saved.declaration), store);
       await group.resume(saved);
+      // The first plan is then as quick as the others.
+      await group.balancer.start();
       service.#groups.set(name, group);
     }
     return service;

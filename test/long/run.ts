@@ -1,7 +1,7 @@
 /**
  * What takes hours: a million calls of the whole public surface, a million interleavings, 100,000 transfer
- * plans, a million schedules of migrations, 300 kills of their processes, 100,000 hostile requests, and a soak
- * of a million cycles.
+ * plans, a million schedules of migrations, 300 kills of their processes, 100,000 hostile requests, and a
+ * soak of a million cycles.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';

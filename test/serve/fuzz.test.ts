@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { SEED } from '../helpers/library.ts';
 import { type Answer, ask, loadBytes, serve } from '../helpers/service.ts';
 
-const RUNS = Math.min(100_000, Number(process.env.EPLB_LONG_RUNS ?? 1_000));
+const RUNS = Math.min(100_000, Number(process.env.EPLB_LONG_RUNS ?? 700));
 const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
 
 const number = fc.oneof(

@@ -47,7 +47,7 @@ async function run(flags: ServeFlags): Promise<void> {
   process.exit(0);
 }
 
-/** Resolves at the first SIGTERM or Ctrl-C. A second SIGTERM changes nothing, a second Ctrl-C ends at once. */
+/** Resolves at the first SIGTERM or Ctrl-C. A second SIGTERM changes nothing; a second Ctrl-C ends it. */
 function untilStopped(): Promise<void> {
   return new Promise((resolve) => {
     process.on('SIGTERM', () => resolve());
