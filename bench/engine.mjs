@@ -1,6 +1,6 @@
 // What an engine waits for: round trips from Python to `eplb serve`, and questions while it is killed.
 //
-//   node bench/engine.mjs [--rounds 1000] [--steps 10000] [--kills 300] [--timeout-ms 100]
+//   npm run bench:engine -- [--rounds 1000] [--steps 10000] [--kills 300] [--timeout-ms 100]
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';

@@ -5,4 +5,10 @@ export type { MetricsFormat } from './metrics.ts';
 export { type BalancerObservation, type ObserveOptions, observeBalancer, openMetrics } from './observe.ts';
 export { openApiDocument } from './openapi.ts';
 export { type RunningService, type ServeHooks, startService } from './server.ts';
-export { readSettings, type ServeLimits, type ServeOptions, type ServeSettings } from './settings.ts';
+export {
+  type ListenAddress,
+  readSettings,
+  type ServeLimits,
+  type ServeOptions,
+  type ServeSettings,
+} from './settings.ts';
