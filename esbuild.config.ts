@@ -62,10 +62,17 @@ const TAKEN_ALONG: ReadonlyMap<string, string> = new Map([
   ['pend', 'pend/index.js'],
   ['yazl', 'yazl/index.js'],
   ['buffer-crc32', 'buffer-crc32/dist/index.cjs'],
+  ['hono', 'hono/dist/index.js'],
+  ['hono/ws', 'hono/dist/helper/websocket/index.js'],
+  ['@hono/node-server', '@hono/node-server/dist/index.mjs'],
+  ['@hono/node-server/utils/response', '@hono/node-server/dist/utils/response.mjs'],
 ]);
-const LICENCES = ['piscina', 'yaml', 'yauzl', 'pend', 'yazl', 'buffer-crc32'].map(
-  (name) => `${name}/LICENSE`,
-);
+const LICENCES = [
+  ...['piscina', 'yaml', 'yauzl', 'pend', 'yazl', 'buffer-crc32'],
+  ...['hono', '@hono/node-server', 'prom-client'],
+].map((name) => `${name}/LICENSE`);
+/** What is taken of prom-client: the rest of it gathers figures of Node, and needs further packages. */
+const PROM_CLIENT = ['Registry', 'Counter', 'Gauge', 'Histogram'];
 
 /**
  * Takes packages along, as modules that bundlers can put into one file: those in CommonJS `require` modules
@@ -77,9 +84,16 @@ const LICENCES = ['piscina', 'yaml', 'yauzl', 'pend', 'yazl', 'buffer-crc32'].ma
 const takenAlong: Plugin = {
   name: 'taken-along',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^[a-z]/ }, ({ path }) =>
+    onResolve({ filter: /^[a-z@]/ }, ({ path }) =>
       TAKEN_ALONG.has(path) ? { path: tool(TAKEN_ALONG.get(path)!) } : null,
     );
+    onResolve({ filter: /^prom-client$/ }, ({ path }) => ({ path, namespace: 'parts' }));
+    onLoad({ filter: /./, namespace: 'parts' }, () => ({
+      contents: PROM_CLIENT.map(
+        (name) => `export { default as ${name} } from './${name.toLowerCase()}.js';`,
+      ).join(''),
+      resolveDir: tool('prom-client/lib'),
+    }));
     onResolve({ filter: /^piscina$/ }, ({ importer }) =>
       importer.includes('engine') ? { path: tool('piscina/dist/esm-wrapper.mjs') } : null,
     );
@@ -157,6 +171,7 @@ async function bundleLibrary(): Promise<void> {
     migration: 'src/migration/index.ts',
     replay: 'src/replay/index.ts',
     report: 'src/report/index.ts',
+    serve: 'src/serve/index.ts',
     cli: 'src/cli/main.ts',
     'custom-policy': 'workers/custom-policy.ts',
     'replay-worker': 'workers/replay-worker.ts',

@@ -14,6 +14,7 @@ export const ENTRY_POINTS: ReadonlyMap<string, string> = new Map([
   ['migration', 'migration/index.d.ts'],
   ['replay', 'replay/index.d.ts'],
   ['report', 'report/index.d.ts'],
+  ['serve', 'serve/index.d.ts'],
 ]);
 
 interface Module {

@@ -22,6 +22,9 @@ import { printable } from './printable.ts';
  * - `EPLB_INTERNAL`: a fault of the library itself: please report it.
  * - `EPLB_FILE`, `EPLB_FORMAT`, `EPLB_OPTION`: the command's: a file that cannot be read or written, one that
  *   is malformed, a wrong option.
+ * - `EPLB_NOT_FOUND`, `EPLB_CONFLICT`, `EPLB_TOO_LARGE`, `EPLB_LIMIT`, `EPLB_DENIED`: the service's: what is
+ *   not there, or is there with other content; a request that is too large, comes too often, or lacks the
+ *   token.
  */
 export type EplbErrorCode =
   | 'EPLB_KIND'
@@ -44,7 +47,12 @@ export type EplbErrorCode =
   | 'EPLB_INTERNAL'
   | 'EPLB_FILE'
   | 'EPLB_FORMAT'
-  | 'EPLB_OPTION';
+  | 'EPLB_OPTION'
+  | 'EPLB_NOT_FOUND'
+  | 'EPLB_CONFLICT'
+  | 'EPLB_TOO_LARGE'
+  | 'EPLB_LIMIT'
+  | 'EPLB_DENIED';
 
 // Messages repeat foreign text, of files and of policies: made printable here, it can be forgotten nowhere.
 

@@ -113,6 +113,10 @@ export function checkFailureDomains(
   if (given === undefined) return undefined;
   const levels = Object.entries(checkObject('failureDomains', given as object)).map(([level, domains]) => {
     const title = `failureDomains.${printable(level)}`;
+    if (level === 'rank' || level === 'node') {
+      const message = `${title}: is a level that there is already; give what it names another name`;
+      throw new EplbRangeError('EPLB_RANGE', message);
+    }
     const numbers = listOf(title, domains, numRanks, 'numbers', (name, value) =>
       checkWhole(name, value, 0, numRanks - 1),
     );

@@ -1,17 +1,14 @@
 import { EplbRangeError } from '../core/errors.ts';
 import { sha256 } from '../mapping/snapshot.ts';
-import type { JournalRecord } from './records.ts';
 
 // A journal as bytes: a line that names the format, then one line for what was appended at once:
 // 16 hexadecimal digits of the SHA-256 of the rest, a space, and the records as a JSON array.
-
-export const JOURNAL_HEADER = Buffer.from('eplb-migration-journal 1\n');
 
 const NEWLINE = 10;
 const DIGEST_DIGITS = 16;
 
 /** One append. */
-export function journalLine(records: readonly JournalRecord[]): Buffer {
+export function journalLine(records: readonly unknown[]): Buffer {
   const text = JSON.stringify(records);
   return Buffer.from(`${digestOf(text)} ${text}\n`);
 }
@@ -20,22 +17,27 @@ export function journalLine(records: readonly JournalRecord[]): Buffer {
  * Reads a journal. What an append that was cut off by a crash left at its end is not read: no message relied
  * on it, as that append never ended.
  *
+ * @param header the line that names the format, with its end
  * @returns the records, and the bytes up to the end of the last whole append
  * @throws EplbRangeError `EPLB_FORMAT` for what no crash leaves: another file, or damage
  */
-export function readJournalBytes(bytes: Uint8Array): {
+export function readJournalBytes(
+  bytes: Uint8Array,
+  header: string,
+): {
   readonly records: readonly unknown[];
   readonly wholeBytes: number;
 } {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const begin = JOURNAL_HEADER.subarray(0, file.length);
+  const headerBytes = Buffer.from(header);
+  const begin = headerBytes.subarray(0, file.length);
   if (!file.subarray(0, begin.length).equals(begin)) {
-    throw new EplbRangeError('EPLB_FORMAT', 'journal: does not begin as a journal of migrations does');
+    throw new EplbRangeError('EPLB_FORMAT', `journal: does not begin with '${header.trimEnd()}'`);
   }
   // Cut off as it was made.
-  if (file.length < JOURNAL_HEADER.length) return { records: [], wholeBytes: 0 };
+  if (file.length < headerBytes.length) return { records: [], wholeBytes: 0 };
   const records: unknown[] = [];
-  let at = JOURNAL_HEADER.length;
+  let at = headerBytes.length;
   for (let lineNumber = 2; at < file.length; lineNumber++) {
     const end = file.indexOf(NEWLINE, at);
     const batch = end === -1 ? undefined : recordsOf(file.toString('utf8', at, end));

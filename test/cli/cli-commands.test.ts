@@ -77,6 +77,7 @@ const USAGES: Readonly<Record<string, Usage>> = {
     missing: '--output',
     kind: 'synth-report',
   },
+  serve: { args: ['--check-config'] },
   completion: { args: ['bash'], missing: 'shell' },
 };
 

@@ -116,6 +116,7 @@ test('what is said of ranks is checked, by name', () => {
     [{ nodeOfRank: [0, 0, 0, 0], numNodes: 2 }, 'range', 'EPLB_TOPOLOGY', /^nodeOfRank: names 1 nodes/],
     [{ nodeOfRank: [0, 0, 0, 2], numNodes: 2 }, 'range', 'EPLB_RANGE', /^nodeOfRank: rank 3: 2 is not from/],
     [{ failureDomains: 'rack' }, 'type', 'EPLB_KIND', /^failureDomains: "rack" is not an object/],
+    [{ failureDomains: { node: [0, 0, 1, 1] } }, 'range', 'EPLB_RANGE', /^failureDomains.node: is a level/],
     [{ failureDomains: { rack: [0] } }, 'range', 'EPLB_SHAPE', /^failureDomains.rack: has 1 numbers, not 4/],
     [{ linkClasses: ['a'] }, 'range', 'EPLB_SHAPE', /^linkClasses: has 1 rows, not 4/],
     [{ linkClasses: [1, 2, 3, 4] }, 'type', 'EPLB_KIND', /^linkClasses: rank 0: 1 is not an array of names/],

@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ExpertMapping } from 'expert-load-balancer';
 import { placementFrom, writePlacement } from 'expert-load-balancer/formats';
@@ -18,12 +18,19 @@ export const PAGE_FILES: Readonly<Record<string, (dir: string) => Promise<void>>
     await writeLoads(join(dir, 'loads.npy'), [16, 4, 8]);
     await writeMapping(dir, 'placement.json', 'sglang', shifted(4, 12, 8), 4);
   },
+  'docs/serve.md': writeConfig,
   'docs/engines/sglang.md': writeSglang,
   'docs/engines/tensorrt-llm.md': writeTensorrtLlm,
   'docs/engines/vllm-ascend.md': writeVllmAscend,
   'docs/engines/omni-infer.md': writeOmniInfer,
   'docs/engines/vllm.md': writeRoutes,
 };
+
+/** The configuration that the page shows. */
+async function writeConfig(dir: string): Promise<void> {
+  const page = await readFile(new URL('../../docs/serve.md', import.meta.url), 'utf8');
+  await writeFile(join(dir, 'eplb.yaml'), /```yaml\n(.*?)```/s.exec(page)![1]!);
+}
 
 /** Skewed whole loads. */
 function loads(length: number): number[] {

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -123,11 +125,25 @@ async function runCommand({ text, program, comment }: ShellCommand, dir: string)
     return undefined;
   }
   assert.ok(['eplb', 'cat'].includes(program), `nothing here knows what to do with the program ${program}`);
+  if (/^eplb serve\b(?!.*--check-config)/.test(text)) return startAndStop(text, dir);
   const run = await runProgram('bash', ['-c', text], { cwd: dir, env: environment(dir) });
   const code = Number(/exit code (\d+)/.exec(comment)?.[1] ?? 0);
   assert.equal(run.code, code, `${text}\n${run.stdout}${run.stderr}`);
   if (code === 0) assert.equal(run.stderr, '');
   return run;
+}
+
+/** Runs a command that goes on until it is stopped: once it has said that it is there. */
+async function startAndStop(text: string, dir: string): Promise<Run> {
+  const child = spawn('bash', ['-c', `exec ${text}`], { cwd: dir, env: environment(dir) });
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (part) => {
+    stdout += part;
+    child.kill('SIGTERM');
+  });
+  const [code] = await once(child, 'close');
+  assert.equal(code, 0, text);
+  return { code, stdout, stderr: '' };
 }
 
 /** Looks whether npm would know what to do. */

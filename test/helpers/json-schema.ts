@@ -18,6 +18,7 @@ export interface Schema {
   readonly maximum?: number;
   readonly minItems?: number;
   readonly maxItems?: number;
+  readonly maxLength?: number;
   readonly $ref?: string;
   readonly $defs?: Readonly<Record<string, Schema>>;
 }
@@ -26,7 +27,7 @@ export interface Schema {
 const KNOWN: readonly string[] = [
   ...['$schema', '$ref', '$defs', 'title', 'description', 'default', 'type', 'const', 'enum', 'oneOf'],
   ...['required', 'properties', 'additionalProperties', 'propertyNames', 'items', 'pattern'],
-  ...['minimum', 'maximum', 'minItems', 'maxItems'],
+  ...['minimum', 'maximum', 'minItems', 'maxItems', 'maxLength'],
 ];
 
 /** A schema of the package. */
@@ -47,6 +48,10 @@ export function schemaErrors(schema: Schema, value: unknown, root = schema, at =
   if (type !== undefined && ![type].flat().some((kind) => isKind(kind, value))) return [`${at}: no ${type}`];
   if ('const' in schema && schema.const !== value) return [`${at}: not ${schema.const}`];
   if (schema.enum !== undefined && !schema.enum.includes(value)) return [`${at}: none of ${schema.enum}`];
+  if (typeof value === 'string') {
+    const { maxLength = Infinity, pattern = '' } = schema;
+    if (value.length > maxLength || !new RegExp(pattern, 'u').test(value)) return [`${at}: ${value}`];
+  }
   if (oneOf !== undefined) {
     const errors = oneOf.map((one) => schemaErrors(one, value, root, at));
     if (errors.filter((own) => own.length === 0).length !== 1) return [`${at}: not one of`, ...errors.flat()];

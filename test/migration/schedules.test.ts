@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { JOURNAL_HEADER, journalLine, readJournalBytes } from '../../src/migration/journal-lines.ts';
+import { JOURNAL_HEADER } from '../../src/migration/file-journal.ts';
+import { journalLine, readJournalBytes } from '../../src/migration/journal-lines.ts';
 import type { JournalRecord } from '../../src/migration/records.ts';
 import { type Built, buildMachines, MUTATIONS } from './mutations.ts';
 import { emptyTally, type Tear } from './simulator.ts';
@@ -12,12 +13,12 @@ const MOST_SCHEDULES = 20_000;
 
 /** The journal as bytes, cut off within its last line, or with blocks there that were never written. */
 const tearBytes: Tear = (durable, batch, random) => {
-  const whole = Buffer.concat([JOURNAL_HEADER, ...durable.map(journalLine)]);
+  const whole = Buffer.concat([Buffer.from(JOURNAL_HEADER), ...durable.map(journalLine)]);
   const line = journalLine(batch);
   const kept = Math.floor(random() * line.length);
   const torn = Buffer.concat([whole, line.subarray(0, kept)]);
   const zeros = random() < 0.3 ? Buffer.alloc(line.length - kept) : Buffer.alloc(0);
-  const { records, wholeBytes } = readJournalBytes(Buffer.concat([torn, zeros]));
+  const { records, wholeBytes } = readJournalBytes(Buffer.concat([torn, zeros]), JOURNAL_HEADER);
   assert.equal(wholeBytes, whole.length);
   return records.length === 0 ? [] : [records as JournalRecord[]];
 };

@@ -6,11 +6,12 @@ import * as formats from 'expert-load-balancer/formats';
 import * as migration from 'expert-load-balancer/migration';
 import * as replay from 'expert-load-balancer/replay';
 import * as report from 'expert-load-balancer/report';
+import * as serve from 'expert-load-balancer/serve';
 import { apiReport, ENTRY_POINTS } from '../../scripts/api-report.ts';
 
 // docs/api/ has every public name with its declaration, so that no change of the API goes unseen.
 
-const EXPORTS: Readonly<Record<string, object>> = { index, formats, migration, replay, report };
+const EXPORTS: Readonly<Record<string, object>> = { index, formats, migration, replay, report, serve };
 
 /** The lines of a text that another one does not have as often, with a sign before them. */
 function linesOnlyIn(text: string, other: string, sign: string): string[] {

@@ -29,7 +29,7 @@ const ALLOWED = [
   /^package\.json$/,
   /^README\.md$/,
   /^LICENSE$/,
-  /^dist\/(index|library|formats|migration|parts|replay|replay-worker|report|cli|custom-policy)\.js$/,
+  /^dist\/(index|library|formats|migration|parts|replay|replay-worker|report|serve|cli|custom-policy)\.js$/,
   /^dist\/LICENCES\.txt$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
@@ -68,6 +68,7 @@ const NEEDED = [
   'dist/replay.js',
   'dist/replay-worker.js',
   'dist/report.js',
+  'dist/serve.js',
   'dist/report/page.js',
   'dist/report/page.css',
   'dist/report/LICENCES.txt',
@@ -76,6 +77,7 @@ const NEEDED = [
   'dist/types/migration/index.d.ts',
   'dist/types/replay/index.d.ts',
   'dist/types/report/index.d.ts',
+  'dist/types/serve/index.d.ts',
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
   'schemas/plan-report.schema.json',
@@ -85,11 +87,11 @@ const NEEDED = [
 
 /**
  * Limits of size: a little above the 279,100 bytes that there are, of which 82,000 are the kernels, and the
- * 863,000 with the packages that are taken along for bundles and the command. A host loads the first at every
- * start; of the second each install is a download. Who raises one says in the commit for what.
+ * 933,000 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
 const MOST_BYTES_LOADED = 280_000;
-const MOST_BYTES_PACKED = 866_000;
+const MOST_BYTES_PACKED = 936_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

@@ -66,6 +66,11 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
     load: () => import('./synth.ts'),
   },
   {
+    name: 'serve',
+    summary: 'answer the questions of serving engines: plans, loads, metrics',
+    load: () => import('./serve.ts'),
+  },
+  {
     name: 'completion',
     summary: 'print the script that completes the command in a shell',
     load: () => import('./completion.ts'),

@@ -1,0 +1,70 @@
+import type { Command } from 'commander';
+import { isOwnError } from '../../core/errors.ts';
+import { jsonLines, jsonText } from '../../core/printable.ts';
+import { readSettings, startService } from '../../serve/index.ts';
+import { addHelpTexts } from '../help.ts';
+import { EXIT_INTERRUPTED } from '../interrupt.ts';
+import { type ServeFlags, serveOptions } from '../serve/config.ts';
+import { print } from '../terminal.ts';
+
+/** Gives the subcommand its options, help and action. */
+export function configure(command: Command): void {
+  command
+    .option('--config <file>', 'a configuration in YAML, in which limits and groups are declared too')
+    .option('--listen <address>', 'unix:PATH, or HOST:PORT with 0 for any free port; a socket when left out')
+    .option('--state <DIR>', 'the folder that groups are kept in; without it nothing outlives the service')
+    .option('--token-file <file>', 'a file with the token that every request has to carry')
+    .option('--tls-cert <file>', 'the certificate, in PEM')
+    .option('--tls-key <file>', 'its key, in PEM')
+    .option('--insecure', 'listen where other machines get to without TLS or a token')
+    .option('--check-config', 'print the configuration as it is understood, and end')
+    .action(run);
+  addHelpTexts(command, {
+    examples: [
+      ['eplb serve --state eplb-state', 'on a socket that only this user can use'],
+      ['eplb serve --listen 127.0.0.1:8770 --state eplb-state', 'for all users of this machine'],
+      ['eplb serve --config eplb.yaml --check-config', 'what a file says'],
+    ],
+  });
+}
+
+async function run(flags: ServeFlags): Promise<void> {
+  const options = await serveOptions(flags, process.env);
+  if (flags.checkConfig) {
+    const { address: _, ...settings } = readSettings(options);
+    const { token, ...shown } = settings;
+    const hidden = token === undefined ? {} : { token: '(set)' };
+    return print(process.stdout, `${jsonLines({ ...shown, ...hidden })}\n`);
+  }
+  const running = await startService(options, { onFault: logFault });
+  if (options.insecure) log('warn', 'insecure', 'others than this machine may reach the service unprotected');
+  // Before the line is out: who reads it may send the signal at once.
+  const stopped = untilStopped();
+  print(process.stdout, `${running.address}\n`);
+  await stopped;
+  log('info', 'draining', 'no more requests are taken');
+  await running.close();
+  process.exit(0);
+}
+
+/** Resolves at the first SIGTERM or Ctrl-C. A second SIGTERM changes nothing; a second Ctrl-C ends it. */
+function untilStopped(): Promise<void> {
+  return new Promise((resolve) => {
+    process.on('SIGTERM', () => resolve());
+    process.once('SIGINT', () => {
+      resolve();
+      process.once('SIGINT', () => process.exit(EXIT_INTERRUPTED));
+    });
+  });
+}
+
+/** One line of JSON on standard error. */
+function log(level: 'info' | 'warn' | 'error', event: string, message: string): void {
+  print(process.stderr, `${jsonText({ time: new Date().toISOString(), level, event, message })}\n`);
+}
+
+function logFault(error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  const code = isOwnError(error) ? error.code : 'EPLB_INTERNAL';
+  log('error', code, process.env.EPLB_DEBUG ? String((error as Error)?.stack ?? message) : message);
+}

@@ -1,0 +1,130 @@
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import process from 'node:process';
+import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { checkKnownKeys } from '../../core/known-keys.ts';
+import { fileReason } from '../../formats/bytes/file-reason.ts';
+import { quotePath } from '../../formats/text.ts';
+import type { ServeOptions } from '../../serve/index.ts';
+
+/** What flags, variables and a file may say: a service's options, with files in place of secrets. */
+interface ServeConfig extends Partial<Omit<ServeOptions, 'token'>> {
+  readonly tokenFile?: string;
+}
+
+/** Flags of `eplb serve`. */
+export interface ServeFlags {
+  readonly config?: string;
+  readonly listen?: string;
+  readonly state?: string;
+  readonly tokenFile?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecure?: boolean;
+  readonly checkConfig?: boolean;
+}
+
+const FILE_NAMES = ['listen', 'state', 'tokenFile', 'tls', 'insecure', 'limits', 'groups'];
+const MOST_BYTES = 2 ** 20;
+
+/** The variables of the environment, by what they stand for. */
+const VARIABLES = {
+  config: 'EPLB_SERVE_CONFIG',
+  listen: 'EPLB_SERVE_LISTEN',
+  state: 'EPLB_SERVE_STATE',
+  tokenFile: 'EPLB_SERVE_TOKEN_FILE',
+  token: 'EPLB_SERVE_TOKEN',
+  tlsCert: 'EPLB_SERVE_TLS_CERT',
+  tlsKey: 'EPLB_SERVE_TLS_KEY',
+} as const;
+
+/**
+ * The options of a service: what a flag says, else a variable of the environment, else the file.
+ *
+ * @throws EplbError `EPLB_FILE`, `EPLB_FORMAT`, EplbTypeError `EPLB_OPTION`, naming the file
+ */
+export async function serveOptions(flags: ServeFlags, environment: NodeJS.ProcessEnv): Promise<ServeOptions> {
+  // An empty variable is one that is not set.
+  const variable = (name: keyof typeof VARIABLES) => environment[VARIABLES[name]] || undefined;
+  const path = flags.config ?? variable('config');
+  const file = path === undefined ? {} : await readConfig(path);
+  const listen = flags.listen ?? variable('listen') ?? file.listen ?? defaultListen(environment);
+  const state = flags.state ?? variable('state') ?? file.state;
+  const cert = flags.tlsCert ?? variable('tlsCert') ?? file.tls?.cert;
+  const key = flags.tlsKey ?? variable('tlsKey') ?? file.tls?.key;
+  const token = await tokenOf(flags.tokenFile, variable('token'), variable('tokenFile') ?? file.tokenFile);
+  const insecure = flags.insecure ?? file.insecure;
+  return {
+    listen,
+    ...(state === undefined ? {} : { state }),
+    ...(token === undefined ? {} : { token }),
+    ...(cert === undefined && key === undefined ? {} : { tls: pairOf(cert, key) }),
+    ...(insecure === undefined ? {} : { insecure }),
+    ...(file.limits === undefined ? {} : { limits: file.limits }),
+    ...(file.groups === undefined ? {} : { groups: file.groups }),
+  };
+}
+
+function pairOf(cert: string | undefined, key: string | undefined): { cert: string; key: string } {
+  if (cert !== undefined && key !== undefined) return { cert, key };
+  throw new EplbTypeError('EPLB_OPTION', '--tls-cert and --tls-key: give both or none');
+}
+
+/** A socket that no other user can take the place of. */
+function defaultListen({ XDG_RUNTIME_DIR }: NodeJS.ProcessEnv): string {
+  const user = process.getuid?.() ?? 0;
+  return `unix:${XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'eplb.sock') : join(tmpdir(), `eplb-${user}.sock`)}`;
+}
+
+async function tokenOf(
+  flag: string | undefined,
+  token: string | undefined,
+  file: string | undefined,
+): Promise<string | undefined> {
+  if (flag === undefined && token !== undefined) return token;
+  const path = flag ?? file;
+  if (path === undefined) return undefined;
+  return (await readText('--token-file', path)).trim();
+}
+
+/** Paths in it are relative to the file. */
+async function readConfig(path: string): Promise<ServeConfig> {
+  const text = await readText('--config', path);
+  const { parse } = await import('yaml');
+  let value: unknown;
+  try {
+    value = parse(text, { maxAliasCount: 0, prettyErrors: false, logLevel: 'error' });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new EplbRangeError('EPLB_FORMAT', `--config: ${quotePath(path)}: is not YAML: ${reason}`);
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new EplbTypeError('EPLB_FORMAT', `--config: ${quotePath(path)}: is not a map of options`);
+  }
+  checkKnownKeys(`--config: ${quotePath(path)}`, value, FILE_NAMES);
+  const config: ServeConfig = value;
+  const from = dirname(resolve(path));
+  const at = (own: unknown) => (typeof own === 'string' ? resolve(from, own) : own);
+  const { state, tokenFile, tls } = config;
+  return {
+    ...config,
+    ...(state === undefined ? {} : { state: at(state) as string }),
+    ...(tokenFile === undefined ? {} : { tokenFile: at(tokenFile) as string }),
+    ...(tls === undefined
+      ? {}
+      : { tls: { ...tls, cert: at(tls.cert) as string, key: at(tls.key) as string } }),
+  };
+}
+
+async function readText(option: string, path: string): Promise<string> {
+  try {
+    const bytes = await readFile(path);
+    if (bytes.length <= MOST_BYTES) return bytes.toString('utf8');
+  } catch (cause) {
+    throw new EplbError('EPLB_FILE', `${option}: cannot read ${quotePath(path)}: ${fileReason(cause)}`, {
+      cause,
+    });
+  }
+  throw new EplbError('EPLB_FILE', `${option}: ${quotePath(path)}: has more than ${MOST_BYTES} bytes`);
+}

@@ -1,0 +1,203 @@
+import { timingSafeEqual } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import type { HttpBindings } from '@hono/node-server';
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
+import { type Context, Hono } from 'hono';
+import { EplbError, isOwnError } from '../core/errors.ts';
+import { BINARY_TYPE } from './binary.ts';
+import { parseJson } from './bodies.ts';
+import { tell } from './events.ts';
+import type { MetricsFormat } from './metrics.ts';
+import { openApiDocument } from './openapi.ts';
+import { PlanDesk } from './plan-desk.ts';
+import { hexSha256 } from './plan-result.ts';
+import { RateLimit } from './rate-limit.ts';
+import { HttpRefusal, type Refused, refusedBy } from './refusal.ts';
+import { JSON_TYPE, type Reply } from './reply.ts';
+import { ROUTES, type Route, readQuery, type ServeContext } from './routes.ts';
+import type { PlanningService } from './service.ts';
+
+/** A request on a connection of Node's server. */
+type ServeBindings = { Bindings: HttpBindings & { readonly outgoing: ServerResponse } };
+type ServeCall = Context<ServeBindings>;
+
+/** What the HTTP side is told. */
+export interface AppOptions {
+  readonly maxBodyBytes: number;
+  /** Requests a second, of all clients together. */
+  readonly maxRequestsPerSecond: number;
+  /** Bytes of answers kept for each group. */
+  readonly maxCacheBytes: number;
+  /** Every request has to carry it, but for /healthz. */
+  readonly token: string | undefined;
+  /** The hosts that a request may name; any, when left out. */
+  readonly hosts: readonly string[] | undefined;
+  isDraining(): boolean;
+  /** What is a fault of the service. */
+  onFault(error: unknown): void;
+}
+
+/** The service as a handler of requests. */
+export function makeApp(service: PlanningService, options: AppOptions): Hono<ServeBindings> {
+  const app = new Hono<ServeBindings>();
+  const desk = new PlanDesk(options.maxCacheBytes);
+  const rate = new RateLimit(options.maxRequestsPerSecond);
+  const document = openApiDocument();
+  const context: ServeContext = {
+    service,
+    desk,
+    isDraining: options.isDraining,
+    openApi: () => document,
+  };
+  const answered = (c: ServeCall, work: () => Promise<Reply> | Reply) => answer(c, options, work);
+  for (const route of ROUTES) {
+    app.on(route.method.toUpperCase(), honoPath(route.path), (c) =>
+      answered(c, async () => {
+        checkCaller(c, route, options);
+        if (route.path !== '/healthz') {
+          rate.take();
+          if (options.isDraining()) throw new EplbError('EPLB_CLOSED', 'the service is being stopped');
+        }
+        return handle(c, route, context, options);
+      }),
+    );
+  }
+  app.all('*', (c) =>
+    answered(c, () => {
+      checkCaller(c, undefined, options);
+      throw unknownPath(c);
+    }),
+  );
+  return app;
+}
+
+const honoPath = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1');
+
+function unknownPath(c: ServeCall): HttpRefusal {
+  const { method, path } = c.req;
+  const others = ROUTES.filter((route) => {
+    const pattern = route.path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+');
+    return new RegExp(`^${pattern}$`).test(path);
+  });
+  if (others.length === 0) {
+    return new HttpRefusal(
+      404,
+      'EPLB_NOT_FOUND',
+      `there is no path ${path.slice(0, 200)}; see /openapi.json`,
+    );
+  }
+  const methods = others.map((route) => route.method.toUpperCase()).join(', ');
+  return new HttpRefusal(405, 'EPLB_OPTION', `${method} is not one of ${methods}`);
+}
+
+/** @throws HttpRefusal for who lacks the token, and for pages of other origins */
+function checkCaller(c: ServeCall, route: Route | undefined, { token, hosts }: AppOptions): void {
+  // A page that a browser shows may reach loopback addresses too, by its own host name.
+  if (c.req.header('origin') !== undefined) {
+    throw new HttpRefusal(403, 'EPLB_DENIED', 'requests of web pages are not answered');
+  }
+  const host = (c.req.header('host') ?? '').replace(/:\d+$/, '').toLowerCase();
+  if (hosts !== undefined && !hosts.includes(host)) {
+    throw new HttpRefusal(403, 'EPLB_DENIED', `host: is none of ${hosts.join(', ')}`);
+  }
+  if (token === undefined || route?.path === '/healthz') return;
+  const [scheme = '', given = ''] = (c.req.header('authorization') ?? '').split(' ');
+  // Of hashes, whose lengths are equal.
+  const [a, b] = [Buffer.from(hexSha256(given)), Buffer.from(hexSha256(token))];
+  if (scheme.toLowerCase() === 'bearer' && timingSafeEqual(a, b)) return;
+  throw new EplbError('EPLB_DENIED', 'the token is missing or wrong: Authorization: Bearer TOKEN');
+}
+
+async function handle(
+  c: ServeCall,
+  route: Route,
+  context: ServeContext,
+  options: AppOptions,
+): Promise<Reply> {
+  const query = readQuery(route, new URL(c.req.url).searchParams);
+  const accept = c.req.header('accept') ?? '';
+  const bytes = await readBody(c, options.maxBodyBytes);
+  const type = (c.req.header('content-type') ?? JSON_TYPE).split(';', 1)[0]!.trim().toLowerCase();
+  const isBinary = type === BINARY_TYPE;
+  if (route.body !== undefined && !(type === JSON_TYPE || (isBinary && route.takesBytes))) {
+    const types = route.takesBytes ? `${JSON_TYPE} or ${BINARY_TYPE}` : JSON_TYPE;
+    throw new HttpRefusal(415, 'EPLB_FORMAT', `content-type: ${type.slice(0, 80)} is not ${types}`);
+  }
+  const name = c.req.param('group') ?? '';
+  // A plan that was asked before is found by the bytes of its question, which are not parsed again then.
+  const isParsed = route.body !== undefined && !isBinary && route.operationId !== 'plan';
+  return route.handle(
+    {
+      ...{ name, query, bytes, isBinary },
+      body: isParsed ? parseJson(bytes) : undefined,
+      wantsBinary: route.givesBytes === true && accept.includes(BINARY_TYPE),
+      metricsFormat: formatOf(accept),
+    },
+    context,
+  );
+}
+
+/** The older format, unless OpenMetrics is asked for, as Prometheus does. */
+function formatOf(accept: string): MetricsFormat {
+  return accept.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus';
+}
+
+/**
+ * The whole body, as long as it is not too large. Read from the connection itself: the Request that hides it
+ * would copy it twice.
+ */
+async function readBody({ env, req }: ServeCall, maxBodyBytes: number): Promise<Uint8Array> {
+  const tooLarge = () =>
+    new EplbError('EPLB_TOO_LARGE', `body: has more than ${maxBodyBytes} bytes, limits.maxBodyBytes`);
+  if (Number(req.header('content-length') ?? 0) > maxBodyBytes) throw tooLarge();
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of env.incoming as AsyncIterable<Buffer>) {
+    length += part.length;
+    if (length > maxBodyBytes) throw tooLarge();
+    parts.push(part);
+  }
+  // In memory of its own, where numbers are aligned.
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+async function answer(
+  { env: { outgoing } }: ServeCall,
+  { onFault, isDraining }: AppOptions,
+  work: () => Promise<Reply> | Reply,
+): Promise<Response> {
+  let reply: Reply;
+  try {
+    reply = await work();
+  } catch (error) {
+    const refused = refusedBy(error);
+    if (refused.status >= 500 && !(isOwnError(error) && error.code === 'EPLB_CLOSED')) onFault(error);
+    tell('refusal', () => refused);
+    reply = refusalReply(refused);
+  }
+  const { status, type, content, headers } = reply;
+  // Who went meanwhile gets nothing.
+  if (outgoing.destroyed) return RESPONSE_ALREADY_SENT;
+  outgoing.writeHead(status, {
+    ...headers,
+    ...(status === 204 ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(content) }),
+    // What is left of a body that is too large is not waited for.
+    ...(isDraining() || status === 413 ? { connection: 'close' } : {}),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  outgoing.end(status === 204 ? undefined : content);
+  return RESPONSE_ALREADY_SENT;
+}
+
+function refusalReply({ status, code, message }: Refused): Reply {
+  const headers =
+    status === 401 ? { 'www-authenticate': 'Bearer' } : status === 429 ? { 'retry-after': '1' } : {};
+  return { status, type: JSON_TYPE, content: JSON.stringify({ code, message }), headers };
+}

@@ -1,0 +1,182 @@
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { MAX_SIZE, type RankOptions, rankOptionsOf, type Topology } from '../core/topology.ts';
+import type { CostModelInit } from '../cost/cost-json.ts';
+import type { CostModel } from '../cost/cost-model.ts';
+import { costModel } from '../cost/make.ts';
+import { type AbstractEplbPolicy, AdaptiveEplbPolicy } from '../index.ts';
+import { checkPlannable } from '../policy/plannable.ts';
+import { makePolicy, POLICY_NAMES } from '../policy/registry.ts';
+import { checkSchema, type Schema } from './schema.ts';
+
+/** What moves may cost at most, of one plan. */
+export interface PlanBudgets {
+  readonly maxMoves?: number;
+  readonly maxMovesPerLayer?: number;
+  readonly maxBytes?: number;
+}
+
+/** What a group may say of its ranks: as a balancer's options of these names. */
+type DeclaredRanks = Pick<RankOptions, 'slotsPerRank' | 'rankSpeed' | 'deadRanks' | 'nodeOfRank'>;
+
+/** A group as it is declared: one model, or one part of a model, on the ranks of one engine. */
+export interface GroupDeclaration extends DeclaredRanks {
+  readonly numLayers: number;
+  readonly numLogicalExperts: number;
+  readonly numPhysicalExperts: number;
+  readonly numRanks: number;
+  /** Default 1. */
+  readonly numNodes?: number;
+  /** Default 1. */
+  readonly numGroups?: number;
+  /** 'default', 'locality' or 'adaptive'. Default 'default'. */
+  readonly policy?: string;
+  /** Steps that plans without loads look back on. Default 100. */
+  readonly windowSize?: number;
+  /** A preset, as `h200:deepseek-v3`, or a cost file's content: for `adaptive`, transfers and seconds. */
+  readonly cost?: string | CostModelInit;
+  /** Only with `adaptive`: the others move what their rule says. */
+  readonly budgets?: PlanBudgets;
+  /** Plans are made and shown, and never offered. Default false. */
+  readonly dryRun?: boolean;
+}
+
+/** A declaration with nothing left out but what has no default. */
+export type FullDeclaration = Required<Omit<GroupDeclaration, keyof DeclaredRanks | 'cost' | 'budgets'>> &
+  DeclaredRanks &
+  Pick<GroupDeclaration, 'cost' | 'budgets'>;
+
+const size = (description: string): Schema => ({
+  type: 'integer',
+  minimum: 1,
+  maximum: MAX_SIZE,
+  description,
+});
+const budget = (description: string): Schema => ({ type: 'number', minimum: 0, description });
+
+/** What `PUT /v1/groups/{group}` takes. */
+export const DECLARATION_SCHEMA: Schema = {
+  type: 'object',
+  required: ['numLayers', 'numLogicalExperts', 'numPhysicalExperts', 'numRanks'],
+  properties: {
+    numLayers: size('MoE layers'),
+    numLogicalExperts: size('experts of the model, a layer'),
+    numPhysicalExperts: size('slots a layer'),
+    numRanks: size('devices'),
+    numNodes: size('sets of ranks that a fast network joins; 1 when left out'),
+    numGroups: size('groups of experts that routing picks together; 1 when left out'),
+    slotsPerRank: {
+      type: 'array',
+      items: { type: 'integer' },
+      description: 'slots of each rank that may hold an expert; all when left out',
+    },
+    rankSpeed: {
+      type: 'array',
+      items: { type: 'number' },
+      description: 'how fast each rank is, 1 as usual; all alike when left out',
+    },
+    deadRanks: {
+      type: 'array',
+      items: { type: 'integer' },
+      description: 'ranks that may hold nothing; none when left out',
+    },
+    nodeOfRank: {
+      type: 'array',
+      items: { type: 'integer' },
+      description: 'the node of each rank; nodes of equally many ranks when left out',
+    },
+    policy: { type: 'string', enum: POLICY_NAMES, description: "'default' when left out" },
+    windowSize: size('steps that plans look back on; 100 when left out'),
+    cost: {
+      oneOf: [
+        { type: 'string', maxLength: 200 },
+        { type: 'object', additionalProperties: true },
+      ],
+      description: "a preset such as h200:deepseek-v3, or a cost file's content",
+    },
+    budgets: {
+      type: 'object',
+      properties: {
+        maxMoves: budget('moves of a plan'),
+        maxMovesPerLayer: budget('moves of a plan in a layer'),
+        maxBytes: budget('bytes moved of a plan'),
+      },
+    },
+    dryRun: { type: 'boolean', description: 'plans are shown, and never offered' },
+  },
+};
+
+/** What a group is made of. */
+export interface GroupParts {
+  readonly declaration: FullDeclaration;
+  readonly topology: Topology;
+  readonly policy: AbstractEplbPolicy;
+  readonly cost: CostModel | undefined;
+}
+
+/**
+ * Reads a declaration and makes its policy and cost model.
+ *
+ * @throws EplbTypeError, EplbRangeError that name what is wrong
+ */
+export function readDeclaration(given: unknown): GroupParts {
+  checkSchema('group', DECLARATION_SCHEMA, given);
+  const declared = given as GroupDeclaration;
+  const { cost: costGiven, budgets, policy: policyName = 'default', windowSize = 100 } = declared;
+  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, dryRun = false } = declared;
+  const { numNodes = 1, numGroups = 1 } = declared;
+  const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks };
+  const ranks = rankOptionsOf(declared);
+  const cost = costGiven === undefined ? undefined : costModel(costGiven);
+  const policy = policyOf(policyName, cost, budgets);
+  const topology = checkPlannable(policy.kernelRequest(), { ...sizes, numNodes, numGroups, ...ranks });
+  return {
+    declaration: {
+      ...sizes,
+      ...{ numNodes, numGroups, policy: policyName, windowSize, dryRun },
+      ...ranks,
+      ...(costGiven === undefined ? {} : { cost: costGiven }),
+      ...(budgets === undefined ? {} : { budgets }),
+    },
+    topology,
+    policy,
+    cost,
+  };
+}
+
+function policyOf(
+  name: string,
+  cost: CostModel | undefined,
+  budgets: PlanBudgets | undefined,
+): AbstractEplbPolicy {
+  if (name === 'adaptive') {
+    return new AdaptiveEplbPolicy({ ...budgets, ...(cost === undefined ? {} : { cost }) });
+  }
+  if (budgets !== undefined && Object.keys(budgets).length > 0) {
+    const message = `group.budgets: the policy '${name}' keeps no limits on moves; 'adaptive' does`;
+    throw new EplbRangeError('EPLB_OPTION', message);
+  }
+  const policy = makePolicy(name, {});
+  if (policy !== undefined) return policy;
+  throw new EplbTypeError('EPLB_OPTION', `group.policy: there is no policy '${name}'`);
+}
+
+/** Whether two declarations say the same. */
+export function sameDeclaration(a: FullDeclaration, b: FullDeclaration): boolean {
+  return canonical(a) === canonical(b);
+}
+
+/** JSON with the names of all objects in order. */
+export function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, own: unknown) =>
+    typeof own === 'object' && own !== null && !Array.isArray(own)
+      ? Object.fromEntries(Object.entries(own).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : own,
+  );
+}
+
+/** Bytes that a group may come to need, of which the window is most. */
+export function bytesOfGroup({ numLayers, numPhysicalExperts, windowSize }: FullDeclaration): number {
+  const BYTES_A_LOAD = 6;
+  const SAMPLES_AND_TABLES = 384;
+  return numLayers * numPhysicalExperts * (windowSize * BYTES_A_LOAD + SAMPLES_AND_TABLES);
+}

@@ -1,0 +1,197 @@
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
+import { LineFile } from '../migration/line-file.ts';
+import type { FullDeclaration } from './declaration.ts';
+import type { MappingRecord, PlanRecord } from './plan-result.ts';
+
+// The state of a service: a folder with two files of each group. NAME.journal has what the group promised,
+// one synced line an act. NAME.window has the balancer's snapshot, written anew now and then: losing it loses
+// loads, and nothing that was promised.
+
+const HEADER = 'eplb-serve-state 1\n';
+const JOURNAL_END = '.journal';
+const WINDOW_END = '.window';
+/** Appends after which a journal is replaced by one line. */
+const COMPACT_AFTER = 256;
+
+/** How a group counts since it was declared. */
+interface GroupCounters {
+  readonly lastStep?: number;
+  readonly numSteps: number;
+  readonly numPlanned: number;
+  readonly numKept: number;
+  readonly numMoves: number;
+}
+
+export type StateRecord =
+  | { readonly kind: 'group'; readonly declaration: FullDeclaration }
+  /** A mapping went live. */
+  | { readonly kind: 'live'; readonly epoch: number; readonly table: MappingRecord }
+  /** The answer that stands for a plan's id. */
+  | { readonly kind: 'plan'; readonly planId: string; readonly plan: PlanRecord }
+  | { readonly kind: 'mode'; readonly paused: boolean; readonly dryRun: boolean }
+  | { readonly kind: 'counters'; readonly counters: GroupCounters }
+  | { readonly kind: 'whole'; readonly state: SavedGroup };
+
+/** What the records of a group come to. */
+export interface SavedGroup {
+  readonly declaration: FullDeclaration;
+  readonly epoch: number;
+  readonly table: MappingRecord | undefined;
+  readonly plans: readonly (readonly [planId: string, plan: PlanRecord])[];
+  readonly paused: boolean;
+  readonly dryRun: boolean;
+  readonly counters: GroupCounters | undefined;
+}
+
+/** Where one group keeps its state; nowhere, when the service has no folder. */
+export class GroupStore {
+  readonly #folder: string | undefined;
+  readonly #name: string;
+  readonly #journal: LineFile | undefined;
+  #numAppends = 0;
+
+  constructor(folder: string | undefined, name: string) {
+    this.#folder = folder;
+    this.#name = name;
+    this.#journal = folder === undefined ? undefined : new LineFile(this.#path(JOURNAL_END), HEADER);
+  }
+
+  /** Whether anything is kept. */
+  get isKept(): boolean {
+    return this.#journal !== undefined;
+  }
+
+  /** What was kept; undefined for a new group, or one whose declaration was never durable. */
+  async read(): Promise<SavedGroup | undefined> {
+    const records = (await this.#readJournal()) ?? [];
+    return stateOf(`${this.#name}${JOURNAL_END}`, records as readonly StateRecord[]);
+  }
+
+  async #readJournal(): Promise<readonly unknown[] | undefined> {
+    try {
+      return await this.#journal?.read();
+    } catch (error) {
+      if (isOwnError(error) && error.code === 'EPLB_FORMAT') {
+        error.message = `${this.#path(JOURNAL_END)}: ${error.message}`;
+      }
+      throw error;
+    }
+  }
+
+  /** Durable when it resolves. @throws EplbError `EPLB_FILE`, `EPLB_STALE`, `EPLB_CLOSED` */
+  async append(record: StateRecord, whole: () => SavedGroup): Promise<void> {
+    if (this.#journal === undefined) return;
+    await this.#journal.append([record]);
+    if (++this.#numAppends < COMPACT_AFTER) return;
+    this.#numAppends = 0;
+    await this.#journal.replace({ kind: 'whole', state: whole() });
+  }
+
+  /** Puts one file in the place of the last one: a crash leaves either. */
+  async saveWindow(snapshot: Uint8Array): Promise<void> {
+    if (this.#folder === undefined) return;
+    const path = this.#path(WINDOW_END);
+    const file = await open(`${path}.next`, 'w', 0o600);
+    try {
+      await file.writeFile(snapshot);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await rename(`${path}.next`, path);
+  }
+
+  /** The last snapshot; undefined when there is none. */
+  async readWindow(): Promise<Uint8Array | undefined> {
+    if (this.#folder === undefined) return undefined;
+    return readFile(this.#path(WINDOW_END)).catch(() => undefined);
+  }
+
+  /** Forgets the group. */
+  async remove(): Promise<void> {
+    await this.#journal?.close();
+    if (this.#folder === undefined) return;
+    // The journal first: without it the window is nobody's.
+    await rm(this.#path(JOURNAL_END), { force: true });
+    await rm(this.#path(WINDOW_END), { force: true });
+    await syncFolder(this.#folder);
+  }
+
+  async close(): Promise<void> {
+    await this.#journal?.close();
+  }
+
+  #path(end: string): string {
+    return join(this.#folder!, this.#name + end);
+  }
+}
+
+/** Makes the folder where there is none, and lists the groups in it. @throws EplbError `EPLB_FILE` */
+export async function openStateFolder(folder: string): Promise<readonly string[]> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const files = await readdir(folder);
+    return files
+      .filter((file) => file.endsWith(JOURNAL_END))
+      .map((file) => file.slice(0, -JOURNAL_END.length))
+      .sort();
+  } catch (cause) {
+    if (isOwnError(cause)) throw cause;
+    const reason = cause instanceof Error ? cause.message : cause;
+    throw new EplbError('EPLB_FILE', `${folder}: cannot be used for the state: ${reason}`, { cause });
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined);
+  await handle?.sync().catch(() => undefined);
+  await handle?.close();
+}
+
+function stateOf(file: string, records: readonly StateRecord[]): SavedGroup | undefined {
+  let state: SavedGroup | undefined;
+  for (const record of records) {
+    const next = afterRecord(state, record);
+    if (next === undefined) {
+      throw new EplbRangeError('EPLB_FORMAT', `${file}: holds a record '${record.kind}' that none can have`);
+    }
+    state = next;
+  }
+  return state;
+}
+
+/** Of plans, so many answers stand. */
+const MOST_PLANS = 32;
+
+/** Adds the answer that stands for an id, and forgets the oldest ones. */
+export function withPlan<T>(
+  plans: readonly (readonly [string, T])[],
+  planId: string,
+  plan: T,
+): readonly (readonly [string, T])[] {
+  return [...plans, [planId, plan] as const].slice(-MOST_PLANS);
+}
+
+function afterRecord(state: SavedGroup | undefined, record: StateRecord): SavedGroup | undefined {
+  if (record.kind === 'whole') return record.state;
+  if (record.kind === 'group') {
+    const { declaration } = record;
+    const { dryRun } = declaration;
+    return { declaration, epoch: 0, table: undefined, plans: [], paused: false, dryRun, counters: undefined };
+  }
+  if (state === undefined) return undefined;
+  switch (record.kind) {
+    case 'live':
+      return { ...state, epoch: record.epoch, table: record.table };
+    case 'plan':
+      return { ...state, plans: withPlan(state.plans, record.planId, record.plan) };
+    case 'mode':
+      return { ...state, paused: record.paused, dryRun: record.dryRun };
+    case 'counters':
+      return { ...state, counters: record.counters };
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,100 @@
+import { EplbError, EplbRangeError } from '../core/errors.ts';
+import type { ExpertMapping } from '../index.ts';
+import { hexSha256 } from './plan-result.ts';
+
+/** Mappings of so many epochs are kept, for loads that are reported late. */
+const MOST_EPOCHS = 8;
+/** So many answered plans may be named by their digest alone. */
+const MOST_ANSWERED = 32;
+
+/** A mapping with its bytes and their digest. */
+export interface Held {
+  readonly mapping: ExpertMapping;
+  readonly bytes: Uint8Array;
+  readonly digest: string;
+}
+
+export function held(mapping: ExpertMapping): Held {
+  const bytes = mapping.toBytes();
+  return { mapping, bytes, digest: hexSha256(bytes) };
+}
+
+/** What an engine says of an epoch. */
+export interface EpochReport {
+  readonly epoch: number | undefined;
+  /** What was live in that epoch: a plan's digest, or the mapping itself. */
+  readonly digest?: string | undefined;
+  readonly mapping?: ExpertMapping | undefined;
+}
+
+/** Which mapping is live, which were, and which were answered and may be next. */
+export class LiveEpochs {
+  #epoch = 0;
+  #live: Held;
+  /** Of the last epochs. */
+  readonly #epochs = new Map<number, ExpertMapping>();
+  /** Plans that were answered, by digest, with the epoch that they were planned from. */
+  readonly #answered = new Map<string, { readonly mapping: ExpertMapping; readonly epoch: number }>();
+
+  constructor(first: ExpertMapping) {
+    this.#live = held(first);
+    this.#epochs.set(0, first);
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  get live(): Held {
+    return this.#live;
+  }
+
+  /** The mapping of one of the last epochs; undefined when it is not known any more. */
+  mappingAt(epoch: number): ExpertMapping | undefined {
+    return this.#epochs.get(epoch);
+  }
+
+  /** Remembers a plan that was answered, made from the live mapping. */
+  remember({ mapping, digest }: Held): void {
+    this.#answered.delete(digest);
+    this.#answered.set(digest, { mapping, epoch: this.#epoch });
+    const [oldest] = this.#answered.keys();
+    if (this.#answered.size > MOST_ANSWERED) this.#answered.delete(oldest!);
+  }
+
+  /**
+   * The mapping that a report says went live; undefined when it is live already.
+   *
+   * @throws EplbError `EPLB_CONFLICT`, `EPLB_STALE`, EplbRangeError `EPLB_MAPPING`
+   */
+  nextOf({ epoch = this.#epoch, digest, mapping }: EpochReport): Held | undefined {
+    const given = mapping && held(mapping);
+    if (digest !== undefined && given !== undefined && digest !== given.digest) {
+      throw new EplbRangeError('EPLB_MAPPING', `loads: physicalToLogical has the digest ${given.digest}`);
+    }
+    const named = digest ?? given?.digest;
+    if (epoch === this.#epoch) {
+      if (named === undefined || named === this.#live.digest) return undefined;
+      const message = `loads: epoch ${epoch} is mapping ${this.#live.digest}; say epoch ${epoch + 1}`;
+      throw new EplbError('EPLB_CONFLICT', `${message} if another one went live`);
+    }
+    if (epoch < this.#epoch) return undefined;
+    const plan = named === undefined ? undefined : this.#answered.get(named);
+    // The object that was planned has its forecast with the balancer.
+    if (given !== undefined) return { ...given, mapping: plan?.mapping ?? given.mapping };
+    if (plan?.epoch === this.#epoch && epoch === this.#epoch + 1) return held(plan.mapping);
+    const message = `loads: epoch ${epoch} is not ${this.#epoch}, the live one; give the digest of a plan`;
+    throw new EplbError('EPLB_STALE', `${message} from there, or physicalToLogical, if another went live`);
+  }
+
+  /** A mapping is live from now on. */
+  go(epoch: number, live: Held): void {
+    this.#epoch = epoch;
+    this.#live = live;
+    this.#epochs.set(epoch, live.mapping);
+    for (const old of this.#epochs.keys()) {
+      if (this.#epochs.size <= MOST_EPOCHS) break;
+      this.#epochs.delete(old);
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto';
+import { littleEndianBytes } from '../core/byte-order.ts';
+import { layerBalances, summarizeBalance } from '../loads/balancedness.ts';
+import type { LoadMatrix } from '../loads/load-matrix.ts';
+import { ExpertMapping } from '../mapping/expert-mapping.ts';
+import type { PlanForecast } from '../policy/decision.ts';
+
+/** What became of a plan that was asked for, before it is written down as an answer. */
+export interface PlanResult {
+  readonly status: 'planned' | 'kept';
+  /** Why the mapping stays: a policy's reason, 'paused', or 'dry run'. */
+  readonly reason?: string;
+  /** The epoch that was live when it was planned. */
+  readonly epoch: number;
+  /** What the ranks are to hold: what they hold already when it is kept. */
+  readonly mapping: ExpertMapping;
+  /** `ExpertMapping.toBytes()` of it, and the SHA-256 of that. */
+  readonly bytes: Uint8Array;
+  readonly digest: string;
+  readonly previousDigest: string;
+  readonly moves: number;
+  readonly forecast?: ForecastJson;
+  /** Of the loads that were planned for, before and after. */
+  readonly balancedness?: { readonly before: number; readonly after: number };
+  /** What a plan would have been: in dry-run mode. */
+  readonly dryRun?: { readonly digest: string; readonly moves: number; readonly forecast?: ForecastJson };
+}
+
+/** A forecast as plain data. */
+export interface ForecastJson {
+  readonly gainPerLayer: readonly number[];
+  readonly secondsPerLayer: readonly number[];
+  readonly moves: number;
+  readonly bytes: number;
+  readonly steps: number;
+  readonly secondsGained: number;
+  readonly secondsSpent: number;
+}
+
+export function forecastJson({ gainPerLayer, secondsPerLayer, ...numbers }: PlanForecast): ForecastJson {
+  return { ...numbers, gainPerLayer: [...gainPerLayer], secondsPerLayer: [...secondsPerLayer] };
+}
+
+export const hexSha256 = (...parts: readonly (Uint8Array | string)[]): string => {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest('hex');
+};
+
+/** What a mapping makes of loads: sum of mean rank loads / sum of largest rank loads. */
+export function balancednessOf(loads: LoadMatrix, mapping: ExpertMapping, numRanks: number): number {
+  return summarizeBalance(layerBalances(loads, mapping, numRanks)).balancednessRatioOfSums;
+}
+
+/** A mapping as plain data, with the order of replicas, which its bytes do not have. */
+export interface MappingRecord {
+  readonly numLayers: number;
+  readonly numLogicalExperts: number;
+  /** Base64 of the tables, little-endian. */
+  readonly phyToLog: string;
+  readonly logToPhy: string;
+}
+
+export function mappingRecord(mapping: ExpertMapping): MappingRecord {
+  const { numLayers, numLogicalExperts, phyToLog, logToPhy } = mapping;
+  const base64 = (table: Int32Array) => Buffer.from(littleEndianBytes(table)).toString('base64');
+  return { numLayers, numLogicalExperts, phyToLog: base64(phyToLog), logToPhy: base64(logToPhy) };
+}
+
+/** @throws EplbRangeError `EPLB_MAPPING` */
+export function mappingOfRecord({ phyToLog, logToPhy, ...sizes }: MappingRecord): ExpertMapping {
+  const table = (text: string) => {
+    const bytes = Buffer.from(text, 'base64');
+    return Int32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readInt32LE(4 * i));
+  };
+  return new ExpertMapping({ ...sizes, phyToLog: table(phyToLog), logToPhy: table(logToPhy) });
+}
+
+/** A result as plain data, for the state's file. */
+export interface PlanRecord extends Omit<PlanResult, 'mapping' | 'bytes'> {
+  readonly table: MappingRecord;
+}
+
+export function recordOf({ mapping, bytes: _, ...rest }: PlanResult): PlanRecord {
+  return { ...rest, table: mappingRecord(mapping) };
+}
+
+export function resultOf({ table, ...rest }: PlanRecord): PlanResult {
+  const mapping = mappingOfRecord(table);
+  return { ...rest, mapping, bytes: mapping.toBytes() };
+}
+
+/** A result with its tables as nested arrays: the answer in JSON. */
+export function planAnswer(result: PlanResult, more: object): object {
+  const { mapping, bytes: _, ...rest } = result;
+  const { phyToLog, logToPhy, replicaCount } = mapping.toJSON();
+  return {
+    ...rest,
+    ...more,
+    physicalToLogical: phyToLog,
+    logicalToPhysical: logToPhy,
+    logicalReplicaCount: replicaCount,
+  };
+}

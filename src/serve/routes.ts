@@ -1,0 +1,328 @@
+import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { packageVersion } from '../core/version.ts';
+import { type ExpertMapping, planTransfer } from '../index.ts';
+import { BINARY_TYPE } from './binary.ts';
+import {
+  LOADS_QUERY,
+  LOADS_SCHEMA,
+  PLAN_QUERY,
+  PLAN_SCHEMA,
+  parseJson,
+  readLoadsBody,
+  readLoadsBytes,
+  readPlanBody,
+  readPlanBytes,
+} from './bodies.ts';
+import { DECLARATION_SCHEMA } from './declaration.ts';
+import type { Group } from './group.ts';
+import type { MetricsFormat } from './metrics.ts';
+import type { PlanDesk } from './plan-desk.ts';
+import { type PlanResult, planAnswer } from './plan-result.ts';
+import { JSON_TYPE, type Reply } from './reply.ts';
+import { checkSchema, type Schema } from './schema.ts';
+import {
+  DRY_RUN_SCHEMA,
+  GROUP_SCHEMA,
+  GROUPS_SCHEMA,
+  HEALTH_SCHEMA,
+  PLAN_ANSWER_SCHEMA,
+  REPORT_ANSWER_SCHEMA,
+} from './schemas.ts';
+import type { PlanningService } from './service.ts';
+
+/** A request as handlers see it. */
+interface ServeRequest {
+  /** The group that the path names, decoded; empty where it names none. */
+  readonly name: string;
+  /** The query's values, checked. */
+  readonly query: Readonly<Record<string, string | number>>;
+  /** Parsed JSON, the body in bytes, or undefined. */
+  readonly body: unknown;
+  readonly bytes: Uint8Array;
+  readonly isBinary: boolean;
+  readonly wantsBinary: boolean;
+  readonly metricsFormat: MetricsFormat;
+}
+
+/** What handlers work with. */
+export interface ServeContext {
+  readonly service: PlanningService;
+  readonly desk: PlanDesk;
+  isDraining(): boolean;
+  openApi(): object;
+}
+
+/** A route: where it is, what it takes and gives, and what it does. The OpenAPI document is made of these. */
+export interface Route {
+  readonly method: 'get' | 'put' | 'post' | 'delete';
+  readonly path: string;
+  readonly operationId: string;
+  readonly summary: string;
+  readonly query?: Readonly<Record<string, Schema>>;
+  readonly body?: Schema;
+  /** Whether the body may come in bytes. */
+  readonly takesBytes?: boolean;
+  /** Whether the answer may go in bytes. */
+  readonly givesBytes?: boolean;
+  /** Answers that are no refusals. */
+  readonly answers: Readonly<Record<number, { readonly description: string; readonly schema?: Schema }>>;
+  /** The statuses it refuses with, beside those of every route. */
+  readonly refusals: readonly number[];
+  handle(request: ServeRequest, context: ServeContext): Promise<Reply> | Reply;
+}
+
+const json = (value: unknown, status = 200): Reply => ({
+  status,
+  type: JSON_TYPE,
+  content: JSON.stringify(value),
+});
+
+const groupView = (group: Group, status = 200): Reply => json(group.view(), status);
+const GROUP_ANSWER = { 200: { description: 'the group', schema: GROUP_SCHEMA } };
+
+/** A route that changes a group's mode. */
+function modeRoute(action: 'pause' | 'resume', summary: string): Route {
+  return {
+    method: 'post',
+    path: `/v1/groups/{group}/${action}`,
+    operationId: action,
+    summary,
+    answers: GROUP_ANSWER,
+    refusals: [404],
+    async handle({ name }, { service }) {
+      const group = service.group(name);
+      await group.setMode({ paused: action === 'pause' });
+      return groupView(group);
+    },
+  };
+}
+
+export const ROUTES: readonly Route[] = [
+  {
+    method: 'get',
+    path: '/healthz',
+    operationId: 'health',
+    summary: 'whether the service answers',
+    answers: {
+      200: { description: 'it does', schema: HEALTH_SCHEMA },
+      503: { description: 'it is being stopped', schema: HEALTH_SCHEMA },
+    },
+    refusals: [],
+    handle: (_, { service, isDraining }) =>
+      json(
+        {
+          status: isDraining() ? 'draining' : 'ok',
+          version: packageVersion(),
+          groups: service.groups().length,
+        },
+        isDraining() ? 503 : 200,
+      ),
+  },
+  {
+    method: 'get',
+    path: '/metrics',
+    operationId: 'metrics',
+    summary:
+      'metrics of all groups: in the text format of Prometheus, or as OpenMetrics where Accept says so',
+    answers: { 200: { description: 'text' } },
+    refusals: [],
+    async handle({ metricsFormat }, { service: { metrics } }) {
+      const content = await metrics.text(metricsFormat);
+      return { status: 200, type: metrics.contentType(metricsFormat), content };
+    },
+  },
+  {
+    method: 'get',
+    path: '/openapi.json',
+    operationId: 'openapi',
+    summary: 'this document',
+    answers: { 200: { description: 'OpenAPI 3.1', schema: { type: 'object', additionalProperties: true } } },
+    refusals: [],
+    handle: (_, { openApi }) => json(openApi()),
+  },
+  {
+    method: 'get',
+    path: '/v1/groups',
+    operationId: 'listGroups',
+    summary: 'all groups',
+    answers: { 200: { description: 'by name', schema: GROUPS_SCHEMA } },
+    refusals: [],
+    handle: (_, { service }) =>
+      json({
+        groups: service.groups().map(({ name, epoch, digest, isPaused, isDryRun }) => ({
+          ...{ group: name, epoch, digest, paused: isPaused, dryRun: isDryRun },
+        })),
+      }),
+  },
+  {
+    method: 'put',
+    path: '/v1/groups/{group}',
+    operationId: 'declareGroup',
+    summary: 'declare a group; with the same content again it stays as it is',
+    body: DECLARATION_SCHEMA,
+    answers: { ...GROUP_ANSWER, 201: { description: 'the new group', schema: GROUP_SCHEMA } },
+    refusals: [409, 413, 415, 422, 507],
+    async handle({ name, body }, { service }) {
+      const { group, isNew } = await service.declare(name, body);
+      return groupView(group, isNew ? 201 : 200);
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/groups/{group}',
+    operationId: 'getGroup',
+    summary: 'what is known of a group',
+    answers: GROUP_ANSWER,
+    refusals: [404],
+    handle: ({ name }, { service }) => groupView(service.group(name)),
+  },
+  {
+    method: 'delete',
+    path: '/v1/groups/{group}',
+    operationId: 'removeGroup',
+    summary: 'forget a group and all that was kept of it',
+    answers: { 204: { description: 'it is gone' } },
+    refusals: [404],
+    async handle({ name }, { service, desk }) {
+      await service.remove(name);
+      desk.forget(name);
+      return { status: 204, type: JSON_TYPE, content: '' };
+    },
+  },
+  {
+    method: 'get',
+    path: '/v1/groups/{group}/mapping',
+    operationId: 'getMapping',
+    summary: "the live mapping; in bytes as a mapping's snapshot",
+    givesBytes: true,
+    answers: {
+      200: {
+        description: 'the tables',
+        schema: { type: 'object', additionalProperties: true },
+      },
+    },
+    refusals: [404],
+    handle({ name, wantsBinary }, { service }) {
+      const group = service.group(name);
+      const { epoch, digest } = group;
+      const mapping = group.mapping();
+      if (wantsBinary) {
+        const headers = { 'eplb-epoch': String(epoch), 'eplb-digest': digest };
+        return { status: 200, type: BINARY_TYPE, content: mapping.toBytes(), headers };
+      }
+      const { phyToLog, logToPhy, replicaCount } = mapping.toJSON();
+      return json({
+        ...{ epoch, digest, physicalToLogical: phyToLog },
+        ...{ logicalToPhysical: logToPhy, logicalReplicaCount: replicaCount },
+      });
+    },
+  },
+  {
+    method: 'post',
+    path: '/v1/groups/{group}/loads',
+    operationId: 'reportLoads',
+    summary: 'report loads of a step, and which mapping went live',
+    query: LOADS_QUERY,
+    body: LOADS_SCHEMA,
+    takesBytes: true,
+    answers: { 200: { description: 'it was taken', schema: REPORT_ANSWER_SCHEMA } },
+    refusals: [404, 409, 413, 415, 422],
+    async handle({ name, body, bytes, query, isBinary }, { service }) {
+      const group = service.group(name);
+      const { topology } = group.balancer;
+      return json(
+        await group.report(isBinary ? readLoadsBytes(bytes, query, topology) : readLoadsBody(body, topology)),
+      );
+    },
+  },
+  {
+    method: 'post',
+    path: '/v1/groups/{group}/plan',
+    operationId: 'plan',
+    summary: 'plan from the loads of the body, or once for a planId from what was reported',
+    query: PLAN_QUERY,
+    body: PLAN_SCHEMA,
+    takesBytes: true,
+    givesBytes: true,
+    answers: { 200: { description: 'the plan, or why there is none', schema: PLAN_ANSWER_SCHEMA } },
+    refusals: [404, 409, 413, 415, 422],
+    handle({ name, bytes, query, isBinary, wantsBinary }, { service, desk }) {
+      const group = service.group(name);
+      const { topology } = group.balancer;
+      const kind = `${isBinary} ${wantsBinary} ${query.generation ?? ''}`;
+      return desk.answer(group, kind, bytes, async () => {
+        const { transfer, ...question } = isBinary
+          ? readPlanBytes(bytes, query, topology, group.knownMappings())
+          : readPlanBody(parseJson(bytes), topology);
+        const result = await group.plan({ ...question, saysBalance: !wantsBinary });
+        const isPure = question.loads !== undefined && result.reason !== 'paused';
+        if (wantsBinary) return { reply: planBytes(result), isPure };
+        const more = {
+          group: name,
+          ...(question.planId === undefined ? {} : { planId: question.planId }),
+          ...(transfer ? { transfer: transferOf(group, question.previous, result) } : {}),
+        };
+        return { reply: json(planAnswer(result, more)), isPure };
+      });
+    },
+  },
+  modeRoute('pause', 'offer no plans until resumed: each is kept as it is'),
+  modeRoute('resume', 'offer plans again'),
+  {
+    method: 'post',
+    path: '/v1/groups/{group}/dry-run',
+    operationId: 'setDryRun',
+    summary: 'whether plans are only shown, and never offered',
+    body: DRY_RUN_SCHEMA,
+    answers: GROUP_ANSWER,
+    refusals: [404, 413, 415, 422],
+    async handle({ name, body }, { service }) {
+      const group = service.group(name);
+      checkSchema('dry-run', DRY_RUN_SCHEMA, body);
+      await group.setMode(body as { dryRun: boolean });
+      return groupView(group);
+    },
+  },
+];
+
+/** The mapping in bytes, and the rest in headers. */
+function planBytes({ status, reason, epoch, digest, previousDigest, moves, bytes }: PlanResult): Reply {
+  const headers = {
+    'eplb-status': status,
+    ...(reason === undefined ? {} : { 'eplb-reason': reason }),
+    'eplb-epoch': String(epoch),
+    'eplb-digest': digest,
+    'eplb-previous-digest': previousDigest,
+    'eplb-moves': String(moves),
+  };
+  return { status: 200, type: BINARY_TYPE, content: bytes, headers };
+}
+
+/** @throws EplbError `EPLB_STALE` when nobody knows any more what the plan was made from */
+function transferOf(group: Group, previous: ExpertMapping | undefined, result: PlanResult): object {
+  const { numRanks, numNodes } = group.declaration;
+  const { cost } = group;
+  const from = previous ?? group.mappingAt(result.epoch);
+  if (from?.digest() !== result.previousDigest) {
+    const message = `plan: the mapping that it was made from, ${result.previousDigest}, is not known any more`;
+    throw new EplbError('EPLB_STALE', message);
+  }
+  const more = cost === undefined ? {} : { cost };
+  return planTransfer(from, result.mapping, { numRanks, numNodes, ...more }).toJSON();
+}
+
+/** A value of the query, as its schema says. @throws EplbTypeError, EplbRangeError */
+export function readQuery(route: Route, given: URLSearchParams): Record<string, string | number> {
+  const known = route.query ?? {};
+  const query: Record<string, string | number> = {};
+  for (const [name, text] of given) {
+    const schema = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (schema === undefined) {
+      throw new EplbRangeError('EPLB_OPTION', `query: there is no ${name}; there are ${Object.keys(known)}`);
+    }
+    const value = schema.type === 'integer' && /^\d{1,16}$/.test(text) ? Number(text) : text;
+    checkSchema(`query.${name}`, schema, value);
+    query[name] = value;
+  }
+  return query;
+}

@@ -1,0 +1,200 @@
+import { once } from 'node:events';
+import { chmod, lstat, readFile, unlink } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { connect } from 'node:net';
+import process from 'node:process';
+import { createAdaptorServer } from '@hono/node-server';
+import { EplbError } from '../core/errors.ts';
+import { makeApp } from './app.ts';
+import type { GroupView } from './group-view.ts';
+import { PlanningService } from './service.ts';
+import {
+  isLoopback,
+  type ListenAddress,
+  readSettings,
+  type ServeOptions,
+  type ServeSettings,
+} from './settings.ts';
+
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const KEEP_ALIVE_MS = 75_000;
+
+/** What a service tells its host, beside the channels of `CHANNELS`. */
+export interface ServeHooks {
+  /** What is a fault of the service, or of the machine: a log's line. */
+  readonly onFault?: (error: unknown) => void;
+}
+
+/** A service that listens. */
+export interface RunningService {
+  /** `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. */
+  readonly address: string;
+  /** What is known of its groups. */
+  groups(): readonly GroupView[];
+  /**
+   * Takes no more requests, waits for those under way as long as `drainTimeoutMs` allows, writes the windows
+   * down, and ends all threads. Idempotent.
+   */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts a service: groups as they were kept, then those of the options, then it listens.
+ *
+ * @throws EplbTypeError, EplbRangeError for options; EplbError `EPLB_FILE` for an address, a folder or a file
+ * that cannot be used, `EPLB_CONFLICT` for a group that was kept with other content
+ * @example
+ * ```ts
+ * const running = await startService({ listen: '127.0.0.1:0', state: 'eplb-state' });
+ * console.log(running.address);
+ * await running.close();
+ * ```
+ */
+export async function startService(options: ServeOptions, hooks: ServeHooks = {}): Promise<RunningService> {
+  const settings = readSettings(options);
+  const { onFault = () => undefined } = hooks;
+  const service = await PlanningService.open(settings.limits, settings.state);
+  try {
+    for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
+    return await listen(settings, service, onFault);
+  } catch (error) {
+    await service.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function listen(
+  settings: ServeSettings,
+  service: PlanningService,
+  onFault: (error: unknown) => void,
+): Promise<RunningService> {
+  const { limits, address, token } = settings;
+  let isDraining = false;
+  const app = makeApp(service, {
+    ...limits,
+    token,
+    hosts: hostsOf(settings),
+    isDraining: () => isDraining,
+    onFault,
+  });
+  const server = await serverFor(settings, app.fetch);
+  server.maxConnections = limits.maxConnections;
+  const at = await bind(server, address, settings.tls !== undefined);
+  const saving = setInterval(() => {
+    service.saveWindows().catch(onFault);
+  }, limits.saveIntervalMs);
+  saving.unref();
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    isDraining = true;
+    clearInterval(saving);
+    await drain(server, limits.drainTimeoutMs);
+    await service.close();
+  };
+  return {
+    address: at,
+    groups: () => service.groups().map((group) => group.view()),
+    close: () => {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+/** What a request has to be addressed to, where any page of a browser could reach the service. */
+function hostsOf({ address, token }: ServeSettings): readonly string[] | undefined {
+  if (address.kind === 'unix' || token !== undefined || !isLoopback(address)) return undefined;
+  return ['localhost', '127.0.0.1', '[::1]', address.host.toLowerCase()];
+}
+
+async function serverFor(
+  { tls }: ServeSettings,
+  fetch: ReturnType<typeof makeApp>['fetch'],
+): Promise<Server> {
+  const timeouts = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  };
+  const own = { fetch, overrideGlobalObjects: false };
+  if (tls === undefined) {
+    return createAdaptorServer({ ...own, createServer, serverOptions: timeouts }) as Server;
+  }
+  const [cert, key] = await Promise.all([readPem('tls.cert', tls.cert), readPem('tls.key', tls.key)]);
+  try {
+    const serverOptions = { ...timeouts, cert, key };
+    return createAdaptorServer({ ...own, createServer: createTlsServer, serverOptions }) as Server;
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : cause;
+    throw new EplbError('EPLB_FILE', `config.tls: certificate and key cannot be used: ${reason}`, { cause });
+  }
+}
+
+async function readPem(field: string, path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : cause;
+    throw new EplbError('EPLB_FILE', `config.${field}: ${path}: cannot be read: ${reason}`, { cause });
+  }
+}
+
+/** @returns the address as clients need it */
+async function bind(server: Server, address: ListenAddress, isTls: boolean): Promise<string> {
+  if (address.kind === 'unix') await removeOldSocket(address.path);
+  // Nobody else may connect, not even before its mode is set.
+  const mask = address.kind === 'unix' ? process.umask(0o177) : undefined;
+  try {
+    const listening = once(server, 'listening');
+    if (address.kind === 'unix') server.listen(address.path);
+    else server.listen(address.port, address.host);
+    await listening;
+    if (address.kind === 'unix') await chmod(address.path, 0o600);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : cause;
+    throw new EplbError('EPLB_FILE', `config.listen: cannot listen: ${reason}`, { cause });
+  } finally {
+    if (mask !== undefined) process.umask(mask);
+  }
+  if (address.kind === 'unix') return `unix:${address.path}`;
+  const bound = server.address();
+  const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
+  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
+  return `${isTls ? 'https' : 'http'}://${host}:${port}`;
+}
+
+/** Removes a socket that nobody listens on any more, as a killed service leaves it. */
+async function removeOldSocket(path: string): Promise<void> {
+  // Connecting to any other file is refused as well.
+  const isSocket = await lstat(path).then(
+    (found) => found.isSocket(),
+    () => false,
+  );
+  if (!isSocket) return;
+  const socket = connect(path);
+  const code = await new Promise<string | undefined>((resolve) => {
+    socket.once('connect', () => resolve(undefined));
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+  });
+  socket.destroy();
+  if (code === undefined) {
+    throw new EplbError('EPLB_FILE', `config.listen: another service listens on ${path}`);
+  }
+  if (code === 'ECONNREFUSED') await unlink(path).catch(() => undefined);
+}
+
+/** Ends when all requests under way are answered, or the time is over. */
+async function drain(server: Server, timeoutMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  server.closeIdleConnections();
+  const timer = setTimeout(() => server.closeAllConnections(), timeoutMs);
+  // Connections that were answered meanwhile are idle, and would be kept open.
+  const looks = setInterval(() => server.closeIdleConnections(), 20);
+  await closed;
+  clearTimeout(timer);
+  clearInterval(looks);
+}

@@ -1,0 +1,163 @@
+import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { bytesOfGroup, type GroupParts, readDeclaration, sameDeclaration } from './declaration.ts';
+import { Group } from './group.ts';
+import { GroupStore, openStateFolder } from './group-store.ts';
+import { MetricsRegistry } from './metrics.ts';
+import { notFound } from './refusal.ts';
+
+/** How much a service takes on. */
+export interface ServiceLimits {
+  /** Groups at one time. Default 64. */
+  readonly maxGroups: number;
+  /** Bytes of all groups' windows and tables, as estimated when they are declared. Default 1 GiB. */
+  readonly maxMemoryBytes: number;
+}
+
+const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+/** The pattern of a group's name. */
+export const GROUP_NAME_PATTERN = NAME.source;
+
+/** All groups of a service, and where they are kept. */
+export class PlanningService {
+  readonly metrics = new MetricsRegistry();
+  readonly #limits: ServiceLimits;
+  readonly #folder: string | undefined;
+  readonly #groups = new Map<string, Group>();
+  #lastChange: Promise<unknown> = Promise.resolve();
+
+  private constructor(limits: ServiceLimits, folder: string | undefined) {
+    this.#limits = limits;
+    this.#folder = folder;
+  }
+
+  /**
+   * Opens a service with the groups that its folder has.
+   *
+   * @param folder where groups are kept; undefined to keep nothing
+   * @throws EplbError `EPLB_FILE`; EplbRangeError `EPLB_FORMAT` for a journal that is damaged
+   */
+  static async open(limits: ServiceLimits, folder: string | undefined): Promise<PlanningService> {
+    const service = new PlanningService(limits, folder);
+    if (folder === undefined) return service;
+    for (const name of await openStateFolder(folder)) {
+      if (!NAME.test(name)) continue;
+      const store = new GroupStore(folder, name);
+      const saved = await store.read();
+      if (saved === undefined) {
+        // Its declaration was never durable, so nobody was told that it is there.
+        await store.remove();
+        continue;
+      }
+      const group = service.#make(name, readDeclaration(saved.declaration), store);
+      await group.resume(saved);
+      // The first plan is then as quick as the others.
+      await group.balancer.start();
+      service.#groups.set(name, group);
+    }
+    return service;
+  }
+
+  /** In the order of their names. */
+  groups(): readonly Group[] {
+    return [...this.#groups.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** @throws EplbError `EPLB_NOT_FOUND` */
+  group(name: string): Group {
+    const group = this.#groups.get(name);
+    if (group !== undefined) return group;
+    throw notFound(`there is no group '${name.slice(0, 64)}'; declare it with PUT /v1/groups/NAME`);
+  }
+
+  /**
+   * Declares a group. Declared again with the same content it stays as it is.
+   *
+   * @throws EplbError `EPLB_CONFLICT` for other content, `EPLB_LIMIT`; EplbTypeError, EplbRangeError
+   */
+  declare(name: string, given: unknown): Promise<{ readonly group: Group; readonly isNew: boolean }> {
+    if (!NAME.test(name)) {
+      const message = `group: the name does not match ${GROUP_NAME_PATTERN}`;
+      return Promise.reject(new EplbRangeError('EPLB_RANGE', message));
+    }
+    return this.#change(async () => {
+      const parts = readDeclaration(given);
+      const known = this.#groups.get(name);
+      if (known !== undefined) {
+        if (sameDeclaration(known.declaration, parts.declaration)) return { group: known, isNew: false };
+        const message = `group ${name} is declared with other content; DELETE it first`;
+        throw new EplbError('EPLB_CONFLICT', message);
+      }
+      this.#checkRoom(parts);
+      const group = this.#make(name, parts, new GroupStore(this.#folder, name));
+      try {
+        await group.declare();
+        await group.balancer.start();
+      } catch (error) {
+        await group.close({ remove: true }).catch(() => undefined);
+        throw error;
+      }
+      this.#groups.set(name, group);
+      return { group, isNew: true };
+    });
+  }
+
+  /** Forgets a group, and all that was kept of it. @throws EplbError `EPLB_NOT_FOUND` */
+  remove(name: string): Promise<void> {
+    return this.#change(async () => {
+      const group = this.group(name);
+      this.#groups.delete(name);
+      await group.close({ remove: true });
+    });
+  }
+
+  /** Writes down what was recorded since the last time. */
+  async saveWindows(): Promise<void> {
+    for (const group of this.#groups.values()) await group.saveWindow();
+  }
+
+  /** Writes everything down and ends all threads. */
+  async close(): Promise<void> {
+    await this.#change(async () => {
+      const closed = await Promise.allSettled([...this.#groups.values()].map((group) => group.close()));
+      const failed = closed.find(({ status }) => status === 'rejected');
+      if (failed?.status === 'rejected') throw failed.reason;
+    });
+  }
+
+  #make(name: string, parts: GroupParts, store: GroupStore): Group {
+    const { policy } = parts.declaration;
+    return new Group(name, parts, store, (group) =>
+      this.metrics.add({
+        name,
+        policy,
+        balancer: group.balancer,
+        cost: group.cost,
+        get epoch() {
+          return group.epoch;
+        },
+        get isPaused() {
+          return group.isPaused;
+        },
+      }),
+    );
+  }
+
+  #checkRoom({ declaration }: GroupParts): void {
+    const { maxGroups, maxMemoryBytes } = this.#limits;
+    if (this.#groups.size >= maxGroups) {
+      throw new EplbError('EPLB_LIMIT', `group: there are ${maxGroups}, as many as limits.maxGroups allows`);
+    }
+    const used = [...this.#groups.values()].reduce((sum, group) => sum + bytesOfGroup(group.declaration), 0);
+    const wanted = used + bytesOfGroup(declaration);
+    if (wanted <= maxMemoryBytes) return;
+    const message = `group: all groups would need ${wanted} bytes; limits.maxMemoryBytes is ${maxMemoryBytes}`;
+    throw new EplbError('EPLB_LIMIT', message);
+  }
+
+  /** Declares and removes one after the other. */
+  #change<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#lastChange.then(work);
+    this.#lastChange = result.catch(() => {});
+    return result;
+  }
+}

@@ -1,0 +1,158 @@
+import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { DECLARATION_SCHEMA, type GroupDeclaration, readDeclaration } from './declaration.ts';
+import { checkSchema, type Schema } from './schema.ts';
+
+/** What a service takes on, and how long it waits. */
+export interface ServeLimits {
+  /** Bytes of a request's body. Default 16 MiB. */
+  readonly maxBodyBytes?: number;
+  /** Requests a second, of all clients together. Default 5,000. */
+  readonly maxRequestsPerSecond?: number;
+  /** Default 64. */
+  readonly maxGroups?: number;
+  /** Bytes of all groups' windows and tables. Default 1 GiB. */
+  readonly maxMemoryBytes?: number;
+  /** Bytes of answers that are kept for each group. Default 16 MiB. */
+  readonly maxCacheBytes?: number;
+  /** Default 1,024. */
+  readonly maxConnections?: number;
+  /** Milliseconds that requests under way have to end when the service is stopped. Default 10,000. */
+  readonly drainTimeoutMs?: number;
+  /** Milliseconds between two savings of the windows. Default 30,000. */
+  readonly saveIntervalMs?: number;
+}
+
+/** How a service is set up. */
+export interface ServeOptions {
+  /** `unix:PATH`, or `HOST:PORT` with 0 for any free port. */
+  readonly listen: string;
+  /** The folder of the state; nothing outlives the process when left out. */
+  readonly state?: string;
+  /** Every request has to carry it, but for /healthz. */
+  readonly token?: string;
+  /** PEM files. */
+  readonly tls?: { readonly cert: string; readonly key: string };
+  /** Lets it listen off loopback without TLS, or without a token. Default false. */
+  readonly insecure?: boolean;
+  readonly limits?: ServeLimits;
+  /** Groups that are declared at the start, by name. */
+  readonly groups?: Readonly<Record<string, GroupDeclaration>>;
+}
+
+const count = (description: string, minimum = 1, maximum = 2 ** 40): Schema => ({
+  type: 'integer',
+  minimum,
+  maximum,
+  description,
+});
+const text: Schema = { type: 'string', maxLength: 4096 };
+
+/** A configuration: {@link ServeOptions}. */
+const SETTINGS_SCHEMA: Schema = {
+  type: 'object',
+  required: ['listen'],
+  properties: {
+    listen: text,
+    state: text,
+    token: text,
+    tls: { type: 'object', required: ['cert', 'key'], properties: { cert: text, key: text } },
+    insecure: { type: 'boolean' },
+    limits: {
+      type: 'object',
+      properties: {
+        maxBodyBytes: count('bytes of a body', 1024, 2 ** 30),
+        maxRequestsPerSecond: count('requests a second'),
+        maxGroups: count('groups', 1, 10_000),
+        maxMemoryBytes: count('bytes of all groups'),
+        maxCacheBytes: count('bytes of answers kept for a group', 0),
+        maxConnections: count('connections', 1, 1_000_000),
+        drainTimeoutMs: count('milliseconds to end', 0, 3_600_000),
+        saveIntervalMs: count('milliseconds between savings', 100, 3_600_000),
+      },
+    },
+    groups: { type: 'object', additionalProperties: DECLARATION_SCHEMA },
+  },
+};
+
+/** Where to listen. */
+export type ListenAddress =
+  | { readonly kind: 'unix'; readonly path: string }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
+
+/** Options that are checked and complete. */
+export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups'> {
+  readonly address: ListenAddress;
+  readonly insecure: boolean;
+  readonly limits: Required<ServeLimits>;
+  readonly groups: Readonly<Record<string, GroupDeclaration>>;
+}
+
+const LIMITS: Required<ServeLimits> = {
+  maxBodyBytes: 16 * 2 ** 20,
+  maxRequestsPerSecond: 5000,
+  maxGroups: 64,
+  maxMemoryBytes: 2 ** 30,
+  maxCacheBytes: 16 * 2 ** 20,
+  maxConnections: 1024,
+  drainTimeoutMs: 10_000,
+  saveIntervalMs: 30_000,
+};
+
+const LEAST_TOKEN = 16;
+
+/**
+ * Checks a configuration, its groups too, and fills in what is left out.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError, naming what is wrong: among them whatever
+ * would let others than this machine in without a token and TLS
+ */
+export function readSettings(options: ServeOptions): ServeSettings {
+  checkSchema('config', SETTINGS_SCHEMA, options);
+  const { limits, groups = {}, insecure = false, ...rest } = options;
+  const { token, tls } = rest;
+  const address = readAddress(options.listen);
+  if (token !== undefined && token.length < LEAST_TOKEN) {
+    throw new EplbRangeError('EPLB_RANGE', `config.token: has less than ${LEAST_TOKEN} characters`);
+  }
+  if (address.kind === 'unix' && tls !== undefined) {
+    throw new EplbRangeError('EPLB_OPTION', 'config.tls: is of no use on a unix socket');
+  }
+  if (!isLoopback(address) && !insecure && (token === undefined || tls === undefined)) {
+    const lacks = token === undefined ? (tls === undefined ? 'a token and TLS' : 'a token') : 'TLS';
+    throw new EplbRangeError(
+      'EPLB_OPTION',
+      `config.listen: ${options.listen} is reached by other machines: give ${lacks}, or insecure to do without`,
+    );
+  }
+  for (const [name, group] of Object.entries(groups)) {
+    try {
+      readDeclaration(group);
+    } catch (error) {
+      if (error instanceof Error) error.message = `config.groups.${name}: ${error.message}`;
+      throw error;
+    }
+  }
+  return { ...rest, address, insecure, groups, limits: { ...LIMITS, ...limits } };
+}
+
+/** Whether only this machine gets there. */
+export function isLoopback(address: ListenAddress): boolean {
+  if (address.kind === 'unix') return true;
+  return address.host === 'localhost' || address.host === '::1' || /^127(\.\d{1,3}){3}$/.test(address.host);
+}
+
+/** @throws EplbTypeError `EPLB_OPTION`, EplbRangeError `EPLB_RANGE` */
+function readAddress(listen: string): ListenAddress {
+  if (listen.startsWith('unix:')) {
+    const path = listen.slice('unix:'.length);
+    // What the system's own address of a socket has room for.
+    if (path !== '' && Buffer.byteLength(path) <= 107) return { kind: 'unix', path };
+    throw new EplbRangeError('EPLB_RANGE', 'config.listen: the path of a socket has 1 to 107 bytes');
+  }
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/[\]]+)):(\d{1,5})$/.exec(listen);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) {
+    throw new EplbTypeError('EPLB_OPTION', `config.listen: '${listen}' is neither unix:PATH nor HOST:PORT`);
+  }
+  return { kind: 'tcp', host: (match[1] ?? match[2])!, port };
+}

@@ -1,0 +1,166 @@
+/**
+ * Hostile requests: each is refused with a described code, or answered; nobody's state changes by a refused
+ * one, and no answer is a wrong mapping.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ExpertMapping } from 'expert-load-balancer';
+import fc from 'fast-check';
+import { SEED } from '../helpers/library.ts';
+import { type Answer, ask, loadBytes, serve } from '../helpers/service.ts';
+
+const RUNS = Math.min(100_000, Number(process.env.EPLB_LONG_RUNS ?? 700));
+const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
+
+const number = fc.oneof(
+  { weight: 6, arbitrary: fc.integer({ min: 0, max: 50 }) },
+  fc.constantFrom(-1, 0.5, 1e300, 2 ** 53, 2 ** 54, Number.MAX_VALUE, -0, '1', null, true),
+);
+const rows = (width: number) =>
+  fc.oneof(
+    {
+      weight: 5,
+      arbitrary: fc.array(fc.array(number, { minLength: width, maxLength: width }), {
+        minLength: 2,
+        maxLength: 2,
+      }),
+    },
+    fc.array(fc.array(number, { maxLength: 7 }), { maxLength: 3 }),
+    fc.jsonValue({ maxDepth: 2 }),
+  );
+const slots = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.constantFrom(
+      [
+        [0, 1, 2, 3, 0, 1],
+        [3, 2, 1, 0, 0, 0],
+      ],
+      [
+        [0, 1, 2, 3, 3, 3],
+        [0, 1, 2, 3, 0, 1],
+      ],
+    ),
+  },
+  rows(6),
+);
+const member = fc.record(
+  {
+    loads: rows(4),
+    physical: rows(6),
+    samples: fc.array(rows(4), { maxLength: 3 }),
+    previous: slots,
+    physicalToLogical: slots,
+    generation: number,
+    step: number,
+    epoch: fc.oneof(fc.constantFrom(0, 1, 2), number),
+    rank: number,
+    planId: fc.oneof(fc.string(), number),
+    digest: fc.oneof(fc.string(), fc.constant('a'.repeat(64))),
+    transfer: fc.boolean(),
+    dryRun: fc.oneof(fc.boolean(), number),
+    numLayers: number,
+    numLogicalExperts: number,
+    numPhysicalExperts: number,
+    numRanks: number,
+    __proto__: fc.jsonValue(),
+  },
+  { requiredKeys: [] },
+);
+const body = fc.oneof(
+  { weight: 6, arbitrary: member.map((value) => JSON.stringify(value)) },
+  fc.jsonValue().map((value) => JSON.stringify(value)),
+  fc.string(),
+  fc.uint8Array({ maxLength: 60 }),
+  fc
+    .array(fc.array(fc.double({ noNaN: false }), { minLength: 4, maxLength: 4 }), {
+      minLength: 2,
+      maxLength: 2,
+    })
+    .map((loads) => loadBytes(SIZES, loads)),
+);
+const name = fc.oneof(
+  { weight: 8, arbitrary: fc.constantFrom('g', 'other') },
+  fc.constantFrom('none', '..', '%2e%2e', '%00', 'g%2f..%2fg', '__proto__', 'constructor'),
+  fc.string({ minLength: 1, maxLength: 8 }).map((text) => encodeURIComponent(text) || 'x'),
+);
+const action = fc.constantFrom(
+  '',
+  '/plan',
+  '/plan',
+  '/plan',
+  '/loads',
+  '/loads',
+  '/loads',
+  '/mapping',
+  '/pause',
+  '/resume',
+  '/dry-run',
+  '/epochs',
+  '/plan?generation=0',
+  '/loads?step=3&epoch=0',
+  '/loads?epoch=x',
+  '/plan?a=b',
+);
+const method = fc.constantFrom('POST', 'POST', 'POST', 'POST', 'GET', 'PUT', 'DELETE', 'PATCH');
+const requests = fc.record({
+  method,
+  name,
+  action,
+  body,
+  accept: fc.constantFrom('*/*', 'application/octet-stream'),
+});
+
+type HostileRequest = typeof requests extends fc.Arbitrary<infer T> ? T : never;
+
+test(`${RUNS} hostile requests crash nothing, and change nothing that they were refused`, {
+  timeout: 3_000_000,
+}, async () => {
+  const limits = { maxRequestsPerSecond: 1_000_000, maxGroups: 8 };
+  const running = await serve.startService({ listen: '127.0.0.1:0', limits });
+  const base = running.address;
+  const state = () =>
+    JSON.stringify(
+      running.groups().map(({ secondsSincePlan: _, secondsSinceLoads: _also, ...view }) => view),
+    );
+  const counts = { answered: 0, refused: 0 };
+  await ask(base, 'PUT', '/v1/groups/g', SIZES);
+  await ask(base, 'PUT', '/v1/groups/other', { ...SIZES, policy: 'adaptive', windowSize: 4 });
+  let before = state();
+  const one = async (sentRequest: HostileRequest) => {
+    const { method: how, name: whose, action: what, body: sent, accept } = sentRequest;
+    const path = `/v1/groups/${whose}${what}`;
+    const answer = await ask(base, how, path, how === 'GET' || how === 'DELETE' ? undefined : sent, {
+      accept,
+    });
+    if (answer.status < 400) {
+      counts.answered++;
+      checkMapping(answer, what);
+      if (how === 'DELETE') await ask(base, 'PUT', path, SIZES);
+      before = state();
+      return;
+    }
+    counts.refused++;
+    assert.notEqual(answer.status, 500, JSON.stringify(answer.json));
+    assert.equal(state(), before);
+  };
+  try {
+    await fc.assert(fc.asyncProperty(requests, one), { numRuns: RUNS, seed: SEED });
+    assert.ok(counts.answered > RUNS / 20 && counts.refused > RUNS / 5, JSON.stringify(counts));
+    assert.equal((await ask(base, 'GET', '/healthz')).status, 200);
+    assert.equal((await ask(base, 'GET', '/metrics')).status, 200);
+  } finally {
+    await running.close();
+  }
+});
+
+/** Every expert has a slot, in the answer as sent, and the digest is that of its table. */
+function checkMapping({ json, bytes, headers }: Answer, what: string): void {
+  if (!/^\/(plan|mapping)/.test(what)) return;
+  const mapping =
+    json === undefined
+      ? ExpertMapping.fromBytes(bytes)
+      : ExpertMapping.fromPhysicalToLogical(json.physicalToLogical, SIZES.numLogicalExperts);
+  assert.equal(mapping.digest(), json?.digest ?? headers.get('eplb-digest'));
+  assert.equal(mapping.numPhysicalExperts, SIZES.numPhysicalExperts);
+}

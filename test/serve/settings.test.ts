@@ -1,0 +1,161 @@
+/** How a service is set up: by a file, the environment and flags; and where it listens. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
+import { Agent, get } from 'node:https';
+import { connect, createServer } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { eplb, eplbMany, inTempDir } from '../helpers/cli.ts';
+import { assertRefused } from '../helpers/refusal.ts';
+import { endProcess, serve, startProcess } from '../helpers/service.ts';
+
+const GROUP = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
+
+test('flags stand before the environment, and that before the file', async () => {
+  await inTempDir(async (dir) => {
+    const file = join(dir, 'eplb.yaml');
+    await writeFile(
+      file,
+      [
+        'listen: 127.0.0.1:1',
+        'state: kept',
+        'limits:',
+        '  maxGroups: 3',
+        'groups:',
+        `  decode: ${JSON.stringify(GROUP)}`,
+      ].join('\n'),
+    );
+    await writeFile(join(dir, 'token'), 'a-token-of-some-length\n');
+    const env = { ...process.env, EPLB_SERVE_LISTEN: '127.0.0.1:2', EPLB_SERVE_CONFIG: file };
+    const check = async (...args: string[]) => {
+      const run = await eplb(['serve', '--check-config', ...args], { env });
+      assert.deepEqual([run.code, run.stderr], [0, '']);
+      return JSON.parse(run.stdout);
+    };
+    const ofEnvironment = await check();
+    assert.deepEqual([ofEnvironment.listen, ofEnvironment.limits.maxGroups], ['127.0.0.1:2', 3]);
+    assert.equal(ofEnvironment.state, join(dir, 'kept'), 'relative to the file');
+    assert.deepEqual(ofEnvironment.groups, { decode: GROUP });
+    const ofFlags = await check('--listen', '127.0.0.1:3', '--token-file', join(dir, 'token'));
+    assert.deepEqual([ofFlags.listen, ofFlags.token], ['127.0.0.1:3', '(set)']);
+  });
+});
+
+test('wrong configurations are refused, each by its name', async () => {
+  await inTempDir(async (dir) => {
+    const files = {
+      'a.yaml': 'listen: [',
+      'b.yaml': 'listn: unix:/a',
+      'c.yaml': 'limits: {maxGroups: 0}',
+      'd.yaml': 'groups: {g: {numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 5}}',
+      'e.yaml': '- a',
+    };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
+    const wrong: [string[], string, RegExp][] = [
+      [['--config', 'a.yaml'], 'FORMAT', /is not YAML/],
+      [['--config', 'b.yaml'], 'OPTION', /no option "listn"; did you mean listen/],
+      [['--config', 'c.yaml'], 'RANGE', /config\.limits\.maxGroups: 0/],
+      [['--config', 'd.yaml'], 'TOPOLOGY', /config\.groups\.g: numPhysicalExperts: 6/],
+      [['--config', 'e.yaml'], 'FORMAT', /not a map/],
+      [['--config', 'none.yaml'], 'FILE', /none\.yaml/],
+      [['--listen', 'nowhere'], 'OPTION', /neither unix:PATH nor HOST:PORT/],
+      [['--listen', '127.0.0.1:99999'], 'OPTION', /99999/],
+      [['--listen', `unix:${'a'.repeat(200)}`], 'RANGE', /107 bytes/],
+      [['--listen', '0.0.0.0:1'], 'OPTION', /give a token and TLS, or insecure/],
+      [['--listen', 'unix:a', '--tls-cert', 'c'], 'OPTION', /give both/],
+      [['--listen', 'unix:a', '--tls-cert', 'c', '--tls-key', 'k'], 'OPTION', /no use on a unix socket/],
+      [['--listen', '10.0.0.1:1', '--tls-cert', 'c', '--tls-key', 'k'], 'OPTION', /give a token, or/],
+    ];
+    const runs = await eplbMany(
+      wrong.map(([args]) => ({ args: ['serve', '--check-config', ...args] })),
+      dir,
+    );
+    for (const [i, [, code, message]] of wrong.entries()) assertRefused(runs[i]!, code, message);
+  });
+});
+
+test('a unix socket is its user’s alone, and outlives no service', async () => {
+  await inTempDir(async (dir) => {
+    const path = join(dir, 's.sock');
+    const service = await startProcess(['--listen', `unix:${path}`]);
+    assert.equal(service.address, `unix:${path}`);
+    assert.equal((await stat(path)).mode & 0o777, 0o600);
+    const asked = request({ socketPath: path, path: '/healthz' }).end();
+    const [response] = await once(asked, 'response');
+    assert.equal(response.statusCode, 200);
+    response.resume();
+    await assert.rejects(serve.startService({ listen: `unix:${path}` }), /another service listens/);
+    await endProcess(service, 'SIGKILL');
+    // What a killed one left is taken over.
+    const next = await serve.startService({ listen: `unix:${path}` });
+    await next.close();
+    await assert.rejects(stat(path), /ENOENT/);
+    await writeFile(path, 'a file of somebody');
+    await assert.rejects(serve.startService({ listen: `unix:${path}` }), /cannot listen/);
+    assert.equal(await readFile(path, 'utf8'), 'a file of somebody');
+  });
+});
+
+test('an address in use is named', async () => {
+  const other = createServer().listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  const { port } = other.address() as { port: number };
+  await assert.rejects(serve.startService({ listen: `127.0.0.1:${port}` }), /cannot listen: .*EADDRINUSE/);
+  other.close();
+});
+
+test('answers by TLS, and says aloud when it is insecure', async (t) => {
+  await inTempDir(async (dir) => {
+    const [cert, key] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+    const subject = ['-subj', '/CN=localhost', '-days', '2', '-keyout', key, '-out', cert];
+    const made = spawnSync('openssl', [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      ...subject,
+    ]);
+    if (made.error !== undefined) return t.skip('no openssl');
+    const { address, close } = await serve.startService({ listen: 'localhost:0', tls: { cert, key } });
+    assert.match(address, /^https:\/\/localhost:\d+$/);
+    const agent = new Agent({ ca: await readFile(cert) });
+    const [response] = await once(get(`${address}/healthz`, { agent }), 'response');
+    assert.equal(response.statusCode, 200);
+    response.resume();
+    await close();
+    await assert.rejects(
+      serve.startService({ listen: 'localhost:0', tls: { cert: key, key } }),
+      /config\.tls/,
+    );
+    const insecure = await startProcess(['--listen', '0.0.0.0:0', '--insecure']);
+    while (!insecure.errors().includes('"insecure"')) await once(insecure.child.stderr!, 'data');
+    await endProcess(insecure);
+  });
+});
+
+test('a client that sends nothing, or nonsense, keeps nobody waiting', async () => {
+  const { address, close } = await serve.startService({
+    listen: '127.0.0.1:0',
+    limits: { drainTimeoutMs: 50 },
+  });
+  const { port, hostname } = new URL(address);
+  const silent = connect(Number(port), hostname);
+  await once(silent, 'connect');
+  const nonsense = connect(Number(port), hostname);
+  nonsense.write('\u0000\u0001\r\n\r\n');
+  const [answer] = await once(nonsense, 'data');
+  assert.match(String(answer), /^HTTP\/1\.1 400/);
+  const wrongHost = request(`${address}/v1/groups`, { headers: { host: 'example.org' } }).end();
+  const [response] = await once(wrongHost, 'response');
+  assert.equal(response.statusCode, 403);
+  response.resume();
+  const closed = once(silent, 'close');
+  await close();
+  await closed;
+});
