@@ -7,7 +7,6 @@ import type { LoadWindow } from '../loads/load-window.ts';
 import { refill } from '../loads/refill-window.ts';
 import { checkShape } from '../mapping/check-shape.ts';
 import { checkMapping, ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
-import { initialMapping } from '../mapping/initial-mapping.ts';
 import { LiveMapping } from '../mapping/live-mapping.ts';
 import { relayRanks } from '../mapping/relay-ranks.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
@@ -140,10 +139,10 @@ export class ExpertLoadBalancer {
     const settings = readOptions(options);
     this.windowSize = settings.windowSize;
     this.threads = settings.threads;
-    const mapping = initialMapping(settings.topology);
-    this.#live = new LiveMapping(mapping);
-    this.#state = makeState(settings, mapping);
-    this.#state.published.mapping.write(mapping, 0);
+    this.#state = makeState(settings);
+    const { first, published } = this.#state;
+    this.#live = new LiveMapping(first);
+    published.mapping.write(first, 0);
     this.#planner = new Planner(settings, this.#state.region, this.#state.job, this.#openState);
   }
 
@@ -567,12 +566,12 @@ export class ExpertLoadBalancer {
 
   async #decide(request: PlanRequest): Promise<BalancerDecision> {
     const before = this.#now();
-    return this.#note(await this.#planner.plan(request, this.#source), before);
+    return this.#note(await this.#planner.plan(request, () => this.#source), before);
   }
 
   async #decideIfUneven(threshold: number, signal: AbortSignal): Promise<BalancerDecision | undefined> {
     const before = this.#now();
-    const decision = await this.#planner.planIfUneven(threshold, signal, this.#source);
+    const decision = await this.#planner.planIfUneven(threshold, signal, () => this.#source);
     return decision && this.#note(decision, before);
   }
 

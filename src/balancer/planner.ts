@@ -150,8 +150,8 @@ export class Planner {
     };
   }
 
-  /** Plans from what was checked, or from the window; `source` is looked at when the plan begins. */
-  async plan(request: PlanRequest, source: PlanSource): Promise<PlanDecision> {
+  /** Plans from what was checked, or from the window; `source` is asked when the plan begins. */
+  async plan(request: PlanRequest, source: () => PlanSource): Promise<PlanDecision> {
     const decision = await this.#plan(request, source);
     if (decision === undefined)
       throw new EplbError('EPLB_INTERNAL', 'a plan without a threshold was not made');
@@ -167,24 +167,24 @@ export class Planner {
   async planIfUneven(
     imbalanceThreshold: number,
     signal: AbortSignal,
-    source: PlanSource,
+    source: () => PlanSource,
   ): Promise<PlanDecision | undefined> {
     return this.#plan({ imbalanceThreshold, signal }, source);
   }
 
-  async #plan(request: PlanRequest, source: PlanSource): Promise<PlanDecision | undefined> {
+  async #plan(request: PlanRequest, sourceNow: () => PlanSource): Promise<PlanDecision | undefined> {
     this.#openState.check();
     const { imbalanceThreshold, signal } = request;
     if (signal?.aborted) {
       throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: signal.reason });
     }
+    const source = sourceNow();
     // Ranks may have changed since it was asked for.
     if (request.previous !== undefined) checkShape('previous', request.previous, this.#settings.topology);
     if (this.#hasNothing(request, source)) return withoutSamples(request, source);
     this.#isPlanning = true;
     try {
-      if (this.#usesThreads)
-        return await this.#planInThreads(this.#runner ?? (await this.#loadRunner()), request, source);
+      if (this.#usesThreads) return await this.#planInThreads(request, sourceNow);
       const isEven =
         imbalanceThreshold !== undefined && source.window.rankLoadImbalance() <= imbalanceThreshold;
       return isEven ? undefined : this.#planHere(request, source);
@@ -241,21 +241,23 @@ export class Planner {
     this.#formerRunner = undefined;
   }
 
-  async #planInThreads(
-    runner: PlanRunner,
-    plan: PlanRequest,
-    source: PlanSource,
-  ): Promise<PlanDecision | undefined> {
+  async #planInThreads(plan: PlanRequest, sourceNow: () => PlanSource): Promise<PlanDecision | undefined> {
+    // Ranks may change while it is loaded, too.
+    while (this.#runner === undefined) await this.#loadRunner();
+    if (plan.previous !== undefined) checkShape('previous', plan.previous, this.#settings.topology);
+    // From here on all is of one topology, whatever becomes of the ranks.
+    const [runner, region, layout, settings] = [this.#runner, this.#region, this.#job, this.#settings];
+    const source = sourceNow();
     const { window } = source;
     const mapping = plan.previous ?? source.mapping;
     const history = historyFor(plan, source);
     const { coactivation, imbalanceThreshold, signal } = plan;
-    const { topology, request } = this.#settings;
-    if (this.#written !== mapping) writePrevious(this.#region.buffer, this.#job, mapping);
+    const { topology, request } = settings;
+    if (this.#written !== mapping) writePrevious(region.buffer, layout, mapping);
     this.#written = mapping;
-    const isWritten = plan.writtenTo === this.#region;
+    const isWritten = plan.writtenTo === region;
     const given = { ...plan, isWritten };
-    const loads = writeLoads(this.#region.buffer, this.#job, this.#plansFromSamples, given, window);
+    const loads = writeLoads(region.buffer, layout, this.#plansFromSamples, given, window);
     if (imbalanceThreshold !== undefined) {
       // Nobody waits for a look: the host's thread has two short turns then, and not a longer one.
       await nextTurn();
@@ -264,12 +266,12 @@ export class Planner {
     const job = {
       loads,
       hasPrevious: true,
-      history: history && writeMemory(this.#region.buffer, this.#job, history),
+      history: history && writeMemory(region.buffer, layout, history),
       coactivation: coactivation?.data,
       imbalanceThreshold,
     };
     const running = runner.run(job, signal);
-    this.#closeFormerRunner();
+    if (runner === this.#runner) this.#closeFormerRunner();
     const tables = await running;
     this.#openState.check();
     if (tables === undefined) return undefined;

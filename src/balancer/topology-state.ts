@@ -5,6 +5,7 @@ import { LoadWindow } from '../loads/load-window.ts';
 import { refill } from '../loads/refill-window.ts';
 import { SampleBuckets } from '../loads/sample-buckets.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import { initialMapping } from '../mapping/initial-mapping.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from '../mapping/published-mapping.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
@@ -25,6 +26,8 @@ export interface PublishedState {
 /** All of a balancer that has the sizes of its topology. */
 export interface TopologyState {
   readonly settings: BalancerSettings;
+  /** The mapping that was live when it was made. */
+  readonly first: ExpertMapping;
   readonly region: KernelRegion;
   readonly job: JobLayout;
   readonly window: LoadWindow;
@@ -32,18 +35,26 @@ export interface TopologyState {
   readonly published: PublishedState;
 }
 
-/** Carves all memory that a balancer uses. @throws EplbRangeError `EPLB_MEMORY` */
-export function makeState(settings: BalancerSettings, live: ExpertMapping): TopologyState {
+/**
+ * Carves all memory that a balancer uses.
+ *
+ * @param live the mapping that is live then; the initial one when left out
+ * @throws EplbRangeError `EPLB_MEMORY`
+ */
+export function makeState(settings: BalancerSettings, live?: ExpertMapping): TopologyState {
   const { topology, windowSize, policy } = settings;
   const what = `${describeTopology(topology)} with a window of ${windowSize}`;
   const { region, layout } = leaseKernelMemory(what, (start) => carveBalancer(settings, start));
   const buckets = layout.buckets && new SampleBuckets(topology, region, layout.buckets);
+  // Only now: of sizes that are too large together the message is of the whole.
+  const first = live ?? initialMapping(topology);
   const scale = policy instanceof URL ? undefined : policy.gainScale?.(topology);
   return {
     settings,
+    first,
     region,
     job: layout.job,
-    window: new LoadWindow(topology, windowSize, region, layout.window, live, buckets),
+    window: new LoadWindow(topology, windowSize, region, layout.window, first, buckets),
     gains: new GainRecord(topology, windowSize, scale),
     published: publish(what, topology),
   };

@@ -1,6 +1,7 @@
-import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { EplbRangeError } from '../core/errors.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
 import type { Topology } from '../core/topology.ts';
+import { counted } from '../formats/number-text.ts';
 import { alignLayers, type LayersBeside } from '../formats/placements/align.ts';
 import { mappingOf } from '../formats/placements/mapping.ts';
 import { openPlacement } from '../formats/placements/open.ts';
@@ -60,8 +61,8 @@ export function checkStartOptions({ startFrom, startRanks, retire, shrinkTo }: S
  * @param asked - what is planned: its layers, experts, and slots of a rank
  * @param layers - the layers that are planned: a placement may have more
  * @throws EplbError EPLB_FILE or EPLB_FORMAT, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE when it does
- *   not fit, EPLB_MAPPING when an expert is missing or a slot holds something that is no expert, EPLB_OPTION
- *   when it is not known how many ranks it has
+ *   not fit, or it is not known how many ranks it has,
+ *   EPLB_MAPPING when an expert is missing or a slot holds something that is no expert
  */
 export async function readPlanStart(
   path: string,
@@ -79,9 +80,12 @@ export async function readPlanStart(
   const ranks = startRanks ?? placement.numRanks ?? (isAlike ? numRanks : slots / stride);
   const isTold = startRanks !== undefined || placement.numRanks !== undefined || isAlike;
   if (!Number.isInteger(ranks)) {
-    throw new EplbError(
-      'EPLB_OPTION',
-      `${name}: it has ${slots} slots, which are no whole ranks of ${stride}; give --start-ranks`,
+    const { numLayers } = placement;
+    throw new EplbRangeError(
+      'EPLB_SHAPE',
+      `${name}: it has ${counted(numLayers, 'layer')} and ${slots} slots; the plan has ` +
+        `${counted(asked.numLayers, 'layer')} and ${numPhysicalExperts} slots, ${stride} a rank: ` +
+        'say how many ranks it has (--start-ranks)',
     );
   }
   if (slots % ranks !== 0) {

@@ -1,6 +1,6 @@
 import { checkTopology } from '../core/check-topology.ts';
 import { EplbRangeError } from '../core/errors.ts';
-import type { Topology } from '../core/topology.ts';
+import { knowsRanks, type Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { kernelOf } from './kernels.ts';
 import { makePolicy, POLICY_NAMES } from './registry.ts';
@@ -22,6 +22,8 @@ export function checkPlannable(
   if (request === undefined) return topology;
   const refusal = refusalOf(request, given, topology, title);
   if (refusal === undefined) return topology;
+  // Sizes that are too large are no question of what a policy can do with ranks.
+  if (isUsual(given, topology)) throw refusal;
   const able = POLICY_NAMES.filter((name) => {
     const other = makePolicy(name)?.kernelRequest();
     return other !== undefined && refusalOf(other, given, topology, title) === undefined;
@@ -29,6 +31,13 @@ export function checkPlannable(
   if (able.length === 0) throw refusal;
   const message = `${refusal.message}; policies that can plan this: ${able.join(', ')}`;
   throw new EplbRangeError('EPLB_TOPOLOGY', message);
+}
+
+/** Whether ranks, nodes and groups are alike, and all slots open. */
+function isUsual({ numPhysicalExperts }: Topology, topology: Topology): boolean {
+  const { numLogicalExperts, numGroups, slotsPerRank } = topology;
+  const isEven = numPhysicalExperts === topology.numPhysicalExperts && numLogicalExperts % numGroups === 0;
+  return isEven && slotsPerRank === undefined && !knowsRanks(topology);
 }
 
 /** Why a policy's kernel cannot plan a topology. */

@@ -16,7 +16,7 @@ export interface PlanBudgets {
 }
 
 /** What a group may say of its ranks: as a balancer's options of these names. */
-type DeclaredRanks = Pick<RankOptions, 'slotsPerRank' | 'rankSpeed' | 'deadRanks' | 'nodeOfRank'>;
+export type DeclaredRanks = Pick<RankOptions, 'slotsPerRank' | 'rankSpeed' | 'deadRanks' | 'nodeOfRank'>;
 
 /** A group as it is declared: one model, or one part of a model, on the ranks of one engine. */
 export interface GroupDeclaration extends DeclaredRanks {

@@ -93,7 +93,7 @@ export const GROUP_SCHEMA = record(
       ),
     ),
   },
-  ['slotsPerRank', 'cost', 'budgets'],
+  ['slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'cost', 'budgets'],
 );
 
 export const GROUPS_SCHEMA = record({

@@ -146,7 +146,10 @@ describe('eplb plan from a placement of other ranks', () => {
 
   test('refuses what cannot be', () => {
     const refused: readonly [name: string, message: RegExp][] = [
-      ['unknown', /"now\.json": it has 12 slots, which are no whole ranks of 5; give --start-ranks .*OPTION/],
+      [
+        'unknown',
+        /"now\.json": .* and 12 slots; the plan has .* 5 a rank: say .*\(--start-ranks\) \(EPLB_SHAPE/,
+      ],
       ['uneven', /"now\.json": it has 12 slots, no multiple of 5 ranks \(EPLB_SHAPE/],
       ['both', /--shrink-to: it chooses the ranks that --retire names; give one of both \(EPLB_OPTION/],
       ['outside', /--retire: 4 is no rank; there are ranks 0 to 3 \(EPLB_RANGE/],
