@@ -80,8 +80,8 @@ const NEEDED = [
  * host loads the first at every start; of the second each install is a download. Who raises one says in the
  * commit for what.
  */
-const MOST_BYTES_LOADED = 400_000;
-const MOST_BYTES_PACKED = 810_000;
+const MOST_BYTES_LOADED = 425_000;
+const MOST_BYTES_PACKED = 825_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
