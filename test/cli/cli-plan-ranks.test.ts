@@ -13,7 +13,10 @@ const ROWS = [
   [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3],
   [7, 6, 5, 4, 3, 2, 1, 0, 7, 6, 5, 0],
 ];
-const ADAPTIVE = ['--policy', 'adaptive', '--start-from', 'now.json', '--max-moves', '0'];
+const ADAPTIVE = [
+  ...['--policy', 'adaptive', '--start-from', 'now.json', '--max-moves', '0'],
+  ...['--threads', '0'],
+];
 
 /** Of `eplb plan loads.npy`. */
 const LINES: Readonly<Record<string, readonly string[]>> = {

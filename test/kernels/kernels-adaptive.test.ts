@@ -256,14 +256,14 @@ test('tiny problems: the best placement is found, or missed by at most 2 %', () 
 test('tiny problems: so is the best of those where experts survive', () => {
   let numDearer = 0;
   tinyProblems((free, run) => {
-    if (run >= 100) return;
+    if (run >= 60) return;
     const problem = withSurvivors(free, free.numRanks, run);
     const { after } = runKernel(problem);
     const least = leastObjective(problem);
     assert.ok(after <= least * 1.02, `run ${run}: ${after}, not ${least}`);
     if (least > leastObjective(free) * 1.001) numDearer++;
   });
-  assert.ok(numDearer > 5, `${numDearer} problems where that costs balance`);
+  assert.ok(numDearer > 3, `${numDearer} problems where that costs balance`);
 });
 
 function tinyProblems(take: (problem: AdaptiveProblem, run: number) => void): void {
@@ -545,8 +545,8 @@ test('experts that have to survive have copies in two domains, as many as the sl
       fc
         .tuple(problemArbitrary(max, { min: 0.5, max: 0.9 }), fc.integer({ min: 2, max: 6 }), fc.integer())
         .map(([problem, numDomains, seed]) => withSurvivors(problem, numDomains, seed)),
-    { small: 600, large: 60 },
+    { small: 300, large: 40 },
     property,
   );
-  assert.ok(numTold > 1000, `${numTold} experts`);
+  assert.ok(numTold > 600, `${numTold} experts`);
 });
