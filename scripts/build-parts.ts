@@ -70,6 +70,11 @@ const PARTS: readonly Part[] = [
     },
   },
   {
+    name: 'tables',
+    modules: /^src\/mapping\/read-tables\.ts/,
+    fronts: { 'src/mapping/read-tables.ts': ['readTables'] },
+  },
+  {
     name: 'measures',
     modules: /^src\/(policy\/compute|loads\/balancedness)\.ts/,
     fronts: {
