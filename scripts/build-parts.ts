@@ -63,7 +63,7 @@ const PARTS: readonly Part[] = [
       'src/balancer/topology-change.ts': ['changedTopology'],
       'src/loads/fold-content.ts': ['contentOfExperts'],
       'src/mapping/ranks-to-retire.ts': ['ranksToRetire'],
-      'src/mapping/relay-ranks.ts': ['relayRanks'],
+      'src/mapping/relay-ranks.ts': ['rankLayoutOf', 'relayRanks'],
       'src/policy/repair/repair.ts': ['repair', 'repairSlots'],
       'src/policy/survive/bound.ts': ['heaviestExperts', 'mostSurvivors'],
       'src/policy/survive/survival.ts': ['survival'],

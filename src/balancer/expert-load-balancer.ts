@@ -1,6 +1,6 @@
 import { show } from '../core/checks.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
-import { emptyClosedSlots } from '../core/open-slots.ts';
+import { emptyClosedSlots, openSlotsOfRanks } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
@@ -8,7 +8,7 @@ import { refill } from '../loads/refill-window.ts';
 import { checkShape } from '../mapping/check-shape.ts';
 import { checkMapping, ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { LiveMapping } from '../mapping/live-mapping.ts';
-import { relayRanks } from '../mapping/relay-ranks.ts';
+import { rankLayoutOf, relayRanks } from '../mapping/relay-ranks.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
 import { keepMemory, memoryOf } from '../policy/history.ts';
@@ -265,16 +265,11 @@ export class ExpertLoadBalancer {
   /** The live mapping on other ranks. */
   #relaid(next: Topology): Omit<TopologyChanged, 'generation'> {
     const { topology } = this;
-    const shapeOf = ({ numRanks, numPhysicalExperts }: Topology) => ({
-      numRanks,
-      slotsPerRank: numPhysicalExperts / numRanks,
-    });
     const { phyToLog } = tablesOf(this.mapping);
-    const slots = relayRanks(phyToLog, topology.numLayers, shapeOf(topology), shapeOf(next));
+    const slots = relayRanks(phyToLog, topology.numLayers, rankLayoutOf(topology), rankLayoutOf(next));
     emptyClosedSlots(slots, next);
     const loads = this.#window.averageLogical();
-    const stride = next.numPhysicalExperts / next.numRanks;
-    const openSlots = next.slotsPerRank ?? new Array<number>(next.numRanks).fill(stride);
+    const openSlots = openSlotsOfRanks(next);
     return repairSlots(slots, { loads, openSlots, rankSpeed: next.rankSpeed });
   }
 

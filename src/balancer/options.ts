@@ -141,7 +141,7 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   const samples = samplesFor(policy, request);
   if (request === undefined) return { ...settings, request, ...samples, threads: 0, maxWorkers: 0 };
   const kernel = kernelOf(request);
-  checkPlannable(request, { ...topology, numPhysicalExperts });
+  checkPlannable(request, topology, { numSlots: numPhysicalExperts });
   const numClaims = Math.ceil(topology.numLayers / kernel.layersPerClaim);
   const maxWorkers = threads === 0 ? 0 : Math.min(threads, usableCores(), numClaims);
   return { ...settings, request, ...samples, threads, maxWorkers };

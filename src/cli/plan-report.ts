@@ -12,7 +12,7 @@ import {
   summarizeBalance,
   type Topology,
 } from '../index.ts';
-import type { RankLayout } from '../mapping/relay-ranks.ts';
+import { rankLayoutOf } from '../mapping/relay-ranks.ts';
 import { type PlanLayout, type PlanStart, relaid } from './plan-start.ts';
 
 /** What was read, and how it was understood. */
@@ -128,7 +128,7 @@ export function measurePlan(
         );
   const after = onLive(planned);
   const moves = planned.movesPerLayerFrom(previous, numRanks);
-  const result = relaid(planned, layoutOf(topology), layoutOf(asked));
+  const result = relaid(planned, rankLayoutOf(topology), rankLayoutOf(asked));
   const layers = after.map((layerAfter, layer) => ({
     layer,
     balancednessBefore: balancedness(before[layer]!),
@@ -146,9 +146,4 @@ export function measurePlan(
     digest: result.digest(),
     physicalToLogical: rowsOf(result.phyToLog, result.numPhysicalExperts),
   };
-}
-
-/** How the tables of a topology are laid out. */
-export function layoutOf({ numRanks, numPhysicalExperts }: Topology): RankLayout {
-  return { numRanks, slotsPerRank: numPhysicalExperts / numRanks };
 }

@@ -1,5 +1,6 @@
 import { EplbRangeError } from '../core/errors.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
+import { openSlotsOfRanks } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
 import { counted } from '../formats/number-text.ts';
 import { alignLayers, type LayersBeside } from '../formats/placements/align.ts';
@@ -7,7 +8,7 @@ import { mappingOf } from '../formats/placements/mapping.ts';
 import { openPlacement } from '../formats/placements/open.ts';
 import { quotePath } from '../formats/text.ts';
 import { ExpertMapping, ranksToRetire } from '../index.ts';
-import { type RankLayout, relayRanks } from '../mapping/relay-ranks.ts';
+import { type RankLayout, rankLayoutOf, relayRanks } from '../mapping/relay-ranks.ts';
 import { sayingErrors } from './error-message.ts';
 import { contradiction } from './option-values.ts';
 
@@ -111,8 +112,8 @@ export function planLayout(
   start: PlanStart | undefined,
   { retire = [], shrinkTo }: StartOptions,
 ): PlanLayout {
-  const { numRanks, numPhysicalExperts } = asked;
-  const own: RankLayout = { numRanks, slotsPerRank: numPhysicalExperts / numRanks };
+  const { numRanks } = asked;
+  const own = rankLayoutOf(asked);
   const whole: RankLayout = {
     numRanks: Math.max(numRanks, start?.layout.numRanks ?? 0),
     slotsPerRank: Math.max(own.slotsPerRank, start?.layout.slotsPerRank ?? 0),
@@ -127,7 +128,7 @@ export function planLayout(
     shrinkTo === undefined || previous === undefined
       ? [...retire].sort((a, b) => a - b)
       : chosenRanks(start!, own, shrinkTo);
-  const open = openSlots(asked, own, retired);
+  const open = openSlotsOfRanks(asked).map((slots, rank) => (retired.includes(rank) ? 0 : slots));
   if (retired.length > 0) checkRoom(open, asked, shrinkTo === undefined ? '--retire' : '--shrink-to');
   const isClosed = open.some((slots) => slots < own.slotsPerRank);
   const deadRanks = [...new Set([...(asked.deadRanks ?? []), ...retired])].sort((a, b) => a - b);
@@ -159,13 +160,6 @@ function checkRoom(open: readonly number[], { numLogicalExperts }: Topology, opt
     'EPLB_TOPOLOGY',
     `${option}: the ranks that stay have ${slots} slots for ${numLogicalExperts} experts, ` +
       `${numLogicalExperts - slots} too few`,
-  );
-}
-
-function openSlots({ slotsPerRank }: Topology, own: RankLayout, retired: readonly number[]): number[] {
-  const open = slotsPerRank === undefined ? undefined : [...slotsPerRank];
-  return Array.from({ length: own.numRanks }, (_, rank) =>
-    retired.includes(rank) ? 0 : (open?.[rank] ?? own.slotsPerRank),
   );
 }
 

@@ -12,10 +12,10 @@ import {
   survival,
   type Topology,
 } from '../index.ts';
+import { rankLayoutOf } from '../mapping/relay-ranks.ts';
 import { usesPairs } from '../policy/abstract.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import {
-  layoutOf,
   measurePlan,
   type PlanMeasures,
   type PlannedSurvival,
@@ -139,7 +139,7 @@ async function survivalOf(
 
 /** A mapping of the plan on the ranks that were asked for. */
 function resultOf(mapping: ExpertMapping, { topology, asked }: PlanLayout): ExpertMapping {
-  return relaid(mapping, layoutOf(topology), layoutOf(asked));
+  return relaid(mapping, rankLayoutOf(topology), rankLayoutOf(asked));
 }
 
 /** Whether a placement has no expert in a slot that is closed now. */

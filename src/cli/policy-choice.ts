@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { checkTopology } from '../core/check-topology.ts';
 import { fileReason } from '../formats/bytes/file-reason.ts';
 import { quote, quotePath } from '../formats/text.ts';
 import { type AbstractEplbPolicy, EplbError, type Topology } from '../index.ts';
@@ -67,7 +68,8 @@ export function checkPolicySlots(
   topology: Topology,
   title = '--slots-per-rank',
 ): void {
-  checkPlannable(policy instanceof URL ? undefined : policy.kernelRequest(), topology, title);
+  const request = policy instanceof URL ? undefined : policy.kernelRequest();
+  checkPlannable(request, checkTopology(topology), { title });
 }
 
 function pathOf(url: string, option: string): string {

@@ -48,10 +48,12 @@ export function topologyFrom(
   const request = policy === undefined || policy instanceof URL ? undefined : policy.kernelRequest();
   return sayingErrors(
     (message) => inOptions(message, source),
-    () =>
-      policy === undefined
-        ? checkTopology(given)
-        : checkPlannable(request, given, source === '--topology' ? 'slotsPerRank' : source),
+    () => {
+      const topology = checkTopology(given);
+      const title = source === '--topology' ? 'slotsPerRank' : source;
+      checkPlannable(request, topology, { numSlots: slots, title });
+      return topology;
+    },
   );
 }
 

@@ -40,19 +40,13 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
         'every expert needs a slot',
     );
   }
-  if (evenFor !== undefined) {
-    checkMultiple(physical, numSlots, 'numRanks', numRanks, evenFor);
-    checkMultiple('numRanks', numRanks, 'numNodes', numNodes, evenFor);
-    checkMultiple('numLogicalExperts', numLogicalExperts, 'numGroups', numGroups, evenFor);
-  }
+  const given = { numLogicalExperts, numPhysicalExperts: numSlots, numRanks, numNodes, numGroups };
+  if (evenFor !== undefined) checkEvenSizes(given, evenFor, physical);
   const numPhysicalExperts = Math.ceil(numSlots / numRanks) * numRanks;
   checkWhole(`${physical}: ${numSlots} in whole ranks`, numPhysicalExperts, 1, MAX_SIZE);
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   const nodeOfRank = checkNodes(topology.nodeOfRank, sizes);
-  if (evenFor !== undefined && nodeOfRank !== undefined) {
-    const message = `nodeOfRank: nodes have not equally many ranks: ${evenFor}`;
-    throw new EplbRangeError('EPLB_TOPOLOGY', message);
-  }
+  if (evenFor !== undefined) checkEvenNodes({ nodeOfRank }, evenFor);
   const rankSpeed = checkRankSpeed(topology.rankSpeed, sizes);
   const deadRanks = checkDeadRanks(topology.deadRanks, sizes);
   const slotsPerRank = checkOpenSlots(topology.slotsPerRank, { ...sizes, numSlots, deadRanks });
@@ -67,4 +61,32 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
     ...(failureDomains && { failureDomains }),
     ...(linkClasses && { linkClasses }),
   });
+}
+
+/** Sizes that may have to divide each other. */
+type DealtSizes = Pick<
+  Topology,
+  'numLogicalExperts' | 'numPhysicalExperts' | 'numRanks' | 'numNodes' | 'numGroups'
+>;
+
+/**
+ * @param sizes with the slots as they were given
+ * @param evenFor why they have to be even
+ * @throws EplbRangeError `EPLB_TOPOLOGY`
+ */
+export function checkEvenSizes(sizes: DealtSizes, evenFor: string, physical = 'numPhysicalExperts'): void {
+  const { numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups } = sizes;
+  checkMultiple(physical, numPhysicalExperts, 'numRanks', numRanks, evenFor);
+  checkMultiple('numRanks', numRanks, 'numNodes', numNodes, evenFor);
+  checkMultiple('numLogicalExperts', numLogicalExperts, 'numGroups', numGroups, evenFor);
+}
+
+/** @param nodes of a checked topology @throws EplbRangeError `EPLB_TOPOLOGY` */
+export function checkEvenNodes(
+  { nodeOfRank }: { readonly nodeOfRank?: readonly number[] | undefined },
+  evenFor: string,
+): void {
+  if (nodeOfRank === undefined) return;
+  const message = `nodeOfRank: nodes have not equally many ranks: ${evenFor}`;
+  throw new EplbRangeError('EPLB_TOPOLOGY', message);
 }

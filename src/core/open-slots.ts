@@ -11,14 +11,23 @@ export function numOpenSlots({ numPhysicalExperts, slotsPerRank }: Ranks): numbe
   return slotsPerRank === undefined ? numPhysicalExperts : slotsPerRank.reduce((sum, size) => sum + size, 0);
 }
 
-/** Those of each node. */
-export function openSlotsOfNodes(topology: Ranks & Pick<Topology, 'numNodes' | 'nodeOfRank'>): number[] {
-  const { numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
-  const open = new Array<number>(numNodes).fill(0);
-  nodesOfRanks(topology).forEach((node, rank) => {
-    open[node]! += slotsPerRank?.[rank] ?? numPhysicalExperts / numRanks;
+/** `[ranks]`: those of each rank. */
+export function openSlotsOfRanks({ numPhysicalExperts, numRanks, slotsPerRank }: Ranks): readonly number[] {
+  return slotsPerRank ?? new Array<number>(numRanks).fill(numPhysicalExperts / numRanks);
+}
+
+/** Those of each domain. @param domains `[ranks]`: numbered from 0 on */
+export function openSlotsOfDomains(topology: Ranks, domains: Int32Array): Int32Array {
+  const open = new Int32Array(1 + domains.reduce((most, domain) => Math.max(most, domain), 0));
+  openSlotsOfRanks(topology).forEach((slots, rank) => {
+    open[domains[rank]!]! += slots;
   });
   return open;
+}
+
+/** Those of each node. */
+export function openSlotsOfNodes(topology: Ranks & Pick<Topology, 'numNodes' | 'nodeOfRank'>): number[] {
+  return [...openSlotsOfDomains(topology, nodesOfRanks(topology))];
 }
 
 /** Of each slot of a layer, how many open ones come before it; -1 for a closed slot. */

@@ -92,6 +92,18 @@ export function copyLoadsTo(
   return { data, numLayers, numExperts };
 }
 
+/** A matrix of these sizes whose values are checked. @throws as {@link toLoadMatrix} */
+export function toCheckedLoads(
+  title: string,
+  loads: LoadsInput,
+  numLayers: number,
+  numExperts: number,
+): LoadMatrix {
+  const matrix = toLoadMatrix(title, loads, numLayers, numExperts);
+  checkLoads(title, matrix);
+  return matrix;
+}
+
 /** Checks every value of a matrix. @throws as {@link toLoadMatrix} */
 export function checkLoads(title: string, matrix: LoadMatrix): void {
   const { data, numExperts } = matrix;

@@ -1,3 +1,4 @@
+import type { Topology } from '../core/topology.ts';
 import { zeros } from '../memory/allocate.ts';
 
 /** How a row of a table is cut into ranks: as many slots for each, open or closed. */
@@ -5,6 +6,11 @@ export interface RankLayout {
   readonly numRanks: number;
   /** Slots of each rank in the table, closed ones among them. */
   readonly slotsPerRank: number;
+}
+
+/** How the tables of a topology are laid out. */
+export function rankLayoutOf({ numRanks, numPhysicalExperts }: Topology): RankLayout {
+  return { numRanks, slotsPerRank: numPhysicalExperts / numRanks };
 }
 
 /**

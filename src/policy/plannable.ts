@@ -1,32 +1,38 @@
-import { checkTopology } from '../core/check-topology.ts';
+import { checkEvenNodes, checkEvenSizes } from '../core/check-topology.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { knowsRanks, type Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { kernelOf } from './kernels.ts';
 import { makePolicy, POLICY_NAMES } from './registry.ts';
 
+/** How {@link checkPlannable} names what it refuses. */
+interface PlannableNames {
+  /** Slots as they were given; those of the tables when left out. */
+  readonly numSlots?: number;
+  /** What closed slots are called. */
+  readonly title?: string;
+}
+
 /**
- * A checked topology that a policy can plan.
+ * Refuses a topology that a policy cannot plan.
  *
  * @param request of the policy; undefined for one without a kernel, which tells when it plans
- * @param title what closed slots are called
- * @throws as `checkTopology`; EplbRangeError `EPLB_TOPOLOGY` for what the policy cannot plan, which names the
- * policies of this library that can
+ * @param topology checked
+ * @throws EplbRangeError `EPLB_TOPOLOGY`, which names the policies of this library that can plan it
  */
 export function checkPlannable(
   request: KernelRequest | undefined,
-  given: Topology,
-  title = 'slotsPerRank',
-): Topology {
-  const topology = checkTopology(given);
-  if (request === undefined) return topology;
-  const refusal = refusalOf(request, given, topology, title);
-  if (refusal === undefined) return topology;
+  topology: Topology,
+  { numSlots = topology.numPhysicalExperts, title = 'slotsPerRank' }: PlannableNames = {},
+): void {
+  if (request === undefined) return;
+  const refusal = refusalOf(request, topology, numSlots, title);
+  if (refusal === undefined) return;
   // Sizes that are too large are no question of what a policy can do with ranks.
-  if (isUsual(given, topology)) throw refusal;
+  if (isUsual(topology, numSlots)) throw refusal;
   const able = POLICY_NAMES.filter((name) => {
     const other = makePolicy(name)?.kernelRequest();
-    return other !== undefined && refusalOf(other, given, topology, title) === undefined;
+    return other !== undefined && refusalOf(other, topology, numSlots, title) === undefined;
   });
   if (able.length === 0) throw refusal;
   const message = `${refusal.message}; policies that can plan this: ${able.join(', ')}`;
@@ -34,22 +40,26 @@ export function checkPlannable(
 }
 
 /** Whether ranks, nodes and groups are alike, and all slots open. */
-function isUsual({ numPhysicalExperts }: Topology, topology: Topology): boolean {
-  const { numLogicalExperts, numGroups, slotsPerRank } = topology;
-  const isEven = numPhysicalExperts === topology.numPhysicalExperts && numLogicalExperts % numGroups === 0;
+function isUsual(topology: Topology, numSlots: number): boolean {
+  const { numPhysicalExperts, numLogicalExperts, numGroups, slotsPerRank } = topology;
+  const isEven = numSlots === numPhysicalExperts && numLogicalExperts % numGroups === 0;
   return isEven && slotsPerRank === undefined && !knowsRanks(topology);
 }
 
 /** Why a policy's kernel cannot plan a topology. */
 function refusalOf(
   request: KernelRequest,
-  given: Topology,
   topology: Topology,
+  numSlots: number,
   title: string,
 ): EplbRangeError | undefined {
   const kernel = kernelOf(request);
+  const { evenFor } = kernel;
   try {
-    checkTopology(given, { evenFor: kernel.evenFor });
+    if (evenFor !== undefined) {
+      checkEvenSizes({ ...topology, numPhysicalExperts: numSlots }, evenFor);
+      checkEvenNodes(topology, evenFor);
+    }
     kernel.checkTopology(request, topology, title);
     return undefined;
   } catch (error) {

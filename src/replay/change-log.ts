@@ -18,17 +18,18 @@ interface JudgedStep {
 }
 
 /** What a change does at once. */
-export interface ChangeStart extends RankChange {
-  readonly numLiveRanks: number;
-  readonly lostExperts: number;
-  readonly lostLoadShare: number;
-  readonly hostLoads: number;
-  readonly moves: number;
-  readonly bytes: number;
-  readonly repairSeconds: number;
-  /** Of the first mapping, which is repaired as well. */
-  readonly unbalancedRepairSeconds: number;
-}
+export type ChangeStart = RankChange &
+  Pick<
+    RankChangeResult,
+    | 'numLiveRanks'
+    | 'lostExperts'
+    | 'lostLoadShare'
+    | 'hostLoads'
+    | 'moves'
+    | 'bytes'
+    | 'repairSeconds'
+    | 'unbalancedRepairSeconds'
+  >;
 
 /** Follows what changes of ranks lose, and how long it takes until steps are as balanced as before. */
 export class ChangeLog {
@@ -61,6 +62,9 @@ export class ChangeLog {
 class ChangeWatch {
   readonly start: ChangeStart;
   readonly #before: readonly JudgedStep[];
+  /** Their units, and what they would be at perfect balance. */
+  readonly #unitsBefore: number;
+  readonly #idealBefore: number;
   /** The first steps after it. */
   readonly #first: JudgedStep[] = [];
   /** The last ones. */
@@ -73,6 +77,8 @@ class ChangeWatch {
   constructor(start: ChangeStart, before: readonly JudgedStep[]) {
     this.start = start;
     this.#before = before;
+    this.#unitsBefore = before.reduce((sum, step) => sum + step.units, 0);
+    this.#idealBefore = before.reduce((sum, step) => sum + step.idealUnits, 0);
   }
 
   add(step: JudgedStep, recent: readonly JudgedStep[]): void {
@@ -91,9 +97,8 @@ class ChangeWatch {
   }
 
   #count({ units, idealUnits, moveSeconds }: JudgedStep, sign: 1 | -1): void {
-    const before = this.#before.reduce((sum, step) => sum + step.units, 0);
-    const ideal = this.#before.reduce((sum, step) => sum + step.idealUnits, 0);
-    const asBefore = ideal === 0 ? units : (idealUnits * before) / ideal;
+    const ideal = this.#idealBefore;
+    const asBefore = ideal === 0 ? units : (idealUnits * this.#unitsBefore) / ideal;
     this.#lost.units += sign * (units - asBefore);
     this.#lost.moveSeconds += sign * moveSeconds;
   }

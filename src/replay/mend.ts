@@ -1,3 +1,4 @@
+import { emptyClosedSlots } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
 import { ExpertMapping, repair } from '../index.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
@@ -41,13 +42,10 @@ export function mended(slots: Int32Array, topology: Topology, loads: Float32Arra
   return repaired.mapping.phyToLog;
 }
 
-/** A placement without what is on dead ranks. A copy. */
-export function withoutDead(slots: Int32Array, { numPhysicalExperts, numRanks, deadRanks }: Topology) {
+/** A placement without what is on dead ranks, of which no slot is open. A copy. */
+export function withoutDead(slots: Int32Array, topology: Topology): Int32Array {
   const left = slots.slice();
-  const stride = numPhysicalExperts / numRanks;
-  for (let row = 0; row < slots.length; row += numPhysicalExperts) {
-    for (const rank of deadRanks ?? []) left.fill(-1, row + rank * stride, row + (rank + 1) * stride);
-  }
+  emptyClosedSlots(left, topology);
   return left;
 }
 

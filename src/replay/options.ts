@@ -1,3 +1,4 @@
+import { checkTopology } from '../core/check-topology.ts';
 import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkKnownKeys } from '../core/known-keys.ts';
@@ -120,7 +121,8 @@ export function readReplayOptions(
   checkPolicy(options.policy);
   const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, policy } = options;
   const given = { ...sizes, numPhysicalExperts, numRanks, numNodes, numGroups };
-  const atFirst = checkPlannable(requestOf(policy), { ...given, ...rankOptionsOf(options) });
+  const atFirst = checkTopology({ ...given, ...rankOptionsOf(options) });
+  checkPlannable(requestOf(policy), atFirst, { numSlots: numPhysicalExperts });
   const { topology, changes } = rankTimeline(options.events ?? [], atFirst);
   const events = changes.flatMap((change) => change.events);
   const isStatic = policy === 'static';

@@ -1,5 +1,7 @@
+import { checkTopology } from '../core/check-topology.ts';
 import { isOwnError } from '../core/errors.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
+import { openSlotsOfRanks } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { type AbstractEplbPolicy, ExpertMapping } from '../index.ts';
@@ -50,7 +52,7 @@ export function requestOf(policy: AbstractEplbPolicy | URL | 'static'): KernelRe
 
 function canPlan(policy: AbstractEplbPolicy | URL, topology: Topology): boolean {
   try {
-    checkPlannable(requestOf(policy), topology);
+    checkPlannable(requestOf(policy), checkTopology(topology));
     return true;
   } catch (error) {
     if (isOwnError(error) && error.code === 'EPLB_TOPOLOGY') return false;
@@ -70,7 +72,8 @@ function shown(whole: Topology, ranks: readonly number[]): ShownRanks {
   const perNode = new Map<number, number>();
   for (const rank of ranks) perNode.set(nodes[rank]!, (perNode.get(nodes[rank]!) ?? 0) + 1);
   const isEven = new Set(perNode.values()).size === 1;
-  const slots = ranks.map((rank) => whole.slotsPerRank?.[rank] ?? stride);
+  const open = openSlotsOfRanks(whole);
+  const slots = ranks.map((rank) => open[rank]!);
   const { rankSpeed } = whole;
   return {
     ranks,

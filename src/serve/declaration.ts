@@ -1,3 +1,4 @@
+import { checkTopology } from '../core/check-topology.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { MAX_SIZE, type RankOptions, rankOptionsOf, type Topology } from '../core/topology.ts';
 import type { CostModelInit } from '../cost/cost-json.ts';
@@ -51,6 +52,11 @@ const size = (description: string): Schema => ({
   maximum: MAX_SIZE,
   description,
 });
+const listOfNumbers = (type: 'integer' | 'number', description: string): Schema => ({
+  type: 'array',
+  items: { type },
+  description,
+});
 const budget = (description: string): Schema => ({ type: 'number', minimum: 0, description });
 
 /** What `PUT /v1/groups/{group}` takes. */
@@ -64,26 +70,10 @@ export const DECLARATION_SCHEMA: Schema = {
     numRanks: size('devices'),
     numNodes: size('sets of ranks that a fast network joins; 1 when left out'),
     numGroups: size('groups of experts that routing picks together; 1 when left out'),
-    slotsPerRank: {
-      type: 'array',
-      items: { type: 'integer' },
-      description: 'slots of each rank that may hold an expert; all when left out',
-    },
-    rankSpeed: {
-      type: 'array',
-      items: { type: 'number' },
-      description: 'how fast each rank is, 1 as usual; all alike when left out',
-    },
-    deadRanks: {
-      type: 'array',
-      items: { type: 'integer' },
-      description: 'ranks that may hold nothing; none when left out',
-    },
-    nodeOfRank: {
-      type: 'array',
-      items: { type: 'integer' },
-      description: 'the node of each rank; nodes of equally many ranks when left out',
-    },
+    slotsPerRank: listOfNumbers('integer', 'slots of each rank that may hold an expert; all when left out'),
+    rankSpeed: listOfNumbers('number', 'how fast each rank is, 1 as usual; all alike when left out'),
+    deadRanks: listOfNumbers('integer', 'ranks that may hold nothing; none when left out'),
+    nodeOfRank: listOfNumbers('integer', 'the node of each rank; nodes of equally many ranks when left out'),
     policy: { type: 'string', enum: POLICY_NAMES, description: "'default' when left out" },
     windowSize: size('steps that plans look back on; 100 when left out'),
     cost: {
@@ -128,7 +118,8 @@ export function readDeclaration(given: unknown): GroupParts {
   const ranks = rankOptionsOf(declared);
   const cost = costGiven === undefined ? undefined : costModel(costGiven);
   const policy = policyOf(policyName, cost, budgets);
-  const topology = checkPlannable(policy.kernelRequest(), { ...sizes, numNodes, numGroups, ...ranks });
+  const topology = checkTopology({ ...sizes, numNodes, numGroups, ...ranks });
+  checkPlannable(policy.kernelRequest(), topology, { numSlots: numPhysicalExperts });
   return {
     declaration: {
       ...sizes,

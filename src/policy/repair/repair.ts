@@ -2,9 +2,10 @@ import { checkNumber, checkNumbered, checkWhole, slotsPerRankOf } from '../../co
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { checkNodes, firstRanksOfNodes } from '../../core/nodes.ts';
+import { emptyClosedSlots } from '../../core/open-slots.ts';
 import { checkRankSpeed, checkSlotsPerRank } from '../../core/rank-options.ts';
 import { MAX_SIZE, type Topology } from '../../core/topology.ts';
-import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from '../../loads/load-matrix.ts';
+import { type LoadMatrix, type LoadsInput, toCheckedLoads } from '../../loads/load-matrix.ts';
 import { checkMapping, type ExpertMapping, mappingOfTables, tablesOf } from '../../mapping/expert-mapping.ts';
 import type { MappingTables } from '../../mapping/mapping-tables.ts';
 import { numberReplicas } from '../../mapping/number-replicas.ts';
@@ -97,14 +98,13 @@ export function repair(mapping: ExpertMapping, options: RepairOptions): Repair {
   const { numLayers, numPhysicalExperts, numLogicalExperts } = tables;
   const slots = zeros('repair: a mapping', Int32Array, tables.phyToLog.length);
   slots.set(tables.phyToLog);
-  const stride = numPhysicalExperts / given.numRanks;
-  for (let at = 0, rank = 0; at < slots.length; at += stride, rank = (rank + 1) % given.numRanks)
-    slots.fill(-1, at + given.openSlots[rank]!, at + stride);
+  const { numRanks, openSlots: slotsPerRank } = given;
+  emptyClosedSlots(slots, { numPhysicalExperts, numRanks, slotsPerRank });
   const survivors = slots.slice();
   const orphans = placeOrphans(slots, given);
   const repaired = mappingOf({ numLayers, numPhysicalExperts, numLogicalExperts }, slots);
   const planned = given.maxMoves === 0 ? repaired : improved(repaired, given);
-  return { mapping: planned, ...sourcesOf(planned, survivors, orphans, given.numRanks) };
+  return { mapping: planned, ...sourcesOf(planned, survivors, orphans, numRanks) };
 }
 
 /** A placement of which only some slots are still there. */
@@ -195,16 +195,12 @@ function readOptions(mapping: ExpertMapping, options: RepairOptions): RepairSett
     numRanks,
     openSlots,
     rankSpeed: checkRankSpeed(given.rankSpeed, { numRanks }),
-    loads: loads === undefined ? alike(numLayers, numLogicalExperts) : checked(mapping, loads),
+    loads:
+      loads === undefined
+        ? alike(numLayers, numLogicalExperts)
+        : toCheckedLoads('loads', loads, numLayers, numLogicalExperts),
     maxMoves: isUnlimited ? maxMoves : checkWhole('maxMoves', checkNumber('maxMoves', maxMoves), 0),
   };
-}
-
-function checked(mapping: ExpertMapping, loads: LoadsInput): LoadMatrix {
-  const { numLayers, numLogicalExperts } = tablesOf(mapping);
-  const matrix = toLoadMatrix('loads', loads, numLayers, numLogicalExperts);
-  checkLoads('loads', matrix);
-  return matrix;
 }
 
 function alike(numLayers: number, numExperts: number): LoadMatrix {

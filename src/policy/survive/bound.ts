@@ -1,19 +1,9 @@
-import { numOpenSlots } from '../../core/open-slots.ts';
+import { numOpenSlots, openSlotsOfDomains } from '../../core/open-slots.ts';
 import type { Topology } from '../../core/topology.ts';
 
 // How many experts can have copies in two failure domains at once.
 
 type Slots = Pick<Topology, 'numPhysicalExperts' | 'numRanks' | 'slotsPerRank'>;
-
-/** Open slots of each domain. @param domains [ranks] */
-function openSlotsOfDomains(topology: Slots, domains: Int32Array): Int32Array {
-  const { numPhysicalExperts, numRanks, slotsPerRank } = topology;
-  const open = new Int32Array(1 + domains.reduce((most, domain) => Math.max(most, domain), 0));
-  domains.forEach((domain, rank) => {
-    open[domain]! += slotsPerRank?.[rank] ?? numPhysicalExperts / numRanks;
-  });
-  return open;
-}
 
 /**
  * The most experts of a layer that can have copies in two domains while every other one has a copy. A second

@@ -4,7 +4,7 @@ import { EplbRangeError } from '../../core/errors.ts';
 import { domainsOfRanks } from '../../core/failure-domains.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { MAX_SIZE, type Topology } from '../../core/topology.ts';
-import { checkLoads, type LoadMatrix, type LoadsInput, toLoadMatrix } from '../../loads/load-matrix.ts';
+import { type LoadsInput, toCheckedLoads } from '../../loads/load-matrix.ts';
 import { checkShape } from '../../mapping/check-shape.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from '../../mapping/expert-mapping.ts';
 import { reachedSlots } from '../../mapping/reached-slots.ts';
@@ -101,7 +101,8 @@ export function survival(mapping: ExpertMapping, options: SurvivalOptions): Surv
   const topology = topologyOf(mapping, given);
   const domains = domainsOfRanks(topology, level);
   const { numLayers, numLogicalExperts, numPhysicalExperts, phyToLog } = tablesOf(mapping);
-  const matrix = loads === undefined ? undefined : checkedLoads(loads, numLayers, numLogicalExperts);
+  const matrix =
+    loads === undefined ? undefined : toCheckedLoads('loads', loads, numLayers, numLogicalExperts);
   const most = mostSurvivors(topology, domains);
   const counter = new LossCounter(topology, domains);
   const layers = Array.from({ length: numLayers }, (_, layer) => {
@@ -129,12 +130,6 @@ function topologyOf(mapping: ExpertMapping, given: SurvivalOptions): Topology {
   const numNodes = checkWhole('numNodes', given.numNodes ?? 1, 1, MAX_SIZE);
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups: 1 };
   return checkTopology({ ...sizes, slotsPerRank: reachedSlots(phyToLog, stride, numRanks) });
-}
-
-function checkedLoads(loads: LoadsInput, numLayers: number, numExperts: number): LoadMatrix {
-  const matrix = toLoadMatrix('loads', loads, numLayers, numExperts);
-  checkLoads('loads', matrix);
-  return matrix;
 }
 
 /** Adds up what domains lose, layer by layer. */
