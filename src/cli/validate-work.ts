@@ -1,4 +1,5 @@
 import { isOwnError } from '../core/errors.ts';
+import { differencesOfRanks } from '../core/rank-speeds.ts';
 import { openRecording } from '../formats/open.ts';
 import type { OpenOptions } from '../formats/open-options.ts';
 import { alignLayers } from '../formats/placements/align.ts';
@@ -117,8 +118,7 @@ async function figures(
   const range = { ...resolveRange(options.steps, of, 'step'), of };
   const loads = await sumLoads(recording, rangeOfSteps(recording, range), progress);
   progress.stop();
-  const { rankSpeed, deadRanks } = options.rankOptions ?? {};
-  const ranks = { ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) };
+  const ranks = differencesOfRanks(options.rankOptions ?? {});
   const balances = layerBalances(loads, mappingOf(placement), numRanks, ranks);
   const layers = balances.map((one, layer) => ({
     layer,

@@ -5,6 +5,14 @@ import type { Topology } from './topology.ts';
 
 type Speeds = Pick<Topology, 'numRanks' | 'rankSpeed'>;
 
+/** What a topology says of how fast its ranks are, and which of them are dead. */
+export function differencesOfRanks({
+  rankSpeed,
+  deadRanks,
+}: Pick<Topology, 'rankSpeed' | 'deadRanks'>): Pick<Topology, 'rankSpeed' | 'deadRanks'> {
+  return { ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) };
+}
+
 /** The mean speed of the ranks: 1 where none is given. */
 export function meanSpeed({ numRanks, rankSpeed }: Speeds): number {
   if (rankSpeed === undefined) return 1;

@@ -28,7 +28,8 @@ export interface LostExperts {
  * @throws EplbRangeError `EPLB_TOPOLOGY` with too few slots
  */
 export function mended(slots: Int32Array, topology: Topology, loads: Float32Array): Int32Array {
-  const { numLayers, numLogicalExperts, numRanks, numNodes, nodeOfRank, deadRanks, slotsPerRank } = topology;
+  const { numLayers, numLogicalExperts, numRanks, numNodes } = topology;
+  const { nodeOfRank, rankSpeed, deadRanks, slotsPerRank } = topology;
   if (deadRanks === undefined) return slots;
   const mapping = new ExpertMapping({ phyToLog: slots, numLayers, numLogicalExperts });
   const repaired = repair(mapping, {
@@ -37,6 +38,7 @@ export function mended(slots: Int32Array, topology: Topology, loads: Float32Arra
     deadRanks,
     loads: { data: loads, numLayers, numExperts: numLogicalExperts },
     ...(nodeOfRank && { nodeOfRank }),
+    ...(rankSpeed && { rankSpeed }),
     ...(slotsPerRank && { slotsPerRank }),
   });
   return repaired.mapping.phyToLog;

@@ -325,10 +325,10 @@ export class Group {
     if (decision.status === 'kept') return this.#kept(before, epoch, decision.reason);
     const result = this.#planned(decision, before, epoch);
     if (result.status === 'kept' || !saysBalance || loads === undefined) return result;
-    const { numRanks } = this.declaration;
+    const { topology } = this.balancer;
     const balancedness = {
-      before: balancednessOf(loads, before.mapping, numRanks),
-      after: balancednessOf(loads, decision.mapping, numRanks),
+      before: balancednessOf(loads, before.mapping, topology),
+      after: balancednessOf(loads, decision.mapping, topology),
     };
     return { ...result, balancedness };
   }

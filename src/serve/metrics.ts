@@ -1,10 +1,12 @@
 import { performance } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, type Metric, type OpenMetricsContentType, Registry } from 'prom-client';
 import { sharedParts } from '../balancer/expert-load-balancer.ts';
+import { differencesOfRanks } from '../core/rank-speeds.ts';
+import type { Topology } from '../core/topology.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { layerCosts, summarizeCost } from '../cost/layer-costs.ts';
 import type { ExpertLoadBalancer } from '../index.ts';
-import { layerBalances, summarizeBalance } from '../loads/balancedness.ts';
+import { balancedness, layerBalances, summarizeBalance } from '../loads/balancedness.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 
@@ -45,7 +47,7 @@ const gauges = {
   eplb_window_balancedness_ratio: 'Sum of mean rank loads / sum of largest rank loads, mean of the window',
   eplb_imbalance_seconds: 'Seconds that a step takes longer than at perfect balance, by the cost model',
   eplb_worst_layer: 'Index of the layer with the lowest balancedness',
-  eplb_worst_rank: 'Index of the rank with most load over all layers',
+  eplb_worst_rank: 'Index of the rank that takes longest over all layers, by load and speed',
   eplb_active_experts: 'Experts that got tokens in the window, mean of the layers',
   eplb_predicted_gain: 'What the live plan was forecast to gain a step, in the unit of eplb_gain_unit_info',
   eplb_realised_gain: 'What the live plan has gained a step, in the unit of eplb_gain_unit_info',
@@ -228,26 +230,34 @@ export class GroupMetrics {
     if (balancer.numSamples === 0) return;
     const loads = balancer.getAverageLogicalLoad();
     const { mapping, topology } = balancer;
-    const { numRanks, numNodes } = topology;
-    const layers = layerBalances(loads, mapping, numRanks);
-    const ratios = layers.map(({ meanRankLoad, maxRankLoad }) =>
-      maxRankLoad === 0 ? 1 : meanRankLoad / maxRankLoad,
-    );
+    const { numRanks, numNodes, nodeOfRank, linkClasses } = topology;
+    const ranks = differencesOfRanks(topology);
+    const layers = layerBalances(loads, mapping, numRanks, ranks);
+    const ratios = layers.map(balancedness);
     set('eplb_window_balancedness_ratio', summarizeBalance(layers).balancednessRatioOfSums);
     set('eplb_worst_layer', ratios.indexOf(Math.min(...ratios)));
-    set('eplb_worst_rank', worstRank(loads, mapping, numRanks));
+    set('eplb_worst_rank', worstRank(loads, mapping, topology));
     const numActive = loads.data.reduce((count, load) => count + (load > 0 ? 1 : 0), 0);
     set('eplb_active_experts', numActive / loads.numLayers);
     if (cost === undefined) return;
     const { seconds, secondsAtBalance } = summarizeCost(
-      layerCosts(loads, mapping, numRanks, cost, { numNodes }),
+      layerCosts(loads, mapping, numRanks, cost, {
+        numNodes,
+        ...(nodeOfRank && { nodeOfRank }),
+        ...(linkClasses && { linkClasses }),
+        ...ranks,
+      }),
     );
     set('eplb_imbalance_seconds', Math.max(0, seconds - secondsAtBalance));
   }
 }
 
-/** The rank with most load over all layers, the lowest of equal ones. */
-function worstRank(loads: LoadMatrix, mapping: ExpertMapping, numRanks: number): number {
+/** The rank that takes longest over all layers, the lowest of equal ones. */
+function worstRank(
+  loads: LoadMatrix,
+  mapping: ExpertMapping,
+  { numRanks, rankSpeed }: Pick<Topology, 'numRanks' | 'rankSpeed'>,
+): number {
   const { phyToLog, numPhysicalExperts, numLogicalExperts } = tablesOf(mapping);
   const counts = replicaCountOf(mapping);
   const slotsPerRank = numPhysicalExperts / numRanks;
@@ -257,5 +267,6 @@ function worstRank(loads: LoadMatrix, mapping: ExpertMapping, numRanks: number):
     const at = Math.floor(i / numPhysicalExperts) * numLogicalExperts + phyToLog[i]!;
     sums[Math.floor((i % numPhysicalExperts) / slotsPerRank)]! += loads.data[at]! / counts[at]!;
   }
-  return sums.indexOf(Math.max(...sums));
+  const times = rankSpeed === undefined ? sums : sums.map((sum, rank) => sum / rankSpeed[rank]!);
+  return times.indexOf(Math.max(...times));
 }

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { littleEndianBytes } from '../core/byte-order.ts';
+import { differencesOfRanks } from '../core/rank-speeds.ts';
+import type { Topology } from '../core/topology.ts';
 import { layerBalances, summarizeBalance } from '../loads/balancedness.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { ExpertMapping } from '../mapping/expert-mapping.ts';
@@ -48,8 +50,9 @@ export const hexSha256 = (...parts: readonly (Uint8Array | string)[]): string =>
 };
 
 /** What a mapping makes of loads: sum of mean rank loads / sum of largest rank loads. */
-export function balancednessOf(loads: LoadMatrix, mapping: ExpertMapping, numRanks: number): number {
-  return summarizeBalance(layerBalances(loads, mapping, numRanks)).balancednessRatioOfSums;
+export function balancednessOf(loads: LoadMatrix, mapping: ExpertMapping, topology: Topology): number {
+  const layers = layerBalances(loads, mapping, topology.numRanks, differencesOfRanks(topology));
+  return summarizeBalance(layers).balancednessRatioOfSums;
 }
 
 /** A mapping as plain data, with the order of replicas, which its bytes do not have. */

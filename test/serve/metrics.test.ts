@@ -156,3 +156,28 @@ test('a balancer without a service has metrics and events too', async () => {
     await balancer.close();
   }
 });
+
+test('ranks that are slow or dead count as they are: in metrics, and beside a plan', async () => {
+  const running = await serve.startService({ listen: '127.0.0.1:0' });
+  try {
+    const ranks = { numRanks: 3, rankSpeed: [0.5, 1, 1], deadRanks: [2] };
+    const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 9, policy: 'adaptive' };
+    await ask(running.address, 'PUT', '/v1/groups/g', { ...sizes, ...ranks });
+    // At first rank 0 has 0, 1 and 2, rank 1 has 3, 0 and 1: loads 8 and 15, times 16 and 15.
+    const loads = [[6, 6, 2, 9]];
+    await ask(running.address, 'POST', '/v1/groups/g/loads', { step: 1, epoch: 0, loads });
+    const series = seriesOf(textOf(await ask(running.address, 'GET', '/metrics')));
+    const balancedness = 23 / 1.5 / 16;
+    const near = (value: number | undefined) =>
+      assert.ok(Math.abs(value! - balancedness) < 1e-6, `${value} is not ${balancedness}`);
+    near(series.get('eplb_window_balancedness_ratio{group="g"}'));
+    assert.equal(series.get('eplb_worst_rank{group="g"}'), 0);
+    const { json } = await ask(running.address, 'POST', '/v1/groups/g/plan', { loads: [[600, 0, 600, 0]] });
+    assert.equal((json as { status: string }).status, 'planned');
+    const { before } = (json as { balancedness: { before: number } }).balancedness;
+    // Rank 0 has 300 and 600 of 1,200, and takes twice as long for them.
+    assert.ok(Math.abs(before - 1200 / 1.5 / 1800) < 1e-6, `${before}`);
+  } finally {
+    await running.close();
+  }
+});
