@@ -4,6 +4,7 @@
 
 export { measureChange } from './adaptive/change';
 export { dealToRanks } from './adaptive/deal';
+export { preparePairs } from './adaptive/pairs';
 export { prepareSamples } from './adaptive/samples';
 export { searchAdaptive } from './adaptive/search';
 export { measureSlowest } from './adaptive/slowest';

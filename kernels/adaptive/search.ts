@@ -2,8 +2,9 @@
 // out anew, when asked for from another placement too, and then again from random kicks of the best.
 
 import { allowVisits, isCancelled, isDone, ROUNDING, startBounds } from './bounds';
-import { objectiveOf } from './costs';
-import { pricedValue, rebuild, settle, sweep } from './descent';
+import { isBelow } from './ceiling';
+import { objectiveOf, savedByLinks } from './costs';
+import { rebuild, settle, sweep } from './descent';
 import { kick, restartKicks } from './kicks';
 import { hasFewSlots, polish } from './polish';
 import { begin, markHeld, repair, resume } from './repair';
@@ -49,6 +50,7 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
   if (s.isCancelled) return false;
   let least = keep(s, objectiveOf(s));
   a.before = a.after;
+  a.savedBefore = a.savedAfter;
   if (a.dealsCopies !== 0 && dealCopies(s, movesLeft(s))) {
     if (s.isCancelled) return false;
     // A copy may have had no place but beside another.
@@ -77,12 +79,24 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
   return true;
 }
 
+/** What it is worse than any price that a rank is above the ceiling. */
+const ABOVE: f64 = 1e6;
+
 /** Descends from a start, with so many visits of its own. */
 function descend(s: Adaptive, mostVisits: i32): void {
   allowVisits(s, mostVisits);
+  if (!isBelow(s)) comeBelow(s);
   settle(s);
   if (!hasFewSlots(s)) return;
   while (!isDone(s) && polish(s)) settle(s);
+}
+
+/** Without links there is more that brings the slowest ranks down. */
+function comeBelow(s: Adaptive): void {
+  const linkPrice = s.linkPrice;
+  s.linkPrice = 0;
+  settle(s);
+  s.linkPrice = linkPrice;
 }
 
 function movesLeft(s: Adaptive): i32 {
@@ -101,7 +115,7 @@ function kickOn(s: Adaptive, value: f64): void {
     allowVisits(s, most);
     if (hasFewSlots(s)) descend(s, most);
     else sweep(s, s.terms.maxIdle);
-    if (!(pricedValue(s) < least - ROUNDING)) continue;
+    if (!(worthOf(s, objectiveOf(s)) < least - ROUNDING)) continue;
     descend(s, most);
     least = keepBetter(s, least);
     failed = -1;
@@ -111,12 +125,19 @@ function kickOn(s: Adaptive, value: f64): void {
 /** Keeps the placement as the best when it is better than that; returns what the best is worth. */
 function keepBetter(s: Adaptive, least: f64): f64 {
   const objective = objectiveOf(s);
-  return objective + s.price * <f64>s.moves < least - ROUNDING ? keep(s, objective) : least;
+  return worthOf(s, objective) < least - ROUNDING ? keep(s, objective) : least;
 }
 
 function keep(s: Adaptive, objective: f64): f64 {
   memory.copy(s.bestSlots, s.slots, (<usize>s.numSlots) << 2);
   s.terms.after = objective;
+  s.terms.savedAfter = savedByLinks(s);
   s.terms.moves = s.moves;
-  return objective + s.price * <f64>s.moves;
+  s.terms.isBelow = <i32>isBelow(s);
+  return worthOf(s, objective);
+}
+
+function worthOf(s: Adaptive, objective: f64): f64 {
+  const value = objective + s.price * <f64>s.moves;
+  return isBelow(s) ? value : value + ABOVE;
 }

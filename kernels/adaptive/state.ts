@@ -4,6 +4,8 @@
 // ranks lie one after the other, so that nothing can put an expert into a closed one.
 
 import { place } from './layout';
+import { pairsRowBytes } from './pairs';
+import { clearLinks } from './links';
 import { placePreparation } from './preparation';
 import { placeShares } from './slowest';
 import { isSharpFor, writeSpeeds } from './speeds';
@@ -57,6 +59,10 @@ export class Adaptive {
   bend: f32;
   /** What loads are scaled by: the powers of norm 16 would leave float32 else. */
   scale: f32;
+  /** What one of `pairs` costs whose experts share no node. */
+  linkPrice: f32;
+  /** The sum over all pairs of what their shared nodes are worth, see links.ts. */
+  together: f64;
   moves: i32;
   maxMoves: i32;
   visits: i32;
@@ -168,6 +174,26 @@ export class Adaptive {
   /** u16[numRanks * numExperts]: copies on the rank, and whether the live placement has one. */
   places: usize;
 
+  /** What the terms say of pairs; 0 where links do not count. And bytes of a row. */
+  pairs: usize;
+  pairBytes: usize;
+  /** f32[nodes * numExperts made a multiple of 4]: what experts are worth on nodes. */
+  linkValue: usize;
+  /** u64[numExperts]: the nodes of each, a bit each. */
+  nodeSet: usize;
+  /** u16[nodes * numExperts]: copies. */
+  onNode: usize;
+  /** u64[nodes + 1][words of a bit for each expert]: those on a node, and on several; and bytes of each. */
+  nodeExperts: usize;
+  setBytes: usize;
+  /** f32[nodes], f32[numRanks]: what links save by what is looked at, to the node, and to or from the rank. */
+  savedTo: usize;
+  /** f32[nodes * stride]: the same of each slot of the rank that is looked at. */
+  savedGoing: usize;
+  savedOn: usize;
+  /** f64[numRanks]: what each rank takes with the loads of the ceiling. */
+  ceilingTime: usize;
+
   /** f32[stride], each: what the copies of two ranks cost more on the one than on the other. */
   here: usize;
   there: usize;
@@ -182,7 +208,14 @@ export class Adaptive {
  *
  * @param numSlots of all ranks, open and closed
  */
-function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, maxSamples: i32): usize {
+function placeAdaptive(
+  s: usize,
+  numExperts: i32,
+  numSlots: i32,
+  numRanks: i32,
+  maxSamples: i32,
+  numLinkNodes: i32,
+): usize {
   const experts = <usize>numExperts;
   const slots = <usize>numSlots + SPARE;
   const ranks = <usize>numRanks + SPARE;
@@ -242,17 +275,38 @@ function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, 
   end = place(s, offsetof<Adaptive>('there'), end, 4 * stride);
   end = place(s, offsetof<Adaptive>('four'), end, 16);
   end = place(s, offsetof<Adaptive>('fourRanks'), end, 16);
+  end = place(s, offsetof<Adaptive>('ceilingTime'), end, 8 * ranks);
+  const nodes = <usize>numLinkNodes;
+  const linked = nodes > 0 ? experts : 0;
+  end = place(s, offsetof<Adaptive>('linkValue'), end, nodes * pairsRowBytes(numExperts));
+  end = place(s, offsetof<Adaptive>('nodeSet'), end, 8 * linked);
+  end = place(s, offsetof<Adaptive>('onNode'), end, 2 * nodes * experts);
+  end = place(s, offsetof<Adaptive>('nodeExperts'), end, nodes > 0 ? (nodes + 1) * setBytesFor(numExperts) : 0);
+  end = place(s, offsetof<Adaptive>('savedTo'), end, 4 * nodes);
+  end = place(s, offsetof<Adaptive>('savedGoing'), end, 4 * nodes * stride);
+  end = place(s, offsetof<Adaptive>('savedOn'), end, nodes > 0 ? 4 * ranks : 0);
   return place(s, offsetof<Adaptive>('table'), end, rows * rowBytes);
 }
 
 /**
  * Bytes of scratch that prepareSamples, searchAdaptive and measureSlowest need, with room for so many
- * samples. `numSlots`: open and closed.
+ * samples. `numSlots`: open and closed; `numLinkNodes`: 0 where links do not count.
  */
-export function adaptiveScratchBytes(numExperts: i32, numSlots: i32, numRanks: i32, maxSamples: i32): f64 {
-  const search = placeAdaptive(0, numExperts, numSlots, numRanks, maxSamples);
+export function adaptiveScratchBytes(
+  numExperts: i32,
+  numSlots: i32,
+  numRanks: i32,
+  maxSamples: i32,
+  numLinkNodes: i32,
+): f64 {
+  const search = placeAdaptive(0, numExperts, numSlots, numRanks, maxSamples, numLinkNodes);
   const others = max(placePreparation(0, numExperts, maxSamples), placeShares(0, numExperts, numSlots));
   return <f64>max(search, others);
+}
+
+/** Bytes of a bit for each expert. */
+function setBytesFor(numExperts: i32): usize {
+  return (<usize>((numExperts + 63) >> 6)) << 3;
 }
 
 /** Rows of an expert in the table: for as many copies as can be, unless these are too many. */
@@ -267,7 +321,8 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   const numExperts = terms.numExperts;
   const numSlots = terms.numSlots;
   const numRanks = terms.numRanks;
-  placeAdaptive(terms.scratch, numExperts, numSlots, numRanks, terms.maxSamples);
+  const numLinkNodes = terms.pairs === 0 ? 0 : terms.numLinkNodes;
+  placeAdaptive(terms.scratch, numExperts, numSlots, numRanks, terms.maxSamples, numLinkNodes);
   const s = changetype<Adaptive>(terms.scratch);
   s.terms = terms;
   s.numExperts = numExperts;
@@ -284,6 +339,11 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   numberSlots(s, terms.slotsPerRank);
   s.mostCopies = min(s.numSlots - numExperts + 1, numRanks);
   writeSpeeds(terms, s.isSharp, s.rankSpeed, s.rankPower, s.rankPace);
+  s.pairs = terms.pairsTotal > 0 ? terms.pairs : 0;
+  s.pairBytes = pairsRowBytes(numExperts);
+  s.setBytes = setBytesFor(numExperts);
+  s.linkPrice = s.pairs === 0 ? 0 : <f32>(terms.linkPrice / terms.pairsTotal);
+  if (s.pairs !== 0) clearLinks(s);
   return s;
 }
 

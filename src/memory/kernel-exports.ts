@@ -13,6 +13,11 @@ interface KernelConstant {
 export type AdaptiveNumber =
   | 'price'
   | 'leastGain'
+  | 'linkPrice'
+  | 'pairsTotal'
+  | 'savedBefore'
+  | 'savedAfter'
+  | 'ceiling'
   | 'before'
   | 'after'
   | 'evaluations'
@@ -42,6 +47,11 @@ export type AdaptiveInteger =
   | 'survivors'
   | 'domains'
   | 'rankSpeed'
+  | 'pairs'
+  | 'nodeOfRank'
+  | 'numLinkNodes'
+  | 'ceilingLoads'
+  | 'isBelow'
   | 'curve'
   | 'tokens'
   | 'scratch'
@@ -87,7 +97,13 @@ type AdaptiveOffsets = {
  */
 export interface KernelExports extends AdaptiveOffsets {
   readonly adaptiveTermsBytes: KernelConstant;
-  adaptiveScratchBytes(numExperts: number, numSlots: number, numRanks: number, maxSamples: number): number;
+  adaptiveScratchBytes(
+    numExperts: number,
+    numSlots: number,
+    numRanks: number,
+    maxSamples: number,
+    numLinkNodes: number,
+  ): number;
   adaptiveStepCost(terms: Pointer, slot: number, other: number, isOverwrite: number): number;
   addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
   addSums(a: Pointer, b: Pointer, out: Pointer, n: number): void;
@@ -208,6 +224,13 @@ export interface KernelExports extends AdaptiveOffsets {
   placeRowScratchBytes(numItems: number, numCopies: number): number;
   measureChange(terms: Pointer): void;
   measureSlowest(terms: Pointer): void;
+  preparePairs(
+    coactivation: Pointer,
+    weight: Pointer,
+    numExperts: number,
+    numGroups: number,
+    pairs: Pointer,
+  ): number;
   prepareSamples(terms: Pointer): void;
   preserveSlots(
     previous: Pointer,
@@ -290,7 +313,7 @@ type KernelFunction = {
 const NUM_PARAMETERS: {
   readonly [Name in KernelFunction]: Parameters<KernelExports[Name]>['length'];
 } = {
-  adaptiveScratchBytes: 4,
+  adaptiveScratchBytes: 5,
   adaptiveStepCost: 4,
   addSample: 4,
   addSums: 4,
@@ -319,6 +342,7 @@ const NUM_PARAMETERS: {
   placeRowScratchBytes: 2,
   measureChange: 1,
   measureSlowest: 1,
+  preparePairs: 5,
   prepareSamples: 1,
   preserveSlots: 7,
   preserveSlotsScratchBytes: 3,
@@ -341,6 +365,11 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptiveTermsBytes: true,
   adaptive_price: true,
   adaptive_leastGain: true,
+  adaptive_linkPrice: true,
+  adaptive_pairsTotal: true,
+  adaptive_savedBefore: true,
+  adaptive_savedAfter: true,
+  adaptive_ceiling: true,
   adaptive_before: true,
   adaptive_after: true,
   adaptive_evaluations: true,
@@ -364,6 +393,11 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_survivors: true,
   adaptive_domains: true,
   adaptive_rankSpeed: true,
+  adaptive_pairs: true,
+  adaptive_nodeOfRank: true,
+  adaptive_numLinkNodes: true,
+  adaptive_ceilingLoads: true,
+  adaptive_isBelow: true,
   adaptive_curve: true,
   adaptive_tokens: true,
   adaptive_scratch: true,

@@ -99,12 +99,16 @@ export class AdaptiveLayers {
     let mustChange = mustLeave || this.#isUnfit(live) || !this.#search.isSurvivedByAny(live);
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     stats[LayerStat.IS_UNCHANGED] = mode === 'keep' ? 1 : 0;
-    if (mode === 'keep' && !mustChange) {
+    if (mode === 'keep' && !mustChange && this.#request.tolerance === undefined) {
       planned.set(live);
       return;
     }
     const facts = this.#prepare(layer, stats);
-    if (!this.#search.isSurvived(live)) mustChange = true;
+    if (!this.#search.isSurvived(live) || this.#search.isAbove(live)) mustChange = true;
+    if (mode === 'keep' && !mustChange) {
+      planned.set(live);
+      return;
+    }
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     const price = this.#priceAt(layer, stats);
     const start = mustLeave ? 'fresh' : 'live';
@@ -118,15 +122,31 @@ export class AdaptiveLayers {
       triesFresh: isFree,
     };
     // What nothing tells from equal loads is as good as it is.
-    const isDone = facts.isNoise && !mustChange;
+    const isDone = facts.isNoise && !mustChange && !this.#search.hasPairs;
     if (isDone) planned.set(live);
-    else stats[LayerStat.SMOOTH_GAIN] = this.#search.run(at, terms, phyToLog, replicaRank);
+    else this.#searchFrom(at, terms, phyToLog, replicaRank, stats);
     if (this.#search.isCancelled || isDone) return;
     this.#search.likeness(this.#likeness);
     this.#search.slowest(at, this.#live);
     this.#describe(live, phyToLog, stats);
     this.#keepUnpaid(live, planned, price, stats);
     if (hasRungs(this.#request, this.#layout.topology)) this.#climb(layer, live, price, terms, stats);
+  }
+
+  /** Searches, and from another start where the ceiling cannot be met from the live placement. */
+  #searchFrom(
+    live: Pointer,
+    terms: SearchTerms,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    stats: Float64Array,
+  ): void {
+    stats[LayerStat.SMOOTH_GAIN] = this.#search.run(live, terms, phyToLog, replicaRank);
+    if (this.#request.tolerance !== undefined && !this.#search.isBelow && !this.#search.isCancelled) {
+      const fresh: SearchTerms = { ...terms, start: 'fresh' };
+      stats[LayerStat.SMOOTH_GAIN] = this.#search.run(live, fresh, phyToLog, replicaRank);
+    }
+    stats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
   }
 
   /** Prepares a layer's samples, and remembers what is expected of its loads. */
@@ -186,7 +206,7 @@ export class AdaptiveLayers {
     for (const [layer, stats] of layers.entries()) {
       if (this.#search.isCancelled || stats[LayerStat.IS_UNCHANGED] !== 0) return;
       const facts = this.#search.prepare(layer);
-      if (facts.isNoise || this.#priceAt(layer, stats) === 0) continue;
+      if ((facts.isNoise && !this.#search.hasPairs) || this.#priceAt(layer, stats) === 0) continue;
       const live = this.#layout.previous + 4 * layer * numPhysicalExperts;
       stats[LayerStat.FREE_GAIN] = this.#search.run(live, terms, table, ranks);
       if (stats[LayerStat.FREE_GAIN]! > 0) return;
@@ -246,6 +266,7 @@ export class AdaptiveLayers {
       const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
       rungStats[LayerStat.SMOOTH_GAIN] = this.#search.run(row, terms, table, ranks);
       if (this.#search.isCancelled) return;
+      rungStats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
       this.#describe(live, table, rungStats);
     }
   }

@@ -72,6 +72,19 @@ export interface AdaptiveEplbPolicyOptions {
   /** 'groups': groups of experts stay on their node, as with the default policy. Default 'none'. */
   readonly locality?: 'none' | 'groups';
   /**
+   * What it costs that tokens cross between nodes: as a share of the mean rank load, what it would take if no
+   * two experts that are picked together shared a node. Which are, `context.coactivation` tells (counted by
+   * {@link CoactivationRecorder}), or else the groups; with neither, and on more than 64 nodes, links cost
+   * nothing. Default 0.
+   */
+  readonly linkPrice?: number;
+  /**
+   * How much worse than `DefaultEplbPolicy`'s a layer's balancedness may be on the mean of the loads it is
+   * planned with, a share in [0, 1): the highest rank load is at most that of `DefaultEplbPolicy` / (1 -
+   * tolerance). A live mapping that is worse is planned anew whatever moves cost. Default: no such limit.
+   */
+  readonly tolerance?: number;
+  /**
    * 'rank', 'node', or a name of `Topology.failureDomains`: as much load as the redundant slots allow keeps
    * copies in two such failure domains, so that it survives any single failure. These are the heaviest
    * experts of the loads planned for, as many as {@link survival} says there can be. What lacks a second
@@ -125,6 +138,8 @@ const NAMES = [
     'effort',
     'numKicks',
     'locality',
+    'linkPrice',
+    'tolerance',
   ],
   ...['survive', 'confidence', 'cost', 'rememberedSteps', 'maxSamples'],
 ];
@@ -178,6 +193,8 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     maxEvaluations: whole('maxEvaluations', maxEvaluations, 1, 10_000_000),
     numKicks: whole('numKicks', numKicks, 0, effort === 'thorough' ? THOROUGH_KICKS : 0),
     keepsGroups: locality === 'groups',
+    linkPrice: atLeast0('linkPrice', options.linkPrice, 0),
+    tolerance: readTolerance(options.tolerance),
     survive,
     maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
   };
@@ -189,6 +206,13 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     MOST_REMEMBERED_STEPS,
   );
   return { request, rememberedSteps: remembered, cost };
+}
+
+function readTolerance(value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  const tolerance = checkNumber('tolerance', value);
+  if (tolerance >= 0 && tolerance < 1) return tolerance;
+  throw new EplbRangeError('EPLB_RANGE', `tolerance: ${tolerance} is not at least 0 and less than 1`);
 }
 
 function readEffort(effort: unknown): AdaptiveEffort {

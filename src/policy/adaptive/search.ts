@@ -5,6 +5,8 @@ import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
 import type { WrittenSamples } from '../../loads/load-samples.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
+import { longestTime, meanLoads } from './ceiling.ts';
+import { numLinkNodes, preparePairs, writeNodes } from './links.ts';
 import {
   type AdaptiveEffort,
   type AdaptiveRequest,
@@ -132,14 +134,20 @@ export class AdaptiveSearch {
   readonly #terms: AdaptiveTerms;
   readonly #words: Int32Array;
   readonly #goal: SurvivalGoal | undefined;
+  readonly #threadJob: ThreadJob<AdaptiveRequest>;
+  readonly #hasLinks: boolean;
   /** `[ranks]`: how fast each is, 1 in the mean; undefined where all are alike. */
   readonly #speeds: readonly number[] | undefined;
   #evaluations = 0;
+  #savedByLinks = 0;
 
   constructor(
-    { kernels, buffer, layout, request, scratch }: ThreadJob<AdaptiveRequest>,
+    threadJob: ThreadJob<AdaptiveRequest>,
     samples: WrittenSamples,
   ) {
+    const { kernels, buffer, layout, request, scratch } = threadJob;
+    this.#threadJob = threadJob;
+    this.#hasLinks = numLinkNodes(request, layout.topology) > 0;
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
@@ -203,6 +211,8 @@ export class AdaptiveSearch {
   prepare(layer: number): SampleFacts {
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
     this.#kernels.prepareSamples(this.#terms.at);
+    this.#prepareLinks(layer);
+    if (this.#request.tolerance !== undefined) this.#prepareCeiling();
     const { topology } = this.#layout;
     const { numLogicalExperts } = topology;
     this.#goal?.choose(new Float32Array(this.#buffer, this.#at.mean, numLogicalExperts), this.#survivors);
@@ -218,6 +228,53 @@ export class AdaptiveSearch {
       elasticity: this.#terms.number('elasticity'),
       expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
     };
+  }
+
+  /** What links and the ceiling need of a layer. */
+  #prepareLinks(layer: number): void {
+    const { tolerance } = this.#request;
+    if (!this.#hasLinks && tolerance === undefined) return;
+    this.#writeMeanLoads(layer);
+    if (!this.#hasLinks) return;
+    const pairsTotal = preparePairs(this.#threadJob, this.#at, layer);
+    this.#terms.setNumbers({ pairsTotal });
+  }
+
+  /** The mean of the layer's samples. */
+  #writeMeanLoads(layer: number): void {
+    const { numLayers, numLogicalExperts } = this.#layout.topology;
+    const { numSamples, newestShare } = this.#job;
+    const stride = numLayers * numLogicalExperts;
+    const length = (numSamples - 1) * stride + numLogicalExperts;
+    const samples = new Float32Array(this.#buffer, this.#samplesAt(layer), length);
+    meanLoads(samples, stride, numSamples, newestShare, this.#meanLoads);
+  }
+
+  get #meanLoads(): Float32Array {
+    return new Float32Array(this.#buffer, this.#at.ceilingLoads, this.#layout.topology.numLogicalExperts);
+  }
+
+  /** Places the default policy's placement of the mean loads, and takes the ceiling from it. */
+  #prepareCeiling(): void {
+    const { topology } = this.#layout;
+    const { numPhysicalExperts, numGroups, numNodes } = topology;
+    const isByGroups = numGroups % numNodes === 0 && topology.nodeOfRank === undefined;
+    this.#placeByDefault(this.#at.ceilingLoads, isByGroups, this.#at.ranks);
+    this.#kernels.copyBytes(this.#at.reference, this.#at.fresh, 4 * numPhysicalExperts);
+    if (this.#isDealt || topology.slotsPerRank !== undefined) {
+      this.#dealFresh();
+      this.#kernels.copyBytes(this.#at.reference, this.#at.fresh, 4 * numPhysicalExperts);
+    }
+    const slots = new Int32Array(this.#buffer, this.#at.reference, numPhysicalExperts);
+    const most = longestTime(this.#meanLoads, slots, topology, this.#speeds);
+    // A hair less than allowed: sums of loads are rounded.
+    this.#terms.setNumbers({ ceiling: (most / (1 - this.#request.tolerance!)) * (1 - 2 ** -40) });
+  }
+
+  /** Whether a rank of a placement of the prepared layer is above the ceiling. */
+  isAbove(slots: Int32Array): boolean {
+    if (this.#request.tolerance === undefined) return false;
+    return longestTime(this.#meanLoads, slots, this.#layout.topology, this.#speeds) > this.#terms.number('ceiling');
   }
 
   #meanRankLoad(): number {
@@ -286,13 +343,14 @@ export class AdaptiveSearch {
     this.#terms.setIntegers({
       previous: isFresh ? this.#at.fresh : live,
       fresh: triesFresh ? this.#at.fresh : 0,
-      dealsCopies: isOneStep ? 0 : 1,
+      // Copies dealt out by their loads alone would leave the nodes that links save on.
+      dealsCopies: isOneStep || this.hasPairs ? 0 : 1,
       isSharp: isSharp ? 1 : 0,
       maxMoves: isFresh ? numPhysicalExperts : terms.maxMoves,
       maxVisits: Math.min(NO_LIMIT, Math.ceil(visitsPerRank * numRanks)),
       maxPasses,
       // Whether there is any step is told for sure.
-      maxIdle: isOneStep
+      maxIdle: isOneStep || this.hasPairs
         ? NO_LIMIT
         : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
       maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
@@ -304,11 +362,27 @@ export class AdaptiveSearch {
     this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
+    this.#savedByLinks = this.#terms.number('savedAfter') - this.#terms.number('savedBefore');
     if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
     // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is
     // known to be gained.
     const gain = this.#terms.number('before') - this.#terms.number('after');
     return Number.isFinite(gain) ? gain : 0;
+  }
+
+  /** What links save more by what the last search found, as a share of the mean rank load. */
+  get savedByLinks(): number {
+    return this.#savedByLinks;
+  }
+
+  /** Whether no rank was above the ceiling in what the last search found. */
+  get isBelow(): boolean {
+    return this.#terms.integer('isBelow') !== 0;
+  }
+
+  /** Whether links count in the prepared layer: something tells which experts belong together. */
+  get hasPairs(): boolean {
+    return this.#hasLinks && this.#terms.number('pairsTotal') > 0;
   }
 
   /** Steps that all searches looked at closely. */
@@ -334,6 +408,10 @@ export class AdaptiveSearch {
       survivors: this.#goal === undefined ? 0 : at.survivors,
       domains: at.domains,
       rankSpeed: this.#speeds === undefined ? 0 : at.rankSpeed,
+      pairs: this.#hasLinks ? at.pairs : 0,
+      nodeOfRank: at.nodeOfRank,
+      numLinkNodes: numLinkNodes(this.#request, topology),
+      ceilingLoads: this.#request.tolerance === undefined ? 0 : at.ceilingLoads,
       curve: this.#request.slotCosts === undefined ? 0 : at.curve,
       tokens: at.tokens,
       scratch: at.search,
@@ -347,6 +425,8 @@ export class AdaptiveSearch {
       likeness: at.likeness,
       cancelled: words + 4 * JobWord.CANCELLED,
     });
+    if (this.#hasLinks) writeNodes(this.#threadJob, at);
+    this.#terms.setNumbers({ linkPrice: this.#request.linkPrice });
     const { slotCosts } = this.#request;
     if (slotCosts !== undefined)
       writeCurve(slotCosts, topology, new Float32Array(this.#buffer, at.curve, NUM_CURVE_POINTS));
@@ -360,15 +440,22 @@ export class AdaptiveSearch {
    * is in them.
    */
   #placeAfresh(ranks: Pointer): void {
+    if (this.#request.tolerance !== undefined) {
+      const { numPhysicalExperts } = this.#layout.topology;
+      this.#kernels.copyBytes(this.#at.fresh, this.#at.reference, 4 * numPhysicalExperts);
+    } else this.#placeByDefault(this.#at.mean, this.keepsGroups, ranks);
+  }
+
+  #placeByDefault(loads: Pointer, isByGroups: boolean, ranks: Pointer): void {
     const { topology } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
     this.#kernels.placeLayers(
-      this.#at.mean,
+      loads,
       1,
       numLogicalExperts,
       numPhysicalExperts,
-      this.keepsGroups ? numGroups : 1,
-      this.keepsGroups ? numNodes : 1,
+      isByGroups ? numGroups : 1,
+      isByGroups ? numNodes : 1,
       numRanks,
       this.#at.fresh,
       ranks,

@@ -1,0 +1,68 @@
+// A limit that no rank may come above with given loads: a constraint beside the objective, which a step may
+// not break. What is above it already may only come down.
+
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { Adaptive, copiesOf, copiesOn, expertAt, firstOf, headOf, nextElsewhere, paceOf, rankOf } from './state';
+
+/** What one of `copies` of an expert has of its load. */
+function shareOf(s: Adaptive, expert: i32, copies: i32): f64 {
+  return <f64>load<f32>(s.terms.ceilingLoads + ((<usize>expert) << 2)) / <f64>copies;
+}
+
+function timeOf(s: Adaptive, rank: i32): f64 {
+  return load<f64>(s.ceilingTime + ((<usize>rank) << 3));
+}
+
+/** Sums up what a rank takes. */
+export function sumForCeiling(s: Adaptive, rank: i32): void {
+  let sum: f64 = 0;
+  for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
+    const expert = expertAt(s, slot);
+    sum += shareOf(s, expert, copiesOf(s, expert));
+  }
+  store<f64>(s.ceilingTime + ((<usize>rank) << 3), sum * paceOf(s, rank));
+}
+
+/** Whether all ranks are below the ceiling. */
+export function isBelow(s: Adaptive): bool {
+  if (s.terms.ceilingLoads === 0) return true;
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    if (!(timeOf(s, rank) <= s.terms.ceiling)) return false;
+  }
+  return true;
+}
+
+/** Whether a rank may have so much load more. */
+function mayTake(s: Adaptive, rank: i32, more: f64): bool {
+  return more <= 0 || timeOf(s, rank) + more * paceOf(s, rank) <= s.terms.ceiling;
+}
+
+/** Whether the ceiling lets two slots be exchanged. */
+export function mayWeigh(s: Adaptive, slot: i32, other: i32): bool {
+  if (s.terms.ceilingLoads === 0) return true;
+  const i = expertAt(s, slot);
+  const j = expertAt(s, other);
+  const more = shareOf(s, j, copiesOf(s, j)) - shareOf(s, i, copiesOf(s, i));
+  return mayTake(s, rankOf(s, slot), more) && mayTake(s, rankOf(s, other), -more);
+}
+
+/** Whether it lets expert j take the place of a copy that can be spared, whose load goes to the others. */
+export function mayWeighMore(s: Adaptive, slot: i32, j: i32): bool {
+  if (s.terms.ceilingLoads === 0) return true;
+  const i = expertAt(s, slot);
+  const rank = rankOf(s, slot);
+  const copiesI = copiesOf(s, i);
+  const copiesJ = copiesOf(s, j);
+  const before = shareOf(s, i, copiesI);
+  const after = shareOf(s, i, copiesI - 1);
+  const less = shareOf(s, j, copiesJ + 1) - shareOf(s, j, copiesJ);
+  const others = <f64>(copiesOn(s, rank, i) - 1) * (after - before);
+  if (!mayTake(s, rank, shareOf(s, j, copiesJ + 1) - before + others)) return false;
+  for (let at = headOf(s, i); at >= 0; at = nextElsewhere(s, at)) {
+    const b = rankOf(s, at);
+    if (b === rank) continue;
+    const more = <f64>copiesOn(s, b, i) * (after - before) + <f64>copiesOn(s, b, j) * less;
+    if (!mayTake(s, b, more)) return false;
+  }
+  return true;
+}

@@ -1,0 +1,67 @@
+import { EplbRangeError } from '../../core/errors.ts';
+import { nodesOfRanks } from '../../core/nodes.ts';
+import type { Topology } from '../../core/topology.ts';
+import type { ThreadJob } from '../../engine/layer-kernel.ts';
+import { checkLength } from '../../engine/layer-loads.ts';
+import type { AdaptiveRequest, AdaptiveScratch } from './request.ts';
+
+/** Of kernels/adaptive/links.ts: the nodes of an expert are the bits of one word. */
+const MOST_NODES = 64;
+
+/** How many nodes links count between; 0 where they do not count. */
+export function numLinkNodes(
+  { linkPrice }: Pick<AdaptiveRequest, 'linkPrice'>,
+  { numNodes }: Topology,
+): number {
+  return linkPrice > 0 && numNodes > 1 && numNodes <= MOST_NODES ? numNodes : 0;
+}
+
+/** Floats of a row of pairs, which the kernels read four at a time. */
+export function pairsPerRow(numLogicalExperts: number): number {
+  return Math.ceil(numLogicalExperts / 4) * 4;
+}
+
+/** Writes the node of each rank. */
+export function writeNodes({ buffer, layout }: ThreadJob<AdaptiveRequest>, at: AdaptiveScratch): void {
+  const { topology } = layout;
+  new Int32Array(buffer, at.nodeOfRank, topology.numRanks).set(nodesOfRanks(topology));
+}
+
+/**
+ * Prepares a layer's pairs: by its co-activation, or by the groups where there is none.
+ *
+ * @returns their sum: 0 where nothing tells which experts belong together
+ * @throws EplbRangeError `EPLB_RANGE`, `EPLB_SHAPE` for a host's matrix that is not what it was when it was
+ * looked at
+ */
+export function preparePairs(
+  threadJob: ThreadJob<AdaptiveRequest>,
+  at: AdaptiveScratch,
+  layer: number,
+): number {
+  const { kernels, layout } = threadJob;
+  const { numLogicalExperts, numGroups } = layout.topology;
+  const hasPairs = readCoactivation(threadJob, at, layer);
+  const matrix = hasPairs ? at.coactivation : 0;
+  return kernels.preparePairs(matrix, at.ceilingLoads, numLogicalExperts, numGroups, at.pairs);
+}
+
+/** Copies the layer's co-activation to scratch, and checks it there; false when there is none. */
+function readCoactivation(
+  { kernels, buffer, layout, job }: ThreadJob<AdaptiveRequest>,
+  at: AdaptiveScratch,
+  layer: number,
+): boolean {
+  const { coactivation } = job;
+  if (coactivation === undefined) return false;
+  const { numLayers, numLogicalExperts: n } = layout.topology;
+  checkLength('coactivation.data', coactivation, numLayers * n * n);
+  const values = new Float32Array(buffer, at.coactivation, n * n);
+  values.set(coactivation.subarray(layer * n * n, (layer + 1) * n * n));
+  // The diagonal may hold anything.
+  for (let expert = 0; expert < n; expert++) values[expert * (n + 1)] = 0;
+  const bad = kernels.firstInvalid(at.coactivation, n * n);
+  if (bad === n * n) return true;
+  const where = `coactivation: layer ${layer}, experts ${Math.floor(bad / n)} and ${bad % n}`;
+  throw new EplbRangeError('EPLB_RANGE', `${where}: ${values[bad]} is not a finite number >= 0`);
+}
