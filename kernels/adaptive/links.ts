@@ -99,6 +99,7 @@ export function leaveNode(s: Adaptive, node: i32, expert: i32): void {
   const at = copiesAt(s, node, expert);
   const copies = load<u16>(at) - 1;
   store<u16>(at, copies);
+  if (s.isWalking) forbid(s, node, expert);
   if (copies === 0) turn(s, node, expert, false);
 }
 
@@ -193,6 +194,15 @@ function setBit(set: usize, expert: i32, isSet: bool): void {
   const at = set + ((<usize>(expert >> 6)) << 3);
   const bit = (<u64>1) << (expert & 63);
   store<u64>(at, isSet ? load<u64>(at) | bit : load<u64>(at) & ~bit);
+}
+
+/** Whether a walk may not bring the expert to the node yet. */
+export function isTabu(s: Adaptive, node: i32, expert: i32): bool {
+  return s.isWalking && at32(s.tabu, node * s.numExperts + expert) > s.step;
+}
+
+function forbid(s: Adaptive, node: i32, expert: i32): void {
+  store<i32>(s.tabu + ((<usize>(node * s.numExperts + expert)) << 2), s.tenure);
 }
 
 /** Whether the expert has no other copy on the node. */

@@ -21,6 +21,7 @@ import {
 } from './costs';
 import {
   hasLinks,
+  isTabu,
   lostByLeaving,
   mostSavedByComing,
   nodeOf,
@@ -64,7 +65,7 @@ const MOST_COPIES: i32 = 2;
 /** Takes the best step that is found for the slots of a rank; returns whether there is one. */
 export function visit(s: Adaptive, a: i32): bool {
   s.visits++;
-  s.bestCost = -s.leastGain;
+  s.bestCost = s.isWalking ? Infinity : -s.leastGain;
   s.bestSlot = -1;
   // Not a number is no cost either.
   if (!(rankCostOf(s, a) > 0) && !hasLinks(s)) return false;
@@ -87,7 +88,7 @@ function lookAtRanks(s: Adaptive, a: i32): void {
   setBound(s, a, Infinity);
   // Read four at a time.
   for (let b = end; b < end + 3; b++) setBound(s, b, Infinity);
-  for (let n = 0; n < MORE_RANKS && (n < FIRST_RANKS || s.bestSlot < 0); n++) {
+  for (let n = 0; n < (s.isWalking ? 8 : MORE_RANKS) && (n < (s.isWalking ? 4 : FIRST_RANKS) || s.bestSlot < 0); n++) {
     const b = leastBound(s, first, end);
     if (!(<f64>float32At(s.bound, b) < s.bestCost) || isOver(s)) return;
     setBound(s, b, Infinity);
@@ -228,8 +229,10 @@ function lookAtExchange(s: Adaptive, a: i32, slot: i32, b: i32, other: i32): voi
   const moves = movesOf(s, a, i, j) + movesOf(s, b, j, i);
   if (!hasMoves(s, moves)) return;
   if (!mayWeigh(s, slot, other)) return;
+  if (s.isWalking && (isTabu(s, nodeOf(s, b), i) || isTabu(s, nodeOf(s, a), j))) return;
   let cost = costOfExchange(s, a, i, b, j) + s.price * <f64>moves;
   if (hasLinks(s)) cost -= savedByExchange(s, nodeOf(s, a), i, nodeOf(s, b), j);
+  if (s.isWalking && nodeOf(s, a) === nodeOf(s, b) && cost >= -s.leastGain) return;
   if (cost < s.bestCost && maySurviveExchange(s, slot, other)) setBest(s, cost, slot, other, false);
 }
 
@@ -397,7 +400,7 @@ function lookAtOverwrite(s: Adaptive, slot: i32, j: i32): void {
   const rank = rankOf(s, slot);
   const i = expertAt(s, slot);
   const moves = movesOf(s, rank, i, j);
-  if (!hasMoves(s, moves)) return;
+  if (!hasMoves(s, moves) || (s.isWalking && isTabu(s, nodeOf(s, rank), j))) return;
   let cost = costOfOverwrite(s, slot, j) + s.price * <f64>moves;
   if (hasLinks(s)) cost -= savedByOverwrite(s, nodeOf(s, rank), i, j);
   if (cost < s.bestCost && mayWeighMore(s, slot, j) && mayLeave(s, rank, i)) setBest(s, cost, slot, j, true);

@@ -6,6 +6,7 @@ import { isBelow } from './ceiling';
 import { objectiveOf, savedByLinks } from './costs';
 import { rebuild, settle, sweep } from './descent';
 import { kick, restartKicks } from './kicks';
+import { hasLinks } from './links';
 import { hasFewSlots, polish } from './polish';
 import { begin, markHeld, repair, resume } from './repair';
 import { finish, sortRanks } from './slots';
@@ -14,6 +15,7 @@ import { dealCopies } from './starts';
 import { Adaptive, carveAdaptive } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
+import { walk } from './walk';
 
 /** Of two starts each is searched from with this part of the visits, and the better one with the rest. */
 const TRIAL_SHARE: i32 = 2;
@@ -72,6 +74,13 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
     descend(s, a.maxVisits - most);
     least = keepBetter(s, least);
   }
+  if (hasLinks(s) && a.walkPatience > 0) {
+    resume(s);
+    least = walk(s, least, a.walkPatience);
+    resume(s);
+    descend(s, a.maxVisits);
+    least = keepBetter(s, least);
+  }
   if (a.numKicks > 0) kickOn(s, least);
   if (isCancelled(s)) return false;
   memory.copy(s.slots, s.bestSlots, (<usize>s.numSlots) << 2);
@@ -123,7 +132,7 @@ function kickOn(s: Adaptive, value: f64): void {
 }
 
 /** Keeps the placement as the best when it is better than that; returns what the best is worth. */
-function keepBetter(s: Adaptive, least: f64): f64 {
+export function keepBetter(s: Adaptive, least: f64): f64 {
   const objective = objectiveOf(s);
   return worthOf(s, objective) < least - ROUNDING ? keep(s, objective) : least;
 }

@@ -127,6 +127,8 @@ export class AdaptiveTerms {
   maxIdle: i32;
   maxEvaluations: i32;
   numKicks: i32;
+  /** Steps of a walk in a row that may lead nowhere, see walk.ts. */
+  walkPatience: i32;
   /** i32: not 0 when the search is to end; 0, no pointer: nothing cancels it. */
   cancelled: usize;
   /** i32[numSlots], -1 where a slot is empty; and f64[numSteps], out: see slowest.ts. */
@@ -206,6 +208,7 @@ export const adaptive_maxPasses: usize = offsetof<AdaptiveTerms>('maxPasses');
 export const adaptive_maxIdle: usize = offsetof<AdaptiveTerms>('maxIdle');
 export const adaptive_maxEvaluations: usize = offsetof<AdaptiveTerms>('maxEvaluations');
 export const adaptive_numKicks: usize = offsetof<AdaptiveTerms>('numKicks');
+export const adaptive_walkPatience: usize = offsetof<AdaptiveTerms>('walkPatience');
 export const adaptive_cancelled: usize = offsetof<AdaptiveTerms>('cancelled');
 export const adaptive_phyToLog: usize = offsetof<AdaptiveTerms>('phyToLog');
 export const adaptive_replicaRank: usize = offsetof<AdaptiveTerms>('replicaRank');

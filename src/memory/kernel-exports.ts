@@ -76,6 +76,7 @@ export type AdaptiveInteger =
   | 'maxIdle'
   | 'maxEvaluations'
   | 'numKicks'
+  | 'walkPatience'
   | 'cancelled'
   | 'placement'
   | 'slowest'
@@ -429,6 +430,7 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_maxIdle: true,
   adaptive_maxEvaluations: true,
   adaptive_numKicks: true,
+  adaptive_walkPatience: true,
   adaptive_cancelled: true,
   adaptive_phyToLog: true,
   adaptive_replicaRank: true,

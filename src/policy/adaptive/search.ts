@@ -354,6 +354,7 @@ export class AdaptiveSearch {
         ? NO_LIMIT
         : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
       maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
+      walkPatience: isOneStep || !isFresh ? 0 : +(process.env.WALK ?? 0),
       numKicks: isOneStep ? 0 : numKicksOf(this.#request, this.#layout.topology),
       phyToLog,
       replicaRank,
