@@ -2,6 +2,7 @@
 // allocates nothing. Nothing here may become a data segment: each new instance would write it over the shared
 // memory.
 
+export { longestTime } from './adaptive/ceiling';
 export { measureChange } from './adaptive/change';
 export { dealToRanks } from './adaptive/deal';
 export { preparePairs } from './adaptive/pairs';

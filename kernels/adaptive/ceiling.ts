@@ -3,6 +3,8 @@
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, copiesOf, copiesOn, expertAt, firstOf, headOf, nextElsewhere, paceOf, rankOf } from './state';
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { AdaptiveTerms } from './terms';
 
 /** What one of `copies` of an expert has of its load. */
 function shareOf(s: Adaptive, expert: i32, copies: i32): f64 {
@@ -30,6 +32,44 @@ export function isBelow(s: Adaptive): bool {
     if (!(timeOf(s, rank) <= s.terms.ceiling)) return false;
   }
   return true;
+}
+
+/** The rank that takes longest. */
+export function highestRank(s: Adaptive): i32 {
+  let highest = 0;
+  for (let rank = 1; rank < s.numRanks; rank++) if (timeOf(s, rank) > timeOf(s, highest)) highest = rank;
+  return highest;
+}
+
+/** What a step costs that leaves a relieved rank above the ceiling, for each time the ceiling. */
+const OVERLOAD: f64 = 1e4;
+
+/** What an exchange costs by how far it relieves a rank; infinite where it does not. */
+export function reliefOfExchange(s: Adaptive, slot: i32, other: i32): f64 {
+  const i = expertAt(s, slot);
+  const j = expertAt(s, other);
+  const more = shareOf(s, j, copiesOf(s, j)) - shareOf(s, i, copiesOf(s, i));
+  return overload(s, rankOf(s, slot) === s.relieved ? more : -more);
+}
+
+/** The same where expert j takes the place of a copy that can be spared. */
+export function reliefOfOverwrite(s: Adaptive, slot: i32, j: i32): f64 {
+  const i = expertAt(s, slot);
+  const isHere = <i32>(rankOf(s, slot) === s.relieved);
+  const copiesI = copiesOf(s, i);
+  const copiesJ = copiesOf(s, j);
+  const onI = copiesOn(s, s.relieved, i);
+  const onJ = copiesOn(s, s.relieved, j);
+  const before = <f64>onI * shareOf(s, i, copiesI) + <f64>onJ * shareOf(s, j, copiesJ);
+  const after =
+    <f64>(onI - isHere) * shareOf(s, i, copiesI - 1) + <f64>(onJ + isHere) * shareOf(s, j, copiesJ + 1);
+  return overload(s, after - before);
+}
+
+function overload(s: Adaptive, more: f64): f64 {
+  if (!(more < 0)) return Infinity;
+  const time = timeOf(s, s.relieved) + more * paceOf(s, s.relieved);
+  return OVERLOAD * max(0, time / s.terms.ceiling - 1);
 }
 
 /** Whether a rank may have so much load more. */
@@ -65,4 +105,35 @@ export function mayWeighMore(s: Adaptive, slot: i32, j: i32): bool {
     if (!mayTake(s, b, more)) return false;
   }
   return true;
+}
+
+/**
+ * The longest that a rank takes with the loads of the ceiling.
+ *
+ * @param terms AdaptiveTerms: sizes, ceilingLoads, rankSpeed and scratch are read
+ * @param slots i32[numSlots], -1 for an empty one
+ */
+export function longestTime(terms: usize, slots: usize): f64 {
+  const a = changetype<AdaptiveTerms>(terms);
+  const copies = a.scratch;
+  const perRank = a.numSlots / a.numRanks;
+  const end = slots + ((<usize>a.numSlots) << 2);
+  memory.fill(copies, 0, (<usize>a.numExperts) << 2);
+  for (let at = slots; at < end; at += 4) {
+    const count = copies + ((<usize>load<i32>(at)) << 2);
+    if (load<i32>(at) >= 0) store<i32>(count, load<i32>(count) + 1);
+  }
+  let most: f64 = 0;
+  let at = slots;
+  for (let rank = 0; rank < a.numRanks; rank++) {
+    let sum: f64 = 0;
+    for (let k = 0; k < perRank; k++, at += 4) {
+      if (load<i32>(at) < 0) continue;
+      const expert = (<usize>load<i32>(at)) << 2;
+      sum += <f64>load<f32>(a.ceilingLoads + expert) / <f64>load<i32>(copies + expert);
+    }
+    const speed = a.rankSpeed === 0 ? 1 : <f64>load<f32>(a.rankSpeed + ((<usize>rank) << 2));
+    most = max(most, sum / speed);
+  }
+  return most;
 }

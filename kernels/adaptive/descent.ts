@@ -63,7 +63,7 @@ function costliestDirty(s: Adaptive): i32 {
 }
 
 /** The steps of all ranks are to be looked at. */
-function markAllDirty(s: Adaptive): void {
+export function markAllDirty(s: Adaptive): void {
   markAllClean(s);
   memory.fill(s.cleanAt, 0xff, (<usize>s.numRanks) << 2);
 }

@@ -113,9 +113,17 @@ function turn(s: Adaptive, node: i32, expert: i32, isThere: bool): void {
   if (others !== 0) lessenPairs(s, node, expert, others, sign);
   adjustShared(s, node, expert, others, sign);
   setNodes(s, node, expert, others, isThere);
-  // What may be taken out of slots, and what that costs, may be otherwise now.
-  memory.fill(s.knownBase, 0, s.numRanks);
+  forgetBases(s, node);
   spend(s, 1 + (s.numExperts >> 6));
+}
+
+/**
+ * What it costs to take experts out of the node's slots is otherwise now. On other nodes it is so too for the
+ * few that share several with this one: there it is not quite right until it is made anew.
+ */
+function forgetBases(s: Adaptive, node: i32): void {
+  for (let rank = 0; rank < s.numRanks; rank++)
+    if (nodeOf(s, rank) === node) store<u8>(s.knownBase + <usize>rank, 0);
 }
 
 /** What the other experts are worth on the node, as if they shared no other with this one. */

@@ -7,7 +7,7 @@
 // many steps are looked at closely, for 0.001 less of balancedness.
 
 import { countStep, isOver, spend } from './bounds';
-import { mayWeigh, mayWeighMore } from './ceiling';
+import { mayWeigh, mayWeighMore, reliefOfExchange, reliefOfOverwrite } from './ceiling';
 import { exchange, hasMoves, maySurviveExchange, movesOf, overwrite } from './changes';
 import {
   boundRanks,
@@ -51,7 +51,7 @@ import {
 } from './state';
 import { mayLeave } from './survive';
 import { meanOf, rowOf, varianceOf } from './table';
-import { indexOfLeast, leastOfLanes } from './vectors';
+import { indexOfLeast, indexOfMost, leastOfLanes } from './vectors';
 
 /**
  * Ranks that a bound says most of: so many are looked at, and so many more until an exchange is found. All of
@@ -59,13 +59,16 @@ import { indexOfLeast, leastOfLanes } from './vectors';
  */
 const FIRST_RANKS: i32 = 2;
 const MORE_RANKS: i32 = 4;
+/** Nodes that exchanges are looked at with: those on which an expert of the rank would save most. */
+const NODES: i32 = 2;
+const NODES_OF_WALK: i32 = 4;
 /** Experts of a rank of which further copies are looked at. */
 const MOST_COPIES: i32 = 2;
 
 /** Takes the best step that is found for the slots of a rank; returns whether there is one. */
 export function visit(s: Adaptive, a: i32): bool {
   s.visits++;
-  s.bestCost = s.isWalking ? Infinity : -s.leastGain;
+  s.bestCost = s.isWalking || s.relieved >= 0 ? Infinity : -s.leastGain;
   s.bestSlot = -1;
   // Not a number is no cost either.
   if (!(rankCostOf(s, a) > 0) && !hasLinks(s)) return false;
@@ -88,7 +91,9 @@ function lookAtRanks(s: Adaptive, a: i32): void {
   setBound(s, a, Infinity);
   // Read four at a time.
   for (let b = end; b < end + 3; b++) setBound(s, b, Infinity);
-  for (let n = 0; n < (s.isWalking ? 8 : MORE_RANKS) && (n < (s.isWalking ? 4 : FIRST_RANKS) || s.bestSlot < 0); n++) {
+  const most = s.relieved >= 0 ? s.numRanks : s.isWalking ? 2 * MORE_RANKS : MORE_RANKS;
+  const least = s.relieved >= 0 ? s.numRanks : s.isWalking ? 2 * FIRST_RANKS : FIRST_RANKS;
+  for (let n = 0; n < most && (n < least || s.bestSlot < 0); n++) {
     const b = leastBound(s, first, end);
     if (!(<f64>float32At(s.bound, b) < s.bestCost) || isOver(s)) return;
     setBound(s, b, Infinity);
@@ -96,30 +101,59 @@ function lookAtRanks(s: Adaptive, a: i32): void {
   }
 }
 
-/** Less is the least that exchanges of rank a can cost by what they may save on links. */
+/**
+ * Less is the least that exchanges of rank a can cost by what they may save on links. Only the few nodes that
+ * may save most are looked at.
+ */
 function boundLinks(s: Adaptive, a: i32, first: i32, end: i32): void {
   const node = nodeOf(s, a);
+  chooseNodes(s, a, node);
   spend(s, 1 + (s.numSlots >> 4));
-  for (let to = 0; to < s.terms.numLinkNodes; to++) {
-    let most: f32 = -Infinity;
-    const first = firstOf(s, a);
-    const size = firstOf(s, a + 1) - first;
-    const row = s.savedGoing + ((<usize>(to * s.stride)) << 2);
-    for (let k = 0; to !== node && k < size; k++) {
-      const saved = savedByGoing(s, expertAt(s, first + k), node, to);
-      store<f32>(row + ((<usize>k) << 2), saved);
-      most = max(most, saved);
-    }
-    store<f32>(s.savedTo + ((<usize>to) << 2), most);
-  }
   for (let b = first; b < end; b++) {
     const from = nodeOf(s, b);
     if (from === node) continue;
+    const saved = float32At(s.savedTo, from);
+    if (saved === -Infinity) {
+      setBound(s, b, Infinity);
+      continue;
+    }
     let most: f32 = -Infinity;
     for (let slot = firstOf(s, b), last = firstOf(s, b + 1); slot < last; slot++)
       most = max(most, savedAbout(s, expertAt(s, slot), from, node));
-    setBound(s, b, float32At(s.bound, b) - float32At(s.savedTo, from) - most);
+    setBound(s, b, float32At(s.bound, b) - saved - most);
   }
+}
+
+/** Finds the most that any expert of the rank saves on each node; of all but a few nodes it is forgotten. */
+function chooseNodes(s: Adaptive, rank: i32, own: i32): void {
+  const numNodes = s.terms.numLinkNodes;
+  for (let to = 0; to < numNodes; to++) {
+    let most: f32 = -Infinity;
+    for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); to !== own && slot < end; slot++)
+      most = max(most, savedAbout(s, expertAt(s, slot), own, to));
+    store<f32>(s.savedAll + ((<usize>to) << 2), most);
+    store<f32>(s.savedTo + ((<usize>to) << 2), -Infinity);
+  }
+  for (let n = s.relieved >= 0 ? numNodes : s.isWalking ? NODES_OF_WALK : NODES; n > 0; n--) {
+    const to = indexOfMost(s.savedAll, numNodes);
+    if (float32At(s.savedAll, to) === -Infinity) return;
+    store<f32>(s.savedAll + ((<usize>to) << 2), -Infinity);
+    rateGoing(s, rank, own, to);
+  }
+}
+
+/** What it saves that each expert of the rank goes to a node. */
+function rateGoing(s: Adaptive, rank: i32, own: i32, to: i32): void {
+  const first = firstOf(s, rank);
+  const size = firstOf(s, rank + 1) - first;
+  const row = s.savedGoing + ((<usize>(to * s.stride)) << 2);
+  let most: f32 = -Infinity;
+  for (let k = 0; k < size; k++) {
+    const saved = savedByGoing(s, expertAt(s, first + k), own, to);
+    store<f32>(row + ((<usize>k) << 2), saved);
+    most = max(most, saved);
+  }
+  store<f32>(s.savedTo + ((<usize>to) << 2), most);
 }
 
 function setBound(s: Adaptive, rank: i32, bound: f32): void {
@@ -233,6 +267,7 @@ function lookAtExchange(s: Adaptive, a: i32, slot: i32, b: i32, other: i32): voi
   let cost = costOfExchange(s, a, i, b, j) + s.price * <f64>moves;
   if (hasLinks(s)) cost -= savedByExchange(s, nodeOf(s, a), i, nodeOf(s, b), j);
   if (s.isWalking && nodeOf(s, a) === nodeOf(s, b) && cost >= -s.leastGain) return;
+  if (s.relieved >= 0) cost += reliefOfExchange(s, slot, other);
   if (cost < s.bestCost && maySurviveExchange(s, slot, other)) setBest(s, cost, slot, other, false);
 }
 
@@ -274,7 +309,7 @@ function lookAtCopies(s: Adaptive, a: i32, base: f64): void {
     if (hasLinks(s)) most -= mostSavedByComing(s, expert);
     store<f32>(s.here + ((<usize>k) << 2), most);
   }
-  for (let n = min(MOST_COPIES, size); n > 0; n--) {
+  for (let n = s.relieved >= 0 ? size : min(MOST_COPIES, size); n > 0; n--) {
     const k = indexOfLeast(s.here, size);
     const at = s.here + ((<usize>k) << 2);
     if (!(<f64>load<f32>(at) + base < s.bestCost) || isOver(s)) return;
@@ -403,5 +438,6 @@ function lookAtOverwrite(s: Adaptive, slot: i32, j: i32): void {
   if (!hasMoves(s, moves) || (s.isWalking && isTabu(s, nodeOf(s, rank), j))) return;
   let cost = costOfOverwrite(s, slot, j) + s.price * <f64>moves;
   if (hasLinks(s)) cost -= savedByOverwrite(s, nodeOf(s, rank), i, j);
+  if (s.relieved >= 0) cost += reliefOfOverwrite(s, slot, j);
   if (cost < s.bestCost && mayWeighMore(s, slot, j) && mayLeave(s, rank, i)) setBest(s, cost, slot, j, true);
 }

@@ -2,11 +2,12 @@
 // out anew, when asked for from another placement too, and then again from random kicks of the best.
 
 import { allowVisits, isCancelled, isDone, ROUNDING, startBounds } from './bounds';
-import { isBelow } from './ceiling';
-import { objectiveOf, savedByLinks } from './costs';
-import { rebuild, settle, sweep } from './descent';
+import { highestRank, isBelow } from './ceiling';
+import { objectiveOf, refresh, savedByLinks } from './costs';
+import { markAllDirty, rebuild, settle, sweep } from './descent';
 import { kick, restartKicks } from './kicks';
 import { hasLinks } from './links';
+import { visit } from './look';
 import { hasFewSlots, polish } from './polish';
 import { begin, markHeld, repair, resume } from './repair';
 import { finish, sortRanks } from './slots';
@@ -100,12 +101,19 @@ function descend(s: Adaptive, mostVisits: i32): void {
   while (!isDone(s) && polish(s)) settle(s);
 }
 
-/** Without links there is more that brings the slowest ranks down. */
+/**
+ * Brings ranks below the ceiling, the highest first, each by the steps that cost least of those that do; ends
+ * where there is none.
+ */
 function comeBelow(s: Adaptive): void {
-  const linkPrice = s.linkPrice;
-  s.linkPrice = 0;
-  settle(s);
-  s.linkPrice = linkPrice;
+  refresh(s);
+  markAllDirty(s);
+  for (let left = s.numSlots; left > 0 && !isBelow(s) && !isDone(s); left--) {
+    s.relieved = highestRank(s);
+    const isRelieved = visit(s, s.relieved);
+    s.relieved = -1;
+    if (!isRelieved) return;
+  }
 }
 
 function movesLeft(s: Adaptive): i32 {

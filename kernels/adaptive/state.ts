@@ -188,6 +188,7 @@ export class Adaptive {
   setBytes: usize;
   /** f32[nodes], f32[numRanks]: what links save by what is looked at, to the node, and to or from the rank. */
   savedTo: usize;
+  savedAll: usize;
   /** i32[nodes * numExperts]: the step until which an expert may not come to a node, see walk.ts. */
   tabu: usize;
   isWalking: bool;
@@ -196,6 +197,8 @@ export class Adaptive {
   /** f32[nodes * stride]: the same of each slot of the rank that is looked at. */
   savedGoing: usize;
   savedOn: usize;
+  /** The rank that steps have to bring down towards the ceiling; -1: none. */
+  relieved: i32;
   /** f64[numRanks]: what each rank takes with the loads of the ceiling. */
   ceilingTime: usize;
 
@@ -288,6 +291,7 @@ function placeAdaptive(
   end = place(s, offsetof<Adaptive>('onNode'), end, 2 * nodes * experts);
   end = place(s, offsetof<Adaptive>('nodeExperts'), end, nodes > 0 ? (nodes + 1) * setBytesFor(numExperts) : 0);
   end = place(s, offsetof<Adaptive>('savedTo'), end, 4 * nodes);
+  end = place(s, offsetof<Adaptive>('savedAll'), end, 4 * (nodes + SPARE));
   end = place(s, offsetof<Adaptive>('tabu'), end, 4 * nodes * experts);
   end = place(s, offsetof<Adaptive>('savedGoing'), end, 4 * nodes * stride);
   end = place(s, offsetof<Adaptive>('savedOn'), end, nodes > 0 ? 4 * ranks : 0);
@@ -350,6 +354,7 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   s.setBytes = setBytesFor(numExperts);
   s.linkPrice = s.pairs === 0 ? 0 : <f32>(terms.linkPrice / terms.pairsTotal);
   s.isWalking = false;
+  s.relieved = -1;
   if (s.pairs !== 0) clearLinks(s);
   return s;
 }

@@ -5,13 +5,14 @@
 import { isDone, ROUNDING } from './bounds';
 import { isBelow } from './ceiling';
 import { objectiveOf, refresh } from './costs';
+import { markAllDirty } from './descent';
 import { visit } from './look';
 import { keepBetter } from './search';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive } from './state';
 
 /** Steps for which an expert may not come back to a node. */
-const TENURE: i32 = 6;
+const TENURE: i32 = 5;
 /** The tangent is made anew after so many steps. */
 const STEPS_PER_TANGENT: i32 = 16;
 
@@ -19,12 +20,13 @@ const STEPS_PER_TANGENT: i32 = 16;
 export function walk(s: Adaptive, value: f64, patience: i32): f64 {
   memory.fill(s.tabu, 0, (<usize>(s.terms.numLinkNodes * s.numExperts)) << 2);
   s.isWalking = true;
+  markAllDirty(s);
   let least = value;
   let rank = 0;
   s.step = 1;
-  for (let idle = 0; idle < (patience & 0xffff) && !isDone(s); idle++, s.step++) {
+  for (let idle = 0; idle < patience && !isDone(s); idle++, s.step++) {
     if (s.step % STEPS_PER_TANGENT === 1) refresh(s);
-    s.tenure = s.step + (patience >> 16) + (s.step % 5);
+    s.tenure = s.step + TENURE + (s.step % 5);
     if (!visit(s, rank)) { rank = (rank + 1) % s.numRanks; continue; }
     rank = (rank + 1) % s.numRanks;
     const now = objectiveOf(s) + s.price * <f64>s.moves;

@@ -278,6 +278,7 @@ export interface KernelExports extends AdaptiveOffsets {
     shares: Pointer,
   ): void;
   scoreLayersScratchBytes(numLogical: number): number;
+  longestTime(terms: Pointer, slots: Pointer): number;
   searchAdaptive(terms: Pointer): void;
   sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
   sortKeysScratchBytes(n: number): number;
@@ -332,6 +333,7 @@ const NUM_PARAMETERS: {
   foldToBands: 8,
   invertLayer: 6,
   loadImbalance: 2,
+  longestTime: 2,
   narrowRow: 3,
   packLayer: 6,
   packLayerScratchBytes: 1,

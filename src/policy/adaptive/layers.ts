@@ -104,7 +104,7 @@ export class AdaptiveLayers {
       return;
     }
     const facts = this.#prepare(layer, stats);
-    if (!this.#search.isSurvived(live) || this.#search.isAbove(live)) mustChange = true;
+    if (!this.#search.isSurvived(live) || this.#search.isAbove(at)) mustChange = true;
     if (mode === 'keep' && !mustChange) {
       planned.set(live);
       return;

@@ -5,7 +5,7 @@ import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
 import type { WrittenSamples } from '../../loads/load-samples.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
-import { longestTime, meanLoads } from './ceiling.ts';
+import { meanLoads } from './ceiling.ts';
 import { numLinkNodes, preparePairs, writeNodes } from './links.ts';
 import {
   type AdaptiveEffort,
@@ -66,6 +66,16 @@ const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, Searc
     next: { ...UNLIMITED, maxPasses: 4, leastGain: 1e-6 },
   },
 };
+
+/**
+ * Where links count: visits of each rank, of so many slots in a layer; and the patience of a walk. See
+ * docs/notes/locality.md.
+ */
+const VISITS_OF_LINKS = 6;
+const SLOTS_OF_VISITS = 288;
+const MOST_VISITS = 16;
+const WALK_OF_LINKS = 400;
+const SLOTS_OF_WALK = 80;
 
 /** How to search. */
 export interface SearchTerms {
@@ -265,16 +275,15 @@ export class AdaptiveSearch {
       this.#dealFresh();
       this.#kernels.copyBytes(this.#at.reference, this.#at.fresh, 4 * numPhysicalExperts);
     }
-    const slots = new Int32Array(this.#buffer, this.#at.reference, numPhysicalExperts);
-    const most = longestTime(this.#meanLoads, slots, topology, this.#speeds);
+    const most = this.#kernels.longestTime(this.#terms.at, this.#at.reference);
     // A hair less than allowed: sums of loads are rounded.
     this.#terms.setNumbers({ ceiling: (most / (1 - this.#request.tolerance!)) * (1 - 2 ** -40) });
   }
 
   /** Whether a rank of a placement of the prepared layer is above the ceiling. */
-  isAbove(slots: Int32Array): boolean {
+  isAbove(placement: Pointer): boolean {
     if (this.#request.tolerance === undefined) return false;
-    return longestTime(this.#meanLoads, slots, this.#layout.topology, this.#speeds) > this.#terms.number('ceiling');
+    return this.#kernels.longestTime(this.#terms.at, placement) > this.#terms.number('ceiling');
   }
 
   #meanRankLoad(): number {
@@ -337,7 +346,7 @@ export class AdaptiveSearch {
     const { numPhysicalExperts, numRanks } = this.#layout.topology;
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { extent = isFresh ? 'first' : 'next', isOneStep = false } = terms;
-    const { visitsPerRank, idlePerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
+    const { visitsPerRank, idlePerRank, maxPasses, leastGain } = this.#extent(extent);
     const isSharp = terms.isSharp ?? extent === 'first';
     this.#terms.setNumbers({ price: isFresh ? 0 : terms.price, leastGain });
     this.#terms.setIntegers({
@@ -354,7 +363,7 @@ export class AdaptiveSearch {
         ? NO_LIMIT
         : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
       maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
-      walkPatience: isOneStep || !isFresh ? 0 : +(process.env.WALK ?? 0),
+      walkPatience: isOneStep || extent !== 'first' ? 0 : this.#walkPatience,
       numKicks: isOneStep ? 0 : numKicksOf(this.#request, this.#layout.topology),
       phyToLog,
       replicaRank,
@@ -369,6 +378,21 @@ export class AdaptiveSearch {
     // known to be gained.
     const gain = this.#terms.number('before') - this.#terms.number('after');
     return Number.isFinite(gain) ? gain : 0;
+  }
+
+  /** How far a search goes: where links count further, but of many slots, whose visits take longer. */
+  #extent(name: ExtentName): SearchExtent {
+    const extent = EXTENTS[this.#request.effort][name];
+    if (!this.hasPairs || name === 'next') return extent;
+    const visits = (VISITS_OF_LINKS * SLOTS_OF_VISITS) / numOpenSlots(this.#layout.topology);
+    return { ...extent, visitsPerRank: Math.max(extent.visitsPerRank, Math.min(visits, MOST_VISITS)) };
+  }
+
+  /** Steps of a walk in a row that may lead nowhere: as many as take a few milliseconds a layer. */
+  get #walkPatience(): number {
+    if (!this.hasPairs || this.#request.effort === 'quick') return 0;
+    const patience = WALK_OF_LINKS * (SLOTS_OF_WALK / numOpenSlots(this.#layout.topology)) ** 3;
+    return Math.floor(Math.min(patience, WALK_OF_LINKS));
   }
 
   /** What links save more by what the last search found, as a share of the mean rank load. */
