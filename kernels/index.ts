@@ -17,8 +17,6 @@ export { packLayer, packLayerScratchBytes } from './default/pack-layer';
 export { placeRow, placeRowScratchBytes } from './default/place-row';
 export { preserveSlots, preserveSlotsScratchBytes } from './default/preserve';
 export { replicateLayer, replicateLayerScratchBytes } from './default/replicate';
-export { placeLocality } from './locality/place';
-export { placeLocalityScratchBytes } from './locality/state';
 export { addToBands, foldToBands } from './shared/bands';
 export { clearBytes, copyBytes } from './shared/bytes';
 export { averageLoads, averageLoadsScratchBytes, averageSlots, foldSample, foldSums } from './shared/fold';

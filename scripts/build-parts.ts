@@ -40,6 +40,7 @@ const PARTS: readonly Part[] = [
     fronts: {
       'src/policy/adaptive/judgement.ts': ['judge'],
       'src/policy/adaptive/kernel.ts': ['adaptiveKernel'],
+      'src/policy/adaptive/locality-options.ts': ['localityOptions'],
       'src/policy/adaptive/options.ts': ['readAdaptiveOptions'],
       'src/policy/adaptive/slot-costs.ts': ['slotSecondsOf'],
     },

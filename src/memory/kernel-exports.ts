@@ -191,28 +191,6 @@ export interface KernelExports extends AdaptiveOffsets {
     numGroups: number,
     numNodes: number,
   ): number;
-  placeLocality(
-    weight: Pointer,
-    coactivation: Pointer,
-    numLogical: number,
-    numPhysical: number,
-    numGroups: number,
-    numNodes: number,
-    numRanks: number,
-    tolerance: number,
-    maxEvaluations: number,
-    cancelled: Pointer,
-    phyToLog: Pointer,
-    replicaRank: Pointer,
-    scratch: Pointer,
-  ): number;
-  placeLocalityScratchBytes(
-    numLogical: number,
-    numPhysical: number,
-    numGroups: number,
-    numNodes: number,
-    numRanks: number,
-  ): number;
   placeRow(
     weight: Pointer,
     numItems: number,
@@ -339,8 +317,6 @@ const NUM_PARAMETERS: {
   packLayerScratchBytes: 1,
   placeLayers: 10,
   placeLayersScratchBytes: 4,
-  placeLocality: 13,
-  placeLocalityScratchBytes: 5,
   placeRow: 7,
   placeRowScratchBytes: 2,
   measureChange: 1,

@@ -128,7 +128,8 @@ export interface AdaptiveSettings {
   readonly cost: CompleteCostModel;
 }
 
-const NAMES = [
+/** The names of all options. */
+export const ADAPTIVE_NAMES: readonly string[] = [
   ...[
     'price',
     'maxMovesPerLayer',
@@ -163,7 +164,7 @@ const NO_FIXED_PRICE = -1;
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option
  */
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
-  checkOptions('options', options, NAMES);
+  checkOptions('options', options, ADAPTIVE_NAMES);
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
   const { locality = 'none', survive, confidence, cost: prices, rememberedSteps, maxSamples } = options;
   const effort = readEffort(options.effort);
