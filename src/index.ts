@@ -71,6 +71,7 @@ export { ExpertMapping, type ExpertMappingJson } from './mapping/expert-mapping.
 export type { ExpertMappingInit } from './mapping/mapping-init.ts';
 export { type RetireOptions, ranksToRetire } from './mapping/ranks-to-retire.ts';
 export { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './policy/abstract.ts';
+export type { LocalityAwarePolicyOptions } from './policy/adaptive/locality-options.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
 export type { AdaptiveEffort } from './policy/adaptive/request.ts';
@@ -83,7 +84,7 @@ export {
 } from './policy/compute.ts';
 export type { BalancerDecision, KeptReason, PlanDecision, PlanForecast } from './policy/decision.ts';
 export { DefaultEplbPolicy } from './policy/default.ts';
-export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
+export { LocalityAwarePolicy } from './policy/locality.ts';
 export { type OrphanLoad, type Repair, type RepairOptions, repair } from './policy/repair/repair.ts';
 export {
   type DomainLoss,

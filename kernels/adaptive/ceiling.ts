@@ -2,7 +2,17 @@
 // not break. What is above it already may only come down.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, copiesOf, copiesOn, expertAt, firstOf, headOf, nextElsewhere, paceOf, rankOf } from './state';
+import {
+  Adaptive,
+  copiesOf,
+  copiesOn,
+  expertAt,
+  firstOf,
+  headOf,
+  nextElsewhere,
+  paceOf,
+  rankOf,
+} from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 

@@ -1,6 +1,7 @@
 // A placement that was made for ranks that are alike, dealt to ranks that are not.
 
 import { startBounds } from './bounds';
+import { startLinks } from './links';
 import { begin, markHeld, repair } from './repair';
 import { giveMissing } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
@@ -19,6 +20,7 @@ export function dealToRanks(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
   const s = carveAdaptive(a);
   startBounds(s, a);
+  startLinks(s);
   markHeld(s, a.fresh);
   begin(s, a.fresh);
   if (s.isCancelled) return;

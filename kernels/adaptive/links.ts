@@ -55,8 +55,9 @@ function setOf(s: Adaptive, node: i32): usize {
   return s.nodeExperts + <usize>node * s.setBytes;
 }
 
-/** No expert is anywhere. */
-export function clearLinks(s: Adaptive): void {
+/** Before the first placement: no expert is anywhere. */
+export function startLinks(s: Adaptive): void {
+  if (!hasLinks(s)) return;
   const nodes = <usize>s.terms.numLinkNodes;
   memory.fill(s.linkValue, 0, nodes * s.pairBytes);
   memory.fill(s.nodeSet, 0, (<usize>s.numExperts) << 3);

@@ -75,6 +75,7 @@ export function visit(s: Adaptive, a: i32): bool {
   knowOwn(s, a);
   lookAtRanks(s, a);
   if (s.numSlots > s.numExperts) lookAtSpares(s, a);
+  if (s.relieved >= 0) lookAtLighter(s, a);
   if (s.bestSlot < 0 || s.isCancelled) return false;
   if (s.isOverwrite) overwrite(s, s.bestSlot, s.bestOther);
   else exchange(s, s.bestSlot, s.bestOther);
@@ -276,6 +277,18 @@ function setBest(s: Adaptive, cost: f64, slot: i32, other: i32, isOverwrite: boo
   s.bestSlot = slot;
   s.bestOther = other;
   s.isOverwrite = isOverwrite;
+}
+
+/** Looks for lighter experts in the place of copies of the rank that can be spared. */
+function lookAtLighter(s: Adaptive, a: i32): void {
+  for (let slot = firstOf(s, a), end = firstOf(s, a + 1); slot < end; slot++) {
+    if (copiesOf(s, expertAt(s, slot)) < 2) continue;
+    spend(s, s.numExperts >> 4);
+    for (let j = 0; j < s.numExperts && !isOver(s); j++) {
+      if (!mayCome(s, a, j) || copiesOf(s, j) >= s.mostCopies) continue;
+      if (reliefOfOverwrite(s, slot, j) < s.bestCost && mayWeighMore(s, slot, j)) lookAtOverwrite(s, slot, j);
+    }
+  }
 }
 
 /** Looks for a further copy of an expert of rank a in a slot of another rank. */

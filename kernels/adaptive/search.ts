@@ -1,12 +1,13 @@
 // The adaptive policy for one layer: a descent by single steps from the live placement with its copies dealt
 // out anew, when asked for from another placement too, and then again from random kicks of the best.
 
+import { keep, keepBetter, worthOf } from './best';
 import { allowVisits, isCancelled, isDone, ROUNDING, startBounds } from './bounds';
 import { highestRank, isBelow } from './ceiling';
-import { objectiveOf, refresh, savedByLinks } from './costs';
+import { objectiveOf, refresh } from './costs';
 import { markAllDirty, rebuild, settle, sweep } from './descent';
 import { kick, restartKicks } from './kicks';
-import { hasLinks } from './links';
+import { hasLinks, startLinks } from './links';
 import { visit } from './look';
 import { hasFewSlots, polish } from './polish';
 import { begin, markHeld, repair, resume } from './repair';
@@ -40,6 +41,7 @@ export function searchAdaptive(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
   const s = carveAdaptive(a);
   startBounds(s, a);
+  startLinks(s);
   if (search(s, a)) finish(s, a.previous, a.phyToLog, a.replicaRank);
   a.visits = s.visits;
   a.evaluations = <f64>s.evaluations;
@@ -89,9 +91,6 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
   return true;
 }
 
-/** What it is worse than any price that a rank is above the ceiling. */
-const ABOVE: f64 = 1e6;
-
 /** Descends from a start, with so many visits of its own. */
 function descend(s: Adaptive, mostVisits: i32): void {
   allowVisits(s, mostVisits);
@@ -137,24 +136,4 @@ function kickOn(s: Adaptive, value: f64): void {
     least = keepBetter(s, least);
     failed = -1;
   }
-}
-
-/** Keeps the placement as the best when it is better than that; returns what the best is worth. */
-export function keepBetter(s: Adaptive, least: f64): f64 {
-  const objective = objectiveOf(s);
-  return worthOf(s, objective) < least - ROUNDING ? keep(s, objective) : least;
-}
-
-function keep(s: Adaptive, objective: f64): f64 {
-  memory.copy(s.bestSlots, s.slots, (<usize>s.numSlots) << 2);
-  s.terms.after = objective;
-  s.terms.savedAfter = savedByLinks(s);
-  s.terms.moves = s.moves;
-  s.terms.isBelow = <i32>isBelow(s);
-  return worthOf(s, objective);
-}
-
-function worthOf(s: Adaptive, objective: f64): f64 {
-  const value = objective + s.price * <f64>s.moves;
-  return isBelow(s) ? value : value + ABOVE;
 }

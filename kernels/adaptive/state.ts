@@ -5,7 +5,6 @@
 
 import { place } from './layout';
 import { pairsRowBytes } from './pairs';
-import { clearLinks } from './links';
 import { placePreparation } from './preparation';
 import { placeShares } from './slowest';
 import { isSharpFor, writeSpeeds } from './speeds';
@@ -289,7 +288,12 @@ function placeAdaptive(
   end = place(s, offsetof<Adaptive>('linkValue'), end, nodes * pairsRowBytes(numExperts));
   end = place(s, offsetof<Adaptive>('nodeSet'), end, 8 * linked);
   end = place(s, offsetof<Adaptive>('onNode'), end, 2 * nodes * experts);
-  end = place(s, offsetof<Adaptive>('nodeExperts'), end, nodes > 0 ? (nodes + 1) * setBytesFor(numExperts) : 0);
+  end = place(
+    s,
+    offsetof<Adaptive>('nodeExperts'),
+    end,
+    nodes > 0 ? (nodes + 1) * setBytesFor(numExperts) : 0,
+  );
   end = place(s, offsetof<Adaptive>('savedTo'), end, 4 * nodes);
   end = place(s, offsetof<Adaptive>('savedAll'), end, 4 * (nodes + SPARE));
   end = place(s, offsetof<Adaptive>('tabu'), end, 4 * nodes * experts);
@@ -353,9 +357,9 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   s.pairBytes = pairsRowBytes(numExperts);
   s.setBytes = setBytesFor(numExperts);
   s.linkPrice = s.pairs === 0 ? 0 : <f32>(terms.linkPrice / terms.pairsTotal);
+  s.together = 0;
   s.isWalking = false;
   s.relieved = -1;
-  if (s.pairs !== 0) clearLinks(s);
   return s;
 }
 

@@ -2,12 +2,12 @@
 // an expert alone gains nothing on a node that its partners are not on. Each step is the best that a rank
 // has, be it one that costs more, and an expert may not soon come back to a node that it left: a tabu search.
 
+import { keepBetter } from './best';
 import { isDone, ROUNDING } from './bounds';
 import { isBelow } from './ceiling';
 import { objectiveOf, refresh } from './costs';
 import { markAllDirty } from './descent';
 import { visit } from './look';
-import { keepBetter } from './search';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive } from './state';
 
@@ -27,7 +27,10 @@ export function walk(s: Adaptive, value: f64, patience: i32): f64 {
   for (let idle = 0; idle < patience && !isDone(s); idle++, s.step++) {
     if (s.step % STEPS_PER_TANGENT === 1) refresh(s);
     s.tenure = s.step + TENURE + (s.step % 5);
-    if (!visit(s, rank)) { rank = (rank + 1) % s.numRanks; continue; }
+    if (!visit(s, rank)) {
+      rank = (rank + 1) % s.numRanks;
+      continue;
+    }
     rank = (rank + 1) % s.numRanks;
     const now = objectiveOf(s) + s.price * <f64>s.moves;
     if (!(now < least - ROUNDING) || !isBelow(s)) continue;

@@ -333,5 +333,7 @@ function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): Pla
 /** What is known of the mapping that a plan starts from: of the live one, and by the window alone. */
 function historyFor(plan: PlanRequest, { mapping, history }: PlanSource): MappingHistory | undefined {
   const isOfWindow = plan.samples === undefined && plan.weight === undefined;
-  return isOfWindow && (plan.previous ?? mapping) === mapping ? history : undefined;
+  // Of a mapping that was made for no loads it does not matter where they come from.
+  const isKnown = isOfWindow || history.isInitial;
+  return isKnown && (plan.previous ?? mapping) === mapping ? history : undefined;
 }

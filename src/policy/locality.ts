@@ -1,12 +1,5 @@
-import { localityOptions } from './adaptive/locality-options.ts';
-import type { AdaptiveEplbPolicyOptions } from './adaptive/options.ts';
+import { type LocalityAwarePolicyOptions, localityOptions } from './adaptive/locality-options.ts';
 import { AdaptiveEplbPolicy } from './adaptive/policy.ts';
-
-/**
- * What a {@link LocalityAwarePolicy} may trade: all that an {@link AdaptiveEplbPolicy} may, but that `linkPrice`
- * is 10 when left out, `tolerance` 0.05, `maxSamples` 4 and `rememberedSteps` 0: it plans with the window.
- */
-export type LocalityAwarePolicyOptions = Omit<AdaptiveEplbPolicyOptions, 'locality'>;
 
 /**
  * Puts experts that are routed together on the same node, so that a token's experts live on fewer nodes and

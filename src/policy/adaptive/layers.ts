@@ -87,7 +87,11 @@ export class AdaptiveLayers {
   #planAfresh(layer: number, phyToLog: Pointer, replicaRank: Pointer, stats: Float64Array): void {
     this.#prepare(layer, stats);
     const terms = { price: 0, maxMoves: 0, start: 'fresh', extent: 'first' } as const;
-    this.#search.run(0, terms, phyToLog, replicaRank);
+    if (this.#search.hasOnlyReference) this.#search.takeReference(0, phyToLog, replicaRank);
+    else {
+      this.#search.run(0, terms, phyToLog, replicaRank);
+      if (this.#search.isToBeReference) this.#search.takeReference(0, phyToLog, replicaRank);
+    }
   }
 
   #planFromLive(layer: number, phyToLog: Pointer, replicaRank: Pointer, stats: Float64Array): void {
@@ -145,6 +149,7 @@ export class AdaptiveLayers {
     if (this.#request.tolerance !== undefined && !this.#search.isBelow && !this.#search.isCancelled) {
       const fresh: SearchTerms = { ...terms, start: 'fresh' };
       stats[LayerStat.SMOOTH_GAIN] = this.#search.run(live, fresh, phyToLog, replicaRank);
+      if (this.#search.isToBeReference) this.#search.takeReference(live, phyToLog, replicaRank);
     }
     stats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
   }

@@ -1,25 +1,8 @@
 import { EplbRangeError } from '../../core/errors.ts';
 import { nodesOfRanks } from '../../core/nodes.ts';
-import type { Topology } from '../../core/topology.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { checkLength } from '../../engine/layer-loads.ts';
 import type { AdaptiveRequest, AdaptiveScratch } from './request.ts';
-
-/** Of kernels/adaptive/links.ts: the nodes of an expert are the bits of one word. */
-const MOST_NODES = 64;
-
-/** How many nodes links count between; 0 where they do not count. */
-export function numLinkNodes(
-  { linkPrice }: Pick<AdaptiveRequest, 'linkPrice'>,
-  { numNodes }: Topology,
-): number {
-  return linkPrice > 0 && numNodes > 1 && numNodes <= MOST_NODES ? numNodes : 0;
-}
-
-/** Floats of a row of pairs, which the kernels read four at a time. */
-export function pairsPerRow(numLogicalExperts: number): number {
-  return Math.ceil(numLogicalExperts / 4) * 4;
-}
 
 /** Writes the node of each rank. */
 export function writeNodes({ buffer, layout }: ThreadJob<AdaptiveRequest>, at: AdaptiveScratch): void {

@@ -1,6 +1,11 @@
 import { checkOptions } from '../../core/known-keys.ts';
-import type { LocalityAwarePolicyOptions } from '../locality.ts';
 import { ADAPTIVE_NAMES, type AdaptiveEplbPolicyOptions } from './options.ts';
+
+/**
+ * What a {@link LocalityAwarePolicy} may trade: all that an {@link AdaptiveEplbPolicy} may, but that `linkPrice`
+ * is 10 when left out, `tolerance` 0.05, `maxSamples` 4 and `rememberedSteps` 0: it plans with the window.
+ */
+export type LocalityAwarePolicyOptions = Omit<AdaptiveEplbPolicyOptions, 'locality'>;
 
 /** What links cost: so much that within the tolerance they come first. */
 const LINK_PRICE = 10;

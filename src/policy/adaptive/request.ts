@@ -4,7 +4,7 @@ import type { KernelRequest } from '../../engine/plan-job.ts';
 import { alignUp, Carver } from '../../memory/carver.ts';
 import type { KernelSizes } from '../../memory/kernel-exports.ts';
 import { preserveScratchBytes } from '../preserve-slots.ts';
-import { numLinkNodes, pairsPerRow } from './links.ts';
+import { numLinkNodes, pairsPerRow } from './link-sizes.ts';
 import { NUM_CURVE_POINTS, type SlotCosts } from './slot-costs.ts';
 
 /** The most that a kernel's whole numbers can tell: more than any search comes to. */

@@ -1,6 +1,6 @@
 import type { Topology } from '../../core/topology.ts';
 import type { WorkOfJob } from '../../engine/layer-kernel.ts';
-import { numLinkNodes } from './links.ts';
+import { numLinkNodes } from './link-sizes.ts';
 import type { AdaptiveEffort, AdaptiveRequest } from './request.ts';
 import { hasFewSlots, numKicksOf } from './search.ts';
 

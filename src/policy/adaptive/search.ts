@@ -4,9 +4,11 @@ import type { Topology } from '../../core/topology.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
 import type { WrittenSamples } from '../../loads/load-samples.ts';
+import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import { meanLoads } from './ceiling.ts';
-import { numLinkNodes, preparePairs, writeNodes } from './links.ts';
+import { numLinkNodes } from './link-sizes.ts';
+import { preparePairs, writeNodes } from './links.ts';
 import {
   type AdaptiveEffort,
   type AdaptiveRequest,
@@ -151,10 +153,7 @@ export class AdaptiveSearch {
   #evaluations = 0;
   #savedByLinks = 0;
 
-  constructor(
-    threadJob: ThreadJob<AdaptiveRequest>,
-    samples: WrittenSamples,
-  ) {
+  constructor(threadJob: ThreadJob<AdaptiveRequest>, samples: WrittenSamples) {
     const { kernels, buffer, layout, request, scratch } = threadJob;
     this.#threadJob = threadJob;
     this.#hasLinks = numLinkNodes(request, layout.topology) > 0;
@@ -359,9 +358,10 @@ export class AdaptiveSearch {
       maxVisits: Math.min(NO_LIMIT, Math.ceil(visitsPerRank * numRanks)),
       maxPasses,
       // Whether there is any step is told for sure.
-      maxIdle: isOneStep || this.hasPairs
-        ? NO_LIMIT
-        : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
+      maxIdle:
+        isOneStep || this.hasPairs
+          ? NO_LIMIT
+          : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
       maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
       walkPatience: isOneStep || extent !== 'first' ? 0 : this.#walkPatience,
       numKicks: isOneStep ? 0 : numKicksOf(this.#request, this.#layout.topology),
@@ -408,6 +408,32 @@ export class AdaptiveSearch {
   /** Whether links count in the prepared layer: something tells which experts belong together. */
   get hasPairs(): boolean {
     return this.#hasLinks && this.#terms.number('pairsTotal') > 0;
+  }
+
+  /**
+   * Whether links were to count, within a ceiling, and nothing tells which experts belong together: then there
+   * is no reason to leave the placement that the ceiling is by.
+   */
+  get hasOnlyReference(): boolean {
+    const { linkPrice, tolerance } = this.#request;
+    return linkPrice > 0 && tolerance !== undefined && !this.hasPairs && this.#goal === undefined;
+  }
+
+  /**
+   * Whether the last search came to nothing below the ceiling, so that the placement that it is by is all there
+   * is: that may have two copies of an expert on one rank, which no search makes.
+   */
+  get isToBeReference(): boolean {
+    return !this.isBelow && this.#request.tolerance !== undefined && this.#goal === undefined;
+  }
+
+  /** Writes the placement that the ceiling is by, with what stays on a rank in the slots of a live one, or 0. */
+  takeReference(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
+    const { numPhysicalExperts, numLogicalExperts } = this.#layout.topology;
+    const table = (at: Pointer) => new Int32Array(this.#buffer, at, numPhysicalExperts);
+    table(phyToLog).set(table(this.#at.reference));
+    numberReplicas(table(phyToLog), table(replicaRank), new Int32Array(numLogicalExperts));
+    if (live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
   }
 
   /** Steps that all searches looked at closely. */
