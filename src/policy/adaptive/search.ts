@@ -76,7 +76,7 @@ const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, Searc
 const VISITS_OF_LINKS = 6;
 const SLOTS_OF_VISITS = 288;
 const MOST_VISITS = 16;
-const WALK_OF_LINKS = 400;
+const WALK_OF_LINKS = 600;
 const SLOTS_OF_WALK = 80;
 
 /** How to search. */
@@ -383,7 +383,7 @@ export class AdaptiveSearch {
   /** How far a search goes: where links count further, but of many slots, whose visits take longer. */
   #extent(name: ExtentName): SearchExtent {
     const extent = EXTENTS[this.#request.effort][name];
-    if (!this.hasPairs || name === 'next') return extent;
+    if (!this.hasPairs) return extent;
     const visits = (VISITS_OF_LINKS * SLOTS_OF_VISITS) / numOpenSlots(this.#layout.topology);
     return { ...extent, visitsPerRank: Math.max(extent.visitsPerRank, Math.min(visits, MOST_VISITS)) };
   }
