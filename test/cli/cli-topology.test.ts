@@ -119,7 +119,7 @@ describe('eplb --topology and events', () => {
     assertRefused(
       run('unable'),
       'TOPOLOGY',
-      /^--ranks: 5 is not a multiple of --nodes 3: .*policies that can plan this: adaptive$/,
+      /^--ranks: 5 is not a multiple of --nodes 3: .*policies that can plan this: locality, adaptive$/,
     );
     assertRefused(run('engine'), 'MAPPING', /^sglang has no empty slots; the placement has some$/);
     assertRefused(run('sweepOther'), 'OPTION', /^--ranks: 2, but --topology has 4$/);

@@ -189,7 +189,7 @@ describe('ranks that change in a replay', () => {
       refusal(
         'range',
         'EPLB_TOPOLOGY',
-        /rankSpeed: the default policy .*policies that can plan this: adaptive/,
+        /rankSpeed: the default policy .*policies that can plan this: locality, adaptive/,
       ),
     );
   });

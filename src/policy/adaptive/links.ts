@@ -29,6 +29,27 @@ export function preparePairs(
   return kernels.preparePairs(matrix, at.ceilingLoads, numLogicalExperts, numGroups, at.pairs);
 }
 
+/**
+ * Checks a layer's co-activation where links do not count, as they would on a single node.
+ * @throws as {@link preparePairs}
+ */
+export function checkPairs({ layout, job }: ThreadJob<AdaptiveRequest>, layer: number): void {
+  const { coactivation } = job;
+  if (coactivation === undefined) return;
+  const { numLayers, numLogicalExperts: n } = layout.topology;
+  checkLength('coactivation.data', coactivation, numLayers * n * n);
+  for (let i = 0; i < n * n; i++) {
+    const value = coactivation[layer * n * n + i]!;
+    const isFree = Math.floor(i / n) === i % n;
+    if (!isFree && !(value >= 0 && value < Number.POSITIVE_INFINITY)) throw pairError(layer, n, i, value);
+  }
+}
+
+function pairError(layer: number, numExperts: number, at: number, value: number): EplbRangeError {
+  const where = `coactivation: layer ${layer}, experts ${Math.floor(at / numExperts)} and ${at % numExperts}`;
+  return new EplbRangeError('EPLB_RANGE', `${where}: ${value} is not a finite number >= 0`);
+}
+
 /** Copies the layer's co-activation to scratch, and checks it there; false when there is none. */
 function readCoactivation(
   { kernels, buffer, layout, job }: ThreadJob<AdaptiveRequest>,
@@ -45,6 +66,5 @@ function readCoactivation(
   for (let expert = 0; expert < n; expert++) values[expert * (n + 1)] = 0;
   const bad = kernels.firstInvalid(at.coactivation, n * n);
   if (bad === n * n) return true;
-  const where = `coactivation: layer ${layer}, experts ${Math.floor(bad / n)} and ${bad % n}`;
-  throw new EplbRangeError('EPLB_RANGE', `${where}: ${values[bad]} is not a finite number >= 0`);
+  throw pairError(layer, n, bad, values[bad]!);
 }

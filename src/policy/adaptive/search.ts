@@ -8,7 +8,7 @@ import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import { meanLoads } from './ceiling.ts';
 import { numLinkNodes } from './link-sizes.ts';
-import { preparePairs, writeNodes } from './links.ts';
+import { checkPairs, preparePairs, writeNodes } from './links.ts';
 import {
   type AdaptiveEffort,
   type AdaptiveRequest,
@@ -241,7 +241,8 @@ export class AdaptiveSearch {
 
   /** What links and the ceiling need of a layer. */
   #prepareLinks(layer: number): void {
-    const { tolerance } = this.#request;
+    const { tolerance, linkPrice } = this.#request;
+    if (linkPrice > 0 && !this.#hasLinks) checkPairs(this.#threadJob, layer);
     if (!this.#hasLinks && tolerance === undefined) return;
     this.#writeMeanLoads(layer);
     if (!this.#hasLinks) return;
