@@ -10,7 +10,6 @@ import {
   ExpertLoadBalancer,
   type ExpertLoadBalancerOptions,
   ExpertMapping,
-  LocalityAwarePolicy,
   layerBalances,
   shareBalancer,
 } from 'expert-load-balancer';
