@@ -13,8 +13,75 @@ COLLECTIVE_SECONDS = 10.0
 DIGEST_WORDS = 5
 
 
+class Agreement:
+    """The ranks that have to agree: a gloo group that is used for this alone.
+
+    The group's own methods are called, not those of torch.distributed, which know only groups that were made
+    from the world of this process.
+    """
+
+    def __init__(self, group):
+        self._group = group
+
+    @property
+    def rank(self) -> int:
+        return self._group.rank()
+
+    @property
+    def size(self) -> int:
+        return self._group.size()
+
+    def all_have(self, ok: bool) -> bool:
+        """Whether every rank says yes."""
+        return self._least([1 if ok else 0])[0] == 1
+
+    def broadcast(self, table, shape):
+        """The table of rank 0 on all ranks; None on all where rank 0 has none."""
+        import torch
+
+        layers, slots = shape
+        message = torch.zeros(1 + layers * slots, dtype=torch.int64)
+        if table is not None:
+            message[0] = 1
+            message[1:] = torch.from_numpy(table.astype(np.int64).ravel())
+        self.broadcast_message(message)
+        if message[0].item() != 1:
+            return None
+        return message[1:].numpy().reshape(layers, slots).astype(np.int32)
+
+    def broadcast_message(self, message) -> None:
+        """Writes the tensor of rank 0 into that of all others."""
+        from torch.distributed import distributed_c10d
+
+        options = distributed_c10d.BroadcastOptions()
+        options.rootRank = 0
+        options.rootTensor = 0
+        self._group.broadcast([message], options).wait()
+
+    def all_equal(self, digest) -> bool:
+        """Whether all ranks have a digest, and the same. digest: 32 bytes, or None for no answer."""
+        # 7 bytes a word: each is positive, and so is what is left when its sign is turned.
+        words = [0] * DIGEST_WORDS
+        if digest is not None:
+            words = [int.from_bytes(digest[7 * i : 7 * i + 7], "big") for i in range(DIGEST_WORDS)]
+        ok = 0 if digest is None else 1
+        least = self._least([ok] + words + [-word for word in words])
+        return least[0] == 1 and least[1 : 1 + DIGEST_WORDS] == [-word for word in least[1 + DIGEST_WORDS :]]
+
+    def _least(self, numbers):
+        """Of each number the least of all ranks."""
+        import torch
+        from torch.distributed import ReduceOp, distributed_c10d
+
+        tensor = torch.tensor(numbers, dtype=torch.int64)
+        options = distributed_c10d.AllreduceOptions()
+        options.reduceOp = ReduceOp.MIN
+        self._group.allreduce([tensor], options).wait()
+        return tensor.tolist()
+
+
 def own_group(parent):
-    """A gloo group of the ranks of another group, for this plug-in alone. Called by all of them at once.
+    """An agreement of the ranks of a group of torch.distributed. Called by all of them at once.
 
     Returns None where none can be had: for groups that torch.distributed does not know, and for part of the
     world with a PyTorch in which all of the world has to take part.
@@ -29,11 +96,12 @@ def own_group(parent):
         return None
     timeout = timedelta(seconds=COLLECTIVE_SECONDS)
     if len(ranks) == dist.get_world_size():
-        return dist.new_group(ranks=ranks, backend="gloo", timeout=timeout)
+        return Agreement(dist.new_group(ranks=ranks, backend="gloo", timeout=timeout))
     try:
-        return dist.new_group(
+        group = dist.new_group(
             ranks=ranks, backend="gloo", timeout=timeout, use_local_synchronization=True
         )
+        return Agreement(group)
     except TypeError:
         return None
 
@@ -46,57 +114,3 @@ def _global_rank(group, rank):
         return dist.get_global_rank(group, rank)
     # Before PyTorch 2.0.
     return dist.distributed_c10d._get_global_rank(group, rank)
-
-
-def rank_of(group) -> int:
-    import torch.distributed as dist
-
-    return dist.get_rank(group)
-
-
-def size_of(group) -> int:
-    import torch.distributed as dist
-
-    return dist.get_world_size(group)
-
-
-def all_have(group, ok: bool) -> bool:
-    """Whether every rank says yes."""
-    import torch
-    import torch.distributed as dist
-
-    flag = torch.tensor([1 if ok else 0], dtype=torch.int64)
-    dist.all_reduce(flag, op=dist.ReduceOp.MIN, group=group)
-    return bool(flag.item())
-
-
-def broadcast(group, table, shape):
-    """The table of rank 0 on all ranks; None on all where rank 0 has none."""
-    import torch
-    import torch.distributed as dist
-
-    layers, slots = shape
-    message = torch.zeros(1 + layers * slots, dtype=torch.int64)
-    if table is not None:
-        message[0] = 1
-        message[1:] = torch.from_numpy(table.astype(np.int64).ravel())
-    dist.broadcast(message, src=_global_rank(group, 0), group=group)
-    if message[0].item() != 1:
-        return None
-    return message[1:].numpy().reshape(layers, slots).astype(np.int32)
-
-
-def all_equal(group, digest) -> bool:
-    """Whether all ranks have a digest, and the same. digest: 32 bytes, or None for no answer."""
-    import torch
-    import torch.distributed as dist
-
-    # 7 bytes a word: each is positive, and so is what is left when its sign is turned.
-    words = [0] * DIGEST_WORDS
-    if digest is not None:
-        words = [int.from_bytes(digest[7 * i : 7 * i + 7], "big") for i in range(DIGEST_WORDS)]
-    ok = 0 if digest is None else 1
-    both = torch.tensor([ok] + words + [-word for word in words], dtype=torch.int64)
-    dist.all_reduce(both, op=dist.ReduceOp.MIN, group=group)
-    least, most = both[1 : 1 + DIGEST_WORDS], -both[1 + DIGEST_WORDS :]
-    return bool(both[0].item() == 1 and torch.equal(least, most))
