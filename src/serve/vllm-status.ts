@@ -44,7 +44,7 @@ export function authorization(key: string | undefined): Readonly<Record<string, 
 }
 
 /** Reads an answer. What is not as recorded is 'unknown', and nothing is done because of it. */
-export function readStatus(answer: unknown, rank: number, numEngines: number): EngineStatus {
+function readStatus(answer: unknown, rank: number, numEngines: number): EngineStatus {
   const unknown: EngineStatus = { ...UNREACHABLE, status: 'unknown' };
   if (!isRecord(answer) || answer.schema_version !== 1 || !Array.isArray(answer.engines)) return unknown;
   const engine: unknown = answer.engines.find((one: unknown) => isRecord(one) && one.id === rank);

@@ -258,7 +258,7 @@ describe('the plug-ins for engines', { skip: (await canRunPlugins()) ? false : '
     const once = 'placed,nothing new,nothing new';
     assert.equal(looks('first'), once);
     assert.equal(looks('again'), 'kept,nothing new,nothing new');
-    assert.equal(cases['again']!.text, cases['first']!.text);
+    assert.equal(cases.again!.text, cases.first!.text);
     assert.equal(looks('settles'), 'nothing new,placed,nothing new');
     assert.equal(looks('moves on'), once);
     assert.equal(looks('command fails'), 'failed,nothing new,nothing new');
