@@ -37,8 +37,8 @@ export interface ServeOptions {
   /** Lets it listen off loopback without TLS, or without a token. Default false. */
   readonly insecure?: boolean;
   /**
-   * The front ends of vLLM's data-parallel engines, by their rank: engines that die are removed. Needs a folder
-   * for the state.
+   * The front ends of vLLM's data-parallel engines, by their rank: engines that die are removed. Needs a
+   * folder for the state.
    */
   readonly vllm?: readonly string[];
   /** vLLM's own `--api-key`. */

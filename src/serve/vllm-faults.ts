@@ -80,7 +80,11 @@ export class VllmFaults {
     this.#journal = new LineFile(join(options.folder, FILE_NAME), HEADER);
   }
 
-  /** Reads what was done before, and begins to look. @throws EplbError `EPLB_FILE`; EplbRangeError `EPLB_FORMAT` */
+  /**
+   * Reads what was done before, and begins to look.
+   *
+   * @throws EplbError `EPLB_FILE`; EplbRangeError `EPLB_FORMAT` for a file that is damaged
+   */
   static async start(options: VllmFaultsOptions): Promise<VllmFaults> {
     const faults = new VllmFaults(options);
     await mkdir(options.folder, { recursive: true, mode: 0o700 });

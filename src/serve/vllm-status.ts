@@ -5,7 +5,7 @@
 /** What is known of an engine. */
 export interface EngineStatus {
   readonly status: 'healthy' | 'unhealthy' | 'diagnosing' | 'dead' | 'unknown' | 'unreachable';
-  /** The data-parallel ranks that it takes for dead; undefined where it says nothing, or nothing that fits. */
+  /** The data-parallel ranks that it takes for dead; undefined where it says nothing that fits. */
   readonly deadRanks: readonly number[] | undefined;
   /** The last instruction that it has finished. */
   readonly requestId: string | undefined;
@@ -81,8 +81,8 @@ export type Finding =
   | { readonly kind: 'dead'; readonly removed: readonly number[]; readonly survivors: readonly number[] };
 
 /**
- * Judges the states of all engines, by rank. Engines are taken for dead only when every other one says so, and
- * they say nothing to the contrary.
+ * Judges the states of all engines, by rank. Engines are taken for dead only when every other one says so,
+ * and they say nothing to the contrary.
  *
  * @param gone ranks that were removed before
  */
