@@ -52,6 +52,8 @@ interface WatchFound {
       { readonly looks: readonly string[]; readonly text: string | null; readonly left: string[] }
     >
   >;
+  /** Whether the planner takes the file's placement for live, and of how many steps it was told. */
+  readonly live: readonly [isLive: boolean, numSteps: number];
   readonly refused: Readonly<Record<string, string | null>>;
   readonly isRemoved: boolean;
   readonly roundTrips: number;
@@ -277,6 +279,8 @@ describe('the plug-ins for engines', { skip: (await canRunPlugins()) ? false : '
     for (const name of ['no slots', 'lost expert', 'damaged']) {
       assert.equal(looks(name), 'failed,failed,failed', name);
     }
+    // 'again', and the two that had a file before: they were measured under a placement.
+    assert.deepEqual(watched.live, [true, 3]);
     assert.equal(looks('no statistics'), 'nothing new,nothing new,nothing new');
     for (const [name, { left }] of Object.entries(cases)) assert.deepEqual(left, [], name);
   });

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eplb_engine.client import PlannerClient, digest_of
 from eplb_engine.settings import Settings
 from eplb_engine.tensorrt_llm import Watch, read_options
 from eplb_engine.tensorrt_llm_files import (
@@ -66,6 +67,13 @@ def refused(path, text):
         return str(error).split(": ", 1)[1]
 
 
+def is_live(url, path):
+    """Whether the planner takes a file's placement for live, and how many steps it was told of."""
+    table = read_placement(path).table
+    view = PlannerClient(url, "test-2x256x288").view(10)
+    return [view["digest"] == digest_of(table, 256).hex(), view["counters"]["numSteps"]]
+
+
 def round_trips(path):
     """Random placements, written in the forms that YAML writers have, and read again."""
     rng = np.random.default_rng(3)
@@ -114,6 +122,7 @@ def main(folder, url):
     other = placement_text(LAYERS, np.arange(2 * 288).reshape(2, 288) % 256)
     case.run("command fails and file was there", command=("false",), config=other)
     case.run("moves on", config=other)
+    live = is_live(url, Path(folder, "moves-on", "placement.yaml"))
     case.run("no such command", command=("/nowhere/restart",), config=other)
     case.run("no planner", url="http://127.0.0.1:9", config=other)
     case.run("liar", url=FakePlanner(lambda _: b"\x00" * 400).url, config=other)
@@ -142,6 +151,7 @@ def main(folder, url):
         json.dumps(
             {
                 "cases": case.found,
+                "live": live,
                 "refused": messages,
                 "isRemoved": not path.exists(),
                 "roundTrips": round_trips(path),
