@@ -11,7 +11,11 @@ import numpy as np
 
 from fake_engines import write_ascend, write_sglang, write_vllm
 
-GROUPS = {"vllm": "vllm.general_plugins", "sglang": "sglang.srt.plugins", "vllm_ascend": "vllm.general_plugins"}
+GROUPS = {
+    "vllm": "vllm.general_plugins",
+    "sglang": "sglang.srt.plugins",
+    "vllm_ascend": "vllm.general_plugins",
+}
 NAMES = {"vllm": "eplb_engine", "sglang": "eplb_engine", "vllm_ascend": "eplb_engine_ascend"}
 VARIANTS = [
     ("vllm", "as recorded", {}),
@@ -128,8 +132,9 @@ def random_findings():
 
 
 def random_table(rng, layers, experts, slots):
-    rows = [np.concatenate([np.arange(experts), rng.integers(0, experts, slots - experts)]) for _ in range(layers)]
-    return np.stack([rng.permutation(row) for row in rows]).astype(np.int32)
+    more = rng.integers(0, experts, (layers, slots - experts))
+    rows = [rng.permutation(np.concatenate([np.arange(experts), row])) for row in more]
+    return np.stack(rows).astype(np.int32)
 
 
 def check_three(tables, table, experts):

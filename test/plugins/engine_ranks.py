@@ -11,10 +11,12 @@ import importlib
 import json
 import logging
 import os
+import pickle
 import signal
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -45,6 +47,45 @@ def settings_of(command, rank):
     )
 
 
+class Held:
+    """Holds a rank up after a vote, so that it misses its outcome, for as long as the others need or not."""
+
+    def __init__(self, seconds):
+        from eplb_engine.agreement import Agreement
+
+        self._kind, self._whole, self._seconds = Agreement, Agreement.all_equal, seconds
+
+    def __enter__(self):
+        def missed(agreement, digest):
+            self._whole(agreement, digest)
+            time.sleep(self._seconds)
+            raise RuntimeError("timed out")
+
+        self._kind.all_equal = missed
+
+    def __exit__(self, *_):
+        self._kind.all_equal = self._whole
+
+
+class SharedGroups:
+    """Has the plug-ins of one engine use one group, which spares the test time; or each its own."""
+
+    def __init__(self, module):
+        self._make, self._made = module.own_group, None
+        self.is_shared = True
+        module.own_group = self._own_group
+
+    def _own_group(self, parent):
+        # A machine may be busy; and a group of its own is waited for in vain.
+        groups = importlib.import_module("eplb_engine.groups")
+        groups.COLLECTIVE_SECONDS = 30.0 if self.is_shared else 4.0
+        if not self.is_shared:
+            return self._make(parent)
+        if self._made is None:
+            self._made = self._make(parent)
+        return self._made
+
+
 def loads_of(command):
     return torch.from_numpy(np.random.default_rng(command["seed"]).integers(0, 1000, (LAYERS, EXPERTS)))
 
@@ -53,14 +94,17 @@ class Vllm:
     """A rank of vLLM."""
 
     def __init__(self, rank, _):
+        from eplb_engine import vllm
         from eplb_engine.vllm import CONTRACT, find_policy, make_policy
 
+        self._groups = SharedGroups(vllm)
         self._rank, self._make = rank, make_policy
         self._state = importlib.import_module(CONTRACT["groups"]["module"])
         self._module, self._own = find_policy()
         self._policies = {}
 
     def step(self, command):
+        self._groups.is_shared = not command.get("ownGroup")
         self._state._COORDINATOR.cpu_group = dist.group.WORLD if command["hasGroup"] else None
         settings = settings_of(command, self._rank)
         if settings not in self._policies:
@@ -100,8 +144,10 @@ class Sglang:
     """A rank of SGLang."""
 
     def __init__(self, rank, _):
+        from eplb_engine import sglang
         from eplb_engine.sglang import CONTRACT, make_hook
 
+        self._groups = SharedGroups(sglang)
         self._rank, self._make = rank, make_hook
         self._algorithms = importlib.import_module(CONTRACT["module"])
         self._location = importlib.import_module(CONTRACT["live"]["module"])
@@ -109,6 +155,7 @@ class Sglang:
         self._hooks = {}
 
     def step(self, command):
+        self._groups.is_shared = not command.get("ownGroup")
         settings = settings_of(command, self._rank)
         if settings not in self._hooks:
             self._hooks[settings] = self._make(settings)
@@ -145,7 +192,8 @@ class Ascend:
         groups._COORDINATOR.cpu_group = dist.group.WORLD
         register()
         factory = importlib.import_module(CONTRACT["module"]).PolicyFactory
-        policy = factory.generate_policy(1)
+        # As if the planning process were started, and not forked.
+        policy = pickle.loads(pickle.dumps(factory.generate_policy(1)))
         self._commands, self._answers = context.Queue(), context.Queue()
         given = (rank, factory, policy, self._commands, self._answers)
         self._process = context.Process(target=self._plan, args=given, daemon=True)
@@ -189,7 +237,9 @@ def rank_loop(rank, context, paths, init_file, commands, answers):
     kinds = {"vllm": Vllm, "sglang": Sglang, "vllm_ascend": Ascend}
     engines = {name: kind(rank, context) for name, kind in kinds.items()}
     for command in iter(commands.get, None):
-        got, plain, loads, fits = engines[command["engine"]].step(command)
+        held = command.get("held") if rank == 1 else None
+        with nullcontext() if held is None else Held(held):
+            got, plain, loads, fits = engines[command["engine"]].step(command)
         answers.put(
             {
                 "rank": rank,
@@ -329,6 +379,17 @@ def with_fakes(ranks):
         ranks.step("the first does not reach it", [nowhere] + [reached] * (RANKS - 1), engine)
 
 
+def with_held_ranks(ranks, url):
+    """A rank that misses the outcome of a vote does what the others do. Which, depends on who is first."""
+    for engine in ("sglang", "vllm"):
+        for number, held in enumerate((0, 0.3)):
+            more = {"ownGroup": True, "timeoutMs": PATIENT_MS + 2 + number}
+            ranks.step(f"held for {held} s", url, engine, seed=7, held=held, **more)
+    # The group is of no more use then: the others wait for that rank, once.
+    for _ in range(2):
+        ranks.step("after that", url, seed=7, **more)
+
+
 def main(package, service_url, service_pid):
     contracts = {engine: contract_of(package, engine) for engine in ENGINES}
     sys.path.insert(0, package)
@@ -344,6 +405,7 @@ def main(package, service_url, service_pid):
         ranks = Ranks(folder, [package, str(engine)])
         views = with_service(ranks, service_url, int(service_pid))
         with_fakes(ranks)
+        with_held_ranks(ranks, service_url)
         os.kill(int(service_pid), signal.SIGKILL)
         for name in ENGINES:
             ranks.step("killed", service_url, name, seed=8)

@@ -1,4 +1,4 @@
-"""Engines that are not there: modules that are made of the recorded contracts, with algorithms of their own."""
+"""Engines that are not there: modules made of the recorded contracts, with algorithms of their own."""
 
 import json
 from pathlib import Path

@@ -133,7 +133,8 @@ def main(folder, url):
     case.run("other layers", config=placement_text((3, 5), np.arange(576).reshape(2, 288) % 256))
     case.run("lost expert", config=placement_text(LAYERS, np.zeros((2, 288), int)), slots="")
     case.run("no statistics", change=lambda statistics: (statistics / "meta_info.json").unlink())
-    case.run("damaged", change=lambda statistics: (statistics / "rank1.safetensors").write_bytes(b"\xff" * 20))
+    torn = b"\xff" * 20
+    case.run("damaged", change=lambda statistics: (statistics / "rank1.safetensors").write_bytes(torn))
 
     path = Path(folder, "some.yaml")
     texts = {

@@ -2,9 +2,10 @@
 
 Ranks that hold different placements would route to wrong weights without a word. So an answer is used only
 when every rank has it: that costs two short collectives on the CPU, on a group that nobody else uses.
-"""
 
-from datetime import timedelta
+A rank that was held up may miss the outcome of the last collective, which the others have. So it is written
+down before anyone acts on it, where the first word stands: whoever comes late reads what the others do.
+"""
 
 import numpy as np
 
@@ -20,8 +21,13 @@ class Agreement:
     from the world of this process.
     """
 
-    def __init__(self, group):
+    def __init__(self, group, store=None):
+        """store: of all these ranks and nothing else. None: there is none, and outcomes may be missed."""
         self._group = group
+        self._store = store
+        self._num_votes = 0
+        self.failure = None
+        """What a vote failed with: the group is of no more use then."""
 
     @property
     def rank(self) -> int:
@@ -68,6 +74,24 @@ class Agreement:
         least = self._least([ok] + words + [-word for word in words])
         return least[0] == 1 and least[1 : 1 + DIGEST_WORDS] == [-word for word in least[1 + DIGEST_WORDS :]]
 
+    def all_agree(self, digest) -> bool:
+        """As all_equal, and never raises: where that fails, this says what the other ranks do."""
+        number, self._num_votes = self._num_votes, self._num_votes + 1
+        agreed = False
+        try:
+            agreed = self.all_equal(digest)
+        except Exception as error:
+            self.failure = error
+        # Where the vote says no, nobody can have seen a yes.
+        if self._store is None or (self.failure is None and not agreed):
+            return agreed
+        try:
+            return self._store.compare_set(str(number), "", "yes" if agreed else "no") == b"yes"
+        except Exception as error:
+            # Rank 0 is gone, and the engine with it.
+            self.failure = error
+            return agreed
+
     def _least(self, numbers):
         """Of each number the least of all ranks."""
         import torch
@@ -78,39 +102,3 @@ class Agreement:
         options.reduceOp = ReduceOp.MIN
         self._group.allreduce([tensor], options).wait()
         return tensor.tolist()
-
-
-def own_group(parent):
-    """An agreement of the ranks of a group of torch.distributed. Called by all of them at once.
-
-    Returns None where none can be had: for groups that torch.distributed does not know, and for part of the
-    world with a PyTorch in which all of the world has to take part.
-    """
-    import torch.distributed as dist
-
-    if not dist.is_available() or not dist.is_initialized():
-        return None
-    try:
-        ranks = [_global_rank(parent, rank) for rank in range(dist.get_world_size(parent))]
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
-        return None
-    timeout = timedelta(seconds=COLLECTIVE_SECONDS)
-    if len(ranks) == dist.get_world_size():
-        return Agreement(dist.new_group(ranks=ranks, backend="gloo", timeout=timeout))
-    try:
-        group = dist.new_group(
-            ranks=ranks, backend="gloo", timeout=timeout, use_local_synchronization=True
-        )
-        return Agreement(group)
-    except TypeError:
-        return None
-
-
-def _global_rank(group, rank):
-    """The number in the world of a rank of a group."""
-    import torch.distributed as dist
-
-    if hasattr(dist, "get_global_rank"):
-        return dist.get_global_rank(group, rank)
-    # Before PyTorch 2.0.
-    return dist.distributed_c10d._get_global_rank(group, rank)

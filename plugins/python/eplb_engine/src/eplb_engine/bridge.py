@@ -45,13 +45,20 @@ class Bridge:
                 sizes = f"the group has {self._agreement.size} ranks, and the plan {question.num_ranks}"
                 say("other ranks", sizes)
                 return None
-            return self._planner(question.declaration).plan(question.loads, question.old, question.fit)
+            table = self._planner(question.declaration).plan(question.loads, question.old, question.fit)
+            if self._agreement.failure is not None:
+                self._break(self._agreement.failure)
+            return table
         except Exception as error:
-            # A collective has failed, and will on all ranks: they fall back, and do not wait for it again.
-            self._is_broken = True
-            message = f"the ranks could not agree, {self._title} plans by itself from now on: {error!r}"
-            say("agreement failed", message, logging.ERROR)
+            # What came before the vote has failed: no rank can have got a yes without this one.
+            self._break(error)
             return None
+
+    def _break(self, error) -> None:
+        """A collective has failed, and will on all ranks: they do not wait for it again."""
+        self._is_broken = True
+        message = f"the ranks could not agree, {self._title} plans by itself from now on: {error!r}"
+        say("agreement failed", message, logging.ERROR)
 
     def went_live(self, declaration: dict, table) -> None:
         """Reports a mapping that all layers have now, beside the serving path."""

@@ -1,7 +1,8 @@
-"""Where processes meet that have no group: those that an engine starts beside its ranks to plan in.
+"""An address where the processes of an engine meet: a store that rank 0 keeps for all of them.
 
-A forked process must not use the groups of the one that it came from. So the ranks agree on an address while
-they still have a group, and their planning processes make a group of their own there.
+It has what was voted. And processes meet there that have no group, those that an engine starts beside its
+ranks to plan in: a forked process must not use the groups of the one that it came from. So the ranks agree on
+the address while they still have a group, and their planning processes make a group of their own there.
 """
 
 import os
@@ -44,7 +45,13 @@ class Meeting:
 
         store = PrefixStore(self.name, self.connect())
         timeout = timedelta(seconds=COLLECTIVE_SECONDS)
-        return Agreement(ProcessGroupGloo(store, self.rank, self.size, timeout))
+        return Agreement(ProcessGroupGloo(store, self.rank, self.size, timeout), self.votes())
+
+    def votes(self):
+        """Where votes are written down: a connection of its own."""
+        from torch.distributed import PrefixStore
+
+        return PrefixStore(f"{self.name}/votes", self.connect())
 
     def connect(self):
         """The store that rank 0 keeps."""

@@ -49,7 +49,7 @@ class AgreedPlanner:
             table = self._agreement.broadcast(table, self._shape)
         experts = loads.shape[1]
         table = self._usable(table, experts, fit)
-        agreed = self._agreement.all_equal(None if table is None else digest_of(table, experts))
+        agreed = self._agreement.all_agree(None if table is None else digest_of(table, experts))
         if self._reporter is not None and self._settings.reports and old is not None:
             self._reporter.report(loads, old)
         if agreed:

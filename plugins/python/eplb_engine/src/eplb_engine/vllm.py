@@ -11,9 +11,9 @@ import inspect
 
 import numpy as np
 
-from .agreement import own_group
 from .bridge import Bridge
 from .contract import ContractError, check_parameters, enter, import_first, read_contract
+from .groups import own_group
 from .log import LOGGER, say
 from .question import Question, declaration_of, mean_loads
 from .settings import read_settings

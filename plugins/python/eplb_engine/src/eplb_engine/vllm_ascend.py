@@ -97,7 +97,10 @@ def find_group():
 
 
 class AgreedPolicy:
-    """As a policy of the engine is, but for where plans come from. It may be pickled before its first plan."""
+    """As a policy of the engine is, but for where plans come from.
+
+    It can be pickled until its first plan: the engine may start its planning process by that.
+    """
 
     def __init__(self, own, settings, meeting):
         self._own = own
