@@ -78,7 +78,7 @@ class SharedGroups:
     def _own_group(self, parent):
         # A machine may be busy; and a group of its own is waited for in vain.
         groups = importlib.import_module("eplb_engine.groups")
-        groups.COLLECTIVE_SECONDS = 30.0 if self.is_shared else 4.0
+        groups.COLLECTIVE_SECONDS = 30.0 if self.is_shared else 2.0
         if not self.is_shared:
             return self._make(parent)
         if self._made is None:
@@ -358,7 +358,9 @@ def with_fakes(ranks):
     for name, answer in liars().items():
         planner = FakePlanner(lambda _, answer=answer: answer)
         for engine in ENGINES if name in ("lost expert", "wrong digest") else ENGINES[:1]:
-            ranks.step(name, planner.url, engine)
+            # This one leaves the connection open, and is waited for in vain.
+            limit = IMPATIENT_MS if name == "no HTTP" else PATIENT_MS
+            ranks.step(name, planner.url, engine, timeoutMs=limit)
     drips = FakePlanner(lambda _: good, drip=True)
     ranks.step("a byte now and then", drips.url, timeoutMs=IMPATIENT_MS)
     for engine in ENGINES:
