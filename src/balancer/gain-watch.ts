@@ -1,7 +1,7 @@
 import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
-import { type GainMeter, type LayerPlacement, placementOf, slotsOf } from './gain-meter.ts';
+import { type GainMeter, slotsOf } from './gain-meter.ts';
 
 /** Writes the loads of experts of the step that ended last, `[logical]`. */
 export type NewestLoads = (layer: number, out: Float32Array) => void;
@@ -25,17 +25,20 @@ interface WatchedLayer {
   readonly before: Int32Array;
   readonly after: Int32Array;
   readonly predicted: number | undefined;
-  /** Made with the first step, as a commit is not to wait for it; undefined where the slots are as before. */
-  placements?: { readonly before: LayerPlacement; readonly after: LayerPlacement } | undefined;
+  /**
+   * Whether its slots are others than before: undefined until its first step, when the meter is told of them,
+   * as a commit is not to wait for it.
+   */
+  differs?: boolean;
   sum: number;
   numSteps: number;
 }
 
 /**
  * Layers that a step is measured in, at most: of more, the ones that were measured for the fewest steps, in
- * turn. All of 58 took a step of the host .3 ms.
+ * turn.
  */
-const LAYERS_PER_STEP = 16;
+const LAYERS_PER_STEP = 8;
 
 /** A watched layer as numbers: its index, what was predicted or NaN, the sum, the steps. */
 const LAYER_NUMBERS = 4;
@@ -76,16 +79,30 @@ export class GainWatch {
   /**
    * Measures the step that ended.
    *
-   * @param loads `[logical]`: room for a layer's loads
+   * @param meter has the placements of this watch alone
    * @param mostSteps of the host, while it is measured
    * @returns whether all layers are measured for their share of them
    */
-  step(meter: GainMeter, newest: NewestLoads, loads: Float32Array, mostSteps: number): boolean {
+  step(meter: GainMeter, newest: NewestLoads, mostSteps: number): boolean {
     const most = Math.ceil(mostSteps / this.#numTurns);
-    const left = this.#layers.filter(({ numSteps }) => numSteps < most);
-    left.sort((a, b) => a.numSteps - b.numSteps || a.layer - b.layer);
-    for (const watched of left.slice(0, LAYERS_PER_STEP)) measureStep(watched, meter, newest, loads);
+    for (const watched of this.#least(most)) measureStep(watched, meter, newest);
     return this.#leastSteps >= most;
+  }
+
+  /** The layers to measure: those that were measured least, and fewer than `most` times, lowest first. */
+  #least(most: number): WatchedLayer[] {
+    const found: WatchedLayer[] = [];
+    let level = this.#leastSteps;
+    while (level < most && found.length < LAYERS_PER_STEP) {
+      let next = Infinity;
+      for (const watched of this.#layers) {
+        const { numSteps } = watched;
+        if (numSteps > level) next = Math.min(next, numSteps);
+        else if (numSteps === level && found.length < LAYERS_PER_STEP) found.push(watched);
+      }
+      level = next;
+    }
+    return found;
   }
 
   /** Steps of the host in which all layers are measured once. */
@@ -94,7 +111,9 @@ export class GainWatch {
   }
 
   get #leastSteps(): number {
-    return this.#layers.reduce((least, { numSteps }) => Math.min(least, numSteps), Infinity);
+    let least = Infinity;
+    for (const { numSteps } of this.#layers) least = Math.min(least, numSteps);
+    return least;
   }
 
   measure(): MeasuredGain {
@@ -149,22 +168,16 @@ export class GainWatch {
   }
 }
 
-function measureStep(
-  watched: WatchedLayer,
-  meter: GainMeter,
-  newest: NewestLoads,
-  loads: Float32Array,
-): void {
-  if (!('placements' in watched)) watched.placements = placementsOf(watched, loads.length);
+function measureStep(watched: WatchedLayer, meter: GainMeter, newest: NewestLoads): void {
+  const { layer, before, after } = watched;
+  if (watched.differs === undefined) {
+    watched.differs = before.some((expert, slot) => expert !== after[slot]);
+    if (watched.differs) meter.setLayer(layer, before, after);
+  }
   watched.numSteps++;
-  if (watched.placements === undefined) return;
-  newest(watched.layer, loads);
-  watched.sum += meter.gain(loads, watched.placements.before, watched.placements.after);
-}
-
-function placementsOf({ before, after }: WatchedLayer, numExperts: number): WatchedLayer['placements'] {
-  if (before.every((expert, slot) => expert === after[slot])) return undefined;
-  return { before: placementOf(before, numExperts), after: placementOf(after, numExperts) };
+  if (!watched.differs) return;
+  newest(layer, meter.loads);
+  watched.sum += meter.gain(layer);
 }
 
 /** Whether it is what a watch can have. */

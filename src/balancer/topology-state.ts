@@ -11,6 +11,7 @@ import { sharedBuffer } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
+import { GainMeter } from './gain-meter.ts';
 import { GainRecord } from './gain-record.ts';
 import { carveBalancer } from './memory-map.ts';
 import type { BalancerSettings } from './options.ts';
@@ -55,7 +56,7 @@ export function makeState(settings: BalancerSettings, live?: ExpertMapping): Top
     region,
     job: layout.job,
     window: new LoadWindow(topology, windowSize, region, layout.window, first, buckets),
-    gains: new GainRecord(topology, windowSize, scale),
+    gains: new GainRecord(windowSize, new GainMeter(topology, scale, { region, layout: layout.gains })),
     published: publish(what, topology),
   };
 }
