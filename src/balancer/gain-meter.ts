@@ -1,6 +1,5 @@
 import { meanSpeed, ranksPaces } from '../core/rank-speeds.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
-import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { replicatedWords } from '../mapping/score-tables.ts';
 import { Carver } from '../memory/carver.ts';
 import type { KernelSizes, Pointer } from '../memory/kernel-exports.ts';
@@ -40,12 +39,6 @@ export function carveGains(topology: Topology, sizes: KernelSizes, start: Pointe
     tables: carver.take(4 * 2 * numLayers * (numPhysicalExperts + replicatedWords(topology))),
     end: carver.end,
   };
-}
-
-/** The slots of a layer: not a copy. */
-export function slotsOf(mapping: ExpertMapping, layer: number): Int32Array {
-  const { phyToLog, numPhysicalExperts } = tablesOf(mapping);
-  return phyToLog.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
 }
 
 /**
@@ -110,7 +103,7 @@ export class GainMeter {
     this.#setTables(2 * layer + 1, after);
   }
 
-  /** What the slowest rank of a layer has less after than before, in a step of {@link loads}, by its speed. */
+  /** What the slowest rank of a layer has less after than before, by its speed, with these loads. */
   gain(layer: number): number {
     const difference = this.#slowest(2 * layer) - this.#slowest(2 * layer + 1);
     if (this.#scale !== undefined && this.#scale.secondsAtBalance === undefined)
