@@ -28,7 +28,9 @@ export function carveBalancer(settings: BalancerSettings, start: number): Balanc
   const sizes = kernelSizes();
   const needs = jobNeeds(topology, request, kernel, sizes, Math.max(maxWorkers, 1));
   const job = carveJob(topology, needs, start);
-  const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, sizes, job.end);
+  const sampledSteps = Math.max(windowSize, rememberedSteps);
+  const buckets =
+    maxSamples === 0 ? undefined : carveBuckets(topology, sampledSteps, maxSamples, sizes, job.end);
   const gains = carveGains(topology, sizes, (buckets ?? job).end);
   const window = carveWindow(topology, windowSize, sizes, gains.end);
   return { job, buckets, gains, window, zeroedEnd: window.narrowRing, end: window.end };
