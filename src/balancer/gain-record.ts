@@ -61,6 +61,7 @@ export class GainRecord {
   /** Of the last plan with a forecast: what it promised, and how many steps had been recorded. */
   #lastPromise = 0;
   #promisedAt = 0;
+  #isDisabled = false;
 
   constructor(windowSize: number, meter: GainMeter) {
     this.#windowSize = windowSize;
@@ -70,6 +71,12 @@ export class GainRecord {
   /** What measures one placement against another. */
   get meter(): GainMeter {
     return this.#meter;
+  }
+
+  /** Measures nothing: for a balancer whose gains nobody asks for. */
+  disable(): void {
+    this.#isDisabled = true;
+    this.#watch = undefined;
   }
 
   /** Remembers what was forecast of a mapping, for when it goes live. */
@@ -113,6 +120,7 @@ export class GainRecord {
     layers: Iterable<number>,
     numSteps: number,
   ): void {
+    if (this.#isDisabled) return;
     if (this.#watch?.plan !== plan) this.#begin(plan);
     const predicted = this.#forecasts.get(plan);
     for (const layer of layers) this.#watch!.add(layer, before, after, predicted);

@@ -368,8 +368,10 @@ export class LoadWindow {
   #enter(index: number): void {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
     const { passPhysical, passLogical } = this.#at;
+    let kinds = 0;
     for (let layer = 0; layer < numLayers; layer++) {
       if (this.#passKinds[layer] === (PHYSICAL | LOGICAL)) this.#foldPass(layer);
+      kinds |= this.#passKinds[layer]!;
       const isLogical = this.#passKinds[layer] === LOGICAL;
       const n = isLogical ? numLogicalExperts : numPhysicalExperts;
       const at = (isLogical ? passLogical : passPhysical) + 4 * layer * n;
@@ -385,8 +387,9 @@ export class LoadWindow {
     this.#ringTables[index] = this.#live.phyToLog;
     this.#ringEpochs[index] = this.#epoch;
     this.#passKinds.fill(0);
-    this.#kernels.clearBytes(passPhysical, 4 * numLayers * numPhysicalExperts);
-    this.#kernels.clearBytes(passLogical, 4 * numLayers * numLogicalExperts);
+    // Mostly a host records only one kind.
+    if ((kinds & PHYSICAL) !== 0) this.#kernels.clearBytes(passPhysical, 4 * numLayers * numPhysicalExperts);
+    if ((kinds & LOGICAL) !== 0) this.#kernels.clearBytes(passLogical, 4 * numLayers * numLogicalExperts);
   }
 
   /** Turns what the step recorded per slot in a layer into loads per expert, through the live mapping. */

@@ -139,6 +139,13 @@ function carveScorer(
   return { loads, shares, placements, end: carver.end };
 }
 
+/** `[layers]`: the means of stats [layers][2]. A loop, as a callback for each takes many times as long. */
+export function meansOf(stats: Float64Array): Float32Array {
+  const means = new Float32Array(stats.length / 2);
+  for (let layer = 0; layer < means.length; layer++) means[layer] = stats[2 * layer + 1]!;
+  return means;
+}
+
 /** A mapping as the kernel reads it, and what it made of the loads that were scored last. */
 export class ScoredPlacement {
   /** [layers x physical]: the expert of each slot, -1 when empty. Written by {@link setLayer} only. */
