@@ -72,11 +72,6 @@ const PARTS: readonly Part[] = [
     fronts: { 'src/policy/custom.ts': ['askPolicy', 'loadPolicy', 'runCustomPolicy'] },
   },
   {
-    name: 'rearrange',
-    modules: /^src\/transfer\/rearrange\.ts/,
-    fronts: { 'src/transfer/rearrange.ts': ['rearrangeExpertWeights'] },
-  },
-  {
     name: 'repair',
     modules:
       /^src\/(policy\/(repair|survive)\/|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks)-)/,
