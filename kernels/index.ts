@@ -19,12 +19,19 @@ export { preserveSlots, preserveSlotsScratchBytes } from './default/preserve';
 export { replicateLayer, replicateLayerScratchBytes } from './default/replicate';
 export { addToBands, foldToBands } from './shared/bands';
 export { clearBytes, copyBytes } from './shared/bytes';
-export { averageLoads, averageLoadsScratchBytes, averageSlots, foldSample, foldSums } from './shared/fold';
+export {
+  averageLoads,
+  averageLoadsScratchBytes,
+  averageSlots,
+  foldLoads,
+  foldSample,
+  foldSums,
+} from './shared/fold';
 export { loadImbalance } from './shared/imbalance';
 export { countReplicas, invertLayer } from './shared/inverse';
 export { narrowRow, widenRow } from './shared/narrow';
 export { rankLoads, windowImbalance, windowImbalanceScratchBytes } from './shared/rank-loads';
-export { scoreLayers, scoreLayersScratchBytes } from './shared/score';
+export { scoreLayers, scoreLayersScratchBytes, scoreTables } from './shared/score';
 export { sortKeysDescending, sortKeysScratchBytes } from './shared/sort';
 export { firstInvalid, recordRow } from './shared/validate';
 export { addSample, addSums } from './shared/window';

@@ -45,7 +45,8 @@ type TopologyListener = (changed: TopologyChanged) => void;
 
 /** What the library's other parts need of a balancer at the moment: sharing it with threads, watching it. */
 export interface SharedParts {
-  readonly published: PublishedState;
+  /** Where other threads read the live mapping: from the first call on. */
+  published(): PublishedState;
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
   /** Whether a mapping may go live that was made from this generation. */
@@ -109,10 +110,12 @@ export class ExpertLoadBalancer {
   readonly #topologyListeners = new Set<TopologyListener>();
   /** That were ever recorded. */
   #numSteps = 0;
+  /** Whether any other thread may read the live mapping. */
+  #isShared = false;
 
   static {
     sharedParts = (balancer) => ({
-      published: balancer.#state.published,
+      published: () => balancer.#share(),
       window: balancer.#window,
       sources: balancer.#sources,
       isFresh: (mapping, from) => balancer.#live.isFresh(mapping, from),
@@ -140,9 +143,7 @@ export class ExpertLoadBalancer {
     this.windowSize = settings.windowSize;
     this.threads = settings.threads;
     this.#state = makeState(settings);
-    const { first, published } = this.#state;
-    this.#live = new LiveMapping(first);
-    published.mapping.write(first, 0);
+    this.#live = new LiveMapping(this.#state.first);
     this.#planner = new Planner(settings, this.#state.region, this.#state.job, this.#openState);
   }
 
@@ -548,9 +549,18 @@ export class ExpertLoadBalancer {
     return this.#planner.joinMemories((layer) => (layers.has(layer) ? named : others));
   }
 
+  /** Publishes the mapping from now on: a commit of a balancer that nobody shares need not copy it. */
+  #share(): PublishedState {
+    if (!this.#isShared) {
+      this.#isShared = true;
+      this.#publish();
+    }
+    return this.#state.published;
+  }
+
   /** Shows other threads what is live. */
   #publish(): void {
-    this.#state.published.mapping.write(this.mapping, this.generation);
+    if (this.#isShared) this.#state.published.mapping.write(this.mapping, this.generation);
     for (const source of this.#sources) source.committed();
   }
 

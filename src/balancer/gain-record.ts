@@ -1,8 +1,7 @@
 import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanForecast } from '../policy/decision.ts';
-import type { GainScale } from '../policy/gain-scale.ts';
-import { GainMeter, type GainUnit } from './gain-meter.ts';
+import type { GainMeter, GainUnit } from './gain-meter.ts';
 import { GainWatch, isWatchContent, type NewestLoads, type WatchContent } from './gain-watch.ts';
 
 /** What a mapping that went live has gained since, beside what its plan said it would. */
@@ -19,7 +18,7 @@ export interface RealisedGain {
   /** What the plan forecast of that; left out for what has no forecast. */
   readonly predictedGain?: number;
   /**
-   * Steps that each layer was measured over. Of more than 16 layers, 16 are measured a step, in turn, for as
+   * Steps that each layer was measured over. Of more than 8 layers, 8 are measured a step, in turn, for as
    * many steps as the window has.
    */
   readonly numSteps: number;
@@ -54,7 +53,6 @@ export class GainRecord {
   readonly #windowSize: number;
   readonly #meter: GainMeter;
   readonly #forecasts = new WeakMap<ExpertMapping, Float64Array>();
-  readonly #loads: Float32Array;
   #finals: RealisedGain[] = [];
   #watch: GainWatch | undefined;
   /** Mappings that went live; and how many in a row fell short, up to the newest that is final. */
@@ -63,16 +61,22 @@ export class GainRecord {
   /** Of the last plan with a forecast: what it promised, and how many steps had been recorded. */
   #lastPromise = 0;
   #promisedAt = 0;
+  #isDisabled = false;
 
-  constructor(topology: Topology, windowSize: number, scale: GainScale | undefined) {
+  constructor(windowSize: number, meter: GainMeter) {
     this.#windowSize = windowSize;
-    this.#meter = new GainMeter(topology, scale);
-    this.#loads = new Float32Array(topology.numLogicalExperts);
+    this.#meter = meter;
   }
 
   /** What measures one placement against another. */
   get meter(): GainMeter {
     return this.#meter;
+  }
+
+  /** Measures nothing: for a balancer whose gains nobody asks for. */
+  disable(): void {
+    this.#isDisabled = true;
+    this.#watch = undefined;
   }
 
   /** Remembers what was forecast of a mapping, for when it goes live. */
@@ -116,6 +120,7 @@ export class GainRecord {
     layers: Iterable<number>,
     numSteps: number,
   ): void {
+    if (this.#isDisabled) return;
     if (this.#watch?.plan !== plan) this.#begin(plan);
     const predicted = this.#forecasts.get(plan);
     for (const layer of layers) this.#watch!.add(layer, before, after, predicted);
@@ -127,7 +132,7 @@ export class GainRecord {
 
   /** A step ended. */
   step(newest: NewestLoads): void {
-    if (this.#watch?.step(this.#meter, newest, this.#loads, this.#windowSize)) this.#end(this.#watch);
+    if (this.#watch?.step(this.#meter, newest, this.#windowSize)) this.#end(this.#watch);
   }
 
   #begin(plan: ExpertMapping): void {

@@ -6,8 +6,8 @@ import { MAX_SIZE, RANK_OPTIONS, type RankOptions, rankOptionsOf, type Topology 
 import { usableCores } from '../engine/cores.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { type AbstractEplbPolicy, USUAL_SAMPLES } from '../policy/abstract.ts';
-import { isPolicy } from '../policy/custom.ts';
 import { DefaultEplbPolicy } from '../policy/default.ts';
+import { isPolicy } from '../policy/is-policy.ts';
 import { kernelOf } from '../policy/kernels.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 import { changedTopology, type TopologyChange } from './topology-change.ts';

@@ -142,6 +142,13 @@ export interface KernelExports extends AdaptiveOffsets {
   dealToRanks(terms: Pointer): void;
   countReplicas(phyToLog: Pointer, numPhysical: number, numLogical: number, count: Pointer): number;
   firstInvalid(loads: Pointer, n: number): number;
+  foldLoads(
+    sample: Pointer,
+    phyToLog: Pointer,
+    numPhysical: number,
+    loads: Pointer,
+    numLogical: number,
+  ): void;
   foldSample(sample: Pointer, phyToLog: Pointer, numPhysical: number, sign: number, sums: Pointer): void;
   foldSums(physicalSums: Pointer, phyToLog: Pointer, numPhysical: number, sums: Pointer): void;
   foldToBands(
@@ -257,6 +264,13 @@ export interface KernelExports extends AdaptiveOffsets {
   ): void;
   scoreLayersScratchBytes(numLogical: number): number;
   longestTime(terms: Pointer, slots: Pointer): number;
+  scoreTables(
+    slots: Pointer,
+    numPhysical: number,
+    numLogical: number,
+    replicated: Pointer,
+    counts: Pointer,
+  ): void;
   searchAdaptive(terms: Pointer): void;
   sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
   sortKeysScratchBytes(n: number): number;
@@ -306,6 +320,7 @@ const NUM_PARAMETERS: {
   countReplicas: 4,
   dealToRanks: 1,
   firstInvalid: 2,
+  foldLoads: 5,
   foldSample: 5,
   foldSums: 4,
   foldToBands: 8,
@@ -331,6 +346,7 @@ const NUM_PARAMETERS: {
   replicateLayerScratchBytes: 2,
   scoreLayers: 12,
   scoreLayersScratchBytes: 1,
+  scoreTables: 5,
   searchAdaptive: 1,
   sortKeysDescending: 3,
   sortKeysScratchBytes: 1,

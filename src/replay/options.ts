@@ -7,7 +7,7 @@ import { checkRange } from '../formats/check-recording.ts';
 import type { StepRange } from '../formats/recording.ts';
 import { type AbstractEplbPolicy, ExpertMapping, type Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
-import { isPolicy } from '../policy/custom.ts';
+import { isPolicy } from '../policy/is-policy.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 import type { ReplayConfiguration, TriggerOptions } from './configuration.ts';
 import { DEFAULT_DEVICE, modelLike, type ReplayCostInit, replayCost } from './cost-presets.ts';

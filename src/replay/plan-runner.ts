@@ -1,3 +1,4 @@
+import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import { loadError } from '../core/checks.ts';
 import { EplbError, EplbRangeError } from '../core/errors.ts';
 import type { RecordedRoutes } from '../formats/recording.ts';
@@ -169,7 +170,11 @@ export class PlanRunner {
   #newBalancer(): ExpertLoadBalancer {
     const { threads, configuration } = this.#settings;
     const { windowSize } = configuration;
-    return new ExpertLoadBalancer({ ...this.#shown.topology, policy: this.#policy, threads, windowSize });
+    const sizes = { ...this.#shown.topology, windowSize };
+    const balancer = new ExpertLoadBalancer({ ...sizes, policy: this.#policy, threads });
+    // The replay compares placements itself.
+    sharedParts(balancer).gains.disable();
+    return balancer;
   }
 
   /** Slots of all ranks as a mapping of those that are shown: `whole`, where it is one of all of them. */

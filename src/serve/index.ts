@@ -12,3 +12,4 @@ export {
   type ServeOptions,
   type ServeSettings,
 } from './settings.ts';
+export type { VllmEvent, VllmView } from './vllm-faults.ts';

@@ -20,6 +20,8 @@ export interface ServeLimits {
   readonly drainTimeoutMs?: number;
   /** Milliseconds between two savings of the windows. Default 30,000. */
   readonly saveIntervalMs?: number;
+  /** Milliseconds between two looks at vLLM's engines. Default 1,000. */
+  readonly vllmIntervalMs?: number;
 }
 
 /** How a service is set up. */
@@ -34,6 +36,13 @@ export interface ServeOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
   /** Lets it listen off loopback without TLS, or without a token. Default false. */
   readonly insecure?: boolean;
+  /**
+   * The front ends of vLLM's data-parallel engines, by their rank: engines that die are removed. Needs a
+   * folder for the state.
+   */
+  readonly vllm?: readonly string[];
+  /** vLLM's own `--api-key`. */
+  readonly vllmKey?: string;
   readonly limits?: ServeLimits;
   /** Groups that are declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
@@ -57,6 +66,8 @@ const SETTINGS_SCHEMA: Schema = {
     token: text,
     tls: { type: 'object', required: ['cert', 'key'], properties: { cert: text, key: text } },
     insecure: { type: 'boolean' },
+    vllm: { type: 'array', items: text },
+    vllmKey: text,
     limits: {
       type: 'object',
       properties: {
@@ -68,6 +79,7 @@ const SETTINGS_SCHEMA: Schema = {
         maxConnections: count('connections', 1, 1_000_000),
         drainTimeoutMs: count('milliseconds to end', 0, 3_600_000),
         saveIntervalMs: count('milliseconds between savings', 100, 3_600_000),
+        vllmIntervalMs: count('milliseconds between looks', 10, 3_600_000),
       },
     },
     groups: { type: 'object', additionalProperties: DECLARATION_SCHEMA },
@@ -96,6 +108,7 @@ const LIMITS: Required<ServeLimits> = {
   maxConnections: 1024,
   drainTimeoutMs: 10_000,
   saveIntervalMs: 30_000,
+  vllmIntervalMs: 1000,
 };
 
 const LEAST_TOKEN = 16;
@@ -124,6 +137,7 @@ export function readSettings(options: ServeOptions): ServeSettings {
       `config.listen: ${options.listen} is reached by other machines: give ${lacks}, or insecure to do without`,
     );
   }
+  if (rest.vllm !== undefined) checkVllm(rest.vllm, rest.state);
   for (const [name, group] of Object.entries(groups)) {
     try {
       readDeclaration(group);
@@ -133,6 +147,29 @@ export function readSettings(options: ServeOptions): ServeSettings {
     }
   }
   return { ...rest, address, insecure, groups, limits: { ...LIMITS, ...limits } };
+}
+
+/** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
+function checkVllm(urls: readonly string[], state: string | undefined): void {
+  if (urls.length < 2) {
+    throw new EplbRangeError('EPLB_OPTION', 'config.vllm: name the front ends of two engines or more');
+  }
+  for (const [rank, url] of urls.entries()) {
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+      throw new EplbTypeError(
+        'EPLB_OPTION',
+        `config.vllm: '${url.slice(0, 200)}', rank ${rank}, is no http URL`,
+      );
+    }
+    if (urls.indexOf(url) !== rank) {
+      throw new EplbRangeError(
+        'EPLB_OPTION',
+        `config.vllm: ${url} is there twice; name the front end of each rank`,
+      );
+    }
+  }
+  if (state !== undefined) return;
+  throw new EplbRangeError('EPLB_OPTION', 'config.vllm: needs state, where it keeps what it has sent');
 }
 
 /** Whether only this machine gets there. */

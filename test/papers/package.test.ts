@@ -33,7 +33,7 @@ const ALLOWED = [
   /^dist\/LICENCES\.txt$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
-  /^dist\/(worker|adaptive|cost|measures|repair|share|snapshot|tables|transfer|cli-progress|cli-table3)\.cjs$/,
+  /^dist\/(worker|adaptive|cost|custom|locality|measures|repair|share|snapshot|tables|transfer|cli-progress|cli-table3)\.cjs$/,
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
@@ -51,6 +51,8 @@ const NEEDED = [
   'dist/parts.js',
   'dist/adaptive.cjs',
   'dist/cost.cjs',
+  'dist/custom.cjs',
+  'dist/locality.cjs',
   'dist/measures.cjs',
   'dist/repair.cjs',
   'dist/share.cjs',
@@ -91,7 +93,7 @@ const NEEDED = [
  * 933,000 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 273_000;
+const MOST_BYTES_LOADED = 257_000;
 const MOST_BYTES_PACKED = 936_000;
 
 test('the package holds what it should and nothing else', async () => {

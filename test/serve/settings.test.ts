@@ -29,7 +29,12 @@ test('flags stand before the environment, and that before the file', async () =>
       ].join('\n'),
     );
     await writeFile(join(dir, 'token'), 'a-token-of-some-length\n');
-    const env = { ...process.env, EPLB_SERVE_LISTEN: '127.0.0.1:2', EPLB_SERVE_CONFIG: file };
+    const env = {
+      ...process.env,
+      EPLB_SERVE_LISTEN: '127.0.0.1:2',
+      EPLB_SERVE_CONFIG: file,
+      EPLB_SERVE_VLLM_KEY: 'k',
+    };
     const check = async (...args: string[]) => {
       const run = await eplb(['serve', '--check-config', ...args], { env });
       assert.deepEqual([run.code, run.stderr], [0, '']);
@@ -39,7 +44,9 @@ test('flags stand before the environment, and that before the file', async () =>
     assert.deepEqual([ofEnvironment.listen, ofEnvironment.limits.maxGroups], ['127.0.0.1:2', 3]);
     assert.equal(ofEnvironment.state, join(dir, 'kept'), 'relative to the file');
     assert.deepEqual(ofEnvironment.groups, { decode: GROUP });
-    const ofFlags = await check('--listen', '127.0.0.1:3', '--token-file', join(dir, 'token'));
+    const flags = ['--token-file', join(dir, 'token'), '--vllm', 'http://a:1,http://b:1'];
+    const ofFlags = await check('--listen', '127.0.0.1:3', ...flags);
+    assert.deepEqual([ofFlags.vllm, ofFlags.vllmKey], [['http://a:1', 'http://b:1'], '(set)']);
     assert.deepEqual([ofFlags.listen, ofFlags.token], ['127.0.0.1:3', '(set)']);
   });
 });

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { isOwnError } from '../../core/errors.ts';
 import { jsonLines, jsonText } from '../../core/printable.ts';
-import { readSettings, startService } from '../../serve/index.ts';
+import { readSettings, startService, type VllmEvent } from '../../serve/index.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { type ServeFlags, serveOptions } from '../serve/config.ts';
@@ -17,6 +17,7 @@ export function configure(command: Command): void {
     .option('--tls-cert <file>', 'the certificate, in PEM')
     .option('--tls-key <file>', 'its key, in PEM')
     .option('--insecure', 'listen where other machines get to without TLS or a token')
+    .option('--vllm <urls>', "front ends of vLLM's engines, by rank, with commas: dead ones are removed")
     .option('--check-config', 'print the configuration as it is understood, and end')
     .action(run);
   addHelpTexts(command, {
@@ -32,11 +33,14 @@ async function run(flags: ServeFlags): Promise<void> {
   const options = await serveOptions(flags, process.env);
   if (flags.checkConfig) {
     const { address: _, ...settings } = readSettings(options);
-    const { token, ...shown } = settings;
-    const hidden = token === undefined ? {} : { token: '(set)' };
+    const { token, vllmKey, ...shown } = settings;
+    const hidden = {
+      ...(token === undefined ? {} : { token: '(set)' }),
+      ...(vllmKey === undefined ? {} : { vllmKey: '(set)' }),
+    };
     return print(process.stdout, `${jsonLines({ ...shown, ...hidden })}\n`);
   }
-  const running = await startService(options, { onFault: logFault });
+  const running = await startService(options, { onFault: logFault, onVllm: logVllm });
   if (options.insecure) log('warn', 'insecure', 'others than this machine may reach the service unprotected');
   // Before the line is out: who reads it may send the signal at once.
   const stopped = untilStopped();
@@ -61,6 +65,10 @@ function untilStopped(): Promise<void> {
 /** One line of JSON on standard error. */
 function log(level: 'info' | 'warn' | 'error', event: string, message: string): void {
   print(process.stderr, `${jsonText({ time: new Date().toISOString(), level, event, message })}\n`);
+}
+
+function logVllm({ kind, message }: VllmEvent): void {
+  log(kind === 'blocked' ? 'error' : kind === 'waiting' ? 'warn' : 'info', `vllm-${kind}`, message);
 }
 
 function logFault(error: unknown): void {

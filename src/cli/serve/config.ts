@@ -9,7 +9,7 @@ import { quotePath } from '../../formats/text.ts';
 import type { ServeOptions } from '../../serve/index.ts';
 
 /** What flags, variables and a file may say: a service's options, with files in place of secrets. */
-interface ServeConfig extends Partial<Omit<ServeOptions, 'token'>> {
+interface ServeConfig extends Partial<Omit<ServeOptions, 'token' | 'vllmKey'>> {
   readonly tokenFile?: string;
 }
 
@@ -22,10 +22,11 @@ export interface ServeFlags {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecure?: boolean;
+  readonly vllm?: string;
   readonly checkConfig?: boolean;
 }
 
-const FILE_NAMES = ['listen', 'state', 'tokenFile', 'tls', 'insecure', 'limits', 'groups'];
+const FILE_NAMES = ['listen', 'state', 'tokenFile', 'tls', 'insecure', 'vllm', 'limits', 'groups'];
 const MOST_BYTES = 2 ** 20;
 
 /** The variables of the environment, by what they stand for. */
@@ -37,6 +38,8 @@ const VARIABLES = {
   token: 'EPLB_SERVE_TOKEN',
   tlsCert: 'EPLB_SERVE_TLS_CERT',
   tlsKey: 'EPLB_SERVE_TLS_KEY',
+  vllm: 'EPLB_SERVE_VLLM',
+  vllmKey: 'EPLB_SERVE_VLLM_KEY',
 } as const;
 
 /**
@@ -55,12 +58,16 @@ export async function serveOptions(flags: ServeFlags, environment: NodeJS.Proces
   const key = flags.tlsKey ?? variable('tlsKey') ?? file.tls?.key;
   const token = await tokenOf(flags.tokenFile, variable('token'), variable('tokenFile') ?? file.tokenFile);
   const insecure = flags.insecure ?? file.insecure;
+  const vllm = (flags.vllm ?? variable('vllm'))?.split(',') ?? file.vllm;
+  const vllmKey = variable('vllmKey');
   return {
     listen,
     ...(state === undefined ? {} : { state }),
     ...(token === undefined ? {} : { token }),
     ...(cert === undefined && key === undefined ? {} : { tls: pairOf(cert, key) }),
     ...(insecure === undefined ? {} : { insecure }),
+    ...(vllm === undefined ? {} : { vllm }),
+    ...(vllmKey === undefined ? {} : { vllmKey }),
     ...(file.limits === undefined ? {} : { limits: file.limits }),
     ...(file.groups === undefined ? {} : { groups: file.groups }),
   };
