@@ -228,7 +228,7 @@ function gainOfGoing(s: Adaptive, expert: i32, from: i32, to: i32): f32 {
   return comes ? gain + keptOf(s, expert, from, to) : gain;
 }
 
-/** What an expert shares with those that are on both nodes it loses on the one, and has again on the other. */
+/** What an expert shares with those on both nodes it loses on the one, and has again on the other. */
 function keptOf(s: Adaptive, expert: i32, from: i32, to: i32): f32 {
   const setFrom = setOf(s, from);
   const setTo = setOf(s, to);

@@ -185,7 +185,7 @@ export class Adaptive {
   /** u64[nodes + 1][words of a bit for each expert]: those on a node, and on several; and bytes of each. */
   nodeExperts: usize;
   setBytes: usize;
-  /** f32[nodes], f32[numRanks]: what links save by what is looked at, to the node, and to or from the rank. */
+  /** f32[nodes]: the most that links save on each by what is looked at, for a while and of all. */
   savedTo: usize;
   savedAll: usize;
   /** i32[nodes * numExperts]: the step until which an expert may not come to a node, see walk.ts. */
@@ -195,6 +195,7 @@ export class Adaptive {
   tenure: i32;
   /** f32[nodes * stride]: the same of each slot of the rank that is looked at. */
   savedGoing: usize;
+  /** f32[numRanks]: what they save by a further copy on each. */
   savedOn: usize;
   /** The rank that steps have to bring down towards the ceiling; -1: none. */
   relieved: i32;

@@ -11,8 +11,8 @@ export class AdaptiveTerms {
   price: f64;
   leastGain: f64;
   /**
-   * What it costs that all pairs of experts are on different nodes, a share of the mean rank load; and the sum
-   * of all pairs, see pairs.ts.
+   * What it costs that all pairs of experts are on different nodes, a share of the mean rank load; and the
+   * sum of all pairs, see pairs.ts.
    */
   linkPrice: f64;
   pairsTotal: f64;
@@ -73,8 +73,8 @@ export class AdaptiveTerms {
   /** f32[numRanks]: how fast a rank is, 1 in the mean of all; 0: all ranks are alike. */
   rankSpeed: usize;
   /**
-   * f32[numExperts * numExperts made a multiple of 4]: how often two experts are picked together, see pairs.ts;
-   * 0, no pointer: links do not count. With i32[numRanks]: the node of each rank, of at most 64.
+   * f32[numExperts * numExperts made a multiple of 4]: how often two experts are picked together, see
+   * pairs.ts; 0, no pointer: links do not count. With i32[numRanks]: the node of each rank, of at most 64.
    */
   pairs: usize;
   nodeOfRank: usize;

@@ -7,11 +7,11 @@ import { AdaptiveEplbPolicy } from './adaptive/policy.ts';
  * `context.coactivation` (counted by `CoactivationRecorder`); without it, by the groups. With neither, and on
  * more than 64 nodes, all that is left is to balance.
  *
- * It is the search of {@link AdaptiveEplbPolicy} with a price for the links between nodes, and with a limit on
- * what they may cost: it starts from the live mapping, moves an expert when that saves more than a move costs,
- * and else keeps what is there. The highest rank load of a layer, on the mean of the loads it is planned with,
- * never exceeds that of `DefaultEplbPolicy` / (1 - tolerance); of ranks that are not alike, the time of what
- * that policy's copies take when they are dealt to these ranks.
+ * It is the search of {@link AdaptiveEplbPolicy} with a price for the links between nodes, and with a limit
+ * on what they may cost: it starts from the live mapping, moves an expert when that saves more than a move
+ * costs, and else keeps what is there. The highest rank load of a layer, on the mean of the loads it is
+ * planned with, never exceeds that of `DefaultEplbPolicy` / (1 - tolerance). Of ranks that are not alike it is
+ * the time that the copies of that policy take when they are dealt to these ranks.
  *
  * @example
  * ```ts

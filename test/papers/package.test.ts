@@ -52,7 +52,6 @@ const NEEDED = [
   'dist/adaptive.cjs',
   'dist/cost.cjs',
   'dist/custom.cjs',
-  'dist/locality.cjs',
   'dist/measures.cjs',
   'dist/repair.cjs',
   'dist/share.cjs',

@@ -2,10 +2,19 @@ import { checkOptions } from '../../core/known-keys.ts';
 import { ADAPTIVE_NAMES, type AdaptiveEplbPolicyOptions } from './options.ts';
 
 /**
- * What a {@link LocalityAwarePolicy} may trade: all that an {@link AdaptiveEplbPolicy} may, but that `linkPrice`
- * is 10 when left out, `tolerance` 0.05, `maxSamples` 4 and `rememberedSteps` 0: it plans with the window.
+ * What a {@link LocalityAwarePolicy} may trade: all that an {@link AdaptiveEplbPolicy} may, with these
+ * defaults.
  */
-export type LocalityAwarePolicyOptions = Omit<AdaptiveEplbPolicyOptions, 'locality'>;
+export interface LocalityAwarePolicyOptions extends Omit<AdaptiveEplbPolicyOptions, 'locality'> {
+  /** As of {@link AdaptiveEplbPolicyOptions}. Default 10: links come first, within the tolerance. */
+  readonly linkPrice?: number;
+  /** As of {@link AdaptiveEplbPolicyOptions}. Default 0.05. */
+  readonly tolerance?: number;
+  /** At most so many samples of the window, from 1 to 64. Default 4. */
+  readonly maxSamples?: number;
+  /** Steps that a balancer remembers beyond its window. Default 0: it plans with the window. */
+  readonly rememberedSteps?: number;
+}
 
 /** What links cost: so much that within the tolerance they come first. */
 const LINK_PRICE = 10;

@@ -412,8 +412,8 @@ export class AdaptiveSearch {
   }
 
   /**
-   * Whether links were to count, within a ceiling, and nothing tells which experts belong together: then there
-   * is no reason to leave the placement that the ceiling is by.
+   * Whether links were to count, within a ceiling, and nothing tells which experts belong together: then
+   * there is no reason to leave the placement that the ceiling is by.
    */
   get hasOnlyReference(): boolean {
     const { linkPrice, tolerance } = this.#request;
@@ -421,14 +421,14 @@ export class AdaptiveSearch {
   }
 
   /**
-   * Whether the last search came to nothing below the ceiling, so that the placement that it is by is all there
-   * is: that may have two copies of an expert on one rank, which no search makes.
+   * Whether the last search came to nothing below the ceiling, so that the placement that it is by is all
+   * there is: that may have two copies of an expert on one rank, which no search makes.
    */
   get isToBeReference(): boolean {
     return !this.isBelow && this.#request.tolerance !== undefined && this.#goal === undefined;
   }
 
-  /** Writes the placement that the ceiling is by, with what stays on a rank in the slots of a live one, or 0. */
+  /** Writes the placement that the ceiling is by; what stays on a rank stays in the slots of `live`, if any. */
   takeReference(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
     const { numPhysicalExperts, numLogicalExperts } = this.#layout.topology;
     const table = (at: Pointer) => new Int32Array(this.#buffer, at, numPhysicalExperts);
