@@ -9,8 +9,8 @@ import { carveAdaptive, expertAt, rankOf } from './state';
 import { AdaptiveTerms } from './terms';
 
 /**
- * What it costs by the tangent at `previous` and on links, without fees, to exchange the experts of two slots,
- * or to put an expert into a slot whose own has copies to spare.
+ * What it costs by the tangent at `previous` and on links, without fees, to exchange the experts of two
+ * slots, or to put an expert into a slot whose own has copies to spare.
  *
  * @param slot of the open slots, which lie one after the other, with the experts of each rank in order
  * @param other slot of another rank, or an expert that is not on the slot's rank

@@ -10,8 +10,8 @@ import { AdaptiveEplbPolicy } from './adaptive/policy.ts';
  * It is the search of {@link AdaptiveEplbPolicy} with a price for the links between nodes, and with a limit
  * on what they may cost: it starts from the live mapping, moves an expert when that saves more than a move
  * costs, and else keeps what is there. The highest rank load of a layer, on the mean of the loads it is
- * planned with, never exceeds that of `DefaultEplbPolicy` / (1 - tolerance). Of ranks that are not alike it is
- * the time that the copies of that policy take when they are dealt to these ranks.
+ * planned with, never exceeds that of `DefaultEplbPolicy` / (1 - tolerance). Of ranks that are not alike it
+ * is the time that the copies of that policy take when they are dealt to these ranks.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 import type { LinkProblem } from '../oracle/adaptive.ts';
 
-/** Pairs in clusters or at random, many of them never together, on any nodes of ranks that follow each other. */
+/** Pairs in clusters or at random, at times many never together; nodes of ranks that follow each other. */
 export function linksOf(
   random: () => number,
   numExperts: number,

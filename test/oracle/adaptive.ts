@@ -48,7 +48,7 @@ export interface LinkProblem {
   readonly price: number;
 }
 
-/** What shared nodes are worth to a pair: the first 1, the second 1/4, the third 1/16, further ones nothing. */
+/** What shared nodes are worth to a pair: 1, a further one 1/4, a third one 1/16, others nothing. */
 const WORTH = [0, 1, 1.25, 1.3125];
 
 /** The sum over all pairs of what their shared nodes are worth; of all of them when each shares one. */

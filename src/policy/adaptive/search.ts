@@ -428,7 +428,7 @@ export class AdaptiveSearch {
     return !this.isBelow && this.#request.tolerance !== undefined && this.#goal === undefined;
   }
 
-  /** Writes the placement that the ceiling is by; what stays on a rank stays in the slots of `live`, if any. */
+  /** Writes the placement that the ceiling is by; what stays on a rank keeps its slots in `live`, if any. */
   takeReference(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
     const { numPhysicalExperts, numLogicalExperts } = this.#layout.topology;
     const table = (at: Pointer) => new Int32Array(this.#buffer, at, numPhysicalExperts);
