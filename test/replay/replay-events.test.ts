@@ -168,7 +168,11 @@ describe('ranks that change in a replay', () => {
     );
     await refused([fail([])], 'EPLB_RANGE', /events\[0\]\.ranks: names no rank/);
     await refused([fail([4])], 'EPLB_TOPOLOGY', /fail before step 3: there are 4 ranks then, and no rank 4/);
-    await refused([fail([1]), fail([1], 5)], 'EPLB_TOPOLOGY', /fail before step 5: rank 1 is dead then/);
+    await refused(
+      [fail([1]), fail([1], 5)],
+      'EPLB_TOPOLOGY',
+      /^events\[1\]: fail before step 5: rank 1 is dead then/,
+    );
     await refused(
       [{ kind: 'recover', step: 2, ranks: [1] }],
       'EPLB_TOPOLOGY',
