@@ -1,5 +1,11 @@
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { DECLARATION_SCHEMA, type GroupDeclaration, readDeclaration } from './declaration.ts';
+import { type TopologyFile, topologyFromJson } from '../formats/topology/topology-json.ts';
+import {
+  DECLARATION_SCHEMA,
+  type GroupDeclaration,
+  readDeclaration,
+  TOPOLOGY_SCHEMA,
+} from './declaration.ts';
 import { checkSchema, type Schema } from './schema.ts';
 
 /** What a service takes on, and how long it waits. */
@@ -35,6 +41,8 @@ export interface ServeOptions {
   /** Lets it listen off loopback without TLS, or without a token. Default false. */
   readonly insecure?: boolean;
   readonly limits?: ServeLimits;
+  /** What the devices are, of groups that name neither a topology nor their ranks. */
+  readonly topology?: TopologyFile;
   /** Groups that are declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
 }
@@ -70,6 +78,7 @@ const SETTINGS_SCHEMA: Schema = {
         saveIntervalMs: count('milliseconds between savings', 100, 3_600_000),
       },
     },
+    topology: TOPOLOGY_SCHEMA,
     groups: { type: 'object', additionalProperties: DECLARATION_SCHEMA },
   },
 };
@@ -124,9 +133,10 @@ export function readSettings(options: ServeOptions): ServeSettings {
       `config.listen: ${options.listen} is reached by other machines: give ${lacks}, or insecure to do without`,
     );
   }
+  if (rest.topology !== undefined) topologyFromJson(rest.topology, 'config.topology');
   for (const [name, group] of Object.entries(groups)) {
     try {
-      readDeclaration(group);
+      readDeclaration(group, rest.topology);
     } catch (error) {
       if (error instanceof Error) error.message = `config.groups.${name}: ${error.message}`;
       throw error;
