@@ -104,9 +104,10 @@ export class AdaptiveLayers {
       return;
     }
     const facts = this.#prepare(layer, stats);
+    const price = this.#priceAt(layer, stats);
+    if (price > 0 && mode !== 'first') this.#search.chooseSurvivors(live);
     if (!this.#search.isSurvived(live)) mustChange = true;
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
-    const price = this.#priceAt(layer, stats);
     const start = mustLeave ? 'fresh' : 'live';
     const isFree = mode === 'first' || price === 0;
     const terms: SearchTerms = {

@@ -168,6 +168,15 @@ export class AdaptiveSearch {
     return this.#goal.isReached(slots, this.#survivors);
   }
 
+  /**
+   * Chooses which experts of the prepared layer have to survive: the heaviest ones, or those of the live
+   * placement that are nearly as heavy.
+   */
+  chooseSurvivors(live?: Int32Array): void {
+    const mean = new Float32Array(this.#buffer, this.#at.mean, this.#layout.topology.numLogicalExperts);
+    this.#goal?.choose(mean, this.#survivors, live);
+  }
+
   /** u8[logical]: which experts of the prepared layer have to survive any single failure. */
   get #survivors(): Uint8Array {
     return new Uint8Array(this.#buffer, this.#at.survivors, this.#layout.topology.numLogicalExperts);
@@ -205,7 +214,7 @@ export class AdaptiveSearch {
     this.#kernels.prepareSamples(this.#terms.at);
     const { topology } = this.#layout;
     const { numLogicalExperts } = topology;
-    this.#goal?.choose(new Float32Array(this.#buffer, this.#at.mean, numLogicalExperts), this.#survivors);
+    this.chooseSurvivors();
     return {
       // Of ranks that are not alike a placement is better than another for equal loads too.
       isNoise: this.#terms.integer('isNoise') !== 0 && this.#speeds === undefined,
