@@ -1,7 +1,7 @@
 // A placement that was made for ranks that are alike, dealt to ranks that are not.
 
 import { startBounds } from './bounds';
-import { begin, markHeld, repair } from './repair';
+import { beginWithoutCosts, markHeld, repair } from './repair';
 import { giveMissing } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, addCopiesOn, carveAdaptive, expertAt, firstOf } from './state';
@@ -20,7 +20,7 @@ export function dealToRanks(terms: usize): void {
   const s = carveAdaptive(a);
   startBounds(s, a);
   markHeld(s, a.fresh);
-  begin(s, a.fresh);
+  beginWithoutCosts(s, a.fresh);
   if (s.isCancelled) return;
   empty(s);
   giveMissing(s);
