@@ -27,8 +27,8 @@ export interface ExpertTransfer {
 
 /**
  * How a rebalancer has transfers planned: all but what the balancer knows. What is said of pairs of ranks is
- * of those that there were then: with fewer ranks the last ones are left out, and with more the balancer's own
- * `linkClasses` count, as `changeTopology` was given them. `deadRanks` are so beside the balancer's.
+ * of those that there were then: with fewer ranks the last ones are left out, and with more the balancer's
+ * own `linkClasses` count, as `changeTopology` was given them. `deadRanks` are so beside the balancer's.
  */
 export type RebalancerTransferOptions = Omit<TransferOptions, 'numRanks' | 'numNodes' | 'topology' | 'gains'>;
 
