@@ -2,7 +2,7 @@
 
 import { startBounds } from './bounds';
 import { startLinks } from './links';
-import { begin, markHeld, repair } from './repair';
+import { beginWithoutCosts, markHeld, repair } from './repair';
 import { giveMissing } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, addCopiesOn, carveAdaptive, expertAt, firstOf } from './state';
@@ -22,7 +22,7 @@ export function dealToRanks(terms: usize): void {
   startBounds(s, a);
   startLinks(s);
   markHeld(s, a.fresh);
-  begin(s, a.fresh);
+  beginWithoutCosts(s, a.fresh);
   if (s.isCancelled) return;
   empty(s);
   giveMissing(s);

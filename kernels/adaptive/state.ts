@@ -164,11 +164,10 @@ export class Adaptive {
   moreSum: usize;
   /** u8[numExperts]: whether these are up to date. */
   knownSums: usize;
-  /** f32[numExperts] each, i32[numExperts] each, i32[numRanks]: while copies are dealt out, see starts.ts. */
+  /** f32[numExperts] each, i32[numExperts], i32[numRanks]: while copies are dealt out, see starts.ts. */
   need: usize;
   spareness: usize;
   wanted: usize;
-  missing: usize;
   numEmpty: usize;
   /** u16[numRanks * numExperts]: copies on the rank, and whether the live placement has one. */
   places: usize;
@@ -276,7 +275,6 @@ function placeAdaptive(
   end = place(s, offsetof<Adaptive>('need'), end, 4 * (experts + SPARE));
   end = place(s, offsetof<Adaptive>('spareness'), end, 4 * (experts + SPARE));
   end = place(s, offsetof<Adaptive>('wanted'), end, 4 * experts);
-  end = place(s, offsetof<Adaptive>('missing'), end, 4 * experts);
   end = place(s, offsetof<Adaptive>('numEmpty'), end, 4 * ranks);
   end = place(s, offsetof<Adaptive>('places'), end, (2 * <usize>numRanks * experts + 15) & ~15);
   end = place(s, offsetof<Adaptive>('here'), end, 4 * stride);

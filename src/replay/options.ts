@@ -149,6 +149,7 @@ export function readReplayOptions(
     threads: checkWhole('threads', threads, 0, 1024),
     configuration: {
       policy: policyName,
+      ...surviveOf(policy),
       numPhysicalExperts: atFirst.numPhysicalExperts,
       numRanks,
       numNodes,
@@ -222,6 +223,13 @@ function checkPolicy(policy: unknown): void {
   if (policy === 'static' || policy instanceof URL || isPolicy(policy)) return;
   const wanted = `'static', a module URL or an object with rebalanceExperts`;
   throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is not ${wanted}`);
+}
+
+/** What the adaptive policy plans for beside balance. */
+function surviveOf(policy: ReplayOptions['policy']): { readonly survive?: string } {
+  const request = requestOf(policy);
+  const level = request !== undefined && 'survive' in request ? request.survive : undefined;
+  return typeof level === 'string' ? { survive: level } : {};
 }
 
 function nameOf(policy: AbstractEplbPolicy | URL | 'static'): string {

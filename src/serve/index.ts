@@ -1,3 +1,5 @@
+export type { RankSet } from '../formats/topology/rank-set.ts';
+export type { TopologyFile } from '../formats/topology/topology-json.ts';
 export type { DeclaredRanks, FullDeclaration, GroupDeclaration, PlanBudgets } from './declaration.ts';
 export { CHANNELS, type CommitEvent, type LoadEvent, type PlanEvent, type RefusalEvent } from './events.ts';
 export type { Condition, GroupView } from './group-view.ts';

@@ -93,7 +93,7 @@ export const GROUP_SCHEMA = record(
       ),
     ),
   },
-  ['slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'cost', 'budgets'],
+  ['topology', 'slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'cost', 'budgets', 'survive'],
 );
 
 export const GROUPS_SCHEMA = record({

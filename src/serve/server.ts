@@ -60,7 +60,7 @@ export interface RunningService {
 export async function startService(options: ServeOptions, hooks: ServeHooks = {}): Promise<RunningService> {
   const settings = readSettings(options);
   const { onFault = () => undefined, onVllm = () => undefined } = hooks;
-  const service = await PlanningService.open(settings.limits, settings.state);
+  const service = await PlanningService.open(settings.limits, settings.state, settings.topology);
   try {
     for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
     return await listen(settings, service, { onFault, onVllm });

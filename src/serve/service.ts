@@ -1,4 +1,5 @@
 import { EplbError, EplbRangeError } from '../core/errors.ts';
+import type { TopologyFile } from '../formats/topology/topology-json.ts';
 import { bytesOfGroup, type GroupParts, readDeclaration, sameDeclaration } from './declaration.ts';
 import { Group } from './group.ts';
 import { GroupStore, openStateFolder } from './group-store.ts';
@@ -22,22 +23,29 @@ export class PlanningService {
   readonly metrics = new MetricsRegistry();
   readonly #limits: ServiceLimits;
   readonly #folder: string | undefined;
+  readonly #devices: TopologyFile | undefined;
   readonly #groups = new Map<string, Group>();
   #lastChange: Promise<unknown> = Promise.resolve();
 
-  private constructor(limits: ServiceLimits, folder: string | undefined) {
+  private constructor(limits: ServiceLimits, folder: string | undefined, devices: TopologyFile | undefined) {
     this.#limits = limits;
     this.#folder = folder;
+    this.#devices = devices;
   }
 
   /**
    * Opens a service with the groups that its folder has.
    *
    * @param folder where groups are kept; undefined to keep nothing
+   * @param devices the topology of groups that name neither one nor their ranks
    * @throws EplbError `EPLB_FILE`; EplbRangeError `EPLB_FORMAT` for a journal that is damaged
    */
-  static async open(limits: ServiceLimits, folder: string | undefined): Promise<PlanningService> {
-    const service = new PlanningService(limits, folder);
+  static async open(
+    limits: ServiceLimits,
+    folder: string | undefined,
+    devices?: TopologyFile,
+  ): Promise<PlanningService> {
+    const service = new PlanningService(limits, folder, devices);
     if (folder === undefined) return service;
     for (const name of await openStateFolder(folder)) {
       if (!NAME.test(name)) continue;
@@ -80,7 +88,7 @@ export class PlanningService {
       return Promise.reject(new EplbRangeError('EPLB_RANGE', message));
     }
     return this.#change(async () => {
-      const parts = readDeclaration(given);
+      const parts = readDeclaration(given, this.#devices);
       const known = this.#groups.get(name);
       if (known !== undefined) {
         if (sameDeclaration(known.declaration, parts.declaration)) return { group: known, isNew: false };

@@ -1,5 +1,11 @@
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { DECLARATION_SCHEMA, type GroupDeclaration, readDeclaration } from './declaration.ts';
+import { type TopologyFile, topologyFromJson } from '../formats/topology/topology-json.ts';
+import {
+  DECLARATION_SCHEMA,
+  type GroupDeclaration,
+  readDeclaration,
+  TOPOLOGY_SCHEMA,
+} from './declaration.ts';
 import { checkSchema, type Schema } from './schema.ts';
 
 /** What a service takes on, and how long it waits. */
@@ -44,6 +50,8 @@ export interface ServeOptions {
   /** vLLM's own `--api-key`. */
   readonly vllmKey?: string;
   readonly limits?: ServeLimits;
+  /** What the devices are, of groups that name neither a topology nor their ranks. */
+  readonly topology?: TopologyFile;
   /** Groups that are declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
 }
@@ -82,6 +90,7 @@ const SETTINGS_SCHEMA: Schema = {
         vllmIntervalMs: count('milliseconds between looks', 10, 3_600_000),
       },
     },
+    topology: TOPOLOGY_SCHEMA,
     groups: { type: 'object', additionalProperties: DECLARATION_SCHEMA },
   },
 };
@@ -138,9 +147,10 @@ export function readSettings(options: ServeOptions): ServeSettings {
     );
   }
   if (rest.vllm !== undefined) checkVllm(rest.vllm, rest.state);
+  if (rest.topology !== undefined) topologyFromJson(rest.topology, 'config.topology');
   for (const [name, group] of Object.entries(groups)) {
     try {
-      readDeclaration(group);
+      readDeclaration(group, rest.topology);
     } catch (error) {
       if (error instanceof Error) error.message = `config.groups.${name}: ${error.message}`;
       throw error;

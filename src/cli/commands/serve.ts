@@ -14,6 +14,7 @@ export function configure(command: Command): void {
     .option('--listen <address>', 'unix:PATH, or HOST:PORT with 0 for any free port; a socket when left out')
     .option('--state <DIR>', 'the folder that groups are kept in; without it nothing outlives the service')
     .option('--token-file <file>', 'a file with the token that every request has to carry')
+    .option('--topology <file>', 'what the devices are, for groups that do not say it themselves')
     .option('--tls-cert <file>', 'the certificate, in PEM')
     .option('--tls-key <file>', 'its key, in PEM')
     .option('--insecure', 'listen where other machines get to without TLS or a token')

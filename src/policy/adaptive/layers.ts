@@ -32,6 +32,7 @@ export class AdaptiveLayers {
   readonly #request: AdaptiveRequest;
   readonly #numSamples: number;
   readonly #hasPrevious: boolean;
+  readonly #hasMemory: boolean;
   readonly #data: AdaptiveData;
   readonly #search: AdaptiveSearch;
   readonly #moves: MoveCounter;
@@ -56,6 +57,7 @@ export class AdaptiveLayers {
     this.#request = request;
     this.#numSamples = loads.numSamples;
     this.#hasPrevious = hasPrevious;
+    this.#hasMemory = history?.hasMemory === true;
     this.#data = carveAdaptiveData(layout.topology, request, layout.kernelData);
     this.#search = new AdaptiveSearch(threadJob, loads);
     this.#moves = new MoveCounter(layout.topology);
@@ -108,13 +110,16 @@ export class AdaptiveLayers {
       return;
     }
     const facts = this.#prepare(layer, stats);
+    const price = this.#priceAt(layer, stats);
+    // Which experts survive is kept as long as what they were chosen for; before a plan nothing was.
+    const wasPlanned = this.#hasMemory && this.#memory.isPlanned(layer);
+    if (price > 0 && mode !== 'first' && wasPlanned) this.#search.chooseSurvivors(live);
     if (!this.#search.isSurvived(live) || this.#search.isAbove(at)) mustChange = true;
     if (mode === 'keep' && !mustChange) {
       planned.set(live);
       return;
     }
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
-    const price = this.#priceAt(layer, stats);
     const start = mustLeave ? 'fresh' : 'live';
     const isFree = mode === 'first' || price === 0;
     const terms: SearchTerms = {

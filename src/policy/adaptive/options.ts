@@ -87,9 +87,10 @@ export interface AdaptiveEplbPolicyOptions {
   /**
    * 'rank', 'node', or a name of `Topology.failureDomains`: as much load as the redundant slots allow keeps
    * copies in two such failure domains, so that it survives any single failure. These are the heaviest
-   * experts of the loads planned for, as many as {@link survival} says there can be. What lacks a second
-   * domain is moved whatever moves cost, and however few are allowed; but no plan is made for it alone while
-   * the loads stay as they are. Not beside `locality: 'groups'`. Default: none.
+   * experts of the loads planned for, as many as {@link survival} says there can be; where moves have a
+   * price, one that survives stays one until another has 1.2 times its load. What lacks a second domain is
+   * moved whatever moves cost, and however few are allowed; but no plan is made for it alone while the loads
+   * stay as they are. Not beside `locality: 'groups'`. Default: none.
    */
   readonly survive?: string;
   /**

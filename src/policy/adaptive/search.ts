@@ -28,9 +28,23 @@ export function hasFewSlots(topology: Topology): boolean {
   return numOpenSlots(topology) <= FEW_SLOTS;
 }
 
+/**
+ * Where ranks differ in speed and have few slots each, descents get stuck far from the best: 6 % above the
+ * bound of a linear program in the mean of ten problems of three slots a rank, and up to 21 %. With kicks it
+ * is 0.9 and 1.4 %, in 3.5 times the time; 50 of them make 0.6 and 0.9 %, in 13 times. Ranks that are alike
+ * are 1.7 and 3 % above it without.
+ */
+const FEW_SLOTS_OF_A_RANK = 8;
+const KICKS_OF_UNEVEN_RANKS = 10;
+
 /** Kicks in a row that have to lead nowhere. */
 export function numKicksOf({ numKicks }: AdaptiveRequest, topology: Topology): number {
-  return hasFewSlots(topology) ? Math.max(numKicks, KICKS_OF_FEW_SLOTS) : numKicks;
+  if (hasFewSlots(topology)) return Math.max(numKicks, KICKS_OF_FEW_SLOTS);
+  const { numRanks, deadRanks = [] } = topology;
+  const isUneven =
+    relativeSpeeds(topology) !== undefined &&
+    numOpenSlots(topology) < FEW_SLOTS_OF_A_RANK * (numRanks - deadRanks.length);
+  return isUneven ? Math.max(numKicks, KICKS_OF_UNEVEN_RANKS) : numKicks;
 }
 
 /** How far a search goes. */
@@ -185,6 +199,15 @@ export class AdaptiveSearch {
     return this.#goal.isReached(slots, this.#survivors);
   }
 
+  /**
+   * Chooses which experts of the prepared layer have to survive: the heaviest ones, or those of the live
+   * placement that are nearly as heavy.
+   */
+  chooseSurvivors(live?: Int32Array): void {
+    const mean = new Float32Array(this.#buffer, this.#at.mean, this.#layout.topology.numLogicalExperts);
+    this.#goal?.choose(mean, this.#survivors, live);
+  }
+
   /** u8[logical]: which experts of the prepared layer have to survive any single failure. */
   get #survivors(): Uint8Array {
     return new Uint8Array(this.#buffer, this.#at.survivors, this.#layout.topology.numLogicalExperts);
@@ -224,7 +247,7 @@ export class AdaptiveSearch {
     if (this.#request.tolerance !== undefined) this.#prepareCeiling();
     const { topology } = this.#layout;
     const { numLogicalExperts } = topology;
-    this.#goal?.choose(new Float32Array(this.#buffer, this.#at.mean, numLogicalExperts), this.#survivors);
+    this.chooseSurvivors();
     return {
       // Of ranks that are not alike a placement is better than another for equal loads too.
       isNoise: this.#terms.integer('isNoise') !== 0 && this.#speeds === undefined,
