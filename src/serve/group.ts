@@ -1,16 +1,18 @@
 import { performance } from 'node:perf_hooks';
-import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
+import { sharedParts } from '../balancer/expert-load-balancer.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { codeOf } from '../core/events.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { type BalancerDecision, ExpertLoadBalancer, type ExpertMapping, type LoadSamples } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
+import type { GroupWatch } from '../watch/group-watch.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
 import { tell } from './events.ts';
 import { type GroupStore, type SavedGroup, type StateRecord, withPlan } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
-import type { GroupMetrics } from './metrics.ts';
 import {
   balancednessOf,
   forecastJson,
@@ -61,7 +63,7 @@ export class Group {
   /** Names the configuration in keys of plans. */
   readonly configKey: string;
   readonly #store: GroupStore;
-  readonly #metrics: GroupMetrics;
+  readonly #metrics: GroupWatch;
   readonly #steps: LoadSteps;
   readonly #epochs: LiveEpochs;
   /** What the last plan started from. */
@@ -77,13 +79,15 @@ export class Group {
   #lastChange: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  constructor(name: string, parts: GroupParts, store: GroupStore, metrics: (group: Group) => GroupMetrics) {
+  constructor(name: string, parts: GroupParts, store: GroupStore, metrics: (group: Group) => GroupWatch) {
     const { declaration, topology, policy, cost } = parts;
     this.name = name;
     this.declaration = declaration;
     this.cost = cost;
     this.configKey = hexSha256(canonical(declaration));
     this.balancer = new ExpertLoadBalancer({ ...topology, policy, windowSize: declaration.windowSize });
+    // The group itself tells of them, by its epochs.
+    sharedParts(this.balancer).events.isMuted = true;
     this.#store = store;
     this.#steps = new LoadSteps(topology);
     this.#epochs = new LiveEpochs(this.balancer.mapping);
@@ -136,7 +140,7 @@ export class Group {
       this.balancer.restore(snapshot);
       return this.balancer.numSamples > 0;
     } catch (error) {
-      if (isOwnError(error)) return false;
+      if (codeOf(error) !== 'EPLB_INTERNAL') return false;
       throw error;
     }
   }
@@ -157,6 +161,7 @@ export class Group {
       numIncomplete: this.#steps.numIncomplete,
       counters: this.#counters,
       ages: this.#metrics.ages(),
+      watched: this.#metrics.conditions(),
     });
   }
 
@@ -193,20 +198,28 @@ export class Group {
    * changes then.
    */
   report(report: StepReport): Promise<ReportOutcome> {
-    return this.#change(async () => {
-      const { loads } = report;
-      const epoch = report.epoch ?? this.epoch;
-      const next = this.#epochs.nextOf(report);
-      if (loads !== undefined) {
-        this.#checkReadable(loads.kind, epoch, next);
-        this.#steps.check({ ...loads, epoch });
-      }
-      if (next !== undefined) await this.#makeLive(epoch, next);
-      const step = loads && this.#steps.take({ ...loads, epoch });
-      if (typeof step === 'object') this.#record(step);
-      const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
-      return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
+    return this.#change(() => this.#take(report)).catch((error) => {
+      // Refused, but it says that ranks do not agree.
+      if (codeOf(error) === 'EPLB_CONFLICT') this.#metrics.conflicted(error.message);
+      this.#metrics.refused(codeOf(error));
+      throw error;
     });
+  }
+
+  async #take(report: StepReport): Promise<ReportOutcome> {
+    const { loads } = report;
+    const epoch = report.epoch ?? this.epoch;
+    if (loads?.rank !== undefined) this.#metrics.rankServes(loads.rank, epoch);
+    const next = this.#epochs.nextOf(report);
+    if (loads !== undefined) {
+      this.#checkReadable(loads.kind, epoch, next);
+      this.#steps.check({ ...loads, epoch });
+    }
+    if (next !== undefined) await this.#makeLive(epoch, next);
+    const step = loads && this.#steps.take({ ...loads, epoch });
+    if (typeof step === 'object') this.#record(step);
+    const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
+    return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
   }
 
   #checkReadable(kind: LoadReport['kind'], epoch: number, next: Held | undefined): void {
@@ -239,7 +252,7 @@ export class Group {
     this.#unsavedSteps++;
     this.#counters = { ...this.#counters, numSteps: this.#counters.numSteps + 1 };
     this.#metrics.recorded();
-    tell('load', () => ({ group: this.name, numSteps: this.#counters.numSteps }));
+    tell('load', () => ({ group: this.name, epoch: this.epoch, numSteps: this.#counters.numSteps }));
   }
 
   /** Loads of slots as those of experts, by the mapping that they were measured under. */
@@ -303,7 +316,7 @@ export class Group {
       this.#note(result, (performance.now() - started) / 1000);
       return result;
     } catch (error) {
-      const code = isOwnError(error) ? error.code : 'EPLB_INTERNAL';
+      const code = codeOf(error);
       this.#metrics.planned({ status: 'failed', reason: code, seconds: 0, moves: 0, bytes: 0 });
       const seconds = (performance.now() - started) / 1000;
       const failed = { status: 'failed', reason: code, seconds, moves: 0, bytes: 0 } as const;

@@ -25,6 +25,8 @@ const KEEP_ALIVE_MS = 75_000;
 export interface ServeHooks {
   /** What is a fault of the service, or of the machine: a log's line. */
   readonly onFault?: (error: unknown) => void;
+  /** Milliseconds that only grow, for the watchdog; `performance.now()` by default. */
+  readonly clock?: () => number;
 }
 
 /** A service that listens. */
@@ -54,8 +56,9 @@ export interface RunningService {
  */
 export async function startService(options: ServeOptions, hooks: ServeHooks = {}): Promise<RunningService> {
   const settings = readSettings(options);
-  const { onFault = () => undefined } = hooks;
-  const service = await PlanningService.open(settings.limits, settings.state);
+  const { onFault = () => undefined, clock } = hooks;
+  const watchdog = { ...settings.watchdog, ...(clock && { clock }) };
+  const service = await PlanningService.open(settings.limits, settings.state, watchdog);
   try {
     for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
     return await listen(settings, service, onFault);

@@ -1,4 +1,5 @@
 import { EplbError, EplbRangeError } from '../core/errors.ts';
+import type { WatchdogOptions } from '../watch/watchdog.ts';
 import { bytesOfGroup, type GroupParts, readDeclaration, sameDeclaration } from './declaration.ts';
 import { Group } from './group.ts';
 import { GroupStore, openStateFolder } from './group-store.ts';
@@ -19,13 +20,15 @@ export const GROUP_NAME_PATTERN = NAME.source;
 
 /** All groups of a service, and where they are kept. */
 export class PlanningService {
-  readonly metrics = new MetricsRegistry();
+  /** What is counted of the groups, and what is wrong with them. */
+  readonly metrics: MetricsRegistry;
   readonly #limits: ServiceLimits;
   readonly #folder: string | undefined;
   readonly #groups = new Map<string, Group>();
   #lastChange: Promise<unknown> = Promise.resolve();
 
-  private constructor(limits: ServiceLimits, folder: string | undefined) {
+  private constructor(limits: ServiceLimits, folder: string | undefined, watchdog: WatchdogOptions) {
+    this.metrics = new MetricsRegistry(watchdog);
     this.#limits = limits;
     this.#folder = folder;
   }
@@ -36,8 +39,12 @@ export class PlanningService {
    * @param folder where groups are kept; undefined to keep nothing
    * @throws EplbError `EPLB_FILE`; EplbRangeError `EPLB_FORMAT` for a journal that is damaged
    */
-  static async open(limits: ServiceLimits, folder: string | undefined): Promise<PlanningService> {
-    const service = new PlanningService(limits, folder);
+  static async open(
+    limits: ServiceLimits,
+    folder: string | undefined,
+    watchdog: WatchdogOptions = {},
+  ): Promise<PlanningService> {
+    const service = new PlanningService(limits, folder, watchdog);
     if (folder === undefined) return service;
     for (const name of await openStateFolder(folder)) {
       if (!NAME.test(name)) continue;

@@ -1,4 +1,5 @@
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import type { WatchdogOptions } from '../watch/watchdog.ts';
 import { DECLARATION_SCHEMA, type GroupDeclaration, readDeclaration } from './declaration.ts';
 import { checkSchema, type Schema } from './schema.ts';
 
@@ -35,6 +36,7 @@ export interface ServeOptions {
   /** Lets it listen off loopback without TLS, or without a token. Default false. */
   readonly insecure?: boolean;
   readonly limits?: ServeLimits;
+  readonly watchdog?: Pick<WatchdogOptions, 'intervalMs' | 'patience'>;
   /** Groups that are declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
 }
@@ -70,6 +72,13 @@ const SETTINGS_SCHEMA: Schema = {
         saveIntervalMs: count('milliseconds between savings', 100, 3_600_000),
       },
     },
+    watchdog: {
+      type: 'object',
+      properties: {
+        intervalMs: { type: 'number', minimum: 10, maximum: 86_400_000 },
+        patience: { type: 'number', minimum: 0, maximum: 1000 },
+      },
+    },
     groups: { type: 'object', additionalProperties: DECLARATION_SCHEMA },
   },
 };
@@ -80,10 +89,11 @@ export type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 /** Options that are checked and complete. */
-export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups'> {
+export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups' | 'watchdog'> {
   readonly address: ListenAddress;
   readonly insecure: boolean;
   readonly limits: Required<ServeLimits>;
+  readonly watchdog: Required<Pick<WatchdogOptions, 'intervalMs' | 'patience'>>;
   readonly groups: Readonly<Record<string, GroupDeclaration>>;
 }
 
@@ -98,6 +108,8 @@ const LIMITS: Required<ServeLimits> = {
   saveIntervalMs: 30_000,
 };
 
+const WATCHDOG = { intervalMs: 60_000, patience: 1.5 };
+
 const LEAST_TOKEN = 16;
 
 /**
@@ -108,7 +120,7 @@ const LEAST_TOKEN = 16;
  */
 export function readSettings(options: ServeOptions): ServeSettings {
   checkSchema('config', SETTINGS_SCHEMA, options);
-  const { limits, groups = {}, insecure = false, ...rest } = options;
+  const { limits, watchdog, groups = {}, insecure = false, ...rest } = options;
   const { token, tls } = rest;
   const address = readAddress(options.listen);
   if (token !== undefined && token.length < LEAST_TOKEN) {
@@ -132,7 +144,11 @@ export function readSettings(options: ServeOptions): ServeSettings {
       throw error;
     }
   }
-  return { ...rest, address, insecure, groups, limits: { ...LIMITS, ...limits } };
+  return {
+    ...{ ...rest, address, insecure, groups },
+    limits: { ...LIMITS, ...limits },
+    watchdog: { ...WATCHDOG, ...watchdog },
+  };
 }
 
 /** Whether only this machine gets there. */
