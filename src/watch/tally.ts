@@ -10,8 +10,9 @@ export type CountedMigration = Pick<MigrationStatusEvent, 'status' | 'reason'>;
 /** Failures without a success since. */
 export interface FailureStreak {
   readonly reason: string;
-  /** When the first one was. */
+  /** When the first one was, and the last one. */
   readonly sinceMs: number;
+  readonly lastMs: number;
 }
 
 const PLANNING_SECONDS = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
@@ -90,7 +91,8 @@ export class Tally {
 
   #longer(streak: FailureStreak | undefined, reason: string): FailureStreak | undefined {
     if (ENDED_BY_HOST.includes(reason)) return streak;
-    return { reason, sinceMs: streak?.sinceMs ?? this.#clock() };
+    const lastMs = this.#clock();
+    return { reason, sinceMs: streak?.sinceMs ?? lastMs, lastMs };
   }
 }
 

@@ -18,14 +18,25 @@ export interface WatchdogOptions {
 }
 
 /** What a watchdog looks at. */
-export const CONDITION_TYPES = [
+export type ConditionType =
+  /** Loads are recorded. */
+  | 'LoadsArrive'
+  /** Plans do not fail, and end; a rebalancer that runs looks at the loads. */
+  | 'PlansSucceed'
+  /** A migration under way gets on; migrations do not fail. */
+  | 'MigrationProceeds'
+  /** The newest plan that was measured gains at least half of its forecast. */
+  | 'GainMeetsForecast'
+  /** Ranks serve one epoch, and do not contradict each other. */
+  | 'RanksAgree';
+
+const CONDITION_TYPES: readonly ConditionType[] = [
   'LoadsArrive',
   'PlansSucceed',
   'MigrationProceeds',
   'GainMeetsForecast',
   'RanksAgree',
-] as const;
-export type ConditionType = (typeof CONDITION_TYPES)[number];
+];
 
 /** One thing that is as it should be, or not, with the reason. */
 export interface WatchCondition {
@@ -98,6 +109,9 @@ const FINE: Readonly<Record<ConditionType, string>> = {
   RanksAgree: 'no rank is known to be at another epoch',
 };
 
+/** More than the longest pause of a rebalancer after errors. */
+const LAPSE_INTERVALS = 20;
+
 /** Conflicts that are further apart than the patience are no streak; one moment is none either. */
 const LEAST_CONFLICT_INTERVALS = 0.5;
 
@@ -125,9 +139,13 @@ export class Watchdog {
   look(signs: Signs, nowMs: number): WatchCondition[] {
     const causes: Readonly<Record<ConditionType, readonly (Cause | undefined)[]>> = {
       LoadsArrive: [this.#noLoads(signs, nowMs)],
-      PlansSucceed: [failing('plans', signs.planFailures), this.#planInFlight(signs), this.#idleLoop(signs)],
+      PlansSucceed: [
+        this.#failing('plans', signs.planFailures, nowMs),
+        this.#planInFlight(signs),
+        this.#idleLoop(signs),
+      ],
       MigrationProceeds: [
-        failing('migrations', signs.migrationFailures),
+        this.#failing('migrations', signs.migrationFailures, nowMs),
         signs.migrationPhase === undefined
           ? undefined
           : { key: signs.migrationPhase, reason: `a migration is stuck: ${signs.migrationPhase}` },
@@ -163,6 +181,12 @@ export class Watchdog {
     return { sinceMs, reason: lastLoadMs === undefined ? 'no loads yet' : `no loads for ${seconds} s` };
   }
 
+  /** A failure that was the last word for long is none any more: nobody has tried again. */
+  #failing(what: string, streak: FailureStreak | undefined, nowMs: number): Cause | undefined {
+    if (streak === undefined || nowMs - streak.lastMs > LAPSE_INTERVALS * this.#intervalMs) return undefined;
+    return { sinceMs: streak.sinceMs, reason: `${what} fail: ${streak.reason}` };
+  }
+
   #planInFlight({ isPlanning, numPlans }: Signs): Cause | undefined {
     if (!isPlanning) return undefined;
     return { key: String(numPlans), reason: 'a plan was begun and does not end' };
@@ -181,10 +205,6 @@ export class Watchdog {
     if (lastedMs < LEAST_CONFLICT_INTERVALS * this.#intervalMs) return undefined;
     return { sinceMs: conflicts.firstMs, patienceMs: 0, reason: conflicts.reason };
   }
-}
-
-function failing(what: string, streak: FailureStreak | undefined): Cause | undefined {
-  return streak && { sinceMs: streak.sinceMs, reason: `${what} fail: ${streak.reason}` };
 }
 
 function fallsShort({ shortfall }: Signs): Cause | undefined {

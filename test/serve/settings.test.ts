@@ -52,6 +52,7 @@ test('wrong configurations are refused, each by its name', async () => {
       'c.yaml': 'limits: {maxGroups: 0}',
       'd.yaml': 'groups: {g: {numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 5}}',
       'e.yaml': '- a',
+      'f.yaml': 'watchdog: {intervalMs: 1}',
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
     const wrong: [string[], string, RegExp][] = [
@@ -60,6 +61,7 @@ test('wrong configurations are refused, each by its name', async () => {
       [['--config', 'c.yaml'], 'RANGE', /config\.limits\.maxGroups: 0/],
       [['--config', 'd.yaml'], 'TOPOLOGY', /config\.groups\.g: numPhysicalExperts: 6/],
       [['--config', 'e.yaml'], 'FORMAT', /not a map/],
+      [['--config', 'f.yaml'], 'RANGE', /config\.watchdog\.intervalMs: 1/],
       [['--config', 'none.yaml'], 'FILE', /none\.yaml/],
       [['--listen', 'nowhere'], 'OPTION', /neither unix:PATH nor HOST:PORT/],
       [['--listen', '127.0.0.1:99999'], 'OPTION', /99999/],

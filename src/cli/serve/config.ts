@@ -25,7 +25,7 @@ export interface ServeFlags {
   readonly checkConfig?: boolean;
 }
 
-const FILE_NAMES = ['listen', 'state', 'tokenFile', 'tls', 'insecure', 'limits', 'groups'];
+const FILE_NAMES = ['listen', 'state', 'tokenFile', 'tls', 'insecure', 'limits', 'watchdog', 'groups'];
 const MOST_BYTES = 2 ** 20;
 
 /** The variables of the environment, by what they stand for. */
@@ -62,6 +62,7 @@ export async function serveOptions(flags: ServeFlags, environment: NodeJS.Proces
     ...(cert === undefined && key === undefined ? {} : { tls: pairOf(cert, key) }),
     ...(insecure === undefined ? {} : { insecure }),
     ...(file.limits === undefined ? {} : { limits: file.limits }),
+    ...(file.watchdog === undefined ? {} : { watchdog: file.watchdog }),
     ...(file.groups === undefined ? {} : { groups: file.groups }),
   };
 }
