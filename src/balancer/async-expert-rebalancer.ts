@@ -228,14 +228,12 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   #fly(onlyIfUneven: boolean): Promise<RebalanceOutcome> {
     if (this.#inFlight !== undefined) return this.#inFlight;
     this.#isLooking = onlyIfUneven;
-    this.#inFlight = this.#plan(onlyIfUneven)
-      .catch((error) => {
-        this.#tellPlan({ status: 'failed', reason: codeOf(error) });
-        throw error;
-      })
-      .finally(() => {
-        this.#inFlight = undefined;
-      });
+    const planned = this.#plan(onlyIfUneven);
+    // Beside it: whoever waits for the plan is not to wait longer.
+    planned.catch((error) => this.#tellPlan({ status: 'failed', reason: codeOf(error) }));
+    this.#inFlight = planned.finally(() => {
+      this.#inFlight = undefined;
+    });
     return this.#inFlight;
   }
 
@@ -246,13 +244,14 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       return this.#report({ status: 'skipped', reason: 'no samples' });
     const abort = new AbortController();
     const { signal } = abort;
+    sharedParts(this.balancer).toldElsewhere.add(signal);
     this.#abort = abort;
     let decision: BalancerDecision | undefined;
     const startMs = performance.now();
     try {
       decision = onlyIfUneven
         ? await sharedParts(this.balancer).planIfUneven(this.loadThreshold, signal)
-        : await sharedParts(this.balancer).decide(signal);
+        : await this.balancer.decide(undefined, { signal });
     } catch (error) {
       const isStopped = abort.signal.aborted && error instanceof EplbError && error.code === 'EPLB_CANCELLED';
       if (isStopped) return this.#report({ status: 'skipped', reason: 'stopped' });

@@ -67,8 +67,8 @@ export interface SharedParts {
   newestLoads(layer: number, out: Float32Array): void;
   /** Steps that were ever recorded. */
   numSteps(): number;
-  /** Plans from the window as `decide` does, and tells nobody: its caller does. */
-  decide(signal: AbortSignal): Promise<BalancerDecision>;
+  /** Of plans that their caller tells of itself. */
+  readonly toldElsewhere: WeakSet<AbortSignal>;
   /**
    * Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by
    * more than this.
@@ -116,6 +116,7 @@ export class ExpertLoadBalancer {
   readonly #live: LiveMapping;
   readonly #events: EventTeller;
   readonly #loops: SharedParts['loops'] = new Set();
+  readonly #toldElsewhere = new WeakSet<AbortSignal>();
   readonly #stepListeners = new Set<() => void>();
   readonly #topologyListeners = new Set<TopologyListener>();
   /** That were ever recorded. */
@@ -136,7 +137,7 @@ export class ExpertLoadBalancer {
       loops: balancer.#loops,
       newestLoads: balancer.#newestLoads,
       numSteps: () => balancer.#numSteps,
-      decide: (signal) => balancer.#enqueue(balancer.#planner.take(undefined, { signal })),
+      toldElsewhere: balancer.#toldElsewhere,
       planIfUneven: (threshold, signal) =>
         balancer.#planner.enqueue(() => balancer.#decideIfUneven(threshold, signal)),
     });
@@ -399,7 +400,9 @@ export class ExpertLoadBalancer {
    */
   async decide(weight?: LoadsInput, options: PlanOptions = {}): Promise<BalancerDecision> {
     const request = this.#planner.take(weight, options);
-    return this.#told(() => this.#enqueue(request));
+    const plan = () => this.#planner.enqueue(() => this.#decide(request));
+    const { signal } = request;
+    return signal && this.#toldElsewhere.has(signal) ? plan() : this.#told(plan);
   }
 
   /**
@@ -623,10 +626,6 @@ export class ExpertLoadBalancer {
   #tellPlan(outcome: PlanOutcome, startMs: number): void {
     const seconds = (performance.now() - startMs) / 1000;
     this.#events.tell('plan', () => planEvent(this, outcome, seconds));
-  }
-
-  #enqueue(request: PlanRequest): Promise<BalancerDecision> {
-    return this.#planner.enqueue(() => this.#decide(request));
   }
 
   async #decide(request: PlanRequest): Promise<BalancerDecision> {

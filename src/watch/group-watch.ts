@@ -1,4 +1,5 @@
 import { type ExpertLoadBalancer, sharedParts } from '../balancer/expert-load-balancer.ts';
+import type { TopologyChanged } from '../balancer/topology-change.ts';
 import { tell } from '../core/events.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import type { MigrationEvent, MigrationView } from '../migration/coordinator-output.ts';
@@ -44,6 +45,7 @@ export class GroupWatch {
   readonly #tally: Tally;
   readonly #watchdog: Watchdog;
   readonly #timer: ReturnType<typeof setInterval>;
+  readonly #offTopology: () => void;
   readonly #rankEpochs = new Map<number, { readonly epoch: number; readonly atMs: number }>();
   #conflicts: ConflictStreak | undefined;
   #flagged: readonly string[] = [];
@@ -59,6 +61,7 @@ export class GroupWatch {
     this.#watchdog = new Watchdog(settings, clock());
     this.#timer = setInterval(() => this.conditions(), intervalMs / LOOKS_PER_INTERVAL);
     this.#timer.unref?.();
+    this.#offTopology = sharedParts(watched.balancer).onTopology((changed) => this.#topologyChanged(changed));
   }
 
   get name(): string {
@@ -85,10 +88,6 @@ export class GroupWatch {
 
   refused(code: string): void {
     this.#tally.refusals.add(code);
-  }
-
-  topologyChanged(): void {
-    this.#tally.numTopologyChanges++;
   }
 
   migrated(migration: CountedMigration): void {
@@ -158,6 +157,17 @@ export class GroupWatch {
   remove(): void {
     this.#isClosed = true;
     clearInterval(this.#timer);
+    this.#offTopology();
+  }
+
+  #topologyChanged({ hostLoads }: TopologyChanged): void {
+    this.#tally.numTopologyChanges++;
+    const { balancer, epoch } = this.#watched;
+    // Else the balancer has told of it itself.
+    if (!sharedParts(balancer).events.isMuted) return;
+    const { numRanks, deadRanks = [] } = balancer.topology;
+    const { name: group } = this;
+    tell('topology', () => ({ group, epoch, numRanks, deadRanks, hostLoads: hostLoads.length }));
   }
 
   #signs(): Signs {

@@ -114,7 +114,7 @@ function listenerOf(watch: GroupWatch): EventListener {
     commit: ({ moves }) => watch.committed(moves),
     load: () => watch.recorded(),
     refusal: ({ code }) => watch.refused(code),
-    topology: () => watch.topologyChanged(),
+    topology: () => {},
     migration: (event) => watch.migrated(event),
     condition: () => {},
   };

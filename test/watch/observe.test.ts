@@ -201,6 +201,7 @@ test('metrics are there from the first call on, by the rules, with ranks where a
     async ({ balancer, observation, pass }) => {
       assert.equal(observeBalancer(balancer), observation, 'watched once');
       pass(1);
+      balancer.changeTopology({ rankSpeed: [1, 1] });
       const rebalancer = new AsyncExpertRebalancer({ balancer, loadThreshold: 1, apply: async () => {} });
       assert.equal((await rebalancer.rebalanceAsync()).status, 'activated');
       pass(1);
@@ -208,8 +209,9 @@ test('metrics are there from the first call on, by the rules, with ranks where a
       assertOpenMetrics(text);
       const series = seriesOf(text);
       const of = (name: string, labels = '') => series.get(`eplb_${name}{group="decode"${labels}}`);
-      assert.equal(of('epoch'), 1);
+      assert.equal(of('epoch'), 2);
       assert.equal(of('steps_total'), 8);
+      assert.equal(of('topology_changes_total'), 1);
       assert.equal(of('plans_total', ',result="planned",reason=""'), 1);
       assert.equal(of('migrations_total', ',result="active"'), 1);
       assert.equal(of('migration_seconds_count'), 1);
