@@ -9,8 +9,8 @@ import { SEED } from '../helpers/library.ts';
 import { checkByPromtool } from '../helpers/promtool.ts';
 
 const label = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 8 }),
-  fc.constantFrom('a\\b', 'a"b', 'a\nb', '{}'),
+  fc.string({ maxLength: 8 }),
+  fc.constantFrom('a\\b', 'a"b', 'a\nb', '{}', '\u00fc\u2603', '\ud83d\ude00', '\\n"'),
 );
 const value = fc.oneof(fc.double({ noNaN: true }), fc.nat(), fc.constantFrom(1e21, 1e-7));
 const labels = fc.dictionary(fc.constantFrom('group', 'result', 'reason', 'rank'), label);
@@ -58,7 +58,7 @@ test('the text is what prom-client writes, in both formats', async () => {
         if (all.length > 0) assert.equal(exposition(all, format), await byPromClient(all, format));
       }
     }),
-    { numRuns: 200, seed: SEED },
+    { numRuns: 80, seed: SEED },
   );
   assert.equal(exposition([], 'openmetrics'), '# EOF\n');
   // It writes 'Nan' of these; the specification has NaN.
@@ -84,7 +84,7 @@ test('a histogram counts each value in its bucket and in all above, as a plain c
         ['0.5', '1', '3', '+Inf', '_sum', '_count'],
       );
     }),
-    { numRuns: 100, seed: SEED },
+    { numRuns: 50, seed: SEED },
   );
 });
 
