@@ -1,8 +1,8 @@
 import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import type { ExpertLoadBalancer, RealisedGain } from '../index.ts';
-import type { Ages } from '../watch/families.ts';
 import type { ConditionType, WatchCondition } from '../watch/watchdog.ts';
 import type { FullDeclaration } from './declaration.ts';
+import type { Ages } from './metrics.ts';
 
 /** One thing that is so or not, with the reason: as conditions of other control planes are. */
 export interface Condition {

@@ -1,18 +1,18 @@
 import { performance } from 'node:perf_hooks';
 import { sharedParts } from '../balancer/expert-load-balancer.ts';
-import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { codeOf } from '../core/events.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { type BalancerDecision, ExpertLoadBalancer, type ExpertMapping, type LoadSamples } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
-import type { GroupWatch } from '../watch/group-watch.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
 import { tell } from './events.ts';
 import { type GroupStore, type SavedGroup, type StateRecord, withPlan } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
+import type { GroupMetrics } from './metrics.ts';
 import {
   balancednessOf,
   forecastJson,
@@ -63,7 +63,7 @@ export class Group {
   /** Names the configuration in keys of plans. */
   readonly configKey: string;
   readonly #store: GroupStore;
-  readonly #metrics: GroupWatch;
+  readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
   readonly #epochs: LiveEpochs;
   /** What the last plan started from. */
@@ -79,7 +79,7 @@ export class Group {
   #lastChange: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  constructor(name: string, parts: GroupParts, store: GroupStore, metrics: (group: Group) => GroupWatch) {
+  constructor(name: string, parts: GroupParts, store: GroupStore, metrics: (group: Group) => GroupMetrics) {
     const { declaration, topology, policy, cost } = parts;
     this.name = name;
     this.declaration = declaration;
@@ -140,7 +140,7 @@ export class Group {
       this.balancer.restore(snapshot);
       return this.balancer.numSamples > 0;
     } catch (error) {
-      if (codeOf(error) !== 'EPLB_INTERNAL') return false;
+      if (isOwnError(error)) return false;
       throw error;
     }
   }
@@ -198,28 +198,27 @@ export class Group {
    * changes then.
    */
   report(report: StepReport): Promise<ReportOutcome> {
-    return this.#change(() => this.#take(report)).catch((error) => {
+    const taken = this.#change<ReportOutcome>(async () => {
+      const { loads } = report;
+      const epoch = report.epoch ?? this.epoch;
+      if (loads?.rank !== undefined) this.#metrics.rankServes(loads.rank, epoch);
+      const next = this.#epochs.nextOf(report);
+      if (loads !== undefined) {
+        this.#checkReadable(loads.kind, epoch, next);
+        this.#steps.check({ ...loads, epoch });
+      }
+      if (next !== undefined) await this.#makeLive(epoch, next);
+      const step = loads && this.#steps.take({ ...loads, epoch });
+      if (typeof step === 'object') this.#record(step);
+      const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
+      return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
+    });
+    return taken.catch((error) => {
       // Refused, but it says that ranks do not agree.
       if (codeOf(error) === 'EPLB_CONFLICT') this.#metrics.conflicted(error.message);
       this.#metrics.refused(codeOf(error));
       throw error;
     });
-  }
-
-  async #take(report: StepReport): Promise<ReportOutcome> {
-    const { loads } = report;
-    const epoch = report.epoch ?? this.epoch;
-    if (loads?.rank !== undefined) this.#metrics.rankServes(loads.rank, epoch);
-    const next = this.#epochs.nextOf(report);
-    if (loads !== undefined) {
-      this.#checkReadable(loads.kind, epoch, next);
-      this.#steps.check({ ...loads, epoch });
-    }
-    if (next !== undefined) await this.#makeLive(epoch, next);
-    const step = loads && this.#steps.take({ ...loads, epoch });
-    if (typeof step === 'object') this.#record(step);
-    const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
-    return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
   }
 
   #checkReadable(kind: LoadReport['kind'], epoch: number, next: Held | undefined): void {
@@ -316,7 +315,7 @@ export class Group {
       this.#note(result, (performance.now() - started) / 1000);
       return result;
     } catch (error) {
-      const code = codeOf(error);
+      const code = isOwnError(error) ? error.code : 'EPLB_INTERNAL';
       this.#metrics.planned({ status: 'failed', reason: code, seconds: 0, moves: 0, bytes: 0 });
       const seconds = (performance.now() - started) / 1000;
       const failed = { status: 'failed', reason: code, seconds, moves: 0, bytes: 0 } as const;

@@ -7,6 +7,10 @@ import {
 } from '../watch/group-watch.ts';
 import type { WatchCondition, WatchdogOptions } from '../watch/watchdog.ts';
 
+export type { MetricsFormat } from '../watch/exposition.ts';
+export type { Ages } from '../watch/families.ts';
+export type { GroupWatch as GroupMetrics } from '../watch/group-watch.ts';
+
 /** A condition of a group that is not as it should be. */
 export interface GroupFault extends Omit<WatchCondition, 'status'> {
   readonly group: string;

@@ -1,7 +1,6 @@
 import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { packageVersion } from '../core/version.ts';
 import { type ExpertMapping, planTransfer } from '../index.ts';
-import type { MetricsFormat } from '../watch/exposition.ts';
 import { BINARY_TYPE } from './binary.ts';
 import {
   LOADS_QUERY,
@@ -16,6 +15,7 @@ import {
 } from './bodies.ts';
 import { DECLARATION_SCHEMA } from './declaration.ts';
 import type { Group } from './group.ts';
+import type { MetricsFormat } from './metrics.ts';
 import type { PlanDesk } from './plan-desk.ts';
 import { type PlanResult, planAnswer } from './plan-result.ts';
 import { JSON_TYPE, type Reply } from './reply.ts';

@@ -58,7 +58,7 @@ export async function startService(options: ServeOptions, hooks: ServeHooks = {}
   const settings = readSettings(options);
   const { onFault = () => undefined, clock } = hooks;
   const watchdog = { ...settings.watchdog, ...(clock && { clock }) };
-  const service = await PlanningService.open(settings.limits, settings.state, watchdog);
+  const service = await PlanningService.open(settings.limits, settings.state, { watchdog });
   try {
     for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
     return await listen(settings, service, onFault);

@@ -14,6 +14,11 @@ export interface ServiceLimits {
   readonly maxMemoryBytes: number;
 }
 
+/** What a service is given beside its limits. */
+interface ServiceHooks {
+  readonly watchdog?: WatchdogOptions;
+}
+
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** The pattern of a group's name. */
 export const GROUP_NAME_PATTERN = NAME.source;
@@ -27,8 +32,8 @@ export class PlanningService {
   readonly #groups = new Map<string, Group>();
   #lastChange: Promise<unknown> = Promise.resolve();
 
-  private constructor(limits: ServiceLimits, folder: string | undefined, watchdog: WatchdogOptions) {
-    this.metrics = new MetricsRegistry(watchdog);
+  private constructor(limits: ServiceLimits, folder: string | undefined, hooks: ServiceHooks) {
+    this.metrics = new MetricsRegistry(hooks.watchdog ?? {});
     this.#limits = limits;
     this.#folder = folder;
   }
@@ -42,9 +47,9 @@ export class PlanningService {
   static async open(
     limits: ServiceLimits,
     folder: string | undefined,
-    watchdog: WatchdogOptions = {},
+    hooks: ServiceHooks = {},
   ): Promise<PlanningService> {
-    const service = new PlanningService(limits, folder, watchdog);
+    const service = new PlanningService(limits, folder, hooks);
     if (folder === undefined) return service;
     for (const name of await openStateFolder(folder)) {
       if (!NAME.test(name)) continue;

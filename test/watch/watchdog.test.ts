@@ -259,6 +259,14 @@ test('each fault is flagged within two intervals, alone, and cleared by the look
   }
 });
 
+test('a group that never gets loads is flagged from its start on', () => {
+  const scene = new Scene();
+  scene.goTo(PATIENCE * INTERVAL - 1);
+  assert.deepEqual(scene.flagged, []);
+  scene.goTo(2 * INTERVAL);
+  assert.deepEqual(scene.flagged, ['LoadsArrive']);
+});
+
 test('conflicts are flagged where they go on, and not for a moment of them', () => {
   const scene = new Scene();
   const conflict = (firstMs: number, lastMs: number) => {
