@@ -36,6 +36,7 @@ export interface ServeOptions {
   /** Lets it listen off loopback without TLS, or without a token. Default false. */
   readonly insecure?: boolean;
   readonly limits?: ServeLimits;
+  /** `intervalMs`: default 300,000. */
   readonly watchdog?: Pick<WatchdogOptions, 'intervalMs' | 'patience'>;
   /** Groups that are declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
@@ -108,7 +109,8 @@ const LIMITS: Required<ServeLimits> = {
   saveIntervalMs: 30_000,
 };
 
-const WATCHDOG = { intervalMs: 60_000, patience: 1.5 };
+/** Engines report loads with each rebalance: vLLM every 3,000 steps, if it is not told otherwise. */
+const WATCHDOG = { intervalMs: 300_000, patience: 1.5 };
 
 const LEAST_TOKEN = 16;
 

@@ -13,7 +13,7 @@ const LOADS = [
   [9, 1, 4, 2],
   [1, 2, 3, 40],
 ];
-const INTERVAL = 60_000;
+const INTERVAL = 300_000;
 
 interface Reason {
   readonly group: string;
