@@ -105,6 +105,14 @@ const PARTS: readonly Part[] = [
     },
   },
   {
+    name: 'watch',
+    modules: /^src\/watch\//,
+    fronts: {
+      'src/watch/group-watch.ts': ['metricsText', 'watchGroup'],
+      'src/watch/observe.ts': ['observeBalancer', 'openMetrics'],
+    },
+  },
+  {
     name: 'share',
     modules: /^src\/share\/(?!comlink\.ts)/,
     fronts: {

@@ -20,6 +20,18 @@ export type { RebalanceOutcome, RebalancerEvents, SkipReason } from './balancer/
 export type { ShadowGain } from './balancer/shadow.ts';
 export type { TopologyChange, TopologyChanged } from './balancer/topology-change.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
+export {
+  CHANNELS,
+  type CommitEvent,
+  type ConditionEvent,
+  type EplbEvents,
+  type GroupEvent,
+  type LoadEvent,
+  type MigrationStatusEvent,
+  type PlanEvent,
+  type RefusalEvent,
+  type TopologyEvent,
+} from './core/events.ts';
 export type { FailureDomains, RankOptions, Topology } from './core/topology.ts';
 export type { Dispatch } from './cost/copy-shares.ts';
 export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';
@@ -123,3 +135,12 @@ export {
   type RearrangeResult,
   rearrangeExpertWeights,
 } from './transfer/rearrange.ts';
+export type { MetricsFormat } from './watch/exposition.ts';
+export type { MetricsTextOptions } from './watch/group-watch.ts';
+export {
+  type BalancerObservation,
+  type ObserveOptions,
+  observeBalancer,
+  openMetrics,
+} from './watch/observe.ts';
+export type { ConditionType, WatchCondition, WatchdogOptions } from './watch/watchdog.ts';

@@ -58,6 +58,8 @@ export class GainRecord {
   /** Mappings that went live; and how many in a row fell short, up to the newest that is final. */
   #numPlans = 0;
   #numShort = 0;
+  /** The newest one that is final and was measured for long enough, if it fell short. */
+  #shortfall: RealisedGain | undefined;
   /** Of the last plan with a forecast: what it promised, and how many steps had been recorded. */
   #lastPromise = 0;
   #promisedAt = 0;
@@ -104,6 +106,18 @@ export class GainRecord {
     return RAISED_BAR * this.#lastPromise * 2 ** -numWindows;
   }
 
+  /**
+   * The newest plan that was measured for long enough, if it falls short. Told of until two windows of steps
+   * have been recorded since the last plan went live.
+   *
+   * @param numSteps that have been recorded
+   */
+  shortfall(numSteps: number): RealisedGain | undefined {
+    if (numSteps - this.#promisedAt > 2 * this.#windowSize) return undefined;
+    const isShort = this.#watch && this.#isShort(this.#watch);
+    return isShort === undefined ? this.#shortfall : isShort ? this.gains.at(-1) : undefined;
+  }
+
   /** What a forecast promises of a step, in the unit of the bar. */
   promiseOf(forecast: PlanForecast): number {
     return this.#meter.predicted(forecast).reduce((sum, gain) => sum + gain, 0);
@@ -144,7 +158,10 @@ export class GainRecord {
   #end(watch: GainWatch): void {
     this.#finals = [...this.#finals, this.#gainOf(watch, true)].slice(-MOST_FINALS);
     const isShort = this.#isShort(watch);
-    if (isShort !== undefined) this.#numShort = isShort ? this.#numShort + 1 : 0;
+    if (isShort !== undefined) {
+      this.#numShort = isShort ? this.#numShort + 1 : 0;
+      this.#shortfall = isShort ? this.#finals.at(-1) : undefined;
+    }
     this.#watch = undefined;
   }
 

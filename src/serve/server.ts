@@ -28,6 +28,8 @@ export interface ServeHooks {
   readonly onFault?: (error: unknown) => void;
   /** What is done about vLLM's engines. */
   readonly onVllm?: (event: VllmEvent) => void;
+  /** Milliseconds that only grow, for the watchdog; `performance.now()` by default. */
+  readonly clock?: () => number;
 }
 
 /** A service that listens. */
@@ -59,8 +61,13 @@ export interface RunningService {
  */
 export async function startService(options: ServeOptions, hooks: ServeHooks = {}): Promise<RunningService> {
   const settings = readSettings(options);
-  const { onFault = () => undefined, onVllm = () => undefined } = hooks;
-  const service = await PlanningService.open(settings.limits, settings.state, settings.topology);
+  const { onFault = () => undefined, onVllm = () => undefined, clock } = hooks;
+  const watchdog = { ...settings.watchdog, ...(clock && { clock }) };
+  const { topology } = settings;
+  const service = await PlanningService.open(settings.limits, settings.state, {
+    watchdog,
+    ...(topology && { topology }),
+  });
   try {
     for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
     return await listen(settings, service, { onFault, onVllm });
@@ -73,7 +80,7 @@ export async function startService(options: ServeOptions, hooks: ServeHooks = {}
 async function listen(
   settings: ServeSettings,
   service: PlanningService,
-  { onFault, onVllm }: Required<ServeHooks>,
+  { onFault, onVllm }: Required<Omit<ServeHooks, 'clock'>>,
 ): Promise<RunningService> {
   const { limits, address, token } = settings;
   let isDraining = false;
@@ -117,7 +124,7 @@ async function listen(
 /** The engines that the settings name, watched. */
 async function watchVllm(
   { vllm, vllmKey, state, limits }: ServeSettings,
-  { onFault, onVllm }: Required<ServeHooks>,
+  { onFault, onVllm }: Required<Omit<ServeHooks, 'clock'>>,
 ): Promise<VllmFaults | undefined> {
   if (vllm === undefined || state === undefined) return undefined;
   const intervalMs = limits.vllmIntervalMs;

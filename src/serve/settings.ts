@@ -1,5 +1,6 @@
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { type TopologyFile, topologyFromJson } from '../formats/topology/topology-json.ts';
+import type { WatchdogOptions } from '../watch/watchdog.ts';
 import {
   DECLARATION_SCHEMA,
   type GroupDeclaration,
@@ -52,6 +53,8 @@ export interface ServeOptions {
   readonly limits?: ServeLimits;
   /** What the devices are, of groups that name neither a topology nor their ranks. */
   readonly topology?: TopologyFile;
+  /** `intervalMs`: default 300,000. */
+  readonly watchdog?: Pick<WatchdogOptions, 'intervalMs' | 'patience'>;
   /** Groups that are declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
 }
@@ -91,6 +94,13 @@ const SETTINGS_SCHEMA: Schema = {
       },
     },
     topology: TOPOLOGY_SCHEMA,
+    watchdog: {
+      type: 'object',
+      properties: {
+        intervalMs: { type: 'number', minimum: 10, maximum: 86_400_000 },
+        patience: { type: 'number', minimum: 0, maximum: 1000 },
+      },
+    },
     groups: { type: 'object', additionalProperties: DECLARATION_SCHEMA },
   },
 };
@@ -101,10 +111,11 @@ export type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 /** Options that are checked and complete. */
-export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups'> {
+export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups' | 'watchdog'> {
   readonly address: ListenAddress;
   readonly insecure: boolean;
   readonly limits: Required<ServeLimits>;
+  readonly watchdog: Required<Pick<WatchdogOptions, 'intervalMs' | 'patience'>>;
   readonly groups: Readonly<Record<string, GroupDeclaration>>;
 }
 
@@ -120,6 +131,9 @@ const LIMITS: Required<ServeLimits> = {
   vllmIntervalMs: 1000,
 };
 
+/** Engines report loads with each rebalance: vLLM every 3,000 steps, if it is not told otherwise. */
+const WATCHDOG = { intervalMs: 300_000, patience: 1.5 };
+
 const LEAST_TOKEN = 16;
 
 /**
@@ -130,7 +144,7 @@ const LEAST_TOKEN = 16;
  */
 export function readSettings(options: ServeOptions): ServeSettings {
   checkSchema('config', SETTINGS_SCHEMA, options);
-  const { limits, groups = {}, insecure = false, ...rest } = options;
+  const { limits, watchdog, groups = {}, insecure = false, ...rest } = options;
   const { token, tls } = rest;
   const address = readAddress(options.listen);
   if (token !== undefined && token.length < LEAST_TOKEN) {
@@ -156,7 +170,11 @@ export function readSettings(options: ServeOptions): ServeSettings {
       throw error;
     }
   }
-  return { ...rest, address, insecure, groups, limits: { ...LIMITS, ...limits } };
+  return {
+    ...{ ...rest, address, insecure, groups },
+    limits: { ...LIMITS, ...limits },
+    watchdog: { ...WATCHDOG, ...watchdog },
+  };
 }
 
 /** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */

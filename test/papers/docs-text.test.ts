@@ -29,6 +29,9 @@ const OPTIONS = [
   'MigrationCoordinatorOptions',
   'RankMachineOptions',
   'MigrationRankOptions',
+  'ObserveOptions',
+  'WatchdogOptions',
+  'MetricsTextOptions',
 ];
 
 const all = pages();

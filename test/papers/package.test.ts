@@ -31,9 +31,10 @@ const ALLOWED = [
   /^LICENSE$/,
   /^dist\/(index|library|formats|migration|parts|replay|replay-worker|report|serve|cli|custom-policy)\.js$/,
   /^dist\/LICENCES\.txt$/,
+  /^dashboards\/eplb-(alerts\.yml|grafana\.json)$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
-  /^dist\/(worker|adaptive|cost|custom|locality|measures|repair|share|snapshot|tables|transfer|cli-progress|cli-table3)\.cjs$/,
+  /^dist\/(worker|adaptive|cost|custom|measures|repair|share|snapshot|tables|transfer|watch|cli-progress|cli-table3)\.cjs$/,
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
@@ -58,7 +59,10 @@ const NEEDED = [
   'dist/snapshot.cjs',
   'dist/tables.cjs',
   'dist/transfer.cjs',
+  'dist/watch.cjs',
   'dist/LICENCES.txt',
+  'dashboards/eplb-alerts.yml',
+  'dashboards/eplb-grafana.json',
   'docs/bundlers.md',
   'dist/custom-policy.js',
   'dist/cli.js',
@@ -88,11 +92,11 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 271,900 bytes that there are, of which 82,000 are the kernels, and the
- * 933,000 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * Limits of size: a little above the 277,800 bytes that there are, of which 82,000 are the kernels, and the
+ * 934,600 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 257_000;
+const MOST_BYTES_LOADED = 263_000;
 const MOST_BYTES_PACKED = 936_000;
 
 test('the package holds what it should and nothing else', async () => {

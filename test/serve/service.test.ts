@@ -4,6 +4,8 @@ import { after, before, describe, test } from 'node:test';
 import { DefaultEplbPolicy, ExpertLoadBalancer, ExpertMapping, survival } from 'expert-load-balancer';
 import { ask, assertRefusal, loadBytes, openApi, seen, serve } from '../helpers/service.ts';
 
+/** What the watchdog has not flagged. */
+const WATCHED = ['LoadsArrive', 'PlansSucceed', 'MigrationProceeds', 'GainMeetsForecast', 'RanksAgree'];
 const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
 const LOADS = [
   [9, 1, 4, 2],
@@ -51,7 +53,7 @@ describe('the service', () => {
     assert.equal(digest, ExpertMapping.fromPhysicalToLogical(FIRST, 4).digest());
     assert.deepEqual(
       conditions.filter((one: { status: boolean }) => one.status).map((one: { type: string }) => one.type),
-      ['Ready', 'Offering'],
+      ['Ready', 'Offering', ...WATCHED],
     );
     const { groups } = (await ask(base, 'GET', '/v1/groups')).json;
     assert.deepEqual(groups, [{ group: 'one', epoch: 0, digest, paused: false, dryRun: false }]);

@@ -72,6 +72,7 @@ test('wrong configurations are refused, each by its name', async () => {
       'f.yaml': 'topology: none.yaml',
       'g.yaml': 'topology: {ranks: 0}',
       'h.yaml': 'topology: {ranks: 5}\ngroups: {g: {numLayers: 1, numLogicalExperts: 4}}',
+      'i.yaml': 'watchdog: {intervalMs: 1}',
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
     const wrong: [string[], string, RegExp][] = [
@@ -84,6 +85,7 @@ test('wrong configurations are refused, each by its name', async () => {
       [['--config', 'g.yaml'], 'RANGE', /config\.topology: ranks: 0/],
       [['--config', 'h.yaml'], 'KIND', /config\.groups\.g: group: numPhysicalExperts is missing/],
       [['--topology', 'e.yaml', '--listen', 'unix:a'], 'KIND', /--topology: "e\.yaml": is a list/],
+      [['--config', 'i.yaml'], 'RANGE', /config\.watchdog\.intervalMs: 1/],
       [['--config', 'none.yaml'], 'FILE', /none\.yaml/],
       [['--listen', 'nowhere'], 'OPTION', /neither unix:PATH nor HOST:PORT/],
       [['--listen', '127.0.0.1:99999'], 'OPTION', /99999/],

@@ -1,5 +1,7 @@
+import { subscribe } from 'node:diagnostics_channel';
 import type { Command } from 'commander';
 import { isOwnError } from '../../core/errors.ts';
+import { CHANNELS, type ConditionEvent } from '../../core/events.ts';
 import { jsonLines, jsonText } from '../../core/printable.ts';
 import { readSettings, startService, type VllmEvent } from '../../serve/index.ts';
 import { addHelpTexts } from '../help.ts';
@@ -41,6 +43,7 @@ async function run(flags: ServeFlags): Promise<void> {
     };
     return print(process.stdout, `${jsonLines({ ...shown, ...hidden })}\n`);
   }
+  subscribe(CHANNELS.condition, (event) => logCondition(event as ConditionEvent));
   const running = await startService(options, { onFault: logFault, onVllm: logVllm });
   if (options.insecure) log('warn', 'insecure', 'others than this machine may reach the service unprotected');
   // Before the line is out: who reads it may send the signal at once.
@@ -64,8 +67,19 @@ function untilStopped(): Promise<void> {
 }
 
 /** One line of JSON on standard error. */
-function log(level: 'info' | 'warn' | 'error', event: string, message: string): void {
-  print(process.stderr, `${jsonText({ time: new Date().toISOString(), level, event, message })}\n`);
+function log(
+  level: 'info' | 'warn' | 'error',
+  event: string,
+  message: string,
+  more: Readonly<Record<string, unknown>> = {},
+): void {
+  print(process.stderr, `${jsonText({ time: new Date().toISOString(), level, event, message, ...more })}\n`);
+}
+
+/** What the watchdog has flagged, or flags no more. */
+function logCondition({ group, epoch, type, status, reason }: ConditionEvent): void {
+  const more = { group, epoch, condition: type };
+  log(status ? 'info' : 'warn', status ? 'recovered' : 'degraded', `group ${group}: ${reason}`, more);
 }
 
 function logVllm({ kind, message }: VllmEvent): void {

@@ -31,7 +31,7 @@ export interface ServeFlags {
 
 const FILE_NAMES = [
   ...['listen', 'state', 'tokenFile', 'tls', 'insecure', 'vllm'],
-  ...['limits', 'topology', 'groups'],
+  ...['limits', 'watchdog', 'topology', 'groups'],
 ];
 const MOST_BYTES = 2 ** 20;
 
@@ -79,6 +79,7 @@ export async function serveOptions(flags: ServeFlags, environment: NodeJS.Proces
     ...(vllmKey === undefined ? {} : { vllmKey }),
     ...(file.limits === undefined ? {} : { limits: file.limits }),
     ...(topology === undefined ? {} : { topology }),
+    ...(file.watchdog === undefined ? {} : { watchdog: file.watchdog }),
     ...(file.groups === undefined ? {} : { groups: file.groups }),
   };
 }
