@@ -66,7 +66,18 @@ const PARTS: readonly Part[] = [
       'src/mapping/relay-ranks.ts': ['rankLayoutOf', 'relayRanks'],
       'src/policy/repair/repair.ts': ['repair', 'repairSlots'],
       'src/policy/survive/bound.ts': ['heaviestExperts', 'mostSurvivors'],
+      'src/policy/survive/ruled-survivors.ts': ['ruledSurvivors'],
       'src/policy/survive/survival.ts': ['survival'],
+    },
+  },
+  {
+    name: 'rules',
+    modules: /^src\/(core\/(rules|rule-book)|mapping\/ruled-slots|policy\/broken-rules)\.ts/,
+    fronts: {
+      'src/core/rules.ts': ['checkRules', 'rulesWithin', 'sharedLoads', 'slotsToTake', 'withTakenSlots'],
+      'src/core/rule-book.ts': ['brokenInLayer', 'checkFeasible', 'ruleBookOf', 'rulesWithout', 'sayBroken'],
+      'src/mapping/ruled-slots.ts': ['ruledSlots'],
+      'src/policy/broken-rules.ts': ['brokenInTable', 'brokenRules'],
     },
   },
   {

@@ -20,6 +20,13 @@ export type { RebalanceOutcome, RebalancerEvents, SkipReason } from './balancer/
 export type { ShadowGain } from './balancer/shadow.ts';
 export type { TopologyChange, TopologyChanged } from './balancer/topology-change.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
+export type {
+  PinnedExperts,
+  PlacementRules,
+  SharedExpert,
+  SingleExperts,
+} from './core/placement-rules.ts';
+export type { BrokenRule } from './core/rule-book.ts';
 export type { FailureDomains, RankOptions, Topology } from './core/topology.ts';
 export type { Dispatch } from './cost/copy-shares.ts';
 export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';
@@ -74,6 +81,7 @@ export { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './poli
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
 export type { AdaptiveEffort } from './policy/adaptive/request.ts';
+export { brokenRules } from './policy/broken-rules.ts';
 export {
   type BalancedPacking,
   computeBalancedPacking,

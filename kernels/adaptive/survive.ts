@@ -1,6 +1,7 @@
 // Experts that are to keep copies in two failure domains. What a domain has is not counted: it follows from
 // the ranks that have a copy, which are looked through for the few steps that would be the best so far.
 
+import { isKept, isPinned, pinsOf } from './rules';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, at32, copiesOf, copiesOn } from './state';
 
@@ -28,12 +29,32 @@ export function isSecuredOn(s: Adaptive, rank: i32, expert: i32): bool {
 
 /** Whether a copy of the expert may leave the rank for another one. */
 export function mayGo(s: Adaptive, from: i32, expert: i32, to: i32): bool {
+  if (isKept(s, from, expert)) return false;
   return !mustSurvive(s, expert) || isSpread(s, expert, from, to);
 }
 
 /** Whether a copy of the expert may leave the rank, and come nowhere. */
 export function mayLeave(s: Adaptive, from: i32, expert: i32): bool {
   return mayGo(s, from, expert, NO_RANK);
+}
+
+/** The fewest copies that an expert may have. */
+export function leastCopiesOf(s: Adaptive, expert: i32): i32 {
+  const pins = pinsOf(s, expert);
+  if (!mustSurvive(s, expert)) return max(1, pins);
+  return pins > 0 && arePinsSpread(s, expert) ? pins : max(2, pins + 1);
+}
+
+/** Whether an expert is pinned to ranks of two domains. */
+function arePinsSpread(s: Adaptive, expert: i32): bool {
+  let found = -1;
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    if (!isPinned(s, rank, expert)) continue;
+    const domain = domainOf(s, rank);
+    if (found >= 0 && domain !== found) return true;
+    found = domain;
+  }
+  return false;
 }
 
 /** Whether the expert has copies in two domains with one less on a rank, and one more on another. */

@@ -12,6 +12,8 @@ export interface OpenSlotsOptions extends Sizes {
   /** Slots that there are: fewer than in the tables where ranks do not divide them. */
   readonly numSlots: number;
   readonly deadRanks: readonly number[] | undefined;
+  /** `[ranks]`: how many of its slots a shared expert takes. */
+  readonly taken?: readonly number[] | undefined;
 }
 
 /** Speeds beyond these are typing errors. */
@@ -47,11 +49,12 @@ export function checkDeadRanks(
 
 /** How many slots of each rank are open, none of dead ones; undefined when all slots of all ranks are. */
 export function checkOpenSlots(given: unknown, options: OpenSlotsOptions): readonly number[] | undefined {
-  const { numPhysicalExperts, numRanks, numLogicalExperts, numSlots, deadRanks } = options;
+  const { numPhysicalExperts, numRanks, numLogicalExperts, numSlots, deadRanks, taken } = options;
   const slots = givenSlots(given, options);
   const isAll = slots === undefined && numSlots === numPhysicalExperts;
-  if (isAll && deadRanks === undefined) return undefined;
+  if (isAll && deadRanks === undefined && taken === undefined) return undefined;
   const open = [...(slots ?? dealtSlots(numSlots, numRanks))];
+  if (taken !== undefined) takeSlots(open, taken, options);
   for (const rank of deadRanks ?? []) open[rank] = 0;
   const total = open.reduce((sum, count) => sum + count, 0);
   if (total < numLogicalExperts) {
@@ -62,6 +65,27 @@ export function checkOpenSlots(given: unknown, options: OpenSlotsOptions): reado
     );
   }
   return total === numPhysicalExperts ? undefined : Object.freeze(open);
+}
+
+/** Takes slots off what ranks have. @throws EplbRangeError `EPLB_RULES` where there are too few */
+function takeSlots(
+  open: number[],
+  taken: readonly number[],
+  { numLogicalExperts, deadRanks = [] }: OpenSlotsOptions,
+): void {
+  const title = 'rules.sharedExpert.slots';
+  for (const [rank, slots] of taken.entries()) {
+    if (deadRanks.includes(rank)) continue;
+    if (slots > open[rank]!) {
+      const message = `${title}: it takes ${slots} of each of its ranks, and rank ${rank} has ${open[rank]} open`;
+      throw new EplbRangeError('EPLB_RULES', message);
+    }
+    open[rank]! -= slots;
+  }
+  const total = open.reduce((sum, count) => sum + count, 0);
+  if (total >= numLogicalExperts) return;
+  const left = `it leaves ${total} open slots for ${numLogicalExperts} experts`;
+  throw new EplbRangeError('EPLB_RULES', `${title}: ${left}, ${numLogicalExperts - total} too few`);
 }
 
 function givenSlots(given: unknown, options: OpenSlotsOptions): readonly number[] | undefined {

@@ -42,6 +42,11 @@ export type AdaptiveInteger =
   | 'survivors'
   | 'domains'
   | 'rankSpeed'
+  | 'pinned'
+  | 'numPins'
+  | 'mostCopies'
+  | 'fixedShare'
+  | 'fixedLoad'
   | 'curve'
   | 'tokens'
   | 'scratch'
@@ -364,6 +369,11 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_survivors: true,
   adaptive_domains: true,
   adaptive_rankSpeed: true,
+  adaptive_pinned: true,
+  adaptive_numPins: true,
+  adaptive_mostCopies: true,
+  adaptive_fixedShare: true,
+  adaptive_fixedLoad: true,
   adaptive_curve: true,
   adaptive_tokens: true,
   adaptive_scratch: true,

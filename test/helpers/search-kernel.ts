@@ -102,6 +102,8 @@ function layOut(
     survivors: problem.survivors === undefined ? 0 : arena.input(problem.survivors).ptr,
     domains: problem.domains === undefined ? 0 : arena.input(problem.domains).ptr,
     rankSpeed: problem.rankSpeed === undefined ? 0 : arena.input(problem.rankSpeed).ptr,
+    pinned: 0,
+    fixedShare: 0,
     curve: slots === undefined ? 0 : arena.input(slots.curve).ptr,
     tokens: slots === undefined ? 0 : arena.input(slots.tokens).ptr,
     samples: arena.input(problem.samples).ptr,
