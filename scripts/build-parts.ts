@@ -74,7 +74,14 @@ const PARTS: readonly Part[] = [
     name: 'rules',
     modules: /^src\/(core\/(rules|rule-book)|mapping\/ruled-slots|policy\/broken-rules)\.ts/,
     fronts: {
-      'src/core/rules.ts': ['checkRules', 'rulesWithin', 'sharedLoads', 'slotsToTake', 'withTakenSlots'],
+      'src/core/rules.ts': [
+        'checkRules',
+        'rulesOnMoreRanks',
+        'rulesWithin',
+        'sharedLoads',
+        'slotsToTake',
+        'withTakenSlots',
+      ],
       'src/core/rule-book.ts': ['brokenInLayer', 'checkFeasible', 'ruleBookOf', 'rulesWithout', 'sayBroken'],
       'src/mapping/ruled-slots.ts': ['ruledSlots'],
       'src/policy/broken-rules.ts': ['brokenInTable', 'brokenRules'],

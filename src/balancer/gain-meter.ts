@@ -1,4 +1,5 @@
 import { meanSpeed, ranksPaces } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
 import type { Topology } from '../core/topology.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import type { PlanForecast } from '../policy/decision.ts';
@@ -45,6 +46,8 @@ export class GainMeter {
   /** `[ranks]`: what each takes for a load of 1; undefined where all take 1. */
   readonly #paces: readonly number[] | undefined;
   readonly #scale: GainScale | undefined;
+  /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
+  readonly #shared: readonly number[] | undefined;
 
   constructor(topology: Topology, scale: GainScale | undefined) {
     this.unit = scale === undefined ? 'share' : 'seconds';
@@ -52,6 +55,7 @@ export class GainMeter {
     this.#totalSpeed = topology.numRanks * meanSpeed(topology);
     this.#paces = ranksPaces(topology);
     this.#scale = scale;
+    this.#shared = topology.rules && sharedLoads(topology);
   }
 
   /** `[layers]`: what a forecast says of a step. */
@@ -76,6 +80,7 @@ export class GainMeter {
   #slowest(loads: Float32Array, { experts, shares }: LayerPlacement): number {
     const slotLoad = this.#scale?.slotLoad;
     const perRank = experts.length / this.#numRanks;
+    const total = this.#shared === undefined ? 0 : loads.reduce((sum, load) => sum + load, 0);
     let most = 0;
     for (let first = 0; first < experts.length; first += perRank) {
       const end = first + perRank;
@@ -85,6 +90,8 @@ export class GainMeter {
       else
         for (let slot = first; slot < end; slot++)
           if (shares[slot]! > 0) sum += slotLoad(loads[experts[slot]!]! * shares[slot]!);
+      const shared = total * (this.#shared?.[first / perRank] ?? 0);
+      if (shared > 0) sum += slotLoad === undefined ? shared : slotLoad(shared);
       if (this.#paces !== undefined) sum *= this.#paces[first / perRank]!;
       if (sum > most) most = sum;
     }

@@ -5,6 +5,7 @@ import { inspectPlacement } from '../formats/placements/inspect.ts';
 import { mappingOf } from '../formats/placements/mapping.ts';
 import type { Placement } from '../formats/placements/placement.ts';
 import { type ExpertMapping, type LoadMatrix, type Survival, survival } from '../index.ts';
+import { reachedSlots } from '../mapping/reached-slots.ts';
 import { contradiction } from './option-values.ts';
 
 /** What a placement loses by a single failure; `reason` tells why there are no figures. */
@@ -55,16 +56,27 @@ export function reportSurvival(
   if (numRanks === undefined || slotsPerRank === undefined)
     return { level, reason: 'the ranks are not known, or do not divide the slots' };
   const mapping = mappingOf(placement);
+  // With rules, the slots that are open tell how many experts can survive.
+  const open = rankOptions.rules && { slotsPerRank: reachedSlots(mapping.phyToLog, slotsPerRank, numRanks) };
   const ranksOf = isPlain(rankOptions)
     ? { numRanks, numNodes }
-    : { topology: checkTopology({ ...sizesOf(mapping), numRanks, numNodes, numGroups: 1, ...rankOptions }) };
+    : {
+        topology: checkTopology({
+          ...sizesOf(mapping),
+          numRanks,
+          numNodes,
+          numGroups: 1,
+          ...open,
+          ...rankOptions,
+        }),
+      };
   const given = { level, ...ranksOf, ...(loads === undefined ? {} : { loads }) };
   return { ...survival(mapping, given), reason: null };
 }
 
 /** Then which slots are open is told by what is in them. */
-function isPlain({ slotsPerRank, deadRanks, nodeOfRank, failureDomains }: RankOptions): boolean {
-  return [slotsPerRank, deadRanks, nodeOfRank, failureDomains].every((option) => option === undefined);
+function isPlain({ slotsPerRank, deadRanks, nodeOfRank, failureDomains, rules }: RankOptions): boolean {
+  return [slotsPerRank, deadRanks, nodeOfRank, failureDomains, rules].every((option) => option === undefined);
 }
 
 function sizesOf({ numLayers, numLogicalExperts, numPhysicalExperts }: ExpertMapping) {

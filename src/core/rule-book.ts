@@ -226,7 +226,13 @@ export function brokenInLayer(
     for (const rank of own) {
       const at = allowed.indexOf(rank);
       if (at >= 0) allowed.splice(at, 1);
-      else broken.push({ layer, expert, rank, rule: ranks?.includes(rank) === false ? 'elsewhere' : 'replicated' });
+      else
+        broken.push({
+          layer,
+          expert,
+          rank,
+          rule: ranks?.includes(rank) === false ? 'elsewhere' : 'replicated',
+        });
     }
   }
   return broken;

@@ -140,6 +140,15 @@ export function withTakenSlots(rules: PlacementRules): PlacementRules {
   return Object.freeze({ ...rules, sharedExpert: Object.freeze({ ...rules.sharedExpert, isTaken: true }) });
 }
 
+/** Rules of some ranks where there are more: a shared expert has no copies on these. */
+export function rulesOnMoreRanks(rules: PlacementRules, before: number, now: number): PlacementRules {
+  const { sharedExpert } = rules;
+  if (sharedExpert === undefined) return rules;
+  const { load, ranks = Array.from({ length: before }, (_, rank) => rank) } = sharedExpert;
+  const parts = typeof load === 'number' ? load : Array.from({ length: now }, (_, rank) => load[rank] ?? 0);
+  return { ...rules, sharedExpert: { ...sharedExpert, load: parts, ranks } };
+}
+
 /** Rules for the first so many ranks: what they say of others is left out. Slots are to be taken anew. */
 export function rulesWithin(rules: PlacementRules, numRanks: number): PlacementRules {
   const within = (ranks: readonly number[]) => ranks.filter((rank) => rank < numRanks);

@@ -4,6 +4,7 @@ import { EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
 import { checkSpeed } from '../core/rank-options.ts';
+import { rulesOnMoreRanks } from '../core/rules.ts';
 import { MAX_SIZE, type Topology } from '../core/topology.ts';
 
 /** What becomes of ranks in the midst of a replay, before the step of the recording with this number. */
@@ -153,7 +154,7 @@ function refuse({ kind, step }: RankEvent, why: string): never {
  * one, or join it where there is one, and a failure domain of their own on each level.
  */
 function grown(topology: Topology, added: number): Topology {
-  const { numPhysicalExperts, numRanks, slotsPerRank, rankSpeed, failureDomains } = topology;
+  const { numPhysicalExperts, numRanks, slotsPerRank, rankSpeed, failureDomains, rules } = topology;
   if (topology.linkClasses !== undefined) {
     throw new EplbRangeError('EPLB_TOPOLOGY', 'linkClasses: they say nothing of the ranks that are to come');
   }
@@ -169,6 +170,7 @@ function grown(topology: Topology, added: number): Topology {
     nodeOfRank,
     ...(slotsPerRank && { slotsPerRank: more(slotsPerRank, stride) }),
     ...(rankSpeed && { rankSpeed: more(rankSpeed, 1) }),
+    ...(rules && { rules: rulesOnMoreRanks(rules, numRanks, all) }),
     ...(failureDomains && {
       failureDomains: Object.fromEntries(
         Object.entries(failureDomains).map(([level, domains]) => [
