@@ -56,7 +56,8 @@ export function changedTopology({ topology, whole }: TopologyPair, change: Topol
   const rules = given.rules ?? (whole.rules && rulesWithin(whole.rules, numRanks));
   const most = Array.isArray(slotsPerRank) ? slotsPerRank.filter(Number.isSafeInteger) : [];
   const { numLayers, numLogicalExperts, numGroups } = whole;
-  const next = checkTopology({
+  const deadRanks = given.deadRanks ?? topology.deadRanks?.filter((rank) => rank < numRanks);
+  const sizes = {
     ...{ numLayers, numLogicalExperts, numGroups, numRanks },
     numPhysicalExperts: Math.max(stride, ...most) * numRanks,
     slotsPerRank,
@@ -64,8 +65,8 @@ export function changedTopology({ topology, whole }: TopologyPair, change: Topol
     ...(rules && { rules }),
     ...changedNodes(whole, numRanks, given),
     ...changedPairs(whole, numRanks, given),
-  });
-  const deadRanks = given.deadRanks ?? topology.deadRanks?.filter((rank) => rank < numRanks);
+  };
+  const next = checkTopology(sizes, { isWithoutDead: deadRanks !== undefined });
   return { whole: next, topology: deadRanks === undefined ? next : checkTopology({ ...next, deadRanks }) };
 }
 

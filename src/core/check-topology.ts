@@ -18,6 +18,11 @@ export interface TopologyRules {
   readonly physical?: string;
   /** Whose problem it is that slots, ranks or experts are uneven: who says so, when they may not be. */
   readonly evenFor?: string | undefined;
+  /**
+   * Whether dead ranks are still to be named: which pins rest, and so whether rules can be kept, is not known
+   * before.
+   */
+  readonly isWithoutDead?: boolean;
 }
 
 /**
@@ -28,7 +33,7 @@ export interface TopologyRules {
  * `EPLB_SHAPE`, `EPLB_TOPOLOGY` or `EPLB_RULES`, each naming the field, the value and what would be right.
  */
 export function checkTopology(topology: Topology, rules: TopologyRules = {}): Topology {
-  const { physical = 'numPhysicalExperts', evenFor } = rules;
+  const { physical = 'numPhysicalExperts', evenFor, isWithoutDead = false } = rules;
   const numLayers = checkWhole('numLayers', topology.numLayers, 1, MAX_SIZE);
   const numLogicalExperts = checkWhole('numLogicalExperts', topology.numLogicalExperts, 1, MAX_SIZE);
   const numSlots = checkWhole(physical, topology.numPhysicalExperts, 1, MAX_SIZE);
@@ -67,7 +72,7 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
     ...(linkClasses && { linkClasses }),
     ...(ownRules && { rules: withTakenSlots(ownRules) }),
   };
-  if (ownRules !== undefined) checkFeasible(checked);
+  if (ownRules !== undefined && !isWithoutDead) checkFeasible(checked);
   return Object.freeze(checked);
 }
 

@@ -16,6 +16,8 @@ type Sizes = Pick<Topology, 'numLayers' | 'numLogicalExperts' | 'numPhysicalExpe
  * `EPLB_SHAPE`, naming the field
  */
 export function checkRules(given: unknown, sizes: Sizes): PlacementRules | undefined {
+  if (Array.isArray(given))
+    throw new EplbTypeError('EPLB_KIND', `rules: ${show(given)} is not an object of rules`);
   const names = ['pinned', 'neverReplicated', 'sharedExpert'];
   const { pinned, neverReplicated, sharedExpert } = checkOptions('rules', given as PlacementRules, names);
   const rules = {

@@ -1,6 +1,6 @@
 import { checkTopology } from '../core/check-topology.ts';
 import { checkNumbered, checkObject, checkWhole, show } from '../core/checks.ts';
-import { EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
+import { type EplbErrorCode, EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
 import { checkSpeed } from '../core/rank-options.ts';
@@ -139,14 +139,17 @@ class RankStates {
       return checkTopology(topology);
     } catch (error) {
       const last = after.at(-1);
-      if (last === undefined || !isOwnError(error) || error.code !== 'EPLB_TOPOLOGY') throw error;
-      return refuse(last, error.message.replace(/^deadRanks: /, ''));
+      if (last === undefined || !isOwnError(error) || !REFUSED.includes(error.code)) throw error;
+      return refuse(last, error.message.replace(/^deadRanks: /, ''), error.code);
     }
   }
 }
 
-function refuse({ kind, step }: RankEvent, why: string): never {
-  throw new EplbRangeError('EPLB_TOPOLOGY', `events: ${kind} before step ${step}: ${why}`);
+/** What the ranks that are left can be too few for. */
+const REFUSED: readonly EplbErrorCode[] = ['EPLB_TOPOLOGY', 'EPLB_RULES'];
+
+function refuse({ kind, step }: RankEvent, why: string, code: EplbErrorCode = 'EPLB_TOPOLOGY'): never {
+  throw new EplbRangeError(code, `events: ${kind} before step ${step}: ${why}`);
 }
 
 /**

@@ -66,3 +66,30 @@ function sharedShare(
   if (!live.includes(rank)) return 0;
   return typeof load === 'number' ? load / live.length : load[rank]!;
 }
+
+/**
+ * The least that any placement of one layer costs which keeps the rules, by trying all of them. An expert
+ * comes twice on a rank only where no other placement fills the slots.
+ */
+export function bestUnderRules(topology: Topology, costOf: (row: Int32Array) => number): number {
+  const { numPhysicalExperts, numRanks, numLogicalExperts } = topology;
+  const stride = numPhysicalExperts / numRanks;
+  const row = new Int32Array(numPhysicalExperts);
+  const best = { once: Number.POSITIVE_INFINITY, twice: Number.POSITIVE_INFINITY };
+  const fill = (slot: number, hasDoubles: boolean): void => {
+    if (slot === numPhysicalExperts) {
+      if (new Set(row).size < numLogicalExperts || brokenSentences(row, 0, topology).length > 0) return;
+      const kind = hasDoubles ? 'twice' : 'once';
+      best[kind] = Math.min(best[kind], costOf(row));
+      return;
+    }
+    // Slots of a rank are alike: only rising rows are tried.
+    const isFirst = slot % stride === 0;
+    for (let expert = isFirst ? 0 : row[slot - 1]!; expert < numLogicalExperts; expert++) {
+      row[slot] = expert;
+      fill(slot + 1, hasDoubles || (!isFirst && row[slot - 1] === expert));
+    }
+  };
+  fill(0, false);
+  return best.once < Number.POSITIVE_INFINITY ? best.once : best.twice;
+}

@@ -82,6 +82,7 @@ const NEEDED = [
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
   'schemas/plan-report.schema.json',
+  'schemas/rules.schema.json',
   'schemas/topology.schema.json',
   'schemas/transfer.schema.json',
 ];
