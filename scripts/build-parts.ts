@@ -57,11 +57,12 @@ const PARTS: readonly Part[] = [
   {
     name: 'repair',
     modules:
-      /^src\/(policy\/(repair|survive)\/|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks)-)/,
+      /^src\/(policy\/(repair|survive)\/|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks|mapping-of)-)/,
     fronts: {
       'src/balancer/shadow.ts': ['makeShadow'],
       'src/balancer/topology-change.ts': ['changedTopology'],
       'src/loads/fold-content.ts': ['contentOfExperts'],
+      'src/mapping/mapping-of-slots.ts': ['mappingOfSlots'],
       'src/mapping/ranks-to-retire.ts': ['ranksToRetire'],
       'src/mapping/relay-ranks.ts': ['rankLayoutOf', 'relayRanks'],
       'src/policy/repair/repair.ts': ['repair', 'repairSlots'],
@@ -80,6 +81,7 @@ const PARTS: readonly Part[] = [
         'rulesWithin',
         'sharedLoads',
         'slotsToTake',
+        'takeSlots',
         'withTakenSlots',
       ],
       'src/core/rule-book.ts': ['brokenInLayer', 'checkFeasible', 'ruleBookOf', 'rulesWithout', 'sayBroken'],

@@ -11,8 +11,9 @@ import { Adaptive, addCopies, addCopiesOn, carveAdaptive, expertAt, firstOf, set
 import { AdaptiveTerms } from './terms';
 
 /**
- * Takes all copies of `fresh` that are not pinned off their ranks and deals them out anew by what the ranks then take, the
- * heaviest first: a placement that loads all ranks alike is far from a good one where some are slower.
+ * Takes all copies of `fresh` that are not pinned off their ranks and deals them out anew by what the ranks
+ * then take, the heaviest first: a placement that loads all ranks alike is far from a good one where some are
+ * slower.
  *
  * @param terms AdaptiveTerms: what {@link searchAdaptive} reads; `fresh` is written. Where the search was
  * cancelled it is as it was.

@@ -29,8 +29,8 @@ export function placeShares(s: usize, numExperts: i32, numSlots: i32): usize {
  * where there is no load. With a curve: what its slots take, in the samples' unit. What was prepared or
  * searched in the scratch is lost.
  *
- * @param terms AdaptiveTerms: sizes, rankSpeed, fixedShare, steps, stride, curve, unit, scratch and placement are read,
- * slowest is written
+ * @param terms AdaptiveTerms: sizes, rankSpeed, fixedShare, steps, stride, curve, unit, scratch and placement
+ * are read, slowest is written
  */
 export function measureSlowest(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);

@@ -1,6 +1,7 @@
 import { checkNumber, checkNumbered, checkObject, checkText, checkWhole, listOf } from './checks.ts';
 import { EplbRangeError } from './errors.ts';
 import { printable } from './printable.ts';
+import { takeSlots } from './rules.ts';
 import type { FailureDomains, Topology } from './topology.ts';
 
 // What a topology may say of its ranks. Each is checked, copied and frozen; undefined where it says nothing.
@@ -65,27 +66,6 @@ export function checkOpenSlots(given: unknown, options: OpenSlotsOptions): reado
     );
   }
   return total === numPhysicalExperts ? undefined : Object.freeze(open);
-}
-
-/** Takes slots off what ranks have. @throws EplbRangeError `EPLB_RULES` where there are too few */
-function takeSlots(
-  open: number[],
-  taken: readonly number[],
-  { numLogicalExperts, deadRanks = [] }: OpenSlotsOptions,
-): void {
-  const title = 'rules.sharedExpert.slots';
-  for (const [rank, slots] of taken.entries()) {
-    if (deadRanks.includes(rank)) continue;
-    if (slots > open[rank]!) {
-      const message = `${title}: it takes ${slots} of each of its ranks, and rank ${rank} has ${open[rank]} open`;
-      throw new EplbRangeError('EPLB_RULES', message);
-    }
-    open[rank]! -= slots;
-  }
-  const total = open.reduce((sum, count) => sum + count, 0);
-  if (total >= numLogicalExperts) return;
-  const left = `it leaves ${total} open slots for ${numLogicalExperts} experts`;
-  throw new EplbRangeError('EPLB_RULES', `${title}: ${left}, ${numLogicalExperts - total} too few`);
 }
 
 function givenSlots(given: unknown, options: OpenSlotsOptions): readonly number[] | undefined {

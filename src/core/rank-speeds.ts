@@ -47,7 +47,7 @@ export function rankSpeedsOf({
   return speeds;
 }
 
-/** Adds to the loads of a layer's ranks what a shared expert has there. @param shared `[ranks]`: shares of all */
+/** Adds what a shared expert has to the loads of a layer's ranks. @param shared `[ranks]`: shares of all */
 export function addShared(rankLoads: Float64Array, shared: readonly number[]): void {
   let total = 0;
   for (const load of rankLoads) total += load;

@@ -1,11 +1,11 @@
 import { checkAtLeast, checkNumbered, checkObject, checkWhole, listOf, show } from './checks.ts';
-import { EplbTypeError } from './errors.ts';
+import { EplbRangeError, EplbTypeError } from './errors.ts';
 import { checkOptions } from './known-keys.ts';
 import type { PinnedExperts, PlacementRules, SharedExpert, SingleExperts } from './placement-rules.ts';
 import type { Topology } from './topology.ts';
 
-// What a user decides of a placement, whatever the loads are. Each rule is checked, copied and frozen. Whether
-// they can be kept together is said by rule-book.ts.
+// What a user decides of a placement, whatever the loads are. Each rule is checked, copied and frozen.
+// Whether they can be kept together is said by rule-book.ts.
 
 type Sizes = Pick<Topology, 'numLayers' | 'numLogicalExperts' | 'numPhysicalExperts' | 'numRanks'>;
 
@@ -134,6 +134,30 @@ export function slotsToTake(
   const { slots = 0, isTaken = false } = shared ?? {};
   if (shared === undefined || isTaken || slots === 0) return undefined;
   return Array.from(sharedRanks(shared, numRanks), (one) => one * slots);
+}
+
+/** Takes slots off what ranks have. @throws EplbRangeError `EPLB_RULES` where there are too few */
+export function takeSlots(
+  open: number[],
+  taken: readonly number[],
+  {
+    numLogicalExperts,
+    deadRanks = [],
+  }: { readonly numLogicalExperts: number; readonly deadRanks?: readonly number[] | undefined },
+): void {
+  const title = 'rules.sharedExpert.slots';
+  for (const [rank, slots] of taken.entries()) {
+    if (deadRanks.includes(rank)) continue;
+    if (slots > open[rank]!) {
+      const message = `${title}: it takes ${slots} of each of its ranks, and rank ${rank} has ${open[rank]} open`;
+      throw new EplbRangeError('EPLB_RULES', message);
+    }
+    open[rank]! -= slots;
+  }
+  const total = open.reduce((sum, count) => sum + count, 0);
+  if (total >= numLogicalExperts) return;
+  const left = `it leaves ${total} open slots for ${numLogicalExperts} experts`;
+  throw new EplbRangeError('EPLB_RULES', `${title}: ${left}, ${numLogicalExperts - total} too few`);
 }
 
 /** Rules whose shared expert has taken its slots. */

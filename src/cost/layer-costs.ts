@@ -52,8 +52,8 @@ const OPTIONS = ['exchange', 'numNodes', 'rankSpeed', 'deadRanks', 'nodeOfRank',
 
 /**
  * What a mapping makes of the loads of a step, layer by layer, in time. Tokens of an expert are shared
- * evenly by its replicas. With `rankSpeed` a rank takes its time / speed; dead ranks take none. A shared expert
- * of `rules` takes the time of its tokens.
+ * evenly by its replicas. With `rankSpeed` a rank takes its time / speed; dead ranks take none. A shared
+ * expert of `rules` takes the time of its tokens.
  *
  * @param weight loads [layers x logical]: tokens of one step
  * @throws EplbTypeError, EplbRangeError for loads, sizes or options that do not fit; EplbRangeError

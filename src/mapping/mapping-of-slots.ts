@@ -5,7 +5,7 @@ import { numberReplicas } from './number-replicas.ts';
 
 type MappingSizes = Pick<MappingTables, 'numLayers' | 'numLogicalExperts' | 'numPhysicalExperts'>;
 
-/** The mapping of a valid table, whose replicas are numbered in slot order. @param slots [layers x physical] */
+/** The mapping of a table, its replicas numbered in slot order. @param slots [layers x physical], valid */
 export function mappingOfSlots(sizes: MappingSizes, slots: Int32Array): ExpertMapping {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
   const replicaRank = zeros('a mapping', Int32Array, slots.length);

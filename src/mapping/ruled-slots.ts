@@ -25,7 +25,7 @@ export function ruledSlots(topology: Topology): Int32Array {
   return table;
 }
 
-/** A layer that keeps its rules: pinned copies, then all other experts, then further copies of any that may. */
+/** A layer that keeps its rules: pinned copies, then all other experts, then further copies. */
 function ruledRow({ pins, mostCopies }: LayerRules, places: Int32Array, { numRanks }: Topology): Int32Array {
   const row = new Int32Array(places.length).fill(-1);
   const stride = places.length / numRanks;

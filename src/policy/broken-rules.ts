@@ -17,7 +17,8 @@ import { checkMapping, type ExpertMapping, tablesOf } from '../mapping/expert-ma
  * const sizes = { numLayers: 1, numLogicalExperts: 3, numPhysicalExperts: 4, numRanks: 2 };
  * const rules = { pinned: [{ experts: [2], ranks: [0] }], neverReplicated: [{ experts: [0] }] };
  * brokenRules(mapping, { ...sizes, numNodes: 1, numGroups: 1, rules });
- * // [{ layer: 0, expert: 0, rank: 1, rule: 'replicated' }, { layer: 0, expert: 2, rank: 0, rule: 'missing' }]
+ * // [{ layer: 0, expert: 0, rank: 1, rule: 'replicated' },
+ * //  { layer: 0, expert: 2, rank: 0, rule: 'missing' }]
  * ```
  */
 export function brokenRules(mapping: ExpertMapping, topology: Topology): BrokenRule[] {

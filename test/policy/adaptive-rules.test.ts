@@ -100,7 +100,7 @@ describe("plans under the user's own rules", () => {
     assert.ok(numRuled > 500, `${numRuled} rules`);
   });
 
-  test('a live placement that keeps them, and is good, stays; one that breaks them changes at any price', () => {
+  test('a good live placement that keeps them stays; one that breaks them changes at any price', () => {
     fc.assert(
       fc.property(problems(24), (problem) => {
         const free = { ...problem, options: {} };
@@ -213,7 +213,7 @@ function ranksWith(mapping: ExpertMapping, layer: number, expert: number, numRan
 }
 
 describe('faults of ranks under rules', () => {
-  test('a repair keeps what it can with the loads from the host that have to be, and says what it breaks', () => {
+  test('a repair keeps what it can by the loads that have to be, and says what it breaks', () => {
     let numBroken = 0;
     fc.assert(
       fc.property(problems(32), fc.integer(), fc.constantFrom(0, 6), (problem, seed, maxMoves) => {
@@ -258,7 +258,7 @@ describe('faults of ranks under rules', () => {
     assert.ok(numBroken > 0);
   });
 
-  test('a live balancer whose rank dies keeps its pins, and plans for the pins again when it is back', async () => {
+  test('a live balancer keeps its pins when a rank dies, and plans for all when it is back', async () => {
     const rules = {
       pinned: [
         { experts: [0], ranks: [0, 2] },

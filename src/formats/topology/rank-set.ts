@@ -2,7 +2,7 @@ import { checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
 
-/** Ranks, or experts or layers, as a file names them: a number, a text such as `0-3,8`, or a list of these. */
+/** Ranks, experts or layers, as a file names them: a number, a text such as `0-3,8`, or a list of these. */
 export type RankSet = number | string | readonly (number | string)[];
 
 /**

@@ -405,8 +405,8 @@ export class AdaptiveSearch {
   }
 
   /**
-   * Whether that placement is dealt anew: to ranks that are not alike, or where other experts have copies than
-   * those that it gives some.
+   * Whether that placement is dealt anew: to ranks that are not alike, or where others have copies than it
+   * gives some.
    */
   get #isDealt(): boolean {
     const isRuled = this.#rules !== undefined || !this.#areAlike;

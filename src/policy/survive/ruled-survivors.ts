@@ -7,10 +7,10 @@ import type { Topology } from '../../core/topology.ts';
  * Which experts can survive any single failure where rules say where some of them are.
  *
  * Pinned copies are there anyway. Of the slots that they leave, each other expert takes one. A survivor takes
- * one slot more, unless its pins are in two domains. One that is not pinned has a copy outside of each domain;
- * one that is pinned in one domain needs its further copy outside of that. No other condition cuts deeper:
- * two domains together have room for both copies. Sets of experts that can survive are a matroid, so that the
- * heaviest one is found by taking the heaviest experts one after the other.
+ * one slot more, unless its pins are in two domains. One that is not pinned has a copy outside of each
+ * domain; one that is pinned in one domain needs its further copy outside of that. No other condition cuts
+ * deeper: two domains together have room for both copies. Sets of experts that can survive are a matroid, so
+ * that the heaviest one is found by taking the heaviest experts one after the other.
  */
 export class RuledSurvivors {
   readonly #book: RuleBook;
