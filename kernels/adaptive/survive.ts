@@ -8,7 +8,7 @@ import { Adaptive, at32, copiesOf, copiesOn } from './state';
 const NO_RANK: i32 = -1;
 
 /** Whether an expert is one that has to survive any single failure. */
-export function mustSurvive(s: Adaptive, expert: i32): bool {
+function mustSurvive(s: Adaptive, expert: i32): bool {
   const survivors = s.terms.survivors;
   return survivors !== 0 && load<u8>(survivors + <usize>expert) !== 0;
 }

@@ -258,8 +258,7 @@ function improved(
   const { numLayers, numPhysicalExperts, numLogicalExperts } = tablesOf(repaired);
   const sizes = { numLayers, numPhysicalExperts, numLogicalExperts, numGroups: 1 };
   const topology = { ...sizes, ...nodes, slotsPerRank: openSlots, ...(rankSpeed && { rankSpeed }) };
-  const others = { ...(deadRanks.length > 0 && { deadRanks }), ...(rules && { rules }) };
-  const context = { previous: repaired, topology: { ...topology, ...others } };
+  const context = { previous: repaired, topology: { ...topology, ...(rules && { rules, deadRanks }) } };
   return policy.rebalanceExperts(loads, numPhysicalExperts, 1, nodes.numNodes, numRanks, context);
 }
 
