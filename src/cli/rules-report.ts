@@ -5,7 +5,6 @@ import { inspectPlacement } from '../formats/placements/inspect.ts';
 import { mappingOf } from '../formats/placements/mapping.ts';
 import type { Placement } from '../formats/placements/placement.ts';
 import { type BrokenRule, brokenRules } from '../index.ts';
-import { reachedSlots } from '../mapping/reached-slots.ts';
 import type { Colors } from './colors.ts';
 import { factLines } from './fact-list.ts';
 import { PlainTable } from './plain-table.ts';
@@ -34,10 +33,10 @@ export function reportRules(
   if (numRanks === undefined || slotsPerRank === undefined)
     return { reason: 'the ranks are not known, or do not divide the slots' };
   const mapping = mappingOf(placement);
-  const { numLayers, numLogicalExperts, numPhysicalExperts, phyToLog } = mapping;
+  const { numLayers, numLogicalExperts, numPhysicalExperts } = mapping;
   const topology = checkTopology({
     ...{ numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes: 1, numGroups: 1 },
-    slotsPerRank: rankOptions.slotsPerRank ?? reachedSlots(phyToLog, slotsPerRank, numRanks),
+    ...(rankOptions.slotsPerRank && { slotsPerRank: rankOptions.slotsPerRank }),
     ...(rankOptions.deadRanks && { deadRanks: rankOptions.deadRanks }),
     rules: rankOptions.rules,
   });

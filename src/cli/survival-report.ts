@@ -5,7 +5,6 @@ import { inspectPlacement } from '../formats/placements/inspect.ts';
 import { mappingOf } from '../formats/placements/mapping.ts';
 import type { Placement } from '../formats/placements/placement.ts';
 import { type ExpertMapping, type LoadMatrix, type Survival, survival } from '../index.ts';
-import { reachedSlots } from '../mapping/reached-slots.ts';
 import { contradiction } from './option-values.ts';
 
 /** What a placement loses by a single failure; `reason` tells why there are no figures. */
@@ -56,8 +55,6 @@ export function reportSurvival(
   if (numRanks === undefined || slotsPerRank === undefined)
     return { level, reason: 'the ranks are not known, or do not divide the slots' };
   const mapping = mappingOf(placement);
-  // With rules, the slots that are open tell how many experts can survive.
-  const open = rankOptions.rules && { slotsPerRank: reachedSlots(mapping.phyToLog, slotsPerRank, numRanks) };
   const ranksOf = isPlain(rankOptions)
     ? { numRanks, numNodes }
     : {
@@ -66,7 +63,6 @@ export function reportSurvival(
           numRanks,
           numNodes,
           numGroups: 1,
-          ...open,
           ...rankOptions,
         }),
       };

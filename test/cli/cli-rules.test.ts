@@ -57,6 +57,22 @@ const LINES: Readonly<Record<string, Line>> = {
   broken: {
     args: ['validate', 'even.json', '--ranks', '4', '--rules', 'rules.yaml', '--json', 'broken.json'],
   },
+  retired: {
+    args: [
+      'validate',
+      'retired.json',
+      '--ranks',
+      '4',
+      '--experts',
+      '8',
+      '--rules',
+      'rules.yaml',
+      '--survive',
+      'rank',
+      '--json',
+      'retired-report.json',
+    ],
+  },
   brokenText: { args: ['validate', 'even.json', '--ranks', '4', '--rules', 'rules.yaml'] },
   replay: {
     args: [
@@ -94,6 +110,9 @@ const LINES: Readonly<Record<string, Line>> = {
   },
 };
 
+/** Nothing is on the last rank. */
+const RETIRED = [0, 1, 2, 3, 4, 5, 6, 3, 7, 2, 4, 6, -1, -1, -1, -1];
+
 interface PlanJson {
   readonly topology: Topology;
   readonly physicalToLogical: readonly (readonly number[])[];
@@ -110,12 +129,13 @@ describe('--rules', () => {
         'rules.yaml': RULES,
         'unknown.json': JSON.stringify({ pinned: [{ experts: [1], ranks: [4] }] }),
         'full.json': JSON.stringify({ pinned: [{ experts: '0-4', ranks: 2 }] }),
+        'retired.json': JSON.stringify({ physical_to_logical_map: rows.map(() => RETIRED) }),
         'even.json': JSON.stringify({ physical_to_logical_map: rows }),
       };
       for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
       const names = Object.keys(LINES);
       const all = await eplbMany(Object.values(LINES), dir);
-      for (const name of ['plan', 'broken', 'replay'])
+      for (const name of ['plan', 'broken', 'replay', 'retired-report'])
         reports[name] = JSON.parse(await readFile(join(dir, `${name}.json`), 'utf8'));
       return Object.fromEntries(names.map((name, i) => [name, all[i]!]));
     });
@@ -162,6 +182,15 @@ describe('--rules', () => {
     const text = runs.brokenText!.stdout;
     assert.match(text, /rules {2}broken 8 times, in 2 layers/);
     assert.match(text, /\n +0 +0 +3 {3}is pinned to the rank, which has no copy\n/);
+  });
+
+  test('a rank of the placement without experts lacks the copies that are pinned to it', () => {
+    assert.equal(runs.retired!.code, 3, runs.retired!.stderr);
+    const report = reports['retired-report'] as { readonly rules: { readonly broken: unknown } };
+    assert.deepEqual(report.rules.broken, [
+      { layer: 0, expert: 0, rank: 3, rule: 'missing' },
+      { layer: 0, expert: 1, rank: 3, rule: 'missing' },
+    ]);
   });
 
   test('replays, comparisons and sweeps keep them, also where ranks die and come back', () => {
