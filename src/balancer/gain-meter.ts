@@ -1,4 +1,5 @@
 import { meanSpeed, ranksPaces } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
 import { replicatedWords } from '../mapping/score-tables.ts';
 import { Carver } from '../memory/carver.ts';
@@ -62,6 +63,8 @@ export class GainMeter {
   readonly #totalSpeed: number;
   /** `[ranks]`: what each takes for a load of 1; undefined where all take 1. */
   readonly #paces: readonly number[] | undefined;
+  /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
+  readonly #shared: readonly number[] | undefined;
 
   constructor(topology: Topology, scale: GainScale | undefined, memory: LaidOutRegion<GainLayout>) {
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = topology;
@@ -70,6 +73,7 @@ export class GainMeter {
     this.unit = scale === undefined ? 'share' : 'seconds';
     this.#topology = topology;
     this.#scale = scale;
+    this.#shared = topology.rules && sharedLoads(topology);
     this.#memory = memory;
     this.#words = replicatedWords(topology);
     this.loads = new Float32Array(buffer, loads, numLogicalExperts);
@@ -145,10 +149,13 @@ export class GainMeter {
     );
     const slotLoad = this.#scale?.slotLoad;
     if (slotLoad !== undefined) this.#timeRanks(index, slotLoad);
-    else if (this.#paces === undefined) return this.#stats[0]!;
+    else if (this.#paces === undefined && this.#shared === undefined) return this.#stats[0]!;
+    const total = this.#shared === undefined ? 0 : this.loads.reduce((sum, load) => sum + load, 0);
     let most = 0;
     for (let rank = 0; rank < numRanks; rank++) {
-      const time = this.#rankLoads[rank]! * (this.#paces?.[rank] ?? 1);
+      const shared = total * (this.#shared?.[rank] ?? 0);
+      const more = shared > 0 && slotLoad !== undefined ? slotLoad(shared) : shared;
+      const time = (this.#rankLoads[rank]! + more) * (this.#paces?.[rank] ?? 1);
       if (time > most) most = time;
     }
     return most;

@@ -112,9 +112,9 @@ export function measurePlan(
   { previous, start, layout }: PlanSides,
 ): PlanMeasures {
   const { topology, asked } = layout;
-  const { numRanks, slotsPerRank, rankSpeed } = topology;
+  const { numRanks, slotsPerRank, rankSpeed, rules } = topology;
   const deadRanks = slotsPerRank?.flatMap((slots, rank) => (slots === 0 ? [rank] : [])) ?? [];
-  const speeds = rankSpeed && { rankSpeed };
+  const speeds = { ...(rankSpeed && { rankSpeed }), ...(rules && { rules }) };
   const onLive = (mapping: ExpertMapping) =>
     layerBalances(loads, mapping, numRanks, { ...speeds, ...(deadRanks.length > 0 && { deadRanks }) });
   const before =

@@ -2,7 +2,8 @@ import { checkAtLeast, checkObject, loadError, show, slotsPerRankOf } from '../c
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { checkDeadRanks, checkRankSpeed } from '../core/rank-options.ts';
-import { rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import { addShared, rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import { checkRules, sharedLoads } from '../core/rules.ts';
 import type { Topology } from '../core/topology.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { Carver } from '../memory/carver.ts';
@@ -36,12 +37,13 @@ export interface BalanceSummary {
 }
 
 /** What ranks differ in, where they do. */
-export type BalanceRanks = Pick<Topology, 'rankSpeed' | 'deadRanks'>;
+export type BalanceRanks = Pick<Topology, 'rankSpeed' | 'deadRanks' | 'rules'>;
 
 /**
  * What a mapping makes of loads, layer by layer, in float64, slots in index order. With `rankSpeed` a rank's
  * load counts as load / speed, and the mean is what all would have if they took equally long: loads / speeds,
- * each summed. Dead ranks are in neither the mean nor the minimum.
+ * each summed. Dead ranks are in neither the mean nor the minimum. What a shared expert of `rules` adds to a
+ * rank is counted in its load.
  *
  * @param weight loads [layers x logical]
  * @param ranks of a topology: speeds and dead ranks; all alike when left out
@@ -64,7 +66,7 @@ export function layerBalances(
   const replicaCount = replicaCountOf(mapping);
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
   slotsPerRankOf(numPhysicalExperts, numRanks);
-  const speeds = readSpeeds(ranks, numRanks);
+  const { speeds, shared } = readRanks(ranks, numRanks, tablesOf(mapping));
   const { region, layout } = inlineKernelMemory(`${numPhysicalExperts} slots`, (start) => {
     const carver = new Carver(start);
     const loads = carver.take(4 * numLogicalExperts);
@@ -89,20 +91,33 @@ export function layerBalances(
       phyToLog.subarray(first, first + numPhysicalExperts),
     );
     kernels.rankLoads(loads, slots, counts, numPhysicalExperts, numRanks, rankLoads, stats);
-    if (speeds !== undefined) return weighed(new Float64Array(buffer, rankLoads, numRanks), speeds);
+    if (speeds !== undefined) {
+      const own = new Float64Array(buffer, rankLoads, numRanks);
+      if (shared !== undefined) addShared(own, shared);
+      return weighed(own, speeds);
+    }
     const [maxRankLoad = 0, meanRankLoad = 0, minRankLoad = 0] = new Float64Array(buffer, stats, 3);
     return { maxRankLoad, meanRankLoad, minRankLoad };
   });
 }
 
-function readSpeeds(ranks: BalanceRanks, numRanks: number): Float64Array | undefined {
-  const given = checkOptions('ranks', ranks, ['rankSpeed', 'deadRanks']);
+/** Speeds where ranks differ, also by what a shared expert adds: a share of the layer's load, of each. */
+function readRanks(
+  ranks: BalanceRanks,
+  numRanks: number,
+  sizes: Omit<Topology, 'numRanks' | 'numNodes' | 'numGroups'>,
+) {
+  const given = checkOptions('ranks', ranks, ['rankSpeed', 'deadRanks', 'rules']);
   const rankSpeed = checkRankSpeed(given.rankSpeed, { numRanks });
   const deadRanks = checkDeadRanks(given.deadRanks, { numRanks });
   if (deadRanks?.length === numRanks) {
     throw new EplbRangeError('EPLB_TOPOLOGY', `ranks.deadRanks: none of the ${numRanks} ranks lives`);
   }
-  return rankSpeedsOf({ numRanks, ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) });
+  const alike = { numRanks, ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) };
+  const rules = given.rules && checkRules(given.rules, { ...sizes, numRanks });
+  const shared = rules && sharedLoads({ ...alike, rules });
+  const speeds = rankSpeedsOf(alike);
+  return { speeds: shared === undefined ? speeds : (speeds ?? new Float64Array(numRanks).fill(1)), shared };
 }
 
 function weighed(rankLoads: Float64Array, speeds: Float64Array): LayerBalance {

@@ -1,5 +1,6 @@
 import { loadError } from '../core/checks.ts';
 import { rankSpeedsOf } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
 import { makeCostTally } from '../cost/layer-costs.ts';
 import { costModel, type Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
@@ -123,6 +124,7 @@ export class ReplayState {
     this.#topology = topology;
     this.#cost = configuration.cost;
     this.#scorer = new Scorer(topology, 4, configuration.cost.zeroLoadsCountAsOne, speeds);
+    this.#scorer.setShared(topology.rules && sharedLoads(topology));
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
       ScoredPlacement,
       ScoredPlacement,
@@ -198,6 +200,7 @@ export class ReplayState {
     this.#change = undefined;
     this.#inEffect = undefined;
     this.#scorer.setSpeeds(rankSpeedsOf(topology));
+    this.#scorer.setShared(topology.rules && sharedLoads(topology));
     this.#slots?.changeRanks(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
     const left = withoutDead(this.#live.slots, topology);

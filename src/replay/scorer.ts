@@ -1,4 +1,4 @@
-import { weighRanks } from '../core/rank-speeds.ts';
+import { addShared, weighRanks } from '../core/rank-speeds.ts';
 import { replicatedWords } from '../mapping/score-tables.ts';
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
@@ -45,6 +45,9 @@ export class Scorer {
   readonly #layout: ScorerLayout;
   readonly #words: number;
   #speeds: Float64Array | undefined;
+  #shared: readonly number[] | undefined;
+  /** [ranks] of ranks that are alike. */
+  readonly #usual: Float64Array;
 
   /**
    * @param numPlacements how many are followed at once
@@ -61,6 +64,7 @@ export class Scorer {
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
     this.#speeds = speeds;
+    this.#usual = new Float64Array(sizes.numRanks).fill(1);
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
     const words = replicatedWords(sizes);
     const what = `replay: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
@@ -86,6 +90,11 @@ export class Scorer {
     this.#speeds = speeds;
   }
 
+  /** Says what a shared expert adds to each rank from now on, as a share of the layer's load. */
+  setShared(shared: readonly number[] | undefined): void {
+    this.#shared = shared;
+  }
+
   /** Computes rank loads and stats of the placement with this number, from {@link loads}. */
   score(placement: number): ScoredPlacement {
     const { loads, shares, placements } = this.#layout;
@@ -106,8 +115,16 @@ export class Scorer {
       shares,
     );
     const scored = this.placements[placement]!;
-    if (this.#speeds !== undefined) this.#weigh(scored, this.#speeds);
+    if (this.#shared !== undefined) this.#addShared(scored, this.#shared);
+    const speeds = this.#shared === undefined ? this.#speeds : (this.#speeds ?? this.#usual);
+    if (speeds !== undefined) this.#weigh(scored, speeds);
     return scored;
+  }
+
+  #addShared({ rankLoads }: ScoredPlacement, shared: readonly number[]): void {
+    const { numLayers, numRanks } = this.#sizes;
+    for (let layer = 0; layer < numLayers; layer++)
+      addShared(rankLoads.subarray(layer * numRanks, (layer + 1) * numRanks), shared);
   }
 
   #weigh({ rankLoads: loads, stats }: ScoredPlacement, speeds: Float64Array): void {

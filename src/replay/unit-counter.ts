@@ -1,4 +1,5 @@
 import { rankSpeedsOf } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
 import { exchangeOf } from '../cost/exchange.ts';
 import type { CostTally } from '../cost/layer-costs.ts';
 import { type LayerTimer, makeLayerTimer } from '../cost/layer-timer.ts';
@@ -119,6 +120,7 @@ function timerOf(cost: CostModel, topology: Topology): LayerTimer {
   const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
   const stride = numPhysicalExperts / numRanks;
   const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
-  const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology) };
+  const shared = topology.rules && sharedLoads(topology);
+  const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology), shared };
   return makeLayerTimer(cost, sizes, exchangeOf(cost, topology));
 }

@@ -102,7 +102,8 @@ export class AdaptiveLayers {
     const live = this.#tableAt(at);
     const planned = this.#tableAt(phyToLog);
     const mustLeave = this.#search.keepsGroups && (this.#splitsGroups(live) || this.#overfillsNode(live));
-    let mustChange = mustLeave || this.#isUnfit(live) || !this.#search.isSurvivedByAny(live);
+    let mustChange = mustLeave || this.#isUnfit(live) || !this.#search.isSurvivedByAny(layer, live);
+    if (!this.#search.keepsRules(layer, live)) mustChange = true;
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     stats[LayerStat.IS_UNCHANGED] = mode === 'keep' ? 1 : 0;
     if (mode === 'keep' && !mustChange && this.#request.tolerance === undefined) {
