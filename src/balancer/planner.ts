@@ -328,10 +328,8 @@ function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): Pla
   return { status: 'kept', reason: 'no samples', mapping: previous ?? mapping };
 }
 
-/** What is known of the mapping that a plan starts from: of the live one, and by the window alone. */
+/** What is known of the mapping that a plan starts from: of the live one. */
 function historyFor(plan: PlanRequest, { mapping, history }: PlanSource): MappingHistory | undefined {
-  const isOfWindow = plan.samples === undefined && plan.weight === undefined;
-  // Pairs come with the call, not with the window: of them too the first plan is the first.
-  const isKnown = isOfWindow || (history.isInitial && plan.coactivation !== undefined);
-  return isKnown && (plan.previous ?? mapping) === mapping ? history : undefined;
+  if ((plan.previous ?? mapping) !== mapping) return undefined;
+  return { ...history, isOfWindow: plan.samples === undefined && plan.weight === undefined };
 }

@@ -127,7 +127,7 @@ describe('rules of a placement', () => {
 
   test('policies that know no rules refuse them, and name those that do', () => {
     const rules = { neverReplicated: [{ experts: [1] }] };
-    const named = /^rules: the default policy knows none; .*policies that can plan this: adaptive$/;
+    const named = /^rules: the default policy knows none; .*policies that can plan this: locality, adaptive$/;
     assert.throws(
       () => new ExpertLoadBalancer({ ...SIZES, rules, policy: new DefaultEplbPolicy() }),
       refusal('range', 'EPLB_TOPOLOGY', named),
@@ -135,7 +135,11 @@ describe('rules of a placement', () => {
     const sizes = { ...SIZES, numNodes: 3, numGroups: 3, rules };
     assert.throws(
       () => new ExpertLoadBalancer({ ...sizes, policy: new AdaptiveEplbPolicy({ locality: 'groups' }) }),
-      refusal('range', 'EPLB_TOPOLOGY', /^rules: groups that stay on their node .*can plan this: adaptive$/),
+      refusal(
+        'range',
+        'EPLB_TOPOLOGY',
+        /^rules: groups that stay on their node .*can plan this: locality, adaptive$/,
+      ),
     );
   });
 

@@ -32,7 +32,7 @@ export class AdaptiveLayers {
   readonly #request: AdaptiveRequest;
   readonly #numSamples: number;
   readonly #hasPrevious: boolean;
-  readonly #hasMemory: boolean;
+  readonly #isInitial: boolean;
   readonly #data: AdaptiveData;
   readonly #search: AdaptiveSearch;
   readonly #moves: MoveCounter;
@@ -57,7 +57,7 @@ export class AdaptiveLayers {
     this.#request = request;
     this.#numSamples = loads.numSamples;
     this.#hasPrevious = hasPrevious;
-    this.#hasMemory = history?.hasMemory === true;
+    this.#isInitial = history?.isInitial === true;
     this.#data = carveAdaptiveData(layout.topology, request, layout.kernelData);
     this.#search = new AdaptiveSearch(threadJob, loads);
     this.#moves = new MoveCounter(layout.topology);
@@ -112,9 +112,8 @@ export class AdaptiveLayers {
     }
     const facts = this.#prepare(layer, stats);
     const price = this.#priceAt(layer, stats);
-    // Which experts survive is kept as long as what they were chosen for; before a plan nothing was.
-    const wasPlanned = this.#hasMemory && this.#memory.isPlanned(layer);
-    if (price > 0 && mode !== 'first' && wasPlanned) this.#search.chooseSurvivors(live);
+    // A mapping that was made for no loads has no experts that were chosen to survive.
+    if (price > 0 && mode !== 'first' && !this.#isInitial) this.#search.chooseSurvivors(live);
     if (!this.#search.isSurvived(live) || this.#search.isAbove(at)) mustChange = true;
     if (mode === 'keep' && !mustChange) {
       planned.set(live);
