@@ -16,6 +16,15 @@ export interface PlanBudgets {
   readonly maxBytes?: number;
 }
 
+/** How long ranks may take to come to a new epoch, and what a lost one does to it: see docs/migration.md. */
+export interface MigrationTimes {
+  readonly prepareTimeoutMs?: number;
+  readonly armTimeoutMs?: number;
+  readonly activateTimeoutMs?: number;
+  readonly resendMs?: number;
+  readonly onLostRank?: 'abort' | 'exclude';
+}
+
 /** What a group may say of its ranks: as a balancer's options of these names. */
 export type DeclaredRanks = Pick<RankOptions, 'slotsPerRank' | 'rankSpeed' | 'deadRanks' | 'nodeOfRank'>;
 
@@ -39,12 +48,16 @@ export interface GroupDeclaration extends DeclaredRanks {
   readonly budgets?: PlanBudgets;
   /** Plans are made and shown, and never offered. Default false. */
   readonly dryRun?: boolean;
+  /** Default: as a coordinator's options of these names. */
+  readonly migration?: MigrationTimes;
 }
 
 /** A declaration with nothing left out but what has no default. */
-export type FullDeclaration = Required<Omit<GroupDeclaration, keyof DeclaredRanks | 'cost' | 'budgets'>> &
+export type FullDeclaration = Required<
+  Omit<GroupDeclaration, keyof DeclaredRanks | 'cost' | 'budgets' | 'migration'>
+> &
   DeclaredRanks &
-  Pick<GroupDeclaration, 'cost' | 'budgets'>;
+  Pick<GroupDeclaration, 'cost' | 'budgets' | 'migration'>;
 
 const size = (description: string): Schema => ({
   type: 'integer',
@@ -55,6 +68,12 @@ const size = (description: string): Schema => ({
 const listOfNumbers = (type: 'integer' | 'number', description: string): Schema => ({
   type: 'array',
   items: { type },
+  description,
+});
+const milliseconds = (description: string): Schema => ({
+  type: 'number',
+  minimum: 1,
+  maximum: 86_400_000,
   description,
 });
 const budget = (description: string): Schema => ({ type: 'number', minimum: 0, description });
@@ -92,6 +111,19 @@ export const DECLARATION_SCHEMA: Schema = {
       },
     },
     dryRun: { type: 'boolean', description: 'plans are shown, and never offered' },
+    migration: {
+      type: 'object',
+      properties: {
+        prepareTimeoutMs: milliseconds('for all buffers, and then for the activation: 60,000 when left out'),
+        armTimeoutMs: milliseconds('for the promises of ranks: 5,000 when left out'),
+        activateTimeoutMs: milliseconds('for the swaps: 30,000 when left out'),
+        resendMs: milliseconds('until a message is sent again: 250 when left out'),
+        onLostRank: {
+          ...{ type: 'string', enum: ['abort', 'exclude'] },
+          description: "what a rank that is lost does to an attempt; 'abort' when left out",
+        },
+      },
+    },
   },
 };
 
@@ -99,6 +131,8 @@ export const DECLARATION_SCHEMA: Schema = {
 export interface GroupParts {
   readonly declaration: FullDeclaration;
   readonly topology: Topology;
+  /** The same if no rank were dead. */
+  readonly whole: Topology;
   readonly policy: AbstractEplbPolicy;
   readonly cost: CostModel | undefined;
 }
@@ -111,14 +145,16 @@ export interface GroupParts {
 export function readDeclaration(given: unknown): GroupParts {
   checkSchema('group', DECLARATION_SCHEMA, given);
   const declared = given as GroupDeclaration;
-  const { cost: costGiven, budgets, policy: policyName = 'default', windowSize = 100 } = declared;
+  const { cost: costGiven, budgets, migration, policy: policyName = 'default', windowSize = 100 } = declared;
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, dryRun = false } = declared;
   const { numNodes = 1, numGroups = 1 } = declared;
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks };
   const ranks = rankOptionsOf(declared);
   const cost = costGiven === undefined ? undefined : costModel(costGiven);
   const policy = policyOf(policyName, cost, budgets);
+  const { deadRanks: _, ...others } = ranks;
   const topology = checkTopology({ ...sizes, numNodes, numGroups, ...ranks });
+  const whole = checkTopology({ ...sizes, numNodes, numGroups, ...others });
   checkPlannable(policy.kernelRequest(), topology, { numSlots: numPhysicalExperts });
   return {
     declaration: {
@@ -127,8 +163,10 @@ export function readDeclaration(given: unknown): GroupParts {
       ...ranks,
       ...(costGiven === undefined ? {} : { cost: costGiven }),
       ...(budgets === undefined ? {} : { budgets }),
+      ...(migration === undefined ? {} : { migration }),
     },
     topology,
+    whole,
     policy,
     cost,
   };

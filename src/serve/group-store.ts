@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { LineFile } from '../migration/line-file.ts';
 import type { FullDeclaration } from './declaration.ts';
+import type { EpochsRecord, SavedEpochs } from './epochs/group-epochs.ts';
 import type { MappingRecord, PlanRecord } from './plan-result.ts';
 
 // The state of a service: a folder with two files of each group. NAME.journal has what the group promised,
@@ -32,6 +33,8 @@ export type StateRecord =
   | { readonly kind: 'plan'; readonly planId: string; readonly plan: PlanRecord }
   | { readonly kind: 'mode'; readonly paused: boolean; readonly dryRun: boolean }
   | { readonly kind: 'counters'; readonly counters: GroupCounters }
+  /** What the coordinator decided, and what is known of ranks. */
+  | EpochsRecord
   | { readonly kind: 'whole'; readonly state: SavedGroup };
 
 /** What the records of a group come to. */
@@ -43,6 +46,9 @@ export interface SavedGroup {
   readonly paused: boolean;
   readonly dryRun: boolean;
   readonly counters: GroupCounters | undefined;
+  /** What was live before, as ranks may still serve it. */
+  readonly earlier?: { readonly epoch: number; readonly table: MappingRecord | undefined } | undefined;
+  readonly epochs?: SavedEpochs | undefined;
 }
 
 /** Where one group keeps its state; nowhere, when the service has no folder. */
@@ -80,13 +86,13 @@ export class GroupStore {
     }
   }
 
-  /** Durable when it resolves. @throws EplbError `EPLB_FILE`, `EPLB_STALE`, `EPLB_CLOSED` */
-  async append(record: StateRecord, whole: () => SavedGroup): Promise<void> {
+  /** Durable when it resolves. @param before what all records before come to @throws EplbError `EPLB_FILE`, `EPLB_STALE`, `EPLB_CLOSED` */
+  async append(record: StateRecord, before: () => SavedGroup): Promise<void> {
     if (this.#journal === undefined) return;
     await this.#journal.append([record]);
     if (++this.#numAppends < COMPACT_AFTER) return;
     this.#numAppends = 0;
-    await this.#journal.replace({ kind: 'whole', state: whole() });
+    await this.#journal.replace({ kind: 'whole', state: afterRecord(before(), record)! });
   }
 
   /** Puts one file in the place of the last one: a crash leaves either. */
@@ -184,7 +190,9 @@ function afterRecord(state: SavedGroup | undefined, record: StateRecord): SavedG
   if (state === undefined) return undefined;
   switch (record.kind) {
     case 'live':
-      return { ...state, epoch: record.epoch, table: record.table };
+      return { ...wentLive(state, record.table), epoch: record.epoch };
+    case 'epochs':
+      return afterEpochs(state, record);
     case 'plan':
       return { ...state, plans: withPlan(state.plans, record.planId, record.plan) };
     case 'mode':
@@ -194,4 +202,26 @@ function afterRecord(state: SavedGroup | undefined, record: StateRecord): SavedG
     default:
       return undefined;
   }
+}
+
+/** Another mapping is live, of the next epoch. */
+function wentLive(state: SavedGroup, table: MappingRecord | undefined): SavedGroup {
+  const earlier = { epoch: state.epoch, table: state.table };
+  return { ...state, epoch: state.epoch + 1, table, earlier };
+}
+
+function afterEpochs(state: SavedGroup, { records = [], offered, ranks }: EpochsRecord): SavedGroup {
+  const before = state.epochs;
+  const isNew = typeOf(records[0]) === 'checkpoint';
+  const epochs = {
+    records: isNew ? records : [...(before?.records ?? []), ...records],
+    offered: offered ?? before?.offered,
+    ranks: ranks ?? before?.ranks,
+  };
+  const isDecided = records.some((record) => typeOf(record) === 'decided');
+  return { ...(isDecided ? wentLive(state, epochs.offered) : state), epochs };
+}
+
+function typeOf(record: unknown): unknown {
+  return typeof record === 'object' && record !== null && 'type' in record ? record.type : undefined;
 }

@@ -1,6 +1,7 @@
 import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import type { ExpertLoadBalancer, RealisedGain } from '../index.ts';
 import type { FullDeclaration } from './declaration.ts';
+import type { EpochView, RankCounts } from './epochs/epoch-view.ts';
 import type { Ages } from './metrics.ts';
 
 /** One thing that is so or not, with the reason: as conditions of other control planes are. */
@@ -20,6 +21,10 @@ export interface GroupView extends FullDeclaration {
   readonly paused: boolean;
   readonly dryRun: boolean;
   readonly conditions: readonly Condition[];
+  /** The attempt at the next epoch that is under way; null when none is. */
+  readonly underWay: Pick<EpochView, 'epoch' | 'digest' | 'state'> | null;
+  /** How many ranks stand how. */
+  readonly ranks: RankCounts;
   readonly window: {
     readonly steps: number;
     /** Where its steps are from: 'refilled' means from before the restart. */
@@ -51,6 +56,8 @@ export function viewOf(group: {
   readonly paused: boolean;
   readonly dryRun: boolean;
   readonly isKept: boolean;
+  readonly underWay: Pick<EpochView, 'epoch' | 'digest' | 'state'> | undefined;
+  readonly ranks: RankCounts;
   readonly balancer: ExpertLoadBalancer;
   readonly windowSource: GroupView['window']['source'];
   readonly lastStep: number | undefined;
@@ -80,6 +87,8 @@ export function viewOf(group: {
       condition('Offering', !paused && !dryRun, paused ? 'paused' : dryRun ? 'dry run' : 'plans are offered'),
       condition('Durable', isKept, isKept ? 'each change is synced to the disk' : 'no state folder'),
     ],
+    underWay: group.underWay ?? null,
+    ranks: group.ranks,
     window: {
       steps,
       source: windowSource,

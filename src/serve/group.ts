@@ -1,10 +1,17 @@
 import { performance } from 'node:perf_hooks';
+import { checkTopology } from '../core/check-topology.ts';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
+import type { Topology } from '../core/topology.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { type BalancerDecision, ExpertLoadBalancer, type ExpertMapping, type LoadSamples } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
+import { checkClosedSlots } from '../policy/closed-slots.ts';
+import { checkPlannable } from '../policy/plannable.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
+import { plainView } from './epochs/epoch-view.ts';
+import { type EpochHost, GroupEpochs } from './epochs/group-epochs.ts';
+import { repairOf } from './epochs/repairs.ts';
 import { tell } from './events.ts';
 import { type GroupStore, type SavedGroup, type StateRecord, withPlan } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
@@ -21,6 +28,7 @@ import {
   recordOf,
   resultOf,
 } from './plan-result.ts';
+import type { ServeTime } from './time.ts';
 
 /** Plans that may wait at one time. */
 const MOST_WAITING = 64;
@@ -45,11 +53,29 @@ export interface StepReport extends EpochReport {
   readonly loads?: Omit<LoadReport, 'epoch'> | undefined;
 }
 
+/** What a group is made with, beside its declaration. */
+export interface GroupOptions {
+  readonly store: GroupStore;
+  /** What was kept of it, to go on from. */
+  readonly saved?: SavedGroup | undefined;
+  readonly time: ServeTime;
+  /** Streams of events. */
+  readonly maxListeners: number;
+  makeMetrics(group: Group): GroupMetrics;
+  onFault(error: unknown): void;
+}
+
 /** What became of a report. */
 export interface ReportOutcome {
   readonly status: 'recorded' | 'part' | 'again' | 'noted';
   readonly epoch: number;
   readonly digest: string;
+}
+
+/** Who is dead, and how fast ranks are: null when all are as fast as usual. */
+interface KnownRanks {
+  readonly deadRanks: readonly number[];
+  readonly speed: readonly number[] | null;
 }
 
 /** A group of ranks: its balancer, its epoch, what was answered, and how it is kept. */
@@ -58,8 +84,9 @@ export class Group {
   readonly declaration: FullDeclaration;
   readonly balancer: ExpertLoadBalancer;
   readonly cost: CostModel | undefined;
-  /** Names the configuration in keys of plans. */
-  readonly configKey: string;
+  /** How it comes from one epoch to the next. */
+  readonly epochs: GroupEpochs;
+  readonly #parts: GroupParts;
   readonly #store: GroupStore;
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
@@ -73,23 +100,42 @@ export class Group {
   #windowSource: 'empty' | 'refilled' | 'recorded' = 'empty';
   #counters = { numSteps: 0, numPlanned: 0, numKept: 0, numMoves: 0 };
   #unsavedSteps = 0;
+  #configKey: string | undefined;
   #numWaiting = 0;
   #lastChange: Promise<unknown> = Promise.resolve();
   #isClosed = false;
+  /** Who is dead and how fast ranks are, as plans are to know; and whether the policy plans for that. */
+  #ranks: KnownRanks;
+  #ranksArePlanned = true;
 
-  constructor(name: string, parts: GroupParts, store: GroupStore, metrics: (group: Group) => GroupMetrics) {
-    const { declaration, topology, policy, cost } = parts;
+  constructor(name: string, parts: GroupParts, options: GroupOptions) {
+    const { declaration, topology, whole, policy, cost } = parts;
+    const { store, saved, time, maxListeners, makeMetrics, onFault } = options;
     this.name = name;
     this.declaration = declaration;
     this.cost = cost;
-    this.configKey = hexSha256(canonical(declaration));
-    this.balancer = new ExpertLoadBalancer({ ...topology, policy, windowSize: declaration.windowSize });
+    this.#parts = parts;
+    const { dead = [], speed = declaration.rankSpeed ?? null } = saved?.epochs?.ranks ?? {
+      dead: (declaration.deadRanks ?? []).map((rank) => ({ rank })),
+    };
+    this.#ranks = { deadRanks: dead.map(({ rank }) => rank), speed };
+    const planned = this.#plannable(this.#ranks);
+    this.#ranksArePlanned = planned !== undefined;
+    const { windowSize } = declaration;
+    this.balancer = new ExpertLoadBalancer({ ...(planned ?? whole), policy, windowSize });
     this.#store = store;
     this.#steps = new LoadSteps(topology);
     this.#epochs = new LiveEpochs(this.balancer.mapping);
     this.#lastPrevious = this.#epochs.live;
     this.#dryRun = declaration.dryRun;
-    this.#metrics = metrics(this);
+    this.#metrics = makeMetrics(this);
+    this.epochs = new GroupEpochs(this.#epochHost(onFault), time, maxListeners, saved?.epochs);
+  }
+
+  /** Names the configuration in keys of plans: with the ranks as they are. */
+  get configKey(): string {
+    this.#configKey ??= hexSha256(canonical({ ...this.declaration, now: this.#ranks }));
+    return this.#configKey;
   }
 
   get epoch(): number {
@@ -122,12 +168,38 @@ export class Group {
     const { lastStep, ...counters } = saved.counters ?? { ...this.#counters, lastStep: undefined };
     this.#counters = { ...counters };
     this.#steps.resume(lastStep);
+    const first = this.#epochs.live.mapping;
     const snapshot = await this.#store.readWindow();
     if (snapshot !== undefined && this.#restore(snapshot)) this.#windowSource = 'refilled';
-    if (saved.table === undefined) return;
-    const mapping = mappingOfRecord(saved.table);
-    if (!mapping.equals(this.balancer.mapping)) this.balancer.commit(mapping, { force: true });
-    this.#epochs.go(saved.epoch, held(mapping));
+    const { earlier } = saved;
+    if (earlier !== undefined) {
+      this.#epochs.recall(
+        earlier.epoch,
+        earlier.table === undefined ? first : mappingOfRecord(earlier.table),
+      );
+    }
+    if (saved.table !== undefined) {
+      const kept = mappingOfRecord(saved.table);
+      const { mapping } = this.balancer;
+      this.#epochs.go(saved.epoch, held(kept.equals(mapping) ? mapping : kept));
+      this.#commitLive();
+    }
+    for (const [, { status, epoch, previousDigest, ...plan }] of this.#plans) {
+      const isFromLive = epoch === this.epoch && previousDigest === this.digest;
+      if (status === 'planned') this.#epochs.remember(plan, isFromLive ? epoch : undefined);
+    }
+    await this.epochs.start();
+  }
+
+  /** Brings the balancer to the live mapping: unless that has experts on ranks that are dead by now. */
+  #commitLive(): void {
+    const { mapping } = this.#epochs.live;
+    if (mapping === this.balancer.mapping) return;
+    try {
+      this.balancer.commit(mapping, { force: true });
+    } catch (error) {
+      if (!isOwnError(error) || error.code !== 'EPLB_MAPPING') throw error;
+    }
   }
 
   /** @returns whether the snapshot is one of this group */
@@ -151,6 +223,8 @@ export class Group {
       paused: this.#paused,
       dryRun: this.#dryRun,
       isKept: this.#store.isKept,
+      underWay: this.epochs.underWay,
+      ranks: this.epochs.rankCounts,
       balancer: this.balancer,
       windowSource: this.#windowSource,
       lastStep: this.#steps.lastStep,
@@ -161,8 +235,8 @@ export class Group {
   }
 
   /** The live mapping. */
-  mapping(): ExpertMapping {
-    return this.#epochs.live.mapping;
+  get live(): Held {
+    return this.#epochs.live;
   }
 
   /** Mappings that plans are likely to start from: the live one, and that of the last question. */
@@ -176,14 +250,16 @@ export class Group {
   }
 
   /** Changes whether plans are offered. Durable when it resolves. */
-  setMode(mode: { readonly paused?: boolean; readonly dryRun?: boolean }): Promise<void> {
-    return this.#change(async () => {
+  async setMode(mode: { readonly paused?: boolean; readonly dryRun?: boolean }): Promise<void> {
+    await this.#change(async () => {
       const { paused = this.#paused, dryRun = this.#dryRun } = mode;
       if (paused === this.#paused && dryRun === this.#dryRun) return;
       await this.#append({ kind: 'mode', paused, dryRun });
       this.#paused = paused;
       this.#dryRun = dryRun;
+      this.epochs.hub.publish('mode', { paused, dryRun });
     });
+    await this.epochs.modeChanged();
   }
 
   /**
@@ -197,6 +273,10 @@ export class Group {
       const { loads } = report;
       const epoch = report.epoch ?? this.epoch;
       const next = this.#epochs.nextOf(report);
+      if (next !== undefined && this.epochs.isCoordinated) {
+        const message = `loads: epoch ${epoch} is not ${this.epoch}, the live one: ranks take part in the epochs`;
+        throw new EplbError('EPLB_STALE', `${message} of this group, which go up by POST epochs alone`);
+      }
       if (loads !== undefined) {
         this.#checkReadable(loads.kind, epoch, next);
         this.#steps.check({ ...loads, epoch });
@@ -216,18 +296,26 @@ export class Group {
   }
 
   async #makeLive(epoch: number, next: Held): Promise<void> {
-    const { mapping } = next;
-    await this.#append({ kind: 'live', epoch, table: mappingRecord(mapping) });
-    const moves = mapping.movesFrom(this.#epochs.live.mapping, this.declaration.numRanks);
-    this.balancer.commit(mapping, { force: true });
-    this.#counters = { ...this.#counters, numMoves: this.#counters.numMoves + moves };
+    checkClosedSlots('loads', tablesOf(next.mapping).phyToLog, this.balancer.topology);
+    await this.#append({ kind: 'live', epoch, table: mappingRecord(next.mapping) });
+    this.#goLive(epoch, next);
+    this.epochs.hub.publish('epoch', { what: 'reported', ...plainView(epoch, next.digest) });
+  }
+
+  /** Another mapping is live, which is durable by now. */
+  #goLive(epoch: number, next: Held): void {
+    const moves = next.mapping.movesFrom(this.#epochs.live.mapping, this.declaration.numRanks);
     this.#epochs.go(epoch, next);
+    this.#commitLive();
+    this.#counters = { ...this.#counters, numMoves: this.#counters.numMoves + moves };
     this.#metrics.committed(moves);
     tell('commit', () => ({ group: this.name, epoch, digest: next.digest, moves }));
   }
 
   #record({ epoch, kind, loads }: WholeStep): void {
-    const isLive = kind === 'physical' && epoch === this.epoch;
+    // The balancer is ahead of the epoch while ranks are dead and the repair is on its way.
+    const isLive =
+      kind === 'physical' && epoch === this.epoch && this.balancer.mapping === this.#epochs.live.mapping;
     const matrix = kind === 'physical' && !isLive ? this.#toLogical(loads, epoch) : loads;
     for (let layer = 0; layer < matrix.numLayers; layer++) {
       const row = matrix.data.subarray(layer * matrix.numExperts, (layer + 1) * matrix.numExperts);
@@ -318,6 +406,8 @@ export class Group {
     const epoch = this.epoch;
     const before = this.#heldOf(previous);
     if (this.#paused) return this.#kept(before, epoch, 'paused');
+    if (!this.#ranksArePlanned && this.#ranks.deadRanks.length > 0)
+      return this.#repaired(before, epoch, loads);
     const decision = await this.balancer.decide(loads, {
       previous: before.mapping,
       ...(samples === undefined ? {} : { samples }),
@@ -333,6 +423,31 @@ export class Group {
     return { ...result, balancedness };
   }
 
+  /** What keeps every expert on a rank that lives, for policies that cannot plan around dead ones. */
+  #repaired(before: Held, epoch: number, loads = this.#averageLoads()): PlanResult {
+    const { deadRanks, speed } = this.#ranks;
+    const { whole } = this.#parts;
+    const damage = {
+      live: before.mapping,
+      whole,
+      deadRanks,
+      servingRanks: [],
+      speed,
+      forSpeed: false,
+      loads,
+    };
+    try {
+      return this.#planned({ mapping: repairOf(damage) }, before, epoch);
+    } catch (error) {
+      if (!isOwnError(error) || error.code !== 'EPLB_TOPOLOGY') throw error;
+      return this.#kept(before, epoch, 'too few slots');
+    }
+  }
+
+  #averageLoads(): LoadMatrix | undefined {
+    return this.balancer.numSamples === 0 ? undefined : this.balancer.getAverageLogicalLoad();
+  }
+
   #heldOf(previous: ExpertMapping | undefined): Held {
     if (previous === undefined) return this.#epochs.live;
     const known = this.knownMappings().find(({ mapping }) => mapping === previous);
@@ -345,7 +460,7 @@ export class Group {
   }
 
   #planned(
-    decision: Extract<BalancerDecision, { status: 'planned' }>,
+    decision: Pick<Extract<BalancerDecision, { status: 'planned' }>, 'mapping' | 'forecast'>,
     before: Held,
     epoch: number,
   ): PlanResult {
@@ -356,7 +471,8 @@ export class Group {
     if (this.#dryRun) {
       return { ...this.#kept(before, epoch, 'dry run'), dryRun: { digest: next.digest, moves, ...forecast } };
     }
-    if (before.digest === this.#epochs.live.digest && epoch === this.epoch) this.#epochs.remember(next);
+    const isFromLive = before.digest === this.#epochs.live.digest && epoch === this.epoch;
+    this.#epochs.remember(next, isFromLive ? epoch : undefined);
     return { status: 'planned', epoch, ...next, previousDigest: before.digest, moves, ...forecast };
   }
 
@@ -381,6 +497,7 @@ export class Group {
 
   /** Ends planning. What is kept stays, unless the group is removed. */
   async close({ remove = false } = {}): Promise<void> {
+    this.epochs.close();
     if (!remove) await this.saveWindow();
     await this.#change(async () => {
       this.#isClosed = true;
@@ -395,23 +512,78 @@ export class Group {
     return { ...this.#counters, ...(lastStep === undefined ? {} : { lastStep }) };
   }
 
-  #append(record: StateRecord): Promise<void> {
-    return this.#store.append(record, () => ({
+  /** What the ranks are, as a topology that the policy can plan; undefined when it cannot. */
+  #plannable({ deadRanks, speed }: KnownRanks): Topology | undefined {
+    const { whole, policy } = this.#parts;
+    try {
+      const { rankSpeed: _, ...others } = whole;
+      const now = checkTopology({ ...others, deadRanks, ...(speed && { rankSpeed: speed }) });
+      checkPlannable(policy.kernelRequest(), now);
+      return { ...others, deadRanks, ...(speed && { rankSpeed: speed }) };
+    } catch (error) {
+      if (isOwnError(error) && error.code === 'EPLB_TOPOLOGY') return undefined;
+      throw error;
+    }
+  }
+
+  /** Ranks are dead or slow from now on: plans are for those that live, as far as the policy can. */
+  #changeRanks(deadRanks: readonly number[], speed: readonly number[] | null): void {
+    if (String(deadRanks) === String(this.#ranks.deadRanks) && String(speed) === String(this.#ranks.speed))
+      return;
+    this.#ranks = { deadRanks, speed };
+    this.#configKey = undefined;
+    this.#ranksArePlanned = this.#plannable(this.#ranks) !== undefined;
+    if (!this.#ranksArePlanned) return;
+    this.balancer.changeTopology({ deadRanks, rankSpeed: speed ?? this.#ranksAlike });
+    // The window is of other slots now.
+    this.#unsavedSteps++;
+    this.#commitLive();
+  }
+
+  get #ranksAlike(): readonly number[] {
+    return Array.from({ length: this.declaration.numRanks }, () => 1);
+  }
+
+  #epochHost(onFault: (error: unknown) => void): EpochHost {
+    const group = this;
+    return {
+      name: this.name,
       declaration: this.declaration,
-      epoch: record.kind === 'live' ? record.epoch : this.epoch,
-      table: record.kind === 'live' ? record.table : mappingRecord(this.#epochs.live.mapping),
-      plans:
-        record.kind === 'plan'
-          ? withPlan(
-              this.#plans.map(([id, plan]) => [id, recordOf(plan)] as const),
-              record.planId,
-              record.plan,
-            )
-          : this.#plans.map(([id, plan]) => [id, recordOf(plan)] as const),
-      paused: record.kind === 'mode' ? record.paused : this.#paused,
-      dryRun: record.kind === 'mode' ? record.dryRun : this.#dryRun,
-      counters: this.#savedCounters(),
-    }));
+      whole: this.#parts.whole,
+      get isPaused() {
+        return group.isPaused;
+      },
+      get isDryRun() {
+        return group.isDryRun;
+      },
+      live: () => ({ epoch: this.epoch, held: this.#epochs.live }),
+      answered: (digest) => this.#epochs.answered(digest),
+      mappingAt: (epoch) => this.mappingAt(epoch),
+      averageLoads: () => this.#averageLoads(),
+      nextStep: () => (this.#steps.lastStep ?? 0) + 1,
+      change: (work) => this.#change(work),
+      append: (record) => this.#append(record),
+      goLive: (epoch, next) => this.#goLive(epoch, next),
+      changeRanks: (deadRanks, speed) => this.#changeRanks(deadRanks, speed),
+      onFault,
+    };
+  }
+
+  #append(record: StateRecord): Promise<void> {
+    return this.#store.append(record, () => {
+      const { earlier } = this.#epochs;
+      return {
+        declaration: this.declaration,
+        epoch: this.epoch,
+        table: mappingRecord(this.#epochs.live.mapping),
+        plans: this.#plans.map(([id, plan]) => [id, recordOf(plan)] as const),
+        paused: this.#paused,
+        dryRun: this.#dryRun,
+        counters: this.#savedCounters(),
+        earlier: earlier && { epoch: earlier.epoch, table: mappingRecord(earlier.mapping) },
+        epochs: this.epochs.saved,
+      };
+    });
   }
 
   /** Runs changes one after the other. */

@@ -55,7 +55,7 @@ export interface RunningService {
 export async function startService(options: ServeOptions, hooks: ServeHooks = {}): Promise<RunningService> {
   const settings = readSettings(options);
   const { onFault = () => undefined } = hooks;
-  const service = await PlanningService.open(settings.limits, settings.state);
+  const service = await PlanningService.open(settings.limits, settings.state, { onFault });
   try {
     for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
     return await listen(settings, service, onFault);
@@ -90,6 +90,7 @@ async function listen(
   const close = async () => {
     isDraining = true;
     clearInterval(saving);
+    service.endStreams();
     await drain(server, limits.drainTimeoutMs);
     await service.close();
   };

@@ -1,9 +1,10 @@
-import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { bytesOfGroup, type GroupParts, readDeclaration, sameDeclaration } from './declaration.ts';
 import { Group } from './group.ts';
-import { GroupStore, openStateFolder } from './group-store.ts';
+import { GroupStore, openStateFolder, type SavedGroup } from './group-store.ts';
 import { MetricsRegistry } from './metrics.ts';
 import { notFound } from './refusal.ts';
+import { REAL_TIME, type ServeTime } from './time.ts';
 
 /** How much a service takes on. */
 export interface ServiceLimits {
@@ -11,6 +12,15 @@ export interface ServiceLimits {
   readonly maxGroups: number;
   /** Bytes of all groups' windows and tables, as estimated when they are declared. Default 1 GiB. */
   readonly maxMemoryBytes: number;
+  /** Streams of events of each group. Default 256. */
+  readonly maxListeners: number;
+}
+
+/** What a service is given beside its limits. */
+export interface ServiceHooks {
+  readonly time?: ServeTime;
+  /** What is a fault of the service, of no request. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
@@ -22,12 +32,14 @@ export class PlanningService {
   readonly metrics = new MetricsRegistry();
   readonly #limits: ServiceLimits;
   readonly #folder: string | undefined;
+  readonly #hooks: ServiceHooks;
   readonly #groups = new Map<string, Group>();
   #lastChange: Promise<unknown> = Promise.resolve();
 
-  private constructor(limits: ServiceLimits, folder: string | undefined) {
+  private constructor(limits: ServiceLimits, folder: string | undefined, hooks: ServiceHooks) {
     this.#limits = limits;
     this.#folder = folder;
+    this.#hooks = hooks;
   }
 
   /**
@@ -36,8 +48,12 @@ export class PlanningService {
    * @param folder where groups are kept; undefined to keep nothing
    * @throws EplbError `EPLB_FILE`; EplbRangeError `EPLB_FORMAT` for a journal that is damaged
    */
-  static async open(limits: ServiceLimits, folder: string | undefined): Promise<PlanningService> {
-    const service = new PlanningService(limits, folder);
+  static async open(
+    limits: ServiceLimits,
+    folder: string | undefined,
+    hooks: ServiceHooks = {},
+  ): Promise<PlanningService> {
+    const service = new PlanningService(limits, folder, hooks);
     if (folder === undefined) return service;
     for (const name of await openStateFolder(folder)) {
       if (!NAME.test(name)) continue;
@@ -48,7 +64,7 @@ export class PlanningService {
         await store.remove();
         continue;
       }
-      const group = service.#make(name, readDeclaration(saved.declaration), store);
+      const group = service.#makeSaved(name, saved, store);
       await group.resume(saved);
       // The first plan is then as quick as the others.
       await group.balancer.start();
@@ -115,6 +131,11 @@ export class PlanningService {
     for (const group of this.#groups.values()) await group.saveWindow();
   }
 
+  /** Ends all streams of events: nothing else would. */
+  endStreams(): void {
+    for (const group of this.#groups.values()) group.epochs.hub.close();
+  }
+
   /** Writes everything down and ends all threads. */
   async close(): Promise<void> {
     await this.#change(async () => {
@@ -124,9 +145,22 @@ export class PlanningService {
     });
   }
 
-  #make(name: string, parts: GroupParts, store: GroupStore): Group {
+  /** @throws EplbRangeError `EPLB_FORMAT`, naming the file, for records that do not follow from each other */
+  #makeSaved(name: string, saved: SavedGroup, store: GroupStore): Group {
+    const parts = readDeclaration(saved.declaration);
+    try {
+      return this.#make(name, parts, store, saved);
+    } catch (error) {
+      if (isOwnError(error)) error.message = `${name}.journal: ${error.message}`;
+      throw error;
+    }
+  }
+
+  #make(name: string, parts: GroupParts, store: GroupStore, saved?: SavedGroup): Group {
     const { policy } = parts.declaration;
-    return new Group(name, parts, store, (group) =>
+    const { time = REAL_TIME, onFault = () => undefined } = this.#hooks;
+    const { maxListeners } = this.#limits;
+    const makeMetrics = (group: Group) =>
       this.metrics.add({
         name,
         policy,
@@ -138,8 +172,8 @@ export class PlanningService {
         get isPaused() {
           return group.isPaused;
         },
-      }),
-    );
+      });
+    return new Group(name, parts, { store, saved, time, maxListeners, makeMetrics, onFault });
   }
 
   #checkRoom({ declaration }: GroupParts): void {
