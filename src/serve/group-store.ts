@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { LineFile } from '../migration/line-file.ts';
 import type { FullDeclaration } from './declaration.ts';
-import type { EpochsRecord, SavedEpochs } from './epochs/group-epochs.ts';
+import type { EpochsRecord, SavedEpochs } from './epochs/epoch-host.ts';
 import type { MappingRecord, PlanRecord } from './plan-result.ts';
 
 // The state of a service: a folder with two files of each group. NAME.journal has what the group promised,

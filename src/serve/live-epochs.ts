@@ -28,8 +28,8 @@ export interface EpochReport {
 }
 
 /** A plan that was answered. */
-export interface AnsweredPlan {
-  readonly mapping: ExpertMapping;
+interface AnsweredPlan {
+  readonly held: Held;
   /** The epoch that was live when it was made from its mapping; undefined for one made from any other. */
   readonly epoch: number | undefined;
 }
@@ -67,11 +67,12 @@ export class LiveEpochs {
   }
 
   /** Remembers a plan that was answered. */
-  remember({ mapping, digest }: Held, epoch: number | undefined): void {
+  remember(plan: Held, epoch: number | undefined): void {
+    const { digest } = plan;
     // One from the live mapping is not forgotten for one that is not.
     if (epoch === undefined && this.#answered.get(digest)?.epoch === this.#epoch) return;
     this.#answered.delete(digest);
-    this.#answered.set(digest, { mapping, epoch });
+    this.#answered.set(digest, { held: plan, epoch });
     const [oldest] = this.#answered.keys();
     if (this.#answered.size > MOST_ANSWERED) this.#answered.delete(oldest!);
   }
@@ -95,8 +96,8 @@ export class LiveEpochs {
     if (epoch < this.#epoch) return undefined;
     const plan = named === undefined ? undefined : this.#answered.get(named);
     // The object that was planned has its forecast with the balancer.
-    if (given !== undefined) return { ...given, mapping: plan?.mapping ?? given.mapping };
-    if (plan?.epoch === this.#epoch && epoch === this.#epoch + 1) return held(plan.mapping);
+    if (given !== undefined) return { ...given, mapping: plan?.held.mapping ?? given.mapping };
+    if (plan?.epoch === this.#epoch && epoch === this.#epoch + 1) return plan.held;
     const message = `loads: epoch ${epoch} is not ${this.#epoch}, the live one; give the digest of a plan`;
     throw new EplbError('EPLB_STALE', `${message} from there, or physicalToLogical, if another went live`);
   }
