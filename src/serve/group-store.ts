@@ -4,7 +4,8 @@ import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { LineFile } from '../migration/line-file.ts';
 import type { FullDeclaration } from './declaration.ts';
 import type { EpochsRecord, SavedEpochs } from './epochs/epoch-host.ts';
-import type { MappingRecord, PlanRecord } from './plan-result.ts';
+import type { MappingRecord } from './mapping-record.ts';
+import type { PlanRecord } from './plan-result.ts';
 
 // The state of a service: a folder with two files of each group. NAME.journal has what the group promised,
 // one synced line an act. NAME.window has the balancer's snapshot, written anew now and then: losing it loses

@@ -18,17 +18,9 @@ import { type GroupStore, type SavedGroup, type StateRecord, withPlan } from './
 import { type GroupView, viewOf } from './group-view.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
+import { hexSha256, mappingOfRecord, mappingRecord } from './mapping-record.ts';
 import type { GroupMetrics } from './metrics.ts';
-import {
-  balancednessOf,
-  forecastJson,
-  hexSha256,
-  mappingOfRecord,
-  mappingRecord,
-  type PlanResult,
-  recordOf,
-  resultOf,
-} from './plan-result.ts';
+import { balancednessOf, forecastJson, type PlanResult, recordOf, resultOf } from './plan-result.ts';
 import type { ServeTime } from './time.ts';
 
 /** Plans that may wait at one time. */
@@ -566,6 +558,7 @@ export class Group {
       append: (record) => this.#append(record),
       goLive: (epoch, next) => this.#goLive(epoch, next),
       changeRanks: (deadRanks, speed) => this.#changeRanks(deadRanks, speed),
+      repairOf,
       onFault,
     };
   }

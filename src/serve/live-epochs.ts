@@ -1,6 +1,6 @@
 import { EplbError, EplbRangeError } from '../core/errors.ts';
 import type { ExpertMapping } from '../index.ts';
-import { hexSha256 } from './plan-result.ts';
+import { hexSha256 } from './mapping-record.ts';
 
 /** Mappings of so many epochs are kept, for loads that are reported late. */
 const MOST_EPOCHS = 8;

@@ -6,10 +6,10 @@ import type { OperationOutcome } from '../../migration/outcome.ts';
 import type { Held } from '../live-epochs.ts';
 import { notFound } from '../refusal.ts';
 import type { Coordination } from './coordination.ts';
+import { ranksWithExperts } from './damage.ts';
 import type { AckBody, OfferBody } from './epoch-bodies.ts';
 import type { EpochHost } from './epoch-host.ts';
 import { readOperationName } from './epoch-view.ts';
-import { ranksWithExperts } from './repairs.ts';
 
 // What requests about epochs may say, as things stand. Nothing here changes anything.
 

@@ -2,16 +2,16 @@ import { randomUUID } from 'node:crypto';
 import { checkWhole } from '../../core/checks.ts';
 import { EplbError } from '../../core/errors.ts';
 import { type Held, held } from '../live-epochs.ts';
-import { mappingOfRecord, mappingRecord } from '../plan-result.ts';
+import { mappingOfRecord, mappingRecord } from '../mapping-record.ts';
 import type { ServeTime } from '../time.ts';
 import { Coordination } from './coordination.ts';
+import { type Damage, layersBetween } from './damage.ts';
 import { refusedOffer } from './epoch-checks.ts';
 import type { EpochHost, EpochsRecord, SavedEpochs } from './epoch-host.ts';
 import { EpochTeller } from './epoch-teller.ts';
 import { operationName, readOperationName } from './epoch-view.ts';
 import { type Death, RankBook } from './rank-book.ts';
 import { RepairDesk } from './repair-desk.ts';
-import { type Damage, layersBetween } from './repairs.ts';
 
 /** When a plan that is offered goes live. */
 export type Activation = 'onRequest' | 'whenPrepared';
@@ -41,7 +41,7 @@ export class EpochCore {
     const { numRanks, deadRanks, rankSpeed } = host.declaration;
     this.book = new RankBook(numRanks, deadRanks, rankSpeed ?? null);
     if (saved?.ranks !== undefined) this.book.resume(saved.ranks, time.now());
-    this.#repairs = new RepairDesk(this.book.speed);
+    this.#repairs = new RepairDesk(host.repairOf, this.book.speed);
     if (saved === undefined || saved.records.length === 0) return;
     this.#coordination = this.#coordinate(saved.records);
     this.#offeredMs = time.now();

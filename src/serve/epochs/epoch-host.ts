@@ -3,7 +3,8 @@ import type { ExpertMapping } from '../../index.ts';
 import type { LoadMatrix } from '../../loads/load-matrix.ts';
 import type { FullDeclaration } from '../declaration.ts';
 import type { Held } from '../live-epochs.ts';
-import type { MappingRecord } from '../plan-result.ts';
+import type { MappingRecord } from '../mapping-record.ts';
+import type { Damage } from './damage.ts';
 import type { SavedRanks } from './rank-book.ts';
 
 /** What is kept of a group's epochs. */
@@ -44,5 +45,7 @@ export interface EpochHost {
   goLive(epoch: number, next: Held): void;
   /** Ranks are dead or slow from now on. */
   changeRanks(deadRanks: readonly number[], speed: readonly number[] | null): void;
+  /** The mapping that repairs a damage. @throws EplbRangeError `EPLB_TOPOLOGY` when there is none */
+  repairOf(damage: Damage): ExpertMapping;
   onFault(error: unknown): void;
 }

@@ -1,7 +1,8 @@
 import { isOwnError } from '../../core/errors.ts';
+import type { ExpertMapping } from '../../index.ts';
 import type { OperationOutcome } from '../../migration/outcome.ts';
 import { type Held, held } from '../live-epochs.ts';
-import { type Damage, damageOf, repairOf } from './repairs.ts';
+import { type Damage, damageOf } from './damage.ts';
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 60_000;
@@ -21,8 +22,11 @@ export class RepairDesk {
   #numFailed = 0;
   #notBeforeMs: number | undefined;
 
+  readonly #repairOf: (damage: Damage) => ExpertMapping;
+
   /** @param speed of the ranks by now */
-  constructor(speed: readonly number[] | null) {
+  constructor(repairOf: (damage: Damage) => ExpertMapping, speed: readonly number[] | null) {
+    this.#repairOf = repairOf;
     this.#speedDone = String(speed);
     this.#speedFound = this.#speedDone;
   }
@@ -59,7 +63,7 @@ export class RepairDesk {
     if (key === this.#settledKey || reasons.length === 0) return undefined;
     let target: Held;
     try {
-      target = held(repairOf(damage));
+      target = held(this.#repairOf(damage));
     } catch (error) {
       if (!isOwnError(error)) throw error;
       this.#settledKey = key;
