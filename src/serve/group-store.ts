@@ -157,7 +157,7 @@ async function syncFolder(folder: string): Promise<void> {
   await handle?.close();
 }
 
-function stateOf(file: string, records: readonly StateRecord[]): SavedGroup | undefined {
+export function stateOf(file: string, records: readonly StateRecord[]): SavedGroup | undefined {
   let state: SavedGroup | undefined;
   for (const record of records) {
     const next = afterRecord(state, record);

@@ -11,7 +11,7 @@ import type { EpochHost, EpochsRecord, SavedEpochs } from './epoch-host.ts';
 import { EpochTeller } from './epoch-teller.ts';
 import { operationName, readOperationName } from './epoch-view.ts';
 import { type Death, RankBook } from './rank-book.ts';
-import { RepairDesk } from './repair-desk.ts';
+import { type FoundRepair, RepairDesk } from './repair-desk.ts';
 
 /** When a plan that is offered goes live. */
 export type Activation = 'onRequest' | 'whenPrepared';
@@ -193,7 +193,7 @@ export class EpochCore {
         loads: this.host.averageLoads(),
       },
     };
-    const found = this.#repairs.find(damage, live.digest, nowMs);
+    const found = this.#findRepair(damage, live.digest, nowMs);
     if (found === undefined) return false;
     if (found.status === 'impossible') {
       this.teller.hub.publish('repair', {
@@ -215,6 +215,16 @@ export class EpochCore {
     const activation = isSpokenFor ? 'onRequest' : 'whenPrepared';
     this.offerTo(coordination, name, live, found.target, activation, nowMs);
     return true;
+  }
+
+  #findRepair(damage: Damage, liveDigest: string, nowMs: number): FoundRepair | undefined {
+    try {
+      return this.#repairs.find(damage, liveDigest, nowMs);
+    } catch (error) {
+      // It is no fault of the input that it follows from.
+      this.host.onFault(error);
+      return undefined;
+    }
   }
 
   tick(nowMs: number): void {

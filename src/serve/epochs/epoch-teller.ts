@@ -69,6 +69,10 @@ export class EpochTeller {
     if (answers.length > 0) return answers;
     const order = this.#orders.get(rank);
     const entry = this.#coordination?.state.ranks[rank];
+    if (entry?.state === 'fenced' && entry.incarnation >= 0) {
+      // It may have a lease again, and does not know yet that it is out.
+      return [{ type: 'fence', incarnation: entry.incarnation, token: entry.since }];
+    }
     if (order === undefined || entry?.incarnation !== order.incarnation) return [];
     const waitingFor = this.#coordination!.machine.view().operation?.waitingFor ?? [];
     return waitingFor.includes(rank) || entry.state === 'unconfirmed' ? [order] : [];

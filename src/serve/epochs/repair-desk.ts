@@ -54,7 +54,7 @@ export class RepairDesk {
     this.#numFailed = Math.min(this.#numFailed + 1, 10);
   }
 
-  /** The repair that a damage needs; undefined when there is nothing to do, or not yet. */
+  /** The repair that a damage needs; undefined when there is nothing to do, or not yet. Throws what a fault is. */
   find(damage: Damage, liveDigest: string, nowMs: number): FoundRepair | undefined {
     if (this.#notBeforeMs !== undefined && nowMs < this.#notBeforeMs) return undefined;
     this.#notBeforeMs = undefined;
@@ -65,8 +65,8 @@ export class RepairDesk {
     try {
       target = held(this.#repairOf(damage));
     } catch (error) {
-      if (!isOwnError(error)) throw error;
       this.#settledKey = key;
+      if (!isOwnError(error)) throw error;
       return { status: 'impossible', message: error.message, reasons };
     }
     this.#speedFound = String(damage.speed);

@@ -1,0 +1,41 @@
+import { mkdir } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+interface Parts {
+  readonly GroupEpochs: typeof import('../../src/serve/epochs/group-epochs.ts').GroupEpochs;
+  readonly ExpertMapping: typeof import('../../src/mapping/expert-mapping.ts').ExpertMapping;
+  readonly RankMachine: typeof import('../../src/migration/rank-machine.ts').RankMachine;
+  readonly EplbRangeError: typeof import('../../src/core/errors.ts').EplbRangeError;
+  readonly held: typeof import('../../src/serve/live-epochs.ts').held;
+  readonly mappingOfRecord: typeof import('../../src/serve/mapping-record.ts').mappingOfRecord;
+  readonly stateOf: typeof import('../../src/serve/group-store.ts').stateOf;
+}
+
+const SOURCES = [
+  "export { GroupEpochs } from './serve/epochs/group-epochs.ts';",
+  "export { ExpertMapping } from './mapping/expert-mapping.ts';",
+  "export { RankMachine } from './migration/rank-machine.ts';",
+  "export { EplbRangeError } from './core/errors.ts';",
+  "export { held } from './serve/live-epochs.ts';",
+  "export { mappingOfRecord } from './serve/mapping-record.ts';",
+  "export { stateOf } from './serve/group-store.ts';",
+];
+
+/** The parts of the service that epochs are, without HTTP, in a file of their own: classes are one in it. */
+export async function loadEpochs(): Promise<Parts> {
+  await mkdir(`${ROOT}build`, { recursive: true });
+  const outfile = `${ROOT}build/epochs-${process.pid}.mjs`;
+  await build({
+    stdin: { contents: SOURCES.join(''), resolveDir: `${ROOT}src` },
+    ...{ outfile, bundle: true, format: 'esm', platform: 'node', target: 'node20', packages: 'external' },
+    loader: { '.wasm': 'base64' },
+    logLevel: 'error',
+  });
+  const { rm } = await import('node:fs/promises');
+  const parts: Parts = await import(outfile);
+  await rm(outfile);
+  return parts;
+}
