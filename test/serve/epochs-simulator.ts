@@ -135,7 +135,7 @@ export class EpochSimulation {
           isAlive: true,
           incarnation: 1,
           work: [],
-        said: '',
+          said: '',
           step: 0,
           hasJoined: false,
         },
