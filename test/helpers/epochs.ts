@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -6,6 +6,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
 interface Parts {
   readonly GroupEpochs: typeof import('../../src/serve/epochs/group-epochs.ts').GroupEpochs;
+  readonly EventHub: typeof import('../../src/serve/epochs/event-hub.ts').EventHub;
   readonly ExpertMapping: typeof import('../../src/mapping/expert-mapping.ts').ExpertMapping;
   readonly RankMachine: typeof import('../../src/migration/rank-machine.ts').RankMachine;
   readonly EplbRangeError: typeof import('../../src/core/errors.ts').EplbRangeError;
@@ -16,6 +17,7 @@ interface Parts {
 
 const SOURCES = [
   "export { GroupEpochs } from './serve/epochs/group-epochs.ts';",
+  "export { EventHub } from './serve/epochs/event-hub.ts';",
   "export { ExpertMapping } from './mapping/expert-mapping.ts';",
   "export { RankMachine } from './migration/rank-machine.ts';",
   "export { EplbRangeError } from './core/errors.ts';",
@@ -24,8 +26,15 @@ const SOURCES = [
   "export { stateOf } from './serve/group-store.ts';",
 ];
 
+let loaded: Promise<Parts> | undefined;
+
 /** The parts of the service that epochs are, without HTTP, in a file of their own: classes are one in it. */
-export async function loadEpochs(): Promise<Parts> {
+export function loadEpochs(): Promise<Parts> {
+  loaded ??= load();
+  return loaded;
+}
+
+async function load(): Promise<Parts> {
   await mkdir(`${ROOT}build`, { recursive: true });
   const outfile = `${ROOT}build/epochs-${process.pid}.mjs`;
   await build({
@@ -34,7 +43,6 @@ export async function loadEpochs(): Promise<Parts> {
     loader: { '.wasm': 'base64' },
     logLevel: 'error',
   });
-  const { rm } = await import('node:fs/promises');
   const parts: Parts = await import(outfile);
   await rm(outfile);
   return parts;

@@ -71,7 +71,8 @@ export async function ask(
   return { status: response.status, headers: response.headers, json, bytes };
 }
 
-function checkDescribed(method: string, path: string, status: number, json: unknown): void {
+/** An answer has to be one that the OpenAPI document describes; it counts as seen. */
+export function checkDescribed(method: string, path: string, status: number, json: unknown): void {
   const route = Object.keys(openApi.paths).find((pattern) =>
     new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]*')}$`).test(path),
   );

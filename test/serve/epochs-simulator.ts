@@ -159,7 +159,14 @@ export class EpochSimulation {
 
   #describe(): string {
     const ranks = this.#ranks.map(({ machine }) => machine.view());
-    return JSON.stringify({ live: this.#live.epoch, counts: this.#epochs?.rankCounts, ranks });
+    const more = this.#ranks.map(({ step, hasJoined, leaseUntilMs, isAlive }) => ({
+      step,
+      hasJoined,
+      leaseUntilMs,
+      isAlive,
+    }));
+    const now = { nowMs: this.#nowMs, frontier: this.#frontier };
+    return JSON.stringify({ ...now, live: this.#live.epoch, counts: this.#epochs?.rankCounts, more, ranks });
   }
 
   // --- chance and time -------------------------------------------------------------------------------------
@@ -506,6 +513,10 @@ export class EpochSimulation {
     if (others.some(({ step }) => step + LEAD_STEPS < next)) return;
     const { messages, actions, answer } = own.machine.beginStep(next);
     this.#take(rank, { messages, actions });
+    if (answer.status === 'wait' && answer.fromStep !== undefined && others.length === 0 && !own.hasJoined) {
+      // Nobody serves: all skip to it.
+      this.#frontier = Math.max(this.#frontier, answer.fromStep - 1);
+    }
     if (answer.status !== 'serve') return;
     own.hasJoined = true;
     own.step = next;

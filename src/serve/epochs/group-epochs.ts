@@ -103,6 +103,7 @@ export class GroupEpochs {
     body: AckBody,
   ): Promise<EpochView & { readonly messages: readonly CoordinatorMessage[] }> {
     const { rank, state = 'prepared', lastStep } = body;
+    this.#core.checkRank('ack.rank', rank);
     if (state === 'armed' && lastStep === undefined) {
       throw new EplbTypeError(
         'EPLB_KIND',
@@ -137,6 +138,7 @@ export class GroupEpochs {
 
   /** A rank cannot prepare layers: the attempt is aborted. @throws as {@link ack} */
   refuse(epoch: number, body: RefuseBody): Promise<EpochView> {
+    this.#core.checkRank('refuse.rank', body.rank);
     return this.#core.run(
       (nowMs) => {
         const coordination = this.#coordinated(epoch);
