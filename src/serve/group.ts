@@ -1,45 +1,26 @@
-import { performance } from 'node:perf_hooks';
-import { checkTopology } from '../core/check-topology.ts';
-import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
-import type { Topology } from '../core/topology.ts';
+import { EplbError, isOwnError } from '../core/errors.ts';
 import type { CostModel } from '../cost/cost-model.ts';
-import { type BalancerDecision, ExpertLoadBalancer, type ExpertMapping, type LoadSamples } from '../index.ts';
+import { ExpertLoadBalancer, type ExpertMapping } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
+import { initialMapping } from '../mapping/initial-mapping.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
-import { checkPlannable } from '../policy/plannable.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
 import type { EpochHost } from './epochs/epoch-host.ts';
 import { plainView } from './epochs/epoch-view.ts';
 import { GroupEpochs } from './epochs/group-epochs.ts';
 import { repairOf } from './epochs/repairs.ts';
 import { tell } from './events.ts';
-import { type GroupStore, type SavedGroup, type StateRecord, withPlan } from './group-store.ts';
+import { averageLoads, GroupPlans, type PlanHost, type PlanQuestion } from './group-plans.ts';
+import { PlannedRanks } from './group-ranks.ts';
+import type { GroupStore, SavedGroup, StateRecord } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
 import { hexSha256, mappingOfRecord, mappingRecord } from './mapping-record.ts';
 import type { GroupMetrics } from './metrics.ts';
-import { balancednessOf, forecastJson, type PlanResult, recordOf, resultOf } from './plan-result.ts';
+import type { PlanResult } from './plan-result.ts';
 import type { ServeTime } from './time.ts';
-
-/** Plans that may wait at one time. */
-const MOST_WAITING = 64;
-
-/** What a plan is asked with. */
-export interface PlanQuestion {
-  /** [layers x experts] to plan for; the window when left out. */
-  readonly loads?: LoadMatrix | undefined;
-  readonly samples?: LoadSamples | undefined;
-  /** What the ranks hold; the live mapping when left out. */
-  readonly previous?: ExpertMapping | undefined;
-  /** Which epoch has to be live. */
-  readonly generation?: number | undefined;
-  /** Names the plan where no loads are given. */
-  readonly planId?: string | undefined;
-  /** Whether the answer is to say how balanced the loads are. */
-  readonly saysBalance: boolean;
-}
 
 /** A report of loads, or of what went live, or of both. */
 export interface StepReport extends EpochReport {
@@ -65,12 +46,6 @@ export interface ReportOutcome {
   readonly digest: string;
 }
 
-/** Who is dead, and how fast ranks are: null when all are as fast as usual. */
-interface KnownRanks {
-  readonly deadRanks: readonly number[];
-  readonly speed: readonly number[] | null;
-}
-
 /** A group of ranks: its balancer, its epoch, what was answered, and how it is kept. */
 export class Group {
   readonly name: string;
@@ -79,55 +54,46 @@ export class Group {
   readonly cost: CostModel | undefined;
   /** How it comes from one epoch to the next. */
   readonly epochs: GroupEpochs;
-  readonly #parts: GroupParts;
   readonly #store: GroupStore;
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
   readonly #epochs: LiveEpochs;
-  /** What the last plan started from. */
-  #lastPrevious: Held;
-  #plans: readonly (readonly [string, PlanResult])[] = [];
-  readonly #planning = new Map<string, Promise<PlanResult>>();
+  readonly #ranks: PlannedRanks;
+  readonly #plans: GroupPlans;
   #paused = false;
   #dryRun: boolean;
   #windowSource: 'empty' | 'refilled' | 'recorded' = 'empty';
-  #counters = { numSteps: 0, numPlanned: 0, numKept: 0, numMoves: 0 };
+  #counters = { numSteps: 0, numMoves: 0 };
   #unsavedSteps = 0;
   #configKey: string | undefined;
-  #numWaiting = 0;
   #lastChange: Promise<unknown> = Promise.resolve();
   #isClosed = false;
-  /** Who is dead and how fast ranks are, as plans are to know; and whether the policy plans for that. */
-  #ranks: KnownRanks;
-  #ranksArePlanned = true;
 
   constructor(name: string, parts: GroupParts, options: GroupOptions) {
-    const { declaration, topology, whole, policy, cost } = parts;
+    const { declaration, topology, policy, cost } = parts;
     const { store, saved, time, maxListeners, makeMetrics, onFault } = options;
     this.name = name;
     this.declaration = declaration;
     this.cost = cost;
-    this.#parts = parts;
-    const { dead = [], speed = declaration.rankSpeed ?? null } = saved?.epochs?.ranks ?? {
-      dead: (declaration.deadRanks ?? []).map((rank) => ({ rank })),
-    };
-    this.#ranks = { deadRanks: dead.map(({ rank }) => rank), speed };
-    const planned = this.#plannable(this.#ranks);
-    this.#ranksArePlanned = planned !== undefined;
+    this.#ranks = new PlannedRanks(parts, saved?.epochs?.ranks);
     const { windowSize } = declaration;
-    this.balancer = new ExpertLoadBalancer({ ...(planned ?? whole), policy, windowSize });
+    this.balancer = new ExpertLoadBalancer({ ...this.#ranks.topology, policy, windowSize });
     this.#store = store;
     this.#steps = new LoadSteps(topology);
-    this.#epochs = new LiveEpochs(this.balancer.mapping);
-    this.#lastPrevious = this.#epochs.live;
+    // Ranks that died since have a part in the first epoch.
+    const first = initialMapping(topology);
+    const { mapping } = this.balancer;
+    this.#epochs = new LiveEpochs(first.equals(mapping) ? mapping : first);
     this.#dryRun = declaration.dryRun;
     this.#metrics = makeMetrics(this);
+    this.#plans = new GroupPlans(this.#planHost());
     this.epochs = new GroupEpochs(this.#epochHost(onFault), time, maxListeners, saved?.epochs);
   }
 
   /** Names the configuration in keys of plans: with the ranks as they are. */
   get configKey(): string {
-    this.#configKey ??= hexSha256(canonical({ ...this.declaration, now: this.#ranks }));
+    const { deadRanks, speed } = this.#ranks;
+    this.#configKey ??= hexSha256(canonical({ ...this.declaration, now: [deadRanks, speed] }));
     return this.#configKey;
   }
 
@@ -157,9 +123,9 @@ export class Group {
   async resume(saved: SavedGroup): Promise<void> {
     this.#paused = saved.paused;
     this.#dryRun = saved.dryRun;
-    this.#plans = saved.plans.map(([planId, plan]) => [planId, resultOf(plan)] as const);
-    const { lastStep, ...counters } = saved.counters ?? { ...this.#counters, lastStep: undefined };
-    this.#counters = { ...counters };
+    const none = { numSteps: 0, numMoves: 0, numPlanned: 0, numKept: 0 };
+    const { lastStep, numSteps, numMoves, ...counts } = saved.counters ?? { ...none, lastStep: undefined };
+    this.#counters = { numSteps, numMoves };
     this.#steps.resume(lastStep);
     const first = this.#epochs.live.mapping;
     const snapshot = await this.#store.readWindow();
@@ -177,10 +143,7 @@ export class Group {
       this.#epochs.go(saved.epoch, held(kept.equals(mapping) ? mapping : kept));
       this.#commitLive();
     }
-    for (const [, { status, epoch, previousDigest, ...plan }] of this.#plans) {
-      const isFromLive = epoch === this.epoch && previousDigest === this.digest;
-      if (status === 'planned') this.#epochs.remember(plan, isFromLive ? epoch : undefined);
-    }
+    this.#plans.resume(saved.plans, counts);
     await this.epochs.start();
   }
 
@@ -222,7 +185,7 @@ export class Group {
       windowSource: this.#windowSource,
       lastStep: this.#steps.lastStep,
       numIncomplete: this.#steps.numIncomplete,
-      counters: this.#counters,
+      counters: { ...this.#counters, ...this.#plans.counts },
       ages: this.#metrics.ages(),
     });
   }
@@ -232,9 +195,18 @@ export class Group {
     return this.#epochs.live;
   }
 
-  /** Mappings that plans are likely to start from: the live one, and that of the last question. */
+  /** Mappings that plans are likely to start from. */
   knownMappings(): readonly Held[] {
-    return [this.#epochs.live, this.#lastPrevious];
+    return this.#plans.knownMappings();
+  }
+
+  /**
+   * Plans, and changes nothing but what is known of plans.
+   *
+   * @throws EplbError `EPLB_STALE` for another generation than the live one, `EPLB_LIMIT`, `EPLB_CLOSED`
+   */
+  plan(question: PlanQuestion): Promise<PlanResult> {
+    return this.#plans.plan(question);
   }
 
   /** The mapping of one of the last epochs; undefined when it is not known any more. */
@@ -334,150 +306,6 @@ export class Group {
     return { data, numLayers, numExperts: numLogicalExperts };
   }
 
-  /**
-   * Plans, and changes nothing but what is known of plans.
-   *
-   * @throws EplbError `EPLB_STALE` for another generation than the live one, `EPLB_LIMIT`, `EPLB_CLOSED`
-   */
-  plan(question: PlanQuestion): Promise<PlanResult> {
-    const { planId, loads, samples, generation } = question;
-    if (generation !== undefined && generation !== this.epoch) {
-      const message = `plan: generation ${generation} is not ${this.epoch}, the live one`;
-      return Promise.reject(new EplbError('EPLB_STALE', message));
-    }
-    if (loads !== undefined || samples !== undefined) return this.#planNow(question);
-    if (planId === undefined) {
-      const message = 'plan: give loads to plan for, or a planId to plan from the window';
-      return Promise.reject(new EplbRangeError('EPLB_OPTION', message));
-    }
-    const stands = this.#plans.find(([id]) => id === planId)?.[1];
-    if (stands !== undefined) return Promise.resolve(stands);
-    const known = this.#planning.get(planId);
-    if (known !== undefined) return known;
-    const planned = this.#planOnce(planId, question).finally(() => this.#planning.delete(planId));
-    this.#planning.set(planId, planned);
-    return planned;
-  }
-
-  /** Plans from the window. The answer is durable before anybody gets it. */
-  async #planOnce(planId: string, question: PlanQuestion): Promise<PlanResult> {
-    const result = await this.#planNow(question);
-    await this.#change(async () => {
-      await this.#append({ kind: 'plan', planId, plan: recordOf(result) });
-      this.#plans = withPlan(this.#plans, planId, result);
-    });
-    return result;
-  }
-
-  async #planNow(question: PlanQuestion): Promise<PlanResult> {
-    this.#checkOpen();
-    if (this.#numWaiting >= MOST_WAITING) {
-      throw new EplbError(
-        'EPLB_LIMIT',
-        `plan: ${MOST_WAITING} plans of this group are waiting; ask again later`,
-      );
-    }
-    this.#numWaiting++;
-    const started = performance.now();
-    try {
-      const result = await this.#decide(question);
-      this.#note(result, (performance.now() - started) / 1000);
-      return result;
-    } catch (error) {
-      const code = isOwnError(error) ? error.code : 'EPLB_INTERNAL';
-      this.#metrics.planned({ status: 'failed', reason: code, seconds: 0, moves: 0, bytes: 0 });
-      const seconds = (performance.now() - started) / 1000;
-      const failed = { status: 'failed', reason: code, seconds, moves: 0, bytes: 0 } as const;
-      tell('plan', () => ({ group: this.name, epoch: this.epoch, ...failed }));
-      throw error;
-    } finally {
-      this.#numWaiting--;
-    }
-  }
-
-  async #decide({ loads, samples, previous, saysBalance }: PlanQuestion): Promise<PlanResult> {
-    const epoch = this.epoch;
-    const before = this.#heldOf(previous);
-    if (this.#paused) return this.#kept(before, epoch, 'paused');
-    if (!this.#ranksArePlanned && this.#ranks.deadRanks.length > 0)
-      return this.#repaired(before, epoch, loads);
-    const decision = await this.balancer.decide(loads, {
-      previous: before.mapping,
-      ...(samples === undefined ? {} : { samples }),
-    });
-    if (decision.status === 'kept') return this.#kept(before, epoch, decision.reason);
-    const result = this.#planned(decision, before, epoch);
-    if (result.status === 'kept' || !saysBalance || loads === undefined) return result;
-    const { topology } = this.balancer;
-    const balancedness = {
-      before: balancednessOf(loads, before.mapping, topology),
-      after: balancednessOf(loads, decision.mapping, topology),
-    };
-    return { ...result, balancedness };
-  }
-
-  /** What keeps every expert on a rank that lives, for policies that cannot plan around dead ones. */
-  #repaired(before: Held, epoch: number, loads = this.#averageLoads()): PlanResult {
-    const { deadRanks, speed } = this.#ranks;
-    const { whole } = this.#parts;
-    const damage = {
-      live: before.mapping,
-      whole,
-      deadRanks,
-      servingRanks: [],
-      speed,
-      forSpeed: false,
-      loads,
-    };
-    try {
-      return this.#planned({ mapping: repairOf(damage) }, before, epoch);
-    } catch (error) {
-      if (!isOwnError(error) || error.code !== 'EPLB_TOPOLOGY') throw error;
-      return this.#kept(before, epoch, 'too few slots');
-    }
-  }
-
-  #averageLoads(): LoadMatrix | undefined {
-    return this.balancer.numSamples === 0 ? undefined : this.balancer.getAverageLogicalLoad();
-  }
-
-  #heldOf(previous: ExpertMapping | undefined): Held {
-    if (previous === undefined) return this.#epochs.live;
-    const known = this.knownMappings().find(({ mapping }) => mapping === previous);
-    this.#lastPrevious = known ?? held(previous);
-    return this.#lastPrevious;
-  }
-
-  #kept({ mapping, bytes, digest }: Held, epoch: number, reason: string): PlanResult {
-    return { status: 'kept', reason, epoch, mapping, bytes, digest, previousDigest: digest, moves: 0 };
-  }
-
-  #planned(
-    decision: Pick<Extract<BalancerDecision, { status: 'planned' }>, 'mapping' | 'forecast'>,
-    before: Held,
-    epoch: number,
-  ): PlanResult {
-    const next = held(decision.mapping);
-    if (next.digest === before.digest) return this.#kept(before, epoch, 'unchanged');
-    const moves = next.mapping.movesFrom(before.mapping, this.declaration.numRanks);
-    const forecast = decision.forecast === undefined ? {} : { forecast: forecastJson(decision.forecast) };
-    if (this.#dryRun) {
-      return { ...this.#kept(before, epoch, 'dry run'), dryRun: { digest: next.digest, moves, ...forecast } };
-    }
-    const isFromLive = before.digest === this.#epochs.live.digest && epoch === this.epoch;
-    this.#epochs.remember(next, isFromLive ? epoch : undefined);
-    return { status: 'planned', epoch, ...next, previousDigest: before.digest, moves, ...forecast };
-  }
-
-  #note({ status, reason, moves, epoch, forecast }: PlanResult, seconds: number): void {
-    const key = status === 'planned' ? 'numPlanned' : 'numKept';
-    this.#counters = { ...this.#counters, [key]: this.#counters[key] + 1 };
-    const bytes = forecast?.bytes ?? moves * (this.cost?.bytesPerExpert ?? 0);
-    const plan = { status, ...(reason === undefined ? {} : { reason }), seconds, moves, bytes };
-    this.#metrics.planned(plan);
-    tell('plan', () => ({ group: this.name, epoch, ...plan }));
-  }
-
   /** Writes the window down, if anything was recorded since. */
   saveWindow(): Promise<void> {
     return this.#change(async () => {
@@ -502,39 +330,33 @@ export class Group {
 
   #savedCounters() {
     const { lastStep } = this.#steps;
-    return { ...this.#counters, ...(lastStep === undefined ? {} : { lastStep }) };
-  }
-
-  /** What the ranks are, as a topology that the policy can plan; undefined when it cannot. */
-  #plannable({ deadRanks, speed }: KnownRanks): Topology | undefined {
-    const { whole, policy } = this.#parts;
-    try {
-      const { rankSpeed: _, ...others } = whole;
-      const now = checkTopology({ ...others, deadRanks, ...(speed && { rankSpeed: speed }) });
-      checkPlannable(policy.kernelRequest(), now);
-      return { ...others, deadRanks, ...(speed && { rankSpeed: speed }) };
-    } catch (error) {
-      if (isOwnError(error) && error.code === 'EPLB_TOPOLOGY') return undefined;
-      throw error;
-    }
+    return { ...this.#counters, ...this.#plans.counts, ...(lastStep === undefined ? {} : { lastStep }) };
   }
 
   /** Ranks are dead or slow from now on: plans are for those that live, as far as the policy can. */
   #changeRanks(deadRanks: readonly number[], speed: readonly number[] | null): void {
-    if (String(deadRanks) === String(this.#ranks.deadRanks) && String(speed) === String(this.#ranks.speed))
-      return;
-    this.#ranks = { deadRanks, speed };
+    if (!this.#ranks.change(this.balancer, deadRanks, speed)) return;
     this.#configKey = undefined;
-    this.#ranksArePlanned = this.#plannable(this.#ranks) !== undefined;
-    if (!this.#ranksArePlanned) return;
-    this.balancer.changeTopology({ deadRanks, rankSpeed: speed ?? this.#ranksAlike });
-    // The window is of other slots now.
+    // The window that was written is of other slots.
     this.#unsavedSteps++;
     this.#commitLive();
   }
 
-  get #ranksAlike(): readonly number[] {
-    return Array.from({ length: this.declaration.numRanks }, () => 1);
+  #planHost(): PlanHost {
+    const group = this;
+    return {
+      ...{ name: this.name, balancer: this.balancer, cost: this.cost },
+      ...{ epochs: this.#epochs, ranks: this.#ranks, metrics: this.#metrics },
+      get isPaused() {
+        return group.isPaused;
+      },
+      get isDryRun() {
+        return group.isDryRun;
+      },
+      checkOpen: () => this.#checkOpen(),
+      change: (work) => this.#change(work),
+      append: (record) => this.#append(record),
+    };
   }
 
   #epochHost(onFault: (error: unknown) => void): EpochHost {
@@ -542,7 +364,7 @@ export class Group {
     return {
       name: this.name,
       declaration: this.declaration,
-      whole: this.#parts.whole,
+      whole: this.#ranks.whole,
       get isPaused() {
         return group.isPaused;
       },
@@ -552,7 +374,7 @@ export class Group {
       live: () => ({ epoch: this.epoch, held: this.#epochs.live }),
       answered: (digest) => this.#epochs.answered(digest),
       mappingAt: (epoch) => this.mappingAt(epoch),
-      averageLoads: () => this.#averageLoads(),
+      averageLoads: () => averageLoads(this.balancer),
       nextStep: () => (this.#steps.lastStep ?? 0) + 1,
       change: (work) => this.#change(work),
       append: (record) => this.#append(record),
@@ -570,7 +392,7 @@ export class Group {
         declaration: this.declaration,
         epoch: this.epoch,
         table: mappingRecord(this.#epochs.live.mapping),
-        plans: this.#plans.map(([id, plan]) => [id, recordOf(plan)] as const),
+        plans: this.#plans.records,
         paused: this.#paused,
         dryRun: this.#dryRun,
         counters: this.#savedCounters(),
