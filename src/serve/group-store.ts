@@ -3,7 +3,13 @@ import { join } from 'node:path';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { LineFile } from '../migration/line-file.ts';
 import type { FullDeclaration } from './declaration.ts';
-import type { EpochsRecord, SavedEpochs } from './epochs/epoch-host.ts';
+import {
+  afterEpochs,
+  type EpochsRecord,
+  NOTHING_SAVED,
+  type SavedEpochs,
+  typeOfRecord,
+} from './epochs/epoch-host.ts';
 import type { MappingRecord } from './mapping-record.ts';
 import type { PlanRecord } from './plan-result.ts';
 
@@ -193,7 +199,7 @@ function afterRecord(state: SavedGroup | undefined, record: StateRecord): SavedG
     case 'live':
       return { ...wentLive(state, record.table), epoch: record.epoch };
     case 'epochs':
-      return afterEpochs(state, record);
+      return withEpochs(state, record);
     case 'plan':
       return { ...state, plans: withPlan(state.plans, record.planId, record.plan) };
     case 'mode':
@@ -211,18 +217,8 @@ function wentLive(state: SavedGroup, table: MappingRecord | undefined): SavedGro
   return { ...state, epoch: state.epoch + 1, table, earlier };
 }
 
-function afterEpochs(state: SavedGroup, { records = [], offered, ranks }: EpochsRecord): SavedGroup {
-  const before = state.epochs;
-  const isNew = typeOf(records[0]) === 'checkpoint';
-  const epochs = {
-    records: isNew ? records : [...(before?.records ?? []), ...records],
-    offered: offered ?? before?.offered,
-    ranks: ranks ?? before?.ranks,
-  };
-  const isDecided = records.some((record) => typeOf(record) === 'decided');
+function withEpochs(state: SavedGroup, record: EpochsRecord): SavedGroup {
+  const epochs = afterEpochs(state.epochs ?? NOTHING_SAVED, record);
+  const isDecided = (record.records ?? []).some((one) => typeOfRecord(one) === 'decided');
   return { ...(isDecided ? wentLive(state, epochs.offered) : state), epochs };
-}
-
-function typeOf(record: unknown): unknown {
-  return typeof record === 'object' && record !== null && 'type' in record ? record.type : undefined;
 }

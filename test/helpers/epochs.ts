@@ -11,6 +11,7 @@ interface Parts {
   readonly RankMachine: typeof import('../../src/migration/rank-machine.ts').RankMachine;
   readonly EplbRangeError: typeof import('../../src/core/errors.ts').EplbRangeError;
   readonly held: typeof import('../../src/serve/live-epochs.ts').held;
+  readonly mappingRecord: typeof import('../../src/serve/mapping-record.ts').mappingRecord;
   readonly mappingOfRecord: typeof import('../../src/serve/mapping-record.ts').mappingOfRecord;
   readonly stateOf: typeof import('../../src/serve/group-store.ts').stateOf;
 }
@@ -22,7 +23,7 @@ const SOURCES = [
   "export { RankMachine } from './migration/rank-machine.ts';",
   "export { EplbRangeError } from './core/errors.ts';",
   "export { held } from './serve/live-epochs.ts';",
-  "export { mappingOfRecord } from './serve/mapping-record.ts';",
+  "export { mappingOfRecord, mappingRecord } from './serve/mapping-record.ts';",
   "export { stateOf } from './serve/group-store.ts';",
 ];
 

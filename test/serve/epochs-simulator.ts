@@ -40,6 +40,8 @@ const NUM_EXPERTS = 4;
 const SLOTS_PER_RANK = 3;
 const TTL_MS = 40;
 const LEAD_STEPS = 3;
+/** Of a journal, before it is made shorter. */
+const MOST_LINES = 12;
 const MOST_CALM_TURNS = 400;
 
 interface SimulatedRank {
@@ -316,11 +318,26 @@ export class EpochSimulation {
   #append(record: StateRecord, service: object): Promise<void> {
     if (this.#service !== service) return new Promise(() => undefined);
     const isTorn = this.#fault(0.02);
-    if (!isTorn) this.#lines.push(structuredClone(record));
+    if (!isTorn) {
+      if (this.#lines.length > MOST_LINES) this.#lines = [this.#whole()];
+      this.#lines.push(structuredClone(record));
+    }
     if (isTorn) this.#tally.tornAppends++;
     if (!isTorn && !this.#fault(0.02)) return Promise.resolve();
     this.#killService();
     return new Promise(() => undefined);
+  }
+
+  /** All that was kept, in one line: as a group's journal is made shorter. */
+  #whole(): StateRecord {
+    const { epoch, held } = this.#live;
+    const { declaration } = parts.stateOf('test', this.#lines)!;
+    const state = {
+      ...{ declaration, epoch },
+      ...{ table: parts.mappingRecord(held.mapping), plans: [], paused: false, dryRun: false },
+      ...{ counters: undefined, epochs: structuredClone(this.#epochs!.saved) },
+    };
+    return { kind: 'whole', state };
   }
 
   /** What an epoch is told to be it stays, and none before it comes back. */

@@ -138,9 +138,6 @@ test('a restart goes on with an attempt under way, dead ranks, and loads of the 
       await post('g/epochs', { digest, operationId: 'first' });
       await post('g/epochs/1/ack', { rank: 0 });
       const first = (await ask(base, 'GET', '/v1/groups/g/mapping')).json.physicalToLogical;
-      // More changes than a journal has lines.
-      for (let i = 0; i < 260; i++)
-        await post('g/ranks', { slow: [{ rank: 1, speed: i % 2 === 0 ? 0.5 : 1 }] });
       return { digest, first, dead: (await ask(base, 'GET', '/v1/groups/dead')).json.digest };
     });
     await withService(state, async (base) => {

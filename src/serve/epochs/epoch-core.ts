@@ -7,7 +7,13 @@ import type { ServeTime } from '../time.ts';
 import { Coordination } from './coordination.ts';
 import { type Damage, layersBetween } from './damage.ts';
 import { refusedOffer } from './epoch-checks.ts';
-import type { EpochHost, EpochsRecord, SavedEpochs } from './epoch-host.ts';
+import {
+  afterEpochs,
+  type EpochHost,
+  type EpochsRecord,
+  NOTHING_SAVED,
+  type SavedEpochs,
+} from './epoch-host.ts';
 import { EpochTeller } from './epoch-teller.ts';
 import { operationName, readOperationName } from './epoch-view.ts';
 import { type Death, RankBook } from './rank-book.ts';
@@ -31,6 +37,7 @@ export class EpochCore {
   #offered: Held | undefined;
   #offeredMs = 0;
   #ranksChanged = false;
+  #saved: SavedEpochs;
   #cancelTimer: (() => void) | undefined;
   #stopped: EplbError | undefined;
 
@@ -38,6 +45,7 @@ export class EpochCore {
     this.host = host;
     this.#time = time;
     this.teller = new EpochTeller(this, maxListeners);
+    this.#saved = saved ?? NOTHING_SAVED;
     const { numRanks, deadRanks, rankSpeed } = host.declaration;
     this.book = new RankBook(numRanks, deadRanks, rankSpeed ?? null);
     if (saved?.ranks !== undefined) this.book.resume(saved.ranks, time.now());
@@ -70,14 +78,9 @@ export class EpochCore {
     this.#ranksChanged = true;
   }
 
-  /** What is to be kept of it all. */
+  /** What is kept of it all: not yet what is being made durable. */
   get saved(): SavedEpochs {
-    const isOpen = this.#coordination?.state.operation !== undefined;
-    return {
-      records: this.#coordination?.records ?? [],
-      offered: isOpen && this.#offered !== undefined ? mappingRecord(this.#offered.mapping) : undefined,
-      ranks: this.book.save(),
-    };
+    return this.#saved;
   }
 
   /** Ends streams, and lets no more time pass. */
@@ -139,6 +142,7 @@ export class EpochCore {
   async #append(record: EpochsRecord): Promise<void> {
     try {
       await this.host.append(record);
+      this.#saved = afterEpochs(this.#saved, record);
     } catch (cause) {
       // The coordinator is ahead of what is known to be durable: nothing that it says may be heard.
       this.#stopped = new EplbError('EPLB_CLOSED', `group ${this.host.name}: its journal failed`, { cause });

@@ -21,6 +21,26 @@ export interface EpochsRecord extends Partial<SavedEpochs> {
   readonly kind: 'epochs';
 }
 
+export const NOTHING_SAVED: SavedEpochs = { records: [], offered: undefined, ranks: undefined };
+
+/** What is kept once a record is. */
+export function afterEpochs(
+  before: SavedEpochs,
+  { records = [], offered, ranks }: EpochsRecord,
+): SavedEpochs {
+  const isWhole = typeOfRecord(records[0]) === 'checkpoint';
+  return {
+    records: isWhole ? records : [...before.records, ...records],
+    offered: offered ?? before.offered,
+    ranks: ranks ?? before.ranks,
+  };
+}
+
+/** The type of a coordinator's record, as it was read. */
+export function typeOfRecord(record: unknown): unknown {
+  return typeof record === 'object' && record !== null && 'type' in record ? record.type : undefined;
+}
+
 /** The group that epochs are of. */
 export interface EpochHost {
   readonly name: string;
