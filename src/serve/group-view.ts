@@ -1,7 +1,7 @@
 import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import type { ExpertLoadBalancer, RealisedGain } from '../index.ts';
 import type { FullDeclaration } from './declaration.ts';
-import type { EpochView, RankCounts } from './epochs/epoch-view.ts';
+import type { EpochUnderWay, RankCounts } from './epochs/epoch-view.ts';
 import type { Ages } from './metrics.ts';
 
 /** One thing that is so or not, with the reason: as conditions of other control planes are. */
@@ -22,7 +22,7 @@ export interface GroupView extends FullDeclaration {
   readonly dryRun: boolean;
   readonly conditions: readonly Condition[];
   /** The attempt at the next epoch that is under way; null when none is. */
-  readonly underWay: Pick<EpochView, 'epoch' | 'digest' | 'state'> | null;
+  readonly underWay: EpochUnderWay | null;
   /** How many ranks stand how. */
   readonly ranks: RankCounts;
   readonly window: {
@@ -56,7 +56,7 @@ export function viewOf(group: {
   readonly paused: boolean;
   readonly dryRun: boolean;
   readonly isKept: boolean;
-  readonly underWay: Pick<EpochView, 'epoch' | 'digest' | 'state'> | undefined;
+  readonly underWay: EpochUnderWay | undefined;
   readonly ranks: RankCounts;
   readonly balancer: ExpertLoadBalancer;
   readonly windowSource: GroupView['window']['source'];

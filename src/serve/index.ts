@@ -1,4 +1,11 @@
-export type { DeclaredRanks, FullDeclaration, GroupDeclaration, PlanBudgets } from './declaration.ts';
+export type {
+  DeclaredRanks,
+  FullDeclaration,
+  GroupDeclaration,
+  MigrationTimes,
+  PlanBudgets,
+} from './declaration.ts';
+export type { EpochUnderWay, RankCounts } from './epochs/epoch-view.ts';
 export { CHANNELS, type CommitEvent, type LoadEvent, type PlanEvent, type RefusalEvent } from './events.ts';
 export type { Condition, GroupView } from './group-view.ts';
 export type { MetricsFormat } from './metrics.ts';

@@ -28,6 +28,13 @@ export interface EpochView {
   readonly secondsUnderWay: number | null;
 }
 
+/** The attempt at the next epoch that is under way. */
+export interface EpochUnderWay {
+  readonly epoch: number;
+  readonly digest: string;
+  readonly state: 'preparing' | 'prepared' | 'arming' | 'activating';
+}
+
 /** A rank: what it holds a lease of, and how it stands in the protocol. */
 export interface RankView {
   readonly rank: number;

@@ -20,7 +20,13 @@ import {
 import { EpochCore } from './epoch-core.ts';
 import type { EpochHost, SavedEpochs } from './epoch-host.ts';
 import type { EpochTeller } from './epoch-teller.ts';
-import { countRanks, type EpochView, operationName, type RankCounts } from './epoch-view.ts';
+import {
+  countRanks,
+  type EpochUnderWay,
+  type EpochView,
+  operationName,
+  type RankCounts,
+} from './epoch-view.ts';
 import type { EventHub, EventSink } from './event-hub.ts';
 
 const DEFAULT_TTL_MS = 10_000;
@@ -61,7 +67,7 @@ export class GroupEpochs {
   }
 
   /** The phase of the attempt that is under way. */
-  get underWay(): Pick<EpochView, 'epoch' | 'digest' | 'state'> | undefined {
+  get underWay(): EpochUnderWay | undefined {
     const operation = this.#core.coordination?.machine.view().operation;
     return operation && { epoch: operation.epoch, digest: operation.digest, state: operation.phase };
   }
