@@ -42,7 +42,7 @@ export class PlannedRanks {
     return this.#planned ?? this.whole;
   }
 
-  /** Ranks are dead or slow from now on. @returns whether anything has changed; and so a balancer, if it can */
+  /** Ranks are dead or slow from now on; a balancer follows, if it can. @returns whether that is new */
   change(
     balancer: ExpertLoadBalancer,
     deadRanks: readonly number[],

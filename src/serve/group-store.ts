@@ -93,7 +93,12 @@ export class GroupStore {
     }
   }
 
-  /** Durable when it resolves. @param before what all records before come to @throws EplbError `EPLB_FILE`, `EPLB_STALE`, `EPLB_CLOSED` */
+  /**
+   * Durable when it resolves.
+   *
+   * @param before what all records before it come to
+   * @throws EplbError `EPLB_FILE`, `EPLB_STALE`, `EPLB_CLOSED`
+   */
   async append(record: StateRecord, before: () => SavedGroup): Promise<void> {
     if (this.#journal === undefined) return;
     await this.#journal.append([record]);

@@ -1,31 +1,11 @@
 import { mkdir, rm } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import process from 'node:process';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+type Parts = typeof import('./epoch-parts.ts');
 
-interface Parts {
-  readonly GroupEpochs: typeof import('../../src/serve/epochs/group-epochs.ts').GroupEpochs;
-  readonly EventHub: typeof import('../../src/serve/epochs/event-hub.ts').EventHub;
-  readonly ExpertMapping: typeof import('../../src/mapping/expert-mapping.ts').ExpertMapping;
-  readonly RankMachine: typeof import('../../src/migration/rank-machine.ts').RankMachine;
-  readonly EplbRangeError: typeof import('../../src/core/errors.ts').EplbRangeError;
-  readonly held: typeof import('../../src/serve/live-epochs.ts').held;
-  readonly mappingRecord: typeof import('../../src/serve/mapping-record.ts').mappingRecord;
-  readonly mappingOfRecord: typeof import('../../src/serve/mapping-record.ts').mappingOfRecord;
-  readonly stateOf: typeof import('../../src/serve/group-store.ts').stateOf;
-}
-
-const SOURCES = [
-  "export { GroupEpochs } from './serve/epochs/group-epochs.ts';",
-  "export { EventHub } from './serve/epochs/event-hub.ts';",
-  "export { ExpertMapping } from './mapping/expert-mapping.ts';",
-  "export { RankMachine } from './migration/rank-machine.ts';",
-  "export { EplbRangeError } from './core/errors.ts';",
-  "export { held } from './serve/live-epochs.ts';",
-  "export { mappingOfRecord, mappingRecord } from './serve/mapping-record.ts';",
-  "export { stateOf } from './serve/group-store.ts';",
-];
+const path = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 
 let loaded: Promise<Parts> | undefined;
 
@@ -36,15 +16,17 @@ export function loadEpochs(): Promise<Parts> {
 }
 
 async function load(): Promise<Parts> {
-  await mkdir(`${ROOT}build`, { recursive: true });
-  const outfile = `${ROOT}build/epochs-${process.pid}.mjs`;
+  await mkdir(path('../../build'), { recursive: true });
+  const outfile = path(`../../build/epochs-${process.pid}.mjs`);
   await build({
-    stdin: { contents: SOURCES.join(''), resolveDir: `${ROOT}src` },
+    entryPoints: [path('epoch-parts.ts')],
     ...{ outfile, bundle: true, format: 'esm', platform: 'node', target: 'node20', packages: 'external' },
     loader: { '.wasm': 'base64' },
     logLevel: 'error',
   });
-  const parts: Parts = await import(outfile);
-  await rm(outfile);
-  return parts;
+  try {
+    return await import(pathToFileURL(outfile).href);
+  } finally {
+    await rm(outfile);
+  }
 }

@@ -268,7 +268,7 @@ describe('epochs of a group', () => {
     assert.equal(again.view().holds?.digest, full.digest);
   });
 
-  test('a lease that runs out is suspected, then dead; one that promises nothing is suspected only', async () => {
+  test('a lease that runs out is suspected, then dead; without a promise it is suspected only', async () => {
     await put('leases');
     const events = await listen(base, '/v1/groups/leases/events');
     await joined('leases');

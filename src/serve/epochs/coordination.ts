@@ -6,7 +6,7 @@ import type { CoordinatorMessage, HeldEpoch } from '../../migration/messages.ts'
 import type { JournalRecord } from '../../migration/records.ts';
 
 /** The incarnation of ranks that the engine speaks for: those that say hello themselves have larger ones. */
-export const SPOKEN_FOR = 0;
+const SPOKEN_FOR = 0;
 
 /** Records after which they are replaced by one. */
 const COMPACT_AFTER = 256;

@@ -19,9 +19,6 @@ import { operationName, readOperationName } from './epoch-view.ts';
 import { type Death, RankBook } from './rank-book.ts';
 import { type FoundRepair, RepairDesk } from './repair-desk.ts';
 
-/** When a plan that is offered goes live. */
-export type Activation = 'onRequest' | 'whenPrepared';
-
 /**
  * Takes what comes in for a group's epochs, one after the other: makes durable what the coordinator and the
  * leases make of it, then tells it, and does what follows from it, as a repair from a death.

@@ -40,8 +40,8 @@ export interface RankView {
   readonly rank: number;
   readonly lease: LeaseState;
   /**
-   * `serving` the live epoch; `unconfirmed`: it serves that or nothing; `fenced`: it serves nothing; `unknown`:
-   * it was never heard of.
+   * `serving` the live epoch; `unconfirmed`: it serves that or nothing; `fenced`: it serves nothing;
+   * `unknown`: it was never heard of.
    */
   readonly state: 'serving' | 'unconfirmed' | 'fenced' | 'unknown';
   /** Why it is fenced or dead. */

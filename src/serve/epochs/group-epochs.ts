@@ -159,7 +159,7 @@ export class GroupEpochs {
     );
   }
 
-  /** Lets an attempt go live that is prepared. @throws EplbError `EPLB_CONFLICT`, `EPLB_STALE`; EplbRangeError */
+  /** Lets an attempt go live that is prepared. @throws EplbError, EplbRangeError */
   activate(epoch: number, firstStep: number | undefined): Promise<EpochView> {
     return this.#core.run(
       (nowMs) => {
@@ -190,7 +190,7 @@ export class GroupEpochs {
     );
   }
 
-  /** Ends an attempt that is not decided. @throws EplbError `EPLB_CONFLICT`, `EPLB_STALE`, `EPLB_NOT_FOUND` */
+  /** Ends an attempt that is not decided. @throws EplbError */
   abort(epoch: number, reason: string): Promise<EpochView> {
     return this.#core.run(
       (nowMs) => {
@@ -296,7 +296,7 @@ export class GroupEpochs {
     );
   }
 
-  /** Whether one more may listen. @throws EplbError `EPLB_LIMIT`, `EPLB_CLOSED`; EplbRangeError for no rank */
+  /** Whether one more may listen. @throws EplbError `EPLB_LIMIT`, `EPLB_CLOSED`; EplbRangeError */
   checkListener(rank: number | undefined): void {
     if (rank !== undefined) this.#core.checkRank('query.rank', rank);
     this.hub.check();

@@ -54,7 +54,7 @@ export class RepairDesk {
     this.#numFailed = Math.min(this.#numFailed + 1, 10);
   }
 
-  /** The repair that a damage needs; undefined when there is nothing to do, or not yet. Throws what a fault is. */
+  /** The repair that a damage needs; undefined when there is nothing to do, or not yet. */
   find(damage: Damage, liveDigest: string, nowMs: number): FoundRepair | undefined {
     if (this.#notBeforeMs !== undefined && nowMs < this.#notBeforeMs) return undefined;
     this.#notBeforeMs = undefined;
