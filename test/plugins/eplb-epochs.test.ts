@@ -12,7 +12,7 @@ import { ask, serve } from '../helpers/service.ts';
 const path = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const PACKAGE = path('../../plugins/python/eplb_engine/src');
 const PYTHON = '/usr/bin/python3';
-const NUM_RUNS = 300;
+const NUM_RUNS = 150;
 
 const hasPython = (await runProgram(PYTHON, ['-c', ''])).code === 0;
 const skip = hasPython ? false : 'no python3';

@@ -6,7 +6,7 @@ import { loadEpochs } from '../helpers/epochs.ts';
 import { SEED } from '../helpers/library.ts';
 import { EpochSimulation, emptyEpochTally } from './epochs-simulator.ts';
 
-const RUNS = Math.min(20_000, Number(process.env.EPLB_LONG_RUNS ?? 60));
+const RUNS = Math.min(20_000, Number(process.env.EPLB_LONG_RUNS ?? 50));
 
 test(`epochs of all ranks are one sequence in ${RUNS} schedules`, { timeout: 3_000_000 }, async () => {
   const tally = emptyEpochTally();

@@ -52,6 +52,8 @@ interface SimulatedRank {
   said: string;
   step: number;
   hasJoined: boolean;
+  /** Nothing of it arrives, nor anything for it. */
+  isCut: boolean;
   /** By its own reckoning: from the sending of the last heartbeat that was answered. */
   leaseUntilMs: number;
   /** What its slots hold, by digest; undefined when they hold nothing whole. */
@@ -81,7 +83,6 @@ type Packet =
       readonly kind: 'order';
       readonly rank: number;
       readonly message: CoordinatorMessage;
-      readonly answerTo?: number;
     };
 
 /** Lets everything end that waits for nothing but this thread. */
@@ -141,7 +142,13 @@ export class EpochSimulation {
           step: 0,
           hasJoined: false,
         },
-        ...{ leaseUntilMs: -1, content: this.#live.held.digest, buffers: new Map(), epochs: [] },
+        ...{
+          isCut: false,
+          leaseUntilMs: -1,
+          content: this.#live.held.digest,
+          buffers: new Map(),
+          epochs: [],
+        },
       });
     }
   }
@@ -204,7 +211,8 @@ export class EpochSimulation {
     else if (draw < 87) await this.#passTime(1 + this.#below(20));
     else if (draw < 91) await this.#offer();
     else if (draw < 92.5) await this.#request();
-    else if (draw < 94) await this.#killRank(rank);
+    else if (draw < 93) await this.#killRank(rank);
+    else if (draw < 94) this.#ranks[rank]!.isCut = !this.#ranks[rank]!.isCut;
     else if (draw < 97) this.#startRank(rank);
     else if (draw < 98.5) this.#killService();
     else await this.#passTime(70);
@@ -252,7 +260,6 @@ export class EpochSimulation {
     const service = { number: this.#service.number + 1 };
     this.#service = service;
     this.#timers = [];
-    this.#packets = this.#packets.filter(({ kind }) => kind === 'heartbeat');
     this.#live = {
       epoch: saved.epoch,
       held: saved.table ? parts.held(parts.mappingOfRecord(saved.table)) : this.#live.held,
@@ -317,7 +324,7 @@ export class EpochSimulation {
 
   #append(record: StateRecord, service: object): Promise<void> {
     if (this.#service !== service) return new Promise(() => undefined);
-    const isTorn = this.#fault(0.02);
+    const isTorn = this.#fault(0.04);
     if (!isTorn) {
       if (this.#lines.length > MOST_LINES) this.#lines = [this.#whole()];
       this.#lines.push(structuredClone(record));
@@ -429,7 +436,7 @@ export class EpochSimulation {
   // --- the network -----------------------------------------------------------------------------------------
 
   #post(packet: Packet): void {
-    if (this.#fault(0.08)) this.#tally.lost++;
+    if (this.#fault(0.08) || (this.#ranks[packet.rank]!.isCut && !this.#isCalm)) this.#tally.lost++;
     else this.#packets.push(packet);
     if (this.#fault(0.05)) this.#packets.push(packet);
   }
@@ -445,7 +452,6 @@ export class EpochSimulation {
     if (packet.kind === 'order') {
       const rank = this.#ranks[packet.rank]!;
       if (!rank.isAlive) return;
-      if (packet.answerTo !== undefined && packet.message === undefined) return;
       this.#take(packet.rank, rank.machine.receive(packet.message));
       return;
     }
