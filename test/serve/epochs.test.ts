@@ -289,6 +289,20 @@ describe('epochs of a group', () => {
     await events.close();
   });
 
+  test('says so when the ranks that live have too few slots', async () => {
+    await put('few');
+    const events = await listen(base, '/v1/groups/few/events');
+    await joined('few');
+    await post('few/ranks', { dead: [1, 2] });
+    const { data } = await events.until(({ type }) => type === 'repair');
+    assert.equal(data.status, 'impossible');
+    assert.match(data.message, /3 open slots for 4 experts/);
+    const plan = (await post('few/plan', { loads: LOADS })).json;
+    assert.deepEqual([plan.status, plan.reason], ['kept', 'too few slots']);
+    assert.equal((await get('few')).underWay, null);
+    await events.close();
+  });
+
   test('ranks that slow down get less to do', async () => {
     await put('slow', { policy: 'adaptive' });
     await post('slow/loads', {

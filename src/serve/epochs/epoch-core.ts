@@ -34,6 +34,7 @@ export class EpochCore {
   #offered: Held | undefined;
   #offeredMs = 0;
   #ranksChanged = false;
+  #news: { readonly type: string; readonly data: object }[] = [];
   #saved: SavedEpochs;
   #cancelTimer: (() => void) | undefined;
   #stopped: EplbError | undefined;
@@ -73,6 +74,11 @@ export class EpochCore {
   /** The book of ranks is to be kept as it is by now. */
   ranksChanged(): void {
     this.#ranksChanged = true;
+  }
+
+  /** Tells it to all, once what is known by now is durable. */
+  note(type: 'rank' | 'repair', data: object): void {
+    this.#news.push({ type, data });
   }
 
   /** What is kept of it all: not yet what is being made durable. */
@@ -124,6 +130,9 @@ export class EpochCore {
     if (records.some(({ type }) => type === 'decided')) {
       this.host.goLive(this.#coordination!.state.live.epoch, this.#offered!);
     }
+    const news = this.#news;
+    this.#news = [];
+    for (const { type, data } of news) this.teller.hub.publish(type, data);
     for (const event of events) {
       if (event.type === 'ended') {
         this.#repairs.ended(readOperationName(event.operationId).id, event.outcome, nowMs);
@@ -149,7 +158,7 @@ export class EpochCore {
     }
   }
 
-  /** What follows from how things stand. @returns whether anything is to be made durable */
+  /** What follows from how things stand. @returns whether anything is to be made durable or told */
   #settle(nowMs: number): boolean {
     const coordination = this.#coordination;
     const operation = coordination?.state.operation;
@@ -197,14 +206,14 @@ export class EpochCore {
     const found = this.#findRepair(damage, live.digest, nowMs);
     if (found === undefined) return false;
     if (found.status === 'impossible') {
-      this.teller.hub.publish('repair', {
+      this.note('repair', {
         status: 'impossible',
         reasons: found.reasons,
         message: found.message,
       });
-      return false;
+      return true;
     }
-    this.teller.hub.publish('repair', {
+    this.note('repair', {
       status: 'offered',
       reasons: found.reasons,
       digest: found.target.digest,
@@ -228,9 +237,10 @@ export class EpochCore {
     }
   }
 
+  /** Lets time pass. */
   tick(nowMs: number): void {
     const { suspected, silent } = this.book.tick(nowMs);
-    for (const rank of suspected) this.teller.hub.publish('rank', { rank, what: 'suspected' });
+    for (const rank of suspected) this.note('rank', { rank, what: 'suspected' });
     for (const rank of silent) this.die(rank, 'lease', 'its lease has run out', nowMs);
     this.#coordination?.take(this.#coordination.machine.tick(nowMs));
   }
@@ -252,6 +262,7 @@ export class EpochCore {
     });
   }
 
+  /** Throws unless there is such a rank. */
   checkRank(title: string, rank: unknown): void {
     checkWhole(title, rank, 0, this.host.declaration.numRanks - 1);
   }
@@ -263,21 +274,24 @@ export class EpochCore {
     return Math.max(lease, death, this.#coordination?.state.ranks[rank]?.incarnation ?? -1);
   }
 
+  /** A rank is gone, for certain. */
   die(rank: number, cause: Death['cause'], reason: string, nowMs: number): void {
     if (this.book.deathOf(rank) !== undefined) return;
     this.book.die(rank, this.incarnationOf(rank), cause);
     this.#ranksChanged = true;
     const coordination = this.#coordination;
     if (coordination !== undefined) coordination.take(coordination.machine.lost(rank, reason, nowMs));
-    this.teller.hub.publish('rank', { rank, what: 'dead', reason });
+    this.note('rank', { rank, what: 'dead', reason });
   }
 
+  /** A dead rank lives again. */
   return(rank: number): void {
     this.book.return(rank);
     this.#ranksChanged = true;
-    this.teller.hub.publish('rank', { rank, what: 'returned' });
+    this.note('rank', { rank, what: 'returned' });
   }
 
+  /** The engine speaks for all ranks that live. */
   speakForAll(nowMs: number): void {
     for (let rank = 0; rank < this.host.declaration.numRanks; rank++) {
       if (this.book.deathOf(rank) === undefined) this.#coordination!.speakFor(rank, nowMs);
@@ -303,6 +317,7 @@ export class EpochCore {
     return this.#coordination;
   }
 
+  /** Offers a mapping to the ranks. @throws EplbError when the coordinator takes none now */
   offerTo(
     coordination: Coordination,
     operationId: string,

@@ -248,7 +248,7 @@ export class GroupEpochs {
           const lease = { incarnation, ttlMs, stopsWithLease };
           const was = this.#core.book.stateOf(rank);
           if (this.#core.book.renew(rank, lease, nowMs)) this.#core.ranksChanged();
-          if (was !== 'alive') this.hub.publish('rank', { rank, what: 'alive' });
+          if (was !== 'alive') this.#core.note('rank', { rank, what: 'alive' });
         }
         if (message === undefined) return;
         if (message.type === 'hello' && isDead) return;
@@ -281,7 +281,7 @@ export class GroupEpochs {
           if ((this.#core.book.speed?.[rank] ?? 1) === speed) continue;
           this.#core.book.setSpeed(rank, speed);
           this.#core.ranksChanged();
-          this.hub.publish('rank', { rank, what: 'speed', speed });
+          this.#core.note('rank', { rank, what: 'speed', speed });
         }
       },
       (nowMs) => this.#teller.ranks(nowMs),
