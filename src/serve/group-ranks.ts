@@ -8,18 +8,21 @@ import type { SavedRanks } from './epochs/rank-book.ts';
 
 /** Who is dead in a group and how fast its ranks are, as plans are to know it. */
 export class PlannedRanks {
-  /** As declared, if no rank were dead. */
+  /** As declared. */
+  readonly declared: Topology;
+  /** The same, if no rank were dead. */
   readonly whole: Topology;
   readonly #policy: AbstractEplbPolicy;
   #deadRanks: readonly number[];
   #speed: readonly number[] | null;
   #planned: Topology | undefined;
 
-  constructor({ declaration, whole, policy }: GroupParts, saved: SavedRanks | undefined) {
+  constructor({ topology, whole, policy }: GroupParts, saved: SavedRanks | undefined) {
+    this.declared = topology;
     this.whole = whole;
     this.#policy = policy;
-    this.#deadRanks = saved?.dead.map(({ rank }) => rank) ?? declaration.deadRanks ?? [];
-    this.#speed = saved === undefined ? (declaration.rankSpeed ?? null) : saved.speed;
+    this.#deadRanks = saved?.dead.map(({ rank }) => rank) ?? topology.deadRanks ?? [];
+    this.#speed = saved === undefined ? (topology.rankSpeed ?? null) : saved.speed;
     this.#planned = this.#plannable();
   }
 

@@ -376,6 +376,7 @@ export class Group {
     return {
       name: this.name,
       declaration: this.declaration,
+      declared: this.#ranks.declared,
       whole: this.#ranks.whole,
       get isPaused() {
         return group.isPaused;

@@ -269,6 +269,7 @@ export class EpochSimulation {
     let queue: Promise<unknown> = Promise.resolve();
     const host: EpochHost = {
       ...{ name: 'g', declaration: saved.declaration, isPaused: false, isDryRun: false },
+      declared: { ...saved.declaration },
       whole: { ...saved.declaration },
       live: () => this.#live,
       answered: (digest) => this.#answered.get(digest),
@@ -288,6 +289,7 @@ export class EpochSimulation {
         this.#checkLive();
       },
       changeRanks: () => undefined,
+      coordinated: () => undefined,
       repairOf: ({ live, deadRanks, servingRanks }) => this.#repairOf(live, deadRanks, servingRanks),
       onFault: (error) => {
         if (isCurrent()) throw error;

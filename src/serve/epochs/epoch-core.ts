@@ -44,7 +44,7 @@ export class EpochCore {
     this.#time = time;
     this.teller = new EpochTeller(this, maxListeners);
     this.#saved = saved ?? NOTHING_SAVED;
-    const { numRanks, deadRanks, rankSpeed } = host.declaration;
+    const { numRanks, deadRanks, rankSpeed } = host.declared;
     this.book = new RankBook(numRanks, deadRanks, rankSpeed ?? null);
     if (saved?.ranks !== undefined) this.book.resume(saved.ranks, time.now());
     this.#repairs = new RepairDesk(host.repairOf, this.book.speed);

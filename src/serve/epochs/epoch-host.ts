@@ -46,7 +46,9 @@ export function typeOfRecord(record: unknown): unknown {
 export interface EpochHost {
   readonly name: string;
   readonly declaration: FullDeclaration;
-  /** As it was declared, if no rank were dead. */
+  /** As it was declared. */
+  readonly declared: Topology;
+  /** The same, if no rank were dead. */
   readonly whole: Topology;
   readonly isPaused: boolean;
   readonly isDryRun: boolean;
