@@ -46,12 +46,22 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'cost',
-    modules: /^src\/cost\/(devices|layer-costs|layer-timer|presets|traffic)\.ts/,
+    modules: /^src\/cost\/(devices|layer-costs|layer-timer|presets)\.ts/,
     fronts: {
       'src/cost/layer-costs.ts': ['layerCosts', 'makeCostTally', 'summarizeCost'],
       'src/cost/layer-timer.ts': ['makeLayerTimer'],
       'src/cost/presets.ts': ['costPreset', 'costPresetNames'],
+    },
+  },
+  {
+    name: 'dispatch',
+    modules: /^src\/(cost\/traffic|loads\/(slot|source)-loads|mapping\/(copy|slot)-shares)\.ts/,
+    fronts: {
       'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic'],
+      'src/loads/slot-loads.ts': ['dispatchLoads', 'readNodes', 'slotLoads'],
+      'src/loads/source-loads.ts': ['isBySource'],
+      'src/mapping/copy-shares.ts': ['makeCopyShares'],
+      'src/mapping/slot-shares.ts': ['makeSlotShares'],
     },
   },
   {

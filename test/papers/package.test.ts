@@ -51,6 +51,7 @@ const NEEDED = [
   'dist/parts.js',
   'dist/adaptive.cjs',
   'dist/cost.cjs',
+  'dist/dispatch.cjs',
   'dist/measures.cjs',
   'dist/repair.cjs',
   'dist/share.cjs',
