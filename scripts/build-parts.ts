@@ -55,8 +55,10 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'dispatch',
-    modules: /^src\/(cost\/traffic|loads\/(slot|source)-loads|mapping\/(copy|slot)-shares)\.ts/,
+    modules:
+      /^src\/(cost\/(nearest-exchange|traffic)|loads\/(slot|source)-loads|mapping\/(copy|slot)-shares)\.ts/,
     fronts: {
+      'src/cost/nearest-exchange.ts': ['makeNearestExchange', 'slotDispatchOf'],
       'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic'],
       'src/loads/slot-loads.ts': ['dispatchLoads', 'readNodes', 'slotLoads'],
       'src/loads/source-loads.ts': ['isBySource'],

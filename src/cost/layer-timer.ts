@@ -31,6 +31,14 @@ export interface LayerCost {
   };
 }
 
+/** What slots and ranks have where copies of an expert do not all get as much: as in a {@link SlotDispatch}. */
+interface DispatchedSlots {
+  /** [physical]: the share of its expert's tokens that each slot gets. */
+  readonly shares: Float64Array;
+  /** [physical]: seconds of dispatch and combine for a token of its expert. */
+  readonly seconds: Float64Array;
+}
+
 /** How many experts and ranks there are, and which slots are whose. */
 interface TimedSizes {
   readonly numLogicalExperts: number;
@@ -112,10 +120,16 @@ export class LayerTimer {
    * @param loads [logical]
    * @param slots [physical]: the expert of each slot, -1 when it is empty
    * @param counts [logical]: the replicas of each expert
+   * @param dispatched what each slot gets and takes; when left out replicas get as much as each other
    */
-  seconds(loads: ArrayLike<number>, slots: ArrayLike<number>, counts: ArrayLike<number>): number {
+  seconds(
+    loads: ArrayLike<number>,
+    slots: ArrayLike<number>,
+    counts: ArrayLike<number>,
+    dispatched?: DispatchedSlots,
+  ): number {
     this.#prepare(loads, counts);
-    this.#timeRanks(slots);
+    this.#timeRanks(slots, loads, dispatched);
     let slowest = 0;
     for (let rank = 0; rank < this.#numRanks; rank++)
       if (this.#rankSeconds[rank]! > slowest) slowest = this.#rankSeconds[rank]!;
@@ -141,9 +155,14 @@ export class LayerTimer {
   }
 
   /** All of it. Arguments as of {@link seconds}. */
-  cost(loads: ArrayLike<number>, slots: ArrayLike<number>, counts: ArrayLike<number>): LayerCost {
+  cost(
+    loads: ArrayLike<number>,
+    slots: ArrayLike<number>,
+    counts: ArrayLike<number>,
+    dispatched?: DispatchedSlots,
+  ): LayerCost {
     this.#prepare(loads, counts);
-    this.#timeRanks(slots);
+    this.#timeRanks(slots, loads, dispatched);
     let slowest = 0;
     let seconds = 0;
     let allSeconds = 0;
@@ -165,7 +184,7 @@ export class LayerTimer {
       secondsAtBalance: Math.min(seconds, this.secondsAtBalance),
       meanActiveExperts: allActive / this.#numLive,
       maxActiveExperts,
-      slowest: this.#parts(slots, slowest, seconds),
+      slowest: this.#parts(slots, slowest, seconds, loads, dispatched),
     };
   }
 
@@ -203,13 +222,13 @@ export class LayerTimer {
   }
 
   /** What a rank takes beside its slots, at speed 1. */
-  #fixed(rank: number, tokens: number): number {
-    const ofTokens = tokens === 0 ? 0 : this.#latency + tokens * this.#tokenSeconds[rank]!;
+  #fixed(tokens: number, exchange: number): number {
+    const ofTokens = tokens === 0 ? 0 : this.#latency + exchange;
     return this.#cost.fixedSeconds + ofTokens;
   }
 
   /** Seconds and active experts of all ranks, of what was prepared. */
-  #timeRanks(slots: ArrayLike<number>): void {
+  #timeRanks(slots: ArrayLike<number>, loads: ArrayLike<number>, dispatched?: DispatchedSlots): void {
     const { rankStarts } = this.#sizes;
     const tokensOf = this.#tokens;
     const slotSeconds = this.#slotSeconds;
@@ -220,6 +239,7 @@ export class LayerTimer {
       let seconds = 0;
       let tokens = 0;
       let active = 0;
+      let exchange = 0;
       const end = rankStarts[rank + 1]!;
       for (let slot = rankStarts[rank]!; slot < end; slot++) {
         const expert = slots[slot]!;
@@ -227,17 +247,29 @@ export class LayerTimer {
           seconds += idle;
           continue;
         }
-        const own = tokensOf[expert]!;
-        seconds += slotSeconds[expert]!;
+        let own = tokensOf[expert]!;
+        if (dispatched === undefined) seconds += slotSeconds[expert]!;
+        else {
+          own = loads[expert]! * dispatched.shares[slot]!;
+          seconds += this.#curve.secondsFor(own);
+          exchange += loads[expert]! * dispatched.seconds[slot]!;
+        }
         tokens += own;
         active += Math.min(own, 1);
       }
-      this.#rankSeconds[rank] = (this.#fixed(rank, tokens) + seconds) / speed;
+      if (dispatched === undefined) exchange = tokens * this.#tokenSeconds[rank]!;
+      this.#rankSeconds[rank] = (this.#fixed(tokens, exchange) + seconds) / speed;
       this.#activeExperts[rank] = active;
     }
   }
 
-  #parts(slots: ArrayLike<number>, rank: number, seconds: number): LayerCost['slowest'] {
+  #parts(
+    slots: ArrayLike<number>,
+    rank: number,
+    seconds: number,
+    loads: ArrayLike<number>,
+    dispatched?: DispatchedSlots,
+  ): LayerCost['slowest'] {
     const { rankStarts } = this.#sizes;
     let activeSeconds = 0;
     let tokenSeconds = 0;
@@ -245,10 +277,15 @@ export class LayerTimer {
     const speed = this.#speeds[rank]!;
     for (let slot = rankStarts[rank]!; slot < rankStarts[rank + 1]!; slot++) {
       const expert = slots[slot]!;
-      if (expert < 0 || this.#tokens[expert] === 0) continue;
-      tokenSeconds += this.#tokens[expert]! * secondsPerToken;
-      if (this.#curve.isBoundByTokens(this.#tokens[expert]!)) tokenSeconds += this.#slotSeconds[expert]!;
-      else activeSeconds += this.#slotSeconds[expert]!;
+      if (expert < 0) continue;
+      const tokens =
+        dispatched === undefined ? this.#tokens[expert]! : loads[expert]! * dispatched.shares[slot]!;
+      if (tokens === 0) continue;
+      const own = dispatched === undefined ? this.#slotSeconds[expert]! : this.#curve.secondsFor(tokens);
+      tokenSeconds +=
+        dispatched === undefined ? tokens * secondsPerToken : loads[expert]! * dispatched.seconds[slot]!;
+      if (this.#curve.isBoundByTokens(tokens)) tokenSeconds += own;
+      else activeSeconds += own;
     }
     activeSeconds /= speed;
     tokenSeconds /= speed;
