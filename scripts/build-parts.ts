@@ -59,7 +59,7 @@ const PARTS: readonly Part[] = [
       /^src\/(cost\/(nearest-exchange|traffic)|loads\/(slot|source)-loads|mapping\/(copy|slot)-shares)\.ts/,
     fronts: {
       'src/cost/nearest-exchange.ts': ['makeNearestExchange', 'slotDispatchOf'],
-      'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic'],
+      'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic', 'trafficOf'],
       'src/loads/slot-loads.ts': ['dispatchLoads', 'readNodes', 'slotLoads'],
       'src/loads/source-loads.ts': ['isBySource'],
       'src/mapping/copy-shares.ts': ['makeCopyShares'],

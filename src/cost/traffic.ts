@@ -44,10 +44,14 @@ export interface LinkTraffic {
   readonly linkClass: string;
   readonly tokens: number;
   readonly bytes: number;
-  /** Pairs of a rank and another that such a link joins, each way counted. */
+  /** Pairs of a rank and another that such a link joins, each way counted; without those of dead ranks. */
   readonly numPairs: number;
-  /** Tokens of the pair that has most: beside tokens / numPairs it tells how evenly links are used. */
+  /** Tokens of the pair that has most. */
   readonly busiestTokens: number;
+  /** That pair: the rank that sends, and the one that receives. */
+  readonly busiestPair: readonly [from: number, to: number];
+  /** Tokens of that pair / the mean of the pairs: how evenly links are used. 1 without any tokens. */
+  readonly peakToAverage: number;
 }
 
 /** Which ranks send each other tokens, over all layers. */
@@ -232,15 +236,28 @@ function pairsOf(numRanks: number): Float64Array {
   return zeros(`tokens between ${numRanks} ranks`, Float64Array, numRanks * numRanks);
 }
 
-function trafficOf(
+/** What is added up of a class of links. */
+interface LinkSums {
+  tokens: number;
+  numPairs: number;
+  busiestTokens: number;
+  busiestPair: readonly [number, number];
+}
+
+/**
+ * What tokens between ranks come to.
+ * @param tokens `[ranks x ranks]`, kept
+ */
+export function trafficOf(
   tokens: Float64Array,
-  topology: Topology,
+  topology: Pick<Topology, 'numRanks' | 'numNodes' | 'nodeOfRank' | 'deadRanks' | 'linkClasses'>,
   bytesPerToken: number,
   sources: Traffic['sources'],
 ): Traffic {
   const { numRanks } = topology;
   const nodeOf = nodesOfRanks(topology);
-  const links = new Map<string, { tokens: number; numPairs: number; busiestTokens: number }>();
+  const links = new Map<string, LinkSums>();
+  const isDead = new Set(topology.deadRanks);
   let localTokens = 0;
   for (let source = 0; source < numRanks; source++) {
     for (let target = 0; target < numRanks; target++) {
@@ -249,13 +266,19 @@ function trafficOf(
         localTokens += sent;
         continue;
       }
+      if (sent === 0 && (isDead.has(source) || isDead.has(target))) continue;
       const usual = nodeOf[source] === nodeOf[target] ? 'intraNode' : 'interNode';
       const name = topology.linkClasses?.[source]?.[target] ?? usual;
-      const link = links.get(name) ?? { tokens: 0, numPairs: 0, busiestTokens: 0 };
+      let link = links.get(name);
+      if (link === undefined) {
+        link = { tokens: 0, numPairs: 0, busiestTokens: 0, busiestPair: [source, target] };
+        links.set(name, link);
+      }
       link.tokens += sent;
       link.numPairs++;
-      link.busiestTokens = Math.max(link.busiestTokens, sent);
-      links.set(name, link);
+      if (sent <= link.busiestTokens) continue;
+      link.busiestTokens = sent;
+      link.busiestPair = [source, target];
     }
   }
   return {
@@ -267,6 +290,7 @@ function trafficOf(
       linkClass,
       ...link,
       bytes: link.tokens * bytesPerToken,
+      peakToAverage: link.tokens === 0 ? 1 : (link.busiestTokens * link.numPairs) / link.tokens,
     })),
     sources,
   };

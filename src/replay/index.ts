@@ -57,3 +57,4 @@ export { savedSpread } from './spread.ts';
 export { type AdviceTexts, advise, paretoFront, sweepPoint, sweepResult } from './sweep.ts';
 export * from './sweep-result.ts';
 export { SYNTH_DEFAULTS, SyntheticLoads, type SynthInit, type SynthOptions, synthesize } from './synth.ts';
+export * from './traffic-result.ts';

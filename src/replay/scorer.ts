@@ -1,16 +1,25 @@
-import { weighRanks } from '../core/rank-speeds.ts';
+import { rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import type { Topology } from '../core/topology.ts';
+import type { Dispatch } from '../index.ts';
+import { makeSlotShares, type SlotShares } from '../mapping/slot-shares.ts';
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import type { Pointer } from '../memory/kernel-exports.ts';
 import { kernelSizes, leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
+import { scoreShares } from './score-shares.ts';
 
 /** Sizes of what is scored. */
-interface ScorerSizes {
-  readonly numLayers: number;
-  readonly numLogicalExperts: number;
-  readonly numPhysicalExperts: number;
-  readonly numRanks: number;
+type ScorerSizes = Pick<Topology, 'numLayers' | 'numLogicalExperts' | 'numPhysicalExperts' | 'numRanks'>;
+
+/** How what is scored is to be read. */
+interface ScorerOptions {
+  /** How many placements are followed at once. */
+  readonly numPlacements: number;
+  /** As in the cost model. */
+  readonly zeroLoadsCountAsOne: boolean;
+  /** Which copies tokens take, which are on all ranks alike. Default 'even'. */
+  readonly dispatch?: Dispatch;
 }
 
 /** Where a placement lies in the kernels' memory. */
@@ -38,27 +47,19 @@ export class Scorer {
   readonly loads: Float32Array;
   readonly placements: readonly ScoredPlacement[];
   readonly #sizes: ScorerSizes;
+  readonly #dispatch: Dispatch;
   readonly #zeroIsOne: number;
   readonly #region: KernelRegion;
   readonly #layout: ScorerLayout;
   readonly #words: number;
   #speeds: Float64Array | undefined;
 
-  /**
-   * @param numPlacements how many are followed at once
-   * @param zeroLoadsCountAsOne as in the cost model
-   * @param speeds `[ranks]`, as {@link setSpeeds}
-   * @throws EplbRangeError `EPLB_MEMORY`
-   */
-  constructor(
-    sizes: ScorerSizes,
-    numPlacements: number,
-    zeroLoadsCountAsOne: boolean,
-    speeds?: Float64Array,
-  ) {
+  /** @throws EplbRangeError `EPLB_MEMORY` */
+  constructor(topology: Topology, { numPlacements, zeroLoadsCountAsOne, dispatch = 'even' }: ScorerOptions) {
+    const sizes = topology;
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
-    this.#speeds = speeds;
+    this.#dispatch = dispatch;
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
     // Experts with replicas: no more than there are redundant slots, or half the slots where some experts
     // have none.
@@ -72,6 +73,7 @@ export class Scorer {
     this.#layout = layout;
     this.loads = new Float32Array(region.buffer, layout.loads, numLayers * numLogicalExperts);
     this.placements = layout.placements.map((at) => new ScoredPlacement(sizes, words, region, at));
+    this.changeRanks(topology);
   }
 
   /**
@@ -81,31 +83,40 @@ export class Scorer {
     return this.#region.kernels.firstInvalid(this.#layout.loads, this.loads.length);
   }
 
-  /** Says how fast ranks are from now on: 0 for dead ones; undefined where all live and are alike. */
-  setSpeeds(speeds: Float64Array | undefined): void {
-    this.#speeds = speeds;
+  /**
+   * Says how fast ranks are from now on, and which of them live. What a placement has is read so from when it
+   * is assigned next.
+   */
+  changeRanks(topology: Topology): void {
+    this.#speeds = rankSpeedsOf(topology);
+    if (this.#dispatch === 'even') return;
+    const shares = makeSlotShares(topology, topology.numLogicalExperts, this.#dispatch);
+    for (const placement of this.placements) placement.sharesTokens(shares);
   }
 
   /** Computes rank loads and stats of the placement with this number, from {@link loads}. */
   score(placement: number): ScoredPlacement {
     const { loads, shares, placements } = this.#layout;
     const { offsets, replicated, rankLoads, stats } = placements[placement]!;
-    const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
-    this.#region.kernels.scoreLayers(
-      loads,
-      offsets,
-      replicated,
-      this.#words,
-      numLayers,
-      numLogicalExperts,
-      numPhysicalExperts,
-      numRanks,
-      this.#zeroIsOne,
-      rankLoads,
-      stats,
-      shares,
-    );
     const scored = this.placements[placement]!;
+    const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
+    if (scored.shares !== undefined)
+      scoreShares(this.loads, scored.shares, scored, this.#sizes, this.#zeroIsOne !== 0);
+    else
+      this.#region.kernels.scoreLayers(
+        loads,
+        offsets,
+        replicated,
+        this.#words,
+        numLayers,
+        numLogicalExperts,
+        numPhysicalExperts,
+        numRanks,
+        this.#zeroIsOne,
+        rankLoads,
+        stats,
+        shares,
+      );
     if (this.#speeds !== undefined) this.#weigh(scored, this.#speeds);
     return scored;
   }
@@ -146,6 +157,8 @@ export class ScoredPlacement {
   readonly rankLoads: Float64Array;
   /** [layers][2]: the largest rank load, and the mean of ranks that live: what all have at best. */
   readonly stats: Float64Array;
+  /** `[layers]`: how often each layer was assigned. */
+  readonly versions: Int32Array;
   /** What the views lie in: it is held as long as they are. */
   readonly region: KernelRegion;
   readonly #sizes: ScorerSizes;
@@ -154,6 +167,8 @@ export class ScoredPlacement {
   readonly #replicated: Int32Array;
   /** [layers x logical] */
   readonly #counts: Int32Array;
+  #slotShares: SlotShares | undefined;
+  #shares: Float64Array | undefined;
 
   constructor(sizes: ScorerSizes, words: number, region: KernelRegion, layout: PlacementLayout) {
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = sizes;
@@ -167,6 +182,18 @@ export class ScoredPlacement {
     this.#offsets = new Int32Array(buffer, layout.offsets, numLayers * numPhysicalExperts);
     this.#replicated = new Int32Array(buffer, layout.replicated, numLayers * words);
     this.#counts = zeros('replay: a placement', Int32Array, numLayers * numLogicalExperts);
+    this.versions = new Int32Array(numLayers);
+  }
+
+  /** [layers x physical]: of its expert's tokens, what each slot gets; undefined where copies get all alike. */
+  get shares(): Float64Array | undefined {
+    return this.#shares;
+  }
+
+  /** Has the shares of what is assigned from now on computed. */
+  sharesTokens(slotShares: SlotShares): void {
+    this.#slotShares = slotShares;
+    this.#shares ??= zeros('replay: a placement', Float64Array, this.slots.length);
   }
 
   /** Puts a layer of checked slots [layers x physical] into the placement; all layers when none is named. */
@@ -197,6 +224,11 @@ export class ScoredPlacement {
       this.slots[at] = expert;
       this.#offsets[at] = 8 * (expert === -1 ? numLogicalExperts : expert);
       if (expert !== -1) counts[expert]!++;
+    }
+    this.versions[layer]!++;
+    if (this.#shares !== undefined) {
+      const end = first + numPhysicalExperts;
+      this.#slotShares?.write(this.slots.subarray(first, end), this.#shares.subarray(first, end));
     }
     const start = layer * this.#words;
     let at = start + 1;
