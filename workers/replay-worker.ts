@@ -75,7 +75,10 @@ async function policyOf(
   recording: Sizes,
 ): Promise<ReplayOptions['policy']> {
   if (text === 'static') return text;
-  const chosen = await choosePolicy(text, undefined, { cost: costOf(options, recording) });
+  const chosen = await choosePolicy(text, undefined, {
+    cost: costOf(options, recording),
+    dispatch: options.dispatch,
+  });
   // Loaded anew for every replay: what a module keeps must not reach from one configuration into the next.
   return chosen instanceof URL ? loadPolicy(`${chosen.href}?replay=${numReplays++}`) : chosen;
 }

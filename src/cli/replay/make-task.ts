@@ -13,6 +13,7 @@ import {
 } from '../../replay/index.ts';
 import { rankTimeline } from '../../replay/rank-events.ts';
 import type { PlacedDevices } from '../device-options.ts';
+import { UNIFORM_NOTE } from '../dispatch-option.ts';
 import { sayingErrors } from '../error-message.ts';
 import { contradiction } from '../option-values.ts';
 import { readStartingPlacement } from '../placement-files.ts';
@@ -50,7 +51,8 @@ export async function setUp(
 ): Promise<ReplaySetup> {
   const setup = await lookAt(path, options, numRanks);
   const { cost, notes } = await chooseCost(options, setup.facts);
-  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...notes] };
+  const ofDispatch = isNearest(options) ? [UNIFORM_NOTE] : [];
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...notes, ...ofDispatch] };
   return { ...setup, facts, cost };
 }
 
@@ -70,6 +72,8 @@ export async function taskOf(
   const isStatic = policy === 'static';
   const isCompetition = setup.cost.name === COMPETITION.name && options.cost === COMPETITION.name;
   if (setup.cost.name === COMPETITION.name) refuseUneven(devices, events);
+  if (isNearest(options) && setup.cost.name === COMPETITION.name)
+    throw contradiction('--dispatch: --cost competition counts even dispatch');
   sayingErrors(eventsInOptions, () => rankTimeline(events, topology));
   const given = triggerOf(options, interval);
   const planningSeconds = options.planningTime ?? options.planningSeconds;
@@ -90,6 +94,7 @@ export async function taskOf(
       numGroups: devices.groups,
       ...devices.rankOptions,
       ...(events.length === 0 ? {} : { events }),
+      ...(options.dispatch === undefined ? {} : { dispatch: options.dispatch }),
       layersPerStep: options.layersPerStep,
       cost: setup.cost,
       steps: setup.range,
@@ -100,6 +105,10 @@ export async function taskOf(
       ...(planningSeconds === undefined ? {} : { planningSeconds }),
     },
   };
+}
+
+function isNearest({ dispatch }: CommonReplayOptions): boolean {
+  return dispatch === 'nearest';
 }
 
 async function chosenPolicy({ policy, policyOption = '--policy' }: Variant) {

@@ -1,4 +1,5 @@
 import { checkAtLeast, checkNumber, checkText, checkWhole, show } from '../../core/checks.ts';
+import { checkDispatch, type Dispatch } from '../../core/dispatch.ts';
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { type CostModel, isCostModel } from '../../cost/cost-model.ts';
@@ -80,6 +81,12 @@ export interface AdaptiveEplbPolicyOptions {
    */
   readonly survive?: string;
   /**
+   * Which copy of an expert a token takes in the engine. 'nearest': one on its rank, else one on its node, else
+   * any, the tokens being on all ranks alike: what the search finds for 'even' is then corrected where copies
+   * get more than others, and gains are those of nearest copies. Default 'even'.
+   */
+  readonly dispatch?: Dispatch;
+  /**
    * How sure it has to be that the loads have changed since the live mapping was planned, in standard errors
    * over all layers together, before another plan is made: else the live mapping stays, until twice as many
    * steps are known. 0: no such test. Default 4; 0 when `price` is given.
@@ -126,7 +133,7 @@ const NAMES = [
     'numKicks',
     'locality',
   ],
-  ...['survive', 'confidence', 'cost', 'rememberedSteps', 'maxSamples'],
+  ...['survive', 'dispatch', 'confidence', 'cost', 'rememberedSteps', 'maxSamples'],
 ];
 
 const COST_NAMES = [
@@ -179,6 +186,7 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     numKicks: whole('numKicks', numKicks, 0, effort === 'thorough' ? THOROUGH_KICKS : 0),
     keepsGroups: locality === 'groups',
     survive,
+    dispatch: checkDispatch(options.dispatch),
     maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
   };
   const remembered = whole(

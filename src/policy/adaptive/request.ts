@@ -1,3 +1,4 @@
+import type { Dispatch } from '../../core/dispatch.ts';
 import type { Topology } from '../../core/topology.ts';
 import type { JobLayout } from '../../engine/layout.ts';
 import type { KernelRequest } from '../../engine/plan-job.ts';
@@ -46,6 +47,8 @@ export interface AdaptiveRequest extends KernelRequest {
   readonly keepsGroups: boolean;
   /** The level of failures that as much load as can is to survive; undefined: none. */
   readonly survive: string | undefined;
+  /** Which copy of an expert a token takes. */
+  readonly dispatch: Dispatch;
   /** Samples there is room for. */
   readonly maxSamples: number;
 }
