@@ -1,6 +1,8 @@
+import type { Dispatch } from '../core/dispatch.ts';
 import { meanSpeed, ranksPaces } from '../core/rank-speeds.ts';
 import type { Topology } from '../core/topology.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import { makeSlotShares, type SlotShares } from '../mapping/slot-shares.ts';
 import type { PlanForecast } from '../policy/decision.ts';
 import type { GainScale } from '../policy/gain-scale.ts';
 
@@ -11,12 +13,11 @@ export type GainUnit = 'share' | 'seconds';
 export interface LayerPlacement {
   /** `[physical]`: the expert of each slot; any where it is empty. */
   readonly experts: Int32Array;
-  /** `[physical]`: 1 / the replicas of each slot's expert; 0 where it is empty. */
+  /** `[physical]`: the share of its expert's tokens that each slot gets; 0 where it is empty. */
   readonly shares: Float64Array;
 }
 
-/** @param slots `[physical]`: the expert of each slot, -1 when it is empty */
-export function placementOf(slots: Int32Array, numLogicalExperts: number): LayerPlacement {
+function evenPlacement(slots: Int32Array, numLogicalExperts: number): LayerPlacement {
   const experts = new Int32Array(slots.length);
   const counts = new Int32Array(numLogicalExperts);
   const shares = new Float64Array(slots.length);
@@ -45,13 +46,24 @@ export class GainMeter {
   /** `[ranks]`: what each takes for a load of 1; undefined where all take 1. */
   readonly #paces: readonly number[] | undefined;
   readonly #scale: GainScale | undefined;
+  readonly #slotShares: SlotShares | undefined;
 
-  constructor(topology: Topology, scale: GainScale | undefined) {
+  /** @param dispatch which copies tokens take, which are on all ranks alike */
+  constructor(topology: Topology, scale: GainScale | undefined, dispatch: Dispatch = 'even') {
+    if (dispatch === 'nearest')
+      this.#slotShares = makeSlotShares(topology, topology.numLogicalExperts, dispatch);
     this.unit = scale === undefined ? 'share' : 'seconds';
     this.#numRanks = topology.numRanks;
     this.#totalSpeed = topology.numRanks * meanSpeed(topology);
     this.#paces = ranksPaces(topology);
     this.#scale = scale;
+  }
+
+  /** @param slots `[physical]`: the expert of each slot, -1 when it is empty */
+  placementOf(slots: Int32Array, numLogicalExperts: number): LayerPlacement {
+    const placement = evenPlacement(slots, numLogicalExperts);
+    this.#slotShares?.write(slots, placement.shares);
+    return placement;
   }
 
   /** `[layers]`: what a forecast says of a step. */

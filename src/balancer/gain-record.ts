@@ -1,3 +1,4 @@
+import type { Dispatch } from '../core/dispatch.ts';
 import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanForecast } from '../policy/decision.ts';
@@ -64,9 +65,9 @@ export class GainRecord {
   #lastPromise = 0;
   #promisedAt = 0;
 
-  constructor(topology: Topology, windowSize: number, scale: GainScale | undefined) {
+  constructor(topology: Topology, windowSize: number, scale: GainScale | undefined, dispatch?: Dispatch) {
     this.#windowSize = windowSize;
-    this.#meter = new GainMeter(topology, scale);
+    this.#meter = new GainMeter(topology, scale, dispatch);
     this.#loads = new Float32Array(topology.numLogicalExperts);
   }
 

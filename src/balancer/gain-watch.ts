@@ -1,7 +1,7 @@
 import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
-import { type GainMeter, type LayerPlacement, placementOf, slotsOf } from './gain-meter.ts';
+import { type GainMeter, type LayerPlacement, slotsOf } from './gain-meter.ts';
 
 /** Writes the loads of experts of the step that ended last, `[logical]`. */
 export type NewestLoads = (layer: number, out: Float32Array) => void;
@@ -155,16 +155,23 @@ function measureStep(
   newest: NewestLoads,
   loads: Float32Array,
 ): void {
-  if (!('placements' in watched)) watched.placements = placementsOf(watched, loads.length);
+  if (!('placements' in watched)) watched.placements = placementsOf(watched, loads.length, meter);
   watched.numSteps++;
   if (watched.placements === undefined) return;
   newest(watched.layer, loads);
   watched.sum += meter.gain(loads, watched.placements.before, watched.placements.after);
 }
 
-function placementsOf({ before, after }: WatchedLayer, numExperts: number): WatchedLayer['placements'] {
+function placementsOf(
+  { before, after }: WatchedLayer,
+  numExperts: number,
+  meter: GainMeter,
+): WatchedLayer['placements'] {
   if (before.every((expert, slot) => expert === after[slot])) return undefined;
-  return { before: placementOf(before, numExperts), after: placementOf(after, numExperts) };
+  return {
+    before: meter.placementOf(before, numExperts),
+    after: meter.placementOf(after, numExperts),
+  };
 }
 
 /** Whether it is what a watch can have. */

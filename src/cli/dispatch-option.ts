@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { checkDispatch } from '../core/dispatch.ts';
+import { makePolicy } from '../policy/registry.ts';
 
 /** The option that says which copy of an expert tokens take. */
 export function addDispatchOption(command: Command): Command {
@@ -14,3 +15,12 @@ export function addDispatchOption(command: Command): Command {
 /** What nearest dispatch rests on, where nothing recorded says it. */
 export const UNIFORM_NOTE =
   'nearest dispatch: the recording does not say where tokens are: they are taken to be on all ranks alike';
+
+/** Which policies plan for even dispatch, whatever tokens do. */
+export function plansForEvenNotes(policies: readonly string[]): string[] {
+  const planning = policies.filter((policy) => policy !== 'static');
+  const even = planning.filter(
+    (policy) => makePolicy(policy, { dispatch: 'nearest' })?.tokenDispatch !== 'nearest',
+  );
+  return even.length === 0 ? [] : [`planned for even dispatch all the same: ${even.join(', ')}`];
+}

@@ -1,14 +1,8 @@
 import { bytes, load, percent, ratio } from '../../formats/number-text.ts';
-import type { ReplayResult, ReplayTraffic, TrafficFigures } from '../../replay/index.ts';
+import type { ReplayResult, TrafficFigures } from '../../replay/index.ts';
+import { hasLinks, trafficMeanings } from '../../replay/traffic-text.ts';
 import type { Colors } from '../colors.ts';
 import { PlainTable } from '../plain-table.ts';
-
-/** Whether replays have more to show than that all tokens take the same links. */
-export function hasLinks(replays: readonly ReplayResult[]): boolean {
-  return replays.some(({ traffic, configuration }) => {
-    return traffic !== undefined && (traffic.live.links.length > 1 || configuration.dispatch !== undefined);
-  });
-}
 
 /** The links that tokens take, a line a policy and class; empty where there is one class of links. */
 export function trafficTables(replays: readonly ReplayResult[], colors: Colors): string[] {
@@ -19,7 +13,7 @@ export function trafficTables(replays: readonly ReplayResult[], colors: Colors):
   const isAlone = shown.length === 1 && shown[0]!.name !== 'static';
   const rows = isAlone ? [{ name: 'no balancing', figures: first.unbalanced }] : [];
   const figures = [...rows, ...shown.map(({ name, traffic }) => ({ name, figures: traffic.live }))];
-  return [`${linkTable(figures, colors).trimEnd()}\n ${trafficMeaning(first)}`];
+  return [`${linkTable(figures, colors).trimEnd()}\n ${trafficMeanings(first).join('\n ')}`];
 }
 
 /** A line for each class of links of each placement. */
@@ -44,13 +38,4 @@ export function linkTable(
     table.push([figures.links.length === 0 ? name : '', 'none', load(local), share(local), '', '', '']);
   }
   return table.toString();
-}
-
-/** How traffic was in a sentence or two. */
-export function trafficMeaning({ countedFrom }: Pick<ReplayTraffic, 'countedFrom'>): string {
-  const what =
-    countedFrom === 'routes'
-      ? 'a rank gets a token once, however many of its experts it has'
-      : "every token of an expert is a transfer of its own, as loads don't say which tokens they are of";
-  return `${what}.\n tokens are on all ranks alike, as nothing recorded says where; links none: they stay where they are`;
 }

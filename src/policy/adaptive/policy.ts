@@ -1,3 +1,4 @@
+import type { Dispatch } from '../../core/dispatch.ts';
 import { EplbError } from '../../core/errors.ts';
 import { firstInClosedSlot } from '../../core/open-slots.ts';
 import type { Topology } from '../../core/topology.ts';
@@ -137,6 +138,11 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     return this.rebalanceExperts === AdaptiveEplbPolicy.prototype.rebalanceExperts
       ? this.#settings.request
       : undefined;
+  }
+
+  /** @internal */
+  override get tokenDispatch(): Dispatch {
+    return this.#settings.request.dispatch;
   }
 
   /** @internal */
