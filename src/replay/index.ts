@@ -35,10 +35,12 @@ export {
 export { inspect } from './inspect.ts';
 export type {
   HotExpert,
+  InspectedPlacement,
   Inspection,
   InspectOptions,
   LayerSkew,
   NoiseShare,
+  PlacementInspection,
   TimeInspection,
 } from './inspection.ts';
 export { samplingNoisePeak } from './noise.ts';

@@ -9,7 +9,9 @@ export function hasLinks(replays: readonly ReplayResult[]): boolean {
 }
 
 /** How traffic was counted, in two sentences. */
-export function trafficMeanings({ countedFrom }: ReplayTraffic): readonly [string, string] {
+export function trafficMeanings({
+  countedFrom,
+}: Pick<ReplayTraffic, 'countedFrom'>): readonly [string, string] {
   return [
     countedFrom === 'routes'
       ? 'A rank gets a token once, however many of its experts it has.'

@@ -34,7 +34,7 @@ export function trafficFinding({ replays }: ReplayReport): string {
   const worst = uneven.reduce((a, b) => (b.link.peakToAverage > a.link.peakToAverage ? b : a), first);
   const { linkClass, busiestPair, peakToAverage } = worst.link;
   return (
-    `The busiest link, ${linkClass} from rank ${busiestPair.join(' to ')} with ${worst.name}, carries ` +
+    `Links are least even with ${worst.name}: ${linkClass} from rank ${busiestPair.join(' to ')} carries ` +
     `${times(peakToAverage)} times the mean of its class`
   );
 }
