@@ -56,7 +56,7 @@ const PARTS: readonly Part[] = [
   {
     name: 'dispatch',
     modules:
-      /^src\/(cost\/(nearest-exchange|traffic)|loads\/(slot|source)-loads|mapping\/(copy|slot)-shares)\.ts/,
+      /^src\/(cost\/((least|nearest)-exchange|traffic)|loads\/(slot|source)-loads|mapping\/(copy|slot)-shares)\.ts/,
     fronts: {
       'src/cost/nearest-exchange.ts': ['makeNearestExchange', 'slotDispatchOf'],
       'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic', 'trafficOf'],

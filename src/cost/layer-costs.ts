@@ -48,8 +48,7 @@ export interface LayerCostOptions
   /** Nodes that the ranks are on: between them other links count. Default 1. */
   readonly numNodes?: number;
   /**
-   * Which copy of an expert a token takes: of tokens that are on all ranks alike. With 'nearest' the time at
-   * perfect balance has no tokens on links. Default 'even'.
+   * Which copy of an expert a token takes: of tokens that are on all ranks alike. Default 'even'.
    */
   readonly dispatch?: Dispatch;
 }
@@ -97,11 +96,11 @@ export function layerCosts(
   const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
   const ranks = readRanks(given, numRanks);
   const isNearest = checkDispatch(given.dispatch) === 'nearest';
-  const nearest = isNearest ? makeNearestExchange(cost, ranks, numLogicalExperts, 'nearest') : undefined;
+  const nearest = isNearest ? makeNearestExchange(cost, ranks, tablesOf(mapping), 'nearest') : undefined;
   const dispatched = nearest && slotDispatchOf(numPhysicalExperts);
   const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(ranks) };
   const links = exchange === 'none' ? NO_EXCHANGE : (nearest ?? exchangeOf(cost, ranks));
-  const timer = new LayerTimer(cost, sizes, { secondsPerToken: 0, ...links });
+  const timer = new LayerTimer(cost, sizes, links);
   return Array.from({ length: numLayers }, (_, layer) => {
     const experts = layer * numLogicalExperts;
     const first = layer * numPhysicalExperts;

@@ -31,7 +31,7 @@ export interface LayerCost {
   };
 }
 
-/** What slots and ranks have where copies of an expert do not all get as much: as in a {@link SlotDispatch}. */
+/** What slots and ranks have where copies of an expert do not all get as much. */
 interface DispatchedSlots {
   /** [physical]: the share of its expert's tokens that each slot gets. */
   readonly shares: Float64Array;
@@ -67,6 +67,7 @@ export class LayerTimer {
   /** [ranks]: of dispatch and combine. */
   readonly #tokenSeconds: Float64Array;
   readonly #leastTokenSeconds: number;
+  readonly #leastSeconds: Exchange['leastSeconds'];
   readonly #latency: number;
   /** Slots of ranks that live. */
   readonly #numSlots: number;
@@ -77,6 +78,7 @@ export class LayerTimer {
   readonly #tokens: Float64Array;
   /** Of the loads asked for last: the least that all experts take, their tokens, how many have any. */
   #least = 0;
+  #leastExchange = 0;
   #total = 0;
   #active = 0;
   /** [ranks] */
@@ -89,7 +91,8 @@ export class LayerTimer {
     this.#curve = curveOf(cost);
     this.#sizes = sizes;
     this.#numRanks = sizes.rankStarts.length - 1;
-    const { secondsPerToken, latencySeconds } = exchange;
+    const { secondsPerToken, latencySeconds, leastSeconds } = exchange;
+    this.#leastSeconds = leastSeconds;
     const numRanks = this.#numRanks;
     const { speeds, rankStarts } = sizes;
     this.#speeds = Float64Array.from({ length: numRanks }, (_, rank) => speeds?.[rank] ?? 1);
@@ -150,7 +153,8 @@ export class LayerTimer {
     const tokens = this.#total / speeds;
     // 1 where all are alike.
     const ranksPerSpeed = numLive / speeds;
-    const ofTokens = tokens === 0 ? 0 : this.#latency * ranksPerSpeed + tokens * this.#leastTokenSeconds;
+    const exchange = this.#leastExchange / speeds;
+    const ofTokens = tokens === 0 ? 0 : this.#latency * ranksPerSpeed + exchange;
     return this.#cost.fixedSeconds * ranksPerSpeed + ofTokens + idle + slots;
   }
 
@@ -217,6 +221,7 @@ export class LayerTimer {
       if (load >= 1) active++;
     }
     this.#least = least;
+    this.#leastExchange = this.#leastSeconds?.(loads) ?? total * this.#leastTokenSeconds;
     this.#total = total;
     this.#active = active;
   }

@@ -1,10 +1,12 @@
 import type { Dispatch } from '../core/dispatch.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
+import type { Topology } from '../core/topology.ts';
 import { makeCopyShares } from '../mapping/copy-shares.ts';
 import { makeSlotShares, type SlotShares } from '../mapping/slot-shares.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { CostModel } from './cost-model.ts';
-import { type ExchangeRanks, exchangeByLink, exchangeOf } from './exchange.ts';
+import { type Exchange, type ExchangeRanks, exchangeByLink, exchangeOf } from './exchange.ts';
+import { makeLeastExchange } from './least-exchange.ts';
 
 /** What the copies of a layer get of the tokens of their experts, which begin on all ranks alike. */
 export interface SlotDispatch {
@@ -20,6 +22,8 @@ export function slotDispatchOf(numSlots: number): SlotDispatch {
   return { shares: zeros(what, Float64Array, numSlots), seconds: zeros(what, Float64Array, numSlots) };
 }
 
+type LayerSizes = Pick<Topology, 'numLogicalExperts' | 'numPhysicalExperts'>;
+
 /** Makes a {@link NearestExchange}. A function, as an import of the library leaves this module out. */
 export const makeNearestExchange = (...of: ConstructorParameters<typeof NearestExchange>): NearestExchange =>
   new NearestExchange(...of);
@@ -28,9 +32,12 @@ export const makeNearestExchange = (...of: ConstructorParameters<typeof NearestE
  * What dispatch and combine take where tokens take the nearest copy: each token and expert a transfer of its
  * own, over the link of its two ranks, and nothing where it stays on its rank.
  */
-export class NearestExchange {
+export class NearestExchange implements Exchange {
   /** Once for a rank that has tokens. */
   readonly latencySeconds: number;
+  /** What slots have counts in place of it. */
+  readonly secondsPerToken = 0;
+  readonly leastSeconds: (loads: ArrayLike<number>) => number;
   readonly #ranks: ExchangeRanks;
   readonly #numExperts: number;
   readonly #dispatch: Dispatch;
@@ -41,7 +48,10 @@ export class NearestExchange {
   readonly #between: (source: number, target: number) => number;
 
   /** @throws EplbRangeError `EPLB_RANGE` for a class of links that the model does not have */
-  constructor(cost: CostModel, ranks: ExchangeRanks, numLogicalExperts: number, dispatch: Dispatch) {
+  constructor(cost: CostModel, ranks: ExchangeRanks, sizes: LayerSizes, dispatch: Dispatch) {
+    const { numLogicalExperts, numPhysicalExperts } = sizes;
+    const least = makeLeastExchange(cost, ranks, numLogicalExperts, numPhysicalExperts);
+    this.leastSeconds = (loads) => least.seconds(loads);
     const { secondsPerToken, latencySeconds } = exchangeOf(cost, ranks);
     this.latencySeconds = latencySeconds;
     this.#ranks = ranks;

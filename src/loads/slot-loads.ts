@@ -35,7 +35,7 @@ export interface SlotLoads {
 const OPTIONS = ['numRanks', 'numNodes', 'nodeOfRank', 'deadRanks', 'dispatch'];
 
 /**
- * The tokens that each slot and rank gets of some loads, as an engine dispatches them. With `dispatch: 'even'`
+ * The tokens that each slot and rank gets of some loads, as an engine dispatches them. With dispatch 'even'
  * every copy of an expert gets as many; with 'nearest' a token takes a copy on its rank, else on its node.
  *
  * @param loads [layers x logical], or by the rank that tokens are on: {@link SourceLoads}

@@ -130,7 +130,7 @@ export interface InspectOptions {
   readonly numHottest?: number;
   /** What slots take; with it the inspection has a `time`, dispatch and combine within one node included. */
   readonly cost?: CostModel;
-  /** With it the inspection has a `placement`: how it balances the steps, and which links their tokens take. */
+  /** With it the inspection has a `placement`: how it balances the steps, and the links of their tokens. */
   readonly placement?: InspectedPlacement;
   readonly steps?: { readonly from?: number; readonly to?: number };
   /** Called after every step. Returning false ends the reading. */

@@ -84,7 +84,10 @@ function readPlacement(
   sizes: Pick<Topology, 'numLayers' | 'numLogicalExperts'>,
 ): { readonly topology: Topology; readonly slots: Int32Array } {
   const { mapping, numRanks, numNodes = 1 } = given;
-  if (mapping !== undefined) checkMapping('placement.mapping', mapping);
+  if (mapping !== undefined) {
+    checkMapping('placement.mapping', mapping);
+    slotsPerRankOf(mapping.numPhysicalExperts, numRanks);
+  }
   const numPhysicalExperts =
     given.numPhysicalExperts ?? mapping?.numPhysicalExperts ?? sizes.numLogicalExperts;
   const topology = checkTopology({
@@ -99,6 +102,5 @@ function readPlacement(
     const what = `${fits} is ${mapping[fits]}, not ${topology[fits]}`;
     throw new EplbRangeError('EPLB_SHAPE', `placement.mapping: its ${what}`);
   }
-  slotsPerRankOf(mapping.numPhysicalExperts, numRanks);
   return { topology, slots: mapping.phyToLog };
 }

@@ -2,7 +2,7 @@ import { show } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import type { RecordedRoutes, RouteRun } from '../formats/recording.ts';
 
-/** Reads the tokens of a recording's steps, once from the first step on: a file that is packed is read once. */
+/** Reads the tokens of a recording's steps, one after the other: a file that is packed is read once. */
 export class RouteSteps {
   readonly #routes: RecordedRoutes;
   readonly #numLayers: number;

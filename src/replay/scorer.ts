@@ -185,7 +185,7 @@ export class ScoredPlacement {
     this.versions = new Int32Array(numLayers);
   }
 
-  /** [layers x physical]: of its expert's tokens, what each slot gets; undefined where copies get all alike. */
+  /** [layers x physical]: of its expert's tokens, what each slot gets; undefined where copies get alike. */
   get shares(): Float64Array | undefined {
     return this.#shares;
   }

@@ -105,10 +105,9 @@ class SlotCounter implements SlotTimes {
     const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
     const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology) };
     if (this.#dispatch === 'even') return makeLayerTimer(this.#cost, sizes, exchangeOf(this.#cost, topology));
-    const nearest = makeNearestExchange(this.#cost, topology, numLogicalExperts, this.#dispatch);
+    const nearest = makeNearestExchange(this.#cost, topology, topology, this.#dispatch);
     this.#dispatched = new PlacementDispatch(nearest);
-    const { latencySeconds } = nearest;
-    return makeLayerTimer(this.#cost, sizes, { secondsPerToken: 0, latencySeconds });
+    return makeLayerTimer(this.#cost, sizes, nearest);
   }
 
   #dispatchOf(placement: ScoredPlacement, layer: number): SlotDispatch | undefined {

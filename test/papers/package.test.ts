@@ -33,7 +33,7 @@ const ALLOWED = [
   /^dist\/LICENCES\.txt$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
-  /^dist\/(worker|adaptive|cost|measures|repair|share|snapshot|tables|transfer|cli-progress|cli-table3)\.cjs$/,
+  /^dist\/(worker|adaptive|cost|dispatch|measures|repair|share|snapshot|tables|transfer|cli-progress|cli-table3)\.cjs$/,
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
@@ -88,12 +88,12 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 271,900 bytes that there are, of which 82,000 are the kernels, and the
- * 933,000 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * Limits of size: a little above the 273,700 bytes that there are, of which 82,000 are the kernels, and the
+ * 951,400 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 273_000;
-const MOST_BYTES_PACKED = 936_000;
+const MOST_BYTES_LOADED = 275_000;
+const MOST_BYTES_PACKED = 955_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

@@ -81,9 +81,9 @@ export interface AdaptiveEplbPolicyOptions {
    */
   readonly survive?: string;
   /**
-   * Which copy of an expert a token takes in the engine. 'nearest': one on its rank, else one on its node, else
-   * any, the tokens being on all ranks alike: what the search finds for 'even' is then corrected where copies
-   * get more than others, and gains are those of nearest copies. Default 'even'.
+   * Which copy of an expert a token takes in the engine. 'nearest': one on its rank, else one on its node,
+   * else any, the tokens being on all ranks alike: what the search finds for 'even' is then corrected where
+   * copies get more than others, and gains are those of nearest copies. Default 'even'.
    */
   readonly dispatch?: Dispatch;
   /**
