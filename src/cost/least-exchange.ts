@@ -8,9 +8,9 @@ export const makeLeastExchange = (...of: ConstructorParameters<typeof LeastExcha
 
 /**
  * The least that dispatch and combine take of all ranks together where tokens take the nearest copy, whatever
- * the placement. A further copy saves its own rank's tokens the link, and at best brings those of a whole node
- * from between nodes to within: the largest node first. So copies save less and less, and the redundant slots
- * save most where load x saving is largest.
+ * the placement. A further copy saves its own rank's tokens the link, and at best brings those of a whole
+ * node from between nodes to within: the largest node first. So copies save less and less, and the redundant
+ * slots save most where load x saving is largest.
  */
 export class LeastExchange {
   /** Of the only copy of an expert, for a token of it. */
