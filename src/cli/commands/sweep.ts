@@ -7,6 +7,7 @@ import { type RecordingFacts, type SweepResult, sweepResult } from '../../replay
 import { reportOf } from '../../replay/report.ts';
 import { outputColors } from '../colors.ts';
 import { addTopologyOption, type Devices, devicesOf, needsSizes, placed } from '../device-options.ts';
+import { plansForEvenNotes } from '../dispatch-option.ts';
 import type { Fact } from '../fact-list.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
@@ -115,7 +116,8 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     percent,
   });
   const all = factsOfAll(await Promise.all(setups.values()));
-  const facts = { ...all, notes: [...all.notes, ...tooShortPointNotes(sweep.points)] };
+  const ofPolicies = options.dispatch === 'nearest' ? plansForEvenNotes(options.policy) : [];
+  const facts = { ...all, notes: [...all.notes, ...ofPolicies, ...tooShortPointNotes(sweep.points)] };
   const report = reportOf(facts, [], { sweep: result });
   const told: Fact[] = [];
   if (sweep.numTaken > 0)
