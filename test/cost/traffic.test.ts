@@ -98,8 +98,14 @@ const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 3]]);
 test('links have the classes that they are given', () => {
   const near = loadTraffic([[4, 4, 4, 4]], mapping, { numRanks: 4, numNodes: 2 });
   assert.deepEqual(near.links, [
-    { linkClass: 'intraNode', tokens: 4, numPairs: 4, busiestTokens: 1, bytes: 4 },
-    { linkClass: 'interNode', tokens: 8, numPairs: 8, busiestTokens: 1, bytes: 8 },
+    {
+      ...{ linkClass: 'intraNode', tokens: 4, numPairs: 4, bytes: 4 },
+      ...{ busiestTokens: 1, busiestPair: [0, 1], peakToAverage: 1 },
+    },
+    {
+      ...{ linkClass: 'interNode', tokens: 8, numPairs: 8, bytes: 8 },
+      ...{ busiestTokens: 1, busiestPair: [0, 2], peakToAverage: 1 },
+    },
   ]);
   assert.equal(near.localTokens, 4);
   const linkClasses = Array.from({ length: 4 }, (_, a) =>
@@ -113,6 +119,10 @@ test('links have the classes that they are given', () => {
       ['fast', 0],
     ],
   );
+  // Of the six pairs that rank 0 is of, three send to it: its expert is all that has tokens.
+  assert.equal(named.links[0]!.peakToAverage, 2);
+  assert.deepEqual(named.links[0]!.busiestPair, [1, 0]);
+  assert.equal(named.links[1]!.peakToAverage, 1);
 });
 
 test('a rank gets a token once, however many of its experts it has', () => {
