@@ -69,10 +69,8 @@ const TAKEN_ALONG: ReadonlyMap<string, string> = new Map([
 ]);
 const LICENCES = [
   ...['piscina', 'yaml', 'yauzl', 'pend', 'yazl', 'buffer-crc32'],
-  ...['hono', '@hono/node-server', 'prom-client'],
+  ...['hono', '@hono/node-server'],
 ].map((name) => `${name}/LICENSE`);
-/** What is taken of prom-client: the rest of it gathers figures of Node, and needs further packages. */
-const PROM_CLIENT = ['Registry', 'Counter', 'Gauge', 'Histogram'];
 
 /**
  * Takes packages along, as modules that bundlers can put into one file: those in CommonJS `require` modules
@@ -87,13 +85,6 @@ const takenAlong: Plugin = {
     onResolve({ filter: /^[a-z@]/ }, ({ path }) =>
       TAKEN_ALONG.has(path) ? { path: tool(TAKEN_ALONG.get(path)!) } : null,
     );
-    onResolve({ filter: /^prom-client$/ }, ({ path }) => ({ path, namespace: 'parts' }));
-    onLoad({ filter: /./, namespace: 'parts' }, () => ({
-      contents: PROM_CLIENT.map(
-        (name) => `export { default as ${name} } from './${name.toLowerCase()}.js';`,
-      ).join(''),
-      resolveDir: tool('prom-client/lib'),
-    }));
     onResolve({ filter: /^piscina$/ }, ({ importer }) =>
       importer.includes('engine') ? { path: tool('piscina/dist/esm-wrapper.mjs') } : null,
     );

@@ -2,8 +2,10 @@
 // allocates nothing. Nothing here may become a data segment: each new instance would write it over the shared
 // memory.
 
+export { longestTime } from './adaptive/ceiling';
 export { measureChange } from './adaptive/change';
 export { dealToRanks } from './adaptive/deal';
+export { preparePairs } from './adaptive/pairs';
 export { prepareSamples } from './adaptive/samples';
 export { searchAdaptive } from './adaptive/search';
 export { measureSlowest } from './adaptive/slowest';
@@ -15,16 +17,21 @@ export { packLayer, packLayerScratchBytes } from './default/pack-layer';
 export { placeRow, placeRowScratchBytes } from './default/place-row';
 export { preserveSlots, preserveSlotsScratchBytes } from './default/preserve';
 export { replicateLayer, replicateLayerScratchBytes } from './default/replicate';
-export { placeLocality } from './locality/place';
-export { placeLocalityScratchBytes } from './locality/state';
 export { addToBands, foldToBands } from './shared/bands';
 export { clearBytes, copyBytes } from './shared/bytes';
-export { averageLoads, averageLoadsScratchBytes, averageSlots, foldSample, foldSums } from './shared/fold';
+export {
+  averageLoads,
+  averageLoadsScratchBytes,
+  averageSlots,
+  foldLoads,
+  foldSample,
+  foldSums,
+} from './shared/fold';
 export { loadImbalance } from './shared/imbalance';
 export { countReplicas, invertLayer } from './shared/inverse';
 export { narrowRow, widenRow } from './shared/narrow';
 export { rankLoads, windowImbalance, windowImbalanceScratchBytes } from './shared/rank-loads';
-export { scoreLayers, scoreLayersScratchBytes } from './shared/score';
+export { scoreLayers, scoreLayersScratchBytes, scoreTables } from './shared/score';
 export { sortKeysDescending, sortKeysScratchBytes } from './shared/sort';
 export { firstInvalid, recordRow } from './shared/validate';
 export { addSample, addSums } from './shared/window';

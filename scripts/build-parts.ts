@@ -36,18 +36,25 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'adaptive',
-    modules: /^src\/policy\/adaptive\/(?!policy\.ts)/,
+    modules: /^src\/(policy\/adaptive\/(?!policy\.ts)|loads\/(sample-buckets|load-samples)\.ts)/,
     fronts: {
+      'src/loads/load-samples.ts': ['checkSamples', 'oneSample', 'writeSamples'],
+      'src/loads/sample-buckets.ts': ['carveBuckets', 'makeSampleBuckets'],
       'src/policy/adaptive/judgement.ts': ['judge'],
       'src/policy/adaptive/kernel.ts': ['adaptiveKernel'],
+      'src/policy/adaptive/locality-options.ts': ['localityOptions'],
       'src/policy/adaptive/options.ts': ['readAdaptiveOptions'],
       'src/policy/adaptive/slot-costs.ts': ['slotSecondsOf'],
     },
   },
   {
     name: 'cost',
-    modules: /^src\/cost\/(devices|layer-costs|layer-timer|presets)\.ts/,
+    modules: /^src\/cost\/(cost-json|devices|exchange|fields|layer-costs|layer-timer|presets|slot-curve)\.ts/,
     fronts: {
+      'src/cost/cost-json.ts': ['readCostFields'],
+      'src/cost/exchange.ts': ['evenExchange', 'evenSecondsPerToken', 'exchangeByLink', 'exchangeOf'],
+      'src/cost/fields.ts': ['checkWithin'],
+      'src/cost/slot-curve.ts': ['makeSlotCurve'],
       'src/cost/layer-costs.ts': ['layerCosts', 'makeCostTally', 'summarizeCost'],
       'src/cost/layer-timer.ts': ['makeLayerTimer'],
       'src/cost/presets.ts': ['costPreset', 'costPresetNames'],
@@ -65,6 +72,11 @@ const PARTS: readonly Part[] = [
       'src/mapping/copy-shares.ts': ['makeCopyShares'],
       'src/mapping/slot-shares.ts': ['makeSlotShares'],
     },
+  },
+  {
+    name: 'custom',
+    modules: /^src\/policy\/custom\.ts/,
+    fronts: { 'src/policy/custom.ts': ['askPolicy', 'loadPolicy', 'runCustomPolicy'] },
   },
   {
     name: 'repair',
@@ -96,10 +108,19 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'snapshot',
-    modules: /^src\/(balancer\/snapshot|loads\/refill-window)\.ts/,
+    modules: /^src\/((balancer|mapping)\/snapshot|loads\/refill-window)\.ts/,
     fronts: {
       'src/balancer/snapshot.ts': ['decodeSnapshot', 'encodeSnapshot'],
+      'src/mapping/snapshot.ts': ['decodeTable', 'digestTable', 'encodeTable', 'sha256'],
       'src/loads/refill-window.ts': ['refill'],
+    },
+  },
+  {
+    name: 'watch',
+    modules: /^src\/watch\//,
+    fronts: {
+      'src/watch/group-watch.ts': ['metricsText', 'watchGroup'],
+      'src/watch/observe.ts': ['observeBalancer', 'openMetrics'],
     },
   },
   {
@@ -209,8 +230,9 @@ function needsOf(text: string): Needs {
 }
 
 function frontText({ name }: Part, functions: readonly string[]): string {
-  const forward = (one: string) => `export function ${one}(...args) { return part().${one}(...args); }`;
-  return [`import { part } from 'part:${name}';`, ...functions.map(forward)].join('\n');
+  const forward = (one: string) =>
+    `export function ${one}(...args) { return ${name}Code().${one}(...args); }`;
+  return [`import { ${name}Code } from 'part:${name}';`, ...functions.map(forward)].join('\n');
 }
 
 /** All parts, for bundlers to put into a bundle. */
@@ -218,7 +240,10 @@ function bundledText(): string {
   return PARTS.map(({ name }) => `export { default as ${name}Part } from './${name}.cjs';\n`).join('');
 }
 
-/** What is loaded of it is kept: a part is there once, as the modules of the library are. */
+/**
+ * What is loaded of it is kept: a part is there once, as the modules of the library are. It is not named as
+ * the part is in `#parts`, which may be the library itself.
+ */
 function loaderText(name: string, needs: Needs): string {
   const modules = [...needs].map(([module, names]) => ({ module, names: [...names].sort().join(', ') }));
   return [
@@ -229,6 +254,6 @@ function loaderText(name: string, needs: Needs): string {
     ...modules.map(({ module, names }) => `  '${module}': { ${names} },`),
     `});`,
     `let loaded;`,
-    `export const part = () => (loaded ??= loadPart('${name}', bundled, library()));`,
+    `export const ${name}Code = () => (loaded ??= loadPart('${name}', bundled, library()));`,
   ].join('\n');
 }

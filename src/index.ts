@@ -21,6 +21,18 @@ export type { ShadowGain } from './balancer/shadow.ts';
 export type { TopologyChange, TopologyChanged } from './balancer/topology-change.ts';
 export type { Dispatch } from './core/dispatch.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
+export {
+  CHANNELS,
+  type CommitEvent,
+  type ConditionEvent,
+  type EplbEvents,
+  type GroupEvent,
+  type LoadEvent,
+  type MigrationStatusEvent,
+  type PlanEvent,
+  type RefusalEvent,
+  type TopologyEvent,
+} from './core/events.ts';
 export type { FailureDomains, RankOptions, Topology } from './core/topology.ts';
 export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';
 export {
@@ -72,6 +84,7 @@ export { ExpertMapping, type ExpertMappingJson } from './mapping/expert-mapping.
 export type { ExpertMappingInit } from './mapping/mapping-init.ts';
 export { type RetireOptions, ranksToRetire } from './mapping/ranks-to-retire.ts';
 export { AbstractEplbPolicy, type PolicyContext, type PolicyNeeds } from './policy/abstract.ts';
+export type { LocalityAwarePolicyOptions } from './policy/adaptive/locality-options.ts';
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
 export type { AdaptiveEffort } from './policy/adaptive/request.ts';
@@ -84,7 +97,7 @@ export {
 } from './policy/compute.ts';
 export type { BalancerDecision, KeptReason, PlanDecision, PlanForecast } from './policy/decision.ts';
 export { DefaultEplbPolicy } from './policy/default.ts';
-export { LocalityAwarePolicy, type LocalityAwarePolicyOptions } from './policy/locality.ts';
+export { LocalityAwarePolicy } from './policy/locality.ts';
 export { type OrphanLoad, type Repair, type RepairOptions, repair } from './policy/repair/repair.ts';
 export {
   type DomainLoss,
@@ -123,3 +136,12 @@ export {
   type RearrangeResult,
   rearrangeExpertWeights,
 } from './transfer/rearrange.ts';
+export type { MetricsFormat } from './watch/exposition.ts';
+export type { MetricsTextOptions } from './watch/group-watch.ts';
+export {
+  type BalancerObservation,
+  type ObserveOptions,
+  observeBalancer,
+  openMetrics,
+} from './watch/observe.ts';
+export type { ConditionType, WatchCondition, WatchdogOptions } from './watch/watchdog.ts';

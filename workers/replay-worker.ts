@@ -39,10 +39,8 @@ export async function replayInWorker(task: ReplayTask): Promise<ReplayAnswer> {
   }
 }
 
-async function optionsOf(
-  { policy, start, options, control }: ReplayTask,
-  recording: Sizes,
-): Promise<ReplayOptions> {
+async function optionsOf(task: ReplayTask, recording: Sizes): Promise<ReplayOptions> {
+  const { start, options, control } = task;
   const { numLayers, numLogicalExperts } = recording;
   const sizes = { numLayers, numLogicalExperts, ...options };
   const mapping =
@@ -60,7 +58,7 @@ async function optionsOf(
   return {
     ...options,
     onStep,
-    policy: await policyOf(policy, options, recording),
+    policy: await policyOf(task, recording),
     ...(mapping === undefined ? {} : { start: mapping }),
   };
 }
@@ -70,15 +68,13 @@ async function optionsOf(
  * One of the library's that needs to know what moves and steps cost is told.
  */
 async function policyOf(
-  text: string,
-  options: ReplayTask['options'],
+  { policy, survive, options }: ReplayTask,
   recording: Sizes,
 ): Promise<ReplayOptions['policy']> {
-  if (text === 'static') return text;
-  const chosen = await choosePolicy(text, undefined, {
-    cost: costOf(options, recording),
-    dispatch: options.dispatch,
-  });
+  if (policy === 'static') return policy;
+  const { dispatch } = options;
+  const setting = { cost: costOf(options, recording), survive, dispatch };
+  const chosen = await choosePolicy(policy, undefined, setting);
   // Loaded anew for every replay: what a module keeps must not reach from one configuration into the next.
   return chosen instanceof URL ? loadPolicy(`${chosen.href}?replay=${numReplays++}`) : chosen;
 }

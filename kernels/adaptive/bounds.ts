@@ -112,5 +112,5 @@ export function countStep(s: Adaptive): void {
 function costOfRanks(s: Adaptive): f64 {
   let cost: f64 = 0;
   for (let rank = 0; rank < s.numRanks; rank++) cost += <f64>rankCostOf(s, rank);
-  return cost;
+  return cost - s.together * <f64>s.linkPrice;
 }

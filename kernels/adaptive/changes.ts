@@ -1,7 +1,9 @@
 // Single changes of the adaptive policy's placement: whether they may be, how many moves they are, and making
 // them.
 
+import { mayWeigh, mayWeighMore } from './ceiling';
 import { revalueRank, sumRank } from './costs';
+import { enterNode, hasLinks, leaveNode, nodeOf } from './links';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -24,7 +26,7 @@ export function mayExchange(s: Adaptive, slot: i32, other: i32): bool {
   const a = rankOf(s, slot);
   const b = rankOf(s, other);
   if (a === b || !mayCome(s, a, expertAt(s, other)) || !mayCome(s, b, expertAt(s, slot))) return false;
-  return maySurviveExchange(s, slot, other);
+  return mayWeigh(s, slot, other) && maySurviveExchange(s, slot, other);
 }
 
 /** Whether experts that have to survive do so after an exchange. */
@@ -37,7 +39,7 @@ export function maySurviveExchange(s: Adaptive, slot: i32, other: i32): bool {
 export function mayOverwrite(s: Adaptive, slot: i32, expert: i32): bool {
   if (copiesOf(s, expertAt(s, slot)) < 2 || copiesOf(s, expert) >= s.mostCopies) return false;
   const rank = rankOf(s, slot);
-  return mayCome(s, rank, expert) && mayLeave(s, rank, expertAt(s, slot));
+  return mayCome(s, rank, expert) && mayWeighMore(s, slot, expert) && mayLeave(s, rank, expertAt(s, slot));
 }
 
 /** How many moves it adds that a copy of expert i leaves a rank, and one of j comes. */
@@ -54,8 +56,20 @@ export function exchange(s: Adaptive, slot: i32, other: i32): void {
   const i = expertAt(s, slot);
   put(s, slot, expertAt(s, other));
   put(s, other, i);
+  if (hasLinks(s)) exchangeNodes(s, slot, other);
   touch(s, rankOf(s, slot));
   touch(s, rankOf(s, other));
+}
+
+/** Two slots have been exchanged. */
+function exchangeNodes(s: Adaptive, slot: i32, other: i32): void {
+  const a = nodeOf(s, rankOf(s, slot));
+  const b = nodeOf(s, rankOf(s, other));
+  if (a === b) return;
+  leaveNode(s, a, expertAt(s, other));
+  enterNode(s, b, expertAt(s, other));
+  leaveNode(s, b, expertAt(s, slot));
+  enterNode(s, a, expertAt(s, slot));
 }
 
 export function overwrite(s: Adaptive, slot: i32, expert: i32): void {
@@ -65,6 +79,11 @@ export function overwrite(s: Adaptive, slot: i32, expert: i32): void {
   addCopies(s, expert, 1);
   turnToRow(s, old);
   turnToRow(s, expert);
+  if (hasLinks(s)) {
+    const node = nodeOf(s, rankOf(s, slot));
+    leaveNode(s, node, old);
+    enterNode(s, node, expert);
+  }
   touch(s, rankOf(s, slot));
   touchOthers(s, old, rankOf(s, slot));
   touchOthers(s, expert, rankOf(s, slot));

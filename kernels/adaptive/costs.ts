@@ -3,6 +3,7 @@
 // on the ranks it touches.
 
 import { spend } from './bounds';
+import { sumForCeiling } from './ceiling';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -50,6 +51,7 @@ export function sumRank(s: Adaptive, rank: i32): void {
     store<f32>(s.slotVariance + at, load<f32>(s.copyVariance + expert));
     store<f32>(s.slotFee + at, feeAt(load<u16>(places + (expert >> 1)), price));
   }
+  if (s.terms.ceilingLoads !== 0) sumForCeiling(s, rank);
   const rows = s.slotRow + ((<usize>first) << 2);
   const rowsEnd = s.slotRow + ((<usize>end) << 2);
   let t: usize = 0;
@@ -91,14 +93,19 @@ function powersOf(s: Adaptive, t: usize): v128 {
   return sum;
 }
 
-/** The objective without the price. */
+/** The objective without the price: what the slowest ranks take, less what links save. */
 export function objectiveOf(s: Adaptive): f64 {
   spend(s, s.numRanks);
   let sum = f32x4.splat(0);
   for (let t: usize = 0; t < s.rowBytes; t += 16) {
     sum = f32x4.add(sum, f32x4.mul(v128.load(s.terms.weights + t), root(powersOf(s, t), s.isSharp)));
   }
-  return <f64>sumOf(sum) / <f64>s.scale;
+  return <f64>sumOf(sum) / <f64>s.scale - savedByLinks(s);
+}
+
+/** What links cost less than if no pair shared a node. */
+export function savedByLinks(s: Adaptive): f64 {
+  return s.together * <f64>s.linkPrice;
 }
 
 /** Makes the tangent anew: the root is concave, so what the tangent gains is gained at least. */

@@ -1,7 +1,8 @@
 // A placement that was made for ranks that are alike, dealt to ranks that are not.
 
 import { startBounds } from './bounds';
-import { begin, markHeld, repair } from './repair';
+import { startLinks } from './links';
+import { beginWithoutCosts, markHeld, repair } from './repair';
 import { giveMissing } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, addCopiesOn, carveAdaptive, expertAt, firstOf } from './state';
@@ -19,8 +20,9 @@ export function dealToRanks(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
   const s = carveAdaptive(a);
   startBounds(s, a);
+  startLinks(s);
   markHeld(s, a.fresh);
-  begin(s, a.fresh);
+  beginWithoutCosts(s, a.fresh);
   if (s.isCancelled) return;
   empty(s);
   giveMissing(s);

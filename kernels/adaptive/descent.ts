@@ -3,6 +3,7 @@
 import { isDone, isSpent, spend, watchSteps } from './bounds';
 import { link } from './changes';
 import { objectiveOf, refresh, sumRank } from './costs';
+import { followSlots, hasLinks } from './links';
 import { visit } from './look';
 import { sortRanks } from './slots';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
@@ -62,7 +63,7 @@ function costliestDirty(s: Adaptive): i32 {
 }
 
 /** The steps of all ranks are to be looked at. */
-function markAllDirty(s: Adaptive): void {
+export function markAllDirty(s: Adaptive): void {
   markAllClean(s);
   memory.fill(s.cleanAt, 0xff, (<usize>s.numRanks) << 2);
 }
@@ -92,6 +93,7 @@ function relink(s: Adaptive): void {
     s.moves += 1 - heldOn(s, rankOf(s, slot), expert);
   }
   for (let rank = 0; rank < s.numRanks; rank++) sumRank(s, rank);
+  if (hasLinks(s)) followSlots(s);
 }
 
 /** Counts copies anew, of all experts and on all ranks. */

@@ -7,6 +7,7 @@
 // many steps are looked at closely, for 0.001 less of balancedness.
 
 import { countStep, isOver, spend } from './bounds';
+import { mayWeigh, mayWeighMore, reliefOfExchange, reliefOfOverwrite } from './ceiling';
 import { exchange, hasMoves, maySurviveExchange, movesOf, overwrite } from './changes';
 import {
   boundRanks,
@@ -18,6 +19,18 @@ import {
   moreOf,
   pullsOf,
 } from './costs';
+import {
+  hasLinks,
+  isTabu,
+  lostByLeaving,
+  mostSavedByComing,
+  nodeOf,
+  savedAbout,
+  savedByComing,
+  savedByExchange,
+  savedByGoing,
+  savedByOverwrite,
+} from './links';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -38,7 +51,7 @@ import {
 } from './state';
 import { mayLeave } from './survive';
 import { meanOf, rowOf, varianceOf } from './table';
-import { indexOfLeast, leastOfLanes } from './vectors';
+import { indexOfLeast, indexOfMost, leastOfLanes } from './vectors';
 
 /**
  * Ranks that a bound says most of: so many are looked at, and so many more until an exchange is found. All of
@@ -46,19 +59,23 @@ import { indexOfLeast, leastOfLanes } from './vectors';
  */
 const FIRST_RANKS: i32 = 2;
 const MORE_RANKS: i32 = 4;
+/** Nodes that exchanges are looked at with: those on which an expert of the rank would save most. */
+const NODES: i32 = 2;
+const NODES_OF_WALK: i32 = 4;
 /** Experts of a rank of which further copies are looked at. */
 const MOST_COPIES: i32 = 2;
 
 /** Takes the best step that is found for the slots of a rank; returns whether there is one. */
 export function visit(s: Adaptive, a: i32): bool {
   s.visits++;
-  s.bestCost = -s.leastGain;
+  s.bestCost = s.isWalking || s.relieved >= 0 ? Infinity : -s.leastGain;
   s.bestSlot = -1;
   // Not a number is no cost either.
-  if (!(rankCostOf(s, a) > 0)) return false;
+  if (!(rankCostOf(s, a) > 0) && !hasLinks(s)) return false;
   knowOwn(s, a);
   lookAtRanks(s, a);
   if (s.numSlots > s.numExperts) lookAtSpares(s, a);
+  if (s.relieved >= 0) lookAtLighter(s, a);
   if (s.bestSlot < 0 || s.isCancelled) return false;
   if (s.isOverwrite) overwrite(s, s.bestSlot, s.bestOther);
   else exchange(s, s.bestSlot, s.bestOther);
@@ -71,15 +88,73 @@ function lookAtRanks(s: Adaptive, a: i32): void {
   const first = s.numNodes === 1 ? 0 : (a / s.ranksPerNode) * s.ranksPerNode;
   const end = s.numNodes === 1 ? s.numRanks : first + s.ranksPerNode;
   boundRanks(s, a, first, end);
+  if (hasLinks(s)) boundLinks(s, a, first, end);
   setBound(s, a, Infinity);
   // Read four at a time.
   for (let b = end; b < end + 3; b++) setBound(s, b, Infinity);
-  for (let n = 0; n < MORE_RANKS && (n < FIRST_RANKS || s.bestSlot < 0); n++) {
+  const most = s.relieved >= 0 ? s.numRanks : s.isWalking ? 2 * MORE_RANKS : MORE_RANKS;
+  const least = s.relieved >= 0 ? s.numRanks : s.isWalking ? 2 * FIRST_RANKS : FIRST_RANKS;
+  for (let n = 0; n < most && (n < least || s.bestSlot < 0); n++) {
     const b = leastBound(s, first, end);
     if (!(<f64>float32At(s.bound, b) < s.bestCost) || isOver(s)) return;
     setBound(s, b, Infinity);
     lookAtRank(s, a, b);
   }
+}
+
+/**
+ * Less is the least that exchanges of rank a can cost by what they may save on links. Only the few nodes that
+ * may save most are looked at.
+ */
+function boundLinks(s: Adaptive, a: i32, first: i32, end: i32): void {
+  const node = nodeOf(s, a);
+  chooseNodes(s, a, node);
+  spend(s, 1 + (s.numSlots >> 4));
+  for (let b = first; b < end; b++) {
+    const from = nodeOf(s, b);
+    if (from === node) continue;
+    const saved = float32At(s.savedTo, from);
+    if (saved === -Infinity) {
+      setBound(s, b, Infinity);
+      continue;
+    }
+    let most: f32 = -Infinity;
+    for (let slot = firstOf(s, b), last = firstOf(s, b + 1); slot < last; slot++)
+      most = max(most, savedAbout(s, expertAt(s, slot), from, node));
+    setBound(s, b, float32At(s.bound, b) - saved - most);
+  }
+}
+
+/** Finds the most that any expert of the rank saves on each node; of all but a few nodes it is forgotten. */
+function chooseNodes(s: Adaptive, rank: i32, own: i32): void {
+  const numNodes = s.terms.numLinkNodes;
+  for (let to = 0; to < numNodes; to++) {
+    let most: f32 = -Infinity;
+    for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); to !== own && slot < end; slot++)
+      most = max(most, savedAbout(s, expertAt(s, slot), own, to));
+    store<f32>(s.savedAll + ((<usize>to) << 2), most);
+    store<f32>(s.savedTo + ((<usize>to) << 2), -Infinity);
+  }
+  for (let n = s.relieved >= 0 ? numNodes : s.isWalking ? NODES_OF_WALK : NODES; n > 0; n--) {
+    const to = indexOfMost(s.savedAll, numNodes);
+    if (float32At(s.savedAll, to) === -Infinity) return;
+    store<f32>(s.savedAll + ((<usize>to) << 2), -Infinity);
+    rateGoing(s, rank, own, to);
+  }
+}
+
+/** What it saves that each expert of the rank goes to a node. */
+function rateGoing(s: Adaptive, rank: i32, own: i32, to: i32): void {
+  const first = firstOf(s, rank);
+  const size = firstOf(s, rank + 1) - first;
+  const row = s.savedGoing + ((<usize>(to * s.stride)) << 2);
+  let most: f32 = -Infinity;
+  for (let k = 0; k < size; k++) {
+    const saved = savedByGoing(s, expertAt(s, first + k), own, to);
+    store<f32>(row + ((<usize>k) << 2), saved);
+    most = max(most, saved);
+  }
+  store<f32>(s.savedTo + ((<usize>to) << 2), most);
 }
 
 function setBound(s: Adaptive, rank: i32, bound: f32): void {
@@ -154,13 +229,16 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f32 {
   dotCopies(s, rankRow(s, s.rankGradient, b), a, s.here, sizeA);
   dotCopies(s, rankRow(s, s.rankGradient, a), b, s.there, sizeB);
   const price = <f32>s.price;
+  const nodeA = hasLinks(s) ? nodeOf(s, a) : 0;
+  const nodeB = hasLinks(s) ? nodeOf(s, b) : 0;
   const onA = placeOf(s, a, 0);
   const onB = placeOf(s, b, 0);
   for (let k = 0; k < sizeA; k++) {
     const slot = (<usize>(firstA + k)) << 2;
     const place = load<u16>(onB + ((<usize>load<i32>(s.slots + slot)) << 1));
     const at = s.here + ((<usize>k) << 2);
-    const fees = feeAt(place, price) - load<f32>(s.slotFee + slot);
+    let fees = feeAt(place, price) - load<f32>(s.slotFee + slot);
+    if (nodeA !== nodeB) fees -= load<f32>(s.savedGoing + ((<usize>(nodeB * s.stride + k)) << 2));
     store<f32>(at, isOn(place) ? Infinity : load<f32>(at) - load<f32>(s.own + slot) + fees);
   }
   let most: f32 = -Infinity;
@@ -168,7 +246,8 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f32 {
     const slot = (<usize>(firstB + m)) << 2;
     const place = load<u16>(onA + ((<usize>load<i32>(s.slots + slot)) << 1));
     const at = s.there + ((<usize>m) << 2);
-    const fees = load<f32>(s.slotFee + slot) - feeAt(place, price);
+    let fees = load<f32>(s.slotFee + slot) - feeAt(place, price);
+    if (nodeA !== nodeB) fees += savedAbout(s, load<i32>(s.slots + slot), nodeB, nodeA);
     const there: f32 = isOn(place) ? -Infinity : load<f32>(s.own + slot) - load<f32>(at) + fees;
     store<f32>(at, there);
     most = max(most, there);
@@ -184,7 +263,12 @@ function lookAtExchange(s: Adaptive, a: i32, slot: i32, b: i32, other: i32): voi
   const j = expertAt(s, other);
   const moves = movesOf(s, a, i, j) + movesOf(s, b, j, i);
   if (!hasMoves(s, moves)) return;
-  const cost = costOfExchange(s, a, i, b, j) + s.price * <f64>moves;
+  if (!mayWeigh(s, slot, other)) return;
+  if (s.isWalking && (isTabu(s, nodeOf(s, b), i) || isTabu(s, nodeOf(s, a), j))) return;
+  let cost = costOfExchange(s, a, i, b, j) + s.price * <f64>moves;
+  if (hasLinks(s)) cost -= savedByExchange(s, nodeOf(s, a), i, nodeOf(s, b), j);
+  if (s.isWalking && nodeOf(s, a) === nodeOf(s, b) && cost >= -s.leastGain) return;
+  if (s.relieved >= 0) cost += reliefOfExchange(s, slot, other);
   if (cost < s.bestCost && maySurviveExchange(s, slot, other)) setBest(s, cost, slot, other, false);
 }
 
@@ -193,6 +277,18 @@ function setBest(s: Adaptive, cost: f64, slot: i32, other: i32, isOverwrite: boo
   s.bestSlot = slot;
   s.bestOther = other;
   s.isOverwrite = isOverwrite;
+}
+
+/** Looks for lighter experts in the place of copies of the rank that can be spared. */
+function lookAtLighter(s: Adaptive, a: i32): void {
+  for (let slot = firstOf(s, a), end = firstOf(s, a + 1); slot < end; slot++) {
+    if (copiesOf(s, expertAt(s, slot)) < 2) continue;
+    spend(s, s.numExperts >> 4);
+    for (let j = 0; j < s.numExperts && !isOver(s); j++) {
+      if (!mayCome(s, a, j) || copiesOf(s, j) >= s.mostCopies) continue;
+      if (reliefOfOverwrite(s, slot, j) < s.bestCost && mayWeighMore(s, slot, j)) lookAtOverwrite(s, slot, j);
+    }
+  }
 }
 
 /** Looks for a further copy of an expert of rank a in a slot of another rank. */
@@ -220,15 +316,20 @@ function lookAtCopies(s: Adaptive, a: i32, base: f64): void {
   const first = firstOf(s, a);
   const size = firstOf(s, a + 1) - first;
   spend(s, 1 + (size >> 2));
-  for (let k = 0; k < size; k++)
-    store<f32>(s.here + ((<usize>k) << 2), leastMoreOf(s, expertAt(s, first + k)));
-  for (let n = min(MOST_COPIES, size); n > 0; n--) {
+  for (let k = 0; k < size; k++) {
+    const expert = expertAt(s, first + k);
+    let most = leastMoreOf(s, expert);
+    if (hasLinks(s)) most -= mostSavedByComing(s, expert);
+    store<f32>(s.here + ((<usize>k) << 2), most);
+  }
+  for (let n = s.relieved >= 0 ? size : min(MOST_COPIES, size); n > 0; n--) {
     const k = indexOfLeast(s.here, size);
     const at = s.here + ((<usize>k) << 2);
     if (!(<f64>load<f32>(at) + base < s.bestCost) || isOver(s)) return;
     store<f32>(at, Infinity);
     const j = expertAt(s, first + k);
-    if (<f64>moreOf(s, j) + base < s.bestCost) lookAtCopy(s, j);
+    const saved: f32 = hasLinks(s) ? mostSavedByComing(s, j) : 0;
+    if (<f64>moreOf(s, j) - <f64>saved + base < s.bestCost) lookAtCopy(s, j);
   }
 }
 
@@ -244,6 +345,7 @@ function rateSpares(s: Adaptive, rank: i32): void {
       knowOwn(s, rank);
       base =
         lessOf(s, expert) - float32At(s.less, slot) - float32At(s.own, slot) - float32At(s.slotFee, slot);
+      if (hasLinks(s)) base += lostByLeaving(s, expert, nodeOf(s, rank));
       least = min(least, base);
     }
     store<f32>(s.base + ((<usize>slot) << 2), base);
@@ -286,9 +388,11 @@ function lookAtCopy(s: Adaptive, j: i32): void {
   const mean = meanOf(s, j, copies);
   const varying = f32x4.splat(0.5 * varianceOf(s, j, copies));
   const relief = f32x4.splat(moreOf(s, j));
+  if (hasLinks(s)) rateLinks(s, j);
   for (let rank = 0; rank < s.numRanks; rank += 4) {
     const at = (<usize>rank) << 2;
-    const firsts = f32x4.add(relief, f32x4.mul(varying, v128.load(s.rankBend + at)));
+    let firsts = f32x4.add(relief, f32x4.mul(varying, v128.load(s.rankBend + at)));
+    if (hasLinks(s)) firsts = f32x4.sub(firsts, v128.load(s.savedOn + at));
     const bases = v128.load(s.leastBase + at);
     const limit = f32x4.splat(<f32>s.bestCost);
     if (!v128.any_true(f32x4.lt(f32x4.add(firsts, bases), limit))) continue;
@@ -304,6 +408,12 @@ function lookAtCopy(s: Adaptive, j: i32): void {
       if (s.isOver) return;
     }
   }
+}
+
+/** What a further copy of an expert saves on each rank. */
+function rateLinks(s: Adaptive, expert: i32): void {
+  for (let rank = 0; rank < s.numRanks; rank++)
+    store<f32>(s.savedOn + ((<usize>rank) << 2), savedByComing(s, expert, nodeOf(s, rank)));
 }
 
 /** Looks for a better slot of rank b for a further copy of expert j, which costs so much without the slot. */
@@ -338,7 +448,9 @@ function lookAtOverwrite(s: Adaptive, slot: i32, j: i32): void {
   const rank = rankOf(s, slot);
   const i = expertAt(s, slot);
   const moves = movesOf(s, rank, i, j);
-  if (!hasMoves(s, moves)) return;
-  const cost = costOfOverwrite(s, slot, j) + s.price * <f64>moves;
-  if (cost < s.bestCost && mayLeave(s, rank, i)) setBest(s, cost, slot, j, true);
+  if (!hasMoves(s, moves) || (s.isWalking && isTabu(s, nodeOf(s, rank), j))) return;
+  let cost = costOfOverwrite(s, slot, j) + s.price * <f64>moves;
+  if (hasLinks(s)) cost -= savedByOverwrite(s, nodeOf(s, rank), i, j);
+  if (s.relieved >= 0) cost += reliefOfOverwrite(s, slot, j);
+  if (cost < s.bestCost && mayWeighMore(s, slot, j) && mayLeave(s, rank, i)) setBest(s, cost, slot, j, true);
 }

@@ -43,21 +43,25 @@ export function markHeld(s: Adaptive, table: usize): void {
  * meanwhile, nothing may follow.
  */
 export function begin(s: Adaptive, placement: usize): void {
+  beginWithoutCosts(s, placement);
+  if (!s.isCancelled) rebuild(s);
+}
+
+/** The same, but what follows from the slots is not made: nothing may be looked up but copies and homes. */
+export function beginWithoutCosts(s: Adaptive, placement: usize): void {
   takeOver(s, placement);
   recount(s);
   // Where all slots are open, a rank has no expert at hand that it has not in a slot.
   if (s.numSlots < s.numRanks * s.stride) reseat(s);
   repair(s);
   secure(s);
-  if (s.isCancelled) return;
-  settleIn(s);
+  if (!s.isCancelled) settleIn(s);
 }
 
-/** Orders the ranks, has each expert stay on the node of its first slot, and makes the rest anew. */
+/** Orders the ranks, and has each expert stay on the node of its first slot. */
 function settleIn(s: Adaptive): void {
   sortRanks(s);
   for (let slot = s.numSlots - 1; slot >= 0; slot--) setHome(s, expertAt(s, slot), rankOf(s, slot));
-  rebuild(s);
 }
 
 /** Leaves out what is in closed slots, but for the node it was on; -1 for an expert that is nowhere. */
@@ -84,6 +88,7 @@ export function resume(s: Adaptive): void {
   memory.copy(s.slots, s.bestSlots, (<usize>s.numSlots) << 2);
   recount(s);
   settleIn(s);
+  rebuild(s);
 }
 
 /**

@@ -1,10 +1,14 @@
 // The adaptive policy for one layer: a descent by single steps from the live placement with its copies dealt
 // out anew, when asked for from another placement too, and then again from random kicks of the best.
 
+import { keep, keepBetter, worthOf } from './best';
 import { allowVisits, isCancelled, isDone, ROUNDING, startBounds } from './bounds';
-import { objectiveOf } from './costs';
-import { pricedValue, rebuild, settle, sweep } from './descent';
+import { highestRank, isBelow } from './ceiling';
+import { objectiveOf, refresh } from './costs';
+import { markAllDirty, rebuild, settle, sweep } from './descent';
 import { kick, restartKicks } from './kicks';
+import { hasLinks, startLinks } from './links';
+import { visit } from './look';
 import { hasFewSlots, polish } from './polish';
 import { begin, markHeld, repair, resume } from './repair';
 import { finish, sortRanks } from './slots';
@@ -13,6 +17,7 @@ import { dealCopies } from './starts';
 import { Adaptive, carveAdaptive } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
+import { walk } from './walk';
 
 /** Of two starts each is searched from with this part of the visits, and the better one with the rest. */
 const TRIAL_SHARE: i32 = 2;
@@ -36,6 +41,7 @@ export function searchAdaptive(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
   const s = carveAdaptive(a);
   startBounds(s, a);
+  startLinks(s);
   if (search(s, a)) finish(s, a.previous, a.phyToLog, a.replicaRank);
   a.visits = s.visits;
   a.evaluations = <f64>s.evaluations;
@@ -49,6 +55,7 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
   if (s.isCancelled) return false;
   let least = keep(s, objectiveOf(s));
   a.before = a.after;
+  a.savedBefore = a.savedAfter;
   if (a.dealsCopies !== 0 && dealCopies(s, movesLeft(s))) {
     if (s.isCancelled) return false;
     // A copy may have had no place but beside another.
@@ -70,6 +77,13 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
     descend(s, a.maxVisits - most);
     least = keepBetter(s, least);
   }
+  if (hasLinks(s) && a.walkPatience > 0) {
+    resume(s);
+    least = walk(s, least, a.walkPatience);
+    resume(s);
+    descend(s, a.maxVisits);
+    least = keepBetter(s, least);
+  }
   if (a.numKicks > 0) kickOn(s, least);
   if (isCancelled(s)) return false;
   memory.copy(s.slots, s.bestSlots, (<usize>s.numSlots) << 2);
@@ -80,9 +94,25 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
 /** Descends from a start, with so many visits of its own. */
 function descend(s: Adaptive, mostVisits: i32): void {
   allowVisits(s, mostVisits);
+  if (!isBelow(s)) comeBelow(s);
   settle(s);
   if (!hasFewSlots(s)) return;
   while (!isDone(s) && polish(s)) settle(s);
+}
+
+/**
+ * Brings ranks below the ceiling, the highest first, each by the steps that cost least of those that do; ends
+ * where there is none.
+ */
+function comeBelow(s: Adaptive): void {
+  refresh(s);
+  markAllDirty(s);
+  for (let left = s.numSlots; left > 0 && !isBelow(s) && !isDone(s); left--) {
+    s.relieved = highestRank(s);
+    const isRelieved = visit(s, s.relieved);
+    s.relieved = -1;
+    if (!isRelieved) return;
+  }
 }
 
 function movesLeft(s: Adaptive): i32 {
@@ -101,22 +131,9 @@ function kickOn(s: Adaptive, value: f64): void {
     allowVisits(s, most);
     if (hasFewSlots(s)) descend(s, most);
     else sweep(s, s.terms.maxIdle);
-    if (!(pricedValue(s) < least - ROUNDING)) continue;
+    if (!(worthOf(s, objectiveOf(s)) < least - ROUNDING)) continue;
     descend(s, most);
     least = keepBetter(s, least);
     failed = -1;
   }
-}
-
-/** Keeps the placement as the best when it is better than that; returns what the best is worth. */
-function keepBetter(s: Adaptive, least: f64): f64 {
-  const objective = objectiveOf(s);
-  return objective + s.price * <f64>s.moves < least - ROUNDING ? keep(s, objective) : least;
-}
-
-function keep(s: Adaptive, objective: f64): f64 {
-  memory.copy(s.bestSlots, s.slots, (<usize>s.numSlots) << 2);
-  s.terms.after = objective;
-  s.terms.moves = s.moves;
-  return objective + s.price * <f64>s.moves;
 }

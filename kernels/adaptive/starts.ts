@@ -22,7 +22,7 @@ import {
   rankOf,
   setExpertAt,
 } from './state';
-import { isSecuredOn, mayLeave, mustSurvive } from './survive';
+import { domainOf, exposedDomain, mayLeave, mustSurvive, NO_DOMAIN } from './survive';
 import { meanOf } from './table';
 import { indexOfLeast, indexOfMost } from './vectors';
 
@@ -33,6 +33,9 @@ import { indexOfLeast, indexOfMost } from './vectors';
 const MARGIN: f32 = 1.1;
 /** Of the cost of a copy, what one more may add to that of all. */
 const MOST_ADDED: f32 = 0.5;
+
+/** In place of the load of a copy, of an expert that has all it wants. */
+const NOT_MISSING: f32 = -1;
 
 /**
  * Deals copies of experts that need them less to those that need them more, at most so many. The slowest
@@ -56,14 +59,15 @@ export function dealCopies(s: Adaptive, most: i32): bool {
 
 /** Gives experts as many copies as are wanted, the heaviest first; fewer where the search is cancelled. */
 export function giveMissing(s: Adaptive): void {
-  let numMissing = 0;
   for (let expert = 0; expert < s.numExperts; expert++) {
-    if (copiesOf(s, expert) === at32(s.wanted, expert)) continue;
-    store<i32>(s.missing + ((<usize>numMissing) << 2), expert);
-    numMissing++;
+    const isMissing = copiesOf(s, expert) !== at32(s.wanted, expert);
+    setNeed(s, expert, isMissing ? <f32>loadOf(s, expert) : NOT_MISSING);
   }
-  for (let n = 0; n < numMissing; n++) {
-    const expert = takeHeaviest(s, numMissing);
+  for (;;) {
+    spend(s, 1 + (s.numExperts >> 5));
+    const expert = indexOfMost(s.need, s.numExperts);
+    if (!(float32At(s.need, expert) > NOT_MISSING)) return;
+    setNeed(s, expert, NOT_MISSING);
     while (copiesOf(s, expert) < at32(s.wanted, expert) && !isCancelled(s)) give(s, expert);
   }
 }
@@ -159,9 +163,12 @@ function rate(s: Adaptive, expert: i32): void {
 }
 
 function setRates(s: Adaptive, expert: i32, need: f32, spareness: f32): void {
-  const at = (<usize>expert) << 2;
-  store<f32>(s.need + at, need);
-  store<f32>(s.spareness + at, spareness);
+  setNeed(s, expert, need);
+  store<f32>(s.spareness + ((<usize>expert) << 2), spareness);
+}
+
+function setNeed(s: Adaptive, expert: i32, need: f32): void {
+  store<f32>(s.need + ((<usize>expert) << 2), need);
 }
 
 /** The fewest copies that an expert may have. */
@@ -229,23 +236,6 @@ function takeAway(s: Adaptive, expert: i32): void {
   addTo(s.numEmpty, rank, 1);
 }
 
-/** The expert with the heaviest copies of those that miss one; it is no longer among them. */
-function takeHeaviest(s: Adaptive, numMissing: i32): i32 {
-  spend(s, 1 + (numMissing >> 5));
-  let most: f64 = -1;
-  let best = 0;
-  for (let n = 0; n < numMissing; n++) {
-    const expert = at32(s.missing, n);
-    if (expert < 0 || !(loadOf(s, expert) > most)) continue;
-    most = loadOf(s, expert);
-    best = n;
-  }
-  const at = s.missing + ((<usize>best) << 2);
-  const heaviest = load<i32>(at);
-  store<i32>(at, -1);
-  return heaviest;
-}
-
 /**
  * Puts a copy into an empty slot of the rank of the expert's node that takes least with it, if it can be of
  * one that has none yet, and of one in a second failure domain where the expert has to survive.
@@ -256,10 +246,12 @@ function give(s: Adaptive, expert: i32): void {
   let best = -1;
   let least: f64 = 0;
   let mostFit = 0;
+  const exposed = exposedDomain(s, expert);
   for (let rank = 0; rank < s.numRanks; rank++) {
     if (at32(s.numEmpty, rank) === 0) continue;
     if (s.numNodes > 1 && homeOf(s, expert) !== rank / s.ranksPerNode) continue;
-    const fit = copiesOn(s, rank, expert) > 0 ? 0 : isSecuredOn(s, rank, expert) ? 2 : 1;
+    const isSecured = exposed !== NO_DOMAIN && domainOf(s, rank) !== exposed;
+    const fit = copiesOn(s, rank, expert) > 0 ? 0 : isSecured ? 2 : 1;
     if (fit < mostFit) continue;
     const time = timeWith(s, rank, copy);
     if (best >= 0 && fit === mostFit && !(time < least)) continue;

@@ -4,6 +4,7 @@
 // ranks lie one after the other, so that nothing can put an expert into a closed one.
 
 import { place } from './layout';
+import { pairsRowBytes } from './pairs';
 import { placePreparation } from './preparation';
 import { placeShares } from './slowest';
 import { isSharpFor, writeSpeeds } from './speeds';
@@ -57,6 +58,10 @@ export class Adaptive {
   bend: f32;
   /** What loads are scaled by: the powers of norm 16 would leave float32 else. */
   scale: f32;
+  /** What one of `pairs` costs whose experts share no node. */
+  linkPrice: f32;
+  /** The sum over all pairs of what their shared nodes are worth, see links.ts. */
+  together: f64;
   moves: i32;
   maxMoves: i32;
   visits: i32;
@@ -159,14 +164,42 @@ export class Adaptive {
   moreSum: usize;
   /** u8[numExperts]: whether these are up to date. */
   knownSums: usize;
-  /** f32[numExperts] each, i32[numExperts] each, i32[numRanks]: while copies are dealt out, see starts.ts. */
+  /** f32[numExperts] each, i32[numExperts], i32[numRanks]: while copies are dealt out, see starts.ts. */
   need: usize;
   spareness: usize;
   wanted: usize;
-  missing: usize;
   numEmpty: usize;
   /** u16[numRanks * numExperts]: copies on the rank, and whether the live placement has one. */
   places: usize;
+
+  /** What the terms say of pairs; 0 where links do not count. And bytes of a row. */
+  pairs: usize;
+  pairBytes: usize;
+  /** f32[nodes * numExperts made a multiple of 4]: what experts are worth on nodes. */
+  linkValue: usize;
+  /** u64[numExperts]: the nodes of each, a bit each. */
+  nodeSet: usize;
+  /** u16[nodes * numExperts]: copies. */
+  onNode: usize;
+  /** u64[nodes + 1][words of a bit for each expert]: those on a node, and on several; and bytes of each. */
+  nodeExperts: usize;
+  setBytes: usize;
+  /** f32[nodes]: the most that links save on each by what is looked at, for a while and of all. */
+  savedTo: usize;
+  savedAll: usize;
+  /** i32[nodes * numExperts]: the step until which an expert may not come to a node, see walk.ts. */
+  tabu: usize;
+  isWalking: bool;
+  step: i32;
+  tenure: i32;
+  /** f32[nodes * stride]: the same of each slot of the rank that is looked at. */
+  savedGoing: usize;
+  /** f32[numRanks]: what they save by a further copy on each. */
+  savedOn: usize;
+  /** The rank that steps have to bring down towards the ceiling; -1: none. */
+  relieved: i32;
+  /** f64[numRanks]: what each rank takes with the loads of the ceiling. */
+  ceilingTime: usize;
 
   /** f32[stride], each: what the copies of two ranks cost more on the one than on the other. */
   here: usize;
@@ -182,7 +215,14 @@ export class Adaptive {
  *
  * @param numSlots of all ranks, open and closed
  */
-function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, maxSamples: i32): usize {
+function placeAdaptive(
+  s: usize,
+  numExperts: i32,
+  numSlots: i32,
+  numRanks: i32,
+  maxSamples: i32,
+  numLinkNodes: i32,
+): usize {
   const experts = <usize>numExperts;
   const slots = <usize>numSlots + SPARE;
   const ranks = <usize>numRanks + SPARE;
@@ -235,24 +275,51 @@ function placeAdaptive(s: usize, numExperts: i32, numSlots: i32, numRanks: i32, 
   end = place(s, offsetof<Adaptive>('need'), end, 4 * (experts + SPARE));
   end = place(s, offsetof<Adaptive>('spareness'), end, 4 * (experts + SPARE));
   end = place(s, offsetof<Adaptive>('wanted'), end, 4 * experts);
-  end = place(s, offsetof<Adaptive>('missing'), end, 4 * experts);
   end = place(s, offsetof<Adaptive>('numEmpty'), end, 4 * ranks);
   end = place(s, offsetof<Adaptive>('places'), end, (2 * <usize>numRanks * experts + 15) & ~15);
   end = place(s, offsetof<Adaptive>('here'), end, 4 * stride);
   end = place(s, offsetof<Adaptive>('there'), end, 4 * stride);
   end = place(s, offsetof<Adaptive>('four'), end, 16);
   end = place(s, offsetof<Adaptive>('fourRanks'), end, 16);
+  end = place(s, offsetof<Adaptive>('ceilingTime'), end, 8 * ranks);
+  const nodes = <usize>numLinkNodes;
+  const linked = nodes > 0 ? experts : 0;
+  end = place(s, offsetof<Adaptive>('linkValue'), end, nodes * pairsRowBytes(numExperts));
+  end = place(s, offsetof<Adaptive>('nodeSet'), end, 8 * linked);
+  end = place(s, offsetof<Adaptive>('onNode'), end, 2 * nodes * experts);
+  end = place(
+    s,
+    offsetof<Adaptive>('nodeExperts'),
+    end,
+    nodes > 0 ? (nodes + 1) * setBytesFor(numExperts) : 0,
+  );
+  end = place(s, offsetof<Adaptive>('savedTo'), end, 4 * nodes);
+  end = place(s, offsetof<Adaptive>('savedAll'), end, 4 * (nodes + SPARE));
+  end = place(s, offsetof<Adaptive>('tabu'), end, 4 * nodes * experts);
+  end = place(s, offsetof<Adaptive>('savedGoing'), end, 4 * nodes * stride);
+  end = place(s, offsetof<Adaptive>('savedOn'), end, nodes > 0 ? 4 * ranks : 0);
   return place(s, offsetof<Adaptive>('table'), end, rows * rowBytes);
 }
 
 /**
  * Bytes of scratch that prepareSamples, searchAdaptive and measureSlowest need, with room for so many
- * samples. `numSlots`: open and closed.
+ * samples. `numSlots`: open and closed; `numLinkNodes`: 0 where links do not count.
  */
-export function adaptiveScratchBytes(numExperts: i32, numSlots: i32, numRanks: i32, maxSamples: i32): f64 {
-  const search = placeAdaptive(0, numExperts, numSlots, numRanks, maxSamples);
+export function adaptiveScratchBytes(
+  numExperts: i32,
+  numSlots: i32,
+  numRanks: i32,
+  maxSamples: i32,
+  numLinkNodes: i32,
+): f64 {
+  const search = placeAdaptive(0, numExperts, numSlots, numRanks, maxSamples, numLinkNodes);
   const others = max(placePreparation(0, numExperts, maxSamples), placeShares(0, numExperts, numSlots));
   return <f64>max(search, others);
+}
+
+/** Bytes of a bit for each expert. */
+function setBytesFor(numExperts: i32): usize {
+  return (<usize>((numExperts + 63) >> 6)) << 3;
 }
 
 /** Rows of an expert in the table: for as many copies as can be, unless these are too many. */
@@ -267,7 +334,8 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   const numExperts = terms.numExperts;
   const numSlots = terms.numSlots;
   const numRanks = terms.numRanks;
-  placeAdaptive(terms.scratch, numExperts, numSlots, numRanks, terms.maxSamples);
+  const numLinkNodes = terms.pairs === 0 ? 0 : terms.numLinkNodes;
+  placeAdaptive(terms.scratch, numExperts, numSlots, numRanks, terms.maxSamples, numLinkNodes);
   const s = changetype<Adaptive>(terms.scratch);
   s.terms = terms;
   s.numExperts = numExperts;
@@ -284,6 +352,13 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   numberSlots(s, terms.slotsPerRank);
   s.mostCopies = min(s.numSlots - numExperts + 1, numRanks);
   writeSpeeds(terms, s.isSharp, s.rankSpeed, s.rankPower, s.rankPace);
+  s.pairs = terms.pairsTotal > 0 ? terms.pairs : 0;
+  s.pairBytes = pairsRowBytes(numExperts);
+  s.setBytes = setBytesFor(numExperts);
+  s.linkPrice = s.pairs === 0 ? 0 : <f32>(terms.linkPrice / terms.pairsTotal);
+  s.together = 0;
+  s.isWalking = false;
+  s.relieved = -1;
   return s;
 }
 

@@ -11,6 +11,17 @@ export class AdaptiveTerms {
   price: f64;
   leastGain: f64;
   /**
+   * What it costs that all pairs of experts are on different nodes, a share of the mean rank load; and the
+   * sum of all pairs, see pairs.ts.
+   */
+  linkPrice: f64;
+  pairsTotal: f64;
+  /** Out, of a search: what links cost less than if no pair shared a node, before and after. */
+  savedBefore: f64;
+  savedAfter: f64;
+  /** The highest time that a rank may come to with `ceilingLoads`: load / speed. */
+  ceiling: f64;
+  /**
    * Out, of a search: the objective without the price, of the live placement, repaired, and of the result.
    */
   before: f64;
@@ -61,6 +72,17 @@ export class AdaptiveTerms {
   domains: usize;
   /** f32[numRanks]: how fast a rank is, 1 in the mean of all; 0: all ranks are alike. */
   rankSpeed: usize;
+  /**
+   * f32[numExperts * numExperts made a multiple of 4]: how often two experts are picked together, see
+   * pairs.ts; 0, no pointer: links do not count. With i32[numRanks]: the node of each rank, of at most 64.
+   */
+  pairs: usize;
+  nodeOfRank: usize;
+  numLinkNodes: i32;
+  /** f32[numExperts]: loads by which no rank may come above `ceiling`; 0, no pointer: there is none. */
+  ceilingLoads: usize;
+  /** Out, of a search: 1 where no rank is above it. */
+  isBelow: i32;
   /** What a slot takes for its tokens, see curve.ts; 0: their number. */
   curve: usize;
   /** f32[numSamples made a multiple of 4], out, of the samples: the mean tokens of a rank. */
@@ -105,6 +127,8 @@ export class AdaptiveTerms {
   maxIdle: i32;
   maxEvaluations: i32;
   numKicks: i32;
+  /** Steps of a walk in a row that may lead nowhere, see walk.ts. */
+  walkPatience: i32;
   /** i32: not 0 when the search is to end; 0, no pointer: nothing cancels it. */
   cancelled: usize;
   /** i32[numSlots], -1 where a slot is empty; and f64[numSteps], out: see slowest.ts. */
@@ -122,6 +146,11 @@ export class AdaptiveTerms {
 export const adaptiveTermsBytes: usize = offsetof<AdaptiveTerms>();
 export const adaptive_price: usize = offsetof<AdaptiveTerms>('price');
 export const adaptive_leastGain: usize = offsetof<AdaptiveTerms>('leastGain');
+export const adaptive_linkPrice: usize = offsetof<AdaptiveTerms>('linkPrice');
+export const adaptive_pairsTotal: usize = offsetof<AdaptiveTerms>('pairsTotal');
+export const adaptive_savedBefore: usize = offsetof<AdaptiveTerms>('savedBefore');
+export const adaptive_savedAfter: usize = offsetof<AdaptiveTerms>('savedAfter');
+export const adaptive_ceiling: usize = offsetof<AdaptiveTerms>('ceiling');
 export const adaptive_before: usize = offsetof<AdaptiveTerms>('before');
 export const adaptive_after: usize = offsetof<AdaptiveTerms>('after');
 export const adaptive_evaluations: usize = offsetof<AdaptiveTerms>('evaluations');
@@ -143,6 +172,11 @@ export const adaptive_slotsPerRank: usize = offsetof<AdaptiveTerms>('slotsPerRan
 export const adaptive_survivors: usize = offsetof<AdaptiveTerms>('survivors');
 export const adaptive_domains: usize = offsetof<AdaptiveTerms>('domains');
 export const adaptive_rankSpeed: usize = offsetof<AdaptiveTerms>('rankSpeed');
+export const adaptive_pairs: usize = offsetof<AdaptiveTerms>('pairs');
+export const adaptive_nodeOfRank: usize = offsetof<AdaptiveTerms>('nodeOfRank');
+export const adaptive_numLinkNodes: usize = offsetof<AdaptiveTerms>('numLinkNodes');
+export const adaptive_ceilingLoads: usize = offsetof<AdaptiveTerms>('ceilingLoads');
+export const adaptive_isBelow: usize = offsetof<AdaptiveTerms>('isBelow');
 export const adaptive_unit: usize = offsetof<AdaptiveTerms>('unit');
 export const adaptive_elasticity: usize = offsetof<AdaptiveTerms>('elasticity');
 export const adaptive_curve: usize = offsetof<AdaptiveTerms>('curve');
@@ -174,6 +208,7 @@ export const adaptive_maxPasses: usize = offsetof<AdaptiveTerms>('maxPasses');
 export const adaptive_maxIdle: usize = offsetof<AdaptiveTerms>('maxIdle');
 export const adaptive_maxEvaluations: usize = offsetof<AdaptiveTerms>('maxEvaluations');
 export const adaptive_numKicks: usize = offsetof<AdaptiveTerms>('numKicks');
+export const adaptive_walkPatience: usize = offsetof<AdaptiveTerms>('walkPatience');
 export const adaptive_cancelled: usize = offsetof<AdaptiveTerms>('cancelled');
 export const adaptive_phyToLog: usize = offsetof<AdaptiveTerms>('phyToLog');
 export const adaptive_replicaRank: usize = offsetof<AdaptiveTerms>('replicaRank');

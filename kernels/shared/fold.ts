@@ -19,6 +19,42 @@ export function foldSample(sample: usize, phyToLog: usize, numPhysical: i32, sig
   }
 }
 
+/**
+ * The loads of experts in one sample, each at most the largest float32.
+ *
+ * @param sample f32[numPhysical]
+ * @param phyToLog i32[numPhysical], the mapping the sample was recorded under
+ * @param loads f32[numLogical], out
+ */
+export function foldLoads(
+  sample: usize,
+  phyToLog: usize,
+  numPhysical: i32,
+  loads: usize,
+  numLogical: i32,
+): void {
+  memory.fill(loads, 0, (<usize>numLogical) << 2);
+  const end = (<usize>numPhysical) << 2;
+  for (let at: usize = 0; at < end; at += 4) {
+    const expert = load<i32>(phyToLog + at);
+    if (expert < 0) continue;
+    const to = loads + ((<usize>expert) << 2);
+    store<f32>(to, load<f32>(to) + load<f32>(sample + at));
+  }
+  // What is more has become infinite. Four at a time, which a loop with a `min` in it could not.
+  const greatest = f32x4.splat(f32.MAX_VALUE);
+  const vectorEnd = numLogical & ~3;
+  let i = 0;
+  for (; i < vectorEnd; i += 4) {
+    const at = loads + ((<usize>i) << 2);
+    v128.store(at, f32x4.pmin(v128.load(at), greatest));
+  }
+  for (; i < numLogical; i++) {
+    const at = loads + ((<usize>i) << 2);
+    store<f32>(at, min(load<f32>(at), f32.MAX_VALUE));
+  }
+}
+
 /** As foldSample with sign 1, for sums that are float64 already. */
 export function foldSums(physicalSums: usize, phyToLog: usize, numPhysical: i32, sums: usize): void {
   for (let slot = 0; slot < numPhysical; slot++) {

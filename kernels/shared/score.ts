@@ -99,6 +99,40 @@ function at(shares: usize, slot: usize): f64 {
   return load<f64>(shares + <usize>load<i32>(slot));
 }
 
+/**
+ * Makes the tables of a layer for {@link scoreLayers}.
+ *
+ * @param slots i32[numPhysical]: the expert of each slot, -1 when it is empty; becomes its offsets
+ * @param replicated i32[3 + 2 x experts with more than one replica], out: the last two may hold anything
+ * @param counts i32[numLogical], out: the replicas of each expert
+ */
+export function scoreTables(
+  slots: usize,
+  numPhysical: i32,
+  numLogical: i32,
+  replicated: usize,
+  counts: usize,
+): void {
+  memory.fill(counts, 0, (<usize>numLogical) << 2);
+  const end = slots + ((<usize>numPhysical) << 2);
+  for (let slot = slots; slot < end; slot += 4) {
+    const expert = load<i32>(slot);
+    store<i32>(slot, (expert < 0 ? numLogical : expert) << 3);
+    if (expert < 0) continue;
+    const count = counts + ((<usize>expert) << 2);
+    store<i32>(count, load<i32>(count) + 1);
+  }
+  let entry = replicated + 4;
+  for (let expert = 0; expert < numLogical; expert++) {
+    const count = load<i32>(counts + ((<usize>expert) << 2));
+    // Written over unless it counts: a branch is guessed wrong for every expert that does.
+    store<i32>(entry, expert << 3);
+    store<i32>(entry, count, 4);
+    entry += (<usize>(count > 1)) << 3;
+  }
+  store<i32>(replicated, <i32>((entry - replicated - 4) >> 3));
+}
+
 function widenLoads(loads: usize, shares: usize, n: i32, zeroIsOne: i32): void {
   const one = f32x4.splat(zeroIsOne ? 1 : 0);
   const zero = f32x4.splat(0);

@@ -1,4 +1,4 @@
-import { EplbError } from '../core/errors.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
@@ -25,7 +25,11 @@ export interface ExpertTransfer {
   readonly plan: TransferPlan;
 }
 
-/** How a rebalancer has transfers planned: all but what the balancer knows. */
+/**
+ * How a rebalancer has transfers planned: all but what the balancer knows. What is said of pairs of ranks is
+ * of those that there were then: with fewer ranks the last ones are left out, and with more the balancer's
+ * own `linkClasses` count, as `changeTopology` was given them. `deadRanks` are so beside the balancer's.
+ */
 export type RebalancerTransferOptions = Omit<TransferOptions, 'numRanks' | 'numNodes' | 'topology' | 'gains'>;
 
 const BALANCERS_OWN = ['numRanks', 'numNodes', 'topology', 'gains'];
@@ -41,19 +45,55 @@ export function checkTransferOptions(
   return options;
 }
 
-/** A plan of a balancer's, with its transfer made when it is asked for. */
+/**
+ * The options for the ranks that a balancer has now.
+ *
+ * @throws EplbRangeError `EPLB_SHAPE` where nobody has said what links to new ranks are
+ */
+function optionsFor(
+  options: RebalancerTransferOptions,
+  { numRanks, deadRanks = [], linkClasses: known }: Topology,
+): RebalancerTransferOptions {
+  const { linkClasses, linkCosts, deadRanks: lost } = options;
+  return {
+    ...options,
+    ...(linkClasses && { linkClasses: fitted('linkClasses', linkClasses, numRanks, known) }),
+    ...(linkCosts && { linkCosts: fitted('linkCosts', linkCosts, numRanks) }),
+    ...(lost && { deadRanks: [...new Set([...lost.filter((rank) => rank < numRanks), ...deadRanks])] }),
+  };
+}
+
+function fitted<T>(
+  name: string,
+  given: readonly (readonly T[])[],
+  numRanks: number,
+  known?: readonly (readonly T[])[],
+): readonly (readonly T[])[] {
+  if (given.length >= numRanks) return given.slice(0, numRanks).map((row) => row.slice(0, numRanks));
+  if (known !== undefined) return known;
+  const advice = name === 'linkClasses' ? 'give changeTopology those of all' : 'make another rebalancer';
+  const message = `transfer.${name}: are of ${given.length} ranks, and now there are ${numRanks}; ${advice}`;
+  throw new EplbRangeError('EPLB_SHAPE', message);
+}
+
+/**
+ * A plan of a balancer's, with its transfer made when it is asked for.
+ *
+ * @throws EplbRangeError `EPLB_SHAPE` for options of fewer ranks than there are now
+ */
 export function makeTransfer(
   balancer: ExpertLoadBalancer,
   plan: Omit<ExpertTransfer, 'plan'>,
   options: RebalancerTransferOptions,
 ): ExpertTransfer {
   const { topology } = balancer;
+  const fitting = optionsFor(options, topology);
   const gains = plan.forecast && { gains: plan.forecast.gainPerLayer };
   let made: TransferPlan | undefined;
   return {
     ...plan,
     get plan() {
-      made ??= planTransfer(plan.from, plan.to, { ...options, topology, ...gains });
+      made ??= planTransfer(plan.from, plan.to, { ...fitting, topology, ...gains });
       return made;
     },
   };

@@ -1,6 +1,7 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events';
 import { checkAtLeast, checkBoolean, show } from '../core/checks.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
+import { codeOf, type MigrationStatusEvent } from '../core/events.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { MAX_DELAY_MS, nextTurn } from '../core/timers.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
@@ -15,6 +16,7 @@ import {
   type TransferAbort,
 } from './apply-transfer.ts';
 import { checkBalancer, type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
+import { type PlanOutcome, planEvent } from './plan-event.ts';
 import type { RebalanceOutcome, RebalancerEvents } from './rebalance-outcome.ts';
 import { makeShadow, type Shadow, type ShadowGain } from './shadow.ts';
 import type { TopologyChanged } from './topology-change.ts';
@@ -102,6 +104,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   #afterLook: Promise<RebalanceOutcome> | undefined;
   #abort: AbortController | undefined;
   #pending: ExpertMapping | undefined;
+  /** What the newest plan took. */
+  #planSeconds = 0;
   #numErrors = 0;
   #errorsInARow = 0;
   /** Whether an error of a listener was warned of. */
@@ -151,6 +155,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     this.#loop = Symbol('loop');
     this.#errorsInARow = 0;
     this.#isUrgent = false;
+    sharedParts(this.balancer).loops.add(this);
     this.#stopHearing = sharedParts(this.balancer).onTopology((changed) => this.#repaired(changed));
     this.#schedule(this.#loop);
   }
@@ -158,6 +163,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   /** Stops looking and cancels the plan in flight; resolves when nothing of it runs any more. Idempotent. */
   async stop(): Promise<void> {
     this.#loop = undefined;
+    sharedParts(this.balancer).loops.delete(this);
     clearTimeout(this.#timer);
     this.#stopHearing?.();
     this.#shadow?.end();
@@ -222,20 +228,26 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   #fly(onlyIfUneven: boolean): Promise<RebalanceOutcome> {
     if (this.#inFlight !== undefined) return this.#inFlight;
     this.#isLooking = onlyIfUneven;
-    this.#inFlight = this.#plan(onlyIfUneven).finally(() => {
+    const planned = this.#plan(onlyIfUneven);
+    // Beside it: whoever waits for the plan is not to wait longer.
+    planned.catch((error) => this.#tellPlan({ status: 'failed', reason: codeOf(error) }));
+    this.#inFlight = planned.finally(() => {
       this.#inFlight = undefined;
     });
     return this.#inFlight;
   }
 
   async #plan(onlyIfUneven: boolean): Promise<RebalanceOutcome> {
+    this.#planSeconds = 0;
     this.#tellRealised();
     if (onlyIfUneven && this.balancer.numSamples === 0)
       return this.#report({ status: 'skipped', reason: 'no samples' });
     const abort = new AbortController();
     const { signal } = abort;
+    sharedParts(this.balancer).toldElsewhere.add(signal);
     this.#abort = abort;
     let decision: BalancerDecision | undefined;
+    const startMs = performance.now();
     try {
       decision = onlyIfUneven
         ? await sharedParts(this.balancer).planIfUneven(this.loadThreshold, signal)
@@ -245,6 +257,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       if (isStopped) return this.#report({ status: 'skipped', reason: 'stopped' });
       throw error;
     }
+    this.#planSeconds = (performance.now() - startMs) / 1000;
     // In the background the answer and the commit are two short turns of the host's thread, and not a longer
     // one.
     if (onlyIfUneven) await nextTurn();
@@ -267,6 +280,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     }
     const prediction = forecast && { forecast };
     if (this.#isShadow) return this.#report(this.#measure({ mapping, previous, ...prediction }));
+    this.#tellPlan(decision);
     if (this.#apply !== undefined) {
       const plan = { from: previous, to: mapping, generation: from, ...prediction };
       const transfer = makeTransfer(this.balancer, plan, this.#transferOptions);
@@ -301,13 +315,22 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   ): Promise<RebalanceOutcome> {
     const { from: previous, to: mapping, generation: from, forecast } = transfer;
     const plan = { mapping, previous, ...(forecast && { forecast }) };
+    const startMs = performance.now();
+    this.#tellMigration('begun', startMs);
     const aborted = await applyTransfer(apply, this.balancer, transfer, signal);
-    if (aborted !== undefined) return { status: 'aborted', ...plan, ...aborted };
+    if (aborted !== undefined) {
+      this.#tellMigration('aborted', startMs, aborted.reason);
+      return { status: 'aborted', ...plan, ...aborted };
+    }
     this.#emit('prepared', transfer);
     // A listener may have stopped it, or made something live itself.
     const ended = this.#endOf(transfer, signal);
-    if (ended !== undefined) return { status: 'aborted', ...plan, ...ended };
+    if (ended !== undefined) {
+      this.#tellMigration('aborted', startMs, ended.reason);
+      return { status: 'aborted', ...plan, ...ended };
+    }
     if (this.balancer.mapping !== mapping) this.balancer.commit(mapping, { from });
+    this.#tellMigration('active', startMs);
     return { status: 'activated', ...plan, generation: this.balancer.generation };
   }
 
@@ -356,7 +379,10 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     } catch (error) {
       this.#numErrors++;
       this.#errorsInARow++;
-      if (error instanceof EplbError && error.code === 'EPLB_CLOSED') this.#loop = undefined;
+      if (error instanceof EplbError && error.code === 'EPLB_CLOSED') {
+        this.#loop = undefined;
+        sharedParts(this.balancer).loops.delete(this);
+      }
       if (!this.#tellError(toError(error))) process.emitWarning(toError(error));
     } finally {
       this.#isInLook = false;
@@ -372,7 +398,22 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     process.emitWarning(toError(error));
   }
 
+  /** What became of a plan, for those who watch the balancer. */
+  #tellPlan(outcome: PlanOutcome): void {
+    const { events } = sharedParts(this.balancer);
+    events.tell('plan', () => planEvent(this.balancer, outcome, this.#planSeconds));
+  }
+
+  #tellMigration(status: MigrationStatusEvent['status'], startMs: number, reason?: string): void {
+    const { name: group, generation: epoch } = this.balancer;
+    const seconds = status === 'begun' ? 0 : (performance.now() - startMs) / 1000;
+    const event = { group, epoch, status, seconds, ...(reason !== undefined && { reason }) };
+    sharedParts(this.balancer).events.tell('migration', () => event);
+  }
+
   #report(outcome: RebalanceOutcome): RebalanceOutcome {
+    if (outcome.status === 'shadowed') this.#tellPlan({ ...outcome, status: 'planned' });
+    else if (outcome.status === 'skipped') this.#tellPlan({ ...outcome, status: 'kept' });
     if (outcome.status === 'pending') this.#emit('pending', outcome);
     else if (outcome.status === 'committed') this.#emit('committed', outcome);
     else if (outcome.status === 'shadowed') this.#emit('shadowed', outcome);

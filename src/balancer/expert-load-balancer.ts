@@ -1,5 +1,6 @@
 import { show } from '../core/checks.ts';
 import { EplbError, EplbTypeError } from '../core/errors.ts';
+import { codeOf, EventTeller, type GroupEvent } from '../core/events.ts';
 import { emptyClosedSlots, openSlotsOfRanks } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
@@ -18,6 +19,7 @@ import type { GainRecord } from './gain-record.ts';
 import type { EplbMetrics } from './metrics.ts';
 import { OpenState } from './open-state.ts';
 import { changedSettings, type ExpertLoadBalancerOptions, readOptions } from './options.ts';
+import { type PlanOutcome, planEvent } from './plan-event.ts';
 import {
   type PlanOptions,
   type PlanRequest,
@@ -45,7 +47,8 @@ type TopologyListener = (changed: TopologyChanged) => void;
 
 /** What the library's other parts need of a balancer at the moment: sharing it with threads, watching it. */
 export interface SharedParts {
-  readonly published: PublishedState;
+  /** Where other threads read the live mapping: from the first call on. */
+  published(): PublishedState;
   readonly window: LoadWindow;
   readonly sources: Set<LoadSource>;
   /** Whether a mapping may go live that was made from this generation. */
@@ -58,10 +61,15 @@ export interface SharedParts {
   /** Tells when the topology has changed. @returns what ends that */
   onTopology(listener: TopologyListener): () => void;
   readonly gains: GainRecord;
+  readonly events: EventTeller;
+  /** The rebalancers that run. */
+  readonly loops: Set<{ readonly rebalanceInterval: number }>;
   /** Writes the loads of experts of a layer in the step that ended last. */
   newestLoads(layer: number, out: Float32Array): void;
   /** Steps that were ever recorded. */
   numSteps(): number;
+  /** Of plans that their caller tells of itself. */
+  readonly toldElsewhere: WeakSet<AbortSignal>;
   /**
    * Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by
    * more than this.
@@ -97,6 +105,8 @@ export let sharedParts: (balancer: ExpertLoadBalancer) => SharedParts;
  */
 export class ExpertLoadBalancer {
   readonly windowSize: number;
+  /** What events and metrics call it. */
+  readonly name: string;
   /** The most worker threads that a plan may have; 0 when plans are made in this thread. */
   readonly threads: number;
   /** What is made anew when the topology changes. */
@@ -105,14 +115,19 @@ export class ExpertLoadBalancer {
   readonly #openState = new OpenState();
   readonly #sources = new Set<LoadSource>();
   readonly #live: LiveMapping;
+  readonly #events: EventTeller;
+  readonly #loops: SharedParts['loops'] = new Set();
+  readonly #toldElsewhere = new WeakSet<AbortSignal>();
   readonly #stepListeners = new Set<() => void>();
   readonly #topologyListeners = new Set<TopologyListener>();
   /** That were ever recorded. */
   #numSteps = 0;
+  /** Whether any other thread may read the live mapping. */
+  #isShared = false;
 
   static {
     sharedParts = (balancer) => ({
-      published: balancer.#state.published,
+      published: () => balancer.#share(),
       window: balancer.#window,
       sources: balancer.#sources,
       isFresh: (mapping, from) => balancer.#live.isFresh(mapping, from),
@@ -121,8 +136,11 @@ export class ExpertLoadBalancer {
       onStep: (listener) => listen(balancer.#stepListeners, listener),
       onTopology: (listener) => listen(balancer.#topologyListeners, listener),
       gains: balancer.#gains,
+      events: balancer.#events,
+      loops: balancer.#loops,
       newestLoads: balancer.#newestLoads,
       numSteps: () => balancer.#numSteps,
+      toldElsewhere: balancer.#toldElsewhere,
       planIfUneven: (threshold, signal) =>
         balancer.#planner.enqueue(() => balancer.#decideIfUneven(threshold, signal)),
     });
@@ -138,11 +156,11 @@ export class ExpertLoadBalancer {
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
     this.windowSize = settings.windowSize;
+    this.name = settings.name;
+    this.#events = new EventTeller(settings.name);
     this.threads = settings.threads;
     this.#state = makeState(settings);
-    const { first, published } = this.#state;
-    this.#live = new LiveMapping(first);
-    published.mapping.write(first, 0);
+    this.#live = new LiveMapping(this.#state.first);
     this.#planner = new Planner(settings, this.#state.region, this.#state.job, this.#openState);
   }
 
@@ -216,6 +234,7 @@ export class ExpertLoadBalancer {
     this.#numSteps++;
     this.#gains.step(this.#newestLoads);
     for (const listener of this.#stepListeners) listener();
+    this.#events.tell('load', () => ({ ...this.#eventHead, numSteps: this.#numSteps }));
   }
 
   /**
@@ -259,6 +278,10 @@ export class ExpertLoadBalancer {
     const { generation } = this;
     const changed = { mapping, generation, hostLoads };
     for (const listener of [...this.#topologyListeners]) listener(changed);
+    const { numRanks, deadRanks = [] } = this.topology;
+    this.#events.tell('topology', () => ({
+      ...{ ...this.#eventHead, numRanks, deadRanks, hostLoads: hostLoads.length },
+    }));
     return changed;
   }
 
@@ -334,7 +357,7 @@ export class ExpertLoadBalancer {
     const request = this.#planner.take(weight, options, REBALANCE_NAMES);
     return this.#planner.enqueue(async () => {
       for (let plans = 0; plans < mostPlans; plans++) {
-        const { mapping, generation } = await this.#decide(request);
+        const { mapping, generation } = await this.#told(() => this.#decide(request));
         // Made live before the next plan begins, which is to start from it.
         if (generation === this.generation) return this.#makeLive(mapping);
       }
@@ -349,7 +372,7 @@ export class ExpertLoadBalancer {
   rebalanceSync(weight?: LoadsInput, options: Omit<RebalanceOptions, 'signal'> = {}): ExpertMapping {
     for (let plansLeft = readMostPlans(options); plansLeft > 0; plansLeft--) {
       const { generation } = this;
-      const { mapping, ...decision } = this.#planner.planSync(weight, options, this.#source);
+      const { mapping, ...decision } = this.#planSync(weight, options);
       if (decision.status === 'planned') this.#gains.expect(mapping, decision.forecast);
       if (generation === this.generation) return this.#makeLive(mapping);
     }
@@ -378,7 +401,9 @@ export class ExpertLoadBalancer {
    */
   async decide(weight?: LoadsInput, options: PlanOptions = {}): Promise<BalancerDecision> {
     const request = this.#planner.take(weight, options);
-    return this.#planner.enqueue(() => this.#decide(request));
+    const plan = () => this.#planner.enqueue(() => this.#decide(request));
+    const { signal } = request;
+    return signal && this.#toldElsewhere.has(signal) ? plan() : this.#told(plan);
   }
 
   /**
@@ -509,6 +534,16 @@ export class ExpertLoadBalancer {
 
   /** @returns the generation that the mapping was made from, where the options say so. */
   #checkCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
+    try {
+      return this.#checkedCommit(mapping, options);
+    } catch (error) {
+      const { message } = error as Error;
+      this.#events.tell('refusal', () => ({ ...this.#eventHead, code: codeOf(error), message }));
+      throw error;
+    }
+  }
+
+  #checkedCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
     this.#openState.check();
     const { from, force } = readCommitOptions(options);
     checkMapping('mapping', mapping);
@@ -530,8 +565,13 @@ export class ExpertLoadBalancer {
   #goLive(mapping: ExpertMapping, plan: ExpertMapping, layers: Iterable<number>, replace: () => void): void {
     this.#window.changeMapping(mapping);
     this.#gains.committed(plan, this.mapping, mapping, layers, this.#numSteps);
+    const before = this.mapping;
     replace();
     this.#publish();
+    const { numRanks } = this.topology;
+    this.#events.tell('commit', () => ({
+      ...{ ...this.#eventHead, digest: mapping.digest(), moves: mapping.movesFrom(before, numRanks) },
+    }));
   }
 
   /** What the policy remembers when layers of a mapping are live: of each what was left with its plan. */
@@ -548,15 +588,54 @@ export class ExpertLoadBalancer {
     return this.#planner.joinMemories((layer) => (layers.has(layer) ? named : others));
   }
 
+  /** Publishes the mapping from now on: a commit of a balancer that nobody shares need not copy it. */
+  #share(): PublishedState {
+    if (!this.#isShared) {
+      this.#isShared = true;
+      this.#publish();
+    }
+    return this.#state.published;
+  }
+
   /** Shows other threads what is live. */
   #publish(): void {
-    this.#state.published.mapping.write(this.mapping, this.generation);
+    if (this.#isShared) this.#state.published.mapping.write(this.mapping, this.generation);
     for (const source of this.#sources) source.committed();
   }
 
   get #sizes(): SnapshotSizes {
     const { stepsPerBucket = 0, numBuckets = 0 } = this.#window.buckets?.sizes ?? {};
     return { topology: this.topology, windowSize: this.windowSize, stepsPerBucket, numBuckets };
+  }
+
+  /** What every event begins with. */
+  get #eventHead(): GroupEvent {
+    return { group: this.name, epoch: this.generation };
+  }
+
+  /** Plans, and tells what became of that. */
+  async #told(plan: () => Promise<BalancerDecision>): Promise<BalancerDecision> {
+    const startMs = performance.now();
+    try {
+      const decision = await plan();
+      this.#tellPlan(decision, startMs);
+      return decision;
+    } catch (error) {
+      this.#tellPlan({ status: 'failed', reason: codeOf(error) }, startMs);
+      throw error;
+    }
+  }
+
+  #planSync(weight: LoadsInput | undefined, options: Omit<RebalanceOptions, 'signal'>): PlanDecision {
+    const startMs = performance.now();
+    const decision = this.#planner.planSync(weight, options, this.#source);
+    this.#tellPlan(decision, startMs);
+    return decision;
+  }
+
+  #tellPlan(outcome: PlanOutcome, startMs: number): void {
+    const seconds = (performance.now() - startMs) / 1000;
+    this.#events.tell('plan', () => planEvent(this, outcome, seconds));
   }
 
   async #decide(request: PlanRequest): Promise<BalancerDecision> {

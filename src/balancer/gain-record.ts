@@ -1,9 +1,7 @@
-import type { Dispatch } from '../core/dispatch.ts';
 import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { PlanForecast } from '../policy/decision.ts';
-import type { GainScale } from '../policy/gain-scale.ts';
-import { GainMeter, type GainUnit } from './gain-meter.ts';
+import type { GainMeter, GainUnit } from './gain-meter.ts';
 import { GainWatch, isWatchContent, type NewestLoads, type WatchContent } from './gain-watch.ts';
 
 /** What a mapping that went live has gained since, beside what its plan said it would. */
@@ -20,7 +18,7 @@ export interface RealisedGain {
   /** What the plan forecast of that; left out for what has no forecast. */
   readonly predictedGain?: number;
   /**
-   * Steps that each layer was measured over. Of more than 16 layers, 16 are measured a step, in turn, for as
+   * Steps that each layer was measured over. Of more than 8 layers, 8 are measured a step, in turn, for as
    * many steps as the window has.
    */
   readonly numSteps: number;
@@ -55,25 +53,32 @@ export class GainRecord {
   readonly #windowSize: number;
   readonly #meter: GainMeter;
   readonly #forecasts = new WeakMap<ExpertMapping, Float64Array>();
-  readonly #loads: Float32Array;
   #finals: RealisedGain[] = [];
   #watch: GainWatch | undefined;
   /** Mappings that went live; and how many in a row fell short, up to the newest that is final. */
   #numPlans = 0;
   #numShort = 0;
+  /** The newest one that is final and was measured for long enough, if it fell short. */
+  #shortfall: RealisedGain | undefined;
   /** Of the last plan with a forecast: what it promised, and how many steps had been recorded. */
   #lastPromise = 0;
   #promisedAt = 0;
+  #isDisabled = false;
 
-  constructor(topology: Topology, windowSize: number, scale: GainScale | undefined, dispatch?: Dispatch) {
+  constructor(windowSize: number, meter: GainMeter) {
     this.#windowSize = windowSize;
-    this.#meter = new GainMeter(topology, scale, dispatch);
-    this.#loads = new Float32Array(topology.numLogicalExperts);
+    this.#meter = meter;
   }
 
   /** What measures one placement against another. */
   get meter(): GainMeter {
     return this.#meter;
+  }
+
+  /** Measures nothing: for a balancer whose gains nobody asks for. */
+  disable(): void {
+    this.#isDisabled = true;
+    this.#watch = undefined;
   }
 
   /** Remembers what was forecast of a mapping, for when it goes live. */
@@ -101,6 +106,18 @@ export class GainRecord {
     return RAISED_BAR * this.#lastPromise * 2 ** -numWindows;
   }
 
+  /**
+   * The newest plan that was measured for long enough, if it falls short. Told of until two windows of steps
+   * have been recorded since the last plan went live.
+   *
+   * @param numSteps that have been recorded
+   */
+  shortfall(numSteps: number): RealisedGain | undefined {
+    if (numSteps - this.#promisedAt > 2 * this.#windowSize) return undefined;
+    const isShort = this.#watch && this.#isShort(this.#watch);
+    return isShort === undefined ? this.#shortfall : isShort ? this.gains.at(-1) : undefined;
+  }
+
   /** What a forecast promises of a step, in the unit of the bar. */
   promiseOf(forecast: PlanForecast): number {
     return this.#meter.predicted(forecast).reduce((sum, gain) => sum + gain, 0);
@@ -117,6 +134,7 @@ export class GainRecord {
     layers: Iterable<number>,
     numSteps: number,
   ): void {
+    if (this.#isDisabled) return;
     if (this.#watch?.plan !== plan) this.#begin(plan);
     const predicted = this.#forecasts.get(plan);
     for (const layer of layers) this.#watch!.add(layer, before, after, predicted);
@@ -128,7 +146,7 @@ export class GainRecord {
 
   /** A step ended. */
   step(newest: NewestLoads): void {
-    if (this.#watch?.step(this.#meter, newest, this.#loads, this.#windowSize)) this.#end(this.#watch);
+    if (this.#watch?.step(this.#meter, newest, this.#windowSize)) this.#end(this.#watch);
   }
 
   #begin(plan: ExpertMapping): void {
@@ -140,7 +158,10 @@ export class GainRecord {
   #end(watch: GainWatch): void {
     this.#finals = [...this.#finals, this.#gainOf(watch, true)].slice(-MOST_FINALS);
     const isShort = this.#isShort(watch);
-    if (isShort !== undefined) this.#numShort = isShort ? this.#numShort + 1 : 0;
+    if (isShort !== undefined) {
+      this.#numShort = isShort ? this.#numShort + 1 : 0;
+      this.#shortfall = isShort ? this.#finals.at(-1) : undefined;
+    }
     this.#watch = undefined;
   }
 

@@ -1,7 +1,7 @@
 import type { Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
-import { type GainMeter, type LayerPlacement, slotsOf } from './gain-meter.ts';
+import type { GainMeter } from './gain-meter.ts';
 
 /** Writes the loads of experts of the step that ended last, `[logical]`. */
 export type NewestLoads = (layer: number, out: Float32Array) => void;
@@ -21,21 +21,26 @@ export interface MeasuredGain {
 /** A layer of a plan that went live. */
 interface WatchedLayer {
   readonly layer: number;
-  /** The slots before it, and now. */
-  readonly before: Int32Array;
-  readonly after: Int32Array;
+  /** Tables [layers x physical] with the slots before it, from `beforeFirst` on, and now. */
+  readonly beforeTable: Int32Array;
+  readonly beforeFirst: number;
+  readonly afterTable: Int32Array;
+  readonly numSlots: number;
   readonly predicted: number | undefined;
-  /** Made with the first step, as a commit is not to wait for it; undefined where the slots are as before. */
-  placements?: { readonly before: LayerPlacement; readonly after: LayerPlacement } | undefined;
+  /**
+   * Whether its slots are others than before: undefined until its first step, when the meter is told of them,
+   * as a commit is not to wait for it.
+   */
+  differs?: boolean;
   sum: number;
   numSteps: number;
 }
 
 /**
  * Layers that a step is measured in, at most: of more, the ones that were measured for the fewest steps, in
- * turn. All of 58 took a step of the host .3 ms.
+ * turn.
  */
-const LAYERS_PER_STEP = 16;
+const LAYERS_PER_STEP = 8;
 
 /** A watched layer as numbers: its index, what was predicted or NaN, the sum, the steps. */
 const LAYER_NUMBERS = 4;
@@ -60,32 +65,49 @@ export class GainWatch {
 
   /** @param predicted `[layers]` */
   add(layer: number, before: ExpertMapping, after: ExpertMapping, predicted: Float64Array | undefined): void {
-    if (this.#layers.some((watched) => watched.layer === layer)) return;
+    const { phyToLog: beforeTable, numPhysicalExperts: numSlots } = tablesOf(before);
+    const { phyToLog: afterTable } = tablesOf(after);
+    const beforeFirst = layer * numSlots;
     this.#add({
-      ...{ layer, before: slotsOf(before, layer), after: slotsOf(after, layer) },
+      ...{ layer, beforeTable, beforeFirst, afterTable, numSlots },
       ...{ predicted: predicted?.[layer], sum: 0, numSteps: 0 },
     });
   }
 
+  /** In the order of layers, whatever order they went live in, so that sums are the same; each once. */
   #add(watched: WatchedLayer): void {
-    this.#layers.push(watched);
-    // Whatever order they went live in: sums are the same then.
-    this.#layers.sort((a, b) => a.layer - b.layer);
+    let at = this.#layers.length;
+    while (at > 0 && this.#layers[at - 1]!.layer > watched.layer) at--;
+    if (this.#layers[at - 1]?.layer !== watched.layer) this.#layers.splice(at, 0, watched);
   }
 
   /**
    * Measures the step that ended.
    *
-   * @param loads `[logical]`: room for a layer's loads
+   * @param meter has the placements of this watch alone
    * @param mostSteps of the host, while it is measured
    * @returns whether all layers are measured for their share of them
    */
-  step(meter: GainMeter, newest: NewestLoads, loads: Float32Array, mostSteps: number): boolean {
+  step(meter: GainMeter, newest: NewestLoads, mostSteps: number): boolean {
     const most = Math.ceil(mostSteps / this.#numTurns);
-    const left = this.#layers.filter(({ numSteps }) => numSteps < most);
-    left.sort((a, b) => a.numSteps - b.numSteps || a.layer - b.layer);
-    for (const watched of left.slice(0, LAYERS_PER_STEP)) measureStep(watched, meter, newest, loads);
+    for (const watched of this.#least(most)) measureStep(watched, meter, newest);
     return this.#leastSteps >= most;
+  }
+
+  /** The layers to measure: those that were measured least, and fewer than `most` times, lowest first. */
+  #least(most: number): WatchedLayer[] {
+    const found: WatchedLayer[] = [];
+    let level = this.#leastSteps;
+    while (level < most && found.length < LAYERS_PER_STEP) {
+      let next = Infinity;
+      for (const watched of this.#layers) {
+        const { numSteps } = watched;
+        if (numSteps > level) next = Math.min(next, numSteps);
+        else if (numSteps === level && found.length < LAYERS_PER_STEP) found.push(watched);
+      }
+      level = next;
+    }
+    return found;
   }
 
   /** Steps of the host in which all layers are measured once. */
@@ -94,7 +116,9 @@ export class GainWatch {
   }
 
   get #leastSteps(): number {
-    return this.#layers.reduce((least, { numSteps }) => Math.min(least, numSteps), Infinity);
+    let least = Infinity;
+    for (const { numSteps } of this.#layers) least = Math.min(least, numSteps);
+    return least;
   }
 
   measure(): MeasuredGain {
@@ -121,10 +145,10 @@ export class GainWatch {
   }
 
   content(): WatchContent {
-    const rows = this.#layers.map(({ before }) => before);
-    const numSlots = rows[0]?.length ?? 0;
-    const before = new Int32Array(rows.length * numSlots);
-    for (const [i, row] of rows.entries()) before.set(row, i * numSlots);
+    const numSlots = this.#layers[0]?.numSlots ?? 0;
+    const before = new Int32Array(this.#layers.length * numSlots);
+    for (const [i, { beforeTable, beforeFirst }] of this.#layers.entries())
+      before.set(beforeTable.subarray(beforeFirst, beforeFirst + numSlots), i * numSlots);
     const numbers = this.#layers.flatMap(({ layer, predicted = Number.NaN, sum, numSteps }) => [
       ...[layer, predicted, sum, numSteps],
     ]);
@@ -133,14 +157,12 @@ export class GainWatch {
 
   /** The watch that had this content. @param live the mapping that it is of */
   static from({ layers, before }: WatchContent, live: ExpertMapping): GainWatch {
+    const { phyToLog: afterTable, numPhysicalExperts: numSlots } = tablesOf(live);
     const watch = new GainWatch(undefined);
-    const { numPhysicalExperts } = tablesOf(live);
     for (let i = 0; i < layers.length / LAYER_NUMBERS; i++) {
       const [layer = 0, predicted = 0, sum = 0, numSteps = 0] = layers.subarray(i * LAYER_NUMBERS);
       watch.#add({
-        layer,
-        before: before.subarray(i * numPhysicalExperts, (i + 1) * numPhysicalExperts),
-        after: slotsOf(live, layer),
+        ...{ layer, beforeTable: before, beforeFirst: i * numSlots, afterTable, numSlots },
         predicted: Number.isNaN(predicted) ? undefined : predicted,
         ...{ sum, numSteps },
       });
@@ -149,29 +171,23 @@ export class GainWatch {
   }
 }
 
-function measureStep(
-  watched: WatchedLayer,
-  meter: GainMeter,
-  newest: NewestLoads,
-  loads: Float32Array,
-): void {
-  if (!('placements' in watched)) watched.placements = placementsOf(watched, loads.length, meter);
+function measureStep(watched: WatchedLayer, meter: GainMeter, newest: NewestLoads): void {
+  const { layer } = watched;
+  watched.differs ??= setPlacements(watched, meter);
   watched.numSteps++;
-  if (watched.placements === undefined) return;
-  newest(watched.layer, loads);
-  watched.sum += meter.gain(loads, watched.placements.before, watched.placements.after);
+  if (!watched.differs) return;
+  newest(layer, meter.loads);
+  watched.sum += meter.gain(layer);
 }
 
-function placementsOf(
-  { before, after }: WatchedLayer,
-  numExperts: number,
-  meter: GainMeter,
-): WatchedLayer['placements'] {
-  if (before.every((expert, slot) => expert === after[slot])) return undefined;
-  return {
-    before: meter.placementOf(before, numExperts),
-    after: meter.placementOf(after, numExperts),
-  };
+/** Tells the meter of the slots before and now. @returns whether any is another */
+function setPlacements(watched: WatchedLayer, meter: GainMeter): boolean {
+  const { layer, beforeTable, beforeFirst, afterTable, numSlots } = watched;
+  const before = beforeTable.subarray(beforeFirst, beforeFirst + numSlots);
+  const after = afterTable.subarray(layer * numSlots, (layer + 1) * numSlots);
+  if (before.every((expert, slot) => expert === after[slot])) return false;
+  meter.setLayer(layer, before, after);
+  return true;
 }
 
 /** Whether it is what a watch can have. */

@@ -4,6 +4,7 @@ import { type BucketLayout, carveBuckets } from '../loads/sample-buckets.ts';
 import { carveWindow, type WindowLayout } from '../loads/window-layout.ts';
 import { kernelSizes } from '../memory/kernel-memory.ts';
 import { kernelOf } from '../policy/kernels.ts';
+import { carveGains, type GainLayout } from './gain-meter.ts';
 import type { BalancerSettings } from './options.ts';
 
 /**
@@ -13,6 +14,7 @@ import type { BalancerSettings } from './options.ts';
 export interface BalancerLayout {
   readonly job: JobLayout;
   readonly buckets: BucketLayout | undefined;
+  readonly gains: GainLayout;
   readonly window: WindowLayout;
   /** From here on nothing is read before it is written. */
   readonly zeroedEnd: number;
@@ -26,7 +28,10 @@ export function carveBalancer(settings: BalancerSettings, start: number): Balanc
   const sizes = kernelSizes();
   const needs = jobNeeds(topology, request, kernel, sizes, Math.max(maxWorkers, 1));
   const job = carveJob(topology, needs, start);
-  const buckets = carveBuckets(topology, Math.max(windowSize, rememberedSteps), maxSamples, sizes, job.end);
-  const window = carveWindow(topology, windowSize, sizes, (buckets ?? job).end);
-  return { job, buckets, window, zeroedEnd: window.narrowRing, end: window.end };
+  const sampledSteps = Math.max(windowSize, rememberedSteps);
+  const buckets =
+    maxSamples === 0 ? undefined : carveBuckets(topology, sampledSteps, maxSamples, sizes, job.end);
+  const gains = carveGains(topology, sizes, (buckets ?? job).end);
+  const window = carveWindow(topology, windowSize, sizes, gains.end);
+  return { job, buckets, gains, window, zeroedEnd: window.narrowRing, end: window.end };
 }

@@ -1,13 +1,13 @@
 import { checkTopology } from '../core/check-topology.ts';
-import { checkAtLeast, checkWhole, show } from '../core/checks.ts';
+import { checkAtLeast, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkKnownKeys } from '../core/known-keys.ts';
 import { MAX_SIZE, RANK_OPTIONS, type RankOptions, rankOptionsOf, type Topology } from '../core/topology.ts';
 import { usableCores } from '../engine/cores.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { type AbstractEplbPolicy, USUAL_SAMPLES } from '../policy/abstract.ts';
-import { isPolicy } from '../policy/custom.ts';
 import { DefaultEplbPolicy } from '../policy/default.ts';
+import { isPolicy } from '../policy/is-policy.ts';
 import { kernelOf } from '../policy/kernels.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 import { changedTopology, type TopologyChange } from './topology-change.ts';
@@ -16,7 +16,7 @@ const MOST_THREADS = 1024;
 
 const NAMES = [
   ...['numLayers', 'numLogicalExperts', 'numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups'],
-  ...['policy', 'policyGraceMs', 'windowSize', 'threads', 'idle'],
+  ...['policy', 'policyGraceMs', 'windowSize', 'threads', 'idle', 'name'],
   ...RANK_OPTIONS,
 ];
 
@@ -75,6 +75,8 @@ export interface ExpertLoadBalancerOptions extends RankOptions {
    * hosts that plan without a pause and have cores to spare. Default 'park'.
    */
   readonly idle?: 'park' | 'spin';
+  /** What events and metrics call it. Default 'balancer'. */
+  readonly name?: string;
 }
 
 /** Options that are checked and complete. */
@@ -96,6 +98,7 @@ export interface BalancerSettings {
   /** Threads that a plan by the policy's kernel can have: no more than cores, and than it has claims. */
   readonly maxWorkers: number;
   readonly idle: 'park' | 'spin';
+  readonly name: string;
   readonly policyGraceMs: number;
 }
 
@@ -110,7 +113,7 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   checkKnownKeys('options', options, NAMES);
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1 } = options;
   const { windowSize = 100, policy = new DefaultEplbPolicy(), threads: givenThreads } = options;
-  const { policyGraceMs = 5000, idle = 'park' } = options;
+  const { policyGraceMs = 5000, idle = 'park', name = 'balancer' } = options;
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   // Each is read once: what is checked again below is a copy.
   const { deadRanks, ...others } = rankOptionsOf(options);
@@ -127,7 +130,8 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
     throw new EplbRangeError('EPLB_RANGE', `idle: ${show(idle)} is neither 'park' nor 'spin'`);
   }
   checkAtLeast('policyGraceMs', policyGraceMs, 0);
-  const settings = { topology, whole, windowSize, policy, policyGraceMs, idle };
+  checkText('name', name);
+  const settings = { topology, whole, windowSize, policy, policyGraceMs, idle, name };
   if (policy instanceof URL) {
     const none = { request: undefined, maxSamples: 0, rememberedSteps: 0, maxWorkers: 0 };
     if (threads > 0) return { ...settings, ...none, threads };

@@ -333,5 +333,7 @@ function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): Pla
 /** What is known of the mapping that a plan starts from: of the live one, and by the window alone. */
 function historyFor(plan: PlanRequest, { mapping, history }: PlanSource): MappingHistory | undefined {
   const isOfWindow = plan.samples === undefined && plan.weight === undefined;
-  return isOfWindow && (plan.previous ?? mapping) === mapping ? history : undefined;
+  // Pairs come with the call, not with the window: of them too the first plan is the first.
+  const isKnown = isOfWindow || (history.isInitial && plan.coactivation !== undefined);
+  return isKnown && (plan.previous ?? mapping) === mapping ? history : undefined;
 }

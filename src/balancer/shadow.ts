@@ -24,7 +24,6 @@ class Shadow {
   readonly #watch: GainWatch;
   readonly #mapping: ExpertMapping;
   readonly #live: ExpertMapping;
-  readonly #loads: Float32Array;
   readonly #stop: () => void;
   readonly #onEnd: (gain: ShadowGain) => void;
   readonly #number: number;
@@ -49,8 +48,7 @@ class Shadow {
     this.#number = number;
     this.#onEnd = onEnd;
     this.#moves = plan.mapping.movesFrom(live, topology.numRanks);
-    this.#meter = gains.meter;
-    this.#loads = new Float32Array(topology.numLogicalExperts);
+    this.#meter = gains.meter.another();
     this.#watch = new GainWatch(plan.mapping);
     const predicted = plan.forecast && this.#meter.predicted(plan.forecast);
     for (let layer = 0; layer < topology.numLayers; layer++)
@@ -90,6 +88,6 @@ class Shadow {
     // What it would have gained over a mapping that is live no more is of no use.
     const { newestLoads } = sharedParts(this.#balancer);
     const isOver = mapping !== this.#live;
-    if (isOver || this.#watch.step(this.#meter, newestLoads, this.#loads, windowSize)) this.end();
+    if (isOver || this.#watch.step(this.#meter, newestLoads, windowSize)) this.end();
   }
 }

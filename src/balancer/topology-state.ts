@@ -3,7 +3,7 @@ import type { JobLayout } from '../engine/layout.ts';
 import { contentOfExperts } from '../loads/fold-content.ts';
 import { LoadWindow } from '../loads/load-window.ts';
 import { refill } from '../loads/refill-window.ts';
-import { SampleBuckets } from '../loads/sample-buckets.ts';
+import { makeSampleBuckets } from '../loads/sample-buckets.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from '../mapping/published-mapping.ts';
@@ -11,6 +11,7 @@ import { sharedBuffer } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
+import { GainMeter } from './gain-meter.ts';
 import { GainRecord } from './gain-record.ts';
 import { carveBalancer } from './memory-map.ts';
 import type { BalancerSettings } from './options.ts';
@@ -45,7 +46,7 @@ export function makeState(settings: BalancerSettings, live?: ExpertMapping): Top
   const { topology, windowSize, policy } = settings;
   const what = `${describeTopology(topology)} with a window of ${windowSize}`;
   const { region, layout } = leaseKernelMemory(what, (start) => carveBalancer(settings, start));
-  const buckets = layout.buckets && new SampleBuckets(topology, region, layout.buckets);
+  const buckets = layout.buckets && makeSampleBuckets(topology, region, layout.buckets);
   // Only now: of sizes that are too large together the message is of the whole.
   const first = live ?? initialMapping(topology);
   const scale = policy instanceof URL ? undefined : policy.gainScale?.(topology);
@@ -56,7 +57,10 @@ export function makeState(settings: BalancerSettings, live?: ExpertMapping): Top
     region,
     job: layout.job,
     window: new LoadWindow(topology, windowSize, region, layout.window, first, buckets),
-    gains: new GainRecord(topology, windowSize, scale, dispatch),
+    gains: new GainRecord(
+      windowSize,
+      new GainMeter(topology, scale, { region, layout: layout.gains }, dispatch),
+    ),
     published: publish(what, topology),
   };
 }

@@ -2,6 +2,7 @@ import { CommanderError } from 'commander';
 import type { EplbErrorCode } from '../core/errors.ts';
 import { isOwnError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
+import { startingWithOption } from './error-message.ts';
 
 /** How the command ends when something went wrong, or when commander ended it (help, version). */
 interface Failure {
@@ -31,7 +32,7 @@ const NOT_INPUT: ReadonlySet<EplbErrorCode> = new Set([
 export function failureOf(error: unknown, help: string, debug: boolean): Failure {
   if (error instanceof CommanderError) return commanderFailure(error, help);
   if (isOwnError(error)) {
-    const line = `eplb: ${printable(error.message)} (${error.code})\n`;
+    const line = `eplb: ${printable(startingWithOption(error.message))} (${error.code})\n`;
     return { exitCode: NOT_INPUT.has(error.code) ? 1 : 2, text: line };
   }
   const message = error instanceof Error ? error.message : String(error);

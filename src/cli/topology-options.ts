@@ -4,15 +4,7 @@ import type { Topology } from '../core/topology.ts';
 import type { AbstractEplbPolicy } from '../index.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 import type { PlacedDevices } from './device-options.ts';
-import { sayingErrors } from './error-message.ts';
-
-/** What the library calls sizes that options give. */
-const OPTIONS: Readonly<Record<string, string>> = {
-  numPhysicalExperts: '--slots',
-  numRanks: '--ranks',
-  numNodes: '--nodes',
-  numGroups: '--groups',
-};
+import { SIZES, sayingErrors, sizeInOptions } from './error-message.ts';
 
 /** Fields of a topology file. */
 const OF_FILE = /^(?=(?:rankSpeed|deadRanks|nodeOfRank|failureDomains|linkClasses|slotsPerRank)\b)/;
@@ -58,7 +50,7 @@ export function topologyFrom(
 }
 
 /** What the library says, in the words of options. */
-function inOptions(message: string, source: PlacedDevices['source']): string {
+export function inOptions(message: string, source: PlacedDevices['source']): string {
   return message
     .replace(
       /^numLogicalExperts: (\d+) is not a multiple of numGroups (\d+)/,
@@ -66,5 +58,5 @@ function inOptions(message: string, source: PlacedDevices['source']): string {
     )
     .replace(/^slotsPerRank(?=:)/, (name) => (source === '--topology' ? name : source))
     .replace(OF_FILE, '--topology: ')
-    .replace(/\bnum(?:PhysicalExperts|Ranks|Nodes|Groups)\b/g, (name) => OPTIONS[name]!);
+    .replace(SIZES, sizeInOptions);
 }

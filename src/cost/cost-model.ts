@@ -9,7 +9,7 @@ import {
   readCostFields,
 } from './cost-json.ts';
 import { checkWithin } from './fields.ts';
-import { SlotCurve } from './slot-curve.ts';
+import { makeSlotCurve, type SlotCurve } from './slot-curve.ts';
 
 const RANK_OPTIONS = ['tokensReceived', 'rankSpeed'];
 const LAYER_OPTIONS = ['tokensReceived', 'rankSpeeds'];
@@ -72,7 +72,7 @@ export class CostModel {
   /** @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, `EPLB_SHAPE`, naming the field */
   constructor(init: CostModelInit, title = 'cost') {
     const fields = readCostFields(title, init);
-    this.#curve = new SlotCurve(`${title}.slotSeconds`, init.slotSeconds);
+    this.#curve = makeSlotCurve(`${title}.slotSeconds`, init.slotSeconds);
     this.#json = { ...fields, slotSeconds: this.#curve.json };
   }
 

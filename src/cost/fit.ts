@@ -1,6 +1,6 @@
 import type { MoveCost } from './cost-json.ts';
 import { leastSquares } from './least-squares.ts';
-import { SlotCurve, type SlotRoofline, type SlotTable } from './slot-curve.ts';
+import { makeSlotCurve, type SlotRoofline, type SlotTable } from './slot-curve.ts';
 
 /** A rank's slots, and the seconds that it took for them. */
 export interface SlotMeasurement {
@@ -84,7 +84,7 @@ export function slotError(fit: Fit, measurements: readonly SlotMeasurement[]): F
 type Fit = Pick<SlotFit, 'fixedSeconds' | 'slotSeconds'>;
 
 function errorsOf({ fixedSeconds, slotSeconds }: Fit, measurements: readonly SlotMeasurement[]): number[] {
-  const curve = new SlotCurve('slotSeconds', slotSeconds);
+  const curve = makeSlotCurve('slotSeconds', slotSeconds);
   return measurements.map(({ tokensPerSlot, seconds }) => {
     const forecast = tokensPerSlot.reduce((sum, tokens) => sum + curve.secondsFor(tokens), fixedSeconds);
     return Math.abs(forecast / seconds - 1);

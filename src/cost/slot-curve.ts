@@ -44,8 +44,14 @@ const MOST_POINTS = 256;
 /** Whole numbers of tokens that loops look up: most slots of most batches have fewer. */
 const LISTED_TOKENS = 8192;
 
+export type { SlotCurve };
+
+/** Checks and makes a curve. A function, as an import of the library leaves this module out. */
+export const makeSlotCurve = (...args: ConstructorParameters<typeof SlotCurve>): SlotCurve =>
+  new SlotCurve(...args);
+
 /** What one slot takes, by its tokens: never less for more tokens. */
-export class SlotCurve {
+class SlotCurve {
   readonly json: SlotCurveJson;
   /**
    * Whether the copies of an expert never take less, together, than one with the tokens of all. So it is

@@ -36,6 +36,8 @@ export class LoadWindow {
   readonly #region: KernelRegion;
   readonly #inputPhysical: Float32Array;
   readonly #inputLogical: Float32Array;
+  /** [logical]: a row that was turned into loads of experts. */
+  readonly #foldedRow: Float32Array;
   /** Which kinds of rows the step being recorded has, per layer; then the kind of each row in the ring. */
   readonly #passKinds: Uint8Array;
   readonly #ring: SampleRing;
@@ -76,6 +78,7 @@ export class LoadWindow {
     this.#region = region;
     this.#inputPhysical = new Float32Array(buffer, layout.input, topology.numPhysicalExperts);
     this.#inputLogical = new Float32Array(buffer, layout.input, topology.numLogicalExperts);
+    this.#foldedRow = new Float32Array(buffer, layout.output, topology.numLogicalExperts);
     this.#passKinds = new Uint8Array(topology.numLayers);
     this.#buckets = buckets;
     this.#ring = new SampleRing(topology, windowSize, kernels, layout);
@@ -257,9 +260,16 @@ export class LoadWindow {
     const index = this.#indexOf(this.#numSamples - 1);
     const isLogical = this.#ringKinds[index * numLayers + layer] === LOGICAL;
     const n = isLogical ? numLogicalExperts : numPhysicalExperts;
-    const row = new Float32Array(this.#buffer, this.#ring.read(index, layer, n), n);
-    if (isLogical) out.set(row);
-    else foldRow(row, layer, this.#ringTables[index]!, out.fill(0));
+    const row = this.#ring.read(index, layer, n);
+    if (!isLogical && this.#ringEpochs[index] === this.#epoch) {
+      const table = this.#at.liveTable + 4 * layer * n;
+      this.#kernels.foldLoads(row, table, n, this.#at.output, numLogicalExperts);
+      out.set(this.#foldedRow);
+      return;
+    }
+    const loads = new Float32Array(this.#buffer, row, n);
+    if (isLogical) out.set(loads);
+    else foldRow(loads, layer, this.#ringTables[index]!, out.fill(0));
   }
 
   /** All that it was given and still has. Copies. */
@@ -358,8 +368,10 @@ export class LoadWindow {
   #enter(index: number): void {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
     const { passPhysical, passLogical } = this.#at;
+    let kinds = 0;
     for (let layer = 0; layer < numLayers; layer++) {
       if (this.#passKinds[layer] === (PHYSICAL | LOGICAL)) this.#foldPass(layer);
+      kinds |= this.#passKinds[layer]!;
       const isLogical = this.#passKinds[layer] === LOGICAL;
       const n = isLogical ? numLogicalExperts : numPhysicalExperts;
       const at = (isLogical ? passLogical : passPhysical) + 4 * layer * n;
@@ -375,8 +387,9 @@ export class LoadWindow {
     this.#ringTables[index] = this.#live.phyToLog;
     this.#ringEpochs[index] = this.#epoch;
     this.#passKinds.fill(0);
-    this.#kernels.clearBytes(passPhysical, 4 * numLayers * numPhysicalExperts);
-    this.#kernels.clearBytes(passLogical, 4 * numLayers * numLogicalExperts);
+    // Mostly a host records only one kind.
+    if ((kinds & PHYSICAL) !== 0) this.#kernels.clearBytes(passPhysical, 4 * numLayers * numPhysicalExperts);
+    if ((kinds & LOGICAL) !== 0) this.#kernels.clearBytes(passLogical, 4 * numLayers * numLogicalExperts);
   }
 
   /** Turns what the step recorded per slot in a layer into loads per expert, through the live mapping. */

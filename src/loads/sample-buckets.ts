@@ -33,15 +33,14 @@ export interface BucketContent {
   readonly numSteps: number;
 }
 
-/** Lays out at most `maxSamples` buckets of the last steps; no memory is taken when there are to be none. */
+/** Lays out at most `maxSamples` buckets of the last steps. */
 export function carveBuckets(
   { numLayers, numLogicalExperts }: Topology,
   sampledSteps: number,
   maxSamples: number,
   sizes: KernelSizes,
   start: number,
-): BucketLayout | undefined {
-  if (maxSamples === 0) return undefined;
+): BucketLayout {
   const stepsPerBucket = Math.ceil(sampledSteps / maxSamples);
   const numBuckets = Math.floor(sampledSteps / stepsPerBucket);
   const loads = numLayers * numLogicalExperts;
@@ -57,12 +56,18 @@ export function carveBuckets(
   };
 }
 
+export type { SampleBuckets };
+
+/** Begins to keep samples. A function, as an import of the library leaves this module out. */
+export const makeSampleBuckets = (...args: ConstructorParameters<typeof SampleBuckets>): SampleBuckets =>
+  new SampleBuckets(...args);
+
 /**
  * The last steps' loads per expert, step by step or in buckets of a few consecutive steps: what a policy
  * needs that plans for single steps and not for their sum. Each step is folded through the mapping it was
  * recorded under, when it ends: that costs the same however long the window is, and a plan has only to copy.
  */
-export class SampleBuckets {
+class SampleBuckets {
   readonly #topology: Topology;
   readonly #region: KernelRegion;
   readonly #at: BucketLayout;

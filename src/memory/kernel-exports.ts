@@ -13,6 +13,11 @@ interface KernelConstant {
 export type AdaptiveNumber =
   | 'price'
   | 'leastGain'
+  | 'linkPrice'
+  | 'pairsTotal'
+  | 'savedBefore'
+  | 'savedAfter'
+  | 'ceiling'
   | 'before'
   | 'after'
   | 'evaluations'
@@ -42,6 +47,11 @@ export type AdaptiveInteger =
   | 'survivors'
   | 'domains'
   | 'rankSpeed'
+  | 'pairs'
+  | 'nodeOfRank'
+  | 'numLinkNodes'
+  | 'ceilingLoads'
+  | 'isBelow'
   | 'curve'
   | 'tokens'
   | 'scratch'
@@ -66,6 +76,7 @@ export type AdaptiveInteger =
   | 'maxIdle'
   | 'maxEvaluations'
   | 'numKicks'
+  | 'walkPatience'
   | 'cancelled'
   | 'placement'
   | 'slowest'
@@ -87,7 +98,13 @@ type AdaptiveOffsets = {
  */
 export interface KernelExports extends AdaptiveOffsets {
   readonly adaptiveTermsBytes: KernelConstant;
-  adaptiveScratchBytes(numExperts: number, numSlots: number, numRanks: number, maxSamples: number): number;
+  adaptiveScratchBytes(
+    numExperts: number,
+    numSlots: number,
+    numRanks: number,
+    maxSamples: number,
+    numLinkNodes: number,
+  ): number;
   adaptiveStepCost(terms: Pointer, slot: number, other: number, isOverwrite: number): number;
   addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
   addSums(a: Pointer, b: Pointer, out: Pointer, n: number): void;
@@ -125,6 +142,13 @@ export interface KernelExports extends AdaptiveOffsets {
   dealToRanks(terms: Pointer): void;
   countReplicas(phyToLog: Pointer, numPhysical: number, numLogical: number, count: Pointer): number;
   firstInvalid(loads: Pointer, n: number): number;
+  foldLoads(
+    sample: Pointer,
+    phyToLog: Pointer,
+    numPhysical: number,
+    loads: Pointer,
+    numLogical: number,
+  ): void;
   foldSample(sample: Pointer, phyToLog: Pointer, numPhysical: number, sign: number, sums: Pointer): void;
   foldSums(physicalSums: Pointer, phyToLog: Pointer, numPhysical: number, sums: Pointer): void;
   foldToBands(
@@ -174,28 +198,6 @@ export interface KernelExports extends AdaptiveOffsets {
     numGroups: number,
     numNodes: number,
   ): number;
-  placeLocality(
-    weight: Pointer,
-    coactivation: Pointer,
-    numLogical: number,
-    numPhysical: number,
-    numGroups: number,
-    numNodes: number,
-    numRanks: number,
-    tolerance: number,
-    maxEvaluations: number,
-    cancelled: Pointer,
-    phyToLog: Pointer,
-    replicaRank: Pointer,
-    scratch: Pointer,
-  ): number;
-  placeLocalityScratchBytes(
-    numLogical: number,
-    numPhysical: number,
-    numGroups: number,
-    numNodes: number,
-    numRanks: number,
-  ): number;
   placeRow(
     weight: Pointer,
     numItems: number,
@@ -208,6 +210,13 @@ export interface KernelExports extends AdaptiveOffsets {
   placeRowScratchBytes(numItems: number, numCopies: number): number;
   measureChange(terms: Pointer): void;
   measureSlowest(terms: Pointer): void;
+  preparePairs(
+    coactivation: Pointer,
+    weight: Pointer,
+    numExperts: number,
+    numGroups: number,
+    pairs: Pointer,
+  ): number;
   prepareSamples(terms: Pointer): void;
   preserveSlots(
     previous: Pointer,
@@ -254,6 +263,14 @@ export interface KernelExports extends AdaptiveOffsets {
     shares: Pointer,
   ): void;
   scoreLayersScratchBytes(numLogical: number): number;
+  longestTime(terms: Pointer, slots: Pointer): number;
+  scoreTables(
+    slots: Pointer,
+    numPhysical: number,
+    numLogical: number,
+    replicated: Pointer,
+    counts: Pointer,
+  ): void;
   searchAdaptive(terms: Pointer): void;
   sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
   sortKeysScratchBytes(n: number): number;
@@ -290,7 +307,7 @@ type KernelFunction = {
 const NUM_PARAMETERS: {
   readonly [Name in KernelFunction]: Parameters<KernelExports[Name]>['length'];
 } = {
-  adaptiveScratchBytes: 4,
+  adaptiveScratchBytes: 5,
   adaptiveStepCost: 4,
   addSample: 4,
   addSums: 4,
@@ -303,22 +320,23 @@ const NUM_PARAMETERS: {
   countReplicas: 4,
   dealToRanks: 1,
   firstInvalid: 2,
+  foldLoads: 5,
   foldSample: 5,
   foldSums: 4,
   foldToBands: 8,
   invertLayer: 6,
   loadImbalance: 2,
+  longestTime: 2,
   narrowRow: 3,
   packLayer: 6,
   packLayerScratchBytes: 1,
   placeLayers: 10,
   placeLayersScratchBytes: 4,
-  placeLocality: 13,
-  placeLocalityScratchBytes: 5,
   placeRow: 7,
   placeRowScratchBytes: 2,
   measureChange: 1,
   measureSlowest: 1,
+  preparePairs: 5,
   prepareSamples: 1,
   preserveSlots: 7,
   preserveSlotsScratchBytes: 3,
@@ -328,6 +346,7 @@ const NUM_PARAMETERS: {
   replicateLayerScratchBytes: 2,
   scoreLayers: 12,
   scoreLayersScratchBytes: 1,
+  scoreTables: 5,
   searchAdaptive: 1,
   sortKeysDescending: 3,
   sortKeysScratchBytes: 1,
@@ -341,6 +360,11 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptiveTermsBytes: true,
   adaptive_price: true,
   adaptive_leastGain: true,
+  adaptive_linkPrice: true,
+  adaptive_pairsTotal: true,
+  adaptive_savedBefore: true,
+  adaptive_savedAfter: true,
+  adaptive_ceiling: true,
   adaptive_before: true,
   adaptive_after: true,
   adaptive_evaluations: true,
@@ -364,6 +388,11 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_survivors: true,
   adaptive_domains: true,
   adaptive_rankSpeed: true,
+  adaptive_pairs: true,
+  adaptive_nodeOfRank: true,
+  adaptive_numLinkNodes: true,
+  adaptive_ceilingLoads: true,
+  adaptive_isBelow: true,
   adaptive_curve: true,
   adaptive_tokens: true,
   adaptive_scratch: true,
@@ -395,6 +424,7 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_maxIdle: true,
   adaptive_maxEvaluations: true,
   adaptive_numKicks: true,
+  adaptive_walkPatience: true,
   adaptive_cancelled: true,
   adaptive_phyToLog: true,
   adaptive_replicaRank: true,

@@ -16,6 +16,7 @@ import { copyInts } from '../memory/copies.ts';
 import type { KernelExports } from '../memory/kernel-exports.ts';
 import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
 import { checkClosedSlots } from './closed-slots.ts';
+import { isPolicy } from './is-policy.ts';
 import { shareMapping } from './job-tables.ts';
 
 /** Runs a custom policy on a whole job, in a worker. Errors come back as data. */
@@ -70,17 +71,6 @@ export async function loadPolicy(url: string): Promise<AbstractEplbPolicy> {
   throw new EplbError(
     'EPLB_POLICY',
     `policy: ${url} exports no policy: an object or class with rebalanceExperts`,
-  );
-}
-
-/**
- * Whether a value can plan. Not `instanceof`: a policy's module may have loaded its own copy of the library.
- */
-export function isPolicy(value: unknown): value is AbstractEplbPolicy {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    typeof Reflect.get(value, 'rebalanceExperts') === 'function'
   );
 }
 

@@ -3,12 +3,10 @@ import type { LayerKernel } from '../engine/layer-kernel.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { adaptiveKernel } from './adaptive/kernel.ts';
 import { DEFAULT_KERNEL } from './default-kernel.ts';
-import { LOCALITY_KERNEL } from './locality-kernel.ts';
 
 /** The kernels of all policies, by id: a policy that has one adds its row here. */
 const KERNELS: Readonly<Record<string, () => LayerKernel>> = {
   default: () => DEFAULT_KERNEL,
-  locality: () => LOCALITY_KERNEL,
   adaptive: adaptiveKernel,
 };
 

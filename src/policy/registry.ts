@@ -27,7 +27,7 @@ interface PolicyRow {
 /** The policies of this library: a further one adds its row here. */
 const POLICIES: readonly PolicyRow[] = [
   { name: 'default', make: () => new DefaultEplbPolicy() },
-  { name: 'locality', make: () => new LocalityAwarePolicy() },
+  { name: 'locality', make: ({ dispatch: _, ...setting }) => new LocalityAwarePolicy(given(setting)) },
   { name: 'adaptive', make: (setting) => new AdaptiveEplbPolicy(given(setting)) },
 ];
 

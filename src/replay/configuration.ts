@@ -6,6 +6,8 @@ import type { RankEvent } from './rank-events.ts';
 export interface ReplayConfiguration extends RankOptions {
   /** Name or module file of the policy; `static` never plans. */
   readonly policy: string;
+  /** The level of failures that its plans let load survive; left out where there is none. */
+  readonly survive?: string;
   /** Slots of the tables: as many for every rank as for the largest one. */
   readonly numPhysicalExperts: number;
   /** At the beginning. */

@@ -1,7 +1,7 @@
 import { zeros } from '../memory/allocate.ts';
 import { leastOfLargest } from './largest.ts';
 import type { HeatMap } from './result.ts';
-import type { ScoredPlacement } from './scorer.ts';
+import { meansOf, type ScoredPlacement } from './scorer.ts';
 
 /** Most steps, and most numbers of a mapping, that percentiles are found in. */
 const MOST_STEPS = 1024;
@@ -126,8 +126,7 @@ class LoadTally {
     if (!isKept) return;
     const kept = zeros('replay: a heat map', Float32Array, rankLoads.length);
     kept.set(rankLoads);
-    const means = Float32Array.from({ length: this.#numLayers }, (_, layer) => stats[2 * layer + 1]!);
-    this.#kept.push({ rankLoads: kept, means });
+    this.#kept.push({ rankLoads: kept, means: meansOf(stats) });
   }
 
   /** Forgets every other step. */

@@ -8,7 +8,7 @@ import { checkRange } from '../formats/check-recording.ts';
 import type { StepRange } from '../formats/recording.ts';
 import { type AbstractEplbPolicy, type Dispatch, ExpertMapping, type Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
-import { isPolicy } from '../policy/custom.ts';
+import { isPolicy } from '../policy/is-policy.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 import type { ReplayConfiguration, TriggerOptions } from './configuration.ts';
 import { DEFAULT_DEVICE, modelLike, type ReplayCostInit, replayCost } from './cost-presets.ts';
@@ -166,6 +166,7 @@ export function readReplayOptions(
     threads: checkWhole('threads', threads, 0, 1024),
     configuration: {
       policy: policyName,
+      ...surviveOf(policy),
       numPhysicalExperts: atFirst.numPhysicalExperts,
       numRanks,
       numNodes,
@@ -240,6 +241,13 @@ function checkPolicy(policy: unknown): void {
   if (policy === 'static' || policy instanceof URL || isPolicy(policy)) return;
   const wanted = `'static', a module URL or an object with rebalanceExperts`;
   throw new EplbTypeError('EPLB_KIND', `policy: ${show(policy)} is not ${wanted}`);
+}
+
+/** What the adaptive policy plans for beside balance. */
+function surviveOf(policy: ReplayOptions['policy']): { readonly survive?: string } {
+  const request = requestOf(policy);
+  const level = request !== undefined && 'survive' in request ? request.survive : undefined;
+  return typeof level === 'string' ? { survive: level } : {};
 }
 
 function nameOf(policy: AbstractEplbPolicy | URL | 'static'): string {

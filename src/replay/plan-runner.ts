@@ -1,3 +1,4 @@
+import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import { loadError } from '../core/checks.ts';
 import { EplbError, EplbRangeError } from '../core/errors.ts';
 import type { RecordedRoutes } from '../formats/recording.ts';
@@ -7,6 +8,7 @@ import {
   type ExpertMapping,
   type PlanOptions,
   type Topology,
+  type TopologyChange,
 } from '../index.ts';
 import { usesPairs } from '../policy/abstract.ts';
 import { checkedSlots } from './check-mapping.ts';
@@ -30,19 +32,15 @@ interface MadePlan {
  * the recording. What a policy is given are copies and the window's own numbers, so it cannot look ahead.
  */
 export class PlanRunner {
-  readonly #settings: ReplaySettings;
-  #balancer: ExpertLoadBalancer;
+  readonly #balancer: ExpertLoadBalancer;
   readonly #policy: Exclude<ReplaySettings['policy'], 'static'>;
   readonly #name: string;
   /** Of all ranks. */
   #topology: Topology;
   #shown: ShownRanks;
-  /** The loads of the window's steps, where a change of ranks may have to record them again. */
-  readonly #kept: Float32Array[] | undefined;
   readonly #routes: RecordedRoutes | undefined;
   readonly #recorder: CoactivationRecorder | undefined;
   #tokensCounted: number;
-  readonly #loads: Float32Array;
   readonly #rows: readonly Float32Array[];
 
   /**
@@ -57,18 +55,18 @@ export class PlanRunner {
     routes: RecordedRoutes | undefined,
     fromStep: number,
   ) {
-    const { topology, policy, configuration, start, changes } = settings;
+    const { topology, policy, configuration, start, threads } = settings;
     if (policy === 'static') throw new EplbError('EPLB_INTERNAL', 'a static placement plans nothing');
     const { numLayers, numLogicalExperts } = topology;
-    this.#settings = settings;
     this.#policy = policy;
     this.#name = configuration.policy;
     this.#topology = topology;
     this.#shown = shownRanks(policy, topology, settings.atFirst);
-    this.#balancer = this.#newBalancer();
+    const { windowSize } = configuration;
+    this.#balancer = new ExpertLoadBalancer({ ...this.#shown.topology, policy, threads, windowSize });
+    // The replay compares placements itself.
+    sharedParts(this.#balancer).gains.disable();
     if (start !== undefined) this.#balancer.commit(this.#mappingOf(start.phyToLog, start));
-    this.#kept = changes.length === 0 ? undefined : [];
-    this.#loads = loads;
     this.#rows = Array.from({ length: numLayers }, (_, layer) =>
       loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
     );
@@ -105,32 +103,22 @@ export class PlanRunner {
       }
     }
     this.#balancer.advanceWindow();
-    if (this.#kept === undefined) return;
-    this.#kept.push(this.#loads.slice());
-    if (this.#kept.length > this.#settings.configuration.windowSize) this.#kept.shift();
   }
 
   /**
-   * The ranks are others from now on: the policy goes on with the window as it is.
+   * The ranks are others from now on: the policy goes on with the window as it is, as that of a live balancer
+   * does.
    *
    * @param slots [layers x physical], live; none of them on a dead rank
    */
-  async changeRanks(topology: Topology, slots: Int32Array): Promise<void> {
-    const before = this.#balancer;
+  changeRanks(topology: Topology, slots: Int32Array): void {
     this.#topology = topology;
     this.#shown = shownRanks(this.#policy, topology);
-    this.#balancer = this.#newBalancer();
-    await before.close();
-    this.#balancer.commit(this.#mappingOf(slots));
-    const { numLogicalExperts } = topology;
-    for (const loads of this.#kept ?? []) {
-      for (let layer = 0; layer < this.#rows.length; layer++) {
-        const row = loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
-        this.#balancer.recordLogicalLoad(layer, row);
-      }
-      this.#balancer.advanceWindow();
-    }
-    await this.#balancer.start();
+    const { mapping } = this.#balancer.changeTopology(changeTo(this.#shown.topology));
+    // Layers of a plan may have changed that did not take effect whole; and policies that are shown some of
+    // the ranks are shown other ones.
+    const live = this.#mappingOf(slots);
+    if (!live.equals(mapping)) this.#balancer.commit(live);
   }
 
   /** Mean loads [layers x logical] over the window. A copy. */
@@ -166,12 +154,6 @@ export class PlanRunner {
     await this.#balancer.close();
   }
 
-  #newBalancer(): ExpertLoadBalancer {
-    const { threads, configuration } = this.#settings;
-    const { windowSize } = configuration;
-    return new ExpertLoadBalancer({ ...this.#shown.topology, policy: this.#policy, threads, windowSize });
-  }
-
   /** Slots of all ranks as a mapping of those that are shown: `whole`, where it is one of all of them. */
   #mappingOf(slots: Int32Array, whole?: ExpertMapping): ExpertMapping {
     if (whole !== undefined && this.#shown.ranks === undefined) return whole;
@@ -203,4 +185,17 @@ export class PlanRunner {
         `${numLayers - 1}`,
     );
   }
+}
+
+/** All that a topology says of its ranks, what is usual too: what a change leaves out stays as it was. */
+function changeTo({ numPhysicalExperts, numRanks, numNodes, ...topology }: Topology): TopologyChange {
+  const { deadRanks = [], nodeOfRank, failureDomains = {}, linkClasses } = topology;
+  const stride = numPhysicalExperts / numRanks;
+  const { slotsPerRank = new Array<number>(numRanks).fill(stride) } = topology;
+  const { rankSpeed = new Array<number>(numRanks).fill(1) } = topology;
+  return {
+    ...{ numRanks, numNodes, slotsPerRank, rankSpeed, deadRanks, failureDomains },
+    ...(nodeOfRank && { nodeOfRank }),
+    ...(linkClasses && { linkClasses }),
+  };
 }

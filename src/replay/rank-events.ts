@@ -55,7 +55,9 @@ const FIELDS = {
  */
 export function rankTimeline(given: unknown, topology: Topology): RankTimeline {
   const { numRanks } = topology;
-  const events = readEvents(given, numRanks);
+  const titles = readEvents(given, numRanks);
+  // In the order of their steps; of one step, as they were given.
+  const events = [...titles.keys()].sort((a, b) => a.step - b.step);
   const added = numRanksAdded(events);
   const whole = added === 0 ? topology : grown(topology, added);
   const ranks = new RankStates(whole, numRanks);
@@ -63,20 +65,20 @@ export function rankTimeline(given: unknown, topology: Topology): RankTimeline {
   const steps = [...new Set(events.map(({ step }) => step))];
   const changes = steps.map((step) => {
     const own = events.filter((event) => event.step === step);
-    for (const event of own) ranks.apply(event);
-    return { step, events: own, topology: ranks.topology(own) };
+    for (const event of own) ranks.apply(event, titles.get(event)!);
+    return { step, events: own, topology: ranks.topology(own.at(-1), titles) };
   });
   return { topology: first, atFirst: topology, changes };
 }
 
-/** In the order of their steps; of one step, as they were given. */
-function readEvents(given: unknown, numRanks: number): RankEvent[] {
+/** Events as they were given, and what each is called in messages. */
+function readEvents(given: unknown, numRanks: number): Map<RankEvent, string> {
   if (!Array.isArray(given)) {
     throw new EplbTypeError('EPLB_KIND', `events: ${show(given)} is not a list of events`);
   }
   const most = MAX_SIZE - numRanks;
-  const events = Array.from(given, (event: unknown, i) => readEvent(`events[${i}]`, event, most));
-  return events.sort((a, b) => a.step - b.step);
+  const titles = Array.from(given, (_, i) => `events[${i}]`);
+  return new Map(titles.map((title, i) => [readEvent(title, given[i], most), title]));
 }
 
 function readEvent(title: string, given: unknown, most: number): RankEvent {
@@ -112,17 +114,17 @@ class RankStates {
     this.#speeds = Array.from({ length: whole.numRanks }, (_, rank) => whole.rankSpeed?.[rank] ?? 1);
   }
 
-  apply(event: RankEvent): void {
+  apply(event: RankEvent, title: string): void {
     if (event.kind === 'grow') {
       for (let i = 0; i < event.numRanks; i++) this.#dead.delete(this.#numRanks++);
       return;
     }
     for (const rank of event.ranks) {
       if (rank >= this.#numRanks)
-        refuse(event, `there are ${this.#numRanks} ranks then, and no rank ${rank}`);
+        refuse(title, event, `there are ${this.#numRanks} ranks then, and no rank ${rank}`);
       const isDead = this.#dead.has(rank);
       if (event.kind === 'recover' ? !isDead : isDead) {
-        refuse(event, `rank ${rank} ${isDead ? 'is dead' : 'lives'} then`);
+        refuse(title, event, `rank ${rank} ${isDead ? 'is dead' : 'lives'} then`);
       }
       if (event.kind === 'slow') this.#speeds[rank] = event.speed;
       else if (event.kind === 'fail') this.#dead.add(rank);
@@ -130,22 +132,21 @@ class RankStates {
     }
   }
 
-  /** @param after the events that came last, for the message */
-  topology(after: readonly RankEvent[] = []): Topology {
+  /** @param last the event that came last, and what events are called, for the message */
+  topology(last?: RankEvent, titles?: ReadonlyMap<RankEvent, string>): Topology {
     const { rankSpeed: _, deadRanks: __, ...rest } = this.#whole;
     const topology = { ...rest, rankSpeed: this.#speeds, deadRanks: [...this.#dead] };
     try {
       return checkTopology(topology);
     } catch (error) {
-      const last = after.at(-1);
       if (last === undefined || !isOwnError(error) || error.code !== 'EPLB_TOPOLOGY') throw error;
-      return refuse(last, error.message.replace(/^deadRanks: /, ''));
+      return refuse(titles?.get(last) ?? 'events', last, error.message.replace(/^deadRanks: /, ''));
     }
   }
 }
 
-function refuse({ kind, step }: RankEvent, why: string): never {
-  throw new EplbRangeError('EPLB_TOPOLOGY', `events: ${kind} before step ${step}: ${why}`);
+function refuse(title: string, { kind, step }: RankEvent, why: string): never {
+  throw new EplbRangeError('EPLB_TOPOLOGY', `${title}: ${kind} before step ${step}: ${why}`);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { MAX_RANK_LOADS, type RankLoadSamples } from './result.ts';
-import type { ScoredPlacement } from './scorer.ts';
+import { meansOf, type ScoredPlacement } from './scorer.ts';
 
 /** What a step is taken from. */
 type Scored = Pick<ScoredPlacement, 'rankLoads' | 'stats'>;
@@ -42,8 +42,7 @@ export class RankLoadSampler {
   add(index: number, step: number, units: number, { rankLoads, stats }: Scored): void {
     const isSlowest = units > this.#slowestUnits;
     if (!isSlowest && index % this.#stride !== 0) return;
-    const means = Float32Array.from({ length: this.#numLayers }, (_, layer) => stats[2 * layer + 1]!);
-    const sample = { index, step, loads: Float32Array.from(rankLoads), means };
+    const sample = { index, step, loads: Float32Array.from(rankLoads), means: meansOf(stats) };
     if (isSlowest) {
       this.#slowest = sample;
       this.#slowestUnits = units;

@@ -90,7 +90,7 @@ async function replaySteps(
     const isRecorded =
       settings.changes.length > 0 ||
       state.numSteps + 1 > trigger.earliestStart - settings.configuration.windowSize;
-    const changed = await changeRanks(clock.due(step), state, runner);
+    const changed = changeRanks(clock.due(step), state, runner);
     // What is recorded is checked by the balancer.
     state.takeLoads(step, loads, runner === undefined || !isRecorded);
     if (isRecorded) runner?.record(step);
@@ -109,17 +109,17 @@ async function replaySteps(
 }
 
 /** Changes the ranks before a step. @returns why a plan is to be made after it */
-async function changeRanks(
+function changeRanks(
   changes: readonly RankChange[],
   state: ReplayState,
   runner: PlanRunner | undefined,
-): Promise<readonly TriggerReason[]> {
+): readonly TriggerReason[] {
   if (changes.length === 0) return [];
   const limit = state.numLiveRanks;
   for (const change of changes) {
     const hasLoads = runner !== undefined && runner.numSamples > 0;
     const slots = state.changeRanks(change, hasLoads ? runner.meanLoads() : undefined);
-    await runner?.changeRanks(change.topology, slots);
+    runner?.changeRanks(change.topology, slots);
   }
   return [{ kind: 'ranks', value: state.numLiveRanks, limit }];
 }

@@ -1,6 +1,7 @@
 import { rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
 import type { Topology } from '../core/topology.ts';
 import type { Dispatch } from '../index.ts';
+import { replicatedWords } from '../mapping/score-tables.ts';
 import { makeSlotShares, type SlotShares } from '../mapping/slot-shares.ts';
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
@@ -26,6 +27,7 @@ interface ScorerOptions {
 interface PlacementLayout {
   readonly offsets: Pointer;
   readonly replicated: Pointer;
+  readonly counts: Pointer;
   readonly rankLoads: Pointer;
   readonly stats: Pointer;
 }
@@ -61,9 +63,7 @@ export class Scorer {
     this.#sizes = sizes;
     this.#dispatch = dispatch;
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
-    // Experts with replicas: no more than there are redundant slots, or half the slots where some experts
-    // have none.
-    const words = 1 + 2 * Math.min(numLogicalExperts, numPhysicalExperts >> 1);
+    const words = replicatedWords(sizes);
     const what = `replay: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
     const { region, layout } = leaseKernelMemory(what, (start) =>
       carveScorer(sizes, words, numPlacements, start),
@@ -143,10 +143,18 @@ function carveScorer(
   const placements = Array.from({ length: numPlacements }, () => ({
     offsets: carver.take(4 * numLayers * numPhysicalExperts),
     replicated: carver.take(4 * numLayers * words),
+    counts: carver.take(4 * numLayers * numLogicalExperts),
     rankLoads: carver.take(8 * numLayers * numRanks),
     stats: carver.take(16 * numLayers),
   }));
   return { loads, shares, placements, end: carver.end };
+}
+
+/** `[layers]`: the means of stats [layers][2]. A loop, as a callback for each takes many times as long. */
+export function meansOf(stats: Float64Array): Float32Array {
+  const means = new Float32Array(stats.length / 2);
+  for (let layer = 0; layer < means.length; layer++) means[layer] = stats[2 * layer + 1]!;
+  return means;
 }
 
 /** A mapping as the kernel reads it, and what it made of the loads that were scored last. */
@@ -164,7 +172,7 @@ export class ScoredPlacement {
   readonly #sizes: ScorerSizes;
   readonly #words: number;
   readonly #offsets: Int32Array;
-  readonly #replicated: Int32Array;
+  readonly #layout: PlacementLayout;
   /** [layers x logical] */
   readonly #counts: Int32Array;
   #slotShares: SlotShares | undefined;
@@ -180,8 +188,8 @@ export class ScoredPlacement {
     this.rankLoads = new Float64Array(buffer, layout.rankLoads, numLayers * numRanks);
     this.stats = new Float64Array(buffer, layout.stats, 2 * numLayers);
     this.#offsets = new Int32Array(buffer, layout.offsets, numLayers * numPhysicalExperts);
-    this.#replicated = new Int32Array(buffer, layout.replicated, numLayers * words);
-    this.#counts = zeros('replay: a placement', Int32Array, numLayers * numLogicalExperts);
+    this.#layout = layout;
+    this.#counts = new Int32Array(buffer, layout.counts, numLayers * numLogicalExperts);
     this.versions = new Int32Array(numLayers);
   }
 
@@ -217,26 +225,18 @@ export class ScoredPlacement {
 
   #setLayer(slots: Int32Array, layer: number): void {
     const { numLogicalExperts, numPhysicalExperts } = this.#sizes;
-    const counts = this.layerCounts(layer).fill(0);
     const first = layer * numPhysicalExperts;
-    for (let at = first; at < first + numPhysicalExperts; at++) {
-      const expert = slots[at]!;
-      this.slots[at] = expert;
-      this.#offsets[at] = 8 * (expert === -1 ? numLogicalExperts : expert);
-      if (expert !== -1) counts[expert]!++;
-    }
+    const row = slots.subarray(first, first + numPhysicalExperts);
+    this.slots.set(row, first);
     this.versions[layer]!++;
-    if (this.#shares !== undefined) {
-      const end = first + numPhysicalExperts;
-      this.#slotShares?.write(this.slots.subarray(first, end), this.#shares.subarray(first, end));
-    }
-    const start = layer * this.#words;
-    let at = start + 1;
-    for (let expert = 0; expert < numLogicalExperts; expert++) {
-      if (counts[expert]! < 2) continue;
-      this.#replicated[at++] = 8 * expert;
-      this.#replicated[at++] = counts[expert]!;
-    }
-    this.#replicated[start] = (at - start - 1) / 2;
+    this.#slotShares?.write(row, this.#shares!.subarray(first, first + numPhysicalExperts));
+    this.#offsets.set(row, first);
+    this.region.kernels.scoreTables(
+      this.#layout.offsets + 4 * first,
+      numPhysicalExperts,
+      numLogicalExperts,
+      this.#layout.replicated + 4 * layer * this.#words,
+      this.#layout.counts + 4 * layer * numLogicalExperts,
+    );
   }
 }

@@ -74,7 +74,7 @@ function shown(whole: Topology, ranks: readonly number[]): ShownRanks {
   const isEven = new Set(perNode.values()).size === 1;
   const open = openSlotsOfRanks(whole);
   const slots = ranks.map((rank) => open[rank]!);
-  const { rankSpeed } = whole;
+  const { rankSpeed, failureDomains, linkClasses } = whole;
   return {
     ranks,
     topology: {
@@ -86,6 +86,12 @@ function shown(whole: Topology, ranks: readonly number[]): ShownRanks {
       numGroups,
       ...(slots.every((count) => count === stride) ? {} : { slotsPerRank: slots }),
       ...(rankSpeed && { rankSpeed: ranks.map((rank) => rankSpeed[rank]!) }),
+      ...(linkClasses && { linkClasses: ranks.map((from) => ranks.map((to) => linkClasses[from]![to]!)) }),
+      ...(failureDomains && {
+        failureDomains: Object.fromEntries(
+          Object.entries(failureDomains).map(([level, all]) => [level, ranks.map((rank) => all[rank]!)]),
+        ),
+      }),
     },
   };
 }

@@ -1,9 +1,16 @@
 import { checkTopology } from '../core/check-topology.ts';
+import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { domainsOfRanks } from '../core/failure-domains.ts';
 import { MAX_SIZE, type RankOptions, rankOptionsOf, type Topology } from '../core/topology.ts';
 import type { CostModelInit } from '../cost/cost-json.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { costModel } from '../cost/make.ts';
+import {
+  type DeviceTopology,
+  type TopologyFile,
+  topologyFromJson,
+} from '../formats/topology/topology-json.ts';
 import { type AbstractEplbPolicy, AdaptiveEplbPolicy } from '../index.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 import { makePolicy, POLICY_NAMES } from '../policy/registry.ts';
@@ -23,8 +30,15 @@ export type DeclaredRanks = Pick<RankOptions, 'slotsPerRank' | 'rankSpeed' | 'de
 export interface GroupDeclaration extends DeclaredRanks {
   readonly numLayers: number;
   readonly numLogicalExperts: number;
-  readonly numPhysicalExperts: number;
-  readonly numRanks: number;
+  /**
+   * What the devices are: a topology file's content. What it says need not be said by the fields below, and
+   * none may say otherwise. Default: the service's, where {@link numRanks} is not given either.
+   */
+  readonly topology?: TopologyFile;
+  /** Needed where no topology has it. */
+  readonly numPhysicalExperts?: number;
+  /** Needed where no topology has it. */
+  readonly numRanks?: number;
   /** Default 1. */
   readonly numNodes?: number;
   /** Default 1. */
@@ -37,14 +51,17 @@ export interface GroupDeclaration extends DeclaredRanks {
   readonly cost?: string | CostModelInit;
   /** Only with `adaptive`: the others move what their rule says. */
   readonly budgets?: PlanBudgets;
+  /** Only with `adaptive`: the level of failures that as much load as can be is to survive. */
+  readonly survive?: string;
   /** Plans are made and shown, and never offered. Default false. */
   readonly dryRun?: boolean;
 }
 
 /** A declaration with nothing left out but what has no default. */
-export type FullDeclaration = Required<Omit<GroupDeclaration, keyof DeclaredRanks | 'cost' | 'budgets'>> &
+export type FullDeclaration = Required<Omit<GroupDeclaration, keyof DeclaredRanks | NoDefault>> &
   DeclaredRanks &
-  Pick<GroupDeclaration, 'cost' | 'budgets'>;
+  Pick<GroupDeclaration, NoDefault>;
+type NoDefault = 'topology' | 'cost' | 'budgets' | 'survive';
 
 const size = (description: string): Schema => ({
   type: 'integer',
@@ -59,15 +76,23 @@ const listOfNumbers = (type: 'integer' | 'number', description: string): Schema 
 });
 const budget = (description: string): Schema => ({ type: 'number', minimum: 0, description });
 
+/** A topology: what is in it is checked as that of a file is. */
+export const TOPOLOGY_SCHEMA: Schema = {
+  type: 'object',
+  additionalProperties: true,
+  description: "what the devices are: a topology file's content",
+};
+
 /** What `PUT /v1/groups/{group}` takes. */
 export const DECLARATION_SCHEMA: Schema = {
   type: 'object',
-  required: ['numLayers', 'numLogicalExperts', 'numPhysicalExperts', 'numRanks'],
+  required: ['numLayers', 'numLogicalExperts'],
   properties: {
     numLayers: size('MoE layers'),
     numLogicalExperts: size('experts of the model, a layer'),
-    numPhysicalExperts: size('slots a layer'),
-    numRanks: size('devices'),
+    topology: TOPOLOGY_SCHEMA,
+    numPhysicalExperts: size('slots a layer; needed where no topology has them'),
+    numRanks: size('devices; needed where no topology has them'),
     numNodes: size('sets of ranks that a fast network joins; 1 when left out'),
     numGroups: size('groups of experts that routing picks together; 1 when left out'),
     slotsPerRank: listOfNumbers('integer', 'slots of each rank that may hold an expert; all when left out'),
@@ -91,6 +116,11 @@ export const DECLARATION_SCHEMA: Schema = {
         maxBytes: budget('bytes moved of a plan'),
       },
     },
+    survive: {
+      type: 'string',
+      maxLength: 200,
+      description: "'rank', 'node' or a level of the topology: failures that load is to survive",
+    },
     dryRun: { type: 'boolean', description: 'plans are shown, and never offered' },
   },
 };
@@ -106,27 +136,32 @@ export interface GroupParts {
 /**
  * Reads a declaration and makes its policy and cost model.
  *
+ * @param devices the topology of groups that name neither one nor their ranks
  * @throws EplbTypeError, EplbRangeError that name what is wrong
  */
-export function readDeclaration(given: unknown): GroupParts {
+export function readDeclaration(given: unknown, devices?: TopologyFile): GroupParts {
   checkSchema('group', DECLARATION_SCHEMA, given);
   const declared = given as GroupDeclaration;
-  const { cost: costGiven, budgets, policy: policyName = 'default', windowSize = 100 } = declared;
-  const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, dryRun = false } = declared;
-  const { numNodes = 1, numGroups = 1 } = declared;
+  const { cost: costGiven, budgets, survive, policy: policyName = 'default', windowSize = 100 } = declared;
+  const { topology: file = declared.numRanks === undefined ? devices : undefined, dryRun = false } = declared;
+  const { numLayers, numLogicalExperts } = declared;
+  const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, ...more } = ranksOf(declared, file);
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks };
-  const ranks = rankOptionsOf(declared);
   const cost = costGiven === undefined ? undefined : costModel(costGiven);
-  const policy = policyOf(policyName, cost, budgets);
-  const topology = checkTopology({ ...sizes, numNodes, numGroups, ...ranks });
+  const policy = policyOf(policyName, cost, budgets, survive);
+  const topology = checkTopology({ ...sizes, numNodes, numGroups, ...more });
+  if (survive !== undefined) domainsOfRanks(topology, survive, 'group.survive');
   checkPlannable(policy.kernelRequest(), topology, { numSlots: numPhysicalExperts });
   return {
     declaration: {
       ...sizes,
       ...{ numNodes, numGroups, policy: policyName, windowSize, dryRun },
-      ...ranks,
+      ...rankOptionsOf(declared),
+      // As it was given: a table of links may be far larger than what says it.
+      ...(file === undefined ? {} : { topology: file }),
       ...(costGiven === undefined ? {} : { cost: costGiven }),
       ...(budgets === undefined ? {} : { budgets }),
+      ...(survive === undefined ? {} : { survive }),
     },
     topology,
     policy,
@@ -134,13 +169,50 @@ export function readDeclaration(given: unknown): GroupParts {
   };
 }
 
+/**
+ * What a declaration and a topology say of the ranks together.
+ *
+ * @throws EplbTypeError, EplbRangeError for a topology that cannot be, fields that say otherwise than it, and
+ * sizes that neither has
+ */
+function ranksOf(declared: GroupDeclaration, file: TopologyFile | undefined) {
+  const told: Partial<DeviceTopology> = file === undefined ? {} : topologyFromJson(file, 'group.topology');
+  const { numPhysicalExperts, numRanks, numNodes, numGroups } = declared;
+  const typed = { numPhysicalExperts, numRanks, numNodes, numGroups, ...rankOptionsOf(declared) };
+  const own = Object.entries(typed).filter(([, value]) => value !== undefined);
+  for (const [name, value] of own) {
+    const other = Object.hasOwn(told, name) ? JSON.stringify(Reflect.get(told, name)) : undefined;
+    if (other === undefined || other === JSON.stringify(value)) continue;
+    const message = `group.${name}: ${show(value)}, but group.topology has ${other.slice(0, 100)}`;
+    throw new EplbRangeError('EPLB_OPTION', message);
+  }
+  const both: Partial<DeviceTopology> = { ...told, ...Object.fromEntries(own) };
+  return {
+    ...both,
+    numPhysicalExperts: needed(both, 'numPhysicalExperts'),
+    numRanks: needed(both, 'numRanks'),
+  };
+}
+
+function needed(both: Partial<DeviceTopology>, name: 'numPhysicalExperts' | 'numRanks'): number {
+  const value = both[name];
+  if (value !== undefined) return value;
+  throw new EplbTypeError('EPLB_KIND', `group: ${name} is missing`);
+}
+
 function policyOf(
   name: string,
   cost: CostModel | undefined,
   budgets: PlanBudgets | undefined,
+  survive: string | undefined,
 ): AbstractEplbPolicy {
   if (name === 'adaptive') {
-    return new AdaptiveEplbPolicy({ ...budgets, ...(cost === undefined ? {} : { cost }) });
+    const goal = survive === undefined ? {} : { survive };
+    return new AdaptiveEplbPolicy({ ...budgets, ...goal, ...(cost === undefined ? {} : { cost }) });
+  }
+  if (survive !== undefined) {
+    const message = `group.survive: the policy '${name}' cannot plan for failures; 'adaptive' can`;
+    throw new EplbRangeError('EPLB_OPTION', message);
   }
   if (budgets !== undefined && Object.keys(budgets).length > 0) {
     const message = `group.budgets: the policy '${name}' keeps no limits on moves; 'adaptive' does`;
@@ -166,8 +238,11 @@ export function canonical(value: unknown): string {
 }
 
 /** Bytes that a group may come to need, of which the window is most. */
-export function bytesOfGroup({ numLayers, numPhysicalExperts, windowSize }: FullDeclaration): number {
+export function bytesOfGroup(group: FullDeclaration): number {
+  const { numLayers, numPhysicalExperts, numRanks, windowSize, topology } = group;
   const BYTES_A_LOAD = 6;
   const SAMPLES_AND_TABLES = 384;
-  return numLayers * numPhysicalExperts * (windowSize * BYTES_A_LOAD + SAMPLES_AND_TABLES);
+  const BYTES_A_LINK = 8;
+  const links = topology?.linkClasses === undefined ? 0 : numRanks * numRanks * BYTES_A_LINK;
+  return numLayers * numPhysicalExperts * (windowSize * BYTES_A_LOAD + SAMPLES_AND_TABLES) + links;
 }

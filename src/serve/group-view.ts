@@ -1,11 +1,12 @@
 import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import type { ExpertLoadBalancer, RealisedGain } from '../index.ts';
+import type { ConditionType, WatchCondition } from '../watch/watchdog.ts';
 import type { FullDeclaration } from './declaration.ts';
 import type { Ages } from './metrics.ts';
 
 /** One thing that is so or not, with the reason: as conditions of other control planes are. */
 export interface Condition {
-  readonly type: 'Ready' | 'LoadsReported' | 'WindowFull' | 'Offering' | 'Durable';
+  readonly type: 'Ready' | 'LoadsReported' | 'WindowFull' | 'Offering' | 'Durable' | ConditionType;
   readonly status: boolean;
   readonly reason: string;
 }
@@ -57,8 +58,10 @@ export function viewOf(group: {
   readonly numIncomplete: number;
   readonly counters: GroupView['counters'];
   readonly ages: Ages;
+  /** What the watchdog finds. */
+  readonly watched: readonly WatchCondition[];
 }): GroupView {
-  const { declaration, balancer, paused, dryRun, windowSource, counters, ages, isKept } = group;
+  const { declaration, balancer, paused, dryRun, windowSource, counters, ages, isKept, watched } = group;
   const { numSamples: steps, windowSize } = balancer;
   const hasLoads = steps > 0;
   const condition = (type: Condition['type'], status: boolean, reason: string) => ({ type, status, reason });
@@ -79,6 +82,7 @@ export function viewOf(group: {
       condition('WindowFull', steps === windowSize, `${steps} of ${windowSize} steps`),
       condition('Offering', !paused && !dryRun, paused ? 'paused' : dryRun ? 'dry run' : 'plans are offered'),
       condition('Durable', isKept, isKept ? 'each change is synced to the disk' : 'no state folder'),
+      ...watched,
     ],
     window: {
       steps,

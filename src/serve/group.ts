@@ -1,5 +1,7 @@
 import { performance } from 'node:perf_hooks';
+import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
+import { codeOf } from '../core/events.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { type BalancerDecision, ExpertLoadBalancer, type ExpertMapping, type LoadSamples } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
@@ -84,6 +86,8 @@ export class Group {
     this.cost = cost;
     this.configKey = hexSha256(canonical(declaration));
     this.balancer = new ExpertLoadBalancer({ ...topology, policy, windowSize: declaration.windowSize });
+    // The group itself tells of them, by its epochs.
+    sharedParts(this.balancer).events.isMuted = true;
     this.#store = store;
     this.#steps = new LoadSteps(topology);
     this.#epochs = new LiveEpochs(this.balancer.mapping);
@@ -157,6 +161,7 @@ export class Group {
       numIncomplete: this.#steps.numIncomplete,
       counters: this.#counters,
       ages: this.#metrics.ages(),
+      watched: this.#metrics.conditions(),
     });
   }
 
@@ -193,9 +198,10 @@ export class Group {
    * changes then.
    */
   report(report: StepReport): Promise<ReportOutcome> {
-    return this.#change(async () => {
+    const taken = this.#change<ReportOutcome>(async () => {
       const { loads } = report;
       const epoch = report.epoch ?? this.epoch;
+      if (loads?.rank !== undefined) this.#metrics.rankServes(loads.rank, epoch);
       const next = this.#epochs.nextOf(report);
       if (loads !== undefined) {
         this.#checkReadable(loads.kind, epoch, next);
@@ -206,6 +212,12 @@ export class Group {
       if (typeof step === 'object') this.#record(step);
       const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
       return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
+    });
+    return taken.catch((error) => {
+      // Refused, but it says that ranks do not agree.
+      if (codeOf(error) === 'EPLB_CONFLICT') this.#metrics.conflicted(error.message);
+      this.#metrics.refused(codeOf(error));
+      throw error;
     });
   }
 
@@ -239,7 +251,7 @@ export class Group {
     this.#unsavedSteps++;
     this.#counters = { ...this.#counters, numSteps: this.#counters.numSteps + 1 };
     this.#metrics.recorded();
-    tell('load', () => ({ group: this.name, numSteps: this.#counters.numSteps }));
+    tell('load', () => ({ group: this.name, epoch: this.epoch, numSteps: this.#counters.numSteps }));
   }
 
   /** Loads of slots as those of experts, by the mapping that they were measured under. */

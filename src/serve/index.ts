@@ -1,8 +1,7 @@
+export type { RankSet } from '../formats/topology/rank-set.ts';
+export type { TopologyFile } from '../formats/topology/topology-json.ts';
 export type { DeclaredRanks, FullDeclaration, GroupDeclaration, PlanBudgets } from './declaration.ts';
-export { CHANNELS, type CommitEvent, type LoadEvent, type PlanEvent, type RefusalEvent } from './events.ts';
 export type { Condition, GroupView } from './group-view.ts';
-export type { MetricsFormat } from './metrics.ts';
-export { type BalancerObservation, type ObserveOptions, observeBalancer, openMetrics } from './observe.ts';
 export { openApiDocument } from './openapi.ts';
 export { type RunningService, type ServeHooks, startService } from './server.ts';
 export {
@@ -12,3 +11,4 @@ export {
   type ServeOptions,
   type ServeSettings,
 } from './settings.ts';
+export type { VllmEvent, VllmView } from './vllm-faults.ts';

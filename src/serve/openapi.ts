@@ -59,7 +59,7 @@ function operationOf(route: Route): object {
       : []),
     ...Object.entries(route.query ?? {}).map(([name, schema]) => ({
       ...{ name, in: 'query', required: false, schema },
-      description: 'beside a body in bytes',
+      description: schema.description ?? 'beside a body in bytes',
     })),
   ];
   const bytes = { [BINARY_TYPE]: { schema: { type: 'string', format: 'binary' } } };

@@ -24,7 +24,9 @@ import {
   DRY_RUN_SCHEMA,
   GROUP_SCHEMA,
   GROUPS_SCHEMA,
+  HEALTH_QUERY,
   HEALTH_SCHEMA,
+  METRICS_QUERY,
   PLAN_ANSWER_SCHEMA,
   REPORT_ANSWER_SCHEMA,
 } from './schemas.ts';
@@ -102,21 +104,20 @@ export const ROUTES: readonly Route[] = [
     method: 'get',
     path: '/healthz',
     operationId: 'health',
-    summary: 'whether the service answers',
+    summary: 'whether the service answers, and what its watchdog has flagged',
+    query: HEALTH_QUERY,
     answers: {
       200: { description: 'it does', schema: HEALTH_SCHEMA },
-      503: { description: 'it is being stopped', schema: HEALTH_SCHEMA },
+      503: { description: 'it is being stopped, or degraded where 503 was asked for', schema: HEALTH_SCHEMA },
     },
-    refusals: [],
-    handle: (_, { service, isDraining }) =>
-      json(
-        {
-          status: isDraining() ? 'draining' : 'ok',
-          version: packageVersion(),
-          groups: service.groups().length,
-        },
-        isDraining() ? 503 : 200,
-      ),
+    refusals: [422],
+    handle({ query }, { service, isDraining }) {
+      const reasons = service.metrics.faults();
+      const isDegraded = reasons.length > 0;
+      const status = isDraining() ? 'draining' : isDegraded ? 'degraded' : 'ok';
+      const code = isDraining() || (isDegraded && query.degraded === '503') ? 503 : 200;
+      return json({ status, version: packageVersion(), groups: service.groups().length, reasons }, code);
+    },
   },
   {
     method: 'get',
@@ -124,11 +125,12 @@ export const ROUTES: readonly Route[] = [
     operationId: 'metrics',
     summary:
       'metrics of all groups: in the text format of Prometheus, or as OpenMetrics where Accept says so',
+    query: METRICS_QUERY,
     answers: { 200: { description: 'text' } },
-    refusals: [],
-    async handle({ metricsFormat }, { service: { metrics } }) {
-      const content = await metrics.text(metricsFormat);
-      return { status: 200, type: metrics.contentType(metricsFormat), content };
+    refusals: [422],
+    handle({ metricsFormat, query }, { service: { metrics } }) {
+      const { text, contentType } = metrics.text({ format: metricsFormat, ranks: query.ranks === 'true' });
+      return { status: 200, type: contentType, content: text };
     },
   },
   {

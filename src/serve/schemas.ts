@@ -93,7 +93,7 @@ export const GROUP_SCHEMA = record(
       ),
     ),
   },
-  ['slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'cost', 'budgets'],
+  ['topology', 'slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'cost', 'budgets', 'survive'],
 );
 
 export const GROUPS_SCHEMA = record({
@@ -101,9 +101,18 @@ export const GROUPS_SCHEMA = record({
 });
 
 export const HEALTH_SCHEMA = record({
-  status: { ...text, enum: ['ok', 'draining'] },
+  status: { ...text, enum: ['ok', 'degraded', 'draining'] },
   version: text,
   groups: whole,
+  reasons: list(record({ group: text, type: text, reason: text })),
 });
+
+export const HEALTH_QUERY: Readonly<Record<string, Schema>> = {
+  degraded: { ...text, enum: ['200', '503'], description: 'the status of the answer when it is degraded' },
+};
+
+export const METRICS_QUERY: Readonly<Record<string, Schema>> = {
+  ranks: { ...text, enum: ['true', 'false'], description: 'whether each rank has a series' },
+};
 
 export const DRY_RUN_SCHEMA: Schema = record({ dryRun: flag });

@@ -16,6 +16,7 @@ import {
   type ServeOptions,
   type ServeSettings,
 } from './settings.ts';
+import { type VllmEvent, VllmFaults, type VllmView } from './vllm-faults.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -25,6 +26,10 @@ const KEEP_ALIVE_MS = 75_000;
 export interface ServeHooks {
   /** What is a fault of the service, or of the machine: a log's line. */
   readonly onFault?: (error: unknown) => void;
+  /** What is done about vLLM's engines. */
+  readonly onVllm?: (event: VllmEvent) => void;
+  /** Milliseconds that only grow, for the watchdog; `performance.now()` by default. */
+  readonly clock?: () => number;
 }
 
 /** A service that listens. */
@@ -33,6 +38,8 @@ export interface RunningService {
   readonly address: string;
   /** What is known of its groups. */
   groups(): readonly GroupView[];
+  /** Where the removal of vLLM's dead engines stands; undefined without `vllm`. */
+  vllm(): VllmView | undefined;
   /**
    * Takes no more requests, waits for those under way as long as `drainTimeoutMs` allows, writes the windows
    * down, and ends all threads. Idempotent.
@@ -54,11 +61,16 @@ export interface RunningService {
  */
 export async function startService(options: ServeOptions, hooks: ServeHooks = {}): Promise<RunningService> {
   const settings = readSettings(options);
-  const { onFault = () => undefined } = hooks;
-  const service = await PlanningService.open(settings.limits, settings.state);
+  const { onFault = () => undefined, onVllm = () => undefined, clock } = hooks;
+  const watchdog = { ...settings.watchdog, ...(clock && { clock }) };
+  const { topology } = settings;
+  const service = await PlanningService.open(settings.limits, settings.state, {
+    watchdog,
+    ...(topology && { topology }),
+  });
   try {
     for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
-    return await listen(settings, service, onFault);
+    return await listen(settings, service, { onFault, onVllm });
   } catch (error) {
     await service.close().catch(() => undefined);
     throw error;
@@ -68,7 +80,7 @@ export async function startService(options: ServeOptions, hooks: ServeHooks = {}
 async function listen(
   settings: ServeSettings,
   service: PlanningService,
-  onFault: (error: unknown) => void,
+  { onFault, onVllm }: Required<Omit<ServeHooks, 'clock'>>,
 ): Promise<RunningService> {
   const { limits, address, token } = settings;
   let isDraining = false;
@@ -81,7 +93,11 @@ async function listen(
   });
   const server = await serverFor(settings, app.fetch);
   server.maxConnections = limits.maxConnections;
-  const at = await bind(server, address, settings.tls !== undefined);
+  const faults = await watchVllm(settings, { onFault, onVllm });
+  const at = await bind(server, address, settings.tls !== undefined).catch(async (error) => {
+    await faults?.close();
+    throw error;
+  });
   const saving = setInterval(() => {
     service.saveWindows().catch(onFault);
   }, limits.saveIntervalMs);
@@ -90,17 +106,29 @@ async function listen(
   const close = async () => {
     isDraining = true;
     clearInterval(saving);
+    await faults?.close();
     await drain(server, limits.drainTimeoutMs);
     await service.close();
   };
   return {
     address: at,
     groups: () => service.groups().map((group) => group.view()),
+    vllm: () => faults?.view(),
     close: () => {
       closing ??= close();
       return closing;
     },
   };
+}
+
+/** The engines that the settings name, watched. */
+async function watchVllm(
+  { vllm, vllmKey, state, limits }: ServeSettings,
+  { onFault, onVllm }: Required<Omit<ServeHooks, 'clock'>>,
+): Promise<VllmFaults | undefined> {
+  if (vllm === undefined || state === undefined) return undefined;
+  const intervalMs = limits.vllmIntervalMs;
+  return VllmFaults.start({ urls: vllm, key: vllmKey, folder: state, intervalMs, onFault, onEvent: onVllm });
 }
 
 /** What a request has to be addressed to, where any page of a browser could reach the service. */

@@ -1,4 +1,6 @@
 import { EplbError, EplbRangeError } from '../core/errors.ts';
+import type { TopologyFile } from '../formats/topology/topology-json.ts';
+import type { WatchdogOptions } from '../watch/watchdog.ts';
 import { bytesOfGroup, type GroupParts, readDeclaration, sameDeclaration } from './declaration.ts';
 import { Group } from './group.ts';
 import { GroupStore, openStateFolder } from './group-store.ts';
@@ -13,21 +15,32 @@ export interface ServiceLimits {
   readonly maxMemoryBytes: number;
 }
 
+/** What a service is given beside its limits. */
+interface ServiceHooks {
+  readonly watchdog?: WatchdogOptions;
+  /** What the devices are, of groups that name neither a topology nor their ranks. */
+  readonly topology?: TopologyFile;
+}
+
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 /** The pattern of a group's name. */
 export const GROUP_NAME_PATTERN = NAME.source;
 
 /** All groups of a service, and where they are kept. */
 export class PlanningService {
-  readonly metrics = new MetricsRegistry();
+  /** What is counted of the groups, and what is wrong with them. */
+  readonly metrics: MetricsRegistry;
   readonly #limits: ServiceLimits;
   readonly #folder: string | undefined;
+  readonly #devices: TopologyFile | undefined;
   readonly #groups = new Map<string, Group>();
   #lastChange: Promise<unknown> = Promise.resolve();
 
-  private constructor(limits: ServiceLimits, folder: string | undefined) {
+  private constructor(limits: ServiceLimits, folder: string | undefined, hooks: ServiceHooks) {
+    this.metrics = new MetricsRegistry(hooks.watchdog ?? {});
     this.#limits = limits;
     this.#folder = folder;
+    this.#devices = hooks.topology;
   }
 
   /**
@@ -36,8 +49,12 @@ export class PlanningService {
    * @param folder where groups are kept; undefined to keep nothing
    * @throws EplbError `EPLB_FILE`; EplbRangeError `EPLB_FORMAT` for a journal that is damaged
    */
-  static async open(limits: ServiceLimits, folder: string | undefined): Promise<PlanningService> {
-    const service = new PlanningService(limits, folder);
+  static async open(
+    limits: ServiceLimits,
+    folder: string | undefined,
+    hooks: ServiceHooks = {},
+  ): Promise<PlanningService> {
+    const service = new PlanningService(limits, folder, hooks);
     if (folder === undefined) return service;
     for (const name of await openStateFolder(folder)) {
       if (!NAME.test(name)) continue;
@@ -80,7 +97,7 @@ export class PlanningService {
       return Promise.reject(new EplbRangeError('EPLB_RANGE', message));
     }
     return this.#change(async () => {
-      const parts = readDeclaration(given);
+      const parts = readDeclaration(given, this.#devices);
       const known = this.#groups.get(name);
       if (known !== undefined) {
         if (sameDeclaration(known.declaration, parts.declaration)) return { group: known, isNew: false };

@@ -1,5 +1,12 @@
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
-import { DECLARATION_SCHEMA, type GroupDeclaration, readDeclaration } from './declaration.ts';
+import { type TopologyFile, topologyFromJson } from '../formats/topology/topology-json.ts';
+import type { WatchdogOptions } from '../watch/watchdog.ts';
+import {
+  DECLARATION_SCHEMA,
+  type GroupDeclaration,
+  readDeclaration,
+  TOPOLOGY_SCHEMA,
+} from './declaration.ts';
 import { checkSchema, type Schema } from './schema.ts';
 
 /** What a service takes on, and how long it waits. */
@@ -20,6 +27,8 @@ export interface ServeLimits {
   readonly drainTimeoutMs?: number;
   /** Milliseconds between two savings of the windows. Default 30,000. */
   readonly saveIntervalMs?: number;
+  /** Milliseconds between two looks at vLLM's engines. Default 1,000. */
+  readonly vllmIntervalMs?: number;
 }
 
 /** How a service is set up. */
@@ -34,7 +43,18 @@ export interface ServeOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
   /** Lets it listen off loopback without TLS, or without a token. Default false. */
   readonly insecure?: boolean;
+  /**
+   * The front ends of vLLM's data-parallel engines, by their rank: engines that die are removed. Needs a
+   * folder for the state.
+   */
+  readonly vllm?: readonly string[];
+  /** vLLM's own `--api-key`. */
+  readonly vllmKey?: string;
   readonly limits?: ServeLimits;
+  /** What the devices are, of groups that name neither a topology nor their ranks. */
+  readonly topology?: TopologyFile;
+  /** `intervalMs`: default 300,000. */
+  readonly watchdog?: Pick<WatchdogOptions, 'intervalMs' | 'patience'>;
   /** Groups that are declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
 }
@@ -57,6 +77,8 @@ const SETTINGS_SCHEMA: Schema = {
     token: text,
     tls: { type: 'object', required: ['cert', 'key'], properties: { cert: text, key: text } },
     insecure: { type: 'boolean' },
+    vllm: { type: 'array', items: text },
+    vllmKey: text,
     limits: {
       type: 'object',
       properties: {
@@ -68,6 +90,15 @@ const SETTINGS_SCHEMA: Schema = {
         maxConnections: count('connections', 1, 1_000_000),
         drainTimeoutMs: count('milliseconds to end', 0, 3_600_000),
         saveIntervalMs: count('milliseconds between savings', 100, 3_600_000),
+        vllmIntervalMs: count('milliseconds between looks', 10, 3_600_000),
+      },
+    },
+    topology: TOPOLOGY_SCHEMA,
+    watchdog: {
+      type: 'object',
+      properties: {
+        intervalMs: { type: 'number', minimum: 10, maximum: 86_400_000 },
+        patience: { type: 'number', minimum: 0, maximum: 1000 },
       },
     },
     groups: { type: 'object', additionalProperties: DECLARATION_SCHEMA },
@@ -80,10 +111,11 @@ export type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 /** Options that are checked and complete. */
-export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups'> {
+export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups' | 'watchdog'> {
   readonly address: ListenAddress;
   readonly insecure: boolean;
   readonly limits: Required<ServeLimits>;
+  readonly watchdog: Required<Pick<WatchdogOptions, 'intervalMs' | 'patience'>>;
   readonly groups: Readonly<Record<string, GroupDeclaration>>;
 }
 
@@ -96,7 +128,11 @@ const LIMITS: Required<ServeLimits> = {
   maxConnections: 1024,
   drainTimeoutMs: 10_000,
   saveIntervalMs: 30_000,
+  vllmIntervalMs: 1000,
 };
+
+/** Engines report loads with each rebalance: vLLM every 3,000 steps, if it is not told otherwise. */
+const WATCHDOG = { intervalMs: 300_000, patience: 1.5 };
 
 const LEAST_TOKEN = 16;
 
@@ -108,7 +144,7 @@ const LEAST_TOKEN = 16;
  */
 export function readSettings(options: ServeOptions): ServeSettings {
   checkSchema('config', SETTINGS_SCHEMA, options);
-  const { limits, groups = {}, insecure = false, ...rest } = options;
+  const { limits, watchdog, groups = {}, insecure = false, ...rest } = options;
   const { token, tls } = rest;
   const address = readAddress(options.listen);
   if (token !== undefined && token.length < LEAST_TOKEN) {
@@ -124,15 +160,44 @@ export function readSettings(options: ServeOptions): ServeSettings {
       `config.listen: ${options.listen} is reached by other machines: give ${lacks}, or insecure to do without`,
     );
   }
+  if (rest.vllm !== undefined) checkVllm(rest.vllm, rest.state);
+  if (rest.topology !== undefined) topologyFromJson(rest.topology, 'config.topology');
   for (const [name, group] of Object.entries(groups)) {
     try {
-      readDeclaration(group);
+      readDeclaration(group, rest.topology);
     } catch (error) {
       if (error instanceof Error) error.message = `config.groups.${name}: ${error.message}`;
       throw error;
     }
   }
-  return { ...rest, address, insecure, groups, limits: { ...LIMITS, ...limits } };
+  return {
+    ...{ ...rest, address, insecure, groups },
+    limits: { ...LIMITS, ...limits },
+    watchdog: { ...WATCHDOG, ...watchdog },
+  };
+}
+
+/** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
+function checkVllm(urls: readonly string[], state: string | undefined): void {
+  if (urls.length < 2) {
+    throw new EplbRangeError('EPLB_OPTION', 'config.vllm: name the front ends of two engines or more');
+  }
+  for (const [rank, url] of urls.entries()) {
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+      throw new EplbTypeError(
+        'EPLB_OPTION',
+        `config.vllm: '${url.slice(0, 200)}', rank ${rank}, is no http URL`,
+      );
+    }
+    if (urls.indexOf(url) !== rank) {
+      throw new EplbRangeError(
+        'EPLB_OPTION',
+        `config.vllm: ${url} is there twice; name the front end of each rank`,
+      );
+    }
+  }
+  if (state !== undefined) return;
+  throw new EplbRangeError('EPLB_OPTION', 'config.vllm: needs state, where it keeps what it has sent');
 }
 
 /** Whether only this machine gets there. */

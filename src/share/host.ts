@@ -153,7 +153,7 @@ class Guest implements LoadSource {
   }
 
   #connection(): Connection {
-    const { buffer, layout } = this.#parts.published;
+    const { buffer, layout } = this.#parts.published();
     return { buffer, published: layout, lane: this.#lanes.at(-1)!.buffer };
   }
 

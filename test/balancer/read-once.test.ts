@@ -200,7 +200,10 @@ function refusedAsShrunk(isShrunk: boolean): (error: unknown) => void {
 }
 
 test('a context that makes the loads shrink has its plan refused', () => {
-  for (const policy of [new DefaultEplbPolicy(), new LocalityAwarePolicy()]) {
+  for (const [policy, message] of [
+    [new DefaultEplbPolicy(), /weight\.data: has 0 values, not 8/],
+    [new LocalityAwarePolicy(), /samples\.data: has 0 loads, not 8/],
+  ] as const) {
     const { array, resize } = resizable(ROWS.flat());
     const context = {
       get previous() {
@@ -209,7 +212,7 @@ test('a context that makes the loads shrink has its plan refused', () => {
       },
     };
     const plan = () => policy.rebalanceExperts(flat(array), 6, 1, 1, 2, context);
-    assert.throws(plan, refusal('range', 'EPLB_SHAPE', /weight\.data: has 0 values, not 8/));
+    assert.throws(plan, refusal('range', 'EPLB_SHAPE', message));
   }
   // Samples are copied before all else is read.
   const { array, resize } = resizable(new Array(24).fill(1));

@@ -6,8 +6,10 @@ import {
   AsyncExpertRebalancer,
   type ExpertLoadBalancer,
   type ExpertMapping,
+  type ExpertTransfer,
   type RebalancerEvents,
   type ShadowGain,
+  type TransferPlan,
 } from 'expert-load-balancer';
 import { refusal, turn, until, withBalancer } from '../helpers/library.ts';
 
@@ -197,5 +199,52 @@ test('shadow mode leaves nothing to apply or commit', async () => {
       () => new AsyncExpertRebalancer({ balancer, shadow: 'yes' as unknown as boolean }),
       refusal('type', 'EPLB_KIND', /^shadow: "yes" is not true or false/),
     );
+  });
+});
+
+test('what is said of pairs of ranks is of those that there are, or refused', async () => {
+  const pairs = <T>(numRanks: number, of: (near: boolean) => T) =>
+    Array.from({ length: numRanks }, (_, from) =>
+      Array.from({ length: numRanks }, (_, to) => of(from >> 1 === to >> 1)),
+    );
+  const classes = (numRanks: number) => pairs(numRanks, (near) => (near ? 'near' : 'far'));
+  await withBalancer({ ...options, threads: 0 }, async (balancer) => {
+    const plans: TransferPlan[] = [];
+    const rebalancer = new AsyncExpertRebalancer({
+      balancer,
+      apply: async ({ plan }) => void plans.push(plan),
+      transfer: { linkClasses: classes(4), linkCosts: pairs(4, (near) => (near ? 1 : 9)), deadRanks: [3] },
+    });
+    let step = 0;
+    const plan = async () => {
+      for (let i = 0; i < 4; i++) record(balancer, step++);
+      await rebalancer.rebalanceAsync();
+      return plans.at(-1)!;
+    };
+    const classesIn = ({ bytesByLink }: TransferPlan) => Object.keys(bytesByLink).sort();
+    assert.deepEqual(classesIn(await plan()), ['far', 'near']);
+    balancer.changeTopology({ deadRanks: [1] });
+    const first = await plan();
+    assert.deepEqual(first.deadRanks, [1, 3], 'dead are the ranks of both');
+    balancer.changeTopology({ numRanks: 3, deadRanks: [] });
+    const fewer = await plan();
+    assert.deepEqual([fewer.numRanks, fewer.deadRanks, classesIn(fewer)], [3, [], ['far', 'near']]);
+    balancer.changeTopology({ numRanks: 6 });
+    for (let i = 0; i < 4; i++) record(balancer, step++);
+    const message = /^transfer\.linkClasses: are of 4 ranks, and now there are 6; give changeTopology those/;
+    await assert.rejects(rebalancer.rebalanceAsync(), refusal('range', 'EPLB_SHAPE', message));
+    balancer.changeTopology({ linkClasses: classes(6) });
+    for (let i = 0; i < 4; i++) record(balancer, step++);
+    await assert.rejects(rebalancer.rebalanceAsync(), refusal('range', 'EPLB_SHAPE', /transfer\.linkCosts/));
+  });
+  await withBalancer({ ...options, threads: 0 }, async (balancer) => {
+    const plans: TransferPlan[] = [];
+    const apply = async ({ plan }: ExpertTransfer) => void plans.push(plan);
+    const transfer = { linkClasses: classes(4) };
+    const rebalancer = new AsyncExpertRebalancer({ balancer, apply, transfer });
+    balancer.changeTopology({ numRanks: 6, linkClasses: pairs(6, (near) => (near ? 'own' : 'other')) });
+    for (let step = 0; step < 4; step++) record(balancer, step);
+    await rebalancer.rebalanceAsync();
+    assert.deepEqual(Object.keys(plans[0]!.bytesByLink).sort(), ['other', 'own']);
   });
 });

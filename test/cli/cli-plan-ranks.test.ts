@@ -161,7 +161,10 @@ describe('eplb plan from a placement of other ranks', () => {
       ['fromNothing', /--shrink-to: which ranks .*; give --start-from \(EPLB_OPTION/],
       ['ranksOfNothing', /--start-ranks: says how many ranks --start-from has; .*\(EPLB_OPTION/],
       ['shrunkOfOthers', /--shrink-to: it chooses from the 4 ranks of --start-from; .*\(EPLB_OPTION/],
-      ['byDefault', /--retire: the default policy .*; policies that can plan this: adaptive \(EPLB_TOPOLOGY/],
+      [
+        'byDefault',
+        /--retire: the default policy .*; policies that can plan this: locality, adaptive \(EPLB_TOPOLOGY/,
+      ],
       ['noMoves', /--max-moves: only the adaptive policy can do that; .*\(EPLB_OPTION/],
     ];
     for (const [name, message] of refused) {

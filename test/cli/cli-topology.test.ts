@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
+import type { ReplayResult, SweepPointDone } from 'expert-load-balancer/replay';
 import { eplbMany, inTempDir, type Line, type LineRun } from '../helpers/cli.ts';
 import { packageSchema, schemaErrors } from '../helpers/json-schema.ts';
 import { assertRefused } from '../helpers/refusal.ts';
@@ -23,6 +24,7 @@ failureDomains:
 const FILE = ['--topology', 'devices.yaml'];
 const PLAN = ['plan', 'loads.json', ...FILE];
 const REPLAY = ['--slots', '8', '--ranks', '4', '--nodes', '2', '--interval', '6', '--planning-time', '0'];
+const SURVIVE = ['--survive', 'node'];
 const EVENTS = ['--fail', '1@8', '--recover', '1@14', '--slow', '2:0.5@18', '--grow', '1@21'];
 
 const LINES: Readonly<Record<string, Line>> = {
@@ -58,8 +60,40 @@ const LINES: Readonly<Record<string, Line>> = {
       'c.html',
     ],
   },
+  survive: {
+    args: [
+      'compare',
+      'loads.json',
+      ...REPLAY,
+      '--policies',
+      'default,adaptive',
+      ...SURVIVE,
+      '--json',
+      's.json',
+    ],
+  },
+  survivor: { args: ['replay', 'loads.json', ...REPLAY, '--policy', 'adaptive', ...SURVIVE] },
+  survivors: {
+    args: [
+      ...['sweep', 'loads.json', '--slots', '4,6,8', '--ranks', '2', '--nodes', '2', '--interval', '6'],
+      ...['--policy', 'static,adaptive', ...SURVIVE, '--json', 'sweep.json'],
+    ],
+  },
+  noSurvivor: { args: ['compare', 'loads.json', ...REPLAY, '--policies', 'static,default', ...SURVIVE] },
+  noLevel: { args: ['replay', 'loads.json', ...REPLAY, '--policy', 'adaptive', '--survive', 'rack'] },
   late: { args: ['replay', 'loads.json', ...REPLAY, '--fail', 'node:1@24'] },
   tooMany: { args: ['replay', 'loads.json', ...REPLAY, '--fail', '0-2@3'] },
+  noSpeed: { args: ['replay', 'loads.json', ...REPLAY, '--fail', '1@2', '--slow', '3:0@5'] },
+  noRanks: { args: ['replay', 'loads.json', ...REPLAY, '--grow', '0@5'] },
+  tooManyRanks: { args: ['replay', 'loads.json', ...REPLAY, '--grow', '99999999@5'] },
+  twice: { args: ['replay', 'loads.json', ...REPLAY, '--fail', '1@3', '--fail', '0,1@3'] },
+  noNode: { args: ['replay', 'loads.json', ...REPLAY, '--recover', 'node:7@3'] },
+  noRank: { args: ['replay', 'loads.json', ...REPLAY, '--slow', '9-x:0.5@3'] },
+  fewSlots: { args: ['plan', 'loads.json', '--slots', '8', '--ranks', '2', '--slots-per-rank', '1,1'] },
+  manyThreads: { args: ['plan', 'loads.json', '--slots', '8', '--ranks', '2', '--threads', '5000'] },
+  manyRanks: { args: ['inspect', 'loads.json', '--ranks', '9'] },
+  oddNodes: { args: ['validate', 'even.json', '--ranks', '5', '--nodes', '4', '--survive', 'node'] },
+  oddRanks: { args: ['transfer', 'even.json', 'odd.json', '--ranks', '3'] },
   noEvent: { args: ['replay', 'loads.json', ...REPLAY, '--slow', '3@4'] },
   yardstick: { args: ['replay', 'loads.json', ...REPLAY, '--fail', '1@8', '--cost', 'competition'] },
 };
@@ -88,7 +122,8 @@ describe('eplb --topology and events', () => {
       const done = await eplbMany(Object.values(LINES), dir);
       for (const [at, name] of names.entries()) runs.set(name, done[at]!);
       const { readFile } = await import('node:fs/promises');
-      for (const name of ['plan.json', 'inspect.json', 'v.json', 't.json', 'sweep.csv', 'c.json', 'c.html']) {
+      const written = ['plan.json', 'inspect.json', 'v.json', 't.json', 'c.json', 's.json', 'sweep.json'];
+      for (const name of [...written, 'sweep.csv', 'c.html']) {
         files.set(name, await readFile(join(dir, name), 'utf8'));
       }
     }),
@@ -119,7 +154,7 @@ describe('eplb --topology and events', () => {
     assertRefused(
       run('unable'),
       'TOPOLOGY',
-      /^--ranks: 5 is not a multiple of --nodes 3: .*policies that can plan this: adaptive$/,
+      /^--ranks: 5 is not a multiple of --nodes 3: .*policies that can plan this: locality, adaptive$/,
     );
     assertRefused(run('engine'), 'MAPPING', /^sglang has no empty slots; the placement has some$/);
     assertRefused(run('sweepOther'), 'OPTION', /^--ranks: 2, but --topology has 4$/);
@@ -166,18 +201,80 @@ describe('eplb --topology and events', () => {
     }
   });
 
-  test('changes that cannot be are refused', () => {
+  test('a comparison shows what the worst failure loses, and what it costs to survive it', () => {
+    succeeds('survive');
+    const { stdout } = run('survive');
+    assert.match(stdout, /the worst +rank: +load that +node: +load that/);
+    const replays: ReplayResult[] = json('s.json').replays;
+    assert.deepEqual(schemaErrors(packageSchema('schemas/replay-report.schema.json'), json('s.json')), []);
+    assert.deepEqual(
+      replays.map(({ name, configuration }) => [name, configuration.survive]),
+      [
+        ['default', undefined],
+        ['adaptive', undefined],
+        ['adaptive +node', 'node'],
+      ],
+    );
+    const [, , survives] = replays;
+    const node = survives!.failureLosses!.find(({ level }) => level === 'node')!;
+    assert.equal(node.loadShare, 0, 'eight slots hold four experts on two nodes each');
+    assert.match(stdout, /^ adaptive \+node +.* 0\.0% +100\.0%$/m);
+    succeeds('survivor');
+    assert.match(run('survivor').stdout, /policy +adaptive; as much load as can survives any node\n/);
+    assert.match(run('survivor').stdout, /^ adaptive +.* 0\.0% +100\.0%$/m);
+  });
+
+  test('a sweep tells how many slots lose how much', () => {
+    succeeds('survivors');
+    const { points } = json('sweep.json').sweep;
+    const losses = points.map(({ policy, numPhysicalExperts, failureLosses }: SweepPointDone) => [
+      policy,
+      numPhysicalExperts,
+      failureLosses!.find(({ level }) => level === 'node')!.loadShare === 0,
+    ]);
+    assert.deepEqual(
+      losses.filter(([, , losesNothing]: [string, number, boolean]) => losesNothing),
+      [
+        ['static', 8, true],
+        ['adaptive', 8, true],
+      ],
+    );
+    assert.match(run('survivors').stdout, /a node +loses least with static, 8 slots, .*: 0\.0%\n/);
+    assert.match(run('survivors').stdout, /to lose none +at least 8 slots: each expert twice/);
+  });
+
+  test('survival is refused where nothing can plan for it', () => {
+    assertRefused(run('noSurvivor'), 'OPTION', /^--survive: only the adaptive .*; give --policies adaptive$/);
+    assertRefused(run('noLevel'), 'RANGE', /^--survive: "rack" is no level .*; there are rank, node$/);
+  });
+
+  test('changes that cannot be are refused by the option and what was typed', () => {
     assertRefused(run('late'), 'RANGE', /^--fail: "node:1@24", but the last step that is replayed is 23$/);
     assertRefused(
       run('tooMany'),
       'TOPOLOGY',
-      /^--fail before step 3: the live ranks have 2 open slots for 4 experts/,
+      /^--fail: "0-2@3": the live ranks have 2 open slots for 4 experts/,
     );
     assertRefused(
       run('noEvent'),
       'OPTION',
       /^--slow: "3@4" is no change before a step; give it such as 7:0\.8@100$/,
     );
+    assertRefused(run('noSpeed'), 'RANGE', /^--slow: "3:0@5": 0 is not from 0\.\d+ to \d+: /);
+    assertRefused(run('noRanks'), 'RANGE', /^--grow: "0@5": 0 is not from 1 to \d+$/);
+    assertRefused(run('tooManyRanks'), 'RANGE', /^--grow: "99999999@5": 99999999 is not from 1 to \d+$/);
+    assertRefused(run('twice'), 'TOPOLOGY', /^--fail: "0,1@3": rank 1 is dead then$/);
+    assertRefused(run('noNode'), 'RANGE', /^--recover: "node:7@3": there is no node 7$/);
+    assert.match(run('noRank').stderr, /^eplb: --slow: "9-x:0\.5@3": /);
+    assertRefused(run('fewSlots'), 'TOPOLOGY', /^--slots-per-rank: 2 slots .* than the logical experts, 4: /);
+    assertRefused(run('manyThreads'), 'RANGE', /^--threads: 5000 is not from 0 to 1024$/);
+    assertRefused(run('manyRanks'), 'RANGE', /^--ranks: 9 is not from 1 to 4$/);
+    assertRefused(
+      run('oddNodes'),
+      'TOPOLOGY',
+      /^--ranks: 5 is not a multiple of --nodes 4, .*: say which node each rank is on \(nodes of --topology\)$/,
+    );
+    assertRefused(run('oddRanks'), 'SHAPE', /^--ranks: 3 does not divide the 10 slots of the placements$/);
     assertRefused(run('yardstick'), 'OPTION', /^--fail: --cost competition compares/);
   });
 });

@@ -11,6 +11,7 @@ import {
 } from 'expert-load-balancer';
 import { hasEnded, threadsOf } from '../helpers/hostile-policy.ts';
 import { refusal, stateOf, turn, untilPlanning, withBalancer } from '../helpers/library.ts';
+import { slowPolicy } from '../helpers/slow-policy.ts';
 
 const run = promisify(execFile);
 const policyUrl = (file: string) => new URL(`../fixtures/policies/${file}`, import.meta.url);
@@ -28,7 +29,7 @@ const small = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRa
 const big = {
   ...{ numLayers: 40, numLogicalExperts: 64, numPhysicalExperts: 80 },
   ...{ numRanks: 16, numNodes: 4, numGroups: 16 },
-  ...{ windowSize: 1, threads: 2, policy: new LocalityAwarePolicy() },
+  ...{ windowSize: 1, threads: 2, policy: slowPolicy() },
 };
 
 function bigLoads(): LoadMatrix {

@@ -11,6 +11,7 @@ import {
 import fc from 'fast-check';
 import { loadsArbitrary, seededRandom } from '../helpers/arbitraries.ts';
 import { refusal, SEED, stateOf, turn, untilPlanning, withBalancer } from '../helpers/library.ts';
+import { slowPolicy } from '../helpers/slow-policy.ts';
 
 const cancelled = refusal('other', 'EPLB_CANCELLED', /cancelled/);
 
@@ -21,7 +22,7 @@ const cancelled = refusal('other', 'EPLB_CANCELLED', /cancelled/);
 const big = {
   ...{ numLayers: 40, numLogicalExperts: 64, numPhysicalExperts: 80 },
   ...{ numRanks: 16, numNodes: 4, numGroups: 16 },
-  ...{ windowSize: 1, threads: 2, policy: new LocalityAwarePolicy() },
+  ...{ windowSize: 1, threads: 2, policy: slowPolicy() },
 };
 
 /** Loads of all layers that differ from each other. */

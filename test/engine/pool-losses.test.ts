@@ -26,6 +26,7 @@ import {
   withHostile,
 } from '../helpers/hostile-policy.ts';
 import { refusal, SEED, stateOf, until, untilPlanning, withBalancer } from '../helpers/library.ts';
+import { slowPolicy } from '../helpers/slow-policy.ts';
 
 // A test that takes this long hangs.
 const limit = { timeout: 30_000 };
@@ -197,8 +198,7 @@ test(
   'a plan for which no thread can be started is made by one that another balancer has',
   limit,
   async () => {
-    const policy = new LocalityAwarePolicy({ maxEvaluations: 400_000 });
-    const slowly = { ...sizes, policy };
+    const slowly = { ...sizes, policy: slowPolicy() };
     await threadsOf((threads) =>
       withBalancer({ ...slowly, threads: 1 }, (other) =>
         withBalancer({ ...sizes, threads: 2 }, async (balancer) => {
@@ -265,7 +265,7 @@ test(
     const numExperts = big.numLogicalExperts;
     const weight = { data: floats(40 * numExperts, seededRandom(SEED)), numLayers: 40, numExperts };
     await threadsOf((threads) =>
-      withBalancer({ ...big, threads: 1, policy: new LocalityAwarePolicy() }, async (balancer) => {
+      withBalancer({ ...big, threads: 1, policy: slowPolicy() }, async (balancer) => {
         const before = stateOf(balancer);
         const plan = assert.rejects(balancer.rebalance(weight), lost);
         await untilPlanning(balancer);

@@ -215,7 +215,7 @@ describe('topology files', () => {
   test('a balancer takes it as it is, with slots that ranks do not divide', () => {
     const topology = topologyFromJson({ ranks: 3, slots: 7 });
     const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 7, windowSize: 1 };
-    const refused = refusal('range', 'EPLB_TOPOLOGY', /policies that can plan this: adaptive$/);
+    const refused = refusal('range', 'EPLB_TOPOLOGY', /policies that can plan this: locality, adaptive$/);
     assert.throws(() => new ExpertLoadBalancer({ ...sizes, ...topology }), refused);
   });
 

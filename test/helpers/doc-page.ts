@@ -18,7 +18,9 @@ const TRACK_FILES = new URL('./track-files.mjs', import.meta.url).href;
 export const WATCHDOG_MS = 120_000;
 
 /** Programs of engines, and what sets them up: nothing here can run them. */
-const ENGINES_OWN = ['curl', 'export', 'python3', 'trtllm-llmapi-launch', 'unset', 'vllm'];
+const ENGINES_OWN = [
+  ...['curl', 'eplb-tensorrt-llm', 'export', 'python3', 'trtllm-llmapi-launch', 'unset', 'vllm'],
+];
 /** Languages of blocks that belong to the block before, or to an engine. */
 const NOT_RUN = ['text', 'python'];
 

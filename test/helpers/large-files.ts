@@ -193,7 +193,12 @@ export const GOOD_LOADS: readonly LargeFile[] = [
     () => repeated(`${'0,'.repeat(255)}0\n`),
     /^read: msit-csv, 1 x 62500 x 256$/,
   ),
-  loads('msit-csv of short lines', 'a.csv', () => repeated('1\n'), /^read: msit-csv, 1 x 16000000 x 1$/),
+  loads(
+    'msit-csv of short lines',
+    'a.csv',
+    () => repeated('1\n', 62_000_000),
+    /^read: msit-csv, 1 x 31000000 x 1$/,
+  ),
   loads(
     'omni-infer',
     'a.txt',

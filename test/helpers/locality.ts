@@ -1,10 +1,22 @@
 import fc from 'fast-check';
 import { rebalanceLayer } from '../oracle/default-policy.ts';
-import { connections, type LocalityProblem, worth } from '../oracle/locality-connections.ts';
 import { rankLoads } from '../oracle/rank-loads.ts';
 import { divisors, loadsArbitrary, seededRandom } from './arbitraries.ts';
 
 type Random = () => number;
+
+/** A layer, and what tells which of its experts belong together. */
+export interface LocalityProblem {
+  readonly weight: readonly number[];
+  /** [experts x experts]; without it, the groups tell. */
+  readonly coactivation: Float32Array | undefined;
+  readonly numLogicalExperts: number;
+  readonly numReplicas: number;
+  readonly numGroups: number;
+  readonly numNodes: number;
+  readonly numRanks: number;
+  readonly tolerance: number;
+}
 
 /** Ways to draw how often two experts are picked together. */
 const MATRIX_KINDS: Record<string, (random: Random, a: number, b: number) => number> = {
@@ -15,7 +27,6 @@ const MATRIX_KINDS: Record<string, (random: Random, a: number, b: number) => num
   fractional: (random) => random(),
   huge: (random) => random() * 3e38,
   tiny: (random) => random() * 1e-44,
-  notCounts: (random) => [NaN, Infinity, -3, 0, 7][Math.floor(random() * 5)]!,
 };
 
 /** [experts x experts], symmetric, its diagonal anything. */
@@ -36,10 +47,7 @@ function coactivationArbitrary(numExperts: number): fc.Arbitrary<Float32Array> {
 }
 
 /** A layer of at most `maxExperts` experts on 1 to 8 nodes, with co-activation or only groups. */
-export function localityProblemArbitrary(
-  maxExperts: number,
-  maxEvaluations: number,
-): fc.Arbitrary<LocalityProblem> {
+export function localityProblemArbitrary(maxExperts: number): fc.Arbitrary<LocalityProblem> {
   return fc
     .record({
       numNodes: fc.constantFrom(1, 2, 2, 3, 4, 4, 8).filter((numNodes) => numNodes <= maxExperts),
@@ -61,43 +69,26 @@ export function localityProblemArbitrary(
           weight: loadsArbitrary(numLogicalExperts),
           coactivation: fc.option(coactivationArbitrary(numLogicalExperts), { freq: 3, nil: undefined }),
           tolerance: fc.constantFrom(0, 0.05, 0.05, 0.3, 0.95),
-          maxEvaluations: fc.integer({ min: 1, max: maxEvaluations }),
         });
       });
     });
 }
 
-/** Highest rank load and highest node load of a placement, in float64. */
-export function highestLoads(
-  problem: LocalityProblem,
-  phyToLog: readonly number[],
-): { rank: number; node: number } {
-  const { weight, numRanks, numNodes } = problem;
+/** The highest rank load of a placement, in float64. */
+export function highestLoad({ weight, numRanks }: LocalityProblem, phyToLog: readonly number[]): number {
   const count = weight.map((_, expert) => phyToLog.filter((other) => other === expert).length);
-  const highest = (parts: number): number => rankLoads(weight, phyToLog, count, parts).max;
-  return { rank: highest(numRanks), node: highest(numNodes) };
+  return rankLoads(weight, phyToLog, count, numRanks).max;
 }
 
-/** What the search maximises: how much experts that belong together share nodes. */
-export function togetherness(problem: LocalityProblem, phyToLog: readonly number[]): number {
-  const n = problem.numLogicalExperts;
-  const connection = connections(problem);
-  const nodes = nodeSets(phyToLog, n, problem.numNodes);
-  let sum = 0;
-  for (let a = 0; a < n; a++) {
-    for (let b = 0; b < a; b++) {
-      const shared = nodes[a]!.filter((node) => nodes[b]!.includes(node)).length;
-      for (let i = 0; i < shared; i++) sum += connection[a * n + b]! * worth(i);
-    }
-  }
-  return sum;
-}
-
-/** The nodes of each expert. */
-export function nodeSets(phyToLog: readonly number[], numExperts: number, numNodes: number): number[][] {
-  const slotsPerNode = phyToLog.length / numNodes;
+/** The nodes of each expert; -1 is an empty slot. */
+export function nodeSets(
+  phyToLog: readonly number[],
+  numExperts: number,
+  numNodes: number,
+  nodeOf = (slot: number): number => Math.floor((slot * numNodes) / phyToLog.length),
+): number[][] {
   const sets = Array.from({ length: numExperts }, () => new Set<number>());
-  for (const [slot, expert] of phyToLog.entries()) sets[expert]!.add(Math.floor(slot / slotsPerNode));
+  for (const [slot, expert] of phyToLog.entries()) if (expert >= 0) sets[expert]!.add(nodeOf(slot));
   return sets.map((set) => [...set]);
 }
 
@@ -115,8 +106,9 @@ export function meanNodesPerToken(
   phyToLog: readonly number[],
   numExperts: number,
   numNodes: number,
+  nodeOf?: (slot: number) => number,
 ): number {
-  const masks = nodeSets(phyToLog, numExperts, numNodes).map((set) =>
+  const masks = nodeSets(phyToLog, numExperts, numNodes, nodeOf).map((set) =>
     set.reduce((mask, node) => mask | (1 << node), 0),
   );
   const sets = Array.from({ length: 2 ** numNodes }, (_, set) => set).sort((a, b) => bits(a) - bits(b));

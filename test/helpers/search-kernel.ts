@@ -10,6 +10,9 @@ export interface SearchResult {
   /** The objective without the price, of the live placement, repaired, and of the result. */
   readonly before: number;
   readonly after: number;
+  /** What links cost less, of both. */
+  readonly saved: { readonly before: number; readonly after: number };
+  readonly isBelow: boolean;
   readonly moves: number;
   readonly evaluations: number;
   readonly visits: number;
@@ -44,6 +47,8 @@ export function runSearch(
     replicaRank: replicaRank.view.slice(),
     before: terms.number('before'),
     after: terms.number('after'),
+    saved: { before: terms.number('savedBefore'), after: terms.number('savedAfter') },
+    isBelow: terms.integer('isBelow') !== 0,
     moves: terms.integer('moves'),
     evaluations: terms.number('evaluations'),
     visits: terms.integer('visits'),
@@ -90,7 +95,16 @@ function layOut(
   const phyToLog = arena.output(Int32Array, numSlots);
   const replicaRank = arena.output(Int32Array, numSlots);
   const { slots } = problem;
-  terms.setNumbers({ price: problem.price, leastGain: problem.leastGain, unit: slots?.unit ?? 1 });
+  const { links, ceiling } = problem;
+  const numLinkNodes = links === undefined ? 0 : 1 + Math.max(...links.nodeOfRank);
+  terms.setNumbers({
+    price: problem.price,
+    leastGain: problem.leastGain,
+    unit: slots?.unit ?? 1,
+    linkPrice: links?.price ?? 0,
+    pairsTotal: links === undefined ? 0 : links.pairs.reduce((sum, pair) => sum + pair, 0) / 2,
+    ceiling: ceiling?.time ?? 0,
+  });
   terms.setIntegers({
     numExperts,
     numSlots,
@@ -102,6 +116,11 @@ function layOut(
     survivors: problem.survivors === undefined ? 0 : arena.input(problem.survivors).ptr,
     domains: problem.domains === undefined ? 0 : arena.input(problem.domains).ptr,
     rankSpeed: problem.rankSpeed === undefined ? 0 : arena.input(problem.rankSpeed).ptr,
+    pairs: links === undefined ? 0 : arena.input(links.pairs).ptr,
+    nodeOfRank: links === undefined ? 0 : arena.input(links.nodeOfRank).ptr,
+    numLinkNodes,
+    ceilingLoads: ceiling === undefined ? 0 : arena.input(ceiling.loads).ptr,
+    walkPatience: problem.walkPatience ?? 0,
     curve: slots === undefined ? 0 : arena.input(slots.curve).ptr,
     tokens: slots === undefined ? 0 : arena.input(slots.tokens).ptr,
     samples: arena.input(problem.samples).ptr,
@@ -120,7 +139,9 @@ function layOut(
     cancelled: 0,
     phyToLog: phyToLog.ptr,
     replicaRank: replicaRank.ptr,
-    scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numSlots, numRanks, maxSamples)),
+    scratch: arena.scratch(
+      kernels.adaptiveScratchBytes(numExperts, numSlots, numRanks, maxSamples, numLinkNodes),
+    ),
   });
   return { terms, phyToLog, replicaRank };
 }

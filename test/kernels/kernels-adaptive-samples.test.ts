@@ -88,7 +88,7 @@ function runKernel(
     likeness: out.likeness.ptr,
     curve: curve === undefined ? 0 : arena.input(curve).ptr,
     tokens: out.tokens.ptr,
-    scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length)),
+    scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length, 0)),
   });
   terms.setNumbers(lengthsOf(lengths));
   kernels.prepareSamples(terms.at);
@@ -284,7 +284,7 @@ test('measureChange tells how far the newest steps are from what was expected', 
       numSteps: steps.length,
       expected: arena.input(expected).ptr,
       firstNew,
-      scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length)),
+      scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length, 0)),
     });
     terms.setNumbers(lengthsOf(lengths));
     kernels.measureChange(terms.at);
@@ -328,7 +328,7 @@ test('measureSlowest equals its oracle', () => {
       rankSpeed: speeds === undefined ? 0 : arena.input(speeds).ptr,
       placement: arena.input(placement).ptr,
       slowest: slowest.ptr,
-      scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numSlots, numRanks, steps.length)),
+      scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numSlots, numRanks, steps.length, 0)),
     });
     kernels.measureSlowest(terms.at);
     arena.check();
@@ -386,7 +386,7 @@ test('with a curve measureSlowest takes what slots take', () => {
     curve: arena.input(slots.curve).ptr,
     placement: arena.input(placement).ptr,
     slowest: slowest.ptr,
-    scratch: arena.scratch(kernels.adaptiveScratchBytes(4, 6, 3, 2)),
+    scratch: arena.scratch(kernels.adaptiveScratchBytes(4, 6, 3, 2, 0)),
   });
   kernels.measureSlowest(terms.at);
   arena.check();

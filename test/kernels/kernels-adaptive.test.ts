@@ -6,6 +6,7 @@ import { NUM_CURVE_POINTS, tokensOfPoint } from '../../src/policy/adaptive/slot-
 import { fewestMoves, openSlots } from '../helpers/adaptive.ts';
 import { divisors, seededRandom } from '../helpers/arbitraries.ts';
 import { loadKernels } from '../helpers/kernels.ts';
+import { linksOf } from '../helpers/links.ts';
 import { assertForAll } from '../helpers/property.ts';
 import { costOfStep, dealFresh, runSearch, type SearchResult } from '../helpers/search-kernel.ts';
 import {
@@ -74,6 +75,7 @@ function problemArbitrary(maxSlots: number, shares = { min: 0, max: 1 }): fc.Arb
     })
     .map(({ seed, numFours, isBroken, hasFresh, hasSpeeds, hasCurve, shareOfExperts, ...given }) => {
       const random = seededRandom(seed);
+      const linkPrice = [0, 0, 0.3, 10][seed & 3]!;
       const { numSlots, numRanks, slotsPerRank } = given;
       const numOpen = slotsPerRank?.reduce((sum, size) => sum + size, 0) ?? numSlots;
       const numExperts = Math.max(1, Math.round(shareOfExperts * numOpen));
@@ -103,6 +105,8 @@ function problemArbitrary(maxSlots: number, shares = { min: 0, max: 1 }): fc.Arb
         spread,
         weights: weights.map((weight) => weight / total),
         slots: hasCurve ? slotsOf(random, numExperts / numRanks, numSamples) : undefined,
+        links: linkPrice > 0 ? linksOf(seededRandom(seed), numExperts, numRanks, linkPrice) : undefined,
+        walkPatience: (seed & 4) === 0 ? 0 : 20,
         rankSpeed: hasSpeeds ? Float32Array.from({ length: numRanks }, () => 0.3 + 2 * random()) : undefined,
         previous,
         fresh: hasFresh ? dealt.slice().reverse() : undefined,
@@ -130,7 +134,7 @@ function assertClose(actual: number, expected: number, what: string): void {
   assert.ok(Math.abs(actual - expected) <= most, `${what}: ${actual}, not ${expected}`);
 }
 
-test('the objective told is that of the placements, and so are the moves', () => {
+test('the objective told is that of the placements, and so are the moves and what links save', () => {
   const property = (problem: AdaptiveProblem): void => {
     const { phyToLog, before, after, moves } = runKernel(problem);
     assertClose(after, objectiveOf(openRows(phyToLog, problem), problem), 'after');
@@ -421,7 +425,9 @@ test('tables of what copies cost are bounded, and what is found does not depend 
   // Room for so many samples leaves 4 rows an expert, of the 33 that there may be.
   const many = 4096;
   const { adaptiveScratchBytes } = large.kernels;
-  assert.ok(adaptiveScratchBytes(256, 320, 32, many) < 2 * adaptiveScratchBytes(256, 320, 32, many / 4));
+  assert.ok(
+    adaptiveScratchBytes(256, 320, 32, many, 0) < 2 * adaptiveScratchBytes(256, 320, 32, many / 4, 0),
+  );
   const alone = runSearch(large, problem);
   assert.deepEqual(runSearch(large, problem, undefined, many), alone);
   assert.ok(alone.moves > 0);

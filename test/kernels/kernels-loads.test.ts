@@ -9,7 +9,7 @@ import {
 } from '../helpers/arbitraries.ts';
 import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
-import { averageLoads, averageSlots, foldSample } from '../oracle/fold.ts';
+import { averageLoads, averageSlots, foldLoads, foldSample } from '../oracle/fold.ts';
 import { loadImbalance } from '../oracle/imbalance.ts';
 import { countReplicas } from '../oracle/inverse.ts';
 import { rankLoads, windowImbalance } from '../oracle/rank-loads.ts';
@@ -117,6 +117,15 @@ function checkFold(sample: number[], phyToLog: number[], sign: number, before: n
   assertSameNumbers(sums.view, foldSample(sample, phyToLog, sign, before), 'sums');
 }
 
+function checkFoldLoads(sample: number[], phyToLog: number[], numLogical: number): void {
+  arena.reset();
+  const loads = arena.output(Float32Array, numLogical);
+  const slots = arena.input(Int32Array.from(phyToLog)).ptr;
+  kernels.foldLoads(arena.input(Float32Array.from(sample)).ptr, slots, sample.length, loads.ptr, numLogical);
+  arena.check();
+  assertSameNumbers(loads.view, foldLoads(sample, phyToLog, numLogical), 'loads');
+}
+
 function checkAverage(
   physicalSums: number[],
   phyToLog: number[],
@@ -191,6 +200,17 @@ test('loadImbalance: nothing positive, one positive load, positive loads anywher
 test('foldSample equals its oracle', () => {
   assertForAll(slotLoadsArbitrary, { small: 5000, large: 800 }, ({ sample, phyToLog, weight, seed }) => {
     checkFold(sample, phyToLog, seed % 2 === 0 ? 1 : -1, weight);
+  });
+});
+
+test('foldLoads equals its oracle, also where loads add up to more than the largest float32', () => {
+  assertForAll(slotLoadsArbitrary, { small: 2000, large: 200 }, ({ sample, phyToLog, weight, seed }) => {
+    const scale = seed % 3 === 0 ? FLOAT32_MAX / Math.max(...sample, 1) : 1;
+    checkFoldLoads(
+      sample.map((load) => Math.fround(load * scale)),
+      phyToLog,
+      weight.length,
+    );
   });
 });
 

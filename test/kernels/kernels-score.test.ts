@@ -1,5 +1,6 @@
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { replicatedWords } from '../../src/mapping/score-tables.ts';
 import { divisors, loadsArbitrary, seededRandom, sizeArbitrary } from '../helpers/arbitraries.ts';
 import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
 import { assertForAll } from '../helpers/property.ts';
@@ -38,25 +39,40 @@ function layersArbitrary(max: number): fc.Arbitrary<Layers> {
     });
 }
 
+/** 8 x expert and replicas of each expert that has more than one. */
+function severalOf(counts: readonly number[]): number[] {
+  return counts.flatMap((count, expert) => (count > 1 ? [8 * expert, count] : []));
+}
+
 function checkScore({ loads, slots, numRanks, zeroIsOne }: Layers): void {
   const numLayers = loads.length;
   const numLogical = loads[0]!.length;
   const numSlots = slots[0]!.length;
-  const words = 1 + 2 * Math.min(numLogical, numSlots);
-  const replicated = new Int32Array(numLayers * words);
+  const words = replicatedWords({ numLogicalExperts: numLogical, numPhysicalExperts: numSlots });
   const counts = slots.map((row) => countReplicas(row, numLogical));
-  counts.forEach((row, layer) => {
-    const several = row.flatMap((count, expert) => (count > 1 ? [8 * expert, count] : []));
-    replicated.set([several.length / 2, ...several], layer * words);
-  });
-  const offsets = slots.flat().map((expert) => 8 * (expert === -1 ? numLogical : expert));
   arena.reset();
+  const offsets = arena.inOut(Int32Array.from(slots.flat()));
+  const replicated = arena.output(Int32Array, numLayers * words);
+  slots.forEach((_, layer) => {
+    const lists = replicated.ptr + 4 * layer * words;
+    const found = arena.output(Int32Array, numLogical);
+    kernels.scoreTables(offsets.ptr + 4 * layer * numSlots, numSlots, numLogical, lists, found.ptr);
+    assertSameNumbers(found.view, counts[layer]!, 'replicas');
+    const several = severalOf(counts[layer]!);
+    const list = replicated.view.slice(layer * words, layer * words + 1 + several.length);
+    assertSameNumbers(list, [several.length / 2, ...several], 'experts with replicas');
+  });
+  assertSameNumbers(
+    offsets.view,
+    slots.flat().map((expert) => 8 * (expert === -1 ? numLogical : expert)),
+    'offsets',
+  );
   const ranks = arena.output(Float64Array, numLayers * numRanks);
   const stats = arena.output(Float64Array, 2 * numLayers);
   kernels.scoreLayers(
     arena.input(Float32Array.from(loads.flat())).ptr,
-    arena.input(Int32Array.from(offsets)).ptr,
-    arena.input(replicated).ptr,
+    offsets.ptr,
+    replicated.ptr,
     words,
     numLayers,
     numLogical,
@@ -84,6 +100,6 @@ function checkScore({ loads, slots, numRanks, zeroIsOne }: Layers): void {
   );
 }
 
-test('scoreLayers equals the oracle of rankLoads, layer by layer', () => {
+test('scoreLayers by tables of scoreTables equals the oracle of rankLoads, layer by layer', () => {
   assertForAll(layersArbitrary, { small: 3000, large: 200 }, checkScore);
 });

@@ -79,32 +79,6 @@ const KERNELS: readonly Kernel[] = [
       kernels.packLayer(loads(slots), slots, ranks, ints(slots), ints(slots), scratch),
   },
   {
-    name: 'placeLocality',
-    bytes: ({ experts, slots, groups, nodes, ranks }) =>
-      kernels.placeLocalityScratchBytes(experts, slots, groups, nodes, ranks),
-    run: ({ experts, slots, groups, nodes, ranks }, scratch) => {
-      const pairs = loads(experts ** 2);
-      const tables = [ints(slots), ints(slots)] as const;
-      const weight = loads(experts);
-      kernels.placeLocality(
-        weight,
-        pairs,
-        experts,
-        slots,
-        groups,
-        nodes,
-        ranks,
-        0.1,
-        3000,
-        0,
-        ...tables,
-        scratch,
-      );
-    },
-    // Its scratch need not begin where its vectors do.
-    slack: 32,
-  },
-  {
     name: 'preserveSlots',
     bytes: ({ experts, slots, ranks }) => kernels.preserveSlotsScratchBytes(slots, ranks, experts),
     run: ({ experts, slots, ranks }, scratch) => {

@@ -20,6 +20,10 @@ export interface AdaptiveProblem {
   readonly domains?: Int32Array | undefined;
   /** How fast each rank is; 1 when left out. */
   readonly rankSpeed?: Float32Array | undefined;
+  /** How often experts are picked together, and on which node each rank is. */
+  readonly links?: LinkProblem | undefined;
+  /** Loads by which no rank may come above a time: load / speed. */
+  readonly ceiling?: { readonly loads: Float32Array; readonly time: number } | undefined;
   readonly previous: Int32Array;
   readonly fresh?: Int32Array | undefined;
   readonly dealsCopies: boolean;
@@ -32,6 +36,63 @@ export interface AdaptiveProblem {
   readonly maxIdle: number;
   readonly maxEvaluations: number;
   readonly numKicks: number;
+  /** Steps of a walk in a row that may lead nowhere; none when left out. */
+  readonly walkPatience?: number;
+}
+
+export interface LinkProblem {
+  /** [experts x experts made a multiple of 4], symmetric, whole numbers, 0 on the diagonal. */
+  readonly pairs: Float32Array;
+  readonly nodeOfRank: Int32Array;
+  /** What it costs that no pair shares a node. */
+  readonly price: number;
+}
+
+/** What shared nodes are worth to a pair: 1, a further one 1/4, a third one 1/16, others nothing. */
+const WORTH = [0, 1, 1.25, 1.3125];
+
+/** The sum over all pairs of what their shared nodes are worth; of all of them when each shares one. */
+export function together(
+  rows: readonly (readonly number[])[],
+  { pairs, nodeOfRank }: LinkProblem,
+  numExperts: number,
+): { readonly sum: number; readonly total: number } {
+  const nodes = Array.from({ length: numExperts }, () => new Set<number>());
+  for (const [rank, row] of rows.entries()) for (const expert of row) nodes[expert]?.add(nodeOfRank[rank]!);
+  const perRow = pairs.length / numExperts;
+  let sum = 0;
+  let total = 0;
+  for (let a = 0; a < numExperts; a++) {
+    for (let b = 0; b < a; b++) {
+      const shared = [...nodes[a]!].filter((node) => nodes[b]!.has(node)).length;
+      sum += pairs[a * perRow + b]! * WORTH[Math.min(shared, 3)]!;
+      total += pairs[a * perRow + b]!;
+    }
+  }
+  return { sum, total };
+}
+
+/** What links cost less than if no pair shared a node. */
+export function savedByLinks(rows: readonly (readonly number[])[], problem: AdaptiveProblem): number {
+  if (problem.links === undefined) return 0;
+  const { sum, total } = together(rows, problem.links, problem.numExperts);
+  return total === 0 ? 0 : (problem.links.price * sum) / total;
+}
+
+/** The longest that a rank takes with the ceiling's loads. */
+export function longestTime(
+  rows: readonly (readonly number[])[],
+  loads: Float32Array,
+  rankSpeed: Float32Array | undefined,
+): number {
+  const counts = new Map<number, number>();
+  for (const expert of rows.flat()) counts.set(expert, (counts.get(expert) ?? 0) + 1);
+  const times = rows.map(
+    (row, rank) =>
+      row.reduce((sum, expert) => sum + (expert < 0 ? 0 : loads[expert]! / counts.get(expert)!), 0) /
+      (rankSpeed?.[rank] ?? 1),
+  );
+  return Math.max(...times);
 }
 
 export interface SlotProblem {
@@ -93,12 +154,15 @@ function powersOf(rows: readonly (readonly number[])[], problem: AdaptiveProblem
   }, 0);
 }
 
-/** The objective without the price: the weighted sum over samples of the norm of the rank times. */
+/**
+ * The objective without the price: the weighted sum over samples of the norm of the rank times, less what
+ * links save.
+ */
 export function objectiveOf(rows: readonly (readonly number[])[], problem: AdaptiveProblem): number {
   const norm = problem.isSharp ? 16 : 8;
   return problem.weights.reduce(
     (sum, weight, t) => (weight === 0 ? sum : sum + weight * powersOf(rows, problem, t) ** (1 / norm)),
-    0,
+    -savedByLinks(rows, problem),
   );
 }
 
@@ -114,7 +178,7 @@ export function tangentCost(
     const before = powersOf(from, problem, t);
     const slope = (weight / norm) * before ** (1 / norm - 1);
     return sum + slope * (powersOf(to, problem, t) - before);
-  }, 0);
+  }, savedByLinks(from, problem) - savedByLinks(to, problem));
 }
 
 /** Slots whose expert the live placement has not on that rank, in an open slot or a closed one. */

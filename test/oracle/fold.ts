@@ -1,3 +1,6 @@
+/** The largest float32. */
+const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+
 /**
  * Adds `sign` times each slot's load to the sum of the slot's expert, slots in index order; -1 marks an empty
  * slot.
@@ -16,10 +19,22 @@ export function foldSample(
   return result;
 }
 
+/** Loads of experts, each rounded with every slot that is added, and at most the largest float32. */
+export function foldLoads(
+  sample: readonly number[],
+  phyToLog: readonly number[],
+  numLogical: number,
+): number[] {
+  const loads = new Array<number>(numLogical).fill(0);
+  phyToLog.forEach((expert, slot) => {
+    if (expert !== -1) loads[expert] = Math.min(Math.fround(loads[expert]! + sample[slot]!), LARGEST);
+  });
+  return loads;
+}
+
 /** From 0 to the largest float32, whatever was added up. */
 function average(sum: number, numSamples: number): number {
-  const largest = (2 - 2 ** -23) * 2 ** 127;
-  return Math.fround(Math.min(Math.max(0, sum) / numSamples, largest));
+  return Math.fround(Math.min(Math.max(0, sum) / numSamples, LARGEST));
 }
 
 /** Average load of each expert: what was recorded by expert plus what was recorded by slot, never below 0. */

@@ -31,9 +31,10 @@ const ALLOWED = [
   /^LICENSE$/,
   /^dist\/(index|library|formats|migration|parts|replay|replay-worker|report|serve|cli|custom-policy)\.js$/,
   /^dist\/LICENCES\.txt$/,
+  /^dashboards\/eplb-(alerts\.yml|grafana\.json)$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
-  /^dist\/(worker|adaptive|cost|dispatch|measures|repair|share|snapshot|tables|transfer|cli-progress|cli-table3)\.cjs$/,
+  /^dist\/(worker|adaptive|cost|custom|dispatch|measures|repair|share|snapshot|tables|transfer|watch|cli-progress|cli-table3)\.cjs$/,
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
@@ -51,6 +52,7 @@ const NEEDED = [
   'dist/parts.js',
   'dist/adaptive.cjs',
   'dist/cost.cjs',
+  'dist/custom.cjs',
   'dist/dispatch.cjs',
   'dist/measures.cjs',
   'dist/repair.cjs',
@@ -58,7 +60,10 @@ const NEEDED = [
   'dist/snapshot.cjs',
   'dist/tables.cjs',
   'dist/transfer.cjs',
+  'dist/watch.cjs',
   'dist/LICENCES.txt',
+  'dashboards/eplb-alerts.yml',
+  'dashboards/eplb-grafana.json',
   'docs/bundlers.md',
   'dist/custom-policy.js',
   'dist/cli.js',
@@ -88,12 +93,12 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 273,700 bytes that there are, of which 82,000 are the kernels, and the
- * 951,400 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * Limits of size: a little above the 277,800 bytes that there are, of which 82,000 are the kernels, and the
+ * 934,600 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 275_000;
-const MOST_BYTES_PACKED = 955_000;
+const MOST_BYTES_LOADED = 263_000;
+const MOST_BYTES_PACKED = 936_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

@@ -74,6 +74,8 @@ for (const [name, rankSpeed, sizes] of [
   ['two of 32 at 0.5', withSlow(32, [3, 20], 0.5), { numLogicalExperts: 256, numPhysicalExperts: 320 }],
   ['any speeds', anySpeeds(16, 1), {}],
   ['any speeds of few slots a rank', anySpeeds(16, 2), { numLogicalExperts: 192, numPhysicalExperts: 224 }],
+  ['five slots a rank', anySpeeds(16, 3), { numLogicalExperts: 64, numPhysicalExperts: 80 }],
+  ['four slots a rank', anySpeeds(16, 4), { numLogicalExperts: 48, numPhysicalExperts: 64 }],
   ['ranks that are twice as fast', withSlow(16, [0, 7], 2), {}],
 ] as const) {
   test(`${name}: the slowest time is within 1 % of the bound`, async () => {

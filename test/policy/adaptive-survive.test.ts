@@ -97,6 +97,31 @@ describe('plans that survive any single failure', () => {
     assert.equal(kept.mapping, first.mapping);
   });
 
+  test('experts that survive stay while others are hardly heavier, unless moves are free', () => {
+    // Eight of sixteen experts can survive: the lighter ones of both kinds are 7 and 8.
+    const topology: Topology = { ...SIZES, numNodes: 2 };
+    const loadsOf = (seven: number, eight: number) => {
+      const row = Array.from({ length: 16 }, (_, expert): number => (expert < 7 ? 90 : expert > 8 ? 30 : 0));
+      const layer = row.with(7, seven).with(8, eight);
+      return { ...makeSamples(topology, 1, 1), data: Float32Array.from([layer, layer, layer].flat()) };
+    };
+    const planned = (seven: number, eight: number, price: number, previous?: ExpertMapping) =>
+      plan(
+        { topology, samples: loadsOf(seven, eight), options: { survive: 'node', price }, previous: START },
+        previous,
+      ).mapping;
+    const survivors = (mapping: ExpertMapping) => {
+      const has = (expert: number) =>
+        new Set(mapping.getPhysicalExperts(0, expert).map((slot) => Math.floor(slot / 12))).size === 2;
+      return [has(7), has(8)];
+    };
+    const first = planned(60, 50, 0);
+    assert.deepEqual(survivors(first), [true, false]);
+    assert.equal(planned(60, 66, 100, first), first, 'a tenth more is not worth a move');
+    assert.deepEqual(survivors(planned(50, 66, 100, first)), [false, true]);
+    assert.deepEqual(survivors(planned(60, 66, 0, first)), [false, true]);
+  });
+
   test('loads that are chance do not change which experts survive', () => {
     const topology: Topology = { ...SIZES, numNodes: 2 };
     const options = { survive: 'rank', price: 0 };

@@ -7,180 +7,139 @@ import {
   EplbRangeError,
   EplbTypeError,
   ExpertLoadBalancer,
-  type ExpertMapping,
+  ExpertMapping,
   LocalityAwarePolicy,
+  survival,
+  type Topology,
 } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { parse } from 'npyjs';
-import { assertSameNumbers, loadKernels } from '../helpers/kernels.ts';
+import { seededRandom } from '../helpers/arbitraries.ts';
 import {
-  highestLoads,
+  highestLoad,
+  type LocalityProblem,
   localityProblemArbitrary,
   meanNodesPerToken,
   nodeSets,
-  togetherness,
   usualPlacement,
 } from '../helpers/locality.ts';
-import type { Placement } from '../oracle/default-policy.ts';
-import { placeLocality } from '../oracle/locality.ts';
-import type { LocalityProblem } from '../oracle/locality-connections.ts';
 
-const { kernels, arena } = loadKernels();
 const SEED = Number(process.env.FAST_CHECK_SEED ?? 20_240_607);
 
-function runKernel(problem: LocalityProblem): Placement & { evaluations: number } {
-  const { numLogicalExperts: experts, numReplicas: slots, numGroups, numNodes, numRanks } = problem;
-  arena.reset();
-  const phyToLog = arena.output(Int32Array, slots);
-  const replicaRank = arena.output(Int32Array, slots);
-  const matrix = problem.coactivation && arena.input(Float32Array.from(problem.coactivation));
-  const scratchBytes = kernels.placeLocalityScratchBytes(experts, slots, numGroups, numNodes, numRanks);
-  const evaluations = kernels.placeLocality(
-    arena.input(Float32Array.from(problem.weight)).ptr,
-    matrix?.ptr ?? 0,
-    experts,
-    slots,
-    numGroups,
-    numNodes,
-    numRanks,
-    problem.tolerance,
-    problem.maxEvaluations,
-    0,
-    phyToLog.ptr,
-    replicaRank.ptr,
-    arena.scratch(scratchBytes),
-  );
-  arena.check();
-  return { phyToLog: [...phyToLog.view], replicaRank: [...replicaRank.view], evaluations };
-}
-
-function checkAgainstOracle(problem: LocalityProblem): void {
-  const actual = runKernel(problem);
-  const expected = placeLocality(problem);
-  assertSameNumbers(actual.phyToLog, expected.phyToLog, 'phyToLog');
-  assertSameNumbers(actual.replicaRank, expected.replicaRank, 'replicaRank');
-  assert.equal(actual.evaluations, expected.evaluations);
-}
-
-test('the kernel equals the oracle', () => {
-  const small = localityProblemArbitrary(24, 5000);
-  fc.assert(fc.property(small, checkAgainstOracle), { numRuns: 1000, seed: SEED });
-  const middling = localityProblemArbitrary(64, 5000);
-  fc.assert(fc.property(middling, checkAgainstOracle), { numRuns: 60, seed: SEED });
-  // A step of the oracle takes a tenth of a second at this size.
-  const large = localityProblemArbitrary(256, 5000);
-  fc.assert(fc.property(large, checkAgainstOracle), { numRuns: 12, seed: SEED });
-});
-
-test('the kernel equals the oracle where ranks have experts twice and more', () => {
-  const fewExperts = localityProblemArbitrary(64, 2000).map((problem): LocalityProblem => {
-    const { numLogicalExperts, weight, coactivation } = problem;
-    const few = Math.max(1, Math.floor(numLogicalExperts / 6));
-    return {
-      ...problem,
-      numLogicalExperts: few,
-      numGroups: 1,
-      weight: weight.slice(0, few),
-      coactivation: Float32Array.from({ length: few ** 2 }, (_, i) => coactivation?.[i] ?? i % 7),
-    };
-  });
-  fc.assert(fc.property(fewExperts, checkAgainstOracle), { numRuns: 200, seed: SEED });
-});
-
-test('every placement is valid, as balanced as promised, and its experts no less together', () => {
-  const property = (problem: LocalityProblem): void => {
-    const { phyToLog, replicaRank } = runKernel(problem);
-    assertValid(problem, phyToLog, replicaRank);
-    const usual = usualPlacement(problem);
-    const mostUsual = highestLoads(problem, usual);
-    const most = highestLoads(problem, phyToLog);
-    assert.ok(
-      most.rank * (1 - problem.tolerance) <= mostUsual.rank,
-      `rank: ${most.rank}, not ${mostUsual.rank}`,
-    );
-    const total = problem.weight.reduce((sum, load) => sum + load, 0);
-    // Sums in another order: a hair more than allowed.
-    const maxNodeLoad = (total / problem.numNodes) * (1 + problem.tolerance) * (1 + 1e-12);
-    if (problem.coactivation === undefined && problem.numGroups === 1) return;
-    assert.ok(most.node <= Math.max(maxNodeLoad, mostUsual.node * (1 + 1e-12)), `node: ${most.node}`);
-    if (mostUsual.node > maxNodeLoad) return;
-    assert.ok(togetherness(problem, phyToLog) >= togetherness(problem, usual));
+function planOf(problem: LocalityProblem, previous?: ExpertMapping): ExpertMapping {
+  const { weight, coactivation, numReplicas, numGroups, numNodes, numRanks, tolerance } = problem;
+  const policy = new LocalityAwarePolicy({ tolerance, ...(previous && { price: 0.02 }) });
+  const pairs = coactivation && {
+    data: coactivation,
+    numLayers: 1,
+    numExperts: problem.numLogicalExperts,
   };
-  fc.assert(fc.property(localityProblemArbitrary(40, 20_000), property), { numRuns: 1500, seed: SEED });
-  fc.assert(fc.property(localityProblemArbitrary(256, 100_000), property), { numRuns: 60, seed: SEED });
-});
-
-function assertValid(problem: LocalityProblem, phyToLog: number[], replicaRank: number[]): void {
-  const ranksOf = new Map<number, number[]>();
-  for (const [slot, expert] of phyToLog.entries()) {
-    ranksOf.set(expert, [...(ranksOf.get(expert) ?? []), replicaRank[slot]!]);
-  }
-  assert.equal(phyToLog.length, problem.numReplicas);
-  assert.deepEqual(
-    [...ranksOf.keys()].sort((a, b) => a - b),
-    problem.weight.map((_, expert) => expert),
-  );
-  for (const ranks of ranksOf.values()) {
-    assert.deepEqual(
-      ranks.sort((a, b) => a - b),
-      ranks.map((_, i) => i),
-    );
-  }
+  return policy.rebalanceExperts([[...weight]], numReplicas, numGroups, numNodes, numRanks, {
+    ...(pairs && { coactivation: pairs }),
+    ...(previous && { previous }),
+  });
 }
 
-const clusters = (numExperts: number): Float32Array =>
-  Float32Array.from({ length: numExperts ** 2 }, (_, i) =>
-    (i % numExperts) % 4 === Math.floor(i / numExperts) % 4 ? 9 : 1,
-  );
+function assertWithin(problem: LocalityProblem, phyToLog: readonly number[]): void {
+  const most = highestLoad(problem, phyToLog);
+  const usual = highestLoad(problem, usualPlacement(problem));
+  assert.ok(most * (1 - problem.tolerance) <= usual * (1 + 1e-12), `${most}, not ${usual}`);
+}
 
-const even = (
-  numExperts: number,
-  numReplicas: number,
-  numNodes: number,
-  numRanks: number,
-): LocalityProblem => ({
-  weight: new Array<number>(numExperts).fill(10),
-  coactivation: clusters(numExperts),
-  numLogicalExperts: numExperts,
-  numReplicas,
-  numGroups: 1,
-  numNodes,
-  numRanks,
-  tolerance: 0.05,
-  maxEvaluations: 0,
+test('every placement is whole, and as balanced as promised, whatever it is planned from', () => {
+  const property = (problem: LocalityProblem, seed: number): void => {
+    const experts = problem.weight.map((_, expert) => expert);
+    const first = planOf(problem);
+    // Loads that have moved on, and the plan for the loads before them.
+    const random = seededRandom(seed);
+    const weight = problem.weight.map((load) => Math.min(load * (0.5 + random()), 3e38));
+    const later = { ...problem, weight };
+    for (const [plan, loads] of [
+      [first, problem],
+      [planOf(later, first), later],
+    ] as const) {
+      const slots = [...plan.phyToLog];
+      assert.deepEqual(
+        [...new Set(slots)].sort((a, b) => a - b),
+        experts,
+      );
+      assertWithin(loads, slots);
+    }
+  };
+  fc.assert(fc.property(localityProblemArbitrary(40), fc.integer(), property), { numRuns: 400, seed: SEED });
+  fc.assert(fc.property(localityProblemArbitrary(128), fc.integer(), property), { numRuns: 20, seed: SEED });
 });
 
-test('experts that are picked together come to one node', () => {
-  const { phyToLog } = runKernel(even(32, 32, 4, 8));
-  for (const set of [0, 1, 2, 3]) {
-    const nodes = nodeSets(phyToLog, 32, 4).filter((_, expert) => expert % 4 === set);
-    assert.equal(new Set(nodes.flat()).size, 1, `cluster ${set}`);
+test('64 nodes are searched, on more nothing is known of links', () => {
+  const numMoved = (numNodes: number) => {
+    const n = 2 * numNodes;
+    const data = Float32Array.from({ length: n * n }, (_, i) =>
+      (i % n) % 7 === Math.floor(i / n) % 7 ? 9 : 0,
+    );
+    const weight = Array.from({ length: n }, (_, i) => 100 + ((13 * i) % 7));
+    const problem = { weight, coactivation: data, numLogicalExperts: n, numReplicas: n, numGroups: 1 };
+    const sizes = { ...problem, numNodes, numRanks: numNodes, tolerance: 0.05 };
+    const usual = ExpertMapping.fromPhysicalToLogical([usualPlacement(sizes)], n);
+    return planOf(sizes).movesFrom(usual, numNodes);
+  };
+  assert.ok(numMoved(64) > 0);
+  assert.equal(numMoved(65), 0);
+});
+
+test('a placement that is good stays, and one that is not is bettered in a few moves', () => {
+  const { weight, coactivation } = recorded;
+  const policy = new LocalityAwarePolicy();
+  const plan = (previous: ExpertMapping) =>
+    policy.rebalanceExperts(weight, 80, 1, 4, 16, { coactivation, previous });
+  const first = policy.rebalanceExperts(weight, 80, 1, 4, 16, { coactivation });
+  const again = plan(first);
+  assert.ok(again.movesFrom(first, 16) <= 0.1 * first.phyToLog.length, `${again.movesFrom(first, 16)}`);
+  const { phyToLog, numPhysicalExperts } = first;
+  // Two experts on nodes where nothing else is that they are picked with.
+  const rows = LAYERS.map((_, i) => [
+    ...phyToLog.subarray(i * numPhysicalExperts, (i + 1) * numPhysicalExperts),
+  ]);
+  for (const row of rows) [row[0], row[79]] = [row[79]!, row[0]!];
+  const worse = ExpertMapping.fromPhysicalToLogical(rows, 64);
+  const better = plan(worse);
+  assert.ok(nodesPerToken(better, 4) < nodesPerToken(worse, 4));
+  assert.ok(better.movesFrom(worse, 16) <= 0.15 * phyToLog.length, `${better.movesFrom(worse, 16)}`);
+});
+
+test('ranks that are not alike: slow ones, uneven nodes, closed slots, and copies on a second node', () => {
+  const { weight, coactivation } = recorded;
+  const sizes: Topology = {
+    numLayers: LAYERS.length,
+    numLogicalExperts: 64,
+    numPhysicalExperts: 96,
+    numRanks: 12,
+    numNodes: 3,
+    numGroups: 1,
+  };
+  const plan = (topology: Topology, survive?: string) =>
+    new LocalityAwarePolicy(survive === undefined ? {} : { survive }).rebalanceExperts(weight, 96, 1, 3, 12, {
+      coactivation,
+      topology,
+    });
+  const evenly = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2];
+  for (const topology of [
+    { ...sizes, rankSpeed: [1, 1, 0.5, 1, 1, 1, 1, 1, 1, 0.8, 1, 1] },
+    { ...sizes, nodeOfRank: [0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2] },
+    { ...sizes, slotsPerRank: [8, 8, 6, 8, 8, 8, 5, 8, 8, 8, 8, 8] },
+    { ...sizes, deadRanks: [3], slotsPerRank: [8, 8, 8, 0, 8, 8, 8, 8, 8, 8, 8, 8] },
+  ] satisfies Topology[]) {
+    const mapping = plan(topology);
+    for (let layer = 0; layer < LAYERS.length; layer++) {
+      const row = [...mapping.phyToLog.subarray(96 * layer, 96 * (layer + 1))];
+      assert.equal(new Set(row.filter((expert) => expert >= 0)).size, 64);
+      if ('deadRanks' in topology) assert.ok(row.slice(24, 32).every((expert) => expert === -1));
+    }
+    const nodeOf = (slot: number) => ('nodeOfRank' in topology ? topology.nodeOfRank : evenly)[slot >> 3]!;
+    const nodes = nodesPerToken(mapping, 3, nodeOf);
+    assert.ok(nodes < 2, `${JSON.stringify(topology)}: ${nodes}`);
   }
-});
-
-test('copies of an expert go to different nodes and ranks', () => {
-  const { phyToLog } = runKernel(even(8, 16, 2, 4));
-  assert.ok(nodeSets(phyToLog, 8, 2).every((nodes) => nodes.length === 2));
-  // Four copies, two nodes: two ranks each.
-  const { phyToLog: four } = runKernel(even(4, 16, 2, 4));
-  for (const rank of [0, 1, 2, 3]) assert.equal(new Set(four.slice(4 * rank, 4 * rank + 4)).size, 4);
-});
-
-test('64 nodes are searched, more are left to the default policy', () => {
-  const onNodes = (numNodes: number) => ({
-    ...even(2 * numNodes, 3 * numNodes, numNodes, numNodes),
-    maxEvaluations: 8_000,
-  });
-  checkAgainstOracle(onNodes(64));
-  assert.ok(runKernel(onNodes(64)).evaluations > 0);
-  assert.equal(runKernel(onNodes(65)).evaluations, 0);
-  assert.deepEqual(runKernel(onNodes(65)).phyToLog, usualPlacement(onNodes(65)));
-});
-
-test('a budget of 0 is one that suits the size', () => {
-  const weight = Array.from({ length: 16 }, (_, i) => 100 + i);
-  const { evaluations } = runKernel({ ...even(16, 20, 2, 4), weight });
-  assert.ok(evaluations >= 64_000 && evaluations < 66_000, String(evaluations));
+  const { layers } = survival(plan(sizes, 'node'), { level: 'node', topology: sizes });
+  assert.ok(layers.every(({ surviving, mostSurviving }) => surviving === mostSurviving));
 });
 
 const routes = readRoutes('../../recordings/deepseek-v2-lite.law.routes.npy');
@@ -219,11 +178,11 @@ function* tokensOf(layer: number, from: number, to: number): Iterable<Uint8Array
 }
 
 /** Over the second half of the recording. */
-function nodesPerToken(mapping: ExpertMapping, numNodes: number): number {
+function nodesPerToken(mapping: ExpertMapping, numNodes: number, nodeOf?: (slot: number) => number): number {
   const { phyToLog, numPhysicalExperts } = mapping;
   const perLayer = LAYERS.map((layer, i) => {
     const row = [...phyToLog.subarray(i * numPhysicalExperts, (i + 1) * numPhysicalExperts)];
-    return meanNodesPerToken(tokensOf(layer, half, routes.numTokens), row, 64, numNodes);
+    return meanNodesPerToken(tokensOf(layer, half, routes.numTokens), row, 64, numNodes, nodeOf);
   });
   return perLayer.reduce((sum, nodes) => sum + nodes, 0) / perLayer.length;
 }
@@ -247,33 +206,17 @@ for (const { slots, nodes, ranks, usual, most } of [
   });
 }
 
-test('any number of threads gives the same mapping as the policy', async () => {
+test('any number of threads gives the same mapping', async () => {
   const { weight, coactivation } = recorded;
-  const policy = new LocalityAwarePolicy({ maxEvaluations: 20_000 });
-  const expected = policy.rebalanceExperts(weight, 80, 1, 4, 16, { coactivation });
-  const sizes = {
-    numLayers: LAYERS.length,
-    numLogicalExperts: 64,
-    numPhysicalExperts: 80,
-    numRanks: 16,
-    numNodes: 4,
-  };
+  const sizes = { numLayers: LAYERS.length, numLogicalExperts: 64, numPhysicalExperts: 80, numRanks: 16 };
+  const plans: ExpertMapping[] = [];
   for (const threads of [0, 1, 2]) {
-    await using balancer = new ExpertLoadBalancer({ ...sizes, policy, threads });
-    const mapping = await balancer.plan(weight, { coactivation });
-    // The balancer's own mapping is the one before, so slots may differ inside a rank.
-    assert.equal(mapping.movesFrom(expected, 16), 0, `${threads} threads`);
+    const policy = new LocalityAwarePolicy();
+    await using balancer = new ExpertLoadBalancer({ ...sizes, numNodes: 4, policy, threads });
+    plans.push(await balancer.plan(weight, { coactivation }));
   }
-});
-
-test('a previous mapping changes slots inside ranks only', () => {
-  const { weight, coactivation } = recorded;
-  const policy = new LocalityAwarePolicy({ maxEvaluations: 20_000 });
-  const first = policy.rebalanceExperts(weight, 80, 1, 4, 16, { coactivation });
-  const other = weight.map((row) => row.map((load, i) => load + i));
-  const alone = policy.rebalanceExperts(other, 80, 1, 4, 16, { coactivation });
-  const after = policy.rebalanceExperts(other, 80, 1, 4, 16, { coactivation, previous: first });
-  assert.equal(after.movesFrom(alone, 16), 0);
+  assert.ok(nodesPerToken(plans[0]!, 4) <= 2.1);
+  assert.ok(plans.every((mapping) => mapping.equals(plans[0]!)));
 });
 
 test('without a matrix, the experts of a group stay together where loads allow', () => {

@@ -320,10 +320,8 @@ test('more slots or ranks than a search is for are refused, naming the limit', (
   assert.throws(() => adaptive.rebalanceExperts(weight, 2048, 1, 1, 2048), ranks);
   const locality = new LocalityAwarePolicy();
   assert.throws(
-    () => locality.rebalanceExperts(weight, 131_080, 1, 1, 8),
-    isRefusal(
-      'topology: 131080 slots in a layer are more than the locality policy plans for: at most 131072',
-    ),
+    () => locality.rebalanceExperts([new Array<number>(4100).fill(1)], 4100, 1, 1, 10),
+    isRefusal('topology: 4100 experts in a layer are more than the locality policy plans for: at most 4096'),
   );
   // What is searched is planned at the limit.
   assert.equal(adaptive.rebalanceExperts(weight, 16_384, 1, 1, 8).numPhysicalExperts, 16_384);

@@ -1,9 +1,11 @@
 /** The service over HTTP: groups, loads, plans, modes and limits. Every answer is one that is described. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { DefaultEplbPolicy, ExpertLoadBalancer, ExpertMapping } from 'expert-load-balancer';
+import { DefaultEplbPolicy, ExpertLoadBalancer, ExpertMapping, survival } from 'expert-load-balancer';
 import { ask, assertRefusal, loadBytes, openApi, seen, serve } from '../helpers/service.ts';
 
+/** What the watchdog has not flagged. */
+const WATCHED = ['LoadsArrive', 'PlansSucceed', 'MigrationProceeds', 'GainMeetsForecast', 'RanksAgree'];
 const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
 const LOADS = [
   [9, 1, 4, 2],
@@ -51,7 +53,7 @@ describe('the service', () => {
     assert.equal(digest, ExpertMapping.fromPhysicalToLogical(FIRST, 4).digest());
     assert.deepEqual(
       conditions.filter((one: { status: boolean }) => one.status).map((one: { type: string }) => one.type),
-      ['Ready', 'Offering'],
+      ['Ready', 'Offering', ...WATCHED],
     );
     const { groups } = (await ask(base, 'GET', '/v1/groups')).json;
     assert.deepEqual(groups, [{ group: 'one', epoch: 0, digest, paused: false, dryRun: false }]);
@@ -70,11 +72,40 @@ describe('the service', () => {
       [{ budgets: { maxMoves: 1 } }, 'EPLB_OPTION', /'adaptive' does/],
       [{ cost: 'h999:none' }, 'EPLB_RANGE', /h999/],
       [{ slotsPerRank: [3, 2] }, 'EPLB_TOPOLOGY', /slotsPerRank/],
+      [{ topology: { ranks: 3 } }, 'EPLB_OPTION', /group\.numRanks: 2, but group\.topology has 3/],
+      [{ topology: { rank: 2 } }, 'EPLB_OPTION', /group\.topology: .*did you mean ranks/],
+      [{ topology: { ranks: 2, rankSpeed: { 1: 0.5 } } }, 'EPLB_TOPOLOGY', /policies that can .*adaptive/],
+      [{ topology: 'devices.yaml' }, 'EPLB_KIND', /group\.topology: "devices\.yaml" is not an object/],
+      [{ numRanks: undefined }, 'EPLB_KIND', /group: numRanks is missing/],
+      [{ survive: 'rank' }, 'EPLB_OPTION', /'adaptive' can/],
+      [{ survive: 'rack', policy: 'adaptive' }, 'EPLB_RANGE', /group\.survive: "rack" is no level/],
     ];
     for (const [more, code, message] of bad) assertRefusal(await put('bad', more), code, 422, message);
     assertRefusal(await put('.hidden'), 'EPLB_RANGE', 422, /does not match/);
     assertRefusal(await put('bad', { windowSize: 10_000_000 }), 'EPLB_LIMIT', 429, /maxMemoryBytes/);
     assertRefusal(await ask(base, 'GET', '/v1/groups/bad'), 'EPLB_NOT_FOUND', 404, /bad/);
+  });
+
+  test('plans for what a topology says of the devices', async () => {
+    const topology = {
+      ...{ ranks: 4, nodes: ['0-1', '2-3'], slotsPerRank: 2, rankSpeed: { 1: 0.5 }, deadRanks: 3 },
+      ...{ failureDomains: { rack: ['0', '1-3'] }, linkClasses: { node: 'intraNode', other: 'interNode' } },
+    };
+    const { numLayers, numLogicalExperts } = SIZES;
+    const group = { numLayers, numLogicalExperts, policy: 'adaptive', survive: 'rack', topology };
+    const declare = (more = {}) => ask(base, 'PUT', '/v1/groups/devices', { ...group, ...more });
+    assert.equal((await declare()).status, 201);
+    assert.equal((await declare({ numRanks: 4, numNodes: 2 })).status, 200, 'the same in other words');
+    const shown = await get('devices');
+    assert.deepEqual([shown.numRanks, shown.numNodes, shown.numPhysicalExperts], [4, 2, 8]);
+    assert.deepEqual([shown.topology, shown.survive], [topology, 'rack']);
+    const { json } = await post('devices/plan', { loads: LOADS });
+    for (const row of json.physicalToLogical) assert.deepEqual(row.slice(6), [-1, -1], 'rank 3 is dead');
+    const mapping = ExpertMapping.fromPhysicalToLogical(json.physicalToLogical);
+    const racks = { numRanks: 4, failureDomains: { rack: [0, 1, 1, 1] }, deadRanks: [3] };
+    const sizes = { ...SIZES, ...racks, numPhysicalExperts: 8, numNodes: 1, numGroups: 1 };
+    const { overall } = survival(mapping, { level: 'rack', topology: sizes, loads: LOADS });
+    assert.deepEqual([overall.surviving, overall.mostSurviving], [4, 4]);
   });
 
   test('plans what the library plans, in JSON and in bytes, the same bytes for all', async () => {

@@ -12,6 +12,7 @@ import { eplb, eplbMany, inTempDir } from '../helpers/cli.ts';
 import { assertRefused } from '../helpers/refusal.ts';
 import { endProcess, serve, startProcess } from '../helpers/service.ts';
 
+const OTHER = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6 };
 const GROUP = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
 
 test('flags stand before the environment, and that before the file', async () => {
@@ -26,10 +27,19 @@ test('flags stand before the environment, and that before the file', async () =>
         '  maxGroups: 3',
         'groups:',
         `  decode: ${JSON.stringify(GROUP)}`,
+        `  other: ${JSON.stringify({ ...OTHER, topology: 'three.json' })}`,
+        'topology: devices.yaml',
       ].join('\n'),
     );
+    await writeFile(join(dir, 'devices.yaml'), 'ranks: 2\nslots: 6\n');
+    await writeFile(join(dir, 'three.json'), '{"ranks": 3}');
     await writeFile(join(dir, 'token'), 'a-token-of-some-length\n');
-    const env = { ...process.env, EPLB_SERVE_LISTEN: '127.0.0.1:2', EPLB_SERVE_CONFIG: file };
+    const env = {
+      ...process.env,
+      EPLB_SERVE_LISTEN: '127.0.0.1:2',
+      EPLB_SERVE_CONFIG: file,
+      EPLB_SERVE_VLLM_KEY: 'k',
+    };
     const check = async (...args: string[]) => {
       const run = await eplb(['serve', '--check-config', ...args], { env });
       assert.deepEqual([run.code, run.stderr], [0, '']);
@@ -38,8 +48,15 @@ test('flags stand before the environment, and that before the file', async () =>
     const ofEnvironment = await check();
     assert.deepEqual([ofEnvironment.listen, ofEnvironment.limits.maxGroups], ['127.0.0.1:2', 3]);
     assert.equal(ofEnvironment.state, join(dir, 'kept'), 'relative to the file');
-    assert.deepEqual(ofEnvironment.groups, { decode: GROUP });
-    const ofFlags = await check('--listen', '127.0.0.1:3', '--token-file', join(dir, 'token'));
+    assert.deepEqual(ofEnvironment.groups, { decode: GROUP, other: { ...OTHER, topology: { ranks: 3 } } });
+    assert.deepEqual(ofEnvironment.topology, { ranks: 2, slots: 6 }, 'a path is relative to the file');
+    const flags = [
+      ...['--token-file', join(dir, 'token'), '--vllm', 'http://a:1,http://b:1'],
+      ...['--topology', join(dir, 'three.json')],
+    ];
+    const ofFlags = await check('--listen', '127.0.0.1:3', ...flags);
+    assert.deepEqual([ofFlags.vllm, ofFlags.vllmKey], [['http://a:1', 'http://b:1'], '(set)']);
+    assert.deepEqual(ofFlags.topology, { ranks: 3 });
     assert.deepEqual([ofFlags.listen, ofFlags.token], ['127.0.0.1:3', '(set)']);
   });
 });
@@ -52,6 +69,10 @@ test('wrong configurations are refused, each by its name', async () => {
       'c.yaml': 'limits: {maxGroups: 0}',
       'd.yaml': 'groups: {g: {numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 5}}',
       'e.yaml': '- a',
+      'f.yaml': 'topology: none.yaml',
+      'g.yaml': 'topology: {ranks: 0}',
+      'h.yaml': 'topology: {ranks: 5}\ngroups: {g: {numLayers: 1, numLogicalExperts: 4}}',
+      'i.yaml': 'watchdog: {intervalMs: 1}',
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
     const wrong: [string[], string, RegExp][] = [
@@ -60,6 +81,11 @@ test('wrong configurations are refused, each by its name', async () => {
       [['--config', 'c.yaml'], 'RANGE', /config\.limits\.maxGroups: 0/],
       [['--config', 'd.yaml'], 'TOPOLOGY', /config\.groups\.g: numPhysicalExperts: 6/],
       [['--config', 'e.yaml'], 'FORMAT', /not a map/],
+      [['--config', 'f.yaml'], 'FILE', /--config: "f\.yaml": topology: .*none\.yaml/],
+      [['--config', 'g.yaml'], 'RANGE', /config\.topology: ranks: 0/],
+      [['--config', 'h.yaml'], 'KIND', /config\.groups\.g: group: numPhysicalExperts is missing/],
+      [['--topology', 'e.yaml', '--listen', 'unix:a'], 'KIND', /--topology: "e\.yaml": is a list/],
+      [['--config', 'i.yaml'], 'RANGE', /config\.watchdog\.intervalMs: 1/],
       [['--config', 'none.yaml'], 'FILE', /none\.yaml/],
       [['--listen', 'nowhere'], 'OPTION', /neither unix:PATH nor HOST:PORT/],
       [['--listen', '127.0.0.1:99999'], 'OPTION', /99999/],

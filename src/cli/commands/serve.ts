@@ -1,7 +1,9 @@
+import { subscribe } from 'node:diagnostics_channel';
 import type { Command } from 'commander';
 import { isOwnError } from '../../core/errors.ts';
+import { CHANNELS, type ConditionEvent } from '../../core/events.ts';
 import { jsonLines, jsonText } from '../../core/printable.ts';
-import { readSettings, startService } from '../../serve/index.ts';
+import { readSettings, startService, type VllmEvent } from '../../serve/index.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { type ServeFlags, serveOptions } from '../serve/config.ts';
@@ -14,9 +16,11 @@ export function configure(command: Command): void {
     .option('--listen <address>', 'unix:PATH, or HOST:PORT with 0 for any free port; a socket when left out')
     .option('--state <DIR>', 'the folder that groups are kept in; without it nothing outlives the service')
     .option('--token-file <file>', 'a file with the token that every request has to carry')
+    .option('--topology <file>', 'what the devices are, for groups that do not say it themselves')
     .option('--tls-cert <file>', 'the certificate, in PEM')
     .option('--tls-key <file>', 'its key, in PEM')
     .option('--insecure', 'listen where other machines get to without TLS or a token')
+    .option('--vllm <urls>', "front ends of vLLM's engines, by rank, with commas: dead ones are removed")
     .option('--check-config', 'print the configuration as it is understood, and end')
     .action(run);
   addHelpTexts(command, {
@@ -32,11 +36,15 @@ async function run(flags: ServeFlags): Promise<void> {
   const options = await serveOptions(flags, process.env);
   if (flags.checkConfig) {
     const { address: _, ...settings } = readSettings(options);
-    const { token, ...shown } = settings;
-    const hidden = token === undefined ? {} : { token: '(set)' };
+    const { token, vllmKey, ...shown } = settings;
+    const hidden = {
+      ...(token === undefined ? {} : { token: '(set)' }),
+      ...(vllmKey === undefined ? {} : { vllmKey: '(set)' }),
+    };
     return print(process.stdout, `${jsonLines({ ...shown, ...hidden })}\n`);
   }
-  const running = await startService(options, { onFault: logFault });
+  subscribe(CHANNELS.condition, (event) => logCondition(event as ConditionEvent));
+  const running = await startService(options, { onFault: logFault, onVllm: logVllm });
   if (options.insecure) log('warn', 'insecure', 'others than this machine may reach the service unprotected');
   // Before the line is out: who reads it may send the signal at once.
   const stopped = untilStopped();
@@ -59,8 +67,23 @@ function untilStopped(): Promise<void> {
 }
 
 /** One line of JSON on standard error. */
-function log(level: 'info' | 'warn' | 'error', event: string, message: string): void {
-  print(process.stderr, `${jsonText({ time: new Date().toISOString(), level, event, message })}\n`);
+function log(
+  level: 'info' | 'warn' | 'error',
+  event: string,
+  message: string,
+  more: Readonly<Record<string, unknown>> = {},
+): void {
+  print(process.stderr, `${jsonText({ time: new Date().toISOString(), level, event, message, ...more })}\n`);
+}
+
+/** What the watchdog has flagged, or flags no more. */
+function logCondition({ group, epoch, type, status, reason }: ConditionEvent): void {
+  const more = { group, epoch, condition: type };
+  log(status ? 'info' : 'warn', status ? 'recovered' : 'degraded', `group ${group}: ${reason}`, more);
+}
+
+function logVllm({ kind, message }: VllmEvent): void {
+  log(kind === 'blocked' ? 'error' : kind === 'waiting' ? 'warn' : 'info', `vllm-${kind}`, message);
 }
 
 function logFault(error: unknown): void {

@@ -16,7 +16,12 @@ import { contradiction, listParser, wholeParser } from '../option-values.ts';
 import { checkOutputs, writeOutput } from '../output-file.ts';
 import { POLICIES_CHOICES } from '../policy-choice.ts';
 import { type ReplaySetup, setUp } from '../replay/make-task.ts';
-import { addRecordingOptions, addReplayOptions, type CommonReplayOptions } from '../replay/options.ts';
+import {
+  addRecordingOptions,
+  addReplayOptions,
+  type CommonReplayOptions,
+  checkSurvive,
+} from '../replay/options.ts';
 import { writeReports } from '../replay/outputs.ts';
 import { type GridPoint, gridPoints } from '../replay/sweep-grid.ts';
 import { bestReplays, runGrid } from '../replay/sweep-run.ts';
@@ -68,6 +73,7 @@ export function configure(command: Command): void {
 }
 
 async function run(given: string, options: SweepCommandOptions): Promise<void> {
+  checkSurvive(options, options.policy, '--policy');
   const path = await inputPath(given);
   const outputs = await checkOutputs(
     { '--output': options.output, '--json': jsonPath(options.json), '--report': options.report },

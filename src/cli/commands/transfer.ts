@@ -207,8 +207,11 @@ function ranksOf(before: Placement, after: Placement, asked: number | undefined)
     throw new EplbError('EPLB_OPTION', '--ranks: required, as the files do not have the number of ranks');
   }
   const other = told.find((ranks) => ranks !== numRanks);
-  if (other === undefined) return numRanks;
-  throw contradiction(`--ranks: ${numRanks}, but a file has ${other} ranks`);
+  if (other !== undefined) throw contradiction(`--ranks: ${numRanks}, but a file has ${other} ranks`);
+  const { numPhysicalExperts } = before;
+  if (numPhysicalExperts % numRanks === 0) return numRanks;
+  const message = `--ranks: ${numRanks} does not divide the ${numPhysicalExperts} slots of the placements`;
+  throw new EplbRangeError('EPLB_SHAPE', message);
 }
 
 function checkAlike(before: Placement, after: Placement, path: string): void {

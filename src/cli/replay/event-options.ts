@@ -4,7 +4,7 @@ import { MAX_SIZE } from '../../core/topology.ts';
 import { quote } from '../../formats/text.ts';
 import { ranksOfSet } from '../../formats/topology/rank-set.ts';
 import type { RankEvent } from '../../replay/index.ts';
-import { nodesWith, numRanksAdded } from '../../replay/rank-events.ts';
+import { nodesWith } from '../../replay/rank-events.ts';
 import type { PlacedDevices } from '../device-options.ts';
 
 /** What is to become of ranks in the midst of a replay, as typed. */
@@ -22,6 +22,13 @@ interface TypedEvent {
   readonly speed: number;
   readonly step: number;
   readonly text: string;
+}
+
+/** Events, and how each was typed. */
+export interface ReplayEvents {
+  readonly events: readonly RankEvent[];
+  /** `--slow: "7:0.8@100"`, and so on. */
+  readonly typed: readonly string[];
 }
 
 /** Options that say what becomes of ranks, each of which may be given several times. */
@@ -72,38 +79,47 @@ export function eventsOf(
   { fail = [], recover = [], slow = [], grow = [] }: EventOptions,
   { ranks, nodes, rankOptions }: PlacedDevices,
   endStep: number | null,
-): readonly RankEvent[] {
-  const grown = grow.map(
-    (event): RankEvent => ({ kind: 'grow', step: event.step, numRanks: Number(event.ranks) }),
-  );
+): ReplayEvents {
   const { nodeOfRank } = rankOptions;
   const nodesOf = nodesWith(
     { numRanks: ranks, numNodes: nodes, ...(nodeOfRank && { nodeOfRank }) },
-    Math.min(MAX_SIZE, numRanksAdded(grown)),
+    Math.min(
+      MAX_SIZE,
+      grow.reduce((sum, event) => sum + Number(event.ranks), 0),
+    ),
   );
-  const events = [...fail, ...recover, ...slow].map(({ kind, ranks: text, speed, step }): RankEvent => {
-    const numbers = ranksIn(`--${kind}`, text, nodesOf);
-    return kind === 'slow'
-      ? { kind, step, ranks: numbers, speed }
-      : { kind: kind as 'fail', step, ranks: numbers };
-  });
-  for (const { kind, step, text } of [...fail, ...recover, ...slow, ...grow]) {
-    if (endStep === null || step < endStep) continue;
-    const message = `--${kind}: ${quote(text)}, but the last step that is replayed is ${endStep - 1}`;
+  const typed = [...fail, ...recover, ...slow, ...grow].sort((a, b) => a.step - b.step);
+  for (const event of typed) {
+    if (endStep === null || event.step < endStep) continue;
+    const message = `${titleOf(event)}, but the last step that is replayed is ${endStep - 1}`;
     throw new EplbRangeError('EPLB_RANGE', message);
   }
-  return [...events, ...grown].sort((a, b) => a.step - b.step);
+  return { events: typed.map((event) => eventOf(event, nodesOf)), typed: typed.map(titleOf) };
 }
 
-function ranksIn(option: string, text: string, nodesOf: readonly number[]): number[] {
+function titleOf({ kind, text }: TypedEvent): string {
+  return `--${kind}: ${quote(text)}`;
+}
+
+function eventOf(typed: TypedEvent, nodesOf: readonly number[]): RankEvent {
+  const { kind, step, speed } = typed;
+  if (kind === 'grow') return { kind, step, numRanks: Number(typed.ranks) };
+  const ranks = ranksIn(titleOf(typed), typed.ranks, nodesOf);
+  return kind === 'slow' ? { kind, step, ranks, speed } : { kind, step, ranks };
+}
+
+function ranksIn(title: string, text: string, nodesOf: readonly number[]): number[] {
   const node = /^node:(\d+)$/.exec(text);
-  if (node === null) return ranksOfSet(option, text, nodesOf.length);
+  if (node === null) return ranksOfSet(title, text, nodesOf.length);
   const ranks = nodesOf.flatMap((own, rank) => (own === Number(node[1]) ? [rank] : []));
   if (ranks.length > 0) return ranks;
-  throw new EplbRangeError('EPLB_RANGE', `${option}: there is no node ${node[1]}`);
+  throw new EplbRangeError('EPLB_RANGE', `${title}: there is no node ${node[1]}`);
 }
 
-/** What the library says of events, in the words of options. */
-export function eventsInOptions(message: string): string {
-  return message.replace(/^events: (\w+) (?=before step)/, '--$1 ');
+/** What the library says of events, in the words of the options that they were typed with. */
+export function eventsInOptions(message: string, { typed }: ReplayEvents): string {
+  return message.replace(
+    /^events\[(\d+)\](?:\.\w+)?(?:: \w+ before step \d+)?/,
+    (_, index: string) => typed[Number(index)]!,
+  );
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { checkMultiple } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
+import { domainsOfRanks } from '../../core/failure-domains.ts';
 import type { Topology } from '../../core/topology.ts';
 import { quotePath } from '../../formats/text.ts';
 import { checkClosedSlots } from '../../policy/closed-slots.ts';
@@ -18,9 +19,9 @@ import { sayingErrors } from '../error-message.ts';
 import { contradiction } from '../option-values.ts';
 import { readStartingPlacement } from '../placement-files.ts';
 import { choosePolicy } from '../policy-choice.ts';
-import { topologyFrom } from '../topology-options.ts';
+import { inOptions, topologyFrom } from '../topology-options.ts';
 import { chooseCost } from './cost-choice.ts';
-import { eventsInOptions } from './event-options.ts';
+import { eventsInOptions, type ReplayEvents } from './event-options.ts';
 import { lookAt, type RecordingSetup } from './look-at.ts';
 import { type CommonReplayOptions, triggerOf } from './options.ts';
 import { newControl, type ReplayTask } from './task.ts';
@@ -36,12 +37,16 @@ interface Variant {
   /** The option that names it; `--policy` when left out. */
   readonly policyOption?: string;
   readonly devices: PlacedDevices;
-  readonly events?: readonly RankEvent[];
+  readonly events?: ReplayEvents | undefined;
+  /** The level of failures that the policy's plans are to survive. */
+  readonly survive?: string | undefined;
   readonly interval: number | undefined;
   readonly name: string;
   /** The file of the placement to begin with. */
   readonly startFrom?: string | undefined;
 }
+
+const NO_EVENTS: ReplayEvents = { events: [], typed: [] };
 
 /** {@link lookAt}, and the cost. */
 export async function setUp(
@@ -66,15 +71,19 @@ export async function taskOf(
   variant: Variant,
   options: CommonReplayOptions,
 ): Promise<ReplayTask> {
-  const { policy, devices, interval, name, startFrom, events = [] } = variant;
+  const { policy, devices, interval, name, startFrom, survive, events = NO_EVENTS } = variant;
   const chosen = await chosenPolicy(variant);
   const topology = topologyFrom(setup.facts, devices, chosen === 'static' ? undefined : chosen);
   const isStatic = policy === 'static';
   const isCompetition = setup.cost.name === COMPETITION.name && options.cost === COMPETITION.name;
-  if (setup.cost.name === COMPETITION.name) refuseUneven(devices, events);
+  if (setup.cost.name === COMPETITION.name) refuseUneven(devices, events.events);
   if (isNearest(options) && setup.cost.name === COMPETITION.name)
     throw contradiction('--dispatch: --cost competition counts even dispatch');
-  sayingErrors(eventsInOptions, () => rankTimeline(events, topology));
+  if (survive !== undefined) domainsOfRanks(topology, survive, '--survive');
+  sayingErrors(
+    (message) => inOptions(eventsInOptions(message, events), devices.source),
+    () => rankTimeline(events.events, topology),
+  );
   const given = triggerOf(options, interval);
   const planningSeconds = options.planningTime ?? options.planningSeconds;
   const trigger: TriggerOptions | undefined =
@@ -85,6 +94,7 @@ export async function taskOf(
     times: setup.batch.times,
     ...(startFrom === undefined ? {} : { from: resolve(startFrom) }),
     policy: chosen instanceof URL ? chosen.href : policy,
+    ...(survive === undefined ? {} : { survive }),
     start: await startOf(setup, variant, topology, isCompetition),
     control: newControl(),
     options: {
@@ -93,7 +103,7 @@ export async function taskOf(
       numNodes: devices.nodes,
       numGroups: devices.groups,
       ...devices.rankOptions,
-      ...(events.length === 0 ? {} : { events }),
+      ...(events.events.length === 0 ? {} : { events: events.events }),
       ...(options.dispatch === undefined ? {} : { dispatch: options.dispatch }),
       layersPerStep: options.layersPerStep,
       cost: setup.cost,

@@ -38,6 +38,7 @@ export interface CommonReplayOptions
   readonly dispatch?: Dispatch;
   readonly json?: JsonOption;
   readonly report?: string;
+  readonly survive?: string;
 }
 
 /** The placement that a command replays on, and when plans are made: where it is one, not a grid of them. */
@@ -142,6 +143,10 @@ export function addReplayOptions(command: Command): Command {
       wholeParser('--layers-per-step', 1),
       1,
     )
+    .option(
+      '--survive <level>',
+      'as much load as can be survives the failure of a rank, or of a node, by plans of the adaptive policy',
+    )
     .option('--report <file>', 'write the charts as one HTML file; - is standard output');
   return addJsonOption(command);
 }
@@ -176,6 +181,19 @@ export function triggerOf(
     ...(checkEvery === undefined ? {} : { checkEvery }),
   };
 }
+
+/**
+ * Refuses a level of failures where no policy can plan for it.
+ *
+ * @param option what names the policies
+ */
+export function checkSurvive({ survive }: CommonReplayOptions, policies: readonly string[], option: string) {
+  if (survive === undefined || policies.includes(SURVIVING)) return;
+  throw contradiction(`--survive: only the adaptive policy can do that; give ${option} ${SURVIVING}`);
+}
+
+/** The policy that can plan for failures to come. */
+export const SURVIVING = 'adaptive';
 
 /** Refuses options that a placement which is never planned anew has no use for. */
 export function checkStatic(options: CommonReplayOptions & { readonly interval?: number }): void {

@@ -11,7 +11,7 @@ import { slotColumnNotes } from '../slot-columns.ts';
 import { inputPath, optionalInputPath, STANDARD } from '../standard-streams.ts';
 import { eventsOf } from './event-options.ts';
 import { setUp, taskOf } from './make-task.ts';
-import type { CommonReplayOptions, OnePlacementOptions } from './options.ts';
+import { type CommonReplayOptions, checkSurvive, type OnePlacementOptions, SURVIVING } from './options.ts';
 import { writeReports } from './outputs.ts';
 import { runReplays } from './run.ts';
 import { referenceTask, scoresOf } from './score.ts';
@@ -39,6 +39,7 @@ export async function replayPolicies(
   command: 'replay' | 'compare',
   typed: CommonReplayOptions & OnePlacementOptions,
 ): Promise<ReplayOutcome> {
+  checkSurvive(typed, policies, policyOption);
   const path = await inputPath(given);
   const startFrom = await optionalInputPath(typed.startFrom);
   const options = startFrom === undefined ? typed : { ...typed, startFrom };
@@ -49,9 +50,10 @@ export async function replayPolicies(
   const outputs = await checkOutputs({ '--json': jsonPath(json), '--report': html }, inputs);
   const setup = await setUp(path, options, ranks);
   const events = eventsOf(options, devices, setup.facts.steps.to);
+  const shared = { policyOption, devices, events, interval, startFrom };
   const tasks = await Promise.all(
-    policies.map((policy) =>
-      taskOf(setup, { policy, policyOption, devices, events, interval, startFrom, name: policy }, options),
+    variantsOf(policies, options, command).map((variant) =>
+      taskOf(setup, { ...shared, ...variant }, options),
     ),
   );
   const reference = await referenceTask(setup, tasks, devices, options);
@@ -77,4 +79,21 @@ export async function replayPolicies(
   if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;
   const written = [...outputs.values()].map((output) => output.path);
   return { report, written, isPrinted: outputs.get('--json')?.target === STANDARD };
+}
+
+/**
+ * What is replayed: each policy. A comparison shows the price of surviving failures: a policy that is to plan
+ * for them stands beside itself without.
+ */
+function variantsOf(
+  policies: readonly string[],
+  { survive }: CommonReplayOptions,
+  command: 'replay' | 'compare',
+) {
+  return policies.flatMap((policy) => {
+    const plain = { policy, name: policy };
+    if (survive === undefined || policy !== SURVIVING) return [plain];
+    if (command === 'replay') return [{ ...plain, survive }];
+    return [plain, { policy, survive, name: `${policy} +${survive}` }];
+  });
 }

@@ -20,7 +20,8 @@ function timeText(configurations: readonly ReplayConfiguration[]): string {
   );
   const [first] = texts;
   if (texts.some((text) => text !== first)) {
-    return `taken to be ${configurations.map(({ policy }, i) => `${texts[i]} of ${policy}`).join(', ')}`;
+    const all = configurations.map(({ policy }, i) => `${texts[i]} of ${policy}`);
+    return `taken to be ${[...new Set(all)].join(', ')}`;
   }
   return first === 'as measured' ? first : `taken to be ${first} each`;
 }

@@ -24,12 +24,13 @@ import { trafficTables } from './traffic-view.ts';
 /** A replay for people: what was replayed and how, and a table of what it came to beside no balancing. */
 export function renderReplay(report: ReplayReport, written: readonly string[], colors: Colors): string {
   const result = report.replays[0]!;
+  const { survive } = result.configuration;
   const parts = [
     factLines(headerFacts(report.recording, result), colors).trimEnd(),
     table(result, colors),
     ...changeTables([result], colors),
     ...trafficTables([result], colors),
-    ...failureTable([result], colors),
+    ...(result.rankChanges || survive !== undefined ? failureTable([result], colors) : []),
     factLines(closingFacts(report, result, written), colors).trimEnd(),
     ...(report.advice === undefined ? [] : [` ${colors.bold(report.advice.sentence)}`]),
   ];
@@ -42,12 +43,16 @@ function headerFacts(recording: RecordingFacts, result: ReplayResult): Fact[] {
   return [
     ...recordingFacts(recording, result.numSteps),
     ['placement', placementText(result)],
-    ['policy', configuration.policy],
+    ['policy', policyText(configuration)],
     ['plans', configuration.policy === 'static' ? 'none' : planningText([configuration])],
     ['cost', costText(result)],
     ...replayTimeFacts(result),
     ...(result.status === 'partial' ? ([['PARTIAL', 'interrupted: of the steps so far']] as Fact[]) : []),
   ];
+}
+
+function policyText({ policy, survive }: ReplayResult['configuration']): string {
+  return survive === undefined ? policy : `${policy}; as much load as can survives any ${survive}`;
 }
 
 /** The recording, and how it was read. */

@@ -3,7 +3,7 @@ import { counted } from '../../formats/number-text.ts';
 import type { BatchText, SweepPointFailed, SweepPointKey, SweepResult } from '../../replay/index.ts';
 import type { Devices } from '../device-options.ts';
 import { type ReplaySetup, taskOf } from './make-task.ts';
-import type { CommonReplayOptions } from './options.ts';
+import { type CommonReplayOptions, SURVIVING } from './options.ts';
 import type { ReplayTask } from './task.ts';
 
 /** A point of the grid: with the task that replays it, or why there is none. */
@@ -70,6 +70,7 @@ async function gridPoint(
         groups: devices.groups ?? 1,
       },
       interval: interval ?? undefined,
+      survive: policy === SURVIVING ? options.survive : undefined,
       name,
     };
     return { key, task: await taskOf(setup, variant, options), batch: setup.batch };

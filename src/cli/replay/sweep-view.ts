@@ -1,4 +1,4 @@
-import { bytes, grouped, percent, ratio, seconds } from '../../formats/number-text.ts';
+import { bytes, counted, grouped, percent, ratio, seconds } from '../../formats/number-text.ts';
 import type { ReplayReport, SweepPoint, SweepResult } from '../../replay/index.ts';
 import { savedShare } from '../../replay/saved-share.ts';
 import type { Colors } from '../colors.ts';
@@ -27,6 +27,7 @@ export function renderSweep(
   const close: Fact[] = [
     ['*', 'on the Pareto front of modelled time against memory for redundant experts'],
     ['loses', 'share of the load on experts that the worst single failure leaves without a copy'],
+    ...lossFacts(sweep.points, recording.numLogicalExperts),
     ...failed.map((point): Fact => ['left out', `${point.name}: ${point.message}`]),
     ...told,
   ];
@@ -67,6 +68,19 @@ function sweepTable({ points, front }: SweepResult, colors: Colors): string {
     ]);
   }
   return table.toString();
+}
+
+/** Which point loses the least on each level, and how many slots it takes to lose nothing. */
+function lossFacts(points: readonly SweepPoint[], numExperts: number): Fact[] {
+  const done = points.filter((point) => point.status === 'done');
+  if (done.length < 2) return [];
+  const least = levelsOf(points).map((level): Fact => {
+    const losses = done.map((point) => lossOf(point, level)?.loadShare ?? 1);
+    const share = Math.min(...losses);
+    return [`a ${level}`, `loses least with ${done[losses.indexOf(share)]!.name}: ${percent(share)}`];
+  });
+  const all = `at least ${counted(2 * numExperts, 'slot')}: each expert twice, and placed for it`;
+  return [...least, ['to lose none', all]];
 }
 
 /** What may fail in any of the points: `rank`, `node`, ... */

@@ -12,6 +12,8 @@ export interface ReplayTask {
   readonly from?: string;
   /** As `--policy` takes it; a module's file is absolute. */
   readonly policy: string;
+  /** The level of failures that its plans are to survive: only of a policy that can do that. */
+  readonly survive?: string;
   /** The mapping to begin with: the balancer's own, the competition's, or slots [layers x physical]. */
   readonly start: 'initial' | 'competition' | Int32Array;
   readonly options: Omit<ReplayOptions, 'policy' | 'start' | 'onStep'>;

@@ -6,10 +6,12 @@ import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { checkKnownKeys } from '../../core/known-keys.ts';
 import { fileReason } from '../../formats/bytes/file-reason.ts';
 import { quotePath } from '../../formats/text.ts';
+import { readTopologyFile } from '../../formats/topology/read-topology.ts';
+import type { TopologyFile } from '../../formats/topology/topology-json.ts';
 import type { ServeOptions } from '../../serve/index.ts';
 
 /** What flags, variables and a file may say: a service's options, with files in place of secrets. */
-interface ServeConfig extends Partial<Omit<ServeOptions, 'token'>> {
+interface ServeConfig extends Partial<Omit<ServeOptions, 'token' | 'vllmKey'>> {
   readonly tokenFile?: string;
 }
 
@@ -19,13 +21,18 @@ export interface ServeFlags {
   readonly listen?: string;
   readonly state?: string;
   readonly tokenFile?: string;
+  readonly topology?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly insecure?: boolean;
+  readonly vllm?: string;
   readonly checkConfig?: boolean;
 }
 
-const FILE_NAMES = ['listen', 'state', 'tokenFile', 'tls', 'insecure', 'limits', 'groups'];
+const FILE_NAMES = [
+  ...['listen', 'state', 'tokenFile', 'tls', 'insecure', 'vllm'],
+  ...['limits', 'watchdog', 'topology', 'groups'],
+];
 const MOST_BYTES = 2 ** 20;
 
 /** The variables of the environment, by what they stand for. */
@@ -35,8 +42,11 @@ const VARIABLES = {
   state: 'EPLB_SERVE_STATE',
   tokenFile: 'EPLB_SERVE_TOKEN_FILE',
   token: 'EPLB_SERVE_TOKEN',
+  topology: 'EPLB_SERVE_TOPOLOGY',
   tlsCert: 'EPLB_SERVE_TLS_CERT',
   tlsKey: 'EPLB_SERVE_TLS_KEY',
+  vllm: 'EPLB_SERVE_VLLM',
+  vllmKey: 'EPLB_SERVE_VLLM_KEY',
 } as const;
 
 /**
@@ -55,13 +65,21 @@ export async function serveOptions(flags: ServeFlags, environment: NodeJS.Proces
   const key = flags.tlsKey ?? variable('tlsKey') ?? file.tls?.key;
   const token = await tokenOf(flags.tokenFile, variable('token'), variable('tokenFile') ?? file.tokenFile);
   const insecure = flags.insecure ?? file.insecure;
+  const vllm = (flags.vllm ?? variable('vllm'))?.split(',') ?? file.vllm;
+  const vllmKey = variable('vllmKey');
+  const devices = flags.topology ?? variable('topology');
+  const topology = devices === undefined ? file.topology : await contentAt('--topology', devices);
   return {
     listen,
     ...(state === undefined ? {} : { state }),
     ...(token === undefined ? {} : { token }),
     ...(cert === undefined && key === undefined ? {} : { tls: pairOf(cert, key) }),
     ...(insecure === undefined ? {} : { insecure }),
+    ...(vllm === undefined ? {} : { vllm }),
+    ...(vllmKey === undefined ? {} : { vllmKey }),
     ...(file.limits === undefined ? {} : { limits: file.limits }),
+    ...(topology === undefined ? {} : { topology }),
+    ...(file.watchdog === undefined ? {} : { watchdog: file.watchdog }),
     ...(file.groups === undefined ? {} : { groups: file.groups }),
   };
 }
@@ -103,18 +121,45 @@ async function readConfig(path: string): Promise<ServeConfig> {
     throw new EplbTypeError('EPLB_FORMAT', `--config: ${quotePath(path)}: is not a map of options`);
   }
   checkKnownKeys(`--config: ${quotePath(path)}`, value, FILE_NAMES);
-  const config: ServeConfig = value;
   const from = dirname(resolve(path));
+  const title = `--config: ${quotePath(path)}: `;
+  const config: ServeConfig = await withDevices(value, from, title);
   const at = (own: unknown) => (typeof own === 'string' ? resolve(from, own) : own);
   const { state, tokenFile, tls } = config;
   return {
     ...config,
+    ...(await groupsWithDevices(config.groups, from, title)),
     ...(state === undefined ? {} : { state: at(state) as string }),
     ...(tokenFile === undefined ? {} : { tokenFile: at(tokenFile) as string }),
     ...(tls === undefined
       ? {}
       : { tls: { ...tls, cert: at(tls.cert) as string, key: at(tls.key) as string } }),
   };
+}
+
+/** Something with a topology; where a file is named, with what that holds. */
+async function withDevices<T>(own: T, from: string, title: string): Promise<T> {
+  if (typeof own !== 'object' || own === null || !('topology' in own)) return own;
+  const { topology } = own;
+  if (typeof topology !== 'string') return own;
+  return { ...own, topology: await contentAt(`${title}topology`, resolve(from, topology)) };
+}
+
+async function groupsWithDevices(
+  groups: ServeConfig['groups'],
+  from: string,
+  title: string,
+): Promise<Pick<ServeConfig, 'groups'>> {
+  // What is none is refused with the rest.
+  if (typeof groups !== 'object' || groups === null || Array.isArray(groups)) return {};
+  const all = Object.entries(groups).map(async ([name, group]) => {
+    return [name, await withDevices(group, from, `${title}groups.${name}.`)] as const;
+  });
+  return { groups: Object.fromEntries(await Promise.all(all)) };
+}
+
+async function contentAt(option: string, path: string): Promise<TopologyFile> {
+  return (await readTopologyFile(path, option)).content;
 }
 
 async function readText(option: string, path: string): Promise<string> {

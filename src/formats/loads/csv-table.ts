@@ -49,11 +49,11 @@ export async function readCsv(file: InputFile): Promise<CsvTable> {
   const hasRows = end !== -1 && isNumberLine(second!.slice(1).join(','));
   const header = hasRows && isHeader(first!) ? first! : undefined;
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).subarray(header ? end + 1 : 0);
-  const firstColumn = Array.from(linesIn(body), (line) => cellsOf(line.replace(/,.*/s, ''))[0]!);
-  const isCounted = firstColumn.length > 1 && firstColumn.every((cell, row) => cell === String(row));
+  const numCounted = rowsCounted(body);
+  const isCounted = numCounted > 1;
   const isIndex =
     header === undefined
-      ? isCounted && firstColumn.length >= SURE_ROWS
+      ? numCounted >= SURE_ROWS
       : INDEX_NAME.test(header[0]!) || header.length === second!.length - 1;
   const notes: string[] = [];
   if (header !== undefined) notes.push('the first line was read as a header');
@@ -67,7 +67,7 @@ export async function readCsv(file: InputFile): Promise<CsvTable> {
     numLinesBefore: header === undefined ? 0 : 1,
     skipsFirst: isIndex,
   });
-  return { table, layerNumbers: isIndex && !isCounted ? layersOf(firstColumn) : undefined, notes };
+  return { table, layerNumbers: isIndex && !isCounted ? layersOf(body) : undefined, notes };
 }
 
 /** A line of names, or the 0, 1, 2, ... that pandas calls columns by. */
@@ -77,10 +77,22 @@ function isHeader(cells: readonly string[]): boolean {
   return cells[0] === '' || !cells.every((cell) => NUMBER.test(cell));
 }
 
-/** Numbers of layers, ascending, or undefined when the column has something else. */
-function layersOf(column: readonly string[]): number[] | undefined {
-  const numbers = column.map((cell) => (/^\d{1,7}$/.test(cell) ? Number(cell) : -1));
-  return numbers.every((number, row) => number > (numbers[row - 1] ?? -1)) ? numbers : undefined;
+/** The rows, where their first column is 0, 1, 2, ...; 0 where it is not. */
+function rowsCounted(text: Buffer): number {
+  let row = 0;
+  for (const cell of firstCellsOf(text)) if (cell !== String(row++)) return 0;
+  return row;
+}
+
+/** Numbers of layers, ascending, or undefined when the first column has something else. */
+function layersOf(text: Buffer): number[] | undefined {
+  const numbers: number[] = [];
+  for (const cell of firstCellsOf(text)) {
+    const number = /^\d{1,7}$/.test(cell) ? Number(cell) : -1;
+    if (number <= (numbers.at(-1) ?? -1)) return undefined;
+    numbers.push(number);
+  }
+  return numbers;
 }
 
 function lineAt(text: Uint8Array, start: number): string {
@@ -88,12 +100,13 @@ function lineAt(text: Uint8Array, start: number): string {
   return Buffer.from(text.subarray(start, feed === -1 ? text.length : feed)).toString('utf8');
 }
 
-function* linesIn(text: Buffer): Generator<string> {
+/** One by one: a text may have millions of lines. */
+function* firstCellsOf(text: Buffer): Generator<string> {
   for (let at = 0; at < text.length; ) {
     const feed = text.indexOf(LINE_FEED, at);
     const end = feed === -1 ? text.length : feed;
-    // Only the first cell is wanted of it.
-    yield text.toString('utf8', at, Math.min(end, at + 64));
+    const line = text.toString('utf8', at, Math.min(end, at + 64));
+    yield cellsOf(line.replace(/,.*/s, ''))[0]!;
     at = end + 1;
   }
 }

@@ -72,8 +72,17 @@ export async function openNested(
  * @throws EplbError EPLB_FORMAT when there is none
  */
 export function numbersFor(count: number, name: string): Float64Array {
+  return roomFor(Float64Array, count, name);
+}
+
+/** {@link numbersFor} loads, which are read as float32 in the end: half as much. */
+export function loadsFor(count: number, name: string): Float32Array {
+  return roomFor(Float32Array, count, name);
+}
+
+function roomFor<T>(Numbers: new (count: number) => T, count: number, name: string): T {
   try {
-    return new Float64Array(count);
+    return new Numbers(count);
   } catch (cause) {
     throw new EplbError('EPLB_FORMAT', `${name}: no room for its ${count} numbers: convert it to .npy`, {
       cause,
@@ -82,8 +91,9 @@ export function numbersFor(count: number, name: string): Float64Array {
 }
 
 /** Numbers in memory, as a tensor. */
-export function inMemory(data: Float64Array, shape: readonly number[]): StoredTensor {
+export function inMemory(data: Float32Array | Float64Array, shape: readonly number[]): StoredTensor {
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const source = new MemorySource(bytes, 'memory');
-  return { source, offset: 0, type: 'float64', bigEndian: false, shape, strides: denseStrides(shape) };
+  const type = data instanceof Float32Array ? 'float32' : 'float64';
+  return { source, offset: 0, type, bigEndian: false, shape, strides: denseStrides(shape) };
 }

@@ -9,7 +9,7 @@ import { quote } from '../text.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
 import { isNumberLine, readCsv } from './csv-table.ts';
-import { inMemory, numbersFor } from './json.ts';
+import { inMemory, loadsFor } from './json.ts';
 import type { LoadText } from './load-text.ts';
 import { sideBySide } from './side-by-side.ts';
 
@@ -39,7 +39,7 @@ export const MSIT_CSV: LoadFormat = {
     const shape = [step.numLayers, step.numExperts];
     const numBytes = sizeOf(files);
     checkLoadsShape(shape, name, numExperts, numBytes);
-    const data = numbersFor(step.numLayers * step.numExperts, name);
+    const data = loadsFor(step.numLayers * step.numExperts, name);
     step.fill(data);
     const recording = arrayLoads({
       tensor: inMemory(data, shape),

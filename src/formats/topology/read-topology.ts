@@ -3,7 +3,7 @@ import { EplbError } from '../../core/errors.ts';
 import { type InputFile, inputFile } from '../input-file.ts';
 import { readJson } from '../json/value.ts';
 import { MOST_YAML_BYTES, readPlainYaml } from './plain-yaml.ts';
-import { type DeviceTopology, topologyFromJson } from './topology-json.ts';
+import { type DeviceTopology, type TopologyFile, topologyFromJson } from './topology-json.ts';
 
 /** A table of links between many ranks is the largest that it may hold. */
 const MOST_JSON_BYTES = 2 ** 25;
@@ -20,9 +20,19 @@ const MOST_JSON_BYTES = 2 ** 25;
  * ```
  */
 export async function readTopology(path: string, field = 'topology'): Promise<DeviceTopology> {
+  return (await readTopologyFile(path, field)).topology;
+}
+
+/** {@link readTopology}, and the file's own words. */
+export async function readTopologyFile(
+  path: string,
+  field: string,
+): Promise<{ readonly topology: DeviceTopology; readonly content: TopologyFile }> {
   const file = await inputFile(checkText('path', path), checkText('field', field));
   try {
-    return topologyFromJson(await contentOf(file), file.name);
+    const content = await contentOf(file);
+    // What can be read is what a file may hold.
+    return { topology: topologyFromJson(content, file.name), content: content as TopologyFile };
   } finally {
     await file.close();
   }

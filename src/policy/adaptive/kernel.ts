@@ -12,6 +12,8 @@ import { spendMoves } from './spend-moves.ts';
  * takes eight searches.
  */
 const MOST_SIZES = { slots: 2 ** 14, ranks: 2 ** 10 };
+/** Pairs of more experts take more memory than a layer's search is worth. */
+const MOST_LINKED = { experts: 2 ** 12 };
 
 /** Searches one layer a claim: that takes longer than a claim does. */
 const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
@@ -19,6 +21,7 @@ const ADAPTIVE_KERNEL: LayerKernel<AdaptiveRequest> = {
   layersPerClaim: 1,
   checkTopology(request, topology, title) {
     checkSizes('adaptive', topology, MOST_SIZES);
+    if (request.linkPrice > 0) checkSizes('locality', topology, MOST_LINKED);
     if (request.keepsGroups) checkGroupRoom(topology, title);
     if (request.survive !== undefined) domainsOfRanks(topology, request.survive, 'survive');
   },

@@ -35,6 +35,7 @@ export class AdaptiveLayers {
   readonly #request: AdaptiveRequest;
   readonly #numSamples: number;
   readonly #hasPrevious: boolean;
+  readonly #hasMemory: boolean;
   readonly #data: AdaptiveData;
   readonly #search: AdaptiveSearch;
   readonly #moves: MoveCounter;
@@ -63,6 +64,7 @@ export class AdaptiveLayers {
     this.#request = request;
     this.#numSamples = loads.numSamples;
     this.#hasPrevious = hasPrevious;
+    this.#hasMemory = history?.hasMemory === true;
     this.#data = carveAdaptiveData(layout.topology, request, layout.kernelData);
     this.#search = new AdaptiveSearch(threadJob, loads);
     this.#moves = new MoveCounter(layout.topology);
@@ -99,7 +101,11 @@ export class AdaptiveLayers {
   #planAfresh(layer: number, phyToLog: Pointer, replicaRank: Pointer, stats: Float64Array): void {
     this.#prepare(layer, stats);
     const terms = { price: 0, maxMoves: 0, start: 'fresh', extent: 'first' } as const;
-    this.#searchPlan(0, terms, phyToLog, replicaRank);
+    if (this.#search.hasOnlyReference) this.#search.takeReference(0, phyToLog, replicaRank);
+    else {
+      this.#searchPlan(0, terms, phyToLog, replicaRank);
+      if (this.#search.isToBeReference) this.#search.takeReference(0, phyToLog, replicaRank);
+    }
   }
 
   /** A search, and what it has to be followed by where tokens take the nearest copy. @returns the gain */
@@ -124,14 +130,21 @@ export class AdaptiveLayers {
     let mustChange = mustLeave || this.#isUnfit(live) || !this.#search.isSurvivedByAny(live);
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     stats[LayerStat.IS_UNCHANGED] = mode === 'keep' ? 1 : 0;
-    if (mode === 'keep' && !mustChange) {
+    if (mode === 'keep' && !mustChange && this.#request.tolerance === undefined) {
       planned.set(live);
       return;
     }
     const facts = this.#prepare(layer, stats);
-    if (!this.#search.isSurvived(live)) mustChange = true;
-    stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     const price = this.#priceAt(layer, stats);
+    // Which experts survive is kept as long as what they were chosen for; before a plan nothing was.
+    const wasPlanned = this.#hasMemory && this.#memory.isPlanned(layer);
+    if (price > 0 && mode !== 'first' && wasPlanned) this.#search.chooseSurvivors(live);
+    if (!this.#search.isSurvived(live) || this.#search.isAbove(at)) mustChange = true;
+    if (mode === 'keep' && !mustChange) {
+      planned.set(live);
+      return;
+    }
+    stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     const start = mustLeave ? 'fresh' : 'live';
     const isFree = mode === 'first' || price === 0;
     const terms: SearchTerms = {
@@ -143,15 +156,32 @@ export class AdaptiveLayers {
       triesFresh: isFree,
     };
     // What nothing tells from equal loads is as good as it is.
-    const isDone = facts.isNoise && !mustChange;
+    const isDone = facts.isNoise && !mustChange && !this.#search.hasPairs;
     if (isDone) planned.set(live);
-    else stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(at, terms, phyToLog, replicaRank);
+    else this.#searchFrom(at, terms, phyToLog, replicaRank, stats);
     if (this.#search.isCancelled || isDone) return;
     this.#search.likeness(this.#likeness);
     this.#slowest(at, this.#live);
     this.#describe(live, phyToLog, stats);
     this.#keepUnpaid(live, planned, price, stats);
     if (hasRungs(this.#request, this.#layout.topology)) this.#climb(layer, live, price, terms, stats);
+  }
+
+  /** Searches, and from another start where the ceiling cannot be met from the live placement. */
+  #searchFrom(
+    live: Pointer,
+    terms: SearchTerms,
+    phyToLog: Pointer,
+    replicaRank: Pointer,
+    stats: Float64Array,
+  ): void {
+    stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(live, terms, phyToLog, replicaRank);
+    if (this.#request.tolerance !== undefined && !this.#search.isBelow && !this.#search.isCancelled) {
+      const fresh: SearchTerms = { ...terms, start: 'fresh' };
+      stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(live, fresh, phyToLog, replicaRank);
+      if (this.#search.isToBeReference) this.#search.takeReference(live, phyToLog, replicaRank);
+    }
+    stats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
   }
 
   /** Prepares a layer's samples, and remembers what is expected of its loads. */
@@ -219,7 +249,7 @@ export class AdaptiveLayers {
     for (const [layer, stats] of layers.entries()) {
       if (this.#search.isCancelled || stats[LayerStat.IS_UNCHANGED] !== 0) return;
       const facts = this.#search.prepare(layer);
-      if (facts.isNoise || this.#priceAt(layer, stats) === 0) continue;
+      if ((facts.isNoise && !this.#search.hasPairs) || this.#priceAt(layer, stats) === 0) continue;
       const live = this.#layout.previous + 4 * layer * numPhysicalExperts;
       stats[LayerStat.FREE_GAIN] = this.#search.run(live, terms, table, ranks);
       if (stats[LayerStat.FREE_GAIN]! > 0) return;
@@ -285,6 +315,7 @@ export class AdaptiveLayers {
       const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
       rungStats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(row, terms, table, ranks);
       if (this.#search.isCancelled) return;
+      rungStats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
       this.#describe(live, table, rungStats);
     }
   }

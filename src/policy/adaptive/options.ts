@@ -73,17 +73,32 @@ export interface AdaptiveEplbPolicyOptions {
   /** 'groups': groups of experts stay on their node, as with the default policy. Default 'none'. */
   readonly locality?: 'none' | 'groups';
   /**
+   * What it costs that tokens cross between nodes: as a share of the mean rank load, what it would take if no
+   * two experts that are picked together shared a node. Which are, `context.coactivation` tells (counted by
+   * {@link CoactivationRecorder}), or else the groups; with neither, and on more than 64 nodes, links cost
+   * nothing. Default 0.
+   */
+  readonly linkPrice?: number;
+  /**
+   * How much worse than `DefaultEplbPolicy`'s a layer's balancedness may be on the mean of the loads it is
+   * planned with, a share in [0, 1): the highest rank load is at most that of `DefaultEplbPolicy` / (1 -
+   * tolerance). A live mapping that is worse is planned anew whatever moves cost. Default: no such limit.
+   */
+  readonly tolerance?: number;
+  /**
    * 'rank', 'node', or a name of `Topology.failureDomains`: as much load as the redundant slots allow keeps
    * copies in two such failure domains, so that it survives any single failure. These are the heaviest
-   * experts of the loads planned for, as many as {@link survival} says there can be. What lacks a second
-   * domain is moved whatever moves cost, and however few are allowed; but no plan is made for it alone while
-   * the loads stay as they are. Not beside `locality: 'groups'`. Default: none.
+   * experts of the loads planned for, as many as {@link survival} says there can be; where moves have a
+   * price, one that survives stays one until another has 1.2 times its load. What lacks a second domain is
+   * moved whatever moves cost, and however few are allowed; but no plan is made for it alone while the loads
+   * stay as they are. Not beside `locality: 'groups'`. Default: none.
    */
   readonly survive?: string;
   /**
    * Which copy of an expert a token takes in the engine. 'nearest': one on its rank, else one on its node,
    * else any, the tokens being on all ranks alike: what the search finds for 'even' is then corrected where
-   * copies get more than others, and gains are those of nearest copies. Default 'even'.
+   * copies get more than others, and gains are those of nearest copies. Not beside `tolerance`
+   * or `linkPrice`, which the search keeps for even dispatch. Default 'even'.
    */
   readonly dispatch?: Dispatch;
   /**
@@ -122,7 +137,8 @@ export interface AdaptiveSettings {
   readonly cost: CompleteCostModel;
 }
 
-const NAMES = [
+/** The names of all options. */
+export const ADAPTIVE_NAMES: readonly string[] = [
   ...[
     'price',
     'maxMovesPerLayer',
@@ -132,6 +148,8 @@ const NAMES = [
     'effort',
     'numKicks',
     'locality',
+    'linkPrice',
+    'tolerance',
   ],
   ...['survive', 'dispatch', 'confidence', 'cost', 'rememberedSteps', 'maxSamples'],
 ];
@@ -155,7 +173,7 @@ const NO_FIXED_PRICE = -1;
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`, naming the option
  */
 export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): AdaptiveSettings {
-  checkOptions('options', options, NAMES);
+  checkOptions('options', options, ADAPTIVE_NAMES);
   const { price, maxMovesPerLayer, maxMoves: mostMoves, maxBytes, maxEvaluations, numKicks } = options;
   const { locality = 'none', survive, confidence, cost: prices, rememberedSteps, maxSamples } = options;
   const effort = readEffort(options.effort);
@@ -171,6 +189,8 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
   const mostBytes = readMaxBytes(maxBytes);
   // Weights that take no bytes may all move.
   const movesInBytes = cost.bytesPerExpert === 0 ? NO_LIMIT : Math.floor(mostBytes / cost.bytesPerExpert);
+  const linkPrice = atLeast0('linkPrice', options.linkPrice, 0);
+  const tolerance = readTolerance(options.tolerance);
   const request: AdaptiveRequest = {
     kernel: 'adaptive',
     fixedPrice: atLeast0('price', price, NO_FIXED_PRICE),
@@ -185,8 +205,10 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     maxEvaluations: whole('maxEvaluations', maxEvaluations, 1, 10_000_000),
     numKicks: whole('numKicks', numKicks, 0, effort === 'thorough' ? THOROUGH_KICKS : 0),
     keepsGroups: locality === 'groups',
+    linkPrice,
+    tolerance,
     survive,
-    dispatch: checkDispatch(options.dispatch),
+    dispatch: readDispatch(options.dispatch, tolerance, linkPrice),
     maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
   };
   const remembered = whole(
@@ -197,6 +219,20 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     MOST_REMEMBERED_STEPS,
   );
   return { request, rememberedSteps: remembered, cost };
+}
+
+function readTolerance(value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  const tolerance = checkNumber('tolerance', value);
+  if (tolerance >= 0 && tolerance < 1) return tolerance;
+  throw new EplbRangeError('EPLB_RANGE', `tolerance: ${tolerance} is not at least 0 and less than 1`);
+}
+
+function readDispatch(given: unknown, tolerance: number | undefined, linkPrice: number): Dispatch {
+  const dispatch = checkDispatch(given);
+  if (dispatch === 'even' || (tolerance === undefined && linkPrice === 0)) return dispatch;
+  const name = tolerance === undefined ? 'linkPrice' : 'tolerance';
+  throw new EplbRangeError('EPLB_OPTION', `dispatch: ${name} is of 'even' dispatch, not of 'nearest'`);
 }
 
 function readEffort(effort: unknown): AdaptiveEffort {

@@ -45,7 +45,7 @@ import { slotSecondsOf } from './slot-costs.ts';
  */
 export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
   readonly name: string = 'adaptive';
-  override readonly needs: PolicyNeeds = { samples: true, cost: true };
+  override readonly needs: PolicyNeeds;
   override readonly maxSamples: number;
   override readonly rememberedSteps: number;
   readonly #settings: AdaptiveSettings;
@@ -54,6 +54,8 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
   constructor(options: AdaptiveEplbPolicyOptions = {}) {
     super();
     this.#settings = readAdaptiveOptions(options);
+    const { linkPrice } = this.#settings.request;
+    this.needs = { samples: true, cost: true, ...(linkPrice > 0 && { coactivation: true }) };
     this.maxSamples = this.#settings.request.maxSamples;
     this.rememberedSteps = this.#settings.rememberedSteps;
   }

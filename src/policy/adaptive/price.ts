@@ -13,6 +13,8 @@ export const MOST_PRICE = Number.MAX_VALUE;
 const SHARE_OF_SLOT = 1.5e-3;
 /** How much of that where loads are planned for again: they have stayed as they are for twice as long. */
 const PART_AGAIN = 0.5;
+/** Of a move where links count: as a share of what the pairs of a mean slot cost to have apart. */
+const SHARE_OF_LINKS = 0.16;
 /** How much of what chance alone seems to gain by a move the move has to gain besides. */
 const SHARE_OF_NOISE = 0.17;
 /** The same where loads are planned for again: what is gained then is mostly chance. */
@@ -84,7 +86,10 @@ export function priceOf(
   const shareOfSlot = isAgain ? PART_AGAIN * SHARE_OF_SLOT : SHARE_OF_SLOT;
   const shareOfNoise = isAgain ? SHARE_OF_NOISE_AGAIN : SHARE_OF_NOISE;
   const noise = isFirst ? 0 : shareOfNoise * chance;
-  if (!request.hasCost) return isFirst ? 0 : (shareOfSlot * topology.numRanks) / numSlots + noise;
+  if (!request.hasCost) {
+    const ofLinks = SHARE_OF_LINKS * request.linkPrice;
+    return isFirst ? 0 : (shareOfSlot * topology.numRanks + ofLinks) / numSlots + noise;
+  }
   const { shareSteps, loadSteps } = request.moveCost;
   // Without load nothing can be gained: no move is worth it.
   if (loadSteps > 0 && !(meanRankLoad > 0)) return MOST_PRICE;

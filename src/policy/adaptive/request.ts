@@ -5,6 +5,7 @@ import type { KernelRequest } from '../../engine/plan-job.ts';
 import { alignUp, Carver } from '../../memory/carver.ts';
 import type { KernelSizes } from '../../memory/kernel-exports.ts';
 import { preserveScratchBytes } from '../preserve-slots.ts';
+import { numLinkNodes, pairsPerRow } from './link-sizes.ts';
 import { NUM_CURVE_POINTS, type SlotCosts } from './slot-costs.ts';
 
 /** The most that a kernel's whole numbers can tell: more than any search comes to. */
@@ -45,6 +46,10 @@ export interface AdaptiveRequest extends KernelRequest {
   readonly numKicks: number;
   /** Whether groups of experts are bound to a node, when the nodes divide the groups. */
   readonly keepsGroups: boolean;
+  /** What it costs that no pair of experts shares a node, as a share of the mean rank load; 0: nothing. */
+  readonly linkPrice: number;
+  /** How much worse than the default policy's the highest rank load may be; undefined: as it comes. */
+  readonly tolerance: number | undefined;
   /** The level of failures that as much load as can is to survive; undefined: none. */
   readonly survive: string | undefined;
   /** Which copy of an expert a token takes. */
@@ -78,6 +83,8 @@ export const LayerStat = {
   STAYING_STEPS: 10,
   /** What chance alone seems to gain by a move. */
   CHANCE: 11,
+  /** What links save more than under the live placement, as a share of the mean rank load. */
+  LINK_GAIN: 12,
 } as const;
 export const STATS_PER_LAYER = 16;
 
@@ -90,7 +97,8 @@ const FORESEEN_CHANCE = 0.1;
  * @param stats f64[STATS_PER_LAYER]
  */
 export function expectedGain(stats: Float64Array): number {
-  return stats[LayerStat.GAIN]! - FORESEEN_CHANCE * stats[LayerStat.CHANCE]! * stats[LayerStat.MOVES]!;
+  const gain = stats[LayerStat.GAIN]! + stats[LayerStat.LINK_GAIN]!;
+  return gain - FORESEEN_CHANCE * stats[LayerStat.CHANCE]! * stats[LayerStat.MOVES]!;
 }
 
 /** What tells of the placement that a layer gets. */
@@ -99,6 +107,7 @@ export const CHOSEN_STATS = [
   LayerStat.MOVES_BETWEEN_NODES,
   LayerStat.GAIN,
   LayerStat.SMOOTH_GAIN,
+  LayerStat.LINK_GAIN,
 ] as const;
 
 /** Dearer and dearer placements of a layer, to choose from where the moves of all layers are limited. */
@@ -162,6 +171,14 @@ export interface AdaptiveScratch {
   readonly survivors: number;
   readonly domains: number;
   readonly rankSpeed: number;
+  /** f32[logical]: the mean of the samples. */
+  readonly ceilingLoads: number;
+  /** i32[physical]: the placement that the ceiling is by, where there is one. */
+  readonly reference: number;
+  /** Where links count: f32[logical x logical], rows of pairs made a multiple of four, and i32[ranks]. */
+  readonly coactivation: number;
+  readonly pairs: number;
+  readonly nodeOfRank: number;
   /** What the kernels say they need. */
   readonly search: number;
   readonly end: number;
@@ -169,11 +186,14 @@ export interface AdaptiveScratch {
 
 export function carveAdaptiveScratch(
   topology: Topology,
-  { maxSamples }: Pick<AdaptiveRequest, 'maxSamples'>,
+  request: Pick<AdaptiveRequest, 'maxSamples' | 'linkPrice' | 'tolerance'>,
   sizes: KernelSizes,
   start: number,
 ): AdaptiveScratch {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numRanks } = topology;
+  const { maxSamples } = request;
+  const numNodes = numLinkNodes(request, topology);
+  const linked = numNodes > 0 ? experts : 0;
   // Samples lie four by four in the kernels' vectors.
   const numSamples = alignUp(maxSamples, 4);
   const carver = new Carver(start);
@@ -196,7 +216,12 @@ export function carveAdaptiveScratch(
     survivors: carver.take(experts),
     domains: carver.take(4 * numRanks),
     rankSpeed: carver.take(4 * numRanks),
-    search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples)),
+    ceilingLoads: carver.take(4 * experts),
+    reference: carver.take(request.tolerance === undefined ? 0 : 4 * slots),
+    coactivation: carver.take(4 * linked * experts),
+    pairs: carver.take(4 * linked * pairsPerRow(experts)),
+    nodeOfRank: carver.take(4 * numRanks),
+    search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples, numNodes)),
     end: carver.end,
   };
 }

@@ -1,5 +1,6 @@
 import type { Topology } from '../../core/topology.ts';
 import type { WorkOfJob } from '../../engine/layer-kernel.ts';
+import { numLinkNodes } from './link-sizes.ts';
 import type { AdaptiveEffort, AdaptiveRequest } from './request.ts';
 import { hasFewSlots, numKicksOf } from './search.ts';
 
@@ -9,6 +10,15 @@ const SHARES: Readonly<Record<AdaptiveEffort, number>> = { quick: 0.5, usual: 1,
 const KICKS_PER_SEARCH = 4;
 /** All pairs of few slots, after a kick, for each step that is taken: about one a slot. */
 const NANOSECONDS_PER_PAIR = 100;
+
+/** What links make of it. */
+const LINKED = 3;
+
+/** Whether any experts can belong together; where nothing is known of the job, they may. */
+function hasPairs(request: AdaptiveRequest, topology: Topology, job: WorkOfJob | undefined): boolean {
+  const mayBeGiven = job === undefined || job.coactivation !== undefined;
+  return numLinkNodes(request, topology) > 0 && (topology.numGroups > 1 || mayBeGiven);
+}
 
 /**
  * About how long a layer takes. Each rank is visited some times, and a visit looks at exchanges of its slots
@@ -21,7 +31,8 @@ export function nanosecondsPerLayer(request: AdaptiveRequest, topology: Topology
   const { numPhysicalExperts, numRanks } = topology;
   const numSamples = job?.loads.from === 'samples' ? job.loads.numSamples : request.maxSamples;
   const perSlot = 2000 + 100 * numSamples + 100 * numRanks * (1 + numSamples / 64);
+  const linked = hasPairs(request, topology, job) ? LINKED : 1;
   const numKicks = numKicksOf(request, topology);
   if (hasFewSlots(topology)) return numKicks * NANOSECONDS_PER_PAIR * numPhysicalExperts ** 3;
-  return SHARES[request.effort] * numPhysicalExperts * perSlot * (1 + numKicks / KICKS_PER_SEARCH);
+  return linked * SHARES[request.effort] * numPhysicalExperts * perSlot * (1 + numKicks / KICKS_PER_SEARCH);
 }

@@ -4,7 +4,11 @@ import type { Topology } from '../../core/topology.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
 import type { WrittenSamples } from '../../loads/load-samples.ts';
+import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
+import { meanLoads } from './ceiling.ts';
+import { numLinkNodes } from './link-sizes.ts';
+import { checkPairs, preparePairs, writeNodes } from './links.ts';
 import {
   type AdaptiveEffort,
   type AdaptiveRequest,
@@ -24,9 +28,23 @@ export function hasFewSlots(topology: Topology): boolean {
   return numOpenSlots(topology) <= FEW_SLOTS;
 }
 
+/**
+ * Where ranks differ in speed and have few slots each, descents get stuck far from the best: 6 % above the
+ * bound of a linear program in the mean of ten problems of three slots a rank, and up to 21 %. With kicks it
+ * is 0.9 and 1.4 %, in 3.5 times the time; 50 of them make 0.6 and 0.9 %, in 13 times. Ranks that are alike
+ * are 1.7 and 3 % above it without.
+ */
+const FEW_SLOTS_OF_A_RANK = 8;
+const KICKS_OF_UNEVEN_RANKS = 10;
+
 /** Kicks in a row that have to lead nowhere. */
 export function numKicksOf({ numKicks }: AdaptiveRequest, topology: Topology): number {
-  return hasFewSlots(topology) ? Math.max(numKicks, KICKS_OF_FEW_SLOTS) : numKicks;
+  if (hasFewSlots(topology)) return Math.max(numKicks, KICKS_OF_FEW_SLOTS);
+  const { numRanks, deadRanks = [] } = topology;
+  const isUneven =
+    relativeSpeeds(topology) !== undefined &&
+    numOpenSlots(topology) < FEW_SLOTS_OF_A_RANK * (numRanks - deadRanks.length);
+  return isUneven ? Math.max(numKicks, KICKS_OF_UNEVEN_RANKS) : numKicks;
 }
 
 /** How far a search goes. */
@@ -64,6 +82,16 @@ const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, Searc
     next: { ...UNLIMITED, maxPasses: 4, leastGain: 1e-6 },
   },
 };
+
+/**
+ * Where links count: visits of each rank, of so many slots in a layer; and the patience of a walk. See
+ * docs/notes/locality.md.
+ */
+const VISITS_OF_LINKS = 6;
+const SLOTS_OF_VISITS = 288;
+const MOST_VISITS = 16;
+const WALK_OF_LINKS = 600;
+const SLOTS_OF_WALK = 80;
 
 /** How to search. */
 export interface SearchTerms {
@@ -132,14 +160,17 @@ export class AdaptiveSearch {
   readonly #terms: AdaptiveTerms;
   readonly #words: Int32Array;
   readonly #goal: SurvivalGoal | undefined;
+  readonly #threadJob: ThreadJob<AdaptiveRequest>;
+  readonly #hasLinks: boolean;
   /** `[ranks]`: how fast each is, 1 in the mean; undefined where all are alike. */
   readonly #speeds: readonly number[] | undefined;
   #evaluations = 0;
+  #savedByLinks = 0;
 
-  constructor(
-    { kernels, buffer, layout, request, scratch }: ThreadJob<AdaptiveRequest>,
-    samples: WrittenSamples,
-  ) {
+  constructor(threadJob: ThreadJob<AdaptiveRequest>, samples: WrittenSamples) {
+    const { kernels, buffer, layout, request, scratch } = threadJob;
+    this.#threadJob = threadJob;
+    this.#hasLinks = numLinkNodes(request, layout.topology) > 0;
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
@@ -166,6 +197,15 @@ export class AdaptiveSearch {
   isSurvived(slots: Int32Array): boolean {
     if (this.#goal === undefined || this.#terms.integer('isNoise') !== 0) return true;
     return this.#goal.isReached(slots, this.#survivors);
+  }
+
+  /**
+   * Chooses which experts of the prepared layer have to survive: the heaviest ones, or those of the live
+   * placement that are nearly as heavy.
+   */
+  chooseSurvivors(live?: Int32Array): void {
+    const mean = new Float32Array(this.#buffer, this.#at.mean, this.#layout.topology.numLogicalExperts);
+    this.#goal?.choose(mean, this.#survivors, live);
   }
 
   /** u8[logical]: which experts of the prepared layer have to survive any single failure. */
@@ -203,9 +243,11 @@ export class AdaptiveSearch {
   prepare(layer: number): SampleFacts {
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
     this.#kernels.prepareSamples(this.#terms.at);
+    this.#prepareLinks(layer);
+    if (this.#request.tolerance !== undefined) this.#prepareCeiling();
     const { topology } = this.#layout;
     const { numLogicalExperts } = topology;
-    this.#goal?.choose(new Float32Array(this.#buffer, this.#at.mean, numLogicalExperts), this.#survivors);
+    this.chooseSurvivors();
     return {
       // Of ranks that are not alike a placement is better than another for equal loads too.
       isNoise: this.#terms.integer('isNoise') !== 0 && this.#speeds === undefined,
@@ -218,6 +260,53 @@ export class AdaptiveSearch {
       elasticity: this.#terms.number('elasticity'),
       expected: new Float32Array(this.#buffer, this.#at.middle, numLogicalExperts),
     };
+  }
+
+  /** What links and the ceiling need of a layer. */
+  #prepareLinks(layer: number): void {
+    const { tolerance, linkPrice } = this.#request;
+    if (linkPrice > 0 && !this.#hasLinks) checkPairs(this.#threadJob, layer);
+    if (!this.#hasLinks && tolerance === undefined) return;
+    this.#writeMeanLoads(layer);
+    if (!this.#hasLinks) return;
+    const pairsTotal = preparePairs(this.#threadJob, this.#at, layer);
+    this.#terms.setNumbers({ pairsTotal });
+  }
+
+  /** The mean of the layer's samples. */
+  #writeMeanLoads(layer: number): void {
+    const { numLayers, numLogicalExperts } = this.#layout.topology;
+    const { numSamples, newestShare } = this.#job;
+    const stride = numLayers * numLogicalExperts;
+    const length = (numSamples - 1) * stride + numLogicalExperts;
+    const samples = new Float32Array(this.#buffer, this.#samplesAt(layer), length);
+    meanLoads(samples, stride, numSamples, newestShare, this.#meanLoads);
+  }
+
+  get #meanLoads(): Float32Array {
+    return new Float32Array(this.#buffer, this.#at.ceilingLoads, this.#layout.topology.numLogicalExperts);
+  }
+
+  /** Places the default policy's placement of the mean loads, and takes the ceiling from it. */
+  #prepareCeiling(): void {
+    const { topology } = this.#layout;
+    const { numPhysicalExperts, numGroups, numNodes } = topology;
+    const isByGroups = numGroups % numNodes === 0 && topology.nodeOfRank === undefined;
+    this.#placeByDefault(this.#at.ceilingLoads, isByGroups, this.#at.ranks);
+    this.#kernels.copyBytes(this.#at.reference, this.#at.fresh, 4 * numPhysicalExperts);
+    if (this.#isDealt || topology.slotsPerRank !== undefined) {
+      this.#dealFresh();
+      this.#kernels.copyBytes(this.#at.reference, this.#at.fresh, 4 * numPhysicalExperts);
+    }
+    const most = this.#kernels.longestTime(this.#terms.at, this.#at.reference);
+    // A hair less than allowed: sums of loads are rounded.
+    this.#terms.setNumbers({ ceiling: (most / (1 - this.#request.tolerance!)) * (1 - 2 ** -40) });
+  }
+
+  /** Whether a rank of a placement of the prepared layer is above the ceiling. */
+  isAbove(placement: Pointer): boolean {
+    if (this.#request.tolerance === undefined) return false;
+    return this.#kernels.longestTime(this.#terms.at, placement) > this.#terms.number('ceiling');
   }
 
   #meanRankLoad(): number {
@@ -280,22 +369,25 @@ export class AdaptiveSearch {
     const { numPhysicalExperts, numRanks } = this.#layout.topology;
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const { extent = isFresh ? 'first' : 'next', isOneStep = false } = terms;
-    const { visitsPerRank, idlePerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
+    const { visitsPerRank, idlePerRank, maxPasses, leastGain } = this.#extent(extent);
     const isSharp = terms.isSharp ?? extent === 'first';
     this.#terms.setNumbers({ price: isFresh ? 0 : terms.price, leastGain });
     this.#terms.setIntegers({
       previous: isFresh ? this.#at.fresh : live,
       fresh: triesFresh ? this.#at.fresh : 0,
-      dealsCopies: isOneStep ? 0 : 1,
+      // Copies dealt out by their loads alone would leave the nodes that links save on.
+      dealsCopies: isOneStep || this.hasPairs ? 0 : 1,
       isSharp: isSharp ? 1 : 0,
       maxMoves: isFresh ? numPhysicalExperts : terms.maxMoves,
       maxVisits: Math.min(NO_LIMIT, Math.ceil(visitsPerRank * numRanks)),
       maxPasses,
       // Whether there is any step is told for sure.
-      maxIdle: isOneStep
-        ? NO_LIMIT
-        : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
+      maxIdle:
+        isOneStep || this.hasPairs
+          ? NO_LIMIT
+          : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
       maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
+      walkPatience: isOneStep || extent !== 'first' ? 0 : this.#walkPatience,
       numKicks: isOneStep ? 0 : numKicksOf(this.#request, this.#layout.topology),
       phyToLog,
       replicaRank,
@@ -304,11 +396,68 @@ export class AdaptiveSearch {
     this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
+    this.#savedByLinks = this.#terms.number('savedAfter') - this.#terms.number('savedBefore');
     if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
     // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is
     // known to be gained.
     const gain = this.#terms.number('before') - this.#terms.number('after');
     return Number.isFinite(gain) ? gain : 0;
+  }
+
+  /** How far a search goes: where links count further, but of many slots, whose visits take longer. */
+  #extent(name: ExtentName): SearchExtent {
+    const extent = EXTENTS[this.#request.effort][name];
+    if (!this.hasPairs) return extent;
+    const visits = (VISITS_OF_LINKS * SLOTS_OF_VISITS) / numOpenSlots(this.#layout.topology);
+    return { ...extent, visitsPerRank: Math.max(extent.visitsPerRank, Math.min(visits, MOST_VISITS)) };
+  }
+
+  /** Steps of a walk in a row that may lead nowhere: as many as take a few milliseconds a layer. */
+  get #walkPatience(): number {
+    if (!this.hasPairs || this.#request.effort === 'quick') return 0;
+    const patience = WALK_OF_LINKS * (SLOTS_OF_WALK / numOpenSlots(this.#layout.topology)) ** 3;
+    return Math.floor(Math.min(patience, WALK_OF_LINKS));
+  }
+
+  /** What links save more by what the last search found, as a share of the mean rank load. */
+  get savedByLinks(): number {
+    return this.#savedByLinks;
+  }
+
+  /** Whether no rank was above the ceiling in what the last search found. */
+  get isBelow(): boolean {
+    return this.#terms.integer('isBelow') !== 0;
+  }
+
+  /** Whether links count in the prepared layer: something tells which experts belong together. */
+  get hasPairs(): boolean {
+    return this.#hasLinks && this.#terms.number('pairsTotal') > 0;
+  }
+
+  /**
+   * Whether links were to count, within a ceiling, and nothing tells which experts belong together: then
+   * there is no reason to leave the placement that the ceiling is by.
+   */
+  get hasOnlyReference(): boolean {
+    const { linkPrice, tolerance } = this.#request;
+    return linkPrice > 0 && tolerance !== undefined && !this.hasPairs && this.#goal === undefined;
+  }
+
+  /**
+   * Whether the last search came to nothing below the ceiling, so that the placement that it is by is all
+   * there is: that may have two copies of an expert on one rank, which no search makes.
+   */
+  get isToBeReference(): boolean {
+    return !this.isBelow && this.#request.tolerance !== undefined && this.#goal === undefined;
+  }
+
+  /** Writes the placement that the ceiling is by; what stays on a rank keeps its slots in `live`, if any. */
+  takeReference(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
+    const { numPhysicalExperts, numLogicalExperts } = this.#layout.topology;
+    const table = (at: Pointer) => new Int32Array(this.#buffer, at, numPhysicalExperts);
+    table(phyToLog).set(table(this.#at.reference));
+    numberReplicas(table(phyToLog), table(replicaRank), new Int32Array(numLogicalExperts));
+    if (live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
   }
 
   /** Steps that all searches looked at closely. */
@@ -334,6 +483,10 @@ export class AdaptiveSearch {
       survivors: this.#goal === undefined ? 0 : at.survivors,
       domains: at.domains,
       rankSpeed: this.#speeds === undefined ? 0 : at.rankSpeed,
+      pairs: this.#hasLinks ? at.pairs : 0,
+      nodeOfRank: at.nodeOfRank,
+      numLinkNodes: numLinkNodes(this.#request, topology),
+      ceilingLoads: this.#request.tolerance === undefined ? 0 : at.ceilingLoads,
       curve: this.#request.slotCosts === undefined ? 0 : at.curve,
       tokens: at.tokens,
       scratch: at.search,
@@ -347,6 +500,8 @@ export class AdaptiveSearch {
       likeness: at.likeness,
       cancelled: words + 4 * JobWord.CANCELLED,
     });
+    if (this.#hasLinks) writeNodes(this.#threadJob, at);
+    this.#terms.setNumbers({ linkPrice: this.#request.linkPrice });
     const { slotCosts } = this.#request;
     if (slotCosts !== undefined)
       writeCurve(slotCosts, topology, new Float32Array(this.#buffer, at.curve, NUM_CURVE_POINTS));
@@ -360,15 +515,22 @@ export class AdaptiveSearch {
    * is in them.
    */
   #placeAfresh(ranks: Pointer): void {
+    if (this.#request.tolerance !== undefined) {
+      const { numPhysicalExperts } = this.#layout.topology;
+      this.#kernels.copyBytes(this.#at.fresh, this.#at.reference, 4 * numPhysicalExperts);
+    } else this.#placeByDefault(this.#at.mean, this.keepsGroups, ranks);
+  }
+
+  #placeByDefault(loads: Pointer, isByGroups: boolean, ranks: Pointer): void {
     const { topology } = this.#layout;
     const { numLogicalExperts, numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
     this.#kernels.placeLayers(
-      this.#at.mean,
+      loads,
       1,
       numLogicalExperts,
       numPhysicalExperts,
-      this.keepsGroups ? numGroups : 1,
-      this.keepsGroups ? numNodes : 1,
+      isByGroups ? numGroups : 1,
+      isByGroups ? numNodes : 1,
       numRanks,
       this.#at.fresh,
       ranks,

@@ -141,6 +141,11 @@ class PlannerClient:
         body = question_bytes(loads, live, slots)
         self._json("POST", f"/loads?step={step}&epoch={epoch}", body, BINARY, seconds)
 
+    def commit(self, step: int, epoch: int, live: np.ndarray, seconds: float) -> None:
+        """Reports which mapping an epoch is, without loads. Raises PlannerError."""
+        body = json.dumps({"step": step, "epoch": epoch, "physicalToLogical": live.tolist()}).encode()
+        self._json("POST", "/loads", body, "application/json", seconds)
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()

@@ -25,8 +25,11 @@ class Reporter:
         self._put(None)
 
     def report(self, loads, live):
-        """Reports loads [layers, experts], measured while `live` [layers, slots] was."""
-        self._put((loads.copy(), live.copy()))
+        """Reports loads [layers, experts], measured while `live` [layers, slots] was.
+
+        loads: None says only that `live` is what the ranks have now.
+        """
+        self._put((None if loads is None else loads.copy(), live.copy()))
 
     def _put(self, item):
         if self._thread is None:
@@ -58,9 +61,13 @@ class Reporter:
             return
         loads, live = item
         epoch = int(view["epoch"])
-        is_live = view["digest"] == digest_of(live, loads.shape[1]).hex()
+        is_live = view["digest"] == digest_of(live, int(view["numLogicalExperts"])).hex()
         last = view["window"]["lastStep"]
         self._step = max(self._step, -1 if last is None else int(last)) + 1
+        if loads is None:
+            if not is_live:
+                client.commit(self._step, epoch + 1, live, SECONDS)
+            return
         slots = live.shape[1]
         if is_live:
             client.report(self._step, epoch, loads, None, slots, SECONDS)

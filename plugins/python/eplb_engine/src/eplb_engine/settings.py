@@ -13,7 +13,7 @@ class Settings:
 
     url: str
     """unix:PATH, http://HOST:PORT or https://HOST:PORT"""
-    group: str = "vllm"
+    group: str
     """Names the group with the planner; the sizes are added to it."""
     policy: str = "default"
     """What a group is declared with that the planner does not know yet."""
@@ -27,8 +27,13 @@ class Settings:
     """Whether loads and what went live are reported, beside the serving path."""
 
 
-def read_settings(environment: Mapping[str, str] = os.environ) -> Optional[Settings]:
-    """The settings; None where no planner is named. Raises ValueError for what cannot be meant."""
+def read_settings(
+    group: str, policy: str = "default", environment: Mapping[str, str] = os.environ
+) -> Optional[Settings]:
+    """The settings; None where no planner is named. Raises ValueError for what cannot be meant.
+
+    group, policy: what the engine's plug-in takes where the environment says nothing.
+    """
     url = environment.get("EPLB_ENGINE_URL", "").strip()
     if not url:
         return None
@@ -42,8 +47,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Optional[Setti
         raise ValueError(f"EPLB_ENGINE_AGREEMENT: {agreement!r} is none of {', '.join(MODES)}")
     return Settings(
         url=url,
-        group=environment.get("EPLB_ENGINE_GROUP", "vllm"),
-        policy=environment.get("EPLB_ENGINE_POLICY", "default"),
+        group=environment.get("EPLB_ENGINE_GROUP", group),
+        policy=environment.get("EPLB_ENGINE_POLICY", policy),
         token=environment.get("EPLB_ENGINE_TOKEN") or None,
         ca_file=environment.get("EPLB_ENGINE_CA_FILE") or None,
         timeout_ms=timeout_ms,

@@ -8,52 +8,37 @@ switch itself on, and says so.
 
 import importlib
 import inspect
-import json
-import logging
-from pathlib import Path
 
 import numpy as np
 
-from . import agreement
+from .bridge import Bridge
+from .contract import ContractError, check_parameters, enter, import_first, read_contract
+from .groups import own_group
 from .log import LOGGER, say
-from .planner import AgreedPlanner
+from .question import Question, declaration_of, mean_loads
 from .settings import read_settings
 
-CONTRACT = json.loads((Path(__file__).parent / "contracts" / "vllm.json").read_text())
-
-
-class ContractError(Exception):
-    """The engine is not as it was recorded."""
+CONTRACT = read_contract("vllm")
 
 
 def register() -> None:
-    """The entry point. Never raises: an engine starts without the plug-in rather than not at all."""
-    try:
-        settings = read_settings()
-        if settings is None:
-            LOGGER.info("EPLB_ENGINE_URL is not set: vLLM plans by itself")
-            return
-        module, own = find_policy()
-        replacement = make_policy(own, settings)
-        getattr(module, CONTRACT["table"])[CONTRACT["policy"]] = replacement
-        LOGGER.info("plans come from %s, with the engine's own as fall-back", settings.url)
-    except ContractError as error:
-        LOGGER.error("disabled: %s; recorded was vLLM %s", error, CONTRACT["recorded"])
-    except Exception as error:
-        LOGGER.error("disabled: %r", error)
+    """The entry point. Never raises."""
+    enter("vLLM", CONTRACT, _switch_on)
+
+
+def _switch_on() -> None:
+    settings = read_settings("vllm")
+    if settings is None:
+        LOGGER.info("EPLB_ENGINE_URL is not set: vLLM plans by itself")
+        return
+    module, own = find_policy()
+    getattr(module, CONTRACT["table"])[CONTRACT["policy"]] = make_policy(own, settings)
+    LOGGER.info("plans come from %s, with vLLM's own as fall-back", settings.url)
 
 
 def find_policy():
     """The module with the table, and the engine's own policy. Raises ContractError."""
-    module = None
-    for name in CONTRACT["modules"]:
-        try:
-            module = importlib.import_module(name)
-            break
-        except ImportError:
-            continue
-    if module is None:
-        raise ContractError(f"there is no {' or '.join(CONTRACT['modules'])}")
+    module = import_first(CONTRACT["modules"])
     table = getattr(module, CONTRACT["table"], None)
     if not isinstance(table, dict) or CONTRACT["policy"] not in table:
         raise ContractError(f"{module.__name__}.{CONTRACT['table']} has no '{CONTRACT['policy']}'")
@@ -64,26 +49,21 @@ def find_policy():
 
 def check_signature(own) -> None:
     """Raises ContractError unless the policy is called and answers as recorded."""
-    method = getattr(own, CONTRACT["method"], None)
+    name = CONTRACT["method"]
+    method = getattr(own, name, None)
     if not inspect.isclass(own) or not callable(method):
-        raise ContractError(f"the policy is no class with {CONTRACT['method']}")
-    signature = inspect.signature(method)
-    found = [(one.name, one.default is not inspect.Parameter.empty) for one in signature.parameters.values()]
-    wanted = [(one["name"], "default" in one) for one in CONTRACT["parameters"]]
-    if found != wanted:
-        names = ", ".join(name for name, _ in found)
-        raise ContractError(f"{CONTRACT['method']}({names}) is called with other arguments")
-    returns = signature.return_annotation
+        raise ContractError(f"the policy is no class with {name}")
+    check_parameters(method, name, CONTRACT["parameters"])
+    returns = inspect.signature(method).return_annotation
     if returns is not inspect.Signature.empty:
         text = returns if isinstance(returns, str) else getattr(returns, "__name__", str(returns))
         if text.rsplit(".", 1)[-1] != CONTRACT["returns"]["annotation"].rsplit(".", 1)[-1]:
-            wanted = CONTRACT["returns"]["annotation"]
-            raise ContractError(f"{CONTRACT['method']} returns {text}, not {wanted}")
+            raise ContractError(f"{name} returns {text}, not {CONTRACT['returns']['annotation']}")
 
 
 def make_policy(own, settings):
     """A policy as the engine's own is, but for where plans come from."""
-    bridge = Bridge(own, settings)
+    bridge = VllmBridge(own, settings)
 
     def rebalance_experts(
         cls, weight, num_replicas, num_groups, num_nodes, num_ranks, old_global_expert_indices=None
@@ -92,79 +72,128 @@ def make_policy(own, settings):
             weight, num_replicas, num_groups, num_nodes, num_ranks, old_global_expert_indices
         )
 
-    return type("EplbEnginePolicy", (own,), {CONTRACT["method"]: classmethod(rebalance_experts)})
+    members = {CONTRACT["method"]: classmethod(rebalance_experts)}
+    proposed = CONTRACT["proposed"]
+    if hasattr(own, proposed["plan"]) and hasattr(own, proposed["committed"]):
+        members.update(context_members(own, bridge))
+    return type("EplbEnginePolicy", (own,), members)
 
 
-class Bridge:
+def context_members(own, bridge):
+    """The methods of the proposed contract: a plan from a context, and a call for each layer that is live.
+
+    Forms of the proposal differ in whether a state of the policy goes along, so what is not needed is passed
+    on as it is.
+    """
+    proposed = CONTRACT["proposed"]
+    plan_of, committed_of = getattr(own, proposed["plan"]), getattr(own, proposed["committed"])
+
+    def plan_rebalance(self, context, *rest, **named):
+        plan = bridge.plan_from(context, own)
+        return plan_of(self, context, *rest, **named) if plan is None else plan
+
+    def on_layer_committed(self, *given, **named):
+        bridge.layer_committed(*given, **named)
+        return committed_of(self, *given, **named)
+
+    return {proposed["plan"]: plan_rebalance, proposed["committed"]: on_layer_committed}
+
+
+class VllmBridge:
     """Between vLLM's calls and the planner."""
 
     def __init__(self, own, settings):
         self._own = own
         self._settings = settings
-        self._parent = None
-        self._group = None
-        self._planners = {}
-        self._is_off = False
+        self._bridge = Bridge("vLLM", settings, find_agreement)
+        # Of the last plan that was made from a context.
+        self._plan = None
+        self._declaration = None
+        self._layers = set()
 
     def rebalance(self, weight, num_replicas, num_groups, num_nodes, num_ranks, old):
         """What the planner says where all ranks have it, else what the engine's own policy says."""
-        table = None
-        try:
-            if not self._is_off:
-                table = self._planned(weight, num_replicas, num_groups, num_nodes, num_ranks, old)
-        except Exception as error:
-            # A collective has failed: on all ranks, which all fall back.
-            say("agreement failed", f"the ranks could not agree: {error!r}", logging.ERROR)
+        given = (weight, num_replicas, num_groups, num_nodes, num_ranks, old)
+        table = self._bridge.plan(lambda: self._question(*given))
         if table is None:
-            return self._own.rebalance_experts(
-                weight, num_replicas, num_groups, num_nodes, num_ranks, old
-            )
-        import torch
+            return self._own.rebalance_experts(*given)
+        return as_tensor(table, old)
 
-        return torch.from_numpy(table.astype(np.int64)).to(old.dtype)
+    def plan_from(self, context, own):
+        """A plan of the engine's kind from its planner context, or None: its own policy plans."""
+        self._plan = None
 
-    def _planned(self, weight, num_replicas, num_groups, num_nodes, num_ranks, old):
+        def question():
+            topology = context.topology
+            numbers = (topology.num_groups, topology.num_nodes, topology.num_ranks)
+            old = context.physical_to_logical_map_cpu
+            return self._question(context.load_window_cpu, context.num_replicas, *numbers, old)
+
+        table = self._bridge.plan(question)
+        if table is None:
+            return None
+        try:
+            kind = find_plan_class(own)
+            field = CONTRACT["proposed"]["field"]
+            plan = kind(**{field: as_tensor(table, context.physical_to_logical_map_cpu)})
+        except Exception as error:
+            # The class is the same on all ranks, so all of them come here.
+            say("other plans", f"the engine's plans are of another kind than recorded: {error!r}")
+            return None
+        self._plan, self._layers = plan, set()
+        return plan
+
+    def layer_committed(self, *given, **named):
+        """Counts layers; when the last of a plan is live, says so to the planner. Never raises."""
+        try:
+            given = [*given, *named.values()]
+            layer = int(given[-1])
+            if self._plan is None or not any(one is self._plan for one in given):
+                return
+            self._layers.add(layer)
+            table = getattr(self._plan, CONTRACT["proposed"]["field"]).numpy().astype(np.int32)
+            if len(self._layers) == table.shape[0]:
+                self._plan = None
+                self._bridge.went_live(self._declaration, table)
+        except Exception as error:
+            say("commit unknown", f"a commit was not understood: {error!r}")
+
+    def _question(self, weight, num_replicas, num_groups, num_nodes, num_ranks, old):
         # All that decides here whether a rank takes part is equal on all ranks.
         if old is None or weight.dim() not in (2, 3) or tuple(old.shape) != (weight.shape[-2], num_replicas):
             say("other shapes", "weights or mapping are of other shapes than recorded")
             return None
-        group = self._own_group()
-        if group is None:
-            return None
-        if agreement.size_of(group) != num_ranks:
-            say("other ranks", f"the group has {agreement.size_of(group)} ranks, and the plan {num_ranks}")
-            return None
-        loads = weight.detach().to("cpu").double()
-        if loads.dim() == 3:
-            loads = loads.mean(dim=0)
-        loads = loads.numpy().astype(np.float32)
         table = old.detach().to("cpu").numpy().astype(np.int32)
         if table.min() < 0:
             # Ranks are missing: the engine repairs by its own rules.
             return None
-        declaration = declaration_of(
-            loads.shape, num_replicas, num_groups, num_nodes, num_ranks, self._settings.policy
-        )
-        key = tuple(sorted(declaration.items()))
-        if key not in self._planners:
-            self._planners[key] = AgreedPlanner(self._settings, group, declaration)
-        return self._planners[key].plan(loads, table, num_replicas)
+        loads = mean_loads(weight)
+        sizes = (loads.shape, num_replicas, num_groups, num_nodes, num_ranks)
+        self._declaration = declaration_of(*sizes, self._settings.policy)
+        return Question(self._declaration, loads, table, num_ranks)
 
-    def _own_group(self):
-        parent = find_group()
-        if parent is None:
-            self._is_off = True
-            LOGGER.error("disabled: there is no group of ranks to agree on; vLLM plans by itself")
-            return None
-        if parent is not self._parent:
-            # At the first plan, and after the engine was scaled: all ranks are here then.
-            self._group = agreement.own_group(parent)
-            self._parent = parent
-            self._planners = {}
-        if self._group is None:
-            self._is_off = True
-            LOGGER.error("disabled: no group of its own can be had; vLLM plans by itself")
-        return self._group
+
+def as_tensor(table, like):
+    """A table of NumPy as a CPU tensor of another's kind."""
+    import torch
+
+    return torch.from_numpy(table.astype(np.int64)).to(like.dtype)
+
+
+def find_plan_class(own):
+    """The engine's class of plans, from where its policies are."""
+    proposed = CONTRACT["proposed"]
+    for base in own.__mro__:
+        module = importlib.import_module(base.__module__)
+        if hasattr(module, proposed["class"]):
+            return getattr(module, proposed["class"])
+    raise ContractError(f"there is no {proposed['class']}")
+
+
+def find_agreement():
+    """What the ranks are that share experts, and how they get a group of their own."""
+    parent = find_group()
+    return None if parent is None else (parent, lambda: own_group(parent))
 
 
 def find_group():
@@ -182,17 +211,3 @@ def find_group():
         if group is not None:
             return group
     return None
-
-
-def declaration_of(shape, slots, num_groups, num_nodes, num_ranks, policy) -> dict:
-    """What a group is declared with. Numbers that do not fit are left to their default, as vLLM does."""
-    layers, experts = shape
-    return {
-        "numLayers": int(layers),
-        "numLogicalExperts": int(experts),
-        "numPhysicalExperts": int(slots),
-        "numRanks": int(num_ranks),
-        "numNodes": int(num_nodes) if num_nodes > 0 and num_ranks % num_nodes == 0 else 1,
-        "numGroups": int(num_groups) if num_groups > 0 and experts % num_groups == 0 else 1,
-        "policy": policy,
-    }

@@ -1,0 +1,149 @@
+// A limit that no rank may come above with given loads: a constraint beside the objective, which a step may
+// not break. What is above it already may only come down.
+
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import {
+  Adaptive,
+  copiesOf,
+  copiesOn,
+  expertAt,
+  firstOf,
+  headOf,
+  nextElsewhere,
+  paceOf,
+  rankOf,
+} from './state';
+// biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
+import { AdaptiveTerms } from './terms';
+
+/** What one of `copies` of an expert has of its load. */
+function shareOf(s: Adaptive, expert: i32, copies: i32): f64 {
+  return <f64>load<f32>(s.terms.ceilingLoads + ((<usize>expert) << 2)) / <f64>copies;
+}
+
+function timeOf(s: Adaptive, rank: i32): f64 {
+  return load<f64>(s.ceilingTime + ((<usize>rank) << 3));
+}
+
+/** Sums up what a rank takes. */
+export function sumForCeiling(s: Adaptive, rank: i32): void {
+  let sum: f64 = 0;
+  for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
+    const expert = expertAt(s, slot);
+    sum += shareOf(s, expert, copiesOf(s, expert));
+  }
+  store<f64>(s.ceilingTime + ((<usize>rank) << 3), sum * paceOf(s, rank));
+}
+
+/** Whether all ranks are below the ceiling. */
+export function isBelow(s: Adaptive): bool {
+  if (s.terms.ceilingLoads === 0) return true;
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    if (!(timeOf(s, rank) <= s.terms.ceiling)) return false;
+  }
+  return true;
+}
+
+/** The rank that takes longest. */
+export function highestRank(s: Adaptive): i32 {
+  let highest = 0;
+  for (let rank = 1; rank < s.numRanks; rank++) if (timeOf(s, rank) > timeOf(s, highest)) highest = rank;
+  return highest;
+}
+
+/** What a step costs that leaves a relieved rank above the ceiling, for each time the ceiling. */
+const OVERLOAD: f64 = 1e4;
+
+/** What an exchange costs by how far it relieves a rank; infinite where it does not. */
+export function reliefOfExchange(s: Adaptive, slot: i32, other: i32): f64 {
+  const i = expertAt(s, slot);
+  const j = expertAt(s, other);
+  const more = shareOf(s, j, copiesOf(s, j)) - shareOf(s, i, copiesOf(s, i));
+  return overload(s, rankOf(s, slot) === s.relieved ? more : -more);
+}
+
+/** The same where expert j takes the place of a copy that can be spared. */
+export function reliefOfOverwrite(s: Adaptive, slot: i32, j: i32): f64 {
+  const i = expertAt(s, slot);
+  const isHere = <i32>(rankOf(s, slot) === s.relieved);
+  const copiesI = copiesOf(s, i);
+  const copiesJ = copiesOf(s, j);
+  const onI = copiesOn(s, s.relieved, i);
+  const onJ = copiesOn(s, s.relieved, j);
+  const before = <f64>onI * shareOf(s, i, copiesI) + <f64>onJ * shareOf(s, j, copiesJ);
+  const after =
+    <f64>(onI - isHere) * shareOf(s, i, copiesI - 1) + <f64>(onJ + isHere) * shareOf(s, j, copiesJ + 1);
+  return overload(s, after - before);
+}
+
+function overload(s: Adaptive, more: f64): f64 {
+  if (!(more < 0)) return Infinity;
+  const time = timeOf(s, s.relieved) + more * paceOf(s, s.relieved);
+  return OVERLOAD * max(0, time / s.terms.ceiling - 1);
+}
+
+/** Whether a rank may have so much load more. */
+function mayTake(s: Adaptive, rank: i32, more: f64): bool {
+  return more <= 0 || timeOf(s, rank) + more * paceOf(s, rank) <= s.terms.ceiling;
+}
+
+/** Whether the ceiling lets two slots be exchanged. */
+export function mayWeigh(s: Adaptive, slot: i32, other: i32): bool {
+  if (s.terms.ceilingLoads === 0) return true;
+  const i = expertAt(s, slot);
+  const j = expertAt(s, other);
+  const more = shareOf(s, j, copiesOf(s, j)) - shareOf(s, i, copiesOf(s, i));
+  return mayTake(s, rankOf(s, slot), more) && mayTake(s, rankOf(s, other), -more);
+}
+
+/** Whether it lets expert j take the place of a copy that can be spared, whose load goes to the others. */
+export function mayWeighMore(s: Adaptive, slot: i32, j: i32): bool {
+  if (s.terms.ceilingLoads === 0) return true;
+  const i = expertAt(s, slot);
+  const rank = rankOf(s, slot);
+  const copiesI = copiesOf(s, i);
+  const copiesJ = copiesOf(s, j);
+  const before = shareOf(s, i, copiesI);
+  const after = shareOf(s, i, copiesI - 1);
+  const less = shareOf(s, j, copiesJ + 1) - shareOf(s, j, copiesJ);
+  const others = <f64>(copiesOn(s, rank, i) - 1) * (after - before);
+  if (!mayTake(s, rank, shareOf(s, j, copiesJ + 1) - before + others)) return false;
+  for (let at = headOf(s, i); at >= 0; at = nextElsewhere(s, at)) {
+    const b = rankOf(s, at);
+    if (b === rank) continue;
+    const more = <f64>copiesOn(s, b, i) * (after - before) + <f64>copiesOn(s, b, j) * less;
+    if (!mayTake(s, b, more)) return false;
+  }
+  return true;
+}
+
+/**
+ * The longest that a rank takes with the loads of the ceiling.
+ *
+ * @param terms AdaptiveTerms: sizes, ceilingLoads, rankSpeed and scratch are read
+ * @param slots i32[numSlots], -1 for an empty one
+ */
+export function longestTime(terms: usize, slots: usize): f64 {
+  const a = changetype<AdaptiveTerms>(terms);
+  const copies = a.scratch;
+  const perRank = a.numSlots / a.numRanks;
+  const end = slots + ((<usize>a.numSlots) << 2);
+  memory.fill(copies, 0, (<usize>a.numExperts) << 2);
+  for (let at = slots; at < end; at += 4) {
+    const count = copies + ((<usize>load<i32>(at)) << 2);
+    if (load<i32>(at) >= 0) store<i32>(count, load<i32>(count) + 1);
+  }
+  let most: f64 = 0;
+  let at = slots;
+  for (let rank = 0; rank < a.numRanks; rank++) {
+    let sum: f64 = 0;
+    for (let k = 0; k < perRank; k++, at += 4) {
+      if (load<i32>(at) < 0) continue;
+      const expert = (<usize>load<i32>(at)) << 2;
+      sum += <f64>load<f32>(a.ceilingLoads + expert) / <f64>load<i32>(copies + expert);
+    }
+    const speed = a.rankSpeed === 0 ? 1 : <f64>load<f32>(a.rankSpeed + ((<usize>rank) << 2));
+    most = max(most, sum / speed);
+  }
+  return most;
+}
