@@ -65,7 +65,7 @@ export class GainMeter {
   readonly #totalSpeed: number;
   /** `[ranks]`: what each takes for a load of 1; undefined where all take 1. */
   readonly #paces: readonly number[] | undefined;
-  /** Where tokens take the nearest copy: what shares them, and f64[layers][2][physical], the slots' shares. */
+  /** Where tokens take the nearest copy: what shares them, and `[layers][2][physical]`, slots' shares. */
   readonly #nearest: { readonly sharing: SlotShares; readonly shares: Float64Array } | undefined;
 
   /** @param dispatch which copies tokens take, which are on all ranks alike */

@@ -93,12 +93,12 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 277,800 bytes that there are, of which 82,000 are the kernels, and the
- * 934,600 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * Limits of size: a little above the 263,000 bytes that there are, of which 82,000 are the kernels, and the
+ * 975,300 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 263_000;
-const MOST_BYTES_PACKED = 936_000;
+const MOST_BYTES_LOADED = 264_000;
+const MOST_BYTES_PACKED = 977_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

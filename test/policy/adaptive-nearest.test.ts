@@ -118,4 +118,9 @@ test('on one node nothing changes, and a dispatch that there is not is refused',
   assert.equal(near, any);
   const far = () => new AdaptiveEplbPolicy({ dispatch: 'far' as 'even' });
   assert.throws(far, refusal('range', 'EPLB_RANGE', /dispatch: "far"/));
+  for (const options of [{ tolerance: 0.05 }, { linkPrice: 1 }]) {
+    const [name] = Object.keys(options);
+    const both = () => new AdaptiveEplbPolicy({ dispatch: 'nearest', ...options });
+    assert.throws(both, refusal('range', 'EPLB_OPTION', new RegExp(`dispatch: ${name}`)));
+  }
 });
