@@ -81,16 +81,36 @@ const PARTS: readonly Part[] = [
   {
     name: 'repair',
     modules:
-      /^src\/(policy\/(repair|survive)\/|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks)-)/,
+      /^src\/(policy\/(repair|survive)\/|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks|mapping-of)-)/,
     fronts: {
       'src/balancer/shadow.ts': ['makeShadow'],
       'src/balancer/topology-change.ts': ['changedTopology'],
       'src/loads/fold-content.ts': ['contentOfExperts'],
+      'src/mapping/mapping-of-slots.ts': ['mappingOfSlots'],
       'src/mapping/ranks-to-retire.ts': ['ranksToRetire'],
       'src/mapping/relay-ranks.ts': ['rankLayoutOf', 'relayRanks'],
       'src/policy/repair/repair.ts': ['repair', 'repairSlots'],
       'src/policy/survive/bound.ts': ['heaviestExperts', 'mostSurvivors'],
+      'src/policy/survive/ruled-survivors.ts': ['ruledSurvivors'],
       'src/policy/survive/survival.ts': ['survival'],
+    },
+  },
+  {
+    name: 'rules',
+    modules: /^src\/(core\/(rules|rule-book)|mapping\/ruled-slots|policy\/broken-rules)\.ts/,
+    fronts: {
+      'src/core/rules.ts': [
+        'checkRules',
+        'rulesOnMoreRanks',
+        'rulesWithin',
+        'sharedLoads',
+        'slotsToTake',
+        'takeSlots',
+        'withTakenSlots',
+      ],
+      'src/core/rule-book.ts': ['brokenInLayer', 'checkFeasible', 'ruleBookOf', 'rulesWithout', 'sayBroken'],
+      'src/mapping/ruled-slots.ts': ['ruledSlots'],
+      'src/policy/broken-rules.ts': ['brokenInTable', 'brokenRules'],
     },
   },
   {

@@ -33,6 +33,13 @@ export {
   type RefusalEvent,
   type TopologyEvent,
 } from './core/events.ts';
+export type {
+  PinnedExperts,
+  PlacementRules,
+  SharedExpert,
+  SingleExperts,
+} from './core/placement-rules.ts';
+export type { BrokenRule } from './core/rule-book.ts';
 export type { FailureDomains, RankOptions, Topology } from './core/topology.ts';
 export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';
 export {
@@ -88,6 +95,7 @@ export type { LocalityAwarePolicyOptions } from './policy/adaptive/locality-opti
 export type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './policy/adaptive/options.ts';
 export { AdaptiveEplbPolicy } from './policy/adaptive/policy.ts';
 export type { AdaptiveEffort } from './policy/adaptive/request.ts';
+export { brokenRules } from './policy/broken-rules.ts';
 export {
   type BalancedPacking,
   computeBalancedPacking,

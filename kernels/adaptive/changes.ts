@@ -4,6 +4,7 @@
 import { mayWeigh, mayWeighMore } from './ceiling';
 import { revalueRank, sumRank } from './costs';
 import { enterNode, hasLinks, leaveNode, nodeOf } from './links';
+import { mostCopiesOf } from './rules';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -37,7 +38,7 @@ export function maySurviveExchange(s: Adaptive, slot: i32, other: i32): bool {
 }
 
 export function mayOverwrite(s: Adaptive, slot: i32, expert: i32): bool {
-  if (copiesOf(s, expertAt(s, slot)) < 2 || copiesOf(s, expert) >= s.mostCopies) return false;
+  if (copiesOf(s, expertAt(s, slot)) < 2 || copiesOf(s, expert) >= mostCopiesOf(s, expert)) return false;
   const rank = rankOf(s, slot);
   return mayCome(s, rank, expert) && mayWeighMore(s, slot, expert) && mayLeave(s, rank, expertAt(s, slot));
 }

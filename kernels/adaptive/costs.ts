@@ -4,6 +4,7 @@
 
 import { spend } from './bounds';
 import { sumForCeiling } from './ceiling';
+import { addFixedLoad } from './shared-expert';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -77,6 +78,7 @@ export function sumRank(s: Adaptive, rank: i32): void {
     for (let at = rows; at < rowsEnd; at += 4) sum = f32x4.add(sum, v128.load(load<usize>(at) + t));
     v128.store(to + t, sum);
   }
+  addFixedLoad(s, rank, to);
 }
 
 /** The powers of the rank loads, added up, of the four samples at byte `t`. */

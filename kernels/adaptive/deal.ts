@@ -3,15 +3,18 @@
 import { startBounds } from './bounds';
 import { startLinks } from './links';
 import { beginWithoutCosts, markHeld, repair } from './repair';
-import { giveMissing } from './starts';
+import { isKept } from './rules';
+import { meanFixedLoad, writeFixedLoads } from './shared-expert';
+import { giveMissing, loadOf } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, addCopiesOn, carveAdaptive, expertAt, firstOf } from './state';
+import { Adaptive, addCopies, addCopiesOn, carveAdaptive, expertAt, firstOf, setExpertAt } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 
 /**
- * Takes all copies of `fresh` off their ranks and deals them out anew by what the ranks then take, the
- * heaviest first: a placement that loads all ranks alike is far from a good one where some are slower.
+ * Takes all copies of `fresh` that are not pinned off their ranks and deals them out anew by what the ranks
+ * then take, the heaviest first: a placement that loads all ranks alike is far from a good one where some are
+ * slower.
  *
  * @param terms AdaptiveTerms: what {@link searchAdaptive} reads; `fresh` is written. Where the search was
  * cancelled it is as it was.
@@ -19,6 +22,7 @@ import { AdaptiveTerms } from './terms';
 export function dealToRanks(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
   const s = carveAdaptive(a);
+  writeFixedLoads(s);
   startBounds(s, a);
   startLinks(s);
   markHeld(s, a.fresh);
@@ -37,16 +41,26 @@ export function dealToRanks(terms: usize): void {
   }
 }
 
-/** As many copies are wanted as there were. */
+/** As many copies are wanted as there were. Pinned ones stay. */
 function empty(s: Adaptive): void {
   memory.copy(s.wanted, s.count, (<usize>s.numExperts) << 2);
   for (let rank = 0; rank < s.numRanks; rank++) {
     const first = firstOf(s, rank);
     const end = firstOf(s, rank + 1);
-    for (let slot = first; slot < end; slot++) addCopiesOn(s, rank, expertAt(s, slot), -1);
-    store<i32>(s.numEmpty + ((<usize>rank) << 2), end - first);
-    store<f64>(s.dealtLoad + ((<usize>rank) << 3), 0);
+    let numEmpty = 0;
+    let sum = meanFixedLoad(s, rank);
+    for (let slot = first; slot < end; slot++) {
+      const expert = expertAt(s, slot);
+      if (isKept(s, rank, expert)) {
+        sum += loadOf(s, expert);
+        continue;
+      }
+      addCopiesOn(s, rank, expert, -1);
+      addCopies(s, expert, -1);
+      setExpertAt(s, slot, -1);
+      numEmpty++;
+    }
+    store<i32>(s.numEmpty + ((<usize>rank) << 2), numEmpty);
+    store<f64>(s.dealtLoad + ((<usize>rank) << 3), sum);
   }
-  memory.fill(s.slots, 0xff, (<usize>s.numSlots) << 2);
-  memory.fill(s.count, 0, (<usize>s.numExperts) << 2);
 }

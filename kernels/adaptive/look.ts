@@ -31,6 +31,7 @@ import {
   savedByGoing,
   savedByOverwrite,
 } from './links';
+import { hasRules, isKept, mostCopiesOf } from './rules';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -241,6 +242,7 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f32 {
     if (nodeA !== nodeB) fees -= load<f32>(s.savedGoing + ((<usize>(nodeB * s.stride + k)) << 2));
     store<f32>(at, isOn(place) ? Infinity : load<f32>(at) - load<f32>(s.own + slot) + fees);
   }
+  if (hasRules(s)) keepPinned(s, a, s.here, Infinity);
   let most: f32 = -Infinity;
   for (let m = 0; m < sizeB; m++) {
     const slot = (<usize>(firstB + m)) << 2;
@@ -252,10 +254,19 @@ function compareRanks(s: Adaptive, a: i32, b: i32): f32 {
     store<f32>(at, there);
     most = max(most, there);
   }
+  if (hasRules(s)) keepPinned(s, b, s.there, -Infinity);
   // What fills up the last vector is no step.
   const pad = s.there + ((<usize>sizeB) << 2);
   for (let m: usize = 0; m < 12; m += 4) store<f32>(pad + m, -Infinity);
   return most;
+}
+
+/** Pinned copies of a rank are in no exchange. */
+function keepPinned(s: Adaptive, rank: i32, table: usize, never: f32): void {
+  const first = firstOf(s, rank);
+  for (let slot = first, end = firstOf(s, rank + 1); slot < end; slot++) {
+    if (isKept(s, rank, expertAt(s, slot))) store<f32>(table + ((<usize>(slot - first)) << 2), never);
+  }
 }
 
 function lookAtExchange(s: Adaptive, a: i32, slot: i32, b: i32, other: i32): void {
@@ -285,7 +296,7 @@ function lookAtLighter(s: Adaptive, a: i32): void {
     if (copiesOf(s, expertAt(s, slot)) < 2) continue;
     spend(s, s.numExperts >> 4);
     for (let j = 0; j < s.numExperts && !isOver(s); j++) {
-      if (!mayCome(s, a, j) || copiesOf(s, j) >= s.mostCopies) continue;
+      if (!mayCome(s, a, j) || copiesOf(s, j) >= mostCopiesOf(s, j)) continue;
       if (reliefOfOverwrite(s, slot, j) < s.bestCost && mayWeighMore(s, slot, j)) lookAtOverwrite(s, slot, j);
     }
   }
@@ -341,7 +352,7 @@ function rateSpares(s: Adaptive, rank: i32): void {
   for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
     const expert = expertAt(s, slot);
     let base: f32 = Infinity;
-    if (copiesOf(s, expert) > 1) {
+    if (copiesOf(s, expert) > 1 && !isKept(s, rank, expert)) {
       knowOwn(s, rank);
       base =
         lessOf(s, expert) - float32At(s.less, slot) - float32At(s.own, slot) - float32At(s.slotFee, slot);
@@ -368,7 +379,7 @@ function leastOfBases(s: Adaptive): f32 {
  */
 function leastMoreOf(s: Adaptive, expert: i32): f32 {
   const copies = copiesOf(s, expert);
-  if (copies >= s.mostCopies) return Infinity;
+  if (copies >= mostCopiesOf(s, expert)) return Infinity;
   let sum: f32 = 0;
   for (let slot = headOf(s, expert); slot >= 0; slot = nextOf(s, slot)) {
     knowOwn(s, rankOf(s, slot));

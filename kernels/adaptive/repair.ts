@@ -4,6 +4,8 @@
 import { isCancelled, spend } from './bounds';
 import { replace } from './changes';
 import { rebuild, recount } from './descent';
+import { obey } from './obey';
+import { isAtMost, isKept } from './rules';
 import { secure } from './secure';
 import { sortRanks } from './slots';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
@@ -51,6 +53,7 @@ export function begin(s: Adaptive, placement: usize): void {
 export function beginWithoutCosts(s: Adaptive, placement: usize): void {
   takeOver(s, placement);
   recount(s);
+  obey(s);
   // Where all slots are open, a rank has no expert at hand that it has not in a slot.
   if (s.numSlots < s.numRanks * s.stride) reseat(s);
   repair(s);
@@ -127,7 +130,7 @@ function findSeat(s: Adaptive, expert: i32): void {
     }
     for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
       // The ranks of an expert are all seen at once: `head`, made anew afterwards, marks those that were.
-      if (at32(s.head, expertAt(s, slot)) === 1) continue;
+      if (at32(s.head, expertAt(s, slot)) === 1 || isKept(s, rank, expertAt(s, slot))) continue;
       numSeen = seeRanks(s, expertAt(s, slot), slot, numSeen);
     }
   }
@@ -207,6 +210,7 @@ function sparest(s: Adaptive, first: i32, end: i32): i32 {
   for (let slot = first; slot < end; slot++) {
     const expert = expertAt(s, slot);
     if (expert < 0) return slot;
+    if (isKept(s, rankOf(s, slot), expert)) continue;
     const copies = copiesOn(s, rankOf(s, slot), expert) > 1 ? i32.MAX_VALUE : copiesOf(s, expert);
     if (copies <= most) continue;
     most = copies;
@@ -231,6 +235,7 @@ function neediest(s: Adaptive, rank: i32, isAtHand: bool): i32 {
         return expert;
       continue;
     }
+    if (isAtMost(s, expert)) continue;
     if (copiesOn(s, rank, expert) > 0 || (s.numNodes > 1 && !isOnNode(s, rank, expert))) continue;
     const mean = meanOf(s, expert, copiesOf(s, expert));
     const isSecured = isSecuredOn(s, rank, expert);
@@ -248,8 +253,9 @@ function neediestOrAny(s: Adaptive, rank: i32): i32 {
   const expert = neediest(s, rank, false);
   if (expert >= 0) return expert;
   for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
-    if (expertAt(s, slot) >= 0) return expertAt(s, slot);
+    if (expertAt(s, slot) >= 0 && !isAtMost(s, expertAt(s, slot))) return expertAt(s, slot);
   }
+  for (let other = 0; other < s.numExperts; other++) if (!isAtMost(s, other)) return other;
   return 0;
 }
 

@@ -11,6 +11,7 @@ import { hasLinks, startLinks } from './links';
 import { visit } from './look';
 import { hasFewSlots, polish } from './polish';
 import { begin, markHeld, repair, resume } from './repair';
+import { writeFixedLoads } from './shared-expert';
 import { finish, sortRanks } from './slots';
 import { dealCopies } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
@@ -40,6 +41,7 @@ const MOST_IDLE: i32 = 10_000;
 export function searchAdaptive(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
   const s = carveAdaptive(a);
+  writeFixedLoads(s);
   startBounds(s, a);
   startLinks(s);
   if (search(s, a)) finish(s, a.previous, a.phyToLog, a.replicaRank);

@@ -2,6 +2,7 @@
 
 import { isCancelled, spend } from './bounds';
 import { replace } from './changes';
+import { isKept } from './rules';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, copiesOf, copiesOn, expertAt, heldOn, rankOf } from './state';
 import { domainOf, isExposed, mayGo, mayLeave } from './survive';
@@ -61,7 +62,7 @@ function sparestSlot(s: Adaptive, expert: i32, domain: i32, isWithin: bool): i32
     const left: f32 = copiesOn(s, rank, other) > 1 ? 0 : meanOf(s, other, copies - 1);
     if (best >= 0 && (isHeld < isBestHeld || (isHeld === isBestHeld && left >= least))) continue;
     // One that is exposed itself is so with one copy less as well.
-    if (!mayLeave(s, rank, other) && !isExposed(s, other)) continue;
+    if (isKept(s, rank, other) || (!mayLeave(s, rank, other) && !isExposed(s, other))) continue;
     best = slot;
     isBestHeld = isHeld;
     least = left;
@@ -80,7 +81,7 @@ function lightestThatMayGo(s: Adaptive, domain: i32, to: i32): i32 {
     const expert = expertAt(s, slot);
     const mean = meanOf(s, expert, copiesOf(s, expert));
     if ((best >= 0 && mean >= least) || copiesOn(s, to, expert) > 0) continue;
-    if (!mayGo(s, rank, expert, to) && !isExposed(s, expert)) continue;
+    if (isKept(s, rank, expert) || (!mayGo(s, rank, expert, to) && !isExposed(s, expert))) continue;
     least = mean;
     best = slot;
   }

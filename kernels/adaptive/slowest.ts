@@ -29,8 +29,8 @@ export function placeShares(s: usize, numExperts: i32, numSlots: i32): usize {
  * where there is no load. With a curve: what its slots take, in the samples' unit. What was prepared or
  * searched in the scratch is lost.
  *
- * @param terms AdaptiveTerms: sizes, rankSpeed, steps, stride, curve, unit, scratch and placement are read,
- * slowest is written
+ * @param terms AdaptiveTerms: sizes, rankSpeed, fixedShare, steps, stride, curve, unit, scratch and placement
+ * are read, slowest is written
  */
 export function measureSlowest(terms: usize): void {
   const a = changetype<AdaptiveTerms>(terms);
@@ -45,10 +45,11 @@ export function measureSlowest(terms: usize): void {
 function measureCost(a: AdaptiveTerms, s: Shares, t: i32): void {
   const row = a.steps + <usize>t * a.stride;
   const perRank = a.numSlots / a.numRanks;
+  const total: f64 = a.fixedShare === 0 ? 0 : totalOf(a, row);
   let most: f64 = 0;
   let at: usize = 0;
   for (let rank = 0; rank < a.numRanks; rank++) {
-    let cost: f64 = 0;
+    let cost: f64 = total === 0 ? 0 : costOfFixed(a, rank, total);
     for (let k = 0; k < perRank; k++, at += 4) {
       const share = load<f64>(s.shares + 2 * at);
       if (share === 0) continue;
@@ -58,6 +59,36 @@ function measureCost(a: AdaptiveTerms, s: Shares, t: i32): void {
     most = max(most, cost * paceOf(a, rank));
   }
   store<f64>(a.slowest + ((<usize>t) << 3), most / a.unit);
+}
+
+/** The loads of all experts in a step. */
+function totalOf(a: AdaptiveTerms, row: usize): f64 {
+  let total: f64 = 0;
+  for (let expert = 0; expert < a.numExperts; expert++) {
+    total += <f64>load<f32>(row + ((<usize>expert) << 2));
+  }
+  return total;
+}
+
+/** The tokens of a shared expert on a rank, where those of all routed ones are so many. */
+function fixedOf(a: AdaptiveTerms, rank: i32, total: f64): f64 {
+  return <f64>load<f32>(a.fixedShare + ((<usize>rank) << 2)) * total;
+}
+
+function costOfFixed(a: AdaptiveTerms, rank: i32, total: f64): f64 {
+  const tokens = <f32>fixedOf(a, rank, total);
+  return tokens === 0 ? 0 : <f64>costAt(a.curve, tokens);
+}
+
+/** The same of two steps at once. */
+function fixedOfTwo(a: AdaptiveTerms, rank: i32, totals: v128): v128 {
+  return f64x2.mul(f64x2.splat(<f64>load<f32>(a.fixedShare + ((<usize>rank) << 2))), totals);
+}
+
+/** The loads of all experts in two steps; 0 where there is no shared expert, and nobody asks. */
+function totalOfTwo(a: AdaptiveTerms, first: usize, second: usize): v128 {
+  if (a.fixedShare === 0) return f64x2.splat(0);
+  return f64x2.replace_lane(f64x2.splat(totalOf(a, first)), 1, totalOf(a, second));
 }
 
 /** What a rank takes for a load of 1. */
@@ -97,6 +128,8 @@ function measureFour(a: AdaptiveTerms, s: Shares, first: i32): void {
   let most1 = f64x2.splat(0);
   let total0 = f64x2.splat(0);
   let total1 = f64x2.splat(0);
+  const all0 = totalOfTwo(a, row0, row1);
+  const all1 = totalOfTwo(a, row2, row3);
   let slot = s.places;
   let share = s.shares;
   const bytes = (<usize>(a.numSlots / a.numRanks)) << 2;
@@ -115,10 +148,14 @@ function measureFour(a: AdaptiveTerms, s: Shares, first: i32): void {
       share += 8;
     }
     const pace = f64x2.splat(paceOf(a, rank));
-    most0 = f64x2.pmax(most0, f64x2.mul(load0, pace));
-    most1 = f64x2.pmax(most1, f64x2.mul(load1, pace));
     total0 = f64x2.add(total0, load0);
     total1 = f64x2.add(total1, load1);
+    if (a.fixedShare !== 0) {
+      load0 = f64x2.add(load0, fixedOfTwo(a, rank, all0));
+      load1 = f64x2.add(load1, fixedOfTwo(a, rank, all1));
+    }
+    most0 = f64x2.pmax(most0, f64x2.mul(load0, pace));
+    most1 = f64x2.pmax(most1, f64x2.mul(load1, pace));
   }
   storeTwo(a, first, most0, total0);
   storeTwo(a, first + 2, most1, total1);

@@ -14,19 +14,32 @@ import { power } from './vectors';
 const LEAST_SHARP: f32 = 0.125;
 const MOST_SHARP: f32 = 8;
 const MOST_SHARP_TIME: f32 = 2048;
+/** The same of what a shared expert loads a rank with, in mean loads. */
+const MOST_SHARP_SHARE: f32 = 128;
 /** Of norm 8 a rank may have so many times its mean time, were all load on it: no rank counts as slower. */
 const MOST_TIME: f32 = 32768;
 const LEAST_SPEED: f32 = 1 / 4096;
 
 /** Whether norm 16 is asked for, and can be had of these ranks. */
 export function isSharpFor(terms: AdaptiveTerms): bool {
-  if (terms.isSharp === 0 || terms.rankSpeed === 0) return terms.isSharp !== 0;
+  if (terms.isSharp === 0 || hasHeavyShare(terms)) return false;
+  if (terms.rankSpeed === 0) return true;
   for (let rank = 0; rank < terms.numRanks; rank++) {
     const speed = givenSpeed(terms, rank);
     if (speed < LEAST_SHARP || speed > MOST_SHARP || <f32>terms.numRanks > speed * MOST_SHARP_TIME)
       return false;
   }
   return true;
+}
+
+/** Whether a shared expert loads a rank so much that sharp powers leave float32. */
+function hasHeavyShare(terms: AdaptiveTerms): bool {
+  if (terms.fixedShare === 0) return false;
+  for (let rank = 0; rank < terms.numRanks; rank++) {
+    const share = load<f32>(terms.fixedShare + ((<usize>rank) << 2));
+    if (share * <f32>terms.numRanks > MOST_SHARP_SHARE) return true;
+  }
+  return false;
 }
 
 function givenSpeed(terms: AdaptiveTerms, rank: i32): f32 {

@@ -3,6 +3,8 @@
 // copies experts have: this start brings 0.005 to 0.007, at fewer moves.
 
 import { isCancelled, isOver, spend } from './bounds';
+import { mostCopiesOf } from './rules';
+import { meanFixedLoad } from './shared-expert';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -22,7 +24,7 @@ import {
   rankOf,
   setExpertAt,
 } from './state';
-import { domainOf, exposedDomain, mayLeave, mustSurvive, NO_DOMAIN } from './survive';
+import { domainOf, exposedDomain, leastCopiesOf, mayLeave, NO_DOMAIN } from './survive';
 import { meanOf } from './table';
 import { indexOfLeast, indexOfMost } from './vectors';
 
@@ -142,7 +144,7 @@ function rateTotal(s: Adaptive, expert: i32): void {
   const copies = at32(s.wanted, expert);
   const all = <f32>copies * meanOf(s, expert, copies);
   const need: f32 =
-    copies < s.mostCopies ? all - <f32>(copies + 1) * meanOf(s, expert, copies + 1) : -Infinity;
+    copies < mostCopiesOf(s, expert) ? all - <f32>(copies + 1) * meanOf(s, expert, copies + 1) : -Infinity;
   const isSpare = copies > leastCopiesOf(s, expert) && isAtHome(s, expert);
   setRates(s, expert, need, isSpare ? <f32>(copies - 1) * meanOf(s, expert, copies - 1) - all : Infinity);
 }
@@ -153,7 +155,7 @@ function rateTotal(s: Adaptive, expert: i32): void {
  */
 function rate(s: Adaptive, expert: i32): void {
   const copies = at32(s.wanted, expert);
-  let need: f32 = copies < s.mostCopies ? meanOf(s, expert, copies) : -1;
+  let need: f32 = copies < mostCopiesOf(s, expert) ? meanOf(s, expert, copies) : -1;
   if (need > 0 && isForTotal(s)) {
     const added = <f32>(copies + 1) * meanOf(s, expert, copies + 1) - <f32>copies * need;
     if (added > need * MOST_ADDED) need = -1;
@@ -171,11 +173,6 @@ function setNeed(s: Adaptive, expert: i32, need: f32): void {
   store<f32>(s.need + ((<usize>expert) << 2), need);
 }
 
-/** The fewest copies that an expert may have. */
-function leastCopiesOf(s: Adaptive, expert: i32): i32 {
-  return mustSurvive(s, expert) ? 2 : 1;
-}
-
 /** Whether all copies are on the expert's node: only what is given up there makes room there. */
 function isAtHome(s: Adaptive, expert: i32): bool {
   if (s.numNodes === 1) return true;
@@ -189,14 +186,15 @@ function isAtHome(s: Adaptive, expert: i32): bool {
 function weighRanks(s: Adaptive): void {
   memory.fill(s.numEmpty, 0, (<usize>s.numRanks) << 2);
   for (let rank = 0; rank < s.numRanks; rank++) {
-    let sum: f64 = 0;
+    let sum = meanFixedLoad(s, rank);
     for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++)
       sum += loadOf(s, expertAt(s, slot));
     store<f64>(s.dealtLoad + ((<usize>rank) << 3), sum);
   }
 }
 
-function loadOf(s: Adaptive, expert: i32): f64 {
+/** The load of a copy, were there as many as wanted. */
+export function loadOf(s: Adaptive, expert: i32): f64 {
   return <f64>meanOf(s, expert, at32(s.wanted, expert));
 }
 

@@ -4,6 +4,7 @@ import { startBounds } from './bounds';
 import { costOfExchange, costOfOverwrite, refresh } from './costs';
 import { hasLinks, nodeOf, savedByExchange, savedByOverwrite, startLinks } from './links';
 import { begin, markHeld } from './repair';
+import { writeFixedLoads } from './shared-expert';
 import { carveAdaptive, expertAt, rankOf } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
@@ -18,6 +19,7 @@ import { AdaptiveTerms } from './terms';
 export function adaptiveStepCost(terms: usize, slot: i32, other: i32, isOverwrite: i32): f64 {
   const a = changetype<AdaptiveTerms>(terms);
   const s = carveAdaptive(a);
+  writeFixedLoads(s);
   startBounds(s, a);
   startLinks(s);
   markHeld(s, a.previous);

@@ -1,6 +1,7 @@
 // Experts that are to keep copies in two failure domains. What a domain has is not counted: it follows from
 // the ranks that have a copy, which are looked through for the few steps that would be the best so far.
 
+import { isKept, isPinned, pinsOf } from './rules';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, at32, copiesOf, copiesOn } from './state';
 
@@ -10,7 +11,7 @@ export const NO_DOMAIN: i32 = -1;
 const SEVERAL: i32 = -2;
 
 /** Whether an expert is one that has to survive any single failure. */
-export function mustSurvive(s: Adaptive, expert: i32): bool {
+function mustSurvive(s: Adaptive, expert: i32): bool {
   const survivors = s.terms.survivors;
   return survivors !== 0 && load<u8>(survivors + <usize>expert) !== 0;
 }
@@ -38,6 +39,7 @@ export function isSecuredOn(s: Adaptive, rank: i32, expert: i32): bool {
 
 /** Whether a copy of the expert may leave the rank for another one. */
 export function mayGo(s: Adaptive, from: i32, expert: i32, to: i32): bool {
+  if (isKept(s, from, expert)) return false;
   if (!mustSurvive(s, expert)) return true;
   return domainsOf(s, expert, from, to === NO_RANK ? NO_DOMAIN : domainOf(s, to)) === SEVERAL;
 }
@@ -45,6 +47,25 @@ export function mayGo(s: Adaptive, from: i32, expert: i32, to: i32): bool {
 /** Whether a copy of the expert may leave the rank, and come nowhere. */
 export function mayLeave(s: Adaptive, from: i32, expert: i32): bool {
   return mayGo(s, from, expert, NO_RANK);
+}
+
+/** The fewest copies that an expert may have. */
+export function leastCopiesOf(s: Adaptive, expert: i32): i32 {
+  const pins = pinsOf(s, expert);
+  if (!mustSurvive(s, expert)) return max(1, pins);
+  return pins > 0 && arePinsSpread(s, expert) ? pins : max(2, pins + 1);
+}
+
+/** Whether an expert is pinned to ranks of two domains. */
+function arePinsSpread(s: Adaptive, expert: i32): bool {
+  let found = -1;
+  for (let rank = 0; rank < s.numRanks; rank++) {
+    if (!isPinned(s, rank, expert)) continue;
+    const domain = domainOf(s, rank);
+    if (found >= 0 && domain !== found) return true;
+    found = domain;
+  }
+  return false;
 }
 
 /**

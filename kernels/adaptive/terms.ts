@@ -83,6 +83,22 @@ export class AdaptiveTerms {
   ceilingLoads: usize;
   /** Out, of a search: 1 where no rank is above it. */
   isBelow: i32;
+  /**
+   * u8[numRanks * numExperts]: 1 where a rank has to have a copy of an expert; 0, no pointer: no rule says
+   * where experts are. With i32[numExperts] each: ranks that an expert is pinned to, and the most copies that
+   * it may have. No rank has fewer slots than pins, and there is a placement of all slots. Not beside experts
+   * that stay on their node.
+   */
+  pinned: usize;
+  numPins: usize;
+  mostCopies: usize;
+  /**
+   * f32[numRanks]: the load of a shared expert on each rank, as a share of that of all routed ones; 0, no
+   * pointer: there is none. With f32[numRanks * numSamples made a multiple of 4], working space: what that
+   * costs.
+   */
+  fixedShare: usize;
+  fixedLoad: usize;
   /** What a slot takes for its tokens, see curve.ts; 0: their number. */
   curve: usize;
   /** f32[numSamples made a multiple of 4], out, of the samples: the mean tokens of a rank. */
@@ -177,6 +193,11 @@ export const adaptive_nodeOfRank: usize = offsetof<AdaptiveTerms>('nodeOfRank');
 export const adaptive_numLinkNodes: usize = offsetof<AdaptiveTerms>('numLinkNodes');
 export const adaptive_ceilingLoads: usize = offsetof<AdaptiveTerms>('ceilingLoads');
 export const adaptive_isBelow: usize = offsetof<AdaptiveTerms>('isBelow');
+export const adaptive_pinned: usize = offsetof<AdaptiveTerms>('pinned');
+export const adaptive_numPins: usize = offsetof<AdaptiveTerms>('numPins');
+export const adaptive_mostCopies: usize = offsetof<AdaptiveTerms>('mostCopies');
+export const adaptive_fixedShare: usize = offsetof<AdaptiveTerms>('fixedShare');
+export const adaptive_fixedLoad: usize = offsetof<AdaptiveTerms>('fixedLoad');
 export const adaptive_unit: usize = offsetof<AdaptiveTerms>('unit');
 export const adaptive_elasticity: usize = offsetof<AdaptiveTerms>('elasticity');
 export const adaptive_curve: usize = offsetof<AdaptiveTerms>('curve');

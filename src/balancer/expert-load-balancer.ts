@@ -266,7 +266,7 @@ export class ExpertLoadBalancer {
     this.#openState.check();
     const settings = changedSettings(this.#state.settings, change);
     for (const source of this.#sources) source.drain();
-    const { mapping, hostLoads } = this.#relaid(settings.topology);
+    const { mapping, hostLoads, brokenRules } = this.#relaid(settings.topology);
     const next = movedState(this.#state, settings, this.mapping, mapping);
     const { published } = this.#state;
     this.#state = next;
@@ -276,7 +276,7 @@ export class ExpertLoadBalancer {
     for (const source of this.#sources) source.moved?.();
     published.mapping.close();
     const { generation } = this;
-    const changed = { mapping, generation, hostLoads };
+    const changed = { mapping, generation, hostLoads, brokenRules };
     for (const listener of [...this.#topologyListeners]) listener(changed);
     const { numRanks, deadRanks = [] } = this.topology;
     this.#events.tell('topology', () => ({
@@ -293,7 +293,8 @@ export class ExpertLoadBalancer {
     emptyClosedSlots(slots, next);
     const loads = this.#window.averageLogical();
     const openSlots = openSlotsOfRanks(next);
-    return repairSlots(slots, { loads, openSlots, rankSpeed: next.rankSpeed });
+    const { rankSpeed, deadRanks, rules } = next;
+    return repairSlots(slots, { loads, openSlots, rankSpeed, deadRanks, rules });
   }
 
   /**

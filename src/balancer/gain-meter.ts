@@ -1,5 +1,6 @@
 import type { Dispatch } from '../core/dispatch.ts';
 import { meanSpeed, ranksPaces } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
 import { replicatedWords } from '../mapping/score-tables.ts';
 import { makeSlotShares, type SlotShares } from '../mapping/slot-shares.ts';
@@ -67,6 +68,8 @@ export class GainMeter {
   readonly #paces: readonly number[] | undefined;
   /** Where tokens take the nearest copy: what shares them, and `[layers][2][physical]`, slots' shares. */
   readonly #nearest: { readonly sharing: SlotShares; readonly shares: Float64Array } | undefined;
+  /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
+  readonly #shared: readonly number[] | undefined;
 
   /** @param dispatch which copies tokens take, which are on all ranks alike */
   constructor(
@@ -81,6 +84,7 @@ export class GainMeter {
     this.unit = scale === undefined ? 'share' : 'seconds';
     this.#topology = topology;
     this.#scale = scale;
+    this.#shared = topology.rules && sharedLoads(topology);
     this.#memory = memory;
     this.#words = replicatedWords(topology);
     this.loads = new Float32Array(buffer, loads, numLogicalExperts);
@@ -153,11 +157,14 @@ export class GainMeter {
     else {
       this.#scoreEven(index);
       if (slotLoad !== undefined) this.#timeRanks(index, slotLoad);
-      else if (this.#paces === undefined) return this.#stats[0]!;
+      else if (this.#paces === undefined && this.#shared === undefined) return this.#stats[0]!;
     }
+    const total = this.#shared === undefined ? 0 : this.loads.reduce((sum, load) => sum + load, 0);
     let most = 0;
     for (let rank = 0; rank < this.#rankLoads.length; rank++) {
-      const time = this.#rankLoads[rank]! * (this.#paces?.[rank] ?? 1);
+      const shared = total * (this.#shared?.[rank] ?? 0);
+      const more = shared > 0 && slotLoad !== undefined ? slotLoad(shared) : shared;
+      const time = (this.#rankLoads[rank]! + more) * (this.#paces?.[rank] ?? 1);
       if (time > most) most = time;
     }
     return most;

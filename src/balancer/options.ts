@@ -117,7 +117,7 @@ export function readOptions(options: ExpertLoadBalancerOptions): BalancerSetting
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   // Each is read once: what is checked again below is a copy.
   const { deadRanks, ...others } = rankOptionsOf(options);
-  const whole = checkTopology({ ...sizes, ...others });
+  const whole = checkTopology({ ...sizes, ...others }, { isWithoutDead: deadRanks !== undefined });
   const topology = deadRanks === undefined ? whole : checkTopology({ ...whole, deadRanks });
   checkWhole('windowSize', windowSize, 1, MAX_SIZE);
   const threads = checkWhole(

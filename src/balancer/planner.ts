@@ -1,5 +1,4 @@
 import { EplbError } from '../core/errors.ts';
-import { firstInClosedSlot } from '../core/open-slots.ts';
 import { nextTurn } from '../core/timers.ts';
 import { knowsRanks } from '../core/topology.ts';
 import type { MemoryPart } from '../engine/layer-kernel.ts';
@@ -8,7 +7,7 @@ import type { PlanRunner } from '../engine/plan-runner.ts';
 import type { LoadsInput, LoadsTarget } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
 import { checkShape } from '../mapping/check-shape.ts';
-import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
+import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 import type { AbstractEplbPolicy, InternalContext, PolicyContext } from '../policy/abstract.ts';
 import { askPolicy } from '../policy/custom.ts';
@@ -16,6 +15,7 @@ import type { PlanDecision } from '../policy/decision.ts';
 import { type MappingHistory, writeMemory } from '../policy/history.ts';
 import { plannedMapping, writePrevious } from '../policy/job-tables.ts';
 import { kernelOf } from '../policy/kernels.ts';
+import { mayStay } from '../policy/may-stay.ts';
 import { closedError, type OpenState } from './open-state.ts';
 import type { BalancerSettings } from './options.ts';
 import { writeLoads } from './plan-loads.ts';
@@ -286,13 +286,11 @@ export class Planner {
   }
 
   /** Whether there is nothing to plan from. */
-  #hasNothing({ weight, samples, previous }: PlanRequest, { window }: PlanSource): boolean {
-    if (
-      previous !== undefined &&
-      firstInClosedSlot(tablesOf(previous).phyToLog, this.#settings.topology) >= 0
-    ) {
-      return false;
-    }
+  #hasNothing({ weight, samples, previous }: PlanRequest, { window, mapping }: PlanSource): boolean {
+    const { topology } = this.#settings;
+    // What is live has nothing in closed slots.
+    const mayBreak = previous !== undefined || topology.rules !== undefined;
+    if (mayBreak && !mayStay(previous ?? mapping, topology)) return false;
     if (samples !== undefined && this.#settings.maxSamples > 0) return samples.numSamples === 0;
     return weight === undefined && window.numSamples === 0;
   }
@@ -330,10 +328,8 @@ function withoutSamples({ previous }: PlanRequest, { mapping }: PlanSource): Pla
   return { status: 'kept', reason: 'no samples', mapping: previous ?? mapping };
 }
 
-/** What is known of the mapping that a plan starts from: of the live one, and by the window alone. */
+/** What is known of the mapping that a plan starts from: of the live one. */
 function historyFor(plan: PlanRequest, { mapping, history }: PlanSource): MappingHistory | undefined {
-  const isOfWindow = plan.samples === undefined && plan.weight === undefined;
-  // Pairs come with the call, not with the window: of them too the first plan is the first.
-  const isKnown = isOfWindow || (history.isInitial && plan.coactivation !== undefined);
-  return isKnown && (plan.previous ?? mapping) === mapping ? history : undefined;
+  if ((plan.previous ?? mapping) !== mapping) return undefined;
+  return { ...history, isOfWindow: plan.samples === undefined && plan.weight === undefined };
 }

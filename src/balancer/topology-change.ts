@@ -3,6 +3,9 @@ import { checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
+import { openSlotsOfRanks } from '../core/open-slots.ts';
+import type { BrokenRule } from '../core/rule-book.ts';
+import { rulesWithin, slotsToTake } from '../core/rules.ts';
 import { MAX_SIZE, RANK_OPTIONS, type RankOptions, type Topology } from '../core/topology.ts';
 import type { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { OrphanLoad } from '../policy/repair/repair.ts';
@@ -26,6 +29,8 @@ export interface TopologyChanged {
   readonly generation: number;
   /** Weights to load from the host, or from disk: until then nobody has these experts. */
   readonly hostLoads: readonly OrphanLoad[];
+  /** Where the live mapping breaks rules until the next plan: no slot could be spared for them. */
+  readonly brokenRules: readonly BrokenRule[];
 }
 
 /** A topology, and the same if no rank were dead. */
@@ -47,19 +52,30 @@ export function changedTopology({ topology, whole }: TopologyPair, change: Topol
   const given = { ...checkOptions('change', change, NAMES) };
   const numRanks = checkWhole('numRanks', given.numRanks ?? whole.numRanks, 1, MAX_SIZE);
   const stride = whole.numPhysicalExperts / whole.numRanks;
-  const slotsPerRank = given.slotsPerRank ?? lengthened(whole.slotsPerRank, numRanks, stride);
+  const slotsPerRank = given.slotsPerRank ?? lengthened(slotsWithTaken(whole), numRanks, stride);
+  const rules = given.rules ?? (whole.rules && rulesWithin(whole.rules, numRanks));
   const most = Array.isArray(slotsPerRank) ? slotsPerRank.filter(Number.isSafeInteger) : [];
   const { numLayers, numLogicalExperts, numGroups } = whole;
-  const next = checkTopology({
+  const deadRanks = given.deadRanks ?? topology.deadRanks?.filter((rank) => rank < numRanks);
+  const sizes = {
     ...{ numLayers, numLogicalExperts, numGroups, numRanks },
     numPhysicalExperts: Math.max(stride, ...most) * numRanks,
     slotsPerRank,
     rankSpeed: given.rankSpeed ?? lengthened(whole.rankSpeed, numRanks, 1),
+    ...(rules && { rules }),
     ...changedNodes(whole, numRanks, given),
     ...changedPairs(whole, numRanks, given),
-  });
-  const deadRanks = given.deadRanks ?? topology.deadRanks?.filter((rank) => rank < numRanks);
+  };
+  const next = checkTopology(sizes, { isWithoutDead: deadRanks !== undefined });
   return { whole: next, topology: deadRanks === undefined ? next : checkTopology({ ...next, deadRanks }) };
+}
+
+/** `[ranks]`: the open slots with those that a shared expert has taken; undefined where all are open. */
+function slotsWithTaken(whole: Topology): number[] | undefined {
+  const { rules, numRanks } = whole;
+  const taken = rules && slotsToTake(rulesWithin(rules, numRanks), numRanks);
+  if (taken === undefined) return whole.slotsPerRank && [...whole.slotsPerRank];
+  return openSlotsOfRanks(whole).map((open, rank) => open + taken[rank]!);
 }
 
 /** A list of all ranks, made as long as there are ranks now. */

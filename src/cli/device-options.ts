@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { EplbError } from '../core/errors.ts';
 import type { RankOptions } from '../core/topology.ts';
 import { quotePath } from '../formats/text.ts';
+import { readRules } from '../formats/topology/read-rules.ts';
 import { readTopology } from '../formats/topology/read-topology.ts';
 import type { DeviceTopology } from '../formats/topology/topology-json.ts';
 import { SLOTS_PER_RANK_HELP } from './option-help.ts';
@@ -16,6 +17,8 @@ export interface DeviceOptions {
   readonly nodes?: number;
   readonly groups?: number;
   readonly slotsPerRank?: readonly number[];
+  /** A file of rules. */
+  readonly rules?: string;
 }
 
 /** What options and the file of `--topology` say of the devices. */
@@ -45,9 +48,17 @@ export function addTopologyOption(command: Command): Command {
   );
 }
 
+/** The option that names a file of rules. */
+export function addRulesOption(command: Command): Command {
+  return command.option(
+    '--rules <file>',
+    'YAML or JSON with rules of your own: pinned experts, experts never replicated, a shared expert',
+  );
+}
+
 /** Options of a placement's sizes, and of the devices that it is for. */
 export function addDeviceOptions(command: Command): Command {
-  return needsSizes(addTopologyOption(command))
+  return needsSizes(addRulesOption(addTopologyOption(command)))
     .requiredOption('--slots <N>', 'slots a layer: experts and redundant experts', wholeParser('--slots', 1))
     .requiredOption('--ranks <N>', 'devices', wholeParser('--ranks', 1))
     .option('--slots-per-rank <N,...>', SLOTS_PER_RANK_HELP, slotsPerRankList);
@@ -78,16 +89,18 @@ export function addNodeOptions(command: Command): Command {
 }
 
 /**
- * Reads the file of `--topology`, and puts it and the options together: an option may add to the file, and
- * say the same, but nothing else.
+ * Reads the files of `--topology` and `--rules`, and puts them and the options together: an option may add to
+ * a file, and say the same, but nothing else.
  *
  * @throws EplbRangeError EPLB_OPTION for an option that contradicts the file; and as `readTopology` does
  */
 export async function devicesOf(options: DeviceOptions): Promise<Devices> {
   const { topology: path, slots, ranks, nodes, groups, slotsPerRank } = options;
   const file = path === undefined ? undefined : await readTopology(await inputPath(path), '--topology');
-  const { numPhysicalExperts, numRanks, numNodes, numGroups, ...rankOptions } =
-    file ?? ({} as DeviceTopology);
+  const rules =
+    options.rules === undefined ? undefined : await readRules(await inputPath(options.rules), '--rules');
+  const { numPhysicalExperts, numRanks, numNodes, numGroups, ...ofFile } = file ?? ({} as DeviceTopology);
+  const rankOptions = { ...ofFile, ...(rules && { rules }) };
   const name = path === undefined ? '' : quotePath(path);
   const sizes = {
     slots: agreed('--slots', slots, numPhysicalExperts, name),

@@ -117,9 +117,9 @@ export function measurePlan(
   const { topology, asked } = layout;
   const { numNodes, nodeOfRank } = topology;
   const near = { dispatch, numNodes, ...(nodeOfRank && { nodeOfRank }) };
-  const { numRanks, slotsPerRank, rankSpeed } = topology;
+  const { numRanks, slotsPerRank, rankSpeed, rules } = topology;
   const deadRanks = slotsPerRank?.flatMap((slots, rank) => (slots === 0 ? [rank] : [])) ?? [];
-  const speeds = rankSpeed && { rankSpeed };
+  const speeds = { ...(rankSpeed && { rankSpeed }), ...(rules && { rules }) };
   const onLive = (mapping: ExpertMapping) =>
     layerBalances(loads, mapping, numRanks, {
       ...{ ...speeds, ...near },

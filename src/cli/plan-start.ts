@@ -1,6 +1,7 @@
 import { EplbRangeError } from '../core/errors.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
 import { openSlotsOfRanks } from '../core/open-slots.ts';
+import { rulesOnMoreRanks } from '../core/rules.ts';
 import type { Topology } from '../core/topology.ts';
 import { counted } from '../formats/number-text.ts';
 import { alignLayers, type LayersBeside } from '../formats/placements/align.ts';
@@ -175,7 +176,7 @@ function wholeTopology(
   const nodes = [...nodesOfRanks(result)];
   // Which node a rank was on that is gone is not known: it counts as on the last one.
   for (let rank = own.numRanks; rank < numRanks; rank++) nodes.push(result.numNodes - 1);
-  const { linkClasses: _links, rankSpeed, failureDomains, ...sizes } = result;
+  const { linkClasses: _links, rankSpeed, failureDomains, rules, ...sizes } = result;
   // What else is not known of it does not matter: nothing stays there.
   const padded = <T>(list: readonly T[], value: T) =>
     Array.from({ length: numRanks }, (_, rank) => list[rank] ?? value);
@@ -183,6 +184,7 @@ function wholeTopology(
   return {
     ...sizes,
     ...(rankSpeed && { rankSpeed: padded(rankSpeed, 1) }),
+    ...(rules && { rules: rulesOnMoreRanks(rules, own.numRanks, numRanks) }),
     failureDomains: Object.fromEntries(levels.map(([name, list]) => [name, padded(list, list.at(-1)!)])),
     numRanks,
     numPhysicalExperts: numRanks * slotsPerRank,

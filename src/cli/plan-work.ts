@@ -3,6 +3,7 @@ import { ratio } from '../formats/number-text.ts';
 import type { LoadRecording } from '../formats/recording.ts';
 import {
   type AbstractEplbPolicy,
+  brokenRules,
   CoactivationRecorder,
   type Dispatch,
   ExpertLoadBalancer,
@@ -146,11 +147,11 @@ function resultOf(mapping: ExpertMapping, { topology, asked }: PlanLayout): Expe
   return relaid(mapping, rankLayoutOf(topology), rankLayoutOf(asked));
 }
 
-/** Whether a placement has no expert in a slot that is closed now. */
+/** Whether a placement has no expert in a slot that is closed now, and breaks no rule. */
 function canStay(mapping: ExpertMapping, topology: Topology): boolean {
   try {
     checkClosedSlots('--start-from', mapping.phyToLog, topology);
-    return true;
+    return brokenRules(mapping, topology).length === 0;
   } catch (error) {
     if (isOwnError(error)) return false;
     throw error;

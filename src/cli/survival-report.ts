@@ -57,14 +57,22 @@ export function reportSurvival(
   const mapping = mappingOf(placement);
   const ranksOf = isPlain(rankOptions)
     ? { numRanks, numNodes }
-    : { topology: checkTopology({ ...sizesOf(mapping), numRanks, numNodes, numGroups: 1, ...rankOptions }) };
+    : {
+        topology: checkTopology({
+          ...sizesOf(mapping),
+          numRanks,
+          numNodes,
+          numGroups: 1,
+          ...rankOptions,
+        }),
+      };
   const given = { level, ...ranksOf, ...(loads === undefined ? {} : { loads }) };
   return { ...survival(mapping, given), reason: null };
 }
 
 /** Then which slots are open is told by what is in them. */
-function isPlain({ slotsPerRank, deadRanks, nodeOfRank, failureDomains }: RankOptions): boolean {
-  return [slotsPerRank, deadRanks, nodeOfRank, failureDomains].every((option) => option === undefined);
+function isPlain({ slotsPerRank, deadRanks, nodeOfRank, failureDomains, rules }: RankOptions): boolean {
+  return [slotsPerRank, deadRanks, nodeOfRank, failureDomains, rules].every((option) => option === undefined);
 }
 
 function sizesOf({ numLayers, numLogicalExperts, numPhysicalExperts }: ExpertMapping) {

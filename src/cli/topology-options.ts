@@ -9,6 +9,9 @@ import { SIZES, sayingErrors, sizeInOptions } from './error-message.ts';
 /** Fields of a topology file. */
 const OF_FILE = /^(?=(?:rankSpeed|deadRanks|nodeOfRank|failureDomains|linkClasses|slotsPerRank)\b)/;
 
+/** What rules of a file are called. */
+const OF_RULES = /^rules(?:: |\.)/;
+
 /**
  * The topology of a recording's layers and experts on the devices that options and a file name: as these say
  * it, and checked.
@@ -49,9 +52,14 @@ export function topologyFrom(
   );
 }
 
+/** What the library says of rules, in the words of options. */
+export function rulesInOptions(message: string): string {
+  return message.replace(OF_RULES, '--rules: ');
+}
+
 /** What the library says, in the words of options. */
 export function inOptions(message: string, source: PlacedDevices['source']): string {
-  return message
+  return rulesInOptions(message)
     .replace(
       /^numLogicalExperts: (\d+) is not a multiple of numGroups (\d+)/,
       '--groups: $2 does not divide the $1 logical experts evenly',

@@ -1,6 +1,7 @@
 import type { EngineVerdict } from '../formats/placements/engines.ts';
 import type { PlacementFacts } from '../formats/placements/inspect.ts';
 import type { BalanceSummary } from '../index.ts';
+import type { RulesReport } from './rules-report.ts';
 import type { SurvivalReport } from './survival-report.ts';
 
 /** What a placement makes of recorded loads. */
@@ -30,6 +31,8 @@ export interface ValidateReport {
   readonly against: AgainstReport | null;
   /** What a single failure loses; null when it was not asked for. */
   readonly survival: SurvivalReport | null;
+  /** Where it breaks the rules of `--rules`; null where there are none. */
+  readonly rules: RulesReport | null;
   /** Whether the engines that it is judged for take it. */
   readonly takes: boolean;
 }

@@ -2,6 +2,7 @@ import { counted, grouped, ratio } from '../formats/number-text.ts';
 import type { EngineVerdict } from '../formats/placements/engines.ts';
 import type { Colors } from './colors.ts';
 import { type Fact, factLines } from './fact-list.ts';
+import { renderRules } from './rules-report.ts';
 import { renderSurvival } from './survival-view.ts';
 import type { AgainstReport, ValidateReport } from './validate-report.ts';
 
@@ -10,6 +11,7 @@ export function renderValidation(report: ValidateReport, colors: Colors): string
   const parts = [factLines(headerFacts(report), colors), verdicts(report, colors)];
   if (report.against !== null) parts.push(factLines(againstFacts(report.against), colors));
   if (report.survival !== null) parts.push(renderSurvival(report.survival, colors));
+  if (report.rules !== null) parts.push(renderRules(report.rules, colors));
   return parts.join('\n');
 }
 

@@ -8,6 +8,8 @@ import {
   checkOpenSlots,
   checkRankSpeed,
 } from './rank-options.ts';
+import { checkFeasible } from './rule-book.ts';
+import { checkRules, slotsToTake, withTakenSlots } from './rules.ts';
 import { MAX_SIZE, type Topology } from './topology.ts';
 
 /** How {@link checkTopology} names sizes, and what it does not let pass. */
@@ -16,6 +18,11 @@ export interface TopologyRules {
   readonly physical?: string;
   /** Whose problem it is that slots, ranks or experts are uneven: who says so, when they may not be. */
   readonly evenFor?: string | undefined;
+  /**
+   * Whether dead ranks are still to be named: which pins rest, and so whether rules can be kept, is not known
+   * before.
+   */
+  readonly isWithoutDead?: boolean;
 }
 
 /**
@@ -23,10 +30,10 @@ export interface TopologyRules {
  *
  * @returns the sizes, which cannot be changed any more; without what is as if it were left out
  * @throws EplbTypeError `EPLB_KIND` for anything but numbers; EplbRangeError `EPLB_NOT_WHOLE`, `EPLB_RANGE`,
- * `EPLB_SHAPE` or `EPLB_TOPOLOGY`, each naming the field, the value and what would be right.
+ * `EPLB_SHAPE`, `EPLB_TOPOLOGY` or `EPLB_RULES`, each naming the field, the value and what would be right.
  */
 export function checkTopology(topology: Topology, rules: TopologyRules = {}): Topology {
-  const { physical = 'numPhysicalExperts', evenFor } = rules;
+  const { physical = 'numPhysicalExperts', evenFor, isWithoutDead = false } = rules;
   const numLayers = checkWhole('numLayers', topology.numLayers, 1, MAX_SIZE);
   const numLogicalExperts = checkWhole('numLogicalExperts', topology.numLogicalExperts, 1, MAX_SIZE);
   const numSlots = checkWhole(physical, topology.numPhysicalExperts, 1, MAX_SIZE);
@@ -40,8 +47,8 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
         'every expert needs a slot',
     );
   }
-  const given = { numLogicalExperts, numPhysicalExperts: numSlots, numRanks, numNodes, numGroups };
-  if (evenFor !== undefined) checkEvenSizes(given, evenFor, physical);
+  const asGiven = { numLogicalExperts, numPhysicalExperts: numSlots, numRanks, numNodes, numGroups };
+  if (evenFor !== undefined) checkEvenSizes(asGiven, evenFor, physical);
   const numPhysicalExperts = Math.ceil(numSlots / numRanks) * numRanks;
   checkWhole(`${physical}: ${numSlots} in whole ranks`, numPhysicalExperts, 1, MAX_SIZE);
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
@@ -49,10 +56,13 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
   if (evenFor !== undefined) checkEvenNodes({ nodeOfRank }, evenFor);
   const rankSpeed = checkRankSpeed(topology.rankSpeed, sizes);
   const deadRanks = checkDeadRanks(topology.deadRanks, sizes);
-  const slotsPerRank = checkOpenSlots(topology.slotsPerRank, { ...sizes, numSlots, deadRanks });
+  const { rules: given } = topology;
+  const ownRules = given === undefined ? undefined : checkRules(given, sizes);
+  const taken = ownRules && slotsToTake(ownRules, numRanks);
+  const slotsPerRank = checkOpenSlots(topology.slotsPerRank, { ...sizes, numSlots, deadRanks, taken });
   const failureDomains = checkFailureDomains(topology.failureDomains, sizes);
   const linkClasses = checkLinkClasses(topology.linkClasses, sizes);
-  return Object.freeze({
+  const checked = {
     ...sizes,
     ...(slotsPerRank && { slotsPerRank }),
     ...(rankSpeed && { rankSpeed }),
@@ -60,7 +70,10 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
     ...(nodeOfRank && { nodeOfRank }),
     ...(failureDomains && { failureDomains }),
     ...(linkClasses && { linkClasses }),
-  });
+    ...(ownRules && { rules: withTakenSlots(ownRules) }),
+  };
+  if (ownRules !== undefined && !isWithoutDead) checkFeasible(checked);
+  return Object.freeze(checked);
 }
 
 /** Sizes that may have to divide each other. */

@@ -9,6 +9,7 @@ import { printable } from './printable.ts';
  * - `EPLB_SHAPE`: a row or matrix of the wrong length.
  * - `EPLB_LOAD`: a load that is negative, not finite, or too large for float32.
  * - `EPLB_TOPOLOGY`: numbers that do not fit each other (slots not a multiple of ranks).
+ * - `EPLB_RULES`: rules of a placement that contradict each other, or that no placement can keep.
  * - `EPLB_MEMORY`: memory, or address space for it, that cannot be had: the message says which, for what, and
  *   how much.
  * - `EPLB_THREADS`: worker threads that cannot be had, as the system's limit is reached or the process may
@@ -34,6 +35,7 @@ export type EplbErrorCode =
   | 'EPLB_SHAPE'
   | 'EPLB_LOAD'
   | 'EPLB_TOPOLOGY'
+  | 'EPLB_RULES'
   | 'EPLB_MEMORY'
   | 'EPLB_THREADS'
   | 'EPLB_RUNTIME'

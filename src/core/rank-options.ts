@@ -1,6 +1,7 @@
 import { checkNumber, checkNumbered, checkObject, checkText, checkWhole, listOf } from './checks.ts';
 import { EplbRangeError } from './errors.ts';
 import { printable } from './printable.ts';
+import { takeSlots } from './rules.ts';
 import type { FailureDomains, Topology } from './topology.ts';
 
 // What a topology may say of its ranks. Each is checked, copied and frozen; undefined where it says nothing.
@@ -12,6 +13,8 @@ export interface OpenSlotsOptions extends Sizes {
   /** Slots that there are: fewer than in the tables where ranks do not divide them. */
   readonly numSlots: number;
   readonly deadRanks: readonly number[] | undefined;
+  /** `[ranks]`: how many of its slots a shared expert takes. */
+  readonly taken?: readonly number[] | undefined;
 }
 
 /** Speeds beyond these are typing errors. */
@@ -47,11 +50,12 @@ export function checkDeadRanks(
 
 /** How many slots of each rank are open, none of dead ones; undefined when all slots of all ranks are. */
 export function checkOpenSlots(given: unknown, options: OpenSlotsOptions): readonly number[] | undefined {
-  const { numPhysicalExperts, numRanks, numLogicalExperts, numSlots, deadRanks } = options;
+  const { numPhysicalExperts, numRanks, numLogicalExperts, numSlots, deadRanks, taken } = options;
   const slots = givenSlots(given, options);
   const isAll = slots === undefined && numSlots === numPhysicalExperts;
-  if (isAll && deadRanks === undefined) return undefined;
+  if (isAll && deadRanks === undefined && taken === undefined) return undefined;
   const open = [...(slots ?? dealtSlots(numSlots, numRanks))];
+  if (taken !== undefined) takeSlots(open, taken, options);
   for (const rank of deadRanks ?? []) open[rank] = 0;
   const total = open.reduce((sum, count) => sum + count, 0);
   if (total < numLogicalExperts) {

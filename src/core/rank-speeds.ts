@@ -5,12 +5,12 @@ import type { Topology } from './topology.ts';
 
 type Speeds = Pick<Topology, 'numRanks' | 'rankSpeed'>;
 
-/** What a topology says of how fast its ranks are, and which of them are dead. */
-export function differencesOfRanks({
-  rankSpeed,
-  deadRanks,
-}: Pick<Topology, 'rankSpeed' | 'deadRanks'>): Pick<Topology, 'rankSpeed' | 'deadRanks'> {
-  return { ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) };
+/** What ranks differ in where they are balanced: how fast, which are dead, what a shared expert adds. */
+type RankDifferences = Pick<Topology, 'rankSpeed' | 'deadRanks' | 'rules'>;
+
+/** What a topology says of that. */
+export function differencesOfRanks({ rankSpeed, deadRanks, rules }: RankDifferences): RankDifferences {
+  return { ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }), ...(rules && { rules }) };
 }
 
 /** The mean speed of the ranks: 1 where none is given. */
@@ -45,6 +45,13 @@ export function rankSpeedsOf({
   const speeds = Float64Array.from({ length: numRanks }, (_, rank) => rankSpeed?.[rank] ?? 1);
   for (const rank of deadRanks ?? []) speeds[rank] = 0;
   return speeds;
+}
+
+/** Adds what a shared expert has to the loads of a layer's ranks. @param shared `[ranks]`: shares of all */
+export function addShared(rankLoads: Float64Array, shared: readonly number[]): void {
+  let total = 0;
+  for (const load of rankLoads) total += load;
+  for (let rank = 0; rank < rankLoads.length; rank++) rankLoads[rank]! += shared[rank]! * total;
 }
 
 /**

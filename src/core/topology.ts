@@ -1,3 +1,5 @@
+import type { PlacementRules } from './placement-rules.ts';
+
 /** The largest size of anything: layers, experts, slots, ranks, steps. Float32 counts are exact up to it. */
 export const MAX_SIZE = 2 ** 24;
 
@@ -44,6 +46,8 @@ export interface Topology {
    * model. When left out, links are within a node or between nodes: 'intraNode' and 'interNode'.
    */
   readonly linkClasses?: readonly (readonly string[])[];
+  /** What every plan keeps to, whatever the loads are: see docs/rules.md. None when left out. */
+  readonly rules?: PlacementRules;
 }
 
 /** The names of what a topology may have beside its sizes. */
@@ -54,12 +58,13 @@ export const RANK_OPTIONS = [
   'nodeOfRank',
   'failureDomains',
   'linkClasses',
+  'rules',
 ] as const satisfies readonly (keyof RankOptions)[];
 
 /** What a topology may have beside its sizes. */
 export type RankOptions = Pick<
   Topology,
-  'slotsPerRank' | 'rankSpeed' | 'deadRanks' | 'nodeOfRank' | 'failureDomains' | 'linkClasses'
+  'slotsPerRank' | 'rankSpeed' | 'deadRanks' | 'nodeOfRank' | 'failureDomains' | 'linkClasses' | 'rules'
 >;
 
 /** The options of ranks that are given, of an object that may have any: each is read once. */

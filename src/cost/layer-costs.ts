@@ -4,6 +4,7 @@ import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { checkLinkClasses, checkRankSpeed } from '../core/rank-options.ts';
 import { rankSpeedsOf } from '../core/rank-speeds.ts';
+import { checkRules, sharedLoads } from '../core/rules.ts';
 import type { Topology } from '../core/topology.ts';
 import { copyLoads, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { readNodes } from '../loads/slot-loads.ts';
@@ -39,7 +40,7 @@ export interface CostSummary {
 
 /** How {@link layerCosts} counts; what ranks differ in, as a topology says it. */
 export interface LayerCostOptions
-  extends Pick<Topology, 'rankSpeed' | 'deadRanks' | 'nodeOfRank' | 'linkClasses'> {
+  extends Pick<Topology, 'rankSpeed' | 'deadRanks' | 'nodeOfRank' | 'linkClasses' | 'rules'> {
   /**
    * 'even': dispatch and combine count, every rank's tokens beginning on all ranks alike. Default 'none': the
    * time is that of the experts alone.
@@ -54,12 +55,13 @@ export interface LayerCostOptions
 }
 
 const OPTIONS = [
-  ...['exchange', 'numNodes', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'linkClasses', 'dispatch'],
+  ...['exchange', 'numNodes', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'linkClasses', 'rules', 'dispatch'],
 ];
 
 /**
  * What a mapping makes of the loads of a step, layer by layer, in time. Tokens of an expert are shared
- * evenly by its replicas. With `rankSpeed` a rank takes its time / speed; dead ranks take none.
+ * evenly by its replicas. With `rankSpeed` a rank takes its time / speed; dead ranks take none. A shared
+ * expert of `rules` takes the time of its tokens.
  *
  * @param weight loads [layers x logical]: tokens of one step
  * @throws EplbTypeError, EplbRangeError for loads, sizes or options that do not fit; EplbRangeError
@@ -94,11 +96,13 @@ export function layerCosts(
   const matrix = copyLoads('weight', toLoadMatrix('weight', weight, numLayers, numLogicalExperts));
   const stride = slotsPerRankOf(numPhysicalExperts, numRanks);
   const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
+  const rules = given.rules && checkRules(given.rules, { ...tablesOf(mapping), numRanks });
   const ranks = readRanks(given, numRanks);
   const isNearest = checkDispatch(given.dispatch) === 'nearest';
   const nearest = isNearest ? makeNearestExchange(cost, ranks, tablesOf(mapping), 'nearest') : undefined;
   const dispatched = nearest && slotDispatchOf(numPhysicalExperts);
-  const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(ranks) };
+  const shared = rules && sharedLoads({ ...ranks, rules });
+  const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(ranks), shared };
   const links = exchange === 'none' ? NO_EXCHANGE : (nearest ?? exchangeOf(cost, ranks));
   const timer = new LayerTimer(cost, sizes, links);
   return Array.from({ length: numLayers }, (_, layer) => {

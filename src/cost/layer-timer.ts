@@ -46,6 +46,8 @@ interface TimedSizes {
   readonly rankStarts: ArrayLike<number>;
   /** [ranks]: 0 for a dead one, which takes no time; all 1 when left out. */
   readonly speeds?: ArrayLike<number> | undefined;
+  /** [ranks]: tokens of a shared expert there, as a share of those of all others; none when left out. */
+  readonly shared?: ArrayLike<number> | undefined;
 }
 
 /** Makes a {@link LayerTimer}. A function, as an import of the library leaves this module out. */
@@ -155,7 +157,7 @@ export class LayerTimer {
     const ranksPerSpeed = numLive / speeds;
     const exchange = this.#leastExchange / speeds;
     const ofTokens = tokens === 0 ? 0 : this.#latency * ranksPerSpeed + exchange;
-    return this.#cost.fixedSeconds * ranksPerSpeed + ofTokens + idle + slots;
+    return this.#cost.fixedSeconds * ranksPerSpeed + ofTokens + idle + slots + this.#sharedSeconds() / speeds;
   }
 
   /** All of it. Arguments as of {@link seconds}. */
@@ -232,6 +234,23 @@ export class LayerTimer {
     return this.#cost.fixedSeconds + ofTokens;
   }
 
+  /** Tokens of a shared expert on a rank: they are its own, and cross no link. */
+  #sharedTokens(rank: number): number {
+    const { shared } = this.#sizes;
+    return shared === undefined ? 0 : shared[rank]! * this.#total;
+  }
+
+  /** What a shared expert takes on all ranks together, at speed 1. */
+  #sharedSeconds(): number {
+    if (this.#sizes.shared === undefined) return 0;
+    let seconds = 0;
+    for (let rank = 0; rank < this.#numRanks; rank++) {
+      const tokens = this.#sharedTokens(rank);
+      if (tokens > 0) seconds += this.#curve.secondsFor(tokens);
+    }
+    return seconds;
+  }
+
   /** Seconds and active experts of all ranks, of what was prepared. */
   #timeRanks(slots: ArrayLike<number>, loads: ArrayLike<number>, dispatched?: DispatchedSlots): void {
     const { rankStarts } = this.#sizes;
@@ -262,6 +281,11 @@ export class LayerTimer {
         tokens += own;
         active += Math.min(own, 1);
       }
+      const shared = this.#sharedTokens(rank);
+      if (shared > 0) {
+        seconds += this.#curve.secondsFor(shared);
+        active += Math.min(shared, 1);
+      }
       if (dispatched === undefined) exchange = tokens * this.#tokenSeconds[rank]!;
       this.#rankSeconds[rank] = (this.#fixed(tokens, exchange) + seconds) / speed;
       this.#activeExperts[rank] = active;
@@ -276,8 +300,11 @@ export class LayerTimer {
     dispatched?: DispatchedSlots,
   ): LayerCost['slowest'] {
     const { rankStarts } = this.#sizes;
-    let activeSeconds = 0;
-    let tokenSeconds = 0;
+    const shared = this.#sharedTokens(rank);
+    const ofShared = shared > 0 ? this.#curve.secondsFor(shared) : 0;
+    const isShort = ofShared > 0 && !this.#curve.isBoundByTokens(shared);
+    let activeSeconds = isShort ? ofShared : 0;
+    let tokenSeconds = ofShared - activeSeconds;
     const secondsPerToken = this.#tokenSeconds[rank]!;
     const speed = this.#speeds[rank]!;
     for (let slot = rankStarts[rank]!; slot < rankStarts[rank + 1]!; slot++) {

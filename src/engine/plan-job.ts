@@ -15,6 +15,8 @@ export interface JobHistory {
   readonly numNewSteps: number;
   /** Whether no mapping was ever committed: the live one was made for no loads. */
   readonly isInitial: boolean;
+  /** Whether the loads to plan for are those of the window. */
+  readonly isOfWindow: boolean;
   /** Whether the job's memory holds what the kernel left when it planned the live mapping. */
   readonly hasMemory: boolean;
 }

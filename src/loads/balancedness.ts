@@ -3,7 +3,8 @@ import { checkDispatch, type Dispatch } from '../core/dispatch.ts';
 import { EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { checkRankSpeed } from '../core/rank-options.ts';
-import { rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import { addShared, rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import { checkRules, sharedLoads } from '../core/rules.ts';
 import type { Topology } from '../core/topology.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { Carver } from '../memory/carver.ts';
@@ -40,7 +41,7 @@ export interface BalanceSummary {
 
 /** What ranks differ in, where they do, and which copies tokens take. */
 export interface BalanceRanks
-  extends Partial<Pick<Topology, 'rankSpeed' | 'deadRanks' | 'numNodes' | 'nodeOfRank'>> {
+  extends Partial<Pick<Topology, 'rankSpeed' | 'deadRanks' | 'numNodes' | 'nodeOfRank' | 'rules'>> {
   /** Default 'even'. 'nearest' goes by the nodes, of which there is 1 when none are given. */
   readonly dispatch?: Dispatch;
 }
@@ -48,8 +49,9 @@ export interface BalanceRanks
 /**
  * What a mapping makes of loads, layer by layer, in float64, slots in index order. With `rankSpeed` a rank's
  * load counts as load / speed, and the mean is what all would have if they took equally long: loads / speeds,
- * each summed. Dead ranks are in neither the mean nor the minimum. With `dispatch: 'nearest'` copies are
- * taken as {@link slotLoads} has it: loads [layers x logical] count as tokens that are on all ranks alike.
+ * each summed. Dead ranks are in neither the mean nor the minimum. What a shared expert of `rules` adds to a
+ * rank is counted in its load. With `dispatch: 'nearest'` copies are taken as {@link slotLoads} has it: loads
+ * [layers x logical] count as tokens that are on all ranks alike.
  *
  * @param weight loads [layers x logical], or by the rank that tokens are on
  * @param ranks of a topology: speeds, dead ranks and nodes, and the dispatch; all alike when left out
@@ -68,13 +70,15 @@ export function layerBalances(
   ranks: BalanceRanks = {},
 ): LayerBalance[] {
   checkMapping('mapping', mapping);
-  const { speeds, dispatch, nodes } = readRanks(ranks, numRanks);
+  const { speeds, shared, dispatch, nodes } = readRanks(ranks, numRanks, tablesOf(mapping));
   if (dispatch === 'nearest' || isBySource(weight)) {
     const loads = dispatchLoads('weight', weight, mapping, numRanks, { ...nodes, dispatch }).ranks;
     const allAlike = new Float64Array(numRanks).fill(1);
-    return Array.from({ length: mapping.numLayers }, (_, layer) =>
-      weighed(loads.subarray(layer * numRanks, (layer + 1) * numRanks), speeds ?? allAlike),
-    );
+    return Array.from({ length: mapping.numLayers }, (_, layer) => {
+      const own = loads.subarray(layer * numRanks, (layer + 1) * numRanks);
+      if (shared !== undefined) addShared(own, shared);
+      return weighed(own, speeds ?? allAlike);
+    });
   }
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tablesOf(mapping);
   const replicaCount = replicaCountOf(mapping);
@@ -104,20 +108,33 @@ export function layerBalances(
       phyToLog.subarray(first, first + numPhysicalExperts),
     );
     kernels.rankLoads(loads, slots, counts, numPhysicalExperts, numRanks, rankLoads, stats);
-    if (speeds !== undefined) return weighed(new Float64Array(buffer, rankLoads, numRanks), speeds);
+    if (speeds !== undefined) {
+      const own = new Float64Array(buffer, rankLoads, numRanks);
+      if (shared !== undefined) addShared(own, shared);
+      return weighed(own, speeds);
+    }
     const [maxRankLoad = 0, meanRankLoad = 0, minRankLoad = 0] = new Float64Array(buffer, stats, 3);
     return { maxRankLoad, meanRankLoad, minRankLoad };
   });
 }
 
-function readRanks(ranks: BalanceRanks, numRanks: number) {
-  const names = ['rankSpeed', 'deadRanks', 'numNodes', 'nodeOfRank', 'dispatch'];
-  const { rankSpeed: given, dispatch, ...rest } = checkOptions('ranks', ranks, names);
+/** Speeds where ranks differ, also by what a shared expert adds: a share of the layer's load, of each. */
+function readRanks(
+  ranks: BalanceRanks,
+  numRanks: number,
+  sizes: Omit<Topology, 'numRanks' | 'numNodes' | 'numGroups'>,
+) {
+  const names = ['rankSpeed', 'deadRanks', 'numNodes', 'nodeOfRank', 'rules', 'dispatch'];
+  const { rankSpeed: given, rules: own, dispatch, ...rest } = checkOptions('ranks', ranks, names);
   const rankSpeed = checkRankSpeed(given, { numRanks });
   const nodes = readNodes(rest, numRanks);
   const { deadRanks } = nodes;
-  const speeds = rankSpeedsOf({ numRanks, ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) });
-  return { speeds, dispatch: checkDispatch(dispatch), nodes };
+  const alike = { numRanks, ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) };
+  const rules = own && checkRules(own, { ...sizes, numRanks });
+  const shared = rules && sharedLoads({ ...alike, rules });
+  const usual = rankSpeedsOf(alike);
+  const speeds = shared === undefined ? usual : (usual ?? new Float64Array(numRanks).fill(1));
+  return { speeds, shared, dispatch: checkDispatch(dispatch), nodes };
 }
 
 function weighed(rankLoads: Float64Array, speeds: Float64Array): LayerBalance {

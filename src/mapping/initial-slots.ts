@@ -1,13 +1,15 @@
 import { openPlaces } from '../core/open-slots.ts';
 import type { Topology } from '../core/topology.ts';
 import { zeros } from '../memory/allocate.ts';
+import { ruledSlots } from './ruled-slots.ts';
 
 /**
  * Expert i in the i-th open slot, and the redundant slots from expert 0 on again; closed ones are empty:
- * [layers x physical].
+ * [layers x physical]. Where there are rules it keeps them.
  */
 export function initialSlots(topology: Topology): Int32Array {
   const { numLayers, numLogicalExperts, numPhysicalExperts } = topology;
+  if (topology.rules !== undefined) return ruledSlots(topology);
   const places = openPlaces(topology);
   const expertAt = (slot: number) => (places[slot]! < 0 ? -1 : places[slot]! % numLogicalExperts);
   return repeatRow(numLayers, numPhysicalExperts, expertAt);

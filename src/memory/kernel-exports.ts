@@ -52,6 +52,11 @@ export type AdaptiveInteger =
   | 'numLinkNodes'
   | 'ceilingLoads'
   | 'isBelow'
+  | 'pinned'
+  | 'numPins'
+  | 'mostCopies'
+  | 'fixedShare'
+  | 'fixedLoad'
   | 'curve'
   | 'tokens'
   | 'scratch'
@@ -393,6 +398,11 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_numLinkNodes: true,
   adaptive_ceilingLoads: true,
   adaptive_isBelow: true,
+  adaptive_pinned: true,
+  adaptive_numPins: true,
+  adaptive_mostCopies: true,
+  adaptive_fixedShare: true,
+  adaptive_fixedLoad: true,
   adaptive_curve: true,
   adaptive_tokens: true,
   adaptive_scratch: true,

@@ -26,12 +26,20 @@ export function checkSizes(
 }
 
 /**
- * Refuses ranks that do not have all their slots, or are not as fast as the others, for a policy that makes
- * no difference between them.
+ * Refuses ranks that do not have all their slots, or are not as fast as the others, and rules of the user's
+ * own, for a policy that makes no difference between ranks.
  *
  * @throws EplbRangeError `EPLB_TOPOLOGY`
  */
-export function checkAllAlike(policy: string, { slotsPerRank, rankSpeed }: Topology, title: string): void {
+export function checkAllAlike(
+  policy: string,
+  { slotsPerRank, rankSpeed, rules }: Topology,
+  title: string,
+): void {
+  if (rules !== undefined) {
+    const message = `rules: the ${policy} policy knows none; for these take the adaptive policy`;
+    throw new EplbRangeError('EPLB_TOPOLOGY', message);
+  }
   const refuse = (name: string, why: string, those: string) => {
     const message = `${name}: the ${policy} policy ${why}; for ${those} take the adaptive policy`;
     throw new EplbRangeError('EPLB_TOPOLOGY', message);
@@ -45,8 +53,12 @@ export function checkAllAlike(policy: string, { slotsPerRank, rankSpeed }: Topol
  * @throws EplbRangeError `EPLB_TOPOLOGY`
  */
 export function checkGroupRoom(topology: Topology, title: string): void {
-  const { numLogicalExperts, numNodes, numGroups, slotsPerRank, nodeOfRank } = topology;
+  const { numLogicalExperts, numNodes, numGroups, slotsPerRank, nodeOfRank, rules } = topology;
   if (numNodes === 1 || numGroups % numNodes !== 0) return;
+  if (rules !== undefined) {
+    const message = "rules: groups that stay on their node (locality 'groups') can keep none";
+    throw new EplbRangeError('EPLB_TOPOLOGY', message);
+  }
   if (nodeOfRank !== undefined || numLogicalExperts % numGroups !== 0) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',

@@ -1,7 +1,8 @@
 import { checkTopology } from '../core/check-topology.ts';
 import { show } from '../core/checks.ts';
 import { messageOf } from '../core/error-data.ts';
-import { EplbError } from '../core/errors.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { sayBroken } from '../core/rule-book.ts';
 import { knowsRanks, type Topology } from '../core/topology.ts';
 import { foldWindow } from '../engine/layer-loads.ts';
 import { isCancelled, jobWords } from '../engine/layout.ts';
@@ -15,6 +16,7 @@ import { ExpertMapping, readMapping, tablesOf } from '../mapping/expert-mapping.
 import { copyInts } from '../memory/copies.ts';
 import type { KernelExports } from '../memory/kernel-exports.ts';
 import type { AbstractEplbPolicy, PolicyContext } from './abstract.ts';
+import { brokenInTable } from './broken-rules.ts';
 import { checkClosedSlots } from './closed-slots.ts';
 import { isPolicy } from './is-policy.ts';
 import { shareMapping } from './job-tables.ts';
@@ -105,12 +107,20 @@ export function askPolicy(
     );
     const mapping = readMapping(result, topology);
     checkClosedSlots('its mapping', tablesOf(mapping).phyToLog, topology);
+    checkBroken(mapping, topology);
     return mapping;
   } catch (error) {
     const title = typeof name === 'string' ? name : url;
     const message = `policy${title === undefined ? '' : ` ${show(title)}`}: ${messageOf(error)}`;
     throw new EplbError('EPLB_POLICY', message, { cause: error });
   }
+}
+
+/** @throws EplbRangeError `EPLB_RULES` for a mapping that breaks a rule */
+function checkBroken(mapping: ExpertMapping, topology: Topology): void {
+  if (topology.rules === undefined) return;
+  const [first] = brokenInTable(tablesOf(mapping).phyToLog, topology);
+  if (first !== undefined) throw new EplbRangeError('EPLB_RULES', `its mapping: ${sayBroken(first)}`);
 }
 
 function copyMatrix({ data, numLayers, numExperts }: LoadMatrix & CoactivationMatrix): LoadMatrix {

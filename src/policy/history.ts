@@ -8,6 +8,8 @@ export interface MappingHistory {
   readonly numNewSteps: number;
   /** Whether no mapping was ever committed. */
   readonly isInitial: boolean;
+  /** Whether the loads to plan for are the window's: left out where they are, and what is known is of them. */
+  readonly isOfWindow?: boolean;
   /** What the policy's kernel left with the plan of the mapping. */
   readonly memory?: Uint8Array | undefined;
 }
@@ -29,9 +31,9 @@ export function memoryOf(mapping: ExpertMapping): Uint8Array | undefined {
 export function writeMemory(
   buffer: ArrayBufferLike,
   { memory: at, memoryBytes }: JobLayout,
-  { numNewSteps, isInitial, memory }: MappingHistory,
+  { numNewSteps, isInitial, isOfWindow = true, memory }: MappingHistory,
 ): JobHistory {
   const hasMemory = memory !== undefined && memory.length === memoryBytes && memoryBytes > 0;
   if (hasMemory) new Uint8Array(buffer, at, memoryBytes).set(memory);
-  return { numNewSteps, isInitial, hasMemory };
+  return { numNewSteps, isInitial, isOfWindow, hasMemory };
 }

@@ -29,7 +29,7 @@ export interface LostExperts {
  */
 export function mended(slots: Int32Array, topology: Topology, loads: Float32Array): Int32Array {
   const { numLayers, numLogicalExperts, numRanks, numNodes } = topology;
-  const { nodeOfRank, rankSpeed, deadRanks, slotsPerRank } = topology;
+  const { nodeOfRank, rankSpeed, deadRanks, slotsPerRank, rules } = topology;
   if (deadRanks === undefined) return slots;
   const mapping = new ExpertMapping({ phyToLog: slots, numLayers, numLogicalExperts });
   const repaired = repair(mapping, {
@@ -40,6 +40,7 @@ export function mended(slots: Int32Array, topology: Topology, loads: Float32Arra
     ...(nodeOfRank && { nodeOfRank }),
     ...(rankSpeed && { rankSpeed }),
     ...(slotsPerRank && { slotsPerRank }),
+    ...(rules && { rules }),
   });
   return repaired.mapping.phyToLog;
 }

@@ -1,9 +1,10 @@
 import { checkTopology } from '../core/check-topology.ts';
 import { checkNumbered, checkObject, checkWhole, show } from '../core/checks.ts';
-import { EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
+import { type EplbErrorCode, EplbRangeError, EplbTypeError, isOwnError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
 import { checkSpeed } from '../core/rank-options.ts';
+import { rulesOnMoreRanks } from '../core/rules.ts';
 import { MAX_SIZE, type Topology } from '../core/topology.ts';
 
 /** What becomes of ranks in the midst of a replay, before the step of the recording with this number. */
@@ -139,14 +140,27 @@ class RankStates {
     try {
       return checkTopology(topology);
     } catch (error) {
-      if (last === undefined || !isOwnError(error) || error.code !== 'EPLB_TOPOLOGY') throw error;
-      return refuse(titles?.get(last) ?? 'events', last, error.message.replace(/^deadRanks: /, ''));
+      if (last === undefined || !isOwnError(error) || !REFUSED.includes(error.code)) throw error;
+      return refuse(
+        titles?.get(last) ?? 'events',
+        last,
+        error.message.replace(/^deadRanks: /, ''),
+        error.code,
+      );
     }
   }
 }
 
-function refuse(title: string, { kind, step }: RankEvent, why: string): never {
-  throw new EplbRangeError('EPLB_TOPOLOGY', `${title}: ${kind} before step ${step}: ${why}`);
+/** What the ranks that are left can be too few for. */
+const REFUSED: readonly EplbErrorCode[] = ['EPLB_TOPOLOGY', 'EPLB_RULES'];
+
+function refuse(
+  title: string,
+  { kind, step }: RankEvent,
+  why: string,
+  code: EplbErrorCode = 'EPLB_TOPOLOGY',
+): never {
+  throw new EplbRangeError(code, `${title}: ${kind} before step ${step}: ${why}`);
 }
 
 /**
@@ -154,7 +168,7 @@ function refuse(title: string, { kind, step }: RankEvent, why: string): never {
  * one, or join it where there is one, and a failure domain of their own on each level.
  */
 function grown(topology: Topology, added: number): Topology {
-  const { numPhysicalExperts, numRanks, slotsPerRank, rankSpeed, failureDomains } = topology;
+  const { numPhysicalExperts, numRanks, slotsPerRank, rankSpeed, failureDomains, rules } = topology;
   if (topology.linkClasses !== undefined) {
     throw new EplbRangeError('EPLB_TOPOLOGY', 'linkClasses: they say nothing of the ranks that are to come');
   }
@@ -170,6 +184,7 @@ function grown(topology: Topology, added: number): Topology {
     nodeOfRank,
     ...(slotsPerRank && { slotsPerRank: more(slotsPerRank, stride) }),
     ...(rankSpeed && { rankSpeed: more(rankSpeed, 1) }),
+    ...(rules && { rules: rulesOnMoreRanks(rules, numRanks, all) }),
     ...(failureDomains && {
       failureDomains: Object.fromEntries(
         Object.entries(failureDomains).map(([level, domains]) => [

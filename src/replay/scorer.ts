@@ -1,4 +1,5 @@
-import { rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import { addShared, rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
 import type { Topology } from '../core/topology.ts';
 import type { Dispatch } from '../index.ts';
 import { replicatedWords } from '../mapping/score-tables.ts';
@@ -55,6 +56,10 @@ export class Scorer {
   readonly #layout: ScorerLayout;
   readonly #words: number;
   #speeds: Float64Array | undefined;
+  /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
+  #shared: readonly number[] | undefined;
+  /** [ranks] of ranks that are alike. */
+  readonly #usual: Float64Array;
 
   /** @throws EplbRangeError `EPLB_MEMORY` */
   constructor(topology: Topology, { numPlacements, zeroLoadsCountAsOne, dispatch = 'even' }: ScorerOptions) {
@@ -62,6 +67,7 @@ export class Scorer {
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
     this.#dispatch = dispatch;
+    this.#usual = new Float64Array(sizes.numRanks).fill(1);
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
     const words = replicatedWords(sizes);
     const what = `replay: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
@@ -89,6 +95,7 @@ export class Scorer {
    */
   changeRanks(topology: Topology): void {
     this.#speeds = rankSpeedsOf(topology);
+    this.#shared = topology.rules && sharedLoads(topology);
     if (this.#dispatch === 'even') return;
     const shares = makeSlotShares(topology, topology.numLogicalExperts, this.#dispatch);
     for (const placement of this.placements) placement.sharesTokens(shares);
@@ -117,8 +124,16 @@ export class Scorer {
         stats,
         shares,
       );
-    if (this.#speeds !== undefined) this.#weigh(scored, this.#speeds);
+    if (this.#shared !== undefined) this.#addShared(scored, this.#shared);
+    const speeds = this.#shared === undefined ? this.#speeds : (this.#speeds ?? this.#usual);
+    if (speeds !== undefined) this.#weigh(scored, speeds);
     return scored;
+  }
+
+  #addShared({ rankLoads }: ScoredPlacement, shared: readonly number[]): void {
+    const { numLayers, numRanks } = this.#sizes;
+    for (let layer = 0; layer < numLayers; layer++)
+      addShared(rankLoads.subarray(layer * numRanks, (layer + 1) * numRanks), shared);
   }
 
   #weigh({ rankLoads: loads, stats }: ScoredPlacement, speeds: Float64Array): void {

@@ -1,4 +1,5 @@
 import { rankSpeedsOf } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
 import { exchangeOf } from '../cost/exchange.ts';
 import type { CostTally } from '../cost/layer-costs.ts';
 import { type LayerTimer, makeLayerTimer } from '../cost/layer-timer.ts';
@@ -103,7 +104,8 @@ class SlotCounter implements SlotTimes {
     const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
     const stride = numPhysicalExperts / numRanks;
     const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
-    const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology) };
+    const shared = topology.rules && sharedLoads(topology);
+    const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology), shared };
     if (this.#dispatch === 'even') return makeLayerTimer(this.#cost, sizes, exchangeOf(this.#cost, topology));
     const nearest = makeNearestExchange(this.#cost, topology, topology, this.#dispatch);
     this.#dispatched = new PlacementDispatch(nearest);

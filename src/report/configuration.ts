@@ -60,12 +60,19 @@ const SETTINGS: readonly Setting[] = [
   { name: 'Loads of 0', text: ({ cost }) => (cost.zeroLoadsCountAsOne ? 'read as 1' : 'are 0') },
 ];
 
+const RULE_NAMES: Readonly<Record<string, string>> = {
+  pinned: 'pinned experts',
+  neverReplicated: 'experts that are never replicated',
+  sharedExpert: 'a shared expert',
+};
+
 function ranksText({
   numRanks,
   numNodes,
   nodeOfRank,
   rankSpeed,
   deadRanks,
+  rules,
   events = [],
 }: ReplayConfiguration) {
   const sizes = Array.from(
@@ -77,6 +84,13 @@ function ranksText({
     ...(nodeOfRank === undefined ? [] : [`of ${sizes.join(', ')} ranks`]),
     ...(deadRanks === undefined ? [] : [`dead: ${deadRanks.join(', ')}`]),
     ...(rankSpeed === undefined ? [] : [`speeds: ${rankSpeed.join(', ')}`]),
+    ...(rules === undefined
+      ? []
+      : [
+          `rules: ${Object.keys(rules)
+            .map((name) => RULE_NAMES[name] ?? name)
+            .join(', ')}`,
+        ]),
     ...events.map((event) => `before step ${grouped(event.step)}: ${eventsText([event])}`),
   ];
   return parts.join('; ');

@@ -3,18 +3,20 @@ import type { ServerResponse } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
-import { EplbError, isOwnError } from '../core/errors.ts';
+import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { BINARY_TYPE } from './binary.ts';
 import { parseJson } from './bodies.ts';
 import { tell } from './events.ts';
+import { groupTokenOf, RANKS_MAY_NOT } from './group-token.ts';
+import { hexSha256 } from './mapping-record.ts';
 import type { MetricsFormat } from './metrics.ts';
 import { openApiDocument } from './openapi.ts';
 import { PlanDesk } from './plan-desk.ts';
-import { hexSha256 } from './plan-result.ts';
 import { RateLimit } from './rate-limit.ts';
 import { HttpRefusal, type Refused, refusedBy } from './refusal.ts';
 import { JSON_TYPE, type Reply } from './reply.ts';
-import { ROUTES, type Route, readQuery, type ServeContext } from './routes.ts';
+import { type Route, readQuery, type ServeContext } from './route.ts';
+import { ROUTES } from './routes.ts';
 import type { PlanningService } from './service.ts';
 
 /** A request on a connection of Node's server. */
@@ -46,6 +48,7 @@ export function makeApp(service: PlanningService, options: AppOptions): Hono<Ser
   const context: ServeContext = {
     service,
     desk,
+    token: options.token,
     isDraining: options.isDraining,
     openApi: () => document,
   };
@@ -102,10 +105,24 @@ function checkCaller(c: ServeCall, route: Route | undefined, { token, hosts }: A
   }
   if (token === undefined || route?.path === '/healthz') return;
   const [scheme = '', given = ''] = (c.req.header('authorization') ?? '').split(' ');
-  // Of hashes, whose lengths are equal.
-  const [a, b] = [Buffer.from(hexSha256(given)), Buffer.from(hexSha256(token))];
-  if (scheme.toLowerCase() === 'bearer' && timingSafeEqual(a, b)) return;
+  if (scheme.toLowerCase() === 'bearer') {
+    if (isSame(given, token)) return;
+    const group = c.req.param('group');
+    if (group !== undefined && isSame(given, groupTokenOf(token, group))) {
+      if (route !== undefined && !RANKS_MAY_NOT.includes(route.operationId)) return;
+      throw new HttpRefusal(
+        403,
+        'EPLB_DENIED',
+        `the token of group ${group.slice(0, 64)} is not enough for this`,
+      );
+    }
+  }
   throw new EplbError('EPLB_DENIED', 'the token is missing or wrong: Authorization: Bearer TOKEN');
+}
+
+/** Compares hashes, whose lengths are equal. */
+function isSame(given: string, wanted: string): boolean {
+  return timingSafeEqual(Buffer.from(hexSha256(given)), Buffer.from(hexSha256(wanted)));
 }
 
 async function handle(
@@ -119,7 +136,8 @@ async function handle(
   const bytes = await readBody(c, options.maxBodyBytes);
   const type = (c.req.header('content-type') ?? JSON_TYPE).split(';', 1)[0]!.trim().toLowerCase();
   const isBinary = type === BINARY_TYPE;
-  if (route.body !== undefined && !(type === JSON_TYPE || (isBinary && route.takesBytes))) {
+  const isMissing = bytes.length === 0 && route.bodyIsOptional === true;
+  if (route.body !== undefined && !isMissing && !(type === JSON_TYPE || (isBinary && route.takesBytes))) {
     const types = route.takesBytes ? `${JSON_TYPE} or ${BINARY_TYPE}` : JSON_TYPE;
     throw new HttpRefusal(415, 'EPLB_FORMAT', `content-type: ${type.slice(0, 80)} is not ${types}`);
   }
@@ -129,12 +147,21 @@ async function handle(
   return route.handle(
     {
       ...{ name, query, bytes, isBinary },
-      body: isParsed ? parseJson(bytes) : undefined,
+      epoch: numberIn('epoch', c.req.param('epoch')),
+      rank: numberIn('rank', c.req.param('rank')),
+      lastEventId: c.req.header('last-event-id'),
+      body: isMissing ? {} : isParsed ? parseJson(bytes) : undefined,
       wantsBinary: route.givesBytes === true && accept.includes(BINARY_TYPE),
       metricsFormat: formatOf(accept),
     },
     context,
   );
+}
+
+/** A number of the path; 0 where it names none. @throws EplbRangeError `EPLB_NOT_WHOLE` */
+function numberIn(name: string, text = '0'): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new EplbRangeError('EPLB_NOT_WHOLE', `path: ${name} '${text.slice(0, 40)}' is not a whole number`);
 }
 
 /** The older format, unless OpenMetrics is asked for, as Prometheus does. */
@@ -181,9 +208,19 @@ async function answer(
     tell('refusal', () => refused);
     reply = refusalReply(refused);
   }
-  const { status, type, content, headers } = reply;
+  const { status, type, content, headers, stream } = reply;
   // Who went meanwhile gets nothing.
   if (outgoing.destroyed) return RESPONSE_ALREADY_SENT;
+  if (stream !== undefined) {
+    outgoing.writeHead(status, {
+      'content-type': type,
+      'cache-control': 'no-store',
+      'x-accel-buffering': 'no',
+    });
+    outgoing.flushHeaders();
+    await stream(outgoing);
+    return RESPONSE_ALREADY_SENT;
+  }
   outgoing.writeHead(status, {
     ...headers,
     ...(status === 204 ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(content) }),

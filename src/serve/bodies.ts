@@ -4,7 +4,8 @@ import type { ExpertMapping, LoadSamples } from '../index.ts';
 import { type LoadMatrix, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
 import { readMapping } from '../mapping/expert-mapping.ts';
 import { PHYSICAL_KIND, readBinary } from './binary.ts';
-import type { PlanQuestion, StepReport } from './group.ts';
+import type { StepReport } from './group.ts';
+import type { PlanQuestion } from './group-plans.ts';
 import type { Held } from './live-epochs.ts';
 import { checkSchema, type Schema } from './schema.ts';
 

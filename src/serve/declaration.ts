@@ -23,6 +23,15 @@ export interface PlanBudgets {
   readonly maxBytes?: number;
 }
 
+/** How long ranks may take to come to a new epoch, and what a lost one does to it: see docs/migration.md. */
+export interface MigrationTimes {
+  readonly prepareTimeoutMs?: number;
+  readonly armTimeoutMs?: number;
+  readonly activateTimeoutMs?: number;
+  readonly resendMs?: number;
+  readonly onLostRank?: 'abort' | 'exclude';
+}
+
 /** What a group may say of its ranks: as a balancer's options of these names. */
 export type DeclaredRanks = Pick<RankOptions, 'slotsPerRank' | 'rankSpeed' | 'deadRanks' | 'nodeOfRank'>;
 
@@ -55,13 +64,15 @@ export interface GroupDeclaration extends DeclaredRanks {
   readonly survive?: string;
   /** Plans are made and shown, and never offered. Default false. */
   readonly dryRun?: boolean;
+  /** Default: as a coordinator's options of these names. */
+  readonly migration?: MigrationTimes;
 }
 
 /** A declaration with nothing left out but what has no default. */
 export type FullDeclaration = Required<Omit<GroupDeclaration, keyof DeclaredRanks | NoDefault>> &
   DeclaredRanks &
   Pick<GroupDeclaration, NoDefault>;
-type NoDefault = 'topology' | 'cost' | 'budgets' | 'survive';
+type NoDefault = 'topology' | 'cost' | 'budgets' | 'survive' | 'migration';
 
 const size = (description: string): Schema => ({
   type: 'integer',
@@ -72,6 +83,12 @@ const size = (description: string): Schema => ({
 const listOfNumbers = (type: 'integer' | 'number', description: string): Schema => ({
   type: 'array',
   items: { type },
+  description,
+});
+const milliseconds = (description: string): Schema => ({
+  type: 'number',
+  minimum: 1,
+  maximum: 86_400_000,
   description,
 });
 const budget = (description: string): Schema => ({ type: 'number', minimum: 0, description });
@@ -122,6 +139,19 @@ export const DECLARATION_SCHEMA: Schema = {
       description: "'rank', 'node' or a level of the topology: failures that load is to survive",
     },
     dryRun: { type: 'boolean', description: 'plans are shown, and never offered' },
+    migration: {
+      type: 'object',
+      properties: {
+        prepareTimeoutMs: milliseconds('for all buffers, and then for the activation: 60,000 when left out'),
+        armTimeoutMs: milliseconds('for the promises of ranks: 5,000 when left out'),
+        activateTimeoutMs: milliseconds('for the swaps: 30,000 when left out'),
+        resendMs: milliseconds('until a message is sent again: 250 when left out'),
+        onLostRank: {
+          ...{ type: 'string', enum: ['abort', 'exclude'] },
+          description: "what a rank that is lost does to an attempt; 'abort' when left out",
+        },
+      },
+    },
   },
 };
 
@@ -129,6 +159,8 @@ export const DECLARATION_SCHEMA: Schema = {
 export interface GroupParts {
   readonly declaration: FullDeclaration;
   readonly topology: Topology;
+  /** The same if no rank were dead. */
+  readonly whole: Topology;
   readonly policy: AbstractEplbPolicy;
   readonly cost: CostModel | undefined;
 }
@@ -142,14 +174,17 @@ export interface GroupParts {
 export function readDeclaration(given: unknown, devices?: TopologyFile): GroupParts {
   checkSchema('group', DECLARATION_SCHEMA, given);
   const declared = given as GroupDeclaration;
-  const { cost: costGiven, budgets, survive, policy: policyName = 'default', windowSize = 100 } = declared;
+  const { cost: costGiven, budgets, survive, migration } = declared;
+  const { policy: policyName = 'default', windowSize = 100 } = declared;
   const { topology: file = declared.numRanks === undefined ? devices : undefined, dryRun = false } = declared;
   const { numLayers, numLogicalExperts } = declared;
   const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, ...more } = ranksOf(declared, file);
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks };
   const cost = costGiven === undefined ? undefined : costModel(costGiven);
   const policy = policyOf(policyName, cost, budgets, survive);
+  const { deadRanks: _, ...others } = more;
   const topology = checkTopology({ ...sizes, numNodes, numGroups, ...more });
+  const whole = checkTopology({ ...sizes, numNodes, numGroups, ...others });
   if (survive !== undefined) domainsOfRanks(topology, survive, 'group.survive');
   checkPlannable(policy.kernelRequest(), topology, { numSlots: numPhysicalExperts });
   return {
@@ -162,8 +197,10 @@ export function readDeclaration(given: unknown, devices?: TopologyFile): GroupPa
       ...(costGiven === undefined ? {} : { cost: costGiven }),
       ...(budgets === undefined ? {} : { budgets }),
       ...(survive === undefined ? {} : { survive }),
+      ...(migration === undefined ? {} : { migration }),
     },
     topology,
+    whole,
     policy,
     cost,
   };

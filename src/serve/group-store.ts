@@ -3,7 +3,15 @@ import { join } from 'node:path';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import { LineFile } from '../migration/line-file.ts';
 import type { FullDeclaration } from './declaration.ts';
-import type { MappingRecord, PlanRecord } from './plan-result.ts';
+import {
+  afterEpochs,
+  type EpochsRecord,
+  NOTHING_SAVED,
+  type SavedEpochs,
+  typeOfRecord,
+} from './epochs/epoch-host.ts';
+import type { MappingRecord } from './mapping-record.ts';
+import type { PlanRecord } from './plan-result.ts';
 
 // The state of a service: a folder with two files of each group. NAME.journal has what the group promised,
 // one synced line an act. NAME.window has the balancer's snapshot, written anew now and then: losing it loses
@@ -32,6 +40,8 @@ export type StateRecord =
   | { readonly kind: 'plan'; readonly planId: string; readonly plan: PlanRecord }
   | { readonly kind: 'mode'; readonly paused: boolean; readonly dryRun: boolean }
   | { readonly kind: 'counters'; readonly counters: GroupCounters }
+  /** What the coordinator decided, and what is known of ranks. */
+  | EpochsRecord
   | { readonly kind: 'whole'; readonly state: SavedGroup };
 
 /** What the records of a group come to. */
@@ -43,6 +53,9 @@ export interface SavedGroup {
   readonly paused: boolean;
   readonly dryRun: boolean;
   readonly counters: GroupCounters | undefined;
+  /** What was live before, as ranks may still serve it. */
+  readonly earlier?: { readonly epoch: number; readonly table: MappingRecord | undefined } | undefined;
+  readonly epochs?: SavedEpochs | undefined;
 }
 
 /** Where one group keeps its state; nowhere, when the service has no folder. */
@@ -80,13 +93,18 @@ export class GroupStore {
     }
   }
 
-  /** Durable when it resolves. @throws EplbError `EPLB_FILE`, `EPLB_STALE`, `EPLB_CLOSED` */
-  async append(record: StateRecord, whole: () => SavedGroup): Promise<void> {
+  /**
+   * Durable when it resolves.
+   *
+   * @param before what all records before it come to
+   * @throws EplbError `EPLB_FILE`, `EPLB_STALE`, `EPLB_CLOSED`
+   */
+  async append(record: StateRecord, before: () => SavedGroup): Promise<void> {
     if (this.#journal === undefined) return;
     await this.#journal.append([record]);
     if (++this.#numAppends < COMPACT_AFTER) return;
     this.#numAppends = 0;
-    await this.#journal.replace({ kind: 'whole', state: whole() });
+    await this.#journal.replace({ kind: 'whole', state: afterRecord(before(), record)! });
   }
 
   /** Puts one file in the place of the last one: a crash leaves either. */
@@ -150,7 +168,7 @@ async function syncFolder(folder: string): Promise<void> {
   await handle?.close();
 }
 
-function stateOf(file: string, records: readonly StateRecord[]): SavedGroup | undefined {
+export function stateOf(file: string, records: readonly StateRecord[]): SavedGroup | undefined {
   let state: SavedGroup | undefined;
   for (const record of records) {
     const next = afterRecord(state, record);
@@ -184,7 +202,9 @@ function afterRecord(state: SavedGroup | undefined, record: StateRecord): SavedG
   if (state === undefined) return undefined;
   switch (record.kind) {
     case 'live':
-      return { ...state, epoch: record.epoch, table: record.table };
+      return { ...wentLive(state, record.table), epoch: record.epoch };
+    case 'epochs':
+      return withEpochs(state, record);
     case 'plan':
       return { ...state, plans: withPlan(state.plans, record.planId, record.plan) };
     case 'mode':
@@ -194,4 +214,16 @@ function afterRecord(state: SavedGroup | undefined, record: StateRecord): SavedG
     default:
       return undefined;
   }
+}
+
+/** Another mapping is live, of the next epoch. */
+function wentLive(state: SavedGroup, table: MappingRecord | undefined): SavedGroup {
+  const earlier = { epoch: state.epoch, table: state.table };
+  return { ...state, epoch: state.epoch + 1, table, earlier };
+}
+
+function withEpochs(state: SavedGroup, record: EpochsRecord): SavedGroup {
+  const epochs = afterEpochs(state.epochs ?? NOTHING_SAVED, record);
+  const isDecided = (record.records ?? []).some((one) => typeOfRecord(one) === 'decided');
+  return { ...(isDecided ? wentLive(state, epochs.offered) : state), epochs };
 }

@@ -2,6 +2,7 @@ import { sharedParts } from '../balancer/expert-load-balancer.ts';
 import type { ExpertLoadBalancer, RealisedGain } from '../index.ts';
 import type { ConditionType, WatchCondition } from '../watch/watchdog.ts';
 import type { FullDeclaration } from './declaration.ts';
+import type { EpochUnderWay, RankCounts } from './epochs/epoch-view.ts';
 import type { Ages } from './metrics.ts';
 
 /** One thing that is so or not, with the reason: as conditions of other control planes are. */
@@ -21,6 +22,10 @@ export interface GroupView extends FullDeclaration {
   readonly paused: boolean;
   readonly dryRun: boolean;
   readonly conditions: readonly Condition[];
+  /** The attempt at the next epoch that is under way; null when none is. */
+  readonly underWay: EpochUnderWay | null;
+  /** How many ranks stand how. */
+  readonly ranks: RankCounts;
   readonly window: {
     readonly steps: number;
     /** Where its steps are from: 'refilled' means from before the restart. */
@@ -52,6 +57,8 @@ export function viewOf(group: {
   readonly paused: boolean;
   readonly dryRun: boolean;
   readonly isKept: boolean;
+  readonly underWay: EpochUnderWay | undefined;
+  readonly ranks: RankCounts;
   readonly balancer: ExpertLoadBalancer;
   readonly windowSource: GroupView['window']['source'];
   readonly lastStep: number | undefined;
@@ -84,6 +91,8 @@ export function viewOf(group: {
       condition('Durable', isKept, isKept ? 'each change is synced to the disk' : 'no state folder'),
       ...watched,
     ],
+    underWay: group.underWay ?? null,
+    ranks: group.ranks,
     window: {
       steps,
       source: windowSource,

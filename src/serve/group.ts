@@ -1,50 +1,44 @@
-import { performance } from 'node:perf_hooks';
 import { sharedParts } from '../balancer/expert-load-balancer.ts';
-import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
+import { EplbError, isOwnError } from '../core/errors.ts';
 import { codeOf } from '../core/events.ts';
 import type { CostModel } from '../cost/cost-model.ts';
-import { type BalancerDecision, ExpertLoadBalancer, type ExpertMapping, type LoadSamples } from '../index.ts';
+import { ExpertLoadBalancer, type ExpertMapping } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
+import { initialMapping } from '../mapping/initial-mapping.ts';
+import { checkClosedSlots } from '../policy/closed-slots.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
+import type { EpochHost } from './epochs/epoch-host.ts';
+import { plainView } from './epochs/epoch-view.ts';
+import { GroupEpochs } from './epochs/group-epochs.ts';
+import { repairOf } from './epochs/repairs.ts';
 import { tell } from './events.ts';
-import { type GroupStore, type SavedGroup, type StateRecord, withPlan } from './group-store.ts';
+import { averageLoads, GroupPlans, type PlanHost, type PlanQuestion } from './group-plans.ts';
+import { PlannedRanks } from './group-ranks.ts';
+import type { GroupStore, SavedGroup, StateRecord } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
+import { hexSha256, mappingOfRecord, mappingRecord } from './mapping-record.ts';
 import type { GroupMetrics } from './metrics.ts';
-import {
-  balancednessOf,
-  forecastJson,
-  hexSha256,
-  mappingOfRecord,
-  mappingRecord,
-  type PlanResult,
-  recordOf,
-  resultOf,
-} from './plan-result.ts';
-
-/** Plans that may wait at one time. */
-const MOST_WAITING = 64;
-
-/** What a plan is asked with. */
-export interface PlanQuestion {
-  /** [layers x experts] to plan for; the window when left out. */
-  readonly loads?: LoadMatrix | undefined;
-  readonly samples?: LoadSamples | undefined;
-  /** What the ranks hold; the live mapping when left out. */
-  readonly previous?: ExpertMapping | undefined;
-  /** Which epoch has to be live. */
-  readonly generation?: number | undefined;
-  /** Names the plan where no loads are given. */
-  readonly planId?: string | undefined;
-  /** Whether the answer is to say how balanced the loads are. */
-  readonly saysBalance: boolean;
-}
+import type { PlanResult } from './plan-result.ts';
+import type { ServeTime } from './time.ts';
 
 /** A report of loads, or of what went live, or of both. */
 export interface StepReport extends EpochReport {
   readonly loads?: Omit<LoadReport, 'epoch'> | undefined;
+}
+
+/** What a group is made with, beside its declaration. */
+export interface GroupOptions {
+  readonly store: GroupStore;
+  /** What was kept of it, to go on from. */
+  readonly saved?: SavedGroup | undefined;
+  readonly time: ServeTime;
+  /** Streams of events. */
+  readonly maxListeners: number;
+  makeMetrics(group: Group): GroupMetrics;
+  onFault(error: unknown): void;
 }
 
 /** What became of a report. */
@@ -60,40 +54,51 @@ export class Group {
   readonly declaration: FullDeclaration;
   readonly balancer: ExpertLoadBalancer;
   readonly cost: CostModel | undefined;
-  /** Names the configuration in keys of plans. */
-  readonly configKey: string;
+  /** How it comes from one epoch to the next. */
+  readonly epochs: GroupEpochs;
   readonly #store: GroupStore;
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
   readonly #epochs: LiveEpochs;
-  /** What the last plan started from. */
-  #lastPrevious: Held;
-  #plans: readonly (readonly [string, PlanResult])[] = [];
-  readonly #planning = new Map<string, Promise<PlanResult>>();
+  readonly #ranks: PlannedRanks;
+  readonly #plans: GroupPlans;
   #paused = false;
   #dryRun: boolean;
   #windowSource: 'empty' | 'refilled' | 'recorded' = 'empty';
-  #counters = { numSteps: 0, numPlanned: 0, numKept: 0, numMoves: 0 };
+  #counters = { numSteps: 0, numMoves: 0 };
   #unsavedSteps = 0;
-  #numWaiting = 0;
+  #configKey: string | undefined;
   #lastChange: Promise<unknown> = Promise.resolve();
   #isClosed = false;
 
-  constructor(name: string, parts: GroupParts, store: GroupStore, metrics: (group: Group) => GroupMetrics) {
+  constructor(name: string, parts: GroupParts, options: GroupOptions) {
     const { declaration, topology, policy, cost } = parts;
+    const { store, saved, time, maxListeners, makeMetrics, onFault } = options;
     this.name = name;
     this.declaration = declaration;
     this.cost = cost;
-    this.configKey = hexSha256(canonical(declaration));
-    this.balancer = new ExpertLoadBalancer({ ...topology, policy, windowSize: declaration.windowSize });
+    this.#ranks = new PlannedRanks(parts, saved?.epochs?.ranks);
+    const { windowSize } = declaration;
+    this.balancer = new ExpertLoadBalancer({ ...this.#ranks.topology, policy, windowSize });
     // The group itself tells of them, by its epochs.
     sharedParts(this.balancer).events.isMuted = true;
     this.#store = store;
     this.#steps = new LoadSteps(topology);
-    this.#epochs = new LiveEpochs(this.balancer.mapping);
-    this.#lastPrevious = this.#epochs.live;
+    // Ranks that died since have a part in the first epoch.
+    const first = initialMapping(topology);
+    const { mapping } = this.balancer;
+    this.#epochs = new LiveEpochs(first.equals(mapping) ? mapping : first);
     this.#dryRun = declaration.dryRun;
-    this.#metrics = metrics(this);
+    this.#metrics = makeMetrics(this);
+    this.#plans = new GroupPlans(this.#planHost());
+    this.epochs = new GroupEpochs(this.#epochHost(onFault), time, maxListeners, saved?.epochs);
+  }
+
+  /** Names the configuration in keys of plans: with the ranks as they are. */
+  get configKey(): string {
+    const { deadRanks, speed } = this.#ranks;
+    this.#configKey ??= hexSha256(canonical({ ...this.declaration, now: [deadRanks, speed] }));
+    return this.#configKey;
   }
 
   get epoch(): number {
@@ -122,16 +127,39 @@ export class Group {
   async resume(saved: SavedGroup): Promise<void> {
     this.#paused = saved.paused;
     this.#dryRun = saved.dryRun;
-    this.#plans = saved.plans.map(([planId, plan]) => [planId, resultOf(plan)] as const);
-    const { lastStep, ...counters } = saved.counters ?? { ...this.#counters, lastStep: undefined };
-    this.#counters = { ...counters };
+    const none = { numSteps: 0, numMoves: 0, numPlanned: 0, numKept: 0 };
+    const { lastStep, numSteps, numMoves, ...counts } = saved.counters ?? { ...none, lastStep: undefined };
+    this.#counters = { numSteps, numMoves };
     this.#steps.resume(lastStep);
+    const first = this.#epochs.live.mapping;
     const snapshot = await this.#store.readWindow();
     if (snapshot !== undefined && this.#restore(snapshot)) this.#windowSource = 'refilled';
-    if (saved.table === undefined) return;
-    const mapping = mappingOfRecord(saved.table);
-    if (!mapping.equals(this.balancer.mapping)) this.balancer.commit(mapping, { force: true });
-    this.#epochs.go(saved.epoch, held(mapping));
+    const { earlier } = saved;
+    if (earlier !== undefined) {
+      this.#epochs.recall(
+        earlier.epoch,
+        earlier.table === undefined ? first : mappingOfRecord(earlier.table),
+      );
+    }
+    if (saved.table !== undefined) {
+      const kept = mappingOfRecord(saved.table);
+      const { mapping } = this.balancer;
+      this.#epochs.go(saved.epoch, held(kept.equals(mapping) ? mapping : kept));
+      this.#commitLive();
+    }
+    this.#plans.resume(saved.plans, counts);
+    await this.epochs.start();
+  }
+
+  /** Brings the balancer to the live mapping: unless that has experts on ranks that are dead by now. */
+  #commitLive(): void {
+    const { mapping } = this.#epochs.live;
+    if (mapping === this.balancer.mapping) return;
+    try {
+      this.balancer.commit(mapping, { force: true });
+    } catch (error) {
+      if (!isOwnError(error) || error.code !== 'EPLB_MAPPING') throw error;
+    }
   }
 
   /** @returns whether the snapshot is one of this group */
@@ -155,24 +183,35 @@ export class Group {
       paused: this.#paused,
       dryRun: this.#dryRun,
       isKept: this.#store.isKept,
+      underWay: this.epochs.underWay,
+      ranks: this.epochs.rankCounts,
       balancer: this.balancer,
       windowSource: this.#windowSource,
       lastStep: this.#steps.lastStep,
       numIncomplete: this.#steps.numIncomplete,
-      counters: this.#counters,
+      counters: { ...this.#counters, ...this.#plans.counts },
       ages: this.#metrics.ages(),
       watched: this.#metrics.conditions(),
     });
   }
 
   /** The live mapping. */
-  mapping(): ExpertMapping {
-    return this.#epochs.live.mapping;
+  get live(): Held {
+    return this.#epochs.live;
   }
 
-  /** Mappings that plans are likely to start from: the live one, and that of the last question. */
+  /** Mappings that plans are likely to start from. */
   knownMappings(): readonly Held[] {
-    return [this.#epochs.live, this.#lastPrevious];
+    return this.#plans.knownMappings();
+  }
+
+  /**
+   * Plans, and changes nothing but what is known of plans.
+   *
+   * @throws EplbError `EPLB_STALE` for another generation than the live one, `EPLB_LIMIT`, `EPLB_CLOSED`
+   */
+  plan(question: PlanQuestion): Promise<PlanResult> {
+    return this.#plans.plan(question);
   }
 
   /** The mapping of one of the last epochs; undefined when it is not known any more. */
@@ -181,14 +220,16 @@ export class Group {
   }
 
   /** Changes whether plans are offered. Durable when it resolves. */
-  setMode(mode: { readonly paused?: boolean; readonly dryRun?: boolean }): Promise<void> {
-    return this.#change(async () => {
+  async setMode(mode: { readonly paused?: boolean; readonly dryRun?: boolean }): Promise<void> {
+    await this.#change(async () => {
       const { paused = this.#paused, dryRun = this.#dryRun } = mode;
       if (paused === this.#paused && dryRun === this.#dryRun) return;
       await this.#append({ kind: 'mode', paused, dryRun });
       this.#paused = paused;
       this.#dryRun = dryRun;
+      this.epochs.hub.publish('mode', { paused, dryRun });
     });
+    await this.epochs.modeChanged();
   }
 
   /**
@@ -203,6 +244,10 @@ export class Group {
       const epoch = report.epoch ?? this.epoch;
       if (loads?.rank !== undefined) this.#metrics.rankServes(loads.rank, epoch);
       const next = this.#epochs.nextOf(report);
+      if (next !== undefined && this.epochs.isCoordinated) {
+        const message = `loads: epoch ${epoch} is not ${this.epoch}, the live one: ranks take part in the epochs`;
+        throw new EplbError('EPLB_STALE', `${message} of this group, which go up by POST epochs alone`);
+      }
       if (loads !== undefined) {
         this.#checkReadable(loads.kind, epoch, next);
         this.#steps.check({ ...loads, epoch });
@@ -228,18 +273,26 @@ export class Group {
   }
 
   async #makeLive(epoch: number, next: Held): Promise<void> {
-    const { mapping } = next;
-    await this.#append({ kind: 'live', epoch, table: mappingRecord(mapping) });
-    const moves = mapping.movesFrom(this.#epochs.live.mapping, this.declaration.numRanks);
-    this.balancer.commit(mapping, { force: true });
-    this.#counters = { ...this.#counters, numMoves: this.#counters.numMoves + moves };
+    checkClosedSlots('loads', tablesOf(next.mapping).phyToLog, this.balancer.topology);
+    await this.#append({ kind: 'live', epoch, table: mappingRecord(next.mapping) });
+    this.#goLive(epoch, next);
+    this.epochs.hub.publish('epoch', { what: 'reported', ...plainView(epoch, next.digest) });
+  }
+
+  /** Another mapping is live, which is durable by now. */
+  #goLive(epoch: number, next: Held): void {
+    const moves = next.mapping.movesFrom(this.#epochs.live.mapping, this.declaration.numRanks);
     this.#epochs.go(epoch, next);
+    this.#commitLive();
+    this.#counters = { ...this.#counters, numMoves: this.#counters.numMoves + moves };
     this.#metrics.committed(moves);
     tell('commit', () => ({ group: this.name, epoch, digest: next.digest, moves }));
   }
 
   #record({ epoch, kind, loads }: WholeStep): void {
-    const isLive = kind === 'physical' && epoch === this.epoch;
+    // The balancer is ahead of the epoch while ranks are dead and the repair is on its way.
+    const isLive =
+      kind === 'physical' && epoch === this.epoch && this.balancer.mapping === this.#epochs.live.mapping;
     const matrix = kind === 'physical' && !isLive ? this.#toLogical(loads, epoch) : loads;
     for (let layer = 0; layer < matrix.numLayers; layer++) {
       const row = matrix.data.subarray(layer * matrix.numExperts, (layer + 1) * matrix.numExperts);
@@ -265,122 +318,6 @@ export class Group {
     return { data, numLayers, numExperts: numLogicalExperts };
   }
 
-  /**
-   * Plans, and changes nothing but what is known of plans.
-   *
-   * @throws EplbError `EPLB_STALE` for another generation than the live one, `EPLB_LIMIT`, `EPLB_CLOSED`
-   */
-  plan(question: PlanQuestion): Promise<PlanResult> {
-    const { planId, loads, samples, generation } = question;
-    if (generation !== undefined && generation !== this.epoch) {
-      const message = `plan: generation ${generation} is not ${this.epoch}, the live one`;
-      return Promise.reject(new EplbError('EPLB_STALE', message));
-    }
-    if (loads !== undefined || samples !== undefined) return this.#planNow(question);
-    if (planId === undefined) {
-      const message = 'plan: give loads to plan for, or a planId to plan from the window';
-      return Promise.reject(new EplbRangeError('EPLB_OPTION', message));
-    }
-    const stands = this.#plans.find(([id]) => id === planId)?.[1];
-    if (stands !== undefined) return Promise.resolve(stands);
-    const known = this.#planning.get(planId);
-    if (known !== undefined) return known;
-    const planned = this.#planOnce(planId, question).finally(() => this.#planning.delete(planId));
-    this.#planning.set(planId, planned);
-    return planned;
-  }
-
-  /** Plans from the window. The answer is durable before anybody gets it. */
-  async #planOnce(planId: string, question: PlanQuestion): Promise<PlanResult> {
-    const result = await this.#planNow(question);
-    await this.#change(async () => {
-      await this.#append({ kind: 'plan', planId, plan: recordOf(result) });
-      this.#plans = withPlan(this.#plans, planId, result);
-    });
-    return result;
-  }
-
-  async #planNow(question: PlanQuestion): Promise<PlanResult> {
-    this.#checkOpen();
-    if (this.#numWaiting >= MOST_WAITING) {
-      throw new EplbError(
-        'EPLB_LIMIT',
-        `plan: ${MOST_WAITING} plans of this group are waiting; ask again later`,
-      );
-    }
-    this.#numWaiting++;
-    const started = performance.now();
-    try {
-      const result = await this.#decide(question);
-      this.#note(result, (performance.now() - started) / 1000);
-      return result;
-    } catch (error) {
-      const code = isOwnError(error) ? error.code : 'EPLB_INTERNAL';
-      this.#metrics.planned({ status: 'failed', reason: code, seconds: 0, moves: 0, bytes: 0 });
-      const seconds = (performance.now() - started) / 1000;
-      const failed = { status: 'failed', reason: code, seconds, moves: 0, bytes: 0 } as const;
-      tell('plan', () => ({ group: this.name, epoch: this.epoch, ...failed }));
-      throw error;
-    } finally {
-      this.#numWaiting--;
-    }
-  }
-
-  async #decide({ loads, samples, previous, saysBalance }: PlanQuestion): Promise<PlanResult> {
-    const epoch = this.epoch;
-    const before = this.#heldOf(previous);
-    if (this.#paused) return this.#kept(before, epoch, 'paused');
-    const decision = await this.balancer.decide(loads, {
-      previous: before.mapping,
-      ...(samples === undefined ? {} : { samples }),
-    });
-    if (decision.status === 'kept') return this.#kept(before, epoch, decision.reason);
-    const result = this.#planned(decision, before, epoch);
-    if (result.status === 'kept' || !saysBalance || loads === undefined) return result;
-    const { topology } = this.balancer;
-    const balancedness = {
-      before: balancednessOf(loads, before.mapping, topology),
-      after: balancednessOf(loads, decision.mapping, topology),
-    };
-    return { ...result, balancedness };
-  }
-
-  #heldOf(previous: ExpertMapping | undefined): Held {
-    if (previous === undefined) return this.#epochs.live;
-    const known = this.knownMappings().find(({ mapping }) => mapping === previous);
-    this.#lastPrevious = known ?? held(previous);
-    return this.#lastPrevious;
-  }
-
-  #kept({ mapping, bytes, digest }: Held, epoch: number, reason: string): PlanResult {
-    return { status: 'kept', reason, epoch, mapping, bytes, digest, previousDigest: digest, moves: 0 };
-  }
-
-  #planned(
-    decision: Extract<BalancerDecision, { status: 'planned' }>,
-    before: Held,
-    epoch: number,
-  ): PlanResult {
-    const next = held(decision.mapping);
-    if (next.digest === before.digest) return this.#kept(before, epoch, 'unchanged');
-    const moves = next.mapping.movesFrom(before.mapping, this.declaration.numRanks);
-    const forecast = decision.forecast === undefined ? {} : { forecast: forecastJson(decision.forecast) };
-    if (this.#dryRun) {
-      return { ...this.#kept(before, epoch, 'dry run'), dryRun: { digest: next.digest, moves, ...forecast } };
-    }
-    if (before.digest === this.#epochs.live.digest && epoch === this.epoch) this.#epochs.remember(next);
-    return { status: 'planned', epoch, ...next, previousDigest: before.digest, moves, ...forecast };
-  }
-
-  #note({ status, reason, moves, epoch, forecast }: PlanResult, seconds: number): void {
-    const key = status === 'planned' ? 'numPlanned' : 'numKept';
-    this.#counters = { ...this.#counters, [key]: this.#counters[key] + 1 };
-    const bytes = forecast?.bytes ?? moves * (this.cost?.bytesPerExpert ?? 0);
-    const plan = { status, ...(reason === undefined ? {} : { reason }), seconds, moves, bytes };
-    this.#metrics.planned(plan);
-    tell('plan', () => ({ group: this.name, epoch, ...plan }));
-  }
-
   /** Writes the window down, if anything was recorded since. */
   saveWindow(): Promise<void> {
     return this.#change(async () => {
@@ -393,6 +330,7 @@ export class Group {
 
   /** Ends planning. What is kept stays, unless the group is removed. */
   async close({ remove = false } = {}): Promise<void> {
+    this.epochs.close();
     if (!remove) await this.saveWindow();
     await this.#change(async () => {
       this.#isClosed = true;
@@ -404,26 +342,77 @@ export class Group {
 
   #savedCounters() {
     const { lastStep } = this.#steps;
-    return { ...this.#counters, ...(lastStep === undefined ? {} : { lastStep }) };
+    return { ...this.#counters, ...this.#plans.counts, ...(lastStep === undefined ? {} : { lastStep }) };
+  }
+
+  /** Ranks are dead or slow from now on: plans are for those that live, as far as the policy can. */
+  #changeRanks(deadRanks: readonly number[], speed: readonly number[] | null): void {
+    if (!this.#ranks.change(this.balancer, deadRanks, speed)) return;
+    this.#configKey = undefined;
+    // The window that was written is of other slots.
+    this.#unsavedSteps++;
+    this.#commitLive();
+  }
+
+  #planHost(): PlanHost {
+    const group = this;
+    return {
+      ...{ name: this.name, balancer: this.balancer, cost: this.cost },
+      ...{ epochs: this.#epochs, ranks: this.#ranks, metrics: this.#metrics },
+      get isPaused() {
+        return group.isPaused;
+      },
+      get isDryRun() {
+        return group.isDryRun;
+      },
+      checkOpen: () => this.#checkOpen(),
+      change: (work) => this.#change(work),
+      append: (record) => this.#append(record),
+    };
+  }
+
+  #epochHost(onFault: (error: unknown) => void): EpochHost {
+    const group = this;
+    return {
+      name: this.name,
+      declaration: this.declaration,
+      whole: this.#ranks.whole,
+      get isPaused() {
+        return group.isPaused;
+      },
+      get isDryRun() {
+        return group.isDryRun;
+      },
+      live: () => ({ epoch: this.epoch, held: this.#epochs.live }),
+      answered: (digest) => this.#epochs.answered(digest),
+      mappingAt: (epoch) => this.mappingAt(epoch),
+      averageLoads: () => averageLoads(this.balancer),
+      nextStep: () => (this.#steps.lastStep ?? 0) + 1,
+      change: (work) => this.#change(work),
+      append: (record) => this.#append(record),
+      goLive: (epoch, next) => this.#goLive(epoch, next),
+      changeRanks: (deadRanks, speed) => this.#changeRanks(deadRanks, speed),
+      repairOf,
+      coordinated: (event) => this.#metrics.coordinated(event),
+      onFault,
+    };
   }
 
   #append(record: StateRecord): Promise<void> {
-    return this.#store.append(record, () => ({
-      declaration: this.declaration,
-      epoch: record.kind === 'live' ? record.epoch : this.epoch,
-      table: record.kind === 'live' ? record.table : mappingRecord(this.#epochs.live.mapping),
-      plans:
-        record.kind === 'plan'
-          ? withPlan(
-              this.#plans.map(([id, plan]) => [id, recordOf(plan)] as const),
-              record.planId,
-              record.plan,
-            )
-          : this.#plans.map(([id, plan]) => [id, recordOf(plan)] as const),
-      paused: record.kind === 'mode' ? record.paused : this.#paused,
-      dryRun: record.kind === 'mode' ? record.dryRun : this.#dryRun,
-      counters: this.#savedCounters(),
-    }));
+    return this.#store.append(record, () => {
+      const { earlier } = this.#epochs;
+      return {
+        declaration: this.declaration,
+        epoch: this.epoch,
+        table: mappingRecord(this.#epochs.live.mapping),
+        plans: this.#plans.records,
+        paused: this.#paused,
+        dryRun: this.#dryRun,
+        counters: this.#savedCounters(),
+        earlier: earlier && { epoch: earlier.epoch, table: mappingRecord(earlier.mapping) },
+        epochs: this.epochs.saved,
+      };
+    });
   }
 
   /** Runs changes one after the other. */

@@ -1,6 +1,13 @@
 export type { RankSet } from '../formats/topology/rank-set.ts';
 export type { TopologyFile } from '../formats/topology/topology-json.ts';
-export type { DeclaredRanks, FullDeclaration, GroupDeclaration, PlanBudgets } from './declaration.ts';
+export type {
+  DeclaredRanks,
+  FullDeclaration,
+  GroupDeclaration,
+  MigrationTimes,
+  PlanBudgets,
+} from './declaration.ts';
+export type { EpochUnderWay, RankCounts } from './epochs/epoch-view.ts';
 export type { Condition, GroupView } from './group-view.ts';
 export { openApiDocument } from './openapi.ts';
 export { type RunningService, type ServeHooks, startService } from './server.ts';

@@ -1,6 +1,6 @@
 import { EplbError, EplbRangeError } from '../core/errors.ts';
 import type { ExpertMapping } from '../index.ts';
-import { hexSha256 } from './plan-result.ts';
+import { hexSha256 } from './mapping-record.ts';
 
 /** Mappings of so many epochs are kept, for loads that are reported late. */
 const MOST_EPOCHS = 8;
@@ -27,6 +27,13 @@ export interface EpochReport {
   readonly mapping?: ExpertMapping | undefined;
 }
 
+/** A plan that was answered. */
+interface AnsweredPlan {
+  readonly held: Held;
+  /** The epoch that was live when it was made from its mapping; undefined for one made from any other. */
+  readonly epoch: number | undefined;
+}
+
 /** Which mapping is live, which were, and which were answered and may be next. */
 export class LiveEpochs {
   #epoch = 0;
@@ -34,7 +41,7 @@ export class LiveEpochs {
   /** Of the last epochs. */
   readonly #epochs = new Map<number, ExpertMapping>();
   /** Plans that were answered, by digest, with the epoch that they were planned from. */
-  readonly #answered = new Map<string, { readonly mapping: ExpertMapping; readonly epoch: number }>();
+  readonly #answered = new Map<string, AnsweredPlan>();
 
   constructor(first: ExpertMapping) {
     this.#live = held(first);
@@ -54,10 +61,18 @@ export class LiveEpochs {
     return this.#epochs.get(epoch);
   }
 
-  /** Remembers a plan that was answered, made from the live mapping. */
-  remember({ mapping, digest }: Held): void {
+  /** The plan that was answered with a digest. */
+  answered(digest: string): AnsweredPlan | undefined {
+    return this.#answered.get(digest);
+  }
+
+  /** Remembers a plan that was answered. */
+  remember(plan: Held, epoch: number | undefined): void {
+    const { digest } = plan;
+    // One from the live mapping is not forgotten for one that is not.
+    if (epoch === undefined && this.#answered.get(digest)?.epoch === this.#epoch) return;
     this.#answered.delete(digest);
-    this.#answered.set(digest, { mapping, epoch: this.#epoch });
+    this.#answered.set(digest, { held: plan, epoch });
     const [oldest] = this.#answered.keys();
     if (this.#answered.size > MOST_ANSWERED) this.#answered.delete(oldest!);
   }
@@ -81,10 +96,21 @@ export class LiveEpochs {
     if (epoch < this.#epoch) return undefined;
     const plan = named === undefined ? undefined : this.#answered.get(named);
     // The object that was planned has its forecast with the balancer.
-    if (given !== undefined) return { ...given, mapping: plan?.mapping ?? given.mapping };
-    if (plan?.epoch === this.#epoch && epoch === this.#epoch + 1) return held(plan.mapping);
+    if (given !== undefined) return { ...given, mapping: plan?.held.mapping ?? given.mapping };
+    if (plan?.epoch === this.#epoch && epoch === this.#epoch + 1) return plan.held;
     const message = `loads: epoch ${epoch} is not ${this.#epoch}, the live one; give the digest of a plan`;
     throw new EplbError('EPLB_STALE', `${message} from there, or physicalToLogical, if another went live`);
+  }
+
+  /** What was live last, before the live one. */
+  get earlier(): { readonly epoch: number; readonly mapping: ExpertMapping } | undefined {
+    const epoch = [...this.#epochs.keys()].filter((one) => one < this.#epoch).at(-1);
+    return epoch === undefined ? undefined : { epoch, mapping: this.#epochs.get(epoch)! };
+  }
+
+  /** One of the epochs before the live one, as it was kept. */
+  recall(epoch: number, mapping: ExpertMapping): void {
+    this.#epochs.set(epoch, mapping);
   }
 
   /** A mapping is live from now on. */

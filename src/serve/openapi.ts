@@ -1,7 +1,8 @@
 import { packageVersion } from '../core/version.ts';
 import { BINARY_TYPE } from './binary.ts';
-import { JSON_TYPE } from './reply.ts';
-import { ROUTES, type Route } from './routes.ts';
+import { EVENTS_TYPE, JSON_TYPE } from './reply.ts';
+import type { Route } from './route.ts';
+import { ROUTES } from './routes.ts';
 import type { Schema } from './schema.ts';
 import { ERROR_SCHEMA } from './schemas.ts';
 import { GROUP_NAME_PATTERN } from './service.ts';
@@ -57,15 +58,25 @@ function operationOf(route: Route): object {
           },
         ]
       : []),
+    ...['epoch', 'rank'].flatMap((name) => {
+      if (!route.path.includes(`{${name}}`)) return [];
+      return [{ name, in: 'path', required: true, schema: { type: 'integer', minimum: 0 } }];
+    }),
     ...Object.entries(route.query ?? {}).map(([name, schema]) => ({
       ...{ name, in: 'query', required: false, schema },
-      description: schema.description ?? 'beside a body in bytes',
+      ...((schema.description !== undefined || route.takesBytes) && {
+        description: schema.description ?? 'beside a body in bytes',
+      }),
     })),
   ];
   const bytes = { [BINARY_TYPE]: { schema: { type: 'string', format: 'binary' } } };
   const responses: Record<string, object> = {};
   for (const [status, { description, schema }] of Object.entries(route.answers)) {
-    const content = { ...(schema && { [JSON_TYPE]: { schema } }), ...(route.givesBytes && bytes) };
+    const content = {
+      ...(schema && { [JSON_TYPE]: { schema } }),
+      ...(route.givesBytes && bytes),
+      ...(route.givesEvents && { [EVENTS_TYPE]: { schema: { type: 'string' } } }),
+    };
     responses[status] = { description, ...(Object.keys(content).length > 0 && { content }) };
   }
   for (const status of [...ALWAYS, ...route.refusals]) {
@@ -80,7 +91,7 @@ function operationOf(route: Route): object {
     ...(parameters.length > 0 && { parameters }),
     ...(route.body !== undefined && {
       requestBody: {
-        required: true,
+        required: route.bodyIsOptional !== true,
         content: { [JSON_TYPE]: { schema: route.body }, ...(route.takesBytes && bytes) },
       },
     }),

@@ -1,6 +1,6 @@
 import type { Group } from './group.ts';
+import { hexSha256 } from './mapping-record.ts';
 import { PlanCache } from './plan-cache.ts';
-import { hexSha256 } from './plan-result.ts';
 import type { Reply } from './reply.ts';
 
 /** An answer, and whether it follows from its question and the group's configuration alone. */

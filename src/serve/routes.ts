@@ -1,4 +1,4 @@
-import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { EplbError } from '../core/errors.ts';
 import { packageVersion } from '../core/version.ts';
 import { type ExpertMapping, planTransfer } from '../index.ts';
 import { BINARY_TYPE } from './binary.ts';
@@ -14,12 +14,12 @@ import {
   readPlanBytes,
 } from './bodies.ts';
 import { DECLARATION_SCHEMA } from './declaration.ts';
+import { EPOCH_ROUTES } from './epochs/epoch-routes.ts';
 import type { Group } from './group.ts';
-import type { MetricsFormat } from './metrics.ts';
-import type { PlanDesk } from './plan-desk.ts';
 import { type PlanResult, planAnswer } from './plan-result.ts';
-import { JSON_TYPE, type Reply } from './reply.ts';
-import { checkSchema, type Schema } from './schema.ts';
+import { JSON_TYPE, jsonReply as json, mappingReply, type Reply } from './reply.ts';
+import type { Route } from './route.ts';
+import { checkSchema } from './schema.ts';
 import {
   DRY_RUN_SCHEMA,
   GROUP_SCHEMA,
@@ -30,54 +30,6 @@ import {
   PLAN_ANSWER_SCHEMA,
   REPORT_ANSWER_SCHEMA,
 } from './schemas.ts';
-import type { PlanningService } from './service.ts';
-
-/** A request as handlers see it. */
-interface ServeRequest {
-  /** The group that the path names, decoded; empty where it names none. */
-  readonly name: string;
-  /** The query's values, checked. */
-  readonly query: Readonly<Record<string, string | number>>;
-  /** Parsed JSON, the body in bytes, or undefined. */
-  readonly body: unknown;
-  readonly bytes: Uint8Array;
-  readonly isBinary: boolean;
-  readonly wantsBinary: boolean;
-  readonly metricsFormat: MetricsFormat;
-}
-
-/** What handlers work with. */
-export interface ServeContext {
-  readonly service: PlanningService;
-  readonly desk: PlanDesk;
-  isDraining(): boolean;
-  openApi(): object;
-}
-
-/** A route: where it is, what it takes and gives, and what it does. The OpenAPI document is made of these. */
-export interface Route {
-  readonly method: 'get' | 'put' | 'post' | 'delete';
-  readonly path: string;
-  readonly operationId: string;
-  readonly summary: string;
-  readonly query?: Readonly<Record<string, Schema>>;
-  readonly body?: Schema;
-  /** Whether the body may come in bytes. */
-  readonly takesBytes?: boolean;
-  /** Whether the answer may go in bytes. */
-  readonly givesBytes?: boolean;
-  /** Answers that are no refusals. */
-  readonly answers: Readonly<Record<number, { readonly description: string; readonly schema?: Schema }>>;
-  /** The statuses it refuses with, beside those of every route. */
-  readonly refusals: readonly number[];
-  handle(request: ServeRequest, context: ServeContext): Promise<Reply> | Reply;
-}
-
-const json = (value: unknown, status = 200): Reply => ({
-  status,
-  type: JSON_TYPE,
-  content: JSON.stringify(value),
-});
 
 const groupView = (group: Group, status = 200): Reply => json(group.view(), status);
 const GROUP_ANSWER = { 200: { description: 'the group', schema: GROUP_SCHEMA } };
@@ -206,17 +158,7 @@ export const ROUTES: readonly Route[] = [
     refusals: [404],
     handle({ name, wantsBinary }, { service }) {
       const group = service.group(name);
-      const { epoch, digest } = group;
-      const mapping = group.mapping();
-      if (wantsBinary) {
-        const headers = { 'eplb-epoch': String(epoch), 'eplb-digest': digest };
-        return { status: 200, type: BINARY_TYPE, content: mapping.toBytes(), headers };
-      }
-      const { phyToLog, logToPhy, replicaCount } = mapping.toJSON();
-      return json({
-        ...{ epoch, digest, physicalToLogical: phyToLog },
-        ...{ logicalToPhysical: logToPhy, logicalReplicaCount: replicaCount },
-      });
+      return mappingReply(group.epoch, group.live, wantsBinary);
     },
   },
   {
@@ -285,6 +227,7 @@ export const ROUTES: readonly Route[] = [
       return groupView(group);
     },
   },
+  ...EPOCH_ROUTES,
 ];
 
 /** The mapping in bytes, and the rest in headers. */
@@ -311,20 +254,4 @@ function transferOf(group: Group, previous: ExpertMapping | undefined, result: P
   }
   const more = cost === undefined ? {} : { cost };
   return planTransfer(from, result.mapping, { numRanks, numNodes, ...more }).toJSON();
-}
-
-/** A value of the query, as its schema says. @throws EplbTypeError, EplbRangeError */
-export function readQuery(route: Route, given: URLSearchParams): Record<string, string | number> {
-  const known = route.query ?? {};
-  const query: Record<string, string | number> = {};
-  for (const [name, text] of given) {
-    const schema = Object.hasOwn(known, name) ? known[name] : undefined;
-    if (schema === undefined) {
-      throw new EplbRangeError('EPLB_OPTION', `query: there is no ${name}; there are ${Object.keys(known)}`);
-    }
-    const value = schema.type === 'integer' && /^\d{1,16}$/.test(text) ? Number(text) : text;
-    checkSchema(`query.${name}`, schema, value);
-    query[name] = value;
-  }
-  return query;
 }

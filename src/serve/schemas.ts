@@ -1,4 +1,5 @@
 import { DECLARATION_SCHEMA } from './declaration.ts';
+import { RANK_COUNTS_SCHEMA } from './epochs/epoch-schemas.ts';
 import type { Schema } from './schema.ts';
 
 // What answers hold. Those of requests stand where requests are read.
@@ -70,6 +71,10 @@ export const GROUP_SCHEMA = record(
     paused: flag,
     dryRun: flag,
     conditions: list(record({ type: text, status: flag, reason: text })),
+    underWay: {
+      description: 'the attempt at the next epoch: epoch, digest and state; null when there is none',
+    },
+    ranks: RANK_COUNTS_SCHEMA,
     window: record({
       steps: whole,
       source: { ...text, enum: ['empty', 'refilled', 'recorded'] },
@@ -93,7 +98,10 @@ export const GROUP_SCHEMA = record(
       ),
     ),
   },
-  ['topology', 'slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'cost', 'budgets', 'survive'],
+  [
+    ...['topology', 'slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank'],
+    ...['cost', 'budgets', 'survive', 'migration'],
+  ],
 );
 
 export const GROUPS_SCHEMA = record({

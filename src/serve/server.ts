@@ -65,6 +65,7 @@ export async function startService(options: ServeOptions, hooks: ServeHooks = {}
   const watchdog = { ...settings.watchdog, ...(clock && { clock }) };
   const { topology } = settings;
   const service = await PlanningService.open(settings.limits, settings.state, {
+    onFault,
     watchdog,
     ...(topology && { topology }),
   });
@@ -106,6 +107,7 @@ async function listen(
   const close = async () => {
     isDraining = true;
     clearInterval(saving);
+    service.endStreams();
     await faults?.close();
     await drain(server, limits.drainTimeoutMs);
     await service.close();

@@ -1,11 +1,13 @@
-import { EplbError, EplbRangeError } from '../core/errors.ts';
+import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import type { TopologyFile } from '../formats/topology/topology-json.ts';
 import type { WatchdogOptions } from '../watch/watchdog.ts';
 import { bytesOfGroup, type GroupParts, readDeclaration, sameDeclaration } from './declaration.ts';
+import type { GroupEpochs } from './epochs/group-epochs.ts';
 import { Group } from './group.ts';
-import { GroupStore, openStateFolder } from './group-store.ts';
+import { GroupStore, openStateFolder, type SavedGroup } from './group-store.ts';
 import { MetricsRegistry } from './metrics.ts';
 import { notFound } from './refusal.ts';
+import { REAL_TIME, type ServeTime } from './time.ts';
 
 /** How much a service takes on. */
 export interface ServiceLimits {
@@ -13,10 +15,15 @@ export interface ServiceLimits {
   readonly maxGroups: number;
   /** Bytes of all groups' windows and tables, as estimated when they are declared. Default 1 GiB. */
   readonly maxMemoryBytes: number;
+  /** Streams of events of each group. Default 256. */
+  readonly maxListeners: number;
 }
 
 /** What a service is given beside its limits. */
-interface ServiceHooks {
+export interface ServiceHooks {
+  readonly time?: ServeTime;
+  /** What is a fault of the service, of no request. */
+  readonly onFault?: (error: unknown) => void;
   readonly watchdog?: WatchdogOptions;
   /** What the devices are, of groups that name neither a topology nor their ranks. */
   readonly topology?: TopologyFile;
@@ -32,7 +39,7 @@ export class PlanningService {
   readonly metrics: MetricsRegistry;
   readonly #limits: ServiceLimits;
   readonly #folder: string | undefined;
-  readonly #devices: TopologyFile | undefined;
+  readonly #hooks: ServiceHooks;
   readonly #groups = new Map<string, Group>();
   #lastChange: Promise<unknown> = Promise.resolve();
 
@@ -40,7 +47,7 @@ export class PlanningService {
     this.metrics = new MetricsRegistry(hooks.watchdog ?? {});
     this.#limits = limits;
     this.#folder = folder;
-    this.#devices = hooks.topology;
+    this.#hooks = hooks;
   }
 
   /**
@@ -65,7 +72,7 @@ export class PlanningService {
         await store.remove();
         continue;
       }
-      const group = service.#make(name, readDeclaration(saved.declaration), store);
+      const group = service.#makeSaved(name, saved, store);
       await group.resume(saved);
       // The first plan is then as quick as the others.
       await group.balancer.start();
@@ -97,7 +104,7 @@ export class PlanningService {
       return Promise.reject(new EplbRangeError('EPLB_RANGE', message));
     }
     return this.#change(async () => {
-      const parts = readDeclaration(given, this.#devices);
+      const parts = readDeclaration(given, this.#hooks.topology);
       const known = this.#groups.get(name);
       if (known !== undefined) {
         if (sameDeclaration(known.declaration, parts.declaration)) return { group: known, isNew: false };
@@ -132,6 +139,11 @@ export class PlanningService {
     for (const group of this.#groups.values()) await group.saveWindow();
   }
 
+  /** Ends all streams of events: nothing else would. */
+  endStreams(): void {
+    for (const group of this.#groups.values()) group.epochs.hub.close();
+  }
+
   /** Writes everything down and ends all threads. */
   async close(): Promise<void> {
     await this.#change(async () => {
@@ -141,9 +153,22 @@ export class PlanningService {
     });
   }
 
-  #make(name: string, parts: GroupParts, store: GroupStore): Group {
+  /** @throws EplbRangeError `EPLB_FORMAT`, naming the file, for records that do not follow from each other */
+  #makeSaved(name: string, saved: SavedGroup, store: GroupStore): Group {
+    const parts = readDeclaration(saved.declaration);
+    try {
+      return this.#make(name, parts, store, saved);
+    } catch (error) {
+      if (isOwnError(error)) error.message = `${name}.journal: ${error.message}`;
+      throw error;
+    }
+  }
+
+  #make(name: string, parts: GroupParts, store: GroupStore, saved?: SavedGroup): Group {
     const { policy } = parts.declaration;
-    return new Group(name, parts, store, (group) =>
+    const { time = REAL_TIME, onFault = () => undefined } = this.#hooks;
+    const { maxListeners } = this.#limits;
+    const makeMetrics = (group: Group) =>
       this.metrics.add({
         name,
         policy,
@@ -155,8 +180,10 @@ export class PlanningService {
         get isPaused() {
           return group.isPaused;
         },
-      }),
-    );
+        // The group has its epochs after its metrics.
+        migration: () => (group.epochs as GroupEpochs | undefined)?.migrationView,
+      });
+    return new Group(name, parts, { store, saved, time, maxListeners, makeMetrics, onFault });
   }
 
   #checkRoom({ declaration }: GroupParts): void {

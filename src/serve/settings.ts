@@ -23,6 +23,8 @@ export interface ServeLimits {
   readonly maxCacheBytes?: number;
   /** Default 1,024. */
   readonly maxConnections?: number;
+  /** Streams of events of each group. Default 256. */
+  readonly maxListeners?: number;
   /** Milliseconds that requests under way have to end when the service is stopped. Default 10,000. */
   readonly drainTimeoutMs?: number;
   /** Milliseconds between two savings of the windows. Default 30,000. */
@@ -88,6 +90,7 @@ const SETTINGS_SCHEMA: Schema = {
         maxMemoryBytes: count('bytes of all groups'),
         maxCacheBytes: count('bytes of answers kept for a group', 0),
         maxConnections: count('connections', 1, 1_000_000),
+        maxListeners: count('streams of events of a group', 1, 100_000),
         drainTimeoutMs: count('milliseconds to end', 0, 3_600_000),
         saveIntervalMs: count('milliseconds between savings', 100, 3_600_000),
         vllmIntervalMs: count('milliseconds between looks', 10, 3_600_000),
@@ -126,6 +129,7 @@ const LIMITS: Required<ServeLimits> = {
   maxMemoryBytes: 2 ** 30,
   maxCacheBytes: 16 * 2 ** 20,
   maxConnections: 1024,
+  maxListeners: 256,
   drainTimeoutMs: 10_000,
   saveIntervalMs: 30_000,
   vllmIntervalMs: 1000,

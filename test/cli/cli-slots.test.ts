@@ -155,7 +155,6 @@ test('wrong slots, and policies that cannot plan for them, are refused, with not
       /^--slots-per-rank: the \w+ policy fills all slots of all ranks; .* take the adaptive policy; policies that can plan this: locality, adaptive$/;
     const cases: [slots: string, policy: string, code: string, message: RegExp][] = [
       ['5,3,5,4', 'default', 'TOPOLOGY', only],
-      ['5,3,5,4', 'locality', 'TOPOLOGY', only],
       ['5,3,5', 'adaptive', 'SHAPE', /^--slots-per-rank: has 3 numbers, not 4, one a rank$/],
       ['5,3,5,6', 'adaptive', 'RANGE', /^--slots-per-rank: rank 3: 6 is not from 0 to 5$/],
       ['5,3,5,2', 'adaptive', 'TOPOLOGY', /^--slots-per-rank: 15 slots are less than numLogicalExperts 16/],

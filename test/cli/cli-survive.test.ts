@@ -89,7 +89,7 @@ describe('eplb validate --survive', () => {
     const refused: readonly [name: string, message: RegExp][] = [
       ['noNodes', /^eplb: --survive: which ranks share a node is not known; give --nodes .*EPLB_OPTION\)\n$/],
       ['onlyNodes', /^eplb: --nodes: .*; give --survive as well \(EPLB_OPTION\)\n$/],
-      ['badNodes', /^eplb: numRanks: 3 is not a multiple of numNodes 4.*\(EPLB_TOPOLOGY\)\n$/],
+      ['badNodes', /^eplb: --ranks: 3 is not a multiple of --nodes 4.*\(EPLB_TOPOLOGY\)\n$/],
       ['rack', /^eplb: --survive: "rack" is no level .*; there are rank, node \(EPLB_RANGE\)\n$/],
     ];
     for (const [name, message] of refused) {

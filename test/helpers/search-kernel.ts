@@ -121,6 +121,8 @@ function layOut(
     numLinkNodes,
     ceilingLoads: ceiling === undefined ? 0 : arena.input(ceiling.loads).ptr,
     walkPatience: problem.walkPatience ?? 0,
+    pinned: 0,
+    fixedShare: 0,
     curve: slots === undefined ? 0 : arena.input(slots.curve).ptr,
     tokens: slots === undefined ? 0 : arena.input(slots.tokens).ptr,
     samples: arena.input(problem.samples).ptr,

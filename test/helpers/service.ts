@@ -33,7 +33,19 @@ export interface Answer {
 }
 
 /** Routes and statuses that were seen: `post /v1/groups/{group}/plan 200`. */
-export const seen = new Set<string>();
+const seen = new Set<string>();
+
+/** Each route was seen to do what it is for: which was not is nobody's promise. */
+export function assertEachSeen(ofPath: (path: string) => boolean): void {
+  for (const [path, methods] of Object.entries(openApi.paths)) {
+    for (const method of ofPath(path) ? Object.keys(methods) : []) {
+      assert.ok(
+        [...seen].some((one) => one.startsWith(`${method} ${path} 2`)),
+        `${method} ${path}`,
+      );
+    }
+  }
+}
 
 /** Sends a request; the answer has to be one that the OpenAPI document describes. */
 export async function ask(
@@ -59,7 +71,8 @@ export async function ask(
   return { status: response.status, headers: response.headers, json, bytes };
 }
 
-function checkDescribed(method: string, path: string, status: number, json: unknown): void {
+/** An answer has to be one that the OpenAPI document describes; it counts as seen. */
+export function checkDescribed(method: string, path: string, status: number, json: unknown): void {
   const route = Object.keys(openApi.paths).find((pattern) =>
     new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]*')}$`).test(path),
   );

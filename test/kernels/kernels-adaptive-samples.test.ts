@@ -312,6 +312,7 @@ test('measureSlowest equals its oracle', () => {
       { length: numSlots },
       () => Math.floor(random() * (numExperts + 1)) - 1,
     );
+    const shared = seed % 3 > 0 ? undefined : Float32Array.from({ length: numRanks }, () => 0.3 * random());
     const speeds = seed % 2 === 0 ? undefined : Float32Array.from({ length: numRanks }, () => 0.1 + random());
     arena.reset();
     const { buffer } = arena.inOut(new Int32Array(1)).view;
@@ -325,6 +326,7 @@ test('measureSlowest equals its oracle', () => {
       stride: 4 * numExperts,
       numSteps: steps.length,
       curve: 0,
+      fixedShare: shared === undefined ? 0 : arena.input(shared).ptr,
       rankSpeed: speeds === undefined ? 0 : arena.input(speeds).ptr,
       placement: arena.input(placement).ptr,
       slowest: slowest.ptr,
@@ -332,7 +334,7 @@ test('measureSlowest equals its oracle', () => {
     });
     kernels.measureSlowest(terms.at);
     arena.check();
-    const expected = steps.map((step) => slowestOf(step, placement, numRanks, speeds));
+    const expected = steps.map((step) => slowestOf(step, placement, numRanks, speeds, shared));
     assertSameNumbers(slowest.view, Float64Array.from(expected), 'slowest');
   });
 });
@@ -382,6 +384,7 @@ test('with a curve measureSlowest takes what slots take', () => {
   terms.setNumbers({ unit: 4 });
   terms.setIntegers({
     ...{ numExperts: 4, numSlots: 6, numRanks: 3, stride: 16, numSteps: 2, rankSpeed: 0 },
+    fixedShare: arena.input(Float32Array.of(0.25, 0, 0)).ptr,
     steps: arena.input(Float32Array.from(steps.flat())).ptr,
     curve: arena.input(slots.curve).ptr,
     placement: arena.input(placement).ptr,
@@ -390,8 +393,8 @@ test('with a curve measureSlowest takes what slots take', () => {
   });
   kernels.measureSlowest(terms.at);
   arena.check();
-  // The first rank has 500 tokens of expert 0 and 300 of expert 1; the second 500 and 3.
+  // The first rank has 500 tokens of expert 0, 300 of expert 1, and 325.75 of a shared expert.
   const [first, none] = slowest.view;
-  assert.ok(Math.abs(first! - (5 + 3) / 4) < 1e-5, `${first}`);
+  assert.ok(Math.abs(first! - (5 + 3 + 3.2575) / 4) < 1e-5, `${first}`);
   assert.equal(none, 0);
 });

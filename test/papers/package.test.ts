@@ -34,12 +34,12 @@ const ALLOWED = [
   /^dashboards\/eplb-(alerts\.yml|grafana\.json)$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
-  /^dist\/(worker|adaptive|cost|custom|dispatch|measures|repair|share|snapshot|tables|transfer|watch|cli-progress|cli-table3)\.cjs$/,
+  /^dist\/(worker|adaptive|cost|custom|dispatch|measures|repair|rules|share|snapshot|tables|transfer|watch|cli-progress|cli-table3)\.cjs$/,
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
   /^dist\/types\/(?!cli\/)[\w/-]+\.d\.ts$/,
   /^plugins\/python\/eplb_(calibrate|torch)\.py$/,
-  /^schemas\/(cost|topology|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
+  /^schemas\/(cost|rules|topology|transfer|(calibrate|convert|formats|inspect|plan|replay|synth|transfer|validate)-report)\.schema\.json$/,
 ];
 
 const NEEDED = [
@@ -56,6 +56,7 @@ const NEEDED = [
   'dist/dispatch.cjs',
   'dist/measures.cjs',
   'dist/repair.cjs',
+  'dist/rules.cjs',
   'dist/share.cjs',
   'dist/snapshot.cjs',
   'dist/tables.cjs',
@@ -88,17 +89,18 @@ const NEEDED = [
   'plugins/python/eplb_calibrate.py',
   'schemas/cost.schema.json',
   'schemas/plan-report.schema.json',
+  'schemas/rules.schema.json',
   'schemas/topology.schema.json',
   'schemas/transfer.schema.json',
 ];
 
 /**
- * Limits of size: a little above the 263,000 bytes that there are, of which 82,000 are the kernels, and the
- * 975,300 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * Limits of size: a little above the 281,200 bytes that there are, of which 86,000 are the kernels, and the
+ * 947,000 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
-const MOST_BYTES_LOADED = 264_000;
-const MOST_BYTES_PACKED = 977_000;
+const MOST_BYTES_LOADED = 282_500;
+const MOST_BYTES_PACKED = 1_000_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

@@ -4,13 +4,26 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ExpertMapping } from 'expert-load-balancer';
+import { ExpertLoadBalancer, ExpertMapping } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { SEED } from '../helpers/library.ts';
 import { type Answer, ask, loadBytes, serve } from '../helpers/service.ts';
 
 const RUNS = Math.min(100_000, Number(process.env.EPLB_LONG_RUNS ?? 700));
 const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
+
+const LOADS = [
+  [9, 1, 4, 2],
+  [1, 2, 3, 40],
+];
+/** Of the plan from the first mapping for these loads. */
+const PLANNED = await digestOfPlan();
+async function digestOfPlan(): Promise<string> {
+  const balancer = new ExpertLoadBalancer({ ...SIZES, threads: 0 });
+  const mapping = await balancer.plan(LOADS);
+  await balancer.close();
+  return mapping.digest();
+}
 
 const number = fc.oneof(
   { weight: 6, arbitrary: fc.integer({ min: 0, max: 50 }) },
@@ -44,6 +57,19 @@ const slots = fc.oneof(
   },
   rows(6),
 );
+const rankMessage = fc.record(
+  {
+    type: fc.constantFrom('hello', 'prepared', 'refused', 'armed', 'confirmed', 'other'),
+    token: number,
+    holds: fc.oneof(fc.constant(null), fc.jsonValue({ maxDepth: 1 })),
+    reason: fc.string(),
+    broken: fc.array(number, { maxLength: 2 }),
+    layers: fc.constantFrom([0], [0, 1], [1, 0]),
+    lastStep: number,
+    epoch: number,
+  },
+  { requiredKeys: ['type'] },
+);
 const member = fc.record(
   {
     loads: rows(4),
@@ -58,6 +84,22 @@ const member = fc.record(
     planId: fc.oneof(fc.string(), number),
     digest: fc.oneof(fc.string(), fc.constant('a'.repeat(64))),
     transfer: fc.boolean(),
+    operationId: fc.oneof(fc.string(), fc.constant('a')),
+    activation: fc.constantFrom('onRequest', 'whenPrepared', 'now'),
+    fromEpoch: number,
+    incarnation: number,
+    token: number,
+    state: fc.constantFrom('prepared', 'armed', 'active', 'idle'),
+    layers: fc.oneof(fc.constantFrom([0], [0, 1], [1, 0], [0, 0]), fc.array(number, { maxLength: 4 })),
+    lastStep: number,
+    firstStep: number,
+    reason: fc.string(),
+    ttlMs: number,
+    stopsWithLease: fc.oneof(fc.boolean(), number),
+    message: fc.oneof(rankMessage, fc.jsonValue()),
+    dead: fc.array(number, { maxLength: 2 }),
+    alive: fc.array(number, { maxLength: 3 }),
+    slow: fc.array(fc.record({ rank: number, speed: number }), { maxLength: 2 }),
     dryRun: fc.oneof(fc.boolean(), number),
     numLayers: number,
     numLogicalExperts: number,
@@ -67,7 +109,21 @@ const member = fc.record(
   },
   { requiredKeys: [] },
 );
+/** What these routes know: a whole random body is refused for its first name. */
+const known = fc.oneof(
+  {
+    weight: 2,
+    arbitrary: fc.record({ digest: fc.constant(PLANNED), operationId: fc.constantFrom('a', 'b') }),
+  },
+  fc.record({ rank: fc.constantFrom(0, 1, 2) }),
+  fc.record({ rank: fc.constantFrom(0, 1), reason: fc.constant('no room') }),
+  fc.record({ incarnation: fc.constantFrom(1, 2), message: rankMessage }),
+  fc.record({ alive: fc.constant([0, 1]) }),
+  fc.record({ dead: fc.constantFrom([0], [1]) }),
+  fc.constant({}),
+);
 const body = fc.oneof(
+  { weight: 4, arbitrary: known.map((value) => JSON.stringify(value)) },
   { weight: 6, arbitrary: member.map((value) => JSON.stringify(value)) },
   fc.jsonValue().map((value) => JSON.stringify(value)),
   fc.string(),
@@ -101,6 +157,25 @@ const action = fc.constantFrom(
   '/resume',
   '/dry-run',
   '/epochs',
+  '/epochs',
+  '/epochs/1',
+  '/epochs/1/ack',
+  '/epochs/1/ack',
+  '/epochs/1/activate',
+  '/epochs/1/refuse',
+  '/epochs/1/abort',
+  '/epochs/2/ack',
+  '/epochs/-1/ack',
+  '/epochs/x',
+  '/epochs/1/mapping',
+  '/epochs/99999999999999999999/abort',
+  '/ranks',
+  '/ranks',
+  '/ranks/0/heartbeat',
+  '/ranks/1/heartbeat',
+  '/ranks/9/heartbeat',
+  '/events?rank=x',
+  '/token',
   '/plan?generation=0',
   '/loads?step=3&epoch=0',
   '/loads?epoch=x',
@@ -130,6 +205,7 @@ test(`${RUNS} hostile requests crash nothing, and change nothing that they were 
   const counts = { answered: 0, refused: 0 };
   await ask(base, 'PUT', '/v1/groups/g', SIZES);
   await ask(base, 'PUT', '/v1/groups/other', { ...SIZES, policy: 'adaptive', windowSize: 4 });
+  await ask(base, 'POST', '/v1/groups/g/plan', { loads: LOADS });
   let before = state();
   const one = async (sentRequest: HostileRequest) => {
     const { method: how, name: whose, action: what, body: sent, accept } = sentRequest;
@@ -140,7 +216,10 @@ test(`${RUNS} hostile requests crash nothing, and change nothing that they were 
     if (answer.status < 400) {
       counts.answered++;
       checkMapping(answer, what);
-      if (how === 'DELETE') await ask(base, 'PUT', path, SIZES);
+      if (how === 'DELETE') {
+        await ask(base, 'PUT', path, SIZES);
+        await ask(base, 'POST', `${path}/plan`, { loads: LOADS });
+      }
       before = state();
       return;
     }

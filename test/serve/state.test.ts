@@ -125,6 +125,46 @@ test('a kill loses loads that were not written down, and nothing that was promis
   });
 });
 
+test('a restart goes on with an attempt under way, dead ranks, and loads of the epoch before', async () => {
+  await inTempDir(async (dir) => {
+    const state = join(dir, 'state');
+    const sizes = { ...SIZES, numPhysicalExperts: 9, numRanks: 3, policy: 'adaptive' };
+    const before = await withService(state, async (base) => {
+      const post = (path: string, body: object) => ask(base, 'POST', `/v1/groups/${path}`, body);
+      await ask(base, 'PUT', '/v1/groups/g', SIZES);
+      await ask(base, 'PUT', '/v1/groups/dead', sizes);
+      await post('dead/ranks', { dead: [2], slow: [{ rank: 0, speed: 0.5 }] });
+      const { digest } = (await post('g/plan', { loads: LOADS })).json;
+      await post('g/epochs', { digest, operationId: 'first' });
+      await post('g/epochs/1/ack', { rank: 0 });
+      const first = (await ask(base, 'GET', '/v1/groups/g/mapping')).json.physicalToLogical;
+      return { digest, first, dead: (await ask(base, 'GET', '/v1/groups/dead')).json.digest };
+    });
+    await withService(state, async (base) => {
+      const get = async (path: string) => (await ask(base, 'GET', `/v1/groups/${path}`)).json;
+      const post = (path: string, body?: object) => ask(base, 'POST', `/v1/groups/${path}`, body);
+      const dead = await get('dead');
+      assert.deepEqual([dead.digest, dead.ranks.dead], [before.dead, 1]);
+      assert.equal((await get('dead/ranks')).ranks[0].speed, 0.5);
+      const { physicalToLogical } = (await post('dead/plan', { loads: LOADS })).json;
+      for (const row of physicalToLogical) assert.deepEqual(row.slice(6), [-1, -1, -1]);
+      assert.deepEqual((await get('g')).underWay, { epoch: 1, digest: before.digest, state: 'preparing' });
+      assert.equal((await get('g/epochs/1/mapping')).digest, before.digest);
+      const again = await post('g/epochs', { digest: before.digest, operationId: 'first' });
+      assert.equal(again.status, 200);
+      // What ranks have prepared they say again.
+      for (const rank of [0, 1]) await post('g/epochs/1/ack', { rank });
+      assert.equal((await post('g/epochs/1/activate')).json.state, 'active');
+    });
+    await withService(state, async (base) => {
+      const view = (await ask(base, 'GET', '/v1/groups/g')).json;
+      assert.deepEqual([view.epoch, view.digest, view.ranks.serving], [1, before.digest, 2]);
+      const late = { step: 1, epoch: 0, physical: before.first };
+      assert.equal((await ask(base, 'POST', '/v1/groups/g/loads', late)).json.status, 'recorded');
+    });
+  });
+});
+
 test('SIGTERM lets requests under way end, takes no others, and writes the window down', async () => {
   await inTempDir(async (dir) => {
     const state = join(dir, 'state');

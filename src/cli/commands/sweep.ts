@@ -6,7 +6,14 @@ import { bytes, grouped, percent, seconds } from '../../formats/number-text.ts';
 import { type RecordingFacts, type SweepResult, sweepResult } from '../../replay/index.ts';
 import { reportOf } from '../../replay/report.ts';
 import { outputColors } from '../colors.ts';
-import { addTopologyOption, type Devices, devicesOf, needsSizes, placed } from '../device-options.ts';
+import {
+  addRulesOption,
+  addTopologyOption,
+  type Devices,
+  devicesOf,
+  needsSizes,
+  placed,
+} from '../device-options.ts';
 import { plansForEvenNotes } from '../dispatch-option.ts';
 import type { Fact } from '../fact-list.ts';
 import { addHelpTexts } from '../help.ts';
@@ -45,7 +52,7 @@ const DEFAULT_INTERVALS = [32];
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const wholes = (option: string) => listParser(option, wholeParser(option, 1));
-  needsSizes(addTopologyOption(addRecordingOptions(command)))
+  needsSizes(addRulesOption(addTopologyOption(addRecordingOptions(command))))
     .requiredOption('--slots <N,...>', 'slots a layer: experts and redundant experts', wholes('--slots'))
     .requiredOption('--ranks <N,...>', 'devices', wholes('--ranks'))
     .option(
@@ -87,9 +94,10 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     setups.set(key, setup);
     return setup;
   };
-  const { topology, nodes, groups } = options;
+  const { topology, rules, nodes, groups } = options;
   const devices = await devicesOf({
     ...(topology && { topology }),
+    ...(rules && { rules }),
     ...(nodes && { nodes }),
     ...(groups && { groups }),
   });

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import { EplbError } from '../../core/errors.ts';
 import { printableTexts } from '../../core/printable.ts';
+import { withTakenSlots } from '../../core/rules.ts';
+import type { RankOptions } from '../../core/topology.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { nameNotes } from '../../formats/placements/format-by-name.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
@@ -9,15 +11,18 @@ import { placementFormat } from '../../formats/placements/registry.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { quote } from '../../formats/text.ts';
 import type { Dispatch } from '../../index.ts';
-import { addTopologyOption, type DeviceOptions, devicesOf } from '../device-options.ts';
+import { addRulesOption, addTopologyOption, type DeviceOptions, devicesOf } from '../device-options.ts';
 import { addDispatchOption } from '../dispatch-option.ts';
+import { sayingErrors } from '../error-message.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, writeResult } from '../json-option.ts';
 import { DENSE_ROWS_HELP } from '../option-help.ts';
 import { contradiction, wholeParser } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
+import { reportRules } from '../rules-report.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { checkSurviveOptions, type SurviveOptions } from '../survival-report.ts';
+import { rulesInOptions } from '../topology-options.ts';
 import type { ValidateReport } from '../validate-report.ts';
 import { renderValidation } from '../validate-view.ts';
 import { compareWithLoads } from '../validate-work.ts';
@@ -25,6 +30,7 @@ import { compareWithLoads } from '../validate-work.ts';
 interface ValidateOptions extends ReadingOptions, SurviveOptions {
   readonly topology?: string;
   readonly dispatch?: Dispatch;
+  readonly rules?: string;
   /** Format of the loads. */
   readonly format?: string;
   readonly for?: string;
@@ -40,7 +46,7 @@ const REFUSED = 3;
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
   addReadingOptions(
-    addDispatchOption(addTopologyOption(addJsonOption(command))),
+    addDispatchOption(addRulesOption(addTopologyOption(addJsonOption(command)))),
     "the placement's format, instead of the one recognised by its content",
     'logical experts a layer, when the file does not have them',
   )
@@ -62,7 +68,12 @@ export function configure(command: Command): void {
       ['eplb validate placement.json --for all --ranks 16 --against loads.npy', 'for all, and on loads'],
       ['eplb validate placement.json --ranks 16 --nodes 2 --survive node', 'and what a node loses'],
     ],
-    exitCodes: [[REFUSED, 'the engine does not take it, or it is not known whether it does']],
+    exitCodes: [
+      [
+        REFUSED,
+        'the engine does not take it, it is not known whether it does, or it breaks a rule of --rules',
+      ],
+    ],
   });
 }
 
@@ -70,7 +81,8 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   const path = await inputPath(given);
   const loads = await optionalInputPath(typed.against);
   const devices = await devicesOf(deviceOptionsOf(typed));
-  const { ranks, nodes, rankOptions } = devices;
+  const { ranks, nodes } = devices;
+  const rankOptions = withoutTaking(devices.rankOptions);
   const options: ValidateOptions = {
     ...typed,
     ...(loads && { against: loads }),
@@ -98,6 +110,7 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   const engine = options.for ?? engineOf(read.format);
   const beside = options.denseRows === undefined ? read : await open(options.denseRows);
   const { judged, against, survival } = await compareWithLoads({ read, beside, path }, options);
+  const rules = sayingErrors(rulesInOptions, () => reportRules(beside, options));
   const { facts, engines } = validatePlacement(judged, { numRanks: options.ranks });
   const judges = engines.filter((one) => engine === 'all' || one.engine === engine);
   const report: ValidateReport = {
@@ -111,14 +124,27 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
     engines,
     against,
     survival,
+    rules,
     takes: judges.every((one) => one.takes === 'yes'),
   };
   await writeResult(json, report, (colors) => renderValidation(printableTexts(report), colors));
-  if (!report.takes) process.exitCode = REFUSED;
+  const isBroken = rules?.reason === null && rules.broken.length > 0;
+  if (!report.takes || isBroken) process.exitCode = REFUSED;
 }
 
-function deviceOptionsOf({ topology, ranks, nodes }: ValidateOptions): DeviceOptions {
-  return { ...(topology && { topology }), ...(ranks && { ranks }), ...(nodes && { nodes }) };
+/** A placement has as many slots as it has, whatever a shared expert takes. */
+function withoutTaking(rankOptions: RankOptions): RankOptions {
+  const { rules } = rankOptions;
+  return rules === undefined ? rankOptions : { ...rankOptions, rules: withTakenSlots(rules) };
+}
+
+function deviceOptionsOf({ topology, rules, ranks, nodes }: ValidateOptions): DeviceOptions {
+  return {
+    ...(topology && { topology }),
+    ...(rules && { rules }),
+    ...(ranks && { ranks }),
+    ...(nodes && { nodes }),
+  };
 }
 
 /** Refuses options that say how loads are read, where there are none. */

@@ -26,7 +26,7 @@ type PlanningTime = number | 'fixed' | 'measured';
 /** What all replays of a command have in common. */
 export interface CommonReplayOptions
   extends RecordingOptions,
-    Pick<DeviceOptions, 'topology' | 'nodes' | 'groups'> {
+    Pick<DeviceOptions, 'topology' | 'rules' | 'nodes' | 'groups'> {
   readonly window?: number;
   readonly threshold?: number;
   readonly drift?: number;

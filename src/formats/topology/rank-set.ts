@@ -2,38 +2,47 @@ import { checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
 
-/** Ranks as a file names them: one number, a text such as `0-7` or `0-3,8`, or a list of these. */
+/** Ranks, experts or layers, as a file names them: a number, a text such as `0-3,8`, or a list of these. */
 export type RankSet = number | string | readonly (number | string)[];
 
 /**
  * The ranks of a set, in the order they stand in.
  *
+ * @param what the numbers are of: a layer, say
  * @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, naming `title`
  */
-export function ranksOfSet(title: string, given: unknown, numRanks: number): number[] {
+export function ranksOfSet(title: string, given: unknown, numRanks: number, what = 'rank'): number[] {
   const parts = isList(given) ? Array.from(given) : [given];
-  return parts.flatMap((part, i) => ranksOfPart(isList(given) ? `${title}[${i}]` : title, part, numRanks));
+  return parts.flatMap((part, i) =>
+    ranksOfPart(isList(given) ? `${title}[${i}]` : title, part, numRanks, what),
+  );
 }
 
-function ranksOfPart(title: string, part: unknown, numRanks: number): number[] {
-  if (typeof part === 'string') return part.split(',').flatMap((text) => ranksOfText(title, text, numRanks));
+function ranksOfPart(title: string, part: unknown, numRanks: number, what: string): number[] {
+  if (typeof part === 'string')
+    return part.split(',').flatMap((text) => ranksOfText(title, text, numRanks, what));
   if (typeof part !== 'number') {
-    const wanted = 'is neither a rank nor a range of ranks such as 0-7';
+    const wanted = `is neither ${article(what)} nor a range of ${what}s such as 0-7`;
     throw new EplbTypeError('EPLB_KIND', `${title}: ${show(part)} ${wanted}`);
   }
   return [checkWhole(title, part, 0, numRanks - 1)];
 }
 
-function ranksOfText(title: string, text: string, numRanks: number): number[] {
+function ranksOfText(title: string, text: string, numRanks: number, what: string): number[] {
   const match = /^\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?$/.exec(text);
   if (match === null) {
-    const wanted = 'is no rank, and no range of ranks such as 0-7';
+    const wanted = `is no ${what}, and no range of ${what}s such as 0-7`;
     throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(text)} ${wanted}`);
   }
   const first = checkWhole(title, Number(match[1]), 0, numRanks - 1);
   const last = checkWhole(title, Number(match[2] ?? match[1]), 0, numRanks - 1);
   if (last < first) throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(text)} goes backwards`);
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
+
+/** With its article, as in a message. */
+function article(what: string): string {
+  return `${/^[aeiou]/.test(what) ? 'an' : 'a'} ${what}`;
 }
 
 /**

@@ -42,6 +42,8 @@ export function outlooksOf(
 ): PlanOutlook[] {
   const layers = Array.from({ length: search.numLayers }, (_, layer) => layer);
   if (history === undefined) return layers.map(() => UNKNOWN);
+  // Loads that are given are told from the window's by nothing; but pairs are always given.
+  if (!history.isOfWindow && !(history.isInitial && request.linkPrice > 0)) return layers.map(() => UNKNOWN);
   if (history.isInitial) return layers.map(() => FIRST);
   if (!history.hasMemory) return layers.map(() => UNKNOWN);
   const numNewSteps = layers.map((layer) => history.numNewSteps + memory.extraSteps(layer));

@@ -35,7 +35,7 @@ export class AdaptiveLayers {
   readonly #request: AdaptiveRequest;
   readonly #numSamples: number;
   readonly #hasPrevious: boolean;
-  readonly #hasMemory: boolean;
+  readonly #isInitial: boolean;
   readonly #data: AdaptiveData;
   readonly #search: AdaptiveSearch;
   readonly #moves: MoveCounter;
@@ -52,6 +52,8 @@ export class AdaptiveLayers {
   readonly #likeness: Float64Array;
   /** [slots]: -1 where one is closed. */
   readonly #places: Int32Array;
+  /** The layer that was prepared last. */
+  #layer = 0;
   /** Where tokens take the nearest copy, and that can differ from any. */
   readonly #nearest: NearestCounter | undefined;
 
@@ -64,7 +66,7 @@ export class AdaptiveLayers {
     this.#request = request;
     this.#numSamples = loads.numSamples;
     this.#hasPrevious = hasPrevious;
-    this.#hasMemory = history?.hasMemory === true;
+    this.#isInitial = history?.isInitial === true;
     this.#data = carveAdaptiveData(layout.topology, request, layout.kernelData);
     this.#search = new AdaptiveSearch(threadJob, loads);
     this.#moves = new MoveCounter(layout.topology);
@@ -115,7 +117,8 @@ export class AdaptiveLayers {
     if (nearest === undefined || this.#search.isCancelled) return gain;
     const slots = this.#tableAt(phyToLog);
     const before = live === 0 ? undefined : this.#tableAt(live);
-    const isAllowed = (changed: Int32Array) => this.#search.isSurvived(changed);
+    const isAllowed = (changed: Int32Array) =>
+      this.#search.isSurvived(changed) && this.#search.keepsRules(this.#layer, changed);
     nearest.polish(slots, before, { price: terms.price, maxMoves: terms.maxMoves, isAllowed });
     numberReplicas(slots, this.#tableAt(replicaRank), this.#counts);
     return before === undefined ? gain : nearest.expected(before) - nearest.expected(slots);
@@ -127,7 +130,8 @@ export class AdaptiveLayers {
     const live = this.#tableAt(at);
     const planned = this.#tableAt(phyToLog);
     const mustLeave = this.#search.keepsGroups && (this.#splitsGroups(live) || this.#overfillsNode(live));
-    let mustChange = mustLeave || this.#isUnfit(live) || !this.#search.isSurvivedByAny(live);
+    let mustChange = mustLeave || this.#isUnfit(live) || !this.#search.isSurvivedByAny(layer, live);
+    if (!this.#search.keepsRules(layer, live)) mustChange = true;
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
     stats[LayerStat.IS_UNCHANGED] = mode === 'keep' ? 1 : 0;
     if (mode === 'keep' && !mustChange && this.#request.tolerance === undefined) {
@@ -136,9 +140,8 @@ export class AdaptiveLayers {
     }
     const facts = this.#prepare(layer, stats);
     const price = this.#priceAt(layer, stats);
-    // Which experts survive is kept as long as what they were chosen for; before a plan nothing was.
-    const wasPlanned = this.#hasMemory && this.#memory.isPlanned(layer);
-    if (price > 0 && mode !== 'first' && wasPlanned) this.#search.chooseSurvivors(live);
+    // A mapping that was made for no loads has no experts that were chosen to survive.
+    if (price > 0 && mode !== 'first' && !this.#isInitial) this.#search.chooseSurvivors(live);
     if (!this.#search.isSurvived(live) || this.#search.isAbove(at)) mustChange = true;
     if (mode === 'keep' && !mustChange) {
       planned.set(live);
@@ -187,6 +190,7 @@ export class AdaptiveLayers {
   /** Prepares a layer's samples, and remembers what is expected of its loads. */
   #prepare(layer: number, stats: Float64Array): SampleFacts {
     const facts = this.#search.prepare(layer);
+    this.#layer = layer;
     this.#newMemory.expect(layer, facts.expected, facts.numTelling);
     if (this.#nearest !== undefined) {
       this.#search.likeness(this.#likeness);

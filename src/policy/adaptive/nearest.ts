@@ -1,4 +1,5 @@
 import { relativeSpeeds } from '../../core/rank-speeds.ts';
+import { sharedLoads } from '../../core/rules.ts';
 import type { Topology } from '../../core/topology.ts';
 import { makeSlotShares, type SlotShares } from '../../mapping/slot-shares.ts';
 import { zeros } from '../../memory/allocate.ts';
@@ -54,6 +55,8 @@ export class NearestCounter {
   readonly #cost: ((tokens: number) => number) | undefined;
   /** [ranks]: what each takes for a load of 1. */
   readonly #paces: Float64Array;
+  /** [ranks]: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
+  readonly #fixed: readonly number[] | undefined;
   readonly #copies: CopyTable;
   #samples: NearestSamples = { rows: [], likeness: new Float64Array(0), unit: 1 };
   /** [logical]: the mean of the samples, by their likeness and in shares of the mean rank load. */
@@ -76,6 +79,7 @@ export class NearestCounter {
     this.#cost = slotCosts && slotSecondsOf(slotCosts, topology);
     const speeds = relativeSpeeds(topology);
     this.#paces = Float64Array.from({ length: numRanks }, (_, rank) => 1 / (speeds?.[rank] ?? 1));
+    this.#fixed = topology.rules && sharedLoads(topology);
     this.#copies = new CopyTable(topology);
     this.#mean = zeros(what, Float64Array, numLogicalExperts);
     this.#slotShares = zeros(what, Float64Array, numPhysicalExperts);
@@ -169,9 +173,11 @@ export class NearestCounter {
 
   #slowestOf(row: Float32Array, slots: Int32Array, shares: Float64Array): number {
     const cost = this.#cost;
+    const meanRankLoad = this.#meanRankLoad(row);
     let most = 0;
     for (let rank = 0, slot = 0; rank < this.#paces.length; rank++) {
-      let sum = 0;
+      let sum = this.#fixedLoad(rank, meanRankLoad);
+      if (cost !== undefined && sum > 0) sum = cost(sum);
       for (const end = slot + this.#perRank; slot < end; slot++) {
         const expert = slots[slot]!;
         if (expert < 0) continue;
@@ -180,13 +186,19 @@ export class NearestCounter {
       }
       most = Math.max(most, sum * this.#paces[rank]!);
     }
-    const unit = cost === undefined ? this.#meanRankLoad(row) : this.#samples.unit;
+    const unit = cost === undefined ? meanRankLoad : this.#samples.unit;
     return unit === 0 ? 1 : most / unit;
+  }
+
+  /** What a shared expert adds to a rank. */
+  #fixedLoad(rank: number, meanRankLoad: number): number {
+    return (this.#fixed?.[rank] ?? 0) * meanRankLoad * this.#topology.numRanks;
   }
 
   #findRankMeans(slots: Int32Array): void {
     for (let rank = 0, slot = 0; rank < this.#paces.length; rank++) {
-      let sum = 0;
+      // Means are in shares of the mean rank load.
+      let sum = this.#fixedLoad(rank, 1);
       for (const end = slot + this.#perRank; slot < end; slot++)
         if (slots[slot]! >= 0) sum += this.#mean[slots[slot]!]! * this.#slotShares[slot]!;
       this.#rankMeans[rank] = sum * this.#paces[rank]!;

@@ -1,6 +1,5 @@
 import type { Dispatch } from '../../core/dispatch.ts';
 import { EplbError } from '../../core/errors.ts';
-import { firstInClosedSlot } from '../../core/open-slots.ts';
 import type { Topology } from '../../core/topology.ts';
 import type { KernelRequest } from '../../engine/plan-job.ts';
 import type { PlanTables } from '../../engine/plan-tables.ts';
@@ -21,6 +20,7 @@ import type { GainScale } from '../gain-scale.ts';
 import { keepMemory } from '../history.ts';
 import { argumentTopology, runInline } from '../inline.ts';
 import { plannedMapping } from '../job-tables.ts';
+import { mayStay } from '../may-stay.ts';
 import { judge } from './judgement.ts';
 import { type AdaptiveEplbPolicyOptions, type AdaptiveSettings, readAdaptiveOptions } from './options.ts';
 import { slotSecondsOf } from './slot-costs.ts';
@@ -114,11 +114,11 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
       if (previous === undefined) {
         throw new EplbError('EPLB_POLICY', 'samples: there are none, and no previous mapping to keep');
       }
-      if (firstInClosedSlot(tablesOf(previous).phyToLog, topology) < 0) {
+      if (mayStay(previous, topology)) {
         return { status: 'kept', reason: 'no samples', mapping: previous };
       }
     }
-    // What is in closed slots has to leave them without samples too.
+    // What is in closed slots, or breaks a rule, has to leave without samples too.
     const noLoads = { data: zeros('samples', Float32Array, numLayers * numExperts), numLayers, numExperts };
     const used = numSamples === 0 ? oneSample(noLoads) : checked;
     const { request } = this.#settings;

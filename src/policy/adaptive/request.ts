@@ -1,4 +1,6 @@
 import type { Dispatch } from '../../core/dispatch.ts';
+import { ruleBookOf } from '../../core/rule-book.ts';
+import { sharedLoads } from '../../core/rules.ts';
 import type { Topology } from '../../core/topology.ts';
 import type { JobLayout } from '../../engine/layout.ts';
 import type { KernelRequest } from '../../engine/plan-job.ts';
@@ -179,6 +181,12 @@ export interface AdaptiveScratch {
   readonly coactivation: number;
   readonly pairs: number;
   readonly nodeOfRank: number;
+  /** Of rules, where there are some: see kernels/adaptive/terms.ts. */
+  readonly pinned: number;
+  readonly numPins: number;
+  readonly mostCopies: number;
+  readonly fixedShare: number;
+  readonly fixedLoad: number;
   /** What the kernels say they need. */
   readonly search: number;
   readonly end: number;
@@ -221,8 +229,27 @@ export function carveAdaptiveScratch(
     coactivation: carver.take(4 * linked * experts),
     pairs: carver.take(4 * linked * pairsPerRow(experts)),
     nodeOfRank: carver.take(4 * numRanks),
+    ...carveRules(topology, carver, numSamples),
     search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples, numNodes)),
     end: carver.end,
+  };
+}
+
+/** Nothing is taken of what the topology has no rules for. */
+function carveRules(
+  topology: Topology,
+  carver: Carver,
+  numSamples: number,
+): Pick<AdaptiveScratch, 'pinned' | 'numPins' | 'mostCopies' | 'fixedShare' | 'fixedLoad'> {
+  const { numLogicalExperts, numRanks } = topology;
+  const experts = topology.rules === undefined || ruleBookOf(topology) === undefined ? 0 : numLogicalExperts;
+  const ranks = topology.rules === undefined || sharedLoads(topology) === undefined ? 0 : numRanks;
+  return {
+    pinned: carver.take(experts * numRanks),
+    numPins: carver.take(4 * experts),
+    mostCopies: carver.take(4 * experts),
+    fixedShare: carver.take(4 * ranks),
+    fixedLoad: carver.take(4 * ranks * numSamples),
   };
 }
 

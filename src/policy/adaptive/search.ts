@@ -1,5 +1,6 @@
 import { emptyClosedSlots, numOpenSlots } from '../../core/open-slots.ts';
 import { meanSpeed, relativeSpeeds } from '../../core/rank-speeds.ts';
+import { sharedLoads } from '../../core/rules.ts';
 import type { Topology } from '../../core/topology.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
@@ -16,6 +17,7 @@ import {
   carveAdaptiveScratch,
   NO_LIMIT,
 } from './request.ts';
+import { SearchRules } from './rules.ts';
 import { NUM_CURVE_POINTS, writeCurve } from './slot-costs.ts';
 import { SurvivalGoal } from './survive.ts';
 import { AdaptiveTerms } from './terms.ts';
@@ -164,7 +166,11 @@ export class AdaptiveSearch {
   readonly #hasLinks: boolean;
   /** `[ranks]`: how fast each is, 1 in the mean; undefined where all are alike. */
   readonly #speeds: readonly number[] | undefined;
+  readonly #rules: SearchRules | undefined;
+  /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
+  readonly #shared: readonly number[] | undefined;
   #evaluations = 0;
+  #layer = 0;
   #savedByLinks = 0;
 
   constructor(threadJob: ThreadJob<AdaptiveRequest>, samples: WrittenSamples) {
@@ -182,12 +188,19 @@ export class AdaptiveSearch {
     const { survive } = request;
     this.#goal = survive === undefined ? undefined : new SurvivalGoal(layout.topology, survive);
     this.#speeds = relativeSpeeds(layout.topology);
+    this.#rules = SearchRules.of(layout.topology, buffer, this.#at);
+    this.#shared = layout.topology.rules && sharedLoads(layout.topology);
     this.#setFixedTerms();
   }
 
+  /** Whether a placement of a layer keeps the user's rules. */
+  keepsRules(layer: number, slots: Int32Array): boolean {
+    return this.#rules?.isKept(layer, slots) ?? true;
+  }
+
   /** Whether as many experts as can survive any single failure; true where none has to. */
-  isSurvivedByAny(slots: Int32Array): boolean {
-    return this.#goal?.isReachedByAny(slots) ?? true;
+  isSurvivedByAny(layer: number, slots: Int32Array): boolean {
+    return this.#goal?.isReachedByAny(layer, slots) ?? true;
   }
 
   /**
@@ -205,7 +218,7 @@ export class AdaptiveSearch {
    */
   chooseSurvivors(live?: Int32Array): void {
     const mean = new Float32Array(this.#buffer, this.#at.mean, this.#layout.topology.numLogicalExperts);
-    this.#goal?.choose(mean, this.#survivors, live);
+    this.#goal?.choose(this.#layer, mean, this.#survivors, live);
   }
 
   /** u8[logical]: which experts of the prepared layer have to survive any single failure. */
@@ -242,15 +255,17 @@ export class AdaptiveSearch {
   /** Takes a layer's samples for the searches that follow. */
   prepare(layer: number): SampleFacts {
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
+    this.#rules?.write(layer);
     this.#kernels.prepareSamples(this.#terms.at);
     this.#prepareLinks(layer);
     if (this.#request.tolerance !== undefined) this.#prepareCeiling();
     const { topology } = this.#layout;
     const { numLogicalExperts } = topology;
+    this.#layer = layer;
     this.chooseSurvivors();
     return {
       // Of ranks that are not alike a placement is better than another for equal loads too.
-      isNoise: this.#terms.integer('isNoise') !== 0 && this.#speeds === undefined,
+      isNoise: this.#terms.integer('isNoise') !== 0 && this.#areAlike,
       noise: this.#terms.number('noise'),
       numTelling: this.#terms.number('numTelling'),
       numVarying: this.#terms.number('numVarying'),
@@ -307,6 +322,11 @@ export class AdaptiveSearch {
   isAbove(placement: Pointer): boolean {
     if (this.#request.tolerance === undefined) return false;
     return this.#kernels.longestTime(this.#terms.at, placement) > this.#terms.number('ceiling');
+  }
+
+  /** Whether equal loads leave all ranks equally slow, wherever experts are. */
+  get #areAlike(): boolean {
+    return this.#speeds === undefined && (this.#shared?.every((load) => load === this.#shared![0]) ?? true);
   }
 
   #meanRankLoad(): number {
@@ -440,7 +460,8 @@ export class AdaptiveSearch {
    */
   get hasOnlyReference(): boolean {
     const { linkPrice, tolerance } = this.#request;
-    return linkPrice > 0 && tolerance !== undefined && !this.hasPairs && this.#goal === undefined;
+    const isBound = this.#goal !== undefined || this.#rules !== undefined;
+    return linkPrice > 0 && tolerance !== undefined && !this.hasPairs && !isBound;
   }
 
   /**
@@ -487,6 +508,11 @@ export class AdaptiveSearch {
       nodeOfRank: at.nodeOfRank,
       numLinkNodes: numLinkNodes(this.#request, topology),
       ceilingLoads: this.#request.tolerance === undefined ? 0 : at.ceilingLoads,
+      pinned: this.#rules === undefined ? 0 : at.pinned,
+      numPins: at.numPins,
+      mostCopies: at.mostCopies,
+      fixedShare: this.#shared === undefined ? 0 : at.fixedShare,
+      fixedLoad: at.fixedLoad,
       curve: this.#request.slotCosts === undefined ? 0 : at.curve,
       tokens: at.tokens,
       scratch: at.search,
@@ -507,6 +533,7 @@ export class AdaptiveSearch {
       writeCurve(slotCosts, topology, new Float32Array(this.#buffer, at.curve, NUM_CURVE_POINTS));
     if (this.#goal !== undefined) new Int32Array(this.#buffer, at.domains, numRanks).set(this.#goal.domains);
     if (this.#speeds !== undefined) new Float32Array(this.#buffer, at.rankSpeed, numRanks).set(this.#speeds);
+    if (this.#shared !== undefined) new Float32Array(this.#buffer, at.fixedShare, numRanks).set(this.#shared);
     if (slotsPerRank !== undefined) new Int32Array(this.#buffer, at.slotsPerRank, numRanks).set(slotsPerRank);
   }
 
@@ -539,11 +566,12 @@ export class AdaptiveSearch {
   }
 
   /**
-   * Whether that placement is dealt anew: to ranks that are not alike, or where other experts have a second
-   * copy than it gives them.
+   * Whether that placement is dealt anew: to ranks that are not alike, or where others have copies than it
+   * gives some.
    */
   get #isDealt(): boolean {
-    return this.#speeds !== undefined || this.#goal !== undefined;
+    const isRuled = this.#rules !== undefined || !this.#areAlike;
+    return isRuled || this.#speeds !== undefined || this.#goal !== undefined;
   }
 
   /** Deals that placement to the ranks as they are. */

@@ -1,6 +1,7 @@
 import { domainsOfRanks } from '../../core/failure-domains.ts';
 import type { Topology } from '../../core/topology.ts';
 import { heaviestExperts, mostSurvivors } from '../survive/bound.ts';
+import { type RuledSurvivors, ruledSurvivors } from '../survive/ruled-survivors.ts';
 
 /**
  * An expert takes the place of one that survives where its load is so many times as much: on loads that drift
@@ -16,27 +17,31 @@ export class SurvivalGoal {
   /** Experts that can survive: the heaviest ones are to. */
   readonly numSurvivors: number;
   readonly #topology: Topology;
+  readonly #ruled: RuledSurvivors | undefined;
 
   /** @throws EplbRangeError `EPLB_RANGE` for a level that the topology does not have */
   constructor(topology: Topology, level: string) {
     this.#topology = topology;
     this.domains = domainsOfRanks(topology, level, 'survive');
     this.numSurvivors = mostSurvivors(topology, this.domains);
+    this.#ruled = topology.rules && ruledSurvivors(topology, this.domains);
   }
 
   /**
    * Marks the experts that are to survive.
    *
+   * @param layer whose rules they are to keep
    * @param loads [logical]: what is planned for
    * @param survivors u8[logical], out: 1 for each of them
    * @param live [physical]: the placement that was planned before, where moves from it have a price: what
    * survives in it stays unless others are clearly heavier
    */
-  choose(loads: Float32Array, survivors: Uint8Array, live?: Int32Array): void {
+  choose(layer: number, loads: Float32Array, survivors: Uint8Array, live?: Int32Array): void {
     const spread = live === undefined ? undefined : this.#spread(live);
     const rated = spread ? loads.map((load, expert) => (spread[expert] ? load * MARGIN : load)) : loads;
     survivors.fill(0);
-    for (const expert of heaviestExperts(rated, this.numSurvivors)) survivors[expert] = 1;
+    const chosen = this.#ruled?.choose(layer, rated) ?? heaviestExperts(rated, this.numSurvivors);
+    for (const expert of chosen) survivors[expert] = 1;
   }
 
   /** Whether all marked experts have copies in two domains. @param slots [physical] */
@@ -46,8 +51,9 @@ export class SurvivalGoal {
   }
 
   /** Whether as many experts as can have copies in two domains, whichever these are. */
-  isReachedByAny(slots: Int32Array): boolean {
-    return this.#spread(slots).reduce((sum, one) => sum + one, 0) >= this.numSurvivors;
+  isReachedByAny(layer: number, slots: Int32Array): boolean {
+    const most = this.#ruled?.count(layer) ?? this.numSurvivors;
+    return this.#spread(slots).reduce((sum, one) => sum + one, 0) >= most;
   }
 
   /** u8[logical]: 1 for experts with copies in two domains. */

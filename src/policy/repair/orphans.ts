@@ -8,6 +8,10 @@ export interface DamagedLayer {
   readonly openSlots: readonly number[];
   /** [ranks]: what a rank takes is its load / speed. */
   readonly rankSpeed?: readonly number[] | undefined;
+  /** `[ranks]`: what a shared expert adds to each rank, as a share of the layer's load. */
+  readonly sharedLoad?: readonly number[] | undefined;
+  /** Of pinned experts, their ranks: these copies stay where any other can be spared. */
+  readonly pins?: ReadonlyMap<number, readonly number[]> | undefined;
 }
 
 /** An expert that has a copy again, and where. */
@@ -56,28 +60,51 @@ export class OrphanPlacer {
     this.#addUp(layer);
     const holders = holdersOf(slots, copies);
     return orphans.map((expert) => {
-      const slot = this.#bestSlot(layer, expert, holders);
+      const slot = this.#slotFor(layer, expert, holders);
       this.#put(layer, expert, slot, holders);
       return { expert, slot };
     });
   }
 
-  #addUp({ slots, loads }: DamagedLayer): void {
+  #addUp({ slots, loads, sharedLoad }: DamagedLayer): void {
     const rankLoads = this.#rankLoads.fill(0);
+    if (sharedLoad !== undefined) {
+      const total = loads.reduce((sum, load) => sum + load, 0);
+      rankLoads.set(sharedLoad.map((share) => share * total));
+    }
     for (let slot = 0; slot < slots.length; slot++) {
       const expert = slots[slot]!;
       if (expert >= 0) rankLoads[Math.floor(slot / this.#stride)]! += loads[expert]! / this.#copies[expert]!;
     }
   }
 
-  #bestSlot({ slots, loads, openSlots }: DamagedLayer, orphan: number, holders: Holders): number {
+  /** On a rank that it is pinned to if there is one, and of a copy that is not pinned itself. */
+  #slotFor(layer: DamagedLayer, orphan: number, holders: Holders): number {
+    const { pins } = layer;
+    if (pins === undefined) return this.#bestSlot(layer, orphan, holders, () => true);
+    const isPinned = (slot: number) =>
+      pins.get(layer.slots[slot]!)?.includes(Math.floor(slot / this.#stride)) === true;
+    const own = pins.get(orphan);
+    const isOwn = (slot: number) => own?.includes(Math.floor(slot / this.#stride)) === true;
+    const pinned = this.#bestSlot(layer, orphan, holders, (slot) => isOwn(slot) && !isPinned(slot));
+    if (pinned >= 0) return pinned;
+    const spare = this.#bestSlot(layer, orphan, holders, (slot) => !isPinned(slot));
+    return spare >= 0 ? spare : this.#bestSlot(layer, orphan, holders, () => true);
+  }
+
+  #bestSlot(
+    { slots, loads, openSlots }: DamagedLayer,
+    orphan: number,
+    holders: Holders,
+    mayTake: (slot: number) => boolean,
+  ): number {
     let best = -1;
     let least = Number.POSITIVE_INFINITY;
     for (let rank = 0; rank < openSlots.length; rank++) {
       const first = rank * this.#stride;
       for (let slot = first; slot < first + openSlots[rank]!; slot++) {
         const expert = slots[slot]!;
-        if (expert >= 0 && this.#copies[expert]! < 2) continue;
+        if ((expert >= 0 && this.#copies[expert]! < 2) || !mayTake(slot)) continue;
         const highest = this.#highestAfter(rank, expert, loads, loads[orphan]!, holders);
         if (highest >= least) continue;
         best = slot;

@@ -3,15 +3,18 @@ import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { checkNodes, firstRanksOfNodes } from '../../core/nodes.ts';
 import { emptyClosedSlots } from '../../core/open-slots.ts';
+import type { PlacementRules } from '../../core/placement-rules.ts';
 import { checkRankSpeed, checkSlotsPerRank } from '../../core/rank-options.ts';
+import { type BrokenRule, ruleBookOf, rulesWithout } from '../../core/rule-book.ts';
+import { checkRules, sharedLoads, withTakenSlots } from '../../core/rules.ts';
 import { MAX_SIZE, type Topology } from '../../core/topology.ts';
 import { type LoadMatrix, type LoadsInput, toCheckedLoads } from '../../loads/load-matrix.ts';
-import { checkMapping, type ExpertMapping, mappingOfTables, tablesOf } from '../../mapping/expert-mapping.ts';
-import type { MappingTables } from '../../mapping/mapping-tables.ts';
-import { numberReplicas } from '../../mapping/number-replicas.ts';
+import { checkMapping, type ExpertMapping, tablesOf } from '../../mapping/expert-mapping.ts';
+import { mappingOfSlots } from '../../mapping/mapping-of-slots.ts';
 import { reachedSlots } from '../../mapping/reached-slots.ts';
 import { zeros } from '../../memory/allocate.ts';
 import { AdaptiveEplbPolicy } from '../adaptive/policy.ts';
+import { brokenInTable } from '../broken-rules.ts';
 import { OrphanPlacer } from './orphans.ts';
 
 /** What {@link repair} may do, and with what. */
@@ -38,6 +41,11 @@ export interface RepairOptions {
   /** `[ranks]`: how fast each is: see `Topology.rankSpeed`. Default: all alike. */
   readonly rankSpeed?: readonly number[];
   /**
+   * The user's own rules: see `Topology.rules`. They are kept where the slots of live ranks allow it; pins to
+   * dead ranks rest. `slotsPerRank`, where it is given, is without the slots of a shared expert.
+   */
+  readonly rules?: PlacementRules;
+  /**
    * Moves between live ranks, over all layers, that may buy balance beyond what has to be. Default 0: weights
    * come from the host alone.
    */
@@ -61,6 +69,8 @@ export interface Repair {
   readonly hostLoads: readonly OrphanLoad[];
   /** Slots whose expert comes from another live rank: at most `maxMoves`. */
   readonly moves: number;
+  /** Where the mapping breaks rules: it had broken them before, or there was no other slot. */
+  readonly brokenRules: readonly BrokenRule[];
 }
 
 const OPTIONS = [
@@ -68,6 +78,7 @@ const OPTIONS = [
   'numNodes',
   'nodeOfRank',
   'rankSpeed',
+  'rules',
   'deadRanks',
   'deadNodes',
   'loads',
@@ -102,9 +113,11 @@ export function repair(mapping: ExpertMapping, options: RepairOptions): Repair {
   emptyClosedSlots(slots, { numPhysicalExperts, numRanks, slotsPerRank });
   const survivors = slots.slice();
   const orphans = placeOrphans(slots, given);
-  const repaired = mappingOf({ numLayers, numPhysicalExperts, numLogicalExperts }, slots);
-  const planned = given.maxMoves === 0 ? repaired : improved(repaired, given);
-  return { mapping: planned, ...sourcesOf(planned, survivors, orphans, numRanks) };
+  const repaired = mappingOfSlots({ numLayers, numPhysicalExperts, numLogicalExperts }, slots);
+  const broken = brokenIn(slots, given);
+  const planned = given.maxMoves === 0 ? repaired : improved(repaired, given, broken);
+  const brokenRules = planned === repaired ? broken : brokenIn(tablesOf(planned).phyToLog, given);
+  return { mapping: planned, ...sourcesOf(planned, survivors, orphans, numRanks), brokenRules };
 }
 
 /** A placement of which only some slots are still there. */
@@ -115,6 +128,9 @@ export interface DamagedPlacement {
   readonly openSlots: readonly number[];
   /** `[ranks]` */
   readonly rankSpeed?: readonly number[] | undefined;
+  readonly deadRanks?: readonly number[] | undefined;
+  /** Checked. */
+  readonly rules?: PlacementRules | undefined;
 }
 
 /**
@@ -128,15 +144,19 @@ export function repairSlots(slots: Int32Array, damaged: DamagedPlacement): Omit<
   const survivors = slots.slice();
   const orphans = placeOrphans(slots, damaged);
   const numPhysicalExperts = slots.length / numLayers;
-  const mapping = mappingOf({ numLayers, numPhysicalExperts, numLogicalExperts }, slots);
+  const mapping = mappingOfSlots({ numLayers, numPhysicalExperts, numLogicalExperts }, slots);
   const { hostLoads } = sourcesOf(mapping, survivors, orphans, damaged.openSlots.length);
-  return { mapping, hostLoads };
+  return { mapping, hostLoads, brokenRules: brokenIn(slots, damaged) };
 }
 
 /** @returns of each layer, the experts that had no copy left and have one now */
-function placeOrphans(slots: Int32Array, { loads, openSlots, rankSpeed }: DamagedPlacement): number[][] {
+function placeOrphans(slots: Int32Array, damaged: DamagedPlacement): number[][] {
+  const { loads, openSlots, rankSpeed } = damaged;
   const { data, numLayers, numExperts } = loads;
   const width = slots.length / numLayers;
+  const topology = ruledTopology(slots, damaged);
+  const book = topology.rules && ruleBookOf(topology);
+  const sharedLoad = topology.rules && sharedLoads(topology);
   const placer = new OrphanPlacer(numExperts, width, openSlots.length);
   return Array.from({ length: numLayers }, (_, layer) =>
     placer
@@ -145,9 +165,23 @@ function placeOrphans(slots: Int32Array, { loads, openSlots, rankSpeed }: Damage
         loads: data.subarray(layer * numExperts, (layer + 1) * numExperts),
         openSlots,
         rankSpeed,
+        sharedLoad,
+        pins: book?.layer(layer).pins,
       })
       .map(({ expert }) => expert),
   );
+}
+
+/** What is known of the ranks and of the rules for them. */
+function ruledTopology(slots: Int32Array, { loads, openSlots, deadRanks, rules }: DamagedPlacement) {
+  const { numLayers, numExperts: numLogicalExperts } = loads;
+  const numPhysicalExperts = slots.length / numLayers;
+  const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks: openSlots.length };
+  return { ...sizes, slotsPerRank: openSlots, ...(deadRanks && { deadRanks }), ...(rules && { rules }) };
+}
+
+function brokenIn(slots: Int32Array, damaged: DamagedPlacement): BrokenRule[] {
+  return damaged.rules === undefined ? [] : brokenInTable(slots, ruledTopology(slots, damaged));
 }
 
 /** Options, checked, each read once. */
@@ -157,6 +191,8 @@ interface RepairSettings {
   readonly loads: LoadMatrix;
   readonly openSlots: readonly number[];
   readonly rankSpeed: readonly number[] | undefined;
+  readonly deadRanks: readonly number[];
+  readonly rules: PlacementRules | undefined;
   readonly maxMoves: number;
 }
 
@@ -195,6 +231,8 @@ function readOptions(mapping: ExpertMapping, options: RepairOptions): RepairSett
     numRanks,
     openSlots,
     rankSpeed: checkRankSpeed(given.rankSpeed, { numRanks }),
+    deadRanks: Array.from(dead.keys()).filter((rank) => dead[rank] === 1),
+    rules: given.rules && checkRules(given.rules, { numLayers, ...sizes }),
     loads:
       loads === undefined
         ? alike(numLayers, numLogicalExperts)
@@ -207,36 +245,20 @@ function alike(numLayers: number, numExperts: number): LoadMatrix {
   return { data: zeros('loads', Float32Array, numLayers * numExperts).fill(1), numLayers, numExperts };
 }
 
-type MappingSizes = Pick<MappingTables, 'numLayers' | 'numLogicalExperts' | 'numPhysicalExperts'>;
-
-function mappingOf(sizes: MappingSizes, slots: Int32Array): ExpertMapping {
-  const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
-  const replicaRank = zeros('repair: a mapping', Int32Array, slots.length);
-  const replicaCount = zeros('repair: a mapping', Int32Array, numLayers * numLogicalExperts);
-  for (let layer = 0; layer < numLayers; layer++) {
-    const [first, end] = [layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts];
-    const counts = replicaCount.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
-    numberReplicas(slots.subarray(first, end), replicaRank.subarray(first, end), counts);
-  }
-  return mappingOfTables({
-    numLayers,
-    numLogicalExperts,
-    numPhysicalExperts,
-    phyToLog: slots,
-    replicaRank,
-    replicaCount,
-  });
-}
-
-/** The repaired mapping with moves that make the slowest ranks faster. */
-function improved(repaired: ExpertMapping, given: RepairSettings): ExpertMapping {
-  const { nodes, numRanks, loads, openSlots, rankSpeed, maxMoves } = given;
+/** The repaired mapping with moves that make the slowest ranks faster. What it broke stays broken. */
+function improved(
+  repaired: ExpertMapping,
+  given: RepairSettings,
+  broken: readonly BrokenRule[],
+): ExpertMapping {
+  const { nodes, numRanks, loads, openSlots, rankSpeed, deadRanks, maxMoves } = given;
+  const rules = given.rules && rulesWithout(withTakenSlots(given.rules), broken, tablesOf(repaired));
   const limit = Number.isFinite(maxMoves) ? { maxMoves } : {};
   const policy = new AdaptiveEplbPolicy({ price: 0, ...limit });
   const { numLayers, numPhysicalExperts, numLogicalExperts } = tablesOf(repaired);
   const sizes = { numLayers, numPhysicalExperts, numLogicalExperts, numGroups: 1 };
   const topology = { ...sizes, ...nodes, slotsPerRank: openSlots, ...(rankSpeed && { rankSpeed }) };
-  const context = { previous: repaired, topology };
+  const context = { previous: repaired, topology: { ...topology, ...(rules && { rules, deadRanks }) } };
   return policy.rebalanceExperts(loads, numPhysicalExperts, 1, nodes.numNodes, numRanks, context);
 }
 

@@ -10,6 +10,7 @@ import { checkMapping, type ExpertMapping, tablesOf } from '../../mapping/expert
 import { reachedSlots } from '../../mapping/reached-slots.ts';
 import { checkClosedSlots } from '../closed-slots.ts';
 import { heaviestExperts, mostSurvivors } from './bound.ts';
+import { ruledSurvivors } from './ruled-survivors.ts';
 
 /** What {@link survival} looks at. */
 export interface SurvivalOptions {
@@ -104,13 +105,21 @@ export function survival(mapping: ExpertMapping, options: SurvivalOptions): Surv
   const matrix =
     loads === undefined ? undefined : toCheckedLoads('loads', loads, numLayers, numLogicalExperts);
   const most = mostSurvivors(topology, domains);
+  const ruled = topology.rules && ruledSurvivors(topology, domains);
   const counter = new LossCounter(topology, domains);
   const layers = Array.from({ length: numLayers }, (_, layer) => {
     const slots = phyToLog.subarray(layer * numPhysicalExperts, (layer + 1) * numPhysicalExperts);
     const row = matrix?.data.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
-    return counter.layer(layer, slots, row, most);
+    const chosen = ruled?.choose(layer, row ?? new Float32Array(numLogicalExperts)) ?? heaviest(row, most);
+    return counter.layer(layer, slots, row, chosen);
   });
   return { level, numDomains: counter.numDomains, layers, overall: counter.overall() };
+}
+
+/** Any so many where there are no loads. */
+function heaviest(loads: Float32Array | undefined, count: number): number[] {
+  if (loads === undefined) return Array.from({ length: count }, (_, expert) => expert);
+  return heaviestExperts(loads, count);
 }
 
 function topologyOf(mapping: ExpertMapping, given: SurvivalOptions): Topology {
@@ -150,8 +159,13 @@ class LossCounter {
     this.#all = noLosses(1 + open.reduce((most, domain) => Math.max(most, domain)));
   }
 
-  /** @param loads [logical] */
-  layer(layer: number, slots: Int32Array, loads: Float32Array | undefined, most: number): LayerSurvival {
+  /** @param loads [logical] @param chosen experts that could survive together, the heaviest ones */
+  layer(
+    layer: number,
+    slots: Int32Array,
+    loads: Float32Array | undefined,
+    chosen: readonly number[],
+  ): LayerSurvival {
     const only = this.#onlyDomains(slots);
     const own = noLosses(this.#all.experts.length);
     only.forEach((domain, expert) => {
@@ -165,10 +179,10 @@ class LossCounter {
         own.loads[domain]! += load;
       }
     });
-    own.mostSurviving = most;
+    own.mostSurviving = chosen.length;
     if (loads !== undefined) {
       own.hasLoads = true;
-      for (const expert of heaviestExperts(loads, most)) own.mostLoad += loads[expert]!;
+      for (const expert of chosen) own.mostLoad += loads[expert]!;
     }
     add(this.#all, own);
     const { worst, ...survivors } = described(own, this.#firstDomain);

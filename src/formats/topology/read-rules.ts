@@ -1,0 +1,19 @@
+import type { PlacementRules } from '../../core/placement-rules.ts';
+import { rulesFromJson } from './rules-json.ts';
+import { readYamlOrJson } from './yaml-or-json.ts';
+
+/**
+ * Reads a file of rules: YAML, or JSON where the name ends with .json or the content is an object of it.
+ *
+ * @param field what the file is to the caller, for messages
+ * @throws EplbError EPLB_FILE, EPLB_FORMAT; and as {@link rulesFromJson}, with the file's name
+ * @example
+ * ```ts
+ * const rules = await readRules('rules.yaml');
+ * const balancer = new ExpertLoadBalancer({ ...sizes, rules, policy: new AdaptiveEplbPolicy() });
+ * ```
+ */
+export async function readRules(path: string, field = 'rules'): Promise<PlacementRules> {
+  const { content, name } = await readYamlOrJson(path, field, 'a file of rules');
+  return rulesFromJson(content, name);
+}

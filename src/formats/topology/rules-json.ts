@@ -1,0 +1,117 @@
+import { checkNumber, checkObject, checkText, checkWhole, show } from '../../core/checks.ts';
+import { EplbTypeError, isOwnError } from '../../core/errors.ts';
+import { checkOptions } from '../../core/known-keys.ts';
+import type {
+  PinnedExperts,
+  PlacementRules,
+  SharedExpert,
+  SingleExperts,
+} from '../../core/placement-rules.ts';
+import { isList, type RankSet, ranksOfSet } from './rank-set.ts';
+
+/** What a file of rules says, in its own words: `schemas/rules.schema.json`. All fields may be left out. */
+export interface RulesFile {
+  /** Where its JSON Schema is, for editors; not looked at. */
+  readonly $schema?: string;
+  /** Experts that have to have copies on certain ranks. */
+  readonly pinned?: readonly {
+    readonly experts: RankSet;
+    readonly ranks: RankSet;
+    readonly layers?: RankSet;
+    readonly only?: boolean;
+  }[];
+  /** Experts that have one copy and no more; all where none are named. */
+  readonly neverReplicated?: readonly { readonly experts?: RankSet; readonly layers?: RankSet }[];
+  /** A shared expert that an engine computes with the routed ones. */
+  readonly sharedExpert?: {
+    readonly load: number | readonly number[];
+    readonly ranks?: RankSet;
+    readonly slots?: number;
+  };
+}
+
+/** Most layers, experts and ranks of a file: a range in it is a list in memory. */
+const MOST = 2 ** 16;
+
+/**
+ * Reads what a file of rules holds. Whether there are such layers, experts and ranks, and a placement that
+ * keeps all rules, is checked where the topology is.
+ *
+ * @param value the content, parsed
+ * @param title what it is called in messages
+ * @returns `rules` for the options of a balancer, of `replay` and of `repair`
+ * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, naming the
+ * field
+ * @example
+ * ```ts
+ * rulesFromJson({ pinned: [{ experts: '0-1', ranks: 3 }], sharedExpert: { load: 0.125 } });
+ * // { pinned: [{ experts: [0, 1], ranks: [3] }], sharedExpert: { load: 0.125 } }
+ * ```
+ */
+export function rulesFromJson(value: unknown, title = 'rules'): PlacementRules {
+  try {
+    if (isList(value)) throw new EplbTypeError('EPLB_KIND', 'is a list, not an object of fields');
+    const file = fieldsOf('its content', value, ['$schema', 'pinned', 'neverReplicated', 'sharedExpert']);
+    if (file.$schema !== undefined) checkText('$schema', file.$schema);
+    return {
+      ...(file.pinned !== undefined && { pinned: listOfRules('pinned', file.pinned, readPinned) }),
+      ...(file.neverReplicated !== undefined && {
+        neverReplicated: listOfRules('neverReplicated', file.neverReplicated, readSingle),
+      }),
+      ...(file.sharedExpert !== undefined && { sharedExpert: readShared(file.sharedExpert) }),
+    };
+  } catch (error) {
+    if (!isOwnError(error)) throw error;
+    error.message = `${title}: ${error.message}`;
+    throw error;
+  }
+}
+
+/** Its own fields: a map of a file has no prototype, and one of somebody's own may have any. */
+function fieldsOf(title: string, value: unknown, names: readonly string[]): Record<string, unknown> {
+  const given = checkOptions(title, checkObject(title, value as object), names);
+  return Object.fromEntries(
+    names.filter((name) => Object.hasOwn(given, name)).map((name) => [name, Reflect.get(given, name)]),
+  );
+}
+
+function listOfRules<T>(title: string, given: unknown, read: (title: string, rule: unknown) => T): T[] {
+  if (!isList(given)) throw new EplbTypeError('EPLB_KIND', `${title}: ${show(given)} is not a list of rules`);
+  return Array.from(given, (rule, i) => read(`${title}[${i}]`, rule));
+}
+
+function readPinned(title: string, rule: unknown): PinnedExperts {
+  const { experts, ranks, layers, only } = fieldsOf(title, rule, ['experts', 'ranks', 'layers', 'only']);
+  if (only !== undefined && typeof only !== 'boolean')
+    throw new EplbTypeError('EPLB_KIND', `${title}.only: ${show(only)} is neither true nor false`);
+  return {
+    experts: numbersOf(`${title}.experts`, experts, 'expert'),
+    ranks: numbersOf(`${title}.ranks`, ranks, 'rank'),
+    ...(layers !== undefined && { layers: numbersOf(`${title}.layers`, layers, 'layer') }),
+    ...(only !== undefined && { only }),
+  };
+}
+
+function readSingle(title: string, rule: unknown): SingleExperts {
+  const { experts, layers } = fieldsOf(title, rule, ['experts', 'layers']);
+  return {
+    ...(experts !== undefined && { experts: numbersOf(`${title}.experts`, experts, 'expert') }),
+    ...(layers !== undefined && { layers: numbersOf(`${title}.layers`, layers, 'layer') }),
+  };
+}
+
+function readShared(given: unknown): SharedExpert {
+  const title = 'sharedExpert';
+  const { load, ranks, slots } = fieldsOf(title, given, ['load', 'ranks', 'slots']);
+  return {
+    load: isList(load)
+      ? Array.from(load, (part, rank) => checkNumber(`${title}.load[${rank}]`, part))
+      : checkNumber(`${title}.load`, load),
+    ...(ranks !== undefined && { ranks: numbersOf(`${title}.ranks`, ranks, 'rank') }),
+    ...(slots !== undefined && { slots: checkWhole(`${title}.slots`, slots, 0, MOST) }),
+  };
+}
+
+function numbersOf(title: string, given: unknown, what: string): number[] {
+  return ranksOfSet(title, given, MOST, what);
+}
