@@ -49,8 +49,7 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'cost',
-    modules:
-      /^src\/cost\/(copy-shares|cost-json|devices|exchange|fields|layer-costs|layer-timer|presets|slot-curve|traffic)\.ts/,
+    modules: /^src\/cost\/(cost-json|devices|exchange|fields|layer-costs|layer-timer|presets|slot-curve)\.ts/,
     fronts: {
       'src/cost/cost-json.ts': ['readCostFields'],
       'src/cost/exchange.ts': ['evenExchange', 'evenSecondsPerToken', 'exchangeByLink', 'exchangeOf'],
@@ -59,7 +58,19 @@ const PARTS: readonly Part[] = [
       'src/cost/layer-costs.ts': ['layerCosts', 'makeCostTally', 'summarizeCost'],
       'src/cost/layer-timer.ts': ['makeLayerTimer'],
       'src/cost/presets.ts': ['costPreset', 'costPresetNames'],
-      'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic'],
+    },
+  },
+  {
+    name: 'dispatch',
+    modules:
+      /^src\/(cost\/((least|nearest)-exchange|traffic)|loads\/(slot|source)-loads|mapping\/(copy|slot)-shares)\.ts/,
+    fronts: {
+      'src/cost/nearest-exchange.ts': ['makeNearestExchange', 'slotDispatchOf'],
+      'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic', 'trafficOf'],
+      'src/loads/slot-loads.ts': ['dispatchLoads', 'readNodes', 'slotLoads'],
+      'src/loads/source-loads.ts': ['isBySource'],
+      'src/mapping/copy-shares.ts': ['makeCopyShares'],
+      'src/mapping/slot-shares.ts': ['makeSlotShares'],
     },
   },
   {

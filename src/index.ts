@@ -19,6 +19,7 @@ export type { PlanOptions, RebalanceOptions } from './balancer/plan-request.ts';
 export type { RebalanceOutcome, RebalancerEvents, SkipReason } from './balancer/rebalance-outcome.ts';
 export type { ShadowGain } from './balancer/shadow.ts';
 export type { TopologyChange, TopologyChanged } from './balancer/topology-change.ts';
+export type { Dispatch } from './core/dispatch.ts';
 export { EplbError, type EplbErrorCode, EplbRangeError, EplbTypeError } from './core/errors.ts';
 export {
   CHANNELS,
@@ -40,7 +41,6 @@ export type {
 } from './core/placement-rules.ts';
 export type { BrokenRule } from './core/rule-book.ts';
 export type { FailureDomains, RankOptions, Topology } from './core/topology.ts';
-export type { Dispatch } from './cost/copy-shares.ts';
 export type { CostModelInit, CostModelJson, Link, LinkClass, MoveCost } from './cost/cost-json.ts';
 export {
   CostModel,
@@ -65,7 +65,6 @@ export {
   loadTraffic,
   type RouteTrafficOptions,
   routeTraffic,
-  type SourceLoads,
   type Traffic,
   type TrafficOptions,
 } from './cost/traffic.ts';
@@ -86,6 +85,8 @@ export {
 } from './loads/coactivation.ts';
 export type { LoadMatrix, LoadRow, LoadsInput } from './loads/load-matrix.ts';
 export type { LoadSamples } from './loads/load-samples.ts';
+export { type DispatchOptions, type SlotLoads, slotLoads } from './loads/slot-loads.ts';
+export type { SourceLoads } from './loads/source-loads.ts';
 export { ExpertMapping, type ExpertMappingJson } from './mapping/expert-mapping.ts';
 export type { ExpertMappingInit } from './mapping/mapping-init.ts';
 export { type RetireOptions, ranksToRetire } from './mapping/ranks-to-retire.ts';

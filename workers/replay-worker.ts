@@ -72,7 +72,9 @@ async function policyOf(
   recording: Sizes,
 ): Promise<ReplayOptions['policy']> {
   if (policy === 'static') return policy;
-  const chosen = await choosePolicy(policy, undefined, { cost: costOf(options, recording), survive });
+  const { dispatch } = options;
+  const setting = { cost: costOf(options, recording), survive, dispatch };
+  const chosen = await choosePolicy(policy, undefined, setting);
   // Loaded anew for every replay: what a module keeps must not reach from one configuration into the next.
   return chosen instanceof URL ? loadPolicy(`${chosen.href}?replay=${numReplays++}`) : chosen;
 }

@@ -1,7 +1,10 @@
+import type { Dispatch } from '../core/dispatch.ts';
 import { meanSpeed, ranksPaces } from '../core/rank-speeds.ts';
 import { sharedLoads } from '../core/rules.ts';
 import { describeTopology, type Topology } from '../core/topology.ts';
 import { replicatedWords } from '../mapping/score-tables.ts';
+import { makeSlotShares, type SlotShares } from '../mapping/slot-shares.ts';
+import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import type { KernelSizes, Pointer } from '../memory/kernel-exports.ts';
 import { kernelSizes, type LaidOutRegion, leaseKernelMemory } from '../memory/kernel-memory.ts';
@@ -45,7 +48,7 @@ export function carveGains(topology: Topology, sizes: KernelSizes, start: Pointe
 /**
  * Measures what one placement of a layer gains over another, in the unit of the policy's forecasts. It has
  * one pair of placements a layer, as tables for the kernel, which is four times as quick as plain code is
- * (measured).
+ * (measured). The kernel counts copies as even: where tokens take the nearest one, it is plain code.
  */
 export class GainMeter {
   readonly unit: GainUnit;
@@ -63,10 +66,18 @@ export class GainMeter {
   readonly #totalSpeed: number;
   /** `[ranks]`: what each takes for a load of 1; undefined where all take 1. */
   readonly #paces: readonly number[] | undefined;
+  /** Where tokens take the nearest copy: what shares them, and `[layers][2][physical]`, slots' shares. */
+  readonly #nearest: { readonly sharing: SlotShares; readonly shares: Float64Array } | undefined;
   /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
   readonly #shared: readonly number[] | undefined;
 
-  constructor(topology: Topology, scale: GainScale | undefined, memory: LaidOutRegion<GainLayout>) {
+  /** @param dispatch which copies tokens take, which are on all ranks alike */
+  constructor(
+    topology: Topology,
+    scale: GainScale | undefined,
+    memory: LaidOutRegion<GainLayout>,
+    dispatch: Dispatch = 'even',
+  ) {
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = topology;
     const { buffer } = memory.region;
     const { loads, shares, rankLoads, stats, tables } = memory.layout;
@@ -83,6 +94,11 @@ export class GainMeter {
     this.#tables = new Int32Array(buffer, tables, 2 * numLayers * (numPhysicalExperts + this.#words));
     this.#totalSpeed = numRanks * meanSpeed(topology);
     this.#paces = ranksPaces(topology);
+    if (dispatch === 'nearest')
+      this.#nearest = {
+        sharing: makeSlotShares(topology, numLogicalExperts, dispatch),
+        shares: zeros('gains', Float64Array, 2 * numLayers * numPhysicalExperts),
+      };
   }
 
   /**
@@ -93,7 +109,8 @@ export class GainMeter {
     const memory = leaseKernelMemory(describeTopology(this.#topology), (start) =>
       carveGains(this.#topology, kernelSizes(), start),
     );
-    return new GainMeter(this.#topology, this.#scale, memory);
+    const dispatch = this.#nearest === undefined ? 'even' : 'nearest';
+    return new GainMeter(this.#topology, this.#scale, memory, dispatch);
   }
 
   /** `[layers]`: what a forecast says of a step. */
@@ -120,6 +137,11 @@ export class GainMeter {
     const { counts } = this.#memory.layout;
     const { numLogicalExperts, numPhysicalExperts } = this.#topology;
     this.#tables.set(slots, index * (numPhysicalExperts + this.#words));
+    if (this.#nearest !== undefined) {
+      const { sharing, shares } = this.#nearest;
+      sharing.write(slots, shares.subarray(index * numPhysicalExperts, (index + 1) * numPhysicalExperts));
+      return;
+    }
     const at = this.#tablesAt(index);
     const replicated = at + 4 * numPhysicalExperts;
     this.#memory.region.kernels.scoreTables(at, numPhysicalExperts, numLogicalExperts, replicated, counts);
@@ -130,6 +152,25 @@ export class GainMeter {
   }
 
   #slowest(index: number): number {
+    const slotLoad = this.#scale?.slotLoad;
+    if (this.#nearest !== undefined) this.#scoreNearest(index, this.#nearest.shares, slotLoad);
+    else {
+      this.#scoreEven(index);
+      if (slotLoad !== undefined) this.#timeRanks(index, slotLoad);
+      else if (this.#paces === undefined && this.#shared === undefined) return this.#stats[0]!;
+    }
+    const total = this.#shared === undefined ? 0 : this.loads.reduce((sum, load) => sum + load, 0);
+    let most = 0;
+    for (let rank = 0; rank < this.#rankLoads.length; rank++) {
+      const shared = total * (this.#shared?.[rank] ?? 0);
+      const more = shared > 0 && slotLoad !== undefined ? slotLoad(shared) : shared;
+      const time = (this.#rankLoads[rank]! + more) * (this.#paces?.[rank] ?? 1);
+      if (time > most) most = time;
+    }
+    return most;
+  }
+
+  #scoreEven(index: number): void {
     const { numLogicalExperts, numPhysicalExperts, numRanks } = this.#topology;
     const { loads, shares, rankLoads, stats } = this.#memory.layout;
     const offsets = this.#tablesAt(index);
@@ -147,18 +188,27 @@ export class GainMeter {
       stats,
       shares,
     );
-    const slotLoad = this.#scale?.slotLoad;
-    if (slotLoad !== undefined) this.#timeRanks(index, slotLoad);
-    else if (this.#paces === undefined && this.#shared === undefined) return this.#stats[0]!;
-    const total = this.#shared === undefined ? 0 : this.loads.reduce((sum, load) => sum + load, 0);
-    let most = 0;
+  }
+
+  /** Rank loads of slots that get unlike shares of their experts' tokens; what each counts as, if told. */
+  #scoreNearest(index: number, shares: Float64Array, slotLoad = (tokens: number) => tokens): void {
+    const { numPhysicalExperts, numRanks } = this.#topology;
+    const perRank = numPhysicalExperts / numRanks;
+    let slot = index * (numPhysicalExperts + this.#words);
+    let share = index * numPhysicalExperts;
+    let total = 0;
     for (let rank = 0; rank < numRanks; rank++) {
-      const shared = total * (this.#shared?.[rank] ?? 0);
-      const more = shared > 0 && slotLoad !== undefined ? slotLoad(shared) : shared;
-      const time = (this.#rankLoads[rank]! + more) * (this.#paces?.[rank] ?? 1);
-      if (time > most) most = time;
+      let sum = 0;
+      for (const end = slot + perRank; slot < end; slot++, share++) {
+        const expert = this.#tables[slot]!;
+        if (expert < 0) continue;
+        const tokens = this.loads[expert]! * shares[share]!;
+        total += tokens;
+        sum += slotLoad(tokens);
+      }
+      this.#rankLoads[rank] = sum;
     }
-    return most;
+    this.#stats[1] = total / numRanks;
   }
 
   /** Makes loads of the ranks from what each slot's share counts as. */

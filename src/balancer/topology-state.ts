@@ -50,13 +50,17 @@ export function makeState(settings: BalancerSettings, live?: ExpertMapping): Top
   // Only now: of sizes that are too large together the message is of the whole.
   const first = live ?? initialMapping(topology);
   const scale = policy instanceof URL ? undefined : policy.gainScale?.(topology);
+  const dispatch = policy instanceof URL ? undefined : policy.tokenDispatch;
   return {
     settings,
     first,
     region,
     job: layout.job,
     window: new LoadWindow(topology, windowSize, region, layout.window, first, buckets),
-    gains: new GainRecord(windowSize, new GainMeter(topology, scale, { region, layout: layout.gains })),
+    gains: new GainRecord(
+      windowSize,
+      new GainMeter(topology, scale, { region, layout: layout.gains }, dispatch),
+    ),
     published: publish(what, topology),
   };
 }

@@ -3,6 +3,7 @@ import { rowsOf } from '../formats/placements/whole-table.ts';
 import {
   type BalanceSummary,
   balancedness,
+  type Dispatch,
   type ExpertMapping,
   type KeptReason,
   type LoadMatrix,
@@ -103,20 +104,27 @@ export interface PlanSides {
   /** The same on its own ranks; undefined where it is the initial mapping. */
   readonly start: PlanStart | undefined;
   readonly layout: PlanLayout;
+  /** Which copies tokens take; 'even' when left out. */
+  readonly dispatch: Dispatch | undefined;
 }
 
 /** Compares two mappings on the same loads, each on the ranks that it has. */
 export function measurePlan(
   loads: LoadMatrix,
   planned: ExpertMapping,
-  { previous, start, layout }: PlanSides,
+  { previous, start, layout, dispatch = 'even' }: PlanSides,
 ): PlanMeasures {
   const { topology, asked } = layout;
+  const { numNodes, nodeOfRank } = topology;
+  const near = { dispatch, numNodes, ...(nodeOfRank && { nodeOfRank }) };
   const { numRanks, slotsPerRank, rankSpeed, rules } = topology;
   const deadRanks = slotsPerRank?.flatMap((slots, rank) => (slots === 0 ? [rank] : [])) ?? [];
   const speeds = { ...(rankSpeed && { rankSpeed }), ...(rules && { rules }) };
   const onLive = (mapping: ExpertMapping) =>
-    layerBalances(loads, mapping, numRanks, { ...speeds, ...(deadRanks.length > 0 && { deadRanks }) });
+    layerBalances(loads, mapping, numRanks, {
+      ...{ ...speeds, ...near },
+      ...(deadRanks.length > 0 && { deadRanks }),
+    });
   const before =
     start === undefined
       ? onLive(previous)
@@ -124,7 +132,7 @@ export function measurePlan(
           loads,
           start.mapping,
           start.layout.numRanks,
-          start.layout.numRanks === numRanks ? speeds : {},
+          start.layout.numRanks === numRanks ? { ...speeds, ...near } : {},
         );
   const after = onLive(planned);
   const moves = planned.movesPerLayerFrom(previous, numRanks);

@@ -5,6 +5,7 @@ import {
   type AbstractEplbPolicy,
   brokenRules,
   CoactivationRecorder,
+  type Dispatch,
   ExpertLoadBalancer,
   type ExpertMapping,
   type LoadMatrix,
@@ -43,6 +44,8 @@ interface PlanTask {
   readonly keepBetter: boolean;
   /** The level of failures that load is to survive, and the same policy without that. */
   readonly goal: { readonly level: string; readonly without: AbstractEplbPolicy | URL } | undefined;
+  /** Which copies tokens take. */
+  readonly dispatch: Dispatch | undefined;
 }
 
 /** A finished plan and what was measured of it. */
@@ -85,7 +88,8 @@ export async function makePlan(task: PlanTask, progress: Progress): Promise<Meas
   const started = performance.now();
   const decision = await watched(balancer, progress, () => balancer.decide(loads, options));
   const planningMs = performance.now() - started;
-  const sides = { previous, start: task.start, layout };
+  const { start, dispatch } = task;
+  const sides = { previous, start, layout, dispatch };
   const chosen = chooseResult(task, decision, loads, sides);
   const survival = await survivalOf(task, chosen.mapping, loads, options, sides);
   return { ...chosen, survival, planningMs, threads: balancer.threads };

@@ -8,7 +8,8 @@ import { mappingOf } from '../formats/placements/mapping.ts';
 import type { Placement } from '../formats/placements/placement.ts';
 import type { LoadRecording } from '../formats/recording.ts';
 import { quotePath } from '../formats/text.ts';
-import { balancedness, layerBalances, peakToAverage, summarizeBalance } from '../index.ts';
+import { balancedness, type Dispatch, layerBalances, peakToAverage, summarizeBalance } from '../index.ts';
+import { UNIFORM_NOTE } from './dispatch-option.ts';
 import { resolveRange } from './option-values.ts';
 import { Progress } from './progress.ts';
 import { openOptionsOf, type ReadingOptions } from './reading-options.ts';
@@ -28,6 +29,7 @@ interface ReadPlacement {
 /** The loads that it is compared with, as the options say. */
 interface LoadOptions extends ReadingOptions, SurviveOptions {
   readonly against?: string;
+  readonly dispatch?: Dispatch;
   /** Format of the loads. */
   readonly format?: string;
 }
@@ -65,7 +67,8 @@ export async function compareWithLoads(
       numLogicalExperts,
       ...(isSame && layerNumbers !== undefined ? { layerNumbers } : {}),
     };
-    const about = { path: options.against, format, notes };
+    const ofDispatch = options.dispatch === 'nearest' ? [UNIFORM_NOTE] : [];
+    const about = { path: options.against, format, notes: [...notes, ...ofDispatch] };
     const { survival, ...balance } = await figures(placement, recording, options);
     return { judged, against: { ...about, ...balance }, survival };
   } finally {
@@ -118,7 +121,10 @@ async function figures(
   const range = { ...resolveRange(options.steps, of, 'step'), of };
   const loads = await sumLoads(recording, rangeOfSteps(recording, range), progress);
   progress.stop();
-  const ranks = differencesOfRanks(options.rankOptions ?? {});
+  const { rankOptions = {}, nodes = 1, dispatch = 'even' } = options;
+  const { nodeOfRank } = rankOptions;
+  const near = { dispatch, numNodes: nodes, ...(nodeOfRank && { nodeOfRank }) };
+  const ranks = { ...differencesOfRanks(rankOptions), ...near };
   const balances = layerBalances(loads, mappingOf(placement), numRanks, ranks);
   const layers = balances.map((one, layer) => ({
     layer,

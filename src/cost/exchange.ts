@@ -8,6 +8,11 @@ export interface Exchange {
   readonly secondsPerToken: number | ArrayLike<number>;
   /** Once, when there are tokens. */
   readonly latencySeconds: number;
+  /**
+   * The least that all ranks take together for loads [logical] beside latency, whatever the placement: where
+   * that is not `secondsPerToken`.
+   */
+  readonly leastSeconds?: (loads: ArrayLike<number>) => number;
 }
 
 /** Experts alone: nothing crosses a link. */

@@ -1,17 +1,19 @@
-import { checkObject, checkWhole, show, slotsPerRankOf } from '../core/checks.ts';
+import { checkObject, show, slotsPerRankOf } from '../core/checks.ts';
+import { checkDispatch, type Dispatch } from '../core/dispatch.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
-import { checkNodes } from '../core/nodes.ts';
-import { checkDeadRanks, checkLinkClasses, checkRankSpeed } from '../core/rank-options.ts';
+import { checkLinkClasses, checkRankSpeed } from '../core/rank-options.ts';
 import { rankSpeedsOf } from '../core/rank-speeds.ts';
 import { checkRules, sharedLoads } from '../core/rules.ts';
-import { MAX_SIZE, type Topology } from '../core/topology.ts';
+import type { Topology } from '../core/topology.ts';
 import { copyLoads, type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
+import { readNodes } from '../loads/slot-loads.ts';
 import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 import { type CostModel, isCostModel } from './cost-model.ts';
 import { exchangeOf, NO_EXCHANGE } from './exchange.ts';
 import { checkWithin } from './fields.ts';
 import { type LayerCost, LayerTimer } from './layer-timer.ts';
+import { makeNearestExchange, slotDispatchOf } from './nearest-exchange.ts';
 
 /** What the time of layers follows, at their slowest ranks. */
 export type TimeBound = 'tokens' | 'active experts' | 'neither';
@@ -46,9 +48,15 @@ export interface LayerCostOptions
   readonly exchange?: 'none' | 'even';
   /** Nodes that the ranks are on: between them other links count. Default 1. */
   readonly numNodes?: number;
+  /**
+   * Which copy of an expert a token takes: of tokens that are on all ranks alike. Default 'even'.
+   */
+  readonly dispatch?: Dispatch;
 }
 
-const OPTIONS = ['exchange', 'numNodes', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'linkClasses', 'rules'];
+const OPTIONS = [
+  ...['exchange', 'numNodes', 'rankSpeed', 'deadRanks', 'nodeOfRank', 'linkClasses', 'rules', 'dispatch'],
+];
 
 /**
  * What a mapping makes of the loads of a step, layer by layer, in time. Tokens of an expert are shared
@@ -79,7 +87,7 @@ export function layerCosts(
     throw new EplbTypeError('EPLB_KIND', `cost: ${show(cost)} is no CostModel; make one with costModel()`);
   }
   const given = checkOptions('options', options, OPTIONS);
-  const { exchange = 'none', numNodes = 1 } = given;
+  const { exchange = 'none' } = given;
   if (exchange !== 'none' && exchange !== 'even') {
     throw new EplbRangeError('EPLB_RANGE', `exchange: ${show(exchange)} is neither 'none' nor 'even'`);
   }
@@ -89,38 +97,38 @@ export function layerCosts(
   const stride = slotsPerRankOf(numPhysicalExperts, numRanks);
   const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
   const rules = given.rules && checkRules(given.rules, { ...tablesOf(mapping), numRanks });
-  const ranks = readRanks(given, numRanks, checkWhole('numNodes', numNodes, 1, MAX_SIZE));
-  const links = exchange === 'even' ? exchangeOf(cost, ranks) : NO_EXCHANGE;
+  const ranks = readRanks(given, numRanks);
+  const isNearest = checkDispatch(given.dispatch) === 'nearest';
+  const nearest = isNearest ? makeNearestExchange(cost, ranks, tablesOf(mapping), 'nearest') : undefined;
+  const dispatched = nearest && slotDispatchOf(numPhysicalExperts);
   const shared = rules && sharedLoads({ ...ranks, rules });
   const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(ranks), shared };
+  const links = exchange === 'none' ? NO_EXCHANGE : (nearest ?? exchangeOf(cost, ranks));
   const timer = new LayerTimer(cost, sizes, links);
   return Array.from({ length: numLayers }, (_, layer) => {
     const experts = layer * numLogicalExperts;
-    const slots = layer * numPhysicalExperts;
+    const first = layer * numPhysicalExperts;
+    const slots = phyToLog.subarray(first, first + numPhysicalExperts);
+    if (dispatched !== undefined) nearest?.write(slots, dispatched);
+    if (exchange === 'none') dispatched?.seconds.fill(0);
     return timer.cost(
       matrix.data.subarray(experts, experts + numLogicalExperts),
-      phyToLog.subarray(slots, slots + numPhysicalExperts),
+      slots,
       counts.subarray(experts, experts + numLogicalExperts),
+      dispatched,
     );
   });
 }
 
 /** Makes a {@link CostTally}. A function, as an import of the library leaves this module out. */
 export const makeCostTally = (): CostTally => new CostTally();
-function readRanks(given: LayerCostOptions, numRanks: number, numNodes: number) {
-  const nodeOfRank = checkNodes(given.nodeOfRank, { numRanks, numNodes });
+
+function readRanks(given: LayerCostOptions, numRanks: number) {
   const rankSpeed = checkRankSpeed(given.rankSpeed, { numRanks });
-  const deadRanks = checkDeadRanks(given.deadRanks, { numRanks });
   const linkClasses = checkLinkClasses(given.linkClasses, { numRanks });
-  if (deadRanks?.length === numRanks) {
-    throw new EplbRangeError('EPLB_TOPOLOGY', `deadRanks: none of the ${numRanks} ranks lives`);
-  }
   return {
-    numRanks,
-    numNodes,
-    ...(nodeOfRank && { nodeOfRank }),
+    ...readNodes(given, numRanks),
     ...(rankSpeed && { rankSpeed }),
-    ...(deadRanks && { deadRanks }),
     ...(linkClasses && { linkClasses }),
   };
 }

@@ -31,6 +31,14 @@ export interface LayerCost {
   };
 }
 
+/** What slots and ranks have where copies of an expert do not all get as much. */
+interface DispatchedSlots {
+  /** [physical]: the share of its expert's tokens that each slot gets. */
+  readonly shares: Float64Array;
+  /** [physical]: seconds of dispatch and combine for a token of its expert. */
+  readonly seconds: Float64Array;
+}
+
 /** How many experts and ranks there are, and which slots are whose. */
 interface TimedSizes {
   readonly numLogicalExperts: number;
@@ -61,6 +69,7 @@ export class LayerTimer {
   /** [ranks]: of dispatch and combine. */
   readonly #tokenSeconds: Float64Array;
   readonly #leastTokenSeconds: number;
+  readonly #leastSeconds: Exchange['leastSeconds'];
   readonly #latency: number;
   /** Slots of ranks that live. */
   readonly #numSlots: number;
@@ -71,6 +80,7 @@ export class LayerTimer {
   readonly #tokens: Float64Array;
   /** Of the loads asked for last: the least that all experts take, their tokens, how many have any. */
   #least = 0;
+  #leastExchange = 0;
   #total = 0;
   #active = 0;
   /** [ranks] */
@@ -83,7 +93,8 @@ export class LayerTimer {
     this.#curve = curveOf(cost);
     this.#sizes = sizes;
     this.#numRanks = sizes.rankStarts.length - 1;
-    const { secondsPerToken, latencySeconds } = exchange;
+    const { secondsPerToken, latencySeconds, leastSeconds } = exchange;
+    this.#leastSeconds = leastSeconds;
     const numRanks = this.#numRanks;
     const { speeds, rankStarts } = sizes;
     this.#speeds = Float64Array.from({ length: numRanks }, (_, rank) => speeds?.[rank] ?? 1);
@@ -114,10 +125,16 @@ export class LayerTimer {
    * @param loads [logical]
    * @param slots [physical]: the expert of each slot, -1 when it is empty
    * @param counts [logical]: the replicas of each expert
+   * @param dispatched what each slot gets and takes; when left out replicas get as much as each other
    */
-  seconds(loads: ArrayLike<number>, slots: ArrayLike<number>, counts: ArrayLike<number>): number {
+  seconds(
+    loads: ArrayLike<number>,
+    slots: ArrayLike<number>,
+    counts: ArrayLike<number>,
+    dispatched?: DispatchedSlots,
+  ): number {
     this.#prepare(loads, counts);
-    this.#timeRanks(slots);
+    this.#timeRanks(slots, loads, dispatched);
     let slowest = 0;
     for (let rank = 0; rank < this.#numRanks; rank++)
       if (this.#rankSeconds[rank]! > slowest) slowest = this.#rankSeconds[rank]!;
@@ -138,14 +155,20 @@ export class LayerTimer {
     const tokens = this.#total / speeds;
     // 1 where all are alike.
     const ranksPerSpeed = numLive / speeds;
-    const ofTokens = tokens === 0 ? 0 : this.#latency * ranksPerSpeed + tokens * this.#leastTokenSeconds;
+    const exchange = this.#leastExchange / speeds;
+    const ofTokens = tokens === 0 ? 0 : this.#latency * ranksPerSpeed + exchange;
     return this.#cost.fixedSeconds * ranksPerSpeed + ofTokens + idle + slots + this.#sharedSeconds() / speeds;
   }
 
   /** All of it. Arguments as of {@link seconds}. */
-  cost(loads: ArrayLike<number>, slots: ArrayLike<number>, counts: ArrayLike<number>): LayerCost {
+  cost(
+    loads: ArrayLike<number>,
+    slots: ArrayLike<number>,
+    counts: ArrayLike<number>,
+    dispatched?: DispatchedSlots,
+  ): LayerCost {
     this.#prepare(loads, counts);
-    this.#timeRanks(slots);
+    this.#timeRanks(slots, loads, dispatched);
     let slowest = 0;
     let seconds = 0;
     let allSeconds = 0;
@@ -167,7 +190,7 @@ export class LayerTimer {
       secondsAtBalance: Math.min(seconds, this.secondsAtBalance),
       meanActiveExperts: allActive / this.#numLive,
       maxActiveExperts,
-      slowest: this.#parts(slots, slowest, seconds),
+      slowest: this.#parts(slots, slowest, seconds, loads, dispatched),
     };
   }
 
@@ -200,13 +223,14 @@ export class LayerTimer {
       if (load >= 1) active++;
     }
     this.#least = least;
+    this.#leastExchange = this.#leastSeconds?.(loads) ?? total * this.#leastTokenSeconds;
     this.#total = total;
     this.#active = active;
   }
 
   /** What a rank takes beside its slots, at speed 1. */
-  #fixed(rank: number, tokens: number): number {
-    const ofTokens = tokens === 0 ? 0 : this.#latency + tokens * this.#tokenSeconds[rank]!;
+  #fixed(tokens: number, exchange: number): number {
+    const ofTokens = tokens === 0 ? 0 : this.#latency + exchange;
     return this.#cost.fixedSeconds + ofTokens;
   }
 
@@ -228,7 +252,7 @@ export class LayerTimer {
   }
 
   /** Seconds and active experts of all ranks, of what was prepared. */
-  #timeRanks(slots: ArrayLike<number>): void {
+  #timeRanks(slots: ArrayLike<number>, loads: ArrayLike<number>, dispatched?: DispatchedSlots): void {
     const { rankStarts } = this.#sizes;
     const tokensOf = this.#tokens;
     const slotSeconds = this.#slotSeconds;
@@ -239,6 +263,7 @@ export class LayerTimer {
       let seconds = 0;
       let tokens = 0;
       let active = 0;
+      let exchange = 0;
       const end = rankStarts[rank + 1]!;
       for (let slot = rankStarts[rank]!; slot < end; slot++) {
         const expert = slots[slot]!;
@@ -246,8 +271,13 @@ export class LayerTimer {
           seconds += idle;
           continue;
         }
-        const own = tokensOf[expert]!;
-        seconds += slotSeconds[expert]!;
+        let own = tokensOf[expert]!;
+        if (dispatched === undefined) seconds += slotSeconds[expert]!;
+        else {
+          own = loads[expert]! * dispatched.shares[slot]!;
+          seconds += this.#curve.secondsFor(own);
+          exchange += loads[expert]! * dispatched.seconds[slot]!;
+        }
         tokens += own;
         active += Math.min(own, 1);
       }
@@ -256,12 +286,19 @@ export class LayerTimer {
         seconds += this.#curve.secondsFor(shared);
         active += Math.min(shared, 1);
       }
-      this.#rankSeconds[rank] = (this.#fixed(rank, tokens) + seconds) / speed;
+      if (dispatched === undefined) exchange = tokens * this.#tokenSeconds[rank]!;
+      this.#rankSeconds[rank] = (this.#fixed(tokens, exchange) + seconds) / speed;
       this.#activeExperts[rank] = active;
     }
   }
 
-  #parts(slots: ArrayLike<number>, rank: number, seconds: number): LayerCost['slowest'] {
+  #parts(
+    slots: ArrayLike<number>,
+    rank: number,
+    seconds: number,
+    loads: ArrayLike<number>,
+    dispatched?: DispatchedSlots,
+  ): LayerCost['slowest'] {
     const { rankStarts } = this.#sizes;
     const shared = this.#sharedTokens(rank);
     const ofShared = shared > 0 ? this.#curve.secondsFor(shared) : 0;
@@ -272,10 +309,15 @@ export class LayerTimer {
     const speed = this.#speeds[rank]!;
     for (let slot = rankStarts[rank]!; slot < rankStarts[rank + 1]!; slot++) {
       const expert = slots[slot]!;
-      if (expert < 0 || this.#tokens[expert] === 0) continue;
-      tokenSeconds += this.#tokens[expert]! * secondsPerToken;
-      if (this.#curve.isBoundByTokens(this.#tokens[expert]!)) tokenSeconds += this.#slotSeconds[expert]!;
-      else activeSeconds += this.#slotSeconds[expert]!;
+      if (expert < 0) continue;
+      const tokens =
+        dispatched === undefined ? this.#tokens[expert]! : loads[expert]! * dispatched.shares[slot]!;
+      if (tokens === 0) continue;
+      const own = dispatched === undefined ? this.#slotSeconds[expert]! : this.#curve.secondsFor(tokens);
+      tokenSeconds +=
+        dispatched === undefined ? tokens * secondsPerToken : loads[expert]! * dispatched.seconds[slot]!;
+      if (this.#curve.isBoundByTokens(tokens)) tokenSeconds += own;
+      else activeSeconds += own;
     }
     activeSeconds /= speed;
     tokenSeconds /= speed;

@@ -1,23 +1,18 @@
-import { checkTopology } from '../core/check-topology.ts';
 import { checkAtLeast, checkWhole, loadError, show, slotsPerRankOf } from '../core/checks.ts';
+import { checkDispatch, type Dispatch } from '../core/dispatch.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import { nodesOfRanks } from '../core/nodes.ts';
+import { checkLinkClasses } from '../core/rank-options.ts';
 import type { Topology } from '../core/topology.ts';
 import { typedArrayKind, typedArrayLength } from '../core/typed-arrays.ts';
 import type { Routes } from '../loads/coactivation.ts';
 import { type LoadsInput, toLoadMatrix } from '../loads/load-matrix.ts';
+import { readNodes } from '../loads/slot-loads.ts';
+import { checkSourceLoads, isBySource, type SourceLoads } from '../loads/source-loads.ts';
+import { CopyShares } from '../mapping/copy-shares.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { zeros } from '../memory/allocate.ts';
-import { CopyShares, type Dispatch } from './copy-shares.ts';
-
-/** Loads by the rank that tokens are on: `[layers x ranks x logical]`, finite and >= 0. */
-export interface SourceLoads {
-  readonly data: Float32Array;
-  readonly numLayers: number;
-  readonly numRanks: number;
-  readonly numExperts: number;
-}
 
 /** What traffic depends on beside loads and mapping. */
 export interface TrafficOptions {
@@ -26,6 +21,8 @@ export interface TrafficOptions {
   readonly numNodes?: number;
   /** `[ranks]`: the node of each. Default: nodes of equally many ranks. */
   readonly nodeOfRank?: readonly number[];
+  /** Ranks that no token is on, where nothing says where tokens are. */
+  readonly deadRanks?: readonly number[];
   /** `[ranks][ranks]`: see `Topology.linkClasses`. Default: 'intraNode' and 'interNode'. */
   readonly linkClasses?: readonly (readonly string[])[];
   /** Which copy of an expert a token takes. Default 'even'. */
@@ -47,10 +44,14 @@ export interface LinkTraffic {
   readonly linkClass: string;
   readonly tokens: number;
   readonly bytes: number;
-  /** Pairs of a rank and another that such a link joins, each way counted. */
+  /** Pairs of a rank and another that such a link joins, each way counted; without those of dead ranks. */
   readonly numPairs: number;
-  /** Tokens of the pair that has most: beside tokens / numPairs it tells how evenly links are used. */
+  /** Tokens of the pair that has most. */
   readonly busiestTokens: number;
+  /** That pair: the rank that sends, and the one that receives. */
+  readonly busiestPair: readonly [from: number, to: number];
+  /** Tokens of that pair / the mean of the pairs: how evenly links are used. 1 without any tokens. */
+  readonly peakToAverage: number;
 }
 
 /** Which ranks send each other tokens, over all layers. */
@@ -65,14 +66,16 @@ export interface Traffic {
   /** By class of link, in the order in which classes come row by row. */
   readonly links: readonly LinkTraffic[];
   /**
-   * 'given', or 'uniform': nothing says where tokens are, and they are taken to be on all ranks alike.
+   * 'given', or 'uniform': nothing says where tokens are, and they are taken to be on all ranks that live
+   * alike.
    */
   readonly sources: 'given' | 'uniform';
 }
 
-const OPTIONS = ['numRanks', 'numNodes', 'nodeOfRank', 'linkClasses', 'dispatch', 'bytesPerToken'];
+const OPTIONS = [
+  ...['numRanks', 'numNodes', 'nodeOfRank', 'deadRanks', 'linkClasses', 'dispatch', 'bytesPerToken'],
+];
 const ROUTE_OPTIONS = [...OPTIONS, 'numTokens', 'topK', 'sourceRanks'];
-const DISPATCHES: readonly Dispatch[] = ['even', 'nearest'];
 
 /**
  * The traffic of loads under a mapping, each token of an expert a transfer of its own: loads do not tell
@@ -96,19 +99,20 @@ export function loadTraffic(
 ): Traffic {
   const { dispatch, bytesPerToken, topology } = readOptions(options, mapping, OPTIONS);
   const { numLayers, numRanks, numLogicalExperts } = topology;
-  const isBySource = typeof loads === 'object' && loads !== null && 'numRanks' in loads;
-  const data = isBySource
-    ? checkSourceLoads(loads, topology)
+  const isGiven = isBySource(loads);
+  const data = isGiven
+    ? checkSourceLoads('loads', loads, topology)
     : toLoadMatrix('loads', loads, numLayers, numLogicalExperts).data;
+  const live = liveRanksOf(topology);
   const tokens = pairsOf(numRanks);
   for (let layer = 0; layer < numLayers; layer++) {
     const copies = new CopyShares(slotsOf(mapping, layer), topology, dispatch);
-    for (let source = 0; source < numRanks; source++) {
+    for (const source of isGiven ? Array(numRanks).keys() : live) {
       for (let expert = 0; expert < numLogicalExperts; expert++) {
-        const row = isBySource ? layer * numRanks + source : layer;
+        const row = isGiven ? layer * numRanks + source : layer;
         const load = data[row * numLogicalExperts + expert]!;
         if (!(load >= 0 && load < Number.POSITIVE_INFINITY)) throw loadError('loads', layer, expert, load);
-        const sent = isBySource ? load : load / numRanks;
+        const sent = isGiven ? load : load / live.length;
         if (sent === 0) continue;
         const numTargets = copies.find(expert, source);
         for (let i = 0; i < numTargets; i++)
@@ -116,7 +120,7 @@ export function loadTraffic(
       }
     }
   }
-  return trafficOf(tokens, topology, bytesPerToken, isBySource ? 'given' : 'uniform');
+  return trafficOf(tokens, topology, bytesPerToken, isGiven ? 'given' : 'uniform');
 }
 
 /**
@@ -143,6 +147,7 @@ export function routeTraffic(routes: Routes, mapping: ExpertMapping, options: Ro
   const sources = checkSources(options.sourceRanks, numTokens, numRanks);
   const tokens = pairsOf(numRanks);
   const missed = new Float64Array(numRanks);
+  const live = liveRanksOf(topology);
   const isSourceIdle = sources === undefined && dispatch === 'even';
   for (let layer = 0; layer < numLayers; layer++) {
     const copies = new CopyShares(slotsOf(mapping, layer), topology, dispatch);
@@ -160,19 +165,25 @@ export function routeTraffic(routes: Routes, mapping: ExpertMapping, options: Ro
       };
       if (sources !== undefined) send(sources[token]!, 1);
       else if (isSourceIdle) send(0, 1);
-      else for (let source = 0; source < numRanks; source++) send(source, 1 / numRanks);
+      else for (const source of live) send(source, 1 / live.length);
     }
   }
-  if (isSourceIdle) spreadOverSources(tokens, numRanks);
+  if (isSourceIdle) spreadOverSources(tokens, numRanks, live);
   return trafficOf(tokens, topology, bytesPerToken, sources === undefined ? 'uniform' : 'given');
 }
 
-/** What all tokens send was counted as rank 0's: all ranks have as much of it. */
-function spreadOverSources(tokens: Float64Array, numRanks: number): void {
+/** What all tokens send was counted as rank 0's: all ranks that live have as much of it. */
+function spreadOverSources(tokens: Float64Array, numRanks: number, live: readonly number[]): void {
   for (let target = 0; target < numRanks; target++) {
-    const each = tokens[target]! / numRanks;
-    for (let source = 0; source < numRanks; source++) tokens[source * numRanks + target] = each;
+    const each = tokens[target]! / live.length;
+    tokens[target] = 0;
+    for (const source of live) tokens[source * numRanks + target] = each;
   }
+}
+
+function liveRanksOf({ numRanks, deadRanks = [] }: Topology): number[] {
+  const ranks = Array.from({ length: numRanks }, (_, rank) => rank);
+  return ranks.filter((rank) => !deadRanks.includes(rank));
 }
 
 function expertAt(routes: Routes, at: number, token: number, layer: number, topology: Topology): number {
@@ -192,32 +203,17 @@ function readOptions<Options extends TrafficOptions>(
 ): { dispatch: Dispatch; bytesPerToken: number; topology: Topology } {
   checkMapping('mapping', mapping);
   checkOptions('options', options, names);
-  const { numRanks, numNodes = 1, nodeOfRank, linkClasses, dispatch = 'even', bytesPerToken = 1 } = options;
+  const { numRanks, linkClasses: classes, bytesPerToken = 1 } = options;
+  const dispatch = checkDispatch(options.dispatch);
   const { numLayers, numLogicalExperts, numPhysicalExperts } = tablesOf(mapping);
   slotsPerRankOf(numPhysicalExperts, numRanks);
-  if (!DISPATCHES.includes(dispatch)) {
-    throw new EplbRangeError('EPLB_RANGE', `dispatch: ${show(dispatch)} is neither 'even' nor 'nearest'`);
-  }
-  const topology = checkTopology({
-    ...{ numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups: 1 },
-    ...(nodeOfRank && { nodeOfRank }),
+  const linkClasses = checkLinkClasses(classes, { numRanks });
+  const topology = {
+    ...{ numLayers, numLogicalExperts, numPhysicalExperts, numGroups: 1 },
+    ...readNodes(options, numRanks),
     ...(linkClasses && { linkClasses }),
-  });
+  };
   return { dispatch, bytesPerToken: checkAtLeast('bytesPerToken', bytesPerToken, 0), topology };
-}
-
-function checkSourceLoads(loads: SourceLoads, topology: Topology): Float32Array {
-  const { data, numLayers, numRanks, numExperts } = loads;
-  const { numLayers: layers, numRanks: ranks, numLogicalExperts: experts } = topology;
-  if (!(data instanceof Float32Array))
-    throw new EplbTypeError('EPLB_KIND', `loads.data: ${show(data)} is not a Float32Array`);
-  const isRight = numLayers === layers && numRanks === ranks && numExperts === experts;
-  if (isRight && data.length === layers * ranks * experts) return data;
-  throw new EplbRangeError(
-    'EPLB_SHAPE',
-    `loads: ${data.length} loads of ${numLayers} layers, ${numRanks} ranks and ${numExperts} experts are not ` +
-      `those of ${layers} layers, ${ranks} ranks and ${experts} experts`,
-  );
 }
 
 function checkSources(given: unknown, numTokens: number, numRanks: number): Int32Array | undefined {
@@ -240,15 +236,28 @@ function pairsOf(numRanks: number): Float64Array {
   return zeros(`tokens between ${numRanks} ranks`, Float64Array, numRanks * numRanks);
 }
 
-function trafficOf(
+/** What is added up of a class of links. */
+interface LinkSums {
+  tokens: number;
+  numPairs: number;
+  busiestTokens: number;
+  busiestPair: readonly [number, number];
+}
+
+/**
+ * What tokens between ranks come to.
+ * @param tokens `[ranks x ranks]`, kept
+ */
+export function trafficOf(
   tokens: Float64Array,
-  topology: Topology,
+  topology: Pick<Topology, 'numRanks' | 'numNodes' | 'nodeOfRank' | 'deadRanks' | 'linkClasses'>,
   bytesPerToken: number,
   sources: Traffic['sources'],
 ): Traffic {
   const { numRanks } = topology;
   const nodeOf = nodesOfRanks(topology);
-  const links = new Map<string, { tokens: number; numPairs: number; busiestTokens: number }>();
+  const links = new Map<string, LinkSums>();
+  const isDead = new Set(topology.deadRanks);
   let localTokens = 0;
   for (let source = 0; source < numRanks; source++) {
     for (let target = 0; target < numRanks; target++) {
@@ -257,13 +266,19 @@ function trafficOf(
         localTokens += sent;
         continue;
       }
+      if (sent === 0 && (isDead.has(source) || isDead.has(target))) continue;
       const usual = nodeOf[source] === nodeOf[target] ? 'intraNode' : 'interNode';
       const name = topology.linkClasses?.[source]?.[target] ?? usual;
-      const link = links.get(name) ?? { tokens: 0, numPairs: 0, busiestTokens: 0 };
+      let link = links.get(name);
+      if (link === undefined) {
+        link = { tokens: 0, numPairs: 0, busiestTokens: 0, busiestPair: [source, target] };
+        links.set(name, link);
+      }
       link.tokens += sent;
       link.numPairs++;
-      link.busiestTokens = Math.max(link.busiestTokens, sent);
-      links.set(name, link);
+      if (sent <= link.busiestTokens) continue;
+      link.busiestTokens = sent;
+      link.busiestPair = [source, target];
     }
   }
   return {
@@ -275,6 +290,7 @@ function trafficOf(
       linkClass,
       ...link,
       bytes: link.tokens * bytesPerToken,
+      peakToAverage: link.tokens === 0 ? 1 : (link.busiestTokens * link.numPairs) / link.tokens,
     })),
     sources,
   };

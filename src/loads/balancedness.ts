@@ -1,7 +1,8 @@
 import { checkAtLeast, checkObject, loadError, show, slotsPerRankOf } from '../core/checks.ts';
-import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
+import { checkDispatch, type Dispatch } from '../core/dispatch.ts';
+import { EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
-import { checkDeadRanks, checkRankSpeed } from '../core/rank-options.ts';
+import { checkRankSpeed } from '../core/rank-options.ts';
 import { addShared, rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
 import { checkRules, sharedLoads } from '../core/rules.ts';
 import type { Topology } from '../core/topology.ts';
@@ -9,6 +10,8 @@ import { checkMapping, type ExpertMapping, replicaCountOf, tablesOf } from '../m
 import { Carver } from '../memory/carver.ts';
 import { inlineKernelMemory } from '../memory/kernel-memory.ts';
 import { type LoadsInput, toLoadMatrix } from './load-matrix.ts';
+import { dispatchLoads, readNodes } from './slot-loads.ts';
+import { isBySource, type SourceLoads } from './source-loads.ts';
 
 /**
  * The loads of a layer's ranks. A rank's load is the sum over its slots of load / replicas of the slot's
@@ -36,17 +39,22 @@ export interface BalanceSummary {
   readonly peakToAverageMeanOfRatios: number;
 }
 
-/** What ranks differ in, where they do. */
-export type BalanceRanks = Pick<Topology, 'rankSpeed' | 'deadRanks' | 'rules'>;
+/** What ranks differ in, where they do, and which copies tokens take. */
+export interface BalanceRanks
+  extends Partial<Pick<Topology, 'rankSpeed' | 'deadRanks' | 'numNodes' | 'nodeOfRank' | 'rules'>> {
+  /** Default 'even'. 'nearest' goes by the nodes, of which there is 1 when none are given. */
+  readonly dispatch?: Dispatch;
+}
 
 /**
  * What a mapping makes of loads, layer by layer, in float64, slots in index order. With `rankSpeed` a rank's
  * load counts as load / speed, and the mean is what all would have if they took equally long: loads / speeds,
  * each summed. Dead ranks are in neither the mean nor the minimum. What a shared expert of `rules` adds to a
- * rank is counted in its load.
+ * rank is counted in its load. With `dispatch: 'nearest'` copies are taken as {@link slotLoads} has it: loads
+ * [layers x logical] count as tokens that are on all ranks alike.
  *
- * @param weight loads [layers x logical]
- * @param ranks of a topology: speeds and dead ranks; all alike when left out
+ * @param weight loads [layers x logical], or by the rank that tokens are on
+ * @param ranks of a topology: speeds, dead ranks and nodes, and the dispatch; all alike when left out
  * @throws EplbTypeError, EplbRangeError for loads, sizes or ranks that do not fit the mapping; EplbRangeError
  * `EPLB_MEMORY`
  * @example
@@ -56,17 +64,26 @@ export type BalanceRanks = Pick<Topology, 'rankSpeed' | 'deadRanks' | 'rules'>;
  * ```
  */
 export function layerBalances(
-  weight: LoadsInput,
+  weight: LoadsInput | SourceLoads,
   mapping: ExpertMapping,
   numRanks: number,
   ranks: BalanceRanks = {},
 ): LayerBalance[] {
   checkMapping('mapping', mapping);
+  const { speeds, shared, dispatch, nodes } = readRanks(ranks, numRanks, tablesOf(mapping));
+  if (dispatch === 'nearest' || isBySource(weight)) {
+    const loads = dispatchLoads('weight', weight, mapping, numRanks, { ...nodes, dispatch }).ranks;
+    const allAlike = new Float64Array(numRanks).fill(1);
+    return Array.from({ length: mapping.numLayers }, (_, layer) => {
+      const own = loads.subarray(layer * numRanks, (layer + 1) * numRanks);
+      if (shared !== undefined) addShared(own, shared);
+      return weighed(own, speeds ?? allAlike);
+    });
+  }
   const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tablesOf(mapping);
   const replicaCount = replicaCountOf(mapping);
   const matrix = toLoadMatrix('weight', weight, numLayers, numLogicalExperts);
   slotsPerRankOf(numPhysicalExperts, numRanks);
-  const { speeds, shared } = readRanks(ranks, numRanks, tablesOf(mapping));
   const { region, layout } = inlineKernelMemory(`${numPhysicalExperts} slots`, (start) => {
     const carver = new Carver(start);
     const loads = carver.take(4 * numLogicalExperts);
@@ -107,17 +124,17 @@ function readRanks(
   numRanks: number,
   sizes: Omit<Topology, 'numRanks' | 'numNodes' | 'numGroups'>,
 ) {
-  const given = checkOptions('ranks', ranks, ['rankSpeed', 'deadRanks', 'rules']);
-  const rankSpeed = checkRankSpeed(given.rankSpeed, { numRanks });
-  const deadRanks = checkDeadRanks(given.deadRanks, { numRanks });
-  if (deadRanks?.length === numRanks) {
-    throw new EplbRangeError('EPLB_TOPOLOGY', `ranks.deadRanks: none of the ${numRanks} ranks lives`);
-  }
+  const names = ['rankSpeed', 'deadRanks', 'numNodes', 'nodeOfRank', 'rules', 'dispatch'];
+  const { rankSpeed: given, rules: own, dispatch, ...rest } = checkOptions('ranks', ranks, names);
+  const rankSpeed = checkRankSpeed(given, { numRanks });
+  const nodes = readNodes(rest, numRanks);
+  const { deadRanks } = nodes;
   const alike = { numRanks, ...(rankSpeed && { rankSpeed }), ...(deadRanks && { deadRanks }) };
-  const rules = given.rules && checkRules(given.rules, { ...sizes, numRanks });
+  const rules = own && checkRules(own, { ...sizes, numRanks });
   const shared = rules && sharedLoads({ ...alike, rules });
-  const speeds = rankSpeedsOf(alike);
-  return { speeds: shared === undefined ? speeds : (speeds ?? new Float64Array(numRanks).fill(1)), shared };
+  const usual = rankSpeedsOf(alike);
+  const speeds = shared === undefined ? usual : (usual ?? new Float64Array(numRanks).fill(1));
+  return { speeds, shared, dispatch: checkDispatch(dispatch), nodes };
 }
 
 function weighed(rankLoads: Float64Array, speeds: Float64Array): LayerBalance {

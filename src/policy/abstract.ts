@@ -1,3 +1,4 @@
+import type { Dispatch } from '../core/dispatch.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import type { Topology } from '../core/topology.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
@@ -131,6 +132,14 @@ export abstract class AbstractEplbPolicy {
    */
   decideOn(topology: Topology, tables: PlanTables, _previous: ExpertMapping): PlanDecision {
     return { status: 'planned', mapping: plannedMapping(topology, tables) };
+  }
+
+  /**
+   * Which copies tokens take in the engine that it plans for; 'even' when left out.
+   * @internal
+   */
+  get tokenDispatch(): Dispatch | undefined {
+    return undefined;
   }
 
   /** @internal What its forecasts are in, when that is time. */

@@ -1,3 +1,4 @@
+import type { Dispatch } from '../core/dispatch.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import type { AbstractEplbPolicy } from './abstract.ts';
 import type { AdaptiveCostModel, AdaptiveEplbPolicyOptions } from './adaptive/options.ts';
@@ -13,6 +14,8 @@ export interface PolicySetting {
   readonly maxMoves?: number | undefined;
   /** The level of failures that as much load as can is to survive. */
   readonly survive?: string | undefined;
+  /** Which copies tokens take: a policy that plans for 'even' alone does so whatever is said here. */
+  readonly dispatch?: Dispatch | undefined;
 }
 
 /** A policy of this library, by name. */
@@ -24,7 +27,7 @@ interface PolicyRow {
 /** The policies of this library: a further one adds its row here. */
 const POLICIES: readonly PolicyRow[] = [
   { name: 'default', make: () => new DefaultEplbPolicy() },
-  { name: 'locality', make: (setting) => new LocalityAwarePolicy(given(setting)) },
+  { name: 'locality', make: ({ dispatch: _, ...setting }) => new LocalityAwarePolicy(given(setting)) },
   { name: 'adaptive', make: (setting) => new AdaptiveEplbPolicy(given(setting)) },
 ];
 

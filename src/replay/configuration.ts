@@ -1,5 +1,5 @@
 import type { RankOptions } from '../core/topology.ts';
-import type { CostModelJson } from '../index.ts';
+import type { CostModelJson, Dispatch } from '../index.ts';
 import type { RankEvent } from './rank-events.ts';
 
 /** All that decides a replay's numbers, beside the recording. */
@@ -14,6 +14,8 @@ export interface ReplayConfiguration extends RankOptions {
   readonly numRanks: number;
   readonly numNodes: number;
   readonly numGroups: number;
+  /** Which copy of an expert a token takes; left out where it is any, 'even'. */
+  readonly dispatch?: Dispatch;
   /** What becomes of ranks meanwhile, by step; left out where nothing does. */
   readonly events?: readonly RankEvent[];
   /** Steps that plans look back on. */

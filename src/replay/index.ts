@@ -35,10 +35,12 @@ export {
 export { inspect } from './inspect.ts';
 export type {
   HotExpert,
+  InspectedPlacement,
   Inspection,
   InspectOptions,
   LayerSkew,
   NoiseShare,
+  PlacementInspection,
   TimeInspection,
 } from './inspection.ts';
 export { samplingNoisePeak } from './noise.ts';
@@ -57,3 +59,4 @@ export { savedSpread } from './spread.ts';
 export { type AdviceTexts, advise, paretoFront, sweepPoint, sweepResult } from './sweep.ts';
 export * from './sweep-result.ts';
 export { SYNTH_DEFAULTS, SyntheticLoads, type SynthInit, type SynthOptions, synthesize } from './synth.ts';
+export * from './traffic-result.ts';

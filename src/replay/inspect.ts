@@ -5,6 +5,8 @@ import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
 import { costModel } from '../index.ts';
 import { InspectTally } from './inspect-tally.ts';
 import type { Inspection, InspectOptions } from './inspection.ts';
+import { PlacementTally } from './placement-tally.ts';
+import { RouteSteps } from './route-steps.ts';
 import type { ReplaySource } from './source.ts';
 import { TimeTally } from './time-tally.ts';
 
@@ -21,8 +23,17 @@ export async function inspect(source: ReplaySource, options: InspectOptions = {}
     onStep,
     steps,
     cost,
+    placement,
   } = checkObject('options', options);
-  checkKnownKeys('options', options, ['numRanks', 'topK', 'numHottest', 'steps', 'onStep', 'cost']);
+  checkKnownKeys('options', options, [
+    'numRanks',
+    'topK',
+    'numHottest',
+    'steps',
+    'onStep',
+    'cost',
+    'placement',
+  ]);
   checkWhole('numRanks', numRanks, 1, numLogicalExperts);
   const tally = new InspectTally(numLayers, numLogicalExperts, numRanks);
   const isEnlarged = (source.enlargedBy ?? 1) > 1;
@@ -30,15 +41,28 @@ export async function inspect(source: ReplaySource, options: InspectOptions = {}
     cost === undefined
       ? undefined
       : new TimeTally(costModel(cost), numLayers, numLogicalExperts, numRanks, isEnlarged);
+  const { routes } = source;
+  const placed =
+    placement === undefined
+      ? undefined
+      : new PlacementTally(placement, { numLayers, numLogicalExperts }, routes !== undefined);
+  const routeSteps = placed && routes && new RouteSteps(routes, numLayers);
   for await (const step of stepsOf(source, steps)) {
     checkStep(step, numLayers, numLogicalExperts);
     const { loads, bytesRead } = step;
     tally.add(loads);
     times?.add(loads);
+    placed?.addLoads(loads);
+    await routeSteps?.read(step.step, (ids, ...tokens) => placed?.addRoutes(ids, ...tokens));
     if (onStep?.({ numSteps: tally.numSteps, bytesRead }) === false) break;
   }
+  await routeSteps?.close();
   if (tally.numSteps === 0) throw new EplbError('EPLB_FORMAT', 'recording: holds no step');
   const topK = checkWhole('topK', options.topK ?? 1, 1, numLogicalExperts);
   const inspection = tally.inspection(checkWhole('numHottest', numHottest, 0), topK);
-  return times === undefined ? inspection : { ...inspection, time: times.inspection() };
+  return {
+    ...inspection,
+    ...(times && { time: times.inspection() }),
+    ...(placed && { placement: placed.inspection(cost, source.tokensTimes) }),
+  };
 }

@@ -1,4 +1,7 @@
-import type { CostModel, CostSummary } from '../index.ts';
+import type { RankOptions } from '../core/topology.ts';
+import type { CostModel, CostSummary, Dispatch, ExpertMapping } from '../index.ts';
+import type { BalanceFigures } from './result.ts';
+import type { ReplayTraffic, TrafficFigures } from './traffic-result.ts';
 
 /**
  * What a recording is like, before any placement is thought of. All of whole steps, in memory that does not
@@ -40,6 +43,31 @@ export interface Inspection {
   readonly noise: NoiseShare;
   /** What the steps take, when a cost model was given. */
   readonly time?: TimeInspection;
+  /** What a placement makes of the steps, when one was asked for. */
+  readonly placement?: PlacementInspection;
+}
+
+/** A placement to look at the steps under, and the devices that it is on. */
+export interface InspectedPlacement extends RankOptions {
+  /** When left out, expert i is in slot i, and the redundant slots from expert 0 on again. */
+  readonly mapping?: ExpertMapping;
+  /** Slots a layer; those of the mapping, or else as many as there are experts, when left out. */
+  readonly numPhysicalExperts?: number;
+  readonly numRanks: number;
+  /** 1 when left out. */
+  readonly numNodes?: number;
+  /** Which copy of an expert a token takes. Default 'even'. */
+  readonly dispatch?: Dispatch;
+}
+
+/** Balance and links of all steps under a placement. */
+export interface PlacementInspection extends Pick<ReplayTraffic, 'countedFrom' | 'sources'> {
+  readonly numRanks: number;
+  readonly numNodes: number;
+  readonly dispatch: Dispatch;
+  readonly balance: BalanceFigures;
+  /** Means of a step, added over the layers; null of more than 1,024 ranks. */
+  readonly traffic: TrafficFigures | null;
 }
 
 /** What layers take by a cost model, the experts in order on the ranks, none replicated. */
@@ -102,6 +130,8 @@ export interface InspectOptions {
   readonly numHottest?: number;
   /** What slots take; with it the inspection has a `time`, dispatch and combine within one node included. */
   readonly cost?: CostModel;
+  /** With it the inspection has a `placement`: how it balances the steps, and the links of their tokens. */
+  readonly placement?: InspectedPlacement;
   readonly steps?: { readonly from?: number; readonly to?: number };
   /** Called after every step. Returning false ends the reading. */
   readonly onStep?: (progress: {

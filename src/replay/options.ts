@@ -1,11 +1,12 @@
 import { checkTopology } from '../core/check-topology.ts';
 import { checkAtLeast, checkNumber, checkObject, checkText, checkWhole, show } from '../core/checks.ts';
+import { checkDispatch } from '../core/dispatch.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkKnownKeys } from '../core/known-keys.ts';
 import { MAX_SIZE, RANK_OPTIONS, type RankOptions, rankOptionsOf } from '../core/topology.ts';
 import { checkRange } from '../formats/check-recording.ts';
 import type { StepRange } from '../formats/recording.ts';
-import { type AbstractEplbPolicy, ExpertMapping, type Topology } from '../index.ts';
+import { type AbstractEplbPolicy, type Dispatch, ExpertMapping, type Topology } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
 import { isPolicy } from '../policy/is-policy.ts';
 import { checkPlannable } from '../policy/plannable.ts';
@@ -30,6 +31,12 @@ export interface ReplayOptions extends RankOptions {
    * (closed slots, speeds) plans as if those that live were all there are, equally fast, as engines do.
    */
   readonly events?: readonly RankEvent[];
+  /**
+   * Which copy of an expert a token takes: by it loads, time and traffic are counted, tokens beginning on all
+   * ranks alike. Default 'even'. Policies plan for what they were made for: an AdaptiveEplbPolicy with
+   * `dispatch: 'nearest'` plans for that, all others for even dispatch.
+   */
+  readonly dispatch?: Dispatch;
   /**
    * A policy; a module URL, whose policy runs in a thread of its own; or `static`, which never plans. A
    * policy that has a property `layerOrder`, read after each plan, has its layers changed in that order; else
@@ -100,7 +107,16 @@ const DEFAULT_INTERVAL = 32;
 const MAX_DEFAULT_WINDOW = 1024;
 
 const NAMES = [
-  ...['numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups', 'policy', 'policyName', 'events'],
+  ...[
+    'numPhysicalExperts',
+    'numRanks',
+    'numNodes',
+    'numGroups',
+    'policy',
+    'policyName',
+    'events',
+    'dispatch',
+  ],
   ...RANK_OPTIONS,
   ...['name', 'windowSize', 'trigger', 'planningSeconds', 'layersPerStep', 'cost', 'start', 'steps'],
   ...['threads', 'onStep'],
@@ -122,6 +138,7 @@ export function readReplayOptions(
   const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, policy } = options;
   const given = { ...sizes, numPhysicalExperts, numRanks, numNodes, numGroups };
   const atFirst = checkTopology({ ...given, ...rankOptionsOf(options) });
+  const dispatch = checkDispatch(options.dispatch);
   checkPlannable(requestOf(policy), atFirst, { numSlots: numPhysicalExperts });
   const { topology, changes } = rankTimeline(options.events ?? [], atFirst);
   const events = changes.flatMap((change) => change.events);
@@ -156,6 +173,7 @@ export function readReplayOptions(
       numGroups,
       ...rankOptionsOf(atFirst),
       ...(events.length === 0 ? {} : { events }),
+      ...(dispatch === 'even' ? {} : { dispatch }),
       windowSize: checkWhole('windowSize', windowSize, 1, MAX_SIZE),
       trigger,
       planningSeconds:

@@ -1,6 +1,5 @@
 import { loadError } from '../core/checks.ts';
 import { rankSpeedsOf } from '../core/rank-speeds.ts';
-import { sharedLoads } from '../core/rules.ts';
 import { makeCostTally } from '../cost/layer-costs.ts';
 import { costModel, type Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
@@ -21,6 +20,7 @@ import { PlanEntry } from './plan-log.ts';
 import { layerMoves } from './plan-moves.ts';
 import type { RankChange } from './rank-events.ts';
 import { RankLoadSampler } from './rank-load-samples.ts';
+import { type ReplayTrafficCounter, replayTrafficCounter } from './replay-traffic.ts';
 import type { ReplayResult, ReplayTime, TriggerReason } from './result.ts';
 import { type ScoredPlacement, Scorer } from './scorer.ts';
 import { SeriesBuilder } from './series.ts';
@@ -115,23 +115,29 @@ export class ReplayState {
   /** Of that, for repairs. */
   #repairSeconds = 0;
 
-  /** @param isEnlarged whether the counts are larger than what was recorded */
-  constructor(settings: ReplaySettings, isEnlarged = false) {
+  /** What ranks send each other; undefined where there are too many. Routes are added by who reads them. */
+  readonly traffic: ReplayTrafficCounter | undefined;
+
+  /**
+   * @param isEnlarged whether the counts are larger than what was recorded
+   * @param hasRoutes whether the recording has routes
+   */
+  constructor(settings: ReplaySettings, isEnlarged = false, hasRoutes = false) {
     const { topology, configuration, start, changes } = settings;
-    const speeds = rankSpeedsOf(topology);
     const { numLayers, numRanks } = topology;
     this.#settings = settings;
     this.#topology = topology;
     this.#cost = configuration.cost;
-    this.#scorer = new Scorer(topology, 4, configuration.cost.zeroLoadsCountAsOne, speeds);
-    this.#scorer.setShared(topology.rules && sharedLoads(topology));
+    const { dispatch = 'even', cost } = configuration;
+    const { zeroLoadsCountAsOne } = cost;
+    this.#scorer = new Scorer(topology, { numPlacements: 4, zeroLoadsCountAsOne, dispatch });
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
       ScoredPlacement,
       ScoredPlacement,
       ScoredPlacement,
       ScoredPlacement,
     ];
-    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads);
+    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads, dispatch);
     this.#counter = this.#slots ?? unitCounter(this.#cost, topology);
     this.#batches = this.#slots === undefined ? undefined : new BatchTally(this.#slots, numLayers);
     this.#isEnlarged = isEnlarged;
@@ -141,7 +147,7 @@ export class ReplayState {
     this.#liveTally = new BalanceTally(numLayers);
     this.#firstTally = new BalanceTally(numLayers);
     this.#firstSlots = slots;
-    const isEven = speeds === undefined && changes.length === 0;
+    const isEven = rankSpeedsOf(topology) === undefined && changes.length === 0;
     this.#changes = changes.length === 0 ? undefined : new ChangeLog();
     this.#loadSums = new Float32Array(changes.length === 0 ? 0 : this.#scorer.loads.length);
     this.#heat = new HeatTally(numLayers, numRanks, isEven);
@@ -150,6 +156,8 @@ export class ReplayState {
     this.#moves = new MoveTally(numLayers);
     this.#moveCounter = new MoveCounter(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
+    const placements = { live: this.#live, first: this.#first };
+    this.traffic = replayTrafficCounter(topology, configuration, placements, hasRoutes);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -199,8 +207,8 @@ export class ReplayState {
     this.#topology = topology;
     this.#change = undefined;
     this.#inEffect = undefined;
-    this.#scorer.setSpeeds(rankSpeedsOf(topology));
-    this.#scorer.setShared(topology.rules && sharedLoads(topology));
+    this.traffic?.changeRanks(topology);
+    this.#scorer.changeRanks(topology);
     this.#slots?.changeRanks(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
     const left = withoutDead(this.#live.slots, topology);
@@ -267,6 +275,7 @@ export class ReplayState {
     this.#units += units;
     this.#heat.add(step, first, live);
     this.#experts.add(this.loads);
+    this.traffic?.addLoads(this.loads);
     this.#sampler.add(this.numSteps - 1, step, units, live);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(
@@ -355,7 +364,8 @@ export class ReplayState {
     };
   }
 
-  result(status: ReplayResult['status']): ReplayResult {
+  /** @param times how many times the tokens of routes a step has that was resized */
+  result(status: ReplayResult['status'], times = 1): ReplayResult {
     const factor = secondsPerUnit(this.#cost, this.numSteps, this.#topology.numLayers);
     const { atFirst } = this.#settings;
     const summary = summarize(atFirst, this.#cost, this.#liveTally, this.#firstTally, this.#moves, {
@@ -375,6 +385,7 @@ export class ReplayState {
       ...summary,
       ...(this.#slots === undefined ? {} : { time: this.#time() }),
       ...(batches === undefined ? {} : { batches }),
+      ...(this.traffic === undefined ? {} : { traffic: this.traffic.result(this.numSteps, times) }),
       ...(this.#changes === undefined ? {} : { rankChanges: this.#changes.results(factor) }),
       series: this.#series.series(factor),
       failureLosses: failureLosses(this.#live.slots, this.#experts.loads(), this.#topology),
@@ -405,6 +416,7 @@ export class ReplayState {
     const transfers = layerTransfers(before, after, this.#moveCounter, numRanks, this.#cost, planned);
     const loads = meanLoads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
     const moves = layerMoves(this.#topology, layer, before, after, loads);
+    this.traffic?.layerChanges(layer);
     this.#live.assign(slots, layer);
     this.#hasChanged = true;
     entry.layerChanged(step, transfers, moves);

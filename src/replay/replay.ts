@@ -6,6 +6,7 @@ import { PlanRunner } from './plan-runner.ts';
 import { ChangeClock, type RankChange } from './rank-events.ts';
 import { ReplayState } from './replay-state.ts';
 import type { ReplayResult, TriggerReason } from './result.ts';
+import { RouteSteps } from './route-steps.ts';
 import type { ReplaySource } from './source.ts';
 import { Trigger } from './trigger.ts';
 
@@ -37,17 +38,29 @@ const STEPS_A_TURN = 256;
  */
 export async function replay(source: ReplaySource, options: ReplayOptions): Promise<ReplayResult> {
   const settings = readReplayOptions(options, checkSource(source));
-  const state = new ReplayState(settings, (source.enlargedBy ?? 1) > 1);
+  const { routes } = source;
+  const state = new ReplayState(settings, (source.enlargedBy ?? 1) > 1, routes !== undefined);
+  const routeSteps =
+    routes === undefined || state.traffic === undefined
+      ? undefined
+      : new RouteSteps(routes, settings.topology.numLayers);
   const fromStep = options.steps?.from ?? 0;
   const runner =
-    settings.policy === 'static' ? undefined : new PlanRunner(settings, state.loads, source.routes, fromStep);
+    settings.policy === 'static' ? undefined : new PlanRunner(settings, state.loads, routes, fromStep);
   try {
     await runner?.start();
-    const isComplete = await replaySteps(source, options, settings, state, runner);
-    return state.result(isComplete ? 'complete' : 'partial');
+    const isComplete = await replaySteps(source, options, settings, state, { runner, routeSteps });
+    return state.result(isComplete ? 'complete' : 'partial', source.tokensTimes);
   } finally {
+    await routeSteps?.close();
     await runner?.close();
   }
+}
+
+/** What goes on beside the scoring of steps. */
+interface Sides {
+  readonly runner: PlanRunner | undefined;
+  readonly routeSteps: RouteSteps | undefined;
 }
 
 /** Returns false when the caller ended it. */
@@ -56,7 +69,7 @@ async function replaySteps(
   { steps, onStep }: ReplayOptions,
   settings: ReplaySettings,
   state: ReplayState,
-  runner: PlanRunner | undefined,
+  { runner, routeSteps }: Sides,
 ): Promise<boolean> {
   const { numLayers, numLogicalExperts } = settings.topology;
   const trigger = new Trigger(settings.configuration.trigger, numLogicalExperts);
@@ -83,6 +96,7 @@ async function replaySteps(
     if (isRecorded) runner?.record(step);
     state.changeLayers(step);
     state.score(step);
+    await routeSteps?.read(step, (ids, ...tokens) => state.traffic?.addRoutes(ids, ...tokens));
     if (runner !== undefined) await planIfDue(step, trigger, state, runner, settings, changed);
     if (onStep?.({ numSteps: state.numSteps, bytesRead, numPlans: state.numPlans }) === false) return false;
     if (state.numSteps % STEPS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));

@@ -26,7 +26,7 @@ export function resized(source: ReplaySource, times: number, seed = 1): ReplaySo
     throw new EplbRangeError('EPLB_RANGE', `times: ${times} is not a finite number above 0`);
   }
   checkWhole('seed', seed, 0, 2 ** 32 - 1);
-  const { routes, enlargedBy = 1 } = source;
+  const { routes, enlargedBy = 1, tokensTimes = 1 } = source;
   async function* steps(range?: StepRange): AsyncGenerator<RecordedStep> {
     for await (const recorded of stepsOf(source, range)) {
       checkStep(recorded, numLayers, numLogicalExperts);
@@ -38,7 +38,7 @@ export function resized(source: ReplaySource, times: number, seed = 1): ReplaySo
     numLayers,
     numLogicalExperts,
     steps,
-    ...(routes === undefined ? {} : { routes }),
+    ...(routes === undefined ? {} : { routes, tokensTimes: tokensTimes * times }),
     ...(Math.max(1, times * enlargedBy) === 1 ? {} : { enlargedBy: times * enlargedBy }),
   };
 }

@@ -3,6 +3,7 @@ import type { ReplayConfiguration } from './configuration.ts';
 import type { FailureLoss, RankChangeResult } from './rank-change-result.ts';
 import type { Advice, BatchSavings } from './savings.ts';
 import type { SweepResult } from './sweep-result.ts';
+import type { ReplayTraffic } from './traffic-result.ts';
 
 /**
  * What a replay reports, as plain data: numbers, texts, arrays and objects only, so that it can be written as
@@ -84,6 +85,8 @@ export interface ReplayResult {
   readonly time?: ReplayTime;
   /** What the same placements take with other batches; left out as {@link time} is. */
   readonly batches?: BatchSavings;
+  /** Which links tokens took; left out where there are more than 1,024 ranks. */
+  readonly traffic?: ReplayTraffic;
   /** One entry a layer, in order. */
   readonly layers: readonly LayerResult[];
   readonly series: StepSeries;

@@ -1,17 +1,27 @@
-import { addShared, weighRanks } from '../core/rank-speeds.ts';
+import { addShared, rankSpeedsOf, weighRanks } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
+import type { Topology } from '../core/topology.ts';
+import type { Dispatch } from '../index.ts';
 import { replicatedWords } from '../mapping/score-tables.ts';
+import { makeSlotShares, type SlotShares } from '../mapping/slot-shares.ts';
 import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import type { Pointer } from '../memory/kernel-exports.ts';
 import { kernelSizes, leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
+import { scoreShares } from './score-shares.ts';
 
 /** Sizes of what is scored. */
-interface ScorerSizes {
-  readonly numLayers: number;
-  readonly numLogicalExperts: number;
-  readonly numPhysicalExperts: number;
-  readonly numRanks: number;
+type ScorerSizes = Pick<Topology, 'numLayers' | 'numLogicalExperts' | 'numPhysicalExperts' | 'numRanks'>;
+
+/** How what is scored is to be read. */
+interface ScorerOptions {
+  /** How many placements are followed at once. */
+  readonly numPlacements: number;
+  /** As in the cost model. */
+  readonly zeroLoadsCountAsOne: boolean;
+  /** Which copies tokens take, which are on all ranks alike. Default 'even'. */
+  readonly dispatch?: Dispatch;
 }
 
 /** Where a placement lies in the kernels' memory. */
@@ -40,30 +50,23 @@ export class Scorer {
   readonly loads: Float32Array;
   readonly placements: readonly ScoredPlacement[];
   readonly #sizes: ScorerSizes;
+  readonly #dispatch: Dispatch;
   readonly #zeroIsOne: number;
   readonly #region: KernelRegion;
   readonly #layout: ScorerLayout;
   readonly #words: number;
   #speeds: Float64Array | undefined;
+  /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
   #shared: readonly number[] | undefined;
   /** [ranks] of ranks that are alike. */
   readonly #usual: Float64Array;
 
-  /**
-   * @param numPlacements how many are followed at once
-   * @param zeroLoadsCountAsOne as in the cost model
-   * @param speeds `[ranks]`, as {@link setSpeeds}
-   * @throws EplbRangeError `EPLB_MEMORY`
-   */
-  constructor(
-    sizes: ScorerSizes,
-    numPlacements: number,
-    zeroLoadsCountAsOne: boolean,
-    speeds?: Float64Array,
-  ) {
+  /** @throws EplbRangeError `EPLB_MEMORY` */
+  constructor(topology: Topology, { numPlacements, zeroLoadsCountAsOne, dispatch = 'even' }: ScorerOptions) {
+    const sizes = topology;
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
-    this.#speeds = speeds;
+    this.#dispatch = dispatch;
     this.#usual = new Float64Array(sizes.numRanks).fill(1);
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
     const words = replicatedWords(sizes);
@@ -76,6 +79,7 @@ export class Scorer {
     this.#layout = layout;
     this.loads = new Float32Array(region.buffer, layout.loads, numLayers * numLogicalExperts);
     this.placements = layout.placements.map((at) => new ScoredPlacement(sizes, words, region, at));
+    this.changeRanks(topology);
   }
 
   /**
@@ -85,36 +89,41 @@ export class Scorer {
     return this.#region.kernels.firstInvalid(this.#layout.loads, this.loads.length);
   }
 
-  /** Says how fast ranks are from now on: 0 for dead ones; undefined where all live and are alike. */
-  setSpeeds(speeds: Float64Array | undefined): void {
-    this.#speeds = speeds;
-  }
-
-  /** Says what a shared expert adds to each rank from now on, as a share of the layer's load. */
-  setShared(shared: readonly number[] | undefined): void {
-    this.#shared = shared;
+  /**
+   * Says how fast ranks are from now on, and which of them live. What a placement has is read so from when it
+   * is assigned next.
+   */
+  changeRanks(topology: Topology): void {
+    this.#speeds = rankSpeedsOf(topology);
+    this.#shared = topology.rules && sharedLoads(topology);
+    if (this.#dispatch === 'even') return;
+    const shares = makeSlotShares(topology, topology.numLogicalExperts, this.#dispatch);
+    for (const placement of this.placements) placement.sharesTokens(shares);
   }
 
   /** Computes rank loads and stats of the placement with this number, from {@link loads}. */
   score(placement: number): ScoredPlacement {
     const { loads, shares, placements } = this.#layout;
     const { offsets, replicated, rankLoads, stats } = placements[placement]!;
-    const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
-    this.#region.kernels.scoreLayers(
-      loads,
-      offsets,
-      replicated,
-      this.#words,
-      numLayers,
-      numLogicalExperts,
-      numPhysicalExperts,
-      numRanks,
-      this.#zeroIsOne,
-      rankLoads,
-      stats,
-      shares,
-    );
     const scored = this.placements[placement]!;
+    const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
+    if (scored.shares !== undefined)
+      scoreShares(this.loads, scored.shares, scored, this.#sizes, this.#zeroIsOne !== 0);
+    else
+      this.#region.kernels.scoreLayers(
+        loads,
+        offsets,
+        replicated,
+        this.#words,
+        numLayers,
+        numLogicalExperts,
+        numPhysicalExperts,
+        numRanks,
+        this.#zeroIsOne,
+        rankLoads,
+        stats,
+        shares,
+      );
     if (this.#shared !== undefined) this.#addShared(scored, this.#shared);
     const speeds = this.#shared === undefined ? this.#speeds : (this.#speeds ?? this.#usual);
     if (speeds !== undefined) this.#weigh(scored, speeds);
@@ -171,6 +180,8 @@ export class ScoredPlacement {
   readonly rankLoads: Float64Array;
   /** [layers][2]: the largest rank load, and the mean of ranks that live: what all have at best. */
   readonly stats: Float64Array;
+  /** `[layers]`: how often each layer was assigned. */
+  readonly versions: Int32Array;
   /** What the views lie in: it is held as long as they are. */
   readonly region: KernelRegion;
   readonly #sizes: ScorerSizes;
@@ -179,6 +190,8 @@ export class ScoredPlacement {
   readonly #layout: PlacementLayout;
   /** [layers x logical] */
   readonly #counts: Int32Array;
+  #slotShares: SlotShares | undefined;
+  #shares: Float64Array | undefined;
 
   constructor(sizes: ScorerSizes, words: number, region: KernelRegion, layout: PlacementLayout) {
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = sizes;
@@ -192,6 +205,18 @@ export class ScoredPlacement {
     this.#offsets = new Int32Array(buffer, layout.offsets, numLayers * numPhysicalExperts);
     this.#layout = layout;
     this.#counts = new Int32Array(buffer, layout.counts, numLayers * numLogicalExperts);
+    this.versions = new Int32Array(numLayers);
+  }
+
+  /** [layers x physical]: of its expert's tokens, what each slot gets; undefined where copies get alike. */
+  get shares(): Float64Array | undefined {
+    return this.#shares;
+  }
+
+  /** Has the shares of what is assigned from now on computed. */
+  sharesTokens(slotShares: SlotShares): void {
+    this.#slotShares = slotShares;
+    this.#shares ??= zeros('replay: a placement', Float64Array, this.slots.length);
   }
 
   /** Puts a layer of checked slots [layers x physical] into the placement; all layers when none is named. */
@@ -218,6 +243,8 @@ export class ScoredPlacement {
     const first = layer * numPhysicalExperts;
     const row = slots.subarray(first, first + numPhysicalExperts);
     this.slots.set(row, first);
+    this.versions[layer]!++;
+    this.#slotShares?.write(row, this.#shares!.subarray(first, first + numPhysicalExperts));
     this.#offsets.set(row, first);
     this.region.kernels.scoreTables(
       this.#layout.offsets + 4 * first,

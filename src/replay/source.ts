@@ -9,4 +9,6 @@ export type ReplaySource = StepSource & {
   readonly routes?: LoadRecording['routes'];
   /** How many times what was recorded the counts are, where they were enlarged. */
   readonly enlargedBy?: number;
+  /** How many times the tokens of its routes a step has, where it was resized. */
+  readonly tokensTimes?: number;
 };

@@ -3,9 +3,11 @@ import { sharedLoads } from '../core/rules.ts';
 import { exchangeOf } from '../cost/exchange.ts';
 import type { CostTally } from '../cost/layer-costs.ts';
 import { type LayerTimer, makeLayerTimer } from '../cost/layer-timer.ts';
-import { type CostModel, type CostModelJson, costModel, type Topology } from '../index.ts';
+import { makeNearestExchange, type SlotDispatch } from '../cost/nearest-exchange.ts';
+import { type CostModel, type CostModelJson, costModel, type Dispatch, type Topology } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { ReplayCost } from './configuration.ts';
+import { PlacementDispatch } from './placement-dispatch.ts';
 import type { ScoredPlacement } from './scorer.ts';
 
 /** Counts the units of time of a step's layers, as the cost model has them. */
@@ -42,9 +44,15 @@ export function unitCounter(cost: ReplayCost, topology: Topology): UnitCounter {
  * The counter of a cost of slots; undefined for another.
  *
  * @param loads [layers x logical]: where the loads of each step are put
+ * @param dispatch which copies tokens take, which are on all ranks alike
  */
-export function slotTimes(cost: ReplayCost, topology: Topology, loads: Float32Array): SlotTimes | undefined {
-  return cost.time.kind === 'slots' ? new SlotCounter(cost.time.model, topology, loads) : undefined;
+export function slotTimes(
+  cost: ReplayCost,
+  topology: Topology,
+  loads: Float32Array,
+  dispatch: Dispatch = 'even',
+): SlotTimes | undefined {
+  return cost.time.kind === 'slots' ? new SlotCounter(cost.time.model, topology, loads, dispatch) : undefined;
 }
 
 /** Largest rank loads, or PARs. */
@@ -74,11 +82,14 @@ class SlotCounter implements SlotTimes {
   readonly #units: Float64Array;
   #unitsAtBalance = 0;
   readonly #loads: readonly Float32Array[];
+  readonly #dispatch: Dispatch;
+  #dispatched: PlacementDispatch | undefined;
 
-  constructor(model: CostModelJson, topology: Topology, loads: Float32Array) {
+  constructor(model: CostModelJson, topology: Topology, loads: Float32Array, dispatch: Dispatch) {
     const { numLayers, numLogicalExperts } = topology;
     this.#cost = costModel(model);
-    this.#timer = timerOf(this.#cost, topology);
+    this.#dispatch = dispatch;
+    this.#timer = this.#timerOf(topology);
     this.#units = zeros('replay: times of layers', Float64Array, numLayers);
     this.#loads = Array.from({ length: numLayers }, (_, layer) =>
       loads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
@@ -86,7 +97,23 @@ class SlotCounter implements SlotTimes {
   }
 
   changeRanks(topology: Topology): void {
-    this.#timer = timerOf(this.#cost, topology);
+    this.#timer = this.#timerOf(topology);
+  }
+
+  #timerOf(topology: Topology): LayerTimer {
+    const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
+    const stride = numPhysicalExperts / numRanks;
+    const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
+    const shared = topology.rules && sharedLoads(topology);
+    const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology), shared };
+    if (this.#dispatch === 'even') return makeLayerTimer(this.#cost, sizes, exchangeOf(this.#cost, topology));
+    const nearest = makeNearestExchange(this.#cost, topology, topology, this.#dispatch);
+    this.#dispatched = new PlacementDispatch(nearest);
+    return makeLayerTimer(this.#cost, sizes, nearest);
+  }
+
+  #dispatchOf(placement: ScoredPlacement, layer: number): SlotDispatch | undefined {
+    return this.#dispatched?.ofLayer(placement, layer);
   }
 
   unitsOf(placement: ScoredPlacement): Float64Array {
@@ -99,7 +126,9 @@ class SlotCounter implements SlotTimes {
     this.#unitsAtBalance = 0;
     for (let layer = 0; layer < this.#units.length; layer++) {
       const slots = placement.layerSlots(layer);
-      const cost = this.#timer.cost(this.#loads[layer]!, slots, placement.layerCounts(layer));
+      const dispatched = this.#dispatchOf(placement, layer);
+      const counts = placement.layerCounts(layer);
+      const cost = this.#timer.cost(this.#loads[layer]!, slots, counts, dispatched);
       for (const tally of tallies) tally.add(cost);
       this.#units[layer] = cost.seconds;
       this.#unitsAtBalance += this.#timer.secondsAtBalance;
@@ -112,15 +141,7 @@ class SlotCounter implements SlotTimes {
   }
 
   layerSeconds(loads: Float32Array, placement: ScoredPlacement, layer: number): number {
-    return this.#timer.seconds(loads, placement.layerSlots(layer), placement.layerCounts(layer));
+    const dispatched = this.#dispatchOf(placement, layer);
+    return this.#timer.seconds(loads, placement.layerSlots(layer), placement.layerCounts(layer), dispatched);
   }
-}
-
-function timerOf(cost: CostModel, topology: Topology): LayerTimer {
-  const { numLogicalExperts, numPhysicalExperts, numRanks } = topology;
-  const stride = numPhysicalExperts / numRanks;
-  const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
-  const shared = topology.rules && sharedLoads(topology);
-  const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology), shared };
-  return makeLayerTimer(cost, sizes, exchangeOf(cost, topology));
 }

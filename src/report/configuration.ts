@@ -16,6 +16,11 @@ interface Setting {
 const SETTINGS: readonly Setting[] = [
   { name: 'Slots a layer', text: slotsText },
   { name: 'Ranks', text: ranksText },
+  {
+    name: 'A token takes',
+    text: ({ dispatch }) =>
+      dispatch === 'nearest' ? 'a copy on its rank, else on its node, else any' : 'any copy of its expert',
+  },
   { name: 'Groups of experts', text: ({ numGroups }) => grouped(numGroups) },
   {
     name: 'A plan is started',

@@ -4,6 +4,7 @@ import { printableTexts } from '../core/printable.ts';
 import { counted } from '../formats/number-text.ts';
 import type { ReplayReport } from '../replay/result.ts';
 import type { SweepResult } from '../replay/sweep-result.ts';
+import { hasLinks } from '../replay/traffic-text.ts';
 import type { ReportAssets } from './assets.ts';
 import { changesFinding, changesTable, hasChanges } from './changes-table.ts';
 import {
@@ -22,6 +23,7 @@ import { costFinding, firstShown, headline, partialNotice, sweepFinding, timeFin
 import { Html, html, scriptJson, textOfLines } from './html.ts';
 import { pageAround } from './page-shell.ts';
 import { summaryTable } from './summary-table.ts';
+import { trafficFinding, trafficTable } from './traffic-table.ts';
 
 /** The whole page, with everything it needs inside: it loads nothing. */
 export function reportPage(report: ReplayReport, assets: ReportAssets): string {
@@ -89,6 +91,7 @@ function sectionsOf(report: ReplayReport): { sections: readonly Html[]; contents
       finding: costFinding(report),
       content: [costCharts(report), plansTable(report)],
     },
+    ...(hasLinks(report.replays) ? [trafficSection(report)] : []),
     {
       id: 'look',
       topic: 'Rank loads, moves and experts',
@@ -123,6 +126,11 @@ function changesSection(report: ReplayReport): Section {
   return { id: 'changes', topic: 'When ranks change', finding: changesFinding(report), content };
 }
 
+function trafficSection(report: ReplayReport): Section {
+  const content = [trafficTable(report)];
+  return { id: 'traffic', topic: 'Traffic between ranks', finding: trafficFinding(report), content };
+}
+
 function sweepSection(sweep: SweepResult): Section {
   return {
     id: 'sweep',
@@ -151,10 +159,12 @@ function meanings({ replays }: ReplayReport): Html {
     ({ configuration: { rankSpeed, events = [] } }) =>
       rankSpeed !== undefined || events.some(({ kind }) => kind === 'slow'),
   );
+  const isNear = replays.some(({ configuration }) => configuration.dispatch === 'nearest');
+  const near = isNear ? ' Where tokens take the nearest copy, the tokens that come to it by that.' : '';
   const speeds = differ ? ' Where ranks differ in speed, that / the speed of the rank.' : '';
   return html`<h2>What the figures mean</h2>
 <dl class="meanings">
-<dt>Rank load</dt><dd>Sum over the slots of a rank of the expert's tokens / the expert's copies.${speeds}</dd>
+<dt>Rank load</dt><dd>Sum over the slots of a rank of the expert's tokens / the expert's copies.${near}${speeds}</dd>
 <dt>Balancedness</dt><dd>Mean rank load / largest rank load. 1 is best. Ratio of sums: both added over layers
 and steps first. Mean of ratios: every layer and step counts the same.</dd>
 <dt>PAR</dt><dd>Peak to average: largest / mean rank load.</dd>

@@ -5,6 +5,7 @@ import {
   AdaptiveEplbPolicy,
   type AdaptiveEplbPolicyOptions,
   AsyncExpertRebalancer,
+  type BalanceRanks,
   ExpertLoadBalancer,
   ExpertMapping,
   layerBalances,
@@ -47,16 +48,16 @@ class Watched {
     this.plan = plan;
   }
 
-  step(loads: number[][], live: ExpertMapping, windowSize: number, rankSpeed: number[]): void {
+  step(loads: number[][], live: ExpertMapping, windowSize: number, ranks: BalanceRanks): void {
     if (this.isFinal) return;
     for (const [layer, before] of this.before) {
       const steps = this.steps.get(layer) ?? 0;
       if (steps === windowSize) continue;
       this.steps.set(layer, steps + 1);
       const [old, now] = [before, live].map(
-        (mapping) => layerBalances(loads, mapping, numRanks, { rankSpeed })[layer]!,
+        (mapping) => layerBalances(loads, mapping, numRanks, ranks)[layer]!,
       );
-      const mean = loads[layer]!.reduce((a, b) => a + b) / rankSpeed.reduce((a, b) => a + b);
+      const mean = loads[layer]!.reduce((a, b) => a + b) / ranks.rankSpeed!.reduce((a, b) => a + b);
       const gain = mean === 0 ? 0 : (old!.maxRankLoad - now!.maxRankLoad) / mean;
       this.sums.set(layer, (this.sums.get(layer) ?? 0) + gain);
     }
@@ -72,6 +73,11 @@ class Watched {
 class Unplanned extends AbstractEplbPolicy {
   readonly name = 'unplanned';
   override readonly needs = {};
+  readonly tokenDispatch: 'even' | 'nearest';
+  constructor(tokenDispatch: 'even' | 'nearest') {
+    super();
+    this.tokenDispatch = tokenDispatch;
+  }
   override rebalanceExperts(): ExpertMapping {
     throw new Error('nothing is planned');
   }
@@ -80,8 +86,10 @@ class Unplanned extends AbstractEplbPolicy {
 async function compare(acts: readonly string[], seed: number, windowSize: number): Promise<void> {
   const random = seededRandom(seed);
   const rankSpeed = seed % 2 === 0 ? [1, 1, 1, 1] : [1, 0.5, 2, 0.9];
-  const make = () =>
-    new ExpertLoadBalancer({ ...sizes, windowSize, rankSpeed, threads: 0, policy: new Unplanned() });
+  const dispatch = seed % 3 === 0 ? 'nearest' : 'even';
+  const ranks = { rankSpeed, numNodes: 2 };
+  const policy = new Unplanned(dispatch);
+  const make = () => new ExpertLoadBalancer({ ...sizes, ...ranks, windowSize, threads: 0, policy });
   let balancer = make();
   const watched: Watched[] = [];
   const held: ExpertMapping[] = [];
@@ -101,7 +109,7 @@ async function compare(acts: readonly string[], seed: number, windowSize: number
         }
       }
       balancer.advanceWindow();
-      watched.at(-1)?.step(loads, balancer.mapping, windowSize, rankSpeed);
+      watched.at(-1)?.step(loads, balancer.mapping, windowSize, { ...ranks, dispatch });
     } else if (act === 'restore') {
       const next = make();
       next.restore(balancer.snapshot());
@@ -178,12 +186,13 @@ const adaptive = (options: AdaptiveEplbPolicyOptions = {}) => ({
 
 test('of loads that stay as they are a plan gains what it promised, in its own unit', async () => {
   const costs = [undefined, {}, { secondsAtBalance: 1e-3 }, 'h200:deepseek-v3'] as const;
-  const speeds = [undefined, [1, 0.5, 2, 0.9]] as const;
-  for (const [i, cost, rankSpeed] of costs.flatMap((cost, i) =>
-    speeds.map((list) => [i, cost, list] as const),
+  const ranks = [{}, { rankSpeed: [1, 0.5, 2, 0.9] }, { numNodes: 2 }];
+  for (const [i, cost, differing] of costs.flatMap((cost, i) =>
+    ranks.map((options) => [i, cost, options] as const),
   )) {
-    const usual = adaptive(cost === undefined ? {} : { cost });
-    await withBalancer(rankSpeed === undefined ? usual : { ...usual, rankSpeed }, async (balancer) => {
+    const dispatch = 'numNodes' in differing ? 'nearest' : 'even';
+    const usual = adaptive({ dispatch, ...(cost === undefined ? {} : { cost }) });
+    await withBalancer({ ...usual, ...differing }, async (balancer) => {
       record(balancer, WINDOW, 3);
       const decision = await balancer.decide();
       assert.ok(decision.status === 'planned' && decision.forecast !== undefined);

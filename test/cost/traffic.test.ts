@@ -2,45 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ExpertMapping, loadTraffic, type RouteTrafficOptions, routeTraffic } from 'expert-load-balancer';
 import fc from 'fast-check';
-import { seededRandom } from '../helpers/arbitraries.ts';
+import { dispatchOptions, dispatchProblems } from '../helpers/dispatch.ts';
 import { refusal, SEED } from '../helpers/library.ts';
-import { type TrafficProblem, tokensOfLoads, tokensOfRoutes } from '../oracle/traffic.ts';
-
-interface Problem extends TrafficProblem {
-  readonly mapping: ExpertMapping;
-  readonly numExperts: number;
-  readonly random: () => number;
-}
-
-/** Nodes of any sizes, copies anywhere, two on a rank too, and empty slots. */
-const problems = fc
-  .record({
-    seed: fc.nat(),
-    numLayers: fc.integer({ min: 1, max: 2 }),
-    numRanks: fc.integer({ min: 1, max: 5 }),
-    perRank: fc.integer({ min: 1, max: 4 }),
-    dispatch: fc.constantFrom('even' as const, 'nearest' as const),
-  })
-  .map(({ seed, numLayers, numRanks, perRank, dispatch }): Problem => {
-    const random = seededRandom(seed);
-    const numSlots = numRanks * perRank;
-    const numExperts = 1 + Math.floor(random() * numSlots);
-    const rows = Array.from({ length: numLayers }, () =>
-      Array.from({ length: numSlots }, (_, slot) =>
-        slot < numExperts ? slot : Math.floor(random() * (numExperts + 1)) - 1,
-      ).sort(() => random() - 0.5),
-    );
-    let node = 0;
-    const nodeOf = Array.from({ length: numRanks }, (_, rank) =>
-      rank > 0 && random() < 0.4 ? ++node : node,
-    );
-    const mapping = ExpertMapping.fromPhysicalToLogical(rows, numExperts);
-    return { rows, numRanks, nodeOf, dispatch, mapping, numExperts, random };
-  });
-
-const optionsOf = ({ numRanks, nodeOf, dispatch }: TrafficProblem) => ({
-  ...{ numRanks, numNodes: nodeOf.at(-1)! + 1, nodeOfRank: nodeOf, dispatch },
-});
+import { tokensOfLoads, tokensOfRoutes } from '../oracle/traffic.ts';
 
 function assertClose(found: Float64Array, expected: number[][]): void {
   assert.equal(found.length, expected.flat().length);
@@ -50,22 +14,27 @@ function assertClose(found: Float64Array, expected: number[][]): void {
 
 test('the traffic of loads equals the oracle, by source rank and from all alike', () => {
   fc.assert(
-    fc.property(problems, (problem) => {
-      const { rows, numRanks, numExperts, mapping, random } = problem;
+    fc.property(dispatchProblems, (problem) => {
+      const { rows, numRanks, numExperts, mapping, random, deadRanks } = problem;
       const ofExpert = () => Math.floor(random() * 3) * 64;
       const loads = rows.map(() =>
         Array.from({ length: numRanks }, () => Array.from({ length: numExperts }, ofExpert)),
       );
       const data = Float32Array.from(loads.flat(2));
       const sizes = { numLayers: rows.length, numRanks, numExperts };
-      const traffic = loadTraffic({ data, ...sizes }, mapping, optionsOf(problem));
+      const traffic = loadTraffic({ data, ...sizes }, mapping, dispatchOptions(problem));
       assertClose(traffic.tokens, tokensOfLoads(problem, loads));
       assert.equal(traffic.sources, 'given');
       const sums = loads.map((ranks) =>
         ranks[0]!.map((_, e) => ranks.reduce((sum, row) => sum + row[e]!, 0)),
       );
-      const uniform = loadTraffic(sums, mapping, optionsOf(problem));
-      const even = sums.map((row) => Array.from({ length: numRanks }, () => row.map((x) => x / numRanks)));
+      const uniform = loadTraffic(sums, mapping, dispatchOptions(problem));
+      const numLive = numRanks - deadRanks.length;
+      const even = sums.map((row) =>
+        Array.from({ length: numRanks }, (_, rank) =>
+          row.map((load) => (deadRanks.includes(rank) ? 0 : load / numLive)),
+        ),
+      );
       assertClose(uniform.tokens, tokensOfLoads(problem, even));
       assert.equal(uniform.sources, 'uniform');
     }),
@@ -75,16 +44,17 @@ test('the traffic of loads equals the oracle, by source rank and from all alike'
 
 test('the traffic of routes equals the oracle, with sources and without', () => {
   fc.assert(
-    fc.property(problems, fc.integer({ min: 1, max: 3 }), fc.boolean(), (problem, most, isGiven) => {
-      const { rows, numRanks, numExperts, mapping, random } = problem;
+    fc.property(dispatchProblems, fc.integer({ min: 1, max: 3 }), fc.boolean(), (problem, most, isGiven) => {
+      const { rows, numRanks, numExperts, mapping, random, deadRanks } = problem;
       const numTokens = 3;
       const topK = Math.min(most, numExperts);
       const any = () => Array.from({ length: numExperts }, (_, e) => e).sort(() => random() - 0.5);
       const routes = Array.from({ length: numTokens }, () => rows.map(() => any().slice(0, topK)));
       const ranks = Array.from({ length: numTokens }, () => Math.floor(random() * numRanks));
-      const everywhere = Array.from({ length: numRanks }, (_, rank) => ({ rank, share: 1 / numRanks }));
+      const live = Array.from({ length: numRanks }, (_, rank) => rank).filter((r) => !deadRanks.includes(r));
+      const everywhere = live.map((rank) => ({ rank, share: 1 / live.length }));
       const sources = ranks.map((rank) => (isGiven ? [{ rank, share: 1 }] : everywhere));
-      const options: RouteTrafficOptions = { ...optionsOf(problem), numTokens, topK };
+      const options: RouteTrafficOptions = { ...dispatchOptions(problem), numTokens, topK };
       const given = isGiven ? { ...options, sourceRanks: ranks } : options;
       const traffic = routeTraffic(Uint16Array.from(routes.flat(2)), mapping, given);
       assertClose(traffic.tokens, tokensOfRoutes(problem, routes, sources));
@@ -96,10 +66,10 @@ test('the traffic of routes equals the oracle, with sources and without', () => 
 
 test('nothing is lost between links, and what is nearest never leaves for further away', () => {
   fc.assert(
-    fc.property(problems, (problem) => {
+    fc.property(dispatchProblems, (problem) => {
       const { numExperts, mapping, rows } = problem;
       const loads = rows.map(() => Array.from({ length: numExperts }, (_, expert) => 1 + expert));
-      const options = { ...optionsOf(problem), bytesPerToken: 3 };
+      const options = { ...dispatchOptions(problem), bytesPerToken: 3 };
       const [even, nearest] = (['even', 'nearest'] as const).map((dispatch) =>
         loadTraffic(loads, mapping, { ...options, dispatch }),
       );
@@ -128,8 +98,14 @@ const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 3]]);
 test('links have the classes that they are given', () => {
   const near = loadTraffic([[4, 4, 4, 4]], mapping, { numRanks: 4, numNodes: 2 });
   assert.deepEqual(near.links, [
-    { linkClass: 'intraNode', tokens: 4, numPairs: 4, busiestTokens: 1, bytes: 4 },
-    { linkClass: 'interNode', tokens: 8, numPairs: 8, busiestTokens: 1, bytes: 8 },
+    {
+      ...{ linkClass: 'intraNode', tokens: 4, numPairs: 4, bytes: 4 },
+      ...{ busiestTokens: 1, busiestPair: [0, 1], peakToAverage: 1 },
+    },
+    {
+      ...{ linkClass: 'interNode', tokens: 8, numPairs: 8, bytes: 8 },
+      ...{ busiestTokens: 1, busiestPair: [0, 2], peakToAverage: 1 },
+    },
   ]);
   assert.equal(near.localTokens, 4);
   const linkClasses = Array.from({ length: 4 }, (_, a) =>
@@ -143,6 +119,10 @@ test('links have the classes that they are given', () => {
       ['fast', 0],
     ],
   );
+  // Of the six pairs that rank 0 is of, three send to it: its expert is all that has tokens.
+  assert.equal(named.links[0]!.peakToAverage, 2);
+  assert.deepEqual(named.links[0]!.busiestPair, [1, 0]);
+  assert.equal(named.links[1]!.peakToAverage, 1);
 });
 
 test('a rank gets a token once, however many of its experts it has', () => {

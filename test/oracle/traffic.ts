@@ -1,15 +1,7 @@
-/** What traffic is of, in plain code. */
-export interface TrafficProblem {
-  /** `[layers][slots]`, -1 for an empty one. */
-  readonly rows: readonly (readonly number[])[];
-  readonly numRanks: number;
-  /** `[ranks]` */
-  readonly nodeOf: readonly number[];
-  readonly dispatch: 'even' | 'nearest';
-}
+import type { DispatchProblem } from './dispatch.ts';
 
 /** `[ranks]`: the share of a token of an expert that goes to each rank from one. */
-function sharesOf(problem: TrafficProblem, layer: number, expert: number, source: number): number[] {
+function sharesOf(problem: DispatchProblem, layer: number, expert: number, source: number): number[] {
   const { rows, numRanks, nodeOf, dispatch } = problem;
   const perRank = rows[layer]!.length / numRanks;
   const copies = rows[layer]!.flatMap((other, slot) =>
@@ -28,7 +20,7 @@ function sharesOf(problem: TrafficProblem, layer: number, expert: number, source
 
 /** `[ranks][ranks]`: tokens of loads `[layers][ranks][experts]`, each token of an expert on its own. */
 export function tokensOfLoads(
-  problem: TrafficProblem,
+  problem: DispatchProblem,
   loads: readonly (readonly (readonly number[])[])[],
 ): number[][] {
   const { rows, numRanks } = problem;
@@ -51,7 +43,7 @@ export function tokensOfLoads(
  * its copies. A rank gets a token once.
  */
 export function tokensOfRoutes(
-  problem: TrafficProblem,
+  problem: DispatchProblem,
   routes: readonly (readonly (readonly number[])[])[],
   sources: readonly (readonly { rank: number; share: number }[])[],
 ): number[][] {

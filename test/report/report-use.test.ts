@@ -74,9 +74,11 @@ test('the focus goes through the page in order, and is seen', { skip }, async ()
     `${chart}-figures`,
   ];
   assert.deepEqual(seen, [
-    ...['Summary', 'Balancedness over time', 'Modelled time and moves', 'Rank loads, moves and experts'],
+    ...['Summary', 'Balancedness over time', 'Modelled time and moves', 'Traffic between ranks'],
+    'Rank loads, moves and experts',
     ...['Configuration and versions', 'summary-about', 'static', 'default', 'zoom-from', 'zoom-to'],
     ...[...files('over-time'), ...files('costs'), ...files('saved'), 'All plans, promised and realised'],
+    ...['traffic-about'],
     ...['policy', 'layer', 'step', 'slowest', 'link', '95th percentile of steps'],
     ...[...files('heat-map', 'heat-before', 'heat-after'), ...files('rank-loads'), 'plan'],
     ...[...files('traffic'), 'Moves', 'Hottest ranks, by the 95th percentile of steps'],

@@ -1,23 +1,34 @@
 import type { Command } from 'commander';
 import { printableTexts } from '../../core/printable.ts';
 import { openRecording } from '../../formats/open.ts';
-import { type InspectOptions, inspect, resized } from '../../replay/index.ts';
-import { addTopologyOption, devicesOf } from '../device-options.ts';
+import { alignLayers } from '../../formats/placements/align.ts';
+import { mappingOf } from '../../formats/placements/mapping.ts';
+import { openPlacement } from '../../formats/placements/open.ts';
+import type { LoadRecording } from '../../formats/recording.ts';
+import { quotePath } from '../../formats/text.ts';
+import type { Dispatch } from '../../index.ts';
+import { type InspectedPlacement, type InspectOptions, inspect, resized } from '../../replay/index.ts';
+import { addTopologyOption, type DeviceOptions, type Devices, devicesOf } from '../device-options.ts';
+import { addDispatchOption, UNIFORM_NOTE } from '../dispatch-option.ts';
+import { sayingErrors } from '../error-message.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
-import { wholeParser } from '../option-values.ts';
+import { contradiction, wholeParser } from '../option-values.ts';
 import { checkOutputs } from '../output-file.ts';
 import { Progress } from '../progress.ts';
 import { chooseSlotCost } from '../replay/cost-choice.ts';
 import { renderInspection } from '../replay/inspect-view.ts';
 import { lookAt } from '../replay/look-at.ts';
 import { addCostOptions, addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
-import { inputPath } from '../standard-streams.ts';
+import { inputPath, optionalInputPath } from '../standard-streams.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
   readonly topology?: string;
   readonly ranks?: number;
+  readonly nodes?: number;
+  readonly placement?: string;
+  readonly dispatch?: Dispatch;
   readonly top: number;
   readonly json?: JsonOption;
 }
@@ -36,13 +47,22 @@ export function configure(command: Command): void {
       'devices that noise and time are reckoned for; 8 when left out',
       wholeParser('--ranks', 1),
     )
+    .option(
+      '--placement <file>',
+      'a placement of any format: how it balances the loads, and which links tokens take',
+    )
+    .option('--nodes <N>', 'sets of ranks joined by the fast network', wholeParser('--nodes', 1))
     .option('--top <N>', 'how many of the hottest experts are named', wholeParser('--top', 0), 9)
     .action(run);
-  addCostOptions(command, '');
+  addDispatchOption(addCostOptions(command, ''));
   addHelpTexts(command, {
     examples: [
       ['eplb inspect loads.npy --ranks 16', 'skew, drift and noise'],
       ['eplb inspect routes.npy --experts 64 --json facts.json', 'of routes, all figures in a file'],
+      [
+        'eplb inspect loads.npy --placement placement.json --ranks 16 --nodes 2 --dispatch nearest',
+        'the links between ranks, where tokens take the nearest copy',
+      ],
     ],
     exitCodes: [[EXIT_INTERRUPTED, 'interrupted: what there was so far was reported']],
   });
@@ -50,8 +70,11 @@ export function configure(command: Command): void {
 
 async function run(given: string, options: InspectCommandOptions): Promise<void> {
   const path = await inputPath(given);
-  const outputs = await checkOutputs({ '--json': jsonPath(options.json) }, [path]);
-  const numRanks = await liveRanks(options);
+  const placementPath = await optionalInputPath(options.placement);
+  const inputs = placementPath === undefined ? [path] : [path, placementPath];
+  const outputs = await checkOutputs({ '--json': jsonPath(options.json) }, inputs);
+  const devices = await devicesOf(deviceOptionsOf(options));
+  const numRanks = liveRanks(devices);
   const setup = await lookAt(path, options, numRanks ?? DEFAULT_RANKS);
   const { cost, notes: assumed } = await chooseSlotCost(options, setup.facts);
   const progress = new Progress(process.stderr);
@@ -59,12 +82,21 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
   progress.begin('reading', total ?? Math.ceil(numBytes / 1000), total === undefined ? 'kB' : 'steps');
   const interrupt = new Interrupt();
   const recording = await openRecording(path, setup.open);
+  const placement = await placementOf(placementPath, devices, options, recording).catch(
+    async (error: unknown) => {
+      progress.stop();
+      interrupt.release();
+      await recording.close();
+      throw error;
+    },
+  );
   const inspectOptions: InspectOptions = {
     numHottest: options.top,
     steps: setup.range,
     cost,
     ...(recording.routes === undefined ? {} : { topK: recording.routes.topK }),
     ...(numRanks === undefined ? {} : { numRanks }),
+    ...(placement === undefined ? {} : { placement }),
     onStep: ({ numSteps, bytesRead }) => {
       progress.update(total === undefined ? Math.floor(bytesRead / 1000) : numSteps);
       return !interrupt.wasAsked;
@@ -79,7 +111,8 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
     await recording.close();
   });
   // Some is known only when all was read.
-  const notes = [...new Set([...setup.facts.notes, ...assumed, ...recording.notes])];
+  const ofDispatch = options.dispatch === 'nearest' ? [UNIFORM_NOTE] : [];
+  const notes = [...new Set([...setup.facts.notes, ...assumed, ...recording.notes, ...ofDispatch])];
   const read = { ...setup.facts, notes };
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
@@ -91,12 +124,42 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
   if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;
 }
 
+function deviceOptionsOf({ topology, ranks, nodes }: InspectCommandOptions): DeviceOptions {
+  return { ...(topology && { topology }), ...(ranks && { ranks }), ...(nodes && { nodes }) };
+}
+
 /** Devices that live, where options or a topology file say how many there are. */
-async function liveRanks(options: InspectCommandOptions): Promise<number | undefined> {
-  const { topology, ranks } = options;
-  const devices = await devicesOf({ ...(topology && { topology }), ...(ranks && { ranks }) });
-  const { deadRanks = [] } = devices.rankOptions;
-  return devices.ranks === undefined ? undefined : devices.ranks - deadRanks.length;
+function liveRanks({ ranks, rankOptions: { deadRanks = [] } }: Devices): number | undefined {
+  return ranks === undefined ? undefined : ranks - deadRanks.length;
+}
+
+/** The placement, and the devices that it is on, where options say anything of them but how many. */
+async function placementOf(
+  path: string | undefined,
+  { ranks, nodes, slots, rankOptions }: Devices,
+  { topology, dispatch }: InspectCommandOptions,
+  recording: LoadRecording,
+): Promise<InspectedPlacement | undefined> {
+  const isAsked = [path, nodes, dispatch, topology].some((option) => option !== undefined);
+  if (!isAsked) return undefined;
+  const devices = {
+    ...(nodes !== undefined && { numNodes: nodes }),
+    ...(slots !== undefined && { numPhysicalExperts: slots }),
+    ...(dispatch !== undefined && { dispatch }),
+    ...rankOptions,
+  };
+  if (path === undefined) return { ...devices, numRanks: ranks ?? DEFAULT_RANKS };
+  const name = `--placement: ${quotePath(path)}`;
+  const { numLogicalExperts } = recording;
+  const read = await openPlacement(path, { field: '--placement', numExperts: numLogicalExperts });
+  const placement = alignLayers(read, recording, name);
+  const numRanks = ranks ?? placement.numRanks ?? DEFAULT_RANKS;
+  if (placement.numRanks !== undefined && placement.numRanks !== numRanks)
+    throw contradiction(`--ranks: ${numRanks}, but ${name} has ${placement.numRanks}`);
+  const say = (message: string) => (message.startsWith(name) ? message : `${name}: ${message}`);
+  const mapping = sayingErrors(say, () => mappingOf(placement));
+  const { slotsPerRank: _, ...others } = devices;
+  return { ...others, mapping, numRanks };
 }
 
 /** The same steps, with a turn of the event loop now and then. */

@@ -5,7 +5,7 @@ import { printableTexts } from '../../core/printable.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
-import type { AbstractEplbPolicy, ExpertMapping } from '../../index.ts';
+import type { AbstractEplbPolicy, Dispatch, ExpertMapping } from '../../index.ts';
 import { makePolicy, type PolicySetting } from '../../policy/registry.ts';
 import {
   addDeviceOptions,
@@ -14,6 +14,7 @@ import {
   type PlacedDevices,
   placedDevices,
 } from '../device-options.ts';
+import { addDispatchOption, UNIFORM_NOTE } from '../dispatch-option.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { FIRST_LAYER_HELP, RECORDING_HELP } from '../option-help.ts';
@@ -36,6 +37,7 @@ interface PlanCommandOptions extends ReadingOptions, DeviceOptions, StartOptions
   readonly policy: string;
   readonly maxMoves?: number;
   readonly survive?: string;
+  readonly dispatch?: Dispatch;
   readonly threads?: number;
   readonly output?: string;
   readonly to?: string;
@@ -47,7 +49,7 @@ interface PlanCommandOptions extends ReadingOptions, DeviceOptions, StartOptions
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
-  addNodeOptions(addDeviceOptions(addJsonOption(addReadingOptions(command))))
+  addDispatchOption(addNodeOptions(addDeviceOptions(addJsonOption(addReadingOptions(command)))))
     .argument('<recording>', RECORDING_HELP)
     .option('--policy <P>', POLICY_CHOICES, 'default')
     .option('--start-from <file>', 'the placement to start from; what stays on a rank keeps its slot')
@@ -137,10 +139,10 @@ async function planRecording(
   const of = await stepsIn(recording, progress);
   const steps = { ...resolveRange(options.steps, of, 'step'), of };
   const range = rangeOfSteps(recording, steps);
-  const { survive, maxMoves } = options;
-  const without = survive === undefined ? undefined : makePolicy(options.policy, { maxMoves });
+  const { survive, maxMoves, dispatch } = options;
+  const without = survive === undefined ? undefined : makePolicy(options.policy, { maxMoves, dispatch });
   const goal = survive === undefined ? undefined : { level: survive, without: without ?? policy };
-  const task = { recording, range, layout, policy, threads, start, keepBetter, goal };
+  const task = { recording, range, layout, policy, threads, start, keepBetter, goal, dispatch };
   const plan = await makePlan(task, progress);
   const written = await writePlan(plan.mapping, recording, output, devices.ranks, options.firstLayer);
 
@@ -155,7 +157,7 @@ async function planRecording(
     startRanks: start?.layout.numRanks ?? null,
     retired: layout.retired,
     kept: plan.kept,
-    notes: [...(start?.notes ?? []), ...plan.notes],
+    notes: [...(start?.notes ?? []), ...plan.notes, ...(dispatch === 'nearest' ? [UNIFORM_NOTE] : [])],
     planningMs: plan.planningMs,
     survival: plan.survival,
     output: options.output ?? null,
@@ -168,16 +170,18 @@ async function planRecording(
 
 /** @throws EplbRangeError EPLB_OPTION for what only the adaptive policy can do */
 function settingOf(
-  { policy, maxMoves, survive }: PlanCommandOptions,
+  { policy, maxMoves, survive, dispatch }: PlanCommandOptions,
   { ranks, rankOptions: { failureDomains } }: PlacedDevices,
 ): PolicySetting {
   const option = maxMoves !== undefined ? '--max-moves' : '--survive';
   if ((maxMoves !== undefined || survive !== undefined) && policy !== 'adaptive')
     throw contradiction(`${option}: only the adaptive policy can do that; give --policy adaptive`);
+  if (dispatch === 'nearest' && policy !== 'adaptive')
+    throw contradiction(`--dispatch: --policy ${policy} plans for even dispatch; for nearest: adaptive`);
   // Only whether there is such a level: what the ranks are is looked at with the recording.
   const levels = { numRanks: ranks, numNodes: 1, ...(failureDomains && { failureDomains }) };
   if (survive !== undefined) domainsOfRanks(levels, survive, '--survive');
-  return { maxMoves, survive };
+  return { maxMoves, survive, dispatch };
 }
 
 /** The option that closes slots. */

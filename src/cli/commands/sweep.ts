@@ -14,6 +14,7 @@ import {
   needsSizes,
   placed,
 } from '../device-options.ts';
+import { plansForEvenNotes } from '../dispatch-option.ts';
 import type { Fact } from '../fact-list.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
@@ -129,7 +130,8 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
     percent,
   });
   const all = factsOfAll(await Promise.all(setups.values()));
-  const facts = { ...all, notes: [...all.notes, ...tooShortPointNotes(sweep.points)] };
+  const ofPolicies = options.dispatch === 'nearest' ? plansForEvenNotes(options.policy) : [];
+  const facts = { ...all, notes: [...all.notes, ...ofPolicies, ...tooShortPointNotes(sweep.points)] };
   const report = reportOf(facts, [], { sweep: result });
   const told: Fact[] = [];
   if (sweep.numTaken > 0)

@@ -10,7 +10,9 @@ import type { Placement } from '../../formats/placements/placement.ts';
 import { placementFormat } from '../../formats/placements/registry.ts';
 import { validatePlacement } from '../../formats/placements/validate.ts';
 import { quote } from '../../formats/text.ts';
+import type { Dispatch } from '../../index.ts';
 import { addRulesOption, addTopologyOption, type DeviceOptions, devicesOf } from '../device-options.ts';
+import { addDispatchOption } from '../dispatch-option.ts';
 import { sayingErrors } from '../error-message.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, checkJson, type JsonOption, writeResult } from '../json-option.ts';
@@ -27,6 +29,7 @@ import { compareWithLoads } from '../validate-work.ts';
 
 interface ValidateOptions extends ReadingOptions, SurviveOptions {
   readonly topology?: string;
+  readonly dispatch?: Dispatch;
   readonly rules?: string;
   /** Format of the loads. */
   readonly format?: string;
@@ -43,7 +46,7 @@ const REFUSED = 3;
 export function configure(command: Command): void {
   const whole = (name: string, least = 1) => wholeParser(name, least);
   addReadingOptions(
-    addRulesOption(addTopologyOption(addJsonOption(command))),
+    addDispatchOption(addRulesOption(addTopologyOption(addJsonOption(command)))),
     "the placement's format, instead of the one recognised by its content",
     'logical experts a layer, when the file does not have them',
   )
@@ -57,7 +60,7 @@ export function configure(command: Command): void {
     )
     .option('--format <F>', 'format of the loads, instead of the one recognised by their content')
     .option('--survive <level>', 'tell what a failure of a rank loses, a node, or a level of --topology')
-    .option('--nodes <N>', 'sets of ranks that fail together, for --survive node', whole('--nodes'))
+    .option('--nodes <N>', 'sets of ranks on a node, for --survive node and --dispatch', whole('--nodes'))
     .action(run);
   addHelpTexts(command, {
     examples: [
@@ -92,7 +95,9 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
     throw new EplbError('EPLB_OPTION', `--for: ${quote(options.for)} is no engine; give ${known} or all`);
   }
   if (loads === undefined) refuseOfLoads(options);
-  checkSurviveOptions(typed.nodes === undefined && options.survive === undefined ? typed : options);
+  // Nodes of a topology file, and those for the dispatch, need not be said to fail.
+  const isForSurvival = options.survive !== undefined || (typed.nodes !== undefined && !options.dispatch);
+  if (isForSurvival) checkSurviveOptions(options);
   const json = await checkJson(options.json, [path, ...(loads === undefined ? [] : [loads])]);
   const open = (denseRows: number | undefined) =>
     openPlacement(path, {
@@ -143,8 +148,13 @@ function deviceOptionsOf({ topology, rules, ranks, nodes }: ValidateOptions): De
 }
 
 /** Refuses options that say how loads are read, where there are none. */
-function refuseOfLoads({ steps, tokensPerStep, format }: ValidateOptions): void {
-  const useless = { '--steps': steps, '--tokens-per-step': tokensPerStep, '--format': format };
+function refuseOfLoads({ steps, tokensPerStep, format, dispatch }: ValidateOptions): void {
+  const useless = {
+    '--steps': steps,
+    '--tokens-per-step': tokensPerStep,
+    '--format': format,
+    '--dispatch': dispatch,
+  };
   const given = Object.entries(useless).find(([, value]) => value !== undefined);
   if (given !== undefined)
     throw contradiction(`${given[0]}: says how loads are read; give --against as well`);

@@ -21,6 +21,7 @@ import { planningText } from './planning-text.ts';
 import { costText, recordingFacts } from './replay-view.ts';
 import { yardstickFacts } from './score.ts';
 import { replayTimeFacts } from './time-facts.ts';
+import { trafficTables } from './traffic-view.ts';
 
 /** A column of the comparison. `better` is 1 where more is better, -1 where less is, 0 where neither is. */
 interface Column {
@@ -95,6 +96,7 @@ export function renderCompare(report: ReplayReport, written: readonly string[], 
     factLines(head, colors).trimEnd(),
     compareTable(report, colors),
     ...changeTables(report.replays, colors),
+    ...trafficTables(report.replays, colors),
     ...failureTable(report.replays, colors),
     factLines(close, colors).trimEnd(),
     ...(report.advice === undefined ? [] : [` ${colors.bold(report.advice.sentence)}`]),

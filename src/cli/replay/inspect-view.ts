@@ -1,10 +1,12 @@
-import { counted, grouped, load, percent, places, seconds, times } from '../../formats/number-text.ts';
+import { counted, grouped, load, percent, places, ratio, seconds, times } from '../../formats/number-text.ts';
 import type { Inspection, RecordingFacts, TimeInspection } from '../../replay/index.ts';
+import { trafficMeanings } from '../../replay/traffic-text.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
 import { PlainTable } from '../plain-table.ts';
 import { recordingFacts } from './replay-view.ts';
 import { activeText, boundSentence } from './time-facts.ts';
+import { linkTable } from './traffic-view.ts';
 
 /** An inspection for people: overall facts, a line a layer, and what the figures mean. */
 export function renderInspection(
@@ -22,11 +24,34 @@ export function renderInspection(
   const close: Fact[] = [...MEANINGS, ...written.map((path): Fact => ['written', path])];
   const parts = [
     factLines(head, colors).trimEnd(),
+    ...placementParts(result, colors),
     hottest(result),
     layerTable(result, colors),
     factLines(close, colors).trimEnd(),
   ];
   return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
+}
+
+/** How a placement balances the steps, and the links that their tokens take. */
+function placementParts({ placement }: Inspection, colors: Colors): string[] {
+  if (placement === undefined) return [];
+  const { numRanks, numNodes, dispatch, balance, traffic } = placement;
+  const facts: Fact[] = [
+    [
+      'placement',
+      `${counted(numRanks, 'rank')}, ${counted(numNodes, 'node')}, tokens take ` +
+        (dispatch === 'even' ? 'any copy' : 'the nearest copy'),
+    ],
+    [
+      'balancedness',
+      `${ratio(balance.balancednessRatioOfSums)} ratio of sums, ` +
+        `${ratio(balance.balancednessMeanOfRatios)} mean of ratios`,
+    ],
+  ];
+  const head = factLines(facts, colors).trimEnd();
+  if (traffic === null) return [head];
+  const table = linkTable([{ name: 'placement', figures: traffic }], colors).trimEnd();
+  return [head, `${table}\n ${trafficMeanings(placement).join('\n ')}`];
 }
 
 const MEANINGS: readonly Fact[] = [

@@ -14,6 +14,7 @@ import {
 } from '../../replay/index.ts';
 import { rankTimeline } from '../../replay/rank-events.ts';
 import type { PlacedDevices } from '../device-options.ts';
+import { UNIFORM_NOTE } from '../dispatch-option.ts';
 import { sayingErrors } from '../error-message.ts';
 import { contradiction } from '../option-values.ts';
 import { readStartingPlacement } from '../placement-files.ts';
@@ -55,7 +56,8 @@ export async function setUp(
 ): Promise<ReplaySetup> {
   const setup = await lookAt(path, options, numRanks);
   const { cost, notes } = await chooseCost(options, setup.facts);
-  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...notes] };
+  const ofDispatch = isNearest(options) ? [UNIFORM_NOTE] : [];
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...notes, ...ofDispatch] };
   return { ...setup, facts, cost };
 }
 
@@ -75,6 +77,8 @@ export async function taskOf(
   const isStatic = policy === 'static';
   const isCompetition = setup.cost.name === COMPETITION.name && options.cost === COMPETITION.name;
   if (setup.cost.name === COMPETITION.name) refuseUneven(devices, events.events);
+  if (isNearest(options) && setup.cost.name === COMPETITION.name)
+    throw contradiction('--dispatch: --cost competition counts even dispatch');
   if (survive !== undefined) domainsOfRanks(topology, survive, '--survive');
   sayingErrors(
     (message) => inOptions(eventsInOptions(message, events), devices.source),
@@ -100,6 +104,7 @@ export async function taskOf(
       numGroups: devices.groups,
       ...devices.rankOptions,
       ...(events.events.length === 0 ? {} : { events: events.events }),
+      ...(options.dispatch === undefined ? {} : { dispatch: options.dispatch }),
       layersPerStep: options.layersPerStep,
       cost: setup.cost,
       steps: setup.range,
@@ -110,6 +115,10 @@ export async function taskOf(
       ...(planningSeconds === undefined ? {} : { planningSeconds }),
     },
   };
+}
+
+function isNearest({ dispatch }: CommonReplayOptions): boolean {
+  return dispatch === 'nearest';
 }
 
 async function chosenPolicy({ policy, policyOption = '--policy' }: Variant) {

@@ -1,9 +1,10 @@
 import { type Command, Option } from 'commander';
 import { nearest } from '../../core/known-keys.ts';
 import { quote } from '../../formats/text.ts';
-import { costPresetNames, EplbError } from '../../index.ts';
+import { costPresetNames, type Dispatch, EplbError } from '../../index.ts';
 import type { TriggerOptions } from '../../replay/index.ts';
 import { addDeviceOptions, addNodeOptions, type DeviceOptions } from '../device-options.ts';
+import { addDispatchOption } from '../dispatch-option.ts';
 import { addJsonOption, type JsonOption } from '../json-option.ts';
 import { RECORDING_HELP } from '../option-help.ts';
 import { contradiction, numberParser, wholeParser } from '../option-values.ts';
@@ -34,6 +35,7 @@ export interface CommonReplayOptions
   readonly planningTime?: PlanningTime;
   readonly planningSeconds?: PlanningTime;
   readonly layersPerStep: number;
+  readonly dispatch?: Dispatch;
   readonly json?: JsonOption;
   readonly report?: string;
   readonly survive?: string;
@@ -101,7 +103,7 @@ export function addOnePlacementOptions(command: Command): Command {
 
 /** Options that replay, compare and sweep share. */
 export function addReplayOptions(command: Command): Command {
-  addNodeOptions(addCostOptions(command, 'competition, '))
+  addDispatchOption(addNodeOptions(addCostOptions(command, 'competition, ')))
     .option(
       '--window <N>',
       'steps that plans look back on; the interval, at most 1024, when left out',

@@ -2,6 +2,7 @@ import { EplbError } from '../../core/errors.ts';
 import { adviseReplays, type ReplayReport, type ReplayResult } from '../../replay/index.ts';
 import { reportOf } from '../../replay/report.ts';
 import { placedDevices } from '../device-options.ts';
+import { plansForEvenNotes } from '../dispatch-option.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { jsonPath } from '../json-option.ts';
 import { checkOutputs } from '../output-file.ts';
@@ -71,7 +72,8 @@ export async function replayPolicies(
   const advice = adviseReplays(results, setup.batch);
   const tooShort = wasInterrupted ? [] : tooShortNotes(results);
   const ofSlots = setup.facts.tokensPerStep === null ? slotColumnNotes(setup.facts, [slots], startFrom) : [];
-  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...ofSlots, ...tooShort] };
+  const ofPolicies = options.dispatch === 'nearest' ? plansForEvenNotes(policies) : [];
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...ofPolicies, ...ofSlots, ...tooShort] };
   const report = reportOf(facts, results, scores === undefined ? { advice } : { advice, scores });
   await writeReports(outputs, report);
   if (wasInterrupted) process.exitCode = EXIT_INTERRUPTED;

@@ -19,6 +19,7 @@ import { failureTable } from './failure-view.ts';
 import { planningText } from './planning-text.ts';
 import { yardstickFacts } from './score.ts';
 import { replayTimeFacts } from './time-facts.ts';
+import { trafficTables } from './traffic-view.ts';
 
 /** A replay for people: what was replayed and how, and a table of what it came to beside no balancing. */
 export function renderReplay(report: ReplayReport, written: readonly string[], colors: Colors): string {
@@ -28,6 +29,7 @@ export function renderReplay(report: ReplayReport, written: readonly string[], c
     factLines(headerFacts(report.recording, result), colors).trimEnd(),
     table(result, colors),
     ...changeTables([result], colors),
+    ...trafficTables([result], colors),
     ...(result.rankChanges || survive !== undefined ? failureTable([result], colors) : []),
     factLines(closingFacts(report, result, written), colors).trimEnd(),
     ...(report.advice === undefined ? [] : [` ${colors.bold(report.advice.sentence)}`]),

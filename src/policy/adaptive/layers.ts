@@ -1,11 +1,14 @@
 import { EplbError } from '../../core/errors.ts';
 import { openPlaces, openSlotsOfNodes } from '../../core/open-slots.ts';
+import { meanSpeed } from '../../core/rank-speeds.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import type { JobLayout } from '../../engine/layout.ts';
 import { MoveCounter } from '../../mapping/move-counter.ts';
+import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { Pointer } from '../../memory/kernel-exports.ts';
 import { outlooksOf, type PlanOutlook } from './change.ts';
 import { PlanMemory } from './memory.ts';
+import { NearestCounter } from './nearest.ts';
 import { chanceOf, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
 import {
   type AdaptiveData,
@@ -40,6 +43,8 @@ export class AdaptiveLayers {
   readonly #newMemory: PlanMemory;
   /** `[layers]` */
   readonly #outlooks: readonly PlanOutlook[];
+  /** [logical] */
+  readonly #counts: Int32Array;
   /** [samples]: how much slower the slowest rank is, under the live placement and under another. */
   readonly #live: Float64Array;
   readonly #planned: Float64Array;
@@ -47,6 +52,10 @@ export class AdaptiveLayers {
   readonly #likeness: Float64Array;
   /** [slots]: -1 where one is closed. */
   readonly #places: Int32Array;
+  /** The layer that was prepared last. */
+  #layer = 0;
+  /** Where tokens take the nearest copy, and that can differ from any. */
+  readonly #nearest: NearestCounter | undefined;
 
   constructor(threadJob: ThreadJob<AdaptiveRequest>) {
     const { buffer, layout, request, job } = threadJob;
@@ -64,10 +73,15 @@ export class AdaptiveLayers {
     this.#memory = new PlanMemory(buffer, layout, layout.memory);
     this.#newMemory = new PlanMemory(buffer, layout, layout.newMemory);
     this.#outlooks = outlooksOf(this.#search, request, history, this.#memory);
+    this.#counts = new Int32Array(layout.topology.numLogicalExperts);
     this.#live = new Float64Array(loads.numSamples);
     this.#planned = new Float64Array(loads.numSamples);
     this.#likeness = new Float64Array(loads.numSamples);
     this.#places = openPlaces(layout.topology);
+    // Of groups that stay on their node all copies are near each other.
+    const isNear =
+      request.dispatch === 'nearest' && layout.topology.numNodes > 1 && !this.#search.keepsGroups;
+    this.#nearest = isNear ? new NearestCounter(layout.topology, request) : undefined;
   }
 
   /**
@@ -91,9 +105,23 @@ export class AdaptiveLayers {
     const terms = { price: 0, maxMoves: 0, start: 'fresh', extent: 'first' } as const;
     if (this.#search.hasOnlyReference) this.#search.takeReference(0, phyToLog, replicaRank);
     else {
-      this.#search.run(0, terms, phyToLog, replicaRank);
+      this.#searchPlan(0, terms, phyToLog, replicaRank);
       if (this.#search.isToBeReference) this.#search.takeReference(0, phyToLog, replicaRank);
     }
+  }
+
+  /** A search, and what it has to be followed by where tokens take the nearest copy. @returns the gain */
+  #searchPlan(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
+    const gain = this.#search.run(live, terms, phyToLog, replicaRank);
+    const nearest = this.#nearest;
+    if (nearest === undefined || this.#search.isCancelled) return gain;
+    const slots = this.#tableAt(phyToLog);
+    const before = live === 0 ? undefined : this.#tableAt(live);
+    const isAllowed = (changed: Int32Array) =>
+      this.#search.isSurvived(changed) && this.#search.keepsRules(this.#layer, changed);
+    nearest.polish(slots, before, { price: terms.price, maxMoves: terms.maxMoves, isAllowed });
+    numberReplicas(slots, this.#tableAt(replicaRank), this.#counts);
+    return before === undefined ? gain : nearest.expected(before) - nearest.expected(slots);
   }
 
   #planFromLive(layer: number, phyToLog: Pointer, replicaRank: Pointer, stats: Float64Array): void {
@@ -136,7 +164,7 @@ export class AdaptiveLayers {
     else this.#searchFrom(at, terms, phyToLog, replicaRank, stats);
     if (this.#search.isCancelled || isDone) return;
     this.#search.likeness(this.#likeness);
-    this.#search.slowest(at, this.#live);
+    this.#slowest(at, this.#live);
     this.#describe(live, phyToLog, stats);
     this.#keepUnpaid(live, planned, price, stats);
     if (hasRungs(this.#request, this.#layout.topology)) this.#climb(layer, live, price, terms, stats);
@@ -150,10 +178,10 @@ export class AdaptiveLayers {
     replicaRank: Pointer,
     stats: Float64Array,
   ): void {
-    stats[LayerStat.SMOOTH_GAIN] = this.#search.run(live, terms, phyToLog, replicaRank);
+    stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(live, terms, phyToLog, replicaRank);
     if (this.#request.tolerance !== undefined && !this.#search.isBelow && !this.#search.isCancelled) {
       const fresh: SearchTerms = { ...terms, start: 'fresh' };
-      stats[LayerStat.SMOOTH_GAIN] = this.#search.run(live, fresh, phyToLog, replicaRank);
+      stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(live, fresh, phyToLog, replicaRank);
       if (this.#search.isToBeReference) this.#search.takeReference(live, phyToLog, replicaRank);
     }
     stats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
@@ -162,7 +190,16 @@ export class AdaptiveLayers {
   /** Prepares a layer's samples, and remembers what is expected of its loads. */
   #prepare(layer: number, stats: Float64Array): SampleFacts {
     const facts = this.#search.prepare(layer);
+    this.#layer = layer;
     this.#newMemory.expect(layer, facts.expected, facts.numTelling);
+    if (this.#nearest !== undefined) {
+      this.#search.likeness(this.#likeness);
+      this.#nearest.prepare({
+        rows: this.#search.rowsOf(layer),
+        likeness: this.#likeness,
+        unit: facts.meanRankLoad * meanSpeed(this.#layout.topology),
+      });
+    }
     stats[LayerStat.MEAN_RANK_LOAD] = facts.meanRankLoad;
     stats[LayerStat.IS_NOISE] = facts.isNoise ? 1 : 0;
     stats[LayerStat.CHANCE] = chanceOf(this.#layout.topology, facts);
@@ -228,10 +265,16 @@ export class AdaptiveLayers {
     return Math.min(maxMoves, maxMovesPerLayer, this.#layout.topology.numPhysicalExperts);
   }
 
+  /** The load of the slowest rank / the mean, of every sample. */
+  #slowest(placement: Pointer, out: Float64Array): void {
+    if (this.#nearest === undefined) this.#search.slowest(placement, out);
+    else this.#nearest.slowest(this.#tableAt(placement), out);
+  }
+
   /** Writes what a placement gains and moves. */
   #describe(live: Int32Array, planned: Pointer, stats: Float64Array): void {
     const { moves, movesBetweenNodes } = this.#moves.count(live, this.#tableAt(planned));
-    this.#search.slowest(planned, this.#planned);
+    this.#slowest(planned, this.#planned);
     let gain = 0;
     for (let t = 0; t < this.#numSamples; t++)
       gain += this.#likeness[t]! * (this.#live[t]! - this.#planned[t]!);
@@ -274,7 +317,7 @@ export class AdaptiveLayers {
       dearer = Math.min(2 * dearer, MOST_PRICE);
       const terms = { ...planned, price: dearer, maxMoves: isRepair ? 0 : this.#maxMoves };
       const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
-      rungStats[LayerStat.SMOOTH_GAIN] = this.#search.run(row, terms, table, ranks);
+      rungStats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(row, terms, table, ranks);
       if (this.#search.isCancelled) return;
       rungStats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
       this.#describe(live, table, rungStats);

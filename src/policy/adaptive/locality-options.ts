@@ -3,9 +3,9 @@ import { ADAPTIVE_NAMES, type AdaptiveEplbPolicyOptions } from './options.ts';
 
 /**
  * What a {@link LocalityAwarePolicy} may trade: all that an {@link AdaptiveEplbPolicy} may, with these
- * defaults.
+ * defaults. It plans for even dispatch.
  */
-export interface LocalityAwarePolicyOptions extends Omit<AdaptiveEplbPolicyOptions, 'locality'> {
+export interface LocalityAwarePolicyOptions extends Omit<AdaptiveEplbPolicyOptions, 'locality' | 'dispatch'> {
   /** As of {@link AdaptiveEplbPolicyOptions}. Default 10: links come first, within the tolerance. */
   readonly linkPrice?: number;
   /** As of {@link AdaptiveEplbPolicyOptions}. Default 0.05. */
@@ -28,7 +28,7 @@ export function localityOptions(options: LocalityAwarePolicyOptions): AdaptiveEp
   checkOptions(
     'options',
     options,
-    ADAPTIVE_NAMES.filter((name) => name !== 'locality'),
+    ADAPTIVE_NAMES.filter((name) => name !== 'locality' && name !== 'dispatch'),
   );
   const {
     linkPrice = LINK_PRICE,

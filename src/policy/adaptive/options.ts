@@ -1,4 +1,5 @@
 import { checkAtLeast, checkNumber, checkText, checkWhole, show } from '../../core/checks.ts';
+import { checkDispatch, type Dispatch } from '../../core/dispatch.ts';
 import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { type CostModel, isCostModel } from '../../cost/cost-model.ts';
@@ -94,6 +95,13 @@ export interface AdaptiveEplbPolicyOptions {
    */
   readonly survive?: string;
   /**
+   * Which copy of an expert a token takes in the engine. 'nearest': one on its rank, else one on its node,
+   * else any, the tokens being on all ranks alike: what the search finds for 'even' is then corrected where
+   * copies get more than others, and gains are those of nearest copies. Not beside `tolerance`
+   * or `linkPrice`, which the search keeps for even dispatch. Default 'even'.
+   */
+  readonly dispatch?: Dispatch;
+  /**
    * How sure it has to be that the loads have changed since the live mapping was planned, in standard errors
    * over all layers together, before another plan is made: else the live mapping stays, until twice as many
    * steps are known. 0: no such test. Default 4; 0 when `price` is given.
@@ -143,7 +151,7 @@ export const ADAPTIVE_NAMES: readonly string[] = [
     'linkPrice',
     'tolerance',
   ],
-  ...['survive', 'confidence', 'cost', 'rememberedSteps', 'maxSamples'],
+  ...['survive', 'dispatch', 'confidence', 'cost', 'rememberedSteps', 'maxSamples'],
 ];
 
 const COST_NAMES = [
@@ -181,6 +189,8 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
   const mostBytes = readMaxBytes(maxBytes);
   // Weights that take no bytes may all move.
   const movesInBytes = cost.bytesPerExpert === 0 ? NO_LIMIT : Math.floor(mostBytes / cost.bytesPerExpert);
+  const linkPrice = atLeast0('linkPrice', options.linkPrice, 0);
+  const tolerance = readTolerance(options.tolerance);
   const request: AdaptiveRequest = {
     kernel: 'adaptive',
     fixedPrice: atLeast0('price', price, NO_FIXED_PRICE),
@@ -195,9 +205,10 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     maxEvaluations: whole('maxEvaluations', maxEvaluations, 1, 10_000_000),
     numKicks: whole('numKicks', numKicks, 0, effort === 'thorough' ? THOROUGH_KICKS : 0),
     keepsGroups: locality === 'groups',
-    linkPrice: atLeast0('linkPrice', options.linkPrice, 0),
-    tolerance: readTolerance(options.tolerance),
+    linkPrice,
+    tolerance,
     survive,
+    dispatch: readDispatch(options.dispatch, tolerance, linkPrice),
     maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
   };
   const remembered = whole(
@@ -215,6 +226,13 @@ function readTolerance(value: unknown): number | undefined {
   const tolerance = checkNumber('tolerance', value);
   if (tolerance >= 0 && tolerance < 1) return tolerance;
   throw new EplbRangeError('EPLB_RANGE', `tolerance: ${tolerance} is not at least 0 and less than 1`);
+}
+
+function readDispatch(given: unknown, tolerance: number | undefined, linkPrice: number): Dispatch {
+  const dispatch = checkDispatch(given);
+  if (dispatch === 'even' || (tolerance === undefined && linkPrice === 0)) return dispatch;
+  const name = tolerance === undefined ? 'linkPrice' : 'tolerance';
+  throw new EplbRangeError('EPLB_OPTION', `dispatch: ${name} is of 'even' dispatch, not of 'nearest'`);
 }
 
 function readEffort(effort: unknown): AdaptiveEffort {

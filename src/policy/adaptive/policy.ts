@@ -1,3 +1,4 @@
+import type { Dispatch } from '../../core/dispatch.ts';
 import { EplbError } from '../../core/errors.ts';
 import type { Topology } from '../../core/topology.ts';
 import type { KernelRequest } from '../../engine/plan-job.ts';
@@ -139,6 +140,11 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     return this.rebalanceExperts === AdaptiveEplbPolicy.prototype.rebalanceExperts
       ? this.#settings.request
       : undefined;
+  }
+
+  /** @internal */
+  override get tokenDispatch(): Dispatch {
+    return this.#settings.request.dispatch;
   }
 
   /** @internal */

@@ -1,3 +1,4 @@
+import type { Dispatch } from '../../core/dispatch.ts';
 import { ruleBookOf } from '../../core/rule-book.ts';
 import { sharedLoads } from '../../core/rules.ts';
 import type { Topology } from '../../core/topology.ts';
@@ -53,6 +54,8 @@ export interface AdaptiveRequest extends KernelRequest {
   readonly tolerance: number | undefined;
   /** The level of failures that as much load as can is to survive; undefined: none. */
   readonly survive: string | undefined;
+  /** Which copy of an expert a token takes. */
+  readonly dispatch: Dispatch;
   /** Samples there is room for. */
   readonly maxSamples: number;
 }

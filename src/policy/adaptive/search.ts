@@ -598,6 +598,16 @@ export class AdaptiveSearch {
     );
   }
 
+  /** The samples [logical] of a layer, as they were given. */
+  rowsOf(layer: number): readonly Float32Array[] {
+    const { numLayers, numLogicalExperts } = this.#layout.topology;
+    const stride = 4 * numLayers * numLogicalExperts;
+    return Array.from(
+      { length: this.#job.numSamples },
+      (_, t) => new Float32Array(this.#buffer, this.#samplesAt(layer) + t * stride, numLogicalExperts),
+    );
+  }
+
   #samplesAt(layer: number): Pointer {
     return this.#layout.samples + 4 * layer * this.#layout.topology.numLogicalExperts;
   }

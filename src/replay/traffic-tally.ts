@@ -1,0 +1,193 @@
+import { trafficOf } from '../cost/traffic.ts';
+import { NO_EXPERT } from '../formats/tensor/decode.ts';
+import type { Dispatch, Topology, Traffic } from '../index.ts';
+import { type CopyShares, makeCopyShares } from '../mapping/copy-shares.ts';
+import { zeros } from '../memory/allocate.ts';
+
+/** With more ranks traffic takes too much memory: a number for each pair of them. */
+export const MOST_TRAFFIC_RANKS = 1024;
+
+/** A placement, as it is now. */
+interface Placement {
+  /** `[physical]`: the expert of each slot, -1 when it is empty; a view. */
+  layerSlots(layer: number): Int32Array;
+}
+
+/** Where the tokens of a layer's experts may go. */
+interface LayerCopies {
+  readonly copies: CopyShares;
+  /** [logical + 1]: where the ranks of an expert's copies begin, each rank once; and the share of each. */
+  readonly first: Int32Array;
+  readonly ranks: Int32Array;
+  readonly shares: Float64Array;
+}
+
+/**
+ * Adds up which ranks send each other tokens under a placement that changes. Of loads every token of an
+ * expert is a transfer of its own; of routes a rank gets a token once. Tokens begin on all ranks that live
+ * alike: of routes one after the other.
+ */
+export class TrafficTally {
+  readonly #placement: Placement;
+  readonly #dispatch: Dispatch;
+  #topology: Topology;
+  #live: readonly number[];
+  /** [layers x logical]: loads since the layer was settled last. */
+  readonly #sums: Float64Array;
+  readonly #layers: (LayerCopies | undefined)[] = [];
+  /** [ranks x ranks]; and [ranks]: tokens that come from all live ranks alike. */
+  readonly #pairs: Float64Array;
+  readonly #fromAny: Float64Array;
+  /** [ranks]: the chance that a token misses each of those that are listed. */
+  readonly #missed: Float64Array;
+  readonly #touched: Int32Array;
+  #nextSource = 0;
+
+  constructor(topology: Topology, dispatch: Dispatch, placement: Placement) {
+    const { numLayers, numLogicalExperts, numRanks } = topology;
+    const what = `traffic between ${numRanks} ranks`;
+    this.#placement = placement;
+    this.#dispatch = dispatch;
+    this.#topology = topology;
+    this.#live = liveRanks(topology);
+    this.#sums = zeros(what, Float64Array, numLayers * numLogicalExperts);
+    this.#pairs = zeros(what, Float64Array, numRanks * numRanks);
+    this.#fromAny = new Float64Array(numRanks);
+    this.#missed = new Float64Array(numRanks).fill(1);
+    this.#touched = new Int32Array(numRanks);
+  }
+
+  /** Adds a step's loads [layers x logical]. */
+  addLoads(loads: Float32Array): void {
+    const sums = this.#sums;
+    for (let i = 0; i < loads.length; i++) sums[i]! += loads[i]!;
+  }
+
+  /** Adds tokens, by the experts of each: [tokens x layers x topK]. */
+  addRoutes(ids: Uint16Array, numTokens: number, topK: number): void {
+    const { numLayers } = this.#topology;
+    const live = this.#live;
+    for (let token = 0, at = 0; token < numTokens; token++) {
+      const source = live[this.#nextSource]!;
+      this.#nextSource = (this.#nextSource + 1) % live.length;
+      for (let layer = 0; layer < numLayers; layer++, at += topK)
+        this.#addToken(this.#copiesOf(layer), source, ids, at, topK);
+    }
+  }
+
+  /** Counts what has come for a layer under the placement as it is: to be called before it changes. */
+  settle(layer: number): void {
+    const { numLogicalExperts, numRanks } = this.#topology;
+    const sums = this.#sums.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
+    const { copies, first, ranks, shares } = this.#copiesOf(layer);
+    sums.forEach((load, expert) => {
+      if (load === 0) return;
+      const from = first[expert]!;
+      const to = first[expert + 1]!;
+      if (this.#dispatch === 'even' || to - from === 1) {
+        for (let i = from; i < to; i++) this.#fromAny[ranks[i]!]! += load * shares[i]!;
+        return;
+      }
+      for (const source of this.#live) {
+        const numTargets = copies.find(expert, source);
+        for (let i = 0; i < numTargets; i++)
+          this.#pairs[source * numRanks + copies.ranks[i]!]! +=
+            (load / this.#live.length) * copies.shares[i]!;
+      }
+    });
+    sums.fill(0);
+    this.#layers[layer] = undefined;
+  }
+
+  /** Counts what has come, and takes other ranks from now on: to be called before their placement changes. */
+  changeRanks(topology: Topology): void {
+    this.#settleAll();
+    this.#topology = topology;
+    this.#live = liveRanks(topology);
+    this.#nextSource = 0;
+  }
+
+  /** A tally with the same so far, of another placement, which is alike until now. */
+  copyFor(placement: Placement): TrafficTally {
+    this.#settleAll();
+    const copy = new TrafficTally(this.#topology, this.#dispatch, placement);
+    copy.#pairs.set(this.#pairs);
+    copy.#nextSource = this.#nextSource;
+    return copy;
+  }
+
+  /** All that has come so far. */
+  traffic(bytesPerToken: number): Traffic {
+    this.#settleAll();
+    return trafficOf(this.#pairs, this.#topology, bytesPerToken, 'uniform');
+  }
+
+  #settleAll(): void {
+    const { numLayers, numRanks } = this.#topology;
+    for (let layer = 0; layer < numLayers; layer++) this.settle(layer);
+    for (const source of this.#live)
+      for (let target = 0; target < numRanks; target++)
+        this.#pairs[source * numRanks + target]! += this.#fromAny[target]! / this.#live.length;
+    this.#fromAny.fill(0);
+  }
+
+  #addToken(layer: LayerCopies, source: number, ids: Uint16Array, begin: number, topK: number): void {
+    const { copies, first } = layer;
+    const missed = this.#missed;
+    const touched = this.#touched;
+    const isEven = this.#dispatch === 'even';
+    let numTouched = 0;
+    for (let k = begin; k < begin + topK; k++) {
+      const expert = ids[k]!;
+      if (expert === NO_EXPERT) continue;
+      let from = first[expert]!;
+      let to = first[expert + 1]!;
+      const isAny = isEven || to - from === 1;
+      if (!isAny) {
+        from = 0;
+        to = copies.find(expert, source);
+      }
+      const { ranks, shares } = isAny ? layer : copies;
+      for (let i = from; i < to; i++) {
+        const rank = ranks[i]!;
+        const before = missed[rank]!;
+        if (before === 1) touched[numTouched++] = rank;
+        missed[rank] = before * (1 - shares[i]!);
+      }
+    }
+    const row = isEven ? 0 : source * this.#topology.numRanks;
+    const sums = isEven ? this.#fromAny : this.#pairs;
+    for (let i = 0; i < numTouched; i++) {
+      const rank = touched[i]!;
+      sums[row + rank]! += 1 - missed[rank]!;
+      missed[rank] = 1;
+    }
+  }
+
+  #copiesOf(layer: number): LayerCopies {
+    const known = this.#layers[layer];
+    if (known !== undefined) return known;
+    const { numLogicalExperts } = this.#topology;
+    const slots = this.#placement.layerSlots(layer);
+    const anywhere = makeCopyShares(slots, this.#topology, 'even');
+    const first = new Int32Array(numLogicalExperts + 1);
+    const ranks = new Int32Array(slots.length);
+    const shares = new Float64Array(slots.length);
+    for (let expert = 0; expert < numLogicalExperts; expert++) {
+      const at = first[expert]!;
+      const numTargets = anywhere.find(expert, 0);
+      ranks.set(anywhere.ranks.subarray(0, numTargets), at);
+      shares.set(anywhere.shares.subarray(0, numTargets), at);
+      first[expert + 1] = at + numTargets;
+    }
+    const isEven = this.#dispatch === 'even';
+    const copies = isEven ? anywhere : makeCopyShares(slots, this.#topology, this.#dispatch);
+    const found = { copies, first, ranks, shares };
+    this.#layers[layer] = found;
+    return found;
+  }
+}
+
+function liveRanks({ numRanks, deadRanks = [] }: Topology): number[] {
+  return Array.from({ length: numRanks }, (_, rank) => rank).filter((rank) => !deadRanks.includes(rank));
+}

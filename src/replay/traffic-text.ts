@@ -1,0 +1,21 @@
+import type { ReplayResult } from './result.ts';
+import type { ReplayTraffic } from './traffic-result.ts';
+
+/** Whether replays have more to show than that all tokens take the same links. */
+export function hasLinks(replays: readonly ReplayResult[]): boolean {
+  return replays.some(({ traffic, configuration }) => {
+    return traffic !== undefined && (traffic.live.links.length > 1 || configuration.dispatch !== undefined);
+  });
+}
+
+/** How traffic was counted, in two sentences. */
+export function trafficMeanings({
+  countedFrom,
+}: Pick<ReplayTraffic, 'countedFrom'>): readonly [string, string] {
+  return [
+    countedFrom === 'routes'
+      ? 'A rank gets a token once, however many of its experts it has.'
+      : "Every token of an expert is a transfer of its own: loads don't tell which experts a token has.",
+    'Tokens are on all ranks alike, as nothing recorded says where.',
+  ];
+}
