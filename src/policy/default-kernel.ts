@@ -31,7 +31,7 @@ export const DEFAULT_KERNEL: LayerKernel<DefaultRequest> = {
  * About how long one layer takes to place, and to be kept in its slots: it is sorted, and its experts go to
  * heaps. Measured with 8 to 4,096 slots on 2 to 256 ranks: 0.6 to 2.2 times as long.
  */
-export function placingNanoseconds({ numPhysicalExperts }: Topology): number {
+function placingNanoseconds({ numPhysicalExperts }: Topology): number {
   return 1000 + 4 * numPhysicalExperts * Math.log2(numPhysicalExperts + 1);
 }
 

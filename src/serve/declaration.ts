@@ -69,10 +69,11 @@ export interface GroupDeclaration extends DeclaredRanks {
 }
 
 /** A declaration with nothing left out but what has no default. */
-export type FullDeclaration = Required<Omit<GroupDeclaration, keyof DeclaredRanks | NoDefault>> &
+export type FullDeclaration = Required<
+  Omit<GroupDeclaration, keyof DeclaredRanks | 'topology' | 'cost' | 'budgets' | 'survive' | 'migration'>
+> &
   DeclaredRanks &
-  Pick<GroupDeclaration, NoDefault>;
-type NoDefault = 'topology' | 'cost' | 'budgets' | 'survive' | 'migration';
+  Pick<GroupDeclaration, 'topology' | 'cost' | 'budgets' | 'survive' | 'migration'>;
 
 const size = (description: string): Schema => ({
   type: 'integer',
