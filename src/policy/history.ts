@@ -8,7 +8,7 @@ export interface MappingHistory {
   readonly numNewSteps: number;
   /** Whether no mapping was ever committed. */
   readonly isInitial: boolean;
-  /** Whether the loads to plan for are the window's: left out where they are, and what is known is of them. */
+  /** Whether the loads to plan for are the window's; left out where they are, and so is what is known. */
   readonly isOfWindow?: boolean;
   /** What the policy's kernel left with the plan of the mapping. */
   readonly memory?: Uint8Array | undefined;
