@@ -189,7 +189,7 @@ export class PlanRunner {
 
 /** All that a topology says of its ranks, what is usual too: what a change leaves out stays as it was. */
 function changeTo({ numPhysicalExperts, numRanks, numNodes, ...topology }: Topology): TopologyChange {
-  const { deadRanks = [], nodeOfRank, failureDomains = {}, linkClasses } = topology;
+  const { deadRanks = [], nodeOfRank, failureDomains = {}, linkClasses, rules } = topology;
   const stride = numPhysicalExperts / numRanks;
   const { slotsPerRank = new Array<number>(numRanks).fill(stride) } = topology;
   const { rankSpeed = new Array<number>(numRanks).fill(1) } = topology;
@@ -197,5 +197,7 @@ function changeTo({ numPhysicalExperts, numRanks, numNodes, ...topology }: Topol
     ...{ numRanks, numNodes, slotsPerRank, rankSpeed, deadRanks, failureDomains },
     ...(nodeOfRank && { nodeOfRank }),
     ...(linkClasses && { linkClasses }),
+    // They say whether a shared expert's slots are off those of ranks already.
+    ...(rules && { rules }),
   };
 }

@@ -62,7 +62,7 @@ describe('eplb inspect', { concurrency: 2 }, () => {
       await writeFile(join(dir, 'loads.json'), JSON.stringify([[1, 2, 3, 4]]));
       for (const [args, message] of [
         [['none.npy'], /^eplb: recording: cannot read "none.npy".*\(EPLB_FILE\)\n$/],
-        [['loads.json', '--ranks', '5'], /^eplb: numRanks: 5 is not from 1 to 4 \(EPLB_RANGE\)\n$/],
+        [['loads.json', '--ranks', '5'], /^eplb: --ranks: 5 is not from 1 to 4 \(EPLB_RANGE\)\n$/],
         [['loads.json', '--steps', '5:9'], /^eplb: --steps: .*\(EPLB_RANGE\)\n$/],
         [
           ['loads.json', '--json', 'none/i.json'],

@@ -157,7 +157,12 @@ test('wrong slots, and policies that cannot plan for them, are refused, with not
       ['5,3,5,4', 'default', 'TOPOLOGY', only],
       ['5,3,5', 'adaptive', 'SHAPE', /^--slots-per-rank: has 3 numbers, not 4, one a rank$/],
       ['5,3,5,6', 'adaptive', 'RANGE', /^--slots-per-rank: rank 3: 6 is not from 0 to 5$/],
-      ['5,3,5,2', 'adaptive', 'TOPOLOGY', /^--slots-per-rank: 15 slots are less than numLogicalExperts 16/],
+      [
+        '5,3,5,2',
+        'adaptive',
+        'TOPOLOGY',
+        /^--slots-per-rank: 15 slots are less than the logical experts, 16: every expert/,
+      ],
       ['5,3,,4', 'adaptive', 'NOT_WHOLE', /^--slots-per-rank: "" is not a whole number/],
       ['5,3,-5,4', 'adaptive', 'RANGE', /^--slots-per-rank: -5 is not/],
       ['5,3,5.5,4', 'adaptive', 'NOT_WHOLE', /^--slots-per-rank: "5\.5" is not a whole number/],
