@@ -1,5 +1,6 @@
 import type { Topology, Traffic } from '../index.ts';
 import type { ReplayConfiguration } from './configuration.ts';
+import { roundedLoad } from './rank-load-samples.ts';
 import type { ScoredPlacement } from './scorer.ts';
 import { MAX_PAIR_RANKS, type ReplayTraffic, type TrafficFigures } from './traffic-result.ts';
 import { MOST_TRAFFIC_RANKS, TrafficTally } from './traffic-tally.ts';
@@ -99,7 +100,7 @@ export function figuresOf(traffic: Traffic, factor: number, hasBytes: boolean): 
         ? null
         : Array.from({ length: numRanks }, (_, rank) =>
             Array.from(tokens.subarray(rank * numRanks, (rank + 1) * numRanks), (all) =>
-              Number((all * factor).toPrecision(5)),
+              roundedLoad(all * factor),
             ),
           ),
   };

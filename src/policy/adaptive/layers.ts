@@ -148,8 +148,11 @@ export class AdaptiveLayers {
       return;
     }
     stats[LayerStat.MUST_CHANGE] = mustChange ? 1 : 0;
-    const start = mustLeave ? 'fresh' : 'live';
     const isFree = mode === 'first' || price === 0;
+    // Links save little in a placement that was made for no loads: where all may move, it is no start.
+    const isUnlimited = this.#maxMoves >= live.length && !hasRungs(this.#request, this.#layout.topology);
+    const isAnew = mode === 'first' && price === 0 && isUnlimited && this.#search.hasPairs;
+    const start = mustLeave || isAnew ? 'fresh' : 'live';
     const terms: SearchTerms = {
       price,
       maxMoves: this.#maxMoves,
@@ -166,7 +169,7 @@ export class AdaptiveLayers {
     this.#search.likeness(this.#likeness);
     this.#slowest(at, this.#live);
     this.#describe(live, phyToLog, stats);
-    this.#keepUnpaid(live, planned, price, stats);
+    if (!isAnew) this.#keepUnpaid(live, planned, price, stats);
     if (hasRungs(this.#request, this.#layout.topology)) this.#climb(layer, live, price, terms, stats);
   }
 

@@ -89,10 +89,12 @@ const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, Searc
  * Where links count: visits of each rank, of so many slots in a layer; and the patience of a walk. See
  * docs/notes/locality.md.
  */
-const VISITS_OF_LINKS = 6;
+const VISITS_OF_LINKS = 4;
 const SLOTS_OF_VISITS = 288;
 const MOST_VISITS = 16;
 const WALK_OF_LINKS = 600;
+/** A shorter one finds too little. */
+const LEAST_WALK = 16;
 const SLOTS_OF_WALK = 80;
 
 /** How to search. */
@@ -436,7 +438,7 @@ export class AdaptiveSearch {
   get #walkPatience(): number {
     if (!this.hasPairs || this.#request.effort === 'quick') return 0;
     const patience = WALK_OF_LINKS * (SLOTS_OF_WALK / numOpenSlots(this.#layout.topology)) ** 3;
-    return Math.floor(Math.min(patience, WALK_OF_LINKS));
+    return patience < LEAST_WALK ? 0 : Math.floor(Math.min(patience, WALK_OF_LINKS));
   }
 
   /** What links save more by what the last search found, as a share of the mean rank load. */
