@@ -27,7 +27,11 @@ interface PolicyRow {
 /** The policies of this library: a further one adds its row here. */
 const POLICIES: readonly PolicyRow[] = [
   { name: 'default', make: () => new DefaultEplbPolicy() },
-  { name: 'locality', make: ({ dispatch: _, ...setting }) => new LocalityAwarePolicy(given(setting)) },
+  // What links cost is in no seconds: by what a cost says of moves they would be judged in another unit.
+  {
+    name: 'locality',
+    make: ({ maxMoves, survive }) => new LocalityAwarePolicy(given({ maxMoves, survive })),
+  },
   { name: 'adaptive', make: (setting) => new AdaptiveEplbPolicy(given(setting)) },
 ];
 

@@ -2,13 +2,13 @@ import { twoDigits } from '../formats/number-text.ts';
 
 /**
  * Seconds of a plan for each slot of a layer, by policy: medians of bench/RESULTS.md for 58 layers of 256
- * experts in 288 slots on one worker thread, rounded up (0.97 ms, 65 ms with 64 samples, 1.2 s).
+ * experts in 288 slots on one worker thread, rounded up (0.97 ms, 65 ms with 64 samples, 85 ms).
  */
 const SECONDS_PER_SLOT: Readonly<Record<string, number>> = {
   static: 0,
   default: 0.1e-6,
   adaptive: 4e-6,
-  locality: 80e-6,
+  locality: 6e-6,
 };
 /** Of a policy that is not the library's: as long as the slower of the two that only look at loads. */
 const OTHER_SECONDS_PER_SLOT = 4e-6;
