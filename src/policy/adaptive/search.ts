@@ -390,8 +390,10 @@ export class AdaptiveSearch {
     const triesFresh = !isFresh && terms.triesFresh === true;
     const { numPhysicalExperts, numRanks } = this.#layout.topology;
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
-    const { extent = isFresh ? 'first' : 'next', isOneStep = false } = terms;
-    const { visitsPerRank, idlePerRank, maxPasses, leastGain } = this.#extent(extent);
+    const extent = terms.extent ?? (isFresh ? 'first' : 'next');
+    const isOneStep = terms.isOneStep === true;
+    const { visitsPerRank: usual, idlePerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
+    const visitsPerRank = this.hasPairs ? this.#visitsOfLinks(usual) : usual;
     const isSharp = terms.isSharp ?? extent === 'first';
     this.#terms.setNumbers({ price: isFresh ? 0 : terms.price, leastGain });
     this.#terms.setIntegers({
@@ -426,12 +428,10 @@ export class AdaptiveSearch {
     return Number.isFinite(gain) ? gain : 0;
   }
 
-  /** How far a search goes: where links count further, but of many slots, whose visits take longer. */
-  #extent(name: ExtentName): SearchExtent {
-    const extent = EXTENTS[this.#request.effort][name];
-    if (!this.hasPairs) return extent;
+  /** Visits of each rank where links count: more, but of many slots, whose visits take longer. */
+  #visitsOfLinks(usual: number): number {
     const visits = (VISITS_OF_LINKS * SLOTS_OF_VISITS) / numOpenSlots(this.#layout.topology);
-    return { ...extent, visitsPerRank: Math.max(extent.visitsPerRank, Math.min(visits, MOST_VISITS)) };
+    return Math.max(usual, Math.min(visits, MOST_VISITS));
   }
 
   /** Steps of a walk in a row that may lead nowhere: as many as take a few milliseconds a layer. */
