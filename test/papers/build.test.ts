@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 interface Metafile {
@@ -19,4 +19,14 @@ test('each module of the library, its parts and the command is in one file of di
     [...places].filter(([, files]) => files.length > 1),
     [],
   );
+});
+
+test('no string goes on over the end of a line: a bundler that indents would change it', () => {
+  const dist = new URL('../../dist/', import.meta.url);
+  const files = readdirSync(dist).filter((name) => /\.c?js$/.test(name));
+  assert.ok(files.length > 40, `${files.length} files`);
+  const broken = files.filter((name) =>
+    /(?<!\\)(?:\\\\)*\\\n/.test(readFileSync(new URL(name, dist), 'utf8')),
+  );
+  assert.deepEqual(broken, []);
 });
