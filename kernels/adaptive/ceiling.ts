@@ -1,6 +1,8 @@
 // A limit that no rank may come above with given loads: a constraint beside the objective, which a step may
 // not break. What is above it already may only come down.
 
+import { countReplicas } from '../shared/inverse';
+import { rankLoads } from '../shared/rank-loads';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -125,25 +127,16 @@ export function mayWeighMore(s: Adaptive, slot: i32, j: i32): bool {
  */
 export function longestTime(terms: usize, slots: usize): f64 {
   const a = changetype<AdaptiveTerms>(terms);
-  const copies = a.scratch;
-  const perRank = a.numSlots / a.numRanks;
-  const end = slots + ((<usize>a.numSlots) << 2);
-  memory.fill(copies, 0, (<usize>a.numExperts) << 2);
-  for (let at = slots; at < end; at += 4) {
-    const count = copies + ((<usize>load<i32>(at)) << 2);
-    if (load<i32>(at) >= 0) store<i32>(count, load<i32>(count) + 1);
-  }
+  const counts = a.scratch;
+  const loads = (counts + ((<usize>a.numExperts) << 2) + 7) & ~7;
+  const stats = loads + ((<usize>a.numRanks) << 3);
+  countReplicas(slots, a.numSlots, a.numExperts, counts);
+  rankLoads(a.ceilingLoads, slots, counts, a.numSlots, a.numRanks, loads, stats);
+  if (a.rankSpeed === 0) return load<f64>(stats);
   let most: f64 = 0;
-  let at = slots;
   for (let rank = 0; rank < a.numRanks; rank++) {
-    let sum: f64 = 0;
-    for (let k = 0; k < perRank; k++, at += 4) {
-      if (load<i32>(at) < 0) continue;
-      const expert = (<usize>load<i32>(at)) << 2;
-      sum += <f64>load<f32>(a.ceilingLoads + expert) / <f64>load<i32>(copies + expert);
-    }
-    const speed = a.rankSpeed === 0 ? 1 : <f64>load<f32>(a.rankSpeed + ((<usize>rank) << 2));
-    most = max(most, sum / speed);
+    const speed = <f64>load<f32>(a.rankSpeed + ((<usize>rank) << 2));
+    most = max(most, load<f64>(loads + ((<usize>rank) << 3)) / speed);
   }
   return most;
 }

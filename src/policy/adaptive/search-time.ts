@@ -1,8 +1,8 @@
 import type { Topology } from '../../core/topology.ts';
 import type { WorkOfJob } from '../../engine/layer-kernel.ts';
+import { hasFewSlots, numKicksOf } from './extent.ts';
 import { numLinkNodes } from './link-sizes.ts';
 import type { AdaptiveEffort, AdaptiveRequest } from './request.ts';
-import { hasFewSlots, numKicksOf } from './search.ts';
 
 /** What a layer takes in shares of the usual: 'thorough' goes on until no rank has a step left. */
 const SHARES: Readonly<Record<AdaptiveEffort, number>> = { quick: 0.5, usual: 1, thorough: 8 };

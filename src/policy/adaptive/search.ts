@@ -1,101 +1,20 @@
-import { emptyClosedSlots, numOpenSlots } from '../../core/open-slots.ts';
+import { emptyClosedSlots } from '../../core/open-slots.ts';
 import { meanSpeed, relativeSpeeds } from '../../core/rank-speeds.ts';
 import { sharedLoads } from '../../core/rules.ts';
-import type { Topology } from '../../core/topology.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
 import type { WrittenSamples } from '../../loads/load-samples.ts';
 import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import { meanLoads } from './ceiling.ts';
+import { type ExtentName, linkedExtent, numKicksOf, searchExtent } from './extent.ts';
 import { numLinkNodes } from './link-sizes.ts';
 import { checkPairs, preparePairs, writeNodes } from './links.ts';
-import {
-  type AdaptiveEffort,
-  type AdaptiveRequest,
-  type AdaptiveScratch,
-  carveAdaptiveScratch,
-  NO_LIMIT,
-} from './request.ts';
+import { type AdaptiveRequest, type AdaptiveScratch, carveAdaptiveScratch, NO_LIMIT } from './request.ts';
 import { SearchRules } from './rules.ts';
 import { NUM_CURVE_POINTS, writeCurve } from './slot-costs.ts';
 import { SurvivalGoal } from './survive.ts';
 import { AdaptiveTerms } from './terms.ts';
-
-const FEW_SLOTS = 16;
-const KICKS_OF_FEW_SLOTS = 20;
-
-/** Whether there are so few slots that they are searched as good as exhaustively. */
-export function hasFewSlots(topology: Topology): boolean {
-  return numOpenSlots(topology) <= FEW_SLOTS;
-}
-
-/**
- * Where ranks differ in speed and have few slots each, descents get stuck far from the best: 6 % above the
- * bound of a linear program in the mean of ten problems of three slots a rank, and up to 21 %. With kicks it
- * is 0.9 and 1.4 %, in 3.5 times the time; 50 of them make 0.6 and 0.9 %, in 13 times. Ranks that are alike
- * are 1.7 and 3 % above it without.
- */
-const FEW_SLOTS_OF_A_RANK = 8;
-const KICKS_OF_UNEVEN_RANKS = 10;
-
-/** Kicks in a row that have to lead nowhere. */
-export function numKicksOf({ numKicks }: AdaptiveRequest, topology: Topology): number {
-  if (hasFewSlots(topology)) return Math.max(numKicks, KICKS_OF_FEW_SLOTS);
-  const { numRanks, deadRanks = [] } = topology;
-  const isUneven =
-    relativeSpeeds(topology) !== undefined &&
-    numOpenSlots(topology) < FEW_SLOTS_OF_A_RANK * (numRanks - deadRanks.length);
-  return isUneven ? Math.max(numKicks, KICKS_OF_UNEVEN_RANKS) : numKicks;
-}
-
-/** How far a search goes. */
-interface SearchExtent {
-  /** Ranks looked at from one start, for each rank there is. */
-  readonly visitsPerRank: number;
-  /**
-   * Ranks in a row without a step that end a descent, for each rank there is; but LEAST_IDLE in any case.
-   */
-  readonly idlePerRank: number;
-  /** Descents from a start, each by a new tangent. */
-  readonly maxPasses: number;
-  /** The least that a step has to gain, as a share of the mean rank load. */
-  readonly leastGain: number;
-}
-
-/** Of first plans, and of those whose moves are free; and of plans from a placement that was planned. */
-type ExtentName = 'first' | 'next';
-
-const UNLIMITED = { visitsPerRank: Number.POSITIVE_INFINITY, idlePerRank: Number.POSITIVE_INFINITY };
-const LEAST_IDLE = 8;
-
-/** What efforts come to: see docs/notes/adaptive.md for what each gains, and takes. */
-const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, SearchExtent>>>> = {
-  quick: {
-    first: { visitsPerRank: 2, idlePerRank: 0.25, maxPasses: 1, leastGain: 3e-5 },
-    next: { visitsPerRank: 1, idlePerRank: 0.125, maxPasses: 1, leastGain: 3e-5 },
-  },
-  usual: {
-    first: { visitsPerRank: 4, idlePerRank: 0.5, maxPasses: 2, leastGain: 1e-5 },
-    next: { visitsPerRank: 2, idlePerRank: 0.25, maxPasses: 2, leastGain: 3e-5 },
-  },
-  thorough: {
-    first: { ...UNLIMITED, maxPasses: 4, leastGain: 1e-6 },
-    next: { ...UNLIMITED, maxPasses: 4, leastGain: 1e-6 },
-  },
-};
-
-/**
- * Where links count: visits of each rank, of so many slots in a layer; and the patience of a walk. See
- * docs/notes/locality.md.
- */
-const VISITS_OF_LINKS = 4;
-const SLOTS_OF_VISITS = 288;
-const MOST_VISITS = 16;
-const WALK_OF_LINKS = 1000;
-/** A shorter one finds too little. */
-const LEAST_WALK = 16;
-const SLOTS_OF_WALK = 80;
 
 /** How to search. */
 export interface SearchTerms {
@@ -284,20 +203,10 @@ export class AdaptiveSearch {
     const { tolerance, linkPrice } = this.#request;
     if (linkPrice > 0 && !this.#hasLinks) checkPairs(this.#threadJob, layer);
     if (!this.#hasLinks && tolerance === undefined) return;
-    this.#writeMeanLoads(layer);
+    meanLoads(this.rowsOf(layer), this.#job.newestShare, this.#meanLoads);
     if (!this.#hasLinks) return;
     const pairsTotal = preparePairs(this.#threadJob, this.#at, layer);
     this.#terms.setNumbers({ pairsTotal });
-  }
-
-  /** The mean of the layer's samples. */
-  #writeMeanLoads(layer: number): void {
-    const { numLayers, numLogicalExperts } = this.#layout.topology;
-    const { numSamples, newestShare } = this.#job;
-    const stride = numLayers * numLogicalExperts;
-    const length = (numSamples - 1) * stride + numLogicalExperts;
-    const samples = new Float32Array(this.#buffer, this.#samplesAt(layer), length);
-    meanLoads(samples, stride, numSamples, newestShare, this.#meanLoads);
   }
 
   get #meanLoads(): Float32Array {
@@ -388,12 +297,15 @@ export class AdaptiveSearch {
   run(live: Pointer, terms: SearchTerms, phyToLog: Pointer, replicaRank: Pointer): number {
     const isFresh = live === 0 || terms.start === 'fresh';
     const triesFresh = !isFresh && terms.triesFresh === true;
-    const { numPhysicalExperts, numRanks } = this.#layout.topology;
+    const { numPhysicalExperts } = this.#layout.topology;
     if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const extent = terms.extent ?? (isFresh ? 'first' : 'next');
     const isOneStep = terms.isOneStep === true;
-    const { visitsPerRank: usual, idlePerRank, maxPasses, leastGain } = EXTENTS[this.#request.effort][extent];
-    const visitsPerRank = this.hasPairs ? this.#visitsOfLinks(usual) : usual;
+    const { topology } = this.#layout;
+    const { effort } = this.#request;
+    const { maxVisits, maxIdle, maxPasses, leastGain, walkPatience } = this.hasPairs
+      ? linkedExtent(effort, extent, topology)
+      : searchExtent(effort, extent, topology);
     const isSharp = terms.isSharp ?? extent === 'first';
     this.#terms.setNumbers({ price: isFresh ? 0 : terms.price, leastGain });
     this.#terms.setIntegers({
@@ -403,16 +315,13 @@ export class AdaptiveSearch {
       dealsCopies: isOneStep || this.hasPairs ? 0 : 1,
       isSharp: isSharp ? 1 : 0,
       maxMoves: isFresh ? numPhysicalExperts : terms.maxMoves,
-      maxVisits: Math.min(NO_LIMIT, Math.ceil(visitsPerRank * numRanks)),
+      maxVisits,
       maxPasses,
       // Whether there is any step is told for sure.
-      maxIdle:
-        isOneStep || this.hasPairs
-          ? NO_LIMIT
-          : Math.min(NO_LIMIT, Math.max(LEAST_IDLE, Math.ceil(idlePerRank * numRanks))),
+      maxIdle: isOneStep ? NO_LIMIT : maxIdle,
       maxEvaluations: isOneStep ? 1 : this.#request.maxEvaluations,
-      walkPatience: isOneStep || extent !== 'first' ? 0 : this.#walkPatience,
-      numKicks: isOneStep ? 0 : numKicksOf(this.#request, this.#layout.topology),
+      walkPatience: isOneStep ? 0 : walkPatience,
+      numKicks: isOneStep ? 0 : numKicksOf(this.#request, topology),
       phyToLog,
       replicaRank,
     });
@@ -426,19 +335,6 @@ export class AdaptiveSearch {
     // known to be gained.
     const gain = this.#terms.number('before') - this.#terms.number('after');
     return Number.isFinite(gain) ? gain : 0;
-  }
-
-  /** Visits of each rank where links count: more, but of many slots, whose visits take longer. */
-  #visitsOfLinks(usual: number): number {
-    const visits = (VISITS_OF_LINKS * SLOTS_OF_VISITS) / numOpenSlots(this.#layout.topology);
-    return Math.max(usual, Math.min(visits, MOST_VISITS));
-  }
-
-  /** Steps of a walk in a row that may lead nowhere: as many as take a few milliseconds a layer. */
-  get #walkPatience(): number {
-    if (!this.hasPairs || this.#request.effort === 'quick') return 0;
-    const patience = WALK_OF_LINKS * (SLOTS_OF_WALK / numOpenSlots(this.#layout.topology)) ** 3;
-    return patience < LEAST_WALK ? 0 : Math.floor(Math.min(patience, WALK_OF_LINKS));
   }
 
   /** What links save more by what the last search found, as a share of the mean rank load. */
