@@ -2,9 +2,9 @@
 
 import { ROUNDING } from './bounds';
 import { isBelow } from './ceiling';
-import { objectiveOf, savedByLinks } from './costs';
+import { objectiveOf } from './costs';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive } from './state';
+import { Adaptive, savedByLinks } from './state';
 
 /** What it is worse than any price that a rank is above the ceiling. */
 const ABOVE: f64 = 1e6;

@@ -5,7 +5,7 @@
 // the costs, which are sums of float32, less exact than the least gain.
 
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, rankCostOf } from './state';
+import { Adaptive, rankCostOf, savedByLinks } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 
@@ -112,5 +112,5 @@ export function countStep(s: Adaptive): void {
 function costOfRanks(s: Adaptive): f64 {
   let cost: f64 = 0;
   for (let rank = 0; rank < s.numRanks; rank++) cost += <f64>rankCostOf(s, rank);
-  return cost - s.together * <f64>s.linkPrice;
+  return cost - savedByLinks(s);
 }

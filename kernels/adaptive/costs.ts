@@ -23,6 +23,7 @@ import {
   rankCostOf,
   rankOf,
   rankRow,
+  savedByLinks,
 } from './state';
 import { rowOf } from './table';
 import { power, root, sumOf, sumsOf } from './vectors';
@@ -103,11 +104,6 @@ export function objectiveOf(s: Adaptive): f64 {
     sum = f32x4.add(sum, f32x4.mul(v128.load(s.terms.weights + t), root(powersOf(s, t), s.isSharp)));
   }
   return <f64>sumOf(sum) / <f64>s.scale - savedByLinks(s);
-}
-
-/** What links cost less than if no pair shared a node. */
-export function savedByLinks(s: Adaptive): f64 {
-  return s.together * <f64>s.linkPrice;
 }
 
 /** Makes the tangent anew: the root is concave, so what the tangent gains is gained at least. */

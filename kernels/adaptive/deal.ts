@@ -1,7 +1,6 @@
 // A placement that was made for ranks that are alike, dealt to ranks that are not.
 
 import { startBounds } from './bounds';
-import { startLinks } from './links';
 import { beginWithoutCosts, markHeld, repair } from './repair';
 import { isKept } from './rules';
 import { meanFixedLoad, writeFixedLoads } from './shared-expert';
@@ -24,7 +23,6 @@ export function dealToRanks(terms: usize): void {
   const s = carveAdaptive(a);
   writeFixedLoads(s);
   startBounds(s, a);
-  startLinks(s);
   markHeld(s, a.fresh);
   beginWithoutCosts(s, a.fresh);
   if (s.isCancelled) return;

@@ -205,9 +205,9 @@ function setBit(set: usize, expert: i32, isSet: bool): void {
   store<u64>(at, isSet ? load<u64>(at) | bit : load<u64>(at) & ~bit);
 }
 
-/** Whether a walk may not bring the expert to the node yet. */
+/** Whether a walk, which is under way, may not bring the expert to the node yet. */
 export function isTabu(s: Adaptive, node: i32, expert: i32): bool {
-  return s.isWalking && at32(s.tabu, node * s.numExperts + expert) > s.step;
+  return at32(s.tabu, node * s.numExperts + expert) > s.step;
 }
 
 function forbid(s: Adaptive, node: i32, expert: i32): void {

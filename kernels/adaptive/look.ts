@@ -26,11 +26,10 @@ import {
   mostSavedByComing,
   nodeOf,
   savedAbout,
-  savedByComing,
   savedByExchange,
-  savedByGoing,
   savedByOverwrite,
 } from './links';
+import { boundLinks, rateLinks } from './look-links';
 import { hasRules, isKept, mostCopiesOf } from './rules';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
@@ -49,22 +48,11 @@ import {
   rankCostOf,
   rankOf,
   rankRow,
+  setBound,
 } from './state';
 import { mayLeave } from './survive';
 import { meanOf, rowOf, varianceOf } from './table';
-import { indexOfLeast, indexOfMost, leastOfLanes } from './vectors';
-
-/**
- * Ranks that a bound says most of: so many are looked at, and so many more until an exchange is found. All of
- * them are no better.
- */
-const FIRST_RANKS: i32 = 2;
-const MORE_RANKS: i32 = 4;
-/** Nodes that exchanges are looked at with: those on which an expert of the rank would save most. */
-const NODES: i32 = 2;
-const NODES_OF_WALK: i32 = 4;
-/** Experts of a rank of which further copies are looked at. */
-const MOST_COPIES: i32 = 2;
+import { indexOfLeast, leastOfLanes } from './vectors';
 
 /** Takes the best step that is found for the slots of a rank; returns whether there is one. */
 export function visit(s: Adaptive, a: i32): bool {
@@ -93,73 +81,12 @@ function lookAtRanks(s: Adaptive, a: i32): void {
   setBound(s, a, Infinity);
   // Read four at a time.
   for (let b = end; b < end + 3; b++) setBound(s, b, Infinity);
-  const most = s.relieved >= 0 ? s.numRanks : s.isWalking ? 2 * MORE_RANKS : MORE_RANKS;
-  const least = s.relieved >= 0 ? s.numRanks : s.isWalking ? 2 * FIRST_RANKS : FIRST_RANKS;
-  for (let n = 0; n < most && (n < least || s.bestSlot < 0); n++) {
+  for (let n = 0; n < s.mostRanks && (n < s.leastRanks || s.bestSlot < 0); n++) {
     const b = leastBound(s, first, end);
     if (!(<f64>float32At(s.bound, b) < s.bestCost) || isOver(s)) return;
     setBound(s, b, Infinity);
     lookAtRank(s, a, b);
   }
-}
-
-/**
- * Less is the least that exchanges of rank a can cost by what they may save on links. Only the few nodes that
- * may save most are looked at.
- */
-function boundLinks(s: Adaptive, a: i32, first: i32, end: i32): void {
-  const node = nodeOf(s, a);
-  chooseNodes(s, a, node);
-  spend(s, 1 + (s.numSlots >> 4));
-  for (let b = first; b < end; b++) {
-    const from = nodeOf(s, b);
-    if (from === node) continue;
-    const saved = float32At(s.savedTo, from);
-    if (saved === -Infinity) {
-      setBound(s, b, Infinity);
-      continue;
-    }
-    let most: f32 = -Infinity;
-    for (let slot = firstOf(s, b), last = firstOf(s, b + 1); slot < last; slot++)
-      most = max(most, savedAbout(s, expertAt(s, slot), from, node));
-    setBound(s, b, float32At(s.bound, b) - saved - most);
-  }
-}
-
-/** Finds the most that any expert of the rank saves on each node; of all but a few nodes it is forgotten. */
-function chooseNodes(s: Adaptive, rank: i32, own: i32): void {
-  const numNodes = s.terms.numLinkNodes;
-  for (let to = 0; to < numNodes; to++) {
-    let most: f32 = -Infinity;
-    for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); to !== own && slot < end; slot++)
-      most = max(most, savedAbout(s, expertAt(s, slot), own, to));
-    store<f32>(s.savedAll + ((<usize>to) << 2), most);
-    store<f32>(s.savedTo + ((<usize>to) << 2), -Infinity);
-  }
-  for (let n = s.relieved >= 0 ? numNodes : s.isWalking ? NODES_OF_WALK : NODES; n > 0; n--) {
-    const to = indexOfMost(s.savedAll, numNodes);
-    if (float32At(s.savedAll, to) === -Infinity) return;
-    store<f32>(s.savedAll + ((<usize>to) << 2), -Infinity);
-    rateGoing(s, rank, own, to);
-  }
-}
-
-/** What it saves that each expert of the rank goes to a node. */
-function rateGoing(s: Adaptive, rank: i32, own: i32, to: i32): void {
-  const first = firstOf(s, rank);
-  const size = firstOf(s, rank + 1) - first;
-  const row = s.savedGoing + ((<usize>(to * s.stride)) << 2);
-  let most: f32 = -Infinity;
-  for (let k = 0; k < size; k++) {
-    const saved = savedByGoing(s, expertAt(s, first + k), own, to);
-    store<f32>(row + ((<usize>k) << 2), saved);
-    most = max(most, saved);
-  }
-  store<f32>(s.savedTo + ((<usize>to) << 2), most);
-}
-
-function setBound(s: Adaptive, rank: i32, bound: f32): void {
-  store<f32>(s.bound + ((<usize>rank) << 2), bound);
 }
 
 /** The first rank of the least bound. */
@@ -333,7 +260,7 @@ function lookAtCopies(s: Adaptive, a: i32, base: f64): void {
     if (hasLinks(s)) most -= mostSavedByComing(s, expert);
     store<f32>(s.here + ((<usize>k) << 2), most);
   }
-  for (let n = s.relieved >= 0 ? size : min(MOST_COPIES, size); n > 0; n--) {
+  for (let n = min(s.copiedExperts, size); n > 0; n--) {
     const k = indexOfLeast(s.here, size);
     const at = s.here + ((<usize>k) << 2);
     if (!(<f64>load<f32>(at) + base < s.bestCost) || isOver(s)) return;
@@ -419,12 +346,6 @@ function lookAtCopy(s: Adaptive, j: i32): void {
       if (s.isOver) return;
     }
   }
-}
-
-/** What a further copy of an expert saves on each rank. */
-function rateLinks(s: Adaptive, expert: i32): void {
-  for (let rank = 0; rank < s.numRanks; rank++)
-    store<f32>(s.savedOn + ((<usize>rank) << 2), savedByComing(s, expert, nodeOf(s, rank)));
 }
 
 /** Looks for a better slot of rank b for a further copy of expert j, which costs so much without the slot. */

@@ -15,7 +15,7 @@ import { writeFixedLoads } from './shared-expert';
 import { finish, sortRanks } from './slots';
 import { dealCopies } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, carveAdaptive } from './state';
+import { Adaptive, carveAdaptive, lookForRelief, lookUsually } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 import { walk } from './walk';
@@ -110,9 +110,10 @@ function comeBelow(s: Adaptive): void {
   refresh(s);
   markAllDirty(s);
   for (let left = s.numSlots; left > 0 && !isBelow(s) && !isDone(s); left--) {
-    s.relieved = highestRank(s);
-    const isRelieved = visit(s, s.relieved);
-    s.relieved = -1;
+    const rank = highestRank(s);
+    lookForRelief(s, rank);
+    const isRelieved = visit(s, rank);
+    lookUsually(s);
     if (!isRelieved) return;
   }
 }

@@ -190,6 +190,12 @@ export class Adaptive {
   /** i32[nodes * numExperts]: the step until which an expert may not come to a node, see walk.ts. */
   tabu: usize;
   isWalking: bool;
+  /** How far a rank looks for a step: at least at so many ranks, at so many in all until one is found, ... */
+  leastRanks: i32;
+  mostRanks: i32;
+  /** ... on so many other nodes, and at further copies of so many of its experts. */
+  mostNodes: i32;
+  copiedExperts: i32;
   step: i32;
   tenure: i32;
   /** f32[nodes * stride]: the same of each slot of the rank that is looked at. */
@@ -357,9 +363,47 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   s.setBytes = setBytesFor(numExperts);
   s.linkPrice = s.pairs === 0 ? 0 : <f32>(terms.linkPrice / terms.pairsTotal);
   s.together = 0;
+  lookUsually(s);
+  return s;
+}
+
+/**
+ * Ranks that a bound says most of: so many are looked at, and so many in all until an exchange is found. To
+ * look at all of them is no better.
+ */
+const FIRST_RANKS: i32 = 2;
+const MORE_RANKS: i32 = 4;
+/** Nodes that exchanges are looked at with: those on which an expert of the rank would save most. */
+const NODES: i32 = 2;
+/** Experts of a rank of which further copies are looked at. */
+const COPIED_EXPERTS: i32 = 2;
+
+/** Steps are looked for that gain. */
+export function lookUsually(s: Adaptive): void {
   s.isWalking = false;
   s.relieved = -1;
-  return s;
+  s.leastRanks = FIRST_RANKS;
+  s.mostRanks = MORE_RANKS;
+  s.mostNodes = NODES;
+  s.copiedExperts = COPIED_EXPERTS;
+}
+
+/** The best step is looked for, be it one that costs more: at twice as much. */
+export function lookOnWalk(s: Adaptive): void {
+  lookUsually(s);
+  s.isWalking = true;
+  s.leastRanks = 2 * FIRST_RANKS;
+  s.mostRanks = 2 * MORE_RANKS;
+  s.mostNodes = 2 * NODES;
+}
+
+/** A step is looked for that brings a rank down towards the ceiling: wherever there is one. */
+export function lookForRelief(s: Adaptive, rank: i32): void {
+  lookUsually(s);
+  s.relieved = rank;
+  s.leastRanks = s.mostRanks = s.numRanks;
+  s.mostNodes = s.terms.numLinkNodes;
+  s.copiedExperts = i32.MAX_VALUE;
 }
 
 /** Numbers the open slots, rank by rank. */
@@ -499,6 +543,16 @@ export function rankCostOf(s: Adaptive, rank: i32): f32 {
 
 export function powerOf(s: Adaptive, rank: i32): f32 {
   return load<f32>(s.rankPower + ((<usize>rank) << 2));
+}
+
+/** The least that exchanges with a rank can cost. */
+export function setBound(s: Adaptive, rank: i32, bound: f32): void {
+  store<f32>(s.bound + ((<usize>rank) << 2), bound);
+}
+
+/** What links cost less than if no pair shared a node. */
+export function savedByLinks(s: Adaptive): f64 {
+  return s.together * <f64>s.linkPrice;
 }
 
 /** What a rank takes for a load of 1. */
