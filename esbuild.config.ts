@@ -278,8 +278,8 @@ async function writeLicences(file: string, licences: readonly string[]): Promise
 }
 
 /**
- * Has strings end on the line that they begin on. The limit of lines breaks strings too, with a backslash, and
- * a bundler that indents what it takes along, as Rollup does with CommonJS, puts its tabs into them.
+ * Has strings end on the line that they begin on. The limit of lines breaks strings too, with a backslash,
+ * and a bundler that indents what it takes along, as Rollup does with CommonJS, puts its tabs into them.
  */
 async function keepStringsWhole(): Promise<void> {
   for (const file of (await readdir('dist')).filter((name) => /\.c?js$/.test(name))) {
