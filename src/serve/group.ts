@@ -185,6 +185,7 @@ export class Group {
       isKept: this.#store.isKept,
       underWay: this.epochs.underWay,
       ranks: this.epochs.rankCounts,
+      brokenRules: this.#ranks.brokenRules(this.#epochs.live),
       balancer: this.balancer,
       windowSource: this.#windowSource,
       lastStep: this.#steps.lastStep,

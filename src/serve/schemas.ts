@@ -100,7 +100,7 @@ export const GROUP_SCHEMA = record(
   },
   [
     ...['topology', 'slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank'],
-    ...['cost', 'budgets', 'survive', 'migration'],
+    ...['cost', 'budgets', 'survive', 'rules', 'migration'],
   ],
 );
 

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import type { Topology } from '../../src/core/topology.ts';
 import type { ExpertMapping } from '../../src/mapping/expert-mapping.ts';
 import type { CoordinatorMessage } from '../../src/migration/messages.ts';
 import type { RankAction, RankMachine, RankOutput } from '../../src/migration/rank-machine.ts';
+import type { FullDeclaration } from '../../src/serve/declaration.ts';
 import type { EpochHost } from '../../src/serve/epochs/epoch-host.ts';
 import type { EventSink } from '../../src/serve/epochs/event-hub.ts';
 import type { GroupEpochs } from '../../src/serve/epochs/group-epochs.ts';
@@ -84,6 +86,12 @@ type Packet =
       readonly rank: number;
       readonly message: CoordinatorMessage;
     };
+
+/** Groups of it name no devices that differ. */
+function topologyOf({ numLayers, numLogicalExperts, ...more }: FullDeclaration): Topology {
+  const { numPhysicalExperts, numRanks, numNodes, numGroups } = more;
+  return { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
+}
 
 /** Lets everything end that waits for nothing but this thread. */
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
@@ -269,8 +277,8 @@ export class EpochSimulation {
     let queue: Promise<unknown> = Promise.resolve();
     const host: EpochHost = {
       ...{ name: 'g', declaration: saved.declaration, isPaused: false, isDryRun: false },
-      declared: { ...saved.declaration },
-      whole: { ...saved.declaration },
+      declared: topologyOf(saved.declaration),
+      whole: topologyOf(saved.declaration),
       live: () => this.#live,
       answered: (digest) => this.#answered.get(digest),
       mappingAt: (epoch) => this.#mappings.get(epoch),
