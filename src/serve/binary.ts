@@ -38,20 +38,23 @@ export function readBinary(bytes: Uint8Array, topology: Topology, known: readonl
   if (bytes.length < HEADER_BYTES || view.getUint32(0, true) !== MAGIC) {
     throw new EplbRangeError('EPLB_FORMAT', "body: does not begin with 'EPLB' and four 32-bit words");
   }
-  const [kind, layers, slots, experts] = [4, 8, 12, 16].map((at) => view.getUint32(at, true));
+  const [kind, layers, slots = 0, experts] = [4, 8, 12, 16].map((at) => view.getUint32(at, true));
   if (kind !== LOGICAL_KIND && kind !== PHYSICAL_KIND) {
     throw new EplbRangeError('EPLB_FORMAT', `body: kind ${kind} is neither 2 (loads) nor 3 (loads of slots)`);
   }
   const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = topology;
   const isPart = kind === PHYSICAL_KIND && slots === numPhysicalExperts / numRanks;
-  if (layers !== numLayers || experts !== numLogicalExperts || (slots !== numPhysicalExperts && !isPart)) {
+  // Of all ranks by now, or of as many as there were when a known mapping was made.
+  const isWhole =
+    slots === numPhysicalExperts || known.some(({ mapping }) => mapping.numPhysicalExperts === slots);
+  if (layers !== numLayers || experts !== numLogicalExperts || !(isWhole || isPart)) {
     const wanted = `${numLayers} x ${numPhysicalExperts} x ${numLogicalExperts}`;
     const message = `body: is of ${layers} x ${slots} x ${experts} (layers x slots x experts), not ${wanted}`;
     throw new EplbRangeError('EPLB_SHAPE', message);
   }
   const numExperts = kind === LOGICAL_KIND ? numLogicalExperts : slots;
   const end = HEADER_BYTES + 4 * numLayers * numExperts;
-  const whole = end + (kind === LOGICAL_KIND ? 4 * numLayers * numPhysicalExperts : 0);
+  const whole = end + (kind === LOGICAL_KIND ? 4 * numLayers * slots : 0);
   if (bytes.length !== end && bytes.length !== whole) {
     const wanted = whole === end ? `${end}` : `${end}, or ${whole} with a mapping`;
     throw new EplbRangeError('EPLB_SHAPE', `body: has ${bytes.length} bytes, not ${wanted}`);

@@ -310,6 +310,19 @@ export function sameDeclaration(a: FullDeclaration, b: FullDeclaration): boolean
   return canonical(a) === canonical(b);
 }
 
+/** What a group may say otherwise once it has more or fewer ranks. */
+const RANK_FIELDS: readonly string[] = [
+  ...['numRanks', 'numPhysicalExperts', 'numNodes', 'slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank'],
+  ...['topology', 'rules'],
+];
+
+/** Whether two declarations say the same but for ranks, of which they have more or fewer. */
+export function differsByRanks(a: FullDeclaration, b: FullDeclaration): boolean {
+  const others = (of: FullDeclaration) =>
+    canonical(Object.fromEntries(Object.entries(of).filter(([name]) => !RANK_FIELDS.includes(name))));
+  return a.numRanks !== b.numRanks && others(a) === others(b);
+}
+
 /** JSON with the names of all objects in order. */
 export function canonical(value: unknown): string {
   return JSON.stringify(value, (_, own: unknown) =>

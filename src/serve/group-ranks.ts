@@ -1,17 +1,47 @@
 import { checkTopology } from '../core/check-topology.ts';
-import { type EplbErrorCode, isOwnError } from '../core/errors.ts';
+import { EplbError, type EplbErrorCode, isOwnError } from '../core/errors.ts';
+import { nodesOfRanks } from '../core/nodes.ts';
+import { openSlotsOfRanks } from '../core/open-slots.ts';
 import type { BrokenRule } from '../core/rule-book.ts';
 import type { Topology } from '../core/topology.ts';
-import type { AbstractEplbPolicy, ExpertLoadBalancer } from '../index.ts';
+import type { AbstractEplbPolicy, ExpertLoadBalancer, ExpertMapping } from '../index.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import { brokenInTable } from '../policy/broken-rules.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 import type { GroupParts } from './declaration.ts';
 import type { SavedRanks } from './epochs/rank-book.ts';
+import { laidOut } from './laid-out.ts';
 import type { Held } from './live-epochs.ts';
 
 /** What a policy, or what lives of the ranks, has no room for. */
 const UNPLANNABLE: readonly EplbErrorCode[] = ['EPLB_TOPOLOGY', 'EPLB_RULES'];
+
+/**
+ * Whether ranks that two topologies have are the same: with the same slots, on the same nodes.
+ *
+ * @param before a group's, as if no rank were dead, and `next` what it is to have
+ * @throws EplbError `EPLB_CONFLICT`
+ */
+export function checkSameRanks(before: Topology, next: Topology): void {
+  const refuse = (message: string) => new EplbError('EPLB_CONFLICT', `group.${message}`);
+  const [stride, own] = [before, next].map(
+    ({ numPhysicalExperts, numRanks }) => numPhysicalExperts / numRanks,
+  );
+  if (stride !== own) {
+    const wanted = `${stride! * next.numRanks} for ${next.numRanks} ranks`;
+    throw refuse(`numPhysicalExperts: a rank has ${stride} slots, not ${own}: give ${wanted}`);
+  }
+  const [slots, nodes] = [openSlotsOfRanks(before), nodesOfRanks(before)];
+  const [slotsNow, nodesNow] = [openSlotsOfRanks(next), nodesOfRanks(next)];
+  for (let rank = 0; rank < Math.min(before.numRanks, next.numRanks); rank++) {
+    if (slots[rank] !== slotsNow[rank]) {
+      throw refuse(`slotsPerRank: rank ${rank} has ${slots[rank]} open slots, not ${slotsNow[rank]}`);
+    }
+    if (nodes[rank] !== nodesNow[rank]) {
+      throw refuse(`nodeOfRank: rank ${rank} is on node ${nodes[rank]}, not ${nodesNow[rank]}`);
+    }
+  }
+}
 
 /** Who is dead in a group and how fast its ranks are, as plans are to know it. */
 export class PlannedRanks {
@@ -54,6 +84,14 @@ export class PlannedRanks {
     return this.#planned ?? this.whole;
   }
 
+  /** A mapping as a table of all ranks. @throws EplbError `EPLB_STALE` where it has experts on others */
+  lay(mapping: ExpertMapping): ExpertMapping {
+    const laid = laidOut(mapping, this.whole);
+    if (laid !== undefined) return laid;
+    const message = `a mapping of ${mapping.numPhysicalExperts} slots has experts on ranks that are gone`;
+    throw new EplbError('EPLB_STALE', message);
+  }
+
   /**
    * Where a mapping breaks the group's rules, as its ranks are now: see `brokenRules`. Undefined without
    * rules.
@@ -63,7 +101,7 @@ export class PlannedRanks {
     const key = `${digest} ${this.#deadRanks}`;
     if (this.#broken?.key !== key) {
       const now = { ...this.whole, deadRanks: this.#deadRanks };
-      this.#broken = { key, rules: brokenInTable(tablesOf(mapping).phyToLog, now) };
+      this.#broken = { key, rules: brokenInTable(tablesOf(this.lay(mapping)).phyToLog, now) };
     }
     return this.#broken.rules;
   }
@@ -82,6 +120,27 @@ export class PlannedRanks {
     const alike = Array.from({ length: this.whole.numRanks }, () => 1);
     balancer.changeTopology({ deadRanks, rankSpeed: speed ?? alike });
     return true;
+  }
+
+  /** A balancer of other ranks before is one of these. @throws EplbRangeError; nothing changes then */
+  moveTo(balancer: ExpertLoadBalancer): void {
+    const {
+      numRanks,
+      numNodes,
+      rankSpeed,
+      deadRanks = [],
+      failureDomains,
+      linkClasses,
+      rules,
+    } = this.topology;
+    balancer.changeTopology({
+      ...{ numRanks, numNodes, deadRanks, slotsPerRank: openSlotsOfRanks(this.whole) },
+      nodeOfRank: [...nodesOfRanks(this.whole)],
+      rankSpeed: rankSpeed ?? Array.from({ length: numRanks }, () => 1),
+      ...(failureDomains && { failureDomains }),
+      ...(linkClasses && { linkClasses }),
+      ...(rules && { rules }),
+    });
   }
 
   /** As a topology that the policy can plan; undefined when it cannot. */

@@ -64,7 +64,8 @@ export function readQuery(route: Route, given: URLSearchParams): Record<string, 
   for (const [name, text] of given) {
     const schema = Object.hasOwn(known, name) ? known[name] : undefined;
     if (schema === undefined) {
-      throw new EplbRangeError('EPLB_OPTION', `query: there is no ${name}; there are ${Object.keys(known)}`);
+      const all = Object.keys(known).join(', ') || 'none';
+      throw new EplbRangeError('EPLB_OPTION', `query: there is no ${name.slice(0, 64)}; there are ${all}`);
     }
     const value = schema.type === 'integer' && /^\d{1,16}$/.test(text) ? Number(text) : text;
     checkSchema(`query.${name}`, schema, value);

@@ -124,3 +124,6 @@ export const METRICS_QUERY: Readonly<Record<string, Schema>> = {
 };
 
 export const DRY_RUN_SCHEMA: Schema = record({ dryRun: flag });
+
+/** A body that has nothing to say: none, or {}. */
+export const NOTHING_SCHEMA: Schema = { type: 'object', properties: {} };

@@ -210,9 +210,10 @@ test(`${RUNS} hostile requests crash nothing, and change nothing that they were 
   const one = async (sentRequest: HostileRequest) => {
     const { method: how, name: whose, action: what, body: sent, accept } = sentRequest;
     const path = `/v1/groups/${whose}${what}`;
-    const answer = await ask(base, how, path, how === 'GET' || how === 'DELETE' ? undefined : sent, {
-      accept,
-    });
+    // Of requests that have nothing to say, half say nothing.
+    const isEmpty =
+      how === 'GET' || how === 'DELETE' || (/\/(pause|resume)$/.test(what) && sent.length % 2 === 0);
+    const answer = await ask(base, how, path, isEmpty ? undefined : sent, { accept });
     if (answer.status < 400) {
       counts.answered++;
       checkMapping(answer, what);

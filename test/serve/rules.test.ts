@@ -1,4 +1,4 @@
-/** Rules of a group's declaration: kept by plans, repairs and epochs, and over restarts; refused where not. */
+/** Rules of a group's declaration: kept by plans, repairs and epochs, over restarts; or refused. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -126,7 +126,7 @@ test('rules that cannot be kept are refused, with what is right', async () => {
   });
 });
 
-test('where the ranks that live have no room for the rules, plans are repairs that keep every expert', async () => {
+test('where the ranks that live have no room for the rules, plans are repairs', async () => {
   await withService(undefined, async (base) => {
     const post = async (path: string, body: unknown) =>
       (await ask(base, 'POST', `/v1/groups/g${path}`, body)).json;

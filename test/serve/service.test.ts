@@ -40,7 +40,7 @@ describe('the service', () => {
   test('declares, lists and removes groups', async () => {
     assert.equal((await put('one')).status, 201);
     assert.equal((await put('one', { numNodes: 1 })).status, 200);
-    assertRefusal(await put('one', { numRanks: 3 }), 'EPLB_CONFLICT', 409, /declared with other content/);
+    assertRefusal(await put('one', { windowSize: 3 }), 'EPLB_CONFLICT', 409, /declared with other content/);
     const { conditions, epoch, digest, window, ...rest } = await get('one');
     assert.deepEqual([epoch, window.source, rest.numNodes, rest.policy], [0, 'empty', 1, 'default']);
     assert.equal(digest, ExpertMapping.fromPhysicalToLogical(FIRST, 4).digest());
@@ -288,7 +288,13 @@ describe('the service', () => {
     const paused = (await post('modes/plan', { loads: LOADS })).json;
     assert.deepEqual([paused.status, paused.reason, paused.moves], ['kept', 'paused', 0]);
     assert.deepEqual(paused.physicalToLogical, FIRST);
-    assert.equal((await post('modes/resume')).json.paused, false);
+    for (const [body, code, message] of [
+      [{ reason: 'a' }, 'EPLB_OPTION', /pause: there is no option "reason"; there are none/],
+      [[], 'EPLB_KIND', /pause: .* is not an object/],
+    ] as const) {
+      assertRefusal(await post('modes/pause', body), code, 422, message);
+    }
+    assert.equal((await post('modes/resume', {})).json.paused, false);
     const offered = (await post('modes/plan', { loads: LOADS })).json;
     assert.equal(offered.status, 'planned');
     const dry = (await post('modes/dry-run', { dryRun: true })).json;
