@@ -59,20 +59,23 @@ export function readBinary(bytes: Uint8Array, topology: Topology, known: readonl
     const wanted = whole === end ? `${end}` : `${end}, or ${whole} with a mapping`;
     throw new EplbRangeError('EPLB_SHAPE', `body: has ${bytes.length} bytes, not ${wanted}`);
   }
-  const loads = { data: new Float32Array(words(bytes, HEADER_BYTES, end)), numLayers, numExperts };
+  const loads = { data: new Float32Array(...words(bytes, HEADER_BYTES, end)), numLayers, numExperts };
   if (bytes.length === end) return { kind, loads, previous: undefined };
   const table = bytes.subarray(end);
   const same = known.find((one) => Buffer.compare(one.bytes.subarray(HEADER_BYTES), table) === 0);
   if (same !== undefined) return { kind, loads, previous: same.mapping };
-  const phyToLog = new Int32Array(words(bytes, end, whole));
+  const phyToLog = new Int32Array(...words(bytes, end, whole));
   return { kind, loads, previous: new ExpertMapping({ phyToLog, numLayers, numLogicalExperts }) };
 }
 
 const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
-/** A copy of 32-bit words, in the order of this machine. */
-function words(bytes: Uint8Array, from: number, to: number): ArrayBuffer {
+/** 32-bit words in the order of this machine: in place where they lie so already. */
+function words(bytes: Uint8Array, from: number, to: number): readonly [ArrayBuffer, number, number] {
+  const at = bytes.byteOffset + from;
+  const count = (to - from) / 4;
+  if (IS_LITTLE_ENDIAN && at % 4 === 0) return [bytes.buffer as ArrayBuffer, at, count];
   const copy = bytes.slice(from, to);
   if (!IS_LITTLE_ENDIAN) Buffer.from(copy.buffer).swap32();
-  return copy.buffer as ArrayBuffer;
+  return [copy.buffer as ArrayBuffer, 0, count];
 }

@@ -225,7 +225,11 @@ export class GroupPlans {
     const ranks = this.#host.ranks();
     // There may be more ranks by now than it was planned for.
     const [from, to] = [ranks.lay(before.mapping), ranks.lay(next.mapping)];
-    if (layersBetween(from, to).length === 0) return this.#kept(before, epoch, 'unchanged');
+    const isSame =
+      from === before.mapping && to === next.mapping
+        ? next.digest === before.digest
+        : layersBetween(from, to).length === 0;
+    if (isSame) return this.#kept(before, epoch, 'unchanged');
     const moves = to.movesFrom(from, ranks.whole.numRanks);
     const forecast = decision.forecast === undefined ? {} : { forecast: forecastJson(decision.forecast) };
     if (this.#host.isDryRun) {

@@ -175,13 +175,15 @@ export const ROUTES: readonly Route[] = [
     takesBytes: true,
     answers: { 200: { description: 'it was taken', schema: REPORT_ANSWER_SCHEMA } },
     refusals: [404, 409, 413, 415, 422],
-    async handle({ name, body, bytes, query, isBinary }, { service }) {
+    async handle({ name, body, sent, query, isBinary }, { service }) {
       const group = service.group(name);
       const { topology } = group.balancer;
       const known = group.knownMappings();
       return json(
         await group.report(
-          isBinary ? readLoadsBytes(bytes, query, topology, known) : readLoadsBody(body, topology, known),
+          isBinary
+            ? readLoadsBytes(sent.whole, query, topology, known)
+            : readLoadsBody(body, topology, known),
         ),
       );
     },
@@ -197,14 +199,14 @@ export const ROUTES: readonly Route[] = [
     givesBytes: true,
     answers: { 200: { description: 'the plan, or why there is none', schema: PLAN_ANSWER_SCHEMA } },
     refusals: [404, 409, 413, 415, 422],
-    handle({ name, bytes, query, isBinary, wantsBinary }, { service, desk }) {
+    handle({ name, sent, query, isBinary, wantsBinary }, { service, desk }) {
       const group = service.group(name);
       const { topology } = group.balancer;
       const kind = `${isBinary} ${wantsBinary} ${query.generation ?? ''}`;
-      return desk.answer(group, kind, bytes, async () => {
+      return desk.answer(group, kind, sent, async () => {
         const { transfer, ...question } = isBinary
-          ? readPlanBytes(bytes, query, topology, group.knownMappings())
-          : readPlanBody(parseJson(bytes), topology, group.knownMappings());
+          ? readPlanBytes(sent.whole, query, topology, group.knownMappings())
+          : readPlanBody(parseJson(sent.whole), topology, group.knownMappings());
         const result = await group.plan({ ...question, saysBalance: !wantsBinary });
         const isPure = question.loads !== undefined && result.reason !== 'paused';
         if (wantsBinary) return { reply: planBytes(result), isPure };

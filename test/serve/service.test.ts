@@ -320,6 +320,22 @@ describe('the service', () => {
     assertRefusal(ragged, 'EPLB_SHAPE', 422, /samples\[1\]/);
   });
 
+  test('ends a body that has no length, and is too large', async () => {
+    await put('long');
+    const part = new Uint8Array(8000);
+    let numParts = 0;
+    const body = new ReadableStream({
+      pull: (to) => (numParts++ < 5 ? to.enqueue(part) : to.close()),
+    });
+    const headers = { 'content-type': 'application/octet-stream' };
+    const init = { method: 'POST', headers, body, duplex: 'half' };
+    const answer = await fetch(`${base}/v1/groups/long/plan`, init as RequestInit);
+    assert.deepEqual(
+      [answer.status, ((await answer.json()) as { code: string }).code],
+      [413, 'EPLB_TOO_LARGE'],
+    );
+  });
+
   test('keeps to its limits', async () => {
     let refused = await put('many-0');
     for (let i = 1; refused.status === 201; i++) refused = await put(`many-${i}`);
