@@ -54,7 +54,7 @@ export const PLAN_SCHEMA: Schema = {
     generation: { type: 'integer', minimum: 0, description: 'which epoch has to be live' },
     planId: {
       oneOf: [
-        { type: 'string', maxLength: 128 },
+        { type: 'string', minLength: 1, maxLength: 128 },
         { type: 'integer', minimum: 0 },
       ],
       description: 'names the plan where no loads are given: the first answer stands',

@@ -28,7 +28,7 @@ export function checkSameRanks(before: Topology, next: Topology): void {
     ({ numPhysicalExperts, numRanks }) => numPhysicalExperts / numRanks,
   );
   if (stride !== own) {
-    const wanted = `${stride! * next.numRanks} for ${next.numRanks} ranks`;
+    const wanted = `${stride! * next.numRanks} with numRanks ${next.numRanks}`;
     throw refuse(`numPhysicalExperts: a rank has ${stride} slots, not ${own}: give ${wanted}`);
   }
   const [slots, nodes] = [openSlotsOfRanks(before), nodesOfRanks(before)];

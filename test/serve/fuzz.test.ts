@@ -206,13 +206,14 @@ test(`${RUNS} hostile requests crash nothing, and change nothing that they were 
   await ask(base, 'PUT', '/v1/groups/g', SIZES);
   await ask(base, 'PUT', '/v1/groups/other', { ...SIZES, policy: 'adaptive', windowSize: 4 });
   await ask(base, 'POST', '/v1/groups/g/plan', { loads: LOADS });
-  let before = state();
   const one = async (sentRequest: HostileRequest) => {
     const { method: how, name: whose, action: what, body: sent, accept } = sentRequest;
     const path = `/v1/groups/${whose}${what}`;
     // Of requests that have nothing to say, half say nothing.
     const isEmpty =
       how === 'GET' || how === 'DELETE' || (/\/(pause|resume)$/.test(what) && sent.length % 2 === 0);
+    // Time changes it, too: leases run out.
+    const before = state();
     const answer = await ask(base, how, path, isEmpty ? undefined : sent, { accept });
     if (answer.status < 400) {
       counts.answered++;
@@ -221,7 +222,6 @@ test(`${RUNS} hostile requests crash nothing, and change nothing that they were 
         await ask(base, 'PUT', path, SIZES);
         await ask(base, 'POST', `${path}/plan`, { loads: LOADS });
       }
-      before = state();
       return;
     }
     counts.refused++;

@@ -237,7 +237,7 @@ test('what stays of a group is what it was declared with', async () => {
         { numRanks: 8, numNodes: 4 },
         'EPLB_CONFLICT',
         409,
-        /numPhysicalExperts: a rank has 2 slots, not 1: give 16 for 8 ranks/,
+        /numPhysicalExperts: a rank has 2 slots, not 1: give 16 with numRanks 8/,
       ],
       [
         { numRanks: 8, numPhysicalExperts: 16 },

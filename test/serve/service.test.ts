@@ -166,6 +166,7 @@ describe('the service', () => {
     for (const [body, code, status, message] of bad) {
       assertRefusal(await post('asked/plan', body), code, status, message);
     }
+    assertRefusal(await post('asked/plan', { planId: '' }), 'EPLB_RANGE', 422, /less than 1 characters/);
     assertRefusal(await post('none/plan', { loads: LOADS }), 'EPLB_NOT_FOUND', 404, /none/);
     const wrongType = await post('asked/plan', '{}', { 'content-type': 'text/plain' });
     assertRefusal(wrongType, 'EPLB_FORMAT', 415, /text\/plain is not application\/json/);
