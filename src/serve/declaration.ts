@@ -73,12 +73,14 @@ export interface GroupDeclaration extends DeclaredRanks {
 }
 
 /** A declaration with nothing left out but what has no default. */
-export type FullDeclaration = Required<Omit<GroupDeclaration, keyof DeclaredRanks | OptionalField>> &
+export type FullDeclaration = Required<
+  Omit<
+    GroupDeclaration,
+    keyof DeclaredRanks | 'topology' | 'cost' | 'budgets' | 'survive' | 'rules' | 'migration'
+  >
+> &
   DeclaredRanks &
-  Pick<GroupDeclaration, OptionalField>;
-
-/** What stays left out where it is not given. */
-type OptionalField = 'topology' | 'cost' | 'budgets' | 'survive' | 'rules' | 'migration';
+  Pick<GroupDeclaration, 'topology' | 'cost' | 'budgets' | 'survive' | 'rules' | 'migration'>;
 
 const size = (description: string): Schema => ({
   type: 'integer',
