@@ -15,6 +15,7 @@ import { PlanDesk } from './plan-desk.ts';
 import { RateLimit } from './rate-limit.ts';
 import { HttpRefusal, type Refused, refusedBy } from './refusal.ts';
 import { JSON_TYPE, type Reply } from './reply.ts';
+import { readBody } from './request-body.ts';
 import { type Route, readQuery, type ServeContext } from './route.ts';
 import { ROUTES } from './routes.ts';
 import type { PlanningService } from './service.ts';
@@ -133,10 +134,10 @@ async function handle(
 ): Promise<Reply> {
   const query = readQuery(route, new URL(c.req.url).searchParams);
   const accept = c.req.header('accept') ?? '';
-  const bytes = await readBody(c, options.maxBodyBytes);
+  const sent = await readBody(c.env.incoming, options.maxBodyBytes);
   const type = (c.req.header('content-type') ?? JSON_TYPE).split(';', 1)[0]!.trim().toLowerCase();
   const isBinary = type === BINARY_TYPE;
-  const isMissing = bytes.length === 0 && route.bodyIsOptional === true;
+  const isMissing = sent.length === 0 && route.bodyIsOptional === true;
   if (route.body !== undefined && !isMissing && !(type === JSON_TYPE || (isBinary && route.takesBytes))) {
     const types = route.takesBytes ? `${JSON_TYPE} or ${BINARY_TYPE}` : JSON_TYPE;
     throw new HttpRefusal(415, 'EPLB_FORMAT', `content-type: ${type.slice(0, 80)} is not ${types}`);
@@ -146,11 +147,11 @@ async function handle(
   const isParsed = route.body !== undefined && !isBinary && route.operationId !== 'plan';
   return route.handle(
     {
-      ...{ name, query, bytes, isBinary },
+      ...{ name, query, sent, isBinary },
       epoch: numberIn('epoch', c.req.param('epoch')),
       rank: numberIn('rank', c.req.param('rank')),
       lastEventId: c.req.header('last-event-id'),
-      body: isMissing ? {} : isParsed ? parseJson(bytes) : undefined,
+      body: isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined,
       wantsBinary: route.givesBytes === true && accept.includes(BINARY_TYPE),
       metricsFormat: formatOf(accept),
     },
@@ -167,31 +168,6 @@ function numberIn(name: string, text = '0'): number {
 /** The older format, unless OpenMetrics is asked for, as Prometheus does. */
 function formatOf(accept: string): MetricsFormat {
   return accept.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus';
-}
-
-/**
- * The whole body, as long as it is not too large. Read from the connection itself: the Request that hides it
- * would copy it twice.
- */
-async function readBody({ env, req }: ServeCall, maxBodyBytes: number): Promise<Uint8Array> {
-  const tooLarge = () =>
-    new EplbError('EPLB_TOO_LARGE', `body: has more than ${maxBodyBytes} bytes, limits.maxBodyBytes`);
-  if (Number(req.header('content-length') ?? 0) > maxBodyBytes) throw tooLarge();
-  const parts: Buffer[] = [];
-  let length = 0;
-  for await (const part of env.incoming as AsyncIterable<Buffer>) {
-    length += part.length;
-    if (length > maxBodyBytes) throw tooLarge();
-    parts.push(part);
-  }
-  // In memory of its own, where numbers are aligned.
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 async function answer(

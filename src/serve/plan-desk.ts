@@ -2,6 +2,7 @@ import type { Group } from './group.ts';
 import { hexSha256 } from './mapping-record.ts';
 import { PlanCache } from './plan-cache.ts';
 import type { Reply } from './reply.ts';
+import type { RequestBody } from './request-body.ts';
 
 /** An answer, and whether it follows from its question and the group's configuration alone. */
 interface Answered {
@@ -25,9 +26,9 @@ export class PlanDesk {
   }
 
   /** @param kind what beside the body changes the answer */
-  async answer(group: Group, kind: string, body: Uint8Array, make: () => Promise<Answered>): Promise<Reply> {
+  async answer(group: Group, kind: string, body: RequestBody, make: () => Promise<Answered>): Promise<Reply> {
     const { name, configKey, epoch, isDryRun, digest } = group;
-    const key = hexSha256(`${name} ${configKey} ${epoch} ${digest} ${isDryRun} ${kind} `, body);
+    const key = hexSha256(`${name} ${configKey} ${epoch} ${digest} ${isDryRun} ${kind} `, ...body.parts);
     const known = this.#cacheOf(name).get(key);
     if (known !== undefined) return known;
     const pending = this.#pending.get(key);
