@@ -209,9 +209,9 @@ test(`${RUNS} hostile requests crash nothing, and change nothing that they were 
   const one = async (sentRequest: HostileRequest) => {
     const { method: how, name: whose, action: what, body: sent, accept } = sentRequest;
     const path = `/v1/groups/${whose}${what}`;
-    // Of requests that have nothing to say, half say nothing.
+    // Of requests that have nothing to say, most say nothing.
     const isEmpty =
-      how === 'GET' || how === 'DELETE' || (/\/(pause|resume)$/.test(what) && sent.length % 2 === 0);
+      how === 'GET' || how === 'DELETE' || (/\/(pause|resume)$/.test(what) && sent.length % 4 !== 0);
     const before = state();
     const answer = await ask(base, how, path, isEmpty ? undefined : sent, { accept });
     if (answer.status < 400) {
@@ -237,7 +237,7 @@ test(`${RUNS} hostile requests crash nothing, and change nothing that they were 
   try {
     await fc.assert(fc.asyncProperty(requests, one), { numRuns: RUNS, seed: SEED });
     assert.ok(counts.byTime <= 3 + RUNS / 1000, JSON.stringify(counts));
-    assert.ok(counts.answered > RUNS / 30 && counts.refused > RUNS / 5, JSON.stringify(counts));
+    assert.ok(counts.answered > RUNS / 20 && counts.refused > RUNS / 5, JSON.stringify(counts));
     assert.equal((await ask(base, 'GET', '/healthz')).status, 200);
     assert.equal((await ask(base, 'GET', '/metrics')).status, 200);
   } finally {
