@@ -1,6 +1,7 @@
 import { loadError } from '../core/checks.ts';
 import { rankSpeedsOf } from '../core/rank-speeds.ts';
 import { makeCostTally } from '../cost/layer-costs.ts';
+import type { RecordedRoutes } from '../formats/recording.ts';
 import { costModel, type Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
@@ -115,14 +116,14 @@ export class ReplayState {
   /** Of that, for repairs. */
   #repairSeconds = 0;
 
-  /** What ranks send each other; undefined where there are too many. Routes are added by who reads them. */
-  readonly traffic: ReplayTrafficCounter | undefined;
+  /** What ranks send each other; undefined where there are too many. */
+  readonly #traffic: ReplayTrafficCounter | undefined;
 
   /**
    * @param isEnlarged whether the counts are larger than what was recorded
-   * @param hasRoutes whether the recording has routes
+   * @param routes of the recording, where it has any: those of each step are added before it is scored
    */
-  constructor(settings: ReplaySettings, isEnlarged = false, hasRoutes = false) {
+  constructor(settings: ReplaySettings, isEnlarged = false, routes?: RecordedRoutes) {
     const { topology, configuration, start, changes } = settings;
     const { numLayers, numRanks } = topology;
     this.#settings = settings;
@@ -137,7 +138,7 @@ export class ReplayState {
       ScoredPlacement,
       ScoredPlacement,
     ];
-    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads, dispatch);
+    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads, dispatch, routes);
     this.#counter = this.#slots ?? unitCounter(this.#cost, topology);
     this.#batches = this.#slots === undefined ? undefined : new BatchTally(this.#slots, numLayers);
     this.#isEnlarged = isEnlarged;
@@ -157,7 +158,7 @@ export class ReplayState {
     this.#moveCounter = new MoveCounter(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
     const placements = { live: this.#live, first: this.#first };
-    this.traffic = replayTrafficCounter(topology, configuration, placements, hasRoutes);
+    this.#traffic = replayTrafficCounter(topology, configuration, placements, routes !== undefined);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -190,6 +191,22 @@ export class ReplayState {
     throw loadError(`recording: step ${step}`, layer, bad % numLogicalExperts, loads[bad]);
   }
 
+  /** Whether {@link addRoutes} is of any use. */
+  get takesRoutes(): boolean {
+    return this.#traffic !== undefined || this.#slots?.routes !== undefined;
+  }
+
+  /** To be called before the routes of a step come, and after layers have changed for it. */
+  beginRoutes(): void {
+    this.#slots?.routes?.beginStep();
+  }
+
+  /** Adds tokens of the step [tokens x layers x topK]. */
+  addRoutes(ids: Uint16Array, numTokens: number, topK: number): void {
+    this.#slots?.routes?.add(ids, numTokens);
+    this.#traffic?.addRoutes(ids, numTokens, topK);
+  }
+
   /** Ranks that live. */
   get numLiveRanks(): number {
     return this.#topology.numRanks - (this.#topology.deadRanks?.length ?? 0);
@@ -207,7 +224,7 @@ export class ReplayState {
     this.#topology = topology;
     this.#change = undefined;
     this.#inEffect = undefined;
-    this.traffic?.changeRanks(topology);
+    this.#traffic?.changeRanks(topology);
     this.#scorer.changeRanks(topology);
     this.#slots?.changeRanks(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
@@ -275,7 +292,7 @@ export class ReplayState {
     this.#units += units;
     this.#heat.add(step, first, live);
     this.#experts.add(this.loads);
-    this.traffic?.addLoads(this.loads);
+    this.#traffic?.addLoads(this.loads);
     this.#sampler.add(this.numSteps - 1, step, units, live);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(
@@ -385,7 +402,7 @@ export class ReplayState {
       ...summary,
       ...(this.#slots === undefined ? {} : { time: this.#time() }),
       ...(batches === undefined ? {} : { batches }),
-      ...(this.traffic === undefined ? {} : { traffic: this.traffic.result(this.numSteps, times) }),
+      ...(this.#traffic === undefined ? {} : { traffic: this.#traffic.result(this.numSteps, times) }),
       ...(this.#changes === undefined ? {} : { rankChanges: this.#changes.results(factor) }),
       series: this.#series.series(factor),
       failureLosses: failureLosses(this.#live.slots, this.#experts.loads(), this.#topology),
@@ -399,7 +416,10 @@ export class ReplayState {
     const unbalanced = this.#firstTime.summary();
     const { boundBy } = unbalanced;
     const isEnlarged = this.#isEnlarged;
+    const routes = this.#slots?.routes;
     return {
+      sentFrom: routes === undefined ? 'loads' : 'routes',
+      ...(routes === undefined || routes.stride === 1 ? {} : { tokenStride: routes.stride }),
       live: this.#liveTime.summary(),
       unbalanced,
       boundBy: isEnlarged && boundBy === 'active experts' ? null : boundBy,
@@ -416,7 +436,7 @@ export class ReplayState {
     const transfers = layerTransfers(before, after, this.#moveCounter, numRanks, this.#cost, planned);
     const loads = meanLoads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
     const moves = layerMoves(this.#topology, layer, before, after, loads);
-    this.traffic?.layerChanges(layer);
+    this.#traffic?.layerChanges(layer);
     this.#live.assign(slots, layer);
     this.#hasChanged = true;
     entry.layerChanged(step, transfers, moves);

@@ -39,11 +39,11 @@ const STEPS_A_TURN = 256;
 export async function replay(source: ReplaySource, options: ReplayOptions): Promise<ReplayResult> {
   const settings = readReplayOptions(options, checkSource(source));
   const { routes } = source;
-  const state = new ReplayState(settings, (source.enlargedBy ?? 1) > 1, routes !== undefined);
+  const state = new ReplayState(settings, (source.enlargedBy ?? 1) > 1, routes);
   const routeSteps =
-    routes === undefined || state.traffic === undefined
-      ? undefined
-      : new RouteSteps(routes, settings.topology.numLayers);
+    routes !== undefined && state.takesRoutes
+      ? new RouteSteps(routes, settings.topology.numLayers)
+      : undefined;
   const fromStep = options.steps?.from ?? 0;
   const runner =
     settings.policy === 'static' ? undefined : new PlanRunner(settings, state.loads, routes, fromStep);
@@ -95,8 +95,11 @@ async function replaySteps(
     state.takeLoads(step, loads, runner === undefined || !isRecorded);
     if (isRecorded) runner?.record(step);
     state.changeLayers(step);
+    if (routeSteps !== undefined) {
+      state.beginRoutes();
+      await routeSteps.read(step, (ids, ...tokens) => state.addRoutes(ids, ...tokens));
+    }
     state.score(step);
-    await routeSteps?.read(step, (ids, ...tokens) => state.traffic?.addRoutes(ids, ...tokens));
     if (runner !== undefined) await planIfDue(step, trigger, state, runner, settings, changed);
     if (onStep?.({ numSteps: state.numSteps, bytesRead, numPlans: state.numPlans }) === false) return false;
     if (state.numSteps % STEPS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));

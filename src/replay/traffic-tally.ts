@@ -1,8 +1,8 @@
 import { trafficOf } from '../cost/traffic.ts';
 import { NO_EXPERT } from '../formats/tensor/decode.ts';
 import type { Dispatch, Topology, Traffic } from '../index.ts';
-import { type CopyShares, makeCopyShares } from '../mapping/copy-shares.ts';
 import { zeros } from '../memory/allocate.ts';
+import { type LayerCopies, layerCopies, liveRanks } from './layer-copies.ts';
 
 /** With more ranks traffic takes too much memory: a number for each pair of them. */
 export const MOST_TRAFFIC_RANKS = 1024;
@@ -11,15 +11,6 @@ export const MOST_TRAFFIC_RANKS = 1024;
 interface Placement {
   /** `[physical]`: the expert of each slot, -1 when it is empty; a view. */
   layerSlots(layer: number): Int32Array;
-}
-
-/** Where the tokens of a layer's experts may go. */
-interface LayerCopies {
-  readonly copies: CopyShares;
-  /** [logical + 1]: where the ranks of an expert's copies begin, each rank once; and the share of each. */
-  readonly first: Int32Array;
-  readonly ranks: Int32Array;
-  readonly shares: Float64Array;
 }
 
 /**
@@ -167,27 +158,8 @@ export class TrafficTally {
   #copiesOf(layer: number): LayerCopies {
     const known = this.#layers[layer];
     if (known !== undefined) return known;
-    const { numLogicalExperts } = this.#topology;
-    const slots = this.#placement.layerSlots(layer);
-    const anywhere = makeCopyShares(slots, this.#topology, 'even');
-    const first = new Int32Array(numLogicalExperts + 1);
-    const ranks = new Int32Array(slots.length);
-    const shares = new Float64Array(slots.length);
-    for (let expert = 0; expert < numLogicalExperts; expert++) {
-      const at = first[expert]!;
-      const numTargets = anywhere.find(expert, 0);
-      ranks.set(anywhere.ranks.subarray(0, numTargets), at);
-      shares.set(anywhere.shares.subarray(0, numTargets), at);
-      first[expert + 1] = at + numTargets;
-    }
-    const isEven = this.#dispatch === 'even';
-    const copies = isEven ? anywhere : makeCopyShares(slots, this.#topology, this.#dispatch);
-    const found = { copies, first, ranks, shares };
+    const found = layerCopies(this.#placement.layerSlots(layer), this.#topology, this.#dispatch);
     this.#layers[layer] = found;
     return found;
   }
-}
-
-function liveRanks({ numRanks, deadRanks = [] }: Topology): number[] {
-  return Array.from({ length: numRanks }, (_, rank) => rank).filter((rank) => !deadRanks.includes(rank));
 }

@@ -4,11 +4,13 @@ import { exchangeOf } from '../cost/exchange.ts';
 import type { CostTally } from '../cost/layer-costs.ts';
 import { type LayerTimer, makeLayerTimer } from '../cost/layer-timer.ts';
 import { makeNearestExchange, type SlotDispatch } from '../cost/nearest-exchange.ts';
+import type { RecordedRoutes } from '../formats/recording.ts';
 import { type CostModel, type CostModelJson, costModel, type Dispatch, type Topology } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { ReplayCost } from './configuration.ts';
 import { PlacementDispatch } from './placement-dispatch.ts';
 import type { ScoredPlacement } from './scorer.ts';
+import { SentOnceOfRoutes } from './sent-once.ts';
 
 /** Counts the units of time of a step's layers, as the cost model has them. */
 export interface UnitCounter {
@@ -21,6 +23,8 @@ export interface UnitCounter {
 
 /** What a model of slots can say beside the units of time. */
 export interface SlotTimes extends UnitCounter {
+  /** Where there are routes: a rank gets a token once. */
+  readonly routes: SentOnceOfRoutes | undefined;
   /** As {@link UnitCounter.unitsOf}, and adds what the layers' time goes to. */
   tallied(placement: ScoredPlacement, tallies: readonly CostTally[]): Float64Array;
   /** The units at perfect balance of the loads that {@link tallied} was last asked for. */
@@ -28,7 +32,7 @@ export interface SlotTimes extends UnitCounter {
   /**
    * Seconds of some loads of one layer under a placement.
    *
-   * @param loads [logical]
+   * @param loads [logical]; of what routes say a rank gets once, as much as in the step that came last
    */
   layerSeconds(loads: Float32Array, placement: ScoredPlacement, layer: number): number;
   /** The ranks are others from now on, as many as before. */
@@ -45,14 +49,17 @@ export function unitCounter(cost: ReplayCost, topology: Topology): UnitCounter {
  *
  * @param loads [layers x logical]: where the loads of each step are put
  * @param dispatch which copies tokens take, which are on all ranks alike
+ * @param routes of a recording, of whose steps {@link SlotTimes.routes} is then told
  */
 export function slotTimes(
   cost: ReplayCost,
   topology: Topology,
   loads: Float32Array,
   dispatch: Dispatch = 'even',
+  routes?: RecordedRoutes,
 ): SlotTimes | undefined {
-  return cost.time.kind === 'slots' ? new SlotCounter(cost.time.model, topology, loads, dispatch) : undefined;
+  const { time } = cost;
+  return time.kind === 'slots' ? new SlotCounter(time.model, topology, loads, dispatch, routes) : undefined;
 }
 
 /** Largest rank loads, or PARs. */
@@ -84,10 +91,18 @@ class SlotCounter implements SlotTimes {
   readonly #loads: readonly Float32Array[];
   readonly #dispatch: Dispatch;
   #dispatched: PlacementDispatch | undefined;
+  readonly routes: SentOnceOfRoutes | undefined;
 
-  constructor(model: CostModelJson, topology: Topology, loads: Float32Array, dispatch: Dispatch) {
+  constructor(
+    model: CostModelJson,
+    topology: Topology,
+    loads: Float32Array,
+    dispatch: Dispatch,
+    routes: RecordedRoutes | undefined,
+  ) {
     const { numLayers, numLogicalExperts } = topology;
     this.#cost = costModel(model);
+    this.routes = routes && new SentOnceOfRoutes(routes, topology, this.#cost, dispatch);
     this.#dispatch = dispatch;
     this.#timer = this.#timerOf(topology);
     this.#units = zeros('replay: times of layers', Float64Array, numLayers);
@@ -98,6 +113,7 @@ class SlotCounter implements SlotTimes {
 
   changeRanks(topology: Topology): void {
     this.#timer = this.#timerOf(topology);
+    this.routes?.changeRanks(topology);
   }
 
   #timerOf(topology: Topology): LayerTimer {
@@ -128,7 +144,8 @@ class SlotCounter implements SlotTimes {
       const slots = placement.layerSlots(layer);
       const dispatched = this.#dispatchOf(placement, layer);
       const counts = placement.layerCounts(layer);
-      const cost = this.#timer.cost(this.#loads[layer]!, slots, counts, dispatched);
+      const sent = this.routes?.ofLayer(placement, layer);
+      const cost = this.#timer.cost(this.#loads[layer]!, slots, counts, dispatched, sent);
       for (const tally of tallies) tally.add(cost);
       this.#units[layer] = cost.seconds;
       this.#unitsAtBalance += this.#timer.secondsAtBalance;
@@ -142,6 +159,8 @@ class SlotCounter implements SlotTimes {
 
   layerSeconds(loads: Float32Array, placement: ScoredPlacement, layer: number): number {
     const dispatched = this.#dispatchOf(placement, layer);
-    return this.#timer.seconds(loads, placement.layerSlots(layer), placement.layerCounts(layer), dispatched);
+    const slots = placement.layerSlots(layer);
+    const sent = this.routes?.ofLayer(placement, layer);
+    return this.#timer.seconds(loads, slots, placement.layerCounts(layer), dispatched, sent);
   }
 }
