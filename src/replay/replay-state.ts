@@ -1,7 +1,6 @@
 import { loadError } from '../core/checks.ts';
 import { rankSpeedsOf } from '../core/rank-speeds.ts';
 import { makeCostTally } from '../cost/layer-costs.ts';
-import type { RecordedRoutes } from '../formats/recording.ts';
 import { costModel, type Topology } from '../index.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
 import { MoveCounter } from '../mapping/move-counter.ts';
@@ -25,6 +24,8 @@ import { type ReplayTrafficCounter, replayTrafficCounter } from './replay-traffi
 import type { ReplayResult, ReplayTime, TriggerReason } from './result.ts';
 import { type ScoredPlacement, Scorer } from './scorer.ts';
 import { SeriesBuilder } from './series.ts';
+import type { ReplaySource } from './source.ts';
+import { SourceDispatch } from './source-dispatch.ts';
 import { summarize } from './summary.ts';
 import { BalanceTally, type StepFigures } from './tally.ts';
 import { layerTransfers } from './transfers.ts';
@@ -118,30 +119,40 @@ export class ReplayState {
 
   /** What ranks send each other; undefined where there are too many. */
   readonly #traffic: ReplayTrafficCounter | undefined;
+  /** Where it is known on which ranks tokens are. */
+  readonly #sources: SourceDispatch | undefined;
 
   /**
    * @param isEnlarged whether the counts are larger than what was recorded
-   * @param routes of the recording, where it has any: those of each step are added before it is scored
+   * @param source routes of each step are added, and loads by rank taken, before it is scored
    */
-  constructor(settings: ReplaySettings, isEnlarged = false, routes?: RecordedRoutes) {
-    const { topology, configuration, start, changes } = settings;
+  constructor(
+    settings: ReplaySettings,
+    source: Pick<ReplaySource, 'routes' | 'numSourceRanks' | 'enlargedBy'>,
+  ) {
+    const { topology, configuration, start, changes, atFirst } = settings;
+    const { routes, numSourceRanks, enlargedBy = 1 } = source;
     const { numLayers, numRanks } = topology;
     this.#settings = settings;
     this.#topology = topology;
     this.#cost = configuration.cost;
     const { dispatch = 'even', cost } = configuration;
     const { zeroLoadsCountAsOne } = cost;
-    this.#scorer = new Scorer(topology, { numPlacements: 4, zeroLoadsCountAsOne, dispatch });
+    const model = cost.time.kind === 'slots' ? costModel(cost.time.model) : undefined;
+    const isBySource = numSourceRanks === atFirst.numRanks;
+    const sources = isBySource ? new SourceDispatch(numSourceRanks, topology, model, dispatch) : undefined;
+    this.#sources = sources;
+    this.#scorer = new Scorer(topology, { numPlacements: 4, zeroLoadsCountAsOne, dispatch, sources });
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
       ScoredPlacement,
       ScoredPlacement,
       ScoredPlacement,
       ScoredPlacement,
     ];
-    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads, dispatch, routes);
+    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads, dispatch, { routes, sources });
     this.#counter = this.#slots ?? unitCounter(this.#cost, topology);
     this.#batches = this.#slots === undefined ? undefined : new BatchTally(this.#slots, numLayers);
-    this.#isEnlarged = isEnlarged;
+    this.#isEnlarged = enlargedBy > 1;
     const slots = start === undefined ? initialSlots(topology) : checkedSlots(start, topology, 'start');
     this.#live.assign(slots);
     this.#first.assign(slots);
@@ -158,7 +169,8 @@ export class ReplayState {
     this.#moveCounter = new MoveCounter(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
     const placements = { live: this.#live, first: this.#first };
-    this.#traffic = replayTrafficCounter(topology, configuration, placements, routes !== undefined);
+    const from = { hasRoutes: routes !== undefined, isBySource };
+    this.#traffic = replayTrafficCounter(topology, configuration, placements, from);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -207,6 +219,16 @@ export class ReplayState {
     this.#traffic?.addRoutes(ids, numTokens, topK);
   }
 
+  /** Whether {@link takeSources} is to be called. */
+  get takesSources(): boolean {
+    return this.#sources !== undefined;
+  }
+
+  /** Takes a step's loads by rank [layers x ranks x logical], checked. */
+  takeSources(sourceLoads: Float32Array): void {
+    this.#sources!.takeStep(sourceLoads);
+  }
+
   /** Ranks that live. */
   get numLiveRanks(): number {
     return this.#topology.numRanks - (this.#topology.deadRanks?.length ?? 0);
@@ -225,6 +247,7 @@ export class ReplayState {
     this.#change = undefined;
     this.#inEffect = undefined;
     this.#traffic?.changeRanks(topology);
+    this.#sources?.changeRanks(topology);
     this.#scorer.changeRanks(topology);
     this.#slots?.changeRanks(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
@@ -292,7 +315,7 @@ export class ReplayState {
     this.#units += units;
     this.#heat.add(step, first, live);
     this.#experts.add(this.loads);
-    this.#traffic?.addLoads(this.loads);
+    this.#traffic?.addLoads(this.#sources?.loads ?? this.loads);
     this.#sampler.add(this.numSteps - 1, step, units, live);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(

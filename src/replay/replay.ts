@@ -1,6 +1,7 @@
 import { show } from '../core/checks.ts';
 import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
+import { checkedSourceLoads } from '../formats/source-loads.ts';
 import { type ReplayOptions, type ReplaySettings, readReplayOptions } from './options.ts';
 import { PlanRunner } from './plan-runner.ts';
 import { ChangeClock, type RankChange } from './rank-events.ts';
@@ -39,7 +40,7 @@ const STEPS_A_TURN = 256;
 export async function replay(source: ReplaySource, options: ReplayOptions): Promise<ReplayResult> {
   const settings = readReplayOptions(options, checkSource(source));
   const { routes } = source;
-  const state = new ReplayState(settings, (source.enlargedBy ?? 1) > 1, routes);
+  const state = new ReplayState(settings, source);
   const routeSteps =
     routes !== undefined && state.takesRoutes
       ? new RouteSteps(routes, settings.topology.numLayers)
@@ -93,6 +94,9 @@ async function replaySteps(
     const changed = changeRanks(clock.due(step), state, runner);
     // What is recorded is checked by the balancer.
     state.takeLoads(step, loads, runner === undefined || !isRecorded);
+    const { numSourceRanks = 0 } = source;
+    if (state.takesSources)
+      state.takeSources(checkedSourceLoads(recorded, { numLayers, numLogicalExperts, numSourceRanks }));
     if (isRecorded) runner?.record(step);
     state.changeLayers(step);
     if (routeSteps !== undefined) {

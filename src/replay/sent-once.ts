@@ -11,7 +11,7 @@ import type { ScoredPlacement } from './scorer.ts';
  * Tokens of a step that are looked at, at most: 1,024 of 58 layers and 8 experts take some 3 ms a placement.
  * What is found is a share of what loads say, which are counted whole.
  */
-export const MOST_TOKENS_A_STEP = 1024;
+const MOST_TOKENS_A_STEP = 1024;
 
 /** What is known of a layer of a placement. */
 interface KnownLayer {
@@ -111,10 +111,11 @@ export class SentOnceOfRoutes {
     const before = layers[layer];
     if (before?.version === version) return before;
     const copies = layerCopies(placement.layerSlots(layer), this.#topology, this.#dispatch);
+    const { numRanks, numPhysicalExperts } = this.#topology;
     const sent = before?.sent ?? {
-      shares: new Float64Array(this.#topology.numRanks),
-      // A token has all its experts on one rank at best.
-      leastShare: 1 / this.#topK,
+      shares: new Float64Array(numRanks),
+      // A token has its experts on one rank at best, as many as there is room for.
+      leastShare: 1 / Math.min(this.#topK, numPhysicalExperts / numRanks),
     };
     const found = { version, ofStep: -1, copies, sent };
     layers[layer] = found;

@@ -15,16 +15,17 @@ interface Placement {
 
 /**
  * Adds up which ranks send each other tokens under a placement that changes. Of loads every token of an
- * expert is a transfer of its own; of routes a rank gets a token once. Tokens begin on all ranks that live
- * alike: of routes one after the other.
+ * expert is a transfer of its own; of routes a rank gets a token once. Where loads are not by rank, tokens
+ * begin on all ranks that live alike: of routes one after the other.
  */
 export class TrafficTally {
   readonly #placement: Placement;
   readonly #dispatch: Dispatch;
   #topology: Topology;
   #live: readonly number[];
-  /** [layers x logical]: loads since the layer was settled last. */
+  /** [layers x logical], or [layers x ranks x logical]: loads since the layer was settled last. */
   readonly #sums: Float64Array;
+  readonly #isBySource: boolean;
   readonly #layers: (LayerCopies | undefined)[] = [];
   /** [ranks x ranks]; and [ranks]: tokens that come from all live ranks alike. */
   readonly #pairs: Float64Array;
@@ -34,21 +35,23 @@ export class TrafficTally {
   readonly #touched: Int32Array;
   #nextSource = 0;
 
-  constructor(topology: Topology, dispatch: Dispatch, placement: Placement) {
+  /** @param isBySource whether loads are by the rank that tokens are on */
+  constructor(topology: Topology, dispatch: Dispatch, placement: Placement, isBySource = false) {
     const { numLayers, numLogicalExperts, numRanks } = topology;
     const what = `traffic between ${numRanks} ranks`;
     this.#placement = placement;
     this.#dispatch = dispatch;
     this.#topology = topology;
     this.#live = liveRanks(topology);
-    this.#sums = zeros(what, Float64Array, numLayers * numLogicalExperts);
+    this.#isBySource = isBySource;
+    this.#sums = zeros(what, Float64Array, numLayers * numLogicalExperts * (isBySource ? numRanks : 1));
     this.#pairs = zeros(what, Float64Array, numRanks * numRanks);
     this.#fromAny = new Float64Array(numRanks);
     this.#missed = new Float64Array(numRanks).fill(1);
     this.#touched = new Int32Array(numRanks);
   }
 
-  /** Adds a step's loads [layers x logical]. */
+  /** Adds a step's loads [layers x logical], or by ranks [layers x ranks x logical]. */
   addLoads(loads: Float32Array): void {
     const sums = this.#sums;
     for (let i = 0; i < loads.length; i++) sums[i]! += loads[i]!;
@@ -68,8 +71,35 @@ export class TrafficTally {
 
   /** Counts what has come for a layer under the placement as it is: to be called before it changes. */
   settle(layer: number): void {
-    const { numLogicalExperts, numRanks } = this.#topology;
-    const sums = this.#sums.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
+    const { numLogicalExperts } = this.#topology;
+    if (this.#isBySource) this.#settleSources(layer);
+    else
+      this.#settleUniform(
+        this.#sums.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
+        layer,
+      );
+    this.#layers[layer] = undefined;
+  }
+
+  #settleSources(layer: number): void {
+    const { numLogicalExperts: numExperts, numRanks } = this.#topology;
+    const perLayer = numRanks * numExperts;
+    const sums = this.#sums.subarray(layer * perLayer, (layer + 1) * perLayer);
+    const { copies } = this.#copiesOf(layer);
+    for (let source = 0; source < numRanks; source++) {
+      for (let expert = 0; expert < numExperts; expert++) {
+        const load = sums[source * numExperts + expert]!;
+        if (load === 0) continue;
+        const numTargets = copies.find(expert, source);
+        for (let i = 0; i < numTargets; i++)
+          this.#pairs[source * numRanks + copies.ranks[i]!]! += load * copies.shares[i]!;
+      }
+    }
+    sums.fill(0);
+  }
+
+  #settleUniform(sums: Float64Array, layer: number): void {
+    const { numRanks } = this.#topology;
     const { copies, first, ranks, shares } = this.#copiesOf(layer);
     sums.forEach((load, expert) => {
       if (load === 0) return;
@@ -87,7 +117,6 @@ export class TrafficTally {
       }
     });
     sums.fill(0);
-    this.#layers[layer] = undefined;
   }
 
   /** Counts what has come, and takes other ranks from now on: to be called before their placement changes. */
@@ -101,7 +130,7 @@ export class TrafficTally {
   /** A tally with the same so far, of another placement, which is alike until now. */
   copyFor(placement: Placement): TrafficTally {
     this.#settleAll();
-    const copy = new TrafficTally(this.#topology, this.#dispatch, placement);
+    const copy = new TrafficTally(this.#topology, this.#dispatch, placement, this.#isBySource);
     copy.#pairs.set(this.#pairs);
     copy.#nextSource = this.#nextSource;
     return copy;
@@ -110,7 +139,7 @@ export class TrafficTally {
   /** All that has come so far. */
   traffic(bytesPerToken: number): Traffic {
     this.#settleAll();
-    return trafficOf(this.#pairs, this.#topology, bytesPerToken, 'uniform');
+    return trafficOf(this.#pairs, this.#topology, bytesPerToken, this.#isBySource ? 'given' : 'uniform');
   }
 
   #settleAll(): void {

@@ -12,12 +12,15 @@ export function hasLinks(replays: readonly ReplayResult[]): boolean {
 /** How traffic was counted, in two sentences. */
 export function trafficMeanings({
   countedFrom,
-}: Pick<ReplayTraffic, 'countedFrom'>): readonly [string, string] {
+  sources,
+}: Pick<ReplayTraffic, 'countedFrom' | 'sources'>): readonly [string, string] {
   return [
     countedFrom === 'routes'
       ? 'A rank gets a token once, however many of its experts it has.'
       : "Every token of an expert is a transfer of its own: loads don't tell which experts a token has.",
-    'Tokens are on all ranks alike, as nothing recorded says where.',
+    sources === 'given'
+      ? 'Tokens are on the ranks that the recording has them on.'
+      : 'Tokens are on all ranks alike, as nothing recorded says where.',
   ];
 }
 

@@ -11,6 +11,7 @@ import type { ReplayCost } from './configuration.ts';
 import { PlacementDispatch } from './placement-dispatch.ts';
 import type { ScoredPlacement } from './scorer.ts';
 import { SentOnceOfRoutes } from './sent-once.ts';
+import type { SourceDispatch } from './source-dispatch.ts';
 
 /** Counts the units of time of a step's layers, as the cost model has them. */
 export interface UnitCounter {
@@ -39,6 +40,14 @@ export interface SlotTimes extends UnitCounter {
   changeRanks(topology: Topology): void;
 }
 
+/** What a recording says of tokens beside loads. */
+interface TokenFacts {
+  /** Of whose steps {@link SlotTimes.routes} is then told. */
+  readonly routes?: RecordedRoutes | undefined;
+  /** Where it is known on which ranks tokens are. Who gives it tells it of steps, and of ranks first. */
+  readonly sources?: SourceDispatch | undefined;
+}
+
 /** The counter of a cost of tokens alone. */
 export function unitCounter(cost: ReplayCost, topology: Topology): UnitCounter {
   return new StatsCounter(cost, topology);
@@ -49,17 +58,16 @@ export function unitCounter(cost: ReplayCost, topology: Topology): UnitCounter {
  *
  * @param loads [layers x logical]: where the loads of each step are put
  * @param dispatch which copies tokens take, which are on all ranks alike
- * @param routes of a recording, of whose steps {@link SlotTimes.routes} is then told
  */
 export function slotTimes(
   cost: ReplayCost,
   topology: Topology,
   loads: Float32Array,
   dispatch: Dispatch = 'even',
-  routes?: RecordedRoutes,
+  from: TokenFacts = {},
 ): SlotTimes | undefined {
   const { time } = cost;
-  return time.kind === 'slots' ? new SlotCounter(time.model, topology, loads, dispatch, routes) : undefined;
+  return time.kind === 'slots' ? new SlotCounter(time.model, topology, loads, dispatch, from) : undefined;
 }
 
 /** Largest rank loads, or PARs. */
@@ -90,6 +98,7 @@ class SlotCounter implements SlotTimes {
   #unitsAtBalance = 0;
   readonly #loads: readonly Float32Array[];
   readonly #dispatch: Dispatch;
+  readonly #sources: SourceDispatch | undefined;
   #dispatched: PlacementDispatch | undefined;
   readonly routes: SentOnceOfRoutes | undefined;
 
@@ -98,12 +107,13 @@ class SlotCounter implements SlotTimes {
     topology: Topology,
     loads: Float32Array,
     dispatch: Dispatch,
-    routes: RecordedRoutes | undefined,
+    { routes, sources }: TokenFacts,
   ) {
     const { numLayers, numLogicalExperts } = topology;
     this.#cost = costModel(model);
     this.routes = routes && new SentOnceOfRoutes(routes, topology, this.#cost, dispatch);
     this.#dispatch = dispatch;
+    this.#sources = sources;
     this.#timer = this.#timerOf(topology);
     this.#units = zeros('replay: times of layers', Float64Array, numLayers);
     this.#loads = Array.from({ length: numLayers }, (_, layer) =>
@@ -122,6 +132,12 @@ class SlotCounter implements SlotTimes {
     const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
     const shared = topology.rules && sharedLoads(topology);
     const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology), shared };
+    if (this.#sources !== undefined) {
+      const { latencySeconds } = exchangeOf(this.#cost, topology);
+      // At best each token is where its experts are.
+      const exchange = { secondsPerToken: 0, latencySeconds, leastSeconds: () => 0 };
+      return makeLayerTimer(this.#cost, sizes, exchange);
+    }
     if (this.#dispatch === 'even') return makeLayerTimer(this.#cost, sizes, exchangeOf(this.#cost, topology));
     const nearest = makeNearestExchange(this.#cost, topology, topology, this.#dispatch);
     this.#dispatched = new PlacementDispatch(nearest);
@@ -129,7 +145,7 @@ class SlotCounter implements SlotTimes {
   }
 
   #dispatchOf(placement: ScoredPlacement, layer: number): SlotDispatch | undefined {
-    return this.#dispatched?.ofLayer(placement, layer);
+    return (this.#sources ?? this.#dispatched)?.ofLayer(placement, layer);
   }
 
   unitsOf(placement: ScoredPlacement): Float64Array {

@@ -268,7 +268,7 @@ describe('a replay counts by the dispatch', () => {
     await fc.assert(property, { numRuns: 60, seed: SEED });
   });
 
-  test('of steps with many tokens every few are looked at, and what one rank has alike stays exact', async () => {
+  test('of steps with many tokens every few are looked at: what is alike for all stays exact', async () => {
     // A token's two experts are on one rank, or on two: of what loads say half of it is sent, or all.
     const numTokens = 3000;
     const together = Uint16Array.from({ length: 2 * numTokens }, (_, i) => i % 2);

@@ -9,7 +9,7 @@ import { quotePath } from '../../formats/text.ts';
 import type { Dispatch } from '../../index.ts';
 import { type InspectedPlacement, type InspectOptions, inspect, resized } from '../../replay/index.ts';
 import { addTopologyOption, type DeviceOptions, type Devices, devicesOf } from '../device-options.ts';
-import { addDispatchOption, UNIFORM_NOTE } from '../dispatch-option.ts';
+import { addDispatchOption, sourceNotes } from '../dispatch-option.ts';
 import { sayingErrors } from '../error-message.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
@@ -111,8 +111,10 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
     await recording.close();
   });
   // Some is known only when all was read.
-  const ofDispatch = options.dispatch === 'nearest' ? [UNIFORM_NOTE] : [];
-  const notes = [...new Set([...setup.facts.notes, ...assumed, ...recording.notes, ...ofDispatch])];
+  const ofSources = placement
+    ? sourceNotes(recording.numSourceRanks, placement.numRanks, options.dispatch)
+    : [];
+  const notes = [...new Set([...setup.facts.notes, ...assumed, ...recording.notes, ...ofSources])];
   const read = { ...setup.facts, notes };
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
