@@ -36,6 +36,7 @@ export function renderSweep(
     sweepTable(sweep, colors),
     factLines(close, colors).trimEnd(),
     ` ${colors.bold(sweep.advice)}`,
+    ...(sweep.survivalAdvice === undefined ? [] : [` ${colors.bold(sweep.survivalAdvice)}`]),
   ];
   return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
 }
