@@ -8,8 +8,9 @@ interface Texts {
 }
 
 /**
- * Which point survives the failure of any node, or of any rank where there is one node, with the least memory,
- * and what it costs beside the fewest slots; or that none does. Undefined where there is nothing to choose from.
+ * Which point survives the failure of any node, or of any rank where there is one node, with the least
+ * memory, and what it costs beside the fewest slots; or that none does. Undefined where there is nothing to
+ * choose from.
  */
 export function survivalAdvice(
   points: readonly SweepPoint[],

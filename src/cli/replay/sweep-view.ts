@@ -35,8 +35,8 @@ export function renderSweep(
     factLines(head, colors).trimEnd(),
     sweepTable(sweep, colors),
     factLines(close, colors).trimEnd(),
-    ` ${colors.bold(sweep.advice)}`,
     ...(sweep.survivalAdvice === undefined ? [] : [` ${colors.bold(sweep.survivalAdvice)}`]),
+    ` ${colors.bold(sweep.advice)}`,
   ];
   return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');
 }
