@@ -29,7 +29,7 @@ function watching(feed: Feed, lastEventId: string | undefined): Reply {
 const PAGE_ROUTES: readonly Route[] = Object.entries(PAGE_FILES).map(([path, { operationId, summary }]) => ({
   ...{ method: 'get', path, operationId, summary, isPublic: true },
   answers: { 200: { description: 'the file' } },
-  refusals: [],
+  refusals: [422],
   handle: () => pageFile(path),
 }));
 
@@ -42,7 +42,7 @@ export const DASHBOARD_ROUTES: readonly Route[] = [
     operationId: 'getDashboards',
     summary: 'how all groups stand; of more than 200 those that are flagged first',
     answers: { 200: { description: 'by name', schema: DASHBOARDS_SCHEMA } },
-    refusals: [],
+    refusals: [422],
     handle: (_, { service }) => jsonReply(service.overview.view()),
   },
   {
@@ -52,7 +52,7 @@ export const DASHBOARD_ROUTES: readonly Route[] = [
     summary: 'the same, as server-sent events; Last-Event-ID goes on where a stream ended',
     givesEvents: true,
     answers: EVENTS,
-    refusals: [],
+    refusals: [422],
     handle: ({ lastEventId }, { service }) => watching(service.overview.feed, lastEventId),
   },
   {
@@ -61,7 +61,7 @@ export const DASHBOARD_ROUTES: readonly Route[] = [
     operationId: 'getDashboard',
     summary: 'what the dashboard shows of a group: how it stands, its plans, its history, its rank loads',
     answers: { 200: { description: 'the group', schema: DASHBOARD_SCHEMA } },
-    refusals: [404],
+    refusals: [404, 422],
     handle: ({ name }, { service }) => jsonReply(service.group(name).dashboard.view()),
   },
   {
@@ -71,7 +71,7 @@ export const DASHBOARD_ROUTES: readonly Route[] = [
     summary: 'the same, as server-sent events; Last-Event-ID goes on where a stream ended',
     givesEvents: true,
     answers: EVENTS,
-    refusals: [404],
+    refusals: [404, 422],
     handle: ({ name, lastEventId }, { service }) => watching(service.group(name).dashboard.feed, lastEventId),
   },
   {
@@ -80,7 +80,7 @@ export const DASHBOARD_ROUTES: readonly Route[] = [
     operationId: 'getRankLoads',
     summary: 'loads of all ranks in all layers, of the newest step',
     answers: { 200: { description: 'the loads', schema: RANK_LOADS_SCHEMA } },
-    refusals: [404],
+    refusals: [404, 422],
     handle({ name }, { service }) {
       const found = service.group(name).dashboard.rankLoads();
       if (found === undefined) throw notFound(`group ${name} has no loads of its ranks yet`);

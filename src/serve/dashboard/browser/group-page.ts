@@ -15,7 +15,6 @@ import {
   movesText,
   planCounts,
   planFigures,
-  showNothing,
   showTable,
 } from './tables.ts';
 import { ago, groupFinding, groupNotice } from './texts.ts';
@@ -188,30 +187,17 @@ export class GroupPage {
 
   #showPlans({ plans, group }: DashboardView): void {
     setText('live-finding', liveFinding(plans.live, group.epoch));
-    const live = byId('live-table');
-    if (plans.live.length === 0) showNothing(live, `${movesText(plans)}.`);
-    else
-      showTable(
-        asTable(live),
-        'Mappings that went live',
-        liveFigures(plans.live, group.numLayers, this.#nowMs),
-      );
-    const last = byId('plans-table');
+    setText('moves', `${movesText(plans)}.`);
+    const live = liveFigures(plans.live, group.numLayers, this.#nowMs);
+    showTable(byId('live-table'), 'Mappings that went live', live);
     setText('plans-finding', plans.last.length === 0 ? 'Nobody has asked for one' : planCounts(plans));
-    if (plans.last.length === 0) last.replaceChildren();
-    else showTable(asTable(last), 'Plans', planFigures(plans.last, this.#nowMs));
+    showTable(byId('plans-table'), 'Plans', planFigures(plans.last, this.#nowMs));
   }
 }
 
 const WATCHED: readonly string[] = [
   ...['LoadsArrive', 'PlansSucceed', 'MigrationProceeds', 'GainMeetsForecast', 'RanksAgree'],
 ];
-
-/** Takes away what said that there is no table. */
-function asTable(host: HTMLElement): HTMLElement {
-  host.querySelector(':scope > p')?.remove();
-  return host;
-}
 
 function spanInputs(): HTMLInputElement[] {
   return [...document.querySelectorAll<HTMLInputElement>('input[name="span"]')];

@@ -1,5 +1,4 @@
 import { bytes, counted, grouped, ratio, seconds, times } from '../../../formats/number-text.ts';
-import { element } from '../../../report/browser/element.ts';
 import { type Figures, scrollBox, tableOf } from '../../../report/browser/figures.ts';
 import type { DashboardPlans, HistorySpan, HotCell, LiveRow, PlanRow } from '../view.ts';
 import { ago, clock } from './texts.ts';
@@ -9,22 +8,21 @@ const UNKNOWN = '–';
 const shown = new WeakMap<HTMLElement, string>();
 
 /**
- * Puts a table where another one was, unless that has the same figures; the box that scrolls stays, with the
+ * Puts a table where another one was, unless that has the same figures, or none where there are none; the box that scrolls stays, with the
  * focus and where it was.
  */
 export function showTable(host: HTMLElement, label: string, figures: Figures): void {
   const text = JSON.stringify(figures.rows);
-  if (shown.get(host) === text && host.firstElementChild !== null) return;
+  if (shown.get(host) === text) return;
   shown.set(host, text);
+  if (figures.rows.length === 0) {
+    host.replaceChildren();
+    return;
+  }
   const table = tableOf(figures);
   const box = host.firstElementChild;
   if (box === null) host.append(scrollBox(label, table));
   else box.replaceChildren(table);
-}
-
-/** Says why there is no table. */
-export function showNothing(host: HTMLElement, text: string): void {
-  host.replaceChildren(element('p', { class: 'note' }, text));
 }
 
 const head = (...names: readonly string[]) => names.map((name) => ({ head: name }));
