@@ -98,8 +98,8 @@ export class GroupHistory {
   }
 
   /**
-   * The points that are new or others than at the last call; undefined when there are none. The newest of each
-   * span may come again, as more steps have come into it.
+   * The points that are new or others than at the last call; undefined when there are none. The newest of
+   * each span may come again, as more steps have come into it.
    */
   news(): Readonly<Record<keyof GroupHistoryView, readonly HistoryPoint[]>> | undefined {
     const points = this.#since(this.#told);

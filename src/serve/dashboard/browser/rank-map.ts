@@ -45,8 +45,9 @@ function columnsOf({ columns }: Cells, { width }: Surface): Columns {
 const cellHeightOf = ({ rows }: Cells) => Math.min(Math.max(Math.floor(300 / rows), 3), 18);
 
 /**
- * Layers x ranks, and beside them what each layer waits for. The cells are an image, a pixel each, on a canvas
- * over the axes: as marks of a chart they would be painted over many frames, and flicker with every update.
+ * Layers x ranks, and beside them what each layer waits for. The cells are an image, a pixel each, on a
+ * canvas over the axes: as marks of a chart they would be painted over many frames, and flicker with every
+ * update.
  */
 export class RankMapView {
   readonly #canvas = element('canvas', { class: 'cells', 'aria-hidden': 'true' });
