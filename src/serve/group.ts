@@ -95,7 +95,7 @@ export class Group {
     this.#epochs = new LiveEpochs(first.equals(mapping) ? mapping : first);
     this.#dryRun = declaration.dryRun;
     this.#metrics = makeMetrics(this);
-    this.dashboard = new GroupDashboard(this.#dashboardHost(), time, watchers);
+    this.dashboard = new GroupDashboard(this.#dashboardHost(onFault), time, watchers);
     this.#plans = new GroupPlans(this.#planHost());
     this.epochs = new GroupEpochs(this.#epochHost(onFault), time, maxListeners, saved?.epochs);
   }
@@ -371,7 +371,7 @@ export class Group {
     };
   }
 
-  #dashboardHost(): DashboardHost {
+  #dashboardHost(onFault: (error: unknown) => void): DashboardHost {
     const group = this;
     return {
       ...{ name: this.name, balancer: this.balancer, cost: this.cost, metrics: this.#metrics },
@@ -381,6 +381,10 @@ export class Group {
       get mapping() {
         return group.live.mapping;
       },
+      get deadRanks() {
+        return group.#ranks.deadRanks;
+      },
+      onFault,
       mappingAt: (epoch) => this.mappingAt(epoch),
       view: () => this.view(),
     };

@@ -187,6 +187,16 @@ test('rank loads are what slots counted, or loads of experts / copies, over the 
   );
 });
 
+test('what the mapping has on a dead rank counts for no other, and is still seen', () => {
+  const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2]]);
+  const loads = { data: Float32Array.of(30, 50, 10), numLayers: 1, numExperts: 3 };
+  const sizes = { numLayers: 1, numLogicalExperts: 3, numPhysicalExperts: 3, numRanks: 3 };
+  const topology = { ...sizes, numNodes: 1, numGroups: 1, deadRanks: [1] };
+  const found = rankLoadsOf({ kind: 'logical', loads, mapping }, topology)!;
+  assert.deepEqual([...found.loads, ...found.means], [30, 50, 10, 20]);
+  assert.ok(Math.abs(found.balancedness - 20 / 30) < 1e-9);
+});
+
 test('loads of other slots than there are now are left out', () => {
   const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1]]);
   const loads = { data: Float32Array.of(1, 2), numLayers: 1, numExperts: 2 };

@@ -124,6 +124,21 @@ describe('the dashboard', () => {
     ]);
   });
 
+  test('shows ranks that died as dead, also where the policy cannot plan around them', async () => {
+    for (const policy of ['default', 'adaptive']) {
+      const name = `died-${policy}`;
+      await put(name, { numPhysicalExperts: 9, numRanks: 3, policy });
+      await post(`${name}/ranks`, { dead: [1], reason: 'gone' });
+      await post(`${name}/loads`, { step: 1, epoch: 0, loads: LOADS });
+      const ranks = (await ask(base, 'GET', `/v1/groups/${name}/rank-loads`)).json;
+      assert.deepEqual(ranks.deadRanks, [1]);
+      assert.ok(ranks.balancedness <= 1);
+      assert.equal((await shown(name)).group.ranks.dead, 1);
+    }
+    const { groups } = (await ask(base, 'GET', '/v1/dashboard')).json as OverviewView;
+    assert.equal(groups.find(({ group }) => group === 'died-default')!.deadRanks, 1);
+  });
+
   test('predicts of plans whose answer says nothing of balance, and of plans from the window', async () => {
     await put('ids');
     await post('ids/loads', { step: 1, epoch: 0, loads: LOADS });

@@ -32,6 +32,9 @@ export interface DashboardHost {
   readonly epoch: number;
   /** The live mapping. */
   readonly mapping: ExpertMapping;
+  readonly deadRanks: readonly number[];
+  /** What went wrong with measuring: nothing else is to fail by it. */
+  onFault(error: unknown): void;
   mappingAt(epoch: number): ExpertMapping | undefined;
   view(): GroupView;
 }
@@ -84,7 +87,11 @@ export class GroupDashboard {
     this.#lastLoadsAt = atMs;
     const mapping = this.#host.mappingAt(step.epoch) ?? this.#host.mapping;
     this.#newest = { ...step, mapping, atMs };
-    this.#measureIfDue();
+    try {
+      this.#measureIfDue();
+    } catch (error) {
+      this.#host.onFault(error);
+    }
   }
 
   /** A plan was asked for. @param loads that it was made for; the window's when left out */
@@ -180,9 +187,9 @@ export class GroupDashboard {
 
   #measure(of: RecordedStep): void {
     this.#measuredMs = this.#nowMs();
-    const { balancer, cost } = this.#host;
+    const { balancer, cost, deadRanks } = this.#host;
     const { topology } = balancer;
-    const ranks = rankLoadsOf(of, topology);
+    const ranks = rankLoadsOf(of, { ...topology, deadRanks });
     if (ranks === undefined) return;
     const { loads, kind, mapping, epoch, step, atMs } = of;
     const logical = kind === 'physical' ? logicalLoads(loads, mapping) : loads;
@@ -199,10 +206,11 @@ export class GroupDashboard {
 
   /** After a restart, before the first step. */
   #ofWindow(): MeasuredRanks | undefined {
-    const { balancer, mapping, epoch } = this.#host;
+    const { balancer, mapping, epoch, deadRanks } = this.#host;
     if (balancer.numSamples === 0) return undefined;
     const loads = balancer.getAverageLogicalLoad();
-    const ranks = rankLoadsOf({ kind: 'logical', loads, mapping }, balancer.topology);
+    const step = { kind: 'logical', loads, mapping } as const;
+    const ranks = rankLoadsOf(step, { ...balancer.topology, deadRanks });
     return ranks && { step: null, epoch, measured: 'experts', ranks, secondsLost: undefined };
   }
 
