@@ -6,6 +6,8 @@ import { ExpertLoadBalancer, type ExpertMapping } from '../index.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
+import type { Watchers } from './dashboard/feed.ts';
+import { type DashboardHost, GroupDashboard } from './dashboard/group-dashboard.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
 import type { EpochHost } from './epochs/epoch-host.ts';
 import { plainView } from './epochs/epoch-view.ts';
@@ -40,6 +42,7 @@ export interface GroupOptions {
   readonly time: ServeTime;
   /** Streams of events. */
   readonly maxListeners: number;
+  readonly watchers: Watchers;
   makeMetrics(group: Group): GroupMetrics;
   onFault(error: unknown): void;
 }
@@ -58,6 +61,8 @@ export class Group {
   readonly cost: CostModel | undefined;
   /** How it comes from one epoch to the next. */
   readonly epochs: GroupEpochs;
+  /** What the dashboard shows of it. */
+  readonly dashboard: GroupDashboard;
   readonly #store: GroupStore;
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
@@ -76,7 +81,7 @@ export class Group {
 
   constructor(name: string, parts: GroupParts, options: GroupOptions) {
     const { declaration, topology, policy, cost } = parts;
-    const { store, saved, time, maxListeners, makeMetrics, onFault } = options;
+    const { store, saved, time, maxListeners, watchers, makeMetrics, onFault } = options;
     this.name = name;
     this.#declaration = declaration;
     this.cost = cost;
@@ -93,6 +98,7 @@ export class Group {
     this.#epochs = new LiveEpochs(first.equals(mapping) ? mapping : first);
     this.#dryRun = declaration.dryRun;
     this.#metrics = makeMetrics(this);
+    this.dashboard = new GroupDashboard(this.#dashboardHost(onFault), time, watchers);
     this.#plans = new GroupPlans(this.#planHost());
     this.epochs = new GroupEpochs(this.#epochHost(onFault), time, maxListeners, saved?.epochs);
   }
@@ -313,17 +319,17 @@ export class Group {
     this.#commitLive();
     this.#counters = { ...this.#counters, numMoves: this.#counters.numMoves + moves };
     this.#metrics.committed(moves);
+    this.dashboard.wentLive(epoch, next.digest, moves);
     tell('commit', () => ({ group: this.name, epoch, digest: next.digest, moves }));
   }
 
-  #record({ epoch, kind, loads }: WholeStep): void {
+  #record(step: WholeStep): void {
+    const { epoch, kind, loads } = step;
     // The balancer is ahead of the epoch while ranks are dead and the repair is on its way.
     const live = this.#ranks.lay(this.#epochs.live.mapping);
     const isLive = kind === 'physical' && epoch === this.epoch && this.balancer.mapping === live;
-    const matrix =
-      kind === 'physical' && !isLive
-        ? expertLoads(loads, this.#ranks.lay(this.#epochs.mappingAt(epoch)!))
-        : loads;
+    const isFolded = kind === 'physical' && !isLive;
+    const matrix = isFolded ? expertLoads(loads, this.#ranks.lay(this.#epochs.mappingAt(epoch)!)) : loads;
     for (let layer = 0; layer < matrix.numLayers; layer++) {
       const row = matrix.data.subarray(layer * matrix.numExperts, (layer + 1) * matrix.numExperts);
       if (isLive) this.balancer.recordLoad(layer, row);
@@ -334,6 +340,7 @@ export class Group {
     this.#unsavedSteps++;
     this.#counters = { ...this.#counters, numSteps: this.#counters.numSteps + 1 };
     this.#metrics.recorded();
+    this.dashboard.recorded(step);
     tell('load', () => ({ group: this.name, epoch: this.epoch, numSteps: this.#counters.numSteps }));
   }
 
@@ -377,6 +384,7 @@ export class Group {
   /** Ends planning. What is kept stays, unless the group is removed. */
   async close({ remove = false } = {}): Promise<void> {
     this.epochs.close();
+    this.dashboard.feed.close();
     if (!remove) await this.saveWindow();
     await this.#change(async () => {
       this.#isClosed = true;
@@ -404,7 +412,8 @@ export class Group {
     const group = this;
     return {
       ...{ name: this.name, balancer: this.balancer, cost: this.cost },
-      ...{ epochs: this.#epochs, ranks: () => this.#ranks, metrics: this.#metrics },
+      ...{ epochs: this.#epochs, ranks: () => this.#ranks },
+      ...{ metrics: this.#metrics, dashboard: this.dashboard },
       get isPaused() {
         return group.isPaused;
       },
@@ -414,6 +423,25 @@ export class Group {
       checkOpen: () => this.#checkOpen(),
       change: (work) => this.#change(work),
       append: (record) => this.#append(record),
+    };
+  }
+
+  #dashboardHost(onFault: (error: unknown) => void): DashboardHost {
+    const group = this;
+    return {
+      ...{ name: this.name, balancer: this.balancer, cost: this.cost, metrics: this.#metrics },
+      get epoch() {
+        return group.epoch;
+      },
+      get mapping() {
+        return group.live.mapping;
+      },
+      get deadRanks() {
+        return group.#ranks.deadRanks;
+      },
+      onFault,
+      mappingAt: (epoch) => this.mappingAt(epoch),
+      view: () => this.view(),
     };
   }
 
