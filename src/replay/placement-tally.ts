@@ -40,22 +40,24 @@ export class PlacementTally {
     const { topology, slots } = readPlacement(given, sizes);
     this.#topology = topology;
     this.#hasRoutes = hasRoutes;
+    const isCounted = topology.numRanks <= MOST_TRAFFIC_RANKS;
     this.#scorer = new Scorer(topology, {
       ...{ numPlacements: 1, zeroLoadsCountAsOne: false, dispatch: this.#dispatch },
+      numSums: Number(isCounted),
     });
     const [placement] = this.#scorer.placements;
+    const [sum] = this.#scorer.sums;
     placement!.assign(slots);
     this.#balance = new BalanceTally(topology.numLayers);
     this.#noUnits = new Float64Array(topology.numLayers);
-    const isCounted = topology.numRanks <= MOST_TRAFFIC_RANKS;
-    this.#traffic = isCounted ? new TrafficTally(topology, this.#dispatch, placement!) : undefined;
+    this.#traffic = sum && new TrafficTally(topology, this.#dispatch, placement!, sum);
   }
 
   /** Adds a step's loads [layers x logical], checked. */
   addLoads(loads: Float32Array): void {
     this.#scorer.loads.set(loads);
     this.#balance.add(this.#scorer.score(0).stats, this.#noUnits);
-    if (!this.#hasRoutes) this.#traffic?.addLoads(loads);
+    if (!this.#hasRoutes) this.#traffic?.addLoads();
   }
 
   /** Adds tokens [tokens x layers x topK]. */

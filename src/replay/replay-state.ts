@@ -22,7 +22,7 @@ import type { RankChange } from './rank-events.ts';
 import { RankLoadSampler } from './rank-load-samples.ts';
 import { type ReplayTrafficCounter, replayTrafficCounter } from './replay-traffic.ts';
 import type { ReplayResult, ReplayTime, TriggerReason } from './result.ts';
-import { type ScoredPlacement, Scorer } from './scorer.ts';
+import { type LoadSum, type ScoredPlacement, Scorer } from './scorer.ts';
 import { SeriesBuilder } from './series.ts';
 import { summarize } from './summary.ts';
 import { BalanceTally, type StepFigures } from './tally.ts';
@@ -130,7 +130,8 @@ export class ReplayState {
     this.#cost = configuration.cost;
     const { dispatch = 'even', cost } = configuration;
     const { zeroLoadsCountAsOne } = cost;
-    this.#scorer = new Scorer(topology, { numPlacements: 4, zeroLoadsCountAsOne, dispatch });
+    this.#scorer = new Scorer(topology, { numPlacements: 4, zeroLoadsCountAsOne, dispatch, numSums: 3 });
+    const [ofExperts, live, first] = this.#scorer.sums as [LoadSum, LoadSum, LoadSum];
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
       ScoredPlacement,
       ScoredPlacement,
@@ -151,13 +152,13 @@ export class ReplayState {
     this.#changes = changes.length === 0 ? undefined : new ChangeLog();
     this.#loadSums = new Float32Array(changes.length === 0 ? 0 : this.#scorer.loads.length);
     this.#heat = new HeatTally(numLayers, numRanks, isEven);
-    this.#experts = new ExpertTally(topology);
+    this.#experts = new ExpertTally(topology, ofExperts);
     this.#sampler = new RankLoadSampler(numLayers, numRanks, isEven);
     this.#moves = new MoveTally(numLayers);
     this.#moveCounter = new MoveCounter(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
     const placements = { live: this.#live, first: this.#first };
-    this.traffic = replayTrafficCounter(topology, configuration, placements, hasRoutes);
+    this.traffic = replayTrafficCounter(topology, configuration, placements, { live, first }, hasRoutes);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -274,8 +275,8 @@ export class ReplayState {
     const { units } = figures;
     this.#units += units;
     this.#heat.add(step, first, live);
-    this.#experts.add(this.loads);
-    this.traffic?.addLoads(this.loads);
+    this.#experts.add();
+    this.traffic?.addLoads();
     this.#sampler.add(this.numSteps - 1, step, units, live);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(

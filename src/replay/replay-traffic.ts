@@ -1,7 +1,7 @@
 import type { Topology, Traffic } from '../index.ts';
 import type { ReplayConfiguration } from './configuration.ts';
 import { roundedLoad } from './rank-load-samples.ts';
-import type { ScoredPlacement } from './scorer.ts';
+import type { LoadSum, ScoredPlacement } from './scorer.ts';
 import { MAX_PAIR_RANKS, type ReplayTraffic, type TrafficFigures } from './traffic-result.ts';
 import { MOST_TRAFFIC_RANKS, TrafficTally } from './traffic-tally.ts';
 
@@ -10,28 +10,34 @@ export class ReplayTrafficCounter {
   readonly #bytesPerToken: number | null;
   readonly #hasRoutes: boolean;
   readonly #first: ScoredPlacement;
+  readonly #unbalancedSum: LoadSum;
   readonly #live: TrafficTally;
   /** Undefined until the live mapping changes: then it is the same. */
   #unbalanced: TrafficTally | undefined;
 
-  /** @param hasRoutes whether {@link addRoutes} is to come: then loads are left out */
+  /**
+   * @param sums of loads, for either placement
+   * @param hasRoutes whether {@link addRoutes} is to come: then loads are left out
+   */
   constructor(
     topology: Topology,
     { cost, dispatch = 'even' }: ReplayConfiguration,
     placements: { readonly live: ScoredPlacement; readonly first: ScoredPlacement },
+    sums: { readonly live: LoadSum; readonly first: LoadSum },
     hasRoutes: boolean,
   ) {
     this.#bytesPerToken = cost.time.kind === 'slots' ? bytesOfToken(cost.time.model) : null;
     this.#hasRoutes = hasRoutes;
     this.#first = placements.first;
-    this.#live = new TrafficTally(topology, dispatch, placements.live);
+    this.#unbalancedSum = sums.first;
+    this.#live = new TrafficTally(topology, dispatch, placements.live, sums.live);
   }
 
-  /** Adds a step's loads [layers x logical]. */
-  addLoads(loads: Float32Array): void {
+  /** Adds a step's loads, which lie in the scorer of the sums. */
+  addLoads(): void {
     if (this.#hasRoutes) return;
-    this.#live.addLoads(loads);
-    this.#unbalanced?.addLoads(loads);
+    this.#live.addLoads();
+    this.#unbalanced?.addLoads();
   }
 
   /** Adds tokens of a step [tokens x layers x topK]. */
@@ -42,13 +48,13 @@ export class ReplayTrafficCounter {
 
   /** To be called before a layer of the live mapping changes. */
   layerChanges(layer: number): void {
-    this.#unbalanced ??= this.#live.copyFor(this.#first);
+    this.#unbalanced ??= this.#live.copyFor(this.#first, this.#unbalancedSum);
     this.#live.settle(layer);
   }
 
   /** To be called before the mappings change for other ranks. */
   changeRanks(topology: Topology): void {
-    this.#unbalanced ??= this.#live.copyFor(this.#first);
+    this.#unbalanced ??= this.#live.copyFor(this.#first, this.#unbalancedSum);
     for (const tally of [this.#live, this.#unbalanced]) tally.changeRanks(topology);
   }
 

@@ -22,6 +22,8 @@ interface ScorerOptions {
   readonly zeroLoadsCountAsOne: boolean;
   /** Which copies tokens take, which are on all ranks alike. Default 'even'. */
   readonly dispatch?: Dispatch;
+  /** How many sums of loads are kept beside them. Default 0. */
+  readonly numSums?: number;
 }
 
 /** Where a placement lies in the kernels' memory. */
@@ -38,6 +40,7 @@ interface ScorerLayout {
   readonly loads: Pointer;
   readonly shares: Pointer;
   readonly placements: readonly PlacementLayout[];
+  readonly sums: readonly Pointer[];
   readonly end: Pointer;
 }
 
@@ -49,6 +52,7 @@ export class Scorer {
   /** [layers x logical]: the loads that {@link score} reads. The caller writes them. */
   readonly loads: Float32Array;
   readonly placements: readonly ScoredPlacement[];
+  readonly sums: readonly LoadSum[];
   readonly #sizes: ScorerSizes;
   readonly #dispatch: Dispatch;
   readonly #zeroIsOne: number;
@@ -62,7 +66,10 @@ export class Scorer {
   readonly #usual: Float64Array;
 
   /** @throws EplbRangeError `EPLB_MEMORY` */
-  constructor(topology: Topology, { numPlacements, zeroLoadsCountAsOne, dispatch = 'even' }: ScorerOptions) {
+  constructor(
+    topology: Topology,
+    { numPlacements, zeroLoadsCountAsOne, dispatch = 'even', numSums = 0 }: ScorerOptions,
+  ) {
     const sizes = topology;
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
@@ -72,13 +79,14 @@ export class Scorer {
     const words = replicatedWords(sizes);
     const what = `replay: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
     const { region, layout } = leaseKernelMemory(what, (start) =>
-      carveScorer(sizes, words, numPlacements, start),
+      carveScorer(sizes, words, { numPlacements, numSums }, start),
     );
     this.#words = words;
     this.#region = region;
     this.#layout = layout;
     this.loads = new Float32Array(region.buffer, layout.loads, numLayers * numLogicalExperts);
     this.placements = layout.placements.map((at) => new ScoredPlacement(sizes, words, region, at));
+    this.sums = layout.sums.map((at) => new LoadSum(region, at, layout.loads, this.loads.length));
     this.changeRanks(topology);
   }
 
@@ -149,7 +157,7 @@ export class Scorer {
 function carveScorer(
   { numLayers, numLogicalExperts, numPhysicalExperts, numRanks }: ScorerSizes,
   words: number,
-  numPlacements: number,
+  { numPlacements, numSums }: { readonly numPlacements: number; readonly numSums: number },
   start: Pointer,
 ): ScorerLayout {
   const carver = new Carver(start);
@@ -162,7 +170,32 @@ function carveScorer(
     rankLoads: carver.take(8 * numLayers * numRanks),
     stats: carver.take(16 * numLayers),
   }));
-  return { loads, shares, placements, end: carver.end };
+  const sums = Array.from({ length: numSums }, () => carver.take(8 * numLayers * numLogicalExperts));
+  return { loads, shares, placements, sums, end: carver.end };
+}
+
+/**
+ * A sum of steps' loads, which lies beside those of the scorer: so a kernel adds a step, in a third of the time
+ * that a loop takes.
+ */
+export class LoadSum {
+  /** [layers x logical] */
+  readonly values: Float64Array;
+  readonly #region: KernelRegion;
+  readonly #at: Pointer;
+  readonly #loads: Pointer;
+
+  constructor(region: KernelRegion, at: Pointer, loads: Pointer, length: number) {
+    this.values = new Float64Array(region.buffer, at, length);
+    this.#region = region;
+    this.#at = at;
+    this.#loads = loads;
+  }
+
+  /** Adds the loads of the scorer, `times` each. */
+  add(times = 1): void {
+    this.#region.kernels.addSample(this.#loads, this.#at, this.values.length, times);
+  }
 }
 
 /** `[layers]`: the means of stats [layers][2]. A loop, as a callback for each takes many times as long. */

@@ -3,6 +3,7 @@ import { NO_EXPERT } from '../formats/tensor/decode.ts';
 import type { Dispatch, Topology, Traffic } from '../index.ts';
 import { type CopyShares, makeCopyShares } from '../mapping/copy-shares.ts';
 import { zeros } from '../memory/allocate.ts';
+import type { LoadSum } from './scorer.ts';
 
 /** With more ranks traffic takes too much memory: a number for each pair of them. */
 export const MOST_TRAFFIC_RANKS = 1024;
@@ -32,8 +33,8 @@ export class TrafficTally {
   readonly #dispatch: Dispatch;
   #topology: Topology;
   #live: readonly number[];
-  /** [layers x logical]: loads since the layer was settled last. */
-  readonly #sums: Float64Array;
+  /** Loads since their layer was settled last. */
+  readonly #sum: LoadSum;
   readonly #layers: (LayerCopies | undefined)[] = [];
   /** [ranks x ranks]; and [ranks]: tokens that come from all live ranks alike. */
   readonly #pairs: Float64Array;
@@ -43,24 +44,24 @@ export class TrafficTally {
   readonly #touched: Int32Array;
   #nextSource = 0;
 
-  constructor(topology: Topology, dispatch: Dispatch, placement: Placement) {
-    const { numLayers, numLogicalExperts, numRanks } = topology;
+  /** @param sum of nothing yet, beside the loads that are to be added */
+  constructor(topology: Topology, dispatch: Dispatch, placement: Placement, sum: LoadSum) {
+    const { numRanks } = topology;
     const what = `traffic between ${numRanks} ranks`;
     this.#placement = placement;
     this.#dispatch = dispatch;
     this.#topology = topology;
     this.#live = liveRanks(topology);
-    this.#sums = zeros(what, Float64Array, numLayers * numLogicalExperts);
+    this.#sum = sum;
     this.#pairs = zeros(what, Float64Array, numRanks * numRanks);
     this.#fromAny = new Float64Array(numRanks);
     this.#missed = new Float64Array(numRanks).fill(1);
     this.#touched = new Int32Array(numRanks);
   }
 
-  /** Adds a step's loads [layers x logical]. */
-  addLoads(loads: Float32Array): void {
-    const sums = this.#sums;
-    for (let i = 0; i < loads.length; i++) sums[i]! += loads[i]!;
+  /** Adds a step's loads, which lie in the scorer of the sum. */
+  addLoads(): void {
+    this.#sum.add();
   }
 
   /** Adds tokens, by the experts of each: [tokens x layers x topK]. */
@@ -78,7 +79,7 @@ export class TrafficTally {
   /** Counts what has come for a layer under the placement as it is: to be called before it changes. */
   settle(layer: number): void {
     const { numLogicalExperts, numRanks } = this.#topology;
-    const sums = this.#sums.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
+    const sums = this.#sum.values.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
     const { copies, first, ranks, shares } = this.#copiesOf(layer);
     sums.forEach((load, expert) => {
       if (load === 0) return;
@@ -107,10 +108,13 @@ export class TrafficTally {
     this.#nextSource = 0;
   }
 
-  /** A tally with the same so far, of another placement, which is alike until now. */
-  copyFor(placement: Placement): TrafficTally {
+  /**
+   * A tally with the same so far, of another placement, which is alike until now.
+   * @param sum of nothing yet, beside the loads that are to be added
+   */
+  copyFor(placement: Placement, sum: LoadSum): TrafficTally {
     this.#settleAll();
-    const copy = new TrafficTally(this.#topology, this.#dispatch, placement);
+    const copy = new TrafficTally(this.#topology, this.#dispatch, placement, sum);
     copy.#pairs.set(this.#pairs);
     copy.#nextSource = this.#nextSource;
     return copy;
