@@ -167,8 +167,8 @@ interface BuiltParts {
 
 /**
  * Builds the parts, as `dist/NAME.cjs`, and what `#parts` is by package.json: to bundlers `dist/parts.js`, by
- * which they find them; elsewhere a module of Node that the library has already, which has none of the names
- * and is no file to look for.
+ * which they find them; elsewhere the library itself, which has none of the names and is no further file. A
+ * module of Node would be found sooner, but not by jest.
  */
 export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
   await mkdir('dist', { recursive: true });
