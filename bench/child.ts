@@ -3,8 +3,8 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
 /**
- * Runs a script of children/ in a Node of its own, without any loader or flag of this one, and without further
- * certificates: reading them takes half of the time in which Node starts, and more at times.
+ * Runs a script of children/ in a Node of its own, without any loader or flag of this one. And without
+ * further certificates: reading them takes half of the time in which Node starts, and more at times.
  *
  * @param job given to the script as JSON, its first argument
  * @param loads given as bytes on its standard input

@@ -175,8 +175,8 @@ function carveScorer(
 }
 
 /**
- * A sum of steps' loads, which lies beside those of the scorer: so a kernel adds a step, in a third of the time
- * that a loop takes.
+ * A sum of steps' loads, which lies beside those of the scorer: so a kernel adds a step, in a third of the
+ * time that a loop takes.
  */
 export class LoadSum {
   /** [layers x logical] */

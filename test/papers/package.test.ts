@@ -134,7 +134,7 @@ test('importing the library loads no package and few bytes: what it needs later 
     [...needed].filter((from) => from.startsWith('./')),
     ['./library.js'],
   );
-  // Where it is not in a bundle, this is no file more. A module of Node would be found sooner, but not by jest.
+  // Where it is not in a bundle, this is no file more: nor a module of Node, which jest would not find.
   const { imports } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
   assert.equal(imports['#parts'].default, './dist/library.js');
   const packages = [...needed].filter((from) => !/^(\.\/|node:|#parts$)/.test(from));
