@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
 import { buildParts } from './scripts/build-parts.ts';
+import { kernelMismatch } from './scripts/kernel-contract.ts';
 import { MAX_MEMORY_PAGES } from './src/memory/constants.ts';
 
 const run = promisify(execFile);
@@ -17,8 +18,8 @@ const tool = (path: string) => fileURLToPath(new URL(`node_modules/${path}`, imp
 const manifest: { readonly version: string } = JSON.parse(await readFile('package.json', 'utf8'));
 
 /**
- * Compiles the kernels. Each new instance writes its data segments over the shared memory, so there may be
- * none.
+ * Compiles the kernels, and holds them to what the library knows of them. Each new instance writes its data
+ * segments over the shared memory, so there may be none.
  */
 async function buildKernels(): Promise<void> {
   await mkdir('build', { recursive: true });
@@ -32,6 +33,12 @@ async function buildKernels(): Promise<void> {
   const text = await readFile('build/kernels.wat', 'utf8');
   if (text.includes('(data'))
     throw new Error('build/kernels.wat has a data segment: keep statics out of kernels/');
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_MEMORY_PAGES, shared: true });
+  const { instance } = await WebAssembly.instantiate(await readFile('build/kernels.wasm'), {
+    env: { memory },
+  });
+  const mismatch = kernelMismatch(instance.exports);
+  if (mismatch !== undefined) throw new Error(`build/kernels.wasm ${mismatch}`);
 }
 
 // Of use to `npm run coverage` alone, as it is to know which line of src/ was run.
@@ -220,12 +227,19 @@ async function joinChunks(outputs: Metafile['outputs']): Promise<void> {
     if (chunks.includes(output)) await Promise.all([rm(output), rm(`${output}.map`, { force: true })]);
     else {
       const text = await readFile(output, 'utf8');
-      await writeFile(
-        output,
-        files.reduce((joined, file) => joined.replaceAll(`"${file}"`, '"./library.js"'), text),
-      );
+      const joined = files.reduce((all, file) => all.replaceAll(`"${file}"`, '"./library.js"'), text);
+      await writeFile(output, output === 'dist/index.js' && !sourcemap ? passedOn(joined) : joined);
     }
   }
+}
+
+/** A module that only exports what it imports of library.js, in one statement: with no names of its own. */
+function passedOn(text: string): string {
+  const [, names] = /export\{([^}]*)\}/.exec(text) ?? [];
+  const rest = text.replaceAll(/(?:import(?:\{[^}]*\}from)?"\.\/library\.js"|export\{[^}]*\});?\s*/g, '');
+  if (names === undefined || names.includes(' as ') || rest !== '')
+    throw new Error(`dist/index.js has more than what library.js exports: ${rest}`);
+  return `export{${names}}from"./library.js";\n`;
 }
 
 /**

@@ -169,7 +169,8 @@ interface BuiltParts {
 
 /**
  * Builds the parts, as `dist/NAME.cjs`, and what `#parts` is by package.json: to bundlers `dist/parts.js`, by
- * which they find them; elsewhere the library itself, which has none of the names and is no further file.
+ * which they find them; elsewhere the library itself, which has none of the names and is no further file. A
+ * module of Node would be found sooner, but not by jest.
  */
 export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
   await mkdir('dist', { recursive: true });
@@ -197,6 +198,10 @@ export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
         onResolve({ filter: /^part:/ }, ({ path }) => ({
           path: path.slice('part:'.length),
           namespace: 'part',
+        }));
+        onResolve({ filter: /^bundled-parts$/ }, ({ path }) => ({ path, namespace: 'bundled' }));
+        onLoad({ filter: /./, namespace: 'bundled' }, () => ({
+          contents: `export * as bundled from '#parts';`,
         }));
         onLoad({ filter: /./, namespace: 'part' }, ({ path }) => {
           const contents = loaderText(path, needs[PARTS.findIndex(({ name }) => name === path)]!);
@@ -263,18 +268,21 @@ function bundledText(): string {
 }
 
 /**
- * What is loaded of it is kept: a part is there once, as the modules of the library are. It is not named as
- * the part is in `#parts`, which may be the library itself.
+ * What is loaded of it is kept: a part is there once, as the modules of the library are. What it gets is in a
+ * function with a body in braces: what an arrow without them returns is parsed whole at the import, the rest
+ * is passed over.
  */
 function loaderText(name: string, needs: Needs): string {
   const modules = [...needs].map(([module, names]) => ({ module, names: [...names].sort().join(', ') }));
   return [
-    `import * as bundled from '#parts';`,
+    `import { bundled } from 'bundled-parts';`,
     `import { loadPart } from './src/core/load-part.ts';`,
     ...modules.map(({ module, names }) => `import { ${names} } from './${module}';`),
-    `const library = () => ({`,
-    ...modules.map(({ module, names }) => `  '${module}': { ${names} },`),
-    `});`,
+    `function library() {`,
+    `  return {`,
+    ...modules.map(({ module, names }) => `    '${module}': { ${names} },`),
+    `  };`,
+    `}`,
     `let loaded;`,
     `export const ${name}Code = () => (loaded ??= loadPart('${name}', bundled, library()));`,
   ].join('\n');

@@ -83,6 +83,8 @@ export interface TakenFor {
   readonly names?: readonly string[];
   /** Where the job has its loads, when nothing else is planned meanwhile. */
   readonly target?: LoadsTarget | undefined;
+  /** The same where no job is run: its room is only to check values in. */
+  readonly room?: LoadsTarget | undefined;
 }
 
 const NAMES = ['coactivation', 'samples', 'previous', 'signal'];
@@ -120,14 +122,14 @@ export function readPlanRequest(
 function readWeight(
   topology: Topology,
   input: LoadsInput,
-  { isLater, isReadByWorkers, target }: TakenFor,
+  { isLater, isReadByWorkers, target, room }: TakenFor,
 ): Pick<PlanRequest, 'weight' | 'isWritten'> {
   const { numLayers, numLogicalExperts } = topology;
   const weight = toLoadMatrix('weight', input, numLayers, numLogicalExperts);
-  if (isShared(weight.data)) return { weight: isReadByWorkers ? weight : copyLoads('weight', weight) };
+  if (isShared(weight.data)) return { weight: isReadByWorkers ? weight : copyLoads('weight', weight, room) };
   if (target !== undefined) return { weight: copyLoadsTo('weight', weight, target), isWritten: true };
-  if (isLater) return { weight: copyLoads('weight', weight) };
-  checkLoads('weight', weight);
+  if (isLater) return { weight: copyLoads('weight', weight, room) };
+  checkLoads('weight', weight, room);
   return { weight };
 }
 

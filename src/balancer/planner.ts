@@ -135,6 +135,7 @@ export class Planner {
       isReadByWorkers,
       ...(names === undefined ? {} : { names }),
       target: isReadByWorkers && this.#numWaiting === 0 ? this.#loadsTarget : undefined,
+      room: this.#usesThreads ? undefined : this.#loadsTarget,
     });
     return request.isWritten ? { ...request, writtenTo: this.#region } : request;
   }
@@ -203,7 +204,8 @@ export class Planner {
     source: PlanSource,
   ): PlanDecision {
     this.#openState.check();
-    const taken = { isLater: false, isReadByWorkers: false, names: SYNC_NAMES };
+    const room = this.#usesThreads ? undefined : this.#loadsTarget;
+    const taken = { isLater: false, isReadByWorkers: false, names: SYNC_NAMES, room };
     const request = readPlanRequest(this.#settings.topology, weight, options, taken);
     return this.#hasNothing(request, source)
       ? withoutSamples(request, source)

@@ -1,5 +1,6 @@
-import { channel } from 'node:diagnostics_channel';
+import type { Channel } from 'node:diagnostics_channel';
 import { isOwnError } from './errors.ts';
+import { loadBuiltin } from './load-builtin.ts';
 
 /** Of which balancer, or which group of a service, an event tells. */
 export interface GroupEvent {
@@ -97,11 +98,17 @@ export const CHANNELS = {
   condition: 'expert-load-balancer:condition',
 } as const;
 
+let open: ReadonlyMap<string, Channel> | undefined;
+
 /** Held, as Node forgets a channel that nobody holds, and a lookup for each step would cost more. */
-const open = new Map(Object.values(CHANNELS).map((name) => [name, channel(name)]));
+function openChannels(): ReadonlyMap<string, Channel> {
+  const { channel } = loadBuiltin('node:diagnostics_channel') as typeof import('node:diagnostics_channel');
+  return new Map(Object.values(CHANNELS).map((name) => [name, channel(name)]));
+}
 
 /** Tells it to who has subscribed; nothing is made when nobody has. */
 export function tell<K extends keyof EplbEvents>(name: K, make: () => EplbEvents[K]): void {
+  open ??= openChannels();
   const own = open.get(CHANNELS[name])!;
   if (own.hasSubscribers) own.publish(make());
 }

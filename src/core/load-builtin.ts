@@ -5,8 +5,9 @@ import nodeModule from 'node:module';
  * twentieth of that and more, and even the function that loads them takes as long to make.
  */
 export function loadBuiltin(name: `node:${string}`): unknown {
-  // Any path will do. Not that of this file: a bundle in CommonJS has no import.meta.
-  return requireFrom(process.execPath)(name);
+  // From Node 20.16 on. Before that any path will do. Not that of this file: a bundle in CommonJS has no
+  // import.meta.
+  return process.getBuiltinModule?.(name) ?? requireFrom(process.execPath)(name);
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Topology } from '../index.ts';
-import { zeros } from '../memory/allocate.ts';
 import { leastOfLargest } from './largest.ts';
 import { MAX_HOT_EXPERTS, type PlacedExpert } from './result.ts';
+import type { LoadSum } from './scorer.ts';
 
 /** After so many steps one of several stands for them: all would take half as long as scoring them. */
 const WHOLE_STEPS = 256;
@@ -10,31 +10,25 @@ const STRIDE = 16;
 /** Adds up the loads of experts, for the hottest of them. */
 export class ExpertTally {
   readonly #topology: Topology;
-  /** [layers x logical] */
-  readonly #sums: Float64Array;
+  readonly #sum: LoadSum;
   #numSteps = 0;
 
-  constructor(topology: Topology) {
+  /** @param sum of nothing yet */
+  constructor(topology: Topology, sum: LoadSum) {
     this.#topology = topology;
-    this.#sums = zeros(
-      'replay: loads of experts',
-      Float64Array,
-      topology.numLayers * topology.numLogicalExperts,
-    );
+    this.#sum = sum;
   }
 
-  /** @param loads [layers x logical], of a step */
-  add(loads: Float32Array): void {
+  /** Adds a step, whose loads lie in the scorer of the sum. */
+  add(): void {
     const index = this.#numSteps++;
-    if (index >= WHOLE_STEPS && index % STRIDE !== 0) return;
-    const weight = index >= WHOLE_STEPS ? STRIDE : 1;
-    const sums = this.#sums;
-    for (let i = 0; i < sums.length; i++) sums[i]! += weight * loads[i]!;
+    if (index < WHOLE_STEPS) this.#sum.add();
+    else if (index % STRIDE === 0) this.#sum.add(STRIDE);
   }
 
   /** [layers x logical]: what they got in all steps that were added, as far as these are looked at. */
   loads(): Float32Array {
-    return Float32Array.from(this.#sums);
+    return Float32Array.from(this.#sum.values);
   }
 
   /**
@@ -61,9 +55,9 @@ export class ExpertTally {
 
   #shares(): Float64Array {
     const { numLogicalExperts } = this.#topology;
-    const shares = new Float64Array(this.#sums.length);
+    const shares = new Float64Array(this.#sum.values.length);
     for (let from = 0; from < shares.length; from += numLogicalExperts) {
-      const row = this.#sums.subarray(from, from + numLogicalExperts);
+      const row = this.#sum.values.subarray(from, from + numLogicalExperts);
       const mean = row.reduce((sum, load) => sum + load, 0) / numLogicalExperts;
       row.forEach((load, expert) => {
         shares[from + expert] = mean === 0 ? 1 : load / mean;

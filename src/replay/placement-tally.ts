@@ -10,7 +10,7 @@ import { initialSlots } from '../mapping/initial-slots.ts';
 import type { InspectedPlacement, PlacementInspection } from './inspection.ts';
 import { figuresOf } from './replay-traffic.ts';
 import { Scorer } from './scorer.ts';
-import { SourceDispatch } from './source-dispatch.ts';
+import { SourceDispatch, SourceSum } from './source-dispatch.ts';
 import { BalanceTally } from './tally.ts';
 import { MOST_TRAFFIC_RANKS, TrafficTally } from './traffic-tally.ts';
 
@@ -47,18 +47,19 @@ export class PlacementTally {
     this.#sources = isBySource
       ? new SourceDispatch(numSourceRanks, topology, undefined, this.#dispatch)
       : undefined;
+    const isCounted = topology.numRanks <= MOST_TRAFFIC_RANKS;
     this.#scorer = new Scorer(topology, {
       ...{ numPlacements: 1, zeroLoadsCountAsOne: false, dispatch: this.#dispatch },
-      sources: this.#sources,
+      ...{ sources: this.#sources, numSums: Number(isCounted) },
     });
     const [placement] = this.#scorer.placements;
+    const [sum] = this.#scorer.sums;
     placement!.assign(slots);
     this.#balance = new BalanceTally(topology.numLayers);
     this.#noUnits = new Float64Array(topology.numLayers);
-    const isCounted = topology.numRanks <= MOST_TRAFFIC_RANKS;
-    this.#traffic = isCounted
-      ? new TrafficTally(topology, this.#dispatch, placement!, isBySource)
-      : undefined;
+    const trafficSum = sum && (this.#sources === undefined ? sum : new SourceSum(this.#sources));
+    this.#traffic =
+      trafficSum && new TrafficTally(topology, this.#dispatch, placement!, trafficSum, isBySource);
   }
 
   /** Whether {@link addLoads} wants loads by rank. */
@@ -74,7 +75,7 @@ export class PlacementTally {
     if (sourceLoads !== undefined) this.#sources?.takeStep(sourceLoads);
     this.#scorer.loads.set(loads);
     this.#balance.add(this.#scorer.score(0).stats, this.#noUnits);
-    if (!this.#hasRoutes) this.#traffic?.addLoads(this.#sources?.loads ?? loads);
+    if (!this.#hasRoutes) this.#traffic?.addLoads();
   }
 
   /** Adds tokens [tokens x layers x topK]. */

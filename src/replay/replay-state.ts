@@ -22,10 +22,10 @@ import type { RankChange } from './rank-events.ts';
 import { RankLoadSampler } from './rank-load-samples.ts';
 import { type ReplayTrafficCounter, replayTrafficCounter } from './replay-traffic.ts';
 import type { ReplayResult, ReplayTime, TriggerReason } from './result.ts';
-import { type ScoredPlacement, Scorer } from './scorer.ts';
+import { type LoadSum, type ScoredPlacement, Scorer } from './scorer.ts';
 import { SeriesBuilder } from './series.ts';
 import type { ReplaySource } from './source.ts';
-import { SourceDispatch } from './source-dispatch.ts';
+import { SourceDispatch, SourceSum } from './source-dispatch.ts';
 import { summarize } from './summary.ts';
 import { BalanceTally, type StepFigures } from './tally.ts';
 import { layerTransfers } from './transfers.ts';
@@ -142,7 +142,9 @@ export class ReplayState {
     const isBySource = numSourceRanks === atFirst.numRanks;
     const sources = isBySource ? new SourceDispatch(numSourceRanks, topology, model, dispatch) : undefined;
     this.#sources = sources;
-    this.#scorer = new Scorer(topology, { numPlacements: 4, zeroLoadsCountAsOne, dispatch, sources });
+    const options = { numPlacements: 4, zeroLoadsCountAsOne, dispatch, sources, numSums: 3 };
+    this.#scorer = new Scorer(topology, options);
+    const [ofExperts, liveSum, firstSum] = this.#scorer.sums as [LoadSum, LoadSum, LoadSum];
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
       ScoredPlacement,
       ScoredPlacement,
@@ -163,14 +165,18 @@ export class ReplayState {
     this.#changes = changes.length === 0 ? undefined : new ChangeLog();
     this.#loadSums = new Float32Array(changes.length === 0 ? 0 : this.#scorer.loads.length);
     this.#heat = new HeatTally(numLayers, numRanks, isEven);
-    this.#experts = new ExpertTally(topology);
+    this.#experts = new ExpertTally(topology, ofExperts);
     this.#sampler = new RankLoadSampler(numLayers, numRanks, isEven);
     this.#moves = new MoveTally(numLayers);
     this.#moveCounter = new MoveCounter(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
     const placements = { live: this.#live, first: this.#first };
     const from = { hasRoutes: routes !== undefined, isBySource };
-    this.#traffic = replayTrafficCounter(topology, configuration, placements, from);
+    const sums =
+      sources === undefined
+        ? { live: liveSum, first: firstSum }
+        : { live: new SourceSum(sources), first: new SourceSum(sources) };
+    this.#traffic = replayTrafficCounter(topology, configuration, placements, sums, from);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -314,8 +320,8 @@ export class ReplayState {
     const { units } = figures;
     this.#units += units;
     this.#heat.add(step, first, live);
-    this.#experts.add(this.loads);
-    this.#traffic?.addLoads(this.#sources?.loads ?? this.loads);
+    this.#experts.add();
+    this.#traffic?.addLoads();
     this.#sampler.add(this.numSteps - 1, step, units, live);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(

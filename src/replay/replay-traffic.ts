@@ -3,7 +3,7 @@ import type { ReplayConfiguration } from './configuration.ts';
 import { roundedLoad } from './rank-load-samples.ts';
 import type { ScoredPlacement } from './scorer.ts';
 import { MAX_PAIR_RANKS, type ReplayTraffic, type TrafficFigures } from './traffic-result.ts';
-import { MOST_TRAFFIC_RANKS, TrafficTally } from './traffic-tally.ts';
+import { MOST_TRAFFIC_RANKS, type TrafficSum, TrafficTally } from './traffic-tally.ts';
 
 /** Counts the traffic of a replay, under the live mappings and under the first one. */
 export class ReplayTrafficCounter {
@@ -11,31 +11,35 @@ export class ReplayTrafficCounter {
   readonly #hasRoutes: boolean;
   readonly #isBySource: boolean;
   readonly #first: ScoredPlacement;
+  readonly #unbalancedSum: TrafficSum;
   readonly #live: TrafficTally;
   /** Undefined until the live mapping changes: then it is the same. */
   #unbalanced: TrafficTally | undefined;
 
   /**
+   * @param sums of loads, for either placement
    * @param from whether {@link addRoutes} is to come: then loads are left out; and whether loads are by rank
    */
   constructor(
     topology: Topology,
     { cost, dispatch = 'even' }: ReplayConfiguration,
     placements: { readonly live: ScoredPlacement; readonly first: ScoredPlacement },
+    sums: { readonly live: TrafficSum; readonly first: TrafficSum },
     from: { readonly hasRoutes: boolean; readonly isBySource: boolean },
   ) {
     this.#bytesPerToken = cost.time.kind === 'slots' ? bytesOfToken(cost.time.model) : null;
     this.#hasRoutes = from.hasRoutes;
     this.#isBySource = from.isBySource;
     this.#first = placements.first;
-    this.#live = new TrafficTally(topology, dispatch, placements.live, from.isBySource);
+    this.#unbalancedSum = sums.first;
+    this.#live = new TrafficTally(topology, dispatch, placements.live, sums.live, from.isBySource);
   }
 
-  /** Adds a step's loads [layers x logical], or by ranks [layers x ranks x logical]. */
-  addLoads(loads: Float32Array): void {
+  /** Adds a step's loads, which the sums know. */
+  addLoads(): void {
     if (this.#hasRoutes) return;
-    this.#live.addLoads(loads);
-    this.#unbalanced?.addLoads(loads);
+    this.#live.addLoads();
+    this.#unbalanced?.addLoads();
   }
 
   /** Adds tokens of a step [tokens x layers x topK]. */
@@ -46,13 +50,13 @@ export class ReplayTrafficCounter {
 
   /** To be called before a layer of the live mapping changes. */
   layerChanges(layer: number): void {
-    this.#unbalanced ??= this.#live.copyFor(this.#first);
+    this.#unbalanced ??= this.#live.copyFor(this.#first, this.#unbalancedSum);
     this.#live.settle(layer);
   }
 
   /** To be called before the mappings change for other ranks. */
   changeRanks(topology: Topology): void {
-    this.#unbalanced ??= this.#live.copyFor(this.#first);
+    this.#unbalanced ??= this.#live.copyFor(this.#first, this.#unbalancedSum);
     for (const tally of [this.#live, this.#unbalanced]) tally.changeRanks(topology);
   }
 

@@ -25,6 +25,8 @@ interface ScorerOptions {
   readonly dispatch?: Dispatch;
   /** Where it is known on which ranks tokens are. Who gives it tells it of steps, and of ranks first. */
   readonly sources?: SourceDispatch | undefined;
+  /** How many sums of loads are kept beside them. Default 0. */
+  readonly numSums?: number;
 }
 
 /** Where a placement lies in the kernels' memory. */
@@ -41,6 +43,7 @@ interface ScorerLayout {
   readonly loads: Pointer;
   readonly shares: Pointer;
   readonly placements: readonly PlacementLayout[];
+  readonly sums: readonly Pointer[];
   readonly end: Pointer;
 }
 
@@ -52,6 +55,7 @@ export class Scorer {
   /** [layers x logical]: the loads that {@link score} reads. The caller writes them. */
   readonly loads: Float32Array;
   readonly placements: readonly ScoredPlacement[];
+  readonly sums: readonly LoadSum[];
   readonly #sizes: ScorerSizes;
   readonly #dispatch: Dispatch;
   readonly #sources: SourceDispatch | undefined;
@@ -67,7 +71,7 @@ export class Scorer {
 
   /** @throws EplbRangeError `EPLB_MEMORY` */
   constructor(topology: Topology, options: ScorerOptions) {
-    const { numPlacements, zeroLoadsCountAsOne, dispatch = 'even', sources } = options;
+    const { numPlacements, zeroLoadsCountAsOne, dispatch = 'even', numSums = 0, sources } = options;
     const sizes = topology;
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
@@ -78,13 +82,14 @@ export class Scorer {
     const words = replicatedWords(sizes);
     const what = `replay: ${numLayers} layers, ${numLogicalExperts} experts in ${numPhysicalExperts} slots`;
     const { region, layout } = leaseKernelMemory(what, (start) =>
-      carveScorer(sizes, words, numPlacements, start),
+      carveScorer(sizes, words, { numPlacements, numSums }, start),
     );
     this.#words = words;
     this.#region = region;
     this.#layout = layout;
     this.loads = new Float32Array(region.buffer, layout.loads, numLayers * numLogicalExperts);
     this.placements = layout.placements.map((at) => new ScoredPlacement(sizes, words, region, at));
+    this.sums = layout.sums.map((at) => new LoadSum(region, at, layout.loads, this.loads.length));
     this.changeRanks(topology);
   }
 
@@ -156,7 +161,7 @@ export class Scorer {
 function carveScorer(
   { numLayers, numLogicalExperts, numPhysicalExperts, numRanks }: ScorerSizes,
   words: number,
-  numPlacements: number,
+  { numPlacements, numSums }: { readonly numPlacements: number; readonly numSums: number },
   start: Pointer,
 ): ScorerLayout {
   const carver = new Carver(start);
@@ -169,7 +174,32 @@ function carveScorer(
     rankLoads: carver.take(8 * numLayers * numRanks),
     stats: carver.take(16 * numLayers),
   }));
-  return { loads, shares, placements, end: carver.end };
+  const sums = Array.from({ length: numSums }, () => carver.take(8 * numLayers * numLogicalExperts));
+  return { loads, shares, placements, sums, end: carver.end };
+}
+
+/**
+ * A sum of steps' loads, which lies beside those of the scorer: so a kernel adds a step, in a third of the
+ * time that a loop takes.
+ */
+export class LoadSum {
+  /** [layers x logical] */
+  readonly values: Float64Array;
+  readonly #region: KernelRegion;
+  readonly #at: Pointer;
+  readonly #loads: Pointer;
+
+  constructor(region: KernelRegion, at: Pointer, loads: Pointer, length: number) {
+    this.values = new Float64Array(region.buffer, at, length);
+    this.#region = region;
+    this.#at = at;
+    this.#loads = loads;
+  }
+
+  /** Adds the loads of the scorer, `times` each. */
+  add(times = 1): void {
+    this.#region.kernels.addSample(this.#loads, this.#at, this.values.length, times);
+  }
 }
 
 /** `[layers]`: the means of stats [layers][2]. A loop, as a callback for each takes many times as long. */

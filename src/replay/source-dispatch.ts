@@ -119,3 +119,21 @@ export class SourceDispatch {
 function betweenOf(cost: CostModel | undefined, topology: Topology): (a: number, b: number) => number {
   return cost === undefined ? () => 0 : secondsBetween(cost, topology);
 }
+
+/** Loads of steps by the rank that tokens are on, added up: see `TrafficSum`. */
+export class SourceSum {
+  /** [layers x ranks x logical] */
+  readonly values: Float64Array;
+  readonly #loads: Float32Array;
+
+  constructor({ loads }: SourceDispatch) {
+    this.values = zeros('replay: loads by ranks', Float64Array, loads.length);
+    this.#loads = loads;
+  }
+
+  add(): void {
+    const { values } = this;
+    const loads = this.#loads;
+    for (let i = 0; i < loads.length; i++) values[i]! += loads[i]!;
+  }
+}

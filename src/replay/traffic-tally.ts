@@ -13,6 +13,14 @@ interface Placement {
   layerSlots(layer: number): Int32Array;
 }
 
+/** Loads of steps, added up. */
+export interface TrafficSum {
+  /** [layers x logical], or [layers x ranks x logical]: whoever has counted a layer's empties them. */
+  readonly values: Float64Array;
+  /** Adds the loads of the step. */
+  add(): void;
+}
+
 /**
  * Adds up which ranks send each other tokens under a placement that changes. Of loads every token of an
  * expert is a transfer of its own; of routes a rank gets a token once. Where loads are not by rank, tokens
@@ -23,8 +31,8 @@ export class TrafficTally {
   readonly #dispatch: Dispatch;
   #topology: Topology;
   #live: readonly number[];
-  /** [layers x logical], or [layers x ranks x logical]: loads since the layer was settled last. */
-  readonly #sums: Float64Array;
+  /** Since the layer was settled last. */
+  readonly #sum: TrafficSum;
   readonly #isBySource: boolean;
   readonly #layers: (LayerCopies | undefined)[] = [];
   /** [ranks x ranks]; and [ranks]: tokens that come from all live ranks alike. */
@@ -35,26 +43,34 @@ export class TrafficTally {
   readonly #touched: Int32Array;
   #nextSource = 0;
 
-  /** @param isBySource whether loads are by the rank that tokens are on */
-  constructor(topology: Topology, dispatch: Dispatch, placement: Placement, isBySource = false) {
-    const { numLayers, numLogicalExperts, numRanks } = topology;
+  /**
+   * @param sum of nothing yet, which knows the loads that are to be added
+   * @param isBySource whether they are by the rank that tokens are on
+   */
+  constructor(
+    topology: Topology,
+    dispatch: Dispatch,
+    placement: Placement,
+    sum: TrafficSum,
+    isBySource = false,
+  ) {
+    const { numRanks } = topology;
     const what = `traffic between ${numRanks} ranks`;
     this.#placement = placement;
     this.#dispatch = dispatch;
     this.#topology = topology;
     this.#live = liveRanks(topology);
+    this.#sum = sum;
     this.#isBySource = isBySource;
-    this.#sums = zeros(what, Float64Array, numLayers * numLogicalExperts * (isBySource ? numRanks : 1));
     this.#pairs = zeros(what, Float64Array, numRanks * numRanks);
     this.#fromAny = new Float64Array(numRanks);
     this.#missed = new Float64Array(numRanks).fill(1);
     this.#touched = new Int32Array(numRanks);
   }
 
-  /** Adds a step's loads [layers x logical], or by ranks [layers x ranks x logical]. */
-  addLoads(loads: Float32Array): void {
-    const sums = this.#sums;
-    for (let i = 0; i < loads.length; i++) sums[i]! += loads[i]!;
+  /** Adds a step's loads, which the sum knows. */
+  addLoads(): void {
+    this.#sum.add();
   }
 
   /** Adds tokens, by the experts of each: [tokens x layers x topK]. */
@@ -75,7 +91,7 @@ export class TrafficTally {
     if (this.#isBySource) this.#settleSources(layer);
     else
       this.#settleUniform(
-        this.#sums.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
+        this.#sum.values.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
         layer,
       );
     this.#layers[layer] = undefined;
@@ -84,7 +100,7 @@ export class TrafficTally {
   #settleSources(layer: number): void {
     const { numLogicalExperts: numExperts, numRanks } = this.#topology;
     const perLayer = numRanks * numExperts;
-    const sums = this.#sums.subarray(layer * perLayer, (layer + 1) * perLayer);
+    const sums = this.#sum.values.subarray(layer * perLayer, (layer + 1) * perLayer);
     const { copies } = this.#copiesOf(layer);
     for (let source = 0; source < numRanks; source++) {
       for (let expert = 0; expert < numExperts; expert++) {
@@ -127,10 +143,13 @@ export class TrafficTally {
     this.#nextSource = 0;
   }
 
-  /** A tally with the same so far, of another placement, which is alike until now. */
-  copyFor(placement: Placement): TrafficTally {
+  /**
+   * A tally with the same so far, of another placement, which is alike until now.
+   * @param sum of nothing yet, which knows the loads that are to be added
+   */
+  copyFor(placement: Placement, sum: TrafficSum): TrafficTally {
     this.#settleAll();
-    const copy = new TrafficTally(this.#topology, this.#dispatch, placement, this.#isBySource);
+    const copy = new TrafficTally(this.#topology, this.#dispatch, placement, sum, this.#isBySource);
     copy.#pairs.set(this.#pairs);
     copy.#nextSource = this.#nextSource;
     return copy;

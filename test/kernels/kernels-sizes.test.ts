@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { kernelMismatch } from '../../src/memory/kernel-exports.ts';
+import { kernelMismatch } from '../../scripts/kernel-contract.ts';
 import { loadKernels } from '../helpers/kernels.ts';
 
 const { kernels, arena } = loadKernels();
