@@ -98,6 +98,39 @@ export function mayWeigh(s: Adaptive, slot: i32, other: i32): bool {
   return mayTake(s, rankOf(s, slot), more) && mayTake(s, rankOf(s, other), -more);
 }
 
+/** In place of the one rank that may spare its copy of an expert: any may, or none. */
+export const ANY_RANK: i32 = -1;
+export const NO_RANK: i32 = -2;
+
+/**
+ * Which rank may spare its copy of an expert that has several, so that the others take its load. What they
+ * may be relieved of by the expert that comes is left out.
+ */
+export function sparingRank(s: Adaptive, expert: i32): i32 {
+  if (s.terms.ceilingLoads === 0) return ANY_RANK;
+  const copies = copiesOf(s, expert);
+  const more = shareOf(s, expert, copies - 1) - shareOf(s, expert, copies);
+  let sparing = ANY_RANK;
+  for (let at = headOf(s, expert); at >= 0; at = nextElsewhere(s, at)) {
+    const rank = rankOf(s, at);
+    if (mayTake(s, rank, <f64>copiesOn(s, rank, expert) * more)) continue;
+    // Where two may take no more, one of them would have to.
+    if (sparing !== ANY_RANK) return NO_RANK;
+    sparing = rank;
+  }
+  return sparing;
+}
+
+/**
+ * Whether the slot's own rank may take expert j in the place of a copy there: quick to tell, and false of most
+ * places where many ranks are near the ceiling.
+ */
+export function mayHold(s: Adaptive, slot: i32, j: i32): bool {
+  if (s.terms.ceilingLoads === 0) return true;
+  const i = expertAt(s, slot);
+  return mayTake(s, rankOf(s, slot), shareOf(s, j, copiesOf(s, j) + 1) - shareOf(s, i, copiesOf(s, i)));
+}
+
 /** Whether it lets expert j take the place of a copy that can be spared, whose load goes to the others. */
 export function mayWeighMore(s: Adaptive, slot: i32, j: i32): bool {
   if (s.terms.ceilingLoads === 0) return true;

@@ -64,6 +64,12 @@ export function startLinks(s: Adaptive): void {
   memory.fill(s.onNode, 0, (nodes * <usize>s.numExperts) << 1);
   memory.fill(s.nodeExperts, 0, (nodes + 1) * s.setBytes);
   s.together = 0;
+  memory.fill(s.firstRank, 0xff, nodes << 2);
+  for (let rank = s.numRanks - 1; rank >= 0; rank--) {
+    const first = s.firstRank + ((<usize>nodeOf(s, rank)) << 2);
+    store<i32>(s.nextRank + ((<usize>rank) << 2), load<i32>(first));
+    store<i32>(first, rank);
+  }
 }
 
 /** Follows what the slots have become: only what is on other nodes than before is adjusted. */
@@ -123,8 +129,8 @@ function turn(s: Adaptive, node: i32, expert: i32, isThere: bool): void {
  * few that share several with this one: there it is not quite right until it is made anew.
  */
 function forgetBases(s: Adaptive, node: i32): void {
-  for (let rank = 0; rank < s.numRanks; rank++)
-    if (nodeOf(s, rank) === node) store<u8>(s.knownBase + <usize>rank, 0);
+  for (let rank = at32(s.firstRank, node); rank >= 0; rank = at32(s.nextRank, rank))
+    store<u8>(s.knownBase + <usize>rank, 0);
 }
 
 /** What the other experts are worth on the node, as if they shared no other with this one. */
