@@ -221,6 +221,7 @@ export interface KernelExports extends AdaptiveOffsets {
     numExperts: number,
     numGroups: number,
     pairs: Pointer,
+    sums: Pointer,
   ): number;
   prepareSamples(terms: Pointer): void;
   preserveSlots(
@@ -341,7 +342,7 @@ const NUM_PARAMETERS: {
   placeRowScratchBytes: 2,
   measureChange: 1,
   measureSlowest: 1,
-  preparePairs: 5,
+  preparePairs: 6,
   prepareSamples: 1,
   preserveSlots: 7,
   preserveSlotsScratchBytes: 3,

@@ -75,7 +75,7 @@ const EXTENTS: Readonly<Record<AdaptiveEffort, Readonly<Record<ExtentName, Exten
 const VISITS_OF_LINKS = 4;
 const SLOTS_OF_VISITS = 288;
 const MOST_VISITS = 16;
-const WALK_OF_LINKS = 1000;
+const WALK_OF_LINKS = 1500;
 /** A shorter one finds too little. */
 const LEAST_WALK = 16;
 const SLOTS_OF_WALK = 80;

@@ -253,13 +253,13 @@ function carveRules(
   };
 }
 
-/** Of the kernels for whole layers: groups may stay on their nodes, or not. */
+/** Of the kernels for whole layers: groups may stay on their nodes, or not. And for a number of each expert. */
 function layerBytes(topology: Topology, sizes: KernelSizes): number {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numGroups, numNodes } = topology;
   const freely = sizes.placeLayersScratchBytes(experts, slots, 1, 1);
   const inGroups =
     numGroups % numNodes === 0 ? sizes.placeLayersScratchBytes(experts, slots, numGroups, numNodes) : 0;
-  return Math.max(freely, inGroups, preserveScratchBytes(topology, sizes), 4 * experts);
+  return Math.max(freely, inGroups, preserveScratchBytes(topology, sizes), 4 * alignUp(experts, 4));
 }
 
 /** What the kernel left of each layer: f64[layers x STATS_PER_LAYER], a copy. */
