@@ -106,6 +106,33 @@ test('a placement that is good stays, and one that is not is bettered in a few m
   assert.ok(better.movesFrom(worse, 16) <= 0.15 * phyToLog.length, `${better.movesFrom(worse, 16)}`);
 });
 
+test('from a placement that knows no pairs most is gained where half of the slots stay', () => {
+  const { weight, coactivation } = recorded;
+  const usual = new DefaultEplbPolicy().rebalanceExperts(weight, 80, 1, 4, 16);
+  const plan = (options: { price?: number; effort?: 'quick' }, previous?: ExpertMapping) =>
+    new LocalityAwarePolicy(options).rebalanceExperts(weight, 80, 1, 4, 16, {
+      ...{ coactivation, ...(previous && { previous }) },
+    });
+  const free = nodesPerToken(usual, 4) - nodesPerToken(plan({}), 4);
+  const gained = (mapping: ExpertMapping) => (nodesPerToken(usual, 4) - nodesPerToken(mapping, 4)) / free;
+  const moved = (mapping: ExpertMapping) => mapping.movesFrom(usual, 16) / usual.phyToLog.length;
+  const [cheap, dear] = [plan({}, usual), plan({ price: 0.05 }, usual)];
+  assert.ok(gained(cheap) > 0.97 && moved(cheap) < 0.7, `${gained(cheap)} by ${moved(cheap)}`);
+  assert.ok(gained(dear) > 0.84 && moved(dear) < 0.55, `${gained(dear)} by ${moved(dear)}`);
+});
+
+test('a first plan moves less than all, for as few nodes a token', async () => {
+  const { weight, coactivation } = recorded;
+  const sizes = { numLayers: LAYERS.length, numLogicalExperts: 64, numPhysicalExperts: 80, numRanks: 16 };
+  const policy = new LocalityAwarePolicy();
+  await using balancer = new ExpertLoadBalancer({ ...sizes, numNodes: 4, policy, threads: 0 });
+  const first = await balancer.plan(weight, { coactivation });
+  const free = policy.rebalanceExperts(weight, 80, 1, 4, 16, { coactivation });
+  assert.ok(nodesPerToken(first, 4) < nodesPerToken(free, 4) * 1.01, `${nodesPerToken(first, 4)}`);
+  const moved = first.movesFrom(balancer.mapping, 16) / first.phyToLog.length;
+  assert.ok(moved < 0.7, `${moved}`);
+});
+
 test('ranks that are not alike: slow ones, uneven nodes, closed slots, and copies on a second node', () => {
   const { weight, coactivation } = recorded;
   const sizes: Topology = {

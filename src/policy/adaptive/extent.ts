@@ -79,6 +79,8 @@ const WALK_OF_LINKS = 1500;
 /** A shorter one finds too little. */
 const LEAST_WALK = 16;
 const SLOTS_OF_WALK = 80;
+/** Shorter ones are not made twice. */
+const LEAST_WALK_BACK = 200;
 
 /** How far a search of a layer goes: see kernels/adaptive/terms.ts. */
 interface SearchExtent {
@@ -108,7 +110,7 @@ export function searchExtent(effort: AdaptiveEffort, name: ExtentName, { numRank
 export function linkedExtent(effort: AdaptiveEffort, name: ExtentName, topology: Topology): SearchExtent {
   const numSlots = numOpenSlots(topology);
   const visits = Math.min((VISITS_OF_LINKS * SLOTS_OF_VISITS) / numSlots, MOST_VISITS);
-  const patience = Math.min(WALK_OF_LINKS * (SLOTS_OF_WALK / numSlots) ** 3, WALK_OF_LINKS);
+  const patience = patienceOf(numSlots);
   const walks = name === 'first' && effort !== 'quick' && patience >= LEAST_WALK;
   const usual = searchExtent(effort, name, topology);
   return {
@@ -117,4 +119,16 @@ export function linkedExtent(effort: AdaptiveEffort, name: ExtentName, topology:
     maxIdle: NO_LIMIT,
     walkPatience: walks ? Math.floor(patience) : 0,
   };
+}
+
+function patienceOf(numSlots: number): number {
+  return Math.min(WALK_OF_LINKS * (SLOTS_OF_WALK / numSlots) ** 3, WALK_OF_LINKS);
+}
+
+/**
+ * Whether a placement that was made for the samples is walked back from to the live one, where that is far
+ * from it.
+ */
+export function walksBack(effort: AdaptiveEffort, topology: Topology): boolean {
+  return effort !== 'quick' && patienceOf(numOpenSlots(topology)) >= LEAST_WALK_BACK;
 }

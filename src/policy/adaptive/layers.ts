@@ -9,7 +9,7 @@ import type { Pointer } from '../../memory/kernel-exports.ts';
 import { outlooksOf, type PlanOutlook } from './change.ts';
 import { PlanMemory } from './memory.ts';
 import { NearestCounter } from './nearest.ts';
-import { chanceOf, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
+import { chanceOf, type LayerOutlook, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
 import {
   type AdaptiveData,
   type AdaptiveRequest,
@@ -22,6 +22,7 @@ import {
   STATS_PER_LAYER,
 } from './request.ts';
 import { AdaptiveSearch, type SampleFacts, type SearchTerms } from './search.ts';
+import { WayBack } from './way-back.ts';
 
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */
 const LEAST_RUNG_PRICE = 0.0005;
@@ -56,6 +57,7 @@ export class AdaptiveLayers {
   #layer = 0;
   /** Where tokens take the nearest copy, and that can differ from any. */
   readonly #nearest: NearestCounter | undefined;
+  readonly #wayBack: WayBack;
 
   constructor(threadJob: ThreadJob<AdaptiveRequest>) {
     const { buffer, layout, request, job } = threadJob;
@@ -82,6 +84,8 @@ export class AdaptiveLayers {
     const isNear =
       request.dispatch === 'nearest' && layout.topology.numNodes > 1 && !this.#search.keepsGroups;
     this.#nearest = isNear ? new NearestCounter(layout.topology, request) : undefined;
+    const tableAt = (pointer: Pointer) => this.#tableAt(pointer);
+    this.#wayBack = new WayBack(this.#search, this.#moves, layout.topology, request, tableAt);
   }
 
   /**
@@ -166,6 +170,12 @@ export class AdaptiveLayers {
     if (isDone) planned.set(live);
     else this.#searchFrom(at, terms, phyToLog, replicaRank, stats);
     if (this.#search.isCancelled || isDone) return;
+    if (this.#search.hasPairs && isUnlimited && !mustLeave) {
+      const found = { live: at, phyToLog, replicaRank, stats };
+      if (isAnew) this.#wayBack.fromAnew(found, { ...terms, price: this.#laterPrice(stats) });
+      else this.#wayBack.fromLive(found, terms);
+      if (this.#search.isCancelled) return;
+    }
     this.#search.likeness(this.#likeness);
     this.#slowest(at, this.#live);
     this.#describe(live, phyToLog, stats);
@@ -188,6 +198,11 @@ export class AdaptiveLayers {
       if (this.#search.isToBeReference) this.#search.takeReference(live, phyToLog, replicaRank);
     }
     stats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
+  }
+
+  /** What a move of the prepared layer costs where a plan is not the first. */
+  #laterPrice(stats: Float64Array): number {
+    return priceOf(this.#request, this.#layout.topology, 'anew', factsOf(stats));
   }
 
   /** Prepares a layer's samples, and remembers what is expected of its loads. */
@@ -214,11 +229,7 @@ export class AdaptiveLayers {
   }
 
   #priceAt(layer: number, stats: Float64Array): number {
-    return priceOf(this.#request, this.#layout.topology, this.#outlooks[layer]!.mode, {
-      chance: stats[LayerStat.CHANCE]!,
-      meanRankLoad: stats[LayerStat.MEAN_RANK_LOAD]!,
-      stayingSteps: stats[LayerStat.STAYING_STEPS]!,
-    });
+    return priceOf(this.#request, this.#layout.topology, this.#outlooks[layer]!.mode, factsOf(stats));
   }
 
   /** What is left to do when all layers are planned: remembers how well their loads were known. */
@@ -368,4 +379,13 @@ export class AdaptiveLayers {
   #statsAt(pointer: Pointer, index: number): Float64Array {
     return new Float64Array(this.#buffer, pointer + 8 * STATS_PER_LAYER * index, STATS_PER_LAYER);
   }
+}
+
+/** What the price of a layer's moves follows from. */
+function factsOf(stats: Float64Array): LayerOutlook {
+  return {
+    chance: stats[LayerStat.CHANCE]!,
+    meanRankLoad: stats[LayerStat.MEAN_RANK_LOAD]!,
+    stayingSteps: stats[LayerStat.STAYING_STEPS]!,
+  };
 }

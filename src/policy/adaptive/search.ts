@@ -36,6 +36,8 @@ export interface SearchTerms {
   readonly isOneStep?: boolean;
   /** From the live placement, but from one made for the samples as well. */
   readonly triesFresh?: boolean;
+  /** `[physical]`: in place of the one that is made for the samples. */
+  readonly from?: Int32Array;
 }
 
 /** What the prepared samples of a layer tell. */
@@ -298,7 +300,9 @@ export class AdaptiveSearch {
     const isFresh = live === 0 || terms.start === 'fresh';
     const triesFresh = !isFresh && terms.triesFresh === true;
     const { numPhysicalExperts } = this.#layout.topology;
-    if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
+    if (terms.from !== undefined)
+      new Int32Array(this.#buffer, this.#at.fresh, numPhysicalExperts).set(terms.from);
+    else if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const extent = terms.extent ?? (isFresh ? 'first' : 'next');
     const isOneStep = terms.isOneStep === true;
     const { topology } = this.#layout;
@@ -325,12 +329,12 @@ export class AdaptiveSearch {
       phyToLog,
       replicaRank,
     });
-    if (this.#isDealt && (isFresh || triesFresh)) this.#dealFresh();
+    if (this.#isDealt && terms.from === undefined && (isFresh || triesFresh)) this.#dealFresh();
     this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
     this.#savedByLinks = this.#terms.number('savedAfter') - this.#terms.number('savedBefore');
-    if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
+    if (isFresh && live !== 0) this.keepSlots(live, phyToLog, replicaRank);
     // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is
     // known to be gained.
     const gain = this.#terms.number('before') - this.#terms.number('after');
@@ -376,7 +380,7 @@ export class AdaptiveSearch {
     const table = (at: Pointer) => new Int32Array(this.#buffer, at, numPhysicalExperts);
     table(phyToLog).set(table(this.#at.reference));
     numberReplicas(table(phyToLog), table(replicaRank), new Int32Array(numLogicalExperts));
-    if (live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
+    if (live !== 0) this.keepSlots(live, phyToLog, replicaRank);
   }
 
   /** Steps that all searches looked at closely. */
@@ -480,7 +484,8 @@ export class AdaptiveSearch {
     this.#terms.setIntegers({ fresh });
   }
 
-  #keepSlots(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
+  /** What stays on a rank goes back to its slots in `live`. */
+  keepSlots(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
     const { numLogicalExperts, numPhysicalExperts, numRanks } = this.#layout.topology;
     this.#kernels.copyBytes(this.#at.fresh, live, 4 * numPhysicalExperts);
     // No expert may go back to a closed slot.
