@@ -3,6 +3,7 @@
 
 import { countReplicas } from '../shared/inverse';
 import { rankLoads } from '../shared/rank-loads';
+import { fixedForCeiling } from './shared-expert';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -10,6 +11,7 @@ import {
   copiesOn,
   expertAt,
   firstOf,
+  float32At,
   headOf,
   nextElsewhere,
   paceOf,
@@ -17,6 +19,7 @@ import {
 } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
+import { totalOf } from './vectors';
 
 /** What one of `copies` of an expert has of its load. */
 function shareOf(s: Adaptive, expert: i32, copies: i32): f64 {
@@ -29,7 +32,7 @@ function timeOf(s: Adaptive, rank: i32): f64 {
 
 /** Sums up what a rank takes. */
 export function sumForCeiling(s: Adaptive, rank: i32): void {
-  let sum: f64 = 0;
+  let sum = fixedForCeiling(s, rank);
   for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
     const expert = expertAt(s, slot);
     sum += shareOf(s, expert, copiesOf(s, expert));
@@ -155,7 +158,7 @@ export function mayWeighMore(s: Adaptive, slot: i32, j: i32): bool {
 /**
  * The longest that a rank takes with the loads of the ceiling.
  *
- * @param terms AdaptiveTerms: sizes, ceilingLoads, rankSpeed and scratch are read
+ * @param terms AdaptiveTerms: sizes, ceilingLoads, rankSpeed, fixedShare and scratch are read
  * @param slots i32[numSlots], -1 for an empty one
  */
 export function longestTime(terms: usize, slots: usize): f64 {
@@ -165,11 +168,13 @@ export function longestTime(terms: usize, slots: usize): f64 {
   const stats = loads + ((<usize>a.numRanks) << 3);
   countReplicas(slots, a.numSlots, a.numExperts, counts);
   rankLoads(a.ceilingLoads, slots, counts, a.numSlots, a.numRanks, loads, stats);
-  if (a.rankSpeed === 0) return load<f64>(stats);
+  if (a.rankSpeed === 0 && a.fixedShare === 0) return load<f64>(stats);
+  const total = a.fixedShare === 0 ? 0 : totalOf(a.ceilingLoads, a.numExperts);
   let most: f64 = 0;
   for (let rank = 0; rank < a.numRanks; rank++) {
-    const speed = <f64>load<f32>(a.rankSpeed + ((<usize>rank) << 2));
-    most = max(most, load<f64>(loads + ((<usize>rank) << 3)) / speed);
+    const speed: f64 = a.rankSpeed === 0 ? 1 : <f64>float32At(a.rankSpeed, rank);
+    const fixed: f64 = a.fixedShare === 0 ? 0 : <f64>float32At(a.fixedShare, rank) * total;
+    most = max(most, (load<f64>(loads + ((<usize>rank) << 3)) + fixed) / speed);
   }
   return most;
 }

@@ -211,6 +211,8 @@ export class Adaptive {
   relieved: i32;
   /** f64[numRanks]: what each rank takes with the loads of the ceiling. */
   ceilingTime: usize;
+  /** What these come to, where a shared expert has a share of it; else 0. */
+  ceilingTotal: f64;
 
   /** f32[stride], each: what the copies of two ranks cost more on the one than on the other. */
   here: usize;

@@ -37,6 +37,7 @@ function problemOf(seed: number, numRanks: number, slotsPerRank: number, price: 
     numNodes: 1,
     links: linksOf(random, numExperts, numRanks, 10),
     rankSpeed: random() < 0.3 ? Float32Array.from({ length: numRanks }, () => 0.5 + random()) : undefined,
+    fixedShare: random() < 0.4 ? fixedOf(random, numRanks) : undefined,
     previous: Int32Array.from({ length: numSlots }, (_, slot) => slot % numExperts),
     dealsCopies: false,
     isSharp: random() < 0.5,
@@ -50,6 +51,13 @@ function problemOf(seed: number, numRanks: number, slotsPerRank: number, price: 
     numKicks: random() < 0.3 ? 3 : 0,
     walkPatience: random() < 0.7 ? 40 : 0,
   };
+}
+
+/** A shared expert on some of the ranks, or on each as much. */
+function fixedOf(random: () => number, numRanks: number): Float32Array {
+  const share = random() / numRanks;
+  const isEven = random() < 0.3;
+  return Float32Array.from({ length: numRanks }, () => (isEven || random() < 0.5 ? share : 0));
 }
 
 const problems = (maxRanks: number): fc.Arbitrary<AdaptiveProblem> =>
@@ -86,7 +94,8 @@ test('no rank comes above the ceiling, and what is above comes below where that 
       { length: problem.numExperts },
       (_, expert) => problem.samples[expert * 4]!,
     );
-    const timeOf = (table: Int32Array) => longestTime(openRows(table, problem), loads, problem.rankSpeed);
+    const { rankSpeed, fixedShare } = problem;
+    const timeOf = (table: Int32Array) => longestTime(openRows(table, problem), loads, rankSpeed, fixedShare);
     const time = timeOf(problem.previous) * share;
     const result = runSearch({ kernels, arena }, { ...problem, ceiling: { loads, time } });
     assert.equal(result.isBelow, timeOf(result.phyToLog) <= time * (1 + 1e-9));
@@ -112,6 +121,7 @@ test('copies that no rank may take the load of are not looked at closely', () =>
     samples: Float32Array.from({ length: 4 * numExperts }, (_, i) => (loads[i >> 2]! * numRanks) / sum),
     spread: new Float32Array(numExperts),
     rankSpeed: undefined,
+    fixedShare: undefined,
     previous,
     links: {
       ...linksOf(random, numExperts, numRanks, 10),
@@ -154,6 +164,7 @@ test('clusters come to one node each, from any start, where nothing else is in t
       samples: new Float32Array(numExperts * 4).fill(numRanks / numExperts),
       spread: new Float32Array(numExperts),
       rankSpeed: undefined,
+      fixedShare: undefined,
       previous,
       links,
       walkPatience: 400,

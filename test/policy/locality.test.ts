@@ -23,6 +23,7 @@ import {
   nodeSets,
   usualPlacement,
 } from '../helpers/locality.ts';
+import { ruledRankLoads } from '../oracle/rules.ts';
 
 const SEED = Number(process.env.FAST_CHECK_SEED ?? 20_240_607);
 
@@ -68,6 +69,39 @@ test('every placement is whole, and as balanced as promised, whatever it is plan
   };
   fc.assert(fc.property(localityProblemArbitrary(40), fc.integer(), property), { numRuns: 400, seed: SEED });
   fc.assert(fc.property(localityProblemArbitrary(128), fc.integer(), property), { numRuns: 20, seed: SEED });
+});
+
+test('what a shared expert adds to ranks counts in what the tolerance allows', () => {
+  const arbitrary = fc.record({
+    problem: localityProblemArbitrary(40).filter(({ weight }) => weight.every((load) => load < 1e30)),
+    seed: fc.integer(),
+  });
+  let numBound = 0;
+  const property = ({ problem, seed }: { problem: LocalityProblem; seed: number }): void => {
+    const random = seededRandom(seed);
+    const { weight, coactivation, numNodes, numRanks, tolerance, numReplicas, numLogicalExperts } = problem;
+    const load = Array.from({ length: numRanks }, () => (random() < 0.5 ? random() / numRanks : 0));
+    const topology = {
+      ...{ numLayers: 1, numLogicalExperts, numPhysicalExperts: numReplicas, numRanks, numNodes },
+      ...{ numGroups: 1, rules: { sharedExpert: { load, slots: 0 } } },
+    };
+    const highest = (data: Float32Array | undefined): number => {
+      const { phyToLog } = new LocalityAwarePolicy({ tolerance }).rebalanceExperts(
+        ...([[[...weight]], numReplicas, 1, numNodes, numRanks] as const),
+        {
+          topology,
+          ...(data && { coactivation: { data, numLayers: 1, numExperts: numLogicalExperts } }),
+        },
+      );
+      return Math.max(...ruledRankLoads(phyToLog, weight, topology));
+    };
+    // Where nothing tells which experts belong together, it is the placement that the limit is by.
+    const [most, usual] = [highest(coactivation), highest(undefined)];
+    assert.ok(most * (1 - tolerance) <= usual * (1 + 1e-6), `${most}, not ${usual}`);
+    if (most > usual) numBound++;
+  };
+  fc.assert(fc.property(arbitrary, property), { numRuns: 150, seed: SEED });
+  assert.ok(numBound > 10, `${numBound}`);
 });
 
 test('64 nodes are searched, on more nothing is known of links', () => {
