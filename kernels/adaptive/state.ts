@@ -177,6 +177,8 @@ export class Adaptive {
   /** What the terms say of pairs; 0 where links do not count. And bytes of a row. */
   pairs: usize;
   pairBytes: usize;
+  /** Whether it says what experts are worth on nodes in place of pairs. */
+  isNearest: bool;
   /** f32[nodes * numExperts made a multiple of 4]: what experts are worth on nodes. */
   linkValue: usize;
   /** u64[numExperts]: the nodes of each, a bit each. */
@@ -370,6 +372,7 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   writeSpeeds(terms, s.isSharp, s.rankSpeed, s.rankPower, s.rankPace);
   s.pairs = terms.pairsTotal > 0 ? terms.pairs : 0;
   s.pairBytes = pairsRowBytes(numExperts);
+  s.isNearest = terms.isNearest !== 0;
   s.setBytes = setBytesFor(numExperts);
   s.linkPrice = s.pairs === 0 ? 0 : <f32>(terms.linkPrice / terms.pairsTotal);
   s.together = 0;

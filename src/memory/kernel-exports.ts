@@ -49,6 +49,7 @@ export type AdaptiveInteger =
   | 'rankSpeed'
   | 'pairs'
   | 'nodeOfRank'
+  | 'isNearest'
   | 'numLinkNodes'
   | 'ceilingLoads'
   | 'isBelow'
@@ -396,6 +397,7 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_rankSpeed: true,
   adaptive_pairs: true,
   adaptive_nodeOfRank: true,
+  adaptive_isNearest: true,
   adaptive_numLinkNodes: true,
   adaptive_ceilingLoads: true,
   adaptive_isBelow: true,

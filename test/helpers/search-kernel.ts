@@ -102,7 +102,7 @@ function layOut(
     leastGain: problem.leastGain,
     unit: slots?.unit ?? 1,
     linkPrice: links?.price ?? 0,
-    pairsTotal: links === undefined ? 0 : links.pairs.reduce((sum, pair) => sum + pair, 0) / 2,
+    pairsTotal: links?.near?.total ?? (links?.pairs.reduce((sum, pair) => sum + pair, 0) ?? 0) / 2,
     ceiling: ceiling?.time ?? 0,
   });
   terms.setIntegers({
@@ -116,7 +116,8 @@ function layOut(
     survivors: problem.survivors === undefined ? 0 : arena.input(problem.survivors).ptr,
     domains: problem.domains === undefined ? 0 : arena.input(problem.domains).ptr,
     rankSpeed: problem.rankSpeed === undefined ? 0 : arena.input(problem.rankSpeed).ptr,
-    pairs: links === undefined ? 0 : arena.input(links.pairs).ptr,
+    pairs: links === undefined ? 0 : arena.input(links.near?.worth ?? links.pairs).ptr,
+    isNearest: links?.near === undefined ? 0 : 1,
     nodeOfRank: links === undefined ? 0 : arena.input(links.nodeOfRank).ptr,
     numLinkNodes,
     ceilingLoads: ceiling === undefined ? 0 : arena.input(ceiling.loads).ptr,

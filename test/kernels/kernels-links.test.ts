@@ -4,7 +4,7 @@ import { DefaultEplbPolicy } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { seededRandom } from '../helpers/arbitraries.ts';
 import { loadKernels } from '../helpers/kernels.ts';
-import { linksOf } from '../helpers/links.ts';
+import { linksOf, nearLinksOf } from '../helpers/links.ts';
 import { runSearch } from '../helpers/search-kernel.ts';
 import {
   type AdaptiveProblem,
@@ -27,6 +27,7 @@ function problemOf(seed: number, numRanks: number, slotsPerRank: number, price: 
   const loads = Float32Array.from({ length: numExperts }, () => 0.2 + random() ** 3);
   const sum = loads.reduce((total, load) => total + load, 0);
   const samples = Float32Array.from({ length: numExperts * 4 }, (_, i) => (loads[i >> 2]! * numRanks) / sum);
+  const links = linksOf(random, numExperts, numRanks, 10);
   return {
     samples,
     spread: new Float32Array(numExperts),
@@ -35,7 +36,7 @@ function problemOf(seed: number, numRanks: number, slotsPerRank: number, price: 
     numSlots,
     numRanks,
     numNodes: 1,
-    links: linksOf(random, numExperts, numRanks, 10),
+    links: random() < 0.3 ? nearLinksOf(random, numExperts, links) : links,
     rankSpeed: random() < 0.3 ? Float32Array.from({ length: numRanks }, () => 0.5 + random()) : undefined,
     fixedShare: random() < 0.4 ? fixedOf(random, numRanks) : undefined,
     previous: Int32Array.from({ length: numSlots }, (_, slot) => slot % numExperts),

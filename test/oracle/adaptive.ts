@@ -48,6 +48,8 @@ export interface LinkProblem {
   readonly nodeOfRank: Int32Array;
   /** What it costs that no pair shares a node. */
   readonly price: number;
+  /** In place of pairs: what each expert is worth on each node [nodes x experts made a multiple of 4]. */
+  readonly near?: { readonly worth: Float32Array; readonly total: number } | undefined;
 }
 
 /** What shared nodes are worth to a pair: 1, a further one 1/4, a third one 1/16, others nothing. */
@@ -74,9 +76,24 @@ export function together(
   return { sum, total };
 }
 
+/** What links cost less than if no expert were on any node. */
+function savedNearby(
+  rows: readonly (readonly number[])[],
+  { near, nodeOfRank, price }: LinkProblem,
+  numExperts: number,
+): number {
+  const { worth, total } = near!;
+  const perRow = Math.ceil(numExperts / 4) * 4;
+  const found = new Set(
+    rows.flatMap((row, rank) => row.map((expert) => nodeOfRank[rank]! * perRow + expert)),
+  );
+  return total === 0 ? 0 : (price * [...found].reduce((sum, at) => sum + worth[at]!, 0)) / total;
+}
+
 /** What links cost less than if no pair shared a node. */
 export function savedByLinks(rows: readonly (readonly number[])[], problem: AdaptiveProblem): number {
   if (problem.links === undefined) return 0;
+  if (problem.links.near !== undefined) return savedNearby(rows, problem.links, problem.numExperts);
   const { sum, total } = together(rows, problem.links, problem.numExperts);
   return total === 0 ? 0 : (problem.links.price * sum) / total;
 }

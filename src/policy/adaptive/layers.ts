@@ -123,9 +123,13 @@ export class AdaptiveLayers {
     const before = live === 0 ? undefined : this.#tableAt(live);
     const isAllowed = (changed: Int32Array) =>
       this.#search.isSurvived(changed) && this.#search.keepsRules(this.#layer, changed);
-    nearest.polish(slots, before, { price: terms.price, maxMoves: terms.maxMoves, isAllowed });
+    const savedByLinks = (changed: Int32Array) => this.#search.nearLinks?.saved(changed) ?? 0;
+    const { price, maxMoves } = terms;
+    nearest.polish(slots, before, { price, maxMoves, savedByLinks, isAllowed });
     numberReplicas(slots, this.#tableAt(replicaRank), this.#counts);
-    return before === undefined ? gain : nearest.expected(before) - nearest.expected(slots);
+    if (before === undefined) return gain;
+    const saved = savedByLinks(slots) - savedByLinks(before);
+    return nearest.expected(before) - nearest.expected(slots) + saved;
   }
 
   #planFromLive(layer: number, phyToLog: Pointer, replicaRank: Pointer, stats: Float64Array): void {
@@ -166,7 +170,7 @@ export class AdaptiveLayers {
       triesFresh: isFree,
     };
     // What nothing tells from equal loads is as good as it is.
-    const isDone = facts.isNoise && !mustChange && !this.#search.hasPairs;
+    const isDone = facts.isNoise && !mustChange && !this.#search.countsLinks;
     if (isDone) planned.set(live);
     else this.#searchFrom(at, terms, phyToLog, replicaRank, stats);
     if (this.#search.isCancelled || isDone) return;
@@ -197,7 +201,14 @@ export class AdaptiveLayers {
       stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(live, fresh, phyToLog, replicaRank);
       if (this.#search.isToBeReference) this.#search.takeReference(live, phyToLog, replicaRank);
     }
-    stats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
+    stats[LayerStat.LINK_GAIN] = this.#linkGain(live, phyToLog);
+  }
+
+  /** What links save more by what was searched. */
+  #linkGain(live: Pointer, planned: Pointer): number {
+    const { nearLinks, savedByLinks } = this.#search;
+    if (nearLinks === undefined) return savedByLinks;
+    return nearLinks.saved(this.#tableAt(planned)) - nearLinks.saved(this.#tableAt(live));
   }
 
   /** What a move of the prepared layer costs where a plan is not the first. */
@@ -267,7 +278,7 @@ export class AdaptiveLayers {
     for (const [layer, stats] of layers.entries()) {
       if (this.#search.isCancelled || stats[LayerStat.IS_UNCHANGED] !== 0) return;
       const facts = this.#search.prepare(layer);
-      if ((facts.isNoise && !this.#search.hasPairs) || this.#priceAt(layer, stats) === 0) continue;
+      if ((facts.isNoise && !this.#search.countsLinks) || this.#priceAt(layer, stats) === 0) continue;
       const live = this.#layout.previous + 4 * layer * numPhysicalExperts;
       stats[LayerStat.FREE_GAIN] = this.#search.run(live, terms, table, ranks);
       if (stats[LayerStat.FREE_GAIN]! > 0) return;
@@ -333,7 +344,7 @@ export class AdaptiveLayers {
       const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
       rungStats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(row, terms, table, ranks);
       if (this.#search.isCancelled) return;
-      rungStats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
+      rungStats[LayerStat.LINK_GAIN] = this.#linkGain(row, table);
       this.#describe(live, table, rungStats);
     }
   }

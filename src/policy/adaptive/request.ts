@@ -227,7 +227,7 @@ export function carveAdaptiveScratch(
     ceilingLoads: carver.take(4 * experts),
     reference: carver.take(request.tolerance === undefined ? 0 : 4 * slots),
     coactivation: carver.take(4 * linked * experts),
-    pairs: carver.take(4 * linked * pairsPerRow(experts)),
+    pairs: carver.take(4 * Math.max(linked, numNodes) * pairsPerRow(experts)),
     nodeOfRank: carver.take(4 * numRanks),
     ...carveRules(topology, carver, numSamples),
     search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples, numNodes)),

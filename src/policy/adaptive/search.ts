@@ -8,8 +8,9 @@ import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import { meanLoads } from './ceiling.ts';
 import { type ExtentName, linkedExtent, numKicksOf, searchExtent } from './extent.ts';
-import { numLinkNodes } from './link-sizes.ts';
+import { numLinkNodes, pairsPerRow } from './link-sizes.ts';
 import { checkPairs, preparePairs, writeNodes } from './links.ts';
+import { NearLinks } from './near-links.ts';
 import { type AdaptiveRequest, type AdaptiveScratch, carveAdaptiveScratch, NO_LIMIT } from './request.ts';
 import { SearchRules } from './rules.ts';
 import { NUM_CURVE_POINTS, writeCurve } from './slot-costs.ts';
@@ -92,6 +93,8 @@ export class AdaptiveSearch {
   readonly #rules: SearchRules | undefined;
   /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
   readonly #shared: readonly number[] | undefined;
+  /** Where tokens take the nearest copy, and links count. */
+  readonly nearLinks: NearLinks | undefined;
   #evaluations = 0;
   #layer = 0;
   #savedByLinks = 0;
@@ -100,6 +103,8 @@ export class AdaptiveSearch {
     const { kernels, buffer, layout, request, scratch } = threadJob;
     this.#threadJob = threadJob;
     this.#hasLinks = numLinkNodes(request, layout.topology) > 0;
+    const isNear = this.#hasLinks && request.dispatch === 'nearest';
+    this.nearLinks = isNear ? new NearLinks(layout.topology, request.linkPrice) : undefined;
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
@@ -207,8 +212,14 @@ export class AdaptiveSearch {
     if (!this.#hasLinks && tolerance === undefined) return;
     meanLoads(this.rowsOf(layer), this.#job.newestShare, this.#meanLoads);
     if (!this.#hasLinks) return;
-    const pairsTotal = preparePairs(this.#threadJob, this.#at, layer);
-    this.#terms.setNumbers({ pairsTotal });
+    const pairsTotal = this.nearLinks?.prepare(this.#meanLoads, this.#nearWorth);
+    this.#terms.setNumbers({ pairsTotal: pairsTotal ?? preparePairs(this.#threadJob, this.#at, layer) });
+  }
+
+  /** f32[nodes x logical made a multiple of 4] */
+  get #nearWorth(): Float32Array {
+    const { numNodes, numLogicalExperts } = this.#layout.topology;
+    return new Float32Array(this.#buffer, this.#at.pairs, numNodes * pairsPerRow(numLogicalExperts));
   }
 
   get #meanLoads(): Float32Array {
@@ -307,7 +318,7 @@ export class AdaptiveSearch {
     const isOneStep = terms.isOneStep === true;
     const { topology } = this.#layout;
     const { effort } = this.#request;
-    const { maxVisits, maxIdle, maxPasses, leastGain, walkPatience } = this.hasPairs
+    const { maxVisits, maxIdle, maxPasses, leastGain, walkPatience } = this.countsLinks
       ? linkedExtent(effort, extent, topology)
       : searchExtent(effort, extent, topology);
     const isSharp = terms.isSharp ?? extent === 'first';
@@ -351,8 +362,13 @@ export class AdaptiveSearch {
     return this.#terms.integer('isBelow') !== 0;
   }
 
-  /** Whether links count in the prepared layer: something tells which experts belong together. */
+  /** Whether something tells of the prepared layer which experts belong together. */
   get hasPairs(): boolean {
+    return this.countsLinks && this.nearLinks === undefined;
+  }
+
+  /** Whether links count in the prepared layer. */
+  get countsLinks(): boolean {
     return this.#hasLinks && this.#terms.number('pairsTotal') > 0;
   }
 
@@ -409,6 +425,7 @@ export class AdaptiveSearch {
       pairs: this.#hasLinks ? at.pairs : 0,
       nodeOfRank: at.nodeOfRank,
       numLinkNodes: numLinkNodes(this.#request, topology),
+      isNearest: this.nearLinks === undefined ? 0 : 1,
       ceilingLoads: this.#request.tolerance === undefined ? 0 : at.ceilingLoads,
       pinned: this.#rules === undefined ? 0 : at.pinned,
       numPins: at.numPins,
