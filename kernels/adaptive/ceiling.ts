@@ -125,8 +125,8 @@ export function sparingRank(s: Adaptive, expert: i32): i32 {
 }
 
 /**
- * Whether the slot's own rank may take expert j in the place of a copy there: quick to tell, and false of most
- * places where many ranks are near the ceiling.
+ * Whether the slot's own rank may take expert j in the place of a copy there: quick to tell, and false of
+ * most places where many ranks are near the ceiling.
  */
 export function mayHold(s: Adaptive, slot: i32, j: i32): bool {
   if (s.terms.ceilingLoads === 0) return true;

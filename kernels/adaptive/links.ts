@@ -3,8 +3,8 @@
 // find both experts there more easily. Pairs are whole numbers, so that sums are exact in any order: what is
 // adjusted from step to step equals a fresh count.
 //
-// Where tokens take the nearest copy, no pairs count: what an expert is worth on a node is what its tokens from
-// there are, and never changes.
+// Where tokens take the nearest copy, no pairs count: what an expert is worth on a node is what its tokens
+// from there are, and never changes.
 
 import { spend } from './bounds';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone

@@ -188,7 +188,7 @@ export class Adaptive {
   /** u64[nodes + 1][words of a bit for each expert]: those on a node, and on several; and bytes of each. */
   nodeExperts: usize;
   setBytes: usize;
-  /** i32[nodes], i32[numRanks]: the first rank of a node, and the next of the same node; -1 behind the last. */
+  /** i32[nodes], i32[numRanks]: the first rank of a node, and the next of the same; -1 behind the last. */
   firstRank: usize;
   nextRank: usize;
   /** f32[nodes]: the most that links save on each by what is looked at, for a while and of all. */

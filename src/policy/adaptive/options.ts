@@ -76,8 +76,8 @@ export interface AdaptiveEplbPolicyOptions {
    * What it costs that tokens cross between nodes: as a share of the mean rank load, what it would take if no
    * two experts that are picked together shared a node. Which are, `context.coactivation` tells (counted by
    * {@link CoactivationRecorder}), or else the groups; with neither, and on more than 64 nodes, links cost
-   * nothing. With `dispatch: 'nearest'` it is what it would take if all tokens crossed: none does to an expert
-   * that has a copy on its node. Default 0.
+   * nothing. With `dispatch: 'nearest'` it is what it would take if all tokens crossed: none does to an
+   * expert that has a copy on its node. Default 0.
    */
   readonly linkPrice?: number;
   /**

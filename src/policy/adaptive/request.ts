@@ -253,7 +253,7 @@ function carveRules(
   };
 }
 
-/** Of the kernels for whole layers: groups may stay on their nodes, or not. And for a number of each expert. */
+/** Of the kernels for whole layers: groups may stay on nodes, or not. And for a number of each expert. */
 function layerBytes(topology: Topology, sizes: KernelSizes): number {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numGroups, numNodes } = topology;
   const freely = sizes.placeLayersScratchBytes(experts, slots, 1, 1);
