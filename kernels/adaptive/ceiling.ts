@@ -103,7 +103,7 @@ export function mayWeigh(s: Adaptive, slot: i32, other: i32): bool {
 
 /** In place of the one rank that may spare its copy of an expert: any may, or none. */
 export const ANY_RANK: i32 = -1;
-export const NO_RANK: i32 = -2;
+const NO_RANK: i32 = -2;
 
 /**
  * Which rank may spare its copy of an expert that has several, so that the others take its load. What they
