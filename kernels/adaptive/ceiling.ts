@@ -3,6 +3,7 @@
 
 import { countReplicas } from '../shared/inverse';
 import { rankLoads } from '../shared/rank-loads';
+import { fixedForCeiling } from './shared-expert';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
   Adaptive,
@@ -10,6 +11,7 @@ import {
   copiesOn,
   expertAt,
   firstOf,
+  float32At,
   headOf,
   nextElsewhere,
   paceOf,
@@ -17,6 +19,7 @@ import {
 } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
+import { totalOf } from './vectors';
 
 /** What one of `copies` of an expert has of its load. */
 function shareOf(s: Adaptive, expert: i32, copies: i32): f64 {
@@ -29,7 +32,7 @@ function timeOf(s: Adaptive, rank: i32): f64 {
 
 /** Sums up what a rank takes. */
 export function sumForCeiling(s: Adaptive, rank: i32): void {
-  let sum: f64 = 0;
+  let sum = fixedForCeiling(s, rank);
   for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
     const expert = expertAt(s, slot);
     sum += shareOf(s, expert, copiesOf(s, expert));
@@ -98,6 +101,39 @@ export function mayWeigh(s: Adaptive, slot: i32, other: i32): bool {
   return mayTake(s, rankOf(s, slot), more) && mayTake(s, rankOf(s, other), -more);
 }
 
+/** In place of the one rank that may spare its copy of an expert: any may, or none. */
+export const ANY_RANK: i32 = -1;
+const NO_RANK: i32 = -2;
+
+/**
+ * Which rank may spare its copy of an expert that has several, so that the others take its load. What they
+ * may be relieved of by the expert that comes is left out.
+ */
+export function sparingRank(s: Adaptive, expert: i32): i32 {
+  if (s.terms.ceilingLoads === 0) return ANY_RANK;
+  const copies = copiesOf(s, expert);
+  const more = shareOf(s, expert, copies - 1) - shareOf(s, expert, copies);
+  let sparing = ANY_RANK;
+  for (let at = headOf(s, expert); at >= 0; at = nextElsewhere(s, at)) {
+    const rank = rankOf(s, at);
+    if (mayTake(s, rank, <f64>copiesOn(s, rank, expert) * more)) continue;
+    // Where two may take no more, one of them would have to.
+    if (sparing !== ANY_RANK) return NO_RANK;
+    sparing = rank;
+  }
+  return sparing;
+}
+
+/**
+ * Whether the slot's own rank may take expert j in the place of a copy there: quick to tell, and false of
+ * most places where many ranks are near the ceiling.
+ */
+export function mayHold(s: Adaptive, slot: i32, j: i32): bool {
+  if (s.terms.ceilingLoads === 0) return true;
+  const i = expertAt(s, slot);
+  return mayTake(s, rankOf(s, slot), shareOf(s, j, copiesOf(s, j) + 1) - shareOf(s, i, copiesOf(s, i)));
+}
+
 /** Whether it lets expert j take the place of a copy that can be spared, whose load goes to the others. */
 export function mayWeighMore(s: Adaptive, slot: i32, j: i32): bool {
   if (s.terms.ceilingLoads === 0) return true;
@@ -122,7 +158,7 @@ export function mayWeighMore(s: Adaptive, slot: i32, j: i32): bool {
 /**
  * The longest that a rank takes with the loads of the ceiling.
  *
- * @param terms AdaptiveTerms: sizes, ceilingLoads, rankSpeed and scratch are read
+ * @param terms AdaptiveTerms: sizes, ceilingLoads, rankSpeed, fixedShare and scratch are read
  * @param slots i32[numSlots], -1 for an empty one
  */
 export function longestTime(terms: usize, slots: usize): f64 {
@@ -132,11 +168,13 @@ export function longestTime(terms: usize, slots: usize): f64 {
   const stats = loads + ((<usize>a.numRanks) << 3);
   countReplicas(slots, a.numSlots, a.numExperts, counts);
   rankLoads(a.ceilingLoads, slots, counts, a.numSlots, a.numRanks, loads, stats);
-  if (a.rankSpeed === 0) return load<f64>(stats);
+  if (a.rankSpeed === 0 && a.fixedShare === 0) return load<f64>(stats);
+  const total = a.fixedShare === 0 ? 0 : totalOf(a.ceilingLoads, a.numExperts);
   let most: f64 = 0;
   for (let rank = 0; rank < a.numRanks; rank++) {
-    const speed = <f64>load<f32>(a.rankSpeed + ((<usize>rank) << 2));
-    most = max(most, load<f64>(loads + ((<usize>rank) << 3)) / speed);
+    const speed: f64 = a.rankSpeed === 0 ? 1 : <f64>float32At(a.rankSpeed, rank);
+    const fixed: f64 = a.fixedShare === 0 ? 0 : <f64>float32At(a.fixedShare, rank) * total;
+    most = max(most, (load<f64>(loads + ((<usize>rank) << 3)) + fixed) / speed);
   }
   return most;
 }

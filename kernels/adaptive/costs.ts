@@ -3,7 +3,7 @@
 // on the ranks it touches.
 
 import { spend } from './bounds';
-import { sumForCeiling } from './ceiling';
+import { ANY_RANK, sparingRank, sumForCeiling } from './ceiling';
 import { addFixedLoad } from './shared-expert';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
@@ -35,6 +35,7 @@ const MORE: u8 = 4;
 /** Of `knownSums`. */
 const LESS_SUM: u8 = 1;
 const MORE_SUM: u8 = 2;
+const SPARING: u8 = 4;
 
 /** The loads of a rank, and what of its slots' experts is looked up slot by slot. */
 export function sumRank(s: Adaptive, rank: i32): void {
@@ -266,6 +267,18 @@ export function moreOf(s: Adaptive, expert: i32): f32 {
   const sum = sumOver(s, expert, copiesOf(s, expert) + 1, s.more, MORE);
   store<f32>(to, sum);
   return sum;
+}
+
+/** Whether the ceiling lets a rank spare its copy of an expert that has several: see {@link sparingRank}. */
+export function maySpare(s: Adaptive, rank: i32, expert: i32): bool {
+  const sums = s.knownSums + <usize>expert;
+  const to = s.sparing + ((<usize>expert) << 2);
+  if ((load<u8>(sums) & SPARING) === 0) {
+    store<u8>(sums, load<u8>(sums) | SPARING);
+    store<i32>(to, sparingRank(s, expert));
+  }
+  const sparing = load<i32>(to);
+  return sparing === ANY_RANK || sparing === rank;
 }
 
 /** Of ranks that have not changed the costs are known: only those of the others are made anew. */

@@ -2,6 +2,9 @@
 // A pair's first shared node counts in full, the second one a quarter, the third one a sixteenth, as tokens
 // find both experts there more easily. Pairs are whole numbers, so that sums are exact in any order: what is
 // adjusted from step to step equals a fresh count.
+//
+// Where tokens take the nearest copy, no pairs count: what an expert is worth on a node is what its tokens
+// from there are, and never changes.
 
 import { spend } from './bounds';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
@@ -59,11 +62,18 @@ function setOf(s: Adaptive, node: i32): usize {
 export function startLinks(s: Adaptive): void {
   if (!hasLinks(s)) return;
   const nodes = <usize>s.terms.numLinkNodes;
-  memory.fill(s.linkValue, 0, nodes * s.pairBytes);
+  if (s.isNearest) memory.copy(s.linkValue, s.pairs, nodes * s.pairBytes);
+  else memory.fill(s.linkValue, 0, nodes * s.pairBytes);
   memory.fill(s.nodeSet, 0, (<usize>s.numExperts) << 3);
   memory.fill(s.onNode, 0, (nodes * <usize>s.numExperts) << 1);
   memory.fill(s.nodeExperts, 0, (nodes + 1) * s.setBytes);
   s.together = 0;
+  memory.fill(s.firstRank, 0xff, nodes << 2);
+  for (let rank = s.numRanks - 1; rank >= 0; rank--) {
+    const first = s.firstRank + ((<usize>nodeOf(s, rank)) << 2);
+    store<i32>(s.nextRank + ((<usize>rank) << 2), load<i32>(first));
+    store<i32>(first, rank);
+  }
 }
 
 /** Follows what the slots have become: only what is on other nodes than before is adjusted. */
@@ -110,9 +120,11 @@ function turn(s: Adaptive, node: i32, expert: i32, isThere: bool): void {
   const bit = (<u64>1) << node;
   const others = nodesOf(s, expert) & ~bit;
   s.together += <f64>(sign * valueOn(s, node, expert));
-  addPairs(s, node, expert, sign);
-  if (others !== 0) lessenPairs(s, node, expert, others, sign);
-  adjustShared(s, node, expert, others, sign);
+  if (!s.isNearest) {
+    addPairs(s, node, expert, sign);
+    if (others !== 0) lessenPairs(s, node, expert, others, sign);
+    adjustShared(s, node, expert, others, sign);
+  }
   setNodes(s, node, expert, others, isThere);
   forgetBases(s, node);
   spend(s, 1 + (s.numExperts >> 6));
@@ -123,8 +135,8 @@ function turn(s: Adaptive, node: i32, expert: i32, isThere: bool): void {
  * few that share several with this one: there it is not quite right until it is made anew.
  */
 function forgetBases(s: Adaptive, node: i32): void {
-  for (let rank = 0; rank < s.numRanks; rank++)
-    if (nodeOf(s, rank) === node) store<u8>(s.knownBase + <usize>rank, 0);
+  for (let rank = at32(s.firstRank, node); rank >= 0; rank = at32(s.nextRank, rank))
+    store<u8>(s.knownBase + <usize>rank, 0);
 }
 
 /** What the other experts are worth on the node, as if they shared no other with this one. */
@@ -225,7 +237,7 @@ function gainOfGoing(s: Adaptive, expert: i32, from: i32, to: i32): f32 {
   let gain: f32 = comes ? valueOn(s, to, expert) : 0;
   if (!isLastOn(s, from, expert)) return gain;
   gain -= valueOn(s, from, expert);
-  return comes ? gain + keptOf(s, expert, from, to) : gain;
+  return comes && !s.isNearest ? gain + keptOf(s, expert, from, to) : gain;
 }
 
 /** What an expert shares with those on both nodes it loses on the one, and has again on the other. */
@@ -297,7 +309,7 @@ function going(s: Adaptive, expert: i32, from: i32, to: i32): u64 {
 
 /** What two experts gain by both changing nodes, beyond what each gains alone. */
 function together(s: Adaptive, i: i32, newI: u64, j: i32, newJ: u64): f32 {
-  const pair = pairOf(s, i, j);
+  const pair: f32 = s.isNearest ? 0 : pairOf(s, i, j);
   if (pair === 0) return 0;
   const oldI = nodesOf(s, i);
   const oldJ = nodesOf(s, j);

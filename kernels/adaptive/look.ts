@@ -7,7 +7,7 @@
 // many steps are looked at closely, for 0.001 less of balancedness.
 
 import { countStep, isOver, spend } from './bounds';
-import { mayWeigh, mayWeighMore, reliefOfExchange, reliefOfOverwrite } from './ceiling';
+import { mayHold, mayWeigh, mayWeighMore, reliefOfExchange, reliefOfOverwrite } from './ceiling';
 import { exchange, hasMoves, maySurviveExchange, movesOf, overwrite } from './changes';
 import {
   boundRanks,
@@ -16,6 +16,7 @@ import {
   dotCopies,
   knowOwn,
   lessOf,
+  maySpare,
   moreOf,
   pullsOf,
 } from './costs';
@@ -279,7 +280,7 @@ function rateSpares(s: Adaptive, rank: i32): void {
   for (let slot = firstOf(s, rank), end = firstOf(s, rank + 1); slot < end; slot++) {
     const expert = expertAt(s, slot);
     let base: f32 = Infinity;
-    if (copiesOf(s, expert) > 1 && !isKept(s, rank, expert)) {
+    if (copiesOf(s, expert) > 1 && !isKept(s, rank, expert) && (!hasLinks(s) || maySpare(s, rank, expert))) {
       knowOwn(s, rank);
       base =
         lessOf(s, expert) - float32At(s.less, slot) - float32At(s.own, slot) - float32At(s.slotFee, slot);
@@ -381,6 +382,7 @@ function lookAtOverwrite(s: Adaptive, slot: i32, j: i32): void {
   const i = expertAt(s, slot);
   const moves = movesOf(s, rank, i, j);
   if (!hasMoves(s, moves) || (s.isWalking && isTabu(s, nodeOf(s, rank), j))) return;
+  if (!mayHold(s, slot, j)) return;
   let cost = costOfOverwrite(s, slot, j) + s.price * <f64>moves;
   if (hasLinks(s)) cost -= savedByOverwrite(s, nodeOf(s, rank), i, j);
   if (s.relieved >= 0) cost += reliefOfOverwrite(s, slot, j);

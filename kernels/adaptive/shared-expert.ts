@@ -4,11 +4,14 @@
 import { costAt } from './curve';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { Adaptive, float32At, rankRow } from './state';
+import { totalOf } from './vectors';
 
-/** Fills `fixedLoad`, where there is such an expert. */
+/** Fills `fixedLoad`, and what the ceiling's loads come to, where there is such an expert. */
 export function writeFixedLoads(s: Adaptive): void {
   const a = s.terms;
+  s.ceilingTotal = 0;
   if (a.fixedShare === 0) return;
+  if (a.ceilingLoads !== 0) s.ceilingTotal = totalOf(a.ceilingLoads, s.numExperts);
   for (let t: usize = 0; t < s.rowBytes; t += 4) {
     let total: f32 = 0;
     for (let expert = 0; expert < s.numExperts; expert++) {
@@ -45,4 +48,9 @@ export function meanFixedLoad(s: Adaptive, rank: i32): f64 {
     mean += <f64>load<f32>(fixed + t) * <f64>load<f32>(s.terms.weights + t);
   }
   return mean;
+}
+
+/** What it adds to a rank with the loads of the ceiling. */
+export function fixedForCeiling(s: Adaptive, rank: i32): f64 {
+  return s.terms.fixedShare === 0 ? 0 : <f64>float32At(s.terms.fixedShare, rank) * s.ceilingTotal;
 }

@@ -5,6 +5,7 @@ import { place } from './layout';
 import { high, low } from './preparation';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
+import { totalOf } from './vectors';
 
 /** A view on scratch memory, never allocated. */
 class Shares {
@@ -45,7 +46,7 @@ export function measureSlowest(terms: usize): void {
 function measureCost(a: AdaptiveTerms, s: Shares, t: i32): void {
   const row = a.steps + <usize>t * a.stride;
   const perRank = a.numSlots / a.numRanks;
-  const total: f64 = a.fixedShare === 0 ? 0 : totalOf(a, row);
+  const total: f64 = a.fixedShare === 0 ? 0 : totalOf(row, a.numExperts);
   let most: f64 = 0;
   let at: usize = 0;
   for (let rank = 0; rank < a.numRanks; rank++) {
@@ -59,15 +60,6 @@ function measureCost(a: AdaptiveTerms, s: Shares, t: i32): void {
     most = max(most, cost * paceOf(a, rank));
   }
   store<f64>(a.slowest + ((<usize>t) << 3), most / a.unit);
-}
-
-/** The loads of all experts in a step. */
-function totalOf(a: AdaptiveTerms, row: usize): f64 {
-  let total: f64 = 0;
-  for (let expert = 0; expert < a.numExperts; expert++) {
-    total += <f64>load<f32>(row + ((<usize>expert) << 2));
-  }
-  return total;
 }
 
 /** The tokens of a shared expert on a rank, where those of all routed ones are so many. */
@@ -88,7 +80,7 @@ function fixedOfTwo(a: AdaptiveTerms, rank: i32, totals: v128): v128 {
 /** The loads of all experts in two steps; 0 where there is no shared expert, and nobody asks. */
 function totalOfTwo(a: AdaptiveTerms, first: usize, second: usize): v128 {
   if (a.fixedShare === 0) return f64x2.splat(0);
-  return f64x2.replace_lane(f64x2.splat(totalOf(a, first)), 1, totalOf(a, second));
+  return f64x2.replace_lane(f64x2.splat(totalOf(first, a.numExperts)), 1, totalOf(second, a.numExperts));
 }
 
 /** What a rank takes for a load of 1. */

@@ -162,7 +162,9 @@ export class Adaptive {
   /** f32[numExperts]: the sums of `less` and of `more`. */
   lessSum: usize;
   moreSum: usize;
-  /** u8[numExperts]: whether these are up to date. */
+  /** i32[numExperts]: which rank the ceiling lets spare a copy, see ceiling.ts. */
+  sparing: usize;
+  /** u8[numExperts]: which of these three are up to date. */
   knownSums: usize;
   /** f32[numExperts] each, i32[numExperts], i32[numRanks]: while copies are dealt out, see starts.ts. */
   need: usize;
@@ -175,6 +177,8 @@ export class Adaptive {
   /** What the terms say of pairs; 0 where links do not count. And bytes of a row. */
   pairs: usize;
   pairBytes: usize;
+  /** Whether it says what experts are worth on nodes in place of pairs. */
+  isNearest: bool;
   /** f32[nodes * numExperts made a multiple of 4]: what experts are worth on nodes. */
   linkValue: usize;
   /** u64[numExperts]: the nodes of each, a bit each. */
@@ -184,6 +188,9 @@ export class Adaptive {
   /** u64[nodes + 1][words of a bit for each expert]: those on a node, and on several; and bytes of each. */
   nodeExperts: usize;
   setBytes: usize;
+  /** i32[nodes], i32[numRanks]: the first rank of a node, and the next of the same; -1 behind the last. */
+  firstRank: usize;
+  nextRank: usize;
   /** f32[nodes]: the most that links save on each by what is looked at, for a while and of all. */
   savedTo: usize;
   savedAll: usize;
@@ -206,6 +213,8 @@ export class Adaptive {
   relieved: i32;
   /** f64[numRanks]: what each rank takes with the loads of the ceiling. */
   ceilingTime: usize;
+  /** What these come to, where a shared expert has a share of it; else 0. */
+  ceilingTotal: f64;
 
   /** f32[stride], each: what the copies of two ranks cost more on the one than on the other. */
   here: usize;
@@ -277,6 +286,7 @@ function placeAdaptive(
   end = place(s, offsetof<Adaptive>('head'), end, 4 * experts);
   end = place(s, offsetof<Adaptive>('lessSum'), end, 4 * experts);
   end = place(s, offsetof<Adaptive>('moreSum'), end, 4 * experts);
+  end = place(s, offsetof<Adaptive>('sparing'), end, 4 * experts);
   end = place(s, offsetof<Adaptive>('knownSums'), end, experts);
   end = place(s, offsetof<Adaptive>('need'), end, 4 * (experts + SPARE));
   end = place(s, offsetof<Adaptive>('spareness'), end, 4 * (experts + SPARE));
@@ -299,6 +309,8 @@ function placeAdaptive(
     end,
     nodes > 0 ? (nodes + 1) * setBytesFor(numExperts) : 0,
   );
+  end = place(s, offsetof<Adaptive>('firstRank'), end, 4 * nodes);
+  end = place(s, offsetof<Adaptive>('nextRank'), end, nodes > 0 ? 4 * ranks : 0);
   end = place(s, offsetof<Adaptive>('savedTo'), end, 4 * nodes);
   end = place(s, offsetof<Adaptive>('savedAll'), end, 4 * (nodes + SPARE));
   end = place(s, offsetof<Adaptive>('tabu'), end, 4 * nodes * experts);
@@ -360,6 +372,7 @@ export function carveAdaptive(terms: AdaptiveTerms): Adaptive {
   writeSpeeds(terms, s.isSharp, s.rankSpeed, s.rankPower, s.rankPace);
   s.pairs = terms.pairsTotal > 0 ? terms.pairs : 0;
   s.pairBytes = pairsRowBytes(numExperts);
+  s.isNearest = terms.isNearest !== 0;
   s.setBytes = setBytesFor(numExperts);
   s.linkPrice = s.pairs === 0 ? 0 : <f32>(terms.linkPrice / terms.pairsTotal);
   s.together = 0;

@@ -79,6 +79,12 @@ export class AdaptiveTerms {
   pairs: usize;
   nodeOfRank: usize;
   numLinkNodes: i32;
+  /**
+   * 1: in place of pairs, what each expert is worth on each node, whatever else is there: whole numbers,
+   * f32[numLinkNodes * numExperts made a multiple of 4]. Tokens that take the nearest copy cross no nodes
+   * where their own has one.
+   */
+  isNearest: i32;
   /** f32[numExperts]: loads by which no rank may come above `ceiling`; 0, no pointer: there is none. */
   ceilingLoads: usize;
   /** Out, of a search: 1 where no rank is above it. */
@@ -191,6 +197,7 @@ export const adaptive_domains: usize = offsetof<AdaptiveTerms>('domains');
 export const adaptive_rankSpeed: usize = offsetof<AdaptiveTerms>('rankSpeed');
 export const adaptive_pairs: usize = offsetof<AdaptiveTerms>('pairs');
 export const adaptive_nodeOfRank: usize = offsetof<AdaptiveTerms>('nodeOfRank');
+export const adaptive_isNearest: usize = offsetof<AdaptiveTerms>('isNearest');
 export const adaptive_numLinkNodes: usize = offsetof<AdaptiveTerms>('numLinkNodes');
 export const adaptive_ceilingLoads: usize = offsetof<AdaptiveTerms>('ceilingLoads');
 export const adaptive_isBelow: usize = offsetof<AdaptiveTerms>('isBelow');

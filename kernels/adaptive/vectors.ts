@@ -61,3 +61,10 @@ export function sumsOf(a: v128, b: v128, c: v128, d: v128): v128 {
   const cd = f32x4.add(v128.shuffle<f32>(c, d, 0, 1, 4, 5), v128.shuffle<f32>(c, d, 2, 3, 6, 7));
   return f32x4.add(v128.shuffle<f32>(ab, cd, 0, 2, 4, 6), v128.shuffle<f32>(ab, cd, 1, 3, 5, 7));
 }
+
+/** The loads of all experts. */
+export function totalOf(loads: usize, numExperts: i32): f64 {
+  let total: f64 = 0;
+  for (let expert = 0; expert < numExperts; expert++) total += <f64>load<f32>(loads + ((<usize>expert) << 2));
+  return total;
+}

@@ -49,6 +49,7 @@ export type AdaptiveInteger =
   | 'rankSpeed'
   | 'pairs'
   | 'nodeOfRank'
+  | 'isNearest'
   | 'numLinkNodes'
   | 'ceilingLoads'
   | 'isBelow'
@@ -222,6 +223,7 @@ export interface KernelExports extends AdaptiveOffsets {
     numExperts: number,
     numGroups: number,
     pairs: Pointer,
+    sums: Pointer,
   ): number;
   prepareSamples(terms: Pointer): void;
   preserveSlots(

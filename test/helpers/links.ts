@@ -1,5 +1,14 @@
 import type { LinkProblem } from '../oracle/adaptive.ts';
 
+/** The same nodes, where tokens take the nearest copy: whole numbers by expert and node, some of them 0. */
+export function nearLinksOf(random: () => number, numExperts: number, links: LinkProblem): LinkProblem {
+  const numNodes = 1 + Math.max(...links.nodeOfRank);
+  const worth = new Float32Array(numNodes * Math.ceil(numExperts / 4) * 4);
+  for (let at = 0; at < worth.length; at++)
+    if (random() < 0.8) worth[at] = Math.floor(2 ** 19 * random() ** 3);
+  return { ...links, near: { worth, total: worth.reduce((sum, value) => sum + value, 0) } };
+}
+
 /** Pairs in clusters or at random, at times many never together; nodes of ranks that follow each other. */
 export function linksOf(
   random: () => number,

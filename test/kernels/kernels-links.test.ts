@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DefaultEplbPolicy } from 'expert-load-balancer';
 import fc from 'fast-check';
 import { seededRandom } from '../helpers/arbitraries.ts';
 import { loadKernels } from '../helpers/kernels.ts';
-import { linksOf } from '../helpers/links.ts';
+import { linksOf, nearLinksOf } from '../helpers/links.ts';
 import { runSearch } from '../helpers/search-kernel.ts';
 import {
   type AdaptiveProblem,
@@ -26,6 +27,7 @@ function problemOf(seed: number, numRanks: number, slotsPerRank: number, price: 
   const loads = Float32Array.from({ length: numExperts }, () => 0.2 + random() ** 3);
   const sum = loads.reduce((total, load) => total + load, 0);
   const samples = Float32Array.from({ length: numExperts * 4 }, (_, i) => (loads[i >> 2]! * numRanks) / sum);
+  const links = linksOf(random, numExperts, numRanks, 10);
   return {
     samples,
     spread: new Float32Array(numExperts),
@@ -34,8 +36,9 @@ function problemOf(seed: number, numRanks: number, slotsPerRank: number, price: 
     numSlots,
     numRanks,
     numNodes: 1,
-    links: linksOf(random, numExperts, numRanks, 10),
+    links: random() < 0.3 ? nearLinksOf(random, numExperts, links) : links,
     rankSpeed: random() < 0.3 ? Float32Array.from({ length: numRanks }, () => 0.5 + random()) : undefined,
+    fixedShare: random() < 0.4 ? fixedOf(random, numRanks) : undefined,
     previous: Int32Array.from({ length: numSlots }, (_, slot) => slot % numExperts),
     dealsCopies: false,
     isSharp: random() < 0.5,
@@ -49,6 +52,13 @@ function problemOf(seed: number, numRanks: number, slotsPerRank: number, price: 
     numKicks: random() < 0.3 ? 3 : 0,
     walkPatience: random() < 0.7 ? 40 : 0,
   };
+}
+
+/** A shared expert on some of the ranks, or on each as much. */
+function fixedOf(random: () => number, numRanks: number): Float32Array {
+  const share = random() / numRanks;
+  const isEven = random() < 0.3;
+  return Float32Array.from({ length: numRanks }, () => (isEven || random() < 0.5 ? share : 0));
 }
 
 const problems = (maxRanks: number): fc.Arbitrary<AdaptiveProblem> =>
@@ -85,7 +95,8 @@ test('no rank comes above the ceiling, and what is above comes below where that 
       { length: problem.numExperts },
       (_, expert) => problem.samples[expert * 4]!,
     );
-    const timeOf = (table: Int32Array) => longestTime(openRows(table, problem), loads, problem.rankSpeed);
+    const { rankSpeed, fixedShare } = problem;
+    const timeOf = (table: Int32Array) => longestTime(openRows(table, problem), loads, rankSpeed, fixedShare);
     const time = timeOf(problem.previous) * share;
     const result = runSearch({ kernels, arena }, { ...problem, ceiling: { loads, time } });
     assert.equal(result.isBelow, timeOf(result.phyToLog) <= time * (1 + 1e-9));
@@ -95,6 +106,39 @@ test('no rank comes above the ceiling, and what is above comes below where that 
   const shares = fc.constantFrom(0.7, 0.9, 0.95, 1.001, 1.2);
   fc.assert(fc.property(problems(10), shares, property), { numRuns: 400, seed: SEED });
   assert.ok(numLowered > 50, `${numLowered}`);
+});
+
+test('copies that no rank may take the load of are not looked at closely', () => {
+  const [numExperts, numRanks, slotsPerRank] = [256, 128, 4];
+  const random = seededRandom(3);
+  const loads = Float32Array.from({ length: numExperts }, () => 0.05 + random() ** 4);
+  const previous = Int32Array.from(
+    new DefaultEplbPolicy().rebalanceExperts([[...loads]], numRanks * slotsPerRank, 1, 1, numRanks).phyToLog,
+  );
+  const sum = loads.reduce((total, load) => total + load, 0);
+  const problem: AdaptiveProblem = {
+    ...problemOf(3, numRanks, slotsPerRank, 0),
+    numExperts,
+    samples: Float32Array.from({ length: 4 * numExperts }, (_, i) => (loads[i >> 2]! * numRanks) / sum),
+    spread: new Float32Array(numExperts),
+    rankSpeed: undefined,
+    fixedShare: undefined,
+    previous,
+    links: {
+      ...linksOf(random, numExperts, numRanks, 10),
+      nodeOfRank: Int32Array.from({ length: numRanks }, (_, rank) => rank >> 4),
+    },
+    walkPatience: 0,
+    numKicks: 0,
+    maxVisits: 4 * numRanks,
+  };
+  const time = 1.05 * longestTime(openRows(previous, problem), loads, undefined);
+  const { evaluations, visits, saved } = runSearch(
+    { kernels, arena },
+    { ...problem, ceiling: { loads, time } },
+  );
+  assert.ok(saved.after > saved.before && visits === 4 * numRanks);
+  assert.ok(evaluations < 10 * visits, `${evaluations} steps, ${visits} visits`);
 });
 
 test('clusters come to one node each, from any start, where nothing else is in the way', () => {
@@ -121,6 +165,7 @@ test('clusters come to one node each, from any start, where nothing else is in t
       samples: new Float32Array(numExperts * 4).fill(numRanks / numExperts),
       spread: new Float32Array(numExperts),
       rankSpeed: undefined,
+      fixedShare: undefined,
       previous,
       links,
       walkPatience: 400,
@@ -131,7 +176,7 @@ test('clusters come to one node each, from any start, where nothing else is in t
   }
 });
 
-test('pairs are whole numbers in the proportion of what is counted both ways', () => {
+test('pairs are whole numbers in the proportion of what is counted beyond half of chance', () => {
   const kinds: Record<string, (random: () => number) => number> = {
     counts: (random) => Math.floor(random() * 1000),
     sparse: (random) => (random() < 0.9 ? 0 : Math.floor(random() * 100)),
@@ -148,7 +193,13 @@ test('pairs are whole numbers in the proportion of what is counted both ways', (
       return Math.min(Math.fround(matrix[a * numExperts + b]! + matrix[b * numExperts + a]!), most);
     };
     const rows = Array.from({ length: numExperts }, (_, a) => a);
-    const sums = rows.map((a) => rows.reduce((sum, b) => sum + both(a, b), 0));
+    const counts = rows.map((a) => rows.reduce((sum, b) => sum + both(a, b), 0));
+    const all = counts.reduce((sum, count) => sum + count, 0);
+    const beyond = (a: number, b: number) => {
+      if (a === b || all === 0) return 0;
+      return Math.max(0, both(a, b) - (0.5 * counts[a]! * counts[b]!) / all);
+    };
+    const sums = rows.map((a) => rows.reduce((sum, b) => sum + beyond(a, b), 0));
     const scale = Math.max(...sums) === 0 ? 0 : (2 ** 19 - 2 ** 8) / Math.max(...sums);
     const perRow = Math.ceil(numExperts / 4) * 4;
     let sum = 0;
@@ -157,7 +208,9 @@ test('pairs are whole numbers in the proportion of what is counted both ways', (
       for (const b of rows) {
         const pair = pairs[a * perRow + b]!;
         assert.equal(pair, pairs[b * perRow + a]);
-        assert.ok(Number.isInteger(pair) && Math.abs(pair - both(a, b) * scale) <= 1 + 1e-5 * pair);
+        // Both of what is subtracted are rounded.
+        const rounding = 1e-5 * both(a, b) * scale;
+        assert.ok(Number.isInteger(pair) && Math.abs(pair - beyond(a, b) * scale) <= 1 + rounding);
         ofRow += pair;
       }
       assert.ok(ofRow <= 2 ** 19);
@@ -192,7 +245,8 @@ function prepare(
   arena.reset();
   const out = arena.output(Float32Array, numExperts * Math.ceil(numExperts / 4) * 4);
   const from = matrix === undefined ? 0 : arena.input(matrix).ptr;
-  const total = kernels.preparePairs(from, arena.input(weight).ptr, numExperts, numGroups, out.ptr);
+  const { ptr: sums } = arena.output(Float32Array, Math.ceil(numExperts / 4) * 4);
+  const total = kernels.preparePairs(from, arena.input(weight).ptr, numExperts, numGroups, out.ptr, sums);
   arena.check();
   return { pairs: out.view.slice(), total };
 }

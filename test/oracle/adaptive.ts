@@ -22,6 +22,8 @@ export interface AdaptiveProblem {
   readonly rankSpeed?: Float32Array | undefined;
   /** How often experts are picked together, and on which node each rank is. */
   readonly links?: LinkProblem | undefined;
+  /** The load of a shared expert on each rank, as a share of that of all others. */
+  readonly fixedShare?: Float32Array | undefined;
   /** Loads by which no rank may come above a time: load / speed. */
   readonly ceiling?: { readonly loads: Float32Array; readonly time: number } | undefined;
   readonly previous: Int32Array;
@@ -46,6 +48,8 @@ export interface LinkProblem {
   readonly nodeOfRank: Int32Array;
   /** What it costs that no pair shares a node. */
   readonly price: number;
+  /** In place of pairs: what each expert is worth on each node [nodes x experts made a multiple of 4]. */
+  readonly near?: { readonly worth: Float32Array; readonly total: number } | undefined;
 }
 
 /** What shared nodes are worth to a pair: 1, a further one 1/4, a third one 1/16, others nothing. */
@@ -72,9 +76,24 @@ export function together(
   return { sum, total };
 }
 
+/** What links cost less than if no expert were on any node. */
+function savedNearby(
+  rows: readonly (readonly number[])[],
+  { near, nodeOfRank, price }: LinkProblem,
+  numExperts: number,
+): number {
+  const { worth, total } = near!;
+  const perRow = Math.ceil(numExperts / 4) * 4;
+  const found = new Set(
+    rows.flatMap((row, rank) => row.map((expert) => nodeOfRank[rank]! * perRow + expert)),
+  );
+  return total === 0 ? 0 : (price * [...found].reduce((sum, at) => sum + worth[at]!, 0)) / total;
+}
+
 /** What links cost less than if no pair shared a node. */
 export function savedByLinks(rows: readonly (readonly number[])[], problem: AdaptiveProblem): number {
   if (problem.links === undefined) return 0;
+  if (problem.links.near !== undefined) return savedNearby(rows, problem.links, problem.numExperts);
   const { sum, total } = together(rows, problem.links, problem.numExperts);
   return total === 0 ? 0 : (problem.links.price * sum) / total;
 }
@@ -84,13 +103,17 @@ export function longestTime(
   rows: readonly (readonly number[])[],
   loads: Float32Array,
   rankSpeed: Float32Array | undefined,
+  fixedShare?: Float32Array,
 ): number {
   const counts = new Map<number, number>();
   for (const expert of rows.flat()) counts.set(expert, (counts.get(expert) ?? 0) + 1);
+  const total = loads.reduce((sum, load) => sum + load, 0);
   const times = rows.map(
     (row, rank) =>
-      row.reduce((sum, expert) => sum + (expert < 0 ? 0 : loads[expert]! / counts.get(expert)!), 0) /
-      (rankSpeed?.[rank] ?? 1),
+      row.reduce(
+        (sum, expert) => sum + (expert < 0 ? 0 : loads[expert]! / counts.get(expert)!),
+        (fixedShare?.[rank] ?? 0) * total,
+      ) / (rankSpeed?.[rank] ?? 1),
   );
   return Math.max(...times);
 }
@@ -136,12 +159,23 @@ function costOfCopy(problem: AdaptiveProblem, expert: number, copies: number, sa
   return load / copies + problem.spread[expert]! / copies ** 2;
 }
 
+/** What a shared expert adds to a rank in a sample, where slots have no costs of their own. */
+function fixedLoad({ fixedShare, samples, weights }: AdaptiveProblem, rank: number, sample: number): number {
+  if (fixedShare === undefined) return 0;
+  let total = 0;
+  for (let at = sample; at < samples.length; at += weights.length) total += samples[at]!;
+  return total * fixedShare[rank]!;
+}
+
 /** The load of each rank in a sample. */
 function loadsOf(rows: readonly (readonly number[])[], problem: AdaptiveProblem, sample: number): number[] {
   const counts = new Map<number, number>();
   for (const expert of rows.flat()) counts.set(expert, (counts.get(expert) ?? 0) + 1);
-  return rows.map((row) =>
-    row.reduce((sum, expert) => sum + costOfCopy(problem, expert, counts.get(expert)!, sample), 0),
+  return rows.map((row, rank) =>
+    row.reduce(
+      (sum, expert) => sum + costOfCopy(problem, expert, counts.get(expert)!, sample),
+      fixedLoad(problem, rank, sample),
+    ),
   );
 }
 

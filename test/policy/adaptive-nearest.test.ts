@@ -4,6 +4,7 @@ import { AdaptiveEplbPolicy, type ExpertMapping, slotLoads, survival } from 'exp
 import fc from 'fast-check';
 import { seededRandom } from '../helpers/arbitraries.ts';
 import { refusal, SEED } from '../helpers/library.ts';
+import { tokensOfLoads } from '../oracle/traffic.ts';
 
 const NUM_EXPERTS = 24;
 const NUM_RANKS = 8;
@@ -118,9 +119,108 @@ test('on one node nothing changes, and a dispatch that there is not is refused',
   assert.equal(near, any);
   const far = () => new AdaptiveEplbPolicy({ dispatch: 'far' as 'even' });
   assert.throws(far, refusal('range', 'EPLB_RANGE', /dispatch: "far"/));
-  for (const options of [{ tolerance: 0.05 }, { linkPrice: 1 }]) {
-    const [name] = Object.keys(options);
-    const both = () => new AdaptiveEplbPolicy({ dispatch: 'nearest', ...options });
-    assert.throws(both, refusal('range', 'EPLB_OPTION', new RegExp(`dispatch: ${name}`)));
+  const both = () => new AdaptiveEplbPolicy({ dispatch: 'nearest', tolerance: 0.05 });
+  assert.throws(both, refusal('range', 'EPLB_OPTION', /dispatch: tolerance/));
+});
+
+/** The tokens that cross between nodes in the mean sample, as a share of all, dispatched in plain code. */
+function crossing(mapping: ExpertMapping, samples: ReturnType<typeof samplesOf>, numNodes: number): number {
+  const nodeOf = Array.from({ length: NUM_RANKS }, (_, rank) => Math.floor((rank * numNodes) / NUM_RANKS));
+  const rows = Array.from({ length: NUM_LAYERS }, (_, layer) => [
+    ...mapping.phyToLog.subarray(layer * NUM_SLOTS, (layer + 1) * NUM_SLOTS),
+  ]);
+  const means = meansOf(samples);
+  const loads = means.map((layer) =>
+    Array.from({ length: NUM_RANKS }, () => layer.map((load) => load / NUM_RANKS)),
+  );
+  const problem = { rows, numRanks: NUM_RANKS, nodeOf, deadRanks: [], dispatch: 'nearest' } as const;
+  let [crossed, all] = [0, 0];
+  for (const [source, targets] of tokensOfLoads(problem, loads).entries()) {
+    for (const [target, tokens] of targets.entries()) {
+      all += tokens;
+      if (nodeOf[source] !== nodeOf[target]) crossed += tokens;
+    }
   }
+  return crossed / all;
+}
+
+/** `[layers][experts]` */
+function meansOf({ data, numSamples }: ReturnType<typeof samplesOf>): number[][] {
+  const size = NUM_LAYERS * NUM_EXPERTS;
+  return Array.from({ length: NUM_LAYERS }, (_, layer) =>
+    Array.from({ length: NUM_EXPERTS }, (_, expert) => {
+      let sum = 0;
+      for (let t = 0; t < numSamples; t++) sum += data[t * size + layer * NUM_EXPERTS + expert]!;
+      return sum / numSamples;
+    }),
+  );
+}
+
+/** The least share that can cross: further copies are of the heaviest experts, on each node of all. */
+function leastCrossing(samples: ReturnType<typeof samplesOf>, numNodes: number): number {
+  let [stays, all] = [0, 0];
+  for (const loads of meansOf(samples)) {
+    let spare = NUM_SLOTS - NUM_EXPERTS;
+    for (const load of loads.toSorted((a, b) => b - a)) {
+      const more = Math.min(spare, numNodes - 1);
+      spare -= more;
+      stays += (load * (1 + more)) / numNodes;
+      all += load;
+    }
+  }
+  return 1 - stays / all;
+}
+
+test('where links count, copies come nearer: at a high price as near as they can', () => {
+  let [free, priced, least] = [0, 0, 0];
+  const numRuns = 12;
+  const property = ({
+    seed,
+    numNodes,
+    numSamples,
+  }: {
+    seed: number;
+    numNodes: number;
+    numSamples: number;
+  }) => {
+    const samples = samplesOf(seed, numSamples);
+    const plan = (linkPrice: number) =>
+      new AdaptiveEplbPolicy({ dispatch: 'nearest', linkPrice }).planExperts(
+        ...([samples, NUM_SLOTS, 1, numNodes, NUM_RANKS] as const),
+      ).mapping;
+    const [without, some, far] = [0, 1, 1000].map((price) => plan(price));
+    const bound = leastCrossing(samples, numNodes);
+    const high = crossing(far!, samples, numNodes);
+    assert.ok(high >= bound - 1e-5 && high <= bound * 1.02 + 0.001, `${high}, at least ${bound}`);
+    free += crossing(without!, samples, numNodes);
+    priced += crossing(some!, samples, numNodes);
+    least += bound;
+    assert.ok(slowest(some!, samples, numNodes) < slowest(without!, samples, numNodes) + 0.3);
+  };
+  fc.assert(fc.property(problems, property), { numRuns, seed: SEED });
+  // At a price of the size of what balance is worth a good part of the way.
+  assert.ok(priced - least < 0.6 * (free - least), `${free}, ${priced}, ${least}`);
+});
+
+test('from a live mapping copies come nearer where that is worth the moves', () => {
+  let [before, after] = [0, 0];
+  fc.assert(
+    fc.property(problems, ({ seed, numNodes, numSamples }) => {
+      const samples = samplesOf(seed, numSamples);
+      const args = [NUM_SLOTS, 1, numNodes, NUM_RANKS] as const;
+      const previous = new AdaptiveEplbPolicy().planExperts(samples, ...args).mapping;
+      const price = 0.002;
+      const policy = new AdaptiveEplbPolicy({ dispatch: 'nearest', linkPrice: 1, price });
+      const { status, mapping } = policy.planExperts(samples, ...args, { previous });
+      if (status === 'kept') assert.equal(mapping, previous);
+      const worth = (of: ExpertMapping) => slowest(of, samples, numNodes) + crossing(of, samples, numNodes);
+      const moves = mapping.movesFrom(previous, NUM_RANKS) / NUM_LAYERS;
+      // Samples are told apart by how much each says, which are counted alike here.
+      assert.ok(worth(mapping) + price * moves <= worth(previous) + 0.01);
+      before += worth(previous);
+      after += worth(mapping);
+    }),
+    { numRuns: 20, seed: SEED },
+  );
+  assert.ok(after < before - 20 * 0.05, `${after} after ${before}`);
 });

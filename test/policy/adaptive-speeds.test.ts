@@ -76,6 +76,7 @@ for (const [name, rankSpeed, sizes] of [
   ['any speeds of few slots a rank', anySpeeds(16, 2), { numLogicalExperts: 192, numPhysicalExperts: 224 }],
   ['five slots a rank', anySpeeds(16, 3), { numLogicalExperts: 64, numPhysicalExperts: 80 }],
   ['four slots a rank', anySpeeds(16, 4), { numLogicalExperts: 48, numPhysicalExperts: 64 }],
+  ['three slots a rank', anySpeeds(16, 5), { numLogicalExperts: 40, numPhysicalExperts: 48 }],
   ['ranks that are twice as fast', withSlow(16, [0, 7], 2), {}],
 ] as const) {
   test(`${name}: the slowest time is within 1 % of the bound`, async () => {

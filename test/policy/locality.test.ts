@@ -24,6 +24,7 @@ import {
   nodeSets,
   usualPlacement,
 } from '../helpers/locality.ts';
+import { ruledRankLoads } from '../oracle/rules.ts';
 
 const SEED = Number(process.env.FAST_CHECK_SEED ?? 20_240_607);
 
@@ -71,6 +72,39 @@ test('every placement is whole, and as balanced as promised, whatever it is plan
   fc.assert(fc.property(localityProblemArbitrary(128), fc.integer(), property), { numRuns: 20, seed: SEED });
 });
 
+test('what a shared expert adds to ranks counts in what the tolerance allows', () => {
+  const arbitrary = fc.record({
+    problem: localityProblemArbitrary(40).filter(({ weight }) => weight.every((load) => load < 1e30)),
+    seed: fc.integer(),
+  });
+  let numBound = 0;
+  const property = ({ problem, seed }: { problem: LocalityProblem; seed: number }): void => {
+    const random = seededRandom(seed);
+    const { weight, coactivation, numNodes, numRanks, tolerance, numReplicas, numLogicalExperts } = problem;
+    const load = Array.from({ length: numRanks }, () => (random() < 0.5 ? random() / numRanks : 0));
+    const topology = {
+      ...{ numLayers: 1, numLogicalExperts, numPhysicalExperts: numReplicas, numRanks, numNodes },
+      ...{ numGroups: 1, rules: { sharedExpert: { load, slots: 0 } } },
+    };
+    const highest = (data: Float32Array | undefined): number => {
+      const { phyToLog } = new LocalityAwarePolicy({ tolerance }).rebalanceExperts(
+        ...([[[...weight]], numReplicas, 1, numNodes, numRanks] as const),
+        {
+          topology,
+          ...(data && { coactivation: { data, numLayers: 1, numExperts: numLogicalExperts } }),
+        },
+      );
+      return Math.max(...ruledRankLoads(phyToLog, weight, topology));
+    };
+    // Where nothing tells which experts belong together, it is the placement that the limit is by.
+    const [most, usual] = [highest(coactivation), highest(undefined)];
+    assert.ok(most * (1 - tolerance) <= usual * (1 + 1e-6), `${most}, not ${usual}`);
+    if (most > usual) numBound++;
+  };
+  fc.assert(fc.property(arbitrary, property), { numRuns: 150, seed: SEED });
+  assert.ok(numBound > 10, `${numBound}`);
+});
+
 test('64 nodes are searched, on more nothing is known of links', () => {
   const numMoved = (numNodes: number) => {
     const n = 2 * numNodes;
@@ -105,6 +139,33 @@ test('a placement that is good stays, and one that is not is bettered in a few m
   const better = plan(worse);
   assert.ok(nodesPerToken(better, 4) < nodesPerToken(worse, 4));
   assert.ok(better.movesFrom(worse, 16) <= 0.15 * phyToLog.length, `${better.movesFrom(worse, 16)}`);
+});
+
+test('from a placement that knows no pairs most is gained where half of the slots stay', () => {
+  const { weight, coactivation } = recorded;
+  const usual = new DefaultEplbPolicy().rebalanceExperts(weight, 80, 1, 4, 16);
+  const plan = (options: { price?: number; effort?: 'quick' }, previous?: ExpertMapping) =>
+    new LocalityAwarePolicy(options).rebalanceExperts(weight, 80, 1, 4, 16, {
+      ...{ coactivation, ...(previous && { previous }) },
+    });
+  const free = nodesPerToken(usual, 4) - nodesPerToken(plan({}), 4);
+  const gained = (mapping: ExpertMapping) => (nodesPerToken(usual, 4) - nodesPerToken(mapping, 4)) / free;
+  const moved = (mapping: ExpertMapping) => mapping.movesFrom(usual, 16) / usual.phyToLog.length;
+  const [cheap, dear] = [plan({}, usual), plan({ price: 0.05 }, usual)];
+  assert.ok(gained(cheap) > 0.97 && moved(cheap) < 0.7, `${gained(cheap)} by ${moved(cheap)}`);
+  assert.ok(gained(dear) > 0.84 && moved(dear) < 0.55, `${gained(dear)} by ${moved(dear)}`);
+});
+
+test('a first plan moves less than all, for as few nodes a token', async () => {
+  const { weight, coactivation } = recorded;
+  const sizes = { numLayers: LAYERS.length, numLogicalExperts: 64, numPhysicalExperts: 80, numRanks: 16 };
+  const policy = new LocalityAwarePolicy();
+  await using balancer = new ExpertLoadBalancer({ ...sizes, numNodes: 4, policy, threads: 0 });
+  const first = await balancer.plan(weight, { coactivation });
+  const free = policy.rebalanceExperts(weight, 80, 1, 4, 16, { coactivation });
+  assert.ok(nodesPerToken(first, 4) < nodesPerToken(free, 4) * 1.01, `${nodesPerToken(first, 4)}`);
+  const moved = first.movesFrom(balancer.mapping, 16) / first.phyToLog.length;
+  assert.ok(moved < 0.7, `${moved}`);
 });
 
 test('ranks that are not alike: slow ones, uneven nodes, closed slots, and copies on a second node', () => {

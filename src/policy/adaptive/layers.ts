@@ -9,7 +9,7 @@ import type { Pointer } from '../../memory/kernel-exports.ts';
 import { outlooksOf, type PlanOutlook } from './change.ts';
 import { PlanMemory } from './memory.ts';
 import { NearestCounter } from './nearest.ts';
-import { chanceOf, doubtOf, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
+import { chanceOf, doubtOf, type LayerOutlook, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
 import {
   type AdaptiveData,
   type AdaptiveRequest,
@@ -22,6 +22,7 @@ import {
   STATS_PER_LAYER,
 } from './request.ts';
 import { AdaptiveSearch, type SampleFacts, type SearchTerms } from './search.ts';
+import { WayBack } from './way-back.ts';
 
 /** Prices of the rungs double from this on, or from the price itself when that is higher. */
 const LEAST_RUNG_PRICE = 0.0005;
@@ -56,6 +57,7 @@ export class AdaptiveLayers {
   #layer = 0;
   /** Where tokens take the nearest copy, and that can differ from any. */
   readonly #nearest: NearestCounter | undefined;
+  readonly #wayBack: WayBack;
 
   constructor(threadJob: ThreadJob<AdaptiveRequest>) {
     const { buffer, layout, request, job } = threadJob;
@@ -82,6 +84,8 @@ export class AdaptiveLayers {
     const isNear =
       request.dispatch === 'nearest' && layout.topology.numNodes > 1 && !this.#search.keepsGroups;
     this.#nearest = isNear ? new NearestCounter(layout.topology, request) : undefined;
+    const tableAt = (pointer: Pointer) => this.#tableAt(pointer);
+    this.#wayBack = new WayBack(this.#search, this.#moves, layout.topology, request, tableAt);
   }
 
   /**
@@ -119,9 +123,13 @@ export class AdaptiveLayers {
     const before = live === 0 ? undefined : this.#tableAt(live);
     const isAllowed = (changed: Int32Array) =>
       this.#search.isSurvived(changed) && this.#search.keepsRules(this.#layer, changed);
-    nearest.polish(slots, before, { price: terms.price, maxMoves: terms.maxMoves, isAllowed });
+    const savedByLinks = (changed: Int32Array) => this.#search.nearLinks?.saved(changed) ?? 0;
+    const { price, maxMoves } = terms;
+    nearest.polish(slots, before, { price, maxMoves, savedByLinks, isAllowed });
     numberReplicas(slots, this.#tableAt(replicaRank), this.#counts);
-    return before === undefined ? gain : nearest.expected(before) - nearest.expected(slots);
+    if (before === undefined) return gain;
+    const saved = savedByLinks(slots) - savedByLinks(before);
+    return nearest.expected(before) - nearest.expected(slots) + saved;
   }
 
   #planFromLive(layer: number, phyToLog: Pointer, replicaRank: Pointer, stats: Float64Array): void {
@@ -162,10 +170,16 @@ export class AdaptiveLayers {
       triesFresh: isFree,
     };
     // What nothing tells from equal loads is as good as it is.
-    const isDone = facts.isNoise && !mustChange && !this.#search.hasPairs;
+    const isDone = facts.isNoise && !mustChange && !this.#search.countsLinks;
     if (isDone) planned.set(live);
     else this.#searchFrom(at, terms, phyToLog, replicaRank, stats);
     if (this.#search.isCancelled || isDone) return;
+    if (this.#search.hasPairs && isUnlimited && !mustLeave) {
+      const found = { live: at, phyToLog, replicaRank, stats };
+      if (isAnew) this.#wayBack.fromAnew(found, { ...terms, price: this.#laterPrice(stats) });
+      else this.#wayBack.fromLive(found, terms);
+      if (this.#search.isCancelled) return;
+    }
     this.#search.likeness(this.#likeness);
     this.#slowest(at, this.#live);
     this.#describe(live, phyToLog, stats);
@@ -187,7 +201,19 @@ export class AdaptiveLayers {
       stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(live, fresh, phyToLog, replicaRank);
       if (this.#search.isToBeReference) this.#search.takeReference(live, phyToLog, replicaRank);
     }
-    stats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
+    stats[LayerStat.LINK_GAIN] = this.#linkGain(live, phyToLog);
+  }
+
+  /** What links save more by what was searched. */
+  #linkGain(live: Pointer, planned: Pointer): number {
+    const { nearLinks, savedByLinks } = this.#search;
+    if (nearLinks === undefined) return savedByLinks;
+    return nearLinks.saved(this.#tableAt(planned)) - nearLinks.saved(this.#tableAt(live));
+  }
+
+  /** What a move of the prepared layer costs where a plan is not the first. */
+  #laterPrice(stats: Float64Array): number {
+    return priceOf(this.#request, this.#layout.topology, 'anew', factsOf(stats));
   }
 
   /** Prepares a layer's samples, and remembers what is expected of its loads. */
@@ -215,11 +241,7 @@ export class AdaptiveLayers {
   }
 
   #priceAt(layer: number, stats: Float64Array): number {
-    return priceOf(this.#request, this.#layout.topology, this.#outlooks[layer]!.mode, {
-      chance: stats[LayerStat.CHANCE]!,
-      meanRankLoad: stats[LayerStat.MEAN_RANK_LOAD]!,
-      stayingSteps: stats[LayerStat.STAYING_STEPS]!,
-    });
+    return priceOf(this.#request, this.#layout.topology, this.#outlooks[layer]!.mode, factsOf(stats));
   }
 
   /** What is left to do when all layers are planned: remembers how well their loads were known. */
@@ -257,7 +279,7 @@ export class AdaptiveLayers {
     for (const [layer, stats] of layers.entries()) {
       if (this.#search.isCancelled || stats[LayerStat.IS_UNCHANGED] !== 0) return;
       const facts = this.#search.prepare(layer);
-      if ((facts.isNoise && !this.#search.hasPairs) || this.#priceAt(layer, stats) === 0) continue;
+      if ((facts.isNoise && !this.#search.countsLinks) || this.#priceAt(layer, stats) === 0) continue;
       const live = this.#layout.previous + 4 * layer * numPhysicalExperts;
       stats[LayerStat.FREE_GAIN] = this.#search.run(live, terms, table, ranks);
       if (stats[LayerStat.FREE_GAIN]! > 0) return;
@@ -323,7 +345,7 @@ export class AdaptiveLayers {
       const row = this.#layout.previous + 4 * layer * numPhysicalExperts;
       rungStats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(row, terms, table, ranks);
       if (this.#search.isCancelled) return;
-      rungStats[LayerStat.LINK_GAIN] = this.#search.savedByLinks;
+      rungStats[LayerStat.LINK_GAIN] = this.#linkGain(row, table);
       this.#describe(live, table, rungStats);
     }
   }
@@ -369,4 +391,13 @@ export class AdaptiveLayers {
   #statsAt(pointer: Pointer, index: number): Float64Array {
     return new Float64Array(this.#buffer, pointer + 8 * STATS_PER_LAYER * index, STATS_PER_LAYER);
   }
+}
+
+/** What the price of a layer's moves follows from. */
+function factsOf(stats: Float64Array): LayerOutlook {
+  return {
+    chance: stats[LayerStat.CHANCE]!,
+    meanRankLoad: stats[LayerStat.MEAN_RANK_LOAD]!,
+    stayingSteps: stats[LayerStat.STAYING_STEPS]!,
+  };
 }

@@ -26,7 +26,7 @@ export function preparePairs(
   const { numLogicalExperts, numGroups } = layout.topology;
   const hasPairs = readCoactivation(threadJob, at, layer);
   const matrix = hasPairs ? at.coactivation : 0;
-  return kernels.preparePairs(matrix, at.ceilingLoads, numLogicalExperts, numGroups, at.pairs);
+  return kernels.preparePairs(matrix, at.ceilingLoads, numLogicalExperts, numGroups, at.pairs, at.layer);
 }
 
 /**

@@ -22,6 +22,8 @@ interface PolishTerms {
   /** What a move has to gain: a share of the mean rank load. */
   readonly price: number;
   readonly maxMoves: number;
+  /** What links save of it, as a share of the mean rank load. */
+  readonly savedByLinks: (slots: Int32Array) => number;
   /** Whether a placement may be taken, where some may not. */
   readonly isAllowed: (slots: Int32Array) => boolean;
 }
@@ -122,14 +124,16 @@ export class NearestCounter {
   }
 
   /**
-   * Exchanges slots of a placement while that lowers {@link expected} by more than its moves cost.
+   * Exchanges slots of a placement while that lowers {@link expected}, less what links save, by more than its
+   * moves cost.
    *
    * @param slots `[physical]`, changed in place
    * @param live `[physical]`: what moves are counted from; undefined where they are free
    */
-  polish(slots: Int32Array, live: Int32Array | undefined, { price, maxMoves, isAllowed }: PolishTerms): void {
+  polish(slots: Int32Array, live: Int32Array | undefined, terms: PolishTerms): void {
+    const { price, maxMoves, savedByLinks, isAllowed } = terms;
     this.#copies.take(slots, live);
-    let best = this.expected(slots);
+    let best = this.expected(slots) - savedByLinks(slots);
     if (!this.#isUneven(slots)) return;
     const wasAllowed = isAllowed(slots);
     let moves = this.#copies.countMoves(slots);
@@ -140,7 +144,7 @@ export class NearestCounter {
         const more = this.#copies.movesOfExchange(slots, a, b);
         if (more > 0 && moves + more > maxMoves) return false;
         exchange(slots, a, b);
-        const found = this.expected(slots);
+        const found = this.expected(slots) - savedByLinks(slots);
         const isBetter = best - found > LEAST_GAIN + price * Math.max(0, more);
         if (isBetter && (!wasAllowed || isAllowed(slots))) {
           best = found;

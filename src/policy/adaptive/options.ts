@@ -76,7 +76,8 @@ export interface AdaptiveEplbPolicyOptions {
    * What it costs that tokens cross between nodes: as a share of the mean rank load, what it would take if no
    * two experts that are picked together shared a node. Which are, `context.coactivation` tells (counted by
    * {@link CoactivationRecorder}), or else the groups; with neither, and on more than 64 nodes, links cost
-   * nothing. From 0 to 1,000,000. Default 0.
+   * nothing. With `dispatch: 'nearest'` it is what it would take if all tokens crossed: none does to an
+   * expert that has a copy on its node. From 0 to 1,000,000. Default 0.
    */
   readonly linkPrice?: number;
   /**
@@ -97,8 +98,8 @@ export interface AdaptiveEplbPolicyOptions {
   /**
    * Which copy of an expert a token takes in the engine. 'nearest': one on its rank, else one on its node,
    * else any, the tokens being on all ranks alike: what the search finds for 'even' is then corrected where
-   * copies get more than others, and gains are those of nearest copies. Not beside `tolerance`
-   * or `linkPrice`, which the search keeps for even dispatch. Default 'even'.
+   * copies get more than others, and gains are those of nearest copies. Not beside `tolerance`, which the
+   * search keeps for even dispatch. Default 'even'.
    */
   readonly dispatch?: Dispatch;
   /**
@@ -213,7 +214,7 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     linkPrice,
     tolerance,
     survive,
-    dispatch: readDispatch(options.dispatch, tolerance, linkPrice),
+    dispatch: readDispatch(options.dispatch, tolerance),
     maxSamples: whole('maxSamples', maxSamples, 1, MOST_SAMPLES, MOST_SAMPLES),
   };
   const remembered = whole(
@@ -241,11 +242,10 @@ function readTolerance(value: unknown): number | undefined {
   throw new EplbRangeError('EPLB_RANGE', `tolerance: ${tolerance} is not at least 0 and less than 1`);
 }
 
-function readDispatch(given: unknown, tolerance: number | undefined, linkPrice: number): Dispatch {
+function readDispatch(given: unknown, tolerance: number | undefined): Dispatch {
   const dispatch = checkDispatch(given);
-  if (dispatch === 'even' || (tolerance === undefined && linkPrice === 0)) return dispatch;
-  const name = tolerance === undefined ? 'linkPrice' : 'tolerance';
-  throw new EplbRangeError('EPLB_OPTION', `dispatch: ${name} is of 'even' dispatch, not of 'nearest'`);
+  if (dispatch === 'even' || tolerance === undefined) return dispatch;
+  throw new EplbRangeError('EPLB_OPTION', "dispatch: tolerance is of 'even' dispatch, not of 'nearest'");
 }
 
 function readEffort(effort: unknown): AdaptiveEffort {

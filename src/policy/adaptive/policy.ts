@@ -54,8 +54,9 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
   constructor(options: AdaptiveEplbPolicyOptions = {}) {
     super();
     this.#settings = readAdaptiveOptions(options);
-    const { linkPrice } = this.#settings.request;
-    this.needs = { samples: true, cost: true, ...(linkPrice > 0 && { coactivation: true }) };
+    const { linkPrice, dispatch } = this.#settings.request;
+    const isOfPairs = linkPrice > 0 && dispatch === 'even';
+    this.needs = { samples: true, cost: true, ...(isOfPairs && { coactivation: true }) };
     this.maxSamples = this.#settings.request.maxSamples;
     this.rememberedSteps = this.#settings.rememberedSteps;
   }

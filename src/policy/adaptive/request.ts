@@ -226,7 +226,7 @@ export function carveAdaptiveScratch(
     ceilingLoads: carver.take(4 * experts),
     reference: carver.take(request.tolerance === undefined ? 0 : 4 * slots),
     coactivation: carver.take(4 * linked * experts),
-    pairs: carver.take(4 * linked * pairsPerRow(experts)),
+    pairs: carver.take(4 * Math.max(linked, numNodes) * pairsPerRow(experts)),
     nodeOfRank: carver.take(4 * numRanks),
     ...carveRules(topology, carver, numSamples),
     search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples, numNodes)),
@@ -252,13 +252,13 @@ function carveRules(
   };
 }
 
-/** Of the kernels for whole layers: groups may stay on their nodes, or not. */
+/** Of the kernels for whole layers: groups may stay on nodes, or not. And for a number of each expert. */
 function layerBytes(topology: Topology, sizes: KernelSizes): number {
   const { numLogicalExperts: experts, numPhysicalExperts: slots, numGroups, numNodes } = topology;
   const freely = sizes.placeLayersScratchBytes(experts, slots, 1, 1);
   const inGroups =
     numGroups % numNodes === 0 ? sizes.placeLayersScratchBytes(experts, slots, numGroups, numNodes) : 0;
-  return Math.max(freely, inGroups, preserveScratchBytes(topology, sizes), 4 * experts);
+  return Math.max(freely, inGroups, preserveScratchBytes(topology, sizes), 4 * alignUp(experts, 4));
 }
 
 /** What the kernel left of each layer: f64[layers x STATS_PER_LAYER], a copy. */

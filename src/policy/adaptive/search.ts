@@ -8,8 +8,9 @@ import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import { meanLoads } from './ceiling.ts';
 import { type ExtentName, linkedExtent, numKicksOf, searchExtent } from './extent.ts';
-import { numLinkNodes } from './link-sizes.ts';
+import { numLinkNodes, pairsPerRow } from './link-sizes.ts';
 import { checkPairs, preparePairs, writeNodes } from './links.ts';
+import { NearLinks } from './near-links.ts';
 import { type AdaptiveRequest, type AdaptiveScratch, carveAdaptiveScratch, NO_LIMIT } from './request.ts';
 import { SearchRules } from './rules.ts';
 import { NUM_CURVE_POINTS, writeCurve } from './slot-costs.ts';
@@ -36,6 +37,8 @@ export interface SearchTerms {
   readonly isOneStep?: boolean;
   /** From the live placement, but from one made for the samples as well. */
   readonly triesFresh?: boolean;
+  /** `[physical]`: in place of the one that is made for the samples. */
+  readonly from?: Int32Array;
 }
 
 /** What the prepared samples of a layer tell. */
@@ -90,6 +93,8 @@ export class AdaptiveSearch {
   readonly #rules: SearchRules | undefined;
   /** `[ranks]`: what a shared expert adds, as a share of the layer's load; undefined where there is none. */
   readonly #shared: readonly number[] | undefined;
+  /** Where tokens take the nearest copy, and links count. */
+  readonly nearLinks: NearLinks | undefined;
   #evaluations = 0;
   #layer = 0;
   #savedByLinks = 0;
@@ -98,6 +103,8 @@ export class AdaptiveSearch {
     const { kernels, buffer, layout, request, scratch } = threadJob;
     this.#threadJob = threadJob;
     this.#hasLinks = numLinkNodes(request, layout.topology) > 0;
+    const isNear = this.#hasLinks && request.dispatch === 'nearest';
+    this.nearLinks = isNear ? new NearLinks(layout.topology, request.linkPrice) : undefined;
     this.#kernels = kernels;
     this.#buffer = buffer;
     this.#layout = layout;
@@ -204,8 +211,14 @@ export class AdaptiveSearch {
     if (!this.#hasLinks && tolerance === undefined) return;
     meanLoads(this.rowsOf(layer), (sample) => lengthOfSample(this.#job, sample), this.#meanLoads);
     if (!this.#hasLinks) return;
-    const pairsTotal = preparePairs(this.#threadJob, this.#at, layer);
-    this.#terms.setNumbers({ pairsTotal });
+    const pairsTotal = this.nearLinks?.prepare(this.#meanLoads, this.#nearWorth);
+    this.#terms.setNumbers({ pairsTotal: pairsTotal ?? preparePairs(this.#threadJob, this.#at, layer) });
+  }
+
+  /** f32[nodes x logical made a multiple of 4] */
+  get #nearWorth(): Float32Array {
+    const { numNodes, numLogicalExperts } = this.#layout.topology;
+    return new Float32Array(this.#buffer, this.#at.pairs, numNodes * pairsPerRow(numLogicalExperts));
   }
 
   get #meanLoads(): Float32Array {
@@ -297,12 +310,14 @@ export class AdaptiveSearch {
     const isFresh = live === 0 || terms.start === 'fresh';
     const triesFresh = !isFresh && terms.triesFresh === true;
     const { numPhysicalExperts } = this.#layout.topology;
-    if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
+    if (terms.from !== undefined)
+      new Int32Array(this.#buffer, this.#at.fresh, numPhysicalExperts).set(terms.from);
+    else if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     const extent = terms.extent ?? (isFresh ? 'first' : 'next');
     const isOneStep = terms.isOneStep === true;
     const { topology } = this.#layout;
     const { effort } = this.#request;
-    const { maxVisits, maxIdle, maxPasses, leastGain, walkPatience } = this.hasPairs
+    const { maxVisits, maxIdle, maxPasses, leastGain, walkPatience } = this.countsLinks
       ? linkedExtent(effort, extent, topology)
       : searchExtent(effort, extent, topology);
     const isSharp = terms.isSharp ?? extent === 'first';
@@ -324,12 +339,12 @@ export class AdaptiveSearch {
       phyToLog,
       replicaRank,
     });
-    if (this.#isDealt && (isFresh || triesFresh)) this.#dealFresh();
+    if (this.#isDealt && terms.from === undefined && (isFresh || triesFresh)) this.#dealFresh();
     this.#kernels.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
     this.#savedByLinks = this.#terms.number('savedAfter') - this.#terms.number('savedBefore');
-    if (isFresh && live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
+    if (isFresh && live !== 0) this.keepSlots(live, phyToLog, replicaRank);
     // Loads that burst on some of a thousand ranks and more have powers beyond float32: then nothing is
     // known to be gained.
     const gain = this.#terms.number('before') - this.#terms.number('after');
@@ -346,8 +361,13 @@ export class AdaptiveSearch {
     return this.#terms.integer('isBelow') !== 0;
   }
 
-  /** Whether links count in the prepared layer: something tells which experts belong together. */
+  /** Whether something tells of the prepared layer which experts belong together. */
   get hasPairs(): boolean {
+    return this.countsLinks && this.nearLinks === undefined;
+  }
+
+  /** Whether links count in the prepared layer. */
+  get countsLinks(): boolean {
     return this.#hasLinks && this.#terms.number('pairsTotal') > 0;
   }
 
@@ -375,7 +395,7 @@ export class AdaptiveSearch {
     const table = (at: Pointer) => new Int32Array(this.#buffer, at, numPhysicalExperts);
     table(phyToLog).set(table(this.#at.reference));
     numberReplicas(table(phyToLog), table(replicaRank), new Int32Array(numLogicalExperts));
-    if (live !== 0) this.#keepSlots(live, phyToLog, replicaRank);
+    if (live !== 0) this.keepSlots(live, phyToLog, replicaRank);
   }
 
   /** Steps that all searches looked at closely. */
@@ -405,6 +425,7 @@ export class AdaptiveSearch {
       pairs: this.#hasLinks ? at.pairs : 0,
       nodeOfRank: at.nodeOfRank,
       numLinkNodes: numLinkNodes(this.#request, topology),
+      isNearest: this.nearLinks === undefined ? 0 : 1,
       ceilingLoads: this.#request.tolerance === undefined ? 0 : at.ceilingLoads,
       pinned: this.#rules === undefined ? 0 : at.pinned,
       numPins: at.numPins,
@@ -480,7 +501,8 @@ export class AdaptiveSearch {
     this.#terms.setIntegers({ fresh });
   }
 
-  #keepSlots(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
+  /** What stays on a rank goes back to its slots in `live`. */
+  keepSlots(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
     const { numLogicalExperts, numPhysicalExperts, numRanks } = this.#layout.topology;
     this.#kernels.copyBytes(this.#at.fresh, live, 4 * numPhysicalExperts);
     // No expert may go back to a closed slot.
