@@ -8,6 +8,7 @@ import { tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
+import { holdsExperts } from './epochs/damage.ts';
 import type { EpochHost } from './epochs/epoch-host.ts';
 import { plainView } from './epochs/epoch-view.ts';
 import { GroupEpochs } from './epochs/group-epochs.ts';
@@ -253,7 +254,8 @@ export class Group {
         this.#steps.check({ ...loads, epoch });
       }
       if (next !== undefined) await this.#makeLive(epoch, next);
-      const step = loads && this.#steps.take({ ...loads, epoch });
+      const isWaitedFor = (rank: number) => this.#hasPart(rank, epoch, loads!.kind);
+      const step = loads && this.#steps.take({ ...loads, epoch }, isWaitedFor);
       if (typeof step === 'object') this.#record(step);
       const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
       return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
@@ -270,6 +272,13 @@ export class Group {
     if (kind === 'logical' || next !== undefined || this.#epochs.mappingAt(epoch) !== undefined) return;
     const message = `loads: the mapping of epoch ${epoch} is not known any more; the live one is ${this.epoch}`;
     throw new EplbError('EPLB_STALE', message);
+  }
+
+  /** Whether a rank counts anything: a dead one does not, nor one without experts where slots are counted. */
+  #hasPart(rank: number, epoch: number, kind: LoadReport['kind']): boolean {
+    if (this.#ranks.deadRanks?.includes(rank)) return false;
+    const mapping = kind === 'physical' ? this.#epochs.mappingAt(epoch) : undefined;
+    return mapping === undefined || holdsExperts(mapping, rank, this.declaration.numRanks);
   }
 
   async #makeLive(epoch: number, next: Held): Promise<void> {

@@ -19,7 +19,7 @@ export interface LoadReport {
   readonly loads: LoadMatrix;
 }
 
-/** A step that all ranks have reported: [layers x experts] or [layers x slots]. */
+/** A step that all ranks with a part in it have reported: [layers x experts] or [layers x slots]. */
 export type WholeStep = Pick<LoadReport, 'step' | 'epoch' | 'kind' | 'loads'>;
 
 interface OpenStep extends WholeStep {
@@ -79,9 +79,11 @@ export class LoadSteps {
 
   /**
    * Takes a report that was checked.
+   *
+   * @param isWaitedFor whether a rank has a part in the step: one that is dead or empty has none
    * @returns the whole step; 'part' while ranks are missing; 'again' for a part that is there already
    */
-  take(report: LoadReport): WholeStep | 'part' | 'again' {
+  take(report: LoadReport, isWaitedFor: (rank: number) => boolean): WholeStep | 'part' | 'again' {
     const { step, rank } = report;
     if (rank === undefined) return this.#end(report);
     const open = this.#open.get(step) ?? this.#opened(report);
@@ -90,7 +92,10 @@ export class LoadSteps {
     this.#add(open.loads, report, rank);
     open.ranks.add(rank);
     this.#giveUpOld();
-    return open.ranks.size === this.#topology.numRanks ? this.#end(open) : 'part';
+    for (let other = 0; other < this.#topology.numRanks; other++) {
+      if (!open.ranks.has(other) && isWaitedFor(other)) return 'part';
+    }
+    return this.#end(open);
   }
 
   #checkLoads({ loads, kind, rank }: LoadReport): void {
