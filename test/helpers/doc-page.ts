@@ -8,6 +8,7 @@ import { parse } from 'yaml';
 import { CLI, type Run, runProgram } from './cli.ts';
 import { PAGE_FILES } from './doc-files.ts';
 import { type Block, blocksOf, type Page, ROOT } from './markdown.ts';
+import { endProcess, startProcess } from './service.ts';
 import { commandsOf, type ShellCommand } from './shell.ts';
 
 // Runs the blocks of code of a page, as they stand and in order, in one folder that begins with the files of
@@ -128,6 +129,7 @@ async function runCommand({ text, program, comment }: ShellCommand, dir: string)
   }
   assert.ok(['eplb', 'cat'].includes(program), `nothing here knows what to do with the program ${program}`);
   if (/^eplb serve\b(?!.*--check-config)/.test(text)) return startAndStop(text, dir);
+  if (/^eplb (fake-engine|top)\b/.test(text)) return besideService(text, dir);
   const run = await runProgram('bash', ['-c', text], { cwd: dir, env: environment(dir) });
   const code = Number(/exit code (\d+)/.exec(comment)?.[1] ?? 0);
   assert.equal(run.code, code, `${text}\n${run.stdout}${run.stderr}`);
@@ -135,9 +137,20 @@ async function runCommand({ text, program, comment }: ShellCommand, dir: string)
   return run;
 }
 
+/** Runs a command that asks a service, with one where the command looks for it. */
+async function besideService(text: string, dir: string): Promise<Run> {
+  const service = await startProcess(['--listen', '127.0.0.1:0']);
+  try {
+    const own = { ...environment(dir), EPLB_SERVE_URL: service.address };
+    return await startAndStop(text.replace(/ --url \S+/, ''), dir, own);
+  } finally {
+    await endProcess(service);
+  }
+}
+
 /** Runs a command that goes on until it is stopped: once it has said that it is there. */
-async function startAndStop(text: string, dir: string): Promise<Run> {
-  const child = spawn('bash', ['-c', `exec ${text}`], { cwd: dir, env: environment(dir) });
+async function startAndStop(text: string, dir: string, env = environment(dir)): Promise<Run> {
+  const child = spawn('bash', ['-c', `exec ${text}`], { cwd: dir, env });
   let stdout = '';
   child.stdout.setEncoding('utf8').on('data', (part) => {
     stdout += part;
