@@ -272,6 +272,34 @@ async function bundlePage(): Promise<void> {
   await writeLicences('dist/report/LICENCES.txt', [...licences, 'tslib/LICENSE.txt']);
 }
 
+/** Takes the charts from the report's script, that the page has loaded before: they are shipped once. */
+const chartsOfReports: Plugin = {
+  name: 'charts-of-reports',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /report\/browser\/chart\.ts$/ }, ({ path }) => ({ path, namespace: 'charts' }));
+    onLoad({ filter: /./, namespace: 'charts' }, () => ({
+      contents: 'export const { Chart, followMedia } = globalThis.eplbCharts;',
+    }));
+  },
+};
+
+/** What the dashboard of the service loads, beside the script of reports. */
+async function bundleDashboard(): Promise<void> {
+  await build({
+    outdir: 'dist/dashboard',
+    entryPoints: ['src/serve/dashboard/browser/main.ts', 'src/serve/dashboard/page.css'],
+    entryNames: 'page',
+    bundle: true,
+    platform: 'browser',
+    target: 'es2022',
+    format: 'iife',
+    minify: true,
+    legalComments: 'none',
+    plugins: [chartsOfReports],
+    logLevel: 'warning',
+  });
+}
+
 /** The licences of what a file takes along, one after the other. */
 async function writeLicences(file: string, licences: readonly string[]): Promise<void> {
   const texts = licences.map(async (path) => `${path}\n\n${(await readFile(tool(path), 'utf8')).trim()}\n`);
@@ -298,6 +326,7 @@ await Promise.all([
   bundleCommandPackages(),
   bundleWorker(),
   bundlePage(),
+  bundleDashboard(),
   run(process.execPath, [tool('typescript/bin/tsc'), '-p', 'tsconfig.build.json']),
 ]);
 // Coverage counts lines as esbuild has written them.

@@ -141,6 +141,7 @@ const PARTS: readonly Part[] = [
     fronts: {
       'src/watch/group-watch.ts': ['metricsText', 'watchGroup'],
       'src/watch/observe.ts': ['observeBalancer', 'openMetrics'],
+      'src/watch/window-figures.ts': ['imbalanceSeconds', 'windowFigures'],
     },
   },
   {

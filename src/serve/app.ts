@@ -30,7 +30,7 @@ export interface AppOptions {
   readonly maxRequestsPerSecond: number;
   /** Bytes of answers kept for each group. */
   readonly maxCacheBytes: number;
-  /** Every request has to carry it, but for /healthz. */
+  /** Every request has to carry it, but for /healthz and the dashboard's page. */
   readonly token: string | undefined;
   /** The hosts that a request may name; any, when left out. */
   readonly hosts: readonly string[] | undefined;
@@ -103,7 +103,7 @@ function checkCaller(c: ServeCall, route: Route | undefined, { token, hosts }: A
   if (hosts !== undefined && !hosts.includes(host)) {
     throw new HttpRefusal(403, 'EPLB_DENIED', `host: is none of ${hosts.join(', ')}`);
   }
-  if (token === undefined || route?.path === '/healthz') return;
+  if (token === undefined || route?.isPublic) return;
   const [scheme = '', given = ''] = (c.req.header('authorization') ?? '').split(' ');
   if (scheme.toLowerCase() === 'bearer') {
     if (isSame(given, token)) return;

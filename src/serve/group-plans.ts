@@ -3,6 +3,7 @@ import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import type { BalancerDecision, ExpertLoadBalancer, ExpertMapping, LoadSamples } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
+import type { GroupDashboard } from './dashboard/group-dashboard.ts';
 import { repairOf } from './epochs/repairs.ts';
 import { tell } from './events.ts';
 import type { PlannedRanks } from './group-ranks.ts';
@@ -44,6 +45,7 @@ export interface PlanHost {
   readonly epochs: LiveEpochs;
   readonly ranks: PlannedRanks;
   readonly metrics: GroupMetrics;
+  readonly dashboard: GroupDashboard;
   readonly isPaused: boolean;
   readonly isDryRun: boolean;
   /** Throws when the group is being closed. */
@@ -146,14 +148,18 @@ export class GroupPlans {
     }
     this.#numWaiting++;
     const started = performance.now();
+    const before = question.previous ?? this.#host.epochs.live.mapping;
     try {
       const result = await this.#decide(question);
-      this.#note(result, (performance.now() - started) / 1000);
+      const seconds = (performance.now() - started) / 1000;
+      this.#note(result, seconds);
+      this.#host.dashboard.planned(result, seconds, before, question.loads);
       return result;
     } catch (error) {
       const code = isOwnError(error) ? error.code : 'EPLB_INTERNAL';
       this.#host.metrics.planned({ status: 'failed', reason: code, seconds: 0, moves: 0, bytes: 0 });
       const seconds = (performance.now() - started) / 1000;
+      this.#host.dashboard.failed(code, seconds);
       const failed = { status: 'failed', reason: code, seconds, moves: 0, bytes: 0 } as const;
       tell('plan', () => ({ group: this.#host.name, epoch: this.#host.epochs.epoch, ...failed }));
       throw error;

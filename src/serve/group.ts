@@ -3,10 +3,11 @@ import { EplbError, isOwnError } from '../core/errors.ts';
 import { codeOf } from '../core/events.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { ExpertLoadBalancer, type ExpertMapping } from '../index.ts';
-import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
+import type { Watchers } from './dashboard/feed.ts';
+import { type DashboardHost, GroupDashboard } from './dashboard/group-dashboard.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
 import { holdsExperts } from './epochs/damage.ts';
 import type { EpochHost } from './epochs/epoch-host.ts';
@@ -20,6 +21,7 @@ import type { GroupStore, SavedGroup, StateRecord } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
+import { logicalLoads } from './logical-loads.ts';
 import { hexSha256, mappingOfRecord, mappingRecord } from './mapping-record.ts';
 import type { GroupMetrics } from './metrics.ts';
 import type { PlanResult } from './plan-result.ts';
@@ -38,6 +40,7 @@ export interface GroupOptions {
   readonly time: ServeTime;
   /** Streams of events. */
   readonly maxListeners: number;
+  readonly watchers: Watchers;
   makeMetrics(group: Group): GroupMetrics;
   onFault(error: unknown): void;
 }
@@ -57,6 +60,8 @@ export class Group {
   readonly cost: CostModel | undefined;
   /** How it comes from one epoch to the next. */
   readonly epochs: GroupEpochs;
+  /** What the dashboard shows of it. */
+  readonly dashboard: GroupDashboard;
   readonly #store: GroupStore;
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
@@ -74,7 +79,7 @@ export class Group {
 
   constructor(name: string, parts: GroupParts, options: GroupOptions) {
     const { declaration, topology, policy, cost } = parts;
-    const { store, saved, time, maxListeners, makeMetrics, onFault } = options;
+    const { store, saved, time, maxListeners, watchers, makeMetrics, onFault } = options;
     this.name = name;
     this.declaration = declaration;
     this.cost = cost;
@@ -91,6 +96,7 @@ export class Group {
     this.#epochs = new LiveEpochs(first.equals(mapping) ? mapping : first);
     this.#dryRun = declaration.dryRun;
     this.#metrics = makeMetrics(this);
+    this.dashboard = new GroupDashboard(this.#dashboardHost(), time, watchers);
     this.#plans = new GroupPlans(this.#planHost());
     this.epochs = new GroupEpochs(this.#epochHost(onFault), time, maxListeners, saved?.epochs);
   }
@@ -295,14 +301,17 @@ export class Group {
     this.#commitLive();
     this.#counters = { ...this.#counters, numMoves: this.#counters.numMoves + moves };
     this.#metrics.committed(moves);
+    this.dashboard.wentLive(epoch, next.digest, moves);
     tell('commit', () => ({ group: this.name, epoch, digest: next.digest, moves }));
   }
 
-  #record({ epoch, kind, loads }: WholeStep): void {
+  #record(step: WholeStep): void {
+    const { epoch, kind, loads } = step;
     // The balancer is ahead of the epoch while ranks are dead and the repair is on its way.
     const isLive =
       kind === 'physical' && epoch === this.epoch && this.balancer.mapping === this.#epochs.live.mapping;
-    const matrix = kind === 'physical' && !isLive ? this.#toLogical(loads, epoch) : loads;
+    const isFolded = kind === 'physical' && !isLive;
+    const matrix = isFolded ? logicalLoads(loads, this.#epochs.mappingAt(epoch)!) : loads;
     for (let layer = 0; layer < matrix.numLayers; layer++) {
       const row = matrix.data.subarray(layer * matrix.numExperts, (layer + 1) * matrix.numExperts);
       if (isLive) this.balancer.recordLoad(layer, row);
@@ -313,18 +322,8 @@ export class Group {
     this.#unsavedSteps++;
     this.#counters = { ...this.#counters, numSteps: this.#counters.numSteps + 1 };
     this.#metrics.recorded();
+    this.dashboard.recorded(step);
     tell('load', () => ({ group: this.name, epoch: this.epoch, numSteps: this.#counters.numSteps }));
-  }
-
-  /** Loads of slots as those of experts, by the mapping that they were measured under. */
-  #toLogical(loads: LoadMatrix, epoch: number): LoadMatrix {
-    const { phyToLog, numLogicalExperts, numLayers } = tablesOf(this.#epochs.mappingAt(epoch)!);
-    const data = new Float32Array(numLayers * numLogicalExperts);
-    for (let i = 0; i < loads.data.length; i++) {
-      const expert = phyToLog[i]!;
-      if (expert >= 0) data[Math.floor(i / loads.numExperts) * numLogicalExperts + expert]! += loads.data[i]!;
-    }
-    return { data, numLayers, numExperts: numLogicalExperts };
   }
 
   /** Writes the window down, if anything was recorded since. */
@@ -340,6 +339,7 @@ export class Group {
   /** Ends planning. What is kept stays, unless the group is removed. */
   async close({ remove = false } = {}): Promise<void> {
     this.epochs.close();
+    this.dashboard.feed.close();
     if (!remove) await this.saveWindow();
     await this.#change(async () => {
       this.#isClosed = true;
@@ -367,7 +367,7 @@ export class Group {
     const group = this;
     return {
       ...{ name: this.name, balancer: this.balancer, cost: this.cost },
-      ...{ epochs: this.#epochs, ranks: this.#ranks, metrics: this.#metrics },
+      ...{ epochs: this.#epochs, ranks: this.#ranks, metrics: this.#metrics, dashboard: this.dashboard },
       get isPaused() {
         return group.isPaused;
       },
@@ -377,6 +377,21 @@ export class Group {
       checkOpen: () => this.#checkOpen(),
       change: (work) => this.#change(work),
       append: (record) => this.#append(record),
+    };
+  }
+
+  #dashboardHost(): DashboardHost {
+    const group = this;
+    return {
+      ...{ name: this.name, balancer: this.balancer, cost: this.cost, metrics: this.#metrics },
+      get epoch() {
+        return group.epoch;
+      },
+      get mapping() {
+        return group.live.mapping;
+      },
+      mappingAt: (epoch) => this.mappingAt(epoch),
+      view: () => this.view(),
     };
   }
 

@@ -48,6 +48,8 @@ export interface Route {
   readonly takesBytes?: boolean;
   /** Whether the answer may go in bytes. */
   readonly givesBytes?: boolean;
+  /** Whether it needs no token: it shows nothing of any group but what is wrong with it. */
+  readonly isPublic?: boolean;
   /** Whether the answer is a stream of events. */
   readonly givesEvents?: boolean;
   /** Answers that are no refusals. */

@@ -13,6 +13,7 @@ import {
   readPlanBody,
   readPlanBytes,
 } from './bodies.ts';
+import { DASHBOARD_ROUTES } from './dashboard/dashboard-routes.ts';
 import { DECLARATION_SCHEMA } from './declaration.ts';
 import { EPOCH_ROUTES } from './epochs/epoch-routes.ts';
 import type { Group } from './group.ts';
@@ -57,6 +58,7 @@ export const ROUTES: readonly Route[] = [
     path: '/healthz',
     operationId: 'health',
     summary: 'whether the service answers, and what its watchdog has flagged',
+    isPublic: true,
     query: HEALTH_QUERY,
     answers: {
       200: { description: 'it does', schema: HEALTH_SCHEMA },
@@ -228,6 +230,7 @@ export const ROUTES: readonly Route[] = [
     },
   },
   ...EPOCH_ROUTES,
+  ...DASHBOARD_ROUTES,
 ];
 
 /** The mapping in bytes, and the rest in headers. */

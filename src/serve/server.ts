@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { chmod, lstat, readFile, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import { createServer as createTlsServer } from 'node:https';
-import { connect } from 'node:net';
+import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
+import { connect, type Socket } from 'node:net';
 import process from 'node:process';
 import { createAdaptorServer } from '@hono/node-server';
 import { EplbError } from '../core/errors.ts';
@@ -93,6 +93,7 @@ async function listen(
     onFault,
   });
   const server = await serverFor(settings, app.fetch);
+  const unused = followUnused(server);
   server.maxConnections = limits.maxConnections;
   const faults = await watchVllm(settings, { onFault, onVllm });
   const at = await bind(server, address, settings.tls !== undefined).catch(async (error) => {
@@ -109,7 +110,7 @@ async function listen(
     clearInterval(saving);
     service.endStreams();
     await faults?.close();
-    await drain(server, limits.drainTimeoutMs);
+    await drain(server, unused, limits.drainTimeoutMs);
     await service.close();
   };
   return {
@@ -215,8 +216,21 @@ async function removeOldSocket(path: string): Promise<void> {
   if (code === 'ECONNREFUSED') await unlink(path).catch(() => undefined);
 }
 
+/** Connections on which nothing was asked yet: browsers open them ahead. They are not idle to Node. */
+function followUnused(server: Server): ReadonlySet<Socket> {
+  const unused = new Set<Socket>();
+  const opened = (socket: Socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  };
+  server.on(server instanceof TlsServer ? 'secureConnection' : 'connection', opened);
+  server.on('request', ({ socket }) => unused.delete(socket));
+  return unused;
+}
+
 /** Ends when all requests under way are answered, or the time is over. */
-async function drain(server: Server, timeoutMs: number): Promise<void> {
+async function drain(server: Server, unused: ReadonlySet<Socket>, timeoutMs: number): Promise<void> {
+  for (const socket of unused) socket.destroy();
   const closed = new Promise<void>((resolve) => {
     server.close(() => resolve());
   });

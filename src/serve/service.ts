@@ -1,6 +1,8 @@
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import type { TopologyFile } from '../formats/topology/topology-json.ts';
 import type { WatchdogOptions } from '../watch/watchdog.ts';
+import { Watchers } from './dashboard/feed.ts';
+import { Overview } from './dashboard/overview.ts';
 import { bytesOfGroup, type GroupParts, readDeclaration, sameDeclaration } from './declaration.ts';
 import type { GroupEpochs } from './epochs/group-epochs.ts';
 import { Group } from './group.ts';
@@ -17,6 +19,8 @@ export interface ServiceLimits {
   readonly maxMemoryBytes: number;
   /** Streams of events of each group. Default 256. */
   readonly maxListeners: number;
+  /** Streams of the dashboard, of all groups together. Default 64. */
+  readonly maxWatchers: number;
 }
 
 /** What a service is given beside its limits. */
@@ -37,6 +41,9 @@ export const GROUP_NAME_PATTERN = NAME.source;
 export class PlanningService {
   /** What is counted of the groups, and what is wrong with them. */
   readonly metrics: MetricsRegistry;
+  /** How all groups stand, for the dashboard. */
+  readonly overview: Overview;
+  readonly #watchers: Watchers;
   readonly #limits: ServiceLimits;
   readonly #folder: string | undefined;
   readonly #hooks: ServiceHooks;
@@ -45,6 +52,9 @@ export class PlanningService {
 
   private constructor(limits: ServiceLimits, folder: string | undefined, hooks: ServiceHooks) {
     this.metrics = new MetricsRegistry(hooks.watchdog ?? {});
+    this.#watchers = new Watchers(limits.maxWatchers);
+    const dashboards = () => this.groups().map(({ dashboard }) => dashboard);
+    this.overview = new Overview(dashboards, hooks.time ?? REAL_TIME, this.#watchers);
     this.#limits = limits;
     this.#folder = folder;
     this.#hooks = hooks;
@@ -141,7 +151,11 @@ export class PlanningService {
 
   /** Ends all streams of events: nothing else would. */
   endStreams(): void {
-    for (const group of this.#groups.values()) group.epochs.hub.close();
+    this.overview.feed.close();
+    for (const group of this.#groups.values()) {
+      group.epochs.hub.close();
+      group.dashboard.feed.close();
+    }
   }
 
   /** Writes everything down and ends all threads. */
@@ -183,7 +197,8 @@ export class PlanningService {
         // The group has its epochs after its metrics.
         migration: () => (group.epochs as GroupEpochs | undefined)?.migrationView,
       });
-    return new Group(name, parts, { store, saved, time, maxListeners, makeMetrics, onFault });
+    const watchers = this.#watchers;
+    return new Group(name, parts, { store, saved, time, maxListeners, watchers, makeMetrics, onFault });
   }
 
   #checkRoom({ declaration }: GroupParts): void {

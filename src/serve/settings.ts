@@ -25,6 +25,8 @@ export interface ServeLimits {
   readonly maxConnections?: number;
   /** Streams of events of each group. Default 256. */
   readonly maxListeners?: number;
+  /** Streams of the dashboard, of all groups together. Default 64. */
+  readonly maxWatchers?: number;
   /** Milliseconds that requests under way have to end when the service is stopped. Default 10,000. */
   readonly drainTimeoutMs?: number;
   /** Milliseconds between two savings of the windows. Default 30,000. */
@@ -39,7 +41,7 @@ export interface ServeOptions {
   readonly listen: string;
   /** The folder of the state; nothing outlives the process when left out. */
   readonly state?: string;
-  /** Every request has to carry it, but for /healthz. */
+  /** Every request has to carry it, but for /healthz and the dashboard's page. */
   readonly token?: string;
   /** PEM files. */
   readonly tls?: { readonly cert: string; readonly key: string };
@@ -91,6 +93,7 @@ const SETTINGS_SCHEMA: Schema = {
         maxCacheBytes: count('bytes of answers kept for a group', 0),
         maxConnections: count('connections', 1, 1_000_000),
         maxListeners: count('streams of events of a group', 1, 100_000),
+        maxWatchers: count('streams of the dashboard', 0, 100_000),
         drainTimeoutMs: count('milliseconds to end', 0, 3_600_000),
         saveIntervalMs: count('milliseconds between savings', 100, 3_600_000),
         vllmIntervalMs: count('milliseconds between looks', 10, 3_600_000),
@@ -130,6 +133,7 @@ const LIMITS: Required<ServeLimits> = {
   maxCacheBytes: 16 * 2 ** 20,
   maxConnections: 1024,
   maxListeners: 256,
+  maxWatchers: 64,
   drainTimeoutMs: 10_000,
   saveIntervalMs: 30_000,
   vllmIntervalMs: 1000,

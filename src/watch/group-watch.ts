@@ -72,6 +72,11 @@ export class GroupWatch {
     return this.#isClosed;
   }
 
+  /** What was counted so far. */
+  get tally(): Tally {
+    return this.#tally;
+  }
+
   planned(plan: CountedPlan): void {
     this.#tally.planned(plan);
   }

@@ -1,10 +1,11 @@
 import type { ExpertLoadBalancer } from '../balancer/expert-load-balancer.ts';
 import { differencesOfRanks } from '../core/rank-speeds.ts';
+import type { Topology } from '../core/topology.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { layerCosts, summarizeCost } from '../cost/layer-costs.ts';
 import { balancedness, layerBalances, summarizeBalance } from '../loads/balancedness.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
-import { replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
+import { type ExpertMapping, replicaCountOf, tablesOf } from '../mapping/expert-mapping.ts';
 
 /** What the mean step of the window comes to under the live mapping. */
 export interface WindowFigures {
@@ -38,14 +39,16 @@ export function windowFigures(
     worstLayer: ratios.indexOf(Math.min(...ratios)),
     worstRank: times.indexOf(Math.max(...times)),
     activeExperts: numActive / loads.numLayers,
-    imbalanceSeconds: cost && imbalanceSeconds(loads, balancer, cost),
+    imbalanceSeconds: cost && imbalanceSeconds(loads, mapping, topology, cost),
     rankLoadRatios: times.map((time) => (meanTime === 0 ? 1 : time / meanTime)),
   };
 }
 
-function imbalanceSeconds(
+/** What a step of these loads [layers x experts] takes longer than at perfect balance. */
+export function imbalanceSeconds(
   loads: LoadMatrix,
-  { mapping, topology }: ExpertLoadBalancer,
+  mapping: ExpertMapping,
+  topology: Topology,
   cost: CostModel,
 ): number {
   const { numRanks, numNodes, nodeOfRank, linkClasses } = topology;

@@ -2,14 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { RankMachine } from 'expert-load-balancer/migration';
-import {
-  type Answer,
-  ask,
-  assertEachSeen,
-  assertRefusal,
-  checkDescribed,
-  serve,
-} from '../helpers/service.ts';
+import { listen } from '../helpers/events.ts';
+import { type Answer, ask, assertEachSeen, assertRefusal, serve } from '../helpers/service.ts';
 
 const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 9, numRanks: 3 };
 const LOADS = [
@@ -17,50 +11,6 @@ const LOADS = [
   [1, 2, 3, 40],
 ];
 const OTHER = LOADS.map((row) => [...row].reverse());
-
-interface Event {
-  readonly id: string;
-  readonly type: string;
-  readonly data: ReturnType<typeof JSON.parse>;
-}
-
-/** A stream of server-sent events. */
-async function listen(base: string, path: string, lastEventId?: string) {
-  const headers = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
-  const response = await fetch(base + path, { headers });
-  assert.equal(response.headers.get('content-type'), 'text/event-stream');
-  checkDescribed('get', path.split('?', 1)[0]!, response.status, undefined);
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = '';
-  const next = async (): Promise<Event | undefined> => {
-    while (!rest.includes('\n\n')) {
-      const { value, done } = await reader.read();
-      if (done) return undefined;
-      rest += value;
-    }
-    const end = rest.indexOf('\n\n');
-    const fields = new Map(
-      rest
-        .slice(0, end)
-        .split('\n')
-        .map((line) => line.split(/: (.*)/s, 2) as [string, string]),
-    );
-    rest = rest.slice(end + 2);
-    return { id: fields.get('id')!, type: fields.get('event')!, data: JSON.parse(fields.get('data')!) };
-  };
-  return {
-    next,
-    /** The next event that fits. */
-    async until(fits: (event: Event) => boolean): Promise<Event> {
-      for (;;) {
-        const event = await next();
-        assert.ok(event, 'the stream ended');
-        if (fits(event)) return event;
-      }
-    },
-    close: () => reader.cancel(),
-  };
-}
 
 describe('epochs of a group', () => {
   let base = '';
@@ -115,7 +65,7 @@ describe('epochs of a group', () => {
   });
   after(async () => {
     await close();
-    assertEachSeen((path) => /\/(epochs|events|ranks)/.test(path));
+    assertEachSeen((path) => /\/(epochs|(?<!dashboard\/)events|ranks)/.test(path));
   });
 
   test('an engine that speaks for its ranks offers, acknowledges and activates', async () => {

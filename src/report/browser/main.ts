@@ -26,11 +26,18 @@ import { followZoom, zoomByDrag } from './zoom.ts';
 
 main();
 
-/** One script for the pages of replays and of transfer plans: nearly all of it is the charting library. */
+/**
+ * One script for the pages of replays and of transfer plans: nearly all of it is the charting library. On a
+ * page without data, which is the service's dashboard, it is that library for the script that comes next.
+ */
 function main(): void {
+  registerCharts();
+  if (document.getElementById('data') === null) {
+    Object.assign(globalThis, { eplbCharts: { Chart, followMedia } });
+    return;
+  }
   const { textContent, dataset } = byId('data');
   const data: unknown = JSON.parse(textContent ?? '');
-  registerCharts();
   if (dataset.page === 'transfer') showTransfers(data as TransferData);
   else showReplays(data as ReportData, Number(dataset.first));
 }

@@ -4,6 +4,7 @@ import { notFound } from '../refusal.ts';
 import { EVENTS_TYPE, jsonReply, mappingReply } from '../reply.ts';
 import type { Route } from '../route.ts';
 import { checkSchema, type Schema } from '../schema.ts';
+import { sinkOf } from '../stream-sink.ts';
 import {
   ABORT_SCHEMA,
   ACK_SCHEMA,
@@ -27,7 +28,6 @@ import {
   RANKS_ANSWER_SCHEMA,
   TOKEN_ANSWER_SCHEMA,
 } from './epoch-schemas.ts';
-import type { EventSink } from './event-hub.ts';
 import type { GroupEpochs } from './group-epochs.ts';
 
 const EPOCHS = '/v1/groups/{group}/epochs';
@@ -208,14 +208,3 @@ export const EPOCH_ROUTES: readonly Route[] = [
     },
   },
 ];
-
-function sinkOf(outgoing: ServerResponse): EventSink {
-  return {
-    get waitingBytes() {
-      return outgoing.writableLength;
-    },
-    write: (text) => void (outgoing.destroyed || outgoing.write(text)),
-    end: () => void outgoing.end(),
-    cut: () => void outgoing.destroy(),
-  };
-}
