@@ -6,9 +6,10 @@
 import { writeFile } from 'node:fs/promises';
 import process from 'node:process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { startChromium } from '../test/helpers/chromium.ts';
-import { indexedPng, type Pixels } from './indexed-png.ts';
+import { indexedPng } from './indexed-png.ts';
+import { pixelsOf } from './screenshot.ts';
 
 const WIDTH = 1200;
 /** Space above and below, in pixels, as at the sides. */
@@ -42,18 +43,4 @@ async function takePictures(browser: Browser, report: string, colorScheme: 'ligh
     const path = fileURLToPath(new URL(`report-${name}-${colorScheme}.png`, import.meta.url));
     await writeFile(path, indexedPng(await pixelsOf(blank, png)));
   }
-}
-
-/** Lets the browser unpack its own screenshot. */
-async function pixelsOf(page: Page, png: Buffer): Promise<Pixels> {
-  const { width, height, binary } = await page.evaluate(async (base64) => {
-    const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-    const picture = await createImageBitmap(new Blob([bytes], { type: 'image/png' }));
-    const context = new OffscreenCanvas(picture.width, picture.height).getContext('2d')!;
-    context.drawImage(picture, 0, 0);
-    const { data } = context.getImageData(0, 0, picture.width, picture.height);
-    const text = Array.from(data, (byte) => String.fromCharCode(byte)).join('');
-    return { width: picture.width, height: picture.height, binary: text };
-  }, png.toString('base64'));
-  return { width, height, rgba: Buffer.from(binary, 'latin1') };
 }

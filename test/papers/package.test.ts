@@ -34,6 +34,7 @@ const ALLOWED = [
   /^dashboards\/eplb-(alerts\.yml|grafana\.json)$/,
   /^docs\/bundlers\.md$/,
   /^dist\/report\/(page\.js|page\.css|LICENCES\.txt)$/,
+  /^dist\/dashboard\/page\.(js|css)$/,
   /^dist\/(worker|adaptive|cost|custom|dispatch|measures|repair|rules|share|snapshot|tables|transfer|watch|cli-progress|cli-table3)\.cjs$/,
   /^dist\/cli-LICENCES\.txt$/,
   /^dist\/[\w-]+-[A-Z0-9]{8}\.js$/,
@@ -72,6 +73,8 @@ const NEEDED = [
   'dist/cli-progress.cjs',
   'dist/cli-table3.cjs',
   'dist/cli-LICENCES.txt',
+  'dist/dashboard/page.css',
+  'dist/dashboard/page.js',
   'dist/formats.js',
   'dist/migration.js',
   'dist/replay.js',
@@ -97,11 +100,11 @@ const NEEDED = [
 
 /**
  * Limits of size: a little above the 272,500 bytes that there are, of which 86,000 are the kernels, and the
- * 1,035,100 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * 1,065,000 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
 const MOST_BYTES_LOADED = 274_000;
-const MOST_BYTES_PACKED = 1_045_000;
+const MOST_BYTES_PACKED = 1_070_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

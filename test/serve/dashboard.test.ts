@@ -50,6 +50,7 @@ describe('the dashboard', () => {
     const loaded = [...markup.matchAll(/(?:src|href)="([^"#:]+)"/g)].map(([, path]) => path!);
     assert.deepEqual(loaded.sort(), [
       ...['dashboard/charts.js', 'dashboard/licences.txt', 'dashboard/page.css', 'dashboard/page.js'],
+      'dashboard/report.css',
     ]);
     for (const path of loaded) {
       const file = await ask(base, 'GET', `/${path}`);

@@ -10,6 +10,7 @@ export function pageMarkup(version: string): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
+<link rel="stylesheet" href="dashboard/report.css">
 <link rel="stylesheet" href="dashboard/page.css">
 <title>eplb serve</title>
 <script src="dashboard/charts.js" defer></script>

@@ -35,6 +35,7 @@ interface PageFile {
 }
 
 const SCRIPT = 'text/javascript; charset=utf-8';
+const STYLE = 'text/css; charset=utf-8';
 
 /** The dashboard's own parts, as a bundler that takes them along knows them. */
 const OWN = {
@@ -63,10 +64,16 @@ export const PAGE_FILES: Readonly<Record<string, PageFile>> = {
     type: SCRIPT,
     read: () => readOwn('page.js'),
   },
+  '/dashboard/report.css': {
+    operationId: 'dashboardReportStyle',
+    summary: 'the style sheet of reports, which it looks like',
+    type: STYLE,
+    read: async () => (await readAssets()).style,
+  },
   '/dashboard/page.css': {
     operationId: 'dashboardStyle',
-    summary: 'its style sheet',
-    type: 'text/css; charset=utf-8',
+    summary: 'its own style sheet',
+    type: STYLE,
     read: () => readOwn('page.css'),
   },
   '/dashboard/licences.txt': {
