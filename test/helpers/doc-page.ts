@@ -18,9 +18,10 @@ const TRACK_FILES = new URL('./track-files.mjs', import.meta.url).href;
 /** No example takes a tenth of this: one that does not end hangs. */
 export const WATCHDOG_MS = 120_000;
 
-/** Programs of engines, and what sets them up: nothing here can run them. */
-const ENGINES_OWN = [
+/** Programs of engines and of hosts, and what sets them up: nothing here can run them. */
+const OTHERS = [
   ...['curl', 'eplb-tensorrt-llm', 'export', 'python3', 'trtllm-llmapi-launch', 'unset', 'vllm'],
+  ...['docker', 'install', 'kubectl', 'openssl', 'systemctl'],
 ];
 /** Languages of blocks that belong to the block before, or to an engine. */
 const NOT_RUN = ['text', 'python'];
@@ -122,7 +123,7 @@ async function runCommands(commands: readonly ShellCommand[], dir: string): Prom
 
 /** Runs a command of this project; of others only looks whether they can be. */
 async function runCommand({ text, program, comment }: ShellCommand, dir: string): Promise<Run | undefined> {
-  if (ENGINES_OWN.includes(program)) return undefined;
+  if (OTHERS.includes(program)) return undefined;
   if (program === 'npm') {
     await checkNpm(text);
     return undefined;
