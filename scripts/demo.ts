@@ -77,19 +77,28 @@ class Service {
 }
 
 /** What the terminal gets of the engine: each of its lines, and lines of this script between them. */
-async function show(service: Service, address: string, args: readonly string[], stop: AbortSignal) {
+async function show(
+  service: Service,
+  address: string,
+  args: readonly string[],
+  stop: AbortController,
+  seconds: number | undefined,
+): Promise<number> {
   const engine = start(['fake-engine', '--url', address, ...ENGINE, ...args, '--commands'], 'pipe');
   const ended = once(engine, 'close');
-  createInterface(engine.stdout!).on('line', (line) => console.log(line));
+  const lines = createInterface(engine.stdout!).on('line', (line) => console.log(line));
+  // Not before it runs: it would end without a summary.
+  if (seconds !== undefined) lines.once('line', () => setTimeout(() => stop.abort(), 1000 * seconds).unref());
   if (process.stdin.isTTY) process.stdin.pipe(engine.stdin!);
   console.log(`dashboard  ${address}`);
   console.log(`service    process ${service.pid}: kill it, and it is started again`);
   console.log(`loads      ${TOKENS_PER_STEP} tokens a step; of another domain every ${NUM_STEPS / 2} steps`);
   if (process.stdin.isTTY) console.log("ranks      type 'kill 2' to kill one, 'start 2' to start it at once");
-  stop.addEventListener('abort', () => engine.kill('SIGTERM'), { once: true });
+  stop.signal.addEventListener('abort', () => engine.kill('SIGTERM'), { once: true });
   const [code] = await ended;
   process.stdin.pause();
-  return Number(code ?? 1);
+  // One that was stopped before it ran has no code.
+  return Number(code ?? (stop.signal.aborted ? 0 : 1));
 }
 
 async function run(seconds: number | undefined, more: readonly string[]): Promise<number> {
@@ -103,8 +112,7 @@ async function run(seconds: number | undefined, more: readonly string[]): Promis
     const [made] = await once(start(['synth', ...RECORDING, '-o', recording], 'ignore'), 'exit');
     if (made !== 0) throw new Error('the recording cannot be made');
     const address = await service.start();
-    if (seconds !== undefined) setTimeout(() => stop.abort(), 1000 * seconds);
-    return await show(service, address, ['--recording', recording, ...more], stop.signal);
+    return await show(service, address, ['--recording', recording, ...more], stop, seconds);
   } finally {
     await service.end();
     await rm(folder, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 /** `eplb top` beside a real service, off and on a terminal, and whatever a service says. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,7 +10,7 @@ import { stripVTControlCharacters } from 'node:util';
 import fc from 'fast-check';
 import picocolors from 'picocolors';
 import { renderTop, type TopSnapshot } from '../../src/cli/top/frame.ts';
-import { CLI, eplb } from '../helpers/cli.ts';
+import { CLI, eplb, inTempDir } from '../helpers/cli.ts';
 import { HOSTILE, UNPRINTABLE } from '../helpers/hostile-names.ts';
 import { schemaErrors } from '../helpers/json-schema.ts';
 import { assertRefused } from '../helpers/refusal.ts';
@@ -137,6 +137,37 @@ describe('eplb top', () => {
     assert.ok(text.includes('\u001b[?1049h\u001b[?25l') && text.includes('\u001b[1mdecode\u001b[22m'), text);
     assert.match(text, /a higher terminal shows more/);
     assert.ok(text.trimEnd().endsWith('\u001b[?25h\u001b[?1049l'), JSON.stringify(text.slice(-100)));
+  });
+});
+
+test('reaches a service on a socket, and by TLS whom its own certificate is trusted for', async (t) => {
+  await inTempDir(async (folder) => {
+    const socket = await serve.startService({ listen: `unix:${join(folder, 'eplb.sock')}` });
+    const onSocket = await eplb(['top'], { env: { ...process.env, XDG_RUNTIME_DIR: folder } });
+    assert.equal(onSocket.code, 0, onSocket.stderr);
+    assert.match(onSocket.stdout, /^eplb top {2}unix:\S+eplb\.sock {2}.*\n0 groups, 0 flagged\n$/);
+    await socket.close();
+    const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+    const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+    const made = spawnSync('openssl', [
+      'req',
+      ...kind,
+      '-subj',
+      '/CN=localhost',
+      '-keyout',
+      key,
+      '-out',
+      cert,
+    ]);
+    if (made.error !== undefined) return t.skip('no openssl');
+    const { address, close } = await serve.startService({ listen: 'localhost:0', tls: { cert, key } });
+    const distrusted = await eplb(['top', '--url', address]);
+    assert.deepEqual([distrusted.code, distrusted.stdout], [1, '']);
+    assert.match(distrusted.stderr, /certificate \(EPLB_UNREACHABLE\)\n$/);
+    const env = { ...process.env, NODE_EXTRA_CA_CERTS: cert };
+    const trusted = await eplb(['top', '--url', address], { env });
+    assert.equal(trusted.code, 0, trusted.stderr);
+    await close();
   });
 });
 

@@ -221,6 +221,9 @@ describe('epochs of a group', () => {
     const again = new RankMachine({ numLayers: 2, incarnation: 2, holds: null, leadSteps: 1 });
     await sign('dies', 2, again);
     assert.equal((await get('dies')).ranks.dead, 0);
+    // Until it serves, plans put nothing there: that would be lost when they go live.
+    const early = (await post('dies/plan', { loads: OTHER.map((row) => row.map((load) => 2 * load)) })).json;
+    for (const row of early.physicalToLogical) assert.deepEqual(row.slice(6), [-1, -1, -1]);
     // It is back, and has nothing to count yet.
     assert.deepEqual([await part(0, 3), await part(1, 3)], ['part', 'recorded']);
     await rounds('dies', [first, second, again], 12);
