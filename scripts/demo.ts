@@ -84,6 +84,7 @@ async function show(
   stop: AbortController,
   seconds: number | undefined,
 ): Promise<number> {
+  if (stop.signal.aborted) return 0;
   const engine = start(['fake-engine', '--url', address, ...ENGINE, ...args, '--commands'], 'pipe');
   const ended = once(engine, 'close');
   const lines = createInterface(engine.stdout!).on('line', (line) => console.log(line));
