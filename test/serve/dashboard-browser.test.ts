@@ -129,31 +129,28 @@ test('cells of the map have the colours of what ranks did', { skip }, async () =
   const ranks = (await ask(base, 'GET', '/v1/groups/map/rank-loads')).json;
   await withDashboard(`${base}/#group=map`, WIDE, async ({ page, complaints }) => {
     await shows(page, '#ranks-finding', 'times the mean');
-    await page.locator('#rank-map canvas').first().waitFor();
+    // A pixel a cell: 4 ranks, a gap, and the column beside it.
     const warmth = await page.waitForFunction(() => {
-      const layered = [...document.querySelectorAll<HTMLCanvasElement>('#rank-map canvas')];
-      const { width, height, clientWidth, clientHeight } = layered[0]!;
-      const pixels = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!;
-      for (const canvas of layered) pixels.drawImage(canvas, 0, 0);
-      const scale = width / clientWidth;
-      // 4 ranks, a gap, and the column beside it; see rank-map.ts for the room around.
-      const cell = (clientWidth - 58) / 6;
-      const cellHeight = (clientHeight - 68) / 3;
-      const cells = [0, 1, 2].map((layer) =>
-        [0, 1, 2, 3].map((rank) => {
-          const [x, y] = [44 + (rank + 0.5) * cell, 24 + (layer + 0.5) * cellHeight];
-          const { data } = pixels.getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1);
-          return data[3] === 0 ? undefined : data[0]! - data[2]!;
-        }),
-      );
-      return cells.flat().includes(undefined) ? undefined : cells;
+      const canvas = document.querySelector<HTMLCanvasElement>('#rank-map canvas')!;
+      if (canvas.hidden || canvas.width !== 6 || canvas.height !== 3) return undefined;
+      const { data } = canvas.getContext('2d', { willReadFrequently: true })!.getImageData(0, 0, 6, 3);
+      return Array.from({ length: 18 }, (_, i) => data[4 * i]! - data[4 * i + 2]!);
     });
-    for (const [layer, row] of ((await warmth.jsonValue()) as number[][]).entries()) {
-      for (const [rank, warm] of row.entries()) {
-        const share = ranks.loads[layer][rank] / ranks.means[layer];
-        assert.equal(warm > 0, share > 1, `layer ${layer}, rank ${rank}: ${share}, ${warm}`);
+    const cells = (await warmth.jsonValue()) as number[];
+    for (const [layer, row] of (ranks.loads as number[][]).entries()) {
+      const shares = row.map((load) => load / ranks.means[layer]);
+      for (const [rank, share] of [...shares, 1, Math.max(...shares)].entries()) {
+        assert.equal(cells[6 * layer + rank]! > 0, share > 1, `layer ${layer}, rank ${rank}: ${share}`);
       }
     }
+    // Over it a cell says what it is; it is drawn in line with the axes.
+    const { width, height } = (await page.locator('#rank-map canvas').boundingBox())!;
+    const [x, y] = [(1.5 / 6) * width, (2.5 / 3) * height];
+    await page.locator('#rank-map canvas').hover({ position: { x, y } });
+    await shows(page, '#rank-map .cell-tip', /layer 2, rank 1load/);
+    const label = page.locator('#rank-map svg text', { hasText: /^1$/ }).last();
+    const [at, own] = [(await label.boundingBox())!, (await page.locator('#rank-map canvas').boundingBox())!];
+    assert.ok(Math.abs(at.x + at.width / 2 - own.x - x) < 2);
     await page.locator('summary', { hasText: 'hottest' }).click();
     assert.ok((await page.locator('#hottest tbody tr').count()) >= 3);
     assert.deepEqual(complaints, []);

@@ -1,4 +1,4 @@
-/** What the dashboard is made of: its history, rank loads, plans, streams, and what the page makes of them. */
+/** What the dashboard is made of: history, rank loads, plans, streams, and what the page makes of them. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -107,9 +107,28 @@ test('a history is bounded, and a clock that is set back does not disturb its or
     assert.ok(points.every(([at], i) => i === 0 || at > points[i - 1]![0]));
   }
   assert.ok(JSON.stringify(history.view()).length < 80_000);
-  // What is newer than a point is that point and those after it.
-  const since = history.since({ minutes: minutes.points.at(-3)![0], hours: 2e12 });
-  assert.deepEqual([since.minutes.length, since.hours.length], [3, 0]);
+});
+
+test('what is new in a history is told once, and its newest points again when they change', () => {
+  const history = new GroupHistory();
+  assert.equal(history.news(), undefined);
+  const add = (atMs: number, balancedness: number) =>
+    history.add({ atMs: 1_700_000_000_000 + atMs, epoch: 0, balancedness, secondsLost: undefined });
+  const told = () => {
+    const news = history.news();
+    return news && [news.minutes.map((point) => point[2]), news.hours.map((point) => point[2])];
+  };
+  add(0, 0.5);
+  add(2000, 0.7);
+  assert.deepEqual(told(), [[0.5, 0.7], [0.6]]);
+  assert.equal(told(), undefined);
+  add(2001, 0.9);
+  assert.deepEqual(told(), [[0.8], [0.7]]);
+  add(5000, 1);
+  // With the newest that was told before, which could have changed.
+  assert.deepEqual(told(), [[0.8, 1], [0.775]]);
+  assert.equal(told(), undefined);
+  assert.equal(told(), undefined);
 });
 
 const sizes = fc.record({
@@ -119,7 +138,7 @@ const sizes = fc.record({
   seed: fc.nat(),
 });
 
-test('rank loads are those that slots counted, or those of experts / copies, over the speed of the rank', () => {
+test('rank loads are what slots counted, or loads of experts / copies, over the speed of the rank', () => {
   fc.assert(
     fc.property(sizes, fc.boolean(), fc.boolean(), (given, isPhysical, differ) => {
       const { numLayers, numRanks, slotsPerRank, seed } = given;
@@ -285,6 +304,16 @@ test('the log puts what was predicted beside what was measured before and after'
   }
   assert.deepEqual([log.plans().length, log.live([]).length], [16, 16]);
   assert.equal(log.live([])[0]!.epoch, 99);
+  const long = { ...plan, seconds: 0.123456, moves: 12_345, bytes: 123_456_789_012 };
+  for (let epoch = 1_000_000; epoch < 1_000_020; epoch++) {
+    const digest = `${epoch}`.padEnd(64, 'f');
+    log.planned({ ...long, at: 1_700_000_000_000, epoch, digest });
+    log.predict(digest, { before: 0.123456, after: 0.654321 });
+    log.wentLive({ ...long, epoch, digest, gainNumber: 7 });
+    log.measured(epoch, epoch, 0.123456, 0.234567);
+  }
+  const all = { last: log.plans(), live: log.live([{ ...gain, unit: 'seconds', realisedGain: 0.123456 }]) };
+  assert.ok(JSON.stringify(all).length < 12_000, 'whatever is in it');
 });
 
 /** Something to watch: a number. */

@@ -1,4 +1,4 @@
-/** The dashboard over HTTP: what its page is made of, what is shown, its streams, tokens, and bounds in bytes. */
+/** The dashboard over HTTP: its page's files, what is shown, its streams, tokens, and bounds in bytes. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';

@@ -145,6 +145,7 @@ const name = fc.oneof(
     .map((text) => encodeURIComponent(text)),
 );
 const action = fc.constantFrom(
+  ...['/dashboard', '/rank-loads'],
   '',
   '/plan',
   '/plan',

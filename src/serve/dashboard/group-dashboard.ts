@@ -62,9 +62,6 @@ export class GroupDashboard {
   readonly #history = new GroupHistory();
   readonly #log = new PlanLog();
   readonly #changes = new Changes<Omit<DashboardView, 'at' | 'history'>>();
-  /** The newest points that were published, and the text of those that were last. */
-  #published = { minutes: 0, hours: 0 };
-  #lastPoints = '';
   #newest: RecordedStep | undefined;
   #measured: { readonly of: RecordedStep; readonly ranks: MeasuredRanks } | undefined;
   #measuredMs = Number.NEGATIVE_INFINITY;
@@ -291,18 +288,8 @@ export class GroupDashboard {
     const at = this.#nowMs();
     this.#measureIfDue();
     const changed = this.#changes.of(this.#parts());
-    const { minutes, hours } = this.#history.since(this.#published);
-    const last = this.#history.last;
-    const hasPoints = this.#hasNewPoints(minutes, hours);
-    this.#published = last;
-    if (!hasPoints && Object.keys(changed).length === 0) return undefined;
-    return { at, ...changed, ...(hasPoints && { points: { minutes, hours } }) };
-  }
-
-  #hasNewPoints(...points: readonly object[]): boolean {
-    const text = JSON.stringify(points);
-    const isNew = text !== this.#lastPoints;
-    this.#lastPoints = text;
-    return isNew;
+    const points = this.#history.news();
+    if (points === undefined && Object.keys(changed).length === 0) return undefined;
+    return { at, ...changed, ...(points && { points }) };
   }
 }

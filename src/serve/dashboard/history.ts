@@ -84,6 +84,9 @@ const HOURS = [60_000, 480] as const;
 export class GroupHistory {
   readonly #minutes = new Span(...MINUTES);
   readonly #hours = new Span(...HOURS);
+  /** When the newest points began that were told, and these as they were. */
+  #told = { minutes: 0, hours: 0 };
+  #lastTold = JSON.stringify({ minutes: [], hours: [] });
 
   add(step: MeasuredStep): void {
     this.#minutes.add(step);
@@ -94,13 +97,19 @@ export class GroupHistory {
     return { minutes: this.#minutes.view(), hours: this.#hours.view() };
   }
 
-  /** The newest points. */
-  get last(): Readonly<Record<keyof GroupHistoryView, number>> {
-    return { minutes: this.#minutes.lastMs, hours: this.#hours.lastMs };
+  /**
+   * The points that are new or others than at the last call; undefined when there are none. The newest of
+   * each span may come again, as more steps have come into it.
+   */
+  news(): Readonly<Record<keyof GroupHistoryView, readonly HistoryPoint[]>> | undefined {
+    const points = this.#since(this.#told);
+    if (JSON.stringify(points) === this.#lastTold) return undefined;
+    this.#told = { minutes: this.#minutes.lastMs, hours: this.#hours.lastMs };
+    this.#lastTold = JSON.stringify(this.#since(this.#told));
+    return points;
   }
 
-  /** What has come since these were the newest; they may have changed too. */
-  since({ minutes, hours }: GroupHistory['last']): Readonly<Record<keyof GroupHistoryView, HistoryPoint[]>> {
+  #since({ minutes, hours }: Readonly<Record<keyof GroupHistoryView, number>>) {
     return { minutes: this.#minutes.since(minutes), hours: this.#hours.since(hours) };
   }
 }

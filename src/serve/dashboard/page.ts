@@ -22,7 +22,6 @@ const CONTENT_POLICY = [
 
 const HEADERS = {
   'content-security-policy': CONTENT_POLICY,
-  'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
   'referrer-policy': 'no-referrer',
 };

@@ -6,7 +6,7 @@ import { byId, element } from '../../../report/browser/element.ts';
 import { readTheme } from '../../../report/browser/theme.ts';
 import type { DashboardView, GroupHistoryView, RankMap } from '../view.ts';
 import { balancePicture, lostPicture, type OverTime } from './charts.ts';
-import { type Cells, cellsOf, rankMapPicture } from './rank-map.ts';
+import { type Cells, cellsOf, RankMapView, rankMapPicture } from './rank-map.ts';
 import {
   historyFigures,
   hottestFigures,
@@ -30,10 +30,13 @@ export class GroupPage {
   #nowMs = 0;
 
   constructor() {
-    this.#map = new Chart(byId('rank-map'), 'canvas', (surface) => {
+    let map: RankMapView | undefined;
+    this.#map = new Chart(byId('rank-map'), 'svg', (surface) => {
       const cells = this.#cellsNow();
+      map?.paint(surface);
       return cells === undefined ? NOTHING : rankMapPicture(cells, surface);
     });
+    map = new RankMapView(byId('rank-map'), () => this.#cellsNow());
     this.#charts = [
       new Chart(byId('balance-chart'), 'svg', (surface) => {
         const over = this.#overTime();

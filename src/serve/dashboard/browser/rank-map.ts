@@ -1,7 +1,9 @@
 import { times } from '../../../formats/number-text.ts';
-import { axisStyle, commonOption, niceInterval, titleBelow } from '../../../report/browser/axes.ts';
+import { axisStyle, niceInterval, titleBelow } from '../../../report/browser/axes.ts';
 import type { Picture, Surface } from '../../../report/browser/chart.ts';
 import { divergingColour } from '../../../report/browser/diverging.ts';
+import { element } from '../../../report/browser/element.ts';
+import type { Theme } from '../../../report/browser/theme.ts';
 import { tip } from '../../../report/browser/tip.ts';
 import type { RankMap } from '../view.ts';
 
@@ -27,63 +29,127 @@ export function cellsOf({ cells, scale, ...sizes }: RankMap): Cells {
   return { ...sizes, shares, most: Math.max(LEAST_SCALE, scale * (DEAD - 1)) };
 }
 
-interface Cell {
-  readonly value: readonly [column: number, row: number, share: number];
+/** Columns of the picture: of ranks, one of nothing, and as many as the one beside them needs. */
+interface Columns {
+  readonly first: number;
+  readonly all: number;
+  readonly inner: number;
 }
 
-/** Layers x ranks, and beside them what each layer waits for. */
-export function rankMapPicture(cells: Cells, surface: Surface): Picture {
-  const { rows, columns, shares, most } = cells;
-  const { left, top, right, bottom } = MARGIN;
-  const inner = surface.width - left - right;
+function columnsOf({ columns }: Cells, { width }: Surface): Columns {
+  const inner = width - MARGIN.left - MARGIN.right;
   const wide = Math.ceil((COLUMN_WIDTH * (columns + 1)) / Math.max(inner - COLUMN_WIDTH, COLUMN_WIDTH));
-  const first = columns + 1;
-  const all = first + Math.min(wide, Math.max(columns, 1));
-  const cellHeight = Math.min(Math.max(Math.floor(300 / rows), 3), 18);
-  const height = rows * cellHeight;
-  const { theme } = surface;
-  const colour = ({ value: [, , share] }: Cell) =>
-    share < 0 ? theme.grid : divergingColour(theme, share, most);
+  return { first: columns + 1, all: columns + 1 + Math.min(wide, columns), inner };
+}
+
+const cellHeightOf = ({ rows }: Cells) => Math.min(Math.max(Math.floor(300 / rows), 3), 18);
+
+/**
+ * Layers x ranks, and beside them what each layer waits for. The cells are an image, a pixel each, on a
+ * canvas over the axes: as marks of a chart they would be painted over many frames, and flicker with every
+ * update.
+ */
+export class RankMapView {
+  readonly #canvas = element('canvas', { class: 'cells', 'aria-hidden': 'true' });
+  readonly #tip = element('div', { class: 'cell-tip', hidden: '' });
+  readonly #cells: () => Cells | undefined;
+  #columns: Columns | undefined;
+
+  /** @param host of the chart, which is made by now */
+  constructor(host: HTMLElement, cells: () => Cells | undefined) {
+    this.#cells = cells;
+    host.append(this.#canvas, this.#tip);
+    this.#canvas.addEventListener('pointermove', (event) => this.#showTip(event));
+    this.#canvas.addEventListener('pointerleave', () => {
+      this.#tip.hidden = true;
+    });
+  }
+
+  /** Paints the cells over the axes of {@link rankMapPicture}. */
+  paint(surface: Surface): void {
+    const cells = this.#cells();
+    this.#canvas.hidden = cells === undefined;
+    if (cells === undefined) return;
+    this.#columns = columnsOf(cells, surface);
+    const { all, inner } = this.#columns;
+    const { style } = this.#canvas;
+    style.left = `${MARGIN.left}px`;
+    style.top = `${MARGIN.top}px`;
+    style.width = `${inner}px`;
+    style.height = `${cells.rows * cellHeightOf(cells)}px`;
+    this.#canvas.width = all;
+    this.#canvas.height = cells.rows;
+    const context = this.#canvas.getContext('2d')!;
+    context.putImageData(imageOf(cells, this.#columns, surface.theme), 0, 0);
+  }
+
+  #showTip({ offsetX, offsetY }: PointerEvent): void {
+    const cells = this.#cells();
+    if (cells === undefined || this.#columns === undefined) return;
+    const { all, inner, first } = this.#columns;
+    const column = Math.floor((offsetX / inner) * all);
+    const row = Math.min(Math.floor(offsetY / cellHeightOf(cells)), cells.rows - 1);
+    this.#tip.hidden = column === cells.columns || row < 0;
+    this.#tip.replaceChildren(cellTip(Math.min(column, first), row, cells));
+    const isRight = offsetX > inner / 2;
+    const { style } = this.#tip;
+    style.left = isRight ? '' : `${MARGIN.left + offsetX + 12}px`;
+    style.right = isRight ? `${MARGIN.right + inner - offsetX + 12}px` : '';
+    style.top = `${MARGIN.top + Math.max(0, offsetY - 30)}px`;
+  }
+}
+
+/** A pixel a cell; that between ranks and what is waited for is nothing. */
+function imageOf(cells: Cells, { first, all }: Columns, theme: Theme): ImageData {
+  const { rows, columns, shares, most } = cells;
+  const image = new ImageData(all, rows);
+  const waited = highestOfRows(cells);
+  const dead = channelsOf(theme.grid);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < all; column++) {
+      if (column === columns) continue;
+      const share = column < first ? shares[row * columns + column]! : waited[row]!;
+      const colour = Number.isNaN(share) ? dead : channelsOf(divergingColour(theme, share, most));
+      image.data.set([...colour, 255], 4 * (row * all + column));
+    }
+  }
+  return image;
+}
+
+/** The parts of a colour, `rgb(...)` or `#rrggbb`. */
+function channelsOf(colour: string): number[] {
+  if (!colour.startsWith('#')) return colour.match(/\d+/g)!.map(Number);
+  return [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
+}
+
+function highestOfRows({ shares, rows, columns }: Cells): number[] {
+  return Array.from({ length: rows }, (_, row) => {
+    const own = shares.subarray(row * columns, (row + 1) * columns);
+    return Math.max(0, ...own.filter((share) => !Number.isNaN(share)));
+  });
+}
+
+/** The axes of the map, and what it shows in words. */
+export function rankMapPicture(cells: Cells, surface: Surface): Picture {
+  const { left, top, right, bottom } = MARGIN;
+  const cellHeight = cellHeightOf(cells);
+  const height = cells.rows * cellHeight;
   return {
     height: top + height + bottom,
     text: mapText(cells),
     option: {
-      ...commonOption(surface, ({ value }: Cell) => cellTip(value, cells)),
+      textStyle: { fontFamily: surface.theme.font, color: surface.theme.ink },
       grid: { left, right, top, height },
-      xAxis: rankAxis(cells, { first, all, inner }, surface),
+      xAxis: rankAxis(cells, columnsOf(cells, surface), surface),
       yAxis: layerAxis(cells, cellHeight, surface),
-      series: [
-        {
-          type: 'heatmap',
-          data: [...dataOf(shares, columns), ...waitedFor(cells, first, all)],
-          itemStyle: { color: colour },
-          emphasis: { disabled: true },
-          progressive: 0,
-        },
-      ],
+      series: [],
     },
   };
 }
 
-/** Cells without a rank that lives have -1: charts leave out what is no number. */
-function dataOf(shares: Float64Array, columns: number): (readonly number[])[] {
-  return Array.from(shares, (share, i) => {
-    const shown = Number.isNaN(share) ? -1 : share;
-    return [i % columns, Math.floor(i / columns), shown];
-  });
-}
-
-function waitedFor({ shares, rows, columns }: Cells, first: number, all: number): number[][] {
-  return Array.from({ length: rows }, (_, row) => {
-    const own = shares.subarray(row * columns, (row + 1) * columns);
-    const highest = Math.max(0, ...own.filter((share) => !Number.isNaN(share)));
-    return Array.from({ length: all - first }, (_, i) => [first + i, row, highest]);
-  }).flat();
-}
-
 function rankAxis(
   { columns, ranksPerColumn }: Cells,
-  { first, all, inner }: { readonly first: number; readonly all: number; readonly inner: number },
+  { first, all, inner }: Columns,
   surface: Surface,
 ): object {
   const { axisLabel, ...axis } = axisStyle(surface);
@@ -125,14 +191,15 @@ function rangeOf(name: string, index: number, each: number): string {
   return each === 1 ? `${name} ${first}` : `${name}s ${first} to ${first + each - 1}`;
 }
 
-function cellTip([column, row, share]: Cell['value'], cells: Cells): HTMLElement {
+function cellTip(column: number, row: number, cells: Cells): HTMLElement {
   const layers = rangeOf('layer', row, cells.layersPerRow);
   if (column >= cells.columns) {
-    return tip(layers, [['the highest rank load', `${times(share)} × the mean`]]);
+    return tip(layers, [['the highest rank load', `${times(highestOfRows(cells)[row]!)} × the mean`]]);
   }
   const ranks = rangeOf('rank', column, cells.ranksPerColumn);
+  const share = cells.shares[row * cells.columns + column]!;
   const isOne = cells.layersPerRow * cells.ranksPerColumn === 1;
-  const value = share < 0 ? 'dead' : `${times(share)} × the layer's mean`;
+  const value = Number.isNaN(share) ? 'dead' : `${times(share)} × the layer's mean`;
   return tip(`${layers}, ${ranks}`, [[isOne ? 'load' : 'the highest', value]]);
 }
 

@@ -8,8 +8,8 @@ const UNKNOWN = '–';
 const shown = new WeakMap<HTMLElement, string>();
 
 /**
- * Puts a table where another one was, unless that has the same figures, or none where there are none; the box that scrolls stays, with the
- * focus and where it was.
+ * Puts a table where another one was, unless that has the same figures; none where there are none. The box
+ * that scrolls stays, with the focus and where it was.
  */
 export function showTable(host: HTMLElement, label: string, figures: Figures): void {
   const text = JSON.stringify(figures.rows);
