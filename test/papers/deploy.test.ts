@@ -1,5 +1,5 @@
 /**
- * What `deploy/` has. There is no Docker and no Kubernetes where this runs: so its files are parsed, what they
+ * What `deploy/` has. There is neither Docker nor Kubernetes where this runs: its files are parsed, what they
  * have the command do is asked of the command, and systemd and promtool look at theirs.
  */
 import assert from 'node:assert/strict';

@@ -128,7 +128,7 @@ describe('the fake engine', { concurrency: 2 }, () => {
     assert.match(run.errors, /rank 2 is not there to start\n$/);
   });
 
-  test('refuses an epoch whose weights are on a rank that is gone, and all stay at the one before', async () => {
+  test('refuses an epoch whose weights are on a rank that is gone, and all stay as they are', async () => {
     const silent = ['--silent-deaths', '--lease-ms', '15000', '--kill', '2@25', '--back-after', '0'];
     const run = engine('--group', 'refuses', '--commands', ...silent);
     const refused = await run.until(({ type }) => type === 'refused');
