@@ -173,6 +173,7 @@ async function bundleLibrary(): Promise<void> {
     cli: 'src/cli/main.ts',
     'custom-policy': 'workers/custom-policy.ts',
     'replay-worker': 'workers/replay-worker.ts',
+    'fake-rank': 'workers/fake-rank.ts',
   };
   const parts = await buildParts(common);
   const { metafile } = await build({

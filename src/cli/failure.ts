@@ -21,6 +21,7 @@ const NOT_INPUT: ReadonlySet<EplbErrorCode> = new Set([
   'EPLB_WORKER_LOST',
   'EPLB_TIMEOUT',
   'EPLB_INTERNAL',
+  'EPLB_UNREACHABLE',
 ]);
 
 /**

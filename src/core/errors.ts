@@ -26,6 +26,7 @@ import { printable } from './printable.ts';
  * - `EPLB_NOT_FOUND`, `EPLB_CONFLICT`, `EPLB_TOO_LARGE`, `EPLB_LIMIT`, `EPLB_DENIED`: the service's: what is
  *   not there, or is there with other content; a request that is too large, comes too often, or lacks the
  *   token.
+ * - `EPLB_UNREACHABLE`: of a command that asks the service: nobody answers there, or something else does.
  */
 export type EplbErrorCode =
   | 'EPLB_KIND'
@@ -54,7 +55,8 @@ export type EplbErrorCode =
   | 'EPLB_CONFLICT'
   | 'EPLB_TOO_LARGE'
   | 'EPLB_LIMIT'
-  | 'EPLB_DENIED';
+  | 'EPLB_DENIED'
+  | 'EPLB_UNREACHABLE';
 
 // Messages repeat foreign text, of files and of policies: made printable here, it can be forgotten nowhere.
 

@@ -9,6 +9,7 @@ import { checkClosedSlots } from '../policy/closed-slots.ts';
 import type { Watchers } from './dashboard/feed.ts';
 import { type DashboardHost, GroupDashboard } from './dashboard/group-dashboard.ts';
 import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
+import { holdsExperts } from './epochs/damage.ts';
 import type { EpochHost } from './epochs/epoch-host.ts';
 import { plainView } from './epochs/epoch-view.ts';
 import { GroupEpochs } from './epochs/group-epochs.ts';
@@ -275,7 +276,8 @@ export class Group {
         this.#steps.check({ ...loads, epoch });
       }
       if (next !== undefined) await this.#makeLive(epoch, next);
-      const step = loads && this.#steps.take({ ...loads, epoch }, (rank) => this.epochs.servesSteps(rank));
+      const isWaitedFor = (rank: number) => this.#hasPart(rank, epoch, loads!.kind);
+      const step = loads && this.#steps.take({ ...loads, epoch }, isWaitedFor);
       if (typeof step === 'object') this.#record(step);
       const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
       return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
@@ -302,6 +304,13 @@ export class Group {
     if (kind === 'logical' || next !== undefined || this.#epochs.mappingAt(epoch) !== undefined) return;
     const message = `loads: the mapping of epoch ${epoch} is not known any more; the live one is ${this.epoch}`;
     throw new EplbError('EPLB_STALE', message);
+  }
+
+  /** Whether a rank counts anything: one that serves no steps does not, nor one without experts to count. */
+  #hasPart(rank: number, epoch: number, kind: LoadReport['kind']): boolean {
+    if (!this.epochs.servesSteps(rank)) return false;
+    const mapping = kind === 'physical' ? this.#epochs.mappingAt(epoch) : undefined;
+    return mapping === undefined || holdsExperts(this.#ranks.lay(mapping), rank, this.declaration.numRanks);
   }
 
   async #makeLive(epoch: number, next: Held): Promise<void> {

@@ -19,7 +19,7 @@ export interface LoadReport {
   readonly loads: LoadMatrix;
 }
 
-/** A step that all ranks have reported: [layers x experts] or [layers x slots]. */
+/** A step that all ranks with a part in it have reported: [layers x experts] or [layers x slots]. */
 export type WholeStep = Pick<LoadReport, 'step' | 'epoch' | 'kind' | 'loads'>;
 
 interface OpenStep extends WholeStep {
@@ -87,10 +87,10 @@ export class LoadSteps {
   /**
    * Takes a report that was checked.
    *
-   * @param isAwaited whether a step is not whole without the part of a rank
+   * @param isWaitedFor whether a rank has a part in the step: one that is dead or empty has none
    * @returns the whole step; 'part' while ranks are missing; 'again' for a part that is there already
    */
-  take(report: LoadReport, isAwaited: (rank: number) => boolean): WholeStep | 'part' | 'again' {
+  take(report: LoadReport, isWaitedFor: (rank: number) => boolean): WholeStep | 'part' | 'again' {
     const { step, rank } = report;
     if (rank === undefined) return this.#end(report);
     const open = this.#open.get(step) ?? this.#opened(report);
@@ -100,7 +100,7 @@ export class LoadSteps {
     open.ranks.add(rank);
     this.#giveUpOld();
     for (let other = 0; other < this.#topology.numRanks; other++) {
-      if (!open.ranks.has(other) && isAwaited(other)) return 'part';
+      if (!open.ranks.has(other) && isWaitedFor(other)) return 'part';
     }
     return this.#end(open);
   }

@@ -78,6 +78,8 @@ const USAGES: Readonly<Record<string, Usage>> = {
     kind: 'synth-report',
   },
   serve: { args: ['--check-config'] },
+  top: { args: ['--once'] },
+  'fake-engine': { args: ['--recording', 'loads.npy'], missing: '--recording' },
   completion: { args: ['bash'], missing: 'shell' },
 };
 

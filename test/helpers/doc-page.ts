@@ -8,6 +8,7 @@ import { parse } from 'yaml';
 import { CLI, type Run, runProgram } from './cli.ts';
 import { PAGE_FILES } from './doc-files.ts';
 import { type Block, blocksOf, type Page, ROOT } from './markdown.ts';
+import { endProcess, startProcess } from './service.ts';
 import { commandsOf, type ShellCommand } from './shell.ts';
 
 // Runs the blocks of code of a page, as they stand and in order, in one folder that begins with the files of
@@ -17,9 +18,10 @@ const TRACK_FILES = new URL('./track-files.mjs', import.meta.url).href;
 /** No example takes a tenth of this: one that does not end hangs. */
 export const WATCHDOG_MS = 120_000;
 
-/** Programs of engines, and what sets them up: nothing here can run them. */
-const ENGINES_OWN = [
+/** Programs of engines and of hosts, and what sets them up: nothing here can run them. */
+const OTHERS = [
   ...['curl', 'eplb-tensorrt-llm', 'export', 'python3', 'trtllm-llmapi-launch', 'unset', 'vllm'],
+  ...['docker', 'install', 'kubectl', 'openssl', 'systemctl'],
 ];
 /** Languages of blocks that belong to the block before, or to an engine. */
 const NOT_RUN = ['text', 'python'];
@@ -121,13 +123,14 @@ async function runCommands(commands: readonly ShellCommand[], dir: string): Prom
 
 /** Runs a command of this project; of others only looks whether they can be. */
 async function runCommand({ text, program, comment }: ShellCommand, dir: string): Promise<Run | undefined> {
-  if (ENGINES_OWN.includes(program)) return undefined;
+  if (OTHERS.includes(program)) return undefined;
   if (program === 'npm') {
     await checkNpm(text);
     return undefined;
   }
   assert.ok(['eplb', 'cat'].includes(program), `nothing here knows what to do with the program ${program}`);
   if (/^eplb serve\b(?!.*--check-config)/.test(text)) return startAndStop(text, dir);
+  if (/^eplb (fake-engine|top)\b/.test(text)) return besideService(text, dir);
   const run = await runProgram('bash', ['-c', text], { cwd: dir, env: environment(dir) });
   const code = Number(/exit code (\d+)/.exec(comment)?.[1] ?? 0);
   assert.equal(run.code, code, `${text}\n${run.stdout}${run.stderr}`);
@@ -135,9 +138,24 @@ async function runCommand({ text, program, comment }: ShellCommand, dir: string)
   return run;
 }
 
+/** Runs a command that asks a service, with one where the command looks for it. */
+async function besideService(text: string, dir: string): Promise<Run> {
+  const service = await startProcess(['--listen', '127.0.0.1:0']);
+  try {
+    const env = { ...environment(dir), EPLB_SERVE_URL: service.address };
+    const here = text.replace(/ --url \S+/, '');
+    if (here.startsWith('eplb fake-engine')) return await startAndStop(here, dir, env);
+    const run = await runProgram('bash', ['-c', here], { cwd: dir, env });
+    assert.deepEqual([run.code, run.stderr], [0, ''], text);
+    return run;
+  } finally {
+    await endProcess(service);
+  }
+}
+
 /** Runs a command that goes on until it is stopped: once it has said that it is there. */
-async function startAndStop(text: string, dir: string): Promise<Run> {
-  const child = spawn('bash', ['-c', `exec ${text}`], { cwd: dir, env: environment(dir) });
+async function startAndStop(text: string, dir: string, env = environment(dir)): Promise<Run> {
+  const child = spawn('bash', ['-c', `exec ${text}`], { cwd: dir, env });
   let stdout = '';
   child.stdout.setEncoding('utf8').on('data', (part) => {
     stdout += part;

@@ -29,7 +29,7 @@ const ALLOWED = [
   /^package\.json$/,
   /^README\.md$/,
   /^LICENSE$/,
-  /^dist\/(index|library|formats|migration|parts|replay|replay-worker|report|serve|cli|custom-policy)\.js$/,
+  /^dist\/(index|library|formats|migration|parts|replay|replay-worker|fake-rank|report|serve|cli|custom-policy)\.js$/,
   /^dist\/LICENCES\.txt$/,
   /^dashboards\/eplb-(alerts\.yml|grafana\.json)$/,
   /^docs\/bundlers\.md$/,
@@ -69,6 +69,7 @@ const NEEDED = [
   'docs/bundlers.md',
   'dist/custom-policy.js',
   'dist/cli.js',
+  'dist/fake-rank.js',
   'dist/cli-progress.cjs',
   'dist/cli-table3.cjs',
   'dist/cli-LICENCES.txt',
@@ -99,11 +100,11 @@ const NEEDED = [
 
 /**
  * Limits of size: a little above the 272,500 bytes that there are, of which 86,000 are the kernels, and the
- * 1,046,000 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * 1,065,000 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
 const MOST_BYTES_LOADED = 274_000;
-const MOST_BYTES_PACKED = 1_048_000;
+const MOST_BYTES_PACKED = 1_070_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

@@ -202,6 +202,15 @@ describe('epochs of a group', () => {
       assert.deepEqual([...new Set(row.slice(0, 6))].sort(), [0, 1, 2, 3]);
       assert.deepEqual(row.slice(6), [-1, -1, -1]);
     }
+    // A rank that is dead has no part in a step.
+    const part = async (rank: number, at: number) => {
+      const physical = [
+        [1, 2, 3],
+        [4, 5, 6],
+      ];
+      return (await post('dies/loads', { step: at, epoch: 1, rank, physical })).json.status;
+    };
+    assert.deepEqual([await part(0, 2), await part(1, 2)], ['part', 'recorded']);
     // The policy cannot plan closed slots: what it is asked for keeps to the ranks that live.
     const around = (await post('dies/plan', { loads: OTHER })).json;
     assert.deepEqual([around.status, around.physicalToLogical[0].slice(6)], ['kept', [-1, -1, -1]]);
@@ -210,6 +219,13 @@ describe('epochs of a group', () => {
     await sign('dies', 2, third);
     assert.equal((await get('dies')).ranks.dead, 1);
     const again = new RankMachine({ numLayers: 2, incarnation: 2, holds: null, leadSteps: 1 });
+    await sign('dies', 2, again);
+    assert.equal((await get('dies')).ranks.dead, 0);
+    // Until it serves, plans put nothing there: that would be lost when they go live.
+    const early = (await post('dies/plan', { loads: OTHER.map((row) => row.map((load) => 2 * load)) })).json;
+    for (const row of early.physicalToLogical) assert.deepEqual(row.slice(6), [-1, -1, -1]);
+    // It is back, and has nothing to count yet.
+    assert.deepEqual([await part(0, 3), await part(1, 3)], ['part', 'recorded']);
     await rounds('dies', [first, second, again], 12);
     const full = await get('dies');
     assert.deepEqual([full.epoch, full.ranks.serving, full.ranks.dead], [2, 3, 0]);

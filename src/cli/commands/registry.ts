@@ -71,6 +71,16 @@ export const SUBCOMMANDS: readonly Subcommand[] = [
     load: () => import('./serve.ts'),
   },
   {
+    name: 'top',
+    summary: "show a service's groups in the terminal: ranks, balance, plans, what is flagged",
+    load: () => import('./top.ts'),
+  },
+  {
+    name: 'fake-engine',
+    summary: 'ranks without a model beside a service: they report, plan, move weights, die and come back',
+    load: () => import('./fake-engine.ts'),
+  },
+  {
     name: 'completion',
     summary: 'print the script that completes the command in a shell',
     load: () => import('./completion.ts'),

@@ -91,12 +91,13 @@ function pairOf(cert: string | undefined, key: string | undefined): { cert: stri
 }
 
 /** A socket that no other user can take the place of. */
-function defaultListen({ XDG_RUNTIME_DIR }: NodeJS.ProcessEnv): string {
+export function defaultListen({ XDG_RUNTIME_DIR }: NodeJS.ProcessEnv): string {
   const user = process.getuid?.() ?? 0;
   return `unix:${XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'eplb.sock') : join(tmpdir(), `eplb-${user}.sock`)}`;
 }
 
-async function tokenOf(
+/** The token: of the flag's file, else of the environment, else of another file. */
+export async function tokenOf(
   flag: string | undefined,
   token: string | undefined,
   file: string | undefined,

@@ -30,6 +30,16 @@ export function ranksWithExperts(mapping: ExpertMapping, numRanks: number): Set<
   return ranks;
 }
 
+/** Whether a mapping has an expert on a rank, in any layer. */
+export function holdsExperts(mapping: ExpertMapping, rank: number, numRanks: number): boolean {
+  const { phyToLog, numPhysicalExperts } = tablesOf(mapping);
+  const stride = numPhysicalExperts / numRanks;
+  for (let first = rank * stride; first < phyToLog.length; first += numPhysicalExperts) {
+    for (let slot = first; slot < first + stride; slot++) if (phyToLog[slot]! >= 0) return true;
+  }
+  return false;
+}
+
 /** The layers in which two mappings of one shape differ. */
 export function layersBetween(before: ExpertMapping, after: ExpertMapping): readonly number[] {
   const { phyToLog: from, numLayers, numPhysicalExperts } = tablesOf(before);

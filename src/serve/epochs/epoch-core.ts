@@ -5,7 +5,7 @@ import { type Held, held } from '../live-epochs.ts';
 import { mappingOfRecord, mappingRecord } from '../mapping-record.ts';
 import type { ServeTime } from '../time.ts';
 import { Coordination } from './coordination.ts';
-import { type Damage, layersBetween } from './damage.ts';
+import { type Damage, holdsExperts, layersBetween } from './damage.ts';
 import { checkResizable, refusedOffer } from './epoch-checks.ts';
 import {
   afterEpochs,
@@ -212,7 +212,7 @@ export class EpochCore {
     const operation = coordination?.state.operation;
     // An attempt that goes on without a rank still has experts there.
     if (operation === undefined || operation.firstStep !== undefined) {
-      this.host.changeRanks(this.book.deadRanks, this.book.speed);
+      this.host.changeRanks(this.#ranksWithoutPlans(), this.book.speed);
     }
     if (coordination === undefined) return false;
     const { state, machine } = coordination;
@@ -238,6 +238,21 @@ export class EpochCore {
     );
     for (const rank of returned) coordination.speakFor(rank, nowMs);
     return this.#offerRepair(coordination, nowMs) || returned.length > 0;
+  }
+
+  /**
+   * Ranks that plans leave empty: dead ones, and of those that are back the ones that hold nothing and do not
+   * serve yet. What a plan put there would be nowhere when it goes live.
+   */
+  #ranksWithoutPlans(): readonly number[] {
+    const dead = this.book.deadRanks;
+    const entries = this.#coordination?.state.ranks ?? [];
+    const mapping = this.host.lay(this.host.live().held.mapping);
+    const back = entries.flatMap(({ state }, rank) => {
+      const isOut = state === 'fenced' && !dead.includes(rank);
+      return isOut && !holdsExperts(mapping, rank, entries.length) ? rank : [];
+    });
+    return back.length === 0 ? dead : [...dead, ...back].sort((a, b) => a - b);
   }
 
   #offerRepair(coordination: Coordination, nowMs: number): boolean {

@@ -1,0 +1,5 @@
+import { runRankProcess } from '../src/cli/fake-engine/rank-process.ts';
+
+// A process of `eplb fake-engine`, one a rank.
+
+runRankProcess();
