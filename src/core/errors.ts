@@ -26,6 +26,8 @@ import { printable } from './printable.ts';
  * - `EPLB_NOT_FOUND`, `EPLB_CONFLICT`, `EPLB_TOO_LARGE`, `EPLB_LIMIT`, `EPLB_DENIED`: the service's: what is
  *   not there, or is there with other content; a request that is too large, comes too often, or lacks the
  *   token.
+ * - `EPLB_ETCD`, `EPLB_NO_LEADER`: of services that share etcd: it does not answer, or refuses; no service
+ *   leads at the moment, or not for certain.
  */
 export type EplbErrorCode =
   | 'EPLB_KIND'
@@ -54,7 +56,9 @@ export type EplbErrorCode =
   | 'EPLB_CONFLICT'
   | 'EPLB_TOO_LARGE'
   | 'EPLB_LIMIT'
-  | 'EPLB_DENIED';
+  | 'EPLB_DENIED'
+  | 'EPLB_ETCD'
+  | 'EPLB_NO_LEADER';
 
 // Messages repeat foreign text, of files and of policies: made printable here, it can be forgotten nowhere.
 

@@ -7,7 +7,8 @@ import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
-import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
+import { configKeyOf } from './config-key.ts';
+import type { FullDeclaration, GroupParts } from './declaration.ts';
 import type { EpochHost } from './epochs/epoch-host.ts';
 import { plainView } from './epochs/epoch-view.ts';
 import { GroupEpochs } from './epochs/group-epochs.ts';
@@ -15,11 +16,11 @@ import { repairOf } from './epochs/repairs.ts';
 import { tell } from './events.ts';
 import { averageLoads, GroupPlans, type PlanHost, type PlanQuestion } from './group-plans.ts';
 import { PlannedRanks } from './group-ranks.ts';
-import type { GroupStore, SavedGroup, StateRecord } from './group-store.ts';
+import type { GroupKeeper, SavedGroup, StateRecord } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
-import { hexSha256, mappingOfRecord, mappingRecord } from './mapping-record.ts';
+import { mappingOfRecord, mappingRecord } from './mapping-record.ts';
 import type { GroupMetrics } from './metrics.ts';
 import type { PlanResult } from './plan-result.ts';
 import type { ServeTime } from './time.ts';
@@ -31,7 +32,7 @@ export interface StepReport extends EpochReport {
 
 /** What a group is made with, beside its declaration. */
 export interface GroupOptions {
-  readonly store: GroupStore;
+  readonly store: GroupKeeper;
   /** What was kept of it, to go on from. */
   readonly saved?: SavedGroup | undefined;
   readonly time: ServeTime;
@@ -56,7 +57,7 @@ export class Group {
   readonly cost: CostModel | undefined;
   /** How it comes from one epoch to the next. */
   readonly epochs: GroupEpochs;
-  readonly #store: GroupStore;
+  readonly #store: GroupKeeper;
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
   readonly #epochs: LiveEpochs;
@@ -96,8 +97,7 @@ export class Group {
 
   /** Names the configuration in keys of plans: with the ranks as they are. */
   get configKey(): string {
-    const { deadRanks, speed } = this.#ranks;
-    this.#configKey ??= hexSha256(canonical({ ...this.declaration, now: [deadRanks, speed] }));
+    this.#configKey ??= configKeyOf(this.declaration, this.#ranks);
     return this.#configKey;
   }
 
@@ -323,15 +323,15 @@ export class Group {
     return this.#change(async () => {
       if (this.#unsavedSteps === 0 || !this.#store.isKept) return;
       this.#unsavedSteps = 0;
-      await this.#store.saveWindow(this.balancer.snapshot());
+      if (this.#store.keepsWindow) await this.#store.saveWindow(this.balancer.snapshot());
       await this.#append({ kind: 'counters', counters: this.#savedCounters() });
     });
   }
 
-  /** Ends planning. What is kept stays, unless the group is removed. */
-  async close({ remove = false } = {}): Promise<void> {
+  /** Ends planning. What is kept stays, unless the group is removed; with `saves: false` nothing is written. */
+  async close({ remove = false, saves = true } = {}): Promise<void> {
     this.epochs.close();
-    if (!remove) await this.saveWindow();
+    if (!remove && saves) await this.saveWindow();
     await this.#change(async () => {
       this.#isClosed = true;
     });

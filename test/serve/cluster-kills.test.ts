@@ -1,0 +1,54 @@
+/** Services that share etcd, while leaders, followers, members of etcd and the links to them fail. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { inTempDir } from '../helpers/cli.ts';
+import { ClusterWorld, LEASE_SECONDS, TROUBLE_KINDS, type Trouble } from '../helpers/cluster-world.ts';
+import { violationsOf } from '../helpers/epoch-history.ts';
+import { SKIPS_WITHOUT_ETCD } from '../helpers/etcd.ts';
+
+const IS_LONG = process.env.EPLB_LONG_RUNS !== undefined;
+const NUM_TROUBLES = Number(process.env.EPLB_CLUSTER_TROUBLES ?? (IS_LONG ? 300 : 3));
+const GROUPS = ['a', 'b'];
+
+test(`${NUM_TROUBLES} times something fails, and epochs go on, once each`, {
+  skip: SKIPS_WITHOUT_ETCD,
+  timeout: 7_200_000,
+}, async (t) => {
+  await inTempDir(async (folder) => {
+    const world = await ClusterWorld.start(folder, 3, 3);
+    const troubles: Trouble[] = [];
+    try {
+      await world.begin(GROUPS);
+      for (let i = 0; i < NUM_TROUBLES; i++) {
+        troubles.push(await world.trouble(TROUBLE_KINDS[i % TROUBLE_KINDS.length]!));
+        assert.deepEqual(violationsOf(world.history), [], `after ${troubles.at(-1)!.kind}, number ${i}`);
+      }
+      await world.end(GROUPS);
+      assert.deepEqual(violationsOf(world.history), []);
+    } finally {
+      for (const line of summaryOf(troubles)) t.diagnostic(line);
+      const { refused, unanswered } = world.refusals;
+      const kinds = [...refused].map(([code, count]) => `${code} ${count}`).join(', ');
+      t.diagnostic(`${world.numCommits} commits, ${world.history.length} operations; refused: ${kinds}`);
+      t.diagnostic(`${unanswered} unanswered`);
+      await world.stop();
+    }
+  });
+});
+
+/** Figures by the kind of trouble, in leases. */
+function summaryOf(troubles: readonly Trouble[]): string[] {
+  const inLeases = (values: readonly number[]) => {
+    const sorted = [...values].sort((a, b) => a - b).map((ms) => (ms / 1000 / LEASE_SECONDS).toFixed(2));
+    return `median ${sorted[Math.floor(sorted.length / 2)]}, most ${sorted.at(-1)} leases`;
+  };
+  return TROUBLE_KINDS.flatMap((kind) => {
+    const own = troubles.filter((trouble) => trouble.kind === kind);
+    if (own.length === 0) return [];
+    const without = own.flatMap(({ leaderlessMs }) => leaderlessMs ?? []);
+    const leaderless = without.length === 0 ? '' : `; another leader after ${inLeases(without)}`;
+    return [
+      `${kind} ${own.length} times${leaderless}; all as before: ${inLeases(own.map((x) => x.stalledMs))}`,
+    ];
+  });
+}
