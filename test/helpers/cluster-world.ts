@@ -10,7 +10,7 @@ import { endProcess, type ServiceProcess, startProcess } from './service.ts';
 export const LEASE_SECONDS = 1;
 const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
 /** A client gives a request up after that long. */
-const PATIENCE_MS = 4000;
+const PATIENCE_MS = 1000;
 /** So many looks, of 20 ms and more each, something may take to come about. */
 const MOST_LOOKS = 3000;
 
@@ -48,6 +48,8 @@ export class ClusterWorld {
   #isOver = false;
   #numAttempts = 0;
   #numCommits = 0;
+  /** Which service each client asks. */
+  readonly #asked = new Map<string, number>();
   #clients: Promise<void>[] = [];
 
   private constructor(etcd: Etcd, services: Service[]) {
@@ -74,7 +76,7 @@ export class ClusterWorld {
   async begin(groups: readonly string[]): Promise<void> {
     for (const group of groups) {
       await this.#until(`${group} is declared`, async () => {
-        const answer = await this.#ask('PUT', `/v1/groups/${group}`, SIZES);
+        const answer = await this.#ask(group, 'PUT', `/v1/groups/${group}`, SIZES);
         return answer?.status === 201 || answer?.status === 200;
       });
       this.#clients.push(this.#commits(group));
@@ -166,7 +168,7 @@ export class ClusterWorld {
   async untilFlagged(type: string): Promise<void> {
     await this.#until(`${type} is flagged`, async () => {
       const { address } = this.#services[0]!.process;
-      const answer = await this.#ask('GET', '/healthz', undefined, address);
+      const answer = await this.#ask('health', 'GET', '/healthz', undefined, address);
       return answer?.json.reasons.some((reason: { type: string }) => reason.type === type);
     });
   }
@@ -189,9 +191,12 @@ export class ClusterWorld {
   // Clients.
 
   /** @returns undefined when nobody answers */
-  async #ask(method: string, path: string, body?: unknown, at?: string) {
-    const index = Math.floor(this.#random() * this.#services.length);
-    const address = at ?? this.#services[index]!.process.address;
+  async #ask(client: string, method: string, path: string, body?: unknown, at?: string) {
+    const index = this.#asked.get(client) ?? this.#random() * this.#services.length;
+    const address = at ?? this.#services[Math.floor(index)]!.process.address;
+    // Who gets no answer asks another service; anybody does so now and then.
+    if (this.#random() < 0.1) this.#asked.delete(client);
+    else this.#asked.set(client, index);
     try {
       const response = await fetch(address + path, {
         method,
@@ -203,10 +208,12 @@ export class ClusterWorld {
       });
       const json = await response.json();
       const { refused } = this.refusals;
+      if (response.status === 503) this.#asked.delete(client);
       if (response.status >= 400) refused.set(json.code, (refused.get(json.code) ?? 0) + 1);
       return { status: response.status, json, headers: response.headers };
     } catch {
       this.refusals.unanswered++;
+      this.#asked.delete(client);
       return undefined;
     }
   }
@@ -221,7 +228,7 @@ export class ClusterWorld {
   /** @returns whether it was read as it is */
   async #read(client: string, group: string, at?: string): Promise<boolean> {
     const startMs = performance.now();
-    const answer = await this.#ask('GET', `/v1/groups/${group}/mapping`, undefined, at);
+    const answer = await this.#ask(client, 'GET', `/v1/groups/${group}/mapping`, undefined, at);
     if (answer?.status !== 200) return false;
     const { epoch, digest } = answer.json;
     const isStale = answer.headers.get('eplb-stale-seconds') !== null;
@@ -242,18 +249,21 @@ export class ClusterWorld {
     const path = `/v1/groups/${group}`;
     const number = ++this.#numAttempts;
     const loads = [0, 1].map(() => [0, 1, 2, 3].map(() => Math.floor(1 + 100 * this.#random())));
-    const plan = await this.#ask('POST', `${path}/plan`, { loads });
+    const plan = await this.#ask(group, 'POST', `${path}/plan`, { loads });
     if (plan?.status !== 200 || plan.json.status !== 'planned') return;
     const operationId = `attempt-${number}`;
-    const offered = await this.#ask('POST', `${path}/epochs`, { digest: plan.json.digest, operationId });
+    const offered = await this.#ask(group, 'POST', `${path}/epochs`, {
+      digest: plan.json.digest,
+      operationId,
+    });
     if (offered?.status === 409) await this.#clear(group);
     if (offered === undefined || offered.status >= 300) return;
     const { epoch } = offered.json;
-    for (const rank of [0, 1]) await this.#ask('POST', `${path}/epochs/${epoch}/ack`, { rank });
+    for (const rank of [0, 1]) await this.#ask(group, 'POST', `${path}/epochs/${epoch}/ack`, { rank });
     // Whether it is done is not always said: it is asked again, a few times.
     for (let i = 0; i < 4; i++) {
       const startMs = performance.now();
-      const answer = await this.#ask('POST', `${path}/epochs/${epoch}/activate`, {});
+      const answer = await this.#ask(group, 'POST', `${path}/epochs/${epoch}/activate`, {});
       if (answer === undefined || answer.status === 503) continue;
       if (answer.status !== 200) return this.#clear(group);
       const { state, operationId: attempt, digest } = answer.json;
@@ -270,11 +280,13 @@ export class ClusterWorld {
   /** Ends what is under way. */
   async #clear(group: string): Promise<void> {
     const path = `/v1/groups/${group}/epochs`;
-    const list = await this.#ask('GET', path);
+    const list = await this.#ask(group, 'GET', path);
     const underWay = list?.status === 200 ? list.json.underWay : null;
     if (underWay === null || underWay === undefined) return;
     const startMs = performance.now();
-    const answer = await this.#ask('POST', `${path}/${underWay.epoch}/abort`, { reason: 'in the way' });
+    const answer = await this.#ask(group, 'POST', `${path}/${underWay.epoch}/abort`, {
+      reason: 'in the way',
+    });
     if (answer?.status !== 200 || answer.json.state !== 'aborted') return;
     const { epoch, digest, operationId: attempt } = answer.json;
     const endMs = performance.now();
@@ -346,6 +358,16 @@ const TROUBLES = {
     await world.untilCommits(2);
     for (const link of other.links) link.heal();
     return undefined;
+  },
+  /** etcd may have to elect, too, and then gives all leases their whole time again. */
+  async leaderAndMemberKilled(world: ClusterWorld, beganMs: number) {
+    const { service, id } = await world.leader();
+    const isBack = world.killMember();
+    await world.kill(service);
+    const ms = await world.untilAnother(id, beganMs);
+    await isBack;
+    await world.restart(service);
+    return ms;
   },
   async memberKilled(world: ClusterWorld) {
     await world.killMember();

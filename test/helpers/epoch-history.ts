@@ -35,8 +35,8 @@ export function violationsOf(history: readonly SeenEpoch[]): string[] {
   ]);
 }
 
-const textOf = ({ client, kind, group, epoch, digest, attempt = '', term = '' }: SeenEpoch) =>
-  `${client}: ${kind} of ${group} ${epoch} ${digest.slice(0, 8)} ${attempt} ${term}`.trim();
+const textOf = ({ client, kind, group, epoch, digest, attempt = '', term }: SeenEpoch) =>
+  `${client}: ${kind} of ${group} ${epoch} ${digest.slice(0, 8)} ${attempt} ${term ?? ''}`.trim();
 
 /** An epoch is one mapping, whoever asks. */
 function forks(history: readonly SeenEpoch[]): string[] {

@@ -5,7 +5,7 @@ import type { GroupDeclaration } from '../declaration.ts';
 import type { ServiceRecord } from '../group-store.ts';
 import type { Reply } from '../reply.ts';
 import type { PlanningService } from '../service.ts';
-import { EtcdClient } from './etcd-client.ts';
+import { EtcdClient, EtcdError } from './etcd-client.ts';
 import { EtcdKeeper } from './etcd-keeper.ts';
 import type { EtcdSettings } from './etcd-settings.ts';
 import { Follower } from './follower.ts';
@@ -271,7 +271,7 @@ export class Cluster {
       throw noLeader('another service takes this one for the leader, which it is not; ask again');
     }
     const { operationId, name, epoch, wantsBinary, planKind, bytes } = request;
-    const isStale = await this.#model.fresh().then(
+    const isStale = await this.#confirmed().then(
       () => false,
       (error: unknown) => {
         if (!READS.includes(operationId) || this.#model.ageMs === undefined) throw error;
@@ -303,6 +303,12 @@ export class Cluster {
       this.#follower.remember(name, planKind, bytes, basis, { ...own, headers: lasting });
     }
     return own;
+  }
+
+  /** @throws EtcdError at once, while etcd is known not to answer */
+  #confirmed(): Promise<void> {
+    if (!this.#isEtcdLost) return this.#model.fresh();
+    return Promise.reject(new EtcdError(this.#client.lastFailure, true));
   }
 
   #forward(request: ClusterRequest): Promise<Reply> {
