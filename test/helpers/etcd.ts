@@ -157,7 +157,7 @@ export class Link {
   readonly #server: Server;
   readonly #target: URL;
   readonly #sockets = new Set<Socket>();
-  #mode: 'pass' | 'drop' | 'cut' = 'pass';
+  #mode: 'pass' | 'mute' | 'drop' | 'cut' = 'pass';
   #delayMs = 0;
   url = '';
 
@@ -179,7 +179,7 @@ export class Link {
   /** As before any of the others. */
   heal(): void {
     // What was dropped is missing in the midst of what connections say.
-    if (this.#mode === 'drop') this.#destroyAll();
+    if (this.#mode === 'drop' || this.#mode === 'mute') this.#destroyAll();
     this.#mode = 'pass';
     this.#delayMs = 0;
   }
@@ -187,6 +187,11 @@ export class Link {
   /** Each piece comes so much later. */
   delay(ms: number): void {
     this.#delayMs = ms;
+  }
+
+  /** The server is asked, and nobody hears what it says. */
+  mute(): void {
+    this.#mode = 'mute';
   }
 
   /** Nothing comes any more, and nobody is told. */
@@ -221,7 +226,7 @@ export class Link {
       [server, client],
     ] as const) {
       this.#sockets.add(from);
-      from.on('data', (piece) => this.#pass(piece, to));
+      from.on('data', (piece) => this.#pass(piece, to, from === server));
       from.on('error', () => to.destroy());
       from.on('close', () => {
         this.#sockets.delete(from);
@@ -230,8 +235,8 @@ export class Link {
     }
   }
 
-  #pass(piece: Buffer, to: Socket): void {
-    if (this.#mode === 'drop') return;
+  #pass(piece: Buffer, to: Socket, isAnswer: boolean): void {
+    if (this.#mode === 'drop' || (this.#mode === 'mute' && isAnswer)) return;
     if (this.#delayMs === 0) to.write(piece);
     else setTimeout(() => to.destroyed || to.write(piece), this.#delayMs);
   }

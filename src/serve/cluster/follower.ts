@@ -27,7 +27,7 @@ export class Follower {
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([group, { saved, live }]) => {
         const { epoch, paused, dryRun } = saved;
-        return { group, epoch, digest: live.digest, paused, dryRun };
+        return { group, epoch, digest: live().digest, paused, dryRun };
       });
     return jsonReply({ groups });
   }
@@ -35,14 +35,14 @@ export class Follower {
   /** The live mapping. @throws EplbError `EPLB_NOT_FOUND` */
   mapping(name: string, wantsBinary: boolean): Reply {
     const { saved, live } = this.#group(name);
-    return mappingReply(saved.epoch, live, wantsBinary);
+    return mappingReply(saved.epoch, live(), wantsBinary);
   }
 
   /** The mapping of an epoch; undefined for one that the leader may know. @throws EplbError */
   epochMapping(name: string, epoch: number, wantsBinary: boolean): Reply | undefined {
     const { saved, live, earlier } = this.#group(name);
     const own: Held | undefined =
-      epoch === saved.epoch ? live : epoch === earlier?.epoch ? earlier.held() : undefined;
+      epoch === saved.epoch ? live() : epoch === earlier?.epoch ? earlier.held() : undefined;
     return own && mappingReply(epoch, own, wantsBinary);
   }
 
@@ -55,7 +55,7 @@ export class Follower {
     const { numSteps = 0, numPlanned = 0, numKept = 0, numMoves = 0, lastStep = null } = counters ?? {};
     return jsonReply({
       ...declaration,
-      ...{ group: name, epoch, digest: live.digest, paused, dryRun },
+      ...{ group: name, epoch, digest: live().digest, paused, dryRun },
       conditions: [
         { type: 'Ready', status: false, reason: 'no service leads: this is what etcd holds' },
         { type: 'Durable', status: true, reason: 'each change is in etcd' },
@@ -97,7 +97,7 @@ export class Follower {
     const ranks = new PlannedRanks(parts, saved.epochs?.ranks);
     const basis = planBasisOf({
       configKey: configKeyOf(parts.declaration, ranks),
-      ...{ epoch: saved.epoch, digest: live.digest, isDryRun: saved.dryRun },
+      ...{ epoch: saved.epoch, digest: live().digest, isDryRun: saved.dryRun },
     });
     this.#bases.set(group, basis);
     return basis;

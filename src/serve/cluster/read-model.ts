@@ -27,8 +27,8 @@ export interface Head {
 export interface KnownGroup {
   readonly head: Head;
   readonly saved: SavedGroup;
-  /** What is live, and was before. */
-  readonly live: Held;
+  /** What is live, and was before: made when it is asked for. */
+  readonly live: () => Held;
   readonly earlier: { readonly epoch: number; readonly held: () => Held } | undefined;
 }
 
@@ -147,18 +147,25 @@ export class ReadModel {
   #set(name: string, head: Head, saved: SavedGroup): void {
     const before = this.#groups.get(name);
     const { table, earlier } = saved;
-    const of = (own: MappingRecord | undefined) => heldOf(saved, own);
-    const isSame = before !== undefined && before.saved.table === table && before.head.born === head.born;
+    const isSame = before?.saved.table === table && before?.head.born === head.born;
     this.#groups.set(name, {
       ...{ head, saved },
-      live: isSame ? before.live : of(table),
-      earlier: earlier && { epoch: earlier.epoch, held: () => of(earlier.table) },
+      live: isSame ? before!.live : once(() => heldOf(saved, table)),
+      earlier: earlier && { epoch: earlier.epoch, held: () => heldOf(saved, earlier.table) },
     });
   }
 }
 
 function damaged(name: string): EplbRangeError {
   return new EplbRangeError('EPLB_FORMAT', `etcd: the journal of group ${name} is damaged`);
+}
+
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
 }
 
 /** The mapping of a record; the initial one when there is none. */
