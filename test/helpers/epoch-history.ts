@@ -26,7 +26,11 @@ export interface SeenEpoch {
 /** What cannot have been, in words; nothing when all is well. */
 export function violationsOf(history: readonly SeenEpoch[]): string[] {
   const groups = new Map<string, SeenEpoch[]>();
-  for (const seen of history) groups.set(seen.group, [...(groups.get(seen.group) ?? []), seen]);
+  for (const seen of history) {
+    const own = groups.get(seen.group);
+    if (own === undefined) groups.set(seen.group, [seen]);
+    else own.push(seen);
+  }
   return [...groups.values()].flatMap((own) => [
     ...forks(own),
     ...goingBack(own),

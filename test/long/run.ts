@@ -1,7 +1,7 @@
 /**
  * What takes hours: a million calls of the whole public surface, a million interleavings, 100,000 transfer
- * plans, a million schedules of migrations, 300 kills of their processes, 100,000 hostile requests, and a
- * soak of a million cycles.
+ * plans, a million schedules of migrations, 300 kills of their processes, 100,000 hostile requests,
+ * 300 failures of services and etcd, and a soak of a million cycles.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
@@ -19,6 +19,7 @@ const RUNS: readonly (readonly string[])[] = [
   ['--test', 'test/migration/schedules.test.ts'],
   ['--test', 'test/migration/kill.test.ts'],
   ['--test', 'test/serve/fuzz.test.ts'],
+  ['--test', 'test/serve/cluster-kills.test.ts'],
 ];
 
 for (const args of RUNS) {

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { EplbError, isOwnError } from '../../core/errors.ts';
 import type { MetricFamily } from '../../watch/exposition.ts';
@@ -5,7 +6,7 @@ import type { GroupDeclaration } from '../declaration.ts';
 import type { ServiceRecord } from '../group-store.ts';
 import type { Reply } from '../reply.ts';
 import type { PlanningService } from '../service.ts';
-import { EtcdClient, EtcdError } from './etcd-client.ts';
+import { EtcdClient } from './etcd-client.ts';
 import { EtcdKeeper } from './etcd-keeper.ts';
 import type { EtcdSettings } from './etcd-settings.ts';
 import { Follower } from './follower.ts';
@@ -136,7 +137,7 @@ export class Cluster {
     const { leader, secondsSinceEtcd } = this.view();
     const faults: { type: string; reason: string }[] = [];
     if (this.#isEtcdLost) {
-      const since = `etcd has not answered for ${secondsSinceEtcd.toFixed(1)} s`;
+      const since = `etcd has done nothing that it was asked for ${secondsSinceEtcd.toFixed(1)} s`;
       faults.push({ type: 'EtcdAnswers', reason: `${since}: ${this.#client.lastFailure}` });
     }
     if (leader === null) {
@@ -270,52 +271,69 @@ export class Cluster {
     if (request.header(FORWARDED_HEADER) !== undefined) {
       throw noLeader('another service takes this one for the leader, which it is not; ask again');
     }
-    const { operationId, name, epoch, wantsBinary, planKind, bytes } = request;
+    const { operationId } = request;
+    if (READS.includes(operationId)) {
+      const isOfLeader = operationId === 'getGroup' && !this.#isEtcdLost && this.#otherLeader !== undefined;
+      const read = isOfLeader ? undefined : await this.#read(request);
+      if (read !== undefined) return read;
+    }
+    if (operationId === 'plan') return this.#plan(request);
+    return this.#forward(request);
+  }
+
+  /** What the record has; undefined where the leader may know more. @throws EplbError */
+  async #read({ operationId, name, epoch, wantsBinary }: ClusterRequest): Promise<Reply | undefined> {
     const isStale = await this.#confirmed().then(
       () => false,
       (error: unknown) => {
-        if (!READS.includes(operationId) || this.#model.ageMs === undefined) throw error;
+        if (this.#model.ageMs === undefined) throw error;
         return true;
       },
     );
-    const asOf = (reply: Reply): Reply => {
-      const stale = { 'eplb-stale-seconds': ((this.#model.ageMs ?? 0) / 1000).toFixed(3) };
-      return isStale ? { ...reply, headers: { ...reply.headers, ...stale } } : reply;
-    };
-    if (operationId === 'listGroups') return asOf(this.#follower.list());
-    if (operationId === 'getMapping') return asOf(this.#follower.mapping(name, wantsBinary));
-    if (operationId === 'getEpochMapping') {
-      const own = this.#follower.epochMapping(name, epoch, wantsBinary);
-      if (own !== undefined) return asOf(own);
-    }
-    if (operationId === 'plan') {
-      const known = this.#follower.plan(name, planKind, bytes);
-      if (known !== undefined) return known;
-    }
-    if (operationId === 'getGroup' && (isStale || this.#otherLeader === undefined)) {
-      return asOf(this.#follower.view(name));
-    }
+    const reply =
+      operationId === 'listGroups'
+        ? this.#follower.list()
+        : operationId === 'getGroup'
+          ? this.#follower.view(name)
+          : operationId === 'getMapping'
+            ? this.#follower.mapping(name, wantsBinary)
+            : this.#follower.epochMapping(name, epoch, wantsBinary);
+    if (reply === undefined || !isStale) return reply;
+    const stale = { 'eplb-stale-seconds': (this.#model.ageMs! / 1000).toFixed(3) };
+    return { ...reply, headers: { ...reply.headers, ...stale } };
+  }
+
+  /** One that was answered before, or as the leader answers it. @throws EplbError */
+  async #plan(request: ClusterRequest): Promise<Reply> {
+    const { name, planKind, bytes } = request;
+    await this.#confirmed();
+    const known = this.#follower.plan(name, planKind, bytes);
+    if (known !== undefined) return known;
     const reply = await this.#forward(request);
     const { [BASIS_HEADER]: basis, ...headers } = reply.headers ?? {};
-    const own = { ...reply, headers };
-    if (operationId === 'plan' && basis !== undefined && reply.status === 200) {
+    if (basis !== undefined && reply.status === 200) {
       const { 'eplb-term': _, ...lasting } = headers;
-      this.#follower.remember(name, planKind, bytes, basis, { ...own, headers: lasting });
+      this.#follower.remember(name, planKind, bytes, basis, { ...reply, headers: lasting });
     }
-    return own;
+    return { ...reply, headers };
   }
 
   /** @throws EtcdError at once, while etcd is known not to answer */
   #confirmed(): Promise<void> {
     if (!this.#isEtcdLost) return this.#model.fresh();
-    return Promise.reject(new EtcdError(this.#client.lastFailure, true));
+    return Promise.reject(this.#lost());
   }
 
-  #forward(request: ClusterRequest): Promise<Reply> {
+  async #forward(request: ClusterRequest): Promise<Reply> {
+    if (this.#isEtcdLost) throw this.#lost();
     const leader = this.#otherLeader;
     if (leader === undefined) throw noLeader('no service leads; ask again');
     this.#follows(leader.term);
     return this.#forwarder.send(leader.url, request, this.#leaderGone.signal);
+  }
+
+  #lost(): EplbError {
+    return new EplbError('EPLB_ETCD', this.#client.lastFailure);
   }
 
   /** Requests to another leader are given up. */
@@ -324,6 +342,8 @@ export class Cluster {
     this.#leaderTerm = term;
     this.#leaderGone.abort();
     this.#leaderGone = new AbortController();
+    // As many as there are requests.
+    setMaxListeners(0, this.#leaderGone.signal);
   }
 
   // How it stays up to date.

@@ -28,6 +28,8 @@ export class EtcdError extends EplbError {
 
 /** Reasons after which another member, or another moment, may do: see the codes of gRPC. */
 const PASSING_REASONS: readonly number[] = [1, 2, 4, 10, 13, 14];
+/** etcd hashes passwords slowly, on purpose. */
+const AUTHENTICATE_MS = 5000;
 const NOT_FOUND = 5;
 const UNAUTHENTICATED = 16;
 /** More than any answer to what is asked here has. */
@@ -74,7 +76,7 @@ export class EtcdClient {
     });
   }
 
-  /** Since etcd answered last. */
+  /** Since etcd did last what it was asked. */
   get silentMs(): number {
     return performance.now() - this.#lastOkMs;
   }
@@ -184,14 +186,18 @@ export class EtcdClient {
   async #authenticate(): Promise<void> {
     const { user, password } = this.#settings;
     this.#token = undefined;
-    const { token } = await this.#ask<{ token: string }>('auth/authenticate', { name: user, password });
+    const { token } = await this.#ask<{ token: string }>(
+      'auth/authenticate',
+      { name: user, password },
+      Math.max(AUTHENTICATE_MS, this.#attemptMs),
+    );
     this.#token = token;
   }
 
-  async #ask<T>(path: string, body: object): Promise<T> {
+  async #ask<T>(path: string, body: object, timeoutMs = this.#attemptMs): Promise<T> {
     const member = this.#at;
     try {
-      const signal = AbortSignal.timeout(this.#attemptMs);
+      const signal = AbortSignal.timeout(timeoutMs);
       const response = await this.#send(path, body, { signal });
       const text = await textOf(response);
       if (response.statusCode !== 200) throw refusalOf(response.statusCode ?? 0, text);
@@ -201,8 +207,6 @@ export class EtcdClient {
       const own = error instanceof EtcdError ? error : unknown(`${this.#urls[member]!.host}`, error);
       this.#lastFailure = own.message;
       if (own.isUnknown) this.#leave(member);
-      // It answers, if only with a refusal.
-      else this.#lastOkMs = performance.now();
       throw own;
     }
   }
