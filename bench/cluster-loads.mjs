@@ -38,7 +38,7 @@ async function freePort() {
 async function startEtcd(folder) {
   const [client, peer] = [await freePort(), await freePort()].map((port) => `http://127.0.0.1:${port}`);
   const child = spawn(
-    'etcd',
+    '/usr/bin/etcd',
     [
       ...['--data-dir', join(folder, 'etcd'), '--log-level', 'error', '--logger', 'zap'],
       ...['--listen-client-urls', client, '--advertise-client-urls', client],

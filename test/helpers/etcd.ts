@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const ETCD = '/usr/bin/etcd';
 
 /** Whether etcd is here. It has to be where NEED_ETCD is set. */
-export function hasEtcd(): boolean {
+function hasEtcd(): boolean {
   if (existsSync(ETCD)) return true;
   assert.equal(process.env.NEED_ETCD, undefined, 'etcd has to be here');
   return false;

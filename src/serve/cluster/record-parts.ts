@@ -23,7 +23,7 @@ interface PartsReference {
 }
 
 /** Content and its parts. */
-export interface Content {
+interface Content {
   readonly digest: string;
   readonly parts: readonly Buffer[];
 }
