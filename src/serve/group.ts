@@ -328,7 +328,7 @@ export class Group {
     });
   }
 
-  /** Ends planning. What is kept stays, unless the group is removed; with `saves: false` nothing is written. */
+  /** Ends planning. What is kept stays, unless the group is removed. @param saves whether more is written */
   async close({ remove = false, saves = true } = {}): Promise<void> {
     this.epochs.close();
     if (!remove && saves) await this.saveWindow();

@@ -1,13 +1,14 @@
 /** Services in processes that share etcd, clients that use them, and whatever goes wrong meanwhile. */
 import assert from 'node:assert/strict';
 import { performance } from 'node:perf_hooks';
+import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from './arbitraries.ts';
 import type { SeenEpoch } from './epoch-history.ts';
 import { Etcd, Link } from './etcd.ts';
 import { endProcess, type ServiceProcess, startProcess } from './service.ts';
 
-export const LEASE_SECONDS = 1;
+export const LEASE_SECONDS = Number(process.env.EPLB_CLUSTER_LEASE ?? 1);
 const SIZES = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
 /** A client gives a request up after that long. */
 const PATIENCE_MS = 1000;
@@ -311,6 +312,10 @@ const TROUBLES = {
     await world.restart(service);
     return ms;
   },
+  async memberKilled(world: ClusterWorld) {
+    await world.killMember();
+    return undefined;
+  },
   /** It comes back, and takes itself for the leader until it looks at the clock. */
   async leaderPaused(world: ClusterWorld, beganMs: number) {
     const { service, id } = await world.leader();
@@ -320,17 +325,17 @@ const TROUBLES = {
     service.process.child.kill('SIGCONT');
     return ms;
   },
-  async leaderCutOff(world: ClusterWorld, beganMs: number) {
+  async leaderUnheard(world: ClusterWorld, beganMs: number) {
     const { service, id } = await world.leader();
-    for (const link of service.links) link.cut();
+    for (const link of service.links) link.drop();
     const ms = await world.untilAnother(id, beganMs);
     await world.untilCommits(1);
     for (const link of service.links) link.heal();
     return ms;
   },
-  async leaderUnheard(world: ClusterWorld, beganMs: number) {
+  async leaderCutOff(world: ClusterWorld, beganMs: number) {
     const { service, id } = await world.leader();
-    for (const link of service.links) link.drop();
+    for (const link of service.links) link.cut();
     const ms = await world.untilAnother(id, beganMs);
     await world.untilCommits(1);
     for (const link of service.links) link.heal();
@@ -368,10 +373,6 @@ const TROUBLES = {
     await isBack;
     await world.restart(service);
     return ms;
-  },
-  async memberKilled(world: ClusterWorld) {
-    await world.killMember();
-    return undefined;
   },
 };
 

@@ -1,6 +1,6 @@
 /**
  * Checks what all clients of some services have seen of a group's epochs. Each operation took some time, and
- * took effect at one moment of it. An epoch that anybody has seen has been there by the end of that operation.
+ * took effect at one moment of it. An epoch that anybody has seen is there from the end of that operation on.
  */
 
 export interface SeenEpoch {

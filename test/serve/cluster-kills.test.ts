@@ -7,7 +7,7 @@ import { violationsOf } from '../helpers/epoch-history.ts';
 import { SKIPS_WITHOUT_ETCD } from '../helpers/etcd.ts';
 
 const IS_LONG = process.env.EPLB_LONG_RUNS !== undefined;
-const NUM_TROUBLES = Number(process.env.EPLB_CLUSTER_TROUBLES ?? (IS_LONG ? 300 : 3));
+const NUM_TROUBLES = Number(process.env.EPLB_CLUSTER_TROUBLES ?? (IS_LONG ? 300 : 4));
 /** Troubles between two looks at the history. */
 const CHECKED_EVERY = 10;
 const GROUPS = ['a', 'b'];
@@ -50,7 +50,9 @@ function summaryOf(troubles: readonly Trouble[]): string[] {
     const own = troubles.filter((trouble) => trouble.kind === kind);
     if (own.length === 0) return [];
     const without = own.flatMap(({ leaderlessMs }) => leaderlessMs ?? []);
-    const leaderless = without.length === 0 ? '' : `; another leader after ${inLeases(without)}`;
+    const late = without.filter((ms) => ms > 2000 * LEASE_SECONDS).length;
+    const leaderless =
+      without.length === 0 ? '' : `; another leader after ${inLeases(without)}, ${late} times after two`;
     return [
       `${kind} ${own.length} times${leaderless}; all as before: ${inLeases(own.map((x) => x.stalledMs))}`,
     ];

@@ -73,7 +73,7 @@ for (const [what, message, history] of PLANTED) {
   });
 }
 
-/** Operations of some clients on one register of epochs, each with a moment in it at which it takes effect. */
+/** Operations on the epochs of a group, each with a moment in it at which it takes effect. */
 const histories = fc
   .array(
     fc.record({

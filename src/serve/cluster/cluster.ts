@@ -72,6 +72,7 @@ export class Cluster {
   readonly #follower: Follower;
   readonly #forwarder: Forwarder;
   readonly #closing = new AbortController();
+  #watching = new AbortController();
   #url: string | undefined;
   #keepers = new Map<string, EtcdKeeper>();
   /** Ends when the groups are there that this service leads. */
@@ -172,6 +173,7 @@ export class Cluster {
   /** Gives the lead up at once. What its groups have to say has been written by then. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#watching.abort();
     clearTimeout(this.#polling);
     await this.#leadership.resign('it is being stopped', Number.POSITIVE_INFINITY);
     this.#leaderGone.abort();
@@ -356,6 +358,8 @@ export class Cluster {
       this.#follows(leader?.term);
       if (leader === undefined && !this.#closing.signal.aborted) await this.#leadership.campaign(this.#url!);
     } catch (error) {
+      // The watch may have been cut off just as silently.
+      this.#watching.abort();
       if (!isOwnError(error) || error.code !== 'EPLB_ETCD') this.#parts.onFault(error);
     }
     const isLost = this.#isEtcdLost;
@@ -373,9 +377,10 @@ export class Cluster {
 
   /** What others write is seen at once; should the watch miss it, by the next poll. */
   async #watch(): Promise<void> {
-    const { signal } = this.#closing;
     const { indexPrefix, indexEnd } = this.#keys;
-    while (!signal.aborted) {
+    while (!this.#closing.signal.aborted) {
+      this.#watching = new AbortController();
+      const { signal } = this.#watching;
       await this.#client.watch(indexPrefix, indexEnd, () => void this.#look(), signal).catch(() => undefined);
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
