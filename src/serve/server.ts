@@ -39,7 +39,7 @@ export interface ServeHooks {
 export interface RunningService {
   /** `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. */
   readonly address: string;
-  /** What is known of its groups. */
+  /** What is known of its groups: with `etcd`, while it leads. */
   groups(): readonly GroupView[];
   /** Where the removal of vLLM's dead engines stands; undefined without `vllm`. */
   vllm(): VllmView | undefined;

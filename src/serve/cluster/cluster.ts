@@ -232,8 +232,8 @@ export class Cluster {
     await service.goOn(record);
     for (const [name, group] of Object.entries(groups)) {
       await service.declare(name, group).catch((error: unknown) => {
-        if (!isOwnError(error) || error.code !== 'EPLB_CONFLICT') throw error;
-        // It is in etcd with other content, which stands.
+        if (this.#leadership.term !== term) throw error;
+        // What etcd has of it stands. One group is no reason for nobody to lead.
         onFault(error);
       });
     }
@@ -252,7 +252,7 @@ export class Cluster {
         if (this.#model.leader?.term !== term) throw noLeader('another service leads');
       }
       // Others may have seen in etcd what is being written, and it is to be seen here, too.
-      await this.#keepers.get(name)?.settled();
+      for (const [own, keeper] of this.#keepers) if (name === '' || name === own) await keeper.settled();
       await setImmediate();
       check();
       const reply = await work();
@@ -284,7 +284,7 @@ export class Cluster {
   }
 
   /** What the record has; undefined where the leader may know more. @throws EplbError */
-  async #read({ operationId, name, epoch, wantsBinary }: ClusterRequest): Promise<Reply | undefined> {
+  async #read(request: ClusterRequest): Promise<Reply | undefined> {
     const isStale = await this.#confirmed().then(
       () => false,
       (error: unknown) => {
@@ -292,14 +292,7 @@ export class Cluster {
         return true;
       },
     );
-    const reply =
-      operationId === 'listGroups'
-        ? this.#follower.list()
-        : operationId === 'getGroup'
-          ? this.#follower.view(name)
-          : operationId === 'getMapping'
-            ? this.#follower.mapping(name, wantsBinary)
-            : this.#follower.epochMapping(name, epoch, wantsBinary);
+    const reply = this.#follower.read(request);
     if (reply === undefined || !isStale) return reply;
     const stale = { 'eplb-stale-seconds': (this.#model.ageMs! / 1000).toFixed(3) };
     return { ...reply, headers: { ...reply.headers, ...stale } };

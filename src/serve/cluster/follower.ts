@@ -7,6 +7,14 @@ import { notFound } from '../refusal.ts';
 import { jsonReply, mappingReply, type Reply } from '../reply.ts';
 import type { KnownGroup, ReadModel } from './read-model.ts';
 
+/** What is read of the record. */
+interface RecordRequest {
+  readonly operationId: string;
+  readonly name: string;
+  readonly epoch: number;
+  readonly wantsBinary: boolean;
+}
+
 /** What a service that does not lead answers by itself: from the record, and from plans that it has seen. */
 export class Follower {
   readonly #model: ReadModel;
@@ -21,8 +29,24 @@ export class Follower {
     this.#mostBytes = mostBytes;
   }
 
+  /** Answers what is read of the record; undefined for what a leader may know. @throws EplbError */
+  read({ operationId, name, epoch, wantsBinary }: RecordRequest): Reply | undefined {
+    switch (operationId) {
+      case 'listGroups':
+        return this.#list();
+      case 'getGroup':
+        return this.#view(name);
+      case 'getMapping':
+        return this.#mapping(name, wantsBinary);
+      case 'getEpochMapping':
+        return this.#epochMapping(name, epoch, wantsBinary);
+      default:
+        return undefined;
+    }
+  }
+
   /** All groups. */
-  list(): Reply {
+  #list(): Reply {
     const groups = [...this.#model.groups]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([group, { saved, live }]) => {
@@ -33,13 +57,13 @@ export class Follower {
   }
 
   /** The live mapping. @throws EplbError `EPLB_NOT_FOUND` */
-  mapping(name: string, wantsBinary: boolean): Reply {
+  #mapping(name: string, wantsBinary: boolean): Reply {
     const { saved, live } = this.#group(name);
     return mappingReply(saved.epoch, live(), wantsBinary);
   }
 
   /** The mapping of an epoch; undefined for one that the leader may know. @throws EplbError */
-  epochMapping(name: string, epoch: number, wantsBinary: boolean): Reply | undefined {
+  #epochMapping(name: string, epoch: number, wantsBinary: boolean): Reply | undefined {
     const { saved, live, earlier } = this.#group(name);
     const own: Held | undefined =
       epoch === saved.epoch ? live() : epoch === earlier?.epoch ? earlier.held() : undefined;
@@ -47,7 +71,7 @@ export class Follower {
   }
 
   /** What is known of a group when nobody leads: nothing that only a leader has. @throws EplbError */
-  view(name: string): Reply {
+  #view(name: string): Reply {
     const { saved, live } = this.#group(name);
     const { declaration, epoch, paused, dryRun, counters } = saved;
     const none = { serving: 0, unconfirmed: 0, fenced: 0, suspected: 0 };
