@@ -273,6 +273,16 @@ test('groups of the configuration are declared by whoever leads, and what etcd h
     const three = await start(etcd, faults, { token });
     await until('it leads', () => three.cluster()!.role === 'leader');
     assert.equal((await ask(three.address, 'GET', '/v1/groups', undefined, auth)).json.groups.length, 2);
+    // With another prefix it is on its own, beside the others on the same etcd.
+    const apart = { urls: etcd.urls, leaseSeconds: 1, prefix: '/other' };
+    const four = await start(etcd, faults, { token, etcd: apart, groups: { h: SIZES } });
+    await until('its group is there', async () => {
+      const { json } = await ask(four.address, 'GET', '/v1/groups', undefined, auth);
+      return four.cluster()!.role === 'leader' && json.groups?.length === 1;
+    });
+    await ask(four.address, 'DELETE', '/v1/groups/h', undefined, auth);
+    assert.equal((await ask(three.address, 'GET', '/v1/groups', undefined, auth)).json.groups.length, 2);
+    await four.close();
     await three.close();
     await etcd.stop();
   }),
