@@ -62,8 +62,12 @@ export interface SavedGroup {
 export interface GroupKeeper {
   /** Whether anything is kept. */
   readonly isKept: boolean;
+  /** How that is so, for people. */
+  readonly how: string;
   /** Whether windows are. */
   readonly keepsWindow: boolean;
+  /** Whether what ranks have prepared is; else they are asked again after a restart. */
+  readonly keepsAcks: boolean;
   /** What was kept; undefined for a new group, or one whose declaration was never durable. */
   read(): Promise<SavedGroup | undefined>;
   /**
@@ -110,9 +114,16 @@ class GroupStore implements GroupKeeper {
     return this.#journal !== undefined;
   }
 
+  get how(): string {
+    return this.isKept ? 'each change is synced to the disk' : 'no state folder';
+  }
+
   get keepsWindow(): boolean {
     return this.isKept;
   }
+
+  // Whoever waits for a disk after each of them would wait long, and the one service asks again at once.
+  readonly keepsAcks = false;
 
   async read(): Promise<SavedGroup | undefined> {
     const records = (await this.#readJournal()) ?? [];

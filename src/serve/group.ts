@@ -182,7 +182,7 @@ export class Group {
       digest: this.#epochs.live.digest,
       paused: this.#paused,
       dryRun: this.#dryRun,
-      isKept: this.#store.isKept,
+      kept: this.#store,
       underWay: this.epochs.underWay,
       ranks: this.epochs.rankCounts,
       balancer: this.balancer,
@@ -377,6 +377,7 @@ export class Group {
       name: this.name,
       declaration: this.declaration,
       declared: this.#ranks.declared,
+      keepsAcks: this.#store.keepsAcks,
       whole: this.#ranks.whole,
       get isPaused() {
         return group.isPaused;

@@ -152,6 +152,32 @@ test('followers answer what the record has, and plans that they have seen, and f
   }),
 );
 
+test('what ranks have prepared is known to the next leader', SKIP, () =>
+  withPair(async ({ leader, follower }) => {
+    const base = follower.address;
+    const group = '/v1/groups/g';
+    await ask(base, 'PUT', group, SIZES);
+    const { digest } = (await ask(base, 'POST', `${group}/plan`, { loads: LOADS })).json;
+    await ask(base, 'POST', `${group}/epochs`, { digest });
+    // One rank all of it, the other one a layer.
+    await ask(base, 'POST', `${group}/epochs/1/ack`, { rank: 0 });
+    await ask(base, 'POST', `${group}/epochs/1/ack`, { rank: 1, layers: [1] });
+    await ask(base, 'POST', `${group}/epochs/1/ack`, { rank: 1, layers: [1] });
+    const before = (await ask(base, 'GET', `${group}/epochs/1`)).json;
+    await leader.close();
+    await until('the follower leads', () => follower.cluster()?.role === 'leader');
+    const { secondsUnderWay: _, ...after } = (await ask(base, 'GET', `${group}/epochs/1`)).json;
+    const { secondsUnderWay: _also, ...known } = before;
+    assert.deepEqual(after, known);
+    assert.deepEqual([after.state, after.preparedLayers, after.waitingFor], ['preparing', [1], [1]]);
+    await ask(base, 'POST', `${group}/epochs/1/ack`, { rank: 1, layers: [0] });
+    assert.equal((await ask(base, 'POST', `${group}/epochs/1/activate`)).json.state, 'active');
+    const { json } = await ask(base, 'GET', group);
+    assert.deepEqual([json.epoch, json.digest], [1, digest]);
+    assert.match(json.conditions[4].reason, /in etcd/);
+  }),
+);
+
 test('events come through a follower, and a request is never sent on twice', SKIP, () =>
   withPair(async ({ leader, follower }) => {
     await ask(leader.address, 'PUT', '/v1/groups/g', SIZES);

@@ -90,6 +90,8 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 export class EpochSimulation {
   readonly #random: () => number;
+  /** As in etcd; a folder does not. */
+  readonly #keepsAcks: boolean;
   readonly #tally: EpochTally;
   readonly #numRanks: number;
   readonly #ranks: SimulatedRank[] = [];
@@ -112,6 +114,7 @@ export class EpochSimulation {
 
   constructor(seed: number, tally: EpochTally) {
     this.#random = seededRandom(seed);
+    this.#keepsAcks = seed % 2 === 0;
     this.#tally = tally;
     this.#numRanks = 2 + Math.floor(3 * this.#random());
     const first = this.#mapping(
@@ -270,6 +273,7 @@ export class EpochSimulation {
     const host: EpochHost = {
       ...{ name: 'g', declaration: saved.declaration, isPaused: false, isDryRun: false },
       declared: { ...saved.declaration },
+      keepsAcks: this.#keepsAcks,
       whole: { ...saved.declaration },
       live: () => this.#live,
       answered: (digest) => this.#answered.get(digest),

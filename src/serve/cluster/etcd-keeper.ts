@@ -38,7 +38,9 @@ export interface KeeperHost {
  */
 export class EtcdKeeper implements GroupKeeper {
   readonly isKept = true;
+  readonly how = 'each change is in etcd';
   readonly keepsWindow = false;
+  readonly keepsAcks = true;
   readonly #host: KeeperHost;
   readonly #name: string;
   #head: Head | undefined;
