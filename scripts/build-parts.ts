@@ -36,10 +36,11 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'adaptive',
-    modules: /^src\/(policy\/adaptive\/(?!policy\.ts)|loads\/(sample-buckets|load-samples)\.ts)/,
+    modules:
+      /^src\/(policy\/adaptive\/(?!policy\.ts)|loads\/(sample-buckets|sample-memory|load-samples)\.ts)/,
     fronts: {
       'src/loads/load-samples.ts': ['checkSamples', 'oneSample', 'writeSamples'],
-      'src/loads/sample-buckets.ts': ['carveBuckets', 'makeSampleBuckets'],
+      'src/loads/sample-memory.ts': ['carveSamples', 'makeSampleMemory'],
       'src/policy/adaptive/judgement.ts': ['judge'],
       'src/policy/adaptive/kernel.ts': ['adaptiveKernel'],
       'src/policy/adaptive/locality-options.ts': ['localityOptions'],

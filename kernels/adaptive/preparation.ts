@@ -16,6 +16,9 @@ export class Preparation {
   width: i32;
   numSteps: i32;
   numRuns: i32;
+  /** Samples that are recent, and their runs: single steps, or all where none is. */
+  numRecent: i32;
+  numRecentRuns: i32;
   /** The variances of all experts, added up. */
   variance: f64;
   /** i32[numSteps]: which of the steps it is. */
@@ -25,8 +28,12 @@ export class Preparation {
   lengths: usize;
   /** f32[numSteps * width]: shares of the mean rank load. */
   shares: usize;
-  /** f64[numRuns]: steps of a run, joined ones counted as all they are the mean of. */
+  /**
+   * f64[numRuns] each: steps of a run, joined ones counted as all they are the mean of; and from its middle
+   * to the newest step's end.
+   */
   sizes: usize;
+  ages: usize;
   /** f64[numRuns * width], both: the means of runs, and where their steps were to be expected. */
   runMeans: usize;
   centers: usize;
@@ -41,7 +48,8 @@ export class Preparation {
 /** Lays the working space out; with no memory, 0, it only tells how many bytes that takes. */
 export function placePreparation(p: usize, numExperts: i32, maxSteps: i32): usize {
   const steps = <usize>maxSteps;
-  const runs = (steps + 3) >> 2;
+  // Single steps and joined ones before them both may have a short one.
+  const runs = ((steps + 3) >> 2) + 1;
   const width = (<usize>numExperts + 3) & ~3;
   let end = offsetof<Preparation>();
   end = place(p, offsetof<Preparation>('kept'), end, 4 * steps);
@@ -49,6 +57,7 @@ export function placePreparation(p: usize, numExperts: i32, maxSteps: i32): usiz
   end = place(p, offsetof<Preparation>('lengths'), end, 8 * steps);
   end = place(p, offsetof<Preparation>('shares'), end, 4 * steps * width);
   end = place(p, offsetof<Preparation>('sizes'), end, 8 * runs);
+  end = place(p, offsetof<Preparation>('ages'), end, 8 * runs);
   end = place(p, offsetof<Preparation>('runMeans'), end, 8 * runs * width);
   end = place(p, offsetof<Preparation>('centers'), end, 8 * runs * width);
   end = place(p, offsetof<Preparation>('alike'), end, 8 * runs * runs);
@@ -72,9 +81,14 @@ export function rowOfRun(p: Preparation, table: usize, run: i32): usize {
   return table + ((<usize>(run * p.width)) << 3);
 }
 
+/** Where it is told how much a step of run k tells of run j. */
+export function alikeAt(p: Preparation, j: i32, k: i32): usize {
+  return p.alike + ((<usize>(j * p.numRuns + k)) << 3);
+}
+
 /** What run k counts for run j. */
 export function shareOf(p: Preparation, j: i32, k: i32): f64 {
-  return load<f64>(p.alike + ((<usize>(j * p.numRuns + k)) << 3)) * load<f64>(p.sizes + ((<usize>k) << 3));
+  return load<f64>(alikeAt(p, j, k)) * load<f64>(p.sizes + ((<usize>k) << 3));
 }
 
 /** The first two of four f32, as f64. */

@@ -13,6 +13,7 @@ import { costAt } from './curve';
 import { estimateShrinkage } from './noise';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import {
+  alikeAt,
   carvePreparation,
   FOUR,
   high,
@@ -99,7 +100,22 @@ export function chooseSteps(a: AdaptiveTerms, p: Preparation): void {
   }
   if (p.numSteps === 0) for (let i = 0; i < a.numSteps; i++) keepStep(a, p, i, 0);
   a.numSamples = (p.numSteps + 3) & ~3;
-  p.numRuns = (p.numSteps + RUN - 1) / RUN;
+  divideIntoRuns(a, p);
+}
+
+/** Runs of RUN samples each: of single steps, and of what is joined before them. */
+function divideIntoRuns(a: AdaptiveTerms, p: Preparation): void {
+  const firstSingle = a.numSteps - a.numSingles;
+  let numSingles = 0;
+  while (numSingles < p.numSteps && stepAt(p, p.numSteps - 1 - numSingles) >= firstSingle) numSingles++;
+  p.numRecent = numSingles > 0 ? numSingles : p.numSteps;
+  p.numRecentRuns = (p.numRecent + RUN - 1) / RUN;
+  p.numRuns = p.numRecentRuns + (p.numSteps - p.numRecent + RUN - 1) / RUN;
+}
+
+/** Which of all steps one of those that are kept is. */
+function stepAt(p: Preparation, step: i32): i32 {
+  return load<i32>(p.kept + ((<usize>step) << 2));
 }
 
 function sumOfStep(row: usize, n: i32): f64 {
@@ -115,9 +131,15 @@ function sumOfStep(row: usize, n: i32): f64 {
 function keepStep(a: AdaptiveTerms, p: Preparation, step: i32, total: f64): void {
   store<i32>(p.kept + ((<usize>p.numSteps) << 2), step);
   store<f64>(p.totals + ((<usize>p.numSteps) << 3), total);
-  const length = step === a.numSteps - 1 ? a.newestLength : a.stepLength;
-  store<f64>(p.lengths + ((<usize>p.numSteps) << 3), length);
+  store<f64>(p.lengths + ((<usize>p.numSteps) << 3), lengthOf(a, step));
   p.numSteps++;
+}
+
+/** How many steps one of all steps is the mean of. */
+function lengthOf(a: AdaptiveTerms, step: i32): f64 {
+  const newestJoined = a.numSteps - a.numSingles - 1;
+  if (step > newestJoined) return 1;
+  return step === newestJoined ? a.newestLength : a.stepLength;
 }
 
 /** Shares of the mean rank load, step by step. */
@@ -147,9 +169,10 @@ export function scale(a: AdaptiveTerms, p: Preparation): void {
   }
 }
 
-/** The run of a step: they are numbered from the newest on, and the oldest may be short. */
+/** The run of a step: they are numbered from the newest on. The oldest of either kind may be short. */
 function runOf(p: Preparation, step: i32): i32 {
-  return (p.numSteps - 1 - step) / RUN;
+  const age = p.numSteps - 1 - step;
+  return age < p.numRecent ? age / RUN : p.numRecentRuns + (age - p.numRecent) / RUN;
 }
 
 /** The mean of each run, and of how many steps it is. */
@@ -163,13 +186,22 @@ export function averageRuns(p: Preparation): void {
     store<f64>(size, load<f64>(size) + length);
     addScaled(rowOfStep(p, t), length, rowOfRun(p, p.runMeans, run), p.width);
   }
+  let age: f64 = 0;
   for (let run = 0; run < p.numRuns; run++) {
-    const size = f64x2.splat(load<f64>(p.sizes + ((<usize>run) << 3)));
+    const length = sizeOf(p, run);
+    store<f64>(p.ages + ((<usize>run) << 3), age + length / 2);
+    age += length;
+    const size = f64x2.splat(length);
     const row = rowOfRun(p, p.runMeans, run);
     for (let at: usize = 0, end = (<usize>p.width) << 3; at < end; at += 16) {
       v128.store(row + at, f64x2.div(v128.load(row + at), size));
     }
   }
+}
+
+/** Steps of a run. */
+function sizeOf(p: Preparation, run: i32): f64 {
+  return load<f64>(p.sizes + ((<usize>run) << 3));
 }
 
 /** to f64[n] += factor * from f32[n] */
@@ -184,11 +216,12 @@ function addScaled(from: usize, factor: f64, to: usize, n: i32): void {
 }
 
 /**
- * Finds the variance of one step within its run, 0 when no run has two steps, and how many experts it is
- * spread over.
+ * Finds the variance of one step within its run, 0 when no recent run has two steps, and how many experts it
+ * is spread over. Loads drift within runs of joined steps: that is no noise.
  */
 export function measureNoise(a: AdaptiveTerms, p: Preparation): void {
-  const degrees = p.numSteps - p.numRuns;
+  const degrees = p.numRecent - p.numRecentRuns;
+  const oldest = p.numSteps - p.numRecent;
   a.noise = 0;
   a.numVarying = 1;
   if (degrees === 0) return;
@@ -199,7 +232,7 @@ export function measureNoise(a: AdaptiveTerms, p: Preparation): void {
   for (let e = 0; e < p.width; e += FOUR) {
     let own0 = f64x2.splat(0);
     let own1 = f64x2.splat(0);
-    for (let t = 0; t < p.numSteps; t++) {
+    for (let t = oldest; t < p.numSteps; t++) {
       const x = v128.load(rowOfStep(p, t) + ((<usize>e) << 2));
       const mean = rowOfRun(p, p.runMeans, runOf(p, t)) + ((<usize>e) << 3);
       const length = f64x2.splat(load<f64>(p.lengths + ((<usize>t) << 3)));
@@ -222,31 +255,30 @@ export function measureNoise(a: AdaptiveTerms, p: Preparation): void {
 /**
  * Finds how much a step of run k tells of run j, f64[runs * runs] in [0, 1]: the variance of k's mean by its
  * own noise, as a share of its whole distance from j's true mean. So the best weights of estimates that are
- * off by known amounts. And by how much, beyond noise, runs differ that are so many runs apart: `passing` is
- * what differs soon as a share of what differs at half of all runs and more. The rest of that stays: so much
- * the loads move on in a step, `forgetting`. What passes is drawn anew every SOON runs: `turnover` is the
- * variance of steps drawn each on its own whose mean is as far off.
+ * off by known amounts. And by how much, beyond noise, recent runs differ that are so many runs apart. What
+ * does not pass stays: so much the loads move on in a step, `forgetting`. What passes is drawn anew every
+ * SOON runs: `turnover` is the variance of steps drawn each on its own whose mean is as far off.
  */
 function compareRuns(a: AdaptiveTerms, p: Preparation): void {
-  const numRuns = p.numRuns;
-  const soon = min(SOON, numRuns >> 1);
-  const far = max(soon, (numRuns + 1) >> 1);
+  const recent = p.numRecentRuns;
+  const soon = min(SOON, recent >> 1);
+  const far = max(soon, (recent + 1) >> 1);
+  const longAgo = stepsOf(p, p.numRuns) / 2;
   let apartSoon: f64 = 0;
   let apartFar: f64 = 0;
   let numFar = 0;
   let farGaps = 0;
-  let length: f64 = 0;
-  for (let j = 0; j < numRuns; j++) {
-    length += load<f64>(p.sizes + ((<usize>j) << 3));
-    const noiseOfJ = a.noise / load<f64>(p.sizes + ((<usize>j) << 3));
-    store<f64>(p.alike + ((<usize>(j * numRuns + j)) << 3), 1);
+  let apartLong: f64 = 0;
+  let numLong = 0;
+  for (let j = 0; j < p.numRuns; j++) {
+    store<f64>(alikeAt(p, j, j), 1);
     for (let k = 0; k < j; k++) {
-      const noiseOfK = a.noise / load<f64>(p.sizes + ((<usize>k) << 3));
-      const distance = distanceOf(p, j, k);
-      const apart = distance - CHANCE * (noiseOfJ + noiseOfK);
-      store<f64>(p.alike + ((<usize>(j * numRuns + k)) << 3), apart > 0 ? noiseOfK / (noiseOfK + apart) : 1);
-      store<f64>(p.alike + ((<usize>(k * numRuns + j)) << 3), apart > 0 ? noiseOfJ / (noiseOfJ + apart) : 1);
-      const real = distance - (noiseOfJ + noiseOfK);
+      const real = compare(a, p, j, k);
+      if (ageOf(p, j) - ageOf(p, k) >= longAgo) {
+        apartLong += real;
+        numLong++;
+      }
+      if (j >= recent) continue;
       if (j - k === soon) apartSoon += real;
       if (j - k >= far) {
         apartFar += real;
@@ -255,16 +287,47 @@ function compareRuns(a: AdaptiveTerms, p: Preparation): void {
       }
     }
   }
-  if (numRuns < LEAST_RUNS) a.passing = 0;
-  else if (!(apartFar > 0)) a.passing = 1;
-  else a.passing = min(1, max(0, apartSoon / <f64>(numRuns - soon) / (apartFar / <f64>numFar)));
-  const farSteps = <f64>(farGaps * RUN) * (length / <f64>p.numSteps);
-  a.forgetting = farGaps === 0 ? 0 : ((1 - a.passing) * max<f64>(0, apartFar)) / (2 * farSteps);
-  const visit = <f64>(SOON * RUN) * (length / <f64>p.numSteps);
+  apartFar = max<f64>(0, apartFar);
+  const meanSoon = max<f64>(0, apartSoon / <f64>(recent - soon));
+  const meanFar = apartFar / <f64>max(numFar, 1);
+  a.passing = recent < LEAST_RUNS ? 0 : passingOf(meanSoon, meanFar);
+  const stepsPerSample = stepsOf(p, recent) / <f64>p.numRecent;
+  const farSteps = <f64>(farGaps * RUN) * stepsPerSample;
+  a.forgetting = farGaps === 0 ? 0 : ((1 - a.passing) * apartFar) / (2 * farSteps);
+  const visit = <f64>(SOON * RUN) * stepsPerSample;
   a.turnover =
-    numFar === 0
-      ? 0
-      : (passingBeyondDrift(a, soon, farGaps, numFar) * max<f64>(0, apartFar) * visit) / <f64>(2 * numFar);
+    numFar === 0 ? 0 : (passingBeyondDrift(a, soon, farGaps, numFar) * apartFar * visit) / <f64>(2 * numFar);
+  // What differs more from what was long before than recent runs do has not passed.
+  const meanLong = apartLong / <f64>max(numLong, 1);
+  if (p.numRuns > recent && recent >= LEAST_RUNS) a.passing = passingOf(meanSoon, max(meanFar, meanLong));
+}
+
+/** What differs soon, as a share of what differs much later: so much of it passes. */
+function passingOf(soon: f64, late: f64): f64 {
+  return late > 0 ? min<f64>(1, soon / late) : 1;
+}
+
+/** Stores what two runs tell of each other. @returns how far apart they are beyond noise, squared */
+function compare(a: AdaptiveTerms, p: Preparation, j: i32, k: i32): f64 {
+  const noiseOfJ = a.noise / sizeOf(p, j);
+  const noiseOfK = a.noise / sizeOf(p, k);
+  const distance = distanceOf(p, j, k);
+  const apart = distance - CHANCE * (noiseOfJ + noiseOfK);
+  store<f64>(alikeAt(p, j, k), apart > 0 ? noiseOfK / (noiseOfK + apart) : 1);
+  store<f64>(alikeAt(p, k, j), apart > 0 ? noiseOfJ / (noiseOfJ + apart) : 1);
+  return distance - (noiseOfJ + noiseOfK);
+}
+
+/** Of a run: from its middle to the end of the newest step. */
+function ageOf(p: Preparation, run: i32): f64 {
+  return load<f64>(p.ages + ((<usize>run) << 3));
+}
+
+/** Steps of the newest `numRuns` runs. */
+function stepsOf(p: Preparation, numRuns: i32): f64 {
+  let steps: f64 = 0;
+  for (let run = 0; run < numRuns; run++) steps += sizeOf(p, run);
+  return steps;
 }
 
 /** What passes beyond drift: loads that only move on differ by more the longer they are apart. */

@@ -41,7 +41,7 @@ export class AdaptiveTerms {
   /** Out, of the change: see change.ts. */
   distance: f64;
   numNewSteps: f64;
-  /** How many steps each of `steps` is the mean of, but the newest; and that. */
+  /** How many steps each of `steps` that is no single one is the mean of, but the newest of them; and that. */
   stepLength: f64;
   newestLength: f64;
   /** Out, of the samples: the loads of all steps. */
@@ -109,8 +109,9 @@ export class AdaptiveTerms {
   /** f32: the layer's loads of step n begin `stride` bytes times n behind `steps`. */
   steps: usize;
   stride: usize;
-  /** How many there are, oldest first. */
+  /** How many there are, oldest first; and how many of the newest are single steps. */
   numSteps: i32;
+  numSingles: i32;
   /** f32[numExperts made a multiple of 4]: the loads expected; and the first of the steps that is newer. */
   expected: usize;
   firstNew: i32;
@@ -205,6 +206,7 @@ export const adaptive_tokens: usize = offsetof<AdaptiveTerms>('tokens');
 export const adaptive_scratch: usize = offsetof<AdaptiveTerms>('scratch');
 export const adaptive_steps: usize = offsetof<AdaptiveTerms>('steps');
 export const adaptive_stride: usize = offsetof<AdaptiveTerms>('stride');
+export const adaptive_numSingles: usize = offsetof<AdaptiveTerms>('numSingles');
 export const adaptive_numSteps: usize = offsetof<AdaptiveTerms>('numSteps');
 export const adaptive_stepLength: usize = offsetof<AdaptiveTerms>('stepLength');
 export const adaptive_newestLength: usize = offsetof<AdaptiveTerms>('newestLength');

@@ -484,7 +484,7 @@ export class ExpertLoadBalancer {
       memory: memoryOf(this.mapping) ?? new Uint8Array(),
       gains: this.#gains.content(),
       window: this.#window.content(),
-      buckets: this.#window.buckets?.content(),
+      samples: this.#window.sampleMemory?.content(),
     });
   }
 
@@ -506,14 +506,14 @@ export class ExpertLoadBalancer {
       const message = 'the balancer has recorded steps or committed mappings of its own: restore a new one';
       throw new EplbError('EPLB_STALE', message);
     }
-    const { isFirst, isPlanned, phyToLog, logToPhy, since, memory, window, buckets } = content;
+    const { isFirst, isPlanned, phyToLog, logToPhy, since, memory, window, samples } = content;
     const mapping = isFirst
       ? this.mapping
       : new ExpertMapping({ phyToLog, logToPhy, numLayers, numLogicalExperts });
     checkShape('snapshot', mapping, this.topology);
     checkClosedSlots('snapshot', tablesOf(mapping).phyToLog, this.topology);
     refill(this.#window, this.topology, window, mapping);
-    if (buckets !== undefined) this.#window.buckets?.refill(buckets);
+    if (samples !== undefined) this.#window.sampleMemory?.refill(samples);
     this.#numSteps = content.numSteps;
     if (memory.length > 0) keepMemory(mapping, memory);
     this.#live.resume(mapping, isPlanned, since);
@@ -605,8 +605,8 @@ export class ExpertLoadBalancer {
   }
 
   get #sizes(): SnapshotSizes {
-    const { stepsPerBucket = 0, numBuckets = 0 } = this.#window.buckets?.sizes ?? {};
-    return { topology: this.topology, windowSize: this.windowSize, stepsPerBucket, numBuckets };
+    const samples = this.#window.sampleMemory?.sizes;
+    return { topology: this.topology, windowSize: this.windowSize, samples };
   }
 
   /** What every event begins with. */

@@ -1,6 +1,6 @@
 import { jobNeeds } from '../engine/job-needs.ts';
 import { carveJob, type JobLayout } from '../engine/layout.ts';
-import { type BucketLayout, carveBuckets } from '../loads/sample-buckets.ts';
+import { carveSamples, type SampleLayout } from '../loads/sample-memory.ts';
 import { carveWindow, type WindowLayout } from '../loads/window-layout.ts';
 import { kernelSizes } from '../memory/kernel-memory.ts';
 import { kernelOf } from '../policy/kernels.ts';
@@ -13,7 +13,7 @@ import type { BalancerSettings } from './options.ts';
  */
 export interface BalancerLayout {
   readonly job: JobLayout;
-  readonly buckets: BucketLayout | undefined;
+  readonly samples: SampleLayout | undefined;
   readonly gains: GainLayout;
   readonly window: WindowLayout;
   /** From here on nothing is read before it is written. */
@@ -29,9 +29,9 @@ export function carveBalancer(settings: BalancerSettings, start: number): Balanc
   const needs = jobNeeds(topology, request, kernel, sizes, Math.max(maxWorkers, 1));
   const job = carveJob(topology, needs, start);
   const sampledSteps = Math.max(windowSize, rememberedSteps);
-  const buckets =
-    maxSamples === 0 ? undefined : carveBuckets(topology, sampledSteps, maxSamples, sizes, job.end);
-  const gains = carveGains(topology, sizes, (buckets ?? job).end);
+  const samples =
+    maxSamples === 0 ? undefined : carveSamples(topology, sampledSteps, maxSamples, sizes, job.end);
+  const gains = carveGains(topology, sizes, (samples ?? job).end);
   const window = carveWindow(topology, windowSize, sizes, gains.end);
-  return { job, buckets, gains, window, zeroedEnd: window.narrowRing, end: window.end };
+  return { job, samples, gains, window, zeroedEnd: window.narrowRing, end: window.end };
 }

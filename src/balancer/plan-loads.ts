@@ -42,7 +42,8 @@ function writeJobSamples(
   window: LoadWindow,
 ): WrittenSamples {
   const isGiven = given !== undefined && given.numSamples > 0;
-  if (!isGiven && window.buckets !== undefined && window.numSamples > 0) return window.buckets.writeTo(at);
+  if (!isGiven && window.sampleMemory !== undefined && window.numSamples > 0)
+    return window.sampleMemory.writeTo(at);
   const out = new Float32Array(buffer, at, maxSamples * topology.numLayers * topology.numLogicalExperts);
   return writeSamples(isGiven ? given : oneSample(window.averageLogical()), maxSamples, out);
 }

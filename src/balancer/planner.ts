@@ -306,7 +306,7 @@ export class Planner {
     const { numPhysicalExperts, numGroups, numNodes, numRanks } = topology;
     const { coactivation, previous = mapping } = plan;
     const { slotsPerRank } = topology;
-    const samples = plan.samples ?? (plan.weight === undefined ? window.buckets?.copy() : undefined);
+    const samples = plan.samples ?? (plan.weight === undefined ? window.sampleMemory?.copy() : undefined);
     const history = historyFor(plan, source);
     const context: PolicyContext & InternalContext = {
       previous,

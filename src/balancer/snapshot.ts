@@ -2,6 +2,7 @@ import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
 import type { BucketContent } from '../loads/sample-buckets.ts';
+import type { SampleContent, SampleSizes } from '../loads/sample-memory.ts';
 import { numLoadsOf, RowKind, type WindowContent } from '../loads/window-content.ts';
 import { sha256 } from '../mapping/snapshot.ts';
 
@@ -11,9 +12,8 @@ import { type GainContent, isGainContent } from './gain-record.ts';
 export interface SnapshotSizes {
   readonly topology: Topology;
   readonly windowSize: number;
-  /** 0 both where the policy plans from no samples. */
-  readonly stepsPerBucket: number;
-  readonly numBuckets: number;
+  /** undefined where the policy plans from no samples. */
+  readonly samples: SampleSizes | undefined;
 }
 
 /** All that a balancer knows: from recorded steps and commits, and nothing else. */
@@ -31,19 +31,20 @@ export interface BalancerContent {
   readonly memory: Uint8Array;
   readonly gains: GainContent;
   readonly window: WindowContent;
-  readonly buckets: BucketContent | undefined;
+  readonly samples: SampleContent | undefined;
 }
 
 const MAGIC = 0x45504c57;
-const VERSION = 2;
+const VERSION = 3;
 const DIGEST_BYTES = 32;
+const NO_SAMPLES: SampleSizes = { numSingles: 0, stepsPerBucket: 0, numBuckets: 0 };
 
 /**
  * Writes a snapshot: one part after the other, each with its length before it, in the byte order of the
  * machine; and at last the SHA-256 of all that.
  */
 export function encodeSnapshot(sizes: SnapshotSizes, content: BalancerContent): Uint8Array {
-  const { phyToLog, logToPhy, isFirst, isPlanned, numSteps, since, memory, gains, window, buckets } = content;
+  const { phyToLog, logToPhy, isFirst, isPlanned, numSteps, since, memory, gains, window, samples } = content;
   const parts: ArrayBufferView[] = [
     Uint32Array.of(MAGIC, VERSION),
     Float64Array.from(numbersOf(sizes)),
@@ -53,7 +54,7 @@ export function encodeSnapshot(sizes: SnapshotSizes, content: BalancerContent): 
       numSteps,
       since,
       window.tables.length,
-      buckets?.numSteps ?? 0,
+      samples?.older.numSteps ?? 0,
     ),
     phyToLog,
     logToPhy,
@@ -66,8 +67,9 @@ export function encodeSnapshot(sizes: SnapshotSizes, content: BalancerContent): 
     window.tableOfStep,
     window.kinds,
     window.rows,
-    buckets?.means ?? new Float32Array(),
-    buckets?.sums ?? new Float64Array(),
+    samples?.newest?.means ?? new Float32Array(),
+    samples?.older.means ?? new Float32Array(),
+    samples?.older.sums ?? new Float64Array(),
   ];
   const chunks = parts.flatMap((part) => [
     new Uint8Array(Float64Array.of(part.byteLength).buffer),
@@ -114,12 +116,24 @@ export function decodeSnapshot(bytes: unknown, sizes: SnapshotSizes): BalancerCo
       rows: reader.take(Float32Array),
     },
   };
+  const newest = reader.take(Float32Array);
   const means = reader.take(Float32Array);
   const sums = reader.take(Float64Array);
-  const buckets = sizes.numBuckets === 0 ? undefined : { means, sums, numSteps: numBegun };
-  const whole = { ...content, buckets };
+  const whole = { ...content, samples: samplesOf(sizes, newest, { means, sums, numSteps: numBegun }) };
   if (!isPossible(whole, sizes)) throw formatError('holds what no balancer has');
   return whole;
+}
+
+/** @param newest the means of single steps, of which none is begun */
+function samplesOf(
+  { topology, samples }: SnapshotSizes,
+  newest: Float32Array,
+  older: BucketContent,
+): SampleContent | undefined {
+  if (samples === undefined) return undefined;
+  if (samples.numSingles === 0) return { newest: undefined, older };
+  const sums = new Float64Array(topology.numLayers * topology.numLogicalExperts);
+  return { newest: { means: newest, sums, numSteps: 0 }, older };
 }
 
 /** The bytes before the digest, when it is theirs. */
@@ -131,11 +145,12 @@ function checkedBody(bytes: Uint8Array): Uint8Array {
   throw formatError(`${bytes.length} bytes are damaged, or none`);
 }
 
-function numbersOf({ topology, windowSize, stepsPerBucket, numBuckets }: SnapshotSizes): number[] {
+function numbersOf({ topology, windowSize, samples }: SnapshotSizes): number[] {
   const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups } = topology;
   const slots = topology.slotsPerRank ?? [];
   const sizes = [numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups];
-  return [...sizes, windowSize, stepsPerBucket, numBuckets, ...slots];
+  const { numSingles, stepsPerBucket, numBuckets } = samples ?? NO_SAMPLES;
+  return [...sizes, windowSize, numSingles, stepsPerBucket, numBuckets, ...slots];
 }
 
 function checkSizes(found: readonly number[], sizes: SnapshotSizes): void {
@@ -148,14 +163,18 @@ function checkSizes(found: readonly number[], sizes: SnapshotSizes): void {
 }
 
 /** Whether the numbers are such as a balancer of these sizes can have. Tables are checked as mappings. */
-function isPossible(content: BalancerContent, { topology, windowSize, numBuckets }: SnapshotSizes): boolean {
+function isPossible(content: BalancerContent, sizes: SnapshotSizes): boolean {
+  const { topology, windowSize } = sizes;
   const { numLayers, numPhysicalExperts, numLogicalExperts } = topology;
-  const { window, buckets, phyToLog, numSteps, since } = content;
+  const { window, samples, phyToLog, numSteps, since } = content;
   const { tables, tableOfStep, kinds, rows } = window;
   const numSlots = numLayers * numPhysicalExperts;
   const isCount = (value: number) => Number.isSafeInteger(value) && value >= 0;
   const isLoad = (value: number) => value >= 0 && value < Number.POSITIVE_INFINITY;
   const step = numLayers * numLogicalExperts;
+  const { numSingles, numBuckets } = sizes.samples ?? NO_SAMPLES;
+  const areSteps = (means: Float32Array, most: number) =>
+    means.length % step === 0 && means.length <= most * step && means.every(isLoad);
   const { PHYSICAL, LOGICAL } = RowKind;
   return (
     isCount(numSteps) &&
@@ -173,13 +192,12 @@ function isPossible(content: BalancerContent, { topology, windowSize, numBuckets
     ) &&
     rows.length === numLoadsOf(kinds, topology) &&
     rows.every(isLoad) &&
-    (buckets === undefined ||
-      (buckets.means.length % step === 0 &&
-        buckets.means.length <= numBuckets * step &&
-        buckets.means.every(isLoad) &&
-        buckets.sums.length === step &&
-        buckets.sums.every(isLoad) &&
-        isCount(buckets.numSteps)))
+    (samples === undefined ||
+      (areSteps(samples.newest?.means ?? new Float32Array(), numSingles) &&
+        areSteps(samples.older.means, numBuckets) &&
+        samples.older.sums.length === step &&
+        samples.older.sums.every(isLoad) &&
+        isCount(samples.older.numSteps)))
   );
 }
 

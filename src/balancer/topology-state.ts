@@ -3,7 +3,7 @@ import type { JobLayout } from '../engine/layout.ts';
 import { contentOfExperts } from '../loads/fold-content.ts';
 import { LoadWindow } from '../loads/load-window.ts';
 import { refill } from '../loads/refill-window.ts';
-import { makeSampleBuckets } from '../loads/sample-buckets.ts';
+import { makeSampleMemory } from '../loads/sample-memory.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { carvePublished, type PublishedLayout, PublishedMapping } from '../mapping/published-mapping.ts';
@@ -46,7 +46,7 @@ export function makeState(settings: BalancerSettings, live?: ExpertMapping): Top
   const { topology, windowSize, policy } = settings;
   const what = `${describeTopology(topology)} with a window of ${windowSize}`;
   const { region, layout } = leaseKernelMemory(what, (start) => carveBalancer(settings, start));
-  const buckets = layout.buckets && makeSampleBuckets(topology, region, layout.buckets);
+  const samples = layout.samples && makeSampleMemory(topology, region, layout.samples);
   // Only now: of sizes that are too large together the message is of the whole.
   const first = live ?? initialMapping(topology);
   const scale = policy instanceof URL ? undefined : policy.gainScale?.(topology);
@@ -56,7 +56,7 @@ export function makeState(settings: BalancerSettings, live?: ExpertMapping): Top
     first,
     region,
     job: layout.job,
-    window: new LoadWindow(topology, windowSize, region, layout.window, first, buckets),
+    window: new LoadWindow(topology, windowSize, region, layout.window, first, samples),
     gains: new GainRecord(
       windowSize,
       new GainMeter(topology, scale, { region, layout: layout.gains }, dispatch),
@@ -88,8 +88,8 @@ export function movedState(
   const [before, after] = [tablesOf(live).phyToLog, tablesOf(next).phyToLog];
   const content = contentOfExperts(window.content(), state.settings.topology, before, after);
   refill(moved.window, settings.topology, content, next);
-  const buckets = window.buckets?.content();
-  if (buckets !== undefined) moved.window.buckets?.refill(buckets);
+  const samples = window.sampleMemory?.content();
+  if (samples !== undefined) moved.window.sampleMemory?.refill(samples);
   moved.gains.refill(state.gains.ended(), next);
   return moved;
 }

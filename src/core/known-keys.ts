@@ -15,7 +15,8 @@ export function checkKnownKeys(title: string, options: object, known: readonly s
   for (const key of Object.keys(options)) {
     if (known.includes(key) || Reflect.get(options, key) === undefined) continue;
     const near = nearest(key, known);
-    const hint = near === undefined ? `there are ${known.join(', ')}` : `did you mean ${near}?`;
+    const all = known.length === 0 ? 'there are none' : `there are ${known.join(', ')}`;
+    const hint = near === undefined ? all : `did you mean ${near}?`;
     throw new EplbTypeError('EPLB_OPTION', `${title}: there is no option ${show(key)}; ${hint}`);
   }
 }

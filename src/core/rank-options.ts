@@ -18,8 +18,8 @@ export interface OpenSlotsOptions extends Sizes {
 }
 
 /** Speeds beyond these are typing errors. */
-const LEAST_SPEED = 1e-3;
-const MOST_SPEED = 1e3;
+export const LEAST_SPEED = 1e-3;
+export const MOST_SPEED = 1e3;
 
 /** @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE` */
 export function checkRankSpeed(

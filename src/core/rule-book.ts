@@ -53,12 +53,11 @@ export class RuleBook {
   /** @throws EplbRangeError `EPLB_RULES` for rules that contradict each other */
   layer(layer: number): LayerRules {
     const isFor = (layers: ReadonlySet<number> | undefined) => layers === undefined || layers.has(layer);
-    const pinned = this.#pinned.filter((_, i) => isFor(this.#layersOfPins[i]));
-    const single = this.#single.filter((_, i) => isFor(this.#layersOfSingles[i]));
-    const key = [
-      this.#pinned.map((rule) => (pinned.includes(rule) ? 1 : 0)).join(''),
-      this.#single.map((rule) => (single.includes(rule) ? 1 : 0)).join(''),
-    ].join();
+    const arePinned = this.#layersOfPins.map(isFor);
+    const areSingle = this.#layersOfSingles.map(isFor);
+    const pinned = this.#pinned.filter((_, i) => arePinned[i]);
+    const single = this.#single.filter((_, i) => areSingle[i]);
+    const key = [arePinned, areSingle].map((each) => each.map(Number).join('')).join();
     const made = this.#made.get(key) ?? makeLayer(this.#topology, layer, pinned, single);
     this.#made.set(key, made);
     return made;

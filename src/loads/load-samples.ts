@@ -16,10 +16,12 @@ export interface LoadSamples {
   /** Steps that each sample is the mean of; loads are tokens a step either way. 1 when left out. */
   readonly stepsPerSample?: number;
   /**
-   * How many of these steps the newest sample has, as a share in (0, 1]: as much does it count. 1 when left
-   * out.
+   * How many of these steps the newest sample that is no single step has, as a share in (0, 1]: as much does
+   * it count. 1 when left out.
    */
   readonly newestShare?: number;
+  /** How many of the newest samples are single steps. 0 when left out: all are of `stepsPerSample`. */
+  readonly numSingles?: number;
 }
 
 /** What is to be known of samples that lie where a job reads them: see {@link LoadSamples}. */
@@ -27,6 +29,22 @@ export interface WrittenSamples {
   readonly numSamples: number;
   readonly stepsPerSample: number;
   readonly newestShare: number;
+  readonly numSingles: number;
+}
+
+/** Steps that samples are of, all together. */
+export function stepsOfSamples(samples: WrittenSamples): number {
+  const { numSamples, stepsPerSample, newestShare, numSingles } = samples;
+  const numJoined = numSamples - numSingles;
+  return numSingles + (numJoined === 0 ? 0 : (numJoined - 1 + newestShare) * stepsPerSample);
+}
+
+/** How many steps a sample is the mean of. */
+export function lengthOfSample(samples: WrittenSamples, sample: number): number {
+  const { numSamples, stepsPerSample, newestShare, numSingles } = samples;
+  const newestJoined = numSamples - numSingles - 1;
+  if (sample > newestJoined) return 1;
+  return sample === newestJoined ? newestShare * stepsPerSample : stepsPerSample;
 }
 
 /** A load matrix as the one sample there is. */
@@ -56,12 +74,13 @@ export function checkSamples(
   const count = checkWhole('samples.numSamples', samples.numSamples, 0);
   const layers = size('samples.numLayers', samples.numLayers, numLayers);
   const experts = size('samples.numExperts', samples.numExperts, numExperts);
-  const { newestShare = 1, stepsPerSample = 1 } = samples;
+  const { newestShare = 1, stepsPerSample = 1, numSingles = 0 } = samples;
   checkAtLeast('samples.stepsPerSample', stepsPerSample, 1);
   if (!(checkNumber('samples.newestShare', newestShare) > 0 && newestShare <= 1)) {
     const message = `samples.newestShare: ${newestShare} is not above 0 and at most 1`;
     throw new EplbRangeError('EPLB_RANGE', message);
   }
+  checkWhole('samples.numSingles', numSingles, 0, count);
   const wanted = count * layers * experts;
   // Only now: a property that was read may have changed its memory.
   const data = copyOf(given);
@@ -75,7 +94,8 @@ export function checkSamples(
     const layer = Math.floor(i / experts) % layers;
     throw loadError(`samples: sample ${sample}`, layer, i % experts, load);
   }
-  return { data, numSamples: count, numLayers: layers, numExperts: experts, stepsPerSample, newestShare };
+  const sizes = { numSamples: count, numLayers: layers, numExperts: experts };
+  return { data, ...sizes, stepsPerSample, newestShare, numSingles };
 }
 
 /**
@@ -83,13 +103,20 @@ export function checkSamples(
  * their mean.
  */
 export function writeSamples(samples: LoadSamples, maxSamples: number, out: Float32Array): WrittenSamples {
-  const { data, numSamples, numLayers, numExperts, stepsPerSample = 1, newestShare = 1 } = samples;
-  const step = numLayers * numExperts;
+  const { data, numSamples, stepsPerSample = 1, newestShare = 1, numSingles = 0 } = samples;
   const run = Math.ceil(numSamples / maxSamples);
   if (run <= 1) {
     out.set(data);
-    return { numSamples, stepsPerSample, newestShare };
+    return { numSamples, stepsPerSample, newestShare, numSingles };
   }
+  const whole = { ...samples, stepsPerSample, newestShare, numSingles };
+  return numSingles > 0 ? joinSteps(whole, maxSamples, out) : joinRuns(whole, run, out);
+}
+
+/** Joins runs of as many samples each. */
+function joinRuns(samples: Required<LoadSamples>, run: number, out: Float32Array): WrittenSamples {
+  const { data, numSamples, numLayers, numExperts, stepsPerSample, newestShare } = samples;
+  const step = numLayers * numExperts;
   const numRuns = Math.ceil(numSamples / run);
   const rest = numSamples - (numRuns - 1) * run;
   for (let i = 0; i < numRuns; i++) {
@@ -104,7 +131,32 @@ export function writeSamples(samples: LoadSamples, maxSamples: number, out: Floa
     numSamples: numRuns,
     stepsPerSample: run * stepsPerSample,
     newestShare: (rest - 1 + newestShare) / run,
+    numSingles: 0,
   };
+}
+
+/** Joins runs of as many steps each, from the oldest on: a sample is as many steps alike as it is the mean of. */
+function joinSteps(samples: Required<LoadSamples>, maxSamples: number, out: Float32Array): WrittenSamples {
+  const { data, numLayers, numExperts } = samples;
+  const loads = numLayers * numExperts;
+  const numSteps = stepsOfSamples(samples);
+  const stepsPerSample = Math.max(1, Math.ceil(numSteps / maxSamples));
+  const numSamples = Math.ceil(numSteps / stepsPerSample);
+  const means = new Float64Array(numSamples * loads);
+  let begin = 0;
+  for (let sample = 0; sample < samples.numSamples; sample++) {
+    const end = Math.min(begin + lengthOfSample(samples, sample), numSteps);
+    for (let run = Math.floor(begin / stepsPerSample); run * stepsPerSample < end; run++) {
+      const runEnd = Math.min((run + 1) * stepsPerSample, numSteps);
+      const shared = Math.min(end, runEnd) - Math.max(begin, run * stepsPerSample);
+      const share = shared / (runEnd - run * stepsPerSample);
+      for (let at = 0; at < loads; at++) means[run * loads + at]! += share * data[sample * loads + at]!;
+    }
+    begin = end;
+  }
+  out.set(means);
+  const newestShare = (numSteps - (numSamples - 1) * stepsPerSample) / stepsPerSample;
+  return { numSamples, stepsPerSample, newestShare, numSingles: 0 };
 }
 
 function size(title: string, value: unknown, wanted: number | undefined): number {

@@ -9,7 +9,7 @@ import type { KernelRegion } from '../memory/memory-arena.ts';
 import { copyRow, type LoadMatrix, type LoadRow } from './load-matrix.ts';
 import { addRow, foldRow, spreadRow } from './load-rows.ts';
 import { LoadSums } from './load-sums.ts';
-import type { SampleBuckets } from './sample-buckets.ts';
+import type { SampleMemory } from './sample-memory.ts';
 import { SampleRing } from './sample-ring.ts';
 import { numLoadsOf, RowKind, type WindowContent } from './window-content.ts';
 import { windowImbalance } from './window-imbalance.ts';
@@ -47,7 +47,7 @@ export class LoadWindow {
   /** Rows in the ring that are not narrow. */
   #numWide = 0;
   /** For policies that plan from single steps. */
-  readonly #buckets: SampleBuckets | undefined;
+  readonly #sampleMemory: SampleMemory | undefined;
   readonly #ringKinds: Uint8Array;
   /** The table each sample was recorded under, and how many mappings had been live before it. */
   readonly #ringTables: Int32Array[];
@@ -68,7 +68,7 @@ export class LoadWindow {
     region: KernelRegion,
     layout: WindowLayout,
     live: ExpertMapping,
-    buckets?: SampleBuckets,
+    sampleMemory?: SampleMemory,
   ) {
     const { buffer, kernels } = region;
     this.#topology = topology;
@@ -80,7 +80,7 @@ export class LoadWindow {
     this.#inputLogical = new Float32Array(buffer, layout.input, topology.numLogicalExperts);
     this.#foldedRow = new Float32Array(buffer, layout.output, topology.numLogicalExperts);
     this.#passKinds = new Uint8Array(topology.numLayers);
-    this.#buckets = buckets;
+    this.#sampleMemory = sampleMemory;
     this.#ring = new SampleRing(topology, windowSize, kernels, layout);
     this.#physicalSums = new LoadSums(region.buffer, kernels, layout.physical);
     this.#logicalSums = new LoadSums(region.buffer, kernels, layout.logical);
@@ -154,8 +154,8 @@ export class LoadWindow {
   }
 
   /** The samples for policies that plan from them; undefined when the balancer's policy does not. */
-  get buckets(): SampleBuckets | undefined {
-    return this.#buckets;
+  get sampleMemory(): SampleMemory | undefined {
+    return this.#sampleMemory;
   }
 
   /** The average load of each slot, [layers x physical], as the live mapping reads the window. A copy. */
@@ -380,10 +380,10 @@ export class LoadWindow {
       this.#ringKinds[index * numLayers + layer] = isLogical ? LOGICAL : PHYSICAL;
       (isLogical ? this.#logicalSums : this.#physicalSums).add({ at, isWhole, sign: 1 }, layer * n, n);
       if (!isLogical) this.#hasPhysicalSums = true;
-      if (isLogical) this.#buckets?.addLogical(layer, at);
-      else this.#buckets?.addPhysical(layer, at, this.#at.liveTable + 4 * layer * numPhysicalExperts);
+      if (isLogical) this.#sampleMemory?.addLogical(layer, at);
+      else this.#sampleMemory?.addPhysical(layer, at, this.#at.liveTable + 4 * layer * numPhysicalExperts);
     }
-    this.#buckets?.endStep();
+    this.#sampleMemory?.endStep();
     this.#ringTables[index] = this.#live.phyToLog;
     this.#ringEpochs[index] = this.#epoch;
     this.#passKinds.fill(0);

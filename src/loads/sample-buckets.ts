@@ -3,9 +3,8 @@ import { zeros } from '../memory/allocate.ts';
 import { Carver } from '../memory/carver.ts';
 import type { KernelSizes, Pointer } from '../memory/kernel-exports.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
-import type { LoadSamples, WrittenSamples } from './load-samples.ts';
 
-/** Where the samples for policies that plan from them lie in the shared memory, as byte offsets. */
+/** Where buckets of steps lie in the shared memory, as byte offsets. */
 export interface BucketLayout {
   /** Steps of a bucket, and whole or begun buckets that are kept: together at most the steps to remember. */
   readonly stepsPerBucket: number;
@@ -33,16 +32,16 @@ export interface BucketContent {
   readonly numSteps: number;
 }
 
-/** Lays out at most `maxSamples` buckets of the last steps. */
+/** Lays out at most `maxBuckets` buckets of the last steps. */
 export function carveBuckets(
   { numLayers, numLogicalExperts }: Topology,
-  sampledSteps: number,
-  maxSamples: number,
+  numSteps: number,
+  maxBuckets: number,
   sizes: KernelSizes,
   start: number,
 ): BucketLayout {
-  const stepsPerBucket = Math.ceil(sampledSteps / maxSamples);
-  const numBuckets = Math.floor(sampledSteps / stepsPerBucket);
+  const stepsPerBucket = Math.ceil(numSteps / maxBuckets);
+  const numBuckets = Math.floor(numSteps / stepsPerBucket);
   const loads = numLayers * numLogicalExperts;
   const carver = new Carver(start);
   return {
@@ -56,18 +55,12 @@ export function carveBuckets(
   };
 }
 
-export type { SampleBuckets };
-
-/** Begins to keep samples. A function, as an import of the library leaves this module out. */
-export const makeSampleBuckets = (...args: ConstructorParameters<typeof SampleBuckets>): SampleBuckets =>
-  new SampleBuckets(...args);
-
 /**
- * The last steps' loads per expert, step by step or in buckets of a few consecutive steps: what a policy
- * needs that plans for single steps and not for their sum. Each step is folded through the mapping it was
- * recorded under, when it ends: that costs the same however long the window is, and a plan has only to copy.
+ * The last steps' loads per expert, step by step or in buckets of a few consecutive steps. Each step is folded
+ * through the mapping it was recorded under, when it ends: that costs the same however long the window is, and
+ * a plan has only to copy.
  */
-class SampleBuckets {
+export class SampleBuckets {
   readonly #topology: Topology;
   readonly #region: KernelRegion;
   readonly #at: BucketLayout;
@@ -106,27 +99,9 @@ class SampleBuckets {
     this.#region.kernels.clearBytes(this.#at.sums, 8 * numLayers * numLogicalExperts);
   }
 
-  /** Copies the samples, oldest first, to f32[samples x layers x logical]. */
-  writeTo(out: Pointer): WrittenSamples {
-    const places = this.#places();
-    for (const [i, place] of places.entries()) {
-      this.#region.kernels.copyBytes(out + i * this.#bucketBytes, place, this.#bucketBytes);
-    }
-    const { stepsPerBucket: stepsPerSample } = this.#at;
-    return { numSamples: places.length, stepsPerSample, newestShare: this.#newestShare };
-  }
-
-  /** The samples, copied. */
-  copy(): LoadSamples {
-    const { numLayers, numLogicalExperts: numExperts } = this.#topology;
-    const places = this.#places();
-    const step = numLayers * numExperts;
-    const data = zeros(`a copy of ${places.length} samples`, Float32Array, places.length * step);
-    for (const [i, place] of places.entries())
-      data.set(new Float32Array(this.#region.buffer, place, step), i * step);
-    const { stepsPerBucket: stepsPerSample } = this.#at;
-    const sizes = { numSamples: places.length, numLayers, numExperts };
-    return { data, ...sizes, stepsPerSample, newestShare: this.#newestShare };
+  /** Where the bucket is that the next whole one takes the place of, f32[layers x logical]; if any. */
+  get leaving(): Pointer | undefined {
+    return this.#numWhole < this.#at.numBuckets ? undefined : this.#placeOf(this.#numWhole);
   }
 
   /** All that it has. Copies. */
@@ -159,8 +134,8 @@ class SampleBuckets {
     return this.#at;
   }
 
-  /** Where the samples are, oldest first. */
-  #places(): Pointer[] {
+  /** Where the mean steps of the buckets are, oldest first, f32[layers x logical] each: until the next step. */
+  places(): Pointer[] {
     const { numBuckets, newest } = this.#at;
     const numBegun = this.#numSteps > 0 ? 1 : 0;
     const first = Math.max(0, this.#numWhole + numBegun - numBuckets);
@@ -170,7 +145,8 @@ class SampleBuckets {
     return [...places, newest];
   }
 
-  get #newestShare(): number {
+  /** How many steps the newest bucket has, as a share of what it is to have. */
+  get newestShare(): number {
     return this.#numSteps > 0 ? this.#numSteps / this.#at.stepsPerBucket : 1;
   }
 

@@ -63,6 +63,7 @@ export type AdaptiveInteger =
   | 'steps'
   | 'stride'
   | 'numSteps'
+  | 'numSingles'
   | 'numSamples'
   | 'isNoise'
   | 'samples'
@@ -409,6 +410,7 @@ const CONSTANTS: { readonly [Name in Exclude<keyof KernelExports, KernelFunction
   adaptive_steps: true,
   adaptive_stride: true,
   adaptive_numSteps: true,
+  adaptive_numSingles: true,
   adaptive_stepLength: true,
   adaptive_newestLength: true,
   adaptive_totalLoad: true,

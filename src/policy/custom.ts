@@ -128,12 +128,13 @@ function copyMatrix({ data, numLayers, numExperts }: LoadMatrix & CoactivationMa
 }
 
 function copySamples(samples: LoadSamples): LoadSamples {
-  const { numSamples, stepsPerSample, newestShare } = samples;
+  const { numSamples, stepsPerSample, newestShare, numSingles } = samples;
   return Object.freeze({
     ...copyMatrix(samples),
     numSamples,
     ...(stepsPerSample === undefined ? {} : { stepsPerSample }),
     ...(newestShare === undefined ? {} : { newestShare }),
+    ...(numSingles === undefined ? {} : { numSingles }),
   });
 }
 

@@ -16,6 +16,7 @@ import { PlanDesk } from './plan-desk.ts';
 import { RateLimit } from './rate-limit.ts';
 import { HttpRefusal, type Refused, refusedBy } from './refusal.ts';
 import { JSON_TYPE, type Reply } from './reply.ts';
+import { readBody } from './request-body.ts';
 import { planKindOf, type Route, readQuery, type ServeContext, type ServeRequest } from './route.ts';
 import { ROUTES } from './routes.ts';
 import type { PlanningService } from './service.ts';
@@ -137,10 +138,10 @@ async function handle(
 ): Promise<Reply> {
   const query = readQuery(route, new URL(c.req.url).searchParams);
   const accept = c.req.header('accept') ?? '';
-  const bytes = await readBody(c, options.maxBodyBytes);
+  const sent = await readBody(c.env.incoming, options.maxBodyBytes);
   const type = (c.req.header('content-type') ?? JSON_TYPE).split(';', 1)[0]!.trim().toLowerCase();
   const isBinary = type === BINARY_TYPE;
-  const isMissing = bytes.length === 0 && route.bodyIsOptional === true;
+  const isMissing = sent.length === 0 && route.bodyIsOptional === true;
   if (route.body !== undefined && !isMissing && !(type === JSON_TYPE || (isBinary && route.takesBytes))) {
     const types = route.takesBytes ? `${JSON_TYPE} or ${BINARY_TYPE}` : JSON_TYPE;
     throw new HttpRefusal(415, 'EPLB_FORMAT', `content-type: ${type.slice(0, 80)} is not ${types}`);
@@ -149,13 +150,13 @@ async function handle(
   // A plan that was asked before is found by the bytes of its question, which are not parsed again then.
   const isParsed = route.body !== undefined && !isBinary && route.operationId !== 'plan';
   const request: ServeRequest = {
-    ...{ name, query, bytes, isBinary },
+    ...{ name, query, sent, isBinary },
     epoch: numberIn('epoch', c.req.param('epoch')),
     rank: numberIn('rank', c.req.param('rank')),
     lastEventId: c.req.header('last-event-id'),
     // Parsed by whoever answers: that may be another service.
     get body() {
-      return isMissing ? {} : isParsed ? parseJson(bytes) : undefined;
+      return isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined;
     },
     wantsBinary: route.givesBytes === true && accept.includes(BINARY_TYPE),
     metricsFormat: formatOf(accept),
@@ -166,10 +167,10 @@ async function handle(
 }
 
 function clusterRequest({ req }: ServeCall, { operationId }: Route, request: ServeRequest): ClusterRequest {
-  const { name, epoch, wantsBinary, bytes } = request;
+  const { name, epoch, wantsBinary, sent } = request;
   const { pathname, search } = new URL(req.url);
   return {
-    ...{ operationId, name, epoch, wantsBinary, bytes },
+    ...{ operationId, name, epoch, wantsBinary, body: sent.parts },
     ...{ method: req.method, path: pathname + search },
     planKind: planKindOf(request),
     header: (own) => req.header(own),
@@ -185,31 +186,6 @@ function numberIn(name: string, text = '0'): number {
 /** The older format, unless OpenMetrics is asked for, as Prometheus does. */
 function formatOf(accept: string): MetricsFormat {
   return accept.includes('application/openmetrics-text') ? 'openmetrics' : 'prometheus';
-}
-
-/**
- * The whole body, as long as it is not too large. Read from the connection itself: the Request that hides it
- * would copy it twice.
- */
-async function readBody({ env, req }: ServeCall, maxBodyBytes: number): Promise<Uint8Array> {
-  const tooLarge = () =>
-    new EplbError('EPLB_TOO_LARGE', `body: has more than ${maxBodyBytes} bytes, limits.maxBodyBytes`);
-  if (Number(req.header('content-length') ?? 0) > maxBodyBytes) throw tooLarge();
-  const parts: Buffer[] = [];
-  let length = 0;
-  for await (const part of env.incoming as AsyncIterable<Buffer>) {
-    length += part.length;
-    if (length > maxBodyBytes) throw tooLarge();
-    parts.push(part);
-  }
-  // In memory of its own, where numbers are aligned.
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 async function answer(

@@ -54,7 +54,7 @@ export const PLAN_SCHEMA: Schema = {
     generation: { type: 'integer', minimum: 0, description: 'which epoch has to be live' },
     planId: {
       oneOf: [
-        { type: 'string', maxLength: 128 },
+        { type: 'string', minLength: 1, maxLength: 128 },
         { type: 'integer', minimum: 0 },
       ],
       description: 'names the plan where no loads are given: the first answer stands',
@@ -94,6 +94,7 @@ interface PlanBody {
 export function readPlanBody(
   body: unknown,
   topology: Topology,
+  known: readonly Held[] = [],
 ): Omit<PlanQuestion, 'saysBalance'> & { readonly transfer: boolean } {
   checkSchema('plan', PLAN_SCHEMA, body);
   const given = body as PlanBody;
@@ -106,7 +107,7 @@ export function readPlanBody(
   return {
     loads,
     samples,
-    previous: given.previous && readTable('plan.previous', given.previous, topology),
+    previous: given.previous && readTable('plan.previous', given.previous, topology, known),
     generation: given.generation,
     planId: given.planId === undefined ? undefined : String(given.planId),
     transfer: given.transfer === true,
@@ -141,7 +142,7 @@ interface LoadsBody {
 }
 
 /** A report in JSON. @throws EplbTypeError, EplbRangeError */
-export function readLoadsBody(body: unknown, topology: Topology): StepReport {
+export function readLoadsBody(body: unknown, topology: Topology, known: readonly Held[] = []): StepReport {
   checkSchema('loads', LOADS_SCHEMA, body);
   const { loads, physical, physicalToLogical, ...rest } = body as LoadsBody;
   if (loads !== undefined && physical !== undefined) {
@@ -153,7 +154,7 @@ export function readLoadsBody(body: unknown, topology: Topology): StepReport {
     matrix && { kind, loads: toLoadMatrix(`loads.${loads === undefined ? 'physical' : 'loads'}`, matrix) },
     {
       ...rest,
-      mapping: physicalToLogical && readTable('loads.physicalToLogical', physicalToLogical, topology),
+      mapping: physicalToLogical && readTable('loads.physicalToLogical', physicalToLogical, topology, known),
     },
     topology,
   );
@@ -164,8 +165,9 @@ export function readLoadsBytes(
   bytes: Uint8Array,
   query: Pick<LoadsBody, 'step' | 'epoch' | 'rank' | 'digest'>,
   topology: Topology,
+  known: readonly Held[] = [],
 ): StepReport {
-  const { kind, loads, previous } = readBinary(bytes, topology);
+  const { kind, loads, previous } = readBinary(bytes, topology, known);
   const named = kind === PHYSICAL_KIND ? 'physical' : 'logical';
   return reportOf({ kind: named, loads }, { ...query, mapping: previous }, topology);
 }
@@ -201,9 +203,17 @@ function reportOf(
   return { ...live, loads: { ...measured, step: at, rank: whose } };
 }
 
-function readTable(title: string, phyToLog: number[][], topology: Topology): ExpertMapping {
+/** A table of the group's ranks, or of those that a known mapping is of. */
+function readTable(
+  title: string,
+  phyToLog: number[][],
+  topology: Topology,
+  known: readonly Held[],
+): ExpertMapping {
+  const width = Array.isArray(phyToLog[0]) ? phyToLog[0].length : 0;
+  const isOlder = known.some(({ mapping }) => mapping.numPhysicalExperts === width);
   try {
-    return readMapping({ phyToLog }, topology);
+    return readMapping({ phyToLog }, isOlder ? { ...topology, numPhysicalExperts: width } : topology);
   } catch (error) {
     if (error instanceof Error) error.message = error.message.replace(/^mapping/, title);
     throw error;

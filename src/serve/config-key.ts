@@ -21,6 +21,6 @@ export function planBasisOf(group: {
 }
 
 /** The key of an answer. @param kind what beside the body changes it */
-export function planKeyOf(name: string, basis: string, kind: string, body: Uint8Array): string {
-  return hexSha256(`${name} ${basis} ${kind} `, body);
+export function planKeyOf(name: string, basis: string, kind: string, body: readonly Uint8Array[]): string {
+  return hexSha256(`${name} ${basis} ${kind} `, ...body);
 }

@@ -2,10 +2,12 @@ import { checkTopology } from '../core/check-topology.ts';
 import { show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { domainsOfRanks } from '../core/failure-domains.ts';
-import { MAX_SIZE, type RankOptions, rankOptionsOf, type Topology } from '../core/topology.ts';
+import type { PlacementRules } from '../core/placement-rules.ts';
+import { MAX_SIZE, type RankOptions, type Topology } from '../core/topology.ts';
 import type { CostModelInit } from '../cost/cost-json.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { costModel } from '../cost/make.ts';
+import { type RulesFile, rulesOfSizes } from '../formats/topology/rules-json.ts';
 import {
   type DeviceTopology,
   type TopologyFile,
@@ -62,6 +64,8 @@ export interface GroupDeclaration extends DeclaredRanks {
   readonly budgets?: PlanBudgets;
   /** Only with `adaptive`: the level of failures that as much load as can be is to survive. */
   readonly survive?: string;
+  /** What every plan keeps to, whatever the loads are: the content of a file of rules. */
+  readonly rules?: RulesFile;
   /** Plans are made and shown, and never offered. Default false. */
   readonly dryRun?: boolean;
   /** Default: as a coordinator's options of these names. */
@@ -70,10 +74,13 @@ export interface GroupDeclaration extends DeclaredRanks {
 
 /** A declaration with nothing left out but what has no default. */
 export type FullDeclaration = Required<
-  Omit<GroupDeclaration, keyof DeclaredRanks | 'topology' | 'cost' | 'budgets' | 'survive' | 'migration'>
+  Omit<
+    GroupDeclaration,
+    keyof DeclaredRanks | 'topology' | 'cost' | 'budgets' | 'survive' | 'rules' | 'migration'
+  >
 > &
   DeclaredRanks &
-  Pick<GroupDeclaration, 'topology' | 'cost' | 'budgets' | 'survive' | 'migration'>;
+  Pick<GroupDeclaration, 'topology' | 'cost' | 'budgets' | 'survive' | 'rules' | 'migration'>;
 
 const size = (description: string): Schema => ({
   type: 'integer',
@@ -92,6 +99,8 @@ const milliseconds = (description: string): Schema => ({
   maximum: 86_400_000,
   description,
 });
+/** Layers, experts and ranks that all rules together may name: 128 MB of them. */
+const MOST_IN_RULES = 2 ** 24;
 const budget = (description: string): Schema => ({ type: 'number', minimum: 0, description });
 
 /** A topology: what is in it is checked as that of a file is. */
@@ -139,6 +148,11 @@ export const DECLARATION_SCHEMA: Schema = {
       maxLength: 200,
       description: "'rank', 'node' or a level of the topology: failures that load is to survive",
     },
+    rules: {
+      type: 'object',
+      additionalProperties: true,
+      description: 'what plans keep to, whatever the loads are: the content of a file of rules',
+    },
     dryRun: { type: 'boolean', description: 'plans are shown, and never offered' },
     migration: {
       type: 'object',
@@ -175,29 +189,33 @@ export interface GroupParts {
 export function readDeclaration(given: unknown, devices?: TopologyFile): GroupParts {
   checkSchema('group', DECLARATION_SCHEMA, given);
   const declared = given as GroupDeclaration;
-  const { cost: costGiven, budgets, survive, migration } = declared;
+  const { cost: costGiven, budgets, survive, rules: rulesGiven, migration } = declared;
   const { policy: policyName = 'default', windowSize = 100 } = declared;
   const { topology: file = declared.numRanks === undefined ? devices : undefined, dryRun = false } = declared;
   const { numLayers, numLogicalExperts } = declared;
   const { numPhysicalExperts, numRanks, numNodes = 1, numGroups = 1, ...more } = ranksOf(declared, file);
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks };
+  const rules = rulesGiven && readRules(rulesGiven, sizes);
   const cost = costGiven === undefined ? undefined : costModel(costGiven);
   const policy = policyOf(policyName, cost, budgets, survive);
   const { deadRanks: _, ...others } = more;
-  const topology = checkTopology({ ...sizes, numNodes, numGroups, ...more });
-  const whole = checkTopology({ ...sizes, numNodes, numGroups, ...others });
+  const ruled = { ...sizes, numNodes, numGroups, ...(rules && { rules }) };
+  const topology = checkTopology({ ...ruled, ...more });
+  // Rules that rest while ranks are dead may be too many if none were.
+  const whole = checkTopology({ ...ruled, ...others }, { isWithoutDead: topology.deadRanks !== undefined });
   if (survive !== undefined) domainsOfRanks(topology, survive, 'group.survive');
   checkPlannable(policy.kernelRequest(), topology, { numSlots: numPhysicalExperts });
   return {
     declaration: {
       ...sizes,
       ...{ numNodes, numGroups, policy: policyName, windowSize, dryRun },
-      ...rankOptionsOf(declared),
+      ...declaredRanksOf(declared),
       // As it was given: a table of links may be far larger than what says it.
       ...(file === undefined ? {} : { topology: file }),
       ...(costGiven === undefined ? {} : { cost: costGiven }),
       ...(budgets === undefined ? {} : { budgets }),
       ...(survive === undefined ? {} : { survive }),
+      ...(rulesGiven === undefined ? {} : { rules: rulesGiven }),
       ...(migration === undefined ? {} : { migration }),
     },
     topology,
@@ -216,7 +234,7 @@ export function readDeclaration(given: unknown, devices?: TopologyFile): GroupPa
 function ranksOf(declared: GroupDeclaration, file: TopologyFile | undefined) {
   const told: Partial<DeviceTopology> = file === undefined ? {} : topologyFromJson(file, 'group.topology');
   const { numPhysicalExperts, numRanks, numNodes, numGroups } = declared;
-  const typed = { numPhysicalExperts, numRanks, numNodes, numGroups, ...rankOptionsOf(declared) };
+  const typed = { numPhysicalExperts, numRanks, numNodes, numGroups, ...declaredRanksOf(declared) };
   const own = Object.entries(typed).filter(([, value]) => value !== undefined);
   for (const [name, value] of own) {
     const other = Object.hasOwn(told, name) ? JSON.stringify(Reflect.get(told, name)) : undefined;
@@ -230,6 +248,34 @@ function ranksOf(declared: GroupDeclaration, file: TopologyFile | undefined) {
     numPhysicalExperts: needed(both, 'numPhysicalExperts'),
     numRanks: needed(both, 'numRanks'),
   };
+}
+
+/** Of what topologies say of ranks, what stands in a declaration in the same words. */
+function declaredRanksOf({ slotsPerRank, rankSpeed, deadRanks, nodeOfRank }: DeclaredRanks): DeclaredRanks {
+  return {
+    ...(slotsPerRank && { slotsPerRank }),
+    ...(rankSpeed && { rankSpeed }),
+    ...(deadRanks && { deadRanks }),
+    ...(nodeOfRank && { nodeOfRank }),
+  };
+}
+
+/** @throws EplbTypeError, EplbRangeError; `EPLB_RANGE` for rules that name more than there is room for */
+function readRules(
+  given: RulesFile,
+  sizes: Pick<Topology, 'numLayers' | 'numLogicalExperts' | 'numRanks'>,
+): PlacementRules {
+  const { pinned, neverReplicated } = given;
+  const { numLayers, numLogicalExperts, numRanks } = sizes;
+  const numRules = [pinned, neverReplicated].reduce((sum, list) => sum + (list?.length ?? 0), 0);
+  const most = Math.floor(MOST_IN_RULES / (numLayers + numLogicalExperts + numRanks));
+  if (numRules > most) {
+    throw new EplbRangeError(
+      'EPLB_RANGE',
+      `group.rules: are ${numRules}, and at most ${most} of these sizes`,
+    );
+  }
+  return rulesOfSizes(given, 'group.rules', sizes);
 }
 
 function needed(both: Partial<DeviceTopology>, name: 'numPhysicalExperts' | 'numRanks'): number {
@@ -264,6 +310,19 @@ function policyOf(
 /** Whether two declarations say the same. */
 export function sameDeclaration(a: FullDeclaration, b: FullDeclaration): boolean {
   return canonical(a) === canonical(b);
+}
+
+/** What a group may say otherwise once it has more or fewer ranks. */
+const RANK_FIELDS: readonly string[] = [
+  ...['numRanks', 'numPhysicalExperts', 'numNodes', 'slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank'],
+  ...['topology', 'rules'],
+];
+
+/** Whether two declarations say the same but for ranks, of which they have more or fewer. */
+export function differsByRanks(a: FullDeclaration, b: FullDeclaration): boolean {
+  const others = (of: FullDeclaration) =>
+    canonical(Object.fromEntries(Object.entries(of).filter(([name]) => !RANK_FIELDS.includes(name))));
+  return a.numRanks !== b.numRanks && others(a) === others(b);
 }
 
 /** JSON with the names of all objects in order. */

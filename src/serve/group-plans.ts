@@ -3,6 +3,7 @@ import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import type { BalancerDecision, ExpertLoadBalancer, ExpertMapping, LoadSamples } from '../index.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
+import { layersBetween } from './epochs/damage.ts';
 import { repairOf } from './epochs/repairs.ts';
 import { tell } from './events.ts';
 import type { PlannedRanks } from './group-ranks.ts';
@@ -42,7 +43,7 @@ export interface PlanHost {
   readonly balancer: ExpertLoadBalancer;
   readonly cost: CostModel | undefined;
   readonly epochs: LiveEpochs;
-  readonly ranks: PlannedRanks;
+  ranks(): PlannedRanks;
   readonly metrics: GroupMetrics;
   readonly isPaused: boolean;
   readonly isDryRun: boolean;
@@ -166,10 +167,10 @@ export class GroupPlans {
     const epoch = this.#host.epochs.epoch;
     const before = this.#heldOf(previous);
     if (this.#host.isPaused) return this.#kept(before, epoch, 'paused');
-    if (!this.#host.ranks.arePlanned && this.#host.ranks.deadRanks.length > 0)
-      return this.#repaired(before, epoch, loads);
+    const { arePlanned, deadRanks } = this.#host.ranks();
+    if (!arePlanned && deadRanks.length > 0) return this.#repaired(before, epoch, loads);
     const decision = await this.#host.balancer.decide(loads, {
-      previous: before.mapping,
+      previous: this.#host.ranks().lay(before.mapping),
       ...(samples === undefined ? {} : { samples }),
     });
     if (decision.status === 'kept') return this.#kept(before, epoch, decision.reason);
@@ -177,7 +178,7 @@ export class GroupPlans {
     if (result.status === 'kept' || !saysBalance || loads === undefined) return result;
     const { topology } = this.#host.balancer;
     const balancedness = {
-      before: balancednessOf(loads, before.mapping, topology),
+      before: balancednessOf(loads, this.#host.ranks().lay(before.mapping), topology),
       after: balancednessOf(loads, decision.mapping, topology),
     };
     return { ...result, balancedness };
@@ -185,9 +186,10 @@ export class GroupPlans {
 
   /** What keeps every expert on a rank that lives, for policies that cannot plan around dead ones. */
   #repaired(before: Held, epoch: number, loads = averageLoads(this.#host.balancer)): PlanResult {
-    const { deadRanks, speed, whole } = this.#host.ranks;
+    const ranks = this.#host.ranks();
+    const { deadRanks, speed, whole } = ranks;
     const damage = {
-      live: before.mapping,
+      live: ranks.lay(before.mapping),
       whole,
       deadRanks,
       servingRanks: [],
@@ -220,8 +222,15 @@ export class GroupPlans {
     epoch: number,
   ): PlanResult {
     const next = held(decision.mapping);
-    if (next.digest === before.digest) return this.#kept(before, epoch, 'unchanged');
-    const moves = next.mapping.movesFrom(before.mapping, this.#host.ranks.whole.numRanks);
+    const ranks = this.#host.ranks();
+    // There may be more ranks by now than it was planned for.
+    const [from, to] = [ranks.lay(before.mapping), ranks.lay(next.mapping)];
+    const isSame =
+      from === before.mapping && to === next.mapping
+        ? next.digest === before.digest
+        : layersBetween(from, to).length === 0;
+    if (isSame) return this.#kept(before, epoch, 'unchanged');
+    const moves = to.movesFrom(from, ranks.whole.numRanks);
     const forecast = decision.forecast === undefined ? {} : { forecast: forecastJson(decision.forecast) };
     if (this.#host.isDryRun) {
       return { ...this.#kept(before, epoch, 'dry run'), dryRun: { digest: next.digest, moves, ...forecast } };

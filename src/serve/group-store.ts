@@ -40,6 +40,8 @@ export type StateRecord =
   | { readonly kind: 'plan'; readonly planId: string; readonly plan: PlanRecord }
   | { readonly kind: 'mode'; readonly paused: boolean; readonly dryRun: boolean }
   | { readonly kind: 'counters'; readonly counters: GroupCounters }
+  /** There are other ranks: the declaration says no more which mapping is the first. */
+  | ({ readonly kind: 'resized' } & Pick<SavedGroup, 'declaration' | 'table' | 'earlier' | 'epochs'>)
   /** What the coordinator decided, and what is known of ranks. */
   | EpochsRecord
   | { readonly kind: 'whole'; readonly state: SavedGroup };
@@ -254,6 +256,10 @@ export function afterRecord(state: SavedGroup | undefined, record: StateRecord):
       return { ...wentLive(state, record.table), epoch: record.epoch };
     case 'epochs':
       return withEpochs(state, record);
+    case 'resized': {
+      const { declaration, table, earlier, epochs } = record;
+      return { ...state, declaration, table, earlier, epochs };
+    }
     case 'plan':
       return { ...state, plans: withPlan(state.plans, record.planId, record.plan) };
     case 'mode':

@@ -1,5 +1,5 @@
 import { sharedParts } from '../balancer/expert-load-balancer.ts';
-import type { ExpertLoadBalancer, RealisedGain } from '../index.ts';
+import type { BrokenRule, ExpertLoadBalancer, RealisedGain } from '../index.ts';
 import type { ConditionType, WatchCondition } from '../watch/watchdog.ts';
 import type { FullDeclaration } from './declaration.ts';
 import type { EpochUnderWay, RankCounts } from './epochs/epoch-view.ts';
@@ -7,7 +7,14 @@ import type { Ages } from './metrics.ts';
 
 /** One thing that is so or not, with the reason: as conditions of other control planes are. */
 export interface Condition {
-  readonly type: 'Ready' | 'LoadsReported' | 'WindowFull' | 'Offering' | 'Durable' | ConditionType;
+  readonly type:
+    | 'Ready'
+    | 'LoadsReported'
+    | 'WindowFull'
+    | 'Offering'
+    | 'Durable'
+    | 'RulesKept'
+    | ConditionType;
   readonly status: boolean;
   readonly reason: string;
 }
@@ -59,6 +66,8 @@ export function viewOf(group: {
   readonly kept: { readonly isKept: boolean; readonly how: string };
   readonly underWay: EpochUnderWay | undefined;
   readonly ranks: RankCounts;
+  /** Where the live mapping breaks the rules; undefined without rules. */
+  readonly brokenRules: readonly BrokenRule[] | undefined;
   readonly balancer: ExpertLoadBalancer;
   readonly windowSource: GroupView['window']['source'];
   readonly lastStep: number | undefined;
@@ -68,7 +77,8 @@ export function viewOf(group: {
   /** What the watchdog finds. */
   readonly watched: readonly WatchCondition[];
 }): GroupView {
-  const { declaration, balancer, paused, dryRun, windowSource, counters, ages, kept, watched } = group;
+  const { declaration, balancer, paused, dryRun, windowSource, counters, ages, kept, watched, brokenRules } =
+    group;
   const { numSamples: steps, windowSize } = balancer;
   const hasLoads = steps > 0;
   const condition = (type: Condition['type'], status: boolean, reason: string) => ({ type, status, reason });
@@ -89,6 +99,7 @@ export function viewOf(group: {
       condition('WindowFull', steps === windowSize, `${steps} of ${windowSize} steps`),
       condition('Offering', !paused && !dryRun, paused ? 'paused' : dryRun ? 'dry run' : 'plans are offered'),
       condition('Durable', kept.isKept, kept.how),
+      ...(brokenRules === undefined ? [] : [rulesKept(brokenRules)]),
       ...watched,
     ],
     underWay: group.underWay ?? null,
@@ -105,4 +116,14 @@ export function viewOf(group: {
     // Not by metrics(), which copies the window.
     gains: sharedParts(balancer).gains.gains,
   };
+}
+
+/** The first mapping and plans keep them; what an engine reports, or a repair that has no room, may not. */
+function rulesKept(broken: readonly BrokenRule[]): Condition {
+  const numLayers = new Set(broken.map(({ layer }) => layer)).size;
+  const reason =
+    broken.length === 0
+      ? 'in all layers'
+      : `the live mapping breaks them ${broken.length} times, in ${numLayers} layers`;
+  return { type: 'RulesKept', status: broken.length === 0, reason };
 }

@@ -3,7 +3,6 @@ import { EplbError, isOwnError } from '../core/errors.ts';
 import { codeOf } from '../core/events.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { ExpertLoadBalancer, type ExpertMapping } from '../index.ts';
-import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
@@ -15,20 +14,24 @@ import { GroupEpochs } from './epochs/group-epochs.ts';
 import { repairOf } from './epochs/repairs.ts';
 import { tell } from './events.ts';
 import { averageLoads, GroupPlans, type PlanHost, type PlanQuestion } from './group-plans.ts';
-import { PlannedRanks } from './group-ranks.ts';
+import { checkSameRanks, PlannedRanks } from './group-ranks.ts';
 import type { GroupKeeper, SavedGroup, StateRecord } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
+import { laidOut } from './laid-out.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
 import { mappingOfRecord, mappingRecord } from './mapping-record.ts';
 import type { GroupMetrics } from './metrics.ts';
 import type { PlanResult } from './plan-result.ts';
+import { expertLoads, withMoreSlots } from './slot-loads.ts';
 import type { ServeTime } from './time.ts';
 
 /** A report of loads, or of what went live, or of both. */
 export interface StepReport extends EpochReport {
-  readonly loads?: Omit<LoadReport, 'epoch'> | undefined;
+  readonly loads?: StepLoads | undefined;
 }
+
+type StepLoads = Omit<LoadReport, 'epoch'>;
 
 /** What a group is made with, beside its declaration. */
 export interface GroupOptions {
@@ -52,7 +55,6 @@ export interface ReportOutcome {
 /** A group of ranks: its balancer, its epoch, what was answered, and how it is kept. */
 export class Group {
   readonly name: string;
-  readonly declaration: FullDeclaration;
   readonly balancer: ExpertLoadBalancer;
   readonly cost: CostModel | undefined;
   /** How it comes from one epoch to the next. */
@@ -61,7 +63,8 @@ export class Group {
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
   readonly #epochs: LiveEpochs;
-  readonly #ranks: PlannedRanks;
+  #declaration: FullDeclaration;
+  #ranks: PlannedRanks;
   readonly #plans: GroupPlans;
   #paused = false;
   #dryRun: boolean;
@@ -76,7 +79,7 @@ export class Group {
     const { declaration, topology, policy, cost } = parts;
     const { store, saved, time, maxListeners, makeMetrics, onFault } = options;
     this.name = name;
-    this.declaration = declaration;
+    this.#declaration = declaration;
     this.cost = cost;
     this.#ranks = new PlannedRanks(parts, saved?.epochs?.ranks);
     const { windowSize } = declaration;
@@ -99,6 +102,10 @@ export class Group {
   get configKey(): string {
     this.#configKey ??= configKeyOf(this.declaration, this.#ranks);
     return this.#configKey;
+  }
+
+  get declaration(): FullDeclaration {
+    return this.#declaration;
   }
 
   get epoch(): number {
@@ -135,6 +142,7 @@ export class Group {
     const snapshot = await this.#store.readWindow();
     if (snapshot !== undefined && this.#restore(snapshot)) this.#windowSource = 'refilled';
     const { earlier } = saved;
+    if (saved.table !== undefined) this.#epochs.forgetFirst();
     if (earlier !== undefined) {
       this.#epochs.recall(
         earlier.epoch,
@@ -153,7 +161,7 @@ export class Group {
 
   /** Brings the balancer to the live mapping: unless that has experts on ranks that are dead by now. */
   #commitLive(): void {
-    const { mapping } = this.#epochs.live;
+    const mapping = this.#ranks.lay(this.#epochs.live.mapping);
     if (mapping === this.balancer.mapping) return;
     try {
       this.balancer.commit(mapping, { force: true });
@@ -185,6 +193,7 @@ export class Group {
       kept: this.#store,
       underWay: this.epochs.underWay,
       ranks: this.epochs.rankCounts,
+      brokenRules: this.#ranks.brokenRules(this.#epochs.live),
       balancer: this.balancer,
       windowSource: this.#windowSource,
       lastStep: this.#steps.lastStep,
@@ -214,6 +223,11 @@ export class Group {
     return this.#plans.plan(question);
   }
 
+  /** A mapping as a table of all ranks by now. @throws EplbError `EPLB_STALE` */
+  lay(mapping: ExpertMapping): ExpertMapping {
+    return this.#ranks.lay(mapping);
+  }
+
   /** The mapping of one of the last epochs; undefined when it is not known any more. */
   mappingAt(epoch: number): ExpertMapping | undefined {
     return this.#epochs.mappingAt(epoch);
@@ -240,10 +254,12 @@ export class Group {
    */
   report(report: StepReport): Promise<ReportOutcome> {
     const taken = this.#change<ReportOutcome>(async () => {
-      const { loads } = report;
       const epoch = report.epoch ?? this.epoch;
-      if (loads?.rank !== undefined) this.#metrics.rankServes(loads.rank, epoch);
+      const { rank } = report.loads ?? {};
+      if (rank !== undefined) this.#metrics.rankServes(rank, epoch);
       const next = this.#epochs.nextOf(report);
+      const measured = next?.mapping ?? this.#epochs.mappingAt(epoch);
+      const loads = report.loads && this.#onAllRanks(report.loads, measured);
       if (next !== undefined && this.epochs.isCoordinated) {
         const message = `loads: epoch ${epoch} is not ${this.epoch}, the live one: ranks take part in the epochs`;
         throw new EplbError('EPLB_STALE', `${message} of this group, which go up by POST epochs alone`);
@@ -253,7 +269,7 @@ export class Group {
         this.#steps.check({ ...loads, epoch });
       }
       if (next !== undefined) await this.#makeLive(epoch, next);
-      const step = loads && this.#steps.take({ ...loads, epoch });
+      const step = loads && this.#steps.take({ ...loads, epoch }, (rank) => this.epochs.servesSteps(rank));
       if (typeof step === 'object') this.#record(step);
       const status = step === undefined ? 'noted' : typeof step === 'object' ? 'recorded' : step;
       return { status, epoch: this.epoch, digest: this.#epochs.live.digest };
@@ -266,6 +282,16 @@ export class Group {
     });
   }
 
+  /** Loads of the slots that a mapping has, as those of all ranks by now. */
+  #onAllRanks(loads: StepLoads, measured: ExpertMapping | undefined): StepLoads {
+    const { kind, rank, loads: matrix } = loads;
+    const { numPhysicalExperts } = this.#ranks.whole;
+    const isOlder = matrix.numExperts === measured?.numPhysicalExperts;
+    if (kind !== 'physical' || rank !== undefined || !isOlder) return loads;
+    if (matrix.numExperts >= numPhysicalExperts) return loads;
+    return { ...loads, loads: withMoreSlots(matrix, numPhysicalExperts) };
+  }
+
   #checkReadable(kind: LoadReport['kind'], epoch: number, next: Held | undefined): void {
     if (kind === 'logical' || next !== undefined || this.#epochs.mappingAt(epoch) !== undefined) return;
     const message = `loads: the mapping of epoch ${epoch} is not known any more; the live one is ${this.epoch}`;
@@ -273,7 +299,7 @@ export class Group {
   }
 
   async #makeLive(epoch: number, next: Held): Promise<void> {
-    checkClosedSlots('loads', tablesOf(next.mapping).phyToLog, this.balancer.topology);
+    checkClosedSlots('loads', tablesOf(this.#ranks.lay(next.mapping)).phyToLog, this.balancer.topology);
     await this.#append({ kind: 'live', epoch, table: mappingRecord(next.mapping) });
     this.#goLive(epoch, next);
     this.epochs.hub.publish('epoch', { what: 'reported', ...plainView(epoch, next.digest) });
@@ -281,7 +307,8 @@ export class Group {
 
   /** Another mapping is live, which is durable by now. */
   #goLive(epoch: number, next: Held): void {
-    const moves = next.mapping.movesFrom(this.#epochs.live.mapping, this.declaration.numRanks);
+    const before = this.#ranks.lay(this.#epochs.live.mapping);
+    const moves = this.#ranks.lay(next.mapping).movesFrom(before, this.declaration.numRanks);
     this.#epochs.go(epoch, next);
     this.#commitLive();
     this.#counters = { ...this.#counters, numMoves: this.#counters.numMoves + moves };
@@ -291,9 +318,12 @@ export class Group {
 
   #record({ epoch, kind, loads }: WholeStep): void {
     // The balancer is ahead of the epoch while ranks are dead and the repair is on its way.
-    const isLive =
-      kind === 'physical' && epoch === this.epoch && this.balancer.mapping === this.#epochs.live.mapping;
-    const matrix = kind === 'physical' && !isLive ? this.#toLogical(loads, epoch) : loads;
+    const live = this.#ranks.lay(this.#epochs.live.mapping);
+    const isLive = kind === 'physical' && epoch === this.epoch && this.balancer.mapping === live;
+    const matrix =
+      kind === 'physical' && !isLive
+        ? expertLoads(loads, this.#ranks.lay(this.#epochs.mappingAt(epoch)!))
+        : loads;
     for (let layer = 0; layer < matrix.numLayers; layer++) {
       const row = matrix.data.subarray(layer * matrix.numExperts, (layer + 1) * matrix.numExperts);
       if (isLive) this.balancer.recordLoad(layer, row);
@@ -307,17 +337,6 @@ export class Group {
     tell('load', () => ({ group: this.name, epoch: this.epoch, numSteps: this.#counters.numSteps }));
   }
 
-  /** Loads of slots as those of experts, by the mapping that they were measured under. */
-  #toLogical(loads: LoadMatrix, epoch: number): LoadMatrix {
-    const { phyToLog, numLogicalExperts, numLayers } = tablesOf(this.#epochs.mappingAt(epoch)!);
-    const data = new Float32Array(numLayers * numLogicalExperts);
-    for (let i = 0; i < loads.data.length; i++) {
-      const expert = phyToLog[i]!;
-      if (expert >= 0) data[Math.floor(i / loads.numExperts) * numLogicalExperts + expert]! += loads.data[i]!;
-    }
-    return { data, numLayers, numExperts: numLogicalExperts };
-  }
-
   /** Writes the window down, if anything was recorded since. */
   saveWindow(): Promise<void> {
     return this.#change(async () => {
@@ -326,6 +345,33 @@ export class Group {
       if (this.#store.keepsWindow) await this.#store.saveWindow(this.balancer.snapshot());
       await this.#append({ kind: 'counters', counters: this.#savedCounters() });
     });
+  }
+
+  /**
+   * Takes other ranks than before, of a declaration that says nothing else otherwise: see
+   * `EpochCore.resize`. Durable when it resolves.
+   *
+   * @throws EplbError `EPLB_CONFLICT`, `EPLB_CLOSED`; EplbRangeError
+   */
+  async resize(parts: GroupParts): Promise<void> {
+    checkSameRanks(this.#ranks.whole, parts.whole);
+    const { declaration, topology } = parts;
+    await this.epochs.resize({
+      ...{ numRanks: declaration.numRanks, deadRanks: topology.deadRanks ?? [], speed: topology.rankSpeed },
+      move: (saved) => this.#moveTo(new PlannedRanks(parts, saved), declaration),
+    });
+    await this.saveWindow();
+  }
+
+  #moveTo(ranks: PlannedRanks, declaration: FullDeclaration): void {
+    ranks.moveTo(this.balancer);
+    this.#ranks = ranks;
+    this.#declaration = declaration;
+    this.#configKey = undefined;
+    this.#steps.resize(ranks.whole);
+    this.#epochs.keepOnly((mapping) => laidOut(mapping, ranks.whole) !== undefined);
+    this.#unsavedSteps++;
+    this.#commitLive();
   }
 
   /** Ends planning. What is kept stays, unless the group is removed. @param saves whether more is written */
@@ -358,7 +404,7 @@ export class Group {
     const group = this;
     return {
       ...{ name: this.name, balancer: this.balancer, cost: this.cost },
-      ...{ epochs: this.#epochs, ranks: this.#ranks, metrics: this.#metrics },
+      ...{ epochs: this.#epochs, ranks: () => this.#ranks, metrics: this.#metrics },
       get isPaused() {
         return group.isPaused;
       },
@@ -375,10 +421,17 @@ export class Group {
     const group = this;
     return {
       name: this.name,
-      declaration: this.declaration,
-      declared: this.#ranks.declared,
       keepsAcks: this.#store.keepsAcks,
-      whole: this.#ranks.whole,
+      get declaration() {
+        return group.declaration;
+      },
+      get declared() {
+        return group.#ranks.declared;
+      },
+      get whole() {
+        return group.#ranks.whole;
+      },
+      lay: (mapping) => this.#ranks.lay(mapping),
       get isPaused() {
         return group.isPaused;
       },
@@ -392,6 +445,14 @@ export class Group {
       nextStep: () => (this.#steps.lastStep ?? 0) + 1,
       change: (work) => this.#change(work),
       append: (record) => this.#append(record),
+      resized: (epochs) => {
+        const { earlier } = this.#epochs;
+        return this.#append({
+          ...{ kind: 'resized', declaration: this.declaration, epochs },
+          table: mappingRecord(this.#epochs.live.mapping),
+          earlier: earlier && { epoch: earlier.epoch, table: mappingRecord(earlier.mapping) },
+        });
+      },
       goLive: (epoch, next) => this.#goLive(epoch, next),
       changeRanks: (deadRanks, speed) => this.#changeRanks(deadRanks, speed),
       repairOf,

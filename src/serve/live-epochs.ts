@@ -102,10 +102,21 @@ export class LiveEpochs {
     throw new EplbError('EPLB_STALE', `${message} from there, or physicalToLogical, if another went live`);
   }
 
+  /** Forgets mappings that do not fit any more. */
+  keepOnly(fits: (mapping: ExpertMapping) => boolean): void {
+    for (const [epoch, mapping] of this.#epochs) if (!fits(mapping)) this.#epochs.delete(epoch);
+    for (const [digest, plan] of this.#answered) if (!fits(plan.held.mapping)) this.#answered.delete(digest);
+  }
+
   /** What was live last, before the live one. */
   get earlier(): { readonly epoch: number; readonly mapping: ExpertMapping } | undefined {
     const epoch = [...this.#epochs.keys()].filter((one) => one < this.#epoch).at(-1);
     return epoch === undefined ? undefined : { epoch, mapping: this.#epochs.get(epoch)! };
+  }
+
+  /** Of the first epoch nothing is known: its ranks may have been others. */
+  forgetFirst(): void {
+    this.#epochs.delete(0);
   }
 
   /** One of the epochs before the live one, as it was kept. */

@@ -28,7 +28,7 @@ interface OpenStep extends WholeStep {
 
 /** Puts the parts of ranks together to whole steps. */
 export class LoadSteps {
-  readonly #topology: Topology;
+  #topology: Topology;
   readonly #open = new Map<number, OpenStep>();
   /** The newest step that was whole. */
   #last: number | undefined;
@@ -45,6 +45,13 @@ export class LoadSteps {
 
   get numIncomplete(): number {
     return this.#numIncomplete;
+  }
+
+  /** There are other ranks from now on. Steps of which parts are missing are given up. */
+  resize(topology: Topology): void {
+    this.#topology = topology;
+    this.#numIncomplete += this.#open.size;
+    this.#open.clear();
   }
 
   /** Goes on after a restart. */
@@ -79,9 +86,11 @@ export class LoadSteps {
 
   /**
    * Takes a report that was checked.
+   *
+   * @param isAwaited whether a step is not whole without the part of a rank
    * @returns the whole step; 'part' while ranks are missing; 'again' for a part that is there already
    */
-  take(report: LoadReport): WholeStep | 'part' | 'again' {
+  take(report: LoadReport, isAwaited: (rank: number) => boolean): WholeStep | 'part' | 'again' {
     const { step, rank } = report;
     if (rank === undefined) return this.#end(report);
     const open = this.#open.get(step) ?? this.#opened(report);
@@ -90,7 +99,10 @@ export class LoadSteps {
     this.#add(open.loads, report, rank);
     open.ranks.add(rank);
     this.#giveUpOld();
-    return open.ranks.size === this.#topology.numRanks ? this.#end(open) : 'part';
+    for (let other = 0; other < this.#topology.numRanks; other++) {
+      if (!open.ranks.has(other) && isAwaited(other)) return 'part';
+    }
+    return this.#end(open);
   }
 
   #checkLoads({ loads, kind, rank }: LoadReport): void {

@@ -2,6 +2,7 @@ import { planBasisOf, planKeyOf } from './config-key.ts';
 import type { Group } from './group.ts';
 import { PlanCache } from './plan-cache.ts';
 import type { Reply } from './reply.ts';
+import type { RequestBody } from './request-body.ts';
 
 /** An answer, and whether it follows from its question and the group's configuration alone. */
 interface Answered {
@@ -25,10 +26,10 @@ export class PlanDesk {
   }
 
   /** @param kind what beside the body changes the answer */
-  async answer(group: Group, kind: string, body: Uint8Array, make: () => Promise<Answered>): Promise<Reply> {
+  async answer(group: Group, kind: string, body: RequestBody, make: () => Promise<Answered>): Promise<Reply> {
     const { name } = group;
     const basis = planBasisOf(group);
-    const key = planKeyOf(name, basis, kind, body);
+    const key = planKeyOf(name, basis, kind, body.parts);
     const known = this.#cacheOf(name).get(key);
     if (known !== undefined) return known;
     const pending = this.#pending.get(key);

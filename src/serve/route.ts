@@ -3,6 +3,7 @@ import type { Cluster } from './cluster/cluster.ts';
 import type { MetricsFormat } from './metrics.ts';
 import type { PlanDesk } from './plan-desk.ts';
 import type { Reply } from './reply.ts';
+import type { RequestBody } from './request-body.ts';
 import { checkSchema, type Schema } from './schema.ts';
 import type { PlanningService } from './service.ts';
 
@@ -17,9 +18,9 @@ export interface ServeRequest {
   readonly lastEventId: string | undefined;
   /** The query's values, checked. */
   readonly query: Readonly<Record<string, string | number>>;
-  /** Parsed JSON, the body in bytes, or undefined. */
+  /** Parsed JSON, or undefined. */
   readonly body: unknown;
-  readonly bytes: Uint8Array;
+  readonly sent: RequestBody;
   readonly isBinary: boolean;
   readonly wantsBinary: boolean;
   readonly metricsFormat: MetricsFormat;
@@ -76,7 +77,8 @@ export function readQuery(route: Route, given: URLSearchParams): Record<string, 
   for (const [name, text] of given) {
     const schema = Object.hasOwn(known, name) ? known[name] : undefined;
     if (schema === undefined) {
-      throw new EplbRangeError('EPLB_OPTION', `query: there is no ${name}; there are ${Object.keys(known)}`);
+      const all = Object.keys(known).join(', ') || 'none';
+      throw new EplbRangeError('EPLB_OPTION', `query: there is no ${name.slice(0, 64)}; there are ${all}`);
     }
     const value = schema.type === 'integer' && /^\d{1,16}$/.test(text) ? Number(text) : text;
     checkSchema(`query.${name}`, schema, value);

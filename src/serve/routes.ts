@@ -27,6 +27,7 @@ import {
   HEALTH_QUERY,
   HEALTH_SCHEMA,
   METRICS_QUERY,
+  NOTHING_SCHEMA,
   PLAN_ANSWER_SCHEMA,
   REPORT_ANSWER_SCHEMA,
 } from './schemas.ts';
@@ -41,10 +42,13 @@ function modeRoute(action: 'pause' | 'resume', summary: string): Route {
     path: `/v1/groups/{group}/${action}`,
     operationId: action,
     summary,
+    body: NOTHING_SCHEMA,
+    bodyIsOptional: true,
     answers: GROUP_ANSWER,
-    refusals: [404],
-    async handle({ name }, { service }) {
+    refusals: [404, 413, 415, 422],
+    async handle({ name, body }, { service }) {
       const group = service.group(name);
+      checkSchema(action, NOTHING_SCHEMA, body);
       await group.setMode({ paused: action === 'pause' });
       return groupView(group);
     },
@@ -115,7 +119,7 @@ export const ROUTES: readonly Route[] = [
     method: 'put',
     path: '/v1/groups/{group}',
     operationId: 'declareGroup',
-    summary: 'declare a group; with the same content again it stays as it is',
+    summary: 'declare a group; with the same content again it stays, with more ranks it gets these',
     body: DECLARATION_SCHEMA,
     answers: { ...GROUP_ANSWER, 201: { description: 'the new group', schema: GROUP_SCHEMA } },
     refusals: [409, 413, 415, 422, 507],
@@ -174,11 +178,16 @@ export const ROUTES: readonly Route[] = [
     takesBytes: true,
     answers: { 200: { description: 'it was taken', schema: REPORT_ANSWER_SCHEMA } },
     refusals: [404, 409, 413, 415, 422],
-    async handle({ name, body, bytes, query, isBinary }, { service }) {
+    async handle({ name, body, sent, query, isBinary }, { service }) {
       const group = service.group(name);
       const { topology } = group.balancer;
+      const known = group.knownMappings();
       return json(
-        await group.report(isBinary ? readLoadsBytes(bytes, query, topology) : readLoadsBody(body, topology)),
+        await group.report(
+          isBinary
+            ? readLoadsBytes(sent.whole, query, topology, known)
+            : readLoadsBody(body, topology, known),
+        ),
       );
     },
   },
@@ -193,14 +202,14 @@ export const ROUTES: readonly Route[] = [
     givesBytes: true,
     answers: { 200: { description: 'the plan, or why there is none', schema: PLAN_ANSWER_SCHEMA } },
     refusals: [404, 409, 413, 415, 422],
-    handle({ name, bytes, query, isBinary, wantsBinary }, { service, desk }) {
+    handle({ name, sent, query, isBinary, wantsBinary }, { service, desk }) {
       const group = service.group(name);
       const { topology } = group.balancer;
       const kind = planKindOf({ isBinary, wantsBinary, query });
-      return desk.answer(group, kind, bytes, async () => {
+      return desk.answer(group, kind, sent, async () => {
         const { transfer, ...question } = isBinary
-          ? readPlanBytes(bytes, query, topology, group.knownMappings())
-          : readPlanBody(parseJson(bytes), topology);
+          ? readPlanBytes(sent.whole, query, topology, group.knownMappings())
+          : readPlanBody(parseJson(sent.whole), topology, group.knownMappings());
         const result = await group.plan({ ...question, saysBalance: !wantsBinary });
         const isPure = question.loads !== undefined && result.reason !== 'paused';
         if (wantsBinary) return { reply: planBytes(result), isPure };
@@ -256,5 +265,5 @@ function transferOf(group: Group, previous: ExpertMapping | undefined, result: P
     throw new EplbError('EPLB_STALE', message);
   }
   const more = cost === undefined ? {} : { cost };
-  return planTransfer(from, result.mapping, { numRanks, numNodes, ...more }).toJSON();
+  return planTransfer(group.lay(from), group.lay(result.mapping), { numRanks, numNodes, ...more }).toJSON();
 }

@@ -17,6 +17,7 @@ export interface Schema {
   readonly pattern?: string;
   readonly minimum?: number;
   readonly maximum?: number;
+  readonly minLength?: number;
   readonly maxLength?: number;
   readonly maxItems?: number;
   readonly oneOf?: readonly Schema[];
@@ -81,9 +82,13 @@ function checkNumberIn(title: string, { minimum, maximum }: Schema, value: numbe
   throw new EplbRangeError('EPLB_RANGE', `${title}: ${value} is not ${wanted}`);
 }
 
-function checkTextIn(title: string, { enum: choices, pattern, maxLength }: Schema, value: string): void {
+function checkTextIn(title: string, schema: Schema, value: string): void {
+  const { enum: choices, pattern, minLength = 0, maxLength } = schema;
   if (choices !== undefined && !choices.includes(value)) {
     throw new EplbRangeError('EPLB_RANGE', `${title}: ${show(value)} is none of ${choices.join(', ')}`);
+  }
+  if (value.length < minLength) {
+    throw new EplbRangeError('EPLB_RANGE', `${title}: has less than ${minLength} characters`);
   }
   if (maxLength !== undefined && value.length > maxLength) {
     throw new EplbRangeError('EPLB_RANGE', `${title}: has more than ${maxLength} characters`);

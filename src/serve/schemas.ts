@@ -100,7 +100,7 @@ export const GROUP_SCHEMA = record(
   },
   [
     ...['topology', 'slotsPerRank', 'rankSpeed', 'deadRanks', 'nodeOfRank'],
-    ...['cost', 'budgets', 'survive', 'migration'],
+    ...['cost', 'budgets', 'survive', 'rules', 'migration'],
   ],
 );
 
@@ -133,3 +133,6 @@ export const METRICS_QUERY: Readonly<Record<string, Schema>> = {
 };
 
 export const DRY_RUN_SCHEMA: Schema = record({ dryRun: flag });
+
+/** A body that has nothing to say: none, or {}. */
+export const NOTHING_SCHEMA: Schema = { type: 'object', properties: {} };

@@ -1,7 +1,13 @@
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
 import type { TopologyFile } from '../formats/topology/topology-json.ts';
 import type { WatchdogOptions } from '../watch/watchdog.ts';
-import { bytesOfGroup, type GroupParts, readDeclaration, sameDeclaration } from './declaration.ts';
+import {
+  bytesOfGroup,
+  differsByRanks,
+  type GroupParts,
+  readDeclaration,
+  sameDeclaration,
+} from './declaration.ts';
 import type { GroupEpochs } from './epochs/group-epochs.ts';
 import { Group } from './group.ts';
 import { folderRecord, type GroupKeeper, type SavedGroup, type ServiceRecord } from './group-store.ts';
@@ -131,6 +137,11 @@ export class PlanningService {
       const known = this.#groups.get(name);
       if (known !== undefined) {
         if (sameDeclaration(known.declaration, parts.declaration)) return { group: known, isNew: false };
+        if (differsByRanks(known.declaration, parts.declaration)) {
+          this.#checkMemory(parts, name);
+          await known.resize(parts);
+          return { group: known, isNew: false };
+        }
         const message = `group ${name} is declared with other content; DELETE it first`;
         throw new EplbError('EPLB_CONFLICT', message);
       }
@@ -209,12 +220,19 @@ export class PlanningService {
     return new Group(name, parts, { store, saved, time, maxListeners, makeMetrics, onFault });
   }
 
-  #checkRoom({ declaration }: GroupParts): void {
-    const { maxGroups, maxMemoryBytes } = this.#limits;
+  #checkRoom(parts: GroupParts): void {
+    const { maxGroups } = this.#limits;
     if (this.#groups.size >= maxGroups) {
       throw new EplbError('EPLB_LIMIT', `group: there are ${maxGroups}, as many as limits.maxGroups allows`);
     }
-    const used = [...this.#groups.values()].reduce((sum, group) => sum + bytesOfGroup(group.declaration), 0);
+    this.#checkMemory(parts);
+  }
+
+  /** @param except the group that they are in place of */
+  #checkMemory({ declaration }: GroupParts, except = ''): void {
+    const { maxMemoryBytes } = this.#limits;
+    const others = [...this.#groups.values()].filter(({ name }) => name !== except);
+    const used = others.reduce((sum, group) => sum + bytesOfGroup(group.declaration), 0);
     const wanted = used + bytesOfGroup(declaration);
     if (wanted <= maxMemoryBytes) return;
     const message = `group: all groups would need ${wanted} bytes; limits.maxMemoryBytes is ${maxMemoryBytes}`;

@@ -48,7 +48,14 @@ const flat = (data: Float32Array = Float32Array.from(ROWS.flat())): LoadMatrix =
   numExperts: 4,
 });
 const onceSamples = (): LoadSamples =>
-  once({ ...flat(), data: new Float32Array(24).fill(1), numSamples: 3, stepsPerSample: 1, newestShare: 1 });
+  once({
+    ...flat(),
+    data: new Float32Array(24).fill(1),
+    numSamples: 3,
+    stepsPerSample: 1,
+    newestShare: 1,
+    numSingles: 0,
+  });
 const onceCoactivation = () => once({ data: new Float32Array(32).fill(1), numLayers: 2, numExperts: 4 });
 const syncOptions = () => ({
   coactivation: onceCoactivation(),

@@ -14,8 +14,9 @@ const { kernels, arena } = loadKernels();
 
 interface Window {
   steps: number[][];
-  /** How many steps each is the mean of: all of as many, but the newest. */
+  /** How many steps each is the mean of: single ones of 1, others of as many, but the newest of them. */
   lengths: number[];
+  numSingles: number;
   numRanks: number;
 }
 
@@ -35,16 +36,19 @@ function windowArbitrary(maxExperts: number): fc.Arbitrary<Window> {
       .chain(({ steps: all, domains: { from, expert }, ...rest }) => {
         const shifted = all.map((row, t) => row.map((v, e) => (t < from && e === expert ? v + 5000 : v)));
         const length = fc.double({ min: 0.25, max: 4, noNaN: true });
-        return fc.tuple(length, length).map(([each, newest]) => {
-          const lengths = shifted.map((_, t) => (t === shifted.length - 1 ? newest : each));
-          return { steps: shifted, lengths, ...rest };
+        const singles = fc.oneof(fc.constant(0), fc.nat({ max: shifted.length }));
+        return fc.tuple(length, length, singles).map(([each, newest, numSingles]) => {
+          const newestJoined = shifted.length - numSingles - 1;
+          const lengths = shifted.map((_, t) => (t > newestJoined ? 1 : t === newestJoined ? newest : each));
+          return { steps: shifted, lengths, numSingles, ...rest };
         });
       });
   });
 }
 
-function lengthsOf(lengths: readonly number[]): { stepLength: number; newestLength: number } {
-  return { stepLength: lengths[0]!, newestLength: lengths.at(-1)! };
+function lengthsOf(lengths: readonly number[], numSingles: number) {
+  const newestJoined = Math.max(0, lengths.length - numSingles - 1);
+  return { stepLength: lengths[0]!, newestLength: lengths[newestJoined]! };
 }
 
 /** What the kernel makes of steps, in an arena that it resets. */
@@ -53,6 +57,7 @@ function runKernel(
   lengths: readonly number[],
   numRanks: number,
   curve?: Float32Array,
+  numSingles = 0,
 ): PreparedSamples & { tokens: Float32Array; unit: number; elasticity: number } {
   const numExperts = steps[0]!.length;
   const numSamples = Math.ceil(steps.length / 4) * 4;
@@ -80,6 +85,7 @@ function runKernel(
     steps: arena.input(rows).ptr,
     stride: 4 * stride,
     numSteps: steps.length,
+    numSingles,
     samples: out.samples.ptr,
     spread: out.spread.ptr,
     weights: out.weights.ptr,
@@ -90,7 +96,7 @@ function runKernel(
     tokens: out.tokens.ptr,
     scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length, 0)),
   });
-  terms.setNumbers(lengthsOf(lengths));
+  terms.setNumbers(lengthsOf(lengths, numSingles));
   kernels.prepareSamples(terms.at);
   arena.check();
   const length = terms.integer('numSamples');
@@ -131,9 +137,9 @@ const NUMBERS = [
 ] as const;
 
 test('prepareSamples equals its oracle', () => {
-  assertForAll(windowArbitrary, { small: 1500, large: 50 }, ({ steps, lengths, numRanks }) => {
-    const actual = runKernel(steps, lengths, numRanks);
-    const expected = prepareSamples(steps, lengths, numRanks);
+  assertForAll(windowArbitrary, { small: 1500, large: 50 }, ({ steps, lengths, numSingles, numRanks }) => {
+    const actual = runKernel(steps, lengths, numRanks, undefined, numSingles);
+    const expected = prepareSamples(steps, lengths, numRanks, numSingles);
     for (const name of NUMBERS) assertSameNumbers([actual[name]], [expected[name]], name);
     for (const name of TABLES) assertSameNumbers(actual[name], expected[name], name);
     assert.equal(actual.isNoise, expected.isNoise);
@@ -241,6 +247,37 @@ test('of loads that drift the newest steps tell, and of domains that come and go
   assert.ok(share > 0.7, `${share} of domains passes`);
 });
 
+/** As a balancer joins steps: the newest half one by one, eight older ones in each of the others. */
+function joinOlder(steps: readonly number[][], numSingles: number): { steps: number[][]; lengths: number[] } {
+  const numJoined = (steps.length - numSingles) / 8;
+  const joined = Array.from({ length: numJoined }, (_, i) =>
+    steps[0]!.map((_load, expert) =>
+      steps.slice(8 * i, 8 * i + 8).reduce((sum, step) => sum + step[expert]! / 8, 0),
+    ),
+  );
+  const lengths = [...new Array<number>(numJoined).fill(8), ...ones(numSingles)];
+  return { steps: [...joined, ...steps.slice(-numSingles)], lengths };
+}
+
+test('of domains that come back, older steps tell; of one that does not, they do not', () => {
+  const shares = (domain: number) =>
+    Array.from({ length: 32 }, (_, expert) => (expert % 4 === domain ? 8 : 1));
+  const play = (domains: readonly number[]) => {
+    const steps = domains.flatMap((domain, t) => draw(shares(domain), 8, 20_000, t));
+    const { steps: joined, lengths } = joinOlder(steps, 24);
+    return runKernel(joined, lengths, 4, undefined, 24);
+  };
+  const mostOf = (domain: number, { middle }: PreparedSamples) =>
+    middle[domain]! / (middle[(domain + 1) % 4]! || 1);
+  // The newest steps are of domains 1 to 3 alone, and 0 has come as often before.
+  const back = play([0, 3, 1, 2, 0, 2, 3, 1, 0, 1, 2, 3, 0, 3, 2, 1, 3, 0, 2, 1, 3]);
+  assert.ok(back.passing > 0.7, `${back.passing} passes`);
+  assert.ok(mostOf(0, back) > 0.6, 'a domain that comes back is expected');
+  const gone = play([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]);
+  assert.ok(gone.passing < 0.1, `${gone.passing} passes`);
+  assert.ok(mostOf(0, gone) < 0.2, 'a domain that has gone is not');
+});
+
 /** How far the mean of the newest steps is from what was expected, and how many steps that mean is of. */
 function changeOf({ steps, lengths, numRanks }: Window, expected: readonly number[], firstNew: number) {
   let distance = 0;
@@ -266,7 +303,7 @@ test('measureChange tells how far the newest steps are from what was expected', 
       fc.tuple(fc.constant(window), fc.nat({ max: window.steps.length }), fc.nat()),
     );
   assertForAll(cases, { small: 500, large: 20 }, ([window, firstNew, seed]) => {
-    const { steps, lengths, numRanks } = window;
+    const { steps, lengths, numSingles, numRanks } = window;
     const random = seededRandom(seed);
     const numExperts = steps[0]!.length;
     const expected = Float32Array.from({ length: Math.ceil(numExperts / 4) * 4 }, (_, expert) =>
@@ -282,18 +319,19 @@ test('measureChange tells how far the newest steps are from what was expected', 
       steps: arena.input(Float32Array.from(steps.flat())).ptr,
       stride: 4 * numExperts,
       numSteps: steps.length,
+      numSingles,
       expected: arena.input(expected).ptr,
       firstNew,
       scratch: arena.scratch(kernels.adaptiveScratchBytes(numExperts, numExperts, 1, steps.length, 0)),
     });
-    terms.setNumbers(lengthsOf(lengths));
+    terms.setNumbers(lengthsOf(lengths, numSingles));
     kernels.measureChange(terms.at);
     arena.check();
     const wanted = changeOf(window, [...expected.subarray(0, numExperts)], firstNew);
     assert.ok(Math.abs(terms.number('numNewSteps') - wanted.numNewSteps) < 1e-9);
     assert.ok(Math.abs(terms.number('distance') - wanted.distance) <= 1e-5 * (1 + wanted.distance));
     // As when the samples are prepared.
-    const { noise, numVarying } = runKernel(steps, lengths, numRanks);
+    const { noise, numVarying } = runKernel(steps, lengths, numRanks, undefined, numSingles);
     assert.equal(terms.number('noise'), noise);
     assert.equal(terms.number('numVarying'), numVarying);
   });

@@ -24,11 +24,15 @@ export interface PreparedSamples {
   totalLoad: number;
 }
 
-/** @param lengths how many steps each of `steps` is the mean of */
+/**
+ * @param lengths how many steps each of `steps` is the mean of
+ * @param numSingles how many of the newest are single steps, in runs of their own
+ */
 export function prepareSamples(
   steps: readonly (readonly number[])[],
   lengths: readonly number[],
   numRanks: number,
+  numSingles = 0,
 ): PreparedSamples {
   const numExperts = steps[0]!.length;
   const all = steps.map((step, chosen) => ({
@@ -43,21 +47,27 @@ export function prepareSamples(
   const sizes = kept.map(({ length }) => length);
   const { shrink, prior, isNoise } =
     loaded.length > 0 ? shrinkageOf(rows, kept, numRanks) : { shrink: 0, prior: 0, isNoise: false };
-  const runs = runsOf(rows, sizes);
-  const { noise, numVarying } = noiseWithin(rows, sizes, runs);
+  const keptSingles = kept.filter(({ chosen }) => chosen >= steps.length - numSingles).length;
+  const numRecent = keptSingles > 0 ? keptSingles : kept.length;
+  const runOf = (t: number) => runOfAge(rows.length - 1 - t, numRecent);
+  const runs = runsOf(rows, sizes, runOf);
+  const recent = runs.slice(0, Math.ceil(numRecent / RUN));
+  const { noise, numVarying } = noiseWithin(rows.slice(-numRecent), sizes.slice(-numRecent), recent);
   const alike = compareRuns(runs, noise);
-  const passing = passingOf(runs, noise);
-  const stepsPerSample = sum(runs.map(({ size }) => size)) / rows.length;
-  const { apart, gaps, pairs } = farApart(runs, noise);
+  const passingOfRecent = passingOf(recent, noise, 0);
+  const passing =
+    recent.length < runs.length ? passingOf(recent, noise, longApart(runs, noise)) : passingOfRecent;
+  const stepsPerSample = sum(recent.map(({ size }) => size)) / numRecent;
+  const { apart, gaps, pairs } = farApart(recent, noise);
   const forgetting =
-    gaps === 0 ? 0 : ((1 - passing) * Math.max(0, apart)) / (2 * (4 * gaps * stepsPerSample));
-  const soon = Math.min(2, Math.floor(runs.length / 2));
+    gaps === 0 ? 0 : ((1 - passingOfRecent) * Math.max(0, apart)) / (2 * (4 * gaps * stepsPerSample));
+  const soon = Math.min(2, Math.floor(recent.length / 2));
   const ofDrift = (soon * pairs) / gaps;
-  const beyondDrift = ofDrift < 1 ? Math.max(0, (passing - ofDrift) / (1 - ofDrift)) : 0;
+  const beyondDrift = ofDrift < 1 ? Math.max(0, (passingOfRecent - ofDrift) / (1 - ofDrift)) : 0;
   const turnover =
     pairs === 0 ? 0 : (beyondDrift * Math.max(0, apart) * (2 * 4 * stepsPerSample)) / (2 * pairs);
 
-  const toNewest = rows.map((_, t) => alike[0]![runOf(t, rows.length)]!);
+  const toNewest = rows.map((_, t) => alike[0]![runOf(t)]!);
   const total = sum(sizes);
   const sumOfLikes = sum(sizes.map((size, t) => size * toNewest[t]!));
   const sumOfRoots = sum(sizes.map((size, t) => size * Math.sqrt(toNewest[t]!)));
@@ -72,7 +82,7 @@ export function prepareSamples(
 
   const centers = runs.map((_, run) => centerOf(runs, alike[run]!, passing));
   const offs = rows.map((row, t) => {
-    const center = centers[runOf(t, rows.length)]!;
+    const center = centers[runOf(t)]!;
     return Array.from(row, (value, expert) => value - center[expert]!);
   });
   const variances = Array.from({ length: numExperts }, (_, expert) => {
@@ -165,13 +175,19 @@ function sharesOf(step: readonly number[], total: number, numRanks: number): Flo
   return Float32Array.from(step, (load) => (total > 0 ? load * factor : numRanks / step.length));
 }
 
-function runOf(sample: number, numSamples: number): number {
-  return Math.floor((numSamples - 1 - sample) / RUN);
+/** Runs of recent samples, and of those before them. */
+function runOfAge(age: number, numRecent: number): number {
+  if (age < numRecent) return Math.floor(age / RUN);
+  return Math.ceil(numRecent / RUN) + Math.floor((age - numRecent) / RUN);
 }
 
-function runsOf(rows: readonly Float32Array[], lengths: readonly number[]): Run[] {
-  return Array.from({ length: Math.ceil(rows.length / RUN) }, (_, run) => {
-    const own = [...rows.keys()].filter((t) => runOf(t, rows.length) === run);
+function runsOf(
+  rows: readonly Float32Array[],
+  lengths: readonly number[],
+  runOf: (t: number) => number,
+): Run[] {
+  return Array.from({ length: runOf(0) + 1 }, (_, run) => {
+    const own = [...rows.keys()].filter((t) => runOf(t) === run);
     const size = sum(own.map((t) => lengths[t]!));
     const mean = Array.from(rows[0]!, (_load, expert) => {
       return sum(own.map((t) => lengths[t]! * rows[t]![expert]!)) / size;
@@ -185,12 +201,13 @@ function noiseWithin(
   lengths: readonly number[],
   runs: readonly Run[],
 ): { noise: number; numVarying: number } {
+  const runOf = (t: number) => runOfAge(rows.length - 1 - t, rows.length);
   const degrees = rows.length - runs.length;
   if (degrees === 0) return { noise: 0, numVarying: 1 };
   const own = Array.from(rows[0]!, (_, expert) =>
     sum(
       rows.map((row, t) => {
-        const off = row[expert]! - runs[runOf(t, rows.length)]!.mean[expert]!;
+        const off = row[expert]! - runs[runOf(t)]!.mean[expert]!;
         return lengths[t]! * (off * off);
       }),
     ),
@@ -214,8 +231,10 @@ function compareRuns(runs: readonly Run[], noise: number): number[][] {
 /**
  * How much of what runs differ in is gone two runs later: by the mean of how far runs are apart, without
  * their noise.
+ *
+ * @param longAgo how far runs are apart that are long apart, if that is more
  */
-function passingOf(runs: readonly Run[], noise: number): number {
+function passingOf(runs: readonly Run[], noise: number, longAgo: number): number {
   const n = runs.length;
   if (n < 3) return 0;
   const soon = Math.min(2, Math.floor(n / 2));
@@ -228,8 +247,25 @@ function passingOf(runs: readonly Run[], noise: number): number {
   );
   const ofSoon = apart.filter(({ gap }) => gap === soon).map(({ value }) => value);
   const ofFar = apart.filter(({ gap }) => gap >= far).map(({ value }) => value);
-  if (!(sum(ofFar) > 0)) return 1;
-  return Math.min(1, Math.max(0, sum(ofSoon) / ofSoon.length / (sum(ofFar) / ofFar.length)));
+  const late = Math.max(Math.max(0, sum(ofFar)) / ofFar.length, longAgo);
+  return late > 0 ? Math.min(1, Math.max(0, sum(ofSoon) / ofSoon.length) / late) : 1;
+}
+
+/** How far runs are apart, beyond noise, whose middles are half of all steps apart and more. */
+function longApart(runs: readonly Run[], noise: number): number {
+  const all = sum(runs.map(({ size }) => size));
+  const ages = runs.map(({ size }, run) => sum(runs.slice(0, run).map((newer) => newer.size)) + size / 2);
+  const apart = runs.flatMap((older, j) =>
+    runs
+      .slice(0, j)
+      .map((newer, k) => ({
+        gap: ages[j]! - ages[k]!,
+        value: distance(older, newer) - (noise / older.size + noise / newer.size),
+      }))
+      .filter(({ gap }) => gap >= all / 2)
+      .map(({ value }) => value),
+  );
+  return apart.length === 0 ? 0 : sum(apart) / apart.length;
 }
 
 /** By how much all runs that are far apart differ, without their noise, and by how many runs. */

@@ -85,6 +85,9 @@ test('samples of another kind, shape or value are refused', () => {
   bad({ newestShare: 0 }, 'range', 'EPLB_RANGE', /samples\.newestShare: 0/);
   bad({ newestShare: 1.5 }, 'range', 'EPLB_RANGE', /samples\.newestShare: 1\.5/);
   bad({ stepsPerSample: 0 }, 'range', 'EPLB_RANGE', /samples\.stepsPerSample: 0/);
+  bad({ numSingles: -1 }, 'range', 'EPLB_RANGE', /samples\.numSingles: -1/);
+  bad({ numSingles: 3 }, 'range', 'EPLB_RANGE', /samples\.numSingles: 3/);
+  bad({ numSingles: 0.5 }, 'range', 'EPLB_NOT_WHOLE', /samples\.numSingles: 0\.5/);
   for (const load of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
     const where = /samples: sample 0: layer 0, index 1/;
     bad({ data: Float32Array.of(1, load) }, 'range', 'EPLB_LOAD', where);

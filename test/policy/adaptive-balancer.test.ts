@@ -123,9 +123,9 @@ class Watcher extends AbstractEplbPolicy {
 test('a policy that asks for samples gets the window’s steps, each read by its own mapping', async () => {
   const problems = fc.record({
     windowSize: fc.integer({ min: 1, max: 12 }),
-    maxSamples: fc.integer({ min: 1, max: 6 }),
-    rememberedSteps: fc.nat({ max: 12 }),
-    numSteps: fc.integer({ min: 1, max: 30 }),
+    maxSamples: fc.oneof(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 24, max: 27 })),
+    rememberedSteps: fc.oneof(fc.nat({ max: 12 }), fc.nat({ max: 60 })),
+    numSteps: fc.oneof(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 30, max: 80 })),
     seed: fc.integer(),
   });
   await fc.assert(
@@ -161,12 +161,18 @@ test('a policy that asks for samples gets the window’s steps, each read by its
         }
         balancer.rebalanceSync();
         const sampledSteps = Math.max(windowSize, rememberedSteps);
-        const perSample = Math.ceil(sampledSteps / maxSamples);
+        // Of more steps than samples half are the newest, one by one.
+        const isJoined = sampledSteps > maxSamples && maxSamples >= 24;
+        const mostSingles = isJoined ? Math.floor(maxSamples / 2) : 0;
+        const numSingles = Math.min(mostSingles, steps.length);
+        const older = steps.slice(0, steps.length - numSingles);
+        const perSample = Math.ceil((sampledSteps - mostSingles) / (maxSamples - mostSingles));
         const runs: Float64Array[][] = [];
-        for (let first = 0; first < steps.length; first += perSample) {
-          runs.push(steps.slice(first, first + perSample));
+        for (let first = 0; first < older.length; first += perSample) {
+          runs.push(older.slice(first, first + perSample));
         }
-        const kept = runs.slice(-Math.floor(sampledSteps / perSample));
+        const joined = runs.slice(-Math.floor((sampledSteps - mostSingles) / perSample));
+        const kept = [...joined, ...steps.slice(steps.length - numSingles).map((step) => [step])];
         const means = kept.flatMap((run) =>
           Array.from(run[0]!, (_, i) =>
             Math.fround(run.reduce((sum, loads) => sum + loads[i]!, 0) / run.length),
@@ -178,7 +184,8 @@ test('a policy that asks for samples gets the window’s steps, each read by its
           numLayers,
           numExperts,
           stepsPerSample: perSample,
-          newestShare: kept.at(-1)!.length / perSample,
+          newestShare: (joined.at(-1)?.length ?? perSample) / perSample,
+          numSingles,
         });
       });
     }),

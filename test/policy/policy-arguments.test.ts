@@ -32,7 +32,14 @@ function givenWith(isShared: boolean): Given {
     weight: { data: floats(8, isShared), ...matrix },
     options: {
       coactivation: { data: floats(32, isShared), ...matrix },
-      samples: { data: floats(24, isShared), numSamples: 3, stepsPerSample: 2, newestShare: 0.5, ...matrix },
+      samples: {
+        data: floats(24, isShared),
+        numSamples: 3,
+        stepsPerSample: 2,
+        newestShare: 0.5,
+        numSingles: 1,
+        ...matrix,
+      },
     },
   };
 }

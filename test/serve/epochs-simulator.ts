@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import type { Topology } from '../../src/core/topology.ts';
 import type { ExpertMapping } from '../../src/mapping/expert-mapping.ts';
 import type { CoordinatorMessage } from '../../src/migration/messages.ts';
 import type { RankAction, RankMachine, RankOutput } from '../../src/migration/rank-machine.ts';
+import type { FullDeclaration } from '../../src/serve/declaration.ts';
 import type { EpochHost } from '../../src/serve/epochs/epoch-host.ts';
 import type { EventSink } from '../../src/serve/epochs/event-hub.ts';
 import type { GroupEpochs } from '../../src/serve/epochs/group-epochs.ts';
@@ -28,16 +30,19 @@ export interface EpochTally {
   lost: number;
   served: number;
   refused: number;
+  grown: number;
+  shrunk: number;
 }
 
 export const emptyEpochTally = (): EpochTally => ({
   ...{ active: 0, fenced: 0, aborted: 0, repairs: 0, deaths: 0, serviceKills: 0, tornAppends: 0 },
-  ...{ lost: 0, served: 0, refused: 0 },
+  ...{ lost: 0, served: 0, refused: 0, grown: 0, shrunk: 0 },
 });
 
 const NUM_LAYERS = 2;
 const NUM_EXPERTS = 4;
 const SLOTS_PER_RANK = 3;
+const MOST_RANKS = 6;
 const TTL_MS = 40;
 const LEAD_STEPS = 3;
 /** Of a journal, before it is made shorter. */
@@ -85,6 +90,12 @@ type Packet =
       readonly message: CoordinatorMessage;
     };
 
+/** Groups of it name no devices that differ. */
+function topologyOf({ numLayers, numLogicalExperts, ...more }: FullDeclaration): Topology {
+  const { numPhysicalExperts, numRanks, numNodes, numGroups } = more;
+  return { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
+}
+
 /** Lets everything end that waits for nothing but this thread. */
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -93,7 +104,8 @@ export class EpochSimulation {
   /** As in etcd; a folder does not. */
   readonly #keepsAcks: boolean;
   readonly #tally: EpochTally;
-  readonly #numRanks: number;
+  #numRanks: number;
+  #declaration: FullDeclaration;
   readonly #ranks: SimulatedRank[] = [];
   #packets: Packet[] = [];
   #lines: StateRecord[] = [];
@@ -123,50 +135,44 @@ export class EpochSimulation {
     this.#live = { epoch: 0, held: parts.held(first) };
     this.#told.set(0, this.#live.held.digest);
     const sizes = { numLayers: NUM_LAYERS, numLogicalExperts: NUM_EXPERTS, numRanks: this.#numRanks };
-    this.#lines.push({
-      kind: 'group',
-      declaration: {
-        ...{ ...sizes, numPhysicalExperts: this.#numRanks * SLOTS_PER_RANK, numNodes: 1, numGroups: 1 },
-        ...{ policy: 'adaptive', windowSize: 1, dryRun: false },
-        migration: {
-          ...{ prepareTimeoutMs: 150, armTimeoutMs: 60, activateTimeoutMs: 80, resendMs: 10 },
-          onLostRank: this.#chance(0.5) ? 'exclude' : 'abort',
-        },
+    this.#declaration = {
+      ...{ ...sizes, numPhysicalExperts: this.#numRanks * SLOTS_PER_RANK, numNodes: 1, numGroups: 1 },
+      ...{ policy: 'adaptive', windowSize: 1, dryRun: false },
+      migration: {
+        ...{ prepareTimeoutMs: 150, armTimeoutMs: 60, activateTimeoutMs: 80, resendMs: 10 },
+        onLostRank: this.#chance(0.5) ? 'exclude' : 'abort',
       },
-    });
+    };
+    this.#lines.push({ kind: 'group', declaration: this.#declaration });
     for (let rank = 0; rank < this.#numRanks; rank++) {
-      this.#ranks.push({
-        ...{
-          machine: this.#machine(1, 0),
-          isAlive: true,
-          incarnation: 1,
-          work: [],
-          said: '',
-          step: 0,
-          hasJoined: false,
-        },
-        ...{
-          isCut: false,
-          leaseUntilMs: -1,
-          content: this.#live.held.digest,
-          buffers: new Map(),
-          epochs: [],
-        },
-      });
+      const content = this.#live.held.digest;
+      this.#ranks.push({ ...this.#newRank(this.#machine(1, 0)), isAlive: true, incarnation: 1, content });
     }
+  }
+
+  /** One that was never started. */
+  #newRank(machine: RankMachine): SimulatedRank {
+    return {
+      ...{ machine, isAlive: false, incarnation: 0, work: [], said: '', step: 0, hasJoined: false },
+      ...{ isCut: false, leaseUntilMs: -1, content: undefined, buffers: new Map(), epochs: [] },
+    };
   }
 
   async run(numTurns: number): Promise<void> {
     await this.#startService();
     for (let i = 0; i < numTurns; i++) await this.#disturbedTurn();
     this.#isCalm = true;
-    for (const [rank, { isAlive }] of this.#ranks.entries()) if (!isAlive) this.#startRank(rank);
     for (let i = 0; !this.#isSettled(); i++) {
       assert.ok(i < MOST_CALM_TURNS, `the group does not come to rest: ${this.#describe()}`);
       await this.#calmTurn();
     }
     this.#epochs!.close();
-    for (const { content } of this.#ranks) assert.equal(content, this.#live.held.digest);
+    for (const { content } of this.#there) assert.equal(content, this.#live.held.digest);
+  }
+
+  /** Ranks of the group by now. */
+  get #there(): readonly SimulatedRank[] {
+    return this.#ranks.slice(0, this.#numRanks);
   }
 
   #describe(): string {
@@ -216,7 +222,8 @@ export class EpochSimulation {
     else if (draw < 92.5) await this.#request();
     else if (draw < 93) await this.#killRank(rank);
     else if (draw < 94) this.#ranks[rank]!.isCut = !this.#ranks[rank]!.isCut;
-    else if (draw < 97) this.#startRank(rank);
+    else if (draw < 96.2) this.#startRank(rank);
+    else if (draw < 97) await this.#resize();
     else if (draw < 98.5) this.#killService();
     else await this.#passTime(70);
   }
@@ -224,6 +231,7 @@ export class EpochSimulation {
   async #calmTurn(): Promise<void> {
     if (this.#epochs === undefined) await this.#startService();
     for (let rank = 0; rank < this.#numRanks; rank++) {
+      this.#startRank(rank);
       this.#take(rank, this.#ranks[rank]!.machine.tick(), true);
       while (this.#packets.length > 0) await this.#deliver(this.#packets.shift()!);
       while (this.#ranks[rank]!.work.length > 0) this.#work(rank);
@@ -234,14 +242,13 @@ export class EpochSimulation {
 
   #isSettled(): boolean {
     const { serving } = this.#epochs?.rankCounts ?? { serving: 0 };
-    const holders = new Set(
-      [...this.#live.held.mapping.phyToLog].map((expert, i) => (expert < 0 ? -1 : this.#rankOf(i))),
-    );
+    const live = parts.laidOut(this.#live.held.mapping, this.#declaration)!;
+    const holders = new Set([...live.phyToLog].map((expert, i) => (expert < 0 ? -1 : this.#rankOf(i))));
     return (
       serving === this.#numRanks &&
       this.#epochs!.underWay === undefined &&
       [...Array(this.#numRanks).keys()].every((rank) => holders.has(rank)) &&
-      this.#ranks.every(({ machine }) => {
+      this.#there.every(({ machine }) => {
         const { status, holds } = machine.view();
         return status === 'serving' && holds?.epoch === this.#live.epoch;
       })
@@ -268,15 +275,33 @@ export class EpochSimulation {
       held: saved.table ? parts.held(parts.mappingOfRecord(saved.table)) : this.#live.held,
     };
     this.#checkLive();
+    this.#setRanks(saved.declaration);
     const isCurrent = () => this.#service === service;
+    const simulation = this;
     let queue: Promise<unknown> = Promise.resolve();
     const host: EpochHost = {
-      ...{ name: 'g', declaration: saved.declaration, isPaused: false, isDryRun: false },
-      declared: { ...saved.declaration },
       keepsAcks: this.#keepsAcks,
-      whole: { ...saved.declaration },
+      ...{ name: 'g', isPaused: false, isDryRun: false },
+      get declaration() {
+        return simulation.#declaration;
+      },
+      get declared() {
+        return topologyOf(simulation.#declaration);
+      },
+      get whole() {
+        return topologyOf(simulation.#declaration);
+      },
       live: () => this.#live,
       answered: (digest) => this.#answered.get(digest),
+      lay: (mapping) => parts.laidOut(mapping, this.#declaration)!,
+      resized: (epochs) =>
+        this.#append(
+          {
+            ...{ kind: 'resized', declaration: this.#declaration, epochs },
+            ...{ table: parts.mappingRecord(this.#live.held.mapping), earlier: undefined },
+          },
+          service,
+        ),
       mappingAt: (epoch) => this.#mappings.get(epoch),
       averageLoads: () => undefined,
       nextStep: () => this.#frontier + 1,
@@ -315,6 +340,34 @@ export class EpochSimulation {
       void epochs.listen(this.#sink(rank, isCurrent), rank, undefined).catch(() => undefined);
     }
     void epochs.start().catch(() => undefined);
+    await turn();
+  }
+
+  /** There are so many ranks by now; those that are new are started later. */
+  #setRanks(declaration: FullDeclaration): void {
+    this.#declaration = declaration;
+    this.#numRanks = declaration.numRanks;
+    // Of one that goes and comes again the number of its start is larger then.
+    for (const rank of this.#ranks.slice(this.#numRanks)) rank.isAlive = false;
+    while (this.#ranks.length < this.#numRanks) this.#ranks.push(this.#newRank(this.#machine(1, undefined)));
+  }
+
+  async #resize(): Promise<void> {
+    const service = this.#service;
+    const before = this.#numRanks;
+    const numRanks = Math.max(1, Math.min(MOST_RANKS, before + (this.#chance(0.6) ? 1 : -1)));
+    if (numRanks === before) return;
+    const numPhysicalExperts = numRanks * SLOTS_PER_RANK;
+    const declaration = { ...this.#declaration, numRanks, numPhysicalExperts };
+    const move = () => this.#setRanks(declaration);
+    const isCurrent = () => this.#service === service;
+    const asked = this.#epochs?.resize({ numRanks, deadRanks: [], speed: undefined, move });
+    const told = asked?.then(() => {
+      this.#tally[numRanks > before ? 'grown' : 'shrunk']++;
+      const sink = this.#sink(numRanks - 1, isCurrent);
+      if (numRanks > before) void this.#epochs?.listen(sink, numRanks - 1, undefined).catch(() => undefined);
+    });
+    this.#try(told);
     await turn();
   }
 
@@ -455,6 +508,8 @@ export class EpochSimulation {
   }
 
   async #deliver(packet: Packet): Promise<void> {
+    // A rank that is gone is refused by its number.
+    if (packet.rank >= this.#numRanks) return;
     if (packet.kind === 'order') {
       const rank = this.#ranks[packet.rank]!;
       if (!rank.isAlive) return;

@@ -319,7 +319,11 @@ describe('epochs of a group', () => {
     const both = await post('slow/ranks', { dead: [0], alive: [0] });
     assertRefusal(both, 'EPLB_RANGE', 422, /rank 0 is dead and alive/);
     assertRefusal(await post('slow/ranks', { dead: [3] }), 'EPLB_RANGE', 422, /dead\[0\]/);
-    assertRefusal(await post('slow/ranks', { slow: [{ rank: 0, speed: 0 }] }), 'EPLB_RANGE', 422, /speed/);
+    for (const speed of [0, 1e-4, 1001]) {
+      const refused = await post('slow/ranks', { slow: [{ rank: 0, speed }] });
+      assertRefusal(refused, 'EPLB_RANGE', 422, /speed: .* is not from 0\.001 to 1000/);
+    }
+    assert.equal((await get('slow/ranks')).ranks[0].speed, 0.25);
   });
 
   test('nothing is offered while paused or in a dry run, and repairs wait', async () => {

@@ -40,7 +40,7 @@ describe('the service', () => {
   test('declares, lists and removes groups', async () => {
     assert.equal((await put('one')).status, 201);
     assert.equal((await put('one', { numNodes: 1 })).status, 200);
-    assertRefusal(await put('one', { numRanks: 3 }), 'EPLB_CONFLICT', 409, /declared with other content/);
+    assertRefusal(await put('one', { windowSize: 3 }), 'EPLB_CONFLICT', 409, /declared with other content/);
     const { conditions, epoch, digest, window, ...rest } = await get('one');
     assert.deepEqual([epoch, window.source, rest.numNodes, rest.policy], [0, 'empty', 1, 'default']);
     assert.equal(digest, ExpertMapping.fromPhysicalToLogical(FIRST, 4).digest());
@@ -166,6 +166,7 @@ describe('the service', () => {
     for (const [body, code, status, message] of bad) {
       assertRefusal(await post('asked/plan', body), code, status, message);
     }
+    assertRefusal(await post('asked/plan', { planId: '' }), 'EPLB_RANGE', 422, /less than 1 characters/);
     assertRefusal(await post('none/plan', { loads: LOADS }), 'EPLB_NOT_FOUND', 404, /none/);
     const wrongType = await post('asked/plan', '{}', { 'content-type': 'text/plain' });
     assertRefusal(wrongType, 'EPLB_FORMAT', 415, /text\/plain is not application\/json/);
@@ -288,7 +289,13 @@ describe('the service', () => {
     const paused = (await post('modes/plan', { loads: LOADS })).json;
     assert.deepEqual([paused.status, paused.reason, paused.moves], ['kept', 'paused', 0]);
     assert.deepEqual(paused.physicalToLogical, FIRST);
-    assert.equal((await post('modes/resume')).json.paused, false);
+    for (const [body, code, message] of [
+      [{ reason: 'a' }, 'EPLB_OPTION', /pause: there is no option "reason"; there are none/],
+      [[], 'EPLB_KIND', /pause: .* is not an object/],
+    ] as const) {
+      assertRefusal(await post('modes/pause', body), code, 422, message);
+    }
+    assert.equal((await post('modes/resume', {})).json.paused, false);
     const offered = (await post('modes/plan', { loads: LOADS })).json;
     assert.equal(offered.status, 'planned');
     const dry = (await post('modes/dry-run', { dryRun: true })).json;
@@ -312,6 +319,22 @@ describe('the service', () => {
     if (json.status === 'planned') assert.equal(json.forecast.moves, json.moves);
     const ragged = await post('steps/plan', { samples: [many, [[1, 2, 3, 4]]] });
     assertRefusal(ragged, 'EPLB_SHAPE', 422, /samples\[1\]/);
+  });
+
+  test('ends a body that has no length, and is too large', async () => {
+    await put('long');
+    const part = new Uint8Array(8000);
+    let numParts = 0;
+    const body = new ReadableStream({
+      pull: (to) => (numParts++ < 5 ? to.enqueue(part) : to.close()),
+    });
+    const headers = { 'content-type': 'application/octet-stream' };
+    const init = { method: 'POST', headers, body, duplex: 'half' };
+    const answer = await fetch(`${base}/v1/groups/long/plan`, init as RequestInit);
+    assert.deepEqual(
+      [answer.status, ((await answer.json()) as { code: string }).code],
+      [413, 'EPLB_TOO_LARGE'],
+    );
   });
 
   test('keeps to its limits', async () => {

@@ -28,11 +28,13 @@ test('flags stand before the environment, and that before the file', async () =>
         'groups:',
         `  decode: ${JSON.stringify(GROUP)}`,
         `  other: ${JSON.stringify({ ...OTHER, topology: 'three.json' })}`,
+        `  ruled: ${JSON.stringify({ ...GROUP, policy: 'adaptive', rules: 'rules.yaml' })}`,
         'topology: devices.yaml',
       ].join('\n'),
     );
     await writeFile(join(dir, 'devices.yaml'), 'ranks: 2\nslots: 6\n');
     await writeFile(join(dir, 'three.json'), '{"ranks": 3}');
+    await writeFile(join(dir, 'rules.yaml'), 'neverReplicated: [{experts: 0-1}]\n');
     await writeFile(join(dir, 'token'), 'a-token-of-some-length\n');
     const env = {
       ...process.env,
@@ -48,7 +50,11 @@ test('flags stand before the environment, and that before the file', async () =>
     const ofEnvironment = await check();
     assert.deepEqual([ofEnvironment.listen, ofEnvironment.limits.maxGroups], ['127.0.0.1:2', 3]);
     assert.equal(ofEnvironment.state, join(dir, 'kept'), 'relative to the file');
-    assert.deepEqual(ofEnvironment.groups, { decode: GROUP, other: { ...OTHER, topology: { ranks: 3 } } });
+    const rules = { neverReplicated: [{ experts: '0-1' }] };
+    assert.deepEqual(ofEnvironment.groups, {
+      ...{ decode: GROUP, other: { ...OTHER, topology: { ranks: 3 } } },
+      ruled: { ...GROUP, policy: 'adaptive', rules },
+    });
     assert.deepEqual(ofEnvironment.topology, { ranks: 2, slots: 6 }, 'a path is relative to the file');
     const flags = [
       ...['--token-file', join(dir, 'token'), '--vllm', 'http://a:1,http://b:1'],
@@ -107,7 +113,9 @@ test('wrong configurations are refused, each by its name', async () => {
       'g.yaml': 'topology: {ranks: 0}',
       'h.yaml': 'topology: {ranks: 5}\ngroups: {g: {numLayers: 1, numLogicalExperts: 4}}',
       'i.yaml': 'watchdog: {intervalMs: 1}',
-      'j.yaml': 'listen: 127.0.0.1:1\netcd: {urls: [http://b:1], tls: {cert: c}}',
+      'j.yaml': `groups: {g: ${JSON.stringify({ ...GROUP, rules: 'none.yaml' })}}`,
+      'k.yaml': `groups: {g: ${JSON.stringify({ ...GROUP, rules: { pinned: [{ experts: 9, ranks: 0 }] } })}}`,
+      'l.yaml': 'listen: 127.0.0.1:1\netcd: {urls: [http://b:1], tls: {cert: c}}',
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
     const wrong: [string[], string, RegExp][] = [
@@ -121,6 +129,8 @@ test('wrong configurations are refused, each by its name', async () => {
       [['--config', 'h.yaml'], 'KIND', /config\.groups\.g: group: numPhysicalExperts is missing/],
       [['--topology', 'e.yaml', '--listen', 'unix:a'], 'KIND', /--topology: "e\.yaml": is a list/],
       [['--config', 'i.yaml'], 'RANGE', /config\.watchdog\.intervalMs: 1/],
+      [['--config', 'j.yaml'], 'FILE', /groups\.g\.rules: .*none\.yaml/],
+      [['--config', 'k.yaml'], 'RANGE', /groups\.g: group\.rules: pinned\[0\]\.experts: 9/],
       [['--config', 'none.yaml'], 'FILE', /none\.yaml/],
       [['--listen', 'nowhere'], 'OPTION', /neither unix:PATH nor HOST:PORT/],
       [['--listen', '127.0.0.1:99999'], 'OPTION', /99999/],
@@ -141,7 +151,7 @@ test('wrong configurations are refused, each by its name', async () => {
       ],
       [['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--etcd-lease', 'x'], 'NOT_WHOLE', /leaseSeconds/],
       [['--listen', '127.0.0.1:1', '--advertise', 'http://b:1'], 'KIND', /etcd: urls is missing/],
-      [['--config', 'j.yaml'], 'OPTION', /give cert and key/],
+      [['--config', 'l.yaml'], 'OPTION', /give cert and key/],
     ];
     const runs = await eplbMany(
       wrong.map(([args]) => ({ args: ['serve', '--check-config', ...args] })),

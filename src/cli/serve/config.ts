@@ -6,6 +6,7 @@ import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { checkKnownKeys } from '../../core/known-keys.ts';
 import { fileReason } from '../../formats/bytes/file-reason.ts';
 import { quotePath } from '../../formats/text.ts';
+import { readRulesFile } from '../../formats/topology/read-rules.ts';
 import { readTopologyFile } from '../../formats/topology/read-topology.ts';
 import type { TopologyFile } from '../../formats/topology/topology-json.ts';
 import type { EtcdOptions, ServeOptions } from '../../serve/index.ts';
@@ -164,7 +165,7 @@ async function readConfig(path: string): Promise<ServeConfig> {
   const { state, tokenFile, tls, etcd } = config;
   return {
     ...config,
-    ...(await groupsWithDevices(config.groups, from, title)),
+    ...(await groupsWithFiles(config.groups, from, title)),
     ...(state === undefined ? {} : { state: at(state) as string }),
     ...(tokenFile === undefined ? {} : { tokenFile: at(tokenFile) as string }),
     ...(tls === undefined
@@ -187,7 +188,16 @@ async function withDevices<T>(own: T, from: string, title: string): Promise<T> {
   return { ...own, topology: await contentAt(`${title}topology`, resolve(from, topology)) };
 }
 
-async function groupsWithDevices(
+/** The same for its rules. */
+async function withRules<T>(own: T, from: string, title: string): Promise<T> {
+  if (typeof own !== 'object' || own === null || !('rules' in own)) return own;
+  const { rules } = own;
+  if (typeof rules !== 'string') return own;
+  const { content } = await readRulesFile(resolve(from, rules), `${title}rules`);
+  return { ...own, rules: content };
+}
+
+async function groupsWithFiles(
   groups: ServeConfig['groups'],
   from: string,
   title: string,
@@ -195,7 +205,8 @@ async function groupsWithDevices(
   // What is none is refused with the rest.
   if (typeof groups !== 'object' || groups === null || Array.isArray(groups)) return {};
   const all = Object.entries(groups).map(async ([name, group]) => {
-    return [name, await withDevices(group, from, `${title}groups.${name}.`)] as const;
+    const own = `${title}groups.${name}.`;
+    return [name, await withRules(await withDevices(group, from, own), from, own)] as const;
   });
   return { groups: Object.fromEntries(await Promise.all(all)) };
 }

@@ -13,14 +13,21 @@ export type RankSet = number | string | readonly (number | string)[];
  */
 export function ranksOfSet(title: string, given: unknown, numRanks: number, what = 'rank'): number[] {
   const parts = isList(given) ? Array.from(given) : [given];
-  return parts.flatMap((part, i) =>
-    ranksOfPart(isList(given) ? `${title}[${i}]` : title, part, numRanks, what),
-  );
+  const ranks: number[] = [];
+  for (const [i, part] of parts.entries()) {
+    const name = isList(given) ? `${title}[${i}]` : title;
+    // One range after the other: a short text may name the same ranks a million times.
+    for (const piece of typeof part === 'string' ? part.split(',') : [part]) {
+      for (const rank of ranksOfPart(name, piece, numRanks, what)) ranks.push(rank);
+      if (ranks.length <= numRanks) continue;
+      throw new EplbRangeError('EPLB_RANGE', `${name}: there are ${numRanks} ${what}s; one is there twice`);
+    }
+  }
+  return ranks;
 }
 
 function ranksOfPart(title: string, part: unknown, numRanks: number, what: string): number[] {
-  if (typeof part === 'string')
-    return part.split(',').flatMap((text) => ranksOfText(title, text, numRanks, what));
+  if (typeof part === 'string') return ranksOfText(title, part, numRanks, what);
   if (typeof part !== 'number') {
     const wanted = `is neither ${article(what)} nor a range of ${what}s such as 0-7`;
     throw new EplbTypeError('EPLB_KIND', `${title}: ${show(part)} ${wanted}`);

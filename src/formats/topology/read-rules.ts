@@ -1,5 +1,5 @@
 import type { PlacementRules } from '../../core/placement-rules.ts';
-import { rulesFromJson } from './rules-json.ts';
+import { type RulesFile, rulesFromJson } from './rules-json.ts';
 import { readYamlOrJson } from './yaml-or-json.ts';
 
 /**
@@ -14,6 +14,15 @@ import { readYamlOrJson } from './yaml-or-json.ts';
  * ```
  */
 export async function readRules(path: string, field = 'rules'): Promise<PlacementRules> {
+  return (await readRulesFile(path, field)).rules;
+}
+
+/** {@link readRules}, and the file's own words. */
+export async function readRulesFile(
+  path: string,
+  field: string,
+): Promise<{ readonly rules: PlacementRules; readonly content: RulesFile }> {
   const { content, name } = await readYamlOrJson(path, field, 'a file of rules');
-  return rulesFromJson(content, name);
+  // What can be read is what a file may hold.
+  return { rules: rulesFromJson(content, name), content: content as RulesFile };
 }

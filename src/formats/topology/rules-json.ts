@@ -33,6 +33,15 @@ export interface RulesFile {
 /** Most layers, experts and ranks of a file: a range in it is a list in memory. */
 const MOST = 2 ** 16;
 
+/** How many layers, experts and ranks there are, where that is known. */
+interface RuledSizes {
+  readonly numLayers: number;
+  readonly numLogicalExperts: number;
+  readonly numRanks: number;
+}
+
+const UNKNOWN_SIZES: RuledSizes = { numLayers: MOST, numLogicalExperts: MOST, numRanks: MOST };
+
 /**
  * Reads what a file of rules holds. Whether there are such layers, experts and ranks, and a placement that
  * keeps all rules, is checked where the topology is.
@@ -49,16 +58,26 @@ const MOST = 2 ** 16;
  * ```
  */
 export function rulesFromJson(value: unknown, title = 'rules'): PlacementRules {
+  return rulesOfSizes(value, title, UNKNOWN_SIZES);
+}
+
+/** The same where sizes are known: what is not within them is refused before it takes memory. */
+export function rulesOfSizes(value: unknown, title: string, sizes: RuledSizes): PlacementRules {
+  const read = new RuleReader(sizes);
   try {
     if (isList(value)) throw new EplbTypeError('EPLB_KIND', 'is a list, not an object of fields');
     const file = fieldsOf('its content', value, ['$schema', 'pinned', 'neverReplicated', 'sharedExpert']);
     if (file.$schema !== undefined) checkText('$schema', file.$schema);
     return {
-      ...(file.pinned !== undefined && { pinned: listOfRules('pinned', file.pinned, readPinned) }),
-      ...(file.neverReplicated !== undefined && {
-        neverReplicated: listOfRules('neverReplicated', file.neverReplicated, readSingle),
+      ...(file.pinned !== undefined && {
+        pinned: listOfRules('pinned', file.pinned, (at, rule) => read.pinned(at, rule)),
       }),
-      ...(file.sharedExpert !== undefined && { sharedExpert: readShared(file.sharedExpert) }),
+      ...(file.neverReplicated !== undefined && {
+        neverReplicated: listOfRules('neverReplicated', file.neverReplicated, (at, rule) =>
+          read.single(at, rule),
+        ),
+      }),
+      ...(file.sharedExpert !== undefined && { sharedExpert: read.shared(file.sharedExpert) }),
     };
   } catch (error) {
     if (!isOwnError(error)) throw error;
@@ -80,38 +99,55 @@ function listOfRules<T>(title: string, given: unknown, read: (title: string, rul
   return Array.from(given, (rule, i) => read(`${title}[${i}]`, rule));
 }
 
-function readPinned(title: string, rule: unknown): PinnedExperts {
-  const { experts, ranks, layers, only } = fieldsOf(title, rule, ['experts', 'ranks', 'layers', 'only']);
-  if (only !== undefined && typeof only !== 'boolean')
-    throw new EplbTypeError('EPLB_KIND', `${title}.only: ${show(only)} is neither true nor false`);
-  return {
-    experts: numbersOf(`${title}.experts`, experts, 'expert'),
-    ranks: numbersOf(`${title}.ranks`, ranks, 'rank'),
-    ...(layers !== undefined && { layers: numbersOf(`${title}.layers`, layers, 'layer') }),
-    ...(only !== undefined && { only }),
-  };
-}
+/** Reads one rule. */
+class RuleReader {
+  readonly #sizes: RuledSizes;
 
-function readSingle(title: string, rule: unknown): SingleExperts {
-  const { experts, layers } = fieldsOf(title, rule, ['experts', 'layers']);
-  return {
-    ...(experts !== undefined && { experts: numbersOf(`${title}.experts`, experts, 'expert') }),
-    ...(layers !== undefined && { layers: numbersOf(`${title}.layers`, layers, 'layer') }),
-  };
-}
+  constructor(sizes: RuledSizes) {
+    this.#sizes = sizes;
+  }
 
-function readShared(given: unknown): SharedExpert {
-  const title = 'sharedExpert';
-  const { load, ranks, slots } = fieldsOf(title, given, ['load', 'ranks', 'slots']);
-  return {
-    load: isList(load)
-      ? Array.from(load, (part, rank) => checkNumber(`${title}.load[${rank}]`, part))
-      : checkNumber(`${title}.load`, load),
-    ...(ranks !== undefined && { ranks: numbersOf(`${title}.ranks`, ranks, 'rank') }),
-    ...(slots !== undefined && { slots: checkWhole(`${title}.slots`, slots, 0, MOST) }),
-  };
-}
+  pinned(title: string, rule: unknown): PinnedExperts {
+    const { experts, ranks, layers, only } = fieldsOf(title, rule, ['experts', 'ranks', 'layers', 'only']);
+    if (only !== undefined && typeof only !== 'boolean')
+      throw new EplbTypeError('EPLB_KIND', `${title}.only: ${show(only)} is neither true nor false`);
+    return {
+      experts: this.#experts(title, experts),
+      ranks: this.#ranks(title, ranks),
+      ...(layers !== undefined && { layers: this.#layers(title, layers) }),
+      ...(only !== undefined && { only }),
+    };
+  }
 
-function numbersOf(title: string, given: unknown, what: string): number[] {
-  return ranksOfSet(title, given, MOST, what);
+  single(title: string, rule: unknown): SingleExperts {
+    const { experts, layers } = fieldsOf(title, rule, ['experts', 'layers']);
+    return {
+      ...(experts !== undefined && { experts: this.#experts(title, experts) }),
+      ...(layers !== undefined && { layers: this.#layers(title, layers) }),
+    };
+  }
+
+  shared(given: unknown): SharedExpert {
+    const title = 'sharedExpert';
+    const { load, ranks, slots } = fieldsOf(title, given, ['load', 'ranks', 'slots']);
+    return {
+      load: isList(load)
+        ? Array.from(load, (part, rank) => checkNumber(`${title}.load[${rank}]`, part))
+        : checkNumber(`${title}.load`, load),
+      ...(ranks !== undefined && { ranks: this.#ranks(title, ranks) }),
+      ...(slots !== undefined && { slots: checkWhole(`${title}.slots`, slots, 0, MOST) }),
+    };
+  }
+
+  #experts(title: string, given: unknown): number[] {
+    return ranksOfSet(`${title}.experts`, given, this.#sizes.numLogicalExperts, 'expert');
+  }
+
+  #ranks(title: string, given: unknown): number[] {
+    return ranksOfSet(`${title}.ranks`, given, this.#sizes.numRanks);
+  }
+
+  #layers(title: string, given: unknown): number[] {
+    return ranksOfSet(`${title}.layers`, given, this.#sizes.numLayers, 'layer');
+  }
 }

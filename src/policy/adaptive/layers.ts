@@ -9,7 +9,7 @@ import type { Pointer } from '../../memory/kernel-exports.ts';
 import { outlooksOf, type PlanOutlook } from './change.ts';
 import { PlanMemory } from './memory.ts';
 import { NearestCounter } from './nearest.ts';
-import { chanceOf, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
+import { chanceOf, doubtOf, MOST_PRICE, priceOf, stayingStepsOf } from './price.ts';
 import {
   type AdaptiveData,
   type AdaptiveRequest,
@@ -206,6 +206,7 @@ export class AdaptiveLayers {
     stats[LayerStat.MEAN_RANK_LOAD] = facts.meanRankLoad;
     stats[LayerStat.IS_NOISE] = facts.isNoise ? 1 : 0;
     stats[LayerStat.CHANCE] = chanceOf(this.#layout.topology, facts);
+    stats[LayerStat.DOUBT] = doubtOf(this.#layout.topology, facts);
     stats[LayerStat.STAYING_STEPS] =
       this.#outlooks[layer]!.stayingSteps ??
       this.#request.stayingSteps ??

@@ -117,10 +117,13 @@ export interface AdaptiveEplbPolicyOptions {
   readonly cost?: AdaptiveCostModel | CostModel | string;
   /**
    * Steps that a balancer remembers for this policy when its window is shorter; at most 65,536. Older steps
-   * count as far as their loads are like the newest ones'. 0: only the window. Default 64.
+   * count as far as their loads are like the newest ones', or come back. 0: only the window. Default 256.
    */
   readonly rememberedSteps?: number;
-  /** At most so many samples, from 1 to 64; more steps are joined to runs. Default 64. */
+  /**
+   * At most so many samples, from 1 to 64. Of more steps the newest are half of the samples, one by one, and
+   * older ones are joined; below 24 samples all are. Default 64.
+   */
   readonly maxSamples?: number;
 }
 
@@ -163,7 +166,7 @@ const EFFORTS: readonly AdaptiveEffort[] = ['quick', 'usual', 'thorough'];
 const THOROUGH_KICKS = 100;
 const USUAL_CONFIDENCE = 4;
 const MOST_SAMPLES = 64;
-const USUAL_REMEMBERED_STEPS = 64;
+const USUAL_REMEMBERED_STEPS = 256;
 const MOST_REMEMBERED_STEPS = 2 ** 16;
 /** Where the loads and what moves cost decide. */
 const NO_FIXED_PRICE = -1;

@@ -20,6 +20,10 @@ const SHARE_OF_NOISE = 0.17;
 /** The same where loads are planned for again: what is gained then is mostly chance. */
 const SHARE_OF_NOISE_AGAIN = 0.5;
 
+/** Of what chance alone seems to gain by a move, what is left out of forecasts: see docs/notes/adaptive.md. */
+const DOUBT_OF_NOISE = 0.1;
+const DOUBT_OF_TURNOVER = 0.5;
+
 /** Loads that show no sign of changing are expected to stay for so many times as long as they are known. */
 const MOST_STAY = 8;
 
@@ -36,14 +40,31 @@ export function stayingStepsOf(topology: Topology, facts: SampleFacts, knownStep
 }
 
 /**
- * What a move of a layer seems to gain by chance alone, as a share of the mean rank load: how far off the
- * load of an expert is known to be, as the rank of one of its copies sees it. Loads that pass are chance as
- * well: which of them come next nobody knows.
+ * What a move of a layer seems to gain by chance alone, as a share of the mean rank load. Loads that pass are
+ * chance as well: which of them come next nobody knows.
  */
 export function chanceOf(topology: Topology, facts: SampleFacts): number {
+  return chanceBy(facts.noise + facts.turnover, topology, facts);
+}
+
+/**
+ * How much of what a move of a layer seems to gain is not to be expected of it, as a share of the mean rank
+ * load. Of loads that pass a plan has seen few, and fits those.
+ */
+export function doubtOf(topology: Topology, facts: SampleFacts): number {
+  const byNoise = chanceBy(facts.noise, topology, facts);
+  return DOUBT_OF_NOISE * byNoise + DOUBT_OF_TURNOVER * chanceBy(facts.turnover, topology, facts);
+}
+
+/**
+ * How far off the load of an expert is known to be, as the rank of one of its copies sees it.
+ *
+ * @param stepVariance of a step, over all experts
+ */
+function chanceBy(stepVariance: number, topology: Topology, facts: SampleFacts): number {
   const { numLogicalExperts, numRanks } = topology;
   const numSlots = numOpenSlots(topology);
-  const variance = (facts.noise + facts.turnover) / Math.max(facts.numTelling, 1);
+  const variance = stepVariance / Math.max(facts.numTelling, 1);
   const ofTokens =
     (Math.sqrt((2 * variance) / numLogicalExperts) / numRanks) * (numLogicalExperts / numSlots);
   return ofTokens * Math.min(1, facts.elasticity);

@@ -87,11 +87,10 @@ export const LayerStat = {
   CHANCE: 11,
   /** What links save more than under the live placement, as a share of the mean rank load. */
   LINK_GAIN: 12,
+  /** How much of what a move seems to gain is not to be expected of it. */
+  DOUBT: 13,
 } as const;
 export const STATS_PER_LAYER = 16;
-
-/** How much of what chance alone seems to gain by a move is left out of what is foreseen. */
-const FORESEEN_CHANCE = 0.1;
 
 /**
  * What a layer is expected to gain: without some of what seems to be gained by chance.
@@ -100,7 +99,7 @@ const FORESEEN_CHANCE = 0.1;
  */
 export function expectedGain(stats: Float64Array): number {
   const gain = stats[LayerStat.GAIN]! + stats[LayerStat.LINK_GAIN]!;
-  return gain - FORESEEN_CHANCE * stats[LayerStat.CHANCE]! * stats[LayerStat.MOVES]!;
+  return gain - stats[LayerStat.DOUBT]! * stats[LayerStat.MOVES]!;
 }
 
 /** What tells of the placement that a layer gets. */

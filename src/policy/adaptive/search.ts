@@ -3,7 +3,7 @@ import { meanSpeed, relativeSpeeds } from '../../core/rank-speeds.ts';
 import { sharedLoads } from '../../core/rules.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { isCancelled, type JobLayout, JobWord, jobWords } from '../../engine/layout.ts';
-import type { WrittenSamples } from '../../loads/load-samples.ts';
+import { lengthOfSample, stepsOfSamples, type WrittenSamples } from '../../loads/load-samples.ts';
 import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import { meanLoads } from './ceiling.ts';
@@ -169,8 +169,7 @@ export class AdaptiveSearch {
 
   /** Steps that the samples are of. */
   get knownSteps(): number {
-    const { numSamples, stepsPerSample, newestShare } = this.#job;
-    return (numSamples - 1 + newestShare) * stepsPerSample;
+    return stepsOfSamples(this.#job);
   }
 
   /** Takes a layer's samples for the searches that follow. */
@@ -203,7 +202,7 @@ export class AdaptiveSearch {
     const { tolerance, linkPrice } = this.#request;
     if (linkPrice > 0 && !this.#hasLinks) checkPairs(this.#threadJob, layer);
     if (!this.#hasLinks && tolerance === undefined) return;
-    meanLoads(this.rowsOf(layer), this.#job.newestShare, this.#meanLoads);
+    meanLoads(this.rowsOf(layer), (sample) => lengthOfSample(this.#job, sample), this.#meanLoads);
     if (!this.#hasLinks) return;
     const pairsTotal = preparePairs(this.#threadJob, this.#at, layer);
     this.#terms.setNumbers({ pairsTotal });
@@ -388,7 +387,7 @@ export class AdaptiveSearch {
   #setFixedTerms(): void {
     const { topology, words } = this.#layout;
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, slotsPerRank } = topology;
-    const { numSamples, stepsPerSample, newestShare } = this.#job;
+    const { numSamples, stepsPerSample, newestShare, numSingles } = this.#job;
     const at = this.#at;
     this.#terms.setNumbers({ stepLength: stepsPerSample, newestLength: stepsPerSample * newestShare });
     this.#terms.setIntegers({
@@ -398,6 +397,7 @@ export class AdaptiveSearch {
       numNodes: this.keepsGroups ? numNodes : 1,
       maxSamples: this.#request.maxSamples,
       numSteps: numSamples,
+      numSingles,
       slotsPerRank: slotsPerRank === undefined ? 0 : at.slotsPerRank,
       survivors: this.#goal === undefined ? 0 : at.survivors,
       domains: at.domains,
@@ -512,9 +512,14 @@ export class AdaptiveSearch {
 
   /** The first sample that is of new steps alone. */
   #firstNew(numNewSteps: number): number {
-    const { numSamples, stepsPerSample, newestShare } = this.#job;
-    const inNewest = newestShare * stepsPerSample;
-    if (numNewSteps < inNewest) return numSamples;
-    return Math.max(0, numSamples - 1 - Math.floor((numNewSteps - inNewest) / stepsPerSample));
+    let first = this.#job.numSamples;
+    let numSteps = 0;
+    while (first > 0) {
+      numSteps += lengthOfSample(this.#job, first - 1);
+      // Lengths can be a hair off whole numbers.
+      if (numSteps > numNewSteps + 1e-6) break;
+      first--;
+    }
+    return first;
   }
 }

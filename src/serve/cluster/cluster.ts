@@ -300,15 +300,15 @@ export class Cluster {
 
   /** One that was answered before, or as the leader answers it. @throws EplbError */
   async #plan(request: ClusterRequest): Promise<Reply> {
-    const { name, planKind, bytes } = request;
+    const { name, planKind, body } = request;
     await this.#confirmed();
-    const known = this.#follower.plan(name, planKind, bytes);
+    const known = this.#follower.plan(name, planKind, body);
     if (known !== undefined) return known;
     const reply = await this.#forward(request);
     const { [BASIS_HEADER]: basis, ...headers } = reply.headers ?? {};
     if (basis !== undefined && reply.status === 200) {
       const { 'eplb-term': _, ...lasting } = headers;
-      this.#follower.remember(name, planKind, bytes, basis, { ...reply, headers: lasting });
+      this.#follower.remember(name, planKind, body, basis, { ...reply, headers: lasting });
     }
     return { ...reply, headers };
   }

@@ -93,14 +93,14 @@ export class Follower {
   }
 
   /** A plan that was answered before. */
-  plan(name: string, kind: string, body: Uint8Array): Reply | undefined {
+  plan(name: string, kind: string, body: readonly Uint8Array[]): Reply | undefined {
     const group = this.#model.groups.get(name);
     if (group === undefined) return undefined;
     return this.#plans.get(name)?.get(planKeyOf(name, this.#basisOf(group), kind, body));
   }
 
   /** Remembers a plan that the leader answered. @param basis that the leader says it follows from */
-  remember(name: string, kind: string, body: Uint8Array, basis: string, reply: Reply): void {
+  remember(name: string, kind: string, body: readonly Uint8Array[], basis: string, reply: Reply): void {
     const cache = this.#plans.get(name) ?? new PlanCache<Reply>(this.#mostBytes);
     this.#plans.set(name, cache);
     cache.set(planKeyOf(name, basis, kind, body), reply, reply.content.length);

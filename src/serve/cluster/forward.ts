@@ -17,7 +17,7 @@ export interface Forwarded {
   readonly method: string;
   /** With the query. */
   readonly path: string;
-  readonly bytes: Uint8Array;
+  readonly body: readonly Uint8Array[];
   header(name: string): string | undefined;
 }
 
@@ -68,7 +68,8 @@ export class Forwarder {
   }
 
   #ask(url: string, asked: Forwarded, signal: AbortSignal): Promise<IncomingMessage> {
-    const { method, path, bytes } = asked;
+    const { method, path, body } = asked;
+    const length = body.reduce((sum, part) => sum + part.length, 0);
     const target = new URL(path, url);
     const given = PASSED_ON.flatMap((name) => {
       const value = asked.header(name);
@@ -78,7 +79,7 @@ export class Forwarder {
     const headers = {
       ...Object.fromEntries(given),
       [FORWARDED_HEADER]: this.#id,
-      ...(bytes.length > 0 && { 'content-length': bytes.length }),
+      ...(length > 0 && { 'content-length': length }),
     };
     // A stream keeps its connection to itself, as it is for long.
     const isShared = !isTls && asked.header('accept') !== EVENTS_TYPE;
@@ -100,7 +101,8 @@ export class Forwarder {
         const what = isConnected ? 'it did not answer, and may have done it' : 'it cannot be reached';
         reject(unanswered(what, cause));
       });
-      sent.end(bytes);
+      for (const part of body) sent.write(part);
+      sent.end();
     });
   }
 }

@@ -3,6 +3,7 @@ import type { CoordinatorMachineOptions } from '../../migration/coordinator-opti
 import type { CoordinatorOutput, MigrationEvent } from '../../migration/coordinator-output.ts';
 import { GroupState } from '../../migration/group-state.ts';
 import type { CoordinatorMessage, HeldEpoch } from '../../migration/messages.ts';
+import type { OperationOutcome } from '../../migration/outcome.ts';
 import type { JournalRecord } from '../../migration/records.ts';
 
 /** The incarnation of ranks that the engine speaks for: those that say hello themselves have larger ones. */
@@ -61,6 +62,21 @@ export class Coordination {
     return this.state.ranks.some(({ incarnation }) => incarnation >= 0);
   }
 
+  /**
+   * The record that a coordinator of another number of ranks begins with, between two operations: ranks that
+   * are new were never heard of, and how attempts ended by ranks that are gone is forgotten. Undefined before
+   * any rank took part: then another one begins anyway.
+   */
+  resized(numRanks: number): JournalRecord | undefined {
+    const checkpoint = this.hasRanks ? this.machine.checkpoint() : undefined;
+    if (checkpoint?.type !== 'checkpoint') return undefined;
+    const { numLayers, digest, outcomes } = checkpoint;
+    const { ranks } = new GroupState({ numRanks, numLayers }, digest);
+    for (const [rank, entry] of checkpoint.ranks.slice(0, numRanks).entries()) ranks[rank] = entry;
+    const isOfThese = (outcome: OperationOutcome) => ranksIn(outcome).every((rank) => rank < numRanks);
+    return { ...checkpoint, numRanks, ranks, outcomes: outcomes.filter(isOfThese) };
+  }
+
   /** Collects what an input gave. @returns it */
   take<T extends CoordinatorOutput>(output: T): T {
     for (const record of output.records) this.state.apply(record);
@@ -82,6 +98,11 @@ export class Coordination {
     this.take(this.machine.receive(rank, confirmed, nowMs));
   }
 
+  /** Whether the engine speaks for any rank. */
+  get hasSpokenFor(): boolean {
+    return this.state.ranks.some(({ incarnation }) => incarnation === SPOKEN_FOR);
+  }
+
   isSpokenFor(rank: number): boolean {
     return this.state.ranks[rank]!.incarnation === SPOKEN_FOR;
   }
@@ -100,6 +121,15 @@ export class Coordination {
     if (checkpoint !== undefined) this.#records = [checkpoint];
     return checkpoint;
   }
+}
+
+/** The ranks that an outcome names. */
+function ranksIn(outcome: OperationOutcome): readonly number[] {
+  if (outcome.status === 'fenced') return outcome.ranks.map(({ rank }) => rank);
+  if (outcome.status === 'active') return [];
+  const { reason } = outcome;
+  if (reason.cause === 'timedOut') return reason.ranks;
+  return reason.cause === 'requested' ? [] : [reason.rank];
 }
 
 function emptyOutputs(): Outputs {

@@ -1,3 +1,4 @@
+import { LEAST_SPEED, MOST_SPEED } from '../../core/rank-options.ts';
 import { MAX_SIZE } from '../../core/topology.ts';
 import type { Schema } from '../schema.ts';
 
@@ -137,7 +138,7 @@ export const RANKS_SCHEMA: Schema = {
         ...{ type: 'object', required: ['rank', 'speed'] },
         properties: {
           rank,
-          speed: { type: 'number', minimum: 1e-6, maximum: 1e6, description: '1 as usual' },
+          speed: { type: 'number', minimum: LEAST_SPEED, maximum: MOST_SPEED, description: '1 as usual' },
         },
       },
       description: 'how fast ranks are now',

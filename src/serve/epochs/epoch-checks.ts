@@ -1,4 +1,5 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import type { ExpertMapping } from '../../index.ts';
 import type { OfferAnswer } from '../../migration/coordinator-output.ts';
 import type { OpenOperation } from '../../migration/group-state.ts';
 import { checkLayers } from '../../migration/messages.ts';
@@ -10,6 +11,7 @@ import { ranksWithExperts } from './damage.ts';
 import type { AckBody, OfferBody } from './epoch-bodies.ts';
 import type { EpochHost } from './epoch-host.ts';
 import { readOperationName } from './epoch-view.ts';
+import type { RankBook } from './rank-book.ts';
 
 // What requests about epochs may say, as things stand. Nothing here changes anything.
 
@@ -48,6 +50,33 @@ export function operationAt(coordination: Coordination, epoch: number): OpenOper
   const outcome = lastOutcome(coordination, epoch);
   if (outcome?.status === 'aborted') throw stale(`the attempt at epoch ${epoch} was aborted`);
   throw notFound(`there is no attempt at epoch ${epoch}; epoch ${live.epoch} is live`);
+}
+
+/**
+ * Whether a group may have another number of ranks now.
+ *
+ * @param live the live mapping, as a table of all ranks
+ * @throws EplbError `EPLB_CONFLICT`
+ */
+export function checkResizable(
+  coordination: Coordination | undefined,
+  book: RankBook,
+  live: ExpertMapping,
+  before: number,
+  numRanks: number,
+): void {
+  const { operation } = coordination?.state ?? {};
+  if (operation !== undefined) {
+    const epoch = epochOf(coordination!.state, operation);
+    throw conflict(`group: an attempt at epoch ${epoch} is under way: abort it, or wait for its end`);
+  }
+  const holders = ranksWithExperts(live, before);
+  for (let rank = numRanks; rank < before; rank++) {
+    const why = book.deathOf(rank) === undefined ? 'lives' : holders.has(rank) ? 'holds experts' : undefined;
+    if (why === undefined) continue;
+    const advice = 'report it dead, and let an epoch go live without it';
+    throw conflict(`group.numRanks: ${numRanks}, but rank ${rank} ${why}: ${advice}`);
+  }
 }
 
 /**
@@ -141,7 +170,7 @@ export function offerable(
     const from = plan.epoch === undefined ? 'another mapping than the live one' : `epoch ${plan.epoch}`;
     throw stale(`offer: the plan was made from ${from}, and epoch ${epoch} is live; plan again`);
   }
-  const holders = ranksWithExperts(plan.held.mapping, host.declaration.numRanks);
+  const holders = ranksWithExperts(host.lay(plan.held.mapping), host.declaration.numRanks);
   const dead = deadRanks.find((rank) => holders.has(rank));
   if (dead !== undefined)
     throw stale(`offer: the plan has experts on rank ${dead}, which is dead; plan again`);

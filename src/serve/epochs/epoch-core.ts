@@ -6,7 +6,7 @@ import { mappingOfRecord, mappingRecord } from '../mapping-record.ts';
 import type { ServeTime } from '../time.ts';
 import { Coordination } from './coordination.ts';
 import { type Damage, layersBetween } from './damage.ts';
-import { refusedOffer } from './epoch-checks.ts';
+import { checkResizable, refusedOffer } from './epoch-checks.ts';
 import {
   afterEpochs,
   type EpochHost,
@@ -17,8 +17,18 @@ import {
 } from './epoch-host.ts';
 import { EpochTeller } from './epoch-teller.ts';
 import { operationName, readOperationName } from './epoch-view.ts';
-import { type Death, RankBook } from './rank-book.ts';
+import { type Death, RankBook, resizedRanks, type SavedRanks } from './rank-book.ts';
 import { type FoundRepair, RepairDesk } from './repair-desk.ts';
+
+/** Other ranks than before. */
+export interface Resizing {
+  readonly numRanks: number;
+  /** Of the new ranks, those that are declared to be dead; and how fast the new ranks are. */
+  readonly deadRanks: readonly number[];
+  readonly speed: readonly number[] | undefined;
+  /** Brings the group to them. It changes nothing when it throws. */
+  move(ranks: SavedRanks): void;
+}
 
 /**
  * Takes what comes in for a group's epochs, one after the other: makes durable what the coordinator and the
@@ -138,6 +148,39 @@ export class EpochCore {
     });
   }
 
+  /**
+   * Takes other ranks than before: what is known of those that stay is kept. Ranks that are new are awaited
+   * where ranks take part themselves: they are as dead ones until they are heard of.
+   *
+   * @throws EplbError `EPLB_CONFLICT` while an attempt is under way, or for ranks that are to go and live or
+   * hold experts; and as `host.move`. Nothing changes then
+   */
+  resize({ numRanks, deadRanks, speed, move }: Resizing): Promise<void> {
+    return this.host.change(async () => {
+      if (this.#stopped !== undefined) throw this.#stopped;
+      const coordination = this.#coordination;
+      const { numRanks: before } = this.host.declaration;
+      checkResizable(coordination, this.book, this.host.lay(this.host.live().held.mapping), before, numRanks);
+      this.teller.begin();
+      const added = Array.from({ length: Math.max(0, numRanks - before) }, (_, i) => before + i);
+      const isAwaited = (rank: number) => coordination?.hasRanks === true || deadRanks.includes(rank);
+      const next = resizedRanks(this.book.save(), numRanks, added.filter(isAwaited), speed);
+      const first = coordination?.resized(numRanks);
+      const coordinated = first && this.#coordinate([first], { numRanks });
+      move(next);
+      const saved = { records: first === undefined ? [] : [first], offered: undefined, ranks: next };
+      await this.#durable(() => this.host.resized(saved));
+      this.#saved = saved;
+      this.book.resize(numRanks, added.filter(isAwaited), next.speed);
+      this.#coordination = coordinated;
+      this.note('rank', { what: 'resized', numRanks, before });
+      const nowMs = this.#time.now();
+      await this.#commit(nowMs);
+      for (let i = 0; i < 4 && this.#settle(nowMs); i++) await this.#commit(nowMs);
+      this.#schedule();
+    });
+  }
+
   async #commit(nowMs: number): Promise<void> {
     const { records = [], messages = [], events = [] } = this.#coordination?.drain() ?? {};
     const hasBegun = records.some(({ type }) => type === 'begun');
@@ -174,9 +217,13 @@ export class EpochCore {
   }
 
   async #append(record: EpochsRecord): Promise<void> {
+    await this.#durable(() => this.host.append(record));
+    this.#saved = afterEpochs(this.#saved, record);
+  }
+
+  async #durable(append: () => Promise<void>): Promise<void> {
     try {
-      await this.host.append(record);
-      this.#saved = afterEpochs(this.#saved, record);
+      await append();
     } catch (cause) {
       // The coordinator is ahead of what is known to be durable: nothing that it says may be heard.
       this.#stopped = new EplbError('EPLB_CLOSED', `group ${this.host.name}: its journal failed`, { cause });
@@ -209,8 +256,12 @@ export class EpochCore {
       return hasSpoken;
     }
     if (operation !== undefined) return false;
+    const isSpokenFor = (rank: number) =>
+      coordination.isSpokenFor(rank) ||
+      // One that is new, of an engine that speaks for all others.
+      (coordination.hasSpokenFor && state.ranks[rank]!.incarnation < 0 && !this.book.leaseOf(rank));
     const returned = state.ranks.flatMap(({ state: own }, rank) =>
-      own === 'fenced' && coordination.isSpokenFor(rank) && this.book.deathOf(rank) === undefined ? rank : [],
+      own === 'fenced' && isSpokenFor(rank) && this.book.deathOf(rank) === undefined ? rank : [],
     );
     for (const rank of returned) coordination.speakFor(rank, nowMs);
     return this.#offerRepair(coordination, nowMs) || returned.length > 0;
@@ -223,7 +274,7 @@ export class EpochCore {
     if (ranks.every(({ state }) => state === 'fenced')) return false;
     const { epoch, held: live } = this.host.live();
     const damage: Damage = {
-      ...{ live: live.mapping, whole: this.host.whole, deadRanks: this.book.deadRanks },
+      ...{ live: this.host.lay(live.mapping), whole: this.host.whole, deadRanks: this.book.deadRanks },
       servingRanks: ranks.flatMap(({ state }, rank) => (state === 'serving' ? rank : [])),
       ...{
         speed: this.book.speed,
@@ -326,8 +377,11 @@ export class EpochCore {
     }
   }
 
-  #coordinate(records: readonly unknown[], isNew = false): Coordination {
-    const { numRanks, numLayers, migration } = this.host.declaration;
+  #coordinate(
+    records: readonly unknown[],
+    { numRanks = this.host.declaration.numRanks, isNew = false } = {},
+  ): Coordination {
+    const { numLayers, migration } = this.host.declaration;
     const { digest } = this.host.live().held;
     return new Coordination({ numRanks, numLayers, digest, ...migration }, records, isNew);
   }
@@ -341,7 +395,7 @@ export class EpochCore {
     if (known !== undefined && !isBehind) return known;
     const { numRanks, numLayers } = this.host.declaration;
     const first = Coordination.beginning({ numRanks, numLayers }, { epoch, digest: live.digest });
-    this.#coordination = this.#coordinate([first], true);
+    this.#coordination = this.#coordinate([first], { isNew: true });
     return this.#coordination;
   }
 
@@ -354,7 +408,7 @@ export class EpochCore {
     activation: 'onRequest' | 'whenPrepared',
     nowMs: number,
   ): void {
-    const layers = layersBetween(live.mapping, target.mapping);
+    const layers = layersBetween(this.host.lay(live.mapping), this.host.lay(target.mapping));
     const { epoch: fromEpoch } = coordination.state.live;
     const offer = { operationId, digest: target.digest, layers, activation, fromEpoch };
     const { answer } = coordination.take(coordination.machine.offer(offer, nowMs));

@@ -71,6 +71,8 @@ export interface EpochHost {
   /** A plan that was answered, with the epoch it was made from; that is undefined for any other mapping. */
   answered(digest: string): { readonly held: Held; readonly epoch: number | undefined } | undefined;
   mappingAt(epoch: number): ExpertMapping | undefined;
+  /** A mapping as a table of all ranks. @throws EplbError `EPLB_STALE` for one with experts on others */
+  lay(mapping: ExpertMapping): ExpertMapping;
   /** Of the window; undefined when it is empty. */
   averageLoads(): LoadMatrix | undefined;
   /** The step after the last one that was recorded. */
@@ -79,6 +81,8 @@ export interface EpochHost {
   change<T>(work: () => Promise<T>): Promise<T>;
   /** Durable when it resolves. */
   append(record: EpochsRecord): Promise<void>;
+  /** The group has other ranks by now: durable when it resolves, with what is kept of its epochs. */
+  resized(epochs: SavedEpochs): Promise<void>;
   /** Another mapping is live; that is durable by now. */
   goLive(epoch: number, next: Held): void;
   /** Ranks are dead or slow from now on. */

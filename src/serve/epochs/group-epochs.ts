@@ -18,7 +18,7 @@ import {
   speakerOf,
   stale,
 } from './epoch-checks.ts';
-import { EpochCore } from './epoch-core.ts';
+import { EpochCore, type Resizing } from './epoch-core.ts';
 import type { EpochHost, SavedEpochs } from './epoch-host.ts';
 import type { EpochTeller } from './epoch-teller.ts';
 import {
@@ -323,6 +323,18 @@ export class GroupEpochs {
       (nowMs) =>
         this.#teller.hub.listen(sink, { rank, lastEventId, state: () => this.#teller.state(rank, nowMs) }),
     );
+  }
+
+  /** Whether a rank takes part in steps: not one that is dead, or fenced. */
+  servesSteps(rank: number): boolean {
+    const { coordination, book } = this.#core;
+    if (book.deathOf(rank) !== undefined) return false;
+    return coordination?.hasRanks !== true || coordination.state.ranks[rank]!.state !== 'fenced';
+  }
+
+  /** Takes other ranks than before. @throws as `EpochCore.resize` */
+  resize(resizing: Resizing): Promise<void> {
+    return this.#core.resize(resizing);
   }
 
   /** Ends streams, and lets no more time pass. */

@@ -39,9 +39,28 @@ interface RankEntry {
   death: Death | undefined;
 }
 
+/** What is kept of ranks once there are others: see {@link RankBook.resize}. */
+export function resizedRanks(
+  { leases, dead, speed }: SavedRanks,
+  numRanks: number,
+  awaited: readonly number[],
+  given: readonly number[] | undefined,
+): SavedRanks {
+  const isThere = ({ rank }: { readonly rank: number }) => rank < numRanks;
+  const all = Array.from({ length: numRanks }, (_, rank) => speed?.[rank] ?? given?.[rank] ?? 1);
+  return {
+    leases: leases.filter(isThere),
+    dead: [
+      ...dead.filter(isThere),
+      ...awaited.map((rank): Death => ({ rank, incarnation: -1, cause: 'declared' })),
+    ],
+    speed: all.every((one) => one === 1) ? null : all,
+  };
+}
+
 /** The ranks of a group as they report themselves, or are reported. */
 export class RankBook {
-  readonly #ranks: readonly RankEntry[];
+  readonly #ranks: RankEntry[];
   #speed: readonly number[] | null;
 
   constructor(numRanks: number, deadRanks: readonly number[] = [], speed: readonly number[] | null = null) {
@@ -49,6 +68,19 @@ export class RankBook {
       ...{ lease: undefined, heardMs: 0, isSuspected: false },
       death: deadRanks.includes(rank) ? { rank, incarnation: -1, cause: 'declared' } : undefined,
     }));
+    this.#speed = speed;
+  }
+
+  /** Ranks are added, which are not there yet, or the last ones are gone. @param speed of all of them */
+  resize(numRanks: number, awaited: readonly number[], speed: readonly number[] | null): void {
+    this.#ranks.length = Math.min(this.#ranks.length, numRanks);
+    for (let rank = this.#ranks.length; rank < numRanks; rank++) {
+      const death: Death = { rank, incarnation: -1, cause: 'declared' };
+      this.#ranks.push({
+        ...{ lease: undefined, heardMs: 0, isSuspected: false },
+        death: awaited.includes(rank) ? death : undefined,
+      });
+    }
     this.#speed = speed;
   }
 

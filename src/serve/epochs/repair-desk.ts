@@ -2,7 +2,7 @@ import { isOwnError } from '../../core/errors.ts';
 import type { ExpertMapping } from '../../index.ts';
 import type { OperationOutcome } from '../../migration/outcome.ts';
 import { type Held, held } from '../live-epochs.ts';
-import { type Damage, damageOf } from './damage.ts';
+import { type Damage, damageOf, layersBetween } from './damage.ts';
 
 const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 60_000;
@@ -70,7 +70,7 @@ export class RepairDesk {
       return { status: 'impossible', message: error.message, reasons };
     }
     this.#speedFound = String(damage.speed);
-    if (target.digest !== liveDigest) return { status: 'found', target, reasons };
+    if (layersBetween(damage.live, target.mapping).length > 0) return { status: 'found', target, reasons };
     this.#settledKey = key;
     this.#speedDone = this.#speedFound;
     return undefined;

@@ -10,7 +10,7 @@ import { type Damage, ranksWithExperts } from './damage.ts';
  */
 export function repairOf(damage: Damage): ExpertMapping {
   const { live, whole, deadRanks, servingRanks, speed, forSpeed, loads } = damage;
-  const { numRanks, numNodes, nodeOfRank, numLayers, numPhysicalExperts, slotsPerRank } = whole;
+  const { numRanks, numNodes, nodeOfRank, numLayers, numPhysicalExperts, slotsPerRank, rules } = whole;
   const holders = ranksWithExperts(live, numRanks);
   const open = openSlotsOfRanks({ numPhysicalExperts, numRanks, ...(slotsPerRank && { slotsPerRank }) });
   const emptySlots = servingRanks
@@ -21,6 +21,7 @@ export function repairOf(damage: Damage): ExpertMapping {
     ...{ numRanks, numNodes, deadRanks, slotsPerRank: open, maxMoves: numLayers * slotsToMove },
     ...(nodeOfRank && { nodeOfRank }),
     ...(speed && { rankSpeed: speed }),
+    ...(rules && { rules }),
     ...(loads?.data.some((load) => load > 0) && { loads }),
   }).mapping;
 }

@@ -1,0 +1,147 @@
+import type { Topology } from '../core/topology.ts';
+import { zeros } from '../memory/allocate.ts';
+import type { KernelSizes, Pointer } from '../memory/kernel-exports.ts';
+import type { KernelRegion } from '../memory/memory-arena.ts';
+import type { LoadSamples, WrittenSamples } from './load-samples.ts';
+import { type BucketContent, type BucketLayout, carveBuckets, SampleBuckets } from './sample-buckets.ts';
+
+/** With fewer samples all are of as many steps: half of them would tell too little of how loads pass. */
+const LEAST_SAMPLES = 24;
+
+/** Where the samples for policies that plan from them lie in the shared memory. */
+export interface SampleLayout {
+  /** Single steps, the newest; undefined where all steps are in `older`. */
+  readonly newest: BucketLayout | undefined;
+  readonly older: BucketLayout;
+  readonly end: number;
+}
+
+/** All that is kept of the last steps: what makes another memory of the same sizes the same. */
+export interface SampleContent {
+  readonly newest: BucketContent | undefined;
+  readonly older: BucketContent;
+}
+
+/** Two memories of samples of the same sizes can take over what the other one has. */
+export interface SampleSizes {
+  readonly numSingles: number;
+  readonly stepsPerBucket: number;
+  readonly numBuckets: number;
+}
+
+/**
+ * Lays out at most `maxSamples` samples of the last steps. Of more steps than that half of the samples are
+ * the newest steps, one by one: they tell which experts peak together, and how loads pass. The others are of
+ * older steps, as many in each: they tell which loads come back.
+ */
+export function carveSamples(
+  topology: Topology,
+  numSteps: number,
+  maxSamples: number,
+  sizes: KernelSizes,
+  start: number,
+): SampleLayout {
+  const numSingles = numSteps > maxSamples && maxSamples >= LEAST_SAMPLES ? Math.floor(maxSamples / 2) : 0;
+  const carve = (steps: number, most: number, at: number) => carveBuckets(topology, steps, most, sizes, at);
+  const newest = numSingles === 0 ? undefined : carve(numSingles, numSingles, start);
+  const older = carve(numSteps - numSingles, maxSamples - numSingles, newest?.end ?? start);
+  return { newest, older, end: older.end };
+}
+
+export type { SampleMemory };
+
+/** Begins to keep samples. A function, as an import of the library leaves this module out. */
+export const makeSampleMemory = (...args: ConstructorParameters<typeof SampleMemory>): SampleMemory =>
+  new SampleMemory(...args);
+
+/**
+ * The last steps' loads per expert: what a policy needs that plans for single steps and not for their sum. A
+ * step that leaves the newest ones is added to the older ones.
+ */
+class SampleMemory {
+  readonly #topology: Topology;
+  readonly #region: KernelRegion;
+  readonly #newest: SampleBuckets | undefined;
+  readonly #older: SampleBuckets;
+
+  constructor(topology: Topology, region: KernelRegion, { newest, older }: SampleLayout) {
+    this.#topology = topology;
+    this.#region = region;
+    this.#newest = newest && new SampleBuckets(topology, region, newest);
+    this.#older = new SampleBuckets(topology, region, older);
+  }
+
+  /** As {@link SampleBuckets.addPhysical}. */
+  addPhysical(layer: number, row: Pointer, phyToLog: Pointer): void {
+    (this.#newest ?? this.#older).addPhysical(layer, row, phyToLog);
+  }
+
+  /** As {@link SampleBuckets.addLogical}. */
+  addLogical(layer: number, row: Pointer): void {
+    (this.#newest ?? this.#older).addLogical(layer, row);
+  }
+
+  /** The step has all its layers. */
+  endStep(): void {
+    const leaving = this.#newest?.leaving;
+    if (leaving !== undefined) this.#addToOlder(leaving);
+    (this.#newest ?? this.#older).endStep();
+  }
+
+  #addToOlder(step: Pointer): void {
+    const { numLayers, numLogicalExperts } = this.#topology;
+    for (let layer = 0; layer < numLayers; layer++) {
+      this.#older.addLogical(layer, step + 4 * layer * numLogicalExperts);
+    }
+    this.#older.endStep();
+  }
+
+  /** Copies the samples, oldest first, to f32[samples x layers x logical]. */
+  writeTo(out: Pointer): WrittenSamples {
+    const places = this.#places();
+    const bytes = 4 * this.#loadsOfStep;
+    for (const [i, place] of places.entries()) this.#region.kernels.copyBytes(out + i * bytes, place, bytes);
+    return this.#written(places.length);
+  }
+
+  /** The samples, copied. */
+  copy(): LoadSamples {
+    const { numLayers, numLogicalExperts: numExperts } = this.#topology;
+    const places = this.#places();
+    const step = this.#loadsOfStep;
+    const data = zeros(`a copy of ${places.length} samples`, Float32Array, places.length * step);
+    for (const [i, place] of places.entries())
+      data.set(new Float32Array(this.#region.buffer, place, step), i * step);
+    return { data, numLayers, numExperts, ...this.#written(places.length) };
+  }
+
+  /** All that it has. Copies. */
+  content(): SampleContent {
+    return { newest: this.#newest?.content(), older: this.#older.content() };
+  }
+
+  /** Takes over what another one of the same sizes had. */
+  refill({ newest, older }: SampleContent): void {
+    if (newest !== undefined) this.#newest?.refill(newest);
+    this.#older.refill(older);
+  }
+
+  get sizes(): SampleSizes {
+    const { stepsPerBucket, numBuckets } = this.#older.sizes;
+    return { numSingles: this.#newest?.sizes.numBuckets ?? 0, stepsPerBucket, numBuckets };
+  }
+
+  get #loadsOfStep(): number {
+    return this.#topology.numLayers * this.#topology.numLogicalExperts;
+  }
+
+  #places(): Pointer[] {
+    return [...this.#older.places(), ...(this.#newest?.places() ?? [])];
+  }
+
+  #written(numSamples: number): WrittenSamples {
+    const numSingles = this.#newest?.places().length ?? 0;
+    const stepsPerSample = this.#older.sizes.stepsPerBucket;
+    return { numSamples, stepsPerSample, newestShare: this.#older.newestShare, numSingles };
+  }
+}
