@@ -149,6 +149,13 @@ test('followers answer what the record has, and plans that they have seen, and f
     // It begins anew, at both.
     assert.equal((await ask(base, 'PUT', '/v1/groups/g', SIZES)).json.epoch, 0);
     assert.equal((await ask(base, 'GET', '/v1/groups/g/mapping')).json.epoch, 0);
+    // It gets a rank more; the mapping of the epoch stays as it is.
+    const more = { ...SIZES, numRanks: 3, numPhysicalExperts: 9 };
+    assert.equal((await ask(base, 'PUT', '/v1/groups/g', more)).status, 200);
+    const grown = await ask(base, 'GET', '/v1/groups/g/mapping');
+    assert.equal(grown.json.physicalToLogical[0].length, 6);
+    assert.equal((await ask(base, 'GET', '/v1/groups/g')).json.numRanks, 3);
+    assert.deepEqual(grown.bytes, (await ask(leader.address, 'GET', '/v1/groups/g/mapping')).bytes);
   }),
 );
 
@@ -284,8 +291,15 @@ test('groups of the configuration are declared by whoever leads, and what etcd h
       return json.groups?.length === 1;
     });
     assert.equal((await ask(one.address, 'GET', '/v1/groups')).status, 401);
+    const tokenOf = async ({ address }: RunningService) =>
+      (await ask(address, 'GET', '/v1/groups/g/token', undefined, auth)).json.token;
     const other = { ...SIZES, windowSize: 7 };
     const two = await start(etcd, faults, { groups: { g: other, h: SIZES }, token });
+    const ofGroup = await tokenOf(two);
+    assert.equal(ofGroup, await tokenOf(one));
+    const rank = { authorization: `Bearer ${ofGroup}` };
+    assert.equal((await ask(two.address, 'GET', '/v1/groups/g/ranks', undefined, rank)).status, 200);
+    assert.equal((await ask(two.address, 'GET', '/v1/groups/h', undefined, rank)).status, 401);
     await one.close();
     await until('the other one leads', async () => {
       const { json } = await ask(two.address, 'GET', '/v1/groups', undefined, auth);

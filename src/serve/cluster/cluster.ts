@@ -15,8 +15,8 @@ import { Leadership } from './leadership.ts';
 import { ReadModel } from './read-model.ts';
 import { RecordKeys } from './record-keys.ts';
 
-/** What each service answers by itself. */
-const OWN: readonly string[] = ['health', 'metrics', 'openapi', 'getGroupToken'];
+/** What is of groups; all else each service answers by itself. */
+const OF_GROUPS = '/v1/';
 /** What is read of the record: it is asked whether that is as it was. */
 const READS: readonly string[] = ['listGroups', 'getGroup', 'getMapping', 'getEpochMapping'];
 
@@ -112,7 +112,7 @@ export class Cluster {
 
   /** Answers a request here, or lets the leader answer it. @throws EplbError `EPLB_NO_LEADER`, `EPLB_ETCD` */
   answer(request: ClusterRequest, work: () => Promise<Reply> | Reply): Promise<Reply> | Reply {
-    if (OWN.includes(request.operationId)) return work();
+    if (!request.path.startsWith(OF_GROUPS)) return work();
     const { term } = this.#leadership;
     return term === undefined ? this.#follow(request) : this.#lead(term, request, work);
   }

@@ -46,7 +46,7 @@ export class Forwarder {
     const response = await this.#ask(url, asked, signal);
     const { statusCode = 502, headers } = response;
     const type = headers['content-type'] ?? JSON_TYPE;
-    if (statusCode === 200 && type === EVENTS_TYPE) {
+    if (statusCode === 200 && type.startsWith(EVENTS_TYPE)) {
       return { status: 200, type, content: '', stream: (outgoing) => passOn(response, outgoing) };
     }
     const passed = Object.entries(headers).filter(
@@ -82,7 +82,7 @@ export class Forwarder {
       ...(length > 0 && { 'content-length': length }),
     };
     // A stream keeps its connection to itself, as it is for long.
-    const isShared = !isTls && asked.header('accept') !== EVENTS_TYPE;
+    const isShared = !isTls && !asked.header('accept')?.includes(EVENTS_TYPE);
     const options = { method, headers, signal, timeout: TIMEOUT_MS, ...(isShared && { agent: this.#agent }) };
     return new Promise((resolve, reject) => {
       const sent = isTls ? tlsRequest(target, options) : request(target, options);
@@ -94,7 +94,7 @@ export class Forwarder {
       sent.once('timeout', () => sent.destroy(new Error('no answer in time')));
       sent.once('response', (response) => {
         // A stream may be quiet for longer.
-        if (response.headers['content-type'] === EVENTS_TYPE) response.socket.setTimeout(0);
+        if (response.headers['content-type']?.startsWith(EVENTS_TYPE)) response.socket.setTimeout(0);
         resolve(response);
       });
       sent.once('error', (cause) => {
