@@ -66,7 +66,7 @@ const PARTS: readonly Part[] = [
     modules:
       /^src\/(cost\/((least|nearest)-exchange|traffic)|loads\/(slot|source)-loads|mapping\/(copy|slot)-shares)\.ts/,
     fronts: {
-      'src/cost/nearest-exchange.ts': ['makeNearestExchange', 'slotDispatchOf'],
+      'src/cost/nearest-exchange.ts': ['makeNearestExchange', 'secondsBetween', 'slotDispatchOf'],
       'src/cost/traffic.ts': ['loadTraffic', 'routeTraffic', 'trafficOf'],
       'src/loads/slot-loads.ts': ['dispatchLoads', 'readNodes', 'slotLoads'],
       'src/loads/source-loads.ts': ['isBySource'],

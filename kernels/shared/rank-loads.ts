@@ -55,6 +55,8 @@ export function rankLoads(
  * @param phyToLog i32[numLayers x numPhysical], -1 for an empty slot; every expert has a slot
  * @param paces f64[numRanks]: what a rank takes for a load of 1: then times are compared, not loads; 0, no
  * pointer: all take the same
+ * @param shared f64[numRanks]: what a shared expert adds to a rank, as a share of the layer's load; 0, no
+ * pointer: there is none
  * @param scratch {@link windowImbalanceScratchBytes}, aligned to 8
  */
 export function windowImbalance(
@@ -66,6 +68,7 @@ export function windowImbalance(
   numLogical: i32,
   numRanks: i32,
   paces: usize,
+  shared: usize,
   scratch: usize,
 ): f64 {
   let worst: f64 = 1;
@@ -76,7 +79,7 @@ export function windowImbalance(
     const recorded = physical + (slots << 3);
     worst = max(
       worst,
-      layerImbalance(recorded, sums, table, numPhysical, numLogical, numRanks, paces, scratch),
+      layerImbalance(recorded, sums, table, numPhysical, numLogical, numRanks, paces, shared, scratch),
     );
   }
   return worst;
@@ -90,6 +93,7 @@ function layerImbalance(
   numLogical: i32,
   numRanks: i32,
   paces: usize,
+  shared: usize,
   share: usize,
 ): f64 {
   const count = share + ((<usize>numLogical) << 3);
@@ -101,6 +105,9 @@ function layerImbalance(
     store<f64>(share + at, sum === 0 ? 0 : sum / <f64>load<i32>(count + ((<usize>expert) << 2)));
   }
   const slotsPerRank = numPhysical / numRanks;
+  let total: f64 = 0;
+  if (shared !== 0)
+    for (let slot = 0; slot < numPhysical; slot++) total += slotLoad(phyToLog, physical, share, slot);
   let most: f64 = 0;
   let least: f64 = f64.MAX_VALUE;
   for (let rank = 0; rank < numRanks; rank++) {
@@ -108,10 +115,14 @@ function layerImbalance(
     let sum: f64 = 0;
     let isEmpty = true;
     for (let slot = start; slot < start + slotsPerRank; slot++) {
-      const expert = load<i32>(phyToLog + ((<usize>slot) << 2));
-      if (expert < 0) continue;
+      if (load<i32>(phyToLog + ((<usize>slot) << 2)) < 0) continue;
       isEmpty = false;
-      sum += max(load<f64>(physical + ((<usize>slot) << 3)) + load<f64>(share + ((<usize>expert) << 3)), 0);
+      sum += slotLoad(phyToLog, physical, share, slot);
+    }
+    if (shared !== 0) {
+      const own = load<f64>(shared + ((<usize>rank) << 3));
+      if (own > 0) isEmpty = false;
+      sum += own * total;
     }
     if (isEmpty) continue;
     if (paces !== 0) sum *= load<f64>(paces + ((<usize>rank) << 3));
@@ -119,6 +130,13 @@ function layerImbalance(
     least = min(least, sum);
   }
   return most > 0 ? most / least : 1;
+}
+
+/** What a slot recorded, and its expert's share of other samples; 0 of an empty one. */
+function slotLoad(phyToLog: usize, physical: usize, share: usize, slot: i32): f64 {
+  const expert = load<i32>(phyToLog + ((<usize>slot) << 2));
+  if (expert < 0) return 0;
+  return max(load<f64>(physical + ((<usize>slot) << 3)) + load<f64>(share + ((<usize>expert) << 3)), 0);
 }
 
 /** Scratch of {@link windowImbalance}: a share and a count of every expert. */

@@ -1,4 +1,5 @@
 import { checkTopology } from '../core/check-topology.ts';
+import { withTakenSlots } from '../core/rules.ts';
 import type { RankOptions } from '../core/topology.ts';
 import { counted } from '../formats/number-text.ts';
 import { inspectPlacement } from '../formats/placements/inspect.ts';
@@ -41,6 +42,12 @@ export function reportRules(
     rules: rankOptions.rules,
   });
   return { reason: null, broken: brokenRules(mapping, topology) };
+}
+
+/** A placement has as many slots as it has, whatever a shared expert takes. */
+export function withoutTaking(rankOptions: RankOptions): RankOptions {
+  const { rules } = rankOptions;
+  return rules === undefined ? rankOptions : { ...rankOptions, rules: withTakenSlots(rules) };
 }
 
 const WORDS: Readonly<Record<BrokenRule['rule'], string>> = {

@@ -82,14 +82,22 @@ function checkShared(given: SharedExpert, { numRanks, numPhysicalExperts }: Size
   }
   return Object.freeze({
     load: Array.isArray(load)
-      ? Object.freeze(
-          listOf(`${title}.load`, load, numRanks, 'numbers', (name, part) => checkAtLeast(name, part, 0)),
-        )
-      : checkAtLeast(`${title}.load`, load, 0),
+      ? Object.freeze(listOf(`${title}.load`, load, numRanks, 'numbers', checkSharedLoad))
+      : checkSharedLoad(`${title}.load`, load),
     ...(ranks !== undefined && { ranks: numbered(`${title}.ranks`, ranks, 'ranks', numRanks) }),
     slots: checkWhole(`${title}.slots`, slots, 0, numPhysicalExperts / numRanks),
     ...(isTaken === true && { isTaken }),
   });
+}
+
+/** With more, the loads of all others are lost in rounding. */
+const MOST_SHARED_LOAD = 1e6;
+
+function checkSharedLoad(title: string, value: unknown): number {
+  const load = checkAtLeast(title, value, 0);
+  if (load <= MOST_SHARED_LOAD) return load;
+  const what = `${load} is not from 0 to ${MOST_SHARED_LOAD}`;
+  throw new EplbRangeError('EPLB_RANGE', `${title}: ${what}: it is a share of the tokens of all others`);
 }
 
 /** `[ranks]`: 1 where a live rank has a copy of the shared expert. */

@@ -39,6 +39,14 @@ interface DispatchedSlots {
   readonly seconds: Float64Array;
 }
 
+/** What dispatch and combine take where a rank gets a token once, however many of its experts it has. */
+export interface SentOnce {
+  /** [ranks]: as a share of what each token and expert takes as a transfer of its own. */
+  readonly shares: ArrayLike<number>;
+  /** The same of all ranks together, at least, whatever the placement. */
+  readonly leastShare: number;
+}
+
 /** How many experts and ranks there are, and which slots are whose. */
 interface TimedSizes {
   readonly numLogicalExperts: number;
@@ -126,15 +134,17 @@ export class LayerTimer {
    * @param slots [physical]: the expert of each slot, -1 when it is empty
    * @param counts [logical]: the replicas of each expert
    * @param dispatched what each slot gets and takes; when left out replicas get as much as each other
+   * @param sent when left out each token and expert is a transfer of its own
    */
   seconds(
     loads: ArrayLike<number>,
     slots: ArrayLike<number>,
     counts: ArrayLike<number>,
     dispatched?: DispatchedSlots,
+    sent?: SentOnce,
   ): number {
-    this.#prepare(loads, counts);
-    this.#timeRanks(slots, loads, dispatched);
+    this.#prepare(loads, counts, sent);
+    this.#timeRanks(slots, loads, dispatched, sent);
     let slowest = 0;
     for (let rank = 0; rank < this.#numRanks; rank++)
       if (this.#rankSeconds[rank]! > slowest) slowest = this.#rankSeconds[rank]!;
@@ -166,9 +176,10 @@ export class LayerTimer {
     slots: ArrayLike<number>,
     counts: ArrayLike<number>,
     dispatched?: DispatchedSlots,
+    sent?: SentOnce,
   ): LayerCost {
-    this.#prepare(loads, counts);
-    this.#timeRanks(slots, loads, dispatched);
+    this.#prepare(loads, counts, sent);
+    this.#timeRanks(slots, loads, dispatched, sent);
     let slowest = 0;
     let seconds = 0;
     let allSeconds = 0;
@@ -190,11 +201,11 @@ export class LayerTimer {
       secondsAtBalance: Math.min(seconds, this.secondsAtBalance),
       meanActiveExperts: allActive / this.#numLive,
       maxActiveExperts,
-      slowest: this.#parts(slots, slowest, seconds, loads, dispatched),
+      slowest: this.#parts(slots, slowest, seconds, loads, dispatched, sent),
     };
   }
 
-  #prepare(loads: ArrayLike<number>, counts: ArrayLike<number>): void {
+  #prepare(loads: ArrayLike<number>, counts: ArrayLike<number>, sent?: SentOnce): void {
     const tokensOf = this.#tokens;
     const slotSeconds = this.#slotSeconds;
     const curve = this.#curve;
@@ -223,7 +234,8 @@ export class LayerTimer {
       if (load >= 1) active++;
     }
     this.#least = least;
-    this.#leastExchange = this.#leastSeconds?.(loads) ?? total * this.#leastTokenSeconds;
+    const leastExchange = this.#leastSeconds?.(loads) ?? total * this.#leastTokenSeconds;
+    this.#leastExchange = leastExchange * (sent?.leastShare ?? 1);
     this.#total = total;
     this.#active = active;
   }
@@ -252,7 +264,12 @@ export class LayerTimer {
   }
 
   /** Seconds and active experts of all ranks, of what was prepared. */
-  #timeRanks(slots: ArrayLike<number>, loads: ArrayLike<number>, dispatched?: DispatchedSlots): void {
+  #timeRanks(
+    slots: ArrayLike<number>,
+    loads: ArrayLike<number>,
+    dispatched?: DispatchedSlots,
+    sent?: SentOnce,
+  ): void {
     const { rankStarts } = this.#sizes;
     const tokensOf = this.#tokens;
     const slotSeconds = this.#slotSeconds;
@@ -287,6 +304,7 @@ export class LayerTimer {
         active += Math.min(shared, 1);
       }
       if (dispatched === undefined) exchange = tokens * this.#tokenSeconds[rank]!;
+      if (sent !== undefined) exchange *= sent.shares[rank]!;
       this.#rankSeconds[rank] = (this.#fixed(tokens, exchange) + seconds) / speed;
       this.#activeExperts[rank] = active;
     }
@@ -298,6 +316,7 @@ export class LayerTimer {
     seconds: number,
     loads: ArrayLike<number>,
     dispatched?: DispatchedSlots,
+    sent?: SentOnce,
   ): LayerCost['slowest'] {
     const { rankStarts } = this.#sizes;
     const shared = this.#sharedTokens(rank);
@@ -305,6 +324,7 @@ export class LayerTimer {
     const isShort = ofShared > 0 && !this.#curve.isBoundByTokens(shared);
     let activeSeconds = isShort ? ofShared : 0;
     let tokenSeconds = ofShared - activeSeconds;
+    const sentShare = sent?.shares[rank] ?? 1;
     const secondsPerToken = this.#tokenSeconds[rank]!;
     const speed = this.#speeds[rank]!;
     for (let slot = rankStarts[rank]!; slot < rankStarts[rank + 1]!; slot++) {
@@ -314,8 +334,9 @@ export class LayerTimer {
         dispatched === undefined ? this.#tokens[expert]! : loads[expert]! * dispatched.shares[slot]!;
       if (tokens === 0) continue;
       const own = dispatched === undefined ? this.#slotSeconds[expert]! : this.#curve.secondsFor(tokens);
-      tokenSeconds +=
+      const exchange =
         dispatched === undefined ? tokens * secondsPerToken : loads[expert]! * dispatched.seconds[slot]!;
+      tokenSeconds += exchange * sentShare;
       if (this.#curve.isBoundByTokens(tokens)) tokenSeconds += own;
       else activeSeconds += own;
     }

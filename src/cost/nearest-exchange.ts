@@ -91,8 +91,14 @@ export class NearestExchange implements Exchange {
   }
 }
 
-/** Seconds of a token's dispatch and combine between two ranks; 0 where it stays. */
-function secondsBetween(cost: CostModel, ranks: ExchangeRanks): (source: number, target: number) => number {
+/**
+ * Seconds of a token's dispatch and combine between two ranks; 0 where it stays.
+ * @throws EplbRangeError `EPLB_RANGE` for a class of links that the model does not have
+ */
+export function secondsBetween(
+  cost: CostModel,
+  ranks: ExchangeRanks,
+): (source: number, target: number) => number {
   const { linkClasses } = ranks;
   if (linkClasses === undefined) {
     const { withinNode, betweenNodes } = exchangeByLink(cost);

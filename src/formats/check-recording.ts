@@ -1,10 +1,11 @@
 import { checkNumber, checkObject, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
+import { MAX_SIZE } from '../core/topology.ts';
 import type { LoadRecording, RecordedStep, StepRange } from './recording.ts';
 
 /** What is read of a recording that anybody may have made. */
-export type StepSource = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'steps'>;
+export type StepSource = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' | 'numSourceRanks' | 'steps'>;
 
 /**
  * The sizes of a recording, which may be getters.
@@ -12,9 +13,10 @@ export type StepSource = Pick<LoadRecording, 'numLayers' | 'numLogicalExperts' |
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` or `EPLB_NOT_WHOLE`
  */
 export function checkSource(source: StepSource): Pick<StepSource, 'numLayers' | 'numLogicalExperts'> {
-  const { numLayers, numLogicalExperts, steps } = checkObject('recording', source);
+  const { numLayers, numLogicalExperts, numSourceRanks, steps } = checkObject('recording', source);
   checkWhole('recording.numLayers', numLayers, 1);
   checkWhole('recording.numLogicalExperts', numLogicalExperts, 1);
+  if (numSourceRanks !== undefined) checkWhole('recording.numSourceRanks', numSourceRanks, 1, MAX_SIZE);
   if (typeof steps === 'function') return { numLayers, numLogicalExperts };
   throw new EplbTypeError('EPLB_KIND', `recording.steps: ${show(steps)} is not a function that gives steps`);
 }

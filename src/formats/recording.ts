@@ -27,6 +27,11 @@ export interface LoadRecording {
   readonly notes: readonly string[];
   /** The type of the file's numbers, where it has one: `int32`. */
   readonly numberType?: string;
+  /**
+   * Where steps have loads by the rank that tokens are on: how many ranks there were. See
+   * {@link RecordedStep.sourceLoads}.
+   */
+  readonly numSourceRanks?: number;
   /** The routes behind the steps, where the file holds routes and not loads. */
   readonly routes?: RecordedRoutes;
   /**
@@ -84,6 +89,11 @@ export interface RecordedStep {
    * [layers x logical], finite and not negative. The reader's own: valid until the next step is asked for.
    */
   readonly loads: Float32Array;
+  /**
+   * [layers x ranks x logical], where the recording has them: `loads` by the rank that the tokens were on,
+   * finite and not negative. Valid as long as `loads`.
+   */
+  readonly sourceLoads?: Float32Array;
   /** Bytes of the files read so far. */
   readonly bytesRead: number;
 }

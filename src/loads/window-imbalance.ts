@@ -1,4 +1,5 @@
 import { ranksPaces } from '../core/rank-speeds.ts';
+import { sharedLoads } from '../core/rules.ts';
 import type { Topology } from '../core/topology.ts';
 import { alignUp } from '../memory/carver.ts';
 import type { KernelSizes, Pointer } from '../memory/kernel-exports.ts';
@@ -17,12 +18,16 @@ interface WindowTables {
 
 /** Working space of {@link windowImbalance}. */
 export function windowImbalanceBytes(topology: Topology, sizes: KernelSizes): number {
-  return paceBytes(topology) + sizes.windowImbalanceScratchBytes(topology.numLogicalExperts);
+  return (
+    paceBytes(topology) +
+    sharedBytes(topology) +
+    sizes.windowImbalanceScratchBytes(topology.numLogicalExperts)
+  );
 }
 
 /**
  * The greatest imbalance of any layer over a window: its largest / smallest rank load, or time where ranks
- * differ in speed. See windowImbalance in kernels/shared/rank-loads.ts.
+ * differ in speed, a shared expert's tokens among them. See windowImbalance in kernels/shared/rank-loads.ts.
  */
 export function windowImbalance(
   { kernels, buffer }: Pick<KernelRegion, 'kernels' | 'buffer'>,
@@ -32,6 +37,9 @@ export function windowImbalance(
   const { numLayers, numPhysicalExperts, numLogicalExperts, numRanks } = topology;
   const paces = ranksPaces(topology);
   if (paces !== undefined) new Float64Array(buffer, scratch, numRanks).set(paces);
+  const shared = sharedLoads(topology);
+  const sharedAt = scratch + paceBytes(topology);
+  if (shared !== undefined) new Float64Array(buffer, sharedAt, numRanks).set(shared);
   return kernels.windowImbalance(
     physicalSums,
     logicalSums,
@@ -41,8 +49,13 @@ export function windowImbalance(
     numLogicalExperts,
     numRanks,
     paces === undefined ? 0 : scratch,
-    scratch + paceBytes(topology),
+    shared === undefined ? 0 : sharedAt,
+    sharedAt + sharedBytes(topology),
   );
+}
+
+function sharedBytes({ numRanks, rules }: Topology): number {
+  return rules?.sharedExpert === undefined ? 0 : alignUp(8 * numRanks, 64);
 }
 
 function paceBytes({ numRanks, rankSpeed }: Topology): number {

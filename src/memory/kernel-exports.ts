@@ -289,6 +289,7 @@ export interface KernelExports extends AdaptiveOffsets {
     numLogical: number,
     numRanks: number,
     paces: Pointer,
+    shared: Pointer,
     scratch: Pointer,
   ): number;
   windowImbalanceScratchBytes(numLogical: number): number;
@@ -357,7 +358,7 @@ const NUM_PARAMETERS: {
   sortKeysDescending: 3,
   sortKeysScratchBytes: 1,
   widenRow: 3,
-  windowImbalance: 9,
+  windowImbalance: 10,
   windowImbalanceScratchBytes: 1,
 };
 

@@ -2,6 +2,7 @@ import { checkObject, checkWhole } from '../core/checks.ts';
 import { EplbError } from '../core/errors.ts';
 import { checkKnownKeys } from '../core/known-keys.ts';
 import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
+import { checkedSourceLoads } from '../formats/source-loads.ts';
 import { costModel } from '../index.ts';
 import { InspectTally } from './inspect-tally.ts';
 import type { Inspection, InspectOptions } from './inspection.ts';
@@ -41,18 +42,20 @@ export async function inspect(source: ReplaySource, options: InspectOptions = {}
     cost === undefined
       ? undefined
       : new TimeTally(costModel(cost), numLayers, numLogicalExperts, numRanks, isEnlarged);
-  const { routes } = source;
+  const { routes, numSourceRanks } = source;
+  const sizes = { numLayers, numLogicalExperts };
   const placed =
     placement === undefined
       ? undefined
-      : new PlacementTally(placement, { numLayers, numLogicalExperts }, routes !== undefined);
+      : new PlacementTally(placement, sizes, { hasRoutes: routes !== undefined, numSourceRanks });
   const routeSteps = placed && routes && new RouteSteps(routes, numLayers);
   for await (const step of stepsOf(source, steps)) {
     checkStep(step, numLayers, numLogicalExperts);
     const { loads, bytesRead } = step;
     tally.add(loads);
     times?.add(loads);
-    placed?.addLoads(loads);
+    const bySource = { ...sizes, numSourceRanks: numSourceRanks ?? 0 };
+    placed?.addLoads(loads, placed.takesSources ? checkedSourceLoads(step, bySource) : undefined);
     await routeSteps?.read(step.step, (ids, ...tokens) => placed?.addRoutes(ids, ...tokens));
     if (onStep?.({ numSteps: tally.numSteps, bytesRead }) === false) break;
   }

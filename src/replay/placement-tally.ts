@@ -10,6 +10,7 @@ import { initialSlots } from '../mapping/initial-slots.ts';
 import type { InspectedPlacement, PlacementInspection } from './inspection.ts';
 import { figuresOf } from './replay-traffic.ts';
 import { Scorer } from './scorer.ts';
+import { SourceDispatch } from './source-dispatch.ts';
 import { BalanceTally } from './tally.ts';
 import { MOST_TRAFFIC_RANKS, TrafficTally } from './traffic-tally.ts';
 
@@ -24,38 +25,56 @@ export class PlacementTally {
   readonly #noUnits: Float64Array;
   readonly #traffic: TrafficTally | undefined;
   readonly #hasRoutes: boolean;
+  readonly #sources: SourceDispatch | undefined;
 
   /**
    * @param given as the user gave it
-   * @param hasRoutes whether {@link addRoutes} is to come
+   * @param recorded whether {@link addRoutes} is to come, and of how many ranks there are loads by rank
    * @throws EplbTypeError, EplbRangeError for sizes that do not fit the recording, naming the option
    */
   constructor(
     given: InspectedPlacement,
     sizes: Pick<Topology, 'numLayers' | 'numLogicalExperts'>,
-    hasRoutes: boolean,
+    recorded: { readonly hasRoutes: boolean; readonly numSourceRanks: number | undefined },
   ) {
     checkKnownKeys('placement', checkObject('placement', given), NAMES);
     this.#dispatch = checkDispatch(given.dispatch, 'placement.dispatch');
     const { topology, slots } = readPlacement(given, sizes);
     this.#topology = topology;
-    this.#hasRoutes = hasRoutes;
+    this.#hasRoutes = recorded.hasRoutes;
+    const { numSourceRanks } = recorded;
+    const isBySource = numSourceRanks === topology.numRanks;
+    this.#sources = isBySource
+      ? new SourceDispatch(numSourceRanks, topology, undefined, this.#dispatch)
+      : undefined;
     this.#scorer = new Scorer(topology, {
       ...{ numPlacements: 1, zeroLoadsCountAsOne: false, dispatch: this.#dispatch },
+      sources: this.#sources,
     });
     const [placement] = this.#scorer.placements;
     placement!.assign(slots);
     this.#balance = new BalanceTally(topology.numLayers);
     this.#noUnits = new Float64Array(topology.numLayers);
     const isCounted = topology.numRanks <= MOST_TRAFFIC_RANKS;
-    this.#traffic = isCounted ? new TrafficTally(topology, this.#dispatch, placement!) : undefined;
+    this.#traffic = isCounted
+      ? new TrafficTally(topology, this.#dispatch, placement!, isBySource)
+      : undefined;
   }
 
-  /** Adds a step's loads [layers x logical], checked. */
-  addLoads(loads: Float32Array): void {
+  /** Whether {@link addLoads} wants loads by rank. */
+  get takesSources(): boolean {
+    return this.#sources !== undefined;
+  }
+
+  /**
+   * Adds a step's loads [layers x logical], checked.
+   * @param sourceLoads [layers x ranks x logical], where they are wanted, checked
+   */
+  addLoads(loads: Float32Array, sourceLoads?: Float32Array): void {
+    if (sourceLoads !== undefined) this.#sources?.takeStep(sourceLoads);
     this.#scorer.loads.set(loads);
     this.#balance.add(this.#scorer.score(0).stats, this.#noUnits);
-    if (!this.#hasRoutes) this.#traffic?.addLoads(loads);
+    if (!this.#hasRoutes) this.#traffic?.addLoads(this.#sources?.loads ?? loads);
   }
 
   /** Adds tokens [tokens x layers x topK]. */
@@ -73,7 +92,7 @@ export class PlacementTally {
       ...{ numRanks, numNodes, dispatch: this.#dispatch },
       balance: this.#balance.figures(),
       countedFrom: this.#hasRoutes ? 'routes' : 'loads',
-      sources: 'uniform',
+      sources: this.#sources === undefined ? 'uniform' : 'given',
       traffic: traffic === undefined ? null : figuresOf(traffic, perStep, cost !== undefined),
     };
   }

@@ -24,6 +24,8 @@ import { type ReplayTrafficCounter, replayTrafficCounter } from './replay-traffi
 import type { ReplayResult, ReplayTime, TriggerReason } from './result.ts';
 import { type ScoredPlacement, Scorer } from './scorer.ts';
 import { SeriesBuilder } from './series.ts';
+import type { ReplaySource } from './source.ts';
+import { SourceDispatch } from './source-dispatch.ts';
 import { summarize } from './summary.ts';
 import { BalanceTally, type StepFigures } from './tally.ts';
 import { layerTransfers } from './transfers.ts';
@@ -115,32 +117,42 @@ export class ReplayState {
   /** Of that, for repairs. */
   #repairSeconds = 0;
 
-  /** What ranks send each other; undefined where there are too many. Routes are added by who reads them. */
-  readonly traffic: ReplayTrafficCounter | undefined;
+  /** What ranks send each other; undefined where there are too many. */
+  readonly #traffic: ReplayTrafficCounter | undefined;
+  /** Where it is known on which ranks tokens are. */
+  readonly #sources: SourceDispatch | undefined;
 
   /**
    * @param isEnlarged whether the counts are larger than what was recorded
-   * @param hasRoutes whether the recording has routes
+   * @param source routes of each step are added, and loads by rank taken, before it is scored
    */
-  constructor(settings: ReplaySettings, isEnlarged = false, hasRoutes = false) {
-    const { topology, configuration, start, changes } = settings;
+  constructor(
+    settings: ReplaySettings,
+    source: Pick<ReplaySource, 'routes' | 'numSourceRanks' | 'enlargedBy'>,
+  ) {
+    const { topology, configuration, start, changes, atFirst } = settings;
+    const { routes, numSourceRanks, enlargedBy = 1 } = source;
     const { numLayers, numRanks } = topology;
     this.#settings = settings;
     this.#topology = topology;
     this.#cost = configuration.cost;
     const { dispatch = 'even', cost } = configuration;
     const { zeroLoadsCountAsOne } = cost;
-    this.#scorer = new Scorer(topology, { numPlacements: 4, zeroLoadsCountAsOne, dispatch });
+    const model = cost.time.kind === 'slots' ? costModel(cost.time.model) : undefined;
+    const isBySource = numSourceRanks === atFirst.numRanks;
+    const sources = isBySource ? new SourceDispatch(numSourceRanks, topology, model, dispatch) : undefined;
+    this.#sources = sources;
+    this.#scorer = new Scorer(topology, { numPlacements: 4, zeroLoadsCountAsOne, dispatch, sources });
     [this.#live, this.#first, this.#replaced, this.#planned] = this.#scorer.placements as [
       ScoredPlacement,
       ScoredPlacement,
       ScoredPlacement,
       ScoredPlacement,
     ];
-    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads, dispatch);
+    this.#slots = slotTimes(this.#cost, topology, this.#scorer.loads, dispatch, { routes, sources });
     this.#counter = this.#slots ?? unitCounter(this.#cost, topology);
     this.#batches = this.#slots === undefined ? undefined : new BatchTally(this.#slots, numLayers);
-    this.#isEnlarged = isEnlarged;
+    this.#isEnlarged = enlargedBy > 1;
     const slots = start === undefined ? initialSlots(topology) : checkedSlots(start, topology, 'start');
     this.#live.assign(slots);
     this.#first.assign(slots);
@@ -157,7 +169,8 @@ export class ReplayState {
     this.#moveCounter = new MoveCounter(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
     const placements = { live: this.#live, first: this.#first };
-    this.traffic = replayTrafficCounter(topology, configuration, placements, hasRoutes);
+    const from = { hasRoutes: routes !== undefined, isBySource };
+    this.#traffic = replayTrafficCounter(topology, configuration, placements, from);
   }
 
   /** [layers x logical]: the loads of the step that was taken last. */
@@ -190,6 +203,32 @@ export class ReplayState {
     throw loadError(`recording: step ${step}`, layer, bad % numLogicalExperts, loads[bad]);
   }
 
+  /** Whether {@link addRoutes} is of any use. */
+  get takesRoutes(): boolean {
+    return this.#traffic !== undefined || this.#slots?.routes !== undefined;
+  }
+
+  /** To be called before the routes of a step come, and after layers have changed for it. */
+  beginRoutes(): void {
+    this.#slots?.routes?.beginStep();
+  }
+
+  /** Adds tokens of the step [tokens x layers x topK]. */
+  addRoutes(ids: Uint16Array, numTokens: number, topK: number): void {
+    this.#slots?.routes?.add(ids, numTokens);
+    this.#traffic?.addRoutes(ids, numTokens, topK);
+  }
+
+  /** Whether {@link takeSources} is to be called. */
+  get takesSources(): boolean {
+    return this.#sources !== undefined;
+  }
+
+  /** Takes a step's loads by rank [layers x ranks x logical], checked. */
+  takeSources(sourceLoads: Float32Array): void {
+    this.#sources!.takeStep(sourceLoads);
+  }
+
   /** Ranks that live. */
   get numLiveRanks(): number {
     return this.#topology.numRanks - (this.#topology.deadRanks?.length ?? 0);
@@ -207,7 +246,8 @@ export class ReplayState {
     this.#topology = topology;
     this.#change = undefined;
     this.#inEffect = undefined;
-    this.traffic?.changeRanks(topology);
+    this.#traffic?.changeRanks(topology);
+    this.#sources?.changeRanks(topology);
     this.#scorer.changeRanks(topology);
     this.#slots?.changeRanks(topology);
     this.#moveTimer = moveTimerOf(this.#cost, topology);
@@ -275,7 +315,7 @@ export class ReplayState {
     this.#units += units;
     this.#heat.add(step, first, live);
     this.#experts.add(this.loads);
-    this.traffic?.addLoads(this.loads);
+    this.#traffic?.addLoads(this.#sources?.loads ?? this.loads);
     this.#sampler.add(this.numSteps - 1, step, units, live);
     this.#plans.at(-1)?.stepPassed(units, unbalanced.units);
     this.#batches?.add(
@@ -385,7 +425,7 @@ export class ReplayState {
       ...summary,
       ...(this.#slots === undefined ? {} : { time: this.#time() }),
       ...(batches === undefined ? {} : { batches }),
-      ...(this.traffic === undefined ? {} : { traffic: this.traffic.result(this.numSteps, times) }),
+      ...(this.#traffic === undefined ? {} : { traffic: this.#traffic.result(this.numSteps, times) }),
       ...(this.#changes === undefined ? {} : { rankChanges: this.#changes.results(factor) }),
       series: this.#series.series(factor),
       failureLosses: failureLosses(this.#live.slots, this.#experts.loads(), this.#topology),
@@ -399,7 +439,10 @@ export class ReplayState {
     const unbalanced = this.#firstTime.summary();
     const { boundBy } = unbalanced;
     const isEnlarged = this.#isEnlarged;
+    const routes = this.#slots?.routes;
     return {
+      sentFrom: routes === undefined ? 'loads' : 'routes',
+      ...(routes === undefined || routes.stride === 1 ? {} : { tokenStride: routes.stride }),
       live: this.#liveTime.summary(),
       unbalanced,
       boundBy: isEnlarged && boundBy === 'active experts' ? null : boundBy,
@@ -416,7 +459,7 @@ export class ReplayState {
     const transfers = layerTransfers(before, after, this.#moveCounter, numRanks, this.#cost, planned);
     const loads = meanLoads.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
     const moves = layerMoves(this.#topology, layer, before, after, loads);
-    this.traffic?.layerChanges(layer);
+    this.#traffic?.layerChanges(layer);
     this.#live.assign(slots, layer);
     this.#hasChanged = true;
     entry.layerChanged(step, transfers, moves);

@@ -9,25 +9,29 @@ import { MOST_TRAFFIC_RANKS, TrafficTally } from './traffic-tally.ts';
 export class ReplayTrafficCounter {
   readonly #bytesPerToken: number | null;
   readonly #hasRoutes: boolean;
+  readonly #isBySource: boolean;
   readonly #first: ScoredPlacement;
   readonly #live: TrafficTally;
   /** Undefined until the live mapping changes: then it is the same. */
   #unbalanced: TrafficTally | undefined;
 
-  /** @param hasRoutes whether {@link addRoutes} is to come: then loads are left out */
+  /**
+   * @param from whether {@link addRoutes} is to come: then loads are left out; and whether loads are by rank
+   */
   constructor(
     topology: Topology,
     { cost, dispatch = 'even' }: ReplayConfiguration,
     placements: { readonly live: ScoredPlacement; readonly first: ScoredPlacement },
-    hasRoutes: boolean,
+    from: { readonly hasRoutes: boolean; readonly isBySource: boolean },
   ) {
     this.#bytesPerToken = cost.time.kind === 'slots' ? bytesOfToken(cost.time.model) : null;
-    this.#hasRoutes = hasRoutes;
+    this.#hasRoutes = from.hasRoutes;
+    this.#isBySource = from.isBySource;
     this.#first = placements.first;
-    this.#live = new TrafficTally(topology, dispatch, placements.live);
+    this.#live = new TrafficTally(topology, dispatch, placements.live, from.isBySource);
   }
 
-  /** Adds a step's loads [layers x logical]. */
+  /** Adds a step's loads [layers x logical], or by ranks [layers x ranks x logical]. */
   addLoads(loads: Float32Array): void {
     if (this.#hasRoutes) return;
     this.#live.addLoads(loads);
@@ -60,7 +64,7 @@ export class ReplayTrafficCounter {
     const live = figures(this.#live);
     return {
       countedFrom: this.#hasRoutes ? 'routes' : 'loads',
-      sources: 'uniform',
+      sources: this.#isBySource ? 'given' : 'uniform',
       live,
       unbalanced: this.#unbalanced === undefined ? live : figures(this.#unbalanced),
     };

@@ -1,6 +1,7 @@
 import { show } from '../core/checks.ts';
 import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
+import { checkedSourceLoads } from '../formats/source-loads.ts';
 import { type ReplayOptions, type ReplaySettings, readReplayOptions } from './options.ts';
 import { PlanRunner } from './plan-runner.ts';
 import { ChangeClock, type RankChange } from './rank-events.ts';
@@ -39,11 +40,11 @@ const STEPS_A_TURN = 256;
 export async function replay(source: ReplaySource, options: ReplayOptions): Promise<ReplayResult> {
   const settings = readReplayOptions(options, checkSource(source));
   const { routes } = source;
-  const state = new ReplayState(settings, (source.enlargedBy ?? 1) > 1, routes !== undefined);
+  const state = new ReplayState(settings, source);
   const routeSteps =
-    routes === undefined || state.traffic === undefined
-      ? undefined
-      : new RouteSteps(routes, settings.topology.numLayers);
+    routes !== undefined && state.takesRoutes
+      ? new RouteSteps(routes, settings.topology.numLayers)
+      : undefined;
   const fromStep = options.steps?.from ?? 0;
   const runner =
     settings.policy === 'static' ? undefined : new PlanRunner(settings, state.loads, routes, fromStep);
@@ -93,10 +94,16 @@ async function replaySteps(
     const changed = changeRanks(clock.due(step), state, runner);
     // What is recorded is checked by the balancer.
     state.takeLoads(step, loads, runner === undefined || !isRecorded);
+    const { numSourceRanks = 0 } = source;
+    if (state.takesSources)
+      state.takeSources(checkedSourceLoads(recorded, { numLayers, numLogicalExperts, numSourceRanks }));
     if (isRecorded) runner?.record(step);
     state.changeLayers(step);
+    if (routeSteps !== undefined) {
+      state.beginRoutes();
+      await routeSteps.read(step, (ids, ...tokens) => state.addRoutes(ids, ...tokens));
+    }
     state.score(step);
-    await routeSteps?.read(step, (ids, ...tokens) => state.traffic?.addRoutes(ids, ...tokens));
     if (runner !== undefined) await planIfDue(step, trigger, state, runner, settings, changed);
     if (onStep?.({ numSteps: state.numSteps, bytesRead, numPlans: state.numPlans }) === false) return false;
     if (state.numSteps % STEPS_A_TURN === 0) await new Promise((resolve) => setImmediate(resolve));

@@ -1,7 +1,9 @@
 import { checkAtLeast, checkWhole } from '../core/checks.ts';
 import { EplbRangeError } from '../core/errors.ts';
 import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
+import { addedOverSources } from '../formats/loads/source-sums.ts';
 import type { RecordedStep, StepRange } from '../formats/recording.ts';
+import { checkedSourceLoads } from '../formats/source-loads.ts';
 import { SeededRandom } from './random.ts';
 import type { ReplaySource } from './source.ts';
 
@@ -26,17 +28,28 @@ export function resized(source: ReplaySource, times: number, seed = 1): ReplaySo
     throw new EplbRangeError('EPLB_RANGE', `times: ${times} is not a finite number above 0`);
   }
   checkWhole('seed', seed, 0, 2 ** 32 - 1);
-  const { routes, enlargedBy = 1, tokensTimes = 1 } = source;
+  const { routes, enlargedBy = 1, tokensTimes = 1, numSourceRanks } = source;
   async function* steps(range?: StepRange): AsyncGenerator<RecordedStep> {
+    const numExperts = numLogicalExperts;
+    const sum = addedOverSources('recording', {
+      ...{ numLayers, numExperts, numSourceRanks: numSourceRanks ?? 0 },
+    });
     for await (const recorded of stepsOf(source, range)) {
       checkStep(recorded, numLayers, numLogicalExperts);
       const random = new SeededRandom(seed, recorded.step);
-      yield { ...recorded, loads: thinned(recorded.loads, times, random) };
+      if (numSourceRanks === undefined) {
+        yield { ...recorded, loads: thinned(recorded.loads, times, random) };
+        continue;
+      }
+      const sizes = { numLayers, numLogicalExperts, numSourceRanks };
+      const sourceLoads = thinned(checkedSourceLoads(recorded, sizes), times, random);
+      yield { ...recorded, sourceLoads, loads: sum(sourceLoads, recorded.step) };
     }
   }
   return {
     numLayers,
     numLogicalExperts,
+    ...(numSourceRanks === undefined ? {} : { numSourceRanks }),
     steps,
     ...(routes === undefined ? {} : { routes, tokensTimes: tokensTimes * times }),
     ...(Math.max(1, times * enlargedBy) === 1 ? {} : { enlargedBy: times * enlargedBy }),

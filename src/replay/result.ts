@@ -183,6 +183,13 @@ export interface ReplayTotals {
 
 /** What a replay's time goes to, by a cost of slots. */
 export interface ReplayTime {
+  /**
+   * What dispatch and combine were counted by. 'routes': a rank gets a token once, however many of the
+   * token's experts it has. 'loads': every token and expert is a transfer of its own.
+   */
+  readonly sentFrom: 'routes' | 'loads';
+  /** Where steps have many tokens, one in so many was looked at for that; all when left out. */
+  readonly tokenStride?: number;
   /** Under the live mappings. */
   readonly live: CostSummary;
   /** Under the first mapping, never changed. */

@@ -10,6 +10,7 @@ import type { Pointer } from '../memory/kernel-exports.ts';
 import { kernelSizes, leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 import { scoreShares } from './score-shares.ts';
+import type { SourceDispatch } from './source-dispatch.ts';
 
 /** Sizes of what is scored. */
 type ScorerSizes = Pick<Topology, 'numLayers' | 'numLogicalExperts' | 'numPhysicalExperts' | 'numRanks'>;
@@ -22,6 +23,8 @@ interface ScorerOptions {
   readonly zeroLoadsCountAsOne: boolean;
   /** Which copies tokens take, which are on all ranks alike. Default 'even'. */
   readonly dispatch?: Dispatch;
+  /** Where it is known on which ranks tokens are. Who gives it tells it of steps, and of ranks first. */
+  readonly sources?: SourceDispatch | undefined;
 }
 
 /** Where a placement lies in the kernels' memory. */
@@ -51,6 +54,7 @@ export class Scorer {
   readonly placements: readonly ScoredPlacement[];
   readonly #sizes: ScorerSizes;
   readonly #dispatch: Dispatch;
+  readonly #sources: SourceDispatch | undefined;
   readonly #zeroIsOne: number;
   readonly #region: KernelRegion;
   readonly #layout: ScorerLayout;
@@ -62,11 +66,13 @@ export class Scorer {
   readonly #usual: Float64Array;
 
   /** @throws EplbRangeError `EPLB_MEMORY` */
-  constructor(topology: Topology, { numPlacements, zeroLoadsCountAsOne, dispatch = 'even' }: ScorerOptions) {
+  constructor(topology: Topology, options: ScorerOptions) {
+    const { numPlacements, zeroLoadsCountAsOne, dispatch = 'even', sources } = options;
     const sizes = topology;
     const { numLayers, numLogicalExperts, numPhysicalExperts } = sizes;
     this.#sizes = sizes;
     this.#dispatch = dispatch;
+    this.#sources = dispatch === 'even' ? undefined : sources;
     this.#usual = new Float64Array(sizes.numRanks).fill(1);
     this.#zeroIsOne = Number(zeroLoadsCountAsOne);
     const words = replicatedWords(sizes);
@@ -107,6 +113,7 @@ export class Scorer {
     const { offsets, replicated, rankLoads, stats } = placements[placement]!;
     const scored = this.placements[placement]!;
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
+    if (this.#sources !== undefined) scored.takeShares(this.#sources);
     if (scored.shares !== undefined)
       scoreShares(this.loads, scored.shares, scored, this.#sizes, this.#zeroIsOne !== 0);
     else
@@ -217,6 +224,13 @@ export class ScoredPlacement {
   sharesTokens(slotShares: SlotShares): void {
     this.#slotShares = slotShares;
     this.#shares ??= zeros('replay: a placement', Float64Array, this.slots.length);
+  }
+
+  /** Has the shares be those of a step's tokens. */
+  takeShares(sources: SourceDispatch): void {
+    const { numLayers, numPhysicalExperts } = this.#sizes;
+    for (let layer = 0; layer < numLayers; layer++)
+      this.#shares!.set(sources.ofLayer(this, layer).shares, layer * numPhysicalExperts);
   }
 
   /** Puts a layer of checked slots [layers x physical] into the placement; all layers when none is named. */

@@ -7,6 +7,7 @@ import type { LoadRecording } from '../formats/recording.ts';
  */
 export type ReplaySource = StepSource & {
   readonly routes?: LoadRecording['routes'];
+  readonly numSourceRanks?: LoadRecording['numSourceRanks'];
   /** How many times what was recorded the counts are, where they were enlarged. */
   readonly enlargedBy?: number;
   /** How many times the tokens of its routes a step has, where it was resized. */

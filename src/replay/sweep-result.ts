@@ -24,6 +24,11 @@ export interface SweepResult {
   readonly advice: string;
   /** The name of the point that the advice is for; null when the advice is not to balance. */
   readonly advisedPoint: string | null;
+  /**
+   * What survives the failure of any node, or rank where there is one node, with the least memory; left out
+   * with fewer than two points that were replayed.
+   */
+  readonly survivalAdvice?: string;
   /** `partial` when it was interrupted: {@link points} holds what was done. */
   readonly status: 'complete' | 'partial';
 }

@@ -9,6 +9,7 @@ import {
 import type { ReplayResult } from './result.ts';
 import { savedShare } from './saved-share.ts';
 import { savedSpread } from './spread.ts';
+import { survivalAdvice } from './survival-advice.ts';
 import type { SweepPoint, SweepPointDone, SweepPointKey, SweepResult } from './sweep-result.ts';
 
 /**
@@ -77,6 +78,7 @@ export function sweepResult(
 ): SweepResult {
   const ranks = [...new Set(points.map(({ numRanks }) => numRanks))];
   const { advice, point } = advise(points, texts);
+  const ofSurvival = survivalAdvice(points, texts);
   return {
     axes,
     points,
@@ -87,6 +89,7 @@ export function sweepResult(
     })),
     advice,
     advisedPoint: point?.name ?? null,
+    ...(ofSurvival === undefined ? {} : { survivalAdvice: ofSurvival }),
     status,
   };
 }

@@ -10,8 +10,11 @@ export interface ReplayTraffic {
    * an expert is a transfer of its own.
    */
   readonly countedFrom: 'routes' | 'loads';
-  /** Nothing recorded says on which ranks tokens begin: they are taken to be on all that live alike. */
-  readonly sources: 'uniform';
+  /**
+   * 'given': the recording says on which ranks tokens begin. 'uniform': it does not, or of another number of
+   * ranks, and they are taken to be on all that live alike.
+   */
+  readonly sources: 'given' | 'uniform';
   /** Under the live mappings. */
   readonly live: TrafficFigures;
   /** The same steps under the first mapping, never changed. */

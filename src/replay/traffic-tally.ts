@@ -1,8 +1,8 @@
 import { trafficOf } from '../cost/traffic.ts';
 import { NO_EXPERT } from '../formats/tensor/decode.ts';
 import type { Dispatch, Topology, Traffic } from '../index.ts';
-import { type CopyShares, makeCopyShares } from '../mapping/copy-shares.ts';
 import { zeros } from '../memory/allocate.ts';
+import { type LayerCopies, layerCopies, liveRanks } from './layer-copies.ts';
 
 /** With more ranks traffic takes too much memory: a number for each pair of them. */
 export const MOST_TRAFFIC_RANKS = 1024;
@@ -13,27 +13,19 @@ interface Placement {
   layerSlots(layer: number): Int32Array;
 }
 
-/** Where the tokens of a layer's experts may go. */
-interface LayerCopies {
-  readonly copies: CopyShares;
-  /** [logical + 1]: where the ranks of an expert's copies begin, each rank once; and the share of each. */
-  readonly first: Int32Array;
-  readonly ranks: Int32Array;
-  readonly shares: Float64Array;
-}
-
 /**
  * Adds up which ranks send each other tokens under a placement that changes. Of loads every token of an
- * expert is a transfer of its own; of routes a rank gets a token once. Tokens begin on all ranks that live
- * alike: of routes one after the other.
+ * expert is a transfer of its own; of routes a rank gets a token once. Where loads are not by rank, tokens
+ * begin on all ranks that live alike: of routes one after the other.
  */
 export class TrafficTally {
   readonly #placement: Placement;
   readonly #dispatch: Dispatch;
   #topology: Topology;
   #live: readonly number[];
-  /** [layers x logical]: loads since the layer was settled last. */
+  /** [layers x logical], or [layers x ranks x logical]: loads since the layer was settled last. */
   readonly #sums: Float64Array;
+  readonly #isBySource: boolean;
   readonly #layers: (LayerCopies | undefined)[] = [];
   /** [ranks x ranks]; and [ranks]: tokens that come from all live ranks alike. */
   readonly #pairs: Float64Array;
@@ -43,21 +35,23 @@ export class TrafficTally {
   readonly #touched: Int32Array;
   #nextSource = 0;
 
-  constructor(topology: Topology, dispatch: Dispatch, placement: Placement) {
+  /** @param isBySource whether loads are by the rank that tokens are on */
+  constructor(topology: Topology, dispatch: Dispatch, placement: Placement, isBySource = false) {
     const { numLayers, numLogicalExperts, numRanks } = topology;
     const what = `traffic between ${numRanks} ranks`;
     this.#placement = placement;
     this.#dispatch = dispatch;
     this.#topology = topology;
     this.#live = liveRanks(topology);
-    this.#sums = zeros(what, Float64Array, numLayers * numLogicalExperts);
+    this.#isBySource = isBySource;
+    this.#sums = zeros(what, Float64Array, numLayers * numLogicalExperts * (isBySource ? numRanks : 1));
     this.#pairs = zeros(what, Float64Array, numRanks * numRanks);
     this.#fromAny = new Float64Array(numRanks);
     this.#missed = new Float64Array(numRanks).fill(1);
     this.#touched = new Int32Array(numRanks);
   }
 
-  /** Adds a step's loads [layers x logical]. */
+  /** Adds a step's loads [layers x logical], or by ranks [layers x ranks x logical]. */
   addLoads(loads: Float32Array): void {
     const sums = this.#sums;
     for (let i = 0; i < loads.length; i++) sums[i]! += loads[i]!;
@@ -77,8 +71,35 @@ export class TrafficTally {
 
   /** Counts what has come for a layer under the placement as it is: to be called before it changes. */
   settle(layer: number): void {
-    const { numLogicalExperts, numRanks } = this.#topology;
-    const sums = this.#sums.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts);
+    const { numLogicalExperts } = this.#topology;
+    if (this.#isBySource) this.#settleSources(layer);
+    else
+      this.#settleUniform(
+        this.#sums.subarray(layer * numLogicalExperts, (layer + 1) * numLogicalExperts),
+        layer,
+      );
+    this.#layers[layer] = undefined;
+  }
+
+  #settleSources(layer: number): void {
+    const { numLogicalExperts: numExperts, numRanks } = this.#topology;
+    const perLayer = numRanks * numExperts;
+    const sums = this.#sums.subarray(layer * perLayer, (layer + 1) * perLayer);
+    const { copies } = this.#copiesOf(layer);
+    for (let source = 0; source < numRanks; source++) {
+      for (let expert = 0; expert < numExperts; expert++) {
+        const load = sums[source * numExperts + expert]!;
+        if (load === 0) continue;
+        const numTargets = copies.find(expert, source);
+        for (let i = 0; i < numTargets; i++)
+          this.#pairs[source * numRanks + copies.ranks[i]!]! += load * copies.shares[i]!;
+      }
+    }
+    sums.fill(0);
+  }
+
+  #settleUniform(sums: Float64Array, layer: number): void {
+    const { numRanks } = this.#topology;
     const { copies, first, ranks, shares } = this.#copiesOf(layer);
     sums.forEach((load, expert) => {
       if (load === 0) return;
@@ -96,7 +117,6 @@ export class TrafficTally {
       }
     });
     sums.fill(0);
-    this.#layers[layer] = undefined;
   }
 
   /** Counts what has come, and takes other ranks from now on: to be called before their placement changes. */
@@ -110,7 +130,7 @@ export class TrafficTally {
   /** A tally with the same so far, of another placement, which is alike until now. */
   copyFor(placement: Placement): TrafficTally {
     this.#settleAll();
-    const copy = new TrafficTally(this.#topology, this.#dispatch, placement);
+    const copy = new TrafficTally(this.#topology, this.#dispatch, placement, this.#isBySource);
     copy.#pairs.set(this.#pairs);
     copy.#nextSource = this.#nextSource;
     return copy;
@@ -119,7 +139,7 @@ export class TrafficTally {
   /** All that has come so far. */
   traffic(bytesPerToken: number): Traffic {
     this.#settleAll();
-    return trafficOf(this.#pairs, this.#topology, bytesPerToken, 'uniform');
+    return trafficOf(this.#pairs, this.#topology, bytesPerToken, this.#isBySource ? 'given' : 'uniform');
   }
 
   #settleAll(): void {
@@ -167,27 +187,8 @@ export class TrafficTally {
   #copiesOf(layer: number): LayerCopies {
     const known = this.#layers[layer];
     if (known !== undefined) return known;
-    const { numLogicalExperts } = this.#topology;
-    const slots = this.#placement.layerSlots(layer);
-    const anywhere = makeCopyShares(slots, this.#topology, 'even');
-    const first = new Int32Array(numLogicalExperts + 1);
-    const ranks = new Int32Array(slots.length);
-    const shares = new Float64Array(slots.length);
-    for (let expert = 0; expert < numLogicalExperts; expert++) {
-      const at = first[expert]!;
-      const numTargets = anywhere.find(expert, 0);
-      ranks.set(anywhere.ranks.subarray(0, numTargets), at);
-      shares.set(anywhere.shares.subarray(0, numTargets), at);
-      first[expert + 1] = at + numTargets;
-    }
-    const isEven = this.#dispatch === 'even';
-    const copies = isEven ? anywhere : makeCopyShares(slots, this.#topology, this.#dispatch);
-    const found = { copies, first, ranks, shares };
+    const found = layerCopies(this.#placement.layerSlots(layer), this.#topology, this.#dispatch);
     this.#layers[layer] = found;
     return found;
   }
-}
-
-function liveRanks({ numRanks, deadRanks = [] }: Topology): number[] {
-  return Array.from({ length: numRanks }, (_, rank) => rank).filter((rank) => !deadRanks.includes(rank));
 }

@@ -4,11 +4,14 @@ import { exchangeOf } from '../cost/exchange.ts';
 import type { CostTally } from '../cost/layer-costs.ts';
 import { type LayerTimer, makeLayerTimer } from '../cost/layer-timer.ts';
 import { makeNearestExchange, type SlotDispatch } from '../cost/nearest-exchange.ts';
+import type { RecordedRoutes } from '../formats/recording.ts';
 import { type CostModel, type CostModelJson, costModel, type Dispatch, type Topology } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { ReplayCost } from './configuration.ts';
 import { PlacementDispatch } from './placement-dispatch.ts';
 import type { ScoredPlacement } from './scorer.ts';
+import { SentOnceOfRoutes } from './sent-once.ts';
+import type { SourceDispatch } from './source-dispatch.ts';
 
 /** Counts the units of time of a step's layers, as the cost model has them. */
 export interface UnitCounter {
@@ -21,6 +24,8 @@ export interface UnitCounter {
 
 /** What a model of slots can say beside the units of time. */
 export interface SlotTimes extends UnitCounter {
+  /** Where there are routes: a rank gets a token once. */
+  readonly routes: SentOnceOfRoutes | undefined;
   /** As {@link UnitCounter.unitsOf}, and adds what the layers' time goes to. */
   tallied(placement: ScoredPlacement, tallies: readonly CostTally[]): Float64Array;
   /** The units at perfect balance of the loads that {@link tallied} was last asked for. */
@@ -28,11 +33,19 @@ export interface SlotTimes extends UnitCounter {
   /**
    * Seconds of some loads of one layer under a placement.
    *
-   * @param loads [logical]
+   * @param loads [logical]; of what routes say a rank gets once, as much as in the step that came last
    */
   layerSeconds(loads: Float32Array, placement: ScoredPlacement, layer: number): number;
   /** The ranks are others from now on, as many as before. */
   changeRanks(topology: Topology): void;
+}
+
+/** What a recording says of tokens beside loads. */
+interface TokenFacts {
+  /** Of whose steps {@link SlotTimes.routes} is then told. */
+  readonly routes?: RecordedRoutes | undefined;
+  /** Where it is known on which ranks tokens are. Who gives it tells it of steps, and of ranks first. */
+  readonly sources?: SourceDispatch | undefined;
 }
 
 /** The counter of a cost of tokens alone. */
@@ -51,8 +64,10 @@ export function slotTimes(
   topology: Topology,
   loads: Float32Array,
   dispatch: Dispatch = 'even',
+  from: TokenFacts = {},
 ): SlotTimes | undefined {
-  return cost.time.kind === 'slots' ? new SlotCounter(cost.time.model, topology, loads, dispatch) : undefined;
+  const { time } = cost;
+  return time.kind === 'slots' ? new SlotCounter(time.model, topology, loads, dispatch, from) : undefined;
 }
 
 /** Largest rank loads, or PARs. */
@@ -83,12 +98,22 @@ class SlotCounter implements SlotTimes {
   #unitsAtBalance = 0;
   readonly #loads: readonly Float32Array[];
   readonly #dispatch: Dispatch;
+  readonly #sources: SourceDispatch | undefined;
   #dispatched: PlacementDispatch | undefined;
+  readonly routes: SentOnceOfRoutes | undefined;
 
-  constructor(model: CostModelJson, topology: Topology, loads: Float32Array, dispatch: Dispatch) {
+  constructor(
+    model: CostModelJson,
+    topology: Topology,
+    loads: Float32Array,
+    dispatch: Dispatch,
+    { routes, sources }: TokenFacts,
+  ) {
     const { numLayers, numLogicalExperts } = topology;
     this.#cost = costModel(model);
+    this.routes = routes && new SentOnceOfRoutes(routes, topology, this.#cost, dispatch);
     this.#dispatch = dispatch;
+    this.#sources = sources;
     this.#timer = this.#timerOf(topology);
     this.#units = zeros('replay: times of layers', Float64Array, numLayers);
     this.#loads = Array.from({ length: numLayers }, (_, layer) =>
@@ -98,6 +123,7 @@ class SlotCounter implements SlotTimes {
 
   changeRanks(topology: Topology): void {
     this.#timer = this.#timerOf(topology);
+    this.routes?.changeRanks(topology);
   }
 
   #timerOf(topology: Topology): LayerTimer {
@@ -106,6 +132,12 @@ class SlotCounter implements SlotTimes {
     const rankStarts = Array.from({ length: numRanks + 1 }, (_, rank) => rank * stride);
     const shared = topology.rules && sharedLoads(topology);
     const sizes = { numLogicalExperts, rankStarts, speeds: rankSpeedsOf(topology), shared };
+    if (this.#sources !== undefined) {
+      const { latencySeconds } = exchangeOf(this.#cost, topology);
+      // At best each token is where its experts are.
+      const exchange = { secondsPerToken: 0, latencySeconds, leastSeconds: () => 0 };
+      return makeLayerTimer(this.#cost, sizes, exchange);
+    }
     if (this.#dispatch === 'even') return makeLayerTimer(this.#cost, sizes, exchangeOf(this.#cost, topology));
     const nearest = makeNearestExchange(this.#cost, topology, topology, this.#dispatch);
     this.#dispatched = new PlacementDispatch(nearest);
@@ -113,7 +145,7 @@ class SlotCounter implements SlotTimes {
   }
 
   #dispatchOf(placement: ScoredPlacement, layer: number): SlotDispatch | undefined {
-    return this.#dispatched?.ofLayer(placement, layer);
+    return (this.#sources ?? this.#dispatched)?.ofLayer(placement, layer);
   }
 
   unitsOf(placement: ScoredPlacement): Float64Array {
@@ -128,7 +160,8 @@ class SlotCounter implements SlotTimes {
       const slots = placement.layerSlots(layer);
       const dispatched = this.#dispatchOf(placement, layer);
       const counts = placement.layerCounts(layer);
-      const cost = this.#timer.cost(this.#loads[layer]!, slots, counts, dispatched);
+      const sent = this.routes?.ofLayer(placement, layer);
+      const cost = this.#timer.cost(this.#loads[layer]!, slots, counts, dispatched, sent);
       for (const tally of tallies) tally.add(cost);
       this.#units[layer] = cost.seconds;
       this.#unitsAtBalance += this.#timer.secondsAtBalance;
@@ -142,6 +175,8 @@ class SlotCounter implements SlotTimes {
 
   layerSeconds(loads: Float32Array, placement: ScoredPlacement, layer: number): number {
     const dispatched = this.#dispatchOf(placement, layer);
-    return this.#timer.seconds(loads, placement.layerSlots(layer), placement.layerCounts(layer), dispatched);
+    const slots = placement.layerSlots(layer);
+    const sent = this.routes?.ofLayer(placement, layer);
+    return this.#timer.seconds(loads, slots, placement.layerCounts(layer), dispatched, sent);
   }
 }

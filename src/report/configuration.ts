@@ -2,7 +2,8 @@ import { numOpenSlots } from '../core/open-slots.ts';
 import { bytes, counted, grouped, seconds } from '../formats/number-text.ts';
 import type { CostModel, ReplayConfiguration } from '../replay/configuration.ts';
 import { eventsText } from '../replay/event-text.ts';
-import type { ReplayReport } from '../replay/result.ts';
+import type { ReplayReport, ReplayResult, ReplayTime } from '../replay/result.ts';
+import { sentText } from '../replay/traffic-text.ts';
 import { triggerText } from '../replay/trigger-text.ts';
 import { type Html, html } from './html.ts';
 import { scrollTable } from './scroll-table.ts';
@@ -10,7 +11,7 @@ import { scrollTable } from './scroll-table.ts';
 /** A setting of the replays. */
 interface Setting {
   readonly name: string;
-  readonly text: (configuration: ReplayConfiguration) => string;
+  readonly text: (configuration: ReplayConfiguration, time: ReplayTime | undefined) => string;
 }
 
 const SETTINGS: readonly Setting[] = [
@@ -35,6 +36,10 @@ const SETTINGS: readonly Setting[] = [
   { name: 'Takes effect', text: ({ layersPerStep }) => `${counted(layersPerStep, 'layer')} a step` },
   { name: 'Cost model', text: ({ cost }) => cost.name },
   { name: 'A step takes', text: ({ cost }) => timeText(cost) },
+  {
+    name: 'Dispatch and combine',
+    text: (_, time) => (time === undefined ? 'not counted' : sentText(time)),
+  },
   { name: 'Weights of an expert', text: ({ cost }) => bytes(cost.bytesPerExpert) },
   {
     name: 'Links',
@@ -120,12 +125,7 @@ export function configurationTables({ recording, replays, versions }: ReplayRepo
     ([name, text]) => html`<tr><th scope="row">${name}</th><td class="text">${text}</td></tr>\n`,
   );
   const names = replays.map(({ name }) => html`<th scope="col">${name}</th>`);
-  const settingRows = SETTINGS.map((setting) =>
-    settingRow(
-      setting,
-      replays.map((replay) => replay.configuration),
-    ),
-  );
+  const settingRows = SETTINGS.map((setting) => settingRow(setting, replays));
   const settings = html`
 <thead><tr><th scope="col">Setting</th>${names}</tr></thead>
 <tbody>
@@ -136,8 +136,8 @@ ${settingRows}</tbody>`;
 ${scrollTable('settings', settingsAbout, settings)}`;
 }
 
-function settingRow({ name, text }: Setting, configurations: readonly ReplayConfiguration[]): Html {
-  const texts = configurations.map(text);
+function settingRow({ name, text }: Setting, replays: readonly ReplayResult[]): Html {
+  const texts = replays.map(({ configuration, time }) => text(configuration, time));
   const alike = texts.every((one) => one === texts[0]);
   const cells = alike
     ? html`<td class="text" colspan="${texts.length}">${texts[0]}</td>`

@@ -19,6 +19,7 @@ import {
 import { compactReport } from './compact.ts';
 import { configurationTables } from './configuration.ts';
 import { plansTable, sweepTables } from './detail-tables.ts';
+import { failuresFinding, failuresTable, hasFailures } from './failure-table.ts';
 import { costFinding, firstShown, headline, partialNotice, sweepFinding, timeFinding } from './findings.ts';
 import { Html, html, scriptJson, textOfLines } from './html.ts';
 import { pageAround } from './page-shell.ts';
@@ -92,6 +93,7 @@ function sectionsOf(report: ReplayReport): { sections: readonly Html[]; contents
       content: [costCharts(report), plansTable(report)],
     },
     ...(hasLinks(report.replays) ? [trafficSection(report)] : []),
+    ...(hasFailures(report) ? [failuresSection(report)] : []),
     {
       id: 'look',
       topic: 'Rank loads, moves and experts',
@@ -126,6 +128,11 @@ function changesSection(report: ReplayReport): Section {
   return { id: 'changes', topic: 'When ranks change', finding: changesFinding(report), content };
 }
 
+function failuresSection(report: ReplayReport): Section {
+  const content = [failuresTable(report)];
+  return { id: 'failures', topic: 'When a rank or node fails', finding: failuresFinding(report), content };
+}
+
 function trafficSection(report: ReplayReport): Section {
   const content = [trafficTable(report)];
   return { id: 'traffic', topic: 'Traffic between ranks', finding: trafficFinding(report), content };
@@ -136,8 +143,15 @@ function sweepSection(sweep: SweepResult): Section {
     id: 'sweep',
     topic: 'Modelled time against memory',
     finding: sweepFinding(sweep),
-    content: [sweepCharts(), sweepTables(sweep)],
+    content: [survivalNote(sweep), sweepCharts(), sweepTables(sweep)],
   };
+}
+
+function survivalNote({ survivalAdvice }: SweepResult): Html {
+  return survivalAdvice === undefined
+    ? html``
+    : html`<p class="about">${survivalAdvice}</p>
+`;
 }
 
 function sizesText({ recording, replays }: ReplayReport): string {

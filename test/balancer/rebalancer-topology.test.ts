@@ -248,3 +248,35 @@ test('what is said of pairs of ranks is of those that there are, or refused', as
     assert.deepEqual(Object.keys(plans[0]!.bytesByLink).sort(), ['other', 'own']);
   });
 });
+
+for (const threads of [0, 1]) {
+  test(`the threshold counts a shared expert's load, as plans do; ${threads} threads`, async () => {
+    const shared = (rank: number) => ({ sharedExpert: { load: 0.5, ranks: [rank], slots: 0 } });
+    const small = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 4, numRanks: 2, windowSize: 4 };
+    const cases = [
+      // Ranks have 10 and 10, and the first one 10 more: twice as much.
+      { loads: [5, 5, 5, 5], rules: shared(0), loadThreshold: 1.9, isUneven: true },
+      { loads: [5, 5, 5, 5], rules: shared(0), loadThreshold: 2, isUneven: false },
+      // They have 15 and 5, and the second one 10 more: as much.
+      { loads: [10, 5, 3, 2], rules: shared(1), loadThreshold: 1, isUneven: false },
+      { loads: [10, 5, 3, 2], rules: {}, loadThreshold: 2.9, isUneven: true },
+      // Rank 0 is twice as fast: 15 / 2 = 7.5, and 5 + 10.
+      { loads: [10, 5, 3, 2], rules: shared(1), rankSpeed: [2, 1], loadThreshold: 1.9, isUneven: true },
+      { loads: [10, 5, 3, 2], rules: shared(1), rankSpeed: [2, 1], loadThreshold: 2, isUneven: false },
+    ];
+    for (const { loads, loadThreshold, isUneven, ...topology } of cases) {
+      const policy = new AdaptiveEplbPolicy();
+      await withBalancer({ ...small, ...topology, policy, threads }, async (balancer) => {
+        balancer.recordLogicalLoad(0, loads);
+        balancer.advanceWindow();
+        const rebalancer = new AsyncExpertRebalancer({ balancer, rebalanceInterval: 1, loadThreshold });
+        assert.equal(rebalancer.shouldRebalance(), isUneven);
+        const seen = listen(rebalancer);
+        rebalancer.start();
+        await until(() => seen.length > 0);
+        await rebalancer.stop();
+        assert.equal(seen[0] === 'skipped: balanced', !isUneven, seen[0]);
+      });
+    }
+  });
+}

@@ -57,6 +57,13 @@ const LINES: Readonly<Record<string, Line>> = {
   broken: {
     args: ['validate', 'even.json', '--ranks', '4', '--rules', 'rules.yaml', '--json', 'broken.json'],
   },
+  inspected: {
+    args: [
+      ...['inspect', 'loads.json', '--placement', 'even.json', '--ranks', '4', '--rules', 'rules.yaml'],
+      ...['--json', 'inspected.json'],
+    ],
+  },
+  inspectedAlone: { args: ['inspect', 'loads.json', '--ranks', '4', '--rules', 'rules.yaml'] },
   retired: {
     args: [
       'validate',
@@ -135,7 +142,7 @@ describe('--rules', () => {
       for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
       const names = Object.keys(LINES);
       const all = await eplbMany(Object.values(LINES), dir);
-      for (const name of ['plan', 'broken', 'replay', 'retired-report'])
+      for (const name of ['plan', 'broken', 'inspected', 'replay', 'retired-report'])
         reports[name] = JSON.parse(await readFile(join(dir, `${name}.json`), 'utf8'));
       return Object.fromEntries(names.map((name, i) => [name, all[i]!]));
     });
@@ -182,6 +189,14 @@ describe('--rules', () => {
     const text = runs.brokenText!.stdout;
     assert.match(text, /rules {2}broken 8 times, in 2 layers/);
     assert.match(text, /\n +0 +0 +3 {3}is pinned to the rank, which has no copy\n/);
+  });
+
+  test('inspect lists them beside the balance, with the shared expert counted', () => {
+    assert.equal(runs.inspected!.code, 0, runs.inspected!.stderr);
+    const report = reports.inspected as { readonly rules: unknown };
+    assert.deepEqual(schemaErrors(packageSchema('schemas/inspect-report.schema.json'), report), []);
+    assert.deepEqual(report.rules, (reports.broken as { readonly rules: unknown }).rules);
+    assertRefused(runs.inspectedAlone!, 'OPTION', /^--rules: .*give --placement FILE$/);
   });
 
   test('a rank of the placement without experts lacks the copies that are pinned to it', () => {

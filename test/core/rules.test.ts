@@ -65,6 +65,12 @@ const REFUSED: readonly (readonly [rules: unknown, ...Refusal])[] = [
     /^rules\.sharedExpert\.load: -1 is not a finite number/,
   ],
   [
+    { sharedExpert: { load: 1.1e6 } },
+    'range',
+    'EPLB_RANGE',
+    /^rules\.sharedExpert\.load: .*from 0 to 1000000/,
+  ],
+  [
     { sharedExpert: { load: [1, 0] } },
     'range',
     'EPLB_SHAPE',

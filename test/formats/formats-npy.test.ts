@@ -231,6 +231,41 @@ describe('arrays as recordings', () => {
     });
   });
 
+  test('four dimensions are loads by the rank that tokens are on', async () => {
+    for (const descr of ['|u1', '>i2', '<i8', '<f4', '<f2']) {
+      const npy = npyFile({ descr, shape: [2, 3, 2, 5], values });
+      const torn = npyFile({ descr: '<f4', shape: [2, 3, 2, 5], values: values.with(47, -1) });
+      await withRecording({ 'a.npy': npy, 'torn.npy': torn }, 'a.npy', {}, async (recording) => {
+        const { numSteps, numLayers, numLogicalExperts, numSourceRanks } = recording;
+        assert.deepEqual([numSteps, numLayers, numSourceRanks, numLogicalExperts], [2, 3, 2, 5]);
+        const sums = Array.from({ length: 30 }, (_, i) => {
+          const first = 10 * Math.floor(i / 5) + (i % 5);
+          return values[first]! + values[first + 5]!;
+        });
+        assert.deepEqual((await allLoads(recording)).flat(), sums);
+        const sources: number[] = [];
+        for await (const { sourceLoads } of recording.steps()) sources.push(...sourceLoads!);
+        assert.deepEqual(sources, values);
+        assert.deepEqual(await allLoads(recording, { from: 1 }), [sums.slice(15)]);
+        assert.match(recording.notes.join(), /by the ranks that tokens are on: 2 of them/);
+      });
+      await withRecording({ 'torn.npy': torn }, 'torn.npy', {}, async (recording) => {
+        const message = /load -1 at step 1, layer 1, rank 1, expert 2/;
+        await assert.rejects(allLoads(recording), { code: 'EPLB_LOAD', message });
+      });
+    }
+    const most = npyFile({ descr: '<f4', shape: [1, 1, 2, 1], values: [3e38, 3e38] });
+    await assert.rejects(
+      withRecording({ 'a.npy': most }, 'a.npy', {}, (recording) => allLoads(recording)),
+      { code: 'EPLB_LOAD', message: /expert 0 of all ranks; a load must fit a float32/ },
+    );
+    const routes = { as: 'routes', numExperts: 8 } as const;
+    await assert.rejects(
+      withRecording({ 'a.npy': most }, 'a.npy', routes, () => undefined),
+      { code: 'EPLB_SHAPE', message: /has 4 dimensions/ },
+    );
+  });
+
   test('three dimensions are routes when the last is below the experts, whatever their type', async () => {
     for (const descr of ['|u1', '>i2', '<i8', '<f4', '<f2']) {
       const files = { 'a.npy': npyFile({ descr, shape: [10, 3, 2], values }) };
@@ -285,7 +320,10 @@ describe('arrays as recordings', () => {
       [npy([5, 3, 8]), 4, /--experts says 4, the last dimension is larger/],
       [npy([5, 3, 2], '<f4', 0.5), 8, /not all whole/],
       [npy([8]), undefined, /shape \(8,\) has 1 dimensions/],
-      [npy([2, 2, 2, 2]), undefined, /has 4 dimensions/],
+      [npy([2, 2, 2, 2, 2]), undefined, /has 5 dimensions/],
+      [npy([2, 0, 2, 2]), undefined, /holds nothing/],
+      [npy([2, 2, 2, 2]), 3, /\(2, 2, 2, 2\) holds loads of 2 experts; --experts says 3/],
+      [npy([1, 1, 65_537, 1]), undefined, /loads of 65537 ranks, of which there are at most 65536/],
       [npy([]), undefined, /has 0 dimensions/],
       [npy([0, 3, 8]), 8, /holds nothing/],
       [npy([3, 0]), undefined, /holds nothing/],

@@ -14,6 +14,28 @@ describe('TensorRT-LLM', () => {
       );
     }));
 
+  test('what each rank counted is what its tokens were sent to, where all ranks are there', async () => {
+    const files = await filesOf('tensorrt-llm');
+    await withRecording(files, '.', {}, async (recording) => {
+      assert.equal(recording.numSourceRanks, 2);
+      for await (const { step, loads, sourceLoads } of recording.steps()) {
+        for (let layer = 0; layer < 3; layer++) {
+          const ofRank = (rank: number) =>
+            Array.from(sourceLoads!.subarray((2 * layer + rank) * 8, (2 * layer + rank + 1) * 8));
+          const all = Array.from(loads.subarray(layer * 8, layer * 8 + 8));
+          assert.deepEqual(
+            ofRank(1),
+            all.map((load) => load - 1),
+            `step ${step}`,
+          );
+          assert.deepEqual(ofRank(0), new Array<number>(8).fill(1));
+        }
+      }
+    });
+    const { 'rank0.safetensors': _, ...one } = files;
+    await withRecording(one, '.', {}, ({ numSourceRanks }) => assert.equal(numSourceRanks, undefined));
+  });
+
   test('one rank alone, without meta_info.json, is read; what newer versions add is left', async () => {
     const files = await filesOf('tensorrt-llm');
     await withRecording(files, 'rank1.safetensors', {}, async (recording) => {

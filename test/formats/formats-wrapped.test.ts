@@ -258,6 +258,36 @@ describe('loads of engines', () => {
     );
   });
 
+  test('a line a count may name the rank that its tokens are on', async () => {
+    const csv = 'step,layer_id,source_rank,expert_id,count\n0,0,0,0,5\n0,0,2,1,7\n1,0,0,1,2\n1,0,0,1,4\n';
+    await withRecording({ 'a.csv': csv }, 'a.csv', {}, async (recording) => {
+      assert.equal(recording.numSourceRanks, 3);
+      assert.deepEqual(await allLoads(recording), [
+        [5, 7],
+        [0, 6],
+      ]);
+      const sources: number[][] = [];
+      for await (const { sourceLoads } of recording.steps()) sources.push([...sourceLoads!]);
+      assert.deepEqual(sources, [
+        [5, 0, 0, 0, 0, 7],
+        [0, 6, 0, 0, 0, 0],
+      ]);
+      assert.match(recording.notes.join(), /source rank 1 of 0 to 2 is missing/);
+    });
+    const bad = {
+      'a.csv': csv.replace('0,0,2,1,7', '0,0,16000000,1,7'),
+      'b.csv': csv.replace(',2,', ',0.5,'),
+    };
+    await assert.rejects(
+      withRecording(bad, 'a.csv', {}, () => undefined),
+      { code: 'EPLB_SHAPE', message: /too few of them/ },
+    );
+    await assert.rejects(
+      withRecording(bad, 'b.csv', {}, () => undefined),
+      { code: 'EPLB_RANGE', message: /line 3: source rank 0\.5 is no whole number/ },
+    );
+  });
+
   test('a line a count is written, and read back', async () => {
     const recording = await openRecording(fixture('lines.jsonl'));
     const { chunks } = writeLoads('csv-counts', { recording, from: 0, to: 4 });

@@ -77,6 +77,9 @@ function checkWindowImbalance(weight: number[], phyToLog: number[], numRanks: nu
   // Where slots are odd, ranks are of unequal speed.
   const paces =
     phyToLog.length % 2 === 0 ? undefined : Array.from({ length: numRanks }, (_, r) => 1 / (1 + (r % 3)));
+  // Where they are a multiple of three, some have a shared expert.
+  const shared =
+    phyToLog.length % 3 === 0 ? Array.from({ length: numRanks }, (_, r) => (r % 3) / 8) : undefined;
   arena.reset();
   const result = kernels.windowImbalance(
     arena.input(Float64Array.from(layers.flatMap(({ physical }) => physical))).ptr,
@@ -87,11 +90,12 @@ function checkWindowImbalance(weight: number[], phyToLog: number[], numRanks: nu
     numLogical,
     numRanks,
     paces === undefined ? 0 : arena.input(Float64Array.from(paces)).ptr,
+    shared === undefined ? 0 : arena.input(Float64Array.from(shared)).ptr,
     arena.scratch(kernels.windowImbalanceScratchBytes(numLogical)),
   );
   arena.check();
   const expected = layers.map(({ physical, logical, table }) =>
-    windowImbalance(physical, logical, table, countReplicas(table, numLogical), numRanks, paces),
+    windowImbalance(physical, logical, table, countReplicas(table, numLogical), numRanks, paces, shared),
   );
   assertSameNumbers([result], [Math.max(...expected)], 'imbalance of the window');
 }

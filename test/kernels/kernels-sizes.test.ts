@@ -92,7 +92,7 @@ const KERNELS: readonly Kernel[] = [
     run: ({ experts, slots, ranks }, scratch) => {
       const sums = (n: number) => arena.input(Float64Array.from({ length: n }, () => random())).ptr;
       const table = arena.input(Int32Array.from({ length: slots }, (_, slot) => slot % experts)).ptr;
-      kernels.windowImbalance(sums(slots), sums(experts), table, 1, slots, experts, ranks, 0, scratch);
+      kernels.windowImbalance(sums(slots), sums(experts), table, 1, slots, experts, ranks, 0, 0, scratch);
     },
   },
   {

@@ -30,7 +30,8 @@ export function rankLoads(
 
 /**
  * The largest rank load / the smallest, or times of ranks of these speeds, of loads per slot plus even
- * shares of loads per expert; 1 without any load. Ranks without experts are left out.
+ * shares of loads per expert, and shares of the layer's load that a shared expert adds; 1 without any load.
+ * Ranks without experts are left out.
  */
 export function windowImbalance(
   physical: readonly number[],
@@ -39,17 +40,21 @@ export function windowImbalance(
   count: readonly number[],
   numRanks: number,
   paces = new Array<number>(numRanks).fill(1),
+  shared = new Array<number>(numRanks).fill(0),
 ): number {
   const slotsPerRank = phyToLog.length / numRanks;
   const loads = new Array<number>(numRanks).fill(0);
+  let total = 0;
   phyToLog.forEach((expert, slot) => {
     if (expert === -1) return;
     const load = Math.max(physical[slot]! + logical[expert]! / count[expert]!, 0);
     loads[Math.floor(slot / slotsPerRank)]! += load;
+    total += load;
   });
-  const times = loads.map((load, rank) => load * paces[rank]!);
-  const held = times.filter((_, rank) =>
-    phyToLog.slice(rank * slotsPerRank, (rank + 1) * slotsPerRank).some((expert) => expert !== -1),
-  );
+  const times = loads.map((load, rank) => (load + shared[rank]! * total) * paces[rank]!);
+  const held = times.filter((_, rank) => {
+    const slots = phyToLog.slice(rank * slotsPerRank, (rank + 1) * slotsPerRank);
+    return shared[rank]! > 0 || slots.some((expert) => expert !== -1);
+  });
   return Math.max(0, ...held) === 0 ? 1 : Math.max(...held) / Math.min(...held);
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
+  AdaptiveEplbPolicy,
   CoactivationRecorder,
   DefaultEplbPolicy,
   EplbRangeError,
@@ -244,6 +245,10 @@ test('with nothing that tells which experts belong together, it plans as the def
 
 test('options and context are checked', () => {
   const make = (options: object) => () => Reflect.construct(LocalityAwarePolicy, [options]);
+  for (const linkPrice of [1e6 + 1, 1e39, 1e300]) {
+    assert.throws(make({ linkPrice }), { code: 'EPLB_RANGE', message: /^linkPrice: .* from 0 to 1000000/ });
+    assert.throws(() => new AdaptiveEplbPolicy({ linkPrice }), { code: 'EPLB_RANGE' });
+  }
   assert.throws(make({ tolerance: 1 }), { code: 'EPLB_RANGE', message: /^tolerance: 1 is not/ });
   assert.throws(make({ tolerance: -0.1 }), { code: 'EPLB_RANGE', message: /^tolerance: -0.1/ });
   assert.throws(make({ tolerance: NaN }), EplbRangeError);

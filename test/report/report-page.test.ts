@@ -69,7 +69,9 @@ test('the page loads nothing and runs nothing but its own script', () => {
     [...markup.matchAll(/href="([^"]*)"/g)].map((match) => match[1]),
     [
       'data:,',
-      ...['summary', 'time', 'costs', 'traffic', 'look', 'configuration'].map((id) => `#${id}-heading`),
+      ...['summary', 'time', 'costs', 'traffic', 'failures', 'look', 'configuration'].map(
+        (id) => `#${id}-heading`,
+      ),
       '#look-heading',
     ],
   );

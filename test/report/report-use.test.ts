@@ -75,10 +75,10 @@ test('the focus goes through the page in order, and is seen', { skip }, async ()
   ];
   assert.deepEqual(seen, [
     ...['Summary', 'Balancedness over time', 'Modelled time and moves', 'Traffic between ranks'],
-    'Rank loads, moves and experts',
+    ...['When a rank or node fails', 'Rank loads, moves and experts'],
     ...['Configuration and versions', 'summary-about', 'static', 'default', 'zoom-from', 'zoom-to'],
     ...[...files('over-time'), ...files('costs'), ...files('saved'), 'All plans, promised and realised'],
-    ...['traffic-about'],
+    ...['traffic-about', 'failures-about'],
     ...['policy', 'layer', 'step', 'slowest', 'link', '95th percentile of steps'],
     ...[...files('heat-map', 'heat-before', 'heat-after'), ...files('rank-loads'), 'plan'],
     ...[...files('traffic'), 'Moves', 'Hottest ranks, by the 95th percentile of steps'],

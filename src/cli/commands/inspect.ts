@@ -8,8 +8,14 @@ import type { LoadRecording } from '../../formats/recording.ts';
 import { quotePath } from '../../formats/text.ts';
 import type { Dispatch } from '../../index.ts';
 import { type InspectedPlacement, type InspectOptions, inspect, resized } from '../../replay/index.ts';
-import { addTopologyOption, type DeviceOptions, type Devices, devicesOf } from '../device-options.ts';
-import { addDispatchOption, UNIFORM_NOTE } from '../dispatch-option.ts';
+import {
+  addRulesOption,
+  addTopologyOption,
+  type DeviceOptions,
+  type Devices,
+  devicesOf,
+} from '../device-options.ts';
+import { addDispatchOption, sourceNotes } from '../dispatch-option.ts';
 import { sayingErrors } from '../error-message.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED, Interrupt } from '../interrupt.ts';
@@ -21,10 +27,13 @@ import { chooseSlotCost } from '../replay/cost-choice.ts';
 import { renderInspection } from '../replay/inspect-view.ts';
 import { lookAt } from '../replay/look-at.ts';
 import { addCostOptions, addRecordingOptions, type RecordingOptions } from '../replay/options.ts';
+import { type RulesReport, reportRules, withoutTaking } from '../rules-report.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
+import { rulesInOptions } from '../topology-options.ts';
 
 interface InspectCommandOptions extends RecordingOptions {
   readonly topology?: string;
+  readonly rules?: string;
   readonly ranks?: number;
   readonly nodes?: number;
   readonly placement?: string;
@@ -41,7 +50,7 @@ const STEPS_A_TURN = 64;
 
 /** Gives the subcommand its arguments, options, help and action. */
 export function configure(command: Command): void {
-  addTopologyOption(addJsonOption(addRecordingOptions(command)))
+  addRulesOption(addTopologyOption(addJsonOption(addRecordingOptions(command))))
     .option(
       '--ranks <N>',
       'devices that noise and time are reckoned for; 8 when left out',
@@ -71,6 +80,8 @@ export function configure(command: Command): void {
 async function run(given: string, options: InspectCommandOptions): Promise<void> {
   const path = await inputPath(given);
   const placementPath = await optionalInputPath(options.placement);
+  if (options.rules !== undefined && placementPath === undefined)
+    throw contradiction('--rules: says of a placement what it breaks: give --placement FILE');
   const inputs = placementPath === undefined ? [path] : [path, placementPath];
   const outputs = await checkOutputs({ '--json': jsonPath(options.json) }, inputs);
   const devices = await devicesOf(deviceOptionsOf(options));
@@ -82,14 +93,14 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
   progress.begin('reading', total ?? Math.ceil(numBytes / 1000), total === undefined ? 'kB' : 'steps');
   const interrupt = new Interrupt();
   const recording = await openRecording(path, setup.open);
-  const placement = await placementOf(placementPath, devices, options, recording).catch(
-    async (error: unknown) => {
-      progress.stop();
-      interrupt.release();
-      await recording.close();
-      throw error;
-    },
-  );
+  const { inspected: placement, rules } = await placementOf(
+    ...([placementPath, devices, options, recording] as const),
+  ).catch(async (error: unknown) => {
+    progress.stop();
+    interrupt.release();
+    await recording.close();
+    throw error;
+  });
   const inspectOptions: InspectOptions = {
     numHottest: options.top,
     steps: setup.range,
@@ -111,21 +122,35 @@ async function run(given: string, options: InspectCommandOptions): Promise<void>
     await recording.close();
   });
   // Some is known only when all was read.
-  const ofDispatch = options.dispatch === 'nearest' ? [UNIFORM_NOTE] : [];
-  const notes = [...new Set([...setup.facts.notes, ...assumed, ...recording.notes, ...ofDispatch])];
+  const ofSources = placement
+    ? sourceNotes(recording.numSourceRanks, placement.numRanks, options.dispatch)
+    : [];
+  const notes = [...new Set([...setup.facts.notes, ...assumed, ...recording.notes, ...ofSources])];
   const read = { ...setup.facts, notes };
   const isInterrupted = interrupt.wasAsked;
   const status = isInterrupted ? 'partial' : 'complete';
   const written = [...outputs.values()].map((output) => output.path);
-  const report = { kind: 'inspect-report', formatVersion: 1, recording: read, status, ...result };
+  const report = {
+    kind: 'inspect-report',
+    formatVersion: 1,
+    recording: read,
+    status,
+    ...result,
+    ...(rules && { rules }),
+  };
   await writeResult(outputs.get('--json'), report, (colors) =>
-    renderInspection(printableTexts(read), result, isInterrupted, written, colors),
+    renderInspection(printableTexts(read), result, { isPartial: isInterrupted, written, rules }, colors),
   );
   if (isInterrupted) process.exitCode = EXIT_INTERRUPTED;
 }
 
-function deviceOptionsOf({ topology, ranks, nodes }: InspectCommandOptions): DeviceOptions {
-  return { ...(topology && { topology }), ...(ranks && { ranks }), ...(nodes && { nodes }) };
+function deviceOptionsOf({ topology, rules, ranks, nodes }: InspectCommandOptions): DeviceOptions {
+  return {
+    ...(topology && { topology }),
+    ...(rules && { rules }),
+    ...(ranks && { ranks }),
+    ...(nodes && { nodes }),
+  };
 }
 
 /** Devices that live, where options or a topology file say how many there are. */
@@ -139,16 +164,17 @@ async function placementOf(
   { ranks, nodes, slots, rankOptions }: Devices,
   { topology, dispatch }: InspectCommandOptions,
   recording: LoadRecording,
-): Promise<InspectedPlacement | undefined> {
+): Promise<{ readonly inspected?: InspectedPlacement; readonly rules?: RulesReport }> {
   const isAsked = [path, nodes, dispatch, topology].some((option) => option !== undefined);
-  if (!isAsked) return undefined;
+  if (!isAsked) return {};
   const devices = {
     ...(nodes !== undefined && { numNodes: nodes }),
     ...(slots !== undefined && { numPhysicalExperts: slots }),
     ...(dispatch !== undefined && { dispatch }),
-    ...rankOptions,
+    // A placement has as many slots as it has, whatever a shared expert takes.
+    ...withoutTaking(rankOptions),
   };
-  if (path === undefined) return { ...devices, numRanks: ranks ?? DEFAULT_RANKS };
+  if (path === undefined) return { inspected: { ...devices, numRanks: ranks ?? DEFAULT_RANKS } };
   const name = `--placement: ${quotePath(path)}`;
   const { numLogicalExperts } = recording;
   const read = await openPlacement(path, { field: '--placement', numExperts: numLogicalExperts });
@@ -159,7 +185,9 @@ async function placementOf(
   const say = (message: string) => (message.startsWith(name) ? message : `${name}: ${message}`);
   const mapping = sayingErrors(say, () => mappingOf(placement));
   const { slotsPerRank: _, ...others } = devices;
-  return { ...others, mapping, numRanks };
+  const beside = { ranks: numRanks, rankOptions: withoutTaking(rankOptions) };
+  const rules = sayingErrors(rulesInOptions, () => reportRules(placement, beside));
+  return { inspected: { ...others, mapping, numRanks }, ...(rules && { rules }) };
 }
 
 /** The same steps, with a turn of the event loop now and then. */

@@ -1,8 +1,6 @@
 import type { Command } from 'commander';
 import { EplbError } from '../../core/errors.ts';
 import { printableTexts } from '../../core/printable.ts';
-import { withTakenSlots } from '../../core/rules.ts';
-import type { RankOptions } from '../../core/topology.ts';
 import { ENGINE_NAMES, engineOf } from '../../formats/placements/engines.ts';
 import { nameNotes } from '../../formats/placements/format-by-name.ts';
 import { openPlacement } from '../../formats/placements/open.ts';
@@ -19,7 +17,7 @@ import { addJsonOption, checkJson, type JsonOption, writeResult } from '../json-
 import { DENSE_ROWS_HELP } from '../option-help.ts';
 import { contradiction, wholeParser } from '../option-values.ts';
 import { addReadingOptions, type ReadingOptions } from '../reading-options.ts';
-import { reportRules } from '../rules-report.ts';
+import { reportRules, withoutTaking } from '../rules-report.ts';
 import { inputPath, optionalInputPath } from '../standard-streams.ts';
 import { checkSurviveOptions, type SurviveOptions } from '../survival-report.ts';
 import { rulesInOptions } from '../topology-options.ts';
@@ -130,12 +128,6 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   await writeResult(json, report, (colors) => renderValidation(printableTexts(report), colors));
   const isBroken = rules?.reason === null && rules.broken.length > 0;
   if (!report.takes || isBroken) process.exitCode = REFUSED;
-}
-
-/** A placement has as many slots as it has, whatever a shared expert takes. */
-function withoutTaking(rankOptions: RankOptions): RankOptions {
-  const { rules } = rankOptions;
-  return rules === undefined ? rankOptions : { ...rankOptions, rules: withTakenSlots(rules) };
 }
 
 function deviceOptionsOf({ topology, rules, ranks, nodes }: ValidateOptions): DeviceOptions {

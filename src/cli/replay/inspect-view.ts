@@ -4,16 +4,23 @@ import { trafficMeanings } from '../../replay/traffic-text.ts';
 import type { Colors } from '../colors.ts';
 import { type Fact, factLines } from '../fact-list.ts';
 import { PlainTable } from '../plain-table.ts';
+import { type RulesReport, renderRules } from '../rules-report.ts';
 import { recordingFacts } from './replay-view.ts';
 import { activeText, boundSentence } from './time-facts.ts';
 import { linkTable } from './traffic-view.ts';
+
+/** What is told beside an inspection. */
+interface InspectionFacts {
+  readonly isPartial: boolean;
+  readonly written: readonly string[];
+  readonly rules?: RulesReport | undefined;
+}
 
 /** An inspection for people: overall facts, a line a layer, and what the figures mean. */
 export function renderInspection(
   recording: RecordingFacts,
   result: Inspection,
-  isPartial: boolean,
-  written: readonly string[],
+  { isPartial, written, rules }: InspectionFacts,
   colors: Colors,
 ): string {
   const head: Fact[] = [
@@ -25,6 +32,7 @@ export function renderInspection(
   const parts = [
     factLines(head, colors).trimEnd(),
     ...placementParts(result, colors),
+    ...(rules === undefined ? [] : [renderRules(rules, colors).trimEnd()]),
     hottest(result),
     layerTable(result, colors),
     factLines(close, colors).trimEnd(),

@@ -22,6 +22,8 @@ export interface RecordingSetup {
   /** The model's numbers of its layers, where known. */
   readonly layers: LayersBeside;
   readonly batch: Batch;
+  /** Ranks that loads are recorded by, where they are. */
+  readonly numSourceRanks: number | undefined;
 }
 
 /**
@@ -68,6 +70,7 @@ async function setupOf(
       open,
       range,
       batch,
+      numSourceRanks: recording.numSourceRanks,
       size: { numSteps, numBytes },
       layers: { numLayers, layerNumbers: recording.layerNumbers },
       facts: {

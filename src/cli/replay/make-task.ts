@@ -14,7 +14,7 @@ import {
 } from '../../replay/index.ts';
 import { rankTimeline } from '../../replay/rank-events.ts';
 import type { PlacedDevices } from '../device-options.ts';
-import { UNIFORM_NOTE } from '../dispatch-option.ts';
+import { sourceNotes } from '../dispatch-option.ts';
 import { sayingErrors } from '../error-message.ts';
 import { contradiction } from '../option-values.ts';
 import { readStartingPlacement } from '../placement-files.ts';
@@ -56,8 +56,8 @@ export async function setUp(
 ): Promise<ReplaySetup> {
   const setup = await lookAt(path, options, numRanks);
   const { cost, notes } = await chooseCost(options, setup.facts);
-  const ofDispatch = isNearest(options) ? [UNIFORM_NOTE] : [];
-  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...notes, ...ofDispatch] };
+  const ofSources = sourceNotes(setup.numSourceRanks, numRanks, options.dispatch);
+  const facts = { ...setup.facts, notes: [...setup.facts.notes, ...notes, ...ofSources] };
   return { ...setup, facts, cost };
 }
 

@@ -35,6 +35,7 @@ export function renderSweep(
     factLines(head, colors).trimEnd(),
     sweepTable(sweep, colors),
     factLines(close, colors).trimEnd(),
+    ...(sweep.survivalAdvice === undefined ? [] : [` ${colors.bold(sweep.survivalAdvice)}`]),
     ` ${colors.bold(sweep.advice)}`,
   ];
   return `${parts.join('\n\n')}\n`.replace(/ +$/gm, '');

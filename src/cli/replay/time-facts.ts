@@ -1,6 +1,7 @@
 import { grouped, percent, places, seconds } from '../../formats/number-text.ts';
 import type { CostSummary } from '../../index.ts';
 import type { ReplayResult } from '../../replay/index.ts';
+import { sentText } from '../../replay/traffic-text.ts';
 import type { Fact } from '../fact-list.ts';
 
 const BOUND_BY: Readonly<Record<CostSummary['boundBy'], string>> = {
@@ -45,5 +46,7 @@ export function replayTimeFacts({ time, numSteps, layers }: ReplayResult): Fact[
     ],
     ...(isEnlarged ? [] : ([['active', activeText(unbalanced)]] as Fact[])),
     ['bound', boundSentence(unbalanced, boundBy, unbalanced.secondsAtBalance / numSteps)],
+    // Of loads there is nothing else to count by.
+    ...(time.sentFrom === 'routes' ? ([['sent', sentText(time)]] as Fact[]) : []),
   ];
 }

@@ -6,18 +6,22 @@ import { shapeText } from '../text.ts';
 import { askForPlacement, askForRoutes, beginningOf, rankNotes } from './array-doubts.ts';
 import { arrayLoads } from './array-loads.ts';
 import { arrayRoutes } from './array-routes.ts';
+import { arraySourceLoads } from './array-sources.ts';
 import type { FoundArray } from './found-array.ts';
 import { asSteps, denseNotes, loadedLayersOf } from './loaded-layers.ts';
 import { checkStepSize } from './step-size.ts';
 
+const MAX_RANKS = 65_536;
+
 const KNOWN_SHAPES =
-  'loads are [layers, experts] or [steps, layers, experts], routes are whole numbers [tokens, layers, ' +
-  'topK] with --experts';
+  'loads are [layers, experts], [steps, layers, experts] or [steps, layers, ranks, experts], routes are ' +
+  'whole numbers [tokens, layers, topK] with --experts';
 
 const ASSUMED_NOTE = 'if these are routes [tokens, layers, topK], give --experts';
 
 /**
- * Decides between routes and loads, and opens them. Two dimensions are loads. Three are loads when the last
+ * Decides between routes and loads, and opens them. Two dimensions are loads, and four are loads by the rank
+ * that tokens are on. Three are loads when the last
  * one is the number of experts or no number was given, and routes when they hold whole numbers and the last
  * one is smaller. What may as well be something else is asked for.
  *
@@ -29,6 +33,7 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
   const { shape } = tensor;
   const { numExperts, format, as } = options;
   const last = shape.at(-1);
+  if (shape.length === 4 && as !== 'routes') return openSources(found, numExperts);
   if (namedLoads) {
     checkLoadsShape(shape, name, numExperts, numBytes);
     return withoutDense(found);
@@ -46,6 +51,22 @@ export async function openArray(found: FoundArray, options: OpenOptions): Promis
   const isAssumed = numExperts === undefined && shape.length === 3 && beginning.isWhole;
   const notes = [...found.notes, ...(isAssumed ? [ASSUMED_NOTE] : []), ...rankNotes(found, beginning)];
   return arrayLoads({ ...found, notes });
+}
+
+/** @throws EplbRangeError EPLB_SHAPE for another number of experts, or ranks that there can't be */
+async function openSources(found: FoundArray, numExperts: number | undefined): Promise<StoredRecording> {
+  const { name, numBytes } = found;
+  const { shape } = found.tensor;
+  const shown = `${name}: shape ${shapeText(shape)}`;
+  if (shape.includes(0)) throw shapeError(`${shown} holds nothing; every dimension must be at least 1`);
+  checkStepSize(shape.slice(1), numBytes, name);
+  if (shape[2]! > MAX_RANKS) {
+    throw shapeError(`${shown} has loads of ${shape[2]} ranks, of which there are at most ${MAX_RANKS}`);
+  }
+  if (numExperts !== undefined && shape[3] !== numExperts) {
+    throw shapeError(`${shown} holds loads of ${shape[3]} experts; --experts says ${numExperts}`);
+  }
+  return arraySourceLoads(found);
 }
 
 /** @throws EplbRangeError EPLB_SHAPE for what cannot be routes; as {@link arrayRoutes} */

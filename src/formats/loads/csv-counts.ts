@@ -8,6 +8,7 @@ import { firstLine } from '../recognise.ts';
 import type { StoredRecording } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
+import { arraySourceLoads } from './array-sources.ts';
 import { cellsOf } from './csv-table.ts';
 import { inMemory, numbersFor } from './json.ts';
 import { LoadText, MOST_TEXT_BYTES, trimmedText } from './load-text.ts';
@@ -17,11 +18,18 @@ import { oneByOne } from './one-by-one.ts';
 const COLUMNS = {
   step: ['step', 'iteration', 'iter', 'step_id'],
   layer: ['layer_id', 'layer', 'layer_idx', 'layer_index', 'moe_layer'],
+  // A rank alone may be the one that has the expert.
+  sourceRank: ['source_rank', 'src_rank', 'source_rank_id'],
   expert: ['expert_id', 'expert', 'expert_idx', 'expert_index', 'logical_expert_id'],
   count: ['count', 'counts', 'load', 'tokens', 'num_tokens', 'token_count'],
 } as const;
 
 type Column = keyof typeof COLUMNS;
+
+const NOUNS: Readonly<Record<Column, string>> = {
+  ...{ step: 'step', layer: 'layer', expert: 'expert', count: 'count' },
+  sourceRank: 'source rank',
+};
 
 /** Loads that may be in memory whatever the size of the file. */
 const FREE_LOADS = 2 ** 22;
@@ -30,7 +38,8 @@ const FREE_LOADS = 2 ** 22;
 export const CSV_COUNTS: LoadFormat = {
   name: 'csv-counts',
   holds: 'loads',
-  description: 'CSV of a line a count: layer_id,expert_id,count, or step,layer_id,expert_id,count',
+  description:
+    'CSV of a line a count: layer_id,expert_id,count, or step,layer_id,expert_id,count; source_rank: of tokens',
   extensions: [],
   recognise: async (file) => columnsOf(await firstLine(file)) !== undefined,
   open: oneByOne(openCounts),
@@ -66,13 +75,15 @@ async function openCounts(file: InputFile, { numExperts: asked }: OpenOptions): 
   const numbersIn = (column: Column) =>
     wholes(cells, numRows, numColumns, columns[column], column, file.name);
   const [steps, layers, experts] = [numbersIn('step'), numbersIn('layer'), numbersIn('expert')];
+  const ranks = numbersIn('sourceRank');
   const most = experts.numbers.at(-1)! + 1;
+  const numRanks = ranks.numbers.at(-1)! + 1;
   if (asked !== undefined && most > asked) {
     throw new EplbRangeError('EPLB_SHAPE', `${file.name}: expert ${most - 1}; --experts says ${asked}`);
   }
   const shape = [steps.numbers.length, layers.numbers.length, asked ?? most] as const;
   checkLoadsShape(shape, file.name, asked, file.size);
-  const size = shape[0] * shape[1] * shape[2];
+  const size = shape[0] * shape[1] * numRanks * shape[2];
   if (size > FREE_LOADS + file.size / 4) {
     const what = `${grouped(numRows)} counts of ${grouped(size)} loads: too few of them`;
     throw new EplbRangeError('EPLB_SHAPE', `${file.name}: ${what}`);
@@ -82,7 +93,8 @@ async function openCounts(file: InputFile, { numExperts: asked }: OpenOptions): 
   let twice = 0;
   for (let row = 0; row < numRows; row++) {
     const place = steps.indexOf(row) * shape[1] + layers.indexOf(row);
-    const at = place * shape[2] + cells[row * numColumns + columns.expert!]!;
+    const rank = ranks.numbers[ranks.indexOf(row)]!;
+    const at = (place * numRanks + rank) * shape[2] + cells[row * numColumns + columns.expert!]!;
     if (isThere[at] === 1) twice++;
     isThere[at] = 1;
     data[at]! += cells[row * numColumns + columns.count!]!;
@@ -97,7 +109,13 @@ async function openCounts(file: InputFile, { numExperts: asked }: OpenOptions): 
     ...(twice === 0 ? [] : [`${grouped(twice)} lines name a load once more, and were added to it`]),
   ];
   const about = { name: file.name, format: CSV_COUNTS.name, namedLoads: true, notes, numBytes: file.size };
-  const recording = arrayLoads({ tensor: inMemory(data, shape), ...about });
+  const recording =
+    columns.sourceRank === undefined
+      ? arrayLoads({ tensor: inMemory(data, shape), ...about })
+      : arraySourceLoads({
+          tensor: inMemory(data, [shape[0], shape[1], numRanks, shape[2]]),
+          ...{ ...about, notes: [...gapNotes('source rank', ranks.numbers, 0), ...notes] },
+        });
   const isFromZero = layers.numbers.every((layer, row) => layer === row);
   return isFromZero ? recording : { ...recording, layerNumbers: Array.from(layers.numbers) };
 }
@@ -118,7 +136,7 @@ function wholes(
     if (!Number.isInteger(number) || number > 2 ** 24) {
       throw new EplbRangeError(
         'EPLB_RANGE',
-        `${name}: line ${row + 2}: ${noun} ${number} is no whole number`,
+        `${name}: line ${row + 2}: ${NOUNS[noun]} ${number} is no whole number`,
       );
     }
     distinct.add(number);

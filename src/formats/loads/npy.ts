@@ -9,7 +9,8 @@ export const NPY_LOADS: LoadFormat = {
   name: 'npy',
   holds: 'loads',
   description:
-    'NumPy array: loads [layers, experts] or [steps, layers, experts], or routes [tokens, layers, topK]',
+    'NumPy array: loads [layers, experts], [steps, layers, experts] or [steps, layers, ranks, experts], or ' +
+    'routes [tokens, layers, topK]',
   extensions: ['.npy'],
   recognise: async (file) => hasNpyMagic(await file.head()),
   open: oneByOne(async (file, options) => {

@@ -75,10 +75,13 @@ function joined(parts: readonly Part[]): StoredRecording {
   };
 }
 
-function shapeOf({ numLayers, numLogicalExperts, routes, layerNumbers }: StoredRecording): string {
+function shapeOf(recording: StoredRecording): string {
+  const { numLayers, numLogicalExperts, routes, layerNumbers, numSourceRanks } = recording;
   const what = routes === undefined ? 'loads' : `routes to ${routes.topK}`;
   const layers = layerNumbers === undefined ? '' : ` (${layerNumbers.join(', ')})`;
-  return `${what} of ${counted(numLayers, 'layer')}${layers} with ${counted(numLogicalExperts, 'expert')}`;
+  const ranks = numSourceRanks === undefined ? '' : ` by ${counted(numSourceRanks, 'rank')}`;
+  const experts = counted(numLogicalExperts, 'expert');
+  return `${what} of ${counted(numLayers, 'layer')}${layers} with ${experts}${ranks}`;
 }
 
 async function* joinedSteps(
@@ -96,9 +99,10 @@ async function* joinedSteps(
     let end = numSteps ?? 0;
     if (start < (numSteps ?? 1)) {
       const range = to === Number.POSITIVE_INFINITY ? { from: start } : { from: start, to: to - first };
-      for await (const { step, loads, bytesRead } of recording.steps(range)) {
-        end = Math.max(end, step + 1);
-        if (first + step >= from) yield { step: first + step, loads, bytesRead: bytesBefore + bytesRead };
+      for await (const recorded of recording.steps(range)) {
+        const step = first + recorded.step;
+        end = Math.max(end, recorded.step + 1);
+        if (step >= from) yield { ...recorded, step, bytesRead: bytesBefore + recorded.bytesRead };
       }
       await recording.close();
       addNotes(notes, recording.notes);

@@ -1,4 +1,5 @@
 import { MAX_FLOAT32 } from '../../core/checks.ts';
+import { zeros } from '../../memory/allocate.ts';
 import type { RecordedStep, StepRange, StoredRecording } from '../recording.ts';
 import { fileLoadError, shareOf } from './array-loads.ts';
 
@@ -15,17 +16,26 @@ interface SteppedParts<T>
   readonly readStep: (step: number) => Promise<T>;
   /** Puts the loads of what was read into `loads`, [layers x logical]. */
   readonly loadsOf: (found: T, loads: Float32Array, step: number) => void;
+  /** Where counts are of one rank each: puts them into [layers x ranks x logical], all zero. */
+  readonly sources?: {
+    readonly numRanks: number;
+    readonly loadsOf: (found: T, sourceLoads: Float32Array) => void;
+  };
 }
 
 /** Steps that are being read at once: each is several small reads, which mostly wait. */
 const READ_AHEAD = 2;
 
 /** A recording of steps that are each read from several files or tensors. */
-export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedParts<T>): StoredRecording {
+export function steppedRecording<T>(given: SteppedParts<T>): StoredRecording {
+  const { readStep, loadsOf, sources, ...parts } = given;
   const { numSteps, numLayers, numLogicalExperts, numBytes } = parts;
 
   async function* steps({ from = 0, to = numSteps }: StepRange = {}): AsyncGenerator<RecordedStep> {
     const loads = new Float32Array(numLayers * numLogicalExperts);
+    const perRank = numLayers * numLogicalExperts;
+    const sourceLoads =
+      sources && zeros('loads of a step by ranks', Float32Array, sources.numRanks * perRank);
     const end = Math.min(to, numSteps);
     const ahead: Promise<T>[] = [];
     let asked = from;
@@ -37,15 +47,21 @@ export function steppedRecording<T>({ readStep, loadsOf, ...parts }: SteppedPart
           reading.catch(() => undefined);
           ahead.push(reading);
         }
-        loadsOf(await ahead.shift()!, loads, step);
-        yield { step, loads, bytesRead: shareOf(numBytes, step + 1, numSteps) };
+        const found = (await ahead.shift()) as T;
+        loadsOf(found, loads, step);
+        const bytesRead = shareOf(numBytes, step + 1, numSteps);
+        if (sourceLoads === undefined) yield { step, loads, bytesRead };
+        else {
+          sources!.loadsOf(found, sourceLoads.fill(0));
+          yield { step, loads, sourceLoads, bytesRead };
+        }
       }
     } finally {
       await Promise.allSettled(ahead);
     }
   }
 
-  return { ...parts, steps };
+  return { ...parts, ...(sources && { numSourceRanks: sources.numRanks }), steps };
 }
 
 /** What a step's loads are added up with, where several counts are of one expert. */

@@ -42,6 +42,7 @@ export const TENSORRT_LLM: LoadFormat = {
     const numBytes = sizeOf(files);
     const shape = [layers.length, wanted] as const;
     checkStepSize(shape, numBytes / 4, name);
+    const numRanks = await numRanksOf(files, ranks);
     const missing = [...missingNotes(counts, ranks, iterations, layers), ...(await rankNotes(files, ranks))];
     return steppedRecording({
       format: 'tensorrt-llm',
@@ -53,6 +54,7 @@ export const TENSORRT_LLM: LoadFormat = {
         `steps are the iterations ${iterations[0]} to ${iterations.at(-1)}; layers keep the model's ` +
           `numbers, ${layers[0]} to ${layers.at(-1)}`,
         ...missing,
+        ...(numRanks === undefined ? [] : [`the counts of a rank's file are those of tokens on it`]),
         ...(missing.length > 0 ? ['what is missing was read as no load there'] : []),
       ],
       layerNumbers: layers,
@@ -67,6 +69,7 @@ export const TENSORRT_LLM: LoadFormat = {
           }
         },
       }),
+      ...(numRanks === undefined ? {} : { sources: sourcesOf(numRanks, wanted, layers.length) }),
       close: () => closeAll(files),
     });
   },
@@ -77,6 +80,8 @@ interface Count {
   readonly tensor: StoredTensor;
   readonly name: string;
   readonly key: string;
+  /** By the name of its file. */
+  readonly rank: number | undefined;
 }
 
 async function isMetaInfo(file: InputFile): Promise<boolean> {
@@ -134,8 +139,9 @@ async function findCounts(
       }
       const place = `${Number(match[1])}_${Number(match[2])}`;
       const found = counts.get(place);
-      if (found === undefined) counts.set(place, [{ tensor, name: file.name, key }]);
-      else found.push({ tensor, name: file.name, key });
+      const count = { tensor, name: file.name, key, rank: rankIn(file.path) };
+      if (found === undefined) counts.set(place, [count]);
+      else found.push(count);
     }
     // There may be a file for each of hundreds of ranks.
     await file.close();
@@ -179,7 +185,7 @@ async function rankNotes(
   files: readonly InputFile[],
   ranks: ReadonlyMap<InputFile, number>,
 ): Promise<string[]> {
-  const numbers = Array.from(ranks.keys(), (file) => numberIn(basename(file.path).replace(/\.\w+$/, '')));
+  const numbers = Array.from(ranks.keys(), ({ path }) => rankIn(path));
   const known = numbers.filter((number) => number !== undefined);
   if (files.length === 1 || known.length === 0) return [];
   const told = await wholeInMeta(files, 'ep_size');
@@ -189,6 +195,37 @@ async function rankNotes(
     notes.push(`meta_info.json says ${beyond} ranks, of which ${counted(known.length, 'file')} are there`);
   }
   return notes;
+}
+
+/** How many ranks there were, where there is a file of each; undefined where some lack. */
+async function numRanksOf(
+  files: readonly InputFile[],
+  ranks: ReadonlyMap<InputFile, number>,
+): Promise<number | undefined> {
+  const numbers = new Set(Array.from(ranks.keys(), ({ path }) => rankIn(path)));
+  const all = Array.from({ length: ranks.size }, (_, rank) => rank);
+  if (ranks.size < 2 || !all.every((rank) => numbers.has(rank))) return undefined;
+  const told = await wholeInMeta(files, 'ep_size');
+  return told === undefined || told === ranks.size ? ranks.size : undefined;
+}
+
+function rankIn(path: string): number | undefined {
+  return numberIn(basename(path).replace(/\.\w+$/, ''));
+}
+
+function sourcesOf(numRanks: number, numExperts: number, numLayers: number) {
+  return {
+    numRanks,
+    loadsOf: (found: readonly (readonly FoundCount[])[], sourceLoads: Float32Array) => {
+      for (let layer = 0; layer < numLayers; layer++) {
+        for (const { rank, numbers } of found[layer]!) {
+          const first = (layer * numRanks + rank!) * numExperts;
+          for (let expert = 0; expert < numExperts; expert++)
+            sourceLoads[first + expert]! += numbers[expert]!;
+        }
+      }
+    },
+  };
 }
 
 function checkedCounts(

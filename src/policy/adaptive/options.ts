@@ -76,7 +76,7 @@ export interface AdaptiveEplbPolicyOptions {
    * What it costs that tokens cross between nodes: as a share of the mean rank load, what it would take if no
    * two experts that are picked together shared a node. Which are, `context.coactivation` tells (counted by
    * {@link CoactivationRecorder}), or else the groups; with neither, and on more than 64 nodes, links cost
-   * nothing. Default 0.
+   * nothing. From 0 to 1,000,000. Default 0.
    */
   readonly linkPrice?: number;
   /**
@@ -168,6 +168,8 @@ const USUAL_CONFIDENCE = 4;
 const MOST_SAMPLES = 64;
 const USUAL_REMEMBERED_STEPS = 256;
 const MOST_REMEMBERED_STEPS = 2 ** 16;
+/** Loads have seven digits. */
+const MOST_LINK_PRICE = 1e6;
 /** Where the loads and what moves cost decide. */
 const NO_FIXED_PRICE = -1;
 
@@ -192,7 +194,7 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
   const mostBytes = readMaxBytes(maxBytes);
   // Weights that take no bytes may all move.
   const movesInBytes = cost.bytesPerExpert === 0 ? NO_LIMIT : Math.floor(mostBytes / cost.bytesPerExpert);
-  const linkPrice = atLeast0('linkPrice', options.linkPrice, 0);
+  const linkPrice = readLinkPrice(options.linkPrice);
   const tolerance = readTolerance(options.tolerance);
   const request: AdaptiveRequest = {
     kernel: 'adaptive',
@@ -222,6 +224,14 @@ export function readAdaptiveOptions(options: AdaptiveEplbPolicyOptions): Adaptiv
     MOST_REMEMBERED_STEPS,
   );
   return { request, rememberedSteps: remembered, cost };
+}
+
+function readLinkPrice(value: unknown): number {
+  if (value === undefined) return 0;
+  const price = checkAtLeast('linkPrice', value, 0);
+  if (price <= MOST_LINK_PRICE) return price;
+  const why = 'with more, balance is lost in rounding';
+  throw new EplbRangeError('EPLB_RANGE', `linkPrice: ${price} is not from 0 to ${MOST_LINK_PRICE}: ${why}`);
 }
 
 function readTolerance(value: unknown): number | undefined {
