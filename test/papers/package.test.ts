@@ -100,7 +100,7 @@ const NEEDED = [
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
 const MOST_BYTES_LOADED = 274_000;
-const MOST_BYTES_PACKED = 1_053_000;
+const MOST_BYTES_PACKED = 1_059_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));
