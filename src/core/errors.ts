@@ -27,6 +27,8 @@ import { printable } from './printable.ts';
  *   not there, or is there with other content; a request that is too large, comes too often, or lacks the
  *   token.
  * - `EPLB_UNREACHABLE`: of a command that asks the service: nobody answers there, or something else does.
+ * - `EPLB_ETCD`, `EPLB_NO_LEADER`: of services that share etcd: it does not answer, or refuses; no service
+ *   leads at the moment, or not for certain.
  */
 export type EplbErrorCode =
   | 'EPLB_KIND'
@@ -56,7 +58,9 @@ export type EplbErrorCode =
   | 'EPLB_TOO_LARGE'
   | 'EPLB_LIMIT'
   | 'EPLB_DENIED'
-  | 'EPLB_UNREACHABLE';
+  | 'EPLB_UNREACHABLE'
+  | 'EPLB_ETCD'
+  | 'EPLB_NO_LEADER';
 
 // Messages repeat foreign text, of files and of policies: made printable here, it can be forgotten nowhere.
 

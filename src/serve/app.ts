@@ -3,9 +3,10 @@ import type { ServerResponse } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { type Context, Hono } from 'hono';
-import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
+import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { BINARY_TYPE } from './binary.ts';
 import { parseJson } from './bodies.ts';
+import type { Cluster, ClusterRequest } from './cluster/cluster.ts';
 import { tell } from './events.ts';
 import { groupTokenOf, RANKS_MAY_NOT } from './group-token.ts';
 import { hexSha256 } from './mapping-record.ts';
@@ -16,7 +17,7 @@ import { RateLimit } from './rate-limit.ts';
 import { HttpRefusal, type Refused, refusedBy } from './refusal.ts';
 import { JSON_TYPE, type Reply } from './reply.ts';
 import { readBody } from './request-body.ts';
-import { type Route, readQuery, type ServeContext } from './route.ts';
+import { planKindOf, type Route, readQuery, type ServeContext, type ServeRequest } from './route.ts';
 import { ROUTES } from './routes.ts';
 import type { PlanningService } from './service.ts';
 
@@ -35,6 +36,8 @@ export interface AppOptions {
   readonly token: string | undefined;
   /** The hosts that a request may name; any, when left out. */
   readonly hosts: readonly string[] | undefined;
+  /** With those that share etcd. */
+  readonly cluster: Cluster | undefined;
   isDraining(): boolean;
   /** What is a fault of the service. */
   onFault(error: unknown): void;
@@ -50,6 +53,7 @@ export function makeApp(service: PlanningService, options: AppOptions): Hono<Ser
     service,
     desk,
     token: options.token,
+    cluster: options.cluster,
     isDraining: options.isDraining,
     openApi: () => document,
   };
@@ -145,18 +149,32 @@ async function handle(
   const name = c.req.param('group') ?? '';
   // A plan that was asked before is found by the bytes of its question, which are not parsed again then.
   const isParsed = route.body !== undefined && !isBinary && route.operationId !== 'plan';
-  return route.handle(
-    {
-      ...{ name, query, sent, isBinary },
-      epoch: numberIn('epoch', c.req.param('epoch')),
-      rank: numberIn('rank', c.req.param('rank')),
-      lastEventId: c.req.header('last-event-id'),
-      body: isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined,
-      wantsBinary: route.givesBytes === true && accept.includes(BINARY_TYPE),
-      metricsFormat: formatOf(accept),
+  const request: ServeRequest = {
+    ...{ name, query, sent, isBinary },
+    epoch: numberIn('epoch', c.req.param('epoch')),
+    rank: numberIn('rank', c.req.param('rank')),
+    lastEventId: c.req.header('last-event-id'),
+    // Parsed by whoever answers: that may be another service.
+    get body() {
+      return isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined;
     },
-    context,
-  );
+    wantsBinary: route.givesBytes === true && accept.includes(BINARY_TYPE),
+    metricsFormat: formatOf(accept),
+  };
+  const work = () => route.handle(request, context);
+  if (options.cluster === undefined) return work();
+  return options.cluster.answer(clusterRequest(c, route, request), work);
+}
+
+function clusterRequest({ req }: ServeCall, { operationId }: Route, request: ServeRequest): ClusterRequest {
+  const { name, epoch, wantsBinary, sent } = request;
+  const { pathname, search } = new URL(req.url);
+  return {
+    ...{ operationId, name, epoch, wantsBinary, body: sent.parts },
+    ...{ method: req.method, path: pathname + search },
+    planKind: planKindOf(request),
+    header: (own) => req.header(own),
+  };
 }
 
 /** A number of the path; 0 where it names none. @throws EplbRangeError `EPLB_NOT_WHOLE` */
@@ -180,7 +198,9 @@ async function answer(
     reply = await work();
   } catch (error) {
     const refused = refusedBy(error);
-    if (refused.status >= 500 && !(isOwnError(error) && error.code === 'EPLB_CLOSED')) onFault(error);
+    // No faults of the service: it is being stopped, or says by its health what it lacks.
+    const isTold = ['EPLB_CLOSED', 'EPLB_ETCD', 'EPLB_NO_LEADER'].includes(refused.code);
+    if (refused.status >= 500 && !isTold) onFault(error);
     tell('refusal', () => refused);
     reply = refusalReply(refused);
   }
@@ -210,7 +230,7 @@ async function answer(
 }
 
 function refusalReply({ status, code, message }: Refused): Reply {
-  const headers =
-    status === 401 ? { 'www-authenticate': 'Bearer' } : status === 429 ? { 'retry-after': '1' } : {};
+  const isLater = status === 429 || code === 'EPLB_ETCD' || code === 'EPLB_NO_LEADER';
+  const headers = status === 401 ? { 'www-authenticate': 'Bearer' } : isLater ? { 'retry-after': '1' } : {};
   return { status, type: JSON_TYPE, content: JSON.stringify({ code, message }), headers };
 }

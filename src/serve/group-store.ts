@@ -21,7 +21,7 @@ const HEADER = 'eplb-serve-state 1\n';
 const JOURNAL_END = '.journal';
 const WINDOW_END = '.window';
 /** Appends after which a journal is replaced by one line. */
-const COMPACT_AFTER = 256;
+export const COMPACT_AFTER = 256;
 
 /** How a group counts since it was declared. */
 interface GroupCounters {
@@ -60,8 +60,47 @@ export interface SavedGroup {
   readonly epochs?: SavedEpochs | undefined;
 }
 
-/** Where one group keeps its state; nowhere, when the service has no folder. */
-export class GroupStore {
+/** Where one group keeps its state. */
+export interface GroupKeeper {
+  /** Whether anything is kept. */
+  readonly isKept: boolean;
+  /** How that is so, for people. */
+  readonly how: string;
+  /** Whether windows are. */
+  readonly keepsWindow: boolean;
+  /** Whether what ranks have prepared is; else they are asked again after a restart. */
+  readonly keepsAcks: boolean;
+  /** What was kept; undefined for a new group, or one whose declaration was never durable. */
+  read(): Promise<SavedGroup | undefined>;
+  /**
+   * Durable when it resolves.
+   * @param before what all records before it come to
+   */
+  append(record: StateRecord, before: () => SavedGroup): Promise<void>;
+  saveWindow(snapshot: Uint8Array): Promise<void>;
+  readWindow(): Promise<Uint8Array | undefined>;
+  /** Forgets the group. */
+  remove(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Where all groups are kept. */
+export interface ServiceRecord {
+  /** The groups that there are. */
+  names(): Promise<readonly string[]>;
+  keeperOf(name: string): GroupKeeper;
+}
+
+/** Groups that are kept in a folder; nowhere, when the service has none. */
+export function folderRecord(folder: string | undefined): ServiceRecord {
+  return {
+    names: () => (folder === undefined ? Promise.resolve([]) : openStateFolder(folder)),
+    keeperOf: (name) => new GroupStore(folder, name),
+  };
+}
+
+/** Keeps one group in a folder; nowhere, when the service has none. */
+class GroupStore implements GroupKeeper {
   readonly #folder: string | undefined;
   readonly #name: string;
   readonly #journal: LineFile | undefined;
@@ -73,12 +112,21 @@ export class GroupStore {
     this.#journal = folder === undefined ? undefined : new LineFile(this.#path(JOURNAL_END), HEADER);
   }
 
-  /** Whether anything is kept. */
   get isKept(): boolean {
     return this.#journal !== undefined;
   }
 
-  /** What was kept; undefined for a new group, or one whose declaration was never durable. */
+  get how(): string {
+    return this.isKept ? 'each change is synced to the disk' : 'no state folder';
+  }
+
+  get keepsWindow(): boolean {
+    return this.isKept;
+  }
+
+  // Whoever waits for a disk after each of them would wait long, and the one service asks again at once.
+  readonly keepsAcks = false;
+
   async read(): Promise<SavedGroup | undefined> {
     const records = (await this.#readJournal()) ?? [];
     return stateOf(`${this.#name}${JOURNAL_END}`, records as readonly StateRecord[]);
@@ -149,7 +197,7 @@ export class GroupStore {
 }
 
 /** Makes the folder where there is none, and lists the groups in it. @throws EplbError `EPLB_FILE` */
-export async function openStateFolder(folder: string): Promise<readonly string[]> {
+async function openStateFolder(folder: string): Promise<readonly string[]> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const files = await readdir(folder);
@@ -194,7 +242,8 @@ export function withPlan<T>(
   return [...plans, [planId, plan] as const].slice(-MOST_PLANS);
 }
 
-function afterRecord(state: SavedGroup | undefined, record: StateRecord): SavedGroup | undefined {
+/** What records come to with one more; undefined when it cannot follow on them. */
+export function afterRecord(state: SavedGroup | undefined, record: StateRecord): SavedGroup | undefined {
   if (record.kind === 'whole') return record.state;
   if (record.kind === 'group') {
     const { declaration } = record;

@@ -63,7 +63,7 @@ export function viewOf(group: {
   readonly digest: string;
   readonly paused: boolean;
   readonly dryRun: boolean;
-  readonly isKept: boolean;
+  readonly kept: { readonly isKept: boolean; readonly how: string };
   readonly underWay: EpochUnderWay | undefined;
   readonly ranks: RankCounts;
   /** Where the live mapping breaks the rules; undefined without rules. */
@@ -77,18 +77,8 @@ export function viewOf(group: {
   /** What the watchdog finds. */
   readonly watched: readonly WatchCondition[];
 }): GroupView {
-  const {
-    declaration,
-    balancer,
-    paused,
-    dryRun,
-    windowSource,
-    counters,
-    ages,
-    isKept,
-    watched,
-    brokenRules,
-  } = group;
+  const { declaration, balancer, paused, dryRun, windowSource, counters, ages, kept, watched, brokenRules } =
+    group;
   const { numSamples: steps, windowSize } = balancer;
   const hasLoads = steps > 0;
   const condition = (type: Condition['type'], status: boolean, reason: string) => ({ type, status, reason });
@@ -108,7 +98,7 @@ export function viewOf(group: {
       ),
       condition('WindowFull', steps === windowSize, `${steps} of ${windowSize} steps`),
       condition('Offering', !paused && !dryRun, paused ? 'paused' : dryRun ? 'dry run' : 'plans are offered'),
-      condition('Durable', isKept, isKept ? 'each change is synced to the disk' : 'no state folder'),
+      condition('Durable', kept.isKept, kept.how),
       ...(brokenRules === undefined ? [] : [rulesKept(brokenRules)]),
       ...watched,
     ],

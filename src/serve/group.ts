@@ -6,9 +6,10 @@ import { ExpertLoadBalancer, type ExpertMapping } from '../index.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
+import { configKeyOf } from './config-key.ts';
 import type { Watchers } from './dashboard/feed.ts';
 import { type DashboardHost, GroupDashboard } from './dashboard/group-dashboard.ts';
-import { canonical, type FullDeclaration, type GroupParts } from './declaration.ts';
+import type { FullDeclaration, GroupParts } from './declaration.ts';
 import { holdsExperts } from './epochs/damage.ts';
 import type { EpochHost } from './epochs/epoch-host.ts';
 import { plainView } from './epochs/epoch-view.ts';
@@ -17,12 +18,12 @@ import { repairOf } from './epochs/repairs.ts';
 import { tell } from './events.ts';
 import { averageLoads, GroupPlans, type PlanHost, type PlanQuestion } from './group-plans.ts';
 import { checkSameRanks, PlannedRanks } from './group-ranks.ts';
-import type { GroupStore, SavedGroup, StateRecord } from './group-store.ts';
+import type { GroupKeeper, SavedGroup, StateRecord } from './group-store.ts';
 import { type GroupView, viewOf } from './group-view.ts';
 import { laidOut } from './laid-out.ts';
 import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts';
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
-import { hexSha256, mappingOfRecord, mappingRecord } from './mapping-record.ts';
+import { mappingOfRecord, mappingRecord } from './mapping-record.ts';
 import type { GroupMetrics } from './metrics.ts';
 import type { PlanResult } from './plan-result.ts';
 import { expertLoads, withMoreSlots } from './slot-loads.ts';
@@ -37,7 +38,7 @@ type StepLoads = Omit<LoadReport, 'epoch'>;
 
 /** What a group is made with, beside its declaration. */
 export interface GroupOptions {
-  readonly store: GroupStore;
+  readonly store: GroupKeeper;
   /** What was kept of it, to go on from. */
   readonly saved?: SavedGroup | undefined;
   readonly time: ServeTime;
@@ -64,7 +65,7 @@ export class Group {
   readonly epochs: GroupEpochs;
   /** What the dashboard shows of it. */
   readonly dashboard: GroupDashboard;
-  readonly #store: GroupStore;
+  readonly #store: GroupKeeper;
   readonly #metrics: GroupMetrics;
   readonly #steps: LoadSteps;
   readonly #epochs: LiveEpochs;
@@ -106,8 +107,7 @@ export class Group {
 
   /** Names the configuration in keys of plans: with the ranks as they are. */
   get configKey(): string {
-    const { deadRanks, speed } = this.#ranks;
-    this.#configKey ??= hexSha256(canonical({ ...this.declaration, now: [deadRanks, speed] }));
+    this.#configKey ??= configKeyOf(this.declaration, this.#ranks);
     return this.#configKey;
   }
 
@@ -197,7 +197,7 @@ export class Group {
       digest: this.#epochs.live.digest,
       paused: this.#paused,
       dryRun: this.#dryRun,
-      isKept: this.#store.isKept,
+      kept: this.#store,
       underWay: this.epochs.underWay,
       ranks: this.epochs.rankCounts,
       brokenRules: this.#ranks.brokenRules(this.#epochs.live),
@@ -358,7 +358,7 @@ export class Group {
     return this.#change(async () => {
       if (this.#unsavedSteps === 0 || !this.#store.isKept) return;
       this.#unsavedSteps = 0;
-      await this.#store.saveWindow(this.balancer.snapshot());
+      if (this.#store.keepsWindow) await this.#store.saveWindow(this.balancer.snapshot());
       await this.#append({ kind: 'counters', counters: this.#savedCounters() });
     });
   }
@@ -390,11 +390,11 @@ export class Group {
     this.#commitLive();
   }
 
-  /** Ends planning. What is kept stays, unless the group is removed. */
-  async close({ remove = false } = {}): Promise<void> {
+  /** Ends planning. What is kept stays, unless the group is removed. @param saves whether more is written */
+  async close({ remove = false, saves = true } = {}): Promise<void> {
     this.epochs.close();
     this.dashboard.feed.close();
-    if (!remove) await this.saveWindow();
+    if (!remove && saves) await this.saveWindow();
     await this.#change(async () => {
       this.#isClosed = true;
     });
@@ -458,6 +458,7 @@ export class Group {
     const group = this;
     return {
       name: this.name,
+      keepsAcks: this.#store.keepsAcks,
       get declaration() {
         return group.declaration;
       },

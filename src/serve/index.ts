@@ -1,6 +1,8 @@
 export type { RankSet } from '../formats/topology/rank-set.ts';
 export type { RulesFile } from '../formats/topology/rules-json.ts';
 export type { TopologyFile } from '../formats/topology/topology-json.ts';
+export type { ClusterEvent, ClusterView } from './cluster/cluster.ts';
+export type { EtcdOptions, EtcdSettings } from './cluster/etcd-settings.ts';
 export type {
   DeclaredRanks,
   FullDeclaration,

@@ -1,3 +1,4 @@
+import type { MetricFamily } from '../watch/exposition.ts';
 import {
   type GroupWatch,
   type MetricsTextOptions,
@@ -32,9 +33,12 @@ export class MetricsRegistry {
     return watch;
   }
 
-  /** Everything as text. */
-  text(options: MetricsTextOptions): { readonly text: string; readonly contentType: string } {
-    return metricsText(this.#open(), options);
+  /** Everything as text. @param more of no group */
+  text(
+    options: MetricsTextOptions,
+    more: readonly MetricFamily[] = [],
+  ): { readonly text: string; readonly contentType: string } {
+    return metricsText(this.#open(), options, more);
   }
 
   /** What is flagged at the moment. */

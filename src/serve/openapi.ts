@@ -21,7 +21,7 @@ const REFUSALS: Readonly<Record<number, string>> = {
   422: 'the content is wrong: the message says where, and what is right',
   429: 'too many requests, groups or plans at one time',
   500: 'a fault of the service',
-  503: 'the service is being stopped',
+  503: 'the service is being stopped, or lacks etcd or a leader: Retry-After says when to ask again',
   507: 'the memory cannot be had',
 };
 

@@ -1,5 +1,5 @@
+import { planBasisOf, planKeyOf } from './config-key.ts';
 import type { Group } from './group.ts';
-import { hexSha256 } from './mapping-record.ts';
 import { PlanCache } from './plan-cache.ts';
 import type { Reply } from './reply.ts';
 import type { RequestBody } from './request-body.ts';
@@ -27,8 +27,9 @@ export class PlanDesk {
 
   /** @param kind what beside the body changes the answer */
   async answer(group: Group, kind: string, body: RequestBody, make: () => Promise<Answered>): Promise<Reply> {
-    const { name, configKey, epoch, isDryRun, digest } = group;
-    const key = hexSha256(`${name} ${configKey} ${epoch} ${digest} ${isDryRun} ${kind} `, ...body.parts);
+    const { name } = group;
+    const basis = planBasisOf(group);
+    const key = planKeyOf(name, basis, kind, body.parts);
     const known = this.#cacheOf(name).get(key);
     if (known !== undefined) return known;
     const pending = this.#pending.get(key);
@@ -37,8 +38,10 @@ export class PlanDesk {
     this.#pending.set(key, made);
     try {
       const { reply, isPure } = await made;
-      if (isPure) this.#cacheOf(name).set(key, reply, reply.content.length);
-      return reply;
+      if (!isPure) return reply;
+      const kept = { ...reply, basis };
+      this.#cacheOf(name).set(key, kept, kept.content.length);
+      return kept;
     } finally {
       this.#pending.delete(key);
     }

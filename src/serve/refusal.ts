@@ -24,6 +24,8 @@ const STATUSES: Readonly<Partial<Record<EplbErrorCode, number>>> = {
   EPLB_WORKER_LOST: 500,
   EPLB_CANCELLED: 503,
   EPLB_CLOSED: 503,
+  EPLB_ETCD: 503,
+  EPLB_NO_LEADER: 503,
   EPLB_TIMEOUT: 503,
   EPLB_MEMORY: 507,
 };

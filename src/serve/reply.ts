@@ -14,6 +14,8 @@ export interface Reply {
   readonly type: string;
   readonly content: string | Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Of a plan that follows from its question and this alone. */
+  readonly basis?: string;
   /** Goes on with what it answers, in place of the content; what it is refused with is thrown before. */
   readonly stream?: (outgoing: ServerResponse) => Promise<void>;
 }

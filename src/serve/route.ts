@@ -1,4 +1,5 @@
 import { EplbRangeError } from '../core/errors.ts';
+import type { Cluster } from './cluster/cluster.ts';
 import type { MetricsFormat } from './metrics.ts';
 import type { PlanDesk } from './plan-desk.ts';
 import type { Reply } from './reply.ts';
@@ -7,7 +8,7 @@ import { checkSchema, type Schema } from './schema.ts';
 import type { PlanningService } from './service.ts';
 
 /** A request as handlers see it. */
-interface ServeRequest {
+export interface ServeRequest {
   /** The group that the path names, decoded; empty where it names none. */
   readonly name: string;
   /** Numbers that the path names; 0 where it names none. */
@@ -31,6 +32,8 @@ export interface ServeContext {
   readonly desk: PlanDesk;
   /** That every request has to carry. */
   readonly token: string | undefined;
+  /** With those that share etcd. */
+  readonly cluster: Cluster | undefined;
   isDraining(): boolean;
   openApi(): object;
 }
@@ -58,6 +61,15 @@ export interface Route {
   /** The statuses it refuses with, beside those of every route. */
   readonly refusals: readonly number[];
   handle(request: ServeRequest, context: ServeContext): Promise<Reply> | Reply;
+}
+
+/** What beside its body changes the answer to a plan. */
+export function planKindOf({
+  isBinary,
+  wantsBinary,
+  query,
+}: Pick<ServeRequest, 'isBinary' | 'wantsBinary' | 'query'>): string {
+  return `${isBinary} ${wantsBinary} ${query.generation ?? ''}`;
 }
 
 /** A value of the query, as its schema says. @throws EplbTypeError, EplbRangeError */

@@ -19,7 +19,7 @@ import { EPOCH_ROUTES } from './epochs/epoch-routes.ts';
 import type { Group } from './group.ts';
 import { type PlanResult, planAnswer } from './plan-result.ts';
 import { JSON_TYPE, jsonReply as json, mappingReply, type Reply } from './reply.ts';
-import type { Route } from './route.ts';
+import { planKindOf, type Route } from './route.ts';
 import { checkSchema } from './schema.ts';
 import {
   DRY_RUN_SCHEMA,
@@ -69,12 +69,14 @@ export const ROUTES: readonly Route[] = [
       503: { description: 'it is being stopped, or degraded where 503 was asked for', schema: HEALTH_SCHEMA },
     },
     refusals: [422],
-    handle({ query }, { service, isDraining }) {
-      const reasons = service.metrics.faults();
+    handle({ query }, { service, cluster, isDraining }) {
+      const reasons = [...service.metrics.faults(), ...(cluster?.faults() ?? [])];
       const isDegraded = reasons.length > 0;
       const status = isDraining() ? 'draining' : isDegraded ? 'degraded' : 'ok';
       const code = isDraining() || (isDegraded && query.degraded === '503') ? 503 : 200;
-      return json({ status, version: packageVersion(), groups: service.groups().length, reasons }, code);
+      const shared = cluster && { cluster: cluster.view() };
+      const groups = cluster?.numGroups ?? service.groups().length;
+      return json({ status, version: packageVersion(), groups, reasons, ...shared }, code);
     },
   },
   {
@@ -86,8 +88,9 @@ export const ROUTES: readonly Route[] = [
     query: METRICS_QUERY,
     answers: { 200: { description: 'text' } },
     refusals: [422],
-    handle({ metricsFormat, query }, { service: { metrics } }) {
-      const { text, contentType } = metrics.text({ format: metricsFormat, ranks: query.ranks === 'true' });
+    handle({ metricsFormat: format, query }, { service: { metrics }, cluster }) {
+      const ranks = query.ranks === 'true';
+      const { text, contentType } = metrics.text({ format, ranks }, cluster?.families());
       return { status: 200, type: contentType, content: text };
     },
   },
@@ -204,7 +207,7 @@ export const ROUTES: readonly Route[] = [
     handle({ name, sent, query, isBinary, wantsBinary }, { service, desk }) {
       const group = service.group(name);
       const { topology } = group.balancer;
-      const kind = `${isBinary} ${wantsBinary} ${query.generation ?? ''}`;
+      const kind = planKindOf({ isBinary, wantsBinary, query });
       return desk.answer(group, kind, sent, async () => {
         const { transfer, ...question } = isBinary
           ? readPlanBytes(sent.whole, query, topology, group.knownMappings())

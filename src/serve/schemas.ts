@@ -108,12 +108,21 @@ export const GROUPS_SCHEMA = record({
   groups: list(record({ group: text, epoch: whole, digest: text, paused: flag, dryRun: flag })),
 });
 
-export const HEALTH_SCHEMA = record({
-  status: { ...text, enum: ['ok', 'degraded', 'draining'] },
-  version: text,
-  groups: whole,
-  reasons: list(record({ group: text, type: text, reason: text })),
-});
+export const HEALTH_SCHEMA = record(
+  {
+    status: { ...text, enum: ['ok', 'degraded', 'draining'] },
+    version: text,
+    groups: whole,
+    reasons: list(record({ group: text, type: text, reason: text }, ['group'])),
+    cluster: record({
+      role: { ...text, enum: ['leader', 'follower'] },
+      leader: { description: 'where the service that leads is reached; null when none does' },
+      term: { description: 'of the service that leads; null when none does' },
+      secondsSinceEtcd: number,
+    }),
+  },
+  ['cluster'],
+);
 
 export const HEALTH_QUERY: Readonly<Record<string, Schema>> = {
   degraded: { ...text, enum: ['200', '503'], description: 'the status of the answer when it is degraded' },

@@ -7,6 +7,7 @@ import process from 'node:process';
 import { createAdaptorServer } from '@hono/node-server';
 import { EplbError } from '../core/errors.ts';
 import { makeApp } from './app.ts';
+import { Cluster, type ClusterEvent, type ClusterView } from './cluster/cluster.ts';
 import type { GroupView } from './group-view.ts';
 import { PlanningService } from './service.ts';
 import {
@@ -28,6 +29,8 @@ export interface ServeHooks {
   readonly onFault?: (error: unknown) => void;
   /** What is done about vLLM's engines. */
   readonly onVllm?: (event: VllmEvent) => void;
+  /** Who leads, and whether etcd answers. */
+  readonly onCluster?: (event: ClusterEvent) => void;
   /** Milliseconds that only grow, for the watchdog; `performance.now()` by default. */
   readonly clock?: () => number;
 }
@@ -36,10 +39,12 @@ export interface ServeHooks {
 export interface RunningService {
   /** `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. */
   readonly address: string;
-  /** What is known of its groups. */
+  /** What is known of its groups: with `etcd`, while it leads. */
   groups(): readonly GroupView[];
   /** Where the removal of vLLM's dead engines stands; undefined without `vllm`. */
   vllm(): VllmView | undefined;
+  /** How it stands to the services that it shares etcd with; undefined without `etcd`. */
+  cluster(): ClusterView | undefined;
   /**
    * Takes no more requests, waits for those under way as long as `drainTimeoutMs` allows, writes the windows
    * down, and ends all threads. Idempotent.
@@ -61,7 +66,7 @@ export interface RunningService {
  */
 export async function startService(options: ServeOptions, hooks: ServeHooks = {}): Promise<RunningService> {
   const settings = readSettings(options);
-  const { onFault = () => undefined, onVllm = () => undefined, clock } = hooks;
+  const { onFault = () => undefined, onVllm = () => undefined, onCluster = () => undefined, clock } = hooks;
   const watchdog = { ...settings.watchdog, ...(clock && { clock }) };
   const { topology } = settings;
   const service = await PlanningService.open(settings.limits, settings.state, {
@@ -70,18 +75,32 @@ export async function startService(options: ServeOptions, hooks: ServeHooks = {}
     ...(topology && { topology }),
   });
   try {
-    for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
-    return await listen(settings, service, { onFault, onVllm });
+    const cluster = await openCluster(settings, service, { onFault, onCluster });
+    if (cluster === undefined) {
+      for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
+    }
+    return await listen(settings, service, cluster, { onFault, onVllm });
   } catch (error) {
     await service.close().catch(() => undefined);
     throw error;
   }
 }
 
+/** The services that share etcd with this one. */
+async function openCluster(
+  { etcd, groups, limits: { maxCacheBytes } }: ServeSettings,
+  service: PlanningService,
+  { onFault, onCluster }: Required<Pick<ServeHooks, 'onFault' | 'onCluster'>>,
+): Promise<Cluster | undefined> {
+  if (etcd === undefined) return undefined;
+  return Cluster.open(etcd, { service, groups, maxCacheBytes, onFault, onEvent: onCluster });
+}
+
 async function listen(
   settings: ServeSettings,
   service: PlanningService,
-  { onFault, onVllm }: Required<Omit<ServeHooks, 'clock'>>,
+  cluster: Cluster | undefined,
+  { onFault, onVllm }: Required<Pick<ServeHooks, 'onFault' | 'onVllm'>>,
 ): Promise<RunningService> {
   const { limits, address, token } = settings;
   let isDraining = false;
@@ -89,6 +108,7 @@ async function listen(
     ...limits,
     token,
     hosts: hostsOf(settings),
+    cluster,
     isDraining: () => isDraining,
     onFault,
   });
@@ -100,6 +120,7 @@ async function listen(
     await faults?.close();
     throw error;
   });
+  await cluster?.join(settings.etcd?.advertise ?? at);
   const saving = setInterval(() => {
     service.saveWindows().catch(onFault);
   }, limits.saveIntervalMs);
@@ -111,12 +132,14 @@ async function listen(
     service.endStreams();
     await faults?.close();
     await drain(server, unused, limits.drainTimeoutMs);
-    await service.close();
+    // The lead is given up once its groups have written what they had to.
+    await service.close().finally(() => cluster?.close());
   };
   return {
     address: at,
     groups: () => service.groups().map((group) => group.view()),
     vllm: () => faults?.view(),
+    cluster: () => cluster?.view(),
     close: () => {
       closing ??= close();
       return closing;
@@ -127,7 +150,7 @@ async function listen(
 /** The engines that the settings name, watched. */
 async function watchVllm(
   { vllm, vllmKey, state, limits }: ServeSettings,
-  { onFault, onVllm }: Required<Omit<ServeHooks, 'clock'>>,
+  { onFault, onVllm }: Required<Pick<ServeHooks, 'onFault' | 'onVllm'>>,
 ): Promise<VllmFaults | undefined> {
   if (vllm === undefined || state === undefined) return undefined;
   const intervalMs = limits.vllmIntervalMs;

@@ -12,7 +12,7 @@ import {
 } from './declaration.ts';
 import type { GroupEpochs } from './epochs/group-epochs.ts';
 import { Group } from './group.ts';
-import { GroupStore, openStateFolder, type SavedGroup } from './group-store.ts';
+import { folderRecord, type GroupKeeper, type SavedGroup, type ServiceRecord } from './group-store.ts';
 import { MetricsRegistry } from './metrics.ts';
 import { notFound } from './refusal.ts';
 import { REAL_TIME, type ServeTime } from './time.ts';
@@ -51,18 +51,18 @@ export class PlanningService {
   readonly overview: Overview;
   readonly #watchers: Watchers;
   readonly #limits: ServiceLimits;
-  readonly #folder: string | undefined;
+  #record: ServiceRecord;
   readonly #hooks: ServiceHooks;
   readonly #groups = new Map<string, Group>();
   #lastChange: Promise<unknown> = Promise.resolve();
 
-  private constructor(limits: ServiceLimits, folder: string | undefined, hooks: ServiceHooks) {
+  private constructor(limits: ServiceLimits, record: ServiceRecord, hooks: ServiceHooks) {
     this.metrics = new MetricsRegistry(hooks.watchdog ?? {});
     this.#watchers = new Watchers(limits.maxWatchers);
     const dashboards = () => this.groups().map(({ dashboard }) => dashboard);
     this.overview = new Overview(dashboards, hooks.time ?? REAL_TIME, this.#watchers);
     this.#limits = limits;
-    this.#folder = folder;
+    this.#record = record;
     this.#hooks = hooks;
   }
 
@@ -77,24 +77,47 @@ export class PlanningService {
     folder: string | undefined,
     hooks: ServiceHooks = {},
   ): Promise<PlanningService> {
-    const service = new PlanningService(limits, folder, hooks);
-    if (folder === undefined) return service;
-    for (const name of await openStateFolder(folder)) {
+    const service = new PlanningService(limits, folderRecord(folder), hooks);
+    await service.#open();
+    return service;
+  }
+
+  /** Goes on with the groups of a record, as its only writer. There are none when it is called. */
+  goOn(record: ServiceRecord): Promise<void> {
+    return this.#change(async () => {
+      this.#record = record;
+      await this.#open();
+    });
+  }
+
+  /** Lets go of all groups: another one writes to their record by now. */
+  letGo(): Promise<void> {
+    // What waits for them fails at once, and is not waited for.
+    const groups = [...this.#groups.values()];
+    for (const group of groups) group.epochs.close();
+    return this.#change(async () => {
+      const all = [...this.#groups.values()];
+      this.#groups.clear();
+      await Promise.allSettled(all.map((group) => group.close({ saves: false })));
+    });
+  }
+
+  async #open(): Promise<void> {
+    for (const name of await this.#record.names()) {
       if (!NAME.test(name)) continue;
-      const store = new GroupStore(folder, name);
+      const store = this.#record.keeperOf(name);
       const saved = await store.read();
       if (saved === undefined) {
         // Its declaration was never durable, so nobody was told that it is there.
         await store.remove();
         continue;
       }
-      const group = service.#makeSaved(name, saved, store);
+      const group = this.#makeSaved(name, saved, store);
+      this.#groups.set(name, group);
       await group.resume(saved);
       // The first plan is then as quick as the others.
       await group.balancer.start();
-      service.#groups.set(name, group);
     }
-    return service;
   }
 
   /** In the order of their names. */
@@ -133,7 +156,7 @@ export class PlanningService {
         throw new EplbError('EPLB_CONFLICT', message);
       }
       this.#checkRoom(parts);
-      const group = this.#make(name, parts, new GroupStore(this.#folder, name));
+      const group = this.#make(name, parts, this.#record.keeperOf(name));
       try {
         await group.declare();
         await group.balancer.start();
@@ -179,7 +202,7 @@ export class PlanningService {
   }
 
   /** @throws EplbRangeError `EPLB_FORMAT`, naming the file, for records that do not follow from each other */
-  #makeSaved(name: string, saved: SavedGroup, store: GroupStore): Group {
+  #makeSaved(name: string, saved: SavedGroup, store: GroupKeeper): Group {
     const parts = readDeclaration(saved.declaration);
     try {
       return this.#make(name, parts, store, saved);
@@ -189,7 +212,7 @@ export class PlanningService {
     }
   }
 
-  #make(name: string, parts: GroupParts, store: GroupStore, saved?: SavedGroup): Group {
+  #make(name: string, parts: GroupParts, store: GroupKeeper, saved?: SavedGroup): Group {
     const { policy } = parts.declaration;
     const { time = REAL_TIME, onFault = () => undefined } = this.#hooks;
     const { maxListeners } = this.#limits;

@@ -2,6 +2,12 @@ import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { type TopologyFile, topologyFromJson } from '../formats/topology/topology-json.ts';
 import type { WatchdogOptions } from '../watch/watchdog.ts';
 import {
+  ETCD_SCHEMA,
+  type EtcdOptions,
+  type EtcdSettings,
+  readEtcdOptions,
+} from './cluster/etcd-settings.ts';
+import {
   DECLARATION_SCHEMA,
   type GroupDeclaration,
   readDeclaration,
@@ -54,6 +60,8 @@ export interface ServeOptions {
   readonly vllm?: readonly string[];
   /** vLLM's own `--api-key`. */
   readonly vllmKey?: string;
+  /** Shares the groups with other services, by etcd, which then is the only record: without `state`. */
+  readonly etcd?: EtcdOptions;
   readonly limits?: ServeLimits;
   /** What the devices are, of groups that name neither a topology nor their ranks. */
   readonly topology?: TopologyFile;
@@ -83,6 +91,7 @@ const SETTINGS_SCHEMA: Schema = {
     insecure: { type: 'boolean' },
     vllm: { type: 'array', items: text },
     vllmKey: text,
+    etcd: ETCD_SCHEMA,
     limits: {
       type: 'object',
       properties: {
@@ -117,7 +126,8 @@ export type ListenAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number };
 
 /** Options that are checked and complete. */
-export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups' | 'watchdog'> {
+export interface ServeSettings extends Omit<ServeOptions, 'limits' | 'groups' | 'watchdog' | 'etcd'> {
+  readonly etcd?: EtcdSettings;
   readonly address: ListenAddress;
   readonly insecure: boolean;
   readonly limits: Required<ServeLimits>;
@@ -152,7 +162,7 @@ const LEAST_TOKEN = 16;
  */
 export function readSettings(options: ServeOptions): ServeSettings {
   checkSchema('config', SETTINGS_SCHEMA, options);
-  const { limits, watchdog, groups = {}, insecure = false, ...rest } = options;
+  const { limits, watchdog, groups = {}, insecure = false, etcd, ...rest } = options;
   const { token, tls } = rest;
   const address = readAddress(options.listen);
   if (token !== undefined && token.length < LEAST_TOKEN) {
@@ -180,6 +190,7 @@ export function readSettings(options: ServeOptions): ServeSettings {
   }
   return {
     ...{ ...rest, address, insecure, groups },
+    ...(etcd && { etcd: checkEtcd(etcd, address, rest) }),
     limits: { ...LIMITS, ...limits },
     watchdog: { ...WATCHDOG, ...watchdog },
   };
@@ -206,6 +217,27 @@ function checkVllm(urls: readonly string[], state: string | undefined): void {
   }
   if (state !== undefined) return;
   throw new EplbRangeError('EPLB_OPTION', 'config.vllm: needs state, where it keeps what it has sent');
+}
+
+/** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
+function checkEtcd(
+  etcd: EtcdOptions,
+  address: ListenAddress,
+  { state, vllm, listen }: Pick<ServeOptions, 'state' | 'vllm' | 'listen'>,
+): EtcdSettings {
+  const settings = readEtcdOptions(etcd);
+  const other = state !== undefined ? 'state' : vllm !== undefined ? 'vllm' : undefined;
+  if (other !== undefined) {
+    throw new EplbRangeError('EPLB_OPTION', `config.etcd: is the only record: leave ${other} out`);
+  }
+  const isEverywhere = address.kind === 'tcp' && ['0.0.0.0', '::'].includes(address.host);
+  if (settings.advertise === undefined && (address.kind === 'unix' || isEverywhere)) {
+    throw new EplbRangeError(
+      'EPLB_OPTION',
+      `config.etcd.advertise: is missing: other services cannot know where ${listen} is reached`,
+    );
+  }
+  return settings;
 }
 
 /** Whether only this machine gets there. */

@@ -3,7 +3,7 @@ import type { TopologyChanged } from '../balancer/topology-change.ts';
 import { tell } from '../core/events.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import type { MigrationEvent, MigrationView } from '../migration/coordinator-output.ts';
-import { contentTypeOf, exposition, type MetricsFormat } from './exposition.ts';
+import { contentTypeOf, exposition, type MetricFamily, type MetricsFormat } from './exposition.ts';
 import { type Ages, familiesOf, type GroupFigures } from './families.ts';
 import { type CountedMigration, type CountedPlan, Tally } from './tally.ts';
 import {
@@ -243,7 +243,8 @@ export function watchGroup(watched: Watched, options: WatchdogOptions): GroupWat
 export function metricsText(
   watches: Iterable<GroupWatch>,
   { format = 'openmetrics', ranks = false }: MetricsTextOptions,
+  more: readonly MetricFamily[] = [],
 ): { readonly text: string; readonly contentType: string } {
   const figures = Array.from(watches, (watch) => watch.figures(ranks));
-  return { text: exposition(familiesOf(figures), format), contentType: contentTypeOf(format) };
+  return { text: exposition([...familiesOf(figures), ...more], format), contentType: contentTypeOf(format) };
 }

@@ -1,7 +1,8 @@
 /**
  * What takes hours: a million calls of the whole public surface, a million interleavings, 100,000 transfer
  * plans, a million schedules of migrations, 300 kills of their processes, 100,000 hostile requests, 20,000
- * schedules of a service's epochs, 150 kills of a service in migrations, and a soak of a million cycles.
+ * schedules of a service's epochs, 150 kills of a service in migrations, 300 failures of services and etcd,
+ * and a soak of a million cycles.
  */
 import { spawnSync } from 'node:child_process';
 import process from 'node:process';
@@ -21,6 +22,7 @@ const RUNS: readonly (readonly string[])[] = [
   ['--test', 'test/serve/fuzz.test.ts'],
   ['--test', 'test/serve/epochs-schedules.test.ts'],
   ['--test', 'test/serve/epochs-kill.test.ts'],
+  ['--test', 'test/serve/cluster-kills.test.ts'],
 ];
 
 for (const args of RUNS) {

@@ -32,6 +32,7 @@ const OPTIONS = [
   'ObserveOptions',
   'WatchdogOptions',
   'MetricsTextOptions',
+  'EtcdOptions',
 ];
 
 const all = pages();

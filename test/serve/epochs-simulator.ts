@@ -101,6 +101,8 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 export class EpochSimulation {
   readonly #random: () => number;
+  /** As in etcd; a folder does not. */
+  readonly #keepsAcks: boolean;
   readonly #tally: EpochTally;
   #numRanks: number;
   #declaration: FullDeclaration;
@@ -124,6 +126,7 @@ export class EpochSimulation {
 
   constructor(seed: number, tally: EpochTally) {
     this.#random = seededRandom(seed);
+    this.#keepsAcks = seed % 2 === 0;
     this.#tally = tally;
     this.#numRanks = 2 + Math.floor(3 * this.#random());
     const first = this.#mapping(
@@ -277,6 +280,7 @@ export class EpochSimulation {
     const simulation = this;
     let queue: Promise<unknown> = Promise.resolve();
     const host: EpochHost = {
+      keepsAcks: this.#keepsAcks,
       ...{ name: 'g', isPaused: false, isDryRun: false },
       get declaration() {
         return simulation.#declaration;

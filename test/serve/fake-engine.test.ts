@@ -164,7 +164,10 @@ describe('the fake engine', { concurrency: 2 }, () => {
       'killed',
     ]);
     assert.deepEqual([other.code, other.stdout], [2, '']);
-    assert.match(other.stderr, /^eplb: the service refused: .*killed.* \(EPLB_CONFLICT\)\n$/);
+    assert.match(
+      other.stderr,
+      /^eplb: the service refused: group\.numPhysicalExperts: a rank has 3 slots, not 2.* \(EPLB_CONFLICT\)\n$/,
+    );
   });
 
   test('refuses options that cannot be', async () => {

@@ -67,6 +67,40 @@ test('flags stand before the environment, and that before the file', async () =>
   });
 });
 
+test('etcd is named by flags, the environment and the file, and its password is not shown', async () => {
+  await inTempDir(async (dir) => {
+    const file = join(dir, 'eplb.yaml');
+    const etcd = ['etcd:', '  urls: [http://a:1]', '  leaseSeconds: 7', '  tls: {ca: ca.pem}'];
+    await writeFile(file, ['listen: 127.0.0.1:1', ...etcd].join('\n'));
+    const variables = {
+      EPLB_SERVE_ETCD_USER: 'u',
+      EPLB_SERVE_ETCD_PASSWORD: 'p',
+      EPLB_SERVE_ETCD_LEASE: '9',
+    };
+    const check = async (env: NodeJS.ProcessEnv, ...args: string[]) => {
+      const run = await eplb(['serve', '--check-config', '--config', file, ...args], {
+        env: { ...process.env, ...env },
+      });
+      assert.deepEqual([run.code, run.stderr], [0, '']);
+      return JSON.parse(run.stdout).etcd;
+    };
+    const tls = { ca: join(dir, 'ca.pem') };
+    assert.deepEqual(await check({}), { urls: ['http://a:1'], leaseSeconds: 7, tls, prefix: '/eplb' });
+    const flags = [
+      '--etcd',
+      'https://b:1,https://c:2',
+      '--advertise',
+      'http://me:3',
+      '--etcd-prefix',
+      '/x/y',
+    ];
+    assert.deepEqual(await check(variables, ...flags), {
+      ...{ urls: ['https://b:1', 'https://c:2'], advertise: 'http://me:3', prefix: '/x/y' },
+      ...{ leaseSeconds: 9, tls, user: 'u', password: '(set)' },
+    });
+  });
+});
+
 test('wrong configurations are refused, each by its name', async () => {
   await inTempDir(async (dir) => {
     const files = {
@@ -81,6 +115,7 @@ test('wrong configurations are refused, each by its name', async () => {
       'i.yaml': 'watchdog: {intervalMs: 1}',
       'j.yaml': `groups: {g: ${JSON.stringify({ ...GROUP, rules: 'none.yaml' })}}`,
       'k.yaml': `groups: {g: ${JSON.stringify({ ...GROUP, rules: { pinned: [{ experts: 9, ranks: 0 }] } })}}`,
+      'l.yaml': 'listen: 127.0.0.1:1\netcd: {urls: [http://b:1], tls: {cert: c}}',
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
     const wrong: [string[], string, RegExp][] = [
@@ -104,6 +139,19 @@ test('wrong configurations are refused, each by its name', async () => {
       [['--listen', 'unix:a', '--tls-cert', 'c'], 'OPTION', /give both/],
       [['--listen', 'unix:a', '--tls-cert', 'c', '--tls-key', 'k'], 'OPTION', /no use on a unix socket/],
       [['--listen', '10.0.0.1:1', '--tls-cert', 'c', '--tls-key', 'k'], 'OPTION', /give a token, or/],
+      [['--listen', 'unix:a', '--etcd', 'http://b:2379'], 'OPTION', /etcd\.advertise: is missing/],
+      [['--listen', '0.0.0.0:1', '--insecure', '--etcd', 'http://b:2379'], 'OPTION', /where 0\.0\.0\.0:1 is/],
+      [['--listen', '127.0.0.1:1', '--etcd', 'b:2379'], 'OPTION', /etcd\.urls: 'b:2379' is not http/],
+      [['--listen', '127.0.0.1:1', '--etcd', 'http://b:1/v3'], 'OPTION', /'http:\/\/b:1\/v3' is not/],
+      [['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--state', 's'], 'OPTION', /leave state out/],
+      [
+        ['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--etcd-prefix', 'a'],
+        'OPTION',
+        /not like \/eplb/,
+      ],
+      [['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--etcd-lease', 'x'], 'NOT_WHOLE', /leaseSeconds/],
+      [['--listen', '127.0.0.1:1', '--advertise', 'http://b:1'], 'KIND', /etcd: urls is missing/],
+      [['--config', 'l.yaml'], 'OPTION', /give cert and key/],
     ];
     const runs = await eplbMany(
       wrong.map(([args]) => ({ args: ['serve', '--check-config', ...args] })),

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { isOwnError } from '../../core/errors.ts';
 import { CHANNELS, type ConditionEvent } from '../../core/events.ts';
 import { jsonLines, jsonText } from '../../core/printable.ts';
-import { readSettings, startService, type VllmEvent } from '../../serve/index.ts';
+import { type ClusterEvent, readSettings, startService, type VllmEvent } from '../../serve/index.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
 import { type ServeFlags, serveOptions } from '../serve/config.ts';
@@ -21,6 +21,10 @@ export function configure(command: Command): void {
     .option('--tls-key <file>', 'its key, in PEM')
     .option('--insecure', 'listen where other machines get to without TLS or a token')
     .option('--vllm <urls>', "front ends of vLLM's engines, by rank, with commas: dead ones are removed")
+    .option('--etcd <urls>', "etcd's members, with commas: services that name the same share their groups")
+    .option('--advertise <url>', 'where these services reach this one; its own address when left out')
+    .option('--etcd-lease <seconds>', 'how long a leader that says nothing stays it (default: 5)')
+    .option('--etcd-prefix <prefix>', 'what all keys in etcd begin with (default: /eplb)')
     .option('--check-config', 'print the configuration as it is understood, and end')
     .action(run);
   addHelpTexts(command, {
@@ -36,15 +40,17 @@ async function run(flags: ServeFlags): Promise<void> {
   const options = await serveOptions(flags, process.env);
   if (flags.checkConfig) {
     const { address: _, ...settings } = readSettings(options);
-    const { token, vllmKey, ...shown } = settings;
+    const { token, vllmKey, etcd, ...shown } = settings;
     const hidden = {
+      ...(etcd && { etcd: { ...etcd, ...(etcd.password !== undefined && { password: '(set)' }) } }),
       ...(token === undefined ? {} : { token: '(set)' }),
       ...(vllmKey === undefined ? {} : { vllmKey: '(set)' }),
     };
     return print(process.stdout, `${jsonLines({ ...shown, ...hidden })}\n`);
   }
   subscribe(CHANNELS.condition, (event) => logCondition(event as ConditionEvent));
-  const running = await startService(options, { onFault: logFault, onVllm: logVllm });
+  const hooks = { onFault: logFault, onVllm: logVllm, onCluster: logCluster };
+  const running = await startService(options, hooks);
   if (options.insecure) log('warn', 'insecure', 'others than this machine may reach the service unprotected');
   // Before the line is out: who reads it may send the signal at once.
   const stopped = untilStopped();
@@ -84,6 +90,10 @@ function logCondition({ group, epoch, type, status, reason }: ConditionEvent): v
 
 function logVllm({ kind, message }: VllmEvent): void {
   log(kind === 'blocked' ? 'error' : kind === 'waiting' ? 'warn' : 'info', `vllm-${kind}`, message);
+}
+
+function logCluster({ kind, message }: ClusterEvent): void {
+  log(kind === 'etcd-lost' ? 'error' : kind === 'leads-no-more' ? 'warn' : 'info', kind, message);
 }
 
 function logFault(error: unknown): void {

@@ -9,7 +9,7 @@ import { quotePath } from '../../formats/text.ts';
 import { readRulesFile } from '../../formats/topology/read-rules.ts';
 import { readTopologyFile } from '../../formats/topology/read-topology.ts';
 import type { TopologyFile } from '../../formats/topology/topology-json.ts';
-import type { ServeOptions } from '../../serve/index.ts';
+import type { EtcdOptions, ServeOptions } from '../../serve/index.ts';
 
 /** What flags, variables and a file may say: a service's options, with files in place of secrets. */
 interface ServeConfig extends Partial<Omit<ServeOptions, 'token' | 'vllmKey'>> {
@@ -27,11 +27,15 @@ export interface ServeFlags {
   readonly tlsKey?: string;
   readonly insecure?: boolean;
   readonly vllm?: string;
+  readonly etcd?: string;
+  readonly advertise?: string;
+  readonly etcdPrefix?: string;
+  readonly etcdLease?: string;
   readonly checkConfig?: boolean;
 }
 
 const FILE_NAMES = [
-  ...['listen', 'state', 'tokenFile', 'tls', 'insecure', 'vllm'],
+  ...['listen', 'state', 'tokenFile', 'tls', 'insecure', 'vllm', 'etcd'],
   ...['limits', 'watchdog', 'topology', 'groups'],
 ];
 const MOST_BYTES = 2 ** 20;
@@ -48,6 +52,12 @@ const VARIABLES = {
   tlsKey: 'EPLB_SERVE_TLS_KEY',
   vllm: 'EPLB_SERVE_VLLM',
   vllmKey: 'EPLB_SERVE_VLLM_KEY',
+  etcd: 'EPLB_SERVE_ETCD',
+  advertise: 'EPLB_SERVE_ADVERTISE',
+  etcdPrefix: 'EPLB_SERVE_ETCD_PREFIX',
+  etcdLease: 'EPLB_SERVE_ETCD_LEASE',
+  etcdUser: 'EPLB_SERVE_ETCD_USER',
+  etcdPassword: 'EPLB_SERVE_ETCD_PASSWORD',
 } as const;
 
 /**
@@ -68,6 +78,7 @@ export async function serveOptions(flags: ServeFlags, environment: NodeJS.Proces
   const insecure = flags.insecure ?? file.insecure;
   const vllm = (flags.vllm ?? variable('vllm'))?.split(',') ?? file.vllm;
   const vllmKey = variable('vllmKey');
+  const etcd = etcdOf(flags, variable, file.etcd);
   const devices = flags.topology ?? variable('topology');
   const topology = devices === undefined ? file.topology : await contentAt('--topology', devices);
   return {
@@ -78,11 +89,36 @@ export async function serveOptions(flags: ServeFlags, environment: NodeJS.Proces
     ...(insecure === undefined ? {} : { insecure }),
     ...(vllm === undefined ? {} : { vllm }),
     ...(vllmKey === undefined ? {} : { vllmKey }),
+    ...(etcd === undefined ? {} : { etcd }),
     ...(file.limits === undefined ? {} : { limits: file.limits }),
     ...(topology === undefined ? {} : { topology }),
     ...(file.watchdog === undefined ? {} : { watchdog: file.watchdog }),
     ...(file.groups === undefined ? {} : { groups: file.groups }),
   };
+}
+
+/** What of etcd is said anywhere; whether it is enough is found out by the service. */
+function etcdOf(
+  flags: ServeFlags,
+  variable: (name: keyof typeof VARIABLES) => string | undefined,
+  file: Partial<EtcdOptions> | undefined,
+): EtcdOptions | undefined {
+  const urls = (flags.etcd ?? variable('etcd'))?.split(',');
+  const advertise = flags.advertise ?? variable('advertise');
+  const prefix = flags.etcdPrefix ?? variable('etcdPrefix');
+  const lease = flags.etcdLease ?? variable('etcdLease');
+  const user = variable('etcdUser');
+  const password = variable('etcdPassword');
+  const said = {
+    ...(urls && { urls }),
+    ...(advertise && { advertise }),
+    ...(prefix && { prefix }),
+    ...(lease && { leaseSeconds: Number(lease) }),
+    ...(user && { user }),
+    ...(password && { password }),
+  };
+  if (file === undefined && Object.keys(said).length === 0) return undefined;
+  return { ...file, ...said } as EtcdOptions;
 }
 
 function pairOf(cert: string | undefined, key: string | undefined): { cert: string; key: string } {
@@ -127,7 +163,7 @@ async function readConfig(path: string): Promise<ServeConfig> {
   const title = `--config: ${quotePath(path)}: `;
   const config: ServeConfig = await withDevices(value, from, title);
   const at = (own: unknown) => (typeof own === 'string' ? resolve(from, own) : own);
-  const { state, tokenFile, tls } = config;
+  const { state, tokenFile, tls, etcd } = config;
   return {
     ...config,
     ...(await groupsWithFiles(config.groups, from, title)),
@@ -136,7 +172,13 @@ async function readConfig(path: string): Promise<ServeConfig> {
     ...(tls === undefined
       ? {}
       : { tls: { ...tls, cert: at(tls.cert) as string, key: at(tls.key) as string } }),
+    ...(typeof etcd?.tls === 'object' &&
+      etcd.tls !== null && { etcd: { ...etcd, tls: pathsAt(etcd.tls, at) } }),
   };
+}
+
+function pathsAt<T extends object>(paths: T, at: (own: unknown) => unknown): T {
+  return Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, at(path)])) as T;
 }
 
 /** Something with a topology; where a file is named, with what that holds. */

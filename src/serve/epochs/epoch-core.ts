@@ -12,6 +12,7 @@ import {
   type EpochHost,
   type EpochsRecord,
   NOTHING_SAVED,
+  type SavedAck,
   type SavedEpochs,
 } from './epoch-host.ts';
 import { EpochTeller } from './epoch-teller.ts';
@@ -44,6 +45,8 @@ export class EpochCore {
   #offered: Held | undefined;
   #offeredMs = 0;
   #ranksChanged = false;
+  /** Acknowledgements that are to be made durable. */
+  #acks: SavedAck[] = [];
   #news: { readonly type: string; readonly data: object }[] = [];
   #saved: SavedEpochs;
   #cancelTimer: (() => void) | undefined;
@@ -84,6 +87,27 @@ export class EpochCore {
   /** The book of ranks is to be kept as it is by now. */
   ranksChanged(): void {
     this.#ranksChanged = true;
+  }
+
+  /** A rank has prepared layers of the attempt that is under way. */
+  prepared(ack: SavedAck): void {
+    const { state } = this.#coordination!;
+    const isOfAttempt =
+      state.operation?.token === ack.token && state.ranks[ack.rank]!.incarnation === ack.incarnation;
+    if (!this.host.keepsAcks || !isOfAttempt || state.operation?.firstStep !== undefined) return;
+    const layers = new Set(ack.layers);
+    for (const { rank, token, layers: known } of [...(this.#saved.acks ?? []), ...this.#acks]) {
+      if (rank === ack.rank && token === ack.token) for (const layer of known) layers.delete(layer);
+    }
+    if (layers.size > 0) this.#acks.push({ ...ack, layers: [...layers] });
+  }
+
+  /** Goes on from what ranks had prepared. */
+  recallAcks(nowMs: number): void {
+    const coordination = this.#coordination;
+    for (const { rank, ...ack } of this.#saved.acks ?? []) {
+      coordination?.take(coordination.machine.receive(rank, { type: 'prepared', ...ack }, nowMs));
+    }
   }
 
   /** Tells it to all, once what is known by now is durable. */
@@ -160,11 +184,14 @@ export class EpochCore {
   async #commit(nowMs: number): Promise<void> {
     const { records = [], messages = [], events = [] } = this.#coordination?.drain() ?? {};
     const hasBegun = records.some(({ type }) => type === 'begun');
-    if (records.length > 0 || this.#ranksChanged) {
+    const acks = this.#acks;
+    this.#acks = [];
+    if (records.length > 0 || acks.length > 0 || this.#ranksChanged) {
       const offered = hasBegun && this.#offered ? mappingRecord(this.#offered.mapping) : undefined;
       await this.#append({
         kind: 'epochs',
         ...(records.length > 0 && { records }),
+        ...(acks.length > 0 && { acks }),
         ...(offered && { offered }),
         ...(this.#ranksChanged && { ranks: this.book.save() }),
       });

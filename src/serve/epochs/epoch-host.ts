@@ -8,6 +8,14 @@ import type { MappingRecord } from '../mapping-record.ts';
 import type { Damage } from './damage.ts';
 import type { SavedRanks } from './rank-book.ts';
 
+/** What a rank has said that it has prepared, of the attempt under way. */
+export interface SavedAck {
+  readonly rank: number;
+  readonly incarnation: number;
+  readonly token: number;
+  readonly layers: readonly number[];
+}
+
 /** What is kept of a group's epochs. */
 export interface SavedEpochs {
   /** Of the coordinator; none before a rank or an offer came. */
@@ -15,6 +23,8 @@ export interface SavedEpochs {
   /** The mapping of the attempt that was offered last. */
   readonly offered: MappingRecord | undefined;
   readonly ranks: SavedRanks | undefined;
+  /** Of the attempt under way, where a group keeps them. */
+  readonly acks?: readonly SavedAck[] | undefined;
 }
 
 /** What a group appends to its journal for them, all or none. */
@@ -27,10 +37,13 @@ export const NOTHING_SAVED: SavedEpochs = { records: [], offered: undefined, ran
 /** What is kept once a record is. */
 export function afterEpochs(
   before: SavedEpochs,
-  { records = [], offered, ranks }: EpochsRecord,
+  { records = [], offered, ranks, acks = [] }: EpochsRecord,
 ): SavedEpochs {
   const isWhole = typeOfRecord(records[0]) === 'checkpoint';
+  const isOver = records.some((record) => ['begun', 'ended'].includes(typeOfRecord(record) as string));
+  const allAcks = isOver ? [] : [...(before.acks ?? []), ...acks];
   return {
+    ...(allAcks.length > 0 && { acks: allAcks }),
     records: isWhole ? records : [...before.records, ...records],
     offered: offered ?? before.offered,
     ranks: ranks ?? before.ranks,
@@ -50,6 +63,8 @@ export interface EpochHost {
   readonly declared: Topology;
   /** The same, if no rank were dead. */
   readonly whole: Topology;
+  /** Whether acknowledgements are made durable, too. */
+  readonly keepsAcks: boolean;
   readonly isPaused: boolean;
   readonly isDryRun: boolean;
   live(): { readonly epoch: number; readonly held: Held };

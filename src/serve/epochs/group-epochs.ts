@@ -80,7 +80,10 @@ export class GroupEpochs {
 
   /** Goes on after a restart, and lets time pass from now on. */
   start(): Promise<void> {
-    return this.#core.run((nowMs) => this.#core.tick(nowMs));
+    return this.#core.run((nowMs) => {
+      this.#core.recallAcks(nowMs);
+      this.#core.tick(nowMs);
+    });
   }
 
   /** Modes have changed: what waited for that is offered. */
@@ -143,6 +146,7 @@ export class GroupEpochs {
               ? { type: 'armed', lastStep }
               : { type: 'confirmed', epoch };
         coordination.take(coordination.machine.receive(rank, { ...message, ...speaker }, nowMs));
+        if ('layers' in message) this.#core.prepared({ rank, ...speaker, layers: message.layers! });
       },
       (nowMs) => ({ ...this.#teller.viewOf(epoch, nowMs), messages: this.#teller.messagesFor(rank) }),
     );
@@ -262,6 +266,10 @@ export class GroupEpochs {
           message.type === 'hello' ? this.#core.beginCoordination() : this.#core.coordination;
         if (coordination !== undefined) {
           coordination.take(coordination.machine.receive(rank, message, nowMs));
+          if (message.type === 'prepared') {
+            const { token, layers } = message;
+            this.#core.prepared({ rank, incarnation, token, layers });
+          }
         }
       },
       (nowMs) => {

@@ -1,0 +1,78 @@
+import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import type { Schema } from '../schema.ts';
+
+/** Where etcd is, and how services that share it stand to each other. */
+export interface EtcdOptions {
+  /** The members' client URLs: `http://` or `https://`. Whichever answers is asked. */
+  readonly urls: readonly string[];
+  /**
+   * Where the other services reach this one; the address that it listens on when left out, which others
+   * cannot know for a socket or for `0.0.0.0`.
+   */
+  readonly advertise?: string;
+  /** How long a leader that says nothing stays the leader. etcd itself grants 2 at least. Default 5. */
+  readonly leaseSeconds?: number;
+  /** What all keys begin with: services with one prefix share their groups. Default `/eplb`. */
+  readonly prefix?: string;
+  /** For etcd with authentication. */
+  readonly user?: string;
+  readonly password?: string;
+  /** PEM files: who signs etcd's certificates, and this client's own certificate with its key. */
+  readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
+}
+
+/** Options that are checked and complete. */
+export interface EtcdSettings extends EtcdOptions {
+  readonly leaseSeconds: number;
+  readonly prefix: string;
+}
+
+const text: Schema = { type: 'string', maxLength: 4096 };
+
+export const ETCD_SCHEMA: Schema = {
+  type: 'object',
+  required: ['urls'],
+  properties: {
+    urls: { type: 'array', items: text },
+    advertise: text,
+    leaseSeconds: { type: 'integer', minimum: 1, maximum: 3600, description: 'seconds of a lease' },
+    prefix: text,
+    user: text,
+    password: text,
+    tls: { type: 'object', properties: { ca: text, cert: text, key: text } },
+  },
+};
+
+/** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
+export function readEtcdOptions(options: EtcdOptions): EtcdSettings {
+  const { urls, advertise, prefix = '/eplb', leaseSeconds = 5, user, password, tls } = options;
+  if (urls.length === 0)
+    throw new EplbRangeError('EPLB_OPTION', 'config.etcd.urls: name one member at least');
+  for (const url of urls) checkUrl('etcd.urls', url);
+  if (advertise !== undefined) checkUrl('etcd.advertise', advertise);
+  if (!/^\/[\w.-]+(\/[\w.-]+)*$/.test(prefix)) {
+    throw new EplbRangeError(
+      'EPLB_OPTION',
+      `config.etcd.prefix: '${prefix.slice(0, 200)}' is not like /eplb`,
+    );
+  }
+  if ((user === undefined) !== (password === undefined)) {
+    throw new EplbRangeError('EPLB_OPTION', 'config.etcd: give user and password, or neither');
+  }
+  if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
+    throw new EplbRangeError('EPLB_OPTION', 'config.etcd.tls: give cert and key, or neither');
+  }
+  return { ...options, prefix, leaseSeconds };
+}
+
+function checkUrl(field: string, url: string): void {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  // What a URL has beside its origin would be lost without a word.
+  if (parsed !== undefined && /^https?:$/.test(parsed.protocol) && url.replace(/\/$/, '') === parsed.origin) {
+    return;
+  }
+  throw new EplbTypeError(
+    'EPLB_OPTION',
+    `config.${field}: '${url.slice(0, 200)}' is not http(s)://HOST:PORT`,
+  );
+}
