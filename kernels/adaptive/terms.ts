@@ -41,7 +41,7 @@ export class AdaptiveTerms {
   /** Out, of the change: see change.ts. */
   distance: f64;
   numNewSteps: f64;
-  /** How many steps each of `steps` that is no single one is the mean of, but the newest of them; and that. */
+  /** How many steps joined ones of `steps` are the mean of, but the newest of them; and that one. */
   stepLength: f64;
   newestLength: f64;
   /** Out, of the samples: the loads of all steps. */

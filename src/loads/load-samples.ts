@@ -135,7 +135,7 @@ function joinRuns(samples: Required<LoadSamples>, run: number, out: Float32Array
   };
 }
 
-/** Joins runs of as many steps each, from the oldest on: a sample is as many steps alike as it is the mean of. */
+/** Joins runs of as many steps each, oldest first: a sample stands for as many as it is the mean of. */
 function joinSteps(samples: Required<LoadSamples>, maxSamples: number, out: Float32Array): WrittenSamples {
   const { data, numLayers, numExperts } = samples;
   const loads = numLayers * numExperts;

@@ -56,9 +56,9 @@ export function carveBuckets(
 }
 
 /**
- * The last steps' loads per expert, step by step or in buckets of a few consecutive steps. Each step is folded
- * through the mapping it was recorded under, when it ends: that costs the same however long the window is, and
- * a plan has only to copy.
+ * The last steps' loads per expert, step by step or in buckets of a few consecutive steps. Each step is
+ * folded through the mapping it was recorded under, when it ends: that costs the same however long the window
+ * is, and a plan has only to copy.
  */
 export class SampleBuckets {
   readonly #topology: Topology;
@@ -134,7 +134,7 @@ export class SampleBuckets {
     return this.#at;
   }
 
-  /** Where the mean steps of the buckets are, oldest first, f32[layers x logical] each: until the next step. */
+  /** Where the buckets' mean steps are until the next step, oldest first: f32[layers x logical] each. */
   places(): Pointer[] {
     const { numBuckets, newest } = this.#at;
     const numBegun = this.#numSteps > 0 ? 1 : 0;

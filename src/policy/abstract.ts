@@ -88,7 +88,7 @@ export abstract class AbstractEplbPolicy {
 
   /**
    * How many samples of a balancer's steps the policy wants in `context.samples`, at most. Of more steps half
-   * of the samples are the newest, one by one, and older ones are joined; all are, with fewer than 24 samples.
+   * of the samples are the newest, one by one, and older ones are joined; with fewer than 24 samples all are.
    * 0 by default: none, or 64 for a policy that `needs` samples. A balancer keeps samples
    * only for a policy that is an object, not a URL.
    */

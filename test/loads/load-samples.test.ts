@@ -38,7 +38,7 @@ const problems = fc.record({
   maxSamples: fc.integer({ min: 1, max: 12 }),
 });
 
-test('samples of unequal steps that are too many are joined anew, and keep their steps and their mean', () => {
+test('too many samples of unequal steps are joined anew, and keep their steps and their mean', () => {
   fc.assert(
     fc.property(problems, ({ steps, stepsPerSample, singles, maxSamples }) => {
       const samples = join(steps, stepsPerSample, Math.max(1, Math.round(singles * steps.length)));

@@ -99,12 +99,12 @@ const NEEDED = [
 ];
 
 /**
- * Limits of size: a little above the 272,500 bytes that there are, of which 86,000 are the kernels, and the
- * 1,065,000 with the packages that are taken along for bundles, the command and the service. A host loads the
+ * Limits of size: a little above the 271,900 bytes that there are, of which 86,000 are the kernels, and the
+ * 1,107,100 with the packages that are taken along for bundles, the command and the service. A host loads the
  * first at every start; of the second each install is a download. Who raises one says in the commit for what.
  */
 const MOST_BYTES_LOADED = 274_000;
-const MOST_BYTES_PACKED = 1_070_000;
+const MOST_BYTES_PACKED = 1_112_000;
 
 test('the package holds what it should and nothing else', async () => {
   const [packed] = JSON.parse(await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], ROOT));

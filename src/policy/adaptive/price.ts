@@ -20,7 +20,7 @@ const SHARE_OF_NOISE = 0.17;
 /** The same where loads are planned for again: what is gained then is mostly chance. */
 const SHARE_OF_NOISE_AGAIN = 0.5;
 
-/** Of what chance alone seems to gain by a move, what is left out of forecasts: see docs/notes/adaptive.md. */
+/** Of what chance seems to gain by a move, what is left out of forecasts: see docs/notes/adaptive.md. */
 const DOUBT_OF_NOISE = 0.1;
 const DOUBT_OF_TURNOVER = 0.5;
 
