@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { RankMessage, RankTransport } from '../../migration/index.ts';
 import { type ServiceClient, sleep } from '../service/client.ts';
 import type { RankSetup } from './messages.ts';
@@ -20,7 +21,10 @@ export class RankLink implements RankTransport {
   #listener: ((message: unknown) => void) | undefined;
   /** What is to be said next: the newest message says all that those before it did. */
   #next: RankMessage | undefined;
-  #said = { text: '', atMs: Number.NEGATIVE_INFINITY };
+  #said: { readonly message: RankMessage | undefined; readonly atMs: number } = {
+    message: undefined,
+    atMs: Number.NEGATIVE_INFINITY,
+  };
   #isSending = false;
   #isThere = true;
   #leaseEndMs = Number.NEGATIVE_INFINITY;
@@ -47,8 +51,7 @@ export class RankLink implements RankTransport {
   }
 
   send(message: RankMessage): void {
-    const text = JSON.stringify(message);
-    const isSaid = this.#isThere && text === this.#said.text;
+    const isSaid = this.#isThere && isDeepStrictEqual(message, this.#said.message);
     // An answer may have the rank say the same again: once in a while is enough.
     if (isSaid && performance.now() - this.#said.atMs < 0.9 * RankLink.resendMs(this.#setup)) return;
     this.#next = message;
@@ -82,7 +85,7 @@ export class RankLink implements RankTransport {
   async #beat(message: RankMessage): Promise<boolean> {
     const { group, rank, incarnation, leaseMs: ttlMs, stopsWithLease } = this.#setup;
     const sentMs = performance.now();
-    this.#said = { text: JSON.stringify(message), atMs: sentMs };
+    this.#said = { message, atMs: sentMs };
     try {
       const body = { incarnation, ttlMs, stopsWithLease, message };
       const path = `/v1/groups/${group}/ranks/${rank}/heartbeat`;
