@@ -27,6 +27,20 @@ export function print(stream: NodeJS.WritableStream, text: string): void {
   (isTaken ? process.stderr : stream).write(printableBut(text, OURS));
 }
 
+/** What moves a terminal's cursor and clears what is there. */
+const CONTROLS = {
+  enterScreen: '\u001b[?1049h\u001b[?25l',
+  leaveScreen: '\u001b[?25h\u001b[?1049l',
+  home: '\u001b[H',
+  endLine: '\u001b[K\n',
+  clearRest: '\u001b[J',
+} as const;
+
+/** Controls a terminal: by names alone, so that nothing that came from elsewhere does. */
+export function control(stream: NodeJS.WritableStream, name: keyof typeof CONTROLS): void {
+  stream.write(CONTROLS[name]);
+}
+
 /** Prints a result for people, in lines that the terminal has room for. */
 export function printText(text: string): void {
   print(process.stdout, fitted(namingInput(text), textColumns()));

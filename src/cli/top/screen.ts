@@ -1,11 +1,5 @@
 import type { WriteStream } from 'node:tty';
-import { print } from '../terminal.ts';
-
-const ENTER = '\u001b[?1049h\u001b[?25l';
-const LEAVE = '\u001b[?25h\u001b[?1049l';
-const HOME = '\u001b[H';
-const TO_END_OF_LINE = '\u001b[K';
-const TO_END = '\u001b[J';
+import { control, print } from '../terminal.ts';
 
 /** A terminal's second screen, which is gone when it is closed. */
 export class Screen {
@@ -13,7 +7,7 @@ export class Screen {
 
   constructor(stream: WriteStream) {
     this.#stream = stream;
-    stream.write(ENTER);
+    control(stream, 'enterScreen');
   }
 
   /** Shows lines in place of those before: as many as there is room for. */
@@ -22,15 +16,15 @@ export class Screen {
     const room = Math.max(1, this.#stream.rows - 1);
     const shown =
       lines.length <= room ? lines : [...lines.slice(0, room - 1), '... a higher terminal shows more'];
-    this.#stream.write(HOME);
+    control(this.#stream, 'home');
     for (const line of shown) {
       print(this.#stream, line);
-      this.#stream.write(`${TO_END_OF_LINE}\n`);
+      control(this.#stream, 'endLine');
     }
-    this.#stream.write(TO_END);
+    control(this.#stream, 'clearRest');
   }
 
   close(): void {
-    this.#stream.write(LEAVE);
+    control(this.#stream, 'leaveScreen');
   }
 }
