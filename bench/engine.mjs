@@ -1,6 +1,6 @@
 // What an engine waits for: round trips from Python to `eplb serve`, and questions while it is killed.
 //
-//   npm run bench:engine -- [--rounds 1000] [--steps 10000] [--kills 300] [--timeout-ms 100]
+//   npm run bench:engine -- [--rounds 1000] [--steps 10000] [--kills 300] [--step-ms 15] [--timeout-ms 100]
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -17,6 +17,8 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '1000' },
     steps: { type: 'string', default: '10000' },
     kills: { type: 'string', default: '300' },
+    // From one question to the next: long enough for all kills.
+    'step-ms': { type: 'string', default: '15' },
     'timeout-ms': { type: 'string', default: '100' },
   },
 });
@@ -81,7 +83,7 @@ try {
   }
   if (Number(values.steps) > 0) {
     let isDone = false;
-    const asked = ask(service.address, 'steps', values.steps, values['timeout-ms']).finally(() => {
+    const asked = ask(service.address, 'steps', values.steps, values['timeout-ms'], values['step-ms']).finally(() => {
       isDone = true;
     });
     let kills = 0;

@@ -1,7 +1,7 @@
 """Asks a planner as an engine's plug-in does, and prints what that took: one line of JSON.
 
     python3 questions.py PACKAGE_FOLDER URL times N         round trips: new loads, and the same again
-    python3 questions.py PACKAGE_FOLDER URL steps N MS      N questions within MS each, whatever becomes of it
+    python3 questions.py PACKAGE_FOLDER URL steps N MS STEP_MS   N questions within MS each, STEP_MS apart
 """
 
 import json
@@ -13,7 +13,7 @@ import numpy as np
 LAYERS, EXPERTS, SLOTS, RANKS = 58, 256, 288, 32
 
 
-def main(package, url, what, count, timeout_ms="100"):
+def main(package, url, what, count, timeout_ms="100", step_ms="15"):
     sys.path.insert(0, package)
     from eplb_engine.client import NoGroup, PlannerClient, PlannerError
 
@@ -63,8 +63,8 @@ def main(package, url, what, count, timeout_ms="100"):
         longest = max(longest, took)
         # A wait ends when the system runs this process again: what is beyond that is a fault.
         late += took > seconds * 1.5
-        # As an engine that goes through steps between two plans; longer where nobody listens.
-        time.sleep(0.002 if took > 0.0005 else 0.02)
+        # As an engine that goes through steps between two plans.
+        time.sleep(float(step_ms) / 1000)
     figures = {"plans": plans, "refused": refused, "late": late, "longestMs": longest * 1000}
     print(json.dumps(figures))
 

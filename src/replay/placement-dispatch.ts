@@ -1,28 +1,20 @@
 import { type NearestExchange, type SlotDispatch, slotDispatchOf } from '../cost/nearest-exchange.ts';
-import type { ScoredPlacement } from './scorer.ts';
+import { LayerCache, type VersionedPlacement } from './layer-cache.ts';
 
 /** What the slots of placements get and take by a cost model, found anew where a layer has changed. */
 export class PlacementDispatch {
   readonly #exchange: NearestExchange;
-  readonly #known = new Map<ScoredPlacement, (SlotDispatch & { readonly version: number })[]>();
+  readonly #known = new LayerCache<SlotDispatch>();
 
   constructor(exchange: NearestExchange) {
     this.#exchange = exchange;
   }
 
-  ofLayer(placement: ScoredPlacement, layer: number): SlotDispatch {
-    let layers = this.#known.get(placement);
-    if (layers === undefined) {
-      layers = [];
-      this.#known.set(placement, layers);
-    }
-    const version = placement.versions[layer]!;
-    const before = layers[layer];
-    if (before?.version === version) return before;
-    const slots = placement.layerSlots(layer);
-    const found = { ...(before ?? slotDispatchOf(slots.length)), version };
-    this.#exchange.write(slots, found);
-    layers[layer] = found;
-    return found;
+  ofLayer(placement: VersionedPlacement, layer: number): SlotDispatch {
+    return this.#known.of(placement, layer, (slots, before) => {
+      const found = before ?? slotDispatchOf(slots.length);
+      this.#exchange.write(slots, found);
+      return found;
+    });
   }
 }

@@ -2,18 +2,11 @@ import { type SlotDispatch, secondsBetween, slotDispatchOf } from '../cost/neare
 import type { CostModel, Dispatch, Topology } from '../index.ts';
 import { makeCopyShares } from '../mapping/copy-shares.ts';
 import { zeros } from '../memory/allocate.ts';
+import { LayerCache, type VersionedPlacement } from './layer-cache.ts';
 import { liveRanks } from './layer-copies.ts';
 
-/** A placement, as it is now. */
-interface Placement {
-  /** `[layers]`: how often each layer was assigned. */
-  readonly versions: Int32Array;
-  /** `[physical]`: the expert of each slot, -1 when it is empty; a view. */
-  layerSlots(layer: number): Int32Array;
-}
-
 interface KnownLayer extends SlotDispatch {
-  version: number;
+  /** The number of the step that it is of. */
   ofStep: number;
 }
 
@@ -31,7 +24,7 @@ export class SourceDispatch {
   #live: readonly number[];
   #between: (source: number, target: number) => number;
   #step = 0;
-  readonly #known = new Map<Placement, KnownLayer[]>();
+  readonly #known = new LayerCache<KnownLayer>();
 
   /** @param numSourceRanks that were recorded: at most as many as ever come */
   constructor(numSourceRanks: number, topology: Topology, cost: CostModel | undefined, dispatch: Dispatch) {
@@ -72,22 +65,16 @@ export class SourceDispatch {
   }
 
   /** Of a layer of a placement as it is, for the loads of the step. */
-  ofLayer(placement: Placement, layer: number): SlotDispatch {
-    let layers = this.#known.get(placement);
-    if (layers === undefined) {
-      layers = [];
-      this.#known.set(placement, layers);
+  ofLayer(placement: VersionedPlacement, layer: number): SlotDispatch {
+    const known = this.#known.of(placement, layer, (slots, before) => ({
+      ...(before ?? slotDispatchOf(slots.length)),
+      ofStep: -1,
+    }));
+    if (known.ofStep !== this.#step) {
+      known.ofStep = this.#step;
+      this.#write(layer, placement.layerSlots(layer), known);
     }
-    const version = placement.versions[layer]!;
-    const before = layers[layer];
-    if (before?.version === version && before.ofStep === this.#step) return before;
-    const slots = placement.layerSlots(layer);
-    const found = before ?? { ...slotDispatchOf(slots.length), version, ofStep: this.#step };
-    found.version = version;
-    found.ofStep = this.#step;
-    layers[layer] = found;
-    this.#write(layer, slots, found);
-    return found;
+    return known;
   }
 
   #write(layer: number, slots: Int32Array, { shares, seconds }: SlotDispatch): void {

@@ -1,8 +1,8 @@
 import { trafficOf } from '../cost/traffic.ts';
-import { NO_EXPERT } from '../formats/tensor/decode.ts';
 import type { Dispatch, Topology, Traffic } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
 import { type LayerCopies, layerCopies, liveRanks } from './layer-copies.ts';
+import { TokenTargets } from './token-targets.ts';
 
 /** With more ranks traffic takes too much memory: a number for each pair of them. */
 export const MOST_TRAFFIC_RANKS = 1024;
@@ -38,9 +38,7 @@ export class TrafficTally {
   /** [ranks x ranks]; and [ranks]: tokens that come from all live ranks alike. */
   readonly #pairs: Float64Array;
   readonly #fromAny: Float64Array;
-  /** [ranks]: the chance that a token misses each of those that are listed. */
-  readonly #missed: Float64Array;
-  readonly #touched: Int32Array;
+  readonly #targets: TokenTargets;
   #nextSource = 0;
 
   /**
@@ -64,8 +62,7 @@ export class TrafficTally {
     this.#isBySource = isBySource;
     this.#pairs = zeros(what, Float64Array, numRanks * numRanks);
     this.#fromAny = new Float64Array(numRanks);
-    this.#missed = new Float64Array(numRanks).fill(1);
-    this.#touched = new Int32Array(numRanks);
+    this.#targets = new TokenTargets(numRanks, dispatch);
   }
 
   /** Adds a step's loads, which the sum knows. */
@@ -171,35 +168,14 @@ export class TrafficTally {
   }
 
   #addToken(layer: LayerCopies, source: number, ids: Uint16Array, begin: number, topK: number): void {
-    const { copies, first } = layer;
-    const missed = this.#missed;
-    const touched = this.#touched;
     const isEven = this.#dispatch === 'even';
-    let numTouched = 0;
-    for (let k = begin; k < begin + topK; k++) {
-      const expert = ids[k]!;
-      if (expert === NO_EXPERT) continue;
-      let from = first[expert]!;
-      let to = first[expert + 1]!;
-      const isAny = isEven || to - from === 1;
-      if (!isAny) {
-        from = 0;
-        to = copies.find(expert, source);
-      }
-      const { ranks, shares } = isAny ? layer : copies;
-      for (let i = from; i < to; i++) {
-        const rank = ranks[i]!;
-        const before = missed[rank]!;
-        if (before === 1) touched[numTouched++] = rank;
-        missed[rank] = before * (1 - shares[i]!);
-      }
-    }
+    const { ranks, missed } = this.#targets;
+    this.#targets.find(layer, source, ids, begin, topK);
     const row = isEven ? 0 : source * this.#topology.numRanks;
     const sums = isEven ? this.#fromAny : this.#pairs;
-    for (let i = 0; i < numTouched; i++) {
-      const rank = touched[i]!;
+    for (let i = 0; i < this.#targets.numRanks; i++) {
+      const rank = ranks[i]!;
       sums[row + rank]! += 1 - missed[rank]!;
-      missed[rank] = 1;
     }
   }
 
