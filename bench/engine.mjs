@@ -83,7 +83,13 @@ try {
   }
   if (Number(values.steps) > 0) {
     let isDone = false;
-    const asked = ask(service.address, 'steps', values.steps, values['timeout-ms'], values['step-ms']).finally(() => {
+    const asked = ask(
+      service.address,
+      'steps',
+      values.steps,
+      values['timeout-ms'],
+      values['step-ms'],
+    ).finally(() => {
       isDone = true;
     });
     let kills = 0;
