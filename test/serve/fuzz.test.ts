@@ -182,7 +182,7 @@ const action = fc.constantFrom(
   '/loads?epoch=x',
   '/plan?a=b',
 );
-const method = fc.constantFrom('POST', 'POST', 'POST', 'POST', 'GET', 'PUT', 'DELETE', 'PATCH');
+const method = fc.constantFrom('POST', 'POST', 'POST', 'POST', 'GET', 'GET', 'PUT', 'DELETE', 'PATCH');
 const requests = fc.record({
   method,
   name,
