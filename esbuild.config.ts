@@ -258,6 +258,16 @@ async function bundleWorker(): Promise<void> {
   });
 }
 
+/** How scripts of pages are bundled. */
+const FOR_PAGES = {
+  bundle: true,
+  platform: 'browser',
+  target: 'es2022',
+  format: 'iife',
+  minify: true,
+  legalComments: 'none',
+} as const;
+
 /**
  * What is put into every page of a report: the script with its charting library, the style sheet, and the
  * library's licences.
@@ -266,12 +276,7 @@ async function bundlePage(): Promise<void> {
   await build({
     outdir: 'dist/report',
     entryPoints: { page: 'src/report/browser/main.ts' },
-    bundle: true,
-    platform: 'browser',
-    target: 'es2022',
-    format: 'iife',
-    minify: true,
-    legalComments: 'none',
+    ...FOR_PAGES,
     define: { 'process.env.NODE_ENV': '"production"' },
     logLevel: 'warning',
   });
@@ -303,12 +308,7 @@ async function bundleDashboard(): Promise<void> {
     outdir: 'dist/dashboard',
     entryPoints: ['src/serve/dashboard/browser/main.ts', 'src/serve/dashboard/page.css'],
     entryNames: 'page',
-    bundle: true,
-    platform: 'browser',
-    target: 'es2022',
-    format: 'iife',
-    minify: true,
-    legalComments: 'none',
+    ...FOR_PAGES,
     plugins: [chartsOfReports],
     logLevel: 'warning',
   });

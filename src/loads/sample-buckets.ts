@@ -88,6 +88,12 @@ export class SampleBuckets {
     this.#region.kernels.addSample(row, this.#sumsOf(layer), this.#topology.numLogicalExperts, 1);
   }
 
+  /** Adds the loads per expert of all layers, f32[layers x logical], to the step that ends. */
+  addStep(step: Pointer): void {
+    const { numLayers, numLogicalExperts } = this.#topology;
+    this.#region.kernels.addSample(step, this.#at.sums, numLayers * numLogicalExperts, 1);
+  }
+
   /** The step has all its layers. */
   endStep(): void {
     this.#numSteps++;

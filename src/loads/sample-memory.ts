@@ -84,35 +84,30 @@ class SampleMemory {
   /** The step has all its layers. */
   endStep(): void {
     const leaving = this.#newest?.leaving;
-    if (leaving !== undefined) this.#addToOlder(leaving);
-    (this.#newest ?? this.#older).endStep();
-  }
-
-  #addToOlder(step: Pointer): void {
-    const { numLayers, numLogicalExperts } = this.#topology;
-    for (let layer = 0; layer < numLayers; layer++) {
-      this.#older.addLogical(layer, step + 4 * layer * numLogicalExperts);
+    if (leaving !== undefined) {
+      this.#older.addStep(leaving);
+      this.#older.endStep();
     }
-    this.#older.endStep();
+    (this.#newest ?? this.#older).endStep();
   }
 
   /** Copies the samples, oldest first, to f32[samples x layers x logical]. */
   writeTo(out: Pointer): WrittenSamples {
-    const places = this.#places();
+    const { places, written } = this.#samples();
     const bytes = 4 * this.#loadsOfStep;
     for (const [i, place] of places.entries()) this.#region.kernels.copyBytes(out + i * bytes, place, bytes);
-    return this.#written(places.length);
+    return written;
   }
 
   /** The samples, copied. */
   copy(): LoadSamples {
     const { numLayers, numLogicalExperts: numExperts } = this.#topology;
-    const places = this.#places();
+    const { places, written } = this.#samples();
     const step = this.#loadsOfStep;
     const data = zeros(`a copy of ${places.length} samples`, Float32Array, places.length * step);
     for (const [i, place] of places.entries())
       data.set(new Float32Array(this.#region.buffer, place, step), i * step);
-    return { data, numLayers, numExperts, ...this.#written(places.length) };
+    return { data, numLayers, numExperts, ...written };
   }
 
   /** All that it has. Copies. */
@@ -135,13 +130,13 @@ class SampleMemory {
     return this.#topology.numLayers * this.#topology.numLogicalExperts;
   }
 
-  #places(): Pointer[] {
-    return [...this.#older.places(), ...(this.#newest?.places() ?? [])];
-  }
-
-  #written(numSamples: number): WrittenSamples {
-    const numSingles = this.#newest?.places().length ?? 0;
+  /** Where the samples are, oldest first, and what they are of. */
+  #samples(): { readonly places: readonly Pointer[]; readonly written: WrittenSamples } {
+    const singles = this.#newest?.places() ?? [];
+    const places = [...this.#older.places(), ...singles];
     const stepsPerSample = this.#older.sizes.stepsPerBucket;
-    return { numSamples, stepsPerSample, newestShare: this.#older.newestShare, numSingles };
+    const { newestShare } = this.#older;
+    const written = { numSamples: places.length, stepsPerSample, newestShare, numSingles: singles.length };
+    return { places, written };
   }
 }

@@ -1,4 +1,4 @@
-import { ExpertMapping } from 'expert-load-balancer';
+import { costModel, ExpertMapping } from 'expert-load-balancer';
 import fc from 'fast-check';
 import type { DispatchProblem } from '../oracle/dispatch.ts';
 import { seededRandom } from './arbitraries.ts';
@@ -8,6 +8,17 @@ export interface MappedProblem extends DispatchProblem {
   readonly numExperts: number;
   readonly random: () => number;
 }
+
+/** Links whose times are simple numbers. */
+export const dispatchCost = costModel({
+  slotSeconds: { floor: 4, perToken: 0.5 },
+  dispatchBytesPerToken: 2,
+  combineBytesPerToken: 4,
+  links: {
+    intraNode: { latencySeconds: 1, bytesPerSecond: 60 },
+    interNode: { latencySeconds: 2, bytesPerSecond: 20 },
+  },
+});
 
 /** Nodes of any sizes, dead ranks, copies anywhere, two on a rank too, and empty slots. */
 export const dispatchProblems = fc

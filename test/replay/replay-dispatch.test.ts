@@ -3,7 +3,6 @@ import { describe, test } from 'node:test';
 import {
   AbstractEplbPolicy,
   balancedness,
-  costModel,
   ExpertMapping,
   layerBalances,
   layerCosts,
@@ -14,19 +13,14 @@ import {
 } from 'expert-load-balancer';
 import { type ReplaySource, replay, resized, type TrafficFigures } from 'expert-load-balancer/replay';
 import fc from 'fast-check';
-import { dispatchOptions, dispatchProblems, type MappedProblem } from '../helpers/dispatch.ts';
+import {
+  dispatchCost as cost,
+  dispatchOptions,
+  dispatchProblems,
+  type MappedProblem,
+} from '../helpers/dispatch.ts';
 import { refusal, SEED } from '../helpers/library.ts';
 import { memoryRecording } from '../helpers/memory-recording.ts';
-
-const cost = costModel({
-  slotSeconds: { floor: 4, perToken: 0.5 },
-  dispatchBytesPerToken: 2,
-  combineBytesPerToken: 4,
-  links: {
-    intraNode: { latencySeconds: 1, bytesPerSecond: 60 },
-    interNode: { latencySeconds: 2, bytesPerSecond: 20 },
-  },
-});
 
 /** Puts what it was made with. */
 class FixedPolicy extends AbstractEplbPolicy {

@@ -1,20 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { costModel, ExpertMapping, loadTraffic, slotLoads } from 'expert-load-balancer';
+import { ExpertMapping, loadTraffic, slotLoads } from 'expert-load-balancer';
 import { inspect, type ReplaySource, replay, resized } from 'expert-load-balancer/replay';
 import fc from 'fast-check';
-import { dispatchOptions, dispatchProblems, type MappedProblem } from '../helpers/dispatch.ts';
+import {
+  dispatchCost as cost,
+  dispatchOptions,
+  dispatchProblems,
+  type MappedProblem,
+} from '../helpers/dispatch.ts';
 import { refusal, SEED } from '../helpers/library.ts';
-
-const cost = costModel({
-  slotSeconds: { floor: 4, perToken: 0.5 },
-  dispatchBytesPerToken: 2,
-  combineBytesPerToken: 4,
-  links: {
-    intraNode: { latencySeconds: 1, bytesPerSecond: 60 },
-    interNode: { latencySeconds: 2, bytesPerSecond: 20 },
-  },
-});
 
 /** Steps [steps][layers][ranks][experts] as a recording. */
 function sourceRecording(steps: readonly (readonly (readonly (readonly number[])[])[])[]): ReplaySource {

@@ -1,5 +1,6 @@
 import { Agent, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { request as tlsRequest } from 'node:https';
+import { buffer } from 'node:stream/consumers';
 import { EplbError } from '../../core/errors.ts';
 import { EVENTS_TYPE, JSON_TYPE, type Reply } from '../reply.ts';
 
@@ -52,7 +53,7 @@ export class Forwarder {
     const passed = Object.entries(headers).filter(
       ([name]) => name.startsWith('eplb-') || name === 'retry-after' || name === 'www-authenticate',
     );
-    const content = await bytesOf(response).catch((cause) => {
+    const content = await buffer(response).catch((cause) => {
       throw unanswered('its answer was cut off, and it may have been done', cause);
     });
     return {
@@ -110,12 +111,6 @@ export class Forwarder {
 function unanswered(what: string, cause: Error): EplbError {
   const message = `the service that leads was asked, and ${what}: ${cause.message}`;
   return new EplbError('EPLB_NO_LEADER', message, { cause });
-}
-
-async function bytesOf(response: IncomingMessage): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for await (const part of response as AsyncIterable<Buffer>) parts.push(part);
-  return Buffer.concat(parts);
 }
 
 /** Until either side ends it. */
