@@ -33,7 +33,7 @@ const weight = { data: shared(numLayers * numExperts), ...shape };
 const samples = { data: shared(numSamples * numLayers * numExperts), numSamples, ...shape };
 const coactivation = { data: shared(numLayers * numExperts ** 2), ...shape };
 
-/** Runs `work` while another thread scribbles on all that is shared. */
+/** Runs `work` while another thread scribbles on all that is shared: again where that had no turn. */
 async function whileScribbled(work: () => Promise<void>): Promise<void> {
   const stopWord = new Int32Array(new SharedArrayBuffer(8));
   const values = [Number.NaN, -1, Number.POSITIVE_INFINITY, -Number.MAX_VALUE, 1e30];
@@ -47,7 +47,8 @@ async function whileScribbled(work: () => Promise<void>): Promise<void> {
   await once(worker, 'message');
   const exit = once(worker, 'exit');
   try {
-    await work();
+    do await work();
+    while (Atomics.load(stopWord, 1) === 0);
   } finally {
     Atomics.store(stopWord, 0, 1);
     await exit;
