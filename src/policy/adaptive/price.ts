@@ -7,18 +7,23 @@ import type { SampleFacts } from './search.ts';
 /** No move is ever worth as much. An infinite price x 0 moves would not even be a number. */
 export const MOST_PRICE = Number.MAX_VALUE;
 /**
- * Of a move, where nothing says what one costs: as a share of the mean load of a slot. See
- * docs/notes/adaptive.md.
+ * Of a move, where nothing says what one costs, by the mode of the plan: as a share of the mean load of a
+ * slot. A first plan moves most, and the least of it gains little. What is left to gain where loads are
+ * planned for again is small, and much of it chance. See docs/notes/adaptive.md.
  */
-const SHARE_OF_SLOT = 1.5e-3;
-/** How much of that where loads are planned for again: they have stayed as they are for twice as long. */
-const PART_AGAIN = 0.5;
+const SHARE_OF_SLOT: Readonly<Record<Exclude<PlanMode, 'keep'>, number>> = {
+  first: 3.75e-4,
+  anew: 4.5e-4,
+  again: 7.5e-4,
+};
 /** Of a move where links count: as a share of what the pairs of a mean slot cost to have apart. */
 const SHARE_OF_LINKS = 0.16;
 /** How much of what chance alone seems to gain by a move the move has to gain besides. */
-const SHARE_OF_NOISE = 0.17;
-/** The same where loads are planned for again: what is gained then is mostly chance. */
-const SHARE_OF_NOISE_AGAIN = 0.5;
+const SHARE_OF_CHANCE: typeof SHARE_OF_SLOT = { first: 0, anew: 0.4, again: 0.5 };
+/** But at most as a share of the mean load of a slot: of few ranks each has much of what chance makes. */
+const MOST_FOR_CHANCE = 4e-3;
+/** How much of what loads that pass add to the noise counts as chance. */
+const SHARE_OF_TURNOVER = 0.5;
 
 /** Of what chance seems to gain by a move, what is left out of forecasts: see docs/notes/adaptive.md. */
 const DOUBT_OF_NOISE = 0.1;
@@ -44,7 +49,7 @@ export function stayingStepsOf(topology: Topology, facts: SampleFacts, knownStep
  * chance as well: which of them come next nobody knows.
  */
 export function chanceOf(topology: Topology, facts: SampleFacts): number {
-  return chanceBy(facts.noise + facts.turnover, topology, facts);
+  return chanceBy(facts.noise + SHARE_OF_TURNOVER * facts.turnover, topology, facts);
 }
 
 /**
@@ -101,15 +106,14 @@ export function priceOf(
   { chance, meanRankLoad, stayingSteps }: LayerOutlook,
 ): number {
   if (request.fixedPrice >= 0) return request.fixedPrice;
-  const numSlots = numOpenSlots(topology);
-  const isFirst = mode === 'first';
-  const isAgain = mode === 'again';
-  const shareOfSlot = isAgain ? PART_AGAIN * SHARE_OF_SLOT : SHARE_OF_SLOT;
-  const shareOfNoise = isAgain ? SHARE_OF_NOISE_AGAIN : SHARE_OF_NOISE;
-  const noise = isFirst ? 0 : shareOfNoise * chance;
+  const kind = mode === 'keep' ? 'again' : mode;
+  const slotLoad = topology.numRanks / numOpenSlots(topology);
+  const ofChance = Math.min(SHARE_OF_CHANCE[kind] * chance, MOST_FOR_CHANCE * slotLoad);
   if (!request.hasCost) {
-    const ofLinks = SHARE_OF_LINKS * request.linkPrice;
-    return isFirst ? 0 : (shareOfSlot * topology.numRanks + ofLinks) / numSlots + noise;
+    // Where links count, a first plan is walked back from: see way-back.ts.
+    if (mode === 'first' && request.linkPrice > 0) return 0;
+    const ofLinks = (SHARE_OF_LINKS * request.linkPrice) / numOpenSlots(topology);
+    return SHARE_OF_SLOT[kind] * slotLoad + ofLinks + ofChance;
   }
   const { shareSteps, loadSteps } = request.moveCost;
   // Without load nothing can be gained: no move is worth it.
@@ -117,5 +121,5 @@ export function priceOf(
   const atOnce = movesAtOnce(request, topology);
   const spent = shareSteps + (loadSteps > 0 ? loadSteps / meanRankLoad : 0);
   const cost = spent / atOnce / Math.max(stayingSteps, 1);
-  return Math.min(cost + noise, MOST_PRICE);
+  return Math.min(cost + ofChance, MOST_PRICE);
 }

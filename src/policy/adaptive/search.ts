@@ -10,7 +10,9 @@ import { meanLoads } from './ceiling.ts';
 import { type ExtentName, linkedExtent, numKicksOf, searchExtent } from './extent.ts';
 import { numLinkNodes, pairsPerRow } from './link-sizes.ts';
 import { checkPairs, preparePairs, writeNodes } from './links.ts';
+import { matchRanks } from './match-ranks.ts';
 import { NearLinks } from './near-links.ts';
+import { areInterchangeable } from './relabel.ts';
 import { type AdaptiveRequest, type AdaptiveScratch, carveAdaptiveScratch, NO_LIMIT } from './request.ts';
 import { SearchRules } from './rules.ts';
 import { NUM_CURVE_POINTS, writeCurve } from './slot-costs.ts';
@@ -313,6 +315,7 @@ export class AdaptiveSearch {
     if (terms.from !== undefined)
       new Int32Array(this.#buffer, this.#at.fresh, numPhysicalExperts).set(terms.from);
     else if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
+    if (triesFresh && terms.from === undefined) this.#matchFresh(live);
     const extent = terms.extent ?? (isFresh ? 'first' : 'next');
     const isOneStep = terms.isOneStep === true;
     const { topology } = this.#layout;
@@ -491,6 +494,14 @@ export class AdaptiveSearch {
   get #isDealt(): boolean {
     const isRuled = this.#rules !== undefined || !this.#areAlike;
     return isRuled || this.#speeds !== undefined || this.#goal !== undefined;
+  }
+
+  /** Has ranks of that placement change places, where they may, so that less of what is live has to move. */
+  #matchFresh(live: Pointer): void {
+    const { topology } = this.#layout;
+    if (this.#isDealt || !areInterchangeable(topology, this.#request.survive)) return;
+    const table = (at: Pointer) => new Int32Array(this.#buffer, at, topology.numPhysicalExperts);
+    matchRanks(topology, this.keepsGroups ? topology.numNodes : 1, table(live), table(this.#at.fresh));
   }
 
   /** Deals that placement to the ranks as they are. */

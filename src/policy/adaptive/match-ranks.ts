@@ -1,0 +1,75 @@
+import type { Topology } from '../../core/topology.ts';
+
+/**
+ * Has ranks of a placement change places so that many slots have an expert that was on their rank before: no
+ * placement of ranks that are alike is better or worse for it. The pairs of ranks that share most are matched
+ * first. That can miss the most there is, which {@link assignColumns} finds, but takes no n^3 steps: there may
+ * be hundreds of ranks.
+ *
+ * @param numParts ranks change places only within so many equally large parts, as nodes whose groups stay
+ * @param live `[physical]`, -1 for an empty slot: what was there before
+ * @param planned `[physical]`: changed in place
+ */
+export function matchRanks(
+  topology: Topology,
+  numParts: number,
+  live: Int32Array,
+  planned: Int32Array,
+): void {
+  const { numRanks } = topology;
+  const slotsOfARank = live.length / numRanks;
+  const ranksOfAPart = numRanks / numParts;
+  const partOf = (rank: number) => Math.floor(rank / ranksOfAPart);
+  const toRank = new Int32Array(numRanks).fill(-1);
+  const isTaken = new Uint8Array(numRanks);
+  const match = (from: number, to: number) => {
+    toRank[from] = to;
+    isTaken[to] = 1;
+  };
+  for (const { from, to } of sharingRanks(topology, live, planned))
+    if (toRank[from] === -1 && isTaken[to] === 0 && partOf(from) === partOf(to)) match(from, to);
+  for (const from of toRank.keys()) {
+    const first = partOf(from) * ranksOfAPart;
+    if (toRank[from] === -1) match(from, isTaken.indexOf(0, first));
+  }
+  const before = planned.slice();
+  for (const [from, to] of toRank.entries())
+    planned.set(before.subarray(from * slotsOfARank, (from + 1) * slotsOfARank), to * slotsOfARank);
+}
+
+/** A rank of one placement and a rank of another that have experts in common. */
+interface SharingRanks {
+  readonly from: number;
+  readonly to: number;
+  readonly numShared: number;
+}
+
+/** @returns those that share most first, then by their numbers */
+function sharingRanks(
+  { numRanks, numLogicalExperts }: Topology,
+  live: Int32Array,
+  planned: Int32Array,
+): SharingRanks[] {
+  const slotsOfARank = live.length / numRanks;
+  const holders = holdersOf(live, slotsOfARank, numLogicalExperts);
+  const found: SharingRanks[] = [];
+  const shared = new Int32Array(numRanks);
+  for (let from = 0; from < numRanks; from++) {
+    shared.fill(0);
+    for (const expert of planned.subarray(from * slotsOfARank, (from + 1) * slotsOfARank))
+      for (const rank of holders[expert] ?? []) shared[rank]!++;
+    for (const [to, numShared] of shared.entries()) if (numShared > 0) found.push({ from, to, numShared });
+  }
+  return found.sort((a, b) => b.numShared - a.numShared);
+}
+
+/** `[logical]`: the ranks that have each expert. */
+function holdersOf(slots: Int32Array, slotsOfARank: number, numLogicalExperts: number): number[][] {
+  const holders: number[][] = Array.from({ length: numLogicalExperts }, () => []);
+  for (const [slot, expert] of slots.entries()) {
+    const rank = Math.floor(slot / slotsOfARank);
+    // Slots of a rank lie one after the other.
+    if (expert >= 0 && holders[expert]!.at(-1) !== rank) holders[expert]!.push(rank);
+  }
+  return holders;
+}
