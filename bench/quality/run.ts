@@ -7,7 +7,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import type { AdaptiveEplbPolicyOptions } from 'expert-load-balancer';
+import { AdaptiveEplbPolicy, type AdaptiveEplbPolicyOptions } from 'expert-load-balancer';
 import { alignedTable } from '../table.ts';
 import { LEAST_COMPETITION_SCORE, type Reached, reachedOf } from './bars.ts';
 import { bestOf, competeByAdaptive, competeByDefault } from './competition.ts';
@@ -49,7 +49,7 @@ function main(): void {
       'recording',
       'static',
       'default',
-      'default, 64 steps',
+      `default, ${new AdaptiveEplbPolicy().rememberedSteps} steps`,
       'default that knows the next steps',
       'adaptive, no price, the window alone',
       'adaptive, no price',

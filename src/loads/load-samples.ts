@@ -98,52 +98,53 @@ export function checkSamples(
   return { data, ...sizes, stepsPerSample, newestShare, numSingles };
 }
 
+/** With fewer samples all are of as many steps: half of them would tell too little of how loads pass. */
+const LEAST_SAMPLES = 24;
+
 /**
- * Writes samples to where a job reads them; more than there is room for are joined: runs of as many each, by
- * their mean.
+ * How many of at most so many samples are the newest steps, one by one, where there are more steps: they tell
+ * which experts peak together, and how loads pass. The others are joined: they tell which loads come back.
+ */
+export function singlesWithin(maxSamples: number): number {
+  return maxSamples >= LEAST_SAMPLES ? Math.floor(maxSamples / 2) : 0;
+}
+
+/**
+ * Writes samples to where a job reads them. Of more than there is room for the newest single steps stay as
+ * they are, see {@link singlesWithin}, and older samples are joined by their mean.
  */
 export function writeSamples(samples: LoadSamples, maxSamples: number, out: Float32Array): WrittenSamples {
-  const { data, numSamples, stepsPerSample = 1, newestShare = 1, numSingles = 0 } = samples;
-  const run = Math.ceil(numSamples / maxSamples);
-  if (run <= 1) {
+  const { data, numSamples, numLayers, numExperts, stepsPerSample = 1, newestShare = 1 } = samples;
+  const { numSingles = 0 } = samples;
+  if (numSamples <= maxSamples) {
     out.set(data);
     return { numSamples, stepsPerSample, newestShare, numSingles };
   }
-  const whole = { ...samples, stepsPerSample, newestShare, numSingles };
-  return numSingles > 0 ? joinSteps(whole, maxSamples, out) : joinRuns(whole, run, out);
+  const isOfSteps = stepsPerSample === 1 && newestShare === 1;
+  const numKept = Math.min(isOfSteps ? numSamples : numSingles, singlesWithin(maxSamples));
+  const numOlder = numSamples - numKept;
+  const olderSingles = Math.max(0, numSingles - numKept);
+  const older = { ...samples, numSamples: numOlder, stepsPerSample, newestShare, numSingles: olderSingles };
+  const joined = joinSamples(older, maxSamples - numKept, out);
+  const stride = numLayers * numExperts;
+  out.set(data.subarray(numOlder * stride, numSamples * stride), joined.numSamples * stride);
+  return { ...joined, numSamples: joined.numSamples + numKept, numSingles: numKept };
 }
 
-/** Joins runs of as many samples each. One that has only begun weighs by the steps that it has. */
-function joinRuns(samples: Required<LoadSamples>, run: number, out: Float32Array): WrittenSamples {
-  const { data, numSamples, numLayers, numExperts, stepsPerSample, newestShare } = samples;
-  const step = numLayers * numExperts;
-  const numRuns = Math.ceil(numSamples / run);
-  const rest = numSamples - (numRuns - 1) * run;
-  for (let i = 0; i < numRuns; i++) {
-    const isLast = i === numRuns - 1;
-    const length = isLast ? rest : run;
-    const lastWeight = isLast ? newestShare : 1;
-    for (let at = 0; at < step; at++) {
-      let sum = 0;
-      for (let n = 0; n < length - 1; n++) sum += data[(i * run + n) * step + at]!;
-      sum += lastWeight * data[(i * run + length - 1) * step + at]!;
-      out[i * step + at] = sum / (length - 1 + lastWeight);
-    }
-  }
-  return {
-    numSamples: numRuns,
-    stepsPerSample: run * stepsPerSample,
-    newestShare: (rest - 1 + newestShare) / run,
-    numSingles: 0,
-  };
-}
-
-/** Joins runs of as many steps each, oldest first: a sample stands for as many as it is the mean of. */
-function joinSteps(samples: Required<LoadSamples>, maxSamples: number, out: Float32Array): WrittenSamples {
-  const { data, numLayers, numExperts } = samples;
+/**
+ * Joins runs of as many steps each, oldest first, to at most so many samples: each stands for as many steps
+ * as it is the mean of. Where all are of as many steps, none is split.
+ */
+function joinSamples(
+  samples: Required<LoadSamples>,
+  most: number,
+  out: Float32Array,
+): Omit<WrittenSamples, 'numSingles'> {
+  const { data, numLayers, numExperts, numSingles } = samples;
   const loads = numLayers * numExperts;
   const numSteps = stepsOfSamples(samples);
-  const stepsPerSample = Math.max(1, Math.ceil(numSteps / maxSamples));
+  const whole = numSingles > 0 ? 1 : samples.stepsPerSample;
+  const stepsPerSample = whole * Math.ceil(numSteps / (whole * most));
   const numSamples = Math.ceil(numSteps / stepsPerSample);
   const means = new Float64Array(numSamples * loads);
   let begin = 0;
@@ -159,7 +160,7 @@ function joinSteps(samples: Required<LoadSamples>, maxSamples: number, out: Floa
   }
   out.set(means);
   const newestShare = (numSteps - (numSamples - 1) * stepsPerSample) / stepsPerSample;
-  return { numSamples, stepsPerSample, newestShare, numSingles: 0 };
+  return { numSamples, stepsPerSample, newestShare };
 }
 
 function size(title: string, value: unknown, wanted: number | undefined): number {

@@ -2,11 +2,8 @@ import type { Topology } from '../core/topology.ts';
 import { zeros } from '../memory/allocate.ts';
 import type { KernelSizes, Pointer } from '../memory/kernel-exports.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
-import type { LoadSamples, WrittenSamples } from './load-samples.ts';
+import { type LoadSamples, singlesWithin, type WrittenSamples } from './load-samples.ts';
 import { type BucketContent, type BucketLayout, carveBuckets, SampleBuckets } from './sample-buckets.ts';
-
-/** With fewer samples all are of as many steps: half of them would tell too little of how loads pass. */
-const LEAST_SAMPLES = 24;
 
 /** Where the samples for policies that plan from them lie in the shared memory. */
 export interface SampleLayout {
@@ -30,9 +27,8 @@ export interface SampleSizes {
 }
 
 /**
- * Lays out at most `maxSamples` samples of the last steps. Of more steps than that half of the samples are
- * the newest steps, one by one: they tell which experts peak together, and how loads pass. The others are of
- * older steps, as many in each: they tell which loads come back.
+ * Lays out at most `maxSamples` samples of the last steps: of more steps than that the newest ones one by
+ * one, see {@link singlesWithin}, and older ones, as many in each.
  */
 export function carveSamples(
   topology: Topology,
@@ -41,7 +37,7 @@ export function carveSamples(
   sizes: KernelSizes,
   start: number,
 ): SampleLayout {
-  const numSingles = numSteps > maxSamples && maxSamples >= LEAST_SAMPLES ? Math.floor(maxSamples / 2) : 0;
+  const numSingles = numSteps > maxSamples ? singlesWithin(maxSamples) : 0;
   const carve = (steps: number, most: number, at: number) => carveBuckets(topology, steps, most, sizes, at);
   const newest = numSingles === 0 ? undefined : carve(numSingles, numSingles, start);
   const older = carve(numSteps - numSingles, maxSamples - numSingles, newest?.end ?? start);

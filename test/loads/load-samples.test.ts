@@ -76,3 +76,22 @@ test('single steps after joined ones are shared among runs by the steps that the
   const loads = [0, 1, 2].map((sample) => room[sample * LOADS]!);
   assert.deepEqual(loads, [Math.fround((2 + 2 + 6) / 3), 12, 30]);
 });
+
+test('of more single steps than there is room for the newest stay as they are, half of all samples', () => {
+  const numSteps = 256;
+  const maxSamples = 64;
+  const steps = Array.from({ length: numSteps }, (_, step) => new Array<number>(LOADS).fill(step));
+  const samples = { data: Float32Array.from(steps.flat()), numSamples: numSteps, numLayers, numExperts };
+  const room = new Float32Array(maxSamples * LOADS);
+  const written = writeSamples(samples, maxSamples, room);
+  assert.deepEqual(written, { numSamples: 64, stepsPerSample: 7, newestShare: 1, numSingles: 32 });
+  const loads = Array.from({ length: 64 }, (_, sample) => room[sample * LOADS]!);
+  assert.deepEqual(loads.slice(0, 2), [3, 10]);
+  assert.deepEqual(
+    loads.slice(32),
+    Array.from({ length: 32 }, (_, i) => 224 + i),
+  );
+  // With fewer samples half of them would tell too little.
+  const few = writeSamples(samples, 16, room);
+  assert.deepEqual(few, { numSamples: 16, stepsPerSample: 16, newestShare: 1, numSingles: 0 });
+});
