@@ -167,14 +167,9 @@ interface BuiltParts {
   readonly outputs: Metafile['outputs'];
 }
 
-/**
- * Builds the parts, as `dist/NAME.cjs`, and what `#parts` is by package.json: to bundlers `dist/parts.js`, by
- * which they find them; elsewhere the library itself, which has none of the names and is no further file. A
- * module of Node would be found sooner, but not by jest.
- */
+/** Builds the parts, as `dist/NAME.cjs`. */
 export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
   await mkdir('dist', { recursive: true });
-  await writeFile('dist/parts.js', bundledText());
   const built = await Promise.all(PARTS.map((part) => buildPart(part, common)));
   const needs = await Promise.all(
     PARTS.map(async ({ name }) => needsOf(await readFile(`dist/${name}.cjs`, 'utf8'))),
@@ -199,18 +194,30 @@ export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
           path: path.slice('part:'.length),
           namespace: 'part',
         }));
-        onResolve({ filter: /^bundled-parts$/ }, ({ path }) => ({ path, namespace: 'bundled' }));
-        onLoad({ filter: /./, namespace: 'bundled' }, () => ({
-          contents: `export * as bundled from '#parts';`,
+        onResolve({ filter: /^all-parts$/ }, ({ path }) => ({ path, namespace: 'all-parts' }));
+        onLoad({ filter: /./, namespace: 'all-parts' }, () => ({
+          contents: allPartsText(),
+          resolveDir: process.cwd(),
         }));
         onLoad({ filter: /./, namespace: 'part' }, ({ path }) => {
           const contents = loaderText(path, needs[PARTS.findIndex(({ name }) => name === path)]!);
           return { contents, resolveDir: process.cwd() };
         });
-        onResolve({ filter: /^#/ }, ({ path }) => ({ path, external: true }));
+        onResolve({ filter: /^\.\/\w+\.cjs$/ }, ({ path }) => ({ path, external: true }));
       },
     },
   };
+}
+
+/**
+ * Writes what bundlers find by the condition `module` of an export in package.json, `dist/bundled/NAME.js`:
+ * the same with all parts, which have to be in a bundle. Node does not read it, and looks nothing up for it.
+ */
+export async function writeBundled(names: readonly string[]): Promise<void> {
+  await mkdir('dist/bundled', { recursive: true });
+  const write = (name: string) =>
+    writeFile(`dist/bundled/${name}.js`, `import"../parts.js";export*from"../${name}.js";\n`);
+  await Promise.all(names.map(write));
 }
 
 async function buildPart(part: Part, common: BuildOptions): Promise<Metafile['outputs']> {
@@ -262,9 +269,14 @@ function frontText({ name }: Part, functions: readonly string[]): string {
   return [`import { ${name}Code } from 'part:${name}';`, ...functions.map(forward)].join('\n');
 }
 
-/** All parts, for bundlers to put into a bundle. */
-function bundledText(): string {
-  return PARTS.map(({ name }) => `export { default as ${name}Part } from './${name}.cjs';\n`).join('');
+/** Hands all parts to the library, where a bundler has put them beside it. */
+function allPartsText(): string {
+  const names = PARTS.map(({ name }) => `${name}Part`);
+  return [
+    `import { bundleParts } from './src/core/load-part.ts';`,
+    ...PARTS.map(({ name }) => `import ${name}Part from './${name}.cjs';`),
+    `bundleParts({ ${names} });`,
+  ].join('\n');
 }
 
 /**
@@ -275,7 +287,6 @@ function bundledText(): string {
 function loaderText(name: string, needs: Needs): string {
   const modules = [...needs].map(([module, names]) => ({ module, names: [...names].sort().join(', ') }));
   return [
-    `import { bundled } from 'bundled-parts';`,
     `import { loadPart } from './src/core/load-part.ts';`,
     ...modules.map(({ module, names }) => `import { ${names} } from './${module}';`),
     `function library() {`,
@@ -284,6 +295,6 @@ function loaderText(name: string, needs: Needs): string {
     `  };`,
     `}`,
     `let loaded;`,
-    `export const ${name}Code = () => (loaded ??= loadPart('${name}', bundled, library()));`,
+    `export const ${name}Code = () => (loaded ??= loadPart('${name}', library()));`,
   ].join('\n');
 }
