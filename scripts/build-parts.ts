@@ -155,7 +155,7 @@ const PARTS: readonly Part[] = [
   },
 ];
 
-/** Of modules of the library, by path, the names that a part imports from there. */
+/** Of modules of the library, by path, the names that parts import from there. */
 type Needs = ReadonlyMap<string, ReadonlySet<string>>;
 
 const fromRoot = (path: string) => relative(process.cwd(), path);
@@ -171,9 +171,7 @@ interface BuiltParts {
 export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
   await mkdir('dist', { recursive: true });
   const built = await Promise.all(PARTS.map((part) => buildPart(part, common)));
-  const needs = await Promise.all(
-    PARTS.map(async ({ name }) => needsOf(await readFile(`dist/${name}.cjs`, 'utf8'))),
-  );
+  const needs = needsOf(await Promise.all(PARTS.map(({ name }) => readFile(`dist/${name}.cjs`, 'utf8'))));
   return {
     outputs: Object.assign({}, ...built),
     plugin: {
@@ -199,10 +197,15 @@ export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
           contents: allPartsText(),
           resolveDir: process.cwd(),
         }));
-        onLoad({ filter: /./, namespace: 'part' }, ({ path }) => {
-          const contents = loaderText(path, needs[PARTS.findIndex(({ name }) => name === path)]!);
-          return { contents, resolveDir: process.cwd() };
-        });
+        onLoad({ filter: /./, namespace: 'part' }, ({ path }) => ({
+          contents: loaderText(path),
+          resolveDir: process.cwd(),
+        }));
+        onResolve({ filter: /^for-parts$/ }, ({ path }) => ({ path, namespace: 'for-parts' }));
+        onLoad({ filter: /./, namespace: 'for-parts' }, () => ({
+          contents: libraryText(needs),
+          resolveDir: process.cwd(),
+        }));
         onResolve({ filter: /^\.\/\w+\.cjs$/ }, ({ path }) => ({ path, external: true }));
       },
     },
@@ -252,13 +255,15 @@ function takenFromLibrary(part: Part): Plugin {
   };
 }
 
-/** The names that `require` gives a built part, and what it takes from each. */
-function needsOf(text: string): Needs {
+/** The modules that built parts get by `require`, and the names that they take from each. */
+function needsOf(texts: readonly string[]): Needs {
   const needs = new Map<string, Set<string>>();
-  for (const [, variable, module] of text.matchAll(/(\w+)\s*=\s*require\("([^"]+)"\)/g)) {
-    const names = needs.get(module!) ?? new Set();
-    for (const [, name] of text.matchAll(new RegExp(`\\b${variable}\\.(\\w+)`, 'g'))) names.add(name!);
-    needs.set(module!, names);
+  for (const text of texts) {
+    for (const [, variable, module] of text.matchAll(/(\w+)\s*=\s*require\("([^"]+)"\)/g)) {
+      const names = needs.get(module!) ?? new Set();
+      for (const [, name] of text.matchAll(new RegExp(`\\b${variable}\\.(\\w+)`, 'g'))) names.add(name!);
+      needs.set(module!, names);
+    }
   }
   return needs;
 }
@@ -279,22 +284,26 @@ function allPartsText(): string {
   ].join('\n');
 }
 
-/**
- * What is loaded of it is kept: a part is there once, as the modules of the library are. What it gets is in a
- * function with a body in braces: what an arrow without them returns is parsed whole at the import, the rest
- * is passed over.
- */
-function loaderText(name: string, needs: Needs): string {
-  const modules = [...needs].map(([module, names]) => ({ module, names: [...names].sort().join(', ') }));
+/** What is loaded of it is kept: a part is there once, as the modules of the library are. */
+function loaderText(name: string): string {
   return [
     `import { loadPart } from './src/core/load-part.ts';`,
-    ...modules.map(({ module, names }) => `import { ${names} } from './${module}';`),
-    `function library() {`,
-    `  return {`,
-    ...modules.map(({ module, names }) => `    '${module}': { ${names} },`),
-    `  };`,
-    `}`,
+    `import { library } from 'for-parts';`,
     `let loaded;`,
     `export const ${name}Code = () => (loaded ??= loadPart('${name}', library()));`,
+  ].join('\n');
+}
+
+/**
+ * What parts get of the library: one object for all, whatever module it is of. It is made by a function with
+ * a body in braces: what an arrow without them returns is parsed whole at the import, the rest is passed
+ * over.
+ */
+function libraryText(needs: Needs): string {
+  return [
+    ...[...needs].map(([module, names]) => `import { ${[...names]} } from './${module}';`),
+    `export function library() {`,
+    `  return { ${[...needs.values()].flatMap((names) => [...names])} };`,
+    `}`,
   ].join('\n');
 }

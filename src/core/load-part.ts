@@ -1,11 +1,8 @@
 import { requireFrom } from './load-builtin.ts';
 import { packageFile } from './package-file.ts';
 
-/** What a part takes from modules of the library, by their paths. */
-type Library = Readonly<Record<string, object>>;
-
-/** A part as its file has it: given a way to the library it makes what the part exports. */
-type Part = (require: (path: string) => object) => object;
+/** A part as its file has it: given what `require` is to answer it makes what the part exports. */
+type Part = (require: () => object) => object;
 
 /** All parts, where a bundler has put them into its bundle. */
 let bundled: Readonly<Record<string, Part>> = {};
@@ -19,10 +16,11 @@ export function bundleParts(parts: Readonly<Record<string, Part>>): void {
  * Loads a part of the library that an import of it leaves out, in the midst of a call.
  *
  * @param name - of its file in dist/
+ * @param library - what parts take from modules of the library, of whichever
  */
-export function loadPart(name: string, library: Library): object {
+export function loadPart(name: string, library: object): object {
   const part = bundled[`${name}Part`] ?? (readPart(`${name}.cjs`) as Part);
-  return part((module) => library[module]!);
+  return part(() => library);
 }
 
 function readPart(file: string): unknown {
