@@ -22,16 +22,17 @@ interface Part {
 const PARTS: readonly Part[] = [
   {
     name: 'transfer',
-    modules: /^src\/(transfer\/(?!plan\.ts|plan-json\.ts|rearrange\.ts)|cost\/transfer-seconds\.ts)/,
+    modules:
+      /^src\/(transfer\/(?!plan\.ts|plan-json\.ts)|cost\/transfer-seconds\.ts|balancer\/apply-transfer\.ts)/,
     fronts: {
+      'src/balancer/apply-transfer.ts': ['applyTransfer', 'checkTransferOptions', 'makeTransfer'],
       'src/transfer/check-transfer.ts': ['checkTransfer'],
-      'src/transfer/layer-copies.ts': ['copiesOfLayers'],
       'src/transfer/move-timer.ts': ['makeMoveTimer'],
       'src/transfer/options.ts': ['readTransferOptions', 'transferOptionNames'],
       'src/transfer/plan-bytes.ts': ['decodePlan', 'encodePlan'],
       'src/transfer/plan-transfer.ts': ['planTransfer'],
-      'src/transfer/rank-weights.ts': ['readWeights'],
       'src/transfer/read-plan.ts': ['readPlan'],
+      'src/transfer/rearrange.ts': ['rearrangeExpertWeights'],
     },
   },
   {
@@ -82,8 +83,9 @@ const PARTS: readonly Part[] = [
   {
     name: 'repair',
     modules:
-      /^src\/(policy\/(repair|survive)\/|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks|mapping-of)-)/,
+      /^src\/(policy\/(repair|survive)\/|core\/failure-domains\.|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks|mapping-of)-)/,
     fronts: {
+      'src/core/failure-domains.ts': ['domainsOfRanks'],
       'src/balancer/shadow.ts': ['makeShadow'],
       'src/balancer/topology-change.ts': ['changedTopology'],
       'src/loads/fold-content.ts': ['contentOfExperts'],
@@ -98,8 +100,18 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'rules',
-    modules: /^src\/(core\/(rules|rule-book)|mapping\/ruled-slots|policy\/broken-rules)\.ts/,
+    modules: /^src\/(core\/(rank-options|rules|rule-book)|mapping\/ruled-slots|policy\/broken-rules)\.ts/,
     fronts: {
+      'src/core/rank-options.ts': [
+        'checkDeadRanks',
+        'checkFailureDomains',
+        'checkGivenNodes',
+        'checkLinkClasses',
+        'checkOpenSlots',
+        'checkRankSpeed',
+        'checkSlotsPerRank',
+        'checkSpeed',
+      ],
       'src/core/rules.ts': [
         'checkRules',
         'rulesOnMoreRanks',
@@ -147,8 +159,9 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'share',
-    modules: /^src\/share\/(?!comlink\.ts)/,
+    modules: /^src\/(share\/(?!comlink\.ts)|mapping\/published-mapping\.ts)/,
     fronts: {
+      'src/mapping/published-mapping.ts': ['makePublished'],
       'src/share/connect.ts': ['connectBalancer'],
       'src/share/host.ts': ['shareBalancer'],
     },
