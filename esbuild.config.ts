@@ -9,7 +9,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
-import { buildParts } from './scripts/build-parts.ts';
+import { buildParts, writeBundled } from './scripts/build-parts.ts';
 import { kernelMismatch } from './scripts/kernel-contract.ts';
 import { MAX_MEMORY_PAGES } from './src/memory/constants.ts';
 
@@ -163,13 +163,17 @@ async function licenceOf(folder: string): Promise<string> {
  * them. What an import leaves out are parts of their own.
  */
 async function bundleLibrary(): Promise<void> {
-  const entryPoints = {
+  const exported = {
     index: 'src/index.ts',
     formats: 'src/formats/index.ts',
     migration: 'src/migration/index.ts',
     replay: 'src/replay/index.ts',
     report: 'src/report/index.ts',
     serve: 'src/serve/index.ts',
+  };
+  const entryPoints = {
+    ...exported,
+    parts: 'all-parts',
     cli: 'src/cli/main.ts',
     'custom-policy': 'workers/custom-policy.ts',
     'replay-worker': 'workers/replay-worker.ts',
@@ -191,6 +195,7 @@ async function bundleLibrary(): Promise<void> {
   );
   await writeLicences('dist/LICENCES.txt', [...LICENCES, 'typed-array-utils/LICENSE.md']);
   await joinChunks(metafile.outputs);
+  await writeBundled(Object.keys(exported));
   await chmod('dist/cli.js', 0o755);
 }
 
@@ -201,7 +206,6 @@ const loadedLater: Plugin = {
     onResolve({ filter: /^\.\// }, ({ kind, path }) =>
       kind === 'dynamic-import' ? { path, external: true } : null,
     );
-    onResolve({ filter: /^#/ }, ({ path }) => ({ path, external: true }));
   },
 };
 

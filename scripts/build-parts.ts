@@ -22,16 +22,17 @@ interface Part {
 const PARTS: readonly Part[] = [
   {
     name: 'transfer',
-    modules: /^src\/(transfer\/(?!plan\.ts|plan-json\.ts|rearrange\.ts)|cost\/transfer-seconds\.ts)/,
+    modules:
+      /^src\/(transfer\/(?!plan\.ts|plan-json\.ts)|cost\/transfer-seconds\.ts|balancer\/apply-transfer\.ts)/,
     fronts: {
+      'src/balancer/apply-transfer.ts': ['applyTransfer', 'checkTransferOptions', 'makeTransfer'],
       'src/transfer/check-transfer.ts': ['checkTransfer'],
-      'src/transfer/layer-copies.ts': ['copiesOfLayers'],
       'src/transfer/move-timer.ts': ['makeMoveTimer'],
       'src/transfer/options.ts': ['readTransferOptions', 'transferOptionNames'],
       'src/transfer/plan-bytes.ts': ['decodePlan', 'encodePlan'],
       'src/transfer/plan-transfer.ts': ['planTransfer'],
-      'src/transfer/rank-weights.ts': ['readWeights'],
       'src/transfer/read-plan.ts': ['readPlan'],
+      'src/transfer/rearrange.ts': ['rearrangeExpertWeights'],
     },
   },
   {
@@ -82,8 +83,9 @@ const PARTS: readonly Part[] = [
   {
     name: 'repair',
     modules:
-      /^src\/(policy\/(repair|survive)\/|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks|mapping-of)-)/,
+      /^src\/(policy\/(repair|survive)\/|core\/failure-domains\.|balancer\/(topology-change|shadow)\.|loads\/fold-|mapping\/(relay|ranks|mapping-of)-)/,
     fronts: {
+      'src/core/failure-domains.ts': ['domainsOfRanks'],
       'src/balancer/shadow.ts': ['makeShadow'],
       'src/balancer/topology-change.ts': ['changedTopology'],
       'src/loads/fold-content.ts': ['contentOfExperts'],
@@ -98,8 +100,18 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'rules',
-    modules: /^src\/(core\/(rules|rule-book)|mapping\/ruled-slots|policy\/broken-rules)\.ts/,
+    modules: /^src\/(core\/(rank-options|rules|rule-book)|mapping\/ruled-slots|policy\/broken-rules)\.ts/,
     fronts: {
+      'src/core/rank-options.ts': [
+        'checkDeadRanks',
+        'checkFailureDomains',
+        'checkGivenNodes',
+        'checkLinkClasses',
+        'checkOpenSlots',
+        'checkRankSpeed',
+        'checkSlotsPerRank',
+        'checkSpeed',
+      ],
       'src/core/rules.ts': [
         'checkRules',
         'rulesOnMoreRanks',
@@ -147,15 +159,16 @@ const PARTS: readonly Part[] = [
   },
   {
     name: 'share',
-    modules: /^src\/share\/(?!comlink\.ts)/,
+    modules: /^src\/(share\/(?!comlink\.ts)|mapping\/published-mapping\.ts)/,
     fronts: {
+      'src/mapping/published-mapping.ts': ['makePublished'],
       'src/share/connect.ts': ['connectBalancer'],
       'src/share/host.ts': ['shareBalancer'],
     },
   },
 ];
 
-/** Of modules of the library, by path, the names that a part imports from there. */
+/** Of modules of the library, by path, the names that parts import from there. */
 type Needs = ReadonlyMap<string, ReadonlySet<string>>;
 
 const fromRoot = (path: string) => relative(process.cwd(), path);
@@ -167,18 +180,11 @@ interface BuiltParts {
   readonly outputs: Metafile['outputs'];
 }
 
-/**
- * Builds the parts, as `dist/NAME.cjs`, and what `#parts` is by package.json: to bundlers `dist/parts.js`, by
- * which they find them; elsewhere the library itself, which has none of the names and is no further file. A
- * module of Node would be found sooner, but not by jest.
- */
+/** Builds the parts, as `dist/NAME.cjs`. */
 export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
   await mkdir('dist', { recursive: true });
-  await writeFile('dist/parts.js', bundledText());
   const built = await Promise.all(PARTS.map((part) => buildPart(part, common)));
-  const needs = await Promise.all(
-    PARTS.map(async ({ name }) => needsOf(await readFile(`dist/${name}.cjs`, 'utf8'))),
-  );
+  const needs = needsOf(await Promise.all(PARTS.map(({ name }) => readFile(`dist/${name}.cjs`, 'utf8'))));
   return {
     outputs: Object.assign({}, ...built),
     plugin: {
@@ -199,18 +205,35 @@ export async function buildParts(common: BuildOptions): Promise<BuiltParts> {
           path: path.slice('part:'.length),
           namespace: 'part',
         }));
-        onResolve({ filter: /^bundled-parts$/ }, ({ path }) => ({ path, namespace: 'bundled' }));
-        onLoad({ filter: /./, namespace: 'bundled' }, () => ({
-          contents: `export * as bundled from '#parts';`,
+        onResolve({ filter: /^all-parts$/ }, ({ path }) => ({ path, namespace: 'all-parts' }));
+        onLoad({ filter: /./, namespace: 'all-parts' }, () => ({
+          contents: allPartsText(),
+          resolveDir: process.cwd(),
         }));
-        onLoad({ filter: /./, namespace: 'part' }, ({ path }) => {
-          const contents = loaderText(path, needs[PARTS.findIndex(({ name }) => name === path)]!);
-          return { contents, resolveDir: process.cwd() };
-        });
-        onResolve({ filter: /^#/ }, ({ path }) => ({ path, external: true }));
+        onLoad({ filter: /./, namespace: 'part' }, ({ path }) => ({
+          contents: loaderText(path),
+          resolveDir: process.cwd(),
+        }));
+        onResolve({ filter: /^for-parts$/ }, ({ path }) => ({ path, namespace: 'for-parts' }));
+        onLoad({ filter: /./, namespace: 'for-parts' }, () => ({
+          contents: libraryText(needs),
+          resolveDir: process.cwd(),
+        }));
+        onResolve({ filter: /^\.\/\w+\.cjs$/ }, ({ path }) => ({ path, external: true }));
       },
     },
   };
+}
+
+/**
+ * Writes what bundlers find by the condition `module` of an export in package.json, `dist/bundled/NAME.js`:
+ * the same with all parts, which have to be in a bundle. Node does not read it, and looks nothing up for it.
+ */
+export async function writeBundled(names: readonly string[]): Promise<void> {
+  await mkdir('dist/bundled', { recursive: true });
+  const write = (name: string) =>
+    writeFile(`dist/bundled/${name}.js`, `import"../parts.js";export*from"../${name}.js";\n`);
+  await Promise.all(names.map(write));
 }
 
 async function buildPart(part: Part, common: BuildOptions): Promise<Metafile['outputs']> {
@@ -245,13 +268,15 @@ function takenFromLibrary(part: Part): Plugin {
   };
 }
 
-/** The names that `require` gives a built part, and what it takes from each. */
-function needsOf(text: string): Needs {
+/** The modules that built parts get by `require`, and the names that they take from each. */
+function needsOf(texts: readonly string[]): Needs {
   const needs = new Map<string, Set<string>>();
-  for (const [, variable, module] of text.matchAll(/(\w+)\s*=\s*require\("([^"]+)"\)/g)) {
-    const names = needs.get(module!) ?? new Set();
-    for (const [, name] of text.matchAll(new RegExp(`\\b${variable}\\.(\\w+)`, 'g'))) names.add(name!);
-    needs.set(module!, names);
+  for (const text of texts) {
+    for (const [, variable, module] of text.matchAll(/(\w+)\s*=\s*require\("([^"]+)"\)/g)) {
+      const names = needs.get(module!) ?? new Set();
+      for (const [, name] of text.matchAll(new RegExp(`\\b${variable}\\.(\\w+)`, 'g'))) names.add(name!);
+      needs.set(module!, names);
+    }
   }
   return needs;
 }
@@ -262,28 +287,36 @@ function frontText({ name }: Part, functions: readonly string[]): string {
   return [`import { ${name}Code } from 'part:${name}';`, ...functions.map(forward)].join('\n');
 }
 
-/** All parts, for bundlers to put into a bundle. */
-function bundledText(): string {
-  return PARTS.map(({ name }) => `export { default as ${name}Part } from './${name}.cjs';\n`).join('');
+/** Hands all parts to the library, where a bundler has put them beside it. */
+function allPartsText(): string {
+  const names = PARTS.map(({ name }) => `${name}Part`);
+  return [
+    `import { bundleParts } from './src/core/load-part.ts';`,
+    ...PARTS.map(({ name }) => `import ${name}Part from './${name}.cjs';`),
+    `bundleParts({ ${names} });`,
+  ].join('\n');
+}
+
+/** What is loaded of it is kept: a part is there once, as the modules of the library are. */
+function loaderText(name: string): string {
+  return [
+    `import { loadPart } from './src/core/load-part.ts';`,
+    `import { library } from 'for-parts';`,
+    `let loaded;`,
+    `export const ${name}Code = () => (loaded ??= loadPart('${name}', library()));`,
+  ].join('\n');
 }
 
 /**
- * What is loaded of it is kept: a part is there once, as the modules of the library are. What it gets is in a
- * function with a body in braces: what an arrow without them returns is parsed whole at the import, the rest
- * is passed over.
+ * What parts get of the library: one object for all, whatever module it is of. It is made by a function with
+ * a body in braces: what an arrow without them returns is parsed whole at the import, the rest is passed
+ * over.
  */
-function loaderText(name: string, needs: Needs): string {
-  const modules = [...needs].map(([module, names]) => ({ module, names: [...names].sort().join(', ') }));
+function libraryText(needs: Needs): string {
   return [
-    `import { bundled } from 'bundled-parts';`,
-    `import { loadPart } from './src/core/load-part.ts';`,
-    ...modules.map(({ module, names }) => `import { ${names} } from './${module}';`),
-    `function library() {`,
-    `  return {`,
-    ...modules.map(({ module, names }) => `    '${module}': { ${names} },`),
-    `  };`,
+    ...[...needs].map(([module, names]) => `import { ${[...names]} } from './${module}';`),
+    `export function library() {`,
+    `  return { ${[...needs.values()].flatMap((names) => [...names])} };`,
     `}`,
-    `let loaded;`,
-    `export const ${name}Code = () => (loaded ??= loadPart('${name}', bundled, library()));`,
   ].join('\n');
 }

@@ -120,7 +120,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       loadThreshold = 2,
       autoCommit = false,
       apply,
-      transfer = {},
+      transfer,
       shadow = false,
     } = checkOptions('options', options, NAMES);
     checkBalancer('balancer', balancer);
@@ -136,7 +136,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
       throw new EplbError('EPLB_OPTION', message);
     }
     this.#apply = apply;
-    this.#transferOptions = checkTransferOptions(transfer, balancer.topology);
+    this.#transferOptions = transfer === undefined ? {} : checkTransferOptions(transfer, balancer.topology);
     this.#lastTold = sharedParts(balancer).gains.gains.at(-1)?.number ?? 0;
   }
 

@@ -9,6 +9,7 @@ import { refill } from '../loads/refill-window.ts';
 import { checkShape } from '../mapping/check-shape.ts';
 import { checkMapping, ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { LiveMapping } from '../mapping/live-mapping.ts';
+import { makePublished, type PublishedState } from '../mapping/published-mapping.ts';
 import { rankLayoutOf, relayRanks } from '../mapping/relay-ranks.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
 import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
@@ -30,7 +31,7 @@ import {
 import { Planner, type PlanSource } from './planner.ts';
 import { decodeSnapshot, encodeSnapshot, type SnapshotSizes } from './snapshot.ts';
 import type { TopologyChange, TopologyChanged } from './topology-change.ts';
-import { makeState, movedState, type PublishedState, type TopologyState } from './topology-state.ts';
+import { makeState, movedState, type TopologyState } from './topology-state.ts';
 
 /** Other threads' loads, on their way into the window. */
 export interface LoadSource {
@@ -122,8 +123,8 @@ export class ExpertLoadBalancer {
   readonly #topologyListeners = new Set<TopologyListener>();
   /** That were ever recorded. */
   #numSteps = 0;
-  /** Whether any other thread may read the live mapping. */
-  #isShared = false;
+  /** Where other threads read the live mapping, once any may. */
+  #published: PublishedState | undefined;
 
   static {
     sharedParts = (balancer) => ({
@@ -268,13 +269,14 @@ export class ExpertLoadBalancer {
     for (const source of this.#sources) source.drain();
     const { mapping, hostLoads, brokenRules } = this.#relaid(settings.topology);
     const next = movedState(this.#state, settings, this.mapping, mapping);
-    const { published } = this.#state;
+    const former = this.#published;
+    this.#published = former && makePublished(settings.topology);
     this.#state = next;
     this.#live.relay(mapping, this.#numSteps);
     this.#planner.changeTopology(settings, next.region, next.job);
     this.#publish();
     for (const source of this.#sources) source.moved?.();
-    published.mapping.close();
+    former?.mapping.close();
     const { generation } = this;
     const changed = { mapping, generation, hostLoads, brokenRules };
     for (const listener of [...this.#topologyListeners]) listener(changed);
@@ -591,16 +593,16 @@ export class ExpertLoadBalancer {
 
   /** Publishes the mapping from now on: a commit of a balancer that nobody shares need not copy it. */
   #share(): PublishedState {
-    if (!this.#isShared) {
-      this.#isShared = true;
-      this.#publish();
-    }
-    return this.#state.published;
+    if (this.#published !== undefined) return this.#published;
+    const published = makePublished(this.topology);
+    this.#published = published;
+    this.#publish();
+    return published;
   }
 
   /** Shows other threads what is live. */
   #publish(): void {
-    if (this.#isShared) this.#state.published.mapping.write(this.mapping, this.generation);
+    this.#published?.mapping.write(this.mapping, this.generation);
     for (const source of this.#sources) source.committed();
   }
 

@@ -3,6 +3,7 @@ import { nextTurn } from '../core/timers.ts';
 import { knowsRanks } from '../core/topology.ts';
 import type { MemoryPart } from '../engine/layer-kernel.ts';
 import type { JobLayout } from '../engine/layout.ts';
+import { loadRunners } from '../engine/load-runners.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
 import type { LoadsInput, LoadsTarget } from '../loads/load-matrix.ts';
 import type { LoadWindow } from '../loads/load-window.ts';
@@ -225,7 +226,7 @@ export class Planner {
   /** @throws EplbError `EPLB_CLOSED` when the balancer was closed meanwhile */
   async #loadRunner(): Promise<PlanRunner> {
     const { policy, policyGraceMs: graceMs, request, maxWorkers: maxThreads, idle } = this.#settings;
-    const { KernelRunner, PolicyRunner } = await import('../engine/runners.ts');
+    const { KernelRunner, PolicyRunner } = await loadRunners();
     this.#openState.check();
     if (this.#runner !== undefined) return this.#runner;
     if (policy instanceof URL) {

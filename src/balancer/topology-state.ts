@@ -1,4 +1,4 @@
-import { describeTopology, type Topology } from '../core/topology.ts';
+import { describeTopology } from '../core/topology.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import { contentOfExperts } from '../loads/fold-content.ts';
 import { LoadWindow } from '../loads/load-window.ts';
@@ -6,23 +6,12 @@ import { refill } from '../loads/refill-window.ts';
 import { makeSampleMemory } from '../loads/sample-memory.ts';
 import { type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
-import { carvePublished, type PublishedLayout, PublishedMapping } from '../mapping/published-mapping.ts';
-import { sharedBuffer } from '../memory/allocate.ts';
-import { Carver } from '../memory/carver.ts';
 import { leaseKernelMemory } from '../memory/kernel-memory.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 import { GainMeter } from './gain-meter.ts';
 import { GainRecord } from './gain-record.ts';
 import { carveBalancer } from './memory-map.ts';
 import type { BalancerSettings } from './options.ts';
-
-/** Where other threads read the live mapping. */
-export interface PublishedState {
-  /** What the mapping lies in, and nothing else: other threads read it as long as they like. */
-  readonly buffer: SharedArrayBuffer;
-  readonly layout: PublishedLayout;
-  readonly mapping: PublishedMapping;
-}
 
 /** All of a balancer that has the sizes of its topology. */
 export interface TopologyState {
@@ -33,7 +22,6 @@ export interface TopologyState {
   readonly job: JobLayout;
   readonly window: LoadWindow;
   readonly gains: GainRecord;
-  readonly published: PublishedState;
 }
 
 /**
@@ -61,15 +49,7 @@ export function makeState(settings: BalancerSettings, live?: ExpertMapping): Top
       windowSize,
       new GainMeter(topology, scale, { region, layout: layout.gains }, dispatch),
     ),
-    published: publish(what, topology),
   };
-}
-
-function publish(what: string, topology: Topology): PublishedState {
-  const carver = new Carver();
-  const layout = carvePublished(topology, carver);
-  const buffer = sharedBuffer(what, carver.end);
-  return { buffer, layout, mapping: new PublishedMapping(buffer, layout) };
 }
 
 /**

@@ -54,14 +54,18 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
   const sizes = { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
   const nodeOfRank = checkNodes(topology.nodeOfRank, sizes);
   if (evenFor !== undefined) checkEvenNodes({ nodeOfRank }, evenFor);
-  const rankSpeed = checkRankSpeed(topology.rankSpeed, sizes);
-  const deadRanks = checkDeadRanks(topology.deadRanks, sizes);
-  const { rules: given } = topology;
-  const ownRules = given === undefined ? undefined : checkRules(given, sizes);
+  const rankSpeed = ifGiven(topology.rankSpeed, (given) => checkRankSpeed(given, sizes));
+  const deadRanks = ifGiven(topology.deadRanks, (given) => checkDeadRanks(given, sizes));
+  const ownRules = ifGiven(topology.rules, (given) => checkRules(given, sizes));
   const taken = ownRules && slotsToTake(ownRules, numRanks);
-  const slotsPerRank = checkOpenSlots(topology.slotsPerRank, { ...sizes, numSlots, deadRanks, taken });
-  const failureDomains = checkFailureDomains(topology.failureDomains, sizes);
-  const linkClasses = checkLinkClasses(topology.linkClasses, sizes);
+  const { slotsPerRank: slots } = topology;
+  const isOpen = numSlots === numPhysicalExperts && slots === undefined;
+  const slotsPerRank =
+    isOpen && deadRanks === undefined && taken === undefined
+      ? undefined
+      : checkOpenSlots(slots, { ...sizes, numSlots, deadRanks, taken });
+  const failureDomains = ifGiven(topology.failureDomains, (given) => checkFailureDomains(given, sizes));
+  const linkClasses = ifGiven(topology.linkClasses, (given) => checkLinkClasses(given, sizes));
   const checked = {
     ...sizes,
     ...(slotsPerRank && { slotsPerRank }),
@@ -74,6 +78,11 @@ export function checkTopology(topology: Topology, rules: TopologyRules = {}): To
   };
   if (ownRules !== undefined && !isWithoutDead) checkFeasible(checked);
   return Object.freeze(checked);
+}
+
+/** Few give what is of ranks: what checks it is read only then. */
+function ifGiven<G, T>(given: G | undefined, check: (given: G) => T): T | undefined {
+  return given === undefined ? undefined : check(given);
 }
 
 /** Sizes that may have to divide each other. */

@@ -1,21 +1,26 @@
 import { requireFrom } from './load-builtin.ts';
 import { packageFile } from './package-file.ts';
 
-/** What a part takes from modules of the library, by their paths. */
-type Library = Readonly<Record<string, object>>;
+/** A part as its file has it: given what `require` is to answer it makes what the part exports. */
+type Part = (require: () => object) => object;
 
-/** A part as its file has it: given a way to the library it makes what the part exports. */
-type Part = (require: (path: string) => object) => object;
+/** All parts, where a bundler has put them into its bundle. */
+let bundled: Readonly<Record<string, Part>> = {};
+
+/** Has parts taken from a bundle, which their files are not beside. */
+export function bundleParts(parts: Readonly<Record<string, Part>>): void {
+  bundled = parts;
+}
 
 /**
  * Loads a part of the library that an import of it leaves out, in the midst of a call.
  *
  * @param name - of its file in dist/
- * @param bundled - all parts, where a bundler has put them into its bundle; else anything without them
+ * @param library - what parts take from modules of the library, of whichever
  */
-export function loadPart(name: string, bundled: object, library: Library): object {
-  const part: unknown = Reflect.get(bundled, `${name}Part`) ?? readPart(`${name}.cjs`);
-  return (part as Part)((module) => library[module]!);
+export function loadPart(name: string, library: object): object {
+  const part = bundled[`${name}Part`] ?? (readPart(`${name}.cjs`) as Part);
+  return part(() => library);
 }
 
 function readPart(file: string): unknown {

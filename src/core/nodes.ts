@@ -1,5 +1,5 @@
-import { checkWhole, listOf } from './checks.ts';
 import { EplbRangeError } from './errors.ts';
+import { checkGivenNodes } from './rank-options.ts';
 import type { Topology } from './topology.ts';
 
 // Which ranks share a node. Ranks of a node are consecutive.
@@ -31,27 +31,6 @@ function filledNodes(numRanks: number, numNodes: number): number[] {
     'EPLB_TOPOLOGY',
     `numRanks: ${numRanks} is not a multiple of numNodes ${numNodes}, and ${perNode} ranks a node fill ` +
       `${numFilled}: say which node each rank is on (nodeOfRank)`,
-  );
-}
-
-function checkGivenNodes(given: unknown, numRanks: number, numNodes: number): number[] {
-  const nodeOf = listOf('nodeOfRank', given, numRanks, 'numbers', (title, value) =>
-    checkWhole(title, value, 0, numNodes - 1),
-  );
-  nodeOf.forEach((node, rank) => {
-    const before = rank === 0 ? -1 : nodeOf[rank - 1]!;
-    if (node === before || node === before + 1) return;
-    throw new EplbRangeError(
-      'EPLB_TOPOLOGY',
-      `nodeOfRank: rank ${rank} is on node ${node} after node ${before}: ranks of a node follow each other, ` +
-        'and nodes are numbered in their order',
-    );
-  });
-  const numFound = nodeOf.at(-1)! + 1;
-  if (numFound === numNodes) return nodeOf;
-  throw new EplbRangeError(
-    'EPLB_TOPOLOGY',
-    `nodeOfRank: names ${numFound} nodes, not numNodes ${numNodes}: every node needs a rank`,
   );
 }
 

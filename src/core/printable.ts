@@ -1,9 +1,11 @@
 /**
  * Characters that steer a terminal (C0, DEL and C1, ESC among them), break a line, turn the direction of what
  * follows, or are halves of others. Foreign text may hold them: names of files, members, keys and policies,
- * cells, messages of others.
+ * cells, messages of others. They are `\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}\ufeff`, by their numbers:
+ * Node looks properties up while it parses, which takes .4 ms of an import.
  */
-const UNPRINTABLE = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}\p{Cs}\ufeff]/gu;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const UNPRINTABLE = /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]/gu;
 
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 

@@ -2,9 +2,10 @@ import { checkNumber, checkNumbered, checkObject, checkText, checkWhole, listOf 
 import { EplbRangeError } from './errors.ts';
 import { printable } from './printable.ts';
 import { takeSlots } from './rules.ts';
-import type { FailureDomains, Topology } from './topology.ts';
+import { type FailureDomains, LEAST_SPEED, MOST_SPEED, type Topology } from './topology.ts';
 
 // What a topology may say of its ranks. Each is checked, copied and frozen; undefined where it says nothing.
+// Most say nothing: this is read when one does.
 
 type Sizes = Pick<Topology, 'numPhysicalExperts' | 'numRanks' | 'numLogicalExperts'>;
 
@@ -17,9 +18,32 @@ export interface OpenSlotsOptions extends Sizes {
   readonly taken?: readonly number[] | undefined;
 }
 
-/** Speeds beyond these are typing errors. */
-export const LEAST_SPEED = 1e-3;
-export const MOST_SPEED = 1e3;
+/**
+ * The node of each rank.
+ *
+ * @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE`, `EPLB_NOT_WHOLE`,
+ * `EPLB_TOPOLOGY` for a node without ranks
+ */
+export function checkGivenNodes(given: unknown, numRanks: number, numNodes: number): number[] {
+  const nodeOf = listOf('nodeOfRank', given, numRanks, 'numbers', (title, value) =>
+    checkWhole(title, value, 0, numNodes - 1),
+  );
+  nodeOf.forEach((node, rank) => {
+    const before = rank === 0 ? -1 : nodeOf[rank - 1]!;
+    if (node === before || node === before + 1) return;
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `nodeOfRank: rank ${rank} is on node ${node} after node ${before}: ranks of a node follow each other, ` +
+        'and nodes are numbered in their order',
+    );
+  });
+  const numFound = nodeOf.at(-1)! + 1;
+  if (numFound === numNodes) return nodeOf;
+  throw new EplbRangeError(
+    'EPLB_TOPOLOGY',
+    `nodeOfRank: names ${numFound} nodes, not numNodes ${numNodes}: every node needs a rank`,
+  );
+}
 
 /** @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_SHAPE`, `EPLB_RANGE` */
 export function checkRankSpeed(
@@ -52,8 +76,6 @@ export function checkDeadRanks(
 export function checkOpenSlots(given: unknown, options: OpenSlotsOptions): readonly number[] | undefined {
   const { numPhysicalExperts, numRanks, numLogicalExperts, numSlots, deadRanks, taken } = options;
   const slots = givenSlots(given, options);
-  const isAll = slots === undefined && numSlots === numPhysicalExperts;
-  if (isAll && deadRanks === undefined && taken === undefined) return undefined;
   const open = [...(slots ?? dealtSlots(numSlots, numRanks))];
   if (taken !== undefined) takeSlots(open, taken, options);
   for (const rank of deadRanks ?? []) open[rank] = 0;

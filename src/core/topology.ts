@@ -3,6 +3,10 @@ import type { PlacementRules } from './placement-rules.ts';
 /** The largest size of anything: layers, experts, slots, ranks, steps. Float32 counts are exact up to it. */
 export const MAX_SIZE = 2 ** 24;
 
+/** Speeds of ranks beyond these are typing errors. */
+export const LEAST_SPEED = 1e-3;
+export const MOST_SPEED = 1e3;
+
 /** Levels of what fails together, by name: `[ranks]`, the domain of each rank, numbered from 0 on. */
 export type FailureDomains = Readonly<Record<string, readonly number[]>>;
 

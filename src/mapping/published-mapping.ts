@@ -1,5 +1,6 @@
-import type { Topology } from '../core/topology.ts';
-import type { Carver } from '../memory/carver.ts';
+import { describeTopology, type Topology } from '../core/topology.ts';
+import { sharedBuffer } from '../memory/allocate.ts';
+import { Carver } from '../memory/carver.ts';
 import { type ExpertMapping, mappingOfTables, tablesOf } from './expert-mapping.ts';
 
 /** Where the live mapping is published for other threads, as byte offsets. */
@@ -21,6 +22,22 @@ const Word = { GENERATION: 0, WRITING: 1, CLOSED: 2 } as const;
 export function carvePublished(topology: Topology, carver: Carver): PublishedLayout {
   const bankBytes = 8 * topology.numLayers * topology.numPhysicalExperts;
   return { topology, words: carver.take(24), banks: carver.take(2 * bankBytes), bankBytes };
+}
+
+/** Where other threads read the live mapping. */
+export interface PublishedState {
+  /** What the mapping lies in, and nothing else: other threads read it as long as they like. */
+  readonly buffer: SharedArrayBuffer;
+  readonly layout: PublishedLayout;
+  readonly mapping: PublishedMapping;
+}
+
+/** @throws EplbRangeError `EPLB_MEMORY` */
+export function makePublished(topology: Topology): PublishedState {
+  const carver = new Carver();
+  const layout = carvePublished(topology, carver);
+  const buffer = sharedBuffer(`the shared mapping of ${describeTopology(topology)}`, carver.end);
+  return { buffer, layout, mapping: new PublishedMapping(buffer, layout) };
 }
 
 /**

@@ -3,6 +3,7 @@ import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import type { CopyOutcome } from '../engine/copy-job.ts';
 import { usableCores } from '../engine/cores.ts';
+import { loadRunners } from '../engine/load-runners.ts';
 import { sharedBuffer } from '../memory/allocate.ts';
 import { copiesOfLayers, type LayerCopies, type RearrangedLayer } from './layer-copies.ts';
 import { TransferPlan } from './plan.ts';
@@ -88,8 +89,7 @@ export async function rearrangeExpertWeights(
     }
   };
   for (const layer of copies) if (layer.isEmpty) tell(layer, 'new');
-  // Loaded when it is first needed: hosts that move no weights never pay for it.
-  const { runCopyJob } = await import('../engine/runners.ts');
+  const { runCopyJob } = await loadRunners();
   const steps = busy.map(({ step }) => step);
   const onOutcome = (step: number, outcome: CopyOutcome) => tell(busy[step]!, outcome);
   const { outcomes, error } = await runCopyJob({ steps, maxWorkers: maxThreads, onOutcome }, signal);

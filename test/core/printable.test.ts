@@ -46,6 +46,14 @@ describe('printable text', () => {
     );
   });
 
+  test('escapes of all characters those that the properties of Unicode name, and no other', () => {
+    for (let code = 0; code <= 0x10ffff; code++) {
+      const character = String.fromCodePoint(code);
+      if ((printable(character) !== character) !== UNPRINTABLE.test(character))
+        assert.fail(`U+${code.toString(16)} is shown as ${printable(character)}`);
+    }
+  });
+
   test('leaves letters of all languages, emoji and their joiners as they are', () => {
     for (const plain of ['naïve café', '日本語', 'שלום', 'مرحبا', 'नमस्ते', '👩‍💻', 'می‌خواهم', 'a b']) {
       assert.equal(printable(plain), plain);

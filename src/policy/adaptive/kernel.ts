@@ -1,8 +1,8 @@
 import { domainsOfRanks } from '../../core/failure-domains.ts';
 import type { LayerKernel } from '../../engine/layer-kernel.ts';
-import { checkGroupRoom, checkSizes } from '../closed-slots.ts';
 import { AdaptiveLayers } from './layers.ts';
 import { joinPlanMemories, planMemoryBytes } from './memory.ts';
+import { checkGroupRoom, checkSizes } from './plannable-sizes.ts';
 import { type AdaptiveRequest, carveAdaptiveData, carveAdaptiveScratch, takeStats } from './request.ts';
 import { nanosecondsPerLayer } from './search-time.ts';
 import { spendMoves } from './spend-moves.ts';

@@ -1,5 +1,4 @@
-import { LEAST_SPEED, MOST_SPEED } from '../../core/rank-options.ts';
-import { MAX_SIZE } from '../../core/topology.ts';
+import { LEAST_SPEED, MAX_SIZE, MOST_SPEED } from '../../core/topology.ts';
 import type { Schema } from '../schema.ts';
 
 // What requests about epochs, ranks and events hold.
