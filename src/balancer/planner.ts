@@ -1,7 +1,6 @@
 import { EplbError } from '../core/errors.ts';
 import { nextTurn } from '../core/timers.ts';
 import { knowsRanks } from '../core/topology.ts';
-import type { MemoryPart } from '../engine/layer-kernel.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
 import type { LoadsInput, LoadsTarget } from '../loads/load-matrix.ts';
@@ -87,15 +86,6 @@ export class Planner {
     this.#formerWorkers = this.workers;
     this.#formerRunner = this.#runner;
     this.#runner = undefined;
-  }
-
-  /**
-   * What the policy's kernel remembers with a mapping that has each layer of another plan; undefined when it
-   * remembers nothing.
-   */
-  joinMemories(partOf: (layer: number) => MemoryPart): Uint8Array | undefined {
-    const { request, topology } = this.#settings;
-    return request && kernelOf(request).joinMemories?.(request, topology, partOf);
   }
 
   /** Starts the worker threads. */
