@@ -305,7 +305,7 @@ export class ExpertLoadBalancer {
    * @throws EplbError `EPLB_STALE` for a mapping that was made from another generation than the live one,
    * `EPLB_CLOSED`; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape,
    * `EPLB_MAPPING` for one with an expert in a closed slot, `EPLB_RANGE`, `EPLB_NOT_WHOLE` for a `from` that
-   * is no generation. Nothing changes then.
+   * is not a generation. Nothing changes then.
    */
   commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
     this.#live.commit(mapping, options);

@@ -181,7 +181,7 @@ export class PlanRunner {
     if (Array.isArray(told) && told.every(isLayer) && new Set(told).size === told.length) return told.slice();
     throw new EplbRangeError(
       'EPLB_POLICY',
-      `policy ${JSON.stringify(this.#name)}: its layerOrder is no list of different layers from 0 to ` +
+      `policy ${JSON.stringify(this.#name)}: its layerOrder is not a list of different layers from 0 to ` +
         `${numLayers - 1}`,
     );
   }

@@ -27,9 +27,9 @@ const STEPS_A_TURN = 256;
  *
  * @returns the result; of the steps so far, marked `partial`, when `onStep` returned false
  * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong options; EplbError `EPLB_MAPPING` for a
- *   plan that is no valid mapping, `EPLB_POLICY`; EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_FORMAT` for
- *   steps of another shape, with loads that are negative or not finite, or that go backwards; and what the
- *   source throws
+ *   plan that is not a valid mapping, `EPLB_POLICY`; EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_FORMAT`
+ *   for steps of another shape, with loads that are negative or not finite, or that go backwards; and what
+ *   the source throws
  * @example
  * ```ts
  * const policy = new DefaultEplbPolicy();

@@ -27,7 +27,7 @@ import type { BalancerControl, Connection, FirstConnection } from './protocol.ts
  * worker.postMessage({ port }, [port]);
  * ```
  *
- * @throws EplbTypeError `EPLB_KIND` for what is no balancer, EplbRangeError `EPLB_MEMORY`
+ * @throws EplbTypeError `EPLB_KIND` for what is not a balancer, EplbRangeError `EPLB_MEMORY`
  */
 export function shareBalancer(balancer: ExpertLoadBalancer): MessagePort {
   const guest = new Guest(checkBalancer('balancer', balancer));

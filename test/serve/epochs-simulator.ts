@@ -59,7 +59,7 @@ function topologyOf({ numLayers, numLogicalExperts, ...more }: FullDeclaration):
   return { numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups };
 }
 
-/** A layer's slots without dead ranks: their experts are taken over, and serving ranks that are empty filled. */
+/** A layer's slots without dead ranks: their experts taken over, and empty serving ranks filled. */
 function repairedRow(
   live: Iterable<number>,
   rankOf: (slot: number) => number,

@@ -46,7 +46,7 @@ export class ServiceClient {
   readonly #socketPath: string | undefined;
   readonly #agent: HttpAgent | HttpsAgent;
 
-  /** @throws EplbRangeError `EPLB_OPTION` for what is no address */
+  /** @throws EplbRangeError `EPLB_OPTION` for what is not an address */
   constructor(place: ServicePlace) {
     this.#place = place;
     const isSocket = place.url.startsWith('unix:');
@@ -121,7 +121,7 @@ export class ServiceClient {
     }
     const status = response.statusCode ?? 0;
     if (status < 300) return answer;
-    throw refusalOf(answer) ?? this.#unreachable(`answers with ${status}, and is no eplb serve`);
+    throw refusalOf(answer) ?? this.#unreachable(`answers with ${status}, and is not eplb serve`);
   }
 
   /** A connection that was kept may have been closed by the other side just now: then a new one is opened. */

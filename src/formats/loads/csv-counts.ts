@@ -136,7 +136,7 @@ function wholes(
     if (!Number.isInteger(number) || number > 2 ** 24) {
       throw new EplbRangeError(
         'EPLB_RANGE',
-        `${name}: line ${row + 2}: ${NOUNS[noun]} ${number} is no whole number`,
+        `${name}: line ${row + 2}: ${NOUNS[noun]} ${number} is not a whole number`,
       );
     }
     distinct.add(number);

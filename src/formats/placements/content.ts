@@ -47,7 +47,10 @@ export async function readContent(file: InputFile): Promise<Content> {
   if (hasZipMagic(head)) return TorchFile.isOne(await file.zip()) ? readTorch(file) : readNpz(file);
   const text = await file.whole(MOST_TEXT_BYTES, 'a placement');
   if (!isUtf8(text)) {
-    throw new EplbError('EPLB_FORMAT', `${file.name}: no .npy, .npz or .pt file, nor a text of JSON or YAML`);
+    throw new EplbError(
+      'EPLB_FORMAT',
+      `${file.name}: neither a .npy, .npz or .pt file nor JSON or YAML text`,
+    );
   }
   return readText(text, file.name);
 }

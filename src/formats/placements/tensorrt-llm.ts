@@ -116,7 +116,7 @@ function layerNumber(key: string, name: string): number {
   if (/^\d{1,7}$/.test(key)) return Number(key);
   throw new EplbRangeError(
     'EPLB_MAPPING',
-    `${name}: ${ROWS_KEY} has the key ${kindOf(key)}, which is no layer`,
+    `${name}: ${ROWS_KEY} has the key ${kindOf(key)}, which is not a layer`,
   );
 }
 

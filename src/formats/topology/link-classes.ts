@@ -26,7 +26,7 @@ export function linkClassesOf(
   const classes = Object.entries(checkObject(title, given as object)).map(([level, name]) => {
     if (level !== 'other' && !levels.has(level)) {
       const known = [...levels.keys(), 'other'].join(', ');
-      throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(level)} is no level; there are ${known}`);
+      throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(level)} is not a level; there are ${known}`);
     }
     return [level, checkText(`${title}.${level}`, name)] as const;
   });

@@ -38,7 +38,7 @@ function ranksOfPart(title: string, part: unknown, numRanks: number, what: strin
 function ranksOfText(title: string, text: string, numRanks: number, what: string): number[] {
   const match = /^\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?$/.exec(text);
   if (match === null) {
-    const wanted = `is no ${what}, and no range of ${what}s such as 0-7`;
+    const wanted = `is neither ${article(what)} nor a range of ${what}s such as 0-7`;
     throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(text)} ${wanted}`);
   }
   const first = checkWhole(title, Number(match[1]), 0, numRanks - 1);
