@@ -17,7 +17,7 @@ import { kernelOf } from '../policy/kernels.ts';
 import { mayStay } from '../policy/may-stay.ts';
 import { closedError, type OpenState } from './open-state.ts';
 import type { BalancerSettings } from './options.ts';
-import { writeLoads } from './plan-loads.ts';
+import { writeJobLoads } from './plan-loads.ts';
 import { type PlanOptions, type PlanRequest, readPlanRequest, SYNC_NAMES } from './plan-request.ts';
 
 /** What plans are made from. */
@@ -249,7 +249,7 @@ export class Planner {
     this.#written = mapping;
     const isWritten = plan.writtenTo === region;
     const given = { ...plan, isWritten };
-    const loads = writeLoads(region.buffer, layout, this.#plansFromSamples, given, window);
+    const loads = writeJobLoads(region.buffer, layout, this.#plansFromSamples, given, window);
     if (imbalanceThreshold !== undefined) {
       // Nobody waits for a look: the host's thread has two short turns then, and not a longer one.
       await nextTurn();

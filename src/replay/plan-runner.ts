@@ -31,7 +31,7 @@ interface MadePlan {
  * The policy's side of a replay: a balancer whose window gets every step when it is over, and nothing else of
  * the recording. What a policy is given are copies and the window's own numbers, so it cannot look ahead.
  */
-export class PlanRunner {
+export class ReplayPlanner {
   readonly #balancer: ExpertLoadBalancer;
   readonly #policy: Exclude<ReplaySettings['policy'], 'static'>;
   readonly #name: string;

@@ -84,7 +84,7 @@ export class ServiceClient {
   async listen(
     path: string,
     onEvent: (event: ServiceEvent) => void,
-    { signal, onError, pauseMs = 200 }: ListenOptions,
+    { signal, onError, pauseMs = 200 }: StreamOptions,
   ): Promise<void> {
     const state = { lastId: undefined as string | undefined };
     while (!signal.aborted) {
@@ -209,7 +209,7 @@ export class ServiceClient {
 class StaleConnection extends Error {}
 
 /** How a stream is listened to. */
-export interface ListenOptions {
+export interface StreamOptions {
   readonly signal: AbortSignal;
   readonly onError?: (error: unknown) => void;
   /** Between the end of a stream and the next one. */

@@ -15,7 +15,7 @@ import { hasZipMagic } from '../zip/archive.ts';
 import { readArray } from './array-content.ts';
 import type { Content, NumberArray } from './placement.ts';
 import { TABLE_NAMES } from './table-names.ts';
-import { mappingRecord } from './vllm-records.ts';
+import { initialMappingRecord } from './vllm-records.ts';
 import { readYaml } from './yaml.ts';
 
 /**
@@ -62,7 +62,7 @@ async function readText(text: Uint8Array, name: string): Promise<Content> {
   if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
     return { container: 'yaml', value: await readYaml(text, name) };
   }
-  const record = mappingRecord(text, name);
+  const record = initialMappingRecord(text, name);
   if (record !== undefined) return { container: 'json', ...record };
   try {
     return { container: 'json', value: readJson(text, name) };

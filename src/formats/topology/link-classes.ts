@@ -1,7 +1,7 @@
 import { checkObject, checkText } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
+import { isList } from '../json/value.ts';
 import { quote } from '../text.ts';
-import { isList } from './rank-set.ts';
 
 /** Most ranks that a file has classes of links between. */
 const MOST_LINKED = 2048;

@@ -1,5 +1,6 @@
 import { checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { isList } from '../json/value.ts';
 import { quote } from '../text.ts';
 
 /** Ranks, experts or layers, as a file names them: a number, a text such as `0-3,8`, or a list of these. */
@@ -72,9 +73,4 @@ export function setOfRanks(title: string, given: unknown, what: string, numRanks
   const left = setOf.indexOf(-1);
   if (left < 0) return setOf;
   throw new EplbRangeError('EPLB_TOPOLOGY', `${title}: rank ${left} is in no ${what}`);
-}
-
-/** Whether a value of a file is a list: long ones of numbers are Int32Array. */
-export function isList(value: unknown): value is ArrayLike<unknown> {
-  return Array.isArray(value) || value instanceof Int32Array;
 }
