@@ -59,7 +59,7 @@ const PARTS: readonly Part[] = [
       'src/cost/slot-curve.ts': ['makeSlotCurve'],
       'src/cost/layer-costs.ts': ['layerCosts', 'makeCostTally', 'summarizeCost'],
       'src/cost/layer-timer.ts': ['makeLayerTimer'],
-      'src/cost/presets.ts': ['costPreset', 'costPresetNames'],
+      'src/cost/presets.ts': ['costModelPreset', 'costPresetNames'],
     },
   },
   {

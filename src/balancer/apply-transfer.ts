@@ -6,8 +6,9 @@ import type { PlanForecast } from '../policy/decision.ts';
 import { readTransferOptions, type TransferOptions, transferOptionNames } from '../transfer/options.ts';
 import type { TransferPlan } from '../transfer/plan.ts';
 import { planTransfer } from '../transfer/plan-transfer.ts';
-import { type ExpertLoadBalancer, type LoadSource, sharedParts } from './expert-load-balancer.ts';
+import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
 import { closedError } from './open-state.ts';
+import type { LoadSource } from './shared-parts.ts';
 
 /** A plan whose weights are to be moved. */
 export interface ExpertTransfer {

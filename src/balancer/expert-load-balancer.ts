@@ -1,82 +1,20 @@
 import { show } from '../core/checks.ts';
-import { EplbError, EplbTypeError } from '../core/errors.ts';
-import { codeOf, EventTeller, type GroupEvent } from '../core/events.ts';
-import { emptyClosedSlots, openSlotsOfRanks } from '../core/open-slots.ts';
+import { EplbTypeError } from '../core/errors.ts';
 import type { Topology } from '../core/topology.ts';
 import type { LoadMatrix, LoadRow, LoadsInput } from '../loads/load-matrix.ts';
-import type { LoadWindow } from '../loads/load-window.ts';
-import { refill } from '../loads/refill-window.ts';
-import { checkShape } from '../mapping/check-shape.ts';
-import { checkMapping, ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
-import { LiveMapping } from '../mapping/live-mapping.ts';
-import { makePublished, type PublishedState } from '../mapping/published-mapping.ts';
-import { rankLayoutOf, relayRanks } from '../mapping/relay-ranks.ts';
-import { checkClosedSlots } from '../policy/closed-slots.ts';
-import type { BalancerDecision, PlanDecision } from '../policy/decision.ts';
-import { keepMemory, memoryOf } from '../policy/history.ts';
-import { repairSlots } from '../policy/repair/repair.ts';
-import { type CommitOptions, readCommitOptions, readLayers } from './commit-options.ts';
-import type { GainRecord } from './gain-record.ts';
+import type { ExpertMapping } from '../mapping/expert-mapping.ts';
+import type { BalancerDecision } from '../policy/decision.ts';
+import { BalancerPlans } from './balancer-plans.ts';
+import type { CommitOptions } from './commit-options.ts';
+import { LiveState } from './live-state.ts';
 import type { EplbMetrics } from './metrics.ts';
 import { OpenState } from './open-state.ts';
 import { changedSettings, type ExpertLoadBalancerOptions, readOptions } from './options.ts';
-import { type PlanOutcome, planEvent } from './plan-event.ts';
-import {
-  type PlanOptions,
-  type PlanRequest,
-  REBALANCE_NAMES,
-  type RebalanceOptions,
-  readMostPlans,
-} from './plan-request.ts';
-import { Planner, type PlanSource } from './planner.ts';
-import { decodeSnapshot, encodeSnapshot, type SnapshotSizes } from './snapshot.ts';
+import type { PlanOptions, RebalanceOptions } from './plan-request.ts';
+import { Planner } from './planner.ts';
+import { restoreSnapshot, takeSnapshot } from './restore.ts';
+import type { SharedParts, TopologyListener } from './shared-parts.ts';
 import type { TopologyChange, TopologyChanged } from './topology-change.ts';
-import { makeState, movedState, type TopologyState } from './topology-state.ts';
-
-/** Other threads' loads, on their way into the window. */
-export interface LoadSource {
-  /** Brings what was recorded into the step being recorded; called before a step ends. */
-  drain(): void;
-  /** A mapping went live. */
-  committed(): void;
-  /** The mapping is published elsewhere from now on, as the topology has changed. */
-  moved?(): void;
-}
-
-/** Is told of a change of the topology. */
-type TopologyListener = (changed: TopologyChanged) => void;
-
-/** What the library's other parts need of a balancer at the moment: sharing it with threads, watching it. */
-export interface SharedParts {
-  /** Where other threads read the live mapping: from the first call on. */
-  published(): PublishedState;
-  readonly window: LoadWindow;
-  readonly sources: Set<LoadSource>;
-  /** Whether a mapping may go live that was made from this generation. */
-  isFresh(mapping: ExpertMapping, from: number): boolean;
-  isClosed(): boolean;
-  /** Tells when the balancer is closed. @returns what ends that */
-  onClose(listener: () => void): () => void;
-  /** Tells when a step has ended. @returns what ends that */
-  onStep(listener: () => void): () => void;
-  /** Tells when the topology has changed. @returns what ends that */
-  onTopology(listener: TopologyListener): () => void;
-  readonly gains: GainRecord;
-  readonly events: EventTeller;
-  /** The rebalancers that run. */
-  readonly loops: Set<{ readonly rebalanceInterval: number }>;
-  /** Writes the loads of experts of a layer in the step that ended last. */
-  newestLoads(layer: number, out: Float32Array): void;
-  /** Steps that were ever recorded. */
-  numSteps(): number;
-  /** Of plans that their caller tells of itself. */
-  readonly toldElsewhere: WeakSet<AbortSignal>;
-  /**
-   * Plans from the window as `plan` does, or resolves to undefined when its ranks' loads do not differ by
-   * more than this.
-   */
-  planIfUneven(imbalanceThreshold: number, signal: AbortSignal): Promise<BalancerDecision | undefined>;
-}
 
 /** Returns `value` when it is a balancer. @throws EplbTypeError `EPLB_KIND` */
 export function checkBalancer(title: string, value: unknown): ExpertLoadBalancer {
@@ -110,41 +48,35 @@ export class ExpertLoadBalancer {
   readonly name: string;
   /** The most worker threads that a plan may have; 0 when plans are made in this thread. */
   readonly threads: number;
-  /** What is made anew when the topology changes. */
-  #state: TopologyState;
-  readonly #planner: Planner;
   readonly #openState = new OpenState();
-  readonly #sources = new Set<LoadSource>();
-  readonly #live: LiveMapping;
-  readonly #events: EventTeller;
+  readonly #live: LiveState;
+  readonly #planner: Planner;
+  readonly #plans: BalancerPlans;
   readonly #loops: SharedParts['loops'] = new Set();
-  readonly #toldElsewhere = new WeakSet<AbortSignal>();
   readonly #stepListeners = new Set<() => void>();
   readonly #topologyListeners = new Set<TopologyListener>();
-  /** That were ever recorded. */
-  #numSteps = 0;
-  /** Where other threads read the live mapping, once any may. */
-  #published: PublishedState | undefined;
 
   static {
-    sharedParts = (balancer) => ({
-      published: () => balancer.#share(),
-      window: balancer.#window,
-      sources: balancer.#sources,
-      isFresh: (mapping, from) => balancer.#live.isFresh(mapping, from),
-      isClosed: () => balancer.#openState.isClosed,
-      onClose: (listener) => balancer.#openState.onClose(listener),
-      onStep: (listener) => listen(balancer.#stepListeners, listener),
-      onTopology: (listener) => listen(balancer.#topologyListeners, listener),
-      gains: balancer.#gains,
-      events: balancer.#events,
-      loops: balancer.#loops,
-      newestLoads: balancer.#newestLoads,
-      numSteps: () => balancer.#numSteps,
-      toldElsewhere: balancer.#toldElsewhere,
-      planIfUneven: (threshold, signal) =>
-        balancer.#planner.enqueue(() => balancer.#decideIfUneven(threshold, signal)),
-    });
+    sharedParts = (balancer) => {
+      const live = balancer.#live;
+      return {
+        published: () => live.share(),
+        window: live.window,
+        sources: live.sources,
+        isFresh: (mapping, from) => live.mappings.isFresh(mapping, from),
+        isClosed: () => balancer.#openState.isClosed,
+        onClose: (listener) => balancer.#openState.onClose(listener),
+        onStep: (listener) => listen(balancer.#stepListeners, listener),
+        onTopology: (listener) => listen(balancer.#topologyListeners, listener),
+        gains: live.gains,
+        events: live.events,
+        loops: balancer.#loops,
+        newestLoads: live.newestLoads,
+        numSteps: () => live.numSteps,
+        toldElsewhere: balancer.#plans.toldElsewhere,
+        planIfUneven: (threshold, signal) => balancer.#plans.decideIfUneven(threshold, signal),
+      };
+    };
   }
 
   /**
@@ -158,25 +90,16 @@ export class ExpertLoadBalancer {
     const settings = readOptions(options);
     this.windowSize = settings.windowSize;
     this.name = settings.name;
-    this.#events = new EventTeller(settings.name);
     this.threads = settings.threads;
-    this.#state = makeState(settings);
-    this.#live = new LiveMapping(this.#state.first);
-    this.#planner = new Planner(settings, this.#state.region, this.#state.job, this.#openState);
+    this.#live = new LiveState(settings, this.#openState);
+    const { region, job } = this.#live.made;
+    this.#planner = new Planner(settings, region, job, this.#openState);
+    this.#plans = new BalancerPlans(this.#live, this.#planner);
   }
 
   /** The sizes, and what is known of the ranks, checked: as they are now, see {@link changeTopology}. */
   get topology(): Topology {
-    return this.#state.settings.topology;
-  }
-
-  get #window(): LoadWindow {
-    return this.#state.window;
-  }
-
-  /** What plans promised, and what came. */
-  get #gains(): GainRecord {
-    return this.#state.gains;
+    return this.#live.topology;
   }
 
   /**
@@ -194,7 +117,7 @@ export class ExpertLoadBalancer {
 
   /** Steps in the window. */
   get numSamples(): number {
-    return this.#window.numSamples;
+    return this.#live.window.numSamples;
   }
 
   /** How far the plan in flight is; both 0 when there is none. */
@@ -213,13 +136,13 @@ export class ExpertLoadBalancer {
    */
   recordLoad(layer: number, loads: LoadRow): void {
     this.#openState.check();
-    this.#window.recordPhysical(layer, loads);
+    this.#live.window.recordPhysical(layer, loads);
   }
 
   /** As {@link recordLoad}, for the tokens each expert got: loads [logical]. */
   recordLogicalLoad(layer: number, loads: LoadRow): void {
     this.#openState.check();
-    this.#window.recordLogical(layer, loads);
+    this.#live.window.recordLogical(layer, loads);
   }
 
   /**
@@ -230,12 +153,10 @@ export class ExpertLoadBalancer {
    */
   advanceWindow(): void {
     this.#openState.check();
-    for (const source of this.#sources) source.drain();
-    this.#window.advance();
-    this.#numSteps++;
-    this.#gains.step(this.#newestLoads);
+    this.#live.advance();
     for (const listener of this.#stepListeners) listener();
-    this.#events.tell('load', () => ({ ...this.#eventHead, numSteps: this.#numSteps }));
+    const live = this.#live;
+    live.events.tell('load', () => ({ ...live.eventHead, numSteps: live.numSteps }));
   }
 
   /**
@@ -265,38 +186,20 @@ export class ExpertLoadBalancer {
    */
   changeTopology(change: TopologyChange): TopologyChanged {
     this.#openState.check();
-    const settings = changedSettings(this.#state.settings, change);
-    for (const source of this.#sources) source.drain();
-    const { mapping, hostLoads, brokenRules } = this.#relaid(settings.topology);
-    const next = movedState(this.#state, settings, this.mapping, mapping);
-    const former = this.#published;
-    this.#published = former && makePublished(settings.topology);
-    this.#state = next;
-    this.#live.relay(mapping, this.#numSteps);
-    this.#planner.changeTopology(settings, next.region, next.job);
-    this.#publish();
-    for (const source of this.#sources) source.moved?.();
+    const live = this.#live;
+    const settings = changedSettings(live.made.settings, change);
+    const { former, ...relaid } = live.relay(settings);
+    this.#planner.changeTopology(settings, live.made.region, live.made.job);
+    live.publish();
+    for (const source of live.sources) source.moved?.();
     former?.mapping.close();
-    const { generation } = this;
-    const changed = { mapping, generation, hostLoads, brokenRules };
+    const changed = { ...relaid, generation: live.generation };
     for (const listener of [...this.#topologyListeners]) listener(changed);
     const { numRanks, deadRanks = [] } = this.topology;
-    this.#events.tell('topology', () => ({
-      ...{ ...this.#eventHead, numRanks, deadRanks, hostLoads: hostLoads.length },
+    live.events.tell('topology', () => ({
+      ...{ ...live.eventHead, numRanks, deadRanks, hostLoads: changed.hostLoads.length },
     }));
     return changed;
-  }
-
-  /** The live mapping on other ranks. */
-  #relaid(next: Topology): Omit<TopologyChanged, 'generation'> {
-    const { topology } = this;
-    const { phyToLog } = tablesOf(this.mapping);
-    const slots = relayRanks(phyToLog, topology.numLayers, rankLayoutOf(topology), rankLayoutOf(next));
-    emptyClosedSlots(slots, next);
-    const loads = this.#window.averageLogical();
-    const openSlots = openSlotsOfRanks(next);
-    const { rankSpeed, deadRanks, rules } = next;
-    return repairSlots(slots, { loads, openSlots, rankSpeed, deadRanks, rules });
   }
 
   /**
@@ -305,7 +208,7 @@ export class ExpertLoadBalancer {
    * what was recorded per slot in a layer that got loads of experts in the same step. A copy.
    */
   getAverageLoad(): LoadMatrix {
-    return this.#window.averagePhysical();
+    return this.#live.window.averagePhysical();
   }
 
   /**
@@ -313,7 +216,7 @@ export class ExpertLoadBalancer {
    * the rounding to float32, whatever loads have left the window. A copy.
    */
   getAverageLogicalLoad(): LoadMatrix {
-    return this.#window.averageLogical();
+    return this.#live.window.averageLogical();
   }
 
   /** The mapping's and the window's tables, copied: as large as the window, so not for every step. */
@@ -323,16 +226,16 @@ export class ExpertLoadBalancer {
       numLayers,
       numPhysicalExperts,
       numLogicalExperts,
-      numSamples: this.#window.numSamples,
+      numSamples: this.#live.window.numSamples,
       workersStarted: this.#planner.workers.started,
       workersWoken: this.#planner.workers.woken,
-      realisedGains: this.#gains.gains,
-      gainBar: this.#gains.bar(this.#numSteps),
+      realisedGains: this.#live.gains.gains,
+      gainBar: this.#live.gains.bar(this.#live.numSteps),
       physicalToLogical: this.mapping.phyToLog,
       logicalToPhysical: this.mapping.logToPhy,
       logicalReplicaCount: this.mapping.replicaCount,
-      expertLoadPass: this.#window.pass(),
-      expertLoadWindow: this.#window.samples(),
+      expertLoadPass: this.#live.window.pass(),
+      expertLoadWindow: this.#live.window.samples(),
     };
   }
 
@@ -356,16 +259,7 @@ export class ExpertLoadBalancer {
    * @throws as {@link plan}
    */
   async rebalance(weight?: LoadsInput, options: RebalanceOptions = {}): Promise<ExpertMapping> {
-    const mostPlans = readMostPlans(options);
-    const request = this.#planner.take(weight, options, REBALANCE_NAMES);
-    return this.#planner.enqueue(async () => {
-      for (let plans = 0; plans < mostPlans; plans++) {
-        const { mapping, generation } = await this.#told(() => this.#decide(request));
-        // Made live before the next plan begins, which is to start from it.
-        if (generation === this.generation) return this.#makeLive(mapping);
-      }
-      return this.mapping;
-    });
+    return this.#plans.rebalance(weight, options);
   }
 
   /**
@@ -373,13 +267,7 @@ export class ExpertLoadBalancer {
    * as a URL. Another mapping can only go live meanwhile when the policy itself commits one.
    */
   rebalanceSync(weight?: LoadsInput, options: Omit<RebalanceOptions, 'signal'> = {}): ExpertMapping {
-    for (let plansLeft = readMostPlans(options); plansLeft > 0; plansLeft--) {
-      const { generation } = this;
-      const { mapping, ...decision } = this.#planSync(weight, options);
-      if (decision.status === 'planned') this.#gains.expect(mapping, decision.forecast);
-      if (generation === this.generation) return this.#makeLive(mapping);
-    }
-    return this.mapping;
+    return this.#plans.rebalanceSync(weight, options);
   }
 
   /**
@@ -403,10 +291,7 @@ export class ExpertLoadBalancer {
    * was planned from.
    */
   async decide(weight?: LoadsInput, options: PlanOptions = {}): Promise<BalancerDecision> {
-    const request = this.#planner.take(weight, options);
-    const plan = () => this.#planner.enqueue(() => this.#decide(request));
-    const { signal } = request;
-    return signal && this.#toldElsewhere.has(signal) ? plan() : this.#told(plan);
+    return this.#plans.decide(weight, options);
   }
 
   /**
@@ -419,11 +304,10 @@ export class ExpertLoadBalancer {
    * @throws EplbError `EPLB_STALE` for a mapping that was made from another generation than the live one,
    * `EPLB_CLOSED`; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape,
    * `EPLB_MAPPING` for one with an expert in a closed slot, `EPLB_RANGE`, `EPLB_NOT_WHOLE` for a `from` that
-   * is no generation. Nothing changes then.
+   * is not a generation. Nothing changes then.
    */
   commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
-    this.#checkCommit(mapping, options);
-    this.#makeLive(mapping);
+    this.#live.commit(mapping, options);
   }
 
   /**
@@ -449,16 +333,7 @@ export class ExpertLoadBalancer {
    * ```
    */
   commitLayers(mapping: ExpertMapping, layers: readonly number[], options: CommitOptions = {}): void {
-    const from = this.#checkCommit(mapping, options);
-    const named = readLayers(layers, this.topology.numLayers);
-    const joined = this.#live.joined(mapping, named);
-    if (joined === this.mapping || joined === mapping) {
-      this.#makeLive(joined);
-      return;
-    }
-    keepMemory(joined, this.#joinMemories(mapping, named));
-    const replace = () => this.#live.replaceLayers(joined, mapping, named, this.#numSteps, from);
-    this.#goLive(joined, mapping, named, replace);
+    this.#live.commitLayers(mapping, layers, options);
   }
 
   /**
@@ -475,19 +350,7 @@ export class ExpertLoadBalancer {
    * ```
    */
   snapshot(): Uint8Array {
-    const { isPlanned, since } = this.#live;
-    return encodeSnapshot(this.#sizes, {
-      phyToLog: tablesOf(this.mapping).phyToLog,
-      logToPhy: this.mapping.logToPhy,
-      isFirst: this.#live.isFirst(this.mapping),
-      isPlanned,
-      numSteps: this.#numSteps,
-      since,
-      memory: memoryOf(this.mapping) ?? new Uint8Array(),
-      gains: this.#gains.content(),
-      window: this.#window.content(),
-      samples: this.#window.sampleMemory?.content(),
-    });
+    return takeSnapshot(this.#live);
   }
 
   /**
@@ -501,26 +364,7 @@ export class ExpertLoadBalancer {
    */
   restore(snapshot: Uint8Array): void {
     this.#openState.check();
-    const { numLayers, numLogicalExperts } = this.topology;
-    const content = decodeSnapshot(snapshot, this.#sizes);
-    const isNew = this.#numSteps === 0 && this.generation === 0 && this.#window.content().rows.length === 0;
-    if (!isNew) {
-      const message = 'the balancer has recorded steps or committed mappings of its own: restore a new one';
-      throw new EplbError('EPLB_STALE', message);
-    }
-    const { isFirst, isPlanned, phyToLog, logToPhy, since, memory, window, samples } = content;
-    const mapping = isFirst
-      ? this.mapping
-      : new ExpertMapping({ phyToLog, logToPhy, numLayers, numLogicalExperts });
-    checkShape('snapshot', mapping, this.topology);
-    checkClosedSlots('snapshot', tablesOf(mapping).phyToLog, this.topology);
-    refill(this.#window, this.topology, window, mapping);
-    if (samples !== undefined) this.#window.sampleMemory?.refill(samples);
-    this.#numSteps = content.numSteps;
-    if (memory.length > 0) keepMemory(mapping, memory);
-    this.#live.resume(mapping, isPlanned, since);
-    this.#gains.refill(content.gains, mapping);
-    if (!isFirst) this.#publish();
+    restoreSnapshot(this.#live, snapshot);
   }
 
   /**
@@ -534,163 +378,10 @@ export class ExpertLoadBalancer {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
-
-  /** @returns the generation that the mapping was made from, where the options say so. */
-  #checkCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
-    try {
-      return this.#checkedCommit(mapping, options);
-    } catch (error) {
-      const { message } = error as Error;
-      this.#events.tell('refusal', () => ({ ...this.#eventHead, code: codeOf(error), message }));
-      throw error;
-    }
-  }
-
-  #checkedCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
-    this.#openState.check();
-    const { from, force } = readCommitOptions(options);
-    checkMapping('mapping', mapping);
-    // First: a plan that is stale as ranks have changed may have another shape, too.
-    if (!force) this.#live.checkFresh(mapping, from);
-    checkShape('mapping', mapping, this.topology);
-    checkClosedSlots('mapping', tablesOf(mapping).phyToLog, this.topology);
-    return from;
-  }
-
-  #makeLive(mapping: ExpertMapping): ExpertMapping {
-    if (mapping === this.mapping) return mapping;
-    const layers = Array.from({ length: this.topology.numLayers }, (_, layer) => layer);
-    this.#goLive(mapping, mapping, layers, () => this.#live.replace(mapping, this.#numSteps));
-    return mapping;
-  }
-
-  /** @param plan what these layers are of */
-  #goLive(mapping: ExpertMapping, plan: ExpertMapping, layers: Iterable<number>, replace: () => void): void {
-    this.#window.changeMapping(mapping);
-    this.#gains.committed(plan, this.mapping, mapping, layers, this.#numSteps);
-    const before = this.mapping;
-    replace();
-    this.#publish();
-    const { numRanks } = this.topology;
-    this.#events.tell('commit', () => ({
-      ...{ ...this.#eventHead, digest: mapping.digest(), moves: mapping.movesFrom(before, numRanks) },
-    }));
-  }
-
-  /** What the policy remembers when layers of a mapping are live: of each what was left with its plan. */
-  #joinMemories(next: ExpertMapping, layers: ReadonlySet<number>): Uint8Array | undefined {
-    const { since } = this.#live;
-    const sinceNext = this.#live.sinceOf(next, this.#numSteps);
-    const newest = Math.max(since, sinceNext);
-    const partOf = (mapping: ExpertMapping, plannedAt: number) => ({
-      memory: memoryOf(mapping),
-      isInitial: this.#live.isFirst(mapping),
-      extraSteps: newest - plannedAt,
-    });
-    const [named, others] = [partOf(next, sinceNext), partOf(this.mapping, since)];
-    return this.#planner.joinMemories((layer) => (layers.has(layer) ? named : others));
-  }
-
-  /** Publishes the mapping from now on: a commit of a balancer that nobody shares need not copy it. */
-  #share(): PublishedState {
-    if (this.#published !== undefined) return this.#published;
-    const published = makePublished(this.topology);
-    this.#published = published;
-    this.#publish();
-    return published;
-  }
-
-  /** Shows other threads what is live. */
-  #publish(): void {
-    this.#published?.mapping.write(this.mapping, this.generation);
-    for (const source of this.#sources) source.committed();
-  }
-
-  get #sizes(): SnapshotSizes {
-    const samples = this.#window.sampleMemory?.sizes;
-    return { topology: this.topology, windowSize: this.windowSize, samples };
-  }
-
-  /** What every event begins with. */
-  get #eventHead(): GroupEvent {
-    return { group: this.name, epoch: this.generation };
-  }
-
-  /** Plans, and tells what became of that. */
-  async #told(plan: () => Promise<BalancerDecision>): Promise<BalancerDecision> {
-    const startMs = performance.now();
-    try {
-      const decision = await plan();
-      this.#tellPlan(decision, startMs);
-      return decision;
-    } catch (error) {
-      this.#tellPlan({ status: 'failed', reason: codeOf(error) }, startMs);
-      throw error;
-    }
-  }
-
-  #planSync(weight: LoadsInput | undefined, options: Omit<RebalanceOptions, 'signal'>): PlanDecision {
-    const startMs = performance.now();
-    const decision = this.#planner.planSync(weight, options, this.#source);
-    this.#tellPlan(decision, startMs);
-    return decision;
-  }
-
-  #tellPlan(outcome: PlanOutcome, startMs: number): void {
-    const seconds = (performance.now() - startMs) / 1000;
-    this.#events.tell('plan', () => planEvent(this, outcome, seconds));
-  }
-
-  async #decide(request: PlanRequest): Promise<BalancerDecision> {
-    const before = this.#now();
-    return this.#note(await this.#planner.plan(request, () => this.#source), before);
-  }
-
-  async #decideIfUneven(threshold: number, signal: AbortSignal): Promise<BalancerDecision | undefined> {
-    const before = this.#now();
-    const decision = await this.#planner.planIfUneven(threshold, signal, () => this.#source);
-    return decision && this.#note(decision, before);
-  }
-
-  /**
-   * Remembers what a plan was made from. What stays is the mapping that is live now: one that is live no more
-   * must not come back by the commit of a plan that changes nothing.
-   */
-  #note(decision: PlanDecision, before: PlanMoment): BalancerDecision {
-    const { generation, numSteps } = before;
-    if (decision.status === 'planned') {
-      this.#live.notePlan(decision.mapping, generation, numSteps);
-      // What was planned for other ranks never goes live as it is.
-      if (generation >= this.#live.relaidAt) this.#gains.expect(decision.mapping, decision.forecast);
-    }
-    const isKept = decision.status === 'kept' && decision.mapping === before.mapping;
-    return { ...decision, mapping: isKept ? this.mapping : decision.mapping, generation };
-  }
-
-  #now(): PlanMoment {
-    return { mapping: this.mapping, generation: this.generation, numSteps: this.#numSteps };
-  }
-
-  readonly #newestLoads = (layer: number, out: Float32Array) => this.#window.newestLogical(layer, out);
-
-  get #source(): PlanSource {
-    const { mapping } = this;
-    const isInitial = this.#live.isFirst(mapping);
-    const numNewSteps = this.#numSteps - this.#live.since;
-    const history = { numNewSteps, isInitial, memory: memoryOf(mapping) };
-    return { mapping, history, window: this.#window };
-  }
 }
 
 /** Adds a listener. @returns what takes it away */
 function listen<T>(listeners: Set<T>, listener: T): () => void {
   listeners.add(listener);
   return () => void listeners.delete(listener);
-}
-
-/** What a plan is made from. */
-interface PlanMoment {
-  readonly mapping: ExpertMapping;
-  readonly generation: number;
-  readonly numSteps: number;
 }

@@ -28,8 +28,8 @@ export interface ExpertLoadBalancerOptions extends RankOptions {
   readonly numLayers: number;
   readonly numLogicalExperts: number;
   /**
-   * Slots per layer: at least the experts. Where they are no multiple of `numRanks`, the first ranks have one
-   * more than the others, and tables have as many for every rank.
+   * Slots per layer: at least the experts. Where they are not a multiple of `numRanks`, the first ranks have
+   * one more than the others, and tables have that many for every rank.
    */
   readonly numPhysicalExperts: number;
   readonly numRanks: number;

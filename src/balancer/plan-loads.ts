@@ -10,7 +10,7 @@ import type { PlanRequest } from './plan-request.ts';
  *
  * @param plansFromSamples whether the policy's kernel does, and not from one mean load
  */
-export function writeLoads(
+export function writeJobLoads(
   buffer: ArrayBufferLike,
   job: JobLayout,
   plansFromSamples: boolean,

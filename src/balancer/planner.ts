@@ -1,7 +1,6 @@
 import { EplbError } from '../core/errors.ts';
 import { nextTurn } from '../core/timers.ts';
 import { knowsRanks } from '../core/topology.ts';
-import type { MemoryPart } from '../engine/layer-kernel.ts';
 import type { JobLayout } from '../engine/layout.ts';
 import { loadRunners } from '../engine/load-runners.ts';
 import type { PlanRunner } from '../engine/plan-runner.ts';
@@ -19,7 +18,7 @@ import { kernelOf } from '../policy/kernels.ts';
 import { mayStay } from '../policy/may-stay.ts';
 import { closedError, type OpenState } from './open-state.ts';
 import type { BalancerSettings } from './options.ts';
-import { writeLoads } from './plan-loads.ts';
+import { writeJobLoads } from './plan-loads.ts';
 import { type PlanOptions, type PlanRequest, readPlanRequest, SYNC_NAMES } from './plan-request.ts';
 
 /** What plans are made from. */
@@ -88,15 +87,6 @@ export class Planner {
     this.#formerWorkers = this.workers;
     this.#formerRunner = this.#runner;
     this.#runner = undefined;
-  }
-
-  /**
-   * What the policy's kernel remembers with a mapping that has each layer of another plan; undefined when it
-   * remembers nothing.
-   */
-  joinMemories(partOf: (layer: number) => MemoryPart): Uint8Array | undefined {
-    const { request, topology } = this.#settings;
-    return request && kernelOf(request).joinMemories?.(request, topology, partOf);
   }
 
   /** Starts the worker threads. */
@@ -260,7 +250,7 @@ export class Planner {
     this.#written = mapping;
     const isWritten = plan.writtenTo === region;
     const given = { ...plan, isWritten };
-    const loads = writeLoads(region.buffer, layout, this.#plansFromSamples, given, window);
+    const loads = writeJobLoads(region.buffer, layout, this.#plansFromSamples, given, window);
     if (imbalanceThreshold !== undefined) {
       // Nobody waits for a look: the host's thread has two short turns then, and not a longer one.
       await nextTurn();

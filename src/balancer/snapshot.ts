@@ -82,7 +82,7 @@ export function encodeSnapshot(sizes: SnapshotSizes, content: BalancerContent): 
 /**
  * Reads what {@link encodeSnapshot} wrote, whole and of these sizes.
  *
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_FORMAT` for bytes that are no snapshot, or a
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_FORMAT` for bytes that are not a snapshot, or a
  * damaged one, `EPLB_SHAPE` for one of other sizes
  */
 export function decodeSnapshot(bytes: unknown, sizes: SnapshotSizes): BalancerContent {

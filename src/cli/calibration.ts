@@ -71,8 +71,9 @@ function checked(value: unknown): Calibration {
   const given = checkObject('measurements', value as Readonly<Record<string, unknown>>);
   const { format, version, precision } = given;
   if (format !== 'eplb-calibration' || version !== 1) {
-    const what = `format ${show(format)}, version ${show(version)}`;
-    throw new EplbError('EPLB_FORMAT', `${what}: not "eplb-calibration", 1, as eplb_calibrate.py writes`);
+    const found = `format ${show(format)}, version ${show(version)}`;
+    const message = `eplb_calibrate.py writes format "eplb-calibration", version 1; this has ${found}`;
+    throw new EplbError('EPLB_FORMAT', message);
   }
   if (typeof precision !== 'string' || !Object.hasOwn(DTYPES, precision)) {
     const known = Object.keys(DTYPES).join(', ');

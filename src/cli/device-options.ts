@@ -137,7 +137,7 @@ export function placed<T>(
   const names = Object.entries({ '--slots': slots, '--ranks': ranks })
     .filter(([, value]) => value === undefined)
     .map(([name]) => name);
-  const message = `${names.join(', ')}: required, and not given; see eplb ${command} --help`;
+  const message = `${names.join(', ')}: required but not given; see eplb ${command} --help`;
   throw new EplbError('EPLB_OPTION', message);
 }
 

@@ -38,8 +38,8 @@ export const HELP: HelpConfiguration = {
 };
 
 function defaultText({ defaultValue }: Option): string {
-  if (defaultValue === undefined) return '';
-  return ` (default: ${Array.isArray(defaultValue) ? defaultValue.join(',') : defaultValue})`;
+  const text = Array.isArray(defaultValue) ? defaultValue.join(',') : String(defaultValue ?? '');
+  return text === '' ? '' : ` (default: ${text})`;
 }
 
 /** How a command ends, whichever it is. */
@@ -53,7 +53,7 @@ const EXIT_CODES: readonly (readonly [code: number, meaning: string])[] = [
 interface HelpTexts {
   /** Command lines that work, each with what it does. */
   readonly examples: readonly (readonly [line: string, does: string])[];
-  /** Exit codes beside those of all commands. */
+  /** Exit codes beside those of all commands; one of theirs gets another meaning. */
   readonly exitCodes?: readonly (readonly [code: number, meaning: string])[];
 }
 
@@ -65,7 +65,7 @@ export function addHelpTexts(command: Command, { examples, exitCodes = [] }: Hel
       ...wrapped(does, width - 4).map((text) => `  # ${text}`),
       ...folded(line, width),
     ]);
-    const codes = [...EXIT_CODES, ...exitCodes].flatMap(([code, meaning]) => {
+    const codes = [...new Map([...EXIT_CODES, ...exitCodes])].flatMap(([code, meaning]) => {
       const [first, ...rest] = wrapped(meaning, width - 7);
       return [`  ${String(code).padStart(3)}  ${first}`, ...rest.map((text) => `       ${text}`)];
     });

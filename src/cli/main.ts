@@ -7,7 +7,7 @@ import { print } from './terminal.ts';
 
 // The entry of the `eplb` command. The one module of the command that acts when it is loaded.
 
-// A reader that has seen enough, such as `| head`, is no error.
+// A reader that has seen enough, such as `| head`, is not an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
   const message = `standard output: cannot be written: ${fileReason(error)}`;

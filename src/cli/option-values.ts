@@ -80,7 +80,7 @@ export function slotsPerRankList(text: string): readonly number[] {
  * Parses `A:B`, either side of which may be empty. The bounds are checked by {@link resolveRange} once the
  * length is known.
  *
- * @throws EplbRangeError EPLB_OPTION when the text is no range
+ * @throws EplbRangeError EPLB_OPTION when the text is not a range
  */
 export function stepRange(text: string): TypedRange {
   const match = /^(-?\d+)?:(-?\d+)?$/.exec(text);

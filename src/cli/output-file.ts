@@ -57,7 +57,7 @@ export async function checkOutput(
 type OutputPaths = Readonly<Record<string, string | undefined>>;
 
 /** Files found to be writable, by their options. */
-export type Outputs = ReadonlyMap<string, OutputFile>;
+export type OutputFiles = ReadonlyMap<string, OutputFile>;
 
 /**
  * Checks all files that are to be written, before the run.
@@ -66,7 +66,7 @@ export type Outputs = ReadonlyMap<string, OutputFile>;
  * @param inputs files that are read
  * @throws EplbError EPLB_FILE, EplbRangeError EPLB_OPTION when two are the same file
  */
-export async function checkOutputs(paths: OutputPaths, inputs: readonly string[]): Promise<Outputs> {
+export async function checkOutputs(paths: OutputPaths, inputs: readonly string[]): Promise<OutputFiles> {
   const outputs = new Map<string, OutputFile>();
   for (const [option, path] of Object.entries(paths)) {
     if (path === undefined) continue;

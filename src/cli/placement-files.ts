@@ -12,7 +12,7 @@ import { sayingErrors } from './error-message.ts';
  *
  * @param layers - the layers that are planned: a placement may have more
  * @throws EplbError EPLB_FILE or EPLB_FORMAT, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE when it does
- *   not fit, EPLB_MAPPING when an expert is missing or a slot holds something that is no expert
+ *   not fit, EPLB_MAPPING when an expert is missing or a slot holds something that is not an expert
  */
 export async function readStartingPlacement(
   path: string,

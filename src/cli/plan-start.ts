@@ -64,7 +64,7 @@ export function checkStartOptions({ startFrom, startRanks, retire, shrinkTo }: S
  * @param layers - the layers that are planned: a placement may have more
  * @throws EplbError EPLB_FILE or EPLB_FORMAT, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE when it does
  *   not fit, or it is not known how many ranks it has,
- *   EPLB_MAPPING when an expert is missing or a slot holds something that is no expert
+ *   EPLB_MAPPING when an expert is missing or a slot holds something that is not an expert
  */
 export async function readPlanStart(
   path: string,
@@ -121,7 +121,7 @@ export function planLayout(
   };
   const outside = retire.find((rank) => rank >= numRanks);
   if (outside !== undefined) {
-    const message = `--retire: ${outside} is no rank; there are ranks 0 to ${numRanks - 1}`;
+    const message = `--retire: ${outside} is not a rank; there are ranks 0 to ${numRanks - 1}`;
     throw new EplbRangeError('EPLB_RANGE', message);
   }
   const previous = start && relaid(start.mapping, start.layout, whole);

@@ -35,7 +35,7 @@ export async function choosePolicy(
   if (!/[/\\]|\.[cm]?js$/.test(text)) {
     throw new EplbError(
       'EPLB_OPTION',
-      `${name}: ${quote(text)} is no policy; give ${[...others, ...POLICY_NAMES].join(', ')} or a module's ` +
+      `${name}: ${quote(text)} is not a policy; give ${[...others, ...POLICY_NAMES].join(', ')} or a module's ` +
         'file such as ./mine.js',
     );
   }
@@ -76,7 +76,9 @@ function pathOf(url: string, option: string): string {
   try {
     return fileURLToPath(url);
   } catch (cause) {
-    throw new EplbError('EPLB_OPTION', `${option}: ${quote(url)} is no file URL of this machine`, { cause });
+    throw new EplbError('EPLB_OPTION', `${option}: ${quote(url)} is not a file URL of this machine`, {
+      cause,
+    });
   }
 }
 

@@ -55,5 +55,5 @@ function missing(command: Command): EplbError {
   );
   const names = [...files.map((file) => file.name()), ...options.map(({ long }) => long)];
   const help = helpCommand([command.name()]);
-  return new EplbError('EPLB_OPTION', `${names.join(', ')}: required, and not given; see ${help}`);
+  return new EplbError('EPLB_OPTION', `${names.join(', ')}: required but not given; see ${help}`);
 }

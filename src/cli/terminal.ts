@@ -54,7 +54,7 @@ export function textColumns(): number | undefined {
 /** Columns of a terminal, or as COLUMNS says; undefined where neither is known. */
 export function columnsOf(stream: WriteStream): number | undefined {
   const columns = stream.isTTY === true ? stream.columns : Number(process.env.COLUMNS);
-  // Less is no width that anything can be read in.
+  // Less is not a width that anything can be read in.
   return Number.isInteger(columns) && columns > 0 ? Math.max(LEAST_COLUMNS, columns) : undefined;
 }
 

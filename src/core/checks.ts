@@ -144,7 +144,7 @@ export function recordError(
   return new EplbRangeError('EPLB_LOAD', `${where} does not fit a float32 together with what the step has`);
 }
 
-/** The error for a load that is no finite number >= 0 in float32. */
+/** The error for a load that is not a finite number >= 0 in float32. */
 export function loadError(
   title: string,
   layer: number,

@@ -9,7 +9,7 @@ export type Dispatch = 'even' | 'nearest';
 
 const DISPATCHES: readonly Dispatch[] = ['even', 'nearest'];
 
-/** 'even' when nothing is given. @throws EplbRangeError `EPLB_RANGE` for anything that is no dispatch */
+/** 'even' when nothing is given. @throws EplbRangeError `EPLB_RANGE` for anything that is not a dispatch */
 export function checkDispatch(given: unknown, title = 'dispatch'): Dispatch {
   if (given === undefined) return 'even';
   const dispatch = DISPATCHES.find((known) => known === given);

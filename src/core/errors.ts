@@ -17,7 +17,7 @@ import { printable } from './printable.ts';
  * - `EPLB_RUNTIME`: what the runtime lacks: WebAssembly, or a file of this package that a bundler left
  *   behind.
  * - `EPLB_MAPPING`: tables that are not a valid mapping.
- * - `EPLB_POLICY`: a custom policy that failed or returned something that is no valid mapping.
+ * - `EPLB_POLICY`: a custom policy that failed or returned something that is not a valid mapping.
  * - `EPLB_STALE`: a mapping that was planned from a mapping which is no longer live.
  * - `EPLB_CLOSED`, `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_TIMEOUT`: what ended a call early.
  * - `EPLB_INTERNAL`: a fault of the library itself: please report it.

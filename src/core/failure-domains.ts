@@ -24,6 +24,6 @@ export function domainsOfRanks(topology: Ranks, level: unknown, title = 'level')
   const known = ['rank', 'node', ...Object.keys(failureDomains)].map(printable).join(', ');
   throw new EplbRangeError(
     'EPLB_RANGE',
-    `${title}: ${printable(JSON.stringify(name))} is no level of what fails together; there are ${known}`,
+    `${title}: ${printable(JSON.stringify(name))} is not a level of what fails together; there are ${known}`,
   );
 }

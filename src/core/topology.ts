@@ -17,16 +17,16 @@ export interface Topology {
   /** Experts of the model, per layer. */
   readonly numLogicalExperts: number;
   /**
-   * Slots, per layer, over all ranks: at least `numLogicalExperts`. Where they are no multiple of `numRanks`,
-   * tables have as many for every rank as the largest one, and `slotsPerRank` closes what is too much: in a
-   * checked topology, they are a multiple.
+   * Slots, per layer, over all ranks: at least `numLogicalExperts`. Where they are not a multiple of
+   * `numRanks`, tables have as many slots for every rank as for the largest one, and `slotsPerRank` closes
+   * those that are too many: in a checked topology they are a multiple.
    */
   readonly numPhysicalExperts: number;
   /** Devices. */
   readonly numRanks: number;
   /**
-   * Fast-network domains, of consecutive ranks. Where `numRanks` is no multiple, the last one has fewer, or
-   * `nodeOfRank` tells.
+   * Fast-network domains, of consecutive ranks. Where `numRanks` is not a multiple, the last one has fewer
+   * ranks, unless `nodeOfRank` says otherwise.
    */
   readonly numNodes: number;
   /** Groups of experts that routing picks together; policies that keep them together need even ones. */

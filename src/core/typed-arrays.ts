@@ -12,7 +12,7 @@ const lengthGetter = getterOf<number>('length');
 const bufferGetter = getterOf<ArrayBufferLike>('buffer');
 const byteOffsetGetter = getterOf<number>('byteOffset');
 
-/** 'Float32Array' and so on; undefined for anything that is no typed array. */
+/** 'Float32Array' and so on; undefined for anything that is not a typed array. */
 export function typedArrayKind(value: unknown): string | undefined {
   return kindGetter.call(value);
 }

@@ -1,6 +1,6 @@
 import type { CostModelInit } from './cost-json.ts';
 import { CostModel, isCostModel } from './cost-model.ts';
-import { costPreset } from './presets.ts';
+import { costModelPreset } from './presets.ts';
 
 /**
  * Makes a cost model: of a preset, `DEVICE:MODEL[:PRECISION]`, or of an object, such as a parsed file.
@@ -14,7 +14,7 @@ import { costPreset } from './presets.ts';
  * ```
  */
 export function costModel(given: string | CostModelInit | CostModel): CostModel {
-  if (typeof given === 'string') return new CostModel(costPreset(given));
+  if (typeof given === 'string') return new CostModel(costModelPreset(given));
   if (typeof given === 'object' && given !== null && isCostModel(given)) return given;
   return new CostModel(given);
 }

@@ -72,7 +72,7 @@ export function costPresetNames(): CostPresetNames {
  *
  * @throws EplbRangeError `EPLB_RANGE` for a name that is none
  */
-export function costPreset(name: string): CostModelInit {
+export function costModelPreset(name: string): CostModelInit {
   const [deviceName, modelName, precisionName, ...rest] = name.toLowerCase().split(':');
   const { devices, models, precisions } = costPresetNames();
   if (modelName === undefined || rest.length > 0) {

@@ -38,7 +38,7 @@ export type SlotCurveJson = Required<SlotRoofline> | Required<SlotTable>;
 /** A tile, or a point of a table, is of no more tokens. */
 const MOST_TOKENS = 1e9;
 
-/** Points of a table at most: more are no measurement. */
+/** Points of a table at most: more than that is not a measurement. */
 const MOST_POINTS = 256;
 
 /** Whole numbers of tokens that loops look up: most slots of most batches have fewer. */

@@ -92,7 +92,7 @@ const MOST_COPIES = 4;
 
 /**
  * Whether each layer of three dimensions holds the ids from 0 on, as many in all layers, some of them again,
- * and nothing else; of few ids that is no sign.
+ * and nothing else; of few ids that says nothing.
  */
 export function isRankTable({ data, shape }: NumberArray): boolean {
   if (shape.length !== 3 || shape.includes(0)) return false;

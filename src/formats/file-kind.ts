@@ -32,7 +32,7 @@ export async function kindOfFile(path: string, format: string | undefined, field
   if (format !== undefined && !asLoads && !asPlacement) {
     const known = [...LOAD_FORMATS, ...PLACEMENT_FORMATS].map(({ name }) => name);
     const names = [...new Set(known)].join(', ');
-    throw new EplbError('EPLB_OPTION', `--from: ${quote(format)} is no format; known are ${names}`);
+    throw new EplbError('EPLB_OPTION', `--from: ${quote(format)} is not a format; known are ${names}`);
   }
   if (asLoads !== asPlacement) return asLoads ? 'loads' : 'placement';
   if (await isDirectory(path)) return 'loads';

@@ -30,7 +30,7 @@ async function zipOf(file: InputFile): Promise<ZipArchive | undefined> {
   return hasZipMagic(await file.head()) ? orUndefined(file.zip()) : undefined;
 }
 
-/** The first characters of a text that are no white space; empty for what is no text. */
+/** The first characters of a text that are not white space; empty for what is not text. */
 export async function firstCharacters(file: InputFile): Promise<string> {
   const head = await file.head();
   return new TextDecoder().decode(head.subarray(0, 256)).trimStart();

@@ -31,7 +31,7 @@ export function checkedSourceLoads(
       let sum = 0;
       for (let rank = 0; rank < numSourceRanks; rank++) {
         const load = sourceLoads[first + rank * numExperts + expert]!;
-        if (!(load >= 0)) throw sourceError(title, layer, expert, `${load} of rank ${rank} is no load`);
+        if (!(load >= 0)) throw sourceError(title, layer, expert, `${load} of rank ${rank} is not a load`);
         sum += load;
       }
       const load = loads[layer * numExperts + expert]!;

@@ -79,7 +79,7 @@ export function copyLoads(
 /** Where a matrix of loads is to be copied to, and how its values are checked there. */
 export interface LoadsTarget {
   readonly data: Float32Array;
-  /** The index of the first value that is no load; the length when there is none. */
+  /** The index of the first value that is not a load; the length when there is none. */
   firstInvalid(): number;
 }
 

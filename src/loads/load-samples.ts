@@ -16,8 +16,8 @@ export interface LoadSamples {
   /** Steps that each sample is the mean of; loads are tokens a step either way. 1 when left out. */
   readonly stepsPerSample?: number;
   /**
-   * How many of these steps the newest sample that is no single step has, as a share in (0, 1]: as much does
-   * it count. 1 when left out.
+   * Which share of these steps, in (0, 1], the newest sample has that is not a single step: it counts that
+   * much. 1 when left out.
    */
   readonly newestShare?: number;
   /** How many of the newest samples are single steps. 0 when left out: all are of `stepsPerSample`. */

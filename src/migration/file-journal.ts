@@ -27,7 +27,7 @@ export class FileJournal implements MigrationJournal {
     this.#file = new LineFile(checkText('path', path), JOURNAL_HEADER);
   }
 
-  /** @throws EplbError `EPLB_FILE`, EplbRangeError `EPLB_FORMAT` for a file that is no journal, or damaged */
+  /** @throws EplbError `EPLB_FILE`, EplbRangeError `EPLB_FORMAT` for a damaged file or no journal */
   read(): Promise<readonly unknown[]> {
     return this.#file.read();
   }

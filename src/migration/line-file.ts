@@ -27,7 +27,7 @@ export class LineFile {
     this.#header = header;
   }
 
-  /** @throws EplbError `EPLB_FILE`, EplbRangeError `EPLB_FORMAT` for a file that is no journal, or damaged */
+  /** @throws EplbError `EPLB_FILE`, EplbRangeError `EPLB_FORMAT` for a damaged file or no journal */
   read(): Promise<readonly unknown[]> {
     return this.#reported('read', async () => {
       await this.#handle?.close();

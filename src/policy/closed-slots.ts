@@ -15,16 +15,12 @@ export function checkAllAlike(
   { slotsPerRank, rankSpeed, rules }: Topology,
   title: string,
 ): void {
-  if (rules !== undefined) {
-    const message = `rules: the ${policy} policy knows none; for these take the adaptive policy`;
-    throw new EplbRangeError('EPLB_TOPOLOGY', message);
-  }
-  const refuse = (name: string, why: string, those: string) => {
-    const message = `${name}: the ${policy} policy ${why}; for ${those} take the adaptive policy`;
-    throw new EplbRangeError('EPLB_TOPOLOGY', message);
+  const refuse = (name: string, what: string) => {
+    throw new EplbRangeError('EPLB_TOPOLOGY', `${name}: the ${policy} policy cannot ${what}`);
   };
-  if (slotsPerRank !== undefined) refuse(title, 'fills all slots of all ranks', 'closed ones');
-  if (rankSpeed !== undefined) refuse('rankSpeed', 'takes all ranks for equally fast', 'others');
+  if (rules !== undefined) refuse('rules', 'keep rules');
+  if (slotsPerRank !== undefined) refuse(title, 'plan for closed slots');
+  if (rankSpeed !== undefined) refuse('rankSpeed', 'plan for ranks of unequal speed');
 }
 
 /**

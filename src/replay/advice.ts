@@ -154,7 +154,7 @@ function atBatch({ tokensPerRank }: BatchText): string {
 function batchText(times: number, { tokensPerRank }: BatchText): string {
   if (tokensPerRank !== null) return `${tokensText(tokensPerRank * times)} a rank`;
   if (times === 1) return 'this batch';
-  return times >= 1 ? `${grouped(times)} times this batch` : `1 / ${grouped(1 / times)} of this batch`;
+  return times >= 1 ? `${grouped(times)} times this batch` : `1/${grouped(1 / times)} of this batch`;
 }
 
 function tokensText(tokens: number): string {

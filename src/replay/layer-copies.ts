@@ -2,7 +2,7 @@ import type { Dispatch, Topology } from '../index.ts';
 import { type CopyShares, makeCopyShares } from '../mapping/copy-shares.ts';
 
 /** Where the tokens of a layer's experts may go. */
-export interface LayerCopies {
+export interface TokenDestinations {
   /** By the rank that a token is on. */
   readonly copies: CopyShares;
   /** [logical + 1]: where the ranks of an expert's copies begin, each rank once; and the share of each. */
@@ -12,7 +12,7 @@ export interface LayerCopies {
 }
 
 /** @param slots `[physical]`: the expert of each slot, -1 when it is empty */
-export function layerCopies(slots: Int32Array, topology: Topology, dispatch: Dispatch): LayerCopies {
+export function layerCopies(slots: Int32Array, topology: Topology, dispatch: Dispatch): TokenDestinations {
   const { numLogicalExperts } = topology;
   const anywhere = makeCopyShares(slots, topology, 'even');
   const first = new Int32Array(numLogicalExperts + 1);

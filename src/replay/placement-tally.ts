@@ -8,7 +8,7 @@ import type { CostModel, Dispatch } from '../index.ts';
 import { checkMapping } from '../mapping/expert-mapping.ts';
 import { initialSlots } from '../mapping/initial-slots.ts';
 import type { InspectedPlacement, PlacementInspection } from './inspection.ts';
-import { figuresOf } from './replay-traffic.ts';
+import { scaledTraffic } from './replay-traffic.ts';
 import { Scorer } from './scorer.ts';
 import { SourceDispatch, SourceSum } from './source-dispatch.ts';
 import { BalanceTally } from './tally.ts';
@@ -94,7 +94,7 @@ export class PlacementTally {
       balance: this.#balance.figures(),
       countedFrom: this.#hasRoutes ? 'routes' : 'loads',
       sources: this.#sources === undefined ? 'uniform' : 'given',
-      traffic: traffic === undefined ? null : figuresOf(traffic, perStep, cost !== undefined),
+      traffic: traffic === undefined ? null : scaledTraffic(traffic, perStep, cost !== undefined),
     };
   }
 }

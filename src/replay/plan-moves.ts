@@ -17,7 +17,7 @@ export interface Move {
 /**
  * The moves of one layer: where each slot's new weights come from. As where moves are counted: from a rank of
  * the same node that held the expert before, else from any other that did. Of several the one that has sent
- * least in this layer, the lowest of equal ones. A slot whose rank held the expert before is no move.
+ * least in this layer, the lowest of equal ones. A slot whose rank held the expert before is not a move.
  *
  * @param before [physical], the expert of each slot, -1 when empty
  * @param after the same

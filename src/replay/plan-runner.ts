@@ -31,7 +31,7 @@ interface MadePlan {
  * The policy's side of a replay: a balancer whose window gets every step when it is over, and nothing else of
  * the recording. What a policy is given are copies and the window's own numbers, so it cannot look ahead.
  */
-export class PlanRunner {
+export class ReplayPlanner {
   readonly #balancer: ExpertLoadBalancer;
   readonly #policy: Exclude<ReplaySettings['policy'], 'static'>;
   readonly #name: string;
@@ -181,7 +181,7 @@ export class PlanRunner {
     if (Array.isArray(told) && told.every(isLayer) && new Set(told).size === told.length) return told.slice();
     throw new EplbRangeError(
       'EPLB_POLICY',
-      `policy ${JSON.stringify(this.#name)}: its layerOrder is no list of different layers from 0 to ` +
+      `policy ${JSON.stringify(this.#name)}: its layerOrder is not a list of different layers from 0 to ` +
         `${numLayers - 1}`,
     );
   }

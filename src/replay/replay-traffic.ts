@@ -64,7 +64,7 @@ export class ReplayTrafficCounter {
   result(numSteps: number, times: number): ReplayTraffic {
     const perStep = (this.#hasRoutes ? times : 1) / Math.max(1, numSteps);
     const figures = (tally: TrafficTally) =>
-      figuresOf(tally.traffic(this.#bytesPerToken ?? 0), perStep, this.#bytesPerToken !== null);
+      scaledTraffic(tally.traffic(this.#bytesPerToken ?? 0), perStep, this.#bytesPerToken !== null);
     const live = figures(this.#live);
     return {
       countedFrom: this.#hasRoutes ? 'routes' : 'loads',
@@ -91,7 +91,7 @@ function bytesOfToken(model: {
 }
 
 /** What traffic comes to, times a factor. */
-export function figuresOf(traffic: Traffic, factor: number, hasBytes: boolean): TrafficFigures {
+export function scaledTraffic(traffic: Traffic, factor: number, hasBytes: boolean): TrafficFigures {
   const { numRanks, tokens, links, localTokens } = traffic;
   const sent = links.reduce((sum, link) => sum + link.tokens, 0);
   return {

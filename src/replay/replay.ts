@@ -3,7 +3,7 @@ import { EplbError, EplbRangeError } from '../core/errors.ts';
 import { checkSource, checkStep, stepsOf } from '../formats/check-recording.ts';
 import { checkedSourceLoads } from '../formats/source-loads.ts';
 import { type ReplayOptions, type ReplaySettings, readReplayOptions } from './options.ts';
-import { PlanRunner } from './plan-runner.ts';
+import { ReplayPlanner } from './plan-runner.ts';
 import { ChangeClock, type RankChange } from './rank-events.ts';
 import { ReplayState } from './replay-state.ts';
 import type { ReplayResult, TriggerReason } from './result.ts';
@@ -27,9 +27,9 @@ const STEPS_A_TURN = 256;
  *
  * @returns the result; of the steps so far, marked `partial`, when `onStep` returned false
  * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong options; EplbError `EPLB_MAPPING` for a
- *   plan that is no valid mapping, `EPLB_POLICY`; EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_FORMAT` for
- *   steps of another shape, with loads that are negative or not finite, or that go backwards; and what the
- *   source throws
+ *   plan that is not a valid mapping, `EPLB_POLICY`; EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_FORMAT`
+ *   for steps of another shape, with loads that are negative or not finite, or that go backwards; and what
+ *   the source throws
  * @example
  * ```ts
  * const policy = new DefaultEplbPolicy();
@@ -47,7 +47,7 @@ export async function replay(source: ReplaySource, options: ReplayOptions): Prom
       : undefined;
   const fromStep = options.steps?.from ?? 0;
   const runner =
-    settings.policy === 'static' ? undefined : new PlanRunner(settings, state.loads, routes, fromStep);
+    settings.policy === 'static' ? undefined : new ReplayPlanner(settings, state.loads, routes, fromStep);
   try {
     await runner?.start();
     const isComplete = await replaySteps(source, options, settings, state, { runner, routeSteps });
@@ -60,7 +60,7 @@ export async function replay(source: ReplaySource, options: ReplayOptions): Prom
 
 /** What goes on beside the scoring of steps. */
 interface Sides {
-  readonly runner: PlanRunner | undefined;
+  readonly runner: ReplayPlanner | undefined;
   readonly routeSteps: RouteSteps | undefined;
 }
 
@@ -119,7 +119,7 @@ async function replaySteps(
 function changeRanks(
   changes: readonly RankChange[],
   state: ReplayState,
-  runner: PlanRunner | undefined,
+  runner: ReplayPlanner | undefined,
 ): readonly TriggerReason[] {
   if (changes.length === 0) return [];
   const limit = state.numLiveRanks;
@@ -135,7 +135,7 @@ async function planIfDue(
   step: number,
   trigger: Trigger,
   state: ReplayState,
-  runner: PlanRunner,
+  runner: ReplayPlanner,
   { configuration }: ReplaySettings,
   changed: readonly TriggerReason[],
 ): Promise<void> {

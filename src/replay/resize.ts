@@ -59,12 +59,12 @@ export function resized(source: ReplaySource, times: number, seed = 1): ReplaySo
 /**
  * Counts with `times` as many tokens: drawn from them when fewer, enlarged when more.
  *
- * @param loads counts; of what is no whole number, the fraction is drawn too
+ * @param loads counts; of what is not a whole number, the fraction is drawn too
  */
 export function thinned(loads: Float32Array, times: number, random: SeededRandom): Float32Array {
   if (times >= 1) return loads.map((load) => load * times);
   return loads.map((load) => {
-    // What is no count is for the replay to refuse.
+    // What is not a count is for the replay to refuse.
     if (!(load > 0 && load < Number.POSITIVE_INFINITY)) return load;
     const whole = Math.floor(load);
     const fraction = load - whole;

@@ -4,7 +4,7 @@ import type { RecordedRoutes } from '../formats/recording.ts';
 import type { CostModel, Dispatch, Topology } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
 import { LayerCache } from './layer-cache.ts';
-import { type LayerCopies, layerCopies, liveRanks } from './layer-copies.ts';
+import { layerCopies, liveRanks, type TokenDestinations } from './layer-copies.ts';
 import type { ScoredPlacement } from './scorer.ts';
 import { TokenTargets } from './token-targets.ts';
 
@@ -18,7 +18,7 @@ const MOST_TOKENS_A_STEP = 1024;
 interface KnownLayer {
   /** The number of the step that `shares` is of. */
   ofStep: number;
-  readonly copies: LayerCopies;
+  readonly copies: TokenDestinations;
   readonly sent: SentOnce & { readonly shares: Float64Array };
 }
 

@@ -1,6 +1,6 @@
 import { NO_EXPERT } from '../formats/tensor/decode.ts';
 import type { Dispatch } from '../index.ts';
-import type { LayerCopies } from './layer-copies.ts';
+import type { TokenDestinations } from './layer-copies.ts';
 
 /**
  * The ranks that a token may go to. It takes each copy of an expert with its share, whatever it takes of its
@@ -23,7 +23,7 @@ export class TokenTargets {
   }
 
   /** Looks at the token on `source` whose `topK` experts are `ids` from `begin` on. */
-  find(layer: LayerCopies, source: number, ids: Uint16Array, begin: number, topK: number): void {
+  find(layer: TokenDestinations, source: number, ids: Uint16Array, begin: number, topK: number): void {
     const { copies, first } = layer;
     const { missed, experts, ranks: found } = this;
     this.#forget();

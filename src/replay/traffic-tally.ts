@@ -1,7 +1,7 @@
 import { trafficOf } from '../cost/traffic.ts';
 import type { Dispatch, Topology, Traffic } from '../index.ts';
 import { zeros } from '../memory/allocate.ts';
-import { type LayerCopies, layerCopies, liveRanks } from './layer-copies.ts';
+import { layerCopies, liveRanks, type TokenDestinations } from './layer-copies.ts';
 import { TokenTargets } from './token-targets.ts';
 
 /** With more ranks traffic takes too much memory: a number for each pair of them. */
@@ -34,7 +34,7 @@ export class TrafficTally {
   /** Since the layer was settled last. */
   readonly #sum: TrafficSum;
   readonly #isBySource: boolean;
-  readonly #layers: (LayerCopies | undefined)[] = [];
+  readonly #layers: (TokenDestinations | undefined)[] = [];
   /** [ranks x ranks]; and [ranks]: tokens that come from all live ranks alike. */
   readonly #pairs: Float64Array;
   readonly #fromAny: Float64Array;
@@ -167,7 +167,7 @@ export class TrafficTally {
     this.#fromAny.fill(0);
   }
 
-  #addToken(layer: LayerCopies, source: number, ids: Uint16Array, begin: number, topK: number): void {
+  #addToken(layer: TokenDestinations, source: number, ids: Uint16Array, begin: number, topK: number): void {
     const isEven = this.#dispatch === 'even';
     const { ranks, missed } = this.#targets;
     this.#targets.find(layer, source, ids, begin, topK);
@@ -179,7 +179,7 @@ export class TrafficTally {
     }
   }
 
-  #copiesOf(layer: number): LayerCopies {
+  #copiesOf(layer: number): TokenDestinations {
     const known = this.#layers[layer];
     if (known !== undefined) return known;
     const found = layerCopies(this.#placement.layerSlots(layer), this.#topology, this.#dispatch);

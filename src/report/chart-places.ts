@@ -17,7 +17,7 @@ function downloadsOf(id: string, charts = id): Html {
 }
 
 /** The same, and where a chart's figures are put as a table, when it is opened. */
-export function figuresOf(id: string, charts = id): Html {
+export function figuresPlace(id: string, charts = id): Html {
   return html`${downloadsOf(id, charts)}
 <details id="${id}-figures"><summary>Figures of this chart</summary></details>`;
 }
@@ -34,7 +34,7 @@ export function timeChart(): Html {
 <figcaption>Mean rank load / largest rank load, each added over the layers, of every step: 1 is best. A point
 of many steps shows their mean between thin lines of the lowest and the highest step. Ticks below: a plan was
 started. The mark above: the step chosen further down; a click chooses another, and a drag the steps that are shown.</figcaption></figure>
-${figuresOf('over-time')}`;
+${figuresPlace('over-time')}`;
 }
 
 /** Where modelled seconds go, and what was saved. */
@@ -46,10 +46,10 @@ export function costCharts({ replays }: ReplayReport): Html {
       : 'Planning goes on beside the steps: it is drawn, and not in the figure at the end of the bar.';
   const saved = html`<figure>${chart('saved')}<figcaption>Against no balancing. A line falls where moving
 weights costs more than balance gives.</figcaption></figure>
-${figuresOf('saved')}`;
+${figuresPlace('saved')}`;
   return html`<ul class="legend" id="cost-legend"></ul>
 <figure>${chart('costs')}<figcaption>${planning}</figcaption></figure>
-${figuresOf('costs')}
+${figuresPlace('costs')}
 ${replays.every(isStatic) ? undefined : saved}`;
 }
 
@@ -96,7 +96,7 @@ id="heat-mean">mean</span></span><span id="heat-most"></span></div>
 <p class="note">Of ${steps}, in mean rank loads of the layer. Max: the highest rank load of each step, as a
 mean over steps: what the layer waits for. It is another rank each time, so the means of ranks do not show it.
 A click chooses the layer.</p>
-${figuresOf('heat-map', 'heat-before heat-after')}`;
+${figuresPlace('heat-map', 'heat-before heat-after')}`;
 }
 
 /** The rank loads of the chosen layer and step. */
@@ -105,7 +105,7 @@ export function rankLoads(): Html {
 <figure>${chart('rank-loads')}
 <figcaption>Dashed: the mean. Short bars: without balancing, where it was replayed too. Layer and step are
 chosen above.</figcaption></figure></div>
-${figuresOf('rank-loads')}`;
+${figuresPlace('rank-loads')}`;
 }
 
 /** What plans move, and the hottest ranks and experts: of the chosen policy. */
@@ -114,7 +114,7 @@ export function movesAndHottest(): Html {
 <p class="zoom"><label id="moves-field" for="plan">Plan
 <select id="plan" autocomplete="off"></select></label></p>
 <div id="traffic-figure"><figure><figcaption>Moves from node to node</figcaption>${chart('traffic')}</figure>
-${figuresOf('traffic')}</div>
+${figuresPlace('traffic')}</div>
 <div id="moves-list"></div>
 <h3 id="hottest-finding" aria-live="polite"></h3>
 <div class="pair"><div id="hottest-ranks"></div><div id="hottest-experts"></div></div>`;

@@ -12,9 +12,9 @@ import { readTransferReportOptions, type TransferReportOptions, transferPage } f
  * Makes a report: one HTML page with its charts, that needs no other file and no network.
  *
  * @returns the page's text, to be written as UTF-8
- * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is no report; EplbRangeError `EPLB_FORMAT` for
- *   one of another version or with fields that are damaged, `EPLB_SHAPE` for one without a replay; EplbError
- *   `EPLB_RUNTIME` where a bundler left the parts of a page behind
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is not a report; EplbRangeError `EPLB_FORMAT`
+ *   for one of another version or with fields that are damaged, `EPLB_SHAPE` for one without a replay;
+ *   EplbError `EPLB_RUNTIME` where a bundler left the parts of a page behind
  */
 export async function renderReport(report: ReplayReport): Promise<string> {
   if (typeof report !== 'object' || report === null || report.kind !== 'replay-report') {
@@ -62,7 +62,7 @@ export async function renderCalibrationPage(report: CalibrationReport): Promise<
  * and no network.
  *
  * @returns the page's text, to be written as UTF-8
- * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is no plan, or an option of another kind;
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is not a plan, or an option of another kind;
  *   EplbError `EPLB_RUNTIME` where a bundler left the parts of a page behind
  *
  * @example

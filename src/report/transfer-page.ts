@@ -6,7 +6,7 @@ import { printableTexts } from '../core/printable.ts';
 import { bytes, counted, grouped, seconds } from '../formats/number-text.ts';
 import type { TransferPlan } from '../index.ts';
 import type { ReportAssets } from './assets.ts';
-import { chart, figuresOf } from './chart-places.ts';
+import { chart, figuresPlace } from './chart-places.ts';
 import { transferData } from './compact-transfer.ts';
 import { Html, html, scriptJson, textOfLines } from './html.ts';
 import { pageAround } from './page-shell.ts';
@@ -122,13 +122,13 @@ function charts(): Html {
 id="sent-most"></span></div>
 <figure>${chart('sent')}<figcaption>Experts that the rank of a row sends to the rank of a column. A click
 chooses the rank of the row.</figcaption></figure>
-${figuresOf('sent')}
+${figuresPlace('sent')}
 <div class="together"><h3 id="rounds-finding" aria-live="polite"></h3>
 <ul class="legend" id="link-legend"></ul>
 <figure>${chart('rounds')}<figcaption>In each round a line leads from the rank that sends, left, to the one
 that receives, right. A chosen rank's lines stand out. Copies within a rank and loads from the host take no
 round.</figcaption></figure></div>
-${figuresOf('rounds')}
+${figuresPlace('rounds')}
 </section>`;
 }
 

@@ -1,11 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
-import {
-  checkBalancer,
-  type ExpertLoadBalancer,
-  type LoadSource,
-  type SharedParts,
-  sharedParts,
-} from '../balancer/expert-load-balancer.ts';
+import { checkBalancer, type ExpertLoadBalancer, sharedParts } from '../balancer/expert-load-balancer.ts';
+import type { LoadSource, SharedParts } from '../balancer/shared-parts.ts';
 import { errorAnswer, type WorkerAnswer } from '../engine/worker-task.ts';
 import type { LoadMatrix } from '../loads/load-matrix.ts';
 import { foldRow } from '../loads/load-rows.ts';
@@ -32,7 +27,7 @@ import type { BalancerControl, Connection, FirstConnection } from './protocol.ts
  * worker.postMessage({ port }, [port]);
  * ```
  *
- * @throws EplbTypeError `EPLB_KIND` for what is no balancer, EplbRangeError `EPLB_MEMORY`
+ * @throws EplbTypeError `EPLB_KIND` for what is not a balancer, EplbRangeError `EPLB_MEMORY`
  */
 export function shareBalancer(balancer: ExpertLoadBalancer): MessagePort {
   const guest = new Guest(checkBalancer('balancer', balancer));

@@ -160,7 +160,7 @@ class Player {
     for (const transfer of round) {
       const { expert, sourceRank, sourceSlot, targetRank } = transfer;
       const what = name(transfer);
-      if (sourceRank === targetRank) this.#report(`${what}: is no transfer`);
+      if (sourceRank === targetRank) this.#report(`${what}: is not a transfer`);
       if (transfer.bytes !== bytesPerExpert) this.#report(`${what}: has ${transfer.bytes} bytes`);
       sends[sourceRank]!++;
       receives[targetRank]!++;

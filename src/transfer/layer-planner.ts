@@ -7,7 +7,7 @@ import type { TransferSetting } from './options.ts';
 import { linksOf, Scheduler } from './scheduler.ts';
 
 /** A layer's rounds, and its operations as objects, which are only made when they are asked for. */
-export interface PlannedLayer {
+export interface LayerPlan {
   readonly schedule: LayerSchedule;
   readonly operations: () => LayerOperations;
   readonly stagingBytes: number;
@@ -30,7 +30,7 @@ export class LayerPlanner {
     this.#after = tablesOf(to).phyToLog;
   }
 
-  plan(layer: number): PlannedLayer {
+  plan(layer: number): LayerPlan {
     const { mode, relay } = this.#setting;
     const schedule = this.#schedule(layer, relay);
     const tables = new LayerTables(this.#setting, this.#before, this.#after, layer * this.#numSlots);
@@ -52,7 +52,7 @@ export class LayerPlanner {
 }
 
 /** Plays a schedule in place. @returns with the rounds as they came to be */
-function playInPlace(tables: LayerTables, schedule: LayerSchedule): PlannedLayer {
+function playInPlace(tables: LayerTables, schedule: LayerSchedule): LayerPlan {
   const operations = inPlaceOperations(tables, schedule);
   const made = operations.rounds.flatMap((round, i) => round.map((transfer) => ({ ...transfer, round: i })));
   const sources = Int32Array.from(made, ({ sourceRank }) => sourceRank);

@@ -2,7 +2,7 @@ import { EplbRangeError } from '../core/errors.ts';
 import { ExpertMapping } from '../mapping/expert-mapping.ts';
 import type { ExpertMappingInit } from '../mapping/mapping-init.ts';
 import type { LayerSchedule } from './layer.ts';
-import { LayerPlanner, type PlannedLayer } from './layer-planner.ts';
+import { type LayerPlan, LayerPlanner } from './layer-planner.ts';
 import { readTransferOptions, type TransferOptions, type TransferSetting } from './options.ts';
 import { TransferPlan } from './plan.ts';
 import type { TransferFigures } from './plan-json.ts';
@@ -103,8 +103,8 @@ function fieldsOf(setting: TransferSetting) {
 }
 
 /** What gains most for a byte comes first; of equal ones the first layer. */
-function sortByGain(planned: PlannedLayer[], gains: Float64Array | undefined): void {
-  const worth = ({ schedule: { layer, count, changedSlots } }: PlannedLayer) => {
+function sortByGain(planned: LayerPlan[], gains: Float64Array | undefined): void {
+  const worth = ({ schedule: { layer, count, changedSlots } }: LayerPlan) => {
     if (changedSlots === 0) return Number.NEGATIVE_INFINITY;
     return count === 0 ? Number.POSITIVE_INFINITY : (gains?.[layer] ?? 1) / count;
   };
@@ -116,7 +116,7 @@ function sortByGain(planned: PlannedLayer[], gains: Float64Array | undefined): v
 }
 
 function figuresOf(
-  planned: readonly PlannedLayer[],
+  planned: readonly LayerPlan[],
   { links, bytesPerExpert }: TransferSetting,
 ): TransferFigures {
   const byClass = new Float64Array(links.classes.length);
@@ -135,6 +135,6 @@ function figuresOf(
   };
 }
 
-function sumOf(planned: readonly PlannedLayer[], of: (schedule: LayerSchedule) => number): number {
+function sumOf(planned: readonly LayerPlan[], of: (schedule: LayerSchedule) => number): number {
   return planned.reduce((sum, { schedule }) => sum + of(schedule), 0);
 }

@@ -52,7 +52,7 @@ export const LOOKS_PER_INTERVAL = 4;
 export function readWatchdogOptions(options: WatchdogOptions): Required<WatchdogOptions> {
   const given = checkOptions('watchdog', options, ['intervalMs', 'patience', 'clock']);
   const { intervalMs = 60_000, patience = 1.5, clock = () => performance.now() } = given;
-  if (typeof clock !== 'function') throw new EplbTypeError('EPLB_KIND', 'watchdog.clock: is no function');
+  if (typeof clock !== 'function') throw new EplbTypeError('EPLB_KIND', 'watchdog.clock: is not a function');
   return {
     intervalMs: checkAtLeast('watchdog.intervalMs', intervalMs, 1),
     patience: checkAtLeast('watchdog.patience', patience, 0),
@@ -112,7 +112,7 @@ const FINE: Readonly<Record<ConditionType, string>> = {
 /** More than the longest pause of a rebalancer after errors. */
 const LAPSE_INTERVALS = 20;
 
-/** Conflicts that are further apart than the patience are no streak; one moment is none either. */
+/** Conflicts that are further apart than the patience are not a streak; nor is one moment. */
 const LEAST_CONFLICT_INTERVALS = 0.5;
 
 /**

@@ -52,7 +52,7 @@ const whole = [
   ...['windowSize', 'threads'],
 ];
 
-test('sizes that are no whole numbers are refused', () => {
+test('sizes that are not whole numbers are refused', () => {
   const kinds = [
     ['4', '"4"'],
     [4n, '4n'],
@@ -132,7 +132,7 @@ function used(options: Partial<ExpertLoadBalancerOptions> = {}): ExpertLoadBalan
   return balancer;
 }
 
-/** Rows of four that are no loads, and what is said about them. */
+/** Rows of four that are not loads, and what is said about them. */
 const badRows: readonly (readonly [row: unknown, ...Refusal])[] = [
   [[1, 2, Number.NaN, 4], 'range', 'EPLB_LOAD', /layer 1.*index 2.*NaN/],
   [[1, 2, 3, -0.5], 'range', 'EPLB_LOAD', /layer 1.*index 3.*-0\.5/],
@@ -152,7 +152,7 @@ const badRows: readonly (readonly [row: unknown, ...Refusal])[] = [
   [[1, 2, 3, 4n], 'type', 'EPLB_KIND', /layer 1.*index 3.*4n/],
   [[1, [2], 3, 4], 'type', 'EPLB_KIND', /layer 1.*index 1.*Array/],
   [[1, undefined, 3, 4], 'type', 'EPLB_KIND', /layer 1.*index 1.*undefined/],
-  // biome-ignore lint/suspicious/noSparseArray: a hole is no load
+  // biome-ignore lint/suspicious/noSparseArray: a hole is not a load
   [[1, , 3, 4], 'type', 'EPLB_KIND', /layer 1.*index 1.*undefined/],
   [BigUint64Array.of(1n, 2n, 3n, 4n), 'type', 'EPLB_KIND', /layer 1.*BigUint64Array/],
   [new DataView(new ArrayBuffer(16)), 'type', 'EPLB_KIND', /layer 1.*DataView/],
@@ -277,7 +277,7 @@ test('co-activation of another shape is refused, inline and in the pool', async 
   }
 });
 
-test('co-activation that is no count is refused, inline and pooled; its diagonal is free', async () => {
+test('co-activation that is not a count is refused, inline and pooled; its diagonal is free', async () => {
   const policy = new LocalityAwarePolicy();
   const weight = [0, 1].map(() => [1, 2, 3, 4]);
   for (const threads of [0, 1]) {

@@ -89,12 +89,16 @@ test('a mapping with experts in closed slots does not go live', async () => {
 
 test('the default policy fills all slots and refuses closed ones, from a balancer and when asked', () => {
   const policy = new DefaultEplbPolicy();
-  const message = /^slotsPerRank: the default policy fills all slots.*can plan this: locality, adaptive$/;
+  const message =
+    /^slotsPerRank: the default policy cannot plan for closed slots; policies that can plan this: locality, adaptive$/;
   const refused = refusal('range', 'EPLB_TOPOLOGY', message);
   assert.throws(() => new ExpertLoadBalancer({ ...topology, policy }), refused);
   assert.throws(() => new ExpertLoadBalancer(topology), refused);
   const plan = () => policy.rebalanceExperts([new Array(16).fill(1)], 24, 4, 2, 4, { slotsPerRank });
-  assert.throws(plan, refusal('range', 'EPLB_TOPOLOGY', /^slotsPerRank: the default policy fills all slots/));
+  assert.throws(
+    plan,
+    refusal('range', 'EPLB_TOPOLOGY', /^slotsPerRank: the default policy cannot plan for closed slots/),
+  );
 });
 
 test('the default policy reads the window by the live mapping, though it plans from another', async () => {

@@ -165,7 +165,7 @@ test('what a balancer is given is copied', () => {
   assert.deepEqual(stateOf(balancer), before);
 });
 
-test('commit makes a mapping live and counts; the live mapping again is no commit', () => {
+test('commit makes a mapping live and counts; the live mapping again is not a commit', () => {
   const balancer = new ExpertLoadBalancer(small);
   const initial = balancer.mapping;
   const rows = [0, 1].map(() => [3, 2, 1, 0, 0, -1]);

@@ -17,7 +17,7 @@ const RECORDING_CASES: Case[] = [
     /truncated: shape \(2, 4\) of float32 needs 32 bytes of data, the file has 29/,
   ],
   ['a .npy with more behind', on('long.npy'), 'FORMAT', /2 bytes too many/],
-  ['a bad magic', on('magic.npy'), 'FORMAT', /no \.npy file: it begins with/],
+  ['a bad magic', on('magic.npy'), 'FORMAT', /not a \.npy file: it begins with/],
   ['complex numbers', on('complex.npy'), 'FORMAT', /the type is "<c8"/],
   ['texts', on('text.npy'), 'FORMAT', /the type is "<U4"/],
   ['truth values', on('bool.npy'), 'FORMAT', /the type is "\|b1"/],

@@ -67,11 +67,11 @@ const OPTION_CASES: Case[] = [
     'no --slots',
     ['good.npy', '--ranks', '2'],
     'OPTION',
-    /^--slots: required, and not given; see eplb plan --help$/,
+    /^--slots: required but not given; see eplb plan --help$/,
   ],
   ['no --ranks', ['good.npy', '--replicas', '6'], 'OPTION', /^--ranks: required/],
   ['no recording', SIZES, 'OPTION', /^recording: required/],
-  ['nothing', [], 'OPTION', /^recording, --slots, --ranks: required, and not given/],
+  ['nothing', [], 'OPTION', /^recording, --slots, --ranks: required but not given/],
   [
     'two recordings',
     on('good.npy', 'good.npy'),
@@ -83,7 +83,7 @@ const OPTION_CASES: Case[] = [
     'an unknown policy',
     on('good.npy', '--policy', 'best'),
     'OPTION',
-    /^--policy: "best" is no policy; give default, locality, adaptive or/,
+    /^--policy: "best" is not a policy; give default, locality, adaptive or/,
   ],
   [
     'a policy module that is not there',
@@ -100,7 +100,7 @@ const OPTION_CASES: Case[] = [
     /^--threads: 0 is too few/,
   ],
   [
-    '--steps that are no range',
+    '--steps that are not a range',
     on('routes.npy', '--experts', '4', '--steps', '5'),
     'OPTION',
     /^--steps: "5" is not a range/,

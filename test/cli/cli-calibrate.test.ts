@@ -129,11 +129,11 @@ print(json.dumps(c.document(o, {'device': 'known', 'torch': '0', 'kernel': 'none
     assert.equal(run.code, 2);
   });
 
-  test('what is no measurement is refused in one line, and nothing is written', async () => {
+  test('what is not a measurement is refused in one line, and nothing is written', async () => {
     const cells = MEASURED.slots;
     const cases: readonly [object, RegExp][] = [
-      [[1], /format undefined, version undefined: not "eplb-calibration", 1/],
-      [{ ...MEASURED, version: 2 }, /version 2: not/],
+      [[1], /writes format "eplb-calibration", version 1; this has format undefined, version undefined/],
+      [{ ...MEASURED, version: 2 }, /this has format "eplb-calibration", version 2$/],
       [{ ...MEASURED, precision: 'fp4' }, /precision: "fp4" is none of bf16, fp16, fp8/],
       [{ ...MEASURED, slots: 7 }, /slots: 7 is not a list/],
       [{ ...MEASURED, slots: cells.slice(0, 8) }, /slots: has 7 cells with tokens, and a fit needs 8/],
@@ -168,7 +168,11 @@ print(json.dumps(c.document(o, {'device': 'known', 'torch': '0', 'kernel': 'none
     await inTempDir(async (dir) => {
       await writeFile(join(dir, 'm.json'), '[1]');
       const args = ['calibrate', 'm.json', '-o', 'cost.json'];
-      assertRefused(await eplb(args, { cwd: dir }), 'FORMAT', /^measured: "m.json": format undefined/);
+      assertRefused(
+        await eplb(args, { cwd: dir }),
+        'FORMAT',
+        /^measured: "m.json": eplb_calibrate.py writes format .*; this has format undefined/,
+      );
       await assert.rejects(readFile(join(dir, 'cost.json')));
       await writeFile(join(dir, 'm.json'), JSON.stringify(MEASURED));
       assertRefused(

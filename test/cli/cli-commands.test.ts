@@ -156,7 +156,7 @@ describe('every command', () => {
 
     if (missing !== undefined) {
       test(`${name} names at once all that is missing`, () => {
-        assertRefused(run(`${name} missing`), 'OPTION', new RegExp(`^${missing}: required, and not given`));
+        assertRefused(run(`${name} missing`), 'OPTION', new RegExp(`^${missing}: required but not given`));
       });
     }
 

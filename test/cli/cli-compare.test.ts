@@ -111,7 +111,7 @@ describe('eplb compare', { concurrency: 2 }, () => {
       for (const [policies, message] of [
         [
           'default,defualt',
-          /^eplb: --policies: "defualt" is no policy; give static, default, .*\(EPLB_OPTION\)\n$/,
+          /^eplb: --policies: "defualt" is not a policy; give static, default, .*\(EPLB_OPTION\)\n$/,
         ],
         ['default,default', /^eplb: --policies: "default" is named twice \(EPLB_OPTION\)\n$/],
         ['default,,static', /^eplb: --policies: .* has an empty entry \(EPLB_OPTION\)\n$/],

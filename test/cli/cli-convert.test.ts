@@ -203,15 +203,15 @@ describe('wrong input of convert', { concurrency: 2 }, () => {
     [
       ['l.json', 'o.txt'],
       'OPTION',
-      /^--to: the name "o\.txt" asks for no format of loads; give npy, npz, json, json-lines/,
+      /^--to: the name "o\.txt" does not say which format of loads to write; give npy, npz, json, json-lines/,
     ],
     [['l.json', 'o.yaml', '--to', 'tensorrt-llm'], 'OPTION', /^loads are not written as "tensorrt-llm"/],
     [
       ['p.json', 'o.x', '--to', 'parquet'],
       'OPTION',
-      /^--to: "parquet" is no format of placements; known are sglang/,
+      /^--to: "parquet" is not a format of placements; known are sglang/,
     ],
-    [['p.json', 'o.x', '--from', 'parquet'], 'OPTION', /^--from: "parquet" is no format; known are npy/],
+    [['p.json', 'o.x', '--from', 'parquet'], 'OPTION', /^--from: "parquet" is not a format; known are npy/],
     [['p.json', 'expert_map.json'], 'OPTION', /^--ranks: a vllm-ascend file lists what each rank holds/],
     [
       ['p.json', 'expert_map.json', '--ranks', '3'],

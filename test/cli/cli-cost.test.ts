@@ -53,17 +53,22 @@ describe('--cost', { concurrency: 2 }, () => {
     });
   });
 
-  test('what is no cost is refused in one line', async () => {
+  test('what is not a cost is refused in one line', async () => {
     await inTempDir(async (dir) => {
       await writeLoads(dir, 'loads.npy', 4);
       await writeFile(join(dir, 'bad.json'), '{"slotSeconds": {"perToken": -1}}');
       await writeFile(join(dir, 'old.json'), '{"name": "mine"}');
       const cases: readonly [string, readonly string[], string, RegExp][] = [
         ['h300:deepseek-v3', SIZES, 'RANGE', /^--cost: device: "h300" is none of h100, h200,/],
-        ['nothing', SIZES, 'OPTION', /^--cost: "nothing" is no preset; give competition, .*, DEVICE:MODEL/],
+        [
+          'nothing',
+          SIZES,
+          'OPTION',
+          /^--cost: "nothing" is not a preset; give competition, .*, DEVICE:MODEL/,
+        ],
         ['bad.json', SIZES, 'RANGE', /^--cost: "bad.json": cost.slotSeconds.perToken: -1 is not from 0/],
         ['old.json', SIZES, 'RANGE', /^--cost: "old.json": cost: lacks the field time/],
-        ['competition', [], 'OPTION', /^--cost: "competition" is no preset; give DEVICE:MODEL/],
+        ['competition', [], 'OPTION', /^--cost: "competition" is not a preset; give DEVICE:MODEL/],
         ['none.json', [], 'FILE', /^--cost: cannot read "none.json"/],
       ];
       for (const [cost, sizes, code, message] of cases) {

@@ -70,7 +70,7 @@ describe('how the command ends', () => {
   });
 });
 
-test('a reader that has seen enough is no error', async () => {
+test('a reader that has seen enough is not an error', async () => {
   const args = [CLI, 'plan', RECORDING, '--experts', '64', '--replicas', '80', '--ranks', '16'];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   child.stdout.destroy();

@@ -95,11 +95,11 @@ describe('eplb plan on the formats of engines', { concurrency: 2 }, () => {
       const wrong: [args: string[], message: RegExp][] = [
         [
           ['loads.dat', '--from', 'excel'],
-          /^eplb: --from: "excel" is no format of loads; there are npy, .* \(EPLB_OPTION\)\n$/,
+          /^eplb: --from: "excel" is not a format of loads; there are npy, .* \(EPLB_OPTION\)\n$/,
         ],
         [
           ['loads.dat', '--from', 'npy'],
-          /^eplb: recording: "loads\.dat": no \.npy file: .* \(EPLB_FORMAT\)\n$/,
+          /^eplb: recording: "loads\.dat": not a \.npy file: .* \(EPLB_FORMAT\)\n$/,
         ],
         [
           [fixture('torch-refused/system.pt')],

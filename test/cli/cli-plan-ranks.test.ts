@@ -155,7 +155,7 @@ describe('eplb plan from a placement of other ranks', () => {
       ],
       ['uneven', /"now\.json": it has 12 slots, no multiple of 5 ranks \(EPLB_SHAPE/],
       ['both', /--shrink-to: it chooses the ranks that --retire names; give one of both \(EPLB_OPTION/],
-      ['outside', /--retire: 4 is no rank; there are ranks 0 to 3 \(EPLB_RANGE/],
+      ['outside', /--retire: 4 is not a rank; there are ranks 0 to 3 \(EPLB_RANGE/],
       ['few', /--shrink-to: the ranks that stay have 6 slots for 8 experts, 2 too few \(EPLB_TOPOLOGY/],
       ['more', /--shrink-to: 5 ranks are more than the 4 of --ranks \(EPLB_RANGE/],
       ['fromNothing', /--shrink-to: which ranks .*; give --start-from \(EPLB_OPTION/],

@@ -141,7 +141,7 @@ describe('--steps', () => {
     assert.deepEqual(resolveRange(undefined, 10, 'token'), { from: 0, to: 10 });
   });
 
-  test('is refused when it is no range', () => {
+  test('is refused when it is not a range', () => {
     for (const text of ['', '5', '1-5', 'a:b', '1:2:3', '1.5:2', '1e1:', ' 1:2', '0x1:']) {
       assert.throws(() => stepRange(text), { code: 'EPLB_OPTION' }, text);
     }

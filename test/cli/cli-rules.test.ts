@@ -161,8 +161,8 @@ describe('--rules', () => {
   });
 
   test('what cannot be is refused in the words of the command', () => {
-    assertRefused(runs.unable!, 'TOPOLOGY', /^--rules: the default policy knows none; .* adaptive$/);
-    assertRefused(runs.compareUnable!, 'TOPOLOGY', /^--rules: the default policy knows none/);
+    assertRefused(runs.unable!, 'TOPOLOGY', /^--rules: the default policy cannot keep rules; .* adaptive$/);
+    assertRefused(runs.compareUnable!, 'TOPOLOGY', /^--rules: the default policy cannot keep rules/);
     assertRefused(runs.unknown!, 'RANGE', /^--rules: pinned\[0\]\.ranks\[0\]: 4 is not from 0 to 3$/);
     assertRefused(
       runs.tooMuch!,

@@ -152,7 +152,7 @@ test('wrong slots, and policies that cannot plan for them, are refused, with not
         ' return { phyToLog: [row, row, row], numLogicalExperts: 16 }; } }',
     );
     const only =
-      /^--slots-per-rank: the \w+ policy fills all slots of all ranks; .* take the adaptive policy; policies that can plan this: locality, adaptive$/;
+      /^--slots-per-rank: the \w+ policy cannot plan for closed slots; policies that can plan this: locality, adaptive$/;
     const cases: [slots: string, policy: string, code: string, message: RegExp][] = [
       ['5,3,5,4', 'default', 'TOPOLOGY', only],
       ['5,3,5', 'adaptive', 'SHAPE', /^--slots-per-rank: has 3 numbers, not 4, one a rank$/],

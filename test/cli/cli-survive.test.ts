@@ -85,12 +85,12 @@ describe('eplb validate --survive', () => {
     assert.deepEqual(files.get('no-ranks')!.survival, { level: 'rank', reason });
   });
 
-  test('refuses what is no level, and nodes that are not known', () => {
+  test('refuses what is not a level, and nodes that are not known', () => {
     const refused: readonly [name: string, message: RegExp][] = [
       ['noNodes', /^eplb: --survive: which ranks share a node is not known; give --nodes .*EPLB_OPTION\)\n$/],
       ['onlyNodes', /^eplb: --nodes: .*; give --survive as well \(EPLB_OPTION\)\n$/],
       ['badNodes', /^eplb: --ranks: 3 is not a multiple of --nodes 4.*\(EPLB_TOPOLOGY\)\n$/],
-      ['rack', /^eplb: --survive: "rack" is no level .*; there are rank, node \(EPLB_RANGE\)\n$/],
+      ['rack', /^eplb: --survive: "rack" is not a level .*; there are rank, node \(EPLB_RANGE\)\n$/],
     ];
     for (const [name, message] of refused) {
       assert.equal(run(name).code, 2, name);
@@ -130,7 +130,7 @@ test('eplb plan --survive keeps as much load as can be, and shows what that cost
     );
     assert.match(text!.stdout, /^ without that +balancedness, ratio of sums, [01]\.\d{4}, in \d+ moves?$/m);
     assert.match(byDefault!.stderr, /--survive: only the adaptive policy can do that; .*\(EPLB_OPTION\)\n$/);
-    assert.match(rack!.stderr, /--survive: "rack" is no level .*\(EPLB_RANGE\)\n$/);
+    assert.match(rack!.stderr, /--survive: "rack" is not a level .*\(EPLB_RANGE\)\n$/);
     assert.equal(json!.code, 0);
     const report = JSON.parse(await readFile(join(dir, 'plan.json'), 'utf8'));
     assert.deepEqual(schemaErrors(packageSchema('schemas/plan-report.schema.json'), report), []);

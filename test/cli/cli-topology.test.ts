@@ -150,7 +150,7 @@ describe('eplb --topology and events', () => {
   test('an option that says otherwise, a size that nobody says and a policy that cannot are refused', () => {
     assertRefused(run('other'), 'OPTION', /^--ranks: 4, but --topology "devices.yaml" has 5$/);
     assertRefused(run('otherSlots'), 'OPTION', /^--slots: 12, but --topology "devices.yaml" has 10$/);
-    assertRefused(run('missing'), 'OPTION', /^--slots: required, and not given; see eplb plan --help$/);
+    assertRefused(run('missing'), 'OPTION', /^--slots: required but not given; see eplb plan --help$/);
     assertRefused(
       run('unable'),
       'TOPOLOGY',
@@ -245,7 +245,7 @@ describe('eplb --topology and events', () => {
 
   test('survival is refused where nothing can plan for it', () => {
     assertRefused(run('noSurvivor'), 'OPTION', /^--survive: only the adaptive .*; give --policies adaptive$/);
-    assertRefused(run('noLevel'), 'RANGE', /^--survive: "rack" is no level .*; there are rank, node$/);
+    assertRefused(run('noLevel'), 'RANGE', /^--survive: "rack" is not a level .*; there are rank, node$/);
   });
 
   test('changes that cannot be are refused by the option and what was typed', () => {
@@ -258,7 +258,7 @@ describe('eplb --topology and events', () => {
     assertRefused(
       run('noEvent'),
       'OPTION',
-      /^--slow: "3@4" is no change before a step; give it such as 7:0\.8@100$/,
+      /^--slow: "3@4" is not a change before a step; write it like 7:0\.8@100$/,
     );
     assertRefused(run('noSpeed'), 'RANGE', /^--slow: "3:0@5": 0 is not from 0\.\d+ to \d+: /);
     assertRefused(run('noRanks'), 'RANGE', /^--grow: "0@5": 0 is not from 1 to \d+$/);

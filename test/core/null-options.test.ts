@@ -19,7 +19,7 @@ const TAKE_OPTIONS = {
 };
 
 for (const [name, Class] of Object.entries(TAKE_OPTIONS)) {
-  test(`${name} names options that are no object`, () => {
+  test(`${name} names options that are not an object`, () => {
     for (const options of [null, 1, 'slots', () => 0]) {
       const make = () => Reflect.construct(Class, [options]);
       assert.throws(make, { name: 'EplbTypeError', code: 'EPLB_KIND' }, String(options));

@@ -133,7 +133,8 @@ describe('rules of a placement', () => {
 
   test('policies that know no rules refuse them, and name those that do', () => {
     const rules = { neverReplicated: [{ experts: [1] }] };
-    const named = /^rules: the default policy knows none; .*policies that can plan this: locality, adaptive$/;
+    const named =
+      /^rules: the default policy cannot keep rules; policies that can plan this: locality, adaptive$/;
     assert.throws(
       () => new ExpertLoadBalancer({ ...SIZES, rules, policy: new DefaultEplbPolicy() }),
       refusal('range', 'EPLB_TOPOLOGY', named),

@@ -37,9 +37,9 @@ const UNEVEN: readonly [Partial<ExpertLoadBalancerOptions>, RegExp][] = [
     /^nodeOfRank: nodes have not equally many ranks: the \w+ policy/,
   ],
   [{ numGroups: 3 }, /^numLogicalExperts: 8 is not a multiple of numGroups 3: the \w+ policy/],
-  [{ rankSpeed: [1, 1, 0.5, 1] }, /^rankSpeed: the \w+ policy takes all ranks for equally fast/],
-  [{ deadRanks: [2] }, /^slotsPerRank: the \w+ policy fills all slots of all ranks/],
-  [{ slotsPerRank: [3, 3, 2, 3] }, /^slotsPerRank: the \w+ policy fills all slots of all ranks/],
+  [{ rankSpeed: [1, 1, 0.5, 1] }, /^rankSpeed: the \w+ policy cannot plan for ranks of unequal speed/],
+  [{ deadRanks: [2] }, /^slotsPerRank: the \w+ policy cannot plan for closed slots/],
+  [{ slotsPerRank: [3, 3, 2, 3] }, /^slotsPerRank: the \w+ policy cannot plan for closed slots/],
 ];
 
 test('a policy that cannot plan a topology is refused, with the names of those that can', async () => {

@@ -75,7 +75,7 @@ describe('the fit of measurements', () => {
     );
   });
 
-  test('finds a measured table again, though it is no roofline', () => {
+  test('finds a measured table again, though it is not a roofline', () => {
     const truth = costModel({
       fixedSeconds: 40e-6,
       slotSeconds: {

@@ -22,7 +22,7 @@ describe('directories', () => {
     assert.deepEqual([...times].reverse().sort(byTimeInName), times);
   });
 
-  test('files follow each other, and what is no recording is left out and named', async () => {
+  test('files follow each other, and what is not a recording is left out and named', async () => {
     const npy = (...values: number[]) => npyFile({ descr: '<f4', shape: [values.length / 2, 1, 2], values });
     const files = {
       'run_10.npy': npy(9.5, 10),

@@ -163,7 +163,7 @@ describe('arrays', () => {
     assert.match(await npyNotes(parts, { numExperts: 32 }), /^$|different sums/);
   });
 
-  test('that are a table of slots are no loads', async () => {
+  test('that are a table of slots are not loads', async () => {
     const values = Array.from({ length: 4 * 24 }, (_, i) => (i * 5) % 16);
     for (const descr of ['<i4', '<i8']) {
       await assert.rejects(npyNotes({ descr, shape: [4, 24], values }), {

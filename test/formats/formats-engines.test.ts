@@ -62,11 +62,11 @@ describe('the formats of engines', () => {
     await withRecording(files, 'b.bin', {}, async (recording) => assert.equal(recording.format, 'npy'));
     await assert.rejects(
       withRecording(files, 'b.bin', { format: 'msit-csv' }, () => undefined),
-      { code: 'EPLB_KIND', message: /line 1: ".*" in column 1 is no number/ },
+      { code: 'EPLB_KIND', message: /line 1: ".*" in column 1 is not a number/ },
     );
     await assert.rejects(
       withRecording(files, 'a.txt', { format: 'excel' }, () => undefined),
-      { code: 'EPLB_OPTION', message: /"excel" is no format of loads; there are npy, sglang-stat/ },
+      { code: 'EPLB_OPTION', message: /"excel" is not a format of loads; there are npy, sglang-stat/ },
     );
   });
 
@@ -82,7 +82,7 @@ describe('the formats of engines', () => {
       code: 'EPLB_FORMAT',
       message: /a\.dat" is of no known format of loads/,
     });
-    await refused(files, 'a.npy', { code: 'EPLB_FORMAT', message: /no \.npy file/ });
+    await refused(files, 'a.npy', { code: 'EPLB_FORMAT', message: /not a \.npy file/ });
     await refused(files, 'a.pt', { code: 'EPLB_FORMAT', message: /malformed zip archive/ });
     await refused(files, 'a.npz', { code: 'EPLB_FORMAT', message: /malformed zip archive/ });
     await refused(files, 'a.safetensors', { code: 'EPLB_FORMAT', message: /truncated: 5 bytes/ });
@@ -109,7 +109,7 @@ describe('msit', () => {
 
   test('broken tables are refused', async () => {
     const bad: [Files, string, RegExp][] = [
-      [{ 'a.csv': '1,2\n3,x\n' }, 'EPLB_KIND', /a\.csv": line 2: "x" in column 2 is no number/],
+      [{ 'a.csv': '1,2\n3,x\n' }, 'EPLB_KIND', /a\.csv": line 2: "x" in column 2 is not a number/],
       [{ 'a.csv': '1,2\n3,0x10\n' }, 'EPLB_KIND', /"0x10"/],
       [{ 'a.csv': '1,2\n3,,4\n' }, 'EPLB_KIND', /line 2: "" in column 2/],
       [{ 'a.csv': '1,2\n3\n' }, 'EPLB_SHAPE', /line 2 has 1 numbers, the first one 2/],

@@ -42,7 +42,7 @@ describe('JSON recordings', () => {
         const under = await readText(JSON.stringify({ rank: 0, logical_count: rows }));
         assert.deepEqual(under.steps, expected);
         assert.deepEqual(under.sizes, bare.sizes);
-        // Loads that are named so are no routes.
+        // Loads that are named so are not routes.
         assert.deepEqual(under.notes, []);
       }),
     );
@@ -67,7 +67,7 @@ describe('JSON recordings', () => {
     );
   });
 
-  test('loads under the name are no routes, whatever --experts says', async () => {
+  test('loads under the name are not routes, whatever --experts says', async () => {
     const text = '{"logical_count": [[[1, 2], [3, 4]]]}';
     await assert.rejects(
       withRecording({ 'a.json': text }, 'a.json', { numExperts: 8 }, () => undefined),
@@ -131,6 +131,6 @@ describe('JSON recordings', () => {
       }));
   }
 
-  test('bytes that are no text are refused', () =>
+  test('bytes that are not text are refused', () =>
     assert.rejects(readText(Uint8Array.from([0x5b, 0xff, 0xfe, 0x5d])), { code: 'EPLB_FORMAT' }));
 });

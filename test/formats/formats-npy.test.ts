@@ -126,7 +126,7 @@ describe('.npy files that are refused', () => {
 
   test('cut off anywhere', async () => {
     const file = npyFile(small);
-    for (let length = 0; length < 6; length++) await refused(file.subarray(0, length), /no \.npy file/);
+    for (let length = 0; length < 6; length++) await refused(file.subarray(0, length), /not a \.npy file/);
     for (let length = 6; length < file.length; length++) await refused(file.subarray(0, length), /truncated/);
   });
 
@@ -160,7 +160,7 @@ describe('.npy files that are refused', () => {
     );
   });
 
-  test('with a header that is no header', async () => {
+  test('with a header that is not a header', async () => {
     for (const header of ['', '{}', "{'descr': '<f4', 'shape': (2, 3)}", '\u0000'.repeat(40)]) {
       await refused(withHeader(header), /malformed \.npy header/);
     }
@@ -349,7 +349,7 @@ describe('arrays as recordings', () => {
     );
   });
 
-  test('an id that is no expert is named with its token and layer', async () => {
+  test('an id that is not an expert is named with its token and layer', async () => {
     const bad: [descr: string, id: number, shown: string][] = [
       ['<i2', 8, '8'],
       ['<i2', -2, '-2'],
@@ -368,7 +368,7 @@ describe('arrays as recordings', () => {
     }
   });
 
-  test('a load that is no load is named with its step, layer, expert and value', async () => {
+  test('a load that is not a load is named with its step, layer, expert and value', async () => {
     const bad: [descr: string, value: number, why: RegExp][] = [
       ['<f8', Number.NaN, /load NaN at step 3, layer 0, expert 1; a load must be finite/],
       ['<f4', Number.POSITIVE_INFINITY, /load Infinity at step 3, layer 0, expert 1;/],

@@ -80,7 +80,7 @@ describe('TensorRT-LLM', () => {
       [
         tensors({ weights: { dtype: 'I64', shape: [8], data_offsets: [0, 64] } }),
         'EPLB_FORMAT',
-        /"weights" is no "<iteration>_<layer>"/,
+        /"weights" is not "<iteration>_<layer>"/,
       ],
       [tensors({ __metadata__: { a: 'b' } }), 'EPLB_FORMAT', /no counts of any iteration/],
     ];
@@ -120,7 +120,7 @@ describe('TensorRT-LLM', () => {
     const header = '{"__proto__": {"dtype": "I64", "shape": [8], "data_offsets": [0, 64]}}';
     await refused({ 'rank0.safetensors': tensors(header) }, 'rank0.safetensors', {
       code: 'EPLB_FORMAT',
-      message: /"__proto__" is no "<iteration>_<layer>"/,
+      message: /"__proto__" is not "<iteration>_<layer>"/,
     });
     const hollow = '{"5_3": {"__proto__": {"dtype": "I64", "shape": [8], "data_offsets": [0, 64]}}}';
     await refused({ 'rank0.safetensors': tensors(hollow) }, 'rank0.safetensors', {

@@ -177,12 +177,12 @@ describe('YAML', () => {
 
   test('says what is wrong with a row', async () => {
     const wrong: [string, RegExp][] = [
-      ['a: [1,, 2]', /"" in a row is no whole number/],
-      ['a: [1 2]', /"1 2" in a row is no whole number/],
-      ['a: [01]', /"01" in a row is no whole number/],
-      ['a: [-]', /"-" in a row is no whole number/],
+      ['a: [1,, 2]', /"" in a row is not a whole number/],
+      ['a: [1 2]', /"1 2" in a row is not a whole number/],
+      ['a: [01]', /"01" in a row is not a whole number/],
+      ['a: [-]', /"-" in a row is not a whole number/],
       ['a: [1234567890]', /"1234567890" in a row is too large/],
-      ['a:\n  - 007\n', /"007" in a row is no whole number/],
+      ['a:\n  - 007\n', /"007" in a row is not a whole number/],
     ];
     for (const [text, message] of wrong) {
       await assert.rejects(readYaml(Buffer.from(text), 'a.yaml'), { code: 'EPLB_FORMAT', message }, text);

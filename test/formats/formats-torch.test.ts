@@ -71,7 +71,7 @@ describe('tensors that PyTorch wrote', () => {
     });
   });
 
-  test('what is no tensor of loads is refused, and nothing is run', async () => {
+  test('what is not a tensor of loads is refused, and nothing is run', async () => {
     const refused: [file: string, code: string, message: RegExp][] = [
       ['system.pt', 'EPLB_FORMAT', /the global "(posix|os)\.system" is refused/],
       ['set.pt', 'EPLB_FORMAT', /the global "(__builtin__|builtins)\.set" is refused/],
@@ -187,9 +187,9 @@ describe('pickles', () => {
       [[0x80, 2, 'X', '\xff\xff\xff\xff', 'a.'], /ends inside an instruction/],
       [[0x80, 2, 'ctorch'], /ends inside a name/],
       [[0x80, 2, 'h', 7, '.'], /nothing was kept under 7/],
-      [[0x80, 2, 'NNa.'], /no list/],
-      [[0x80, 2, 'NNNs.'], /no dict/],
-      [[0x80, 2, '}(NNu.'], /a key of a dict is no text/],
+      [[0x80, 2, 'NNa.'], /not a list/],
+      [[0x80, 2, 'NNNs.'], /not a dict/],
+      [[0x80, 2, '}(NNu.'], /a key of a dict is neither text/],
       [[0x80, 2, '}(Nu.'], /a key has no value/],
       [[0x80, 2, '](.'], /a mark stands where/],
       [[0x80, 2, ']e.'], /there is no mark/],

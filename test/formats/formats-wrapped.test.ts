@@ -253,7 +253,7 @@ describe('loads of engines', () => {
       withRecording({ 'a.csv': 'layer,expert,count\n0,1.5,3\n' }, 'a.csv', {}, () => undefined),
       {
         code: 'EPLB_RANGE',
-        message: /line 2: expert 1\.5 is no whole number/,
+        message: /line 2: expert 1\.5 is not a whole number/,
       },
     );
   });
@@ -284,7 +284,7 @@ describe('loads of engines', () => {
     );
     await assert.rejects(
       withRecording(bad, 'b.csv', {}, () => undefined),
-      { code: 'EPLB_RANGE', message: /line 3: source rank 0\.5 is no whole number/ },
+      { code: 'EPLB_RANGE', message: /line 3: source rank 0\.5 is not a whole number/ },
     );
   });
 

@@ -186,7 +186,7 @@ describe('the reader of JSON', () => {
     }
     assert.throws(() => readJson(Uint8Array.of(0x22, 0xff, 0x22), 'text'), {
       code: 'EPLB_FORMAT',
-      message: /no UTF-8/,
+      message: /not UTF-8/,
     });
   });
 

@@ -79,7 +79,7 @@ test('what is longer or larger never reads as less', () => {
   fc.assert(
     fc.property(duration, duration, (a, b) => {
       const [low, high] = a <= b ? [a, b] : [b, a];
-      // The units are no powers of two: the texts may stand for values that differ in their last bit.
+      // The units are not powers of two: the texts may stand for values that differ in their last bit.
       assert.ok(amountOf(seconds(low), SECONDS) <= amountOf(seconds(high), SECONDS) * (1 + 1e-12));
       assert.ok(amountOf(bytes(low), BYTES) <= amountOf(bytes(high), BYTES) * (1 + 1e-12));
       assert.ok(Number(load(low).replaceAll(',', '')) <= Number(load(high).replaceAll(',', '')));

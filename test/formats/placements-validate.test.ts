@@ -170,7 +170,7 @@ describe('eplb validate', { concurrency: 2 }, () => {
       assert.equal(wrong.code, 2);
       assert.match(
         wrong.stderr,
-        /^eplb: --for: "llama" is no engine; give sglang, .* or all \(EPLB_OPTION\)\n$/,
+        /^eplb: --for: "llama" is not an engine; give sglang, .* or all \(EPLB_OPTION\)\n$/,
       );
       const missing = await eplb(['validate', 'none.json'], { cwd: dir });
       assert.equal(missing.code, 2);

@@ -61,7 +61,7 @@ const REFUSED: readonly (readonly [content: unknown, ...Refusal])[] = [
     { pinned: [{ experts: 'x', ranks: 0 }] },
     'range',
     'EPLB_RANGE',
-    /pinned\[0\]\.experts: "x" is no expert, and no range of experts/,
+    /pinned\[0\]\.experts: "x" is neither an expert nor a range of experts/,
   ],
   [
     { pinned: [{ ranks: 0 }] },

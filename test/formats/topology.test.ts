@@ -196,7 +196,7 @@ describe('topology files', () => {
       { ranks: 2, linkClasses: { rack: 'a', other: 'b' } },
       'range',
       'EPLB_RANGE',
-      /"rack" is no level; there are node, other/,
+      /"rack" is not a level; there are node, other/,
     );
     refused(
       { ranks: 2, failureDomains: { node: [[0, 1]] } },
@@ -219,7 +219,7 @@ describe('topology files', () => {
     assert.throws(() => new ExpertLoadBalancer({ ...sizes, ...topology }), refused);
   });
 
-  test('bytes that are no topology are refused by name, and soon', async () => {
+  test('bytes that are not a topology are refused by name, and soon', async () => {
     const hostile: readonly [string, RegExp][] = [
       ['a: &a [x, x]\nb: *a', /alias/],
       ['ranks: 4\nranks: 5', /the key "ranks" twice/],

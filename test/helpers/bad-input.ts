@@ -32,7 +32,7 @@ const FILES: Readonly<Record<string, Uint8Array | string>> = {
   'empty.npy': '',
   'cut.npy': npyFile(good).subarray(0, -3),
   'long.npy': new Uint8Array([...npyFile(good), 1, 2]),
-  'magic.npy': 'this is no array at all',
+  'magic.npy': 'this is not an array at all',
   'complex.npy': npyFile({ ...good, descr: '<c8' }),
   'text.npy': npyFile({ ...good, descr: '<U4' }),
   'bool.npy': npyFile({ ...good, descr: '|b1' }),

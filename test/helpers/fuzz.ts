@@ -96,7 +96,7 @@ const sizeField = fc
       },
   );
 
-/** A number in a text replaced by another, or by what is no number. */
+/** A number in a text replaced by another, or by what is not a number. */
 const textNumber = fc.tuple(fc.nat(), fc.constantFrom(...TEXTS)).map(
   ([which, put]): Mutation =>
     (bytes) => {

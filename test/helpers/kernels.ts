@@ -22,8 +22,8 @@ export interface Buffer<T extends Numbers> {
   readonly view: T;
 }
 
-// A byte that no kernel would write by chance; as a whole word it is no valid index, count or load either, so
-// that a kernel that reads what nobody wrote, or leaves a part of its output, gives a result that differs.
+// A byte that no kernel would write by chance; as a whole word it is not a valid index, count or load either.
+// So a kernel that reads what nobody wrote, or leaves a part of its output, gives a result that differs.
 const CANARY = 0xa5;
 
 /**

@@ -365,7 +365,12 @@ export const HOSTILE_LOADS: readonly LargeFile[] = [
     () => numbered(12 * MB, (i) => `{"step":0,"layer":${i},"loads":[1]}\n`),
     /^read: json-lines, 1 x \d+ x 1$/,
   ),
-  loads('a line of blanks', 'a.csv', () => joined('1', repeated(' '), 'x'), /^EPLB_KIND: .* is no number$/),
+  loads(
+    'a line of blanks',
+    'a.csv',
+    () => joined('1', repeated(' '), 'x'),
+    /^EPLB_KIND: .* is not a number$/,
+  ),
   loads('counts that are all the same bytes', 'a.safetensors', () => counts(240_000, 1, true), TOO_MANY),
   loads(
     'counts that are all the same many bytes',
@@ -559,7 +564,7 @@ export const HOSTILE_PLACEMENTS: readonly LargeFile[] = [
     'YAML of commas',
     'a.yaml',
     () => layersOf('  0: [', repeated(','), ']'),
-    /^EPLB_FORMAT: .* in a row is no whole number$/,
+    /^EPLB_FORMAT: .* in a row is not a whole number$/,
   ),
   placement(
     'YAML of anchors',

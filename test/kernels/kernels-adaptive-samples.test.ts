@@ -205,7 +205,7 @@ test('chance draws from equal means are told as noise, also when steps are joine
   }
 });
 
-test('unequal means, bursts and steady loads are no noise', () => {
+test('unequal means, bursts and steady loads are not noise', () => {
   for (let seed = 0; seed < 30; seed++) {
     const skewed = Array.from({ length: 32 }, (_, expert) => 1 + expert / 32);
     assert.equal(runKernel(draw(skewed, 16, 2048, seed), ones(16), 4).isNoise, false);

@@ -88,7 +88,7 @@ test('packLayer: one item a pack is the identity, one pack keeps the sorted orde
   checkPack([1], 1);
 });
 
-test('packLayer: zeros of either sign, ties, packs that are no power of two', () => {
+test('packLayer: zeros of either sign, ties, packs that are not a power of two', () => {
   checkPack([0, 0, 0, 0, 0, 0], 3);
   checkPack([0, -0, 1, -0, 0, 2], 2);
   checkPack([5, 5, 5, 5, 5, 5, 5, 5, 5, 5], 5);
@@ -104,6 +104,6 @@ test('packLayer: sums beyond float32, and loads that are infinite', () => {
 });
 
 test('packLayer: sums are rounded to float32 after each item', () => {
-  // 2^24 + 1 is no float32: a pack that holds 2^24 stays as heavy when ones are added.
+  // 2^24 + 1 is not float32: a pack that holds 2^24 stays as heavy when ones are added.
   checkPack([2 ** 24, 2 ** 24, 2 ** 24 + 2, 1, 1, 1, 1, 1, 1, 1, 1, 1], 3);
 });

@@ -174,7 +174,7 @@ test('what does not fit the mapping is refused', () => {
   refuses(rows, '2', 'type', 'EPLB_KIND', /numRanks.*"2"/);
 });
 
-test('what is no mapping is refused', () => {
+test('what is not a mapping is refused', () => {
   for (const mapping of [undefined, null, {}, { phyToLog: [[0, 1]] }]) {
     const measure = () => layerBalances([[1, 2]], mapping as never, 2);
     assert.throws(measure, refusal('type', 'EPLB_KIND', /mapping: /));

@@ -5,7 +5,7 @@ import { type Refusal, refusal } from '../helpers/library.ts';
 
 const valid = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0]]);
 
-/** Tables that are no mapping, and what is said about them. */
+/** Tables that are not a mapping, and what is said about them. */
 const badTables: readonly (readonly [title: string, init: object, ...Refusal])[] = [
   [
     'no expert 1',
@@ -57,11 +57,11 @@ const badTables: readonly (readonly [title: string, init: object, ...Refusal])[]
   ['not a number', { phyToLog: [[0, Number.NaN]] }, 'range', 'EPLB_NOT_WHOLE', /layer 0.* 1.*NaN/],
   ['a string', { phyToLog: [[0, '1']] }, 'type', 'EPLB_KIND', /layer 0.* 1.*"1"/],
   ['null', { phyToLog: [[0, null]] }, 'type', 'EPLB_KIND', /layer 0.* 1.*null/],
-  // biome-ignore lint/suspicious/noSparseArray: a hole is no expert
+  // biome-ignore lint/suspicious/noSparseArray: a hole is not an expert
   ['a hole', { phyToLog: [[0, , 1]] }, 'type', 'EPLB_KIND', /layer 0.* 1.*undefined/],
-  // biome-ignore lint/suspicious/noSparseArray: a hole is no row
+  // biome-ignore lint/suspicious/noSparseArray: a hole is not a row
   ['a missing row', { phyToLog: [[0], , [0]] }, 'type', 'EPLB_KIND', /layer 1/],
-  ['a row that is no array', { phyToLog: [[0, 1], 'ab'] }, 'type', 'EPLB_KIND', /layer 1/],
+  ['a row that is not an array', { phyToLog: [[0, 1], 'ab'] }, 'type', 'EPLB_KIND', /layer 1/],
   [
     'ragged rows',
     {

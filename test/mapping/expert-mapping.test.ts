@@ -217,7 +217,7 @@ test('a move is a slot whose expert was not on that rank before', () => {
   );
 });
 
-test('an exchange inside a rank is no move', () => {
+test('an exchange inside a rank is not a move', () => {
   const before = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 3]]);
   const swapped = ExpertMapping.fromPhysicalToLogical([[1, 0, 3, 2]]);
   assert.equal(swapped.movesFrom(before, 2), 0);

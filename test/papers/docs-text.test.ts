@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
-import { sharedEplb } from '../helpers/cli.ts';
+import { RECORDING, sharedEplb } from '../helpers/cli.ts';
 import { anchorsOf, blocksOf, linksOf, type Page, pages, proseOf, ROOT } from '../helpers/markdown.ts';
 import { commandsOf } from '../helpers/shell.ts';
 
@@ -151,6 +151,13 @@ test('docs/ARCHITECTURE.md has every folder of src/', () => {
     [],
   );
   for (const name of folders) assert.ok(text.includes(`src/${name}/`), name);
+});
+
+test('the first figure of the README is what inspect says of the recording', async () => {
+  const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+  const [, shown] = /on average (\d\.\d\d) times the mean load/.exec(readme)!;
+  const run = await eplb(['inspect', RECORDING, '--experts', '64', '--ranks', '16', '--json']);
+  assert.equal(JSON.parse(run.stdout).noise.peakToAverage.toFixed(2), shown);
 });
 
 test('commands are told apart as a shell does', () => {

@@ -256,12 +256,12 @@ const rebalancer = new AsyncExpertRebalancer({ balancer });
 rebalancer.on('committed', ({ generation }) => console.log(generation.toFixed(), metrics.numLayers));
 const connected = await connectBalancer(shareBalancer(balancer));
 connected.recordLoad(0, [1, 2, 3, 4, 5, 6]);
-// @ts-expect-error a policy is no text: the types are there, and not any
+// @ts-expect-error a policy is not text: the types are there, and not any
 new ExpertLoadBalancer({ ...balancer.topology, policy: 'default' });
 const recording = await openRecording('a.npy');
 for await (const { loads } of recording.steps()) console.log(loads.length.toFixed());
 const placement: Placement = placementFrom(balancer.mapping);
 const { bytes } = await writePlacement(placement, 'sglang', { firstLayer: 3 });
-// @ts-expect-error bytes are no text
+// @ts-expect-error bytes are not text
 bytes.trim();
 `;

@@ -118,7 +118,7 @@ const badRows: readonly (readonly [rows: unknown, ...Refusal])[] = [
   [[[1, '2']], 'type', 'EPLB_KIND', /layer 0.*index 1.*"2"/],
   [[[1, 2n]], 'type', 'EPLB_KIND', /layer 0.*index 1.*2n/],
   [[[1, null]], 'type', 'EPLB_KIND', /layer 0.*index 1.*null/],
-  // biome-ignore lint/suspicious/noSparseArray: a hole is no load
+  // biome-ignore lint/suspicious/noSparseArray: a hole is not a load
   [[[1, ,]], 'type', 'EPLB_KIND', /layer 0.*index 1.*undefined/],
   [[[1, 2], [1]], 'range', 'EPLB_SHAPE', /layer 1.*1 loads, not 2/],
   [[[1, 2], 'ab'], 'type', 'EPLB_KIND', /layer 1.*"ab"/],
@@ -181,7 +181,7 @@ test('bad numbers of packs and slots are refused', () => {
   }
 });
 
-test('load imbalance refuses what is no row of loads', () => {
+test('load imbalance refuses what is not a row of loads', () => {
   const bad: readonly (readonly [loads: unknown, ...Refusal])[] = [
     [undefined, 'type', 'EPLB_KIND', /loads.*undefined/],
     [null, 'type', 'EPLB_KIND', /loads/],

@@ -297,7 +297,7 @@ const bad: readonly (readonly [value: unknown, ...Parameters<typeof refusal>])[]
   [Number.POSITIVE_INFINITY, 'range', 'EPLB_RANGE', /policyGraceMs.*Infinity/],
 ];
 
-test('a grace time that is no number of milliseconds is refused', () => {
+test('a grace time that is not a number of milliseconds is refused', () => {
   for (const [policyGraceMs, ...expected] of bad) {
     const options = { ...SMALL, policyGraceMs } as ExpertLoadBalancerOptions;
     assert.throws(() => new ExpertLoadBalancer(options), refusal(...expected));

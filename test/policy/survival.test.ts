@@ -138,7 +138,7 @@ describe('what a single failure loses', () => {
       survival(mapping, { numRanks: 4, ...options }).layers[0]!.worst.experts;
     assert.deepEqual(lost({ level: 'rank' }), [2]);
     assert.deepEqual(lost({ level: 'node', numNodes: 2 }), [0, 1]);
-    const message = 'level: "rack" is no level of what fails together; there are rank, node';
+    const message = 'level: "rack" is not a level of what fails together; there are rank, node';
     assert.throws(() => lost({ level: 'rack' }), refusal('range', 'EPLB_RANGE', new RegExp(message)));
   });
 });

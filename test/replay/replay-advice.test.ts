@@ -258,7 +258,7 @@ describe('a batch of another size', () => {
     assert.equal(thinned.time!.isEnlarged, false);
   });
 
-  test('what is no size, and loads that are none, are refused', async () => {
+  test('what is not a size, and loads that are none, are refused', async () => {
     const source = memoryRecording(countsOf(1, 2));
     for (const times of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
       assert.throws(() => resized(source, times), /times: .* \(EPLB|times: /);

@@ -253,7 +253,7 @@ describe('ranks that differ', () => {
   test('a load counts as load / speed, in balances and in time, and dead ranks do not count', () => {
     const cost = costModel({ slotSeconds: { floor: 2, perToken: 1 }, fixedSeconds: 1 });
     const property = fc.property(placements, speeds, deads, (rows, rankSpeed, deadRanks) => {
-      // Dead ranks hold nothing; where that leaves an expert without a slot it is no mapping.
+      // Dead ranks hold nothing; where that leaves an expert without a slot it is not a mapping.
       const slots = (rows as number[][]).map((row) =>
         row.map((expert, slot) => (deadRanks.includes(Math.floor(slot / 4)) ? -1 : expert)),
       );

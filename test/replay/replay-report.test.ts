@@ -98,7 +98,7 @@ test('a recording that tells nothing of itself but its loads will do', async () 
   );
 });
 
-test('what is no list of results, or no report, is refused', async () => {
+test('what is not a list of results, or not a report, is refused', async () => {
   const recording = synthesize({ ...shape, numSteps: 4 });
   const result = await replay(recording, { numPhysicalExperts: 6, numRanks: 2, policy: 'static' });
   const kind = (message: RegExp) => refusal('type', 'EPLB_KIND', message);

@@ -47,7 +47,7 @@ test('a replay refuses a start, a policy and a plan that would fill closed slots
   );
   await assert.rejects(
     replay(RECORDING, { ...SIZES, slotsPerRank, policy: new DefaultEplbPolicy() }),
-    refusal('range', 'EPLB_TOPOLOGY', /^slotsPerRank: the default policy fills all slots/),
+    refusal('range', 'EPLB_TOPOLOGY', /^slotsPerRank: the default policy cannot plan for closed slots/),
   );
   class Full extends AbstractEplbPolicy {
     readonly name = 'full';

@@ -225,7 +225,7 @@ describe('a replay of 3 steps x 2 layers, computed by hand', () => {
     assert.equal(one.plans[0]!.planningSeconds, 0.016);
   });
 
-  test('steps that are no range', async () => {
+  test('steps that are not a range', async () => {
     for (const from of [Symbol('first'), 5n, '1', {}]) {
       const range = { from } as unknown as { from: number };
       const refused = { name: 'EplbTypeError', code: 'EPLB_KIND' };

@@ -31,7 +31,7 @@ test('the package renders what the source renders, the same every time', async (
   assert.equal(page, await renderReport(JSON.parse(JSON.stringify(recorded))));
 });
 
-test('what is no report is refused', async () => {
+test('what is not a report is refused', async () => {
   for (const wrong of [undefined, null, 'report', {}, { kind: 'placement' }] as unknown as ReplayReport[]) {
     await assert.rejects(renderReport(wrong), refusal('type', 'EPLB_KIND', /^report: /));
   }
@@ -233,7 +233,7 @@ test('no line of the headline ends between a number and its unit', () => {
   assert.ok(page.includes(`<p class="lead">${kept}</p>`));
 });
 
-test('less than one in a hundred is no reason to balance', () => {
+test('less than one in a hundred is not a reason to balance', () => {
   const advised = (seconds: number) =>
     adviseReplays(reportOf(seconds, 0.75).replays, { tokensPerRank: null });
   assert.match(

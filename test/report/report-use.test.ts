@@ -362,7 +362,7 @@ test("a chart's figures are saved as CSV, and its picture as PNG", { skip }, asy
     const read = await page.evaluate(async (base64) => {
       const data = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
       const image = await createImageBitmap(new Blob([data], { type: 'image/png' }));
-      // A fourth of the size is enough to see that it is no empty picture.
+      // A fourth of the size is enough to see that it is not an empty picture.
       const [width, height] = [Math.floor(image.width / 4), Math.floor(image.height / 4)];
       const context = new OffscreenCanvas(width, height).getContext('2d')!;
       context.drawImage(image, 0, 0, width, height);

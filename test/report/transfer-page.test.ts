@@ -110,7 +110,7 @@ test('the page loads nothing and runs its own script alone, whatever names are',
   assert.deepEqual(dataOf(page).links, [HOSTILE]);
 });
 
-test('what is no plan or no option is refused', async () => {
+test('what is not a plan or not an option is refused', async () => {
   const refused = async (code: string, message: RegExp, ...args: readonly unknown[]) =>
     assert.rejects(renderTransferReport(...(args as [TransferPlan])), { code, message });
   await refused('EPLB_KIND', /^plan: .* is not a TransferPlan; TransferPlan\.fromJSON/, PLAN.toJSON());

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { linkPath, WeightLinks, WeightServer } from '../../src/cli/fake-engine/links.ts';
-import { checkpointOf, RankWeights } from '../../src/cli/fake-engine/weights.ts';
+import { checkpointOf, WeightStore } from '../../src/cli/fake-engine/weights.ts';
 import { ServiceClient } from '../../src/cli/service/client.ts';
 import { isOwnError } from '../../src/core/errors.ts';
 import { ExpertMapping } from '../../src/mapping/expert-mapping.ts';
@@ -200,7 +200,7 @@ test('weights of a checkpoint differ from expert to expert, and are the same eac
 });
 
 test('a slot that holds anything but its expert is found', () => {
-  const weights = new RankWeights({ numLayers: 2, slotsPerRank: 3, expertBytes: 64 });
+  const weights = new WeightStore({ numLayers: 2, slotsPerRank: 3, expertBytes: 64 });
   const rows = [
     [0, 1, 2, 3, 0, -1],
     [3, 2, 1, 0, 3, 2],

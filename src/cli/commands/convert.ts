@@ -123,7 +123,7 @@ async function convertLoads(
     const known = LOAD_WRITER_NAMES.join(', ');
     throw new EplbError(
       'EPLB_OPTION',
-      `--to: the name ${quotePath(output.path)} asks for no format of loads; give ${known}`,
+      `--to: the name ${quotePath(output.path)} does not say which format of loads to write; give ${known}`,
     );
   }
   const recording = await openRecording(input, openOptionsOf(options));

@@ -114,7 +114,7 @@ export function configure(command: Command): void {
       ],
       ['eplb fake-engine --recording loads.npy --ranks 4 --kill 3@200', 'of which one dies'],
     ],
-    exitCodes: [[1, 'or a rank had wrong weights, or ranks served different epochs in one step']],
+    exitCodes: [[1, 'a fault, or a rank had wrong weights, or ranks served different epochs in one step']],
   });
 }
 

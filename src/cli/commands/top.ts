@@ -22,7 +22,7 @@ export function configure(command: Command): void {
   addPlaceOptions(command)
     .option('--group <name>', 'one group; with the token of a group that one has to be named')
     .option('--interval <S>', 'seconds between two looks', numberParser('--interval', 0.1, 3600), 1)
-    .option('--once', 'show it once: so it is where the output is no terminal')
+    .option('--once', 'show it once: so it is where the output is not a terminal')
     .option('--json', "print once, as JSON, what the service's dashboard routes answer")
     .action(run);
   addHelpTexts(command, {

@@ -90,7 +90,7 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   };
   if (options.for !== undefined && options.for !== 'all' && !ENGINE_NAMES.includes(options.for)) {
     const known = ENGINE_NAMES.join(', ');
-    throw new EplbError('EPLB_OPTION', `--for: ${quote(options.for)} is no engine; give ${known} or all`);
+    throw new EplbError('EPLB_OPTION', `--for: ${quote(options.for)} is not an engine; give ${known} or all`);
   }
   if (loads === undefined) refuseOfLoads(options);
   // Nodes of a topology file, and those for the dispatch, need not be said to fail.

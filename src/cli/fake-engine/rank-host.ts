@@ -4,7 +4,7 @@ import type { TransferLayer } from '../../transfer/layer.ts';
 import type { ServiceClient } from '../service/client.ts';
 import { linkPath, WeightLinks, WeightServer } from './links.ts';
 import type { HeldWeights, RankSetup } from './messages.ts';
-import { checkpointOf, RankWeights } from './weights.ts';
+import { checkpointOf, WeightStore } from './weights.ts';
 
 /** What a rank has prepared. */
 interface Prepared {
@@ -23,7 +23,7 @@ export class RankHost implements WeightHost {
   readonly #client: ServiceClient;
   readonly #setup: RankSetup;
   readonly #onHolds: (isRestored: boolean, weights: HeldWeights) => void;
-  readonly #weights: RankWeights;
+  readonly #weights: WeightStore;
   readonly #server: WeightServer;
   #mapping: ExpertMapping | undefined;
   #prepared: Prepared | undefined;
@@ -38,7 +38,7 @@ export class RankHost implements WeightHost {
     this.#client = client;
     this.#setup = setup;
     this.#onHolds = onHolds;
-    this.#weights = new RankWeights({ numLayers, slotsPerRank, expertBytes });
+    this.#weights = new WeightStore({ numLayers, slotsPerRank, expertBytes });
     this.#server = new WeightServer(linkPath(folder, rank), (digest, layer, slot) => {
       const isThere = this.#mapping?.digest() === digest && layer < numLayers && slot < slotsPerRank;
       return isThere ? this.#weights.at(layer, slot) : undefined;

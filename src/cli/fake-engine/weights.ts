@@ -32,7 +32,7 @@ export function checkpointOf(layer: number, expert: number, into: Buffer): Buffe
  * What a rank has in its memory: a buffer of bytes for each slot of each layer, and for what it receives
  * further ones beside them, numbered on from the slots.
  */
-export class RankWeights {
+export class WeightStore {
   readonly #sizes: WeightSizes;
   /** [layers] of [slots x bytes] */
   readonly #slots: readonly Buffer[];

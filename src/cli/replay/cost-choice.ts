@@ -55,7 +55,10 @@ async function namedCost(text: string): Promise<ReplayCost> {
   if (!isFile(text)) {
     if (text.includes(':')) return slotCost(devicePreset(text));
     const known = `${COST_PRESETS.join(', ')}, DEVICE:MODEL[:PRECISION]`;
-    throw new EplbError('EPLB_OPTION', `--cost: ${quote(text)} is no preset; give ${known} or a .json file`);
+    throw new EplbError(
+      'EPLB_OPTION',
+      `--cost: ${quote(text)} is not a preset; give ${known} or a .json file`,
+    );
   }
   const value = await readJson(text);
   return sayingErrors(
@@ -82,7 +85,10 @@ async function namedSlotCost(text: string): Promise<SlotCostModel> {
     if (text.includes(':')) return devicePreset(text);
     const { devices } = costPresetNames();
     const known = `DEVICE:MODEL[:PRECISION], DEVICE being ${devices.join(', ')}`;
-    throw new EplbError('EPLB_OPTION', `--cost: ${quote(text)} is no preset; give ${known}, or a .json file`);
+    throw new EplbError(
+      'EPLB_OPTION',
+      `--cost: ${quote(text)} is not a preset; give ${known}, or a .json file`,
+    );
   }
   const value = await readJson(text);
   return sayingErrors(

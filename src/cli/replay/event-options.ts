@@ -60,7 +60,7 @@ function eventParser(kind: RankEvent['kind']) {
     const { shape, example } = SHAPES[kind];
     const match = shape.exec(text);
     if (match === null) {
-      const message = `--${kind}: ${quote(text)} is no change before a step; give it such as ${example}`;
+      const message = `--${kind}: ${quote(text)} is not a change before a step; write it like ${example}`;
       throw new EplbRangeError('EPLB_OPTION', message);
     }
     const [, ranks = '', ...numbers] = match;

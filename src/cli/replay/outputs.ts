@@ -1,10 +1,10 @@
 import { jsonText } from '../../core/printable.ts';
 import type { ReplayReport } from '../../replay/index.ts';
-import { type Outputs, writeOutput } from '../output-file.ts';
+import { type OutputFiles, writeOutput } from '../output-file.ts';
 import { namingInput } from '../standard-streams.ts';
 
 /** Writes what was asked for: `--json` and `--report`. */
-export async function writeReports(outputs: Outputs, report: ReplayReport): Promise<void> {
+export async function writeReports(outputs: OutputFiles, report: ReplayReport): Promise<void> {
   const json = outputs.get('--json');
   if (json !== undefined) await writeOutput(json, namingInput(`${jsonText(report)}\n`));
   const html = outputs.get('--report');

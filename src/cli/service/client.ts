@@ -46,7 +46,7 @@ export class ServiceClient {
   readonly #socketPath: string | undefined;
   readonly #agent: HttpAgent | HttpsAgent;
 
-  /** @throws EplbRangeError `EPLB_OPTION` for what is no address */
+  /** @throws EplbRangeError `EPLB_OPTION` for what is not an address */
   constructor(place: ServicePlace) {
     this.#place = place;
     const isSocket = place.url.startsWith('unix:');
@@ -84,7 +84,7 @@ export class ServiceClient {
   async listen(
     path: string,
     onEvent: (event: ServiceEvent) => void,
-    { signal, onError, pauseMs = 200 }: ListenOptions,
+    { signal, onError, pauseMs = 200 }: StreamOptions,
   ): Promise<void> {
     const state = { lastId: undefined as string | undefined };
     while (!signal.aborted) {
@@ -121,7 +121,7 @@ export class ServiceClient {
     }
     const status = response.statusCode ?? 0;
     if (status < 300) return answer;
-    throw refusalOf(answer) ?? this.#unreachable(`answers with ${status}, and is no eplb serve`);
+    throw refusalOf(answer) ?? this.#unreachable(`answers with ${status}, and is not eplb serve`);
   }
 
   /** A connection that was kept may have been closed by the other side just now: then a new one is opened. */
@@ -209,7 +209,7 @@ export class ServiceClient {
 class StaleConnection extends Error {}
 
 /** How a stream is listened to. */
-export interface ListenOptions {
+export interface StreamOptions {
   readonly signal: AbortSignal;
   readonly onError?: (error: unknown) => void;
   /** Between the end of a stream and the next one. */

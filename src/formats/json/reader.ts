@@ -54,13 +54,13 @@ export class JsonReader {
    * @param bytes - UTF-8, with a byte order mark or without
    * @param name - the file, for messages
    * @param at - where the value begins
-   * @throws EplbError EPLB_FORMAT when it is no UTF-8; so do all methods for what is no JSON
+   * @throws EplbError EPLB_FORMAT when it is not UTF-8; so do all methods for what is not JSON
    */
   constructor(bytes: Uint8Array, name: string, at = 0) {
     this.#bytes = bytes;
     this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#name = name;
-    if (!isUtf8(bytes)) throw this.#error('it is no UTF-8');
+    if (!isUtf8(bytes)) throw this.#error('it is not UTF-8');
     const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
     this.at = at === 0 && hasMark ? 3 : at;
   }
@@ -156,7 +156,7 @@ export class JsonReader {
    * The numbers of the array that is next.
    *
    * @param target - gets them from `from` on, as far as it is long
-   * @param fail - the error for an entry that is no number, which is next then
+   * @param fail - the error for an entry that is not a number, which is next then
    * @returns how many entries it has
    */
   numbers(
@@ -221,7 +221,7 @@ export class JsonReader {
     if (this.#peek() !== -1) throw this.#unexpected('the end');
   }
 
-  /** Goes past a value that is no array and no object, or into the first entry of one that has entries. */
+  /** Goes past a value that is neither array nor object, or into the first entry of one that has entries. */
   #skipToValue(): void {
     for (;;) {
       const byte = this.#peek();
@@ -312,7 +312,7 @@ export class JsonReader {
     this.at++;
   }
 
-  /** The next byte that is no white space; -1 at the end. */
+  /** The next byte that is not white space; -1 at the end. */
   #peek(): number {
     const bytes = this.#bytes;
     let { at } = this;

@@ -10,6 +10,13 @@ const LONG_ROW = 32;
 /** Keys from which on an object is a table of texts to V8. */
 const MANY_KEYS = 16;
 
+/** A list of a file: long rows of whole numbers come as numbers alone. */
+export type List = readonly unknown[] | Int32Array;
+
+export function isList(value: unknown): value is List {
+  return Array.isArray(value) || value instanceof Int32Array;
+}
+
 /**
  * What JSON holds: as JSON.parse() has it, but long rows of whole numbers are Int32Array, at four bytes a
  * number, and the memory that all takes is bounded. For small files and tables; recorded loads are read

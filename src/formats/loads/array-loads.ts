@@ -84,7 +84,7 @@ function runsOf(layers: readonly number[]): { from: number; to: number }[] {
   return runs;
 }
 
-/** The error for a number of a file that is no load. */
+/** The error for a number of a file that is not a load. */
 export function fileLoadError(name: string, load: number, at: string): EplbRangeError {
   const why = load >= 0 && load < Number.POSITIVE_INFINITY ? 'fit a float32' : 'be finite and not negative';
   return new EplbRangeError('EPLB_LOAD', `${name}: load ${load} at ${at}; a load must ${why}`);

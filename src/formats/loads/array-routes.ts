@@ -15,8 +15,8 @@ const MOST_EXPERTS = (1 << 16) - 1;
  * Routes [tokens, layers, topK] of a file, as a recording. They are looked through once, for what cannot be
  * true of them.
  *
- * @throws EplbRangeError EPLB_RANGE for more experts than ids can name, or an id that is no expert; EplbError
- *   EPLB_FORMAT for routes that cannot be true
+ * @throws EplbRangeError EPLB_RANGE for more experts than ids can name, or an id that is not an expert;
+ *   EplbError EPLB_FORMAT for routes that cannot be true
  */
 export async function arrayRoutes(
   found: FoundArray,

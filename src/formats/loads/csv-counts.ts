@@ -9,7 +9,7 @@ import type { StoredRecording } from '../recording.ts';
 import { checkLoadsShape } from './array.ts';
 import { arrayLoads } from './array-loads.ts';
 import { arraySourceLoads } from './array-sources.ts';
-import { cellsOf } from './csv-table.ts';
+import { csvCells } from './csv-table.ts';
 import { inMemory, numbersFor } from './json.ts';
 import { LoadText, MOST_TEXT_BYTES, trimmedText } from './load-text.ts';
 import { oneByOne } from './one-by-one.ts';
@@ -48,7 +48,7 @@ export const CSV_COUNTS: LoadFormat = {
 /** Where the columns stand, or undefined when the line names others. */
 function columnsOf(line: string): Partial<Record<Column, number>> | undefined {
   if (line.length > 1000 || !line.includes(',')) return undefined;
-  const names = cellsOf(line.replace(/^\ufeff/, '')).map((cell) => cell.toLowerCase());
+  const names = csvCells(line.replace(/^\ufeff/, '')).map((cell) => cell.toLowerCase());
   const found: Partial<Record<Column, number>> = {};
   for (const [column, known] of Object.entries(COLUMNS) as [Column, readonly string[]][]) {
     const at = names.findIndex((name) => known.includes(name));
@@ -136,7 +136,7 @@ function wholes(
     if (!Number.isInteger(number) || number > 2 ** 24) {
       throw new EplbRangeError(
         'EPLB_RANGE',
-        `${name}: line ${row + 2}: ${NOUNS[noun]} ${number} is no whole number`,
+        `${name}: line ${row + 2}: ${NOUNS[noun]} ${number} is not a whole number`,
       );
     }
     distinct.add(number);

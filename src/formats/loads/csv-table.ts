@@ -23,7 +23,7 @@ interface CsvTable {
 }
 
 /** The cells of a line, without the quotes around them, and without an empty one behind the last comma. */
-export function cellsOf(line: string): string[] {
+export function csvCells(line: string): string[] {
   const cells = line.split(',').map((cell) => cell.replaceAll('"', '').trim());
   if (cells.length > 1 && cells.at(-1) === '') cells.pop();
   return cells;
@@ -31,7 +31,7 @@ export function cellsOf(line: string): string[] {
 
 /** Whether a line of CSV has nothing but numbers. */
 export function isNumberLine(line: string): boolean {
-  return cellsOf(line).every((cell) => NUMBER.test(cell));
+  return csvCells(line).every((cell) => NUMBER.test(cell));
 }
 
 /**
@@ -45,7 +45,7 @@ export async function readCsv(file: InputFile): Promise<CsvTable> {
   // A quoted number is read as one with blanks around it.
   const bytes = text.includes(QUOTE) ? text.map((byte) => (byte === QUOTE ? BLANK : byte)) : text;
   const end = text.indexOf(LINE_FEED);
-  const [first, second] = [0, end + 1].map((at) => cellsOf(lineAt(text, at)));
+  const [first, second] = [0, end + 1].map((at) => csvCells(lineAt(text, at)));
   const hasRows = end !== -1 && isNumberLine(second!.slice(1).join(','));
   const header = hasRows && isHeader(first!) ? first! : undefined;
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).subarray(header ? end + 1 : 0);
@@ -106,7 +106,7 @@ function* firstCellsOf(text: Buffer): Generator<string> {
     const feed = text.indexOf(LINE_FEED, at);
     const end = feed === -1 ? text.length : feed;
     const line = text.toString('utf8', at, Math.min(end, at + 64));
-    yield cellsOf(line.replace(/,.*/s, ''))[0]!;
+    yield csvCells(line.replace(/,.*/s, ''))[0]!;
     at = end + 1;
   }
 }

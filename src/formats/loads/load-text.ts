@@ -125,7 +125,7 @@ export class LoadText {
         const isLast = text[at] !== this.#separator;
         if (isLast && shown === '') return { numCells, end: at };
         if (!NUMBER.test(shown)) {
-          const what = `${quote(shown)} in column ${numCells + 1} is no number`;
+          const what = `${quote(shown)} in column ${numCells + 1} is not a number`;
           throw new EplbTypeError('EPLB_KIND', `${this.name}: line ${this.#lineOf(row ?? 0)}: ${what}`);
         }
         value = Number(shown);

@@ -61,5 +61,8 @@ export function loadFormat(name: string, option: string): LoadFormat {
   const format = LOAD_FORMATS.find((known) => known.name === name);
   if (format !== undefined) return format;
   const names = LOAD_FORMATS.map((known) => known.name).join(', ');
-  throw new EplbError('EPLB_OPTION', `${option}: ${quote(name)} is no format of loads; there are ${names}`);
+  throw new EplbError(
+    'EPLB_OPTION',
+    `${option}: ${quote(name)} is not a format of loads; there are ${names}`,
+  );
 }

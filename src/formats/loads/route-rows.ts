@@ -142,7 +142,7 @@ function limitNotes(type: NumberType, numExperts: number): string[] {
 /**
  * Decodes a run of tokens.
  *
- * @throws EplbRangeError EPLB_RANGE for an id that is no expert
+ * @throws EplbRangeError EPLB_RANGE for an id that is not an expert
  */
 export function readIds(
   block: { readonly from: number; readonly bytes: Uint8Array },

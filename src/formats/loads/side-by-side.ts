@@ -8,7 +8,7 @@ interface JoinedTables {
   /**
    * Puts the loads of all tables into an array of that shape.
    *
-   * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE or EPLB_LOAD for what is no load
+   * @throws EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE or EPLB_LOAD for what is not a load
    */
   fill(target: Float32Array | Float64Array): void;
 }

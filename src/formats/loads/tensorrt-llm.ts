@@ -135,7 +135,7 @@ async function findCounts(
     for (const [key, tensor] of tensors) {
       const match = KEY.exec(key);
       if (match === null) {
-        throw new EplbError('EPLB_FORMAT', `${file.name}: ${quote(key)} is no "<iteration>_<layer>"`);
+        throw new EplbError('EPLB_FORMAT', `${file.name}: ${quote(key)} is not "<iteration>_<layer>"`);
       }
       const place = `${Number(match[1])}_${Number(match[2])}`;
       const found = counts.get(place);

@@ -177,7 +177,7 @@ function readRecord({ bytes, number, end }: Line, file: InputFile): Stats | unde
   const step = at('step');
   const stepNumber = step?.kind() === 'number' ? step.number() : Number.NaN;
   if (!Number.isSafeInteger(stepNumber)) {
-    throw new EplbTypeError('EPLB_KIND', `${place}: step is no whole number`);
+    throw new EplbTypeError('EPLB_KIND', `${place}: step is not a whole number`);
   }
   return { step: stepNumber, shape: loads.shape, loads: loads.data, experts: map.data, place, end };
 }

@@ -46,7 +46,7 @@ export async function readNpyHeader(source: ByteSource, name: string): Promise<N
   const start = await readBytes(source, 0, Math.min(source.size, 12));
   if (!hasNpyMagic(start)) {
     const shown = Buffer.from(start.subarray(0, 6)).toString('hex');
-    throw fail(`no .npy file: it begins with the bytes ${shown}, not with 934e554d5059 (\\x93NUMPY)`);
+    throw fail(`not a .npy file: it begins with the bytes ${shown}, not with 934e554d5059 (\\x93NUMPY)`);
   }
   const { textOffset, dataOffset } = headerBounds(start, source.size, fail);
   const text = Buffer.from(await readBytes(source, textOffset, dataOffset - textOffset)).toString('latin1');

@@ -15,7 +15,7 @@ import { hasZipMagic } from '../zip/archive.ts';
 import { readArray } from './array-content.ts';
 import type { Content, NumberArray } from './placement.ts';
 import { TABLE_NAMES } from './table-names.ts';
-import { mappingRecord } from './vllm-records.ts';
+import { initialMappingRecord } from './vllm-records.ts';
 import { readYaml } from './yaml.ts';
 
 /**
@@ -47,7 +47,10 @@ export async function readContent(file: InputFile): Promise<Content> {
   if (hasZipMagic(head)) return TorchFile.isOne(await file.zip()) ? readTorch(file) : readNpz(file);
   const text = await file.whole(MOST_TEXT_BYTES, 'a placement');
   if (!isUtf8(text)) {
-    throw new EplbError('EPLB_FORMAT', `${file.name}: no .npy, .npz or .pt file, nor a text of JSON or YAML`);
+    throw new EplbError(
+      'EPLB_FORMAT',
+      `${file.name}: neither a .npy, .npz or .pt file nor JSON or YAML text`,
+    );
   }
   return readText(text, file.name);
 }
@@ -59,7 +62,7 @@ async function readText(text: Uint8Array, name: string): Promise<Content> {
   if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
     return { container: 'yaml', value: await readYaml(text, name) };
   }
-  const record = mappingRecord(text, name);
+  const record = initialMappingRecord(text, name);
   if (record !== undefined) return { container: 'json', ...record };
   try {
     return { container: 'json', value: readJson(text, name) };

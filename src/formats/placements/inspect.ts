@@ -27,7 +27,7 @@ export interface PlacementFacts {
   readonly empty: Occurrence | undefined;
   /** Experts without a slot; of more experts than slots, only the first are counted. */
   readonly missing: Occurrence | undefined;
-  /** Slots that hold something that is no expert. */
+  /** Slots that hold something that is not an expert. */
   readonly outside: Occurrence | undefined;
   /**
    * Slots whose expert an earlier slot of their rank holds as well; undefined too when the slots of ranks are

@@ -1,6 +1,6 @@
+import { isList } from '../json/value.ts';
 import { kindOf, quote } from '../text.ts';
 import type { Content, KeyProblem } from './placement.ts';
-import { isList } from './whole-table.ts';
 
 /** The kinds of values that loaders ask for. */
 type ValueKind = 'whole' | 'list' | 'map';

@@ -36,7 +36,7 @@ export function placementFormat(name: string, option: string): PlacementFormat {
   const known = PLACEMENT_FORMATS.map((one) => one.name).join(', ');
   throw new EplbError(
     'EPLB_OPTION',
-    `${option}: ${quote(name)} is no format of placements; known are ${known}`,
+    `${option}: ${quote(name)} is not a format of placements; known are ${known}`,
   );
 }
 

@@ -1,11 +1,12 @@
 import { EplbTypeError, isOwnError } from '../../core/errors.ts';
+import { isList, type List } from '../json/value.ts';
 import { kindOf } from '../text.ts';
 import { mappingOf } from './mapping.ts';
 import type { Content, Placement, PlacementFormat, WrittenPlacement } from './placement.ts';
 import { checkFilledUp } from './table-limits.ts';
 import { TABLE_KEYS } from './table-names.ts';
 import { namesPlacement, placementOf, readNamed, threeTablesOf } from './three-tables.ts';
-import { isList, type List, nestedTable, rowsOf, type WholeTable, wholeNumber } from './whole-table.ts';
+import { nestedTable, rowsOf, type WholeTable, wholeNumber } from './whole-table.ts';
 
 /** The three tables as nested arrays; also bare arrays, and what an ExpertMapping gives to JSON.stringify. */
 export const tablesJson: PlacementFormat = {

@@ -1,4 +1,5 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { isList } from '../json/value.ts';
 import { kindOf } from '../text.ts';
 import type {
   Content,
@@ -8,7 +9,7 @@ import type {
   WrittenPlacement,
 } from './placement.ts';
 import { checkFilledUp } from './table-limits.ts';
-import { expertsIn, isList, nestedTable, rowsOf, wholeNumber } from './whole-table.ts';
+import { expertsIn, nestedTable, rowsOf, wholeNumber } from './whole-table.ts';
 
 const ROWS_KEY = 'initial_global_assignments';
 const SLOTS_KEY = 'num_slots';
@@ -116,7 +117,7 @@ function layerNumber(key: string, name: string): number {
   if (/^\d{1,7}$/.test(key)) return Number(key);
   throw new EplbRangeError(
     'EPLB_MAPPING',
-    `${name}: ${ROWS_KEY} has the key ${kindOf(key)}, which is no layer`,
+    `${name}: ${ROWS_KEY} has the key ${kindOf(key)}, which is not a layer`,
   );
 }
 

@@ -77,7 +77,8 @@ function inverted(
   const numSlots = expertsIn(logToPhy.data);
   if (numSlots * numLayers > logToPhy.data.length) {
     // Every slot is named once at least, so the table cannot be shorter than the slots.
-    throw new EplbRangeError('EPLB_MAPPING', `${name}: slot ${numSlots - 1} is named, but not all before it`);
+    const message = `read as the slots of each expert, it names slot ${numSlots - 1}, but not every one below it`;
+    throw new EplbRangeError('EPLB_MAPPING', `${name}: ${message}`);
   }
   const slots = new Int32Array(numLayers * numSlots).fill(-1);
   for (let at = 0; at < logToPhy.data.length; at++) {

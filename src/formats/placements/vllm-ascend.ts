@@ -1,4 +1,5 @@
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { isList, type List } from '../json/value.ts';
 import { kindOf } from '../text.ts';
 import { inspectPlacement } from './inspect.ts';
 import type {
@@ -9,7 +10,7 @@ import type {
   WrittenPlacement,
 } from './placement.ts';
 import { checkFilledUp } from './table-limits.ts';
-import { expertsIn, isList, type List, rowsOf, wholeNumber } from './whole-table.ts';
+import { expertsIn, rowsOf, wholeNumber } from './whole-table.ts';
 
 /**
  * `expert_map.json` of vllm-ascend and MindIE. vllm-ascend goes by the places in its lists, not by `layer_id`

@@ -1,7 +1,8 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { isList } from '../json/value.ts';
 import { kindOf } from '../text.ts';
 import type { Content, Placement, PlacementFormat } from './placement.ts';
-import { expertsIn, isList, nestedTable, rowsOf } from './whole-table.ts';
+import { expertsIn, nestedTable, rowsOf } from './whole-table.ts';
 
 /** vLLM's start-up map (its pull request 49572): the slots of each layer, or one row for all of them. */
 export const vllmMap: PlacementFormat = {

@@ -18,7 +18,7 @@ const LOOKED_AT = 1 << 12;
  * @param name - the file, for messages
  * @throws EplbError EPLB_FORMAT when there is none, or when there are several, as of a main and a draft model
  */
-export function mappingRecord(
+export function initialMappingRecord(
   text: Uint8Array,
   name: string,
 ): { value: unknown; notes: readonly string[] } | undefined {

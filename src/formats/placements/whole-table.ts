@@ -1,5 +1,6 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { MAX_SIZE } from '../../core/topology.ts';
+import { isList, type List } from '../json/value.ts';
 import { kindOf, shapeText } from '../text.ts';
 import type { NumberArray } from './placement.ts';
 
@@ -13,13 +14,6 @@ const KNOWN_DEPTHS: Readonly<Record<number, string>> = {
   2: '[layers][physical]',
   3: '[layers][experts][slots]',
 };
-
-/** A list of a file: long rows of whole numbers come as numbers alone. */
-export type List = readonly unknown[] | Int32Array;
-
-export function isList(value: unknown): value is List {
-  return Array.isArray(value) || value instanceof Int32Array;
-}
 
 /** Whole numbers with a shape, row-major. */
 export interface WholeTable {

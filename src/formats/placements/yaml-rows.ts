@@ -207,7 +207,10 @@ function numberIn(text: Uint8Array, start: number, end: number, name: string): n
       .toString()
       .trim(),
   );
-  throw yamlError(name, isWell ? `${shown} in a row is too large` : `${shown} in a row is no whole number`);
+  throw yamlError(
+    name,
+    isWell ? `${shown} in a row is too large` : `${shown} in a row is not a whole number`,
+  );
 }
 
 function isDigit(byte: number): boolean {

@@ -17,7 +17,7 @@ type NumberView =
  *
  * @param bytes - little-endian, at a multiple of 8 in their buffer
  * @param out - gets one load for each number; its length says how many
- * @returns the index of the first number that is no load (negative, not finite, or beyond float32), or -1
+ * @returns the index of the first number that is not a load (negative, not finite, or beyond float32), or -1
  */
 export function decodeLoads(bytes: Uint8Array, type: NumberType, out: Float32Array): number {
   switch (type) {
@@ -33,7 +33,7 @@ export function decodeLoads(bytes: Uint8Array, type: NumberType, out: Float32Arr
   }
 }
 
-/** What stands in ids for -1, which is no expert: a token that was sent to fewer. */
+/** What stands in ids for -1, which is not an expert: a token that was sent to fewer. */
 export const NO_EXPERT = 0xffff;
 
 /**
@@ -141,7 +141,7 @@ function plainLoads(from: NumberView, out: Float32Array): number {
   if (from instanceof Float64Array) return doubleLoads(from, out);
   out.set(from.length === out.length ? from : from.subarray(0, out.length));
   if (from instanceof Float32Array) return firstBadFloat(out);
-  // Of whole numbers, only a negative one is no load.
+  // Of whole numbers, only a negative one is not a load.
   return isSigned(from) && hasNegative(from, out.length) ? from.findIndex((load) => load < 0) : -1;
 }
 
@@ -228,7 +228,7 @@ function allBits(numbers: Uint16Array): number {
   return (bits & 0xffff) | (bits >>> 16);
 }
 
-/** Infinity has the least bits of all that are no finite load. */
+/** Infinity has the least bits of all that are not a finite load. */
 const INFINITY_BITS = { float16: 0x7c00, bfloat16: 0x7f80 };
 
 const tables = new Map<NumberType, Float32Array>();

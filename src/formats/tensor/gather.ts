@@ -13,7 +13,7 @@ export function gather(
   strides: readonly number[],
   to: Uint8Array,
 ): void {
-  // Two 4-byte halves move 8-byte numbers: a float64 array could change the bits of what is no float.
+  // Two 4-byte halves move 8-byte numbers: a float64 array could change the bits of what is not a float.
   const width = size === 8 ? 4 : size;
   const sizes = size === 8 ? [...shape, 2] : [...shape];
   const steps = size === 8 ? [...strides.map((stride) => 2 * stride), 1] : [...strides];

@@ -1,7 +1,7 @@
 import { checkObject, checkText } from '../../core/checks.ts';
 import { EplbRangeError } from '../../core/errors.ts';
+import { isList } from '../json/value.ts';
 import { quote } from '../text.ts';
-import { isList } from './rank-set.ts';
 
 /** Most ranks that a file has classes of links between. */
 const MOST_LINKED = 2048;
@@ -26,7 +26,7 @@ export function linkClassesOf(
   const classes = Object.entries(checkObject(title, given as object)).map(([level, name]) => {
     if (level !== 'other' && !levels.has(level)) {
       const known = [...levels.keys(), 'other'].join(', ');
-      throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(level)} is no level; there are ${known}`);
+      throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(level)} is not a level; there are ${known}`);
     }
     return [level, checkText(`${title}.${level}`, name)] as const;
   });

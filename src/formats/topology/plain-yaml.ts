@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import type { Node, Pair } from 'yaml';
 import { EplbError, isOwnError } from '../../core/errors.ts';
 import { quote } from '../text.ts';
@@ -32,29 +33,25 @@ export async function readPlainYaml(bytes: Uint8Array, name: string): Promise<un
     if (!isMap(node)) throw failure(name, `${place}: an alias is not read: write it out`);
     const map: Record<string, unknown> = Object.create(null);
     for (const { key, value } of node.items as Pair<Node, Node | null>[]) {
-      if (!isScalar(key)) throw failure(name, `${place}: a key is no text`);
+      if (!isScalar(key)) throw failure(name, `${place}: a key is not text`);
       const field = String(key.value);
       if (field in map) throw failure(name, `${place}: it has the key ${quote(field)} twice`);
       map[field] = toValue(value, quote(field), depth + 1);
     }
     return map;
   };
+  if (!isUtf8(bytes)) throw failure(name, 'it is not UTF-8');
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    const text = new TextDecoder('utf-8').decode(bytes);
     const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false, logLevel: 'silent' });
     const problem = document.errors[0];
     if (problem !== undefined) throw failure(name, quote(problem.message, 160));
     return toValue(document.contents, 'the file', 0);
   } catch (cause) {
     if (isOwnError(cause)) throw cause;
-    // It is no UTF-8, or is nested so deep that the parser's stack ends.
-    throw new EplbError(
-      'EPLB_FORMAT',
-      `${name}: it is no YAML that can be read: ${quote(String(cause), 160)}`,
-      {
-        cause,
-      },
-    );
+    // It is nested so deep that the parser's stack ends.
+    const message = `${name}: it cannot be read as YAML: ${quote(String(cause), 160)}`;
+    throw new EplbError('EPLB_FORMAT', message, { cause });
   }
 }
 

@@ -1,5 +1,6 @@
 import { checkWhole, show } from '../../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
+import { isList } from '../json/value.ts';
 import { quote } from '../text.ts';
 
 /** Ranks, experts or layers, as a file names them: a number, a text such as `0-3,8`, or a list of these. */
@@ -38,7 +39,7 @@ function ranksOfPart(title: string, part: unknown, numRanks: number, what: strin
 function ranksOfText(title: string, text: string, numRanks: number, what: string): number[] {
   const match = /^\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?$/.exec(text);
   if (match === null) {
-    const wanted = `is no ${what}, and no range of ${what}s such as 0-7`;
+    const wanted = `is neither ${article(what)} nor a range of ${what}s such as 0-7`;
     throw new EplbRangeError('EPLB_RANGE', `${title}: ${quote(text)} ${wanted}`);
   }
   const first = checkWhole(title, Number(match[1]), 0, numRanks - 1);
@@ -72,9 +73,4 @@ export function setOfRanks(title: string, given: unknown, what: string, numRanks
   const left = setOf.indexOf(-1);
   if (left < 0) return setOf;
   throw new EplbRangeError('EPLB_TOPOLOGY', `${title}: rank ${left} is in no ${what}`);
-}
-
-/** Whether a value of a file is a list: long ones of numbers are Int32Array. */
-export function isList(value: unknown): value is ArrayLike<unknown> {
-  return Array.isArray(value) || value instanceof Int32Array;
 }

@@ -7,7 +7,8 @@ import type {
   SharedExpert,
   SingleExperts,
 } from '../../core/placement-rules.ts';
-import { isList, type RankSet, ranksOfSet } from './rank-set.ts';
+import { isList } from '../json/value.ts';
+import { type RankSet, ranksOfSet } from './rank-set.ts';
 
 /** What a file of rules says, in its own words: `schemas/rules.schema.json`. All fields may be left out. */
 export interface RulesFile {

@@ -3,9 +3,10 @@ import { checkNumber, checkObject, checkText, checkWhole, show } from '../../cor
 import { EplbRangeError, EplbTypeError, isOwnError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { MAX_SIZE, type RankOptions } from '../../core/topology.ts';
+import { isList } from '../json/value.ts';
 import { quote } from '../text.ts';
 import { linkClassesOf } from './link-classes.ts';
-import { isList, type RankSet, ranksOfSet, setOfRanks } from './rank-set.ts';
+import { type RankSet, ranksOfSet, setOfRanks } from './rank-set.ts';
 
 /** What a topology file says, in its own words: `schemas/topology.schema.json`. Only `ranks` is needed. */
 export interface TopologyFile {

@@ -19,7 +19,7 @@ export interface WrittenContent {
  *
  * @param field what the file is to the caller, for messages
  * @param what it holds: 'a topology'
- * @throws EplbTypeError `EPLB_KIND` for a path that is no text; EplbError EPLB_FILE, EPLB_FORMAT
+ * @throws EplbTypeError `EPLB_KIND` for a path that is not text; EplbError EPLB_FILE, EPLB_FORMAT
  */
 export async function readYamlOrJson(path: string, field: string, what: string): Promise<WrittenContent> {
   const file = await inputFile(checkText('path', path), checkText('field', field));

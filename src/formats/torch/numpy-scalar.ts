@@ -35,11 +35,11 @@ export class PickleBytes implements PickleMade {
   }
 }
 
-/** The number of a scalar. @throws Error for one that is no number */
+/** The number of a scalar. @throws Error for one that is not a number */
 export function scalarOf(type: PickleValue | undefined, bytes: PickleValue | undefined): number {
   const numberType = type instanceof NumpyType ? TYPES.get(type.name) : undefined;
   if (!(type instanceof NumpyType) || numberType === undefined || !(bytes instanceof PickleBytes)) {
-    throw new Error('a NumPy scalar that is no number is refused');
+    throw new Error('a NumPy scalar that is not a number is refused');
   }
   const size = Number(type.name.slice(1));
   if (bytes.bytes.length !== size)

@@ -260,19 +260,19 @@ class Machine {
 
   append(values: PickleValue[]): void {
     const list = this.#top();
-    if (!(list instanceof PickleList)) throw new Error('values are appended to what is no list');
+    if (!(list instanceof PickleList)) throw new Error('values are appended to what is not a list');
     this.#budget.spend(COST.place * values.length);
     list.add(values);
   }
 
   setItems(values: readonly PickleValue[]): void {
     const dict = this.#top();
-    if (!(dict instanceof PickleDict)) throw new Error('keys are set in what is no dict');
+    if (!(dict instanceof PickleDict)) throw new Error('keys are set in what is not a dict');
     if (values.length % 2 !== 0) throw new Error('a key has no value');
     for (let i = 0; i < values.length; i += 2) {
       const value = values[i]!;
       const key = typeof value === 'number' ? String(value) : value;
-      if (typeof key !== 'string') throw new Error('a key of a dict is no text and no number');
+      if (typeof key !== 'string') throw new Error('a key of a dict is neither text nor a number');
       this.#budget.spend(dict.isEmpty ? COST.table + COST.entry : COST.entry);
       dict.set(key, values[i + 1]!);
     }

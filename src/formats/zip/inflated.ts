@@ -3,7 +3,7 @@ import { isOwnError } from '../../core/errors.ts';
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { quote } from '../text.ts';
 import { crc32 } from './crc32.ts';
-import { damageOf, type Member, memberError } from './member.ts';
+import { type Member, memberDamage, memberError } from './member.ts';
 
 /** What a member is unpacked with. */
 interface Inflater {
@@ -101,7 +101,7 @@ export class InflatedSource implements ByteSource {
     if (this.#position > this.size || (await chunks.next()).done !== true) {
       throw memberError(this.#member, `it unpacks to more than the ${this.size} bytes that the archive says`);
     }
-    if (this.#checksum !== this.#member.checksum) throw damageOf(this.#member, this.#checksum);
+    if (this.#checksum !== this.#member.checksum) throw memberDamage(this.#member, this.#checksum);
     await this.#inflater.checkEnd();
   }
 

@@ -155,7 +155,7 @@ export function memberError({ archive, name }: Member, what: string): EplbError 
 }
 
 /** The error for a member whose bytes are not those that were written. */
-export function damageOf(member: Member, found: number): EplbError {
+export function memberDamage(member: Member, found: number): EplbError {
   return memberError(
     member,
     `damaged: its checksum is ${hex(found)}, the archive says ${hex(member.checksum)}`,

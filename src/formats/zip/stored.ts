@@ -1,6 +1,6 @@
 import { type ByteSource, readBytes } from '../bytes/source.ts';
 import { crc32 } from './crc32.ts';
-import { checkDescriptor, damageOf, type Member, memberError } from './member.ts';
+import { checkDescriptor, type Member, memberDamage, memberError } from './member.ts';
 
 /** Bytes that are read at once where only their checksum is wanted. */
 const CHUNK_BYTES = 1 << 20;
@@ -68,7 +68,7 @@ export class StoredSource implements ByteSource {
   }
 
   async #checkNow(): Promise<void> {
-    if (this.#checksum !== this.#member.checksum) throw damageOf(this.#member, this.#checksum);
+    if (this.#checksum !== this.#member.checksum) throw memberDamage(this.#member, this.#checksum);
     await checkDescriptor(this.#source, this.#member, this.#start + this.size);
   }
 }

@@ -9,7 +9,7 @@ import {
 } from './report.ts';
 
 /** Steps of the recording, half-open. */
-export interface StepRange {
+export interface ShownSteps {
   readonly from: number;
   readonly to: number;
 }
@@ -25,7 +25,7 @@ export class Selection {
   #view: HeatView = 'p95';
   /** Index among the plans that the page holds of the run; undefined is all of them. */
   #plan: number | undefined;
-  #range: StepRange;
+  #range: ShownSteps;
 
   /**
    * Begins with a run's slowest step among those that its heat map is made of, which are balanced where the
@@ -83,7 +83,7 @@ export class Selection {
   }
 
   /** All steps that any line has. */
-  get allSteps(): StepRange {
+  get allSteps(): ShownSteps {
     const { lines } = this.#report;
     const from = Math.min(...lines.map(({ firstStep }) => firstStep));
     const to = Math.max(...lines.map(({ firstStep, numSteps }) => firstStep + numSteps));
@@ -91,7 +91,7 @@ export class Selection {
   }
 
   /** The steps that the charts over time show. */
-  get range(): StepRange {
+  get range(): ShownSteps {
     return this.#range;
   }
 
@@ -149,7 +149,7 @@ export class Selection {
   }
 
   /** The steps for the charts over time, at least two of those there are. */
-  zoom({ from, to }: StepRange): void {
+  zoom({ from, to }: ShownSteps): void {
     const all = this.allSteps;
     const first = Math.min(Math.max(Math.round(from), all.from), all.to - 2);
     this.#range = { from: first, to: Math.max(Math.min(Math.round(to), all.to), first + 2) };

@@ -99,7 +99,7 @@ def _read_tensors(path: Path, experts: int):
         matched = TENSOR.fullmatch(name)
         size = 8 * experts
         if matched is None or kind != "I64" or shape != [experts]:
-            raise FileError(f"{path}: {name!r} is no count of {experts} experts")
+            raise FileError(f"{path}: {name!r} is not a count of {experts} experts")
         start, end = offsets
         if end - start != size or start < 0 or end > len(data):
             raise FileError(f"{path}: {name!r} is outside of the file")
@@ -123,7 +123,7 @@ def read_placement(path: Path) -> Placement:
         if not line[0].isspace():
             key, colon, value = text.partition(":")
             if not colon or key not in CONTRACT["config"]["keys"] or key in found:
-                raise FileError(f"{path}: {text[:40]!r} is no setting of TensorRT-LLM's load balancer")
+                raise FileError(f"{path}: {text[:40]!r} is not a setting of TensorRT-LLM's load balancer")
             found[key] = value.strip()
         elif key is None:
             raise FileError(f"{path}: {text[:40]!r} belongs to nothing")
@@ -154,7 +154,7 @@ def _read_assignments(path: Path, text: str, slots: int) -> Dict[int, list]:
     for piece in pieces:
         matched = NUMBER_LISTS.match(piece)
         if matched is None:
-            raise FileError(f"{path}: {piece.strip()[:40]!r} is no layer with its experts")
+            raise FileError(f"{path}: {piece.strip()[:40]!r} is not a layer with its experts")
         layer = int(matched[1])
         row = [int(one) for one in matched[2].replace(",", " ").split()]
         if len(row) != slots or layer in rows:

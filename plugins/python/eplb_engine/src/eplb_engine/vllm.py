@@ -52,7 +52,7 @@ def check_signature(own) -> None:
     name = CONTRACT["method"]
     method = getattr(own, name, None)
     if not inspect.isclass(own) or not callable(method):
-        raise ContractError(f"the policy is no class with {name}")
+        raise ContractError(f"the policy is not a class with {name}")
     check_parameters(method, name, CONTRACT["parameters"])
     returns = inspect.signature(method).return_annotation
     if returns is not inspect.Signature.empty:
