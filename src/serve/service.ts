@@ -228,6 +228,9 @@ export class PlanningService {
         get isPaused() {
           return group.isPaused;
         },
+        get live() {
+          return group.liveRanks;
+        },
         // The group has its epochs after its metrics.
         migration: () => (group.epochs as GroupEpochs | undefined)?.migrationView,
       });
