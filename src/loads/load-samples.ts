@@ -113,18 +113,21 @@ export function writeSamples(samples: LoadSamples, maxSamples: number, out: Floa
   return numSingles > 0 ? joinSteps(whole, maxSamples, out) : joinRuns(whole, run, out);
 }
 
-/** Joins runs of as many samples each. */
+/** Joins runs of as many samples each. One that has only begun weighs by the steps that it has. */
 function joinRuns(samples: Required<LoadSamples>, run: number, out: Float32Array): WrittenSamples {
   const { data, numSamples, numLayers, numExperts, stepsPerSample, newestShare } = samples;
   const step = numLayers * numExperts;
   const numRuns = Math.ceil(numSamples / run);
   const rest = numSamples - (numRuns - 1) * run;
   for (let i = 0; i < numRuns; i++) {
-    const length = i === numRuns - 1 ? rest : run;
+    const isLast = i === numRuns - 1;
+    const length = isLast ? rest : run;
+    const lastWeight = isLast ? newestShare : 1;
     for (let at = 0; at < step; at++) {
       let sum = 0;
-      for (let n = 0; n < length; n++) sum += data[(i * run + n) * step + at]!;
-      out[i * step + at] = sum / length;
+      for (let n = 0; n < length - 1; n++) sum += data[(i * run + n) * step + at]!;
+      sum += lastWeight * data[(i * run + length - 1) * step + at]!;
+      out[i * step + at] = sum / (length - 1 + lastWeight);
     }
   }
   return {
