@@ -101,9 +101,8 @@ export class GroupDashboard {
       bytes: forecast?.bytes ?? this.#bytesOf(moves),
     });
     if (!isPlanned) return;
-    if (balancedness !== undefined) this.#log.predict(digest, balancedness);
-    // Nobody waits for it.
-    else setImmediate(() => this.#predict(digest, before, result.mapping, loads));
+    if (balancedness !== undefined) this.#log.predict(digest, () => balancedness);
+    else this.#predict(digest, before, result.mapping, loads ?? this.#windowLoads());
   }
 
   /** None could be made. */
@@ -155,21 +154,21 @@ export class GroupDashboard {
     this.#log.planned({ ...plan, at: this.#lastPlanAt });
   }
 
-  #predict(
-    digest: string,
-    before: ExpertMapping,
-    after: ExpertMapping,
-    loads = this.#host.balancer.numSamples === 0 ? undefined : this.#host.balancer.getAverageLogicalLoad(),
-  ): void {
+  #predict(digest: string, before: ExpertMapping, after: ExpertMapping, loads: LoadMatrix | undefined): void {
     if (loads === undefined) return;
     const { topology } = this.#host.live;
     const slots = topology.numPhysicalExperts;
     // Its ranks may have become others meanwhile.
     if (before.numPhysicalExperts !== slots || after.numPhysicalExperts !== slots) return;
-    this.#log.predict(digest, {
+    this.#log.predict(digest, () => ({
       before: balancednessOf(loads, before, topology),
       after: balancednessOf(loads, after, topology),
-    });
+    }));
+  }
+
+  #windowLoads(): LoadMatrix | undefined {
+    const { balancer } = this.#host;
+    return balancer.numSamples === 0 ? undefined : balancer.getAverageLogicalLoad();
   }
 
   #bytesOf(moves: number): number | null {
