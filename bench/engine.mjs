@@ -67,7 +67,7 @@ const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(shar
 const folder = await mkdtemp(join(tmpdir(), 'eplb-bench-'));
 const args = ['--listen', `unix:${join(folder, 's.sock')}`, '--state', join(folder, 'state')];
 let service = await start(args);
-const control = await startProgram(path('engine/control.mjs'), join(folder, 'control.sock'));
+const control = await startProgram(path('children/bare-server.mjs'), join(folder, 'control.sock'));
 try {
   // Declares the group.
   await ask(service.address, 'times', '1', control.address);
