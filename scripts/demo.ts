@@ -34,8 +34,8 @@ const ENGINE = [
 ];
 
 /**
- * A program of this project. In a group of its own, so that Ctrl-C is for this script alone; and with a channel
- * that closes when this script is gone.
+ * A program of this project. In a group of its own, so that Ctrl-C is for this script alone; and with a
+ * channel that closes when this script is gone.
  */
 function start(folder: string, args: readonly string[], stdin: 'ignore' | 'pipe'): ChildProcess {
   return spawn(process.execPath, ['--import', WITH_DEMO, CLI, ...args], {

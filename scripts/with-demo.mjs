@@ -1,5 +1,5 @@
-// Preloaded by the programs of the demo: they end when it does, however that ends, and then nobody else removes
-// its folder.
+// Preloaded by the programs of the demo: they end when it does, however that ends, and then nobody else
+// removes its folder.
 import { rmSync } from 'node:fs';
 import process from 'node:process';
 import { isMainThread } from 'node:worker_threads';

@@ -1,5 +1,5 @@
-// The control: a bare HTTP server of Node that reads a question and answers what it answers to all of them, as
-// many bytes as a plan has. Prints its address.
+// The control: a bare HTTP server of Node that reads a question and answers what it answers to all of them,
+// as many bytes as a plan has. Prints its address.
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import process from 'node:process';

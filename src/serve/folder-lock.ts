@@ -41,7 +41,7 @@ async function take(folder: string, path: string): Promise<void> {
   }
 }
 
-/** Makes a link that leads nowhere: it is there with all of its text, or not at all. @returns whether it does */
+/** Makes a link to nowhere, which is there with all of its text, or not at all. @returns whether it does */
 async function isLinked(text: string, path: string): Promise<boolean> {
   try {
     await symlink(text, path);

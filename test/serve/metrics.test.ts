@@ -96,12 +96,12 @@ test('ranks that are slow or dead count as they are: in metrics, and beside a pl
   }
 });
 
-test('until a repair, what a dead rank holds is lost: no ratio is above 1, no dead rank the worst', async () => {
+test('what a dead rank holds is lost until a repair: no ratio is above 1, it is not the worst', async () => {
   const running = await serve.startService({ listen: '127.0.0.1:0' });
   try {
     const { address } = running;
     const sizes = { numLayers: 1, numLogicalExperts: 4, numRanks: 4, cost: 'h200:deepseek-v3', dryRun: true };
-    // Whether the policy can plan for it or not, and has room or not: nobody offers a repair, what is live stays.
+    // Whether the policy can plan for it, and has room, or not: nobody offers a repair, what is live stays.
     for (const [policy, numPhysicalExperts] of [
       ['adaptive', 4],
       ['adaptive', 8],

@@ -235,7 +235,7 @@ test('what a crash left of an append is cut off; damage is refused, and named', 
   });
 });
 
-test('a folder is used by one service at a time: by the next once that has ended, however it did', async () => {
+test('a folder is used by one service at a time: by the next once it has ended, however it did', async () => {
   await inTempDir(async (dir) => {
     const state = join(dir, 'state');
     const uses = (pid: number | undefined) =>
