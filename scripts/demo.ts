@@ -35,12 +35,12 @@ const ENGINE = [
 
 /**
  * A program of this project. In a group of its own, so that Ctrl-C is for this script alone; and with a
- * channel that closes when this script is gone.
+ * channel that closes when this script is gone. What it keeps for a while is in the folder too.
  */
 function start(folder: string, args: readonly string[], stdin: 'ignore' | 'pipe'): ChildProcess {
   return spawn(process.execPath, ['--import', WITH_DEMO, CLI, ...args], {
     ...{ stdio: [stdin, 'pipe', 'inherit', 'ipc'], detached: true },
-    env: { ...process.env, EPLB_DEMO_FOLDER: folder },
+    env: { ...process.env, EPLB_DEMO_FOLDER: folder, TMPDIR: folder },
   });
 }
 

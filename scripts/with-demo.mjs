@@ -11,7 +11,9 @@ function endWithDemo() {
     process.kill(process.pid, 'SIGTERM');
   });
   process.on('exit', () => {
-    if (isAlone) rmSync(process.env.EPLB_DEMO_FOLDER, { recursive: true, force: true });
+    // Others may remove it too, and write to it until they end.
+    const how = { recursive: true, force: true, maxRetries: 5 };
+    if (isAlone) rmSync(process.env.EPLB_DEMO_FOLDER, how);
   });
   // Nothing is said on the channel: it keeps no program that has done its work.
   process.channel.unref();
