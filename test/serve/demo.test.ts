@@ -33,13 +33,17 @@ async function demo(
 
 test('the demo shows a plan, a death, its return, and another domain, and survives its service', async () => {
   let pid = 0;
+  let [isBack, isOther] = [false, false];
   const { code, text, errors } = await demo(['--steps-per-second', '40'], (line, stop) => {
     pid = Number(/^service +process (\d+)/.exec(line)?.[1] ?? pid);
     if (pid > 0 && /epoch 1 weights verified/.test(line)) {
       process.kill(pid, 'SIGKILL');
       pid = -1;
     }
-    if (/the load has changed/.test(line)) stop();
+    // Which of both comes first depends on the machine.
+    isBack ||= /rank 3 serves again/.test(line);
+    isOther ||= /the load has changed/.test(line);
+    if (isBack && isOther) stop();
   });
   assert.equal(code, 0, `${text}\n${errors}`);
   const shown = [
@@ -49,12 +53,12 @@ test('the demo shows a plan, a death, its return, and another domain, and surviv
     /^step 100: rank 3 died: SIGKILL$/,
     /^step \d+: repaired without rank 3: /,
     /^step \d+: rank 3 serves again/,
-    /^step 210: the load has changed: since step 200 \d+ % of the tokens go to other experts$/,
     /^ steps +\d+ served$/,
     /^ gain +.* predicted, .* realised a step$/,
     /^ death +rank 3 at step 100: .* repaired after .*, back after .*$/,
     /^ verified +[\d,]+ slots by content, 0 wrong; 0 steps at two epochs$/,
   ];
+  assert.match(text, /^step 210: the load has changed: since step 200 \d+ % of the tokens go to other/m);
   assert.match(text, /^the service has died, and is started again$/m);
   const lines = text.split('\n');
   let at = 0;
