@@ -25,13 +25,14 @@ const { values } = parseArgs({
 const path = (file) => fileURLToPath(new URL(file, import.meta.url));
 const PACKAGE = path('../plugins/python/eplb_engine/src');
 
-async function start(args) {
-  const child = spawn(process.execPath, [path('../dist/cli.js'), 'serve', ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+/** A program that says with its first line where it listens. */
+async function startProgram(...args) {
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const [address] = await once(createInterface(child.stdout), 'line');
   return { child, address };
 }
+
+const start = (args) => startProgram(path('../dist/cli.js'), 'serve', ...args);
 
 /** Runs the questions. @returns what they print */
 function ask(...args) {
@@ -66,17 +67,18 @@ const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(shar
 const folder = await mkdtemp(join(tmpdir(), 'eplb-bench-'));
 const args = ['--listen', `unix:${join(folder, 's.sock')}`, '--state', join(folder, 'state')];
 let service = await start(args);
+const control = await startProgram(path('children/bare-server.mjs'), join(folder, 'control.sock'));
 try {
   // Declares the group.
-  await ask(service.address, 'times', '1');
+  await ask(service.address, 'times', '1', control.address);
   if (Number(values.rounds) > 0) {
     const before = await cpuOf(service);
-    const times = await ask(service.address, 'times', values.rounds);
+    const times = await ask(service.address, 'times', values.rounds, control.address);
     const used = (await cpuOf(service)) - before;
     for (const [kind, list] of Object.entries(times)) {
       const sorted = list.sort((a, b) => a - b);
-      const [p1, p50, p99] = [0.01, 0.5, 0.99].map((share) => at(sorted, share).toFixed(2));
-      console.log(`${kind}: p1 ${p1} ms, p50 ${p50} ms, p99 ${p99} ms of ${sorted.length}`);
+      const [p1, p50, p90, p99] = [0.01, 0.5, 0.9, 0.99].map((share) => at(sorted, share).toFixed(2));
+      console.log(`${kind}: p1 ${p1} ms, p50 ${p50} ms, p90 ${p90} ms, p99 ${p99} ms of ${sorted.length}`);
     }
     const each = used / (2 * Number(values.rounds) + 50);
     console.log(`${each.toFixed(2)} ms of processor time of the service a question, both kinds together`);
@@ -106,5 +108,6 @@ try {
   }
 } finally {
   await kill(service);
+  await kill(control);
   await rm(folder, { recursive: true, force: true });
 }

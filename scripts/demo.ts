@@ -4,7 +4,8 @@
  * Ctrl-C, or for `--seconds N`, and then ends with a summary. `--num-steps` and `--steps-per-second` are
  * those of the engine.
  *
- * The service is started again when it dies, as systemd would.
+ * The service is started again when it dies, as systemd would. All of it ends when this script does, also
+ * when that is killed.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,6 +18,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
+const WITH_DEMO = new URL('./with-demo.mjs', import.meta.url).href;
 const GROUP = 'demo';
 const TOKENS_PER_STEP = 4096;
 /** Of the recording, which is of two domains, and goes on from its beginning. */
@@ -31,24 +33,32 @@ const ENGINE = [
   ...['--kill', '3@100', '--back-after', '60'],
 ];
 
-/** A program of this project. In a group of its own, so that Ctrl-C is for this script alone. */
-function start(args: readonly string[], stdin: 'ignore' | 'pipe'): ChildProcess {
-  return spawn(process.execPath, [CLI, ...args], { stdio: [stdin, 'pipe', 'inherit'], detached: true });
+/**
+ * A program of this project. In a group of its own, so that Ctrl-C is for this script alone; and with a
+ * channel that closes when this script is gone. What it keeps for a while is in the folder too.
+ */
+function start(folder: string, args: readonly string[], stdin: 'ignore' | 'pipe'): ChildProcess {
+  return spawn(process.execPath, ['--import', WITH_DEMO, CLI, ...args], {
+    ...{ stdio: [stdin, 'pipe', 'inherit', 'ipc'], detached: true },
+    env: { ...process.env, EPLB_DEMO_FOLDER: folder, TMPDIR: folder },
+  });
 }
 
 /** The service, at one address for as long as this script runs. */
 class Service {
-  readonly #state: string;
+  readonly #folder: string;
   #child: ChildProcess | undefined;
   #isEnding = false;
 
-  constructor(state: string) {
-    this.#state = state;
+  /** @param folder of the demo */
+  constructor(folder: string) {
+    this.#folder = folder;
   }
 
   /** Starts it. @returns its address */
   async start(listen = '127.0.0.1:0'): Promise<string> {
-    const child = start(['serve', '--listen', listen, '--state', this.#state], 'ignore');
+    const state = join(this.#folder, 'state');
+    const child = start(this.#folder, ['serve', '--listen', listen, '--state', state], 'ignore');
     this.#child = child;
     const ended = once(child, 'exit');
     const line = once(createInterface(child.stdout!), 'line');
@@ -60,6 +70,10 @@ class Service {
       return this.start(address.replace('http://', ''));
     });
     return address;
+  }
+
+  get folder(): string {
+    return this.#folder;
   }
 
   get pid(): number | undefined {
@@ -85,7 +99,11 @@ async function show(
   seconds: number | undefined,
 ): Promise<number> {
   if (stop.signal.aborted) return 0;
-  const engine = start(['fake-engine', '--url', address, ...ENGINE, ...args, '--commands'], 'pipe');
+  const engine = start(
+    service.folder,
+    ['fake-engine', '--url', address, ...ENGINE, ...args, '--commands'],
+    'pipe',
+  );
   const ended = once(engine, 'close');
   const lines = createInterface(engine.stdout!).on('line', (line) => console.log(line));
   // Not before it runs: it would end without a summary.
@@ -107,10 +125,10 @@ async function run(seconds: number | undefined, more: readonly string[]): Promis
   process.on('SIGINT', () => stop.abort());
   process.on('SIGTERM', () => stop.abort());
   const folder = await mkdtemp(join(tmpdir(), 'eplb-demo-'));
-  const service = new Service(join(folder, 'state'));
+  const service = new Service(folder);
   try {
     const recording = join(folder, 'loads.npy');
-    const [made] = await once(start(['synth', ...RECORDING, '-o', recording], 'ignore'), 'exit');
+    const [made] = await once(start(folder, ['synth', ...RECORDING, '-o', recording], 'ignore'), 'exit');
     if (made !== 0) throw new Error('the recording cannot be made');
     const address = await service.start();
     return await show(service, address, ['--recording', recording, ...more], stop, seconds);

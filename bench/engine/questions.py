@@ -1,6 +1,7 @@
 """Asks a planner as an engine's plug-in does, and prints what that took: one line of JSON.
 
-    python3 questions.py PACKAGE_FOLDER URL times N         round trips: new loads, and the same again
+    python3 questions.py PACKAGE_FOLDER URL times N CONTROL_URL   round trips: new loads, the same again, and
+                                                                  the same to a server that plans nothing
     python3 questions.py PACKAGE_FOLDER URL steps N MS STEP_MS   N questions within MS each, STEP_MS apart
 """
 
@@ -13,7 +14,7 @@ import numpy as np
 LAYERS, EXPERTS, SLOTS, RANKS = 58, 256, 288, 32
 
 
-def main(package, url, what, count, timeout_ms="100", step_ms="15"):
+def main(package, url, what, count, *more):
     sys.path.insert(0, package)
     from eplb_engine.client import NoGroup, PlannerClient, PlannerError
 
@@ -36,17 +37,21 @@ def main(package, url, what, count, timeout_ms="100", step_ms="15"):
             client.view(10)
         except NoGroup:
             client.declare(declaration, 10)
+        control = PlannerClient(more[0], "bench")
         for _ in range(50):
-            client.plan(loads(), old, SLOTS, 10)
-        times = {"new": [], "repeated": []}
+            for one in (client, control):
+                one.plan(loads(), old, SLOTS, 10)
+        clients = {"new": client, "repeated": client, "control": control}
+        times = {kind: [] for kind in clients}
         for _ in range(int(count)):
             asked = loads()
-            for kind in ("new", "repeated"):
+            for kind, one in clients.items():
                 begun = time.perf_counter()
-                client.plan(asked, old, SLOTS, 10)
+                one.plan(asked, old, SLOTS, 10)
                 times[kind].append((time.perf_counter() - begun) * 1000)
         print(json.dumps(times))
         return
+    timeout_ms, step_ms = more
     seconds = float(timeout_ms) / 1000
     longest, late, plans, refused = 0.0, 0, 0, {}
     for _ in range(int(count)):

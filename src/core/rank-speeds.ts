@@ -55,13 +55,13 @@ export function addShared(rankLoads: Float64Array, shared: readonly number[]): v
 }
 
 /**
- * Makes times of the loads of a layer's ranks: load / speed. A dead rank that still has load keeps it as it
- * is.
+ * Makes times of the loads of a layer's ranks: load / speed. What a dead rank still holds is lost, not
+ * served: it counts in neither figure, and stays as it is.
  *
  * @param rankLoads `[ranks]`, written over
  * @param speeds `[ranks]`, 0 for dead ones
- * @returns the longest of them, and what each would take if they all took as long: loads / speeds, each
- *   summed
+ * @returns of those that live the longest, and what each would take if they all took as long: loads / speeds,
+ *   each summed
  */
 export function weighRanks(
   rankLoads: Float64Array,
@@ -72,10 +72,12 @@ export function weighRanks(
   let most = 0;
   for (let rank = 0; rank < rankLoads.length; rank++) {
     const own = speeds[rank]!;
+    if (own === 0) continue;
     load += rankLoads[rank]!;
     speed += own;
-    if (own !== 0) rankLoads[rank]! /= own;
+    rankLoads[rank]! /= own;
     if (rankLoads[rank]! > most) most = rankLoads[rank]!;
   }
-  return { most, mean: load / speed };
+  // Where no rank lives none serves anything.
+  return { most, mean: speed === 0 ? 0 : load / speed };
 }

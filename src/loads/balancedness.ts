@@ -47,11 +47,11 @@ export interface BalanceRanks
 }
 
 /**
- * What a mapping makes of loads, layer by layer, in float64, slots in index order. With `rankSpeed` a rank's
- * load counts as load / speed, and the mean is what all would have if they took equally long: loads / speeds,
- * each summed. Dead ranks are in neither the mean nor the minimum. What a shared expert of `rules` adds to a
- * rank is counted in its load. With `dispatch: 'nearest'` copies are taken as {@link slotLoads} has it: loads
- * [layers x logical] count as tokens that are on all ranks alike.
+ * What a mapping makes of loads, layer by layer, in float64, slots in index order. With `rankSpeed` a
+ * rank's load counts as load / speed, and the mean is what all would have if they took equally long: loads
+ * / speeds, each summed. Dead ranks are in none of the three: what they still hold is lost. What a shared
+ * expert of `rules` adds to a rank is counted in its load. With `dispatch: 'nearest'` copies are taken as
+ * {@link slotLoads} has it: loads [layers x logical] count as tokens that are on all ranks alike.
  *
  * @param weight loads [layers x logical], or by the rank that tokens are on
  * @param ranks of a topology: speeds, dead ranks and nodes, and the dispatch; all alike when left out

@@ -154,6 +154,7 @@ async function handle(
     epoch: numberIn('epoch', c.req.param('epoch')),
     rank: numberIn('rank', c.req.param('rank')),
     lastEventId: c.req.header('last-event-id'),
+    ifNoneMatch: c.req.header('if-none-match'),
     // Parsed by whoever answers: that may be another service.
     get body() {
       return isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined;
@@ -217,15 +218,16 @@ async function answer(
     await stream(outgoing);
     return RESPONSE_ALREADY_SENT;
   }
+  const isEmpty = status === 204 || status === 304;
   outgoing.writeHead(status, {
+    'cache-control': 'no-store',
     ...headers,
-    ...(status === 204 ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(content) }),
+    ...(isEmpty ? {} : { 'content-type': type, 'content-length': Buffer.byteLength(content) }),
     // What is left of a body that is too large is not waited for.
     ...(isDraining() || status === 413 ? { connection: 'close' } : {}),
-    'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   });
-  outgoing.end(status === 204 ? undefined : content);
+  outgoing.end(isEmpty ? undefined : content);
   return RESPONSE_ALREADY_SENT;
 }
 

@@ -18,6 +18,18 @@ import { checkPlannable } from '../policy/plannable.ts';
 import { makePolicy, POLICY_NAMES } from '../policy/registry.ts';
 import { checkSchema, type Schema } from './schema.ts';
 
+/** What a group's name is. */
+export const GROUP_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
+
+/** @throws EplbRangeError `EPLB_RANGE` */
+export function checkGroupName(title: string, name: string): void {
+  if (GROUP_NAME.test(name)) return;
+  throw new EplbRangeError(
+    'EPLB_RANGE',
+    `${title}: the name ${show(name)} does not match ${GROUP_NAME.source}`,
+  );
+}
+
 /** What moves may cost at most, of one plan. */
 export interface PlanBudgets {
   readonly maxMoves?: number;

@@ -182,10 +182,10 @@ export class GroupPlans {
     if (decision.status === 'kept') return this.#kept(before, epoch, decision.reason);
     const result = this.#planned(decision, before, epoch);
     if (result.status === 'kept' || !saysBalance || loads === undefined) return result;
-    const { topology } = this.#host.balancer;
+    const ranks = this.#host.ranks();
     const balancedness = {
-      before: balancednessOf(loads, this.#host.ranks().lay(before.mapping), topology),
-      after: balancednessOf(loads, decision.mapping, topology),
+      before: balancednessOf(loads, ranks.lay(before.mapping), ranks.now),
+      after: balancednessOf(loads, ranks.lay(decision.mapping), ranks.now),
     };
     return { ...result, balancedness };
   }

@@ -74,6 +74,13 @@ export class PlannedRanks {
     return this.#speed;
   }
 
+  /** The ranks as they are by now, whether the policy can plan for them or not. */
+  get now(): Topology {
+    const { rankSpeed: _, deadRanks: __, ...others } = this.whole;
+    const [deadRanks, rankSpeed] = [this.#deadRanks, this.#speed];
+    return { ...others, ...(deadRanks.length > 0 && { deadRanks }), ...(rankSpeed && { rankSpeed }) };
+  }
+
   /** Whether the policy can plan for ranks like that, and keep the rules. */
   get arePlanned(): boolean {
     return this.#planned !== undefined;
@@ -145,9 +152,7 @@ export class PlannedRanks {
 
   /** As a topology that the policy can plan; undefined when it cannot. */
   #plannable(): Topology | undefined {
-    const { rankSpeed: _, ...others } = this.whole;
-    const speed = this.#speed;
-    const now = { ...others, deadRanks: this.#deadRanks, ...(speed && { rankSpeed: speed }) };
+    const { now } = this;
     try {
       checkPlannable(this.#policy.kernelRequest(), checkTopology(now));
       return now;

@@ -197,7 +197,7 @@ class GroupStore implements GroupKeeper {
 }
 
 /** Makes the folder where there is none, and lists the groups in it. @throws EplbError `EPLB_FILE` */
-async function openStateFolder(folder: string): Promise<readonly string[]> {
+export async function openStateFolder(folder: string): Promise<readonly string[]> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const files = await readdir(folder);

@@ -6,6 +6,7 @@ import { ExpertLoadBalancer, type ExpertMapping } from '../index.ts';
 import { tablesOf } from '../mapping/expert-mapping.ts';
 import { initialMapping } from '../mapping/initial-mapping.ts';
 import { checkClosedSlots } from '../policy/closed-slots.ts';
+import type { LiveRanks } from '../watch/window-figures.ts';
 import { configKeyOf } from './config-key.ts';
 import type { Watchers } from './dashboard/feed.ts';
 import { type DashboardHost, GroupDashboard } from './dashboard/group-dashboard.ts';
@@ -214,6 +215,11 @@ export class Group {
   /** The live mapping. */
   get live(): Held {
     return this.#epochs.live;
+  }
+
+  /** The same as a table of all ranks, and these as they are by now. */
+  get liveRanks(): LiveRanks {
+    return { mapping: this.#ranks.lay(this.#epochs.live.mapping), topology: this.#ranks.now };
   }
 
   /** Mappings that plans are likely to start from. */
@@ -442,11 +448,8 @@ export class Group {
       get epoch() {
         return group.epoch;
       },
-      get mapping() {
-        return group.live.mapping;
-      },
-      get deadRanks() {
-        return group.#ranks.deadRanks;
+      get live() {
+        return group.liveRanks;
       },
       onFault,
       mappingAt: (epoch) => this.mappingAt(epoch),

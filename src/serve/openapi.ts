@@ -1,11 +1,11 @@
 import { packageVersion } from '../core/version.ts';
 import { BINARY_TYPE } from './binary.ts';
+import { GROUP_NAME } from './declaration.ts';
 import { EVENTS_TYPE, JSON_TYPE } from './reply.ts';
 import type { Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import type { Schema } from './schema.ts';
 import { ERROR_SCHEMA } from './schemas.ts';
-import { GROUP_NAME_PATTERN } from './service.ts';
 
 /** What every route may refuse with. */
 const ALWAYS = [401, 403, 405, 429, 500, 503];
@@ -54,7 +54,7 @@ function operationOf(route: Route): object {
             name: 'group',
             in: 'path',
             required: true,
-            schema: { type: 'string', pattern: GROUP_NAME_PATTERN },
+            schema: { type: 'string', pattern: GROUP_NAME.source },
           },
         ]
       : []),

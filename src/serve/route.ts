@@ -16,6 +16,8 @@ export interface ServeRequest {
   readonly rank: number;
   /** The last event that a listener has heard. */
   readonly lastEventId: string | undefined;
+  /** Tags of what a browser has already. */
+  readonly ifNoneMatch: string | undefined;
   /** The query's values, checked. */
   readonly query: Readonly<Record<string, string | number>>;
   /** Parsed JSON, or undefined. */

@@ -4,11 +4,14 @@ import { createServer, type Server } from 'node:http';
 import { createServer as createTlsServer, Server as TlsServer } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import process from 'node:process';
-import { createAdaptorServer } from '@hono/node-server';
+import { getRequestListener } from '@hono/node-server';
 import { EplbError } from '../core/errors.ts';
 import { makeApp } from './app.ts';
 import { Cluster, type ClusterEvent, type ClusterView } from './cluster/cluster.ts';
+import { lockFolder } from './folder-lock.ts';
+import { openStateFolder } from './group-store.ts';
 import type { GroupView } from './group-view.ts';
+import { answerNoRequest, notARequest } from './no-request.ts';
 import { PlanningService } from './service.ts';
 import {
   isLoopback,
@@ -68,22 +71,29 @@ export async function startService(options: ServeOptions, hooks: ServeHooks = {}
   const settings = readSettings(options);
   const { onFault = () => undefined, onVllm = () => undefined, onCluster = () => undefined, clock } = hooks;
   const watchdog = { ...settings.watchdog, ...(clock && { clock }) };
-  const { topology } = settings;
-  const service = await PlanningService.open(settings.limits, settings.state, {
-    onFault,
-    watchdog,
-    ...(topology && { topology }),
-  });
+  const { topology, state } = settings;
+  const unlock = await lockState(state);
+  let service: PlanningService | undefined;
   try {
+    const more = { onFault, watchdog, ...(topology && { topology }) };
+    service = await PlanningService.open(settings.limits, state, more);
     const cluster = await openCluster(settings, service, { onFault, onCluster });
     if (cluster === undefined) {
       for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
     }
-    return await listen(settings, service, cluster, { onFault, onVllm });
+    return await listen(settings, service, cluster, { onFault, onVllm, unlock });
   } catch (error) {
-    await service.close().catch(() => undefined);
+    await service?.close().catch(() => undefined);
+    await unlock();
     throw error;
   }
+}
+
+/** @returns what gives the folder free again @throws EplbError `EPLB_FILE` */
+async function lockState(folder: string | undefined): Promise<() => Promise<void>> {
+  if (folder === undefined) return async () => {};
+  await openStateFolder(folder);
+  return lockFolder(folder);
 }
 
 /** The services that share etcd with this one. */
@@ -100,7 +110,11 @@ async function listen(
   settings: ServeSettings,
   service: PlanningService,
   cluster: Cluster | undefined,
-  { onFault, onVllm }: Required<Pick<ServeHooks, 'onFault' | 'onVllm'>>,
+  {
+    onFault,
+    onVllm,
+    unlock,
+  }: Required<Pick<ServeHooks, 'onFault' | 'onVllm'>> & { readonly unlock: () => Promise<void> },
 ): Promise<RunningService> {
   const { limits, address, token } = settings;
   let isDraining = false;
@@ -133,7 +147,10 @@ async function listen(
     await faults?.close();
     await drain(server, unused, limits.drainTimeoutMs);
     // The lead is given up once its groups have written what they had to.
-    await service.close().finally(() => cluster?.close());
+    await service
+      .close()
+      .finally(() => cluster?.close())
+      .finally(unlock);
   };
   return {
     address: at,
@@ -167,19 +184,18 @@ async function serverFor(
   { tls }: ServeSettings,
   fetch: ReturnType<typeof makeApp>['fetch'],
 ): Promise<Server> {
-  const timeouts = {
+  const options = {
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    // It is refused with a code, as all else is.
+    requireHostHeader: false,
   };
-  const own = { fetch, overrideGlobalObjects: false };
-  if (tls === undefined) {
-    return createAdaptorServer({ ...own, createServer, serverOptions: timeouts }) as Server;
-  }
+  const listener = getRequestListener(fetch, { overrideGlobalObjects: false, errorHandler: notARequest });
+  if (tls === undefined) return createServer(options, listener).on('clientError', answerNoRequest);
   const [cert, key] = await Promise.all([readPem('tls.cert', tls.cert), readPem('tls.key', tls.key)]);
   try {
-    const serverOptions = { ...timeouts, cert, key };
-    return createAdaptorServer({ ...own, createServer: createTlsServer, serverOptions }) as Server;
+    return createTlsServer({ ...options, cert, key }, listener).on('clientError', answerNoRequest);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : cause;
     throw new EplbError('EPLB_FILE', `config.tls: certificate and key cannot be used: ${reason}`, { cause });

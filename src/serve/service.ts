@@ -1,11 +1,13 @@
-import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
+import { EplbError, isOwnError } from '../core/errors.ts';
 import type { TopologyFile } from '../formats/topology/topology-json.ts';
 import type { WatchdogOptions } from '../watch/watchdog.ts';
 import { Watchers } from './dashboard/feed.ts';
 import { Overview } from './dashboard/overview.ts';
 import {
   bytesOfGroup,
+  checkGroupName,
   differsByRanks,
+  GROUP_NAME,
   type GroupParts,
   readDeclaration,
   sameDeclaration,
@@ -38,10 +40,6 @@ export interface ServiceHooks {
   /** What the devices are, of groups that name neither a topology nor their ranks. */
   readonly topology?: TopologyFile;
 }
-
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
-/** The pattern of a group's name. */
-export const GROUP_NAME_PATTERN = NAME.source;
 
 /** All groups of a service, and where they are kept. */
 export class PlanningService {
@@ -104,7 +102,7 @@ export class PlanningService {
 
   async #open(): Promise<void> {
     for (const name of await this.#record.names()) {
-      if (!NAME.test(name)) continue;
+      if (!GROUP_NAME.test(name)) continue;
       const store = this.#record.keeperOf(name);
       const saved = await store.read();
       if (saved === undefined) {
@@ -138,11 +136,8 @@ export class PlanningService {
    * @throws EplbError `EPLB_CONFLICT` for other content, `EPLB_LIMIT`; EplbTypeError, EplbRangeError
    */
   declare(name: string, given: unknown): Promise<{ readonly group: Group; readonly isNew: boolean }> {
-    if (!NAME.test(name)) {
-      const message = `group: the name does not match ${GROUP_NAME_PATTERN}`;
-      return Promise.reject(new EplbRangeError('EPLB_RANGE', message));
-    }
     return this.#change(async () => {
+      checkGroupName('group', name);
       const parts = readDeclaration(given, this.#hooks.topology);
       const known = this.#groups.get(name);
       if (known !== undefined) {
@@ -227,6 +222,9 @@ export class PlanningService {
         },
         get isPaused() {
           return group.isPaused;
+        },
+        get live() {
+          return group.liveRanks;
         },
         // The group has its epochs after its metrics.
         migration: () => (group.epochs as GroupEpochs | undefined)?.migrationView,

@@ -8,6 +8,7 @@ import {
   readEtcdOptions,
 } from './cluster/etcd-settings.ts';
 import {
+  checkGroupName,
   DECLARATION_SCHEMA,
   type GroupDeclaration,
   readDeclaration,
@@ -181,6 +182,7 @@ export function readSettings(options: ServeOptions): ServeSettings {
   if (rest.vllm !== undefined) checkVllm(rest.vllm, rest.state);
   if (rest.topology !== undefined) topologyFromJson(rest.topology, 'config.topology');
   for (const [name, group] of Object.entries(groups)) {
+    checkGroupName('config.groups', name);
     try {
       readDeclaration(group, rest.topology);
     } catch (error) {

@@ -15,7 +15,7 @@ import {
   Watchdog,
   type WatchdogOptions,
 } from './watchdog.ts';
-import { windowFigures } from './window-figures.ts';
+import { type LiveRanks, type WindowFigures, windowFigures } from './window-figures.ts';
 
 /** What is watched. What it has is read when it is looked at. */
 export interface Watched {
@@ -25,6 +25,8 @@ export interface Watched {
   readonly epoch: number;
   readonly isPaused: boolean;
   readonly cost: CostModel | undefined;
+  /** What the ranks hold, and who lives; the balancer's own mapping and topology when left out. */
+  readonly live?: LiveRanks;
   /** How its migrations and its ranks stand, where a coordinator has them. */
   migration?(): MigrationView | undefined;
 }
@@ -143,15 +145,22 @@ export class GroupWatch {
     return conditions;
   }
 
+  /** The window's mean step under what is live; undefined while it is empty, or where no rank lives. */
+  windowFigures(): WindowFigures | undefined {
+    const { balancer, cost, live = balancer } = this.#watched;
+    if (balancer.numSamples === 0) return undefined;
+    return windowFigures(balancer.getAverageLogicalLoad(), live, cost);
+  }
+
   /** All that metrics are made of. */
   figures(isByRank: boolean): GroupFigures {
-    const { name: group, policy, epoch, isPaused, balancer, cost } = this.#watched;
+    const { name: group, policy, epoch, isPaused, balancer } = this.#watched;
     return {
       ...{ group, policy, epoch, isPaused, isByRank },
       windowSteps: balancer.numSamples,
       tally: this.#tally,
       ages: this.ages(),
-      window: windowFigures(balancer, cost),
+      window: this.windowFigures(),
       gain: sharedParts(balancer).gains.gains.at(-1),
       conditions: this.conditions(),
       ranks: this.#ranks(),
@@ -214,8 +223,8 @@ export class GroupWatch {
   }
 
   #ranks(): Record<string, number> {
-    const { balancer } = this.#watched;
-    const { numRanks, deadRanks = [] } = balancer.topology;
+    const { balancer, live = balancer } = this.#watched;
+    const { numRanks, deadRanks = [] } = live.topology;
     const view = this.#watched.migration?.();
     const dead = deadRanks.length;
     if (view === undefined) return { live: numRanks - dead, dead };

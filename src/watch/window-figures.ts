@@ -1,5 +1,4 @@
-import type { ExpertLoadBalancer } from '../balancer/expert-load-balancer.ts';
-import { differencesOfRanks } from '../core/rank-speeds.ts';
+import { differencesOfRanks, rankSpeedsOf } from '../core/rank-speeds.ts';
 import type { Topology } from '../core/topology.ts';
 import type { CostModel } from '../cost/cost-model.ts';
 import { layerCosts, summarizeCost } from '../cost/layer-costs.ts';
@@ -20,18 +19,23 @@ export interface WindowFigures {
   readonly rankLoadRatios: Float64Array;
 }
 
-/** The figures of a balancer's window; undefined while it is empty. */
+/** What is live: a mapping, and the ranks that hold it. */
+export interface LiveRanks {
+  readonly mapping: ExpertMapping;
+  readonly topology: Topology;
+}
+
+/** The figures of a window's mean step under what is live; undefined where no rank lives. */
 export function windowFigures(
-  balancer: ExpertLoadBalancer,
+  loads: LoadMatrix,
+  { mapping, topology }: LiveRanks,
   cost: CostModel | undefined,
 ): WindowFigures | undefined {
-  if (balancer.numSamples === 0) return undefined;
-  const loads = balancer.getAverageLogicalLoad();
-  const { mapping, topology } = balancer;
+  const numLive = topology.numRanks - (topology.deadRanks?.length ?? 0);
+  if (numLive === 0) return undefined;
   const layers = layerBalances(loads, mapping, topology.numRanks, differencesOfRanks(topology));
   const ratios = layers.map(balancedness);
-  const times = rankTimes(loads, balancer);
-  const numLive = topology.numRanks - (topology.deadRanks?.length ?? 0);
+  const times = rankTimes(loads, { mapping, topology });
   const meanTime = times.reduce((sum, time) => sum + time, 0) / numLive;
   const numActive = loads.data.reduce((count, load) => count + (load > 0 ? 1 : 0), 0);
   return {
@@ -51,7 +55,8 @@ export function imbalanceSeconds(
   topology: Topology,
   cost: CostModel,
 ): number {
-  const { numRanks, numNodes, nodeOfRank, linkClasses } = topology;
+  const { numRanks, numNodes, nodeOfRank, linkClasses, deadRanks } = topology;
+  if (deadRanks?.length === numRanks) return 0;
   const { seconds, secondsAtBalance } = summarizeCost(
     layerCosts(loads, mapping, numRanks, cost, {
       numNodes,
@@ -63,9 +68,9 @@ export function imbalanceSeconds(
   return Math.max(0, seconds - secondsAtBalance);
 }
 
-/** `[ranks]`: what each takes over all layers. */
-function rankTimes(loads: LoadMatrix, { mapping, topology }: ExpertLoadBalancer): Float64Array {
-  const { numRanks, rankSpeed } = topology;
+/** `[ranks]`: what each takes over all layers; a dead one takes nothing. */
+function rankTimes(loads: LoadMatrix, { mapping, topology }: LiveRanks): Float64Array {
+  const { numRanks } = topology;
   const { phyToLog, numPhysicalExperts, numLogicalExperts } = tablesOf(mapping);
   const counts = replicaCountOf(mapping);
   const slotsPerRank = numPhysicalExperts / numRanks;
@@ -75,5 +80,8 @@ function rankTimes(loads: LoadMatrix, { mapping, topology }: ExpertLoadBalancer)
     const at = Math.floor(i / numPhysicalExperts) * numLogicalExperts + phyToLog[i]!;
     sums[Math.floor((i % numPhysicalExperts) / slotsPerRank)]! += loads.data[at]! / counts[at]!;
   }
-  return rankSpeed === undefined ? sums : sums.map((sum, rank) => sum / rankSpeed[rank]!);
+  const speeds = rankSpeedsOf(topology);
+  return speeds === undefined
+    ? sums
+    : sums.map((sum, rank) => (speeds[rank] === 0 ? 0 : sum / speeds[rank]!));
 }

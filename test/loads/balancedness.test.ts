@@ -57,6 +57,39 @@ test('with speeds there are times, load / speed, and what all take at balance is
   assert.throws(balances([1, 0]), refusal('range', 'EPLB_RANGE', /rankSpeed/));
 });
 
+test('what a dead rank still holds is lost: no ratio is above 1 for it', () => {
+  const speeds = fc.array(fc.constantFrom(0.5, 1, 2), { minLength: 8, maxLength: 8 });
+  const seeds = fc.array(fc.boolean(), { minLength: 8, maxLength: 8 });
+  fc.assert(
+    fc.property(problems, seeds, speeds, fc.boolean(), (problem, flags, allSpeeds, isNearest) => {
+      const { sizes, rows, weight, numRanks } = problem;
+      fc.pre(numRanks > 1 && numRanks <= 8);
+      const deadRanks = flags.flatMap((isDead, rank) => (isDead && rank < numRanks - 1 ? [rank] : []));
+      const rankSpeed = allSpeeds.slice(0, numRanks);
+      const mapping = ExpertMapping.fromPhysicalToLogical(rows, sizes.numLogical);
+      const dispatch = isNearest ? 'nearest' : 'even';
+      const layers = layerBalances(weight, mapping, numRanks, { deadRanks, rankSpeed, dispatch });
+      const live = Array.from({ length: numRanks }, (_, rank) => rank).filter((r) => !deadRanks.includes(r));
+      const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+      for (const [layer, balance] of layers.entries()) {
+        assert.ok(balancedness(balance) <= 1 + 1e-9, `${balancedness(balance)} with ${deadRanks} dead`);
+        if (isNearest) continue;
+        const count = countReplicas(rows[layer]!, sizes.numLogical);
+        const { loads } = rankLoads(weight[layer]!, rows[layer]!, count, numRanks);
+        const times = live.map((rank) => loads[rank]! / rankSpeed[rank]!);
+        const mean = sum(live.map((rank) => loads[rank]!)) / sum(live.map((rank) => rankSpeed[rank]!));
+        assert.ok(Math.abs(balance.maxRankLoad - Math.max(...times)) <= 1e-9 * Math.max(...times));
+        assert.ok(Math.abs(balance.meanRankLoad - mean) <= 1e-9 * mean);
+        assert.ok(Math.abs(balance.minRankLoad - Math.min(...times)) <= 1e-9 * Math.min(...times));
+      }
+    }),
+    { numRuns: 300, seed: SEED },
+  );
+  const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2]]);
+  const [layer] = layerBalances([[30, 50, 10]], mapping, 3, { deadRanks: [1] });
+  assert.deepEqual(layer, { maxRankLoad: 30, meanRankLoad: 20, minRankLoad: 10 });
+});
+
 test('the balance of a mapping equals the oracle, from nested and flat loads', () => {
   fc.assert(
     fc.property(problems, ({ sizes, rows, weight, numRanks }) => {

@@ -1,4 +1,4 @@
-"""Four ranks of engines that are not there, over gloo, beside planners of all kinds.
+"""Ranks of engines that are not there, over gloo, beside planners of all kinds.
 
     python3 engine_ranks.py PACKAGE_FOLDER SERVICE_URL SERVICE_PID
 
@@ -31,6 +31,8 @@ from fake_planner import EXPERTS, LAYERS, RANKS, SLOTS, FakePlanner, answer_byte
 
 # Long enough for what is to succeed on a busy machine, and short for what waits for nothing.
 PATIENT_MS, IMPATIENT_MS = 10_000, 150
+# As many as a node has, three slots each: some scenarios are played by them too.
+MANY_RANKS, MANY_SLOTS = 8, 24
 ENGINES = ("vllm", "sglang", "vllm_ascend")
 POLICIES = {"vllm": "default", "sglang": "default", "vllm_ascend": "adaptive"}
 
@@ -111,7 +113,7 @@ class Vllm:
             self._policies[settings] = self._make(self._own, settings)
         policy = self._policies[settings]
         weight, old = loads_of(command), torch.tensor(command["old"])
-        given = (SLOTS, 1, 1, RANKS, old)
+        given = (old.shape[1], 1, 1, dist.get_world_size(), old)
         if command.get("context"):
             got = self._from_context(policy, weight, old)
         else:
@@ -124,13 +126,13 @@ class Vllm:
     def _from_context(kind, weight, old):
         """A plan by the proposed contract, and the commit of each of its layers."""
         policy = kind()
-        topology = SimpleNamespace(num_groups=1, num_nodes=1, num_ranks=RANKS)
+        topology = SimpleNamespace(num_groups=1, num_nodes=1, num_ranks=dist.get_world_size())
         window = torch.stack([weight + weight, weight - weight])
         context = SimpleNamespace(
             load_window_cpu=window,
             physical_to_logical_map_cpu=old,
             topology=topology,
-            num_replicas=SLOTS,
+            num_replicas=old.shape[1],
             cpu_group=None,
         )
         plan = policy.plan_rebalance(context, "state")
@@ -163,11 +165,11 @@ class Sglang:
         self._elastic.ElasticEPStateManager._instance = None if command["hasGroup"] else object()
         old = torch.tensor(command["old"])
         self._location._metadata = SimpleNamespace(physical_to_logical_map_cpu=old)
-        loads = loads_of(command)
+        loads, slots = loads_of(command), old.shape[1]
         named = {
             "tokens_per_expert": torch.stack([loads, loads]),
-            "num_physical_experts": SLOTS,
-            "num_local_physical_experts": SLOTS // RANKS,
+            "num_physical_experts": slots,
+            "num_local_physical_experts": slots // dist.get_world_size(),
             "num_groups": None,
             "num_nodes": 1,
             "algorithm": self._algorithms.EplbAlgorithm.deepseek,
@@ -177,8 +179,8 @@ class Sglang:
             got = plain = original(**named)
         else:
             got, plain = self._hooks[settings](original, **named), original(**named)
-        shapes = [(LAYERS, SLOTS), (LAYERS, EXPERTS, got[1].shape[2]), (LAYERS, EXPERTS)]
-        fits = [tuple(one.shape) for one in got] == shapes and int(got[2].sum()) == LAYERS * SLOTS
+        shapes = [(LAYERS, slots), (LAYERS, EXPERTS, got[1].shape[2]), (LAYERS, EXPERTS)]
+        fits = [tuple(one.shape) for one in got] == shapes and int(got[2].sum()) == LAYERS * slots
         return got[0].numpy(), plain[0].numpy(), loads.numpy(), fits
 
 
@@ -215,7 +217,7 @@ class Ascend:
                 if not command.get("asRegistered"):
                     settings = settings_of(command, rank)
                     asked = made.setdefault(settings, AgreedPolicy(own, settings, policy._meeting))
-            old = torch.tensor(command["old"]).reshape(LAYERS, RANKS, -1)
+            old = torch.tensor(command["old"]).reshape(LAYERS, len(command["urls"]), -1)
             loads = loads_of(command)
             copies = torch.stack([torch.bincount(row, minlength=EXPERTS) for row in old.reshape(LAYERS, -1)])
             of_slot = (loads / copies).gather(1, old.reshape(LAYERS, -1)).reshape(old.shape)
@@ -230,10 +232,10 @@ class Ascend:
         return self._answers.get(timeout=60)
 
 
-def rank_loop(rank, context, paths, init_file, commands, answers):
+def rank_loop(rank, num_ranks, context, paths, init_file, commands, answers):
     sys.path[:0] = paths
     logging.disable(logging.CRITICAL)
-    dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=RANKS)
+    dist.init_process_group("gloo", init_method=f"file://{init_file}", rank=rank, world_size=num_ranks)
     kinds = {"vllm": Vllm, "sglang": Sglang, "vllm_ascend": Ascend}
     engines = {name: kind(rank, context) for name, kind in kinds.items()}
     for command in iter(commands.get, None):
@@ -254,16 +256,17 @@ def rank_loop(rank, context, paths, init_file, commands, answers):
 
 
 class Ranks:
-    """The four ranks, and what they answered."""
+    """The ranks, and what they answered."""
 
-    def __init__(self, folder, paths):
+    def __init__(self, folder, paths, num_ranks=RANKS, num_slots=SLOTS):
         context = multiprocessing.get_context("fork")
-        self._commands = [context.Queue() for _ in range(RANKS)]
+        self._num_ranks, self._num_slots = num_ranks, num_slots
+        self._commands = [context.Queue() for _ in range(num_ranks)]
         self._answers = context.Queue()
-        shared = (context, paths, f"{folder}/init")
+        shared = (num_ranks, context, paths, f"{folder}/init-{num_ranks}")
         self._workers = [
             context.Process(target=rank_loop, args=(rank, *shared, self._commands[rank], self._answers))
-            for rank in range(RANKS)
+            for rank in range(num_ranks)
         ]
         for worker in self._workers:
             worker.start()
@@ -271,12 +274,13 @@ class Ranks:
 
     def step(self, name, urls, engine="vllm", mode="broadcast", seed=1, old=None, **more):
         command = {"engine": engine, "mode": mode, "seed": seed, "hasGroup": True, "timeoutMs": PATIENT_MS}
-        command["urls"] = [urls] * RANKS if isinstance(urls, str) else urls
-        command["old"] = [[slot % EXPERTS for slot in range(SLOTS)]] * LAYERS if old is None else old
+        command["urls"] = [urls] * self._num_ranks if isinstance(urls, str) else urls
+        first = [[slot % EXPERTS for slot in range(self._num_slots)]] * LAYERS
+        command["old"] = first if old is None else old
         command.update(more)
         for queue in self._commands:
             queue.put(command)
-        got = sorted((self._answers.get(timeout=60) for _ in range(RANKS)), key=lambda one: one["rank"])
+        got = sorted((self._answers.get(timeout=60) for _ in range(self._num_ranks)), key=lambda one: one["rank"])
         self.scenarios.append(
             {
                 "engine": engine,
@@ -381,6 +385,21 @@ def with_fakes(ranks):
         ranks.step("the first does not reach it", [nowhere] + [reached] * (RANKS - 1), engine)
 
 
+def with_many(ranks):
+    """A planner that answers seven ranks of eight, and what all ranks do then; and one that answers all."""
+    good = answer_bytes(table_of(1, MANY_SLOTS))
+    for engine in ENGINES:
+        ranks.step("eight are answered", FakePlanner(lambda _: good).url, engine, "compare")
+        for missed in (0, 5):
+            most = FakePlanner(lambda number, missed=missed: None if number == missed else good)
+            ranks.step(f"seven of eight are answered, {missed} is not", most.url, engine, "compare")
+        late = FakePlanner(lambda number: time.sleep(0.5 if number == 3 else 0) or good)
+        ranks.step("seven of eight are answered in time", late.url, engine, "compare", timeoutMs=300)
+        other = answer_bytes(table_of(2, MANY_SLOTS))
+        mixed = FakePlanner(lambda number: other if number == 7 else good)
+        ranks.step("seven of eight get the same", mixed.url, engine, "compare")
+
+
 def with_held_ranks(ranks, url):
     """A rank that misses the outcome of a vote does what the others do. Which, depends on who is first."""
     for engine in ("sglang", "vllm"):
@@ -413,11 +432,14 @@ def main(package, service_url, service_pid):
             ranks.step("killed", service_url, name, seed=8)
             ranks.step("killed", service_url, name, "compare", seed=8)
         ranks.end()
+        many = Ranks(folder, [package, str(engine)], MANY_RANKS, MANY_SLOTS)
+        with_many(many)
+        many.end()
         print(
             json.dumps(
                 {
                     "contract": findings,
-                    "scenarios": ranks.scenarios,
+                    "scenarios": ranks.scenarios + many.scenarios,
                     "views": views,
                     "random": random_findings(),
                 }

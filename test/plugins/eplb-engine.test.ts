@@ -64,6 +64,7 @@ interface WatchFound {
 const PLANNED = [
   ...['declared, broadcast', 'planner, compare', 'planner, broadcast', 'continued, broadcast'],
   ...['good, broadcast', 'good, compare', 'only the first reaches it, broadcast'],
+  'eight are answered, compare',
 ];
 const ENGINES = ['vllm', 'sglang', 'vllm_ascend'];
 const PAGES = ['vllm', 'sglang', 'vllm-ascend', 'tensorrt-llm'];
@@ -149,6 +150,16 @@ describe('the plug-ins for engines', { skip: (await canRunPlugins()) ? false : '
     }
     for (const engine of ENGINES) {
       assert.ok(found.scenarios.filter((one) => one.engine === engine).length >= 20, engine);
+    }
+  });
+
+  test('are asked eight at a time: what seven of them get, and one does not, is used by none', () => {
+    for (const engine of ENGINES) {
+      const ofEight = found.scenarios.filter((one) => one.engine === engine && one.digests.length === 8);
+      const seven = ofEight.filter(({ name }) => name.startsWith('seven of eight'));
+      assert.equal(seven.length, 4, engine);
+      for (const { name, own } of seven) assert.deepEqual(own, Array(8).fill(true), `${engine}: ${name}`);
+      assert.equal(ofEight.length, 5);
     }
   });
 

@@ -10,14 +10,14 @@ import numpy as np
 RANKS, LAYERS, EXPERTS, SLOTS = 4, 3, 8, 12
 
 
-def table_of(kind):
+def table_of(kind, slots=SLOTS):
     """A valid table, another one for each kind."""
-    rows = np.array([[(slot + kind + layer) % EXPERTS for slot in range(SLOTS)] for layer in range(LAYERS)])
+    rows = np.array([[(slot + kind + layer) % EXPERTS for slot in range(slots)] for layer in range(LAYERS)])
     return rows.astype("<i4")
 
 
 def answer_bytes(table, digest=None, status="planned", length=None):
-    head = b"EPLB" + np.array([1, LAYERS, SLOTS, EXPERTS], "<u4").tobytes()
+    head = b"EPLB" + np.array([1, LAYERS, table.shape[1], EXPERTS], "<u4").tobytes()
     body = head + table.tobytes()
     digest = hashlib.sha256(body).hexdigest() if digest is None else digest
     lines = ["HTTP/1.1 200 OK", f"content-length: {len(body) if length is None else length}"]

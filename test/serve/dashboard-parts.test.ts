@@ -285,7 +285,11 @@ test('the log puts what was predicted beside what was measured before and after'
   for (let i = 0; i < 5; i++)
     log.planned({ ...plan, at: i, status: 'kept', reason: 'no gain', digest: null });
   log.planned({ ...plan, at: 9, digest: 'd' });
-  log.predict('d', { before: 0.5, after: 0.9 });
+  let timesMade = 0;
+  log.predict('d', () => {
+    timesMade++;
+    return { before: 0.5, after: 0.9 };
+  });
   assert.deepEqual(
     log.plans().map(({ at, status, times, predicted }) => [at, status, times, predicted?.after]),
     [
@@ -305,11 +309,12 @@ test('the log puts what was predicted beside what was measured before and after'
   const gain = { number: 7, unit: 'seconds', realisedGain: 2, predictedGain: 3, numSteps: 4, isFinal: false };
   const [row] = log.live([{ ...gain, unit: 'seconds' }]);
   assert.deepEqual(row!.predicted, { before: 0.5, after: 0.9 });
+  assert.equal(timesMade, 1);
   assert.deepEqual(row!.realised, { before: 0.4, after: 0.8, steps: 2 });
   assert.deepEqual(row!.gain, { unit: 'seconds', predicted: 3, realised: 2, steps: 4, isFinal: false });
   for (let epoch = 2; epoch < 100; epoch++) {
     log.planned({ ...plan, at: epoch, digest: `${epoch}` });
-    log.predict(`${epoch}`, { before: 0, after: 1 });
+    log.predict(`${epoch}`, () => ({ before: 0, after: 1 }));
     log.wentLive({ at: 10, epoch, digest: `${epoch}`, moves: 3, bytes: null, gainNumber: undefined });
   }
   assert.deepEqual([log.plans().length, log.live([]).length], [16, 16]);
@@ -318,7 +323,7 @@ test('the log puts what was predicted beside what was measured before and after'
   for (let epoch = 1_000_000; epoch < 1_000_020; epoch++) {
     const digest = `${epoch}`.padEnd(64, 'f');
     log.planned({ ...long, at: 1_700_000_000_000, epoch, digest });
-    log.predict(digest, { before: 0.123456, after: 0.654321 });
+    log.predict(digest, () => ({ before: 0.123456, after: 0.654321 }));
     log.wentLive({ ...long, epoch, digest, gainNumber: 7 });
     log.measured(epoch, epoch, 0.123456, 0.234567);
   }

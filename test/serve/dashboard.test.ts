@@ -301,6 +301,39 @@ test('the page needs no token; what it shows does, and a token of a group shows 
   }
 });
 
+test('what a browser has of the page is not sent again, as long as it is the same', async () => {
+  const running = await serve.startService({ listen: '127.0.0.1:0' });
+  try {
+    const tags = new Set<string>();
+    const files = ['charts.js', 'page.js', 'report.css', 'page.css', 'licences.txt'];
+    for (const path of ['/', ...files.map((name) => `/dashboard/${name}`)]) {
+      const first = await ask(running.address, 'GET', path);
+      const tag = first.headers.get('etag')!;
+      assert.match(tag, /^"[\w-]{20,}"$/);
+      tags.add(tag);
+      // Asked for each time, so that a page is never of another version than its service.
+      assert.equal(first.headers.get('cache-control'), 'no-cache');
+      for (const known of [tag, `W/${tag}`, `"other", ${tag}`, '*']) {
+        const again = await ask(running.address, 'GET', path, undefined, { 'if-none-match': known });
+        assert.deepEqual([again.status, again.bytes.length], [304, 0], known);
+        assert.equal(again.headers.get('etag'), tag);
+        assert.equal(again.headers.get('cache-control'), 'no-cache');
+        assert.equal(again.headers.get('content-type'), null);
+      }
+      for (const other of ['"other"', tag.slice(1, -1), `"x${tag.slice(1)}`]) {
+        const whole = await ask(running.address, 'GET', path, undefined, { 'if-none-match': other });
+        assert.deepEqual([whole.status, whole.bytes], [200, first.bytes], other);
+      }
+    }
+    assert.equal(tags.size, 6);
+    // What is of groups is kept nowhere.
+    const groups = await ask(running.address, 'GET', '/v1/groups', undefined, { 'if-none-match': '*' });
+    assert.deepEqual([groups.status, groups.headers.get('cache-control')], [200, 'no-store']);
+  } finally {
+    await running.close();
+  }
+});
+
 test('what is told is bounded: of 92 layers on 512 ranks, and of 100 groups', async () => {
   const limits = { maxGroups: 101, maxMemoryBytes: 2 ** 30, maxRequestsPerSecond: 100_000 };
   const { address, close } = await serve.startService({ listen: '127.0.0.1:0', limits });

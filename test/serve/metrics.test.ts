@@ -95,3 +95,54 @@ test('ranks that are slow or dead count as they are: in metrics, and beside a pl
     await running.close();
   }
 });
+
+test('what a dead rank holds is lost until a repair: no ratio is above 1, it is not the worst', async () => {
+  const running = await serve.startService({ listen: '127.0.0.1:0' });
+  try {
+    const { address } = running;
+    const sizes = { numLayers: 1, numLogicalExperts: 4, numRanks: 4, cost: 'h200:deepseek-v3', dryRun: true };
+    // Whether the policy can plan for it, and has room, or not: nobody offers a repair, what is live stays.
+    for (const [policy, numPhysicalExperts] of [
+      ['adaptive', 4],
+      ['adaptive', 8],
+      ['default', 4],
+      ['default', 8],
+    ]) {
+      const group = `${policy}-${numPhysicalExperts}`;
+      const path = `/v1/groups/${group}`;
+      await ask(address, 'PUT', path, { ...sizes, policy, numPhysicalExperts });
+      const physicalToLogical = [[0, 1, 2, 3].flatMap((e) => (numPhysicalExperts === 4 ? [e] : [e, e]))];
+      await ask(address, 'POST', `${path}/loads`, { epoch: 1, physicalToLogical });
+      await ask(address, 'POST', `${path}/loads`, { step: 1, epoch: 1, loads: [[20, 30, 900, 10]] });
+      await ask(address, 'POST', `${path}/ranks`, { dead: [2], reason: 'its host is gone' });
+      const read = async () => {
+        const series = seriesOf(textOf(await ask(address, 'GET', '/metrics?ranks=true')));
+        return (name: string, more = '') => series.get(`eplb_${name}{group="${group}"${more}}`);
+      };
+      const of = await read();
+      const balancedness = of('balancedness_ratio_of_sums');
+      assert.ok(Math.abs(balancedness! - 20 / 30) < 1e-6, `${group}: ${balancedness}`);
+      assert.equal(of('worst_rank'), 1);
+      const ratios = [0, 1, 2, 3].map((rank) => of('rank_load_ratio', `,rank="${rank}"`));
+      assert.deepEqual(ratios, [1, 1.5, 0, 0.5]);
+      assert.deepEqual([of('ranks', ',state="live"'), of('ranks', ',state="dead"')], [3, 1]);
+      const { json } = await ask(address, 'GET', `${path}/dashboard`);
+      assert.equal(json.now.windowMean.balancedness, 0.66667);
+      assert.equal(json.now.windowMean.worstRank, 1);
+      // With none left there is nothing to tell.
+      await ask(address, 'POST', `${path}/ranks`, { dead: [0, 1, 3] });
+      await ask(address, 'POST', `${path}/loads`, { step: 2, epoch: 1, loads: [[20, 30, 900, 10]] });
+      const none = await read();
+      assert.equal(none('balancedness_ratio_of_sums'), undefined);
+      assert.equal(none('ranks', ',state="dead"'), 4);
+      const last = await ask(address, 'GET', `${path}/dashboard`);
+      assert.equal(last.status, 200);
+      assert.equal(last.json.now.windowMean, null);
+      const loads = await ask(address, 'GET', `${path}/rank-loads`);
+      assert.deepEqual(loads.json.deadRanks, [0, 1, 2, 3]);
+      assert.deepEqual(loads.json.means, [0]);
+    }
+  } finally {
+    await running.close();
+  }
+});

@@ -115,6 +115,7 @@ test('wrong configurations are refused, each by its name', async () => {
       'i.yaml': 'watchdog: {intervalMs: 1}',
       'j.yaml': `groups: {g: ${JSON.stringify({ ...GROUP, rules: 'none.yaml' })}}`,
       'k.yaml': `groups: {g: ${JSON.stringify({ ...GROUP, rules: { pinned: [{ experts: 9, ranks: 0 }] } })}}`,
+      'm.yaml': `groups: {a/b: ${JSON.stringify(GROUP)}}`,
       'l.yaml': 'listen: 127.0.0.1:1\netcd: {urls: [http://b:1], tls: {cert: c}}',
     };
     for (const [name, text] of Object.entries(files)) await writeFile(join(dir, name), text);
@@ -124,6 +125,7 @@ test('wrong configurations are refused, each by its name', async () => {
       [['--config', 'c.yaml'], 'RANGE', /config\.limits\.maxGroups: 0/],
       [['--config', 'd.yaml'], 'TOPOLOGY', /config\.groups\.g: numPhysicalExperts: 6/],
       [['--config', 'e.yaml'], 'FORMAT', /not a map/],
+      [['--config', 'm.yaml'], 'RANGE', /config\.groups: the name "a\/b" does not match/],
       [['--config', 'f.yaml'], 'FILE', /--config: "f\.yaml": topology: .*none\.yaml/],
       [['--config', 'g.yaml'], 'RANGE', /config\.topology: ranks: 0/],
       [['--config', 'h.yaml'], 'KIND', /config\.groups\.g: group: numPhysicalExperts is missing/],
@@ -235,6 +237,27 @@ test('a client that sends nothing, or nonsense, keeps nobody waiting', async () 
   nonsense.write('\u0000\u0001\r\n\r\n');
   const [answer] = await once(nonsense, 'data');
   assert.match(String(answer), /^HTTP\/1\.1 400/);
+  // What is no request gets a refusal as all others do.
+  const host = 'Host: localhost\r\n';
+  for (const [text, status, code] of [
+    ['nonsense\r\n\r\n', 400, 'EPLB_FORMAT'],
+    ['GET /v1/groups HTTP/1.1\r\n\r\n', 400, 'EPLB_FORMAT'],
+    [`GET http://[ HTTP/1.1\r\n${host}\r\n`, 400, 'EPLB_FORMAT'],
+    [`OPTIONS * HTTP/1.1\r\n${host}\r\n`, 400, 'EPLB_FORMAT'],
+    [`POST / HTTP/1.1\r\n${host}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n`, 400, 'EPLB_FORMAT'],
+    [`GET / HTTP/1.1\r\n${host}a: ${'b'.repeat(20_000)}\r\n\r\n`, 431, 'EPLB_TOO_LARGE'],
+  ] as const) {
+    const socket = connect(Number(port), hostname);
+    socket.write(text);
+    const [bytes] = await once(socket, 'data');
+    const [head, body = ''] = String(bytes).split('\r\n\r\n');
+    assert.match(head!, new RegExp(`^HTTP/1.1 ${status} `), text.slice(0, 60));
+    assert.match(head!, /content-type: application\/json/i);
+    const { code: found, message } = JSON.parse(body);
+    assert.equal(found, code);
+    assert.ok(message.length > 10);
+    socket.destroy();
+  }
   const wrongHost = request(`${address}/v1/groups`, { headers: { host: 'example.org' } }).end();
   const [response] = await once(wrongHost, 'response');
   assert.equal(response.statusCode, 403);

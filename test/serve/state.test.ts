@@ -1,6 +1,6 @@
 /** What a service keeps: over a restart, a kill, and what a crash leaves of a file. */
 import assert from 'node:assert/strict';
-import { appendFile, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -232,6 +232,43 @@ test('what a crash left of an append is cut off; damage is refused, and named', 
     await withService(state, async (base) => {
       assert.deepEqual((await ask(base, 'GET', '/v1/groups')).json, { groups: [] });
     });
+  });
+});
+
+test('a folder is used by one service at a time: by the next once it has ended, however it did', async () => {
+  await inTempDir(async (dir) => {
+    const state = join(dir, 'state');
+    const uses = (pid: number | undefined) =>
+      refusal('other', 'EPLB_FILE', new RegExp(`state: another service, process ${pid}, uses it`));
+    const first = await startProcess(['--listen', '127.0.0.1:0', '--state', state]);
+    const { pid } = first.child;
+    await assert.rejects(serve.startService({ listen: '127.0.0.1:0', state }), uses(pid));
+    // Also while it does not answer.
+    first.child.kill('SIGSTOP');
+    await assert.rejects(serve.startService({ listen: '127.0.0.1:0', state }), uses(pid));
+    first.child.kill('SIGCONT');
+    await ask(first.address, 'PUT', '/v1/groups/g', SIZES);
+    await endProcess(first, 'SIGKILL');
+    const second = await serve.startService({ listen: '127.0.0.1:0', state });
+    assert.equal((await ask(second.address, 'GET', '/v1/groups')).json.groups.length, 1);
+    await assert.rejects(serve.startService({ listen: '127.0.0.1:0', state }), uses(process.pid));
+    await second.close();
+    const lock = join(state, 'service.lock');
+    // What is left of a crash of the machine, or by a process whose number another one has by now.
+    for (const left of ['', 'nonsense', `${process.pid} 1`, '999999999 5', `${process.pid}`]) {
+      await (left === '' ? writeFile(lock, left) : symlink(left, lock));
+      await withService(state, async (base) => {
+        assert.equal((await ask(base, 'GET', '/healthz')).status, 200, left);
+      });
+    }
+    // One that cannot start lets go of it.
+    const listen = 'unix:/no/such/folder/socket';
+    await assert.rejects(
+      serve.startService({ listen, state }),
+      refusal('other', 'EPLB_FILE', /cannot listen/),
+    );
+    await withService(state, async () => {});
+    assert.deepEqual((await readdir(state)).sort(), ['g.journal']);
   });
 });
 

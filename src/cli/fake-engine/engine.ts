@@ -9,6 +9,7 @@ import { Ledger } from './ledger.ts';
 import type { FromRank, HeldWeights, RankSetup } from './messages.ts';
 import { EnginePlanner, type EventBody } from './planner.ts';
 import { RankHandle } from './rank-handle.ts';
+import { LoadShift } from './shift.ts';
 
 /** Between two looks at ranks none of which serves. */
 const IDLE_MS = 10;
@@ -55,6 +56,7 @@ export class FakeEngine {
   readonly #client: ServiceClient;
   readonly #planner: EnginePlanner;
   readonly #ledger: Ledger;
+  readonly #shift: LoadShift;
   readonly #seats: readonly Seat[];
   readonly #ending = new AbortController();
   #folder = '';
@@ -77,6 +79,7 @@ export class FakeEngine {
     signal.addEventListener('abort', () => this.#ending.abort(), { once: true });
     this.#planner = new EnginePlanner(this.#client, group, (event) => this.#emit(event), ending);
     this.#ledger = new Ledger(expertBytes);
+    this.#shift = new LoadShift(declaration.numLayers, declaration.numLogicalExperts);
     this.#kills = kills;
     this.#seats = Array.from({ length: declaration.numRanks }, (_, rank) => ({
       ...{ rank, handle: undefined, diedAtStep: undefined, told: Promise.resolve(), isServiceThere: true },
@@ -282,6 +285,11 @@ export class FakeEngine {
     const tokens = await this.#untilEnd(Promise.all(served));
     if (tokens === undefined) return;
     this.#numServed++;
+    const shifted = this.#shift.take(loads);
+    if (shifted !== undefined) {
+      const { share, numSteps } = shifted;
+      this.#emit({ type: 'shifted', share, sinceStep: this.#numServed - numSteps });
+    }
     // Who died in it has not come back by it.
     const alive = serving.filter((rank) => this.#seats[rank]!.handle?.isReady);
     const wanted = loads.reduce((sum, load) => sum + load, 0);

@@ -54,6 +54,8 @@ export type EngineEvent = { readonly step: number } & (
       readonly expertBytes: number;
     }
   | { readonly type: 'started'; readonly ranks: number; readonly epoch: number }
+  /** Tokens go to other experts than before. */
+  | { readonly type: 'shifted'; readonly share: number; readonly sinceStep: number }
   | { readonly type: 'offered'; readonly epoch: number; readonly moves: number | null; readonly why: string }
   | { readonly type: 'kept'; readonly reason: string }
   | {
@@ -105,6 +107,10 @@ function sentenceOf(event: Exclude<EngineEvent, { readonly type: 'summary' }>): 
     }
     case 'started':
       return `${counted(event.ranks, 'rank')} serve epoch ${event.epoch}`;
+    case 'shifted': {
+      const share = (100 * event.share).toFixed(0);
+      return `the load has changed: since step ${event.sinceStep} ${share} % of the tokens go to other experts`;
+    }
     case 'offered':
       return `epoch ${event.epoch} offered, ${event.why}${movesText(event.moves)}`;
     case 'kept':

@@ -28,9 +28,9 @@ function watching(feed: Feed, lastEventId: string | undefined): Reply {
 /** The page and what it loads: nothing of any group is in it, and it needs no token. */
 const PAGE_ROUTES: readonly Route[] = Object.entries(PAGE_FILES).map(([path, { operationId, summary }]) => ({
   ...{ method: 'get', path, operationId, summary, isPublic: true },
-  answers: { 200: { description: 'the file' } },
+  answers: { 200: { description: 'the file' }, 304: { description: 'the one that if-none-match names' } },
   refusals: [422],
-  handle: () => pageFile(path),
+  handle: ({ ifNoneMatch }) => pageFile(path, ifNoneMatch),
 }));
 
 /** The routes of the dashboard. */

@@ -2,7 +2,7 @@ import { sharedParts } from '../../balancer/expert-load-balancer.ts';
 import type { CostModel } from '../../cost/cost-model.ts';
 import type { ExpertLoadBalancer, ExpertMapping } from '../../index.ts';
 import type { LoadMatrix } from '../../loads/load-matrix.ts';
-import { imbalanceSeconds, windowFigures } from '../../watch/window-figures.ts';
+import { imbalanceSeconds, type LiveRanks } from '../../watch/window-figures.ts';
 import type { GroupView } from '../group-view.ts';
 import type { WholeStep } from '../load-steps.ts';
 import type { GroupMetrics } from '../metrics.ts';
@@ -30,9 +30,7 @@ export interface DashboardHost {
   readonly cost: CostModel | undefined;
   readonly metrics: GroupMetrics;
   readonly epoch: number;
-  /** The live mapping. */
-  readonly mapping: ExpertMapping;
-  readonly deadRanks: readonly number[];
+  readonly live: LiveRanks;
   /** What went wrong with measuring: nothing else is to fail by it. */
   onFault(error: unknown): void;
   mappingAt(epoch: number): ExpertMapping | undefined;
@@ -85,7 +83,7 @@ export class GroupDashboard {
   recorded(step: WholeStep): void {
     const atMs = this.#nowMs();
     this.#lastLoadsAt = atMs;
-    const mapping = this.#host.mappingAt(step.epoch) ?? this.#host.mapping;
+    const mapping = this.#host.mappingAt(step.epoch) ?? this.#host.live.mapping;
     this.#newest = { ...step, mapping, atMs };
     try {
       this.#measureIfDue();
@@ -103,9 +101,8 @@ export class GroupDashboard {
       bytes: forecast?.bytes ?? this.#bytesOf(moves),
     });
     if (!isPlanned) return;
-    if (balancedness !== undefined) this.#log.predict(digest, balancedness);
-    // Nobody waits for it.
-    else setImmediate(() => this.#predict(digest, before, result.mapping, loads));
+    if (balancedness !== undefined) this.#log.predict(digest, () => balancedness);
+    else this.#predict(digest, before, result.mapping, loads ?? this.#windowLoads());
   }
 
   /** None could be made. */
@@ -157,21 +154,21 @@ export class GroupDashboard {
     this.#log.planned({ ...plan, at: this.#lastPlanAt });
   }
 
-  #predict(
-    digest: string,
-    before: ExpertMapping,
-    after: ExpertMapping,
-    loads = this.#host.balancer.numSamples === 0 ? undefined : this.#host.balancer.getAverageLogicalLoad(),
-  ): void {
+  #predict(digest: string, before: ExpertMapping, after: ExpertMapping, loads: LoadMatrix | undefined): void {
     if (loads === undefined) return;
-    const { topology } = this.#host.balancer;
+    const { topology } = this.#host.live;
     const slots = topology.numPhysicalExperts;
     // Its ranks may have become others meanwhile.
     if (before.numPhysicalExperts !== slots || after.numPhysicalExperts !== slots) return;
-    this.#log.predict(digest, {
+    this.#log.predict(digest, () => ({
       before: balancednessOf(loads, before, topology),
       after: balancednessOf(loads, after, topology),
-    });
+    }));
+  }
+
+  #windowLoads(): LoadMatrix | undefined {
+    const { balancer } = this.#host;
+    return balancer.numSamples === 0 ? undefined : balancer.getAverageLogicalLoad();
   }
 
   #bytesOf(moves: number): number | null {
@@ -187,9 +184,9 @@ export class GroupDashboard {
 
   #measure(of: RecordedStep): void {
     this.#measuredMs = this.#nowMs();
-    const { balancer, cost, deadRanks } = this.#host;
-    const { topology } = balancer;
-    const ranks = rankLoadsOf(of, { ...topology, deadRanks });
+    const { cost, live } = this.#host;
+    const { topology } = live;
+    const ranks = rankLoadsOf(of, topology);
     if (ranks === undefined) return;
     const { loads, kind, mapping, epoch, step, atMs } = of;
     const logical = kind === 'physical' ? expertLoads(loads, mapping) : loads;
@@ -206,11 +203,10 @@ export class GroupDashboard {
 
   /** After a restart, before the first step. */
   #ofWindow(): MeasuredRanks | undefined {
-    const { balancer, mapping, epoch, deadRanks } = this.#host;
+    const { balancer, live, epoch } = this.#host;
     if (balancer.numSamples === 0) return undefined;
     const loads = balancer.getAverageLogicalLoad();
-    const step = { kind: 'logical', loads, mapping } as const;
-    const ranks = rankLoadsOf(step, { ...balancer.topology, deadRanks });
+    const ranks = rankLoadsOf({ kind: 'logical', loads, mapping: live.mapping }, live.topology);
     return ranks && { step: null, epoch, measured: 'experts', ranks, secondsLost: undefined };
   }
 
@@ -251,10 +247,11 @@ export class GroupDashboard {
   }
 
   #windowMean(): DashboardNow['windowMean'] {
-    const { balancer, cost, metrics } = this.#host;
-    const key = `${metrics.tally.numSteps} ${balancer.generation} ${metrics.tally.numTopologyChanges}`;
+    const { epoch, live, metrics } = this.#host;
+    const { deadRanks, rankSpeed, numRanks } = live.topology;
+    const key = [metrics.tally.numSteps, epoch, numRanks, `${deadRanks}`, `${rankSpeed}`].join(' ');
     if (this.#window?.key === key) return this.#window.mean;
-    const figures = windowFigures(balancer, cost);
+    const figures = metrics.windowFigures();
     const mean =
       figures === undefined
         ? null

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { packageFile } from '../../core/package-file.ts';
 import { packageVersion } from '../../core/version.ts';
@@ -21,6 +22,8 @@ const CONTENT_POLICY = [
 ].join('; ');
 
 const HEADERS = {
+  // A browser keeps what it got, and asks each time whether that is still the same.
+  'cache-control': 'no-cache',
   'content-security-policy': CONTENT_POLICY,
   'cross-origin-resource-policy': 'same-origin',
   'referrer-policy': 'no-referrer',
@@ -83,16 +86,30 @@ export const PAGE_FILES: Readonly<Record<string, PageFile>> = {
   },
 };
 
-const kept = new Map<string, Promise<string>>();
+const kept = new Map<string, Promise<Reply>>();
 
-/** @throws (as a rejection) EplbError `EPLB_RUNTIME` where a bundler left the page's parts behind */
-export async function pageFile(path: string): Promise<Reply> {
-  const { type, read } = PAGE_FILES[path]!;
-  let content = kept.get(path);
-  if (content === undefined) {
-    content = read();
-    kept.set(path, content);
-    content.catch(() => kept.delete(path));
+async function readFileOf({ type, read }: PageFile): Promise<Reply> {
+  const content = await read();
+  const etag = `"${createHash('sha256').update(content).digest('base64url')}"`;
+  return { status: 200, type, content, headers: { ...HEADERS, etag } };
+}
+
+/**
+ * A file of the page; without its content for who has it already. Hono's middleware for that would want
+ * answers that go through it, and hash them each time.
+ *
+ * @param ifNoneMatch the header of that name
+ * @throws (as a rejection) EplbError `EPLB_RUNTIME` where a bundler left the page's parts behind
+ */
+export async function pageFile(path: string, ifNoneMatch = ''): Promise<Reply> {
+  let file = kept.get(path);
+  if (file === undefined) {
+    file = readFileOf(PAGE_FILES[path]!);
+    kept.set(path, file);
+    file.catch(() => kept.delete(path));
   }
-  return { status: 200, type, content: await content, headers: HEADERS };
+  const whole = await file;
+  const known: readonly string[] = ifNoneMatch.match(/"[^"]*"/g) ?? [];
+  const isKnown = ifNoneMatch.trim() === '*' || known.includes(whole.headers!.etag!);
+  return isKnown ? { ...whole, status: 304, content: '' } : whole;
 }

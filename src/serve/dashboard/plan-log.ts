@@ -44,7 +44,8 @@ const nothing = (): Measured => ({ sumOfMeans: 0, sumOfMost: 0, steps: 0 });
 export class PlanLog {
   #plans: Omit<PlanRow, 'predicted'>[] = [];
   #live: (WentLive & { readonly predicted: BeforeAfter | null; readonly before: Measured })[] = [];
-  readonly #predictions = new Map<string, BeforeAfter>();
+  /** Made when somebody looks: most plans are asked for, and neither looked at nor made live. */
+  readonly #predictions = new Map<string, () => BeforeAfter>();
   /** The last steps under the live mapping. */
   #recent: Omit<Measured, 'steps'>[] = [];
   /** Under each of the mappings that are listed, by epoch. */
@@ -62,16 +63,24 @@ export class PlanLog {
     this.#plans = [row, ...(isAgain ? this.#plans.slice(1) : this.#plans)].slice(0, MOST_ROWS);
   }
 
-  /** What a plan makes of the loads that it was made for. */
-  predict(digest: string, { before, after }: BeforeAfter): void {
+  /** @param make what a plan makes of the loads that it was made for: called once, if at all */
+  predict(digest: string, make: () => BeforeAfter): void {
+    let made: BeforeAfter | undefined;
+    const prediction = () => {
+      if (made === undefined) {
+        const { before, after } = make();
+        made = { before: rounded(before), after: rounded(after) };
+      }
+      return made;
+    };
     this.#predictions.delete(digest);
-    this.#predictions.set(digest, { before: rounded(before), after: rounded(after) });
+    this.#predictions.set(digest, prediction);
     const [oldest] = this.#predictions.keys();
     if (this.#predictions.size > MOST_PREDICTIONS) this.#predictions.delete(oldest!);
   }
 
   wentLive(mapping: WentLive): void {
-    const predicted = this.#predictions.get(mapping.digest) ?? null;
+    const predicted = this.#predictedOf(mapping.digest);
     const before = nothing();
     for (const step of this.#recent) add(before, step);
     this.#recent = [];
@@ -91,7 +100,11 @@ export class PlanLog {
 
   /** Newest first. */
   plans(): PlanRow[] {
-    return this.#plans.map((row) => ({ ...row, predicted: this.#predictions.get(row.digest ?? '') ?? null }));
+    return this.#plans.map((row) => ({ ...row, predicted: this.#predictedOf(row.digest ?? '') }));
+  }
+
+  #predictedOf(digest: string): BeforeAfter | null {
+    return this.#predictions.get(digest)?.() ?? null;
   }
 
   /** Newest first. @param gains of the balancer */

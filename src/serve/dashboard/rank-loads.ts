@@ -52,11 +52,7 @@ export function rankLoadsOf({ kind, loads, mapping }: StepLoads, topology: Topol
     }
     for (const load of own) tokens += load;
     if (shared !== undefined) addShared(own, shared);
-    // A dead rank did nothing, whatever the mapping still has there; it is shown all the same.
-    const lost = deadRanks.map((rank) => own[rank]!);
-    for (const rank of deadRanks) own[rank] = 0;
     const { most, mean } = weighRanks(own, speeds);
-    for (const [i, rank] of deadRanks.entries()) own[rank] = lost[i]!;
     means[layer] = mean;
     sumOfMost += most;
   }
