@@ -6,7 +6,7 @@ import { initialMapping } from '../../src/mapping/initial-mapping.ts';
 import { EtcdClient } from '../../src/serve/cluster/etcd-client.ts';
 import { EtcdKeeper } from '../../src/serve/cluster/etcd-keeper.ts';
 import { readEtcdOptions } from '../../src/serve/cluster/etcd-settings.ts';
-import { Leadership } from '../../src/serve/cluster/leadership.ts';
+import { Leadership, leaderOf } from '../../src/serve/cluster/leadership.ts';
 import { ReadModel } from '../../src/serve/cluster/read-model.ts';
 import { RecordKeys } from '../../src/serve/cluster/record-keys.ts';
 import { PART_BYTES, packRecord, unpackRecord } from '../../src/serve/cluster/record-parts.ts';
@@ -23,10 +23,20 @@ const { declaration, topology } = readDeclaration({
 });
 const TABLE = mappingRecord(initialMapping(topology));
 
+const MOST_LOOKS = 1500;
+
+async function until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
+  for (let i = 0; i < MOST_LOOKS; i++) {
+    if (await holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.fail(`not within ${MOST_LOOKS} looks: ${what}`);
+}
+
 /** Sides that the test has opened. */
 const opened: { close(): Promise<void> }[] = [];
 
-/** A service's side of the record, without the service. */
+/** A service's side of the record, without the service: it takes the lead if nobody has it. */
 async function openSide(url: string, leaseSeconds = 1) {
   const settings = readEtcdOptions({ urls: [url], leaseSeconds });
   const client = await EtcdClient.open(settings);
@@ -38,7 +48,11 @@ async function openSide(url: string, leaseSeconds = 1) {
     began: (term) => terms.push(term),
     ended: (reason) => ended.push(reason),
   });
-  await leadership.campaign('http://127.0.0.1:1');
+  const look = async (leader = model.leader) => {
+    await leadership.look(leader, 'http://127.0.0.1:1');
+  };
+  await model.fresh();
+  await look();
   const failures: string[] = [];
   const host = {
     client,
@@ -59,7 +73,7 @@ async function openSide(url: string, leaseSeconds = 1) {
     },
   });
   return {
-    ...{ client, keys, model, leadership, keeper, terms, ended, failures },
+    ...{ client, keys, model, leadership, keeper, terms, ended, failures, look },
     get state() {
       return state;
     },
@@ -90,6 +104,11 @@ const codeOf = (work: Promise<unknown>) =>
     () => 'done',
     ({ code }) => code,
   );
+const LEADER = { key: Buffer.from('/eplb/.leader').toString('base64') };
+const leaderIn = async ({ client }: { client: EtcdClient }) =>
+  leaderOf((await client.range(LEADER)).kvs![0])!;
+const removeLeader = ({ client }: { client: EtcdClient }) =>
+  client.txn({ compare: [], success: [{ request_delete_range: LEADER }] });
 /** As it is written and read. */
 const plain = <T>(value: T): T => value && JSON.parse(JSON.stringify(value));
 const headIn = async (etcd: Etcd) => JSON.parse((await etcd.keys('/eplb/.groups/')).get('/eplb/.groups/g')!);
@@ -98,9 +117,8 @@ test('a former leader writes nothing, though its own clock says that it leads', 
   withEtcd(async (etcd) => {
     const former = await openSide(etcd.urls[0]!);
     await former.append(group);
-    // As if its lease had run out while the process was stopped: it has not looked at the clock since.
-    const { kvs } = await former.client.range({ key: Buffer.from('/eplb/.leader').toString('base64') });
-    await former.client.revoke(kvs![0]!.lease!);
+    // As if it had been silent while the process was stopped: it has not looked at the clock since.
+    await removeLeader(former);
     const next = await openSide(etcd.urls[0]!);
     assert.ok(next.terms[0]! > former.terms[0]!);
     assert.equal(former.leadership.term, former.terms[0], 'it does not know yet');
@@ -116,6 +134,73 @@ test('a former leader writes nothing, though its own clock says that it leads', 
     await next.keeper.append(mode(true), () => former.state!);
     await former.model.fresh();
     assert.equal(former.model.groups.get('g')!.saved.paused, true);
+  }),
+);
+
+test('a leader that is silent for a lease is followed by one of those that saw it', SKIP, () =>
+  withEtcd(async (etcd) => {
+    // It says nothing of itself for as long as this takes.
+    const silent = await openSide(etcd.urls[0]!, 3600);
+    await silent.append(group);
+    const [one, other] = [await openSide(etcd.urls[0]!), await openSide(etcd.urls[0]!)];
+    const sides = [one, other];
+    assert.deepEqual([one.terms, other.terms], [[], []], 'it was seen for the first time');
+    const seen = silent.leadership.id;
+    for (let i = 0; i < MOST_LOOKS && one.model.leader?.id === seen; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await Promise.all(sides.map((side) => side.look()));
+      await Promise.all(sides.map((side) => side.model.fresh()));
+    }
+    const [term, ...more] = sides.flatMap(({ terms }) => terms);
+    assert.deepEqual(more, [], 'one of them leads, once');
+    assert.ok(term! > silent.terms[0]!);
+    for (const { model } of sides) assert.equal(model.leader?.term, term);
+    assert.equal(silent.leadership.term, silent.terms[0], 'it does not know yet');
+    assert.equal(await codeOf(silent.append(mode(true))), 'EPLB_NO_LEADER');
+  }),
+);
+
+test('a leader that was heard since stays, however long the one that looks was stopped', SKIP, () =>
+  withEtcd(async (etcd) => {
+    const leader = await openSide(etcd.urls[0]!);
+    const stopped = await openSide(etcd.urls[0]!);
+    const before = stopped.model.leader!;
+    // It wakes up with what it saw then, and is not told what was heard since.
+    await until('another beat', async () => (await leaderIn(leader)).beat > before.beat);
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    await stopped.look(before);
+    assert.deepEqual([stopped.terms, leader.ended], [[], []]);
+    assert.equal((await leaderIn(leader)).term, leader.terms[0]);
+    await leader.append(group);
+  }),
+);
+
+test('a leader that could not be heard finds its own key, and leads in another term', SKIP, () =>
+  withEtcd(async (etcd) => {
+    const link = await Link.to(etcd.urls[0]!);
+    const side = await openSide(link.url);
+    link.cut();
+    await until('it leads no more', () => side.ended.length === 1);
+    assert.match(side.ended[0]!, /lease has run out/);
+    link.heal();
+    await side.model.fresh();
+    assert.equal(side.model.leader!.id, side.leadership.id);
+    await side.look();
+    assert.equal(side.terms.length, 2);
+    assert.equal((await leaderIn(side)).term, side.terms[1]);
+    // One that is removed hears of it by its next beat, and whoever resigns leaves no key.
+    await removeLeader(side);
+    await until('it leads no more', () => side.ended.length === 2);
+    assert.match(side.ended[1]!, /took it for silent/);
+    await side.model.fresh();
+    await side.look();
+    await side.leadership.resign('it has to', Number.POSITIVE_INFINITY);
+    assert.deepEqual([...(await etcd.keys('/eplb/'))], []);
+    await side.model.fresh();
+    await side.look();
+    assert.deepEqual([...(await etcd.keys('/eplb/'))], []);
+    for (const own of opened.splice(0)) await own.close();
+    await link.close();
   }),
 );
 

@@ -20,6 +20,9 @@ const OF_GROUPS = '/v1/';
 /** What is read of the record: it is asked whether that is as it was. */
 const READS: readonly string[] = ['listGroups', 'getGroup', 'getMapping', 'getEpochMapping'];
 
+/** Between looks, while etcd does not answer. */
+const AGAIN_MS = 50;
+
 /** A request, as the services that share etcd see it. */
 export interface ClusterRequest extends Forwarded {
   readonly operationId: string;
@@ -105,8 +108,7 @@ export class Cluster {
   /** Takes part from now on: others reach this service at the URL. Never fails: etcd may come later. */
   async join(url: string): Promise<void> {
     this.#url = url;
-    await this.#look();
-    this.#poll();
+    this.#poll(await this.#look());
     void this.#watch();
   }
 
@@ -187,7 +189,7 @@ export class Cluster {
 
   get #otherLeader(): ReadModel['leader'] {
     const { leader } = this.#model;
-    // Its own lease runs out yet, where it could not be revoked.
+    // Its own key is there yet, where it could not be removed.
     return leader?.id === this.#leadership.id ? undefined : leader;
   }
 
@@ -343,29 +345,32 @@ export class Cluster {
 
   // How it stays up to date.
 
-  /** Looks at the record, and takes the lead if nobody has it. */
-  async #look(): Promise<void> {
+  /** Looks at the record, and takes the lead if nobody has it. @returns when to look again */
+  async #look(): Promise<number> {
+    let pauseMs = (1000 * this.#settings.leaseSeconds) / 3;
     try {
       await this.#model.fresh();
       const { leader } = this.#model;
       this.#follows(leader?.term);
-      if (leader === undefined && !this.#closing.signal.aborted) await this.#leadership.campaign(this.#url!);
+      if (this.#closing.signal.aborted) return pauseMs;
+      pauseMs = Math.min(pauseMs, await this.#leadership.look(leader, this.#url!));
     } catch (error) {
+      pauseMs = AGAIN_MS;
       // The watch may have been cut off just as silently.
       this.#watching.abort();
       if (!isOwnError(error) || error.code !== 'EPLB_ETCD') this.#parts.onFault(error);
     }
     const isLost = this.#isEtcdLost;
-    if (isLost === this.#isLost) return;
+    if (isLost === this.#isLost) return pauseMs;
     this.#isLost = isLost;
     const message = isLost ? this.#client.lastFailure : 'etcd answers again';
     this.#parts.onEvent({ kind: isLost ? 'etcd-lost' : 'etcd-back', message });
+    return pauseMs;
   }
 
-  #poll(): void {
+  #poll(pauseMs: number): void {
     if (this.#closing.signal.aborted) return;
-    const pauseMs = (1000 * this.#settings.leaseSeconds) / 3;
-    this.#polling = setTimeout(() => void this.#look().then(() => this.#poll()), pauseMs);
+    this.#polling = setTimeout(() => void this.#look().then((next) => this.#poll(next)), pauseMs);
   }
 
   /** What others write is seen at once; should the watch miss it, by the next poll. */
