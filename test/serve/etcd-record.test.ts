@@ -1,5 +1,8 @@
 /** The record in etcd: what is written once, what is not written any more, and what is left of it. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { initialMapping } from '../../src/mapping/initial-mapping.ts';
@@ -215,6 +218,34 @@ test('a leader that could not be heard finds its own key, and leads in another t
     assert.equal((await side.client.range(LEADER)).header.revision, header.revision, 'nothing is written');
   }),
 );
+
+test('a beat that is not answered is followed by another one, before it is given up', async (t) => {
+  // etcd that does as it is told once, and then says nothing.
+  let numHeld = 0;
+  let mostHeld = 0;
+  let hasLeader = false;
+  const server = createServer((request, response) => {
+    const isTxn = request.url === '/v3/kv/txn';
+    if (isTxn && hasLeader) {
+      mostHeld = Math.max(mostHeld, ++numHeld);
+      response.once('close', () => numHeld--);
+      return;
+    }
+    hasLeader ||= isTxn;
+    response.end(JSON.stringify({ header: { revision: '7' }, succeeded: true }));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(async () => {
+    server.close();
+    server.closeAllConnections();
+    for (const own of opened.splice(0)) await own.close();
+  });
+  const side = await openSide(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  assert.deepEqual(side.terms, [7]);
+  await until('it leads no more', () => side.ended.length === 1);
+  assert.ok(mostHeld >= 2, `${mostHeld} at one time`);
+});
 
 test('an append that nobody heard of is done once', SKIP, () =>
   withEtcd(async (etcd) => {

@@ -5,7 +5,6 @@ import type { Compare, KeyValue, TxnResponse } from './etcd-types.ts';
 
 /** What of a lease its holder does not rely on, as others count it by their own clocks. */
 const LEASE_MARGIN = 0.1;
-const AGAIN_MS = 50;
 
 /** Who leads, as the record says. */
 export interface Leader {
@@ -154,7 +153,7 @@ export class Leadership {
 
   /** It leads, by a request that began then. */
   #holds(beganMs: number): void {
-    this.#untilMs = beganMs + this.#leaseMs * (1 - LEASE_MARGIN);
+    this.#untilMs = Math.max(this.#untilMs, beganMs + this.#leaseMs * (1 - LEASE_MARGIN));
     clearTimeout(this.#ending);
     const leftMs = Math.max(0, this.#untilMs - performance.now());
     this.#ending = setTimeout(() => this.#end('its lease has run out'), leftMs);
@@ -169,6 +168,8 @@ export class Leadership {
     const held = this.#held;
     if (held === undefined) return;
     const beganMs = performance.now();
+    // Another one follows soon if this one is not answered: one that etcd has lost by an election never is.
+    this.#beatIn(this.#leaseMs / 10);
     try {
       const { succeeded } = await this.#put(this.compareOf(held.term));
       if (held !== this.#held) return;
@@ -176,8 +177,7 @@ export class Leadership {
       this.#holds(beganMs);
       this.#beatIn(this.#leaseMs / 3);
     } catch {
-      // As long as the lease holds, it is tried again: by another member, when this one is gone.
-      if (held === this.#held) this.#beatIn(AGAIN_MS);
+      // The next one is asked of another member, when this one is gone.
     }
   }
 
