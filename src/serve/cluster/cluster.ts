@@ -6,7 +6,7 @@ import type { GroupDeclaration } from '../declaration.ts';
 import type { ServiceRecord } from '../group-store.ts';
 import type { Reply } from '../reply.ts';
 import type { PlanningService } from '../service.ts';
-import { EtcdClient } from './etcd-client.ts';
+import { EtcdClient, EtcdError } from './etcd-client.ts';
 import { EtcdKeeper } from './etcd-keeper.ts';
 import type { EtcdSettings } from './etcd-settings.ts';
 import { Follower } from './follower.ts';
@@ -46,7 +46,7 @@ export interface ClusterView {
 
 /** What of that has changed: a log's line. */
 export interface ClusterEvent {
-  readonly kind: 'leads' | 'leads-no-more' | 'etcd-lost' | 'etcd-back';
+  readonly kind: 'leads' | 'took-over' | 'leads-no-more' | 'etcd-lost' | 'etcd-back';
   readonly message: string;
 }
 
@@ -200,7 +200,8 @@ export class Cluster {
     this.#ready = this.#takeOver(term);
     this.#ready.catch((error: unknown) => {
       this.#parts.onFault(error);
-      void this.#leadership.resign('its groups could not be read');
+      // It may lead in another term by now.
+      if (this.#leadership.term === term) void this.#leadership.resign('its groups could not be read');
     });
   }
 
@@ -232,6 +233,11 @@ export class Cluster {
     if (this.#leadership.term !== term) return;
     this.#keepers = keepers;
     await service.goOn(record);
+    const numGroups = keepers.size;
+    if (numGroups > 0) {
+      const message = `groups that go on from etcd: ${numGroups}. Loads are not in it, so their windows are empty`;
+      this.#parts.onEvent({ kind: 'took-over', message });
+    }
     for (const [name, group] of Object.entries(groups)) {
       await service.declare(name, group).catch((error: unknown) => {
         if (this.#leadership.term !== term) throw error;
@@ -355,7 +361,8 @@ export class Cluster {
       if (this.#closing.signal.aborted) return pauseMs;
       pauseMs = Math.min(pauseMs, await this.#leadership.look(leader, this.#url!));
     } catch (error) {
-      pauseMs = AGAIN_MS;
+      // What etcd refuses it refuses again; passwords are slow to check, too.
+      if (error instanceof EtcdError && error.isUnknown) pauseMs = AGAIN_MS;
       // The watch may have been cut off just as silently.
       this.#watching.abort();
       if (!isOwnError(error) || error.code !== 'EPLB_ETCD') this.#parts.onFault(error);
