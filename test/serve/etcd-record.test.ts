@@ -9,6 +9,7 @@ import { initialMapping } from '../../src/mapping/initial-mapping.ts';
 import { EtcdClient } from '../../src/serve/cluster/etcd-client.ts';
 import { EtcdKeeper } from '../../src/serve/cluster/etcd-keeper.ts';
 import { readEtcdOptions } from '../../src/serve/cluster/etcd-settings.ts';
+import { EtcdFaultJournal } from '../../src/serve/cluster/fault-journal.ts';
 import { Leadership, leaderOf } from '../../src/serve/cluster/leadership.ts';
 import { ReadModel } from '../../src/serve/cluster/read-model.ts';
 import { RecordKeys } from '../../src/serve/cluster/record-keys.ts';
@@ -66,6 +67,7 @@ async function openSide(url: string, leaseSeconds = 1) {
     failed: (own: string) => failures.push(own),
   };
   const keeper = new EtcdKeeper(host, 'g');
+  const faults = new EtcdFaultJournal(host);
   await model.fresh();
   await keeper.read();
   let state: SavedGroup | undefined;
@@ -76,7 +78,7 @@ async function openSide(url: string, leaseSeconds = 1) {
     },
   });
   return {
-    ...{ client, keys, model, leadership, keeper, terms, ended, failures, look },
+    ...{ client, keys, model, leadership, keeper, faults, terms, ended, failures, look },
     get state() {
       return state;
     },
@@ -136,6 +138,7 @@ test('a former leader writes nothing, though its own clock says that it leads', 
       assert.equal(await codeOf(former.append(record)), 'EPLB_NO_LEADER');
     }
     assert.equal(await codeOf(former.keeper.remove()), 'EPLB_NO_LEADER');
+    assert.equal(await codeOf(former.faults.append({ kind: 'recovered' })), 'EPLB_NO_LEADER');
     assert.deepEqual(await etcd.keys('/eplb/'), before);
     assert.equal(former.failures.length, 3);
     // The next one goes on from what was acknowledged.
@@ -256,10 +259,11 @@ test('an append that nobody heard of is done once', SKIP, () =>
       const { next } = await headIn(etcd);
       hinder();
       const appended = side.append({ kind: 'live', epoch: next, table: TABLE });
+      const noted = side.faults.append({ kind: 'blocked', reason: String(next) });
       // A mute server has done it by then; the others have not heard of it.
       await new Promise((resolve) => setTimeout(resolve, 300));
       link.heal();
-      await appended;
+      await Promise.all([appended, noted]);
       assert.equal((await headIn(etcd)).next, next + 1);
     }
     assert.equal(side.state!.epoch, 3);
@@ -268,6 +272,8 @@ test('an append that nobody heard of is done once', SKIP, () =>
     // What another one reads of it is the same.
     const other = await openSide(etcd.urls[0]!);
     assert.deepEqual(plain(other.model.groups.get('g')!.saved), plain(side.state));
+    const reasons = ['1', '2', '3'].map((reason) => ({ kind: 'blocked', reason }));
+    assert.deepEqual(await other.faults.read(), reasons);
     assert.deepEqual([side.failures, side.ended, other.terms], [[], [], []]);
   }),
 );

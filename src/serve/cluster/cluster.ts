@@ -6,9 +6,11 @@ import type { GroupDeclaration } from '../declaration.ts';
 import type { ServiceRecord } from '../group-store.ts';
 import type { Reply } from '../reply.ts';
 import type { PlanningService } from '../service.ts';
+import type { FaultJournal, VllmFaults, VllmView } from '../vllm-faults.ts';
 import { EtcdClient, EtcdError } from './etcd-client.ts';
 import { EtcdKeeper } from './etcd-keeper.ts';
 import type { EtcdSettings } from './etcd-settings.ts';
+import { EtcdFaultJournal } from './fault-journal.ts';
 import { Follower } from './follower.ts';
 import { BASIS_HEADER, FORWARDED_HEADER, type Forwarded, Forwarder } from './forward.ts';
 import { Leadership } from './leadership.ts';
@@ -55,6 +57,8 @@ interface ClusterParts {
   readonly service: PlanningService;
   /** Groups that whoever leads declares. */
   readonly groups: Readonly<Record<string, GroupDeclaration>>;
+  /** Watches vLLM's engines while this service leads; undefined where there are none. */
+  readonly watchVllm: ((journal: FaultJournal) => Promise<VllmFaults>) | undefined;
   /** Bytes of the plans that are remembered for each group. */
   readonly maxCacheBytes: number;
   onFault(error: unknown): void;
@@ -78,6 +82,7 @@ export class Cluster {
   #watching = new AbortController();
   #url: string | undefined;
   #keepers = new Map<string, EtcdKeeper>();
+  #faults: VllmFaults | undefined;
   /** Ends when the groups are there that this service leads. */
   #ready: Promise<void> = Promise.resolve();
   /** Ends requests to a leader when it is not it any more. */
@@ -130,6 +135,11 @@ export class Cluster {
     };
   }
 
+  /** Where the removal of vLLM's dead engines stands, while this service leads. */
+  vllm(): VllmView | undefined {
+    return this.#faults?.view();
+  }
+
   /** In the record, as far as is known. */
   get numGroups(): number {
     return this.#model.groups.size;
@@ -177,6 +187,7 @@ export class Cluster {
     this.#closing.abort();
     this.#watching.abort();
     clearTimeout(this.#polling);
+    await this.#faults?.close();
     await this.#leadership.resign('it is being stopped', Number.POSITIVE_INFINITY);
     this.#leaderGone.abort();
     this.#forwarder.close();
@@ -208,11 +219,13 @@ export class Cluster {
   #ended(reason: string): void {
     this.#parts.onEvent({ kind: 'leads-no-more', message: `this service leads no more: ${reason}` });
     this.#keepers = new Map();
+    void this.#faults?.close();
+    this.#faults = undefined;
     this.#parts.service.letGo().catch((error: unknown) => this.#parts.onFault(error));
   }
 
   async #takeOver(term: number): Promise<void> {
-    const { service, groups, onFault } = this.#parts;
+    const { service, groups, watchVllm, onFault } = this.#parts;
     // Nothing of a former term is written any more: it is all there.
     await this.#model.fresh();
     const keepers = new Map<string, EtcdKeeper>();
@@ -245,6 +258,12 @@ export class Cluster {
         onFault(error);
       });
     }
+    const faults = await watchVllm?.(new EtcdFaultJournal(host)).catch((error: unknown) => {
+      if (!isOwnError(error) || error.code !== 'EPLB_FORMAT') throw error;
+      onFault(error);
+    });
+    if (this.#leadership.term === term) this.#faults = faults ?? undefined;
+    else await faults?.close();
   }
 
   async #lead(term: number, request: ClusterRequest, work: () => Promise<Reply> | Reply): Promise<Reply> {
