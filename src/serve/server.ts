@@ -41,7 +41,7 @@ export interface RunningService {
   readonly address: string;
   /** What is known of its groups: with `etcd`, while it leads. */
   groups(): readonly GroupView[];
-  /** Where the removal of vLLM's dead engines stands; undefined without `vllm`, or where another one leads. */
+  /** Where the removal of vLLM's dead engines stands; undefined without `vllm`, and where another leads. */
   vllm(): VllmView | undefined;
   /** How it stands to the services that it shares etcd with; undefined without `etcd`. */
   cluster(): ClusterView | undefined;

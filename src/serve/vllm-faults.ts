@@ -74,8 +74,8 @@ export interface VllmFaultsOptions {
 
 /**
  * Has vLLM go on without engines that died: it asks the front ends how they are, and once all others say the
- * same of the dead, tells them to scale down, all with one request id. What is sent is written down before. An
- * instruction is sent once: one that was interrupted is waited for, and never sent again.
+ * same of the dead, tells them to scale down, all with one request id. What is sent is written down before.
+ * An instruction is sent once: one that was interrupted is waited for, and never sent again.
  *
  * The orchestrators that do the same keep such a journal, and end visibly 'blocked' where its outcome is not
  * known.

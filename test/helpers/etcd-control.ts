@@ -18,7 +18,7 @@ export class EtcdControl {
     this.#writing = this.#writes();
   }
 
-  /** The longest time since a moment in which etcd took nothing; one that had begun before counts from there. */
+  /** The longest time since a moment in which etcd took nothing. What had begun before counts from there. */
   longestGapMs(sinceMs: number): number {
     const lengths = this.#gaps.map(({ fromMs, toMs }) => toMs - Math.max(fromMs, sinceMs));
     return Math.max(0, ...lengths);

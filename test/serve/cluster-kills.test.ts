@@ -95,7 +95,7 @@ function summaryOf(troubles: readonly Trouble[]): string[] {
     const leader =
       without.length === 0
         ? `another leader ${own.filter(({ hasNewLeader }) => hasNewLeader).length} times`
-        : `another leader after ${inLeases(without)}, ${late.length} times after two, ${ofEtcd} by etcd itself`;
+        : `another leader after ${inLeases(without)}, ${late.length} times after two (${ofEtcd} by etcd)`;
     const silent = inLeases(own.map(({ etcdSilentMs }) => etcdSilentMs));
     const asBefore = inLeases(own.map(({ stalledMs }) => stalledMs));
     return [`${kind} ${own.length} times; ${leader}; etcd silent ${silent}; all as before: ${asBefore}`];

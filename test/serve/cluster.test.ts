@@ -179,9 +179,7 @@ test('what ranks have prepared is known to the next leader', SKIP, () =>
     const { conditions, window } = (await ask(base, 'GET', group)).json;
     assert.deepEqual([window.steps, window.source], [0, 'empty']);
     assert.equal(conditions[1].reason, 'the window is empty');
-    assert.ok(
-      events.includes('groups that go on from etcd: 1. Loads are not in it, so their windows are empty'),
-    );
+    assert.ok(events.includes('groups that go on from etcd: 1. It has no loads: their windows are empty'));
     const { secondsUnderWay: _, ...after } = (await ask(base, 'GET', `${group}/epochs/1`)).json;
     const { secondsUnderWay: _also, ...known } = before;
     assert.deepEqual(after, known);

@@ -7,6 +7,7 @@ import type { ServiceRecord } from '../group-store.ts';
 import type { Reply } from '../reply.ts';
 import type { PlanningService } from '../service.ts';
 import type { FaultJournal, VllmFaults, VllmView } from '../vllm-faults.ts';
+import { clusterFamilies } from './cluster-metrics.ts';
 import { EtcdClient, EtcdError } from './etcd-client.ts';
 import { EtcdKeeper } from './etcd-keeper.ts';
 import type { EtcdSettings } from './etcd-settings.ts';
@@ -165,21 +166,8 @@ export class Cluster {
   /** Metrics of the service itself. */
   families(): readonly MetricFamily[] {
     const { role, term } = this.view();
-    const one = (name: string, type: 'gauge' | 'counter', help: string, value: number): MetricFamily => ({
-      ...{ name, type, help },
-      samples: [{ labels: {}, value }],
-    });
-    return [
-      one('eplb_service_leads', 'gauge', 'Whether this service leads.', Number(role === 'leader')),
-      one('eplb_service_term', 'gauge', 'The term of the service that leads; 0 for none.', term ?? 0),
-      one('eplb_etcd_answers', 'gauge', 'Whether etcd has answered lately.', Number(!this.#isEtcdLost)),
-      one(
-        'eplb_forwarded_requests',
-        'counter',
-        'Requests that were sent to the service that leads.',
-        this.#forwarder.count,
-      ),
-    ];
+    const standing = { leads: role === 'leader', term, isEtcdLost: this.#isEtcdLost };
+    return clusterFamilies({ ...standing, numForwarded: this.#forwarder.count });
   }
 
   /** Gives the lead up at once. What its groups have to say has been written by then. */
@@ -246,9 +234,8 @@ export class Cluster {
     if (this.#leadership.term !== term) return;
     this.#keepers = keepers;
     await service.goOn(record);
-    const numGroups = keepers.size;
-    if (numGroups > 0) {
-      const message = `groups that go on from etcd: ${numGroups}. Loads are not in it, so their windows are empty`;
+    if (keepers.size > 0) {
+      const message = `groups that go on from etcd: ${keepers.size}. It has no loads: their windows are empty`;
       this.#parts.onEvent({ kind: 'took-over', message });
     }
     for (const [name, group] of Object.entries(groups)) {

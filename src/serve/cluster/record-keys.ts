@@ -1,6 +1,6 @@
 import { base64, endOf } from './etcd-client.ts';
 
-// PREFIX/.leader              who leads; its create revision is the term, and it is put again while that goes on
+// PREFIX/.leader              who leads; its create revision is the term, and it is put again meanwhile
 // PREFIX/.groups/NAME         the head of a group's journal; it is changed by each append
 // PREFIX/NAME/journal/NUMBER  what the group promised, one key an append
 // PREFIX/NAME/parts/DIGEST/N  mappings, and whatever else is large, in parts
