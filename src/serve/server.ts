@@ -20,7 +20,7 @@ import {
   type ServeOptions,
   type ServeSettings,
 } from './settings.ts';
-import { type VllmEvent, VllmFaults, type VllmView } from './vllm-faults.ts';
+import { type FaultJournal, fileOfFaults, type VllmEvent, VllmFaults, type VllmView } from './vllm-faults.ts';
 
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -44,7 +44,7 @@ export interface RunningService {
   readonly address: string;
   /** What is known of its groups: with `etcd`, while it leads. */
   groups(): readonly GroupView[];
-  /** Where the removal of vLLM's dead engines stands; undefined without `vllm`. */
+  /** Where the removal of vLLM's dead engines stands; undefined without `vllm`, and where another leads. */
   vllm(): VllmView | undefined;
   /** How it stands to the services that it shares etcd with; undefined without `etcd`. */
   cluster(): ClusterView | undefined;
@@ -77,7 +77,7 @@ export async function startService(options: ServeOptions, hooks: ServeHooks = {}
   try {
     const more = { onFault, watchdog, ...(topology && { topology }) };
     service = await PlanningService.open(settings.limits, state, more);
-    const cluster = await openCluster(settings, service, { onFault, onCluster });
+    const cluster = await openCluster(settings, service, { onFault, onVllm, onCluster });
     if (cluster === undefined) {
       for (const [name, group] of Object.entries(settings.groups)) await service.declare(name, group);
     }
@@ -98,12 +98,16 @@ async function lockState(folder: string | undefined): Promise<() => Promise<void
 
 /** The services that share etcd with this one. */
 async function openCluster(
-  { etcd, groups, limits: { maxCacheBytes } }: ServeSettings,
+  settings: ServeSettings,
   service: PlanningService,
-  { onFault, onCluster }: Required<Pick<ServeHooks, 'onFault' | 'onCluster'>>,
+  hooks: Required<Pick<ServeHooks, 'onFault' | 'onVllm' | 'onCluster'>>,
 ): Promise<Cluster | undefined> {
+  const { etcd, groups, limits } = settings;
   if (etcd === undefined) return undefined;
-  return Cluster.open(etcd, { service, groups, maxCacheBytes, onFault, onEvent: onCluster });
+  const { onFault, onCluster } = hooks;
+  const watchVllm = vllmWatcher(settings, hooks);
+  const { maxCacheBytes } = limits;
+  return Cluster.open(etcd, { service, groups, watchVllm, maxCacheBytes, onFault, onEvent: onCluster });
 }
 
 async function listen(
@@ -129,7 +133,10 @@ async function listen(
   const server = await serverFor(settings, app.fetch);
   const unused = followUnused(server);
   server.maxConnections = limits.maxConnections;
-  const faults = await watchVllm(settings, { onFault, onVllm });
+  const { state } = settings;
+  const watchVllm = vllmWatcher(settings, { onFault, onVllm });
+  // With etcd, whoever leads watches them.
+  const faults = state === undefined ? undefined : await watchVllm?.(await fileOfFaults(state));
   const at = await bind(server, address, settings.tls !== undefined).catch(async (error) => {
     await faults?.close();
     throw error;
@@ -155,7 +162,7 @@ async function listen(
   return {
     address: at,
     groups: () => service.groups().map((group) => group.view()),
-    vllm: () => faults?.view(),
+    vllm: () => (cluster === undefined ? faults?.view() : cluster.vllm()),
     cluster: () => cluster?.view(),
     close: () => {
       closing ??= close();
@@ -164,14 +171,14 @@ async function listen(
   };
 }
 
-/** The engines that the settings name, watched. */
-async function watchVllm(
-  { vllm, vllmKey, state, limits }: ServeSettings,
+/** Watches the engines that the settings name, and keeps in the journal what they are told. */
+function vllmWatcher(
+  { vllm, vllmKey, limits }: ServeSettings,
   { onFault, onVllm }: Required<Pick<ServeHooks, 'onFault' | 'onVllm'>>,
-): Promise<VllmFaults | undefined> {
-  if (vllm === undefined || state === undefined) return undefined;
-  const intervalMs = limits.vllmIntervalMs;
-  return VllmFaults.start({ urls: vllm, key: vllmKey, folder: state, intervalMs, onFault, onEvent: onVllm });
+): ((journal: FaultJournal) => Promise<VllmFaults>) | undefined {
+  if (vllm === undefined) return undefined;
+  const options = { urls: vllm, key: vllmKey, intervalMs: limits.vllmIntervalMs, onFault, onEvent: onVllm };
+  return (journal) => VllmFaults.start({ ...options, journal });
 }
 
 /** What a request has to be addressed to, where any page of a browser could reach the service. */

@@ -179,7 +179,7 @@ export function readSettings(options: ServeOptions): ServeSettings {
       `config.listen: ${options.listen} is reached by other machines: give ${lacks}, or insecure to do without`,
     );
   }
-  if (rest.vllm !== undefined) checkVllm(rest.vllm, rest.state);
+  if (rest.vllm !== undefined) checkVllm(rest.vllm, rest.state ?? etcd);
   if (rest.topology !== undefined) topologyFromJson(rest.topology, 'config.topology');
   for (const [name, group] of Object.entries(groups)) {
     checkGroupName('config.groups', name);
@@ -199,7 +199,7 @@ export function readSettings(options: ServeOptions): ServeSettings {
 }
 
 /** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
-function checkVllm(urls: readonly string[], state: string | undefined): void {
+function checkVllm(urls: readonly string[], kept: unknown): void {
   if (urls.length < 2) {
     throw new EplbRangeError('EPLB_OPTION', 'config.vllm: name the front ends of two engines or more');
   }
@@ -217,20 +217,19 @@ function checkVllm(urls: readonly string[], state: string | undefined): void {
       );
     }
   }
-  if (state !== undefined) return;
-  throw new EplbRangeError('EPLB_OPTION', 'config.vllm: needs state, where it keeps what it has sent');
+  if (kept !== undefined) return;
+  throw new EplbRangeError('EPLB_OPTION', 'config.vllm: needs state or etcd, which keeps what was sent');
 }
 
 /** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
 function checkEtcd(
   etcd: EtcdOptions,
   address: ListenAddress,
-  { state, vllm, listen }: Pick<ServeOptions, 'state' | 'vllm' | 'listen'>,
+  { state, listen }: Pick<ServeOptions, 'state' | 'listen'>,
 ): EtcdSettings {
   const settings = readEtcdOptions(etcd);
-  const other = state !== undefined ? 'state' : vllm !== undefined ? 'vllm' : undefined;
-  if (other !== undefined) {
-    throw new EplbRangeError('EPLB_OPTION', `config.etcd: is the only record: leave ${other} out`);
+  if (state !== undefined) {
+    throw new EplbRangeError('EPLB_OPTION', 'config.etcd: is the only record: leave state out');
   }
   const isEverywhere = address.kind === 'tcp' && ['0.0.0.0', '::'].includes(address.host);
   if (settings.advertise === undefined && (address.kind === 'unix' || isEverywhere)) {

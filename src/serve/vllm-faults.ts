@@ -30,7 +30,8 @@ export interface VllmEvent {
   readonly message: string;
 }
 
-type FaultRecord =
+/** What was done, as it is written down. */
+export type FaultRecord =
   | {
       readonly kind: 'applying';
       readonly requestId: string;
@@ -40,14 +41,32 @@ type FaultRecord =
   | { readonly kind: 'recovered' | 'restored' }
   | { readonly kind: 'blocked'; readonly reason: string };
 
+/** Keeps what was done for who goes on after this process. */
+export interface FaultJournal {
+  read(): Promise<readonly FaultRecord[]>;
+  /** Resolves once it lasts. */
+  append(record: FaultRecord): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A journal in the folder of the service's state. @throws EplbError `EPLB_FILE` */
+export async function fileOfFaults(folder: string): Promise<FaultJournal> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const file = new LineFile(join(folder, FILE_NAME), HEADER);
+  return {
+    read: () => file.read() as Promise<readonly FaultRecord[]>,
+    append: (record) => file.append([record]),
+    close: () => file.close(),
+  };
+}
+
 /** How engines are watched. */
 export interface VllmFaultsOptions {
   /** The front end of each data-parallel engine, by its rank. */
   readonly urls: readonly string[];
   /** What every request to them carries. */
   readonly key: string | undefined;
-  /** The folder of the service's state. */
-  readonly folder: string;
+  readonly journal: FaultJournal;
   readonly intervalMs: number;
   onEvent(event: VllmEvent): void;
   onFault(error: unknown): void;
@@ -55,15 +74,14 @@ export interface VllmFaultsOptions {
 
 /**
  * Has vLLM go on without engines that died: it asks the front ends how they are, and once all others say the
- * same of the dead, tells them to scale down, all with one request id. What is sent is on the disk before. An
- * instruction is sent once: one that was interrupted is waited for, and never sent again.
+ * same of the dead, tells them to scale down, all with one request id. What is sent is written down before.
+ * An instruction is sent once: one that was interrupted is waited for, and never sent again.
  *
  * The orchestrators that do the same keep such a journal, and end visibly 'blocked' where its outcome is not
  * known.
  */
 export class VllmFaults {
   readonly #options: VllmFaultsOptions;
-  readonly #journal: LineFile;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
   #isClosed = false;
@@ -77,18 +95,16 @@ export class VllmFaults {
 
   private constructor(options: VllmFaultsOptions) {
     this.#options = options;
-    this.#journal = new LineFile(join(options.folder, FILE_NAME), HEADER);
   }
 
   /**
    * Reads what was done before, and begins to look.
    *
-   * @throws EplbError `EPLB_FILE`; EplbRangeError `EPLB_FORMAT` for a file that is damaged
+   * @throws EplbError `EPLB_FILE`, `EPLB_ETCD`; EplbRangeError `EPLB_FORMAT` for a journal that is damaged
    */
   static async start(options: VllmFaultsOptions): Promise<VllmFaults> {
     const faults = new VllmFaults(options);
-    await mkdir(options.folder, { recursive: true, mode: 0o700 });
-    for (const record of await faults.#journal.read()) faults.#take(record as FaultRecord);
+    for (const record of await options.journal.read()) faults.#take(record);
     // What was sent before this process began is waited for anew.
     faults.#appliedAt = performance.now();
     faults.#plan();
@@ -111,7 +127,7 @@ export class VllmFaults {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     await this.#looking;
-    await this.#journal.close();
+    await this.#options.journal.close();
   }
 
   #plan(): void {
@@ -202,7 +218,7 @@ export class VllmFaults {
 
   /** Writes it down, and then acts on it. */
   async #note(record: FaultRecord, message: string): Promise<void> {
-    await this.#journal.append([record]);
+    await this.#options.journal.append(record);
     this.#take(record);
     this.#options.onEvent({ kind: record.kind, message });
   }

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from './arbitraries.ts';
 import type { SeenEpoch } from './epoch-history.ts';
 import { Etcd, Link } from './etcd.ts';
+import { EtcdControl } from './etcd-control.ts';
 import { endProcess, type ServiceProcess, startProcess } from './service.ts';
 
 export const LEASE_SECONDS = Number(process.env.EPLB_CLUSTER_LEASE ?? 1);
@@ -27,6 +28,10 @@ export interface Trouble {
   readonly leaderlessMs?: number;
   /** From there to the next commit that was acknowledged. */
   readonly stalledMs: number;
+  /** The longest time meanwhile in which etcd took nothing of a plain client that writes all the time. */
+  readonly etcdSilentMs: number;
+  /** Whether another service leads afterwards. */
+  readonly hasNewLeader: boolean;
 }
 
 export interface Refusals {
@@ -45,6 +50,7 @@ export class ClusterWorld {
   readonly refusals = noRefusals();
   readonly #random = seededRandom(7);
   readonly #etcd: Etcd;
+  readonly #control: EtcdControl;
   readonly #services: Service[];
   #isOver = false;
   #numAttempts = 0;
@@ -55,6 +61,7 @@ export class ClusterWorld {
 
   private constructor(etcd: Etcd, services: Service[]) {
     this.#etcd = etcd;
+    this.#control = new EtcdControl(etcd);
     this.#services = services;
   }
 
@@ -107,27 +114,34 @@ export class ClusterWorld {
     this.#isOver = true;
     await Promise.allSettled(this.#clients);
     await Promise.all(this.#services.map(({ process }) => endProcess(process, 'SIGKILL')));
+    await this.#control.stop();
     await this.#etcd.stop();
     await Promise.all(this.#services.flatMap(({ links }) => links.map((link) => link.close())));
   }
 
   /** Makes trouble of a kind, and waits until all goes on. */
   async trouble(kind: keyof typeof TROUBLES): Promise<Trouble> {
+    const { term: before } = await this.leader();
     const beganMs = performance.now();
     const leaderlessMs = await TROUBLES[kind](this, beganMs);
     await this.untilCommits(1);
     const stalledMs = performance.now() - beganMs;
-    return { kind, stalledMs, ...(leaderlessMs !== undefined && { leaderlessMs }) };
+    const etcdSilentMs = this.#control.longestGapMs(beganMs);
+    const hasNewLeader = (await this.leader()).term !== before;
+    return {
+      ...{ kind, stalledMs, etcdSilentMs, hasNewLeader },
+      ...(leaderlessMs !== undefined && { leaderlessMs }),
+    };
   }
 
   // What troubles are made of.
 
   /** Who leads, as etcd has it. */
-  async leader(): Promise<{ readonly service: Service; readonly id: string }> {
+  async leader(): Promise<{ readonly service: Service; readonly id: string; readonly term: number }> {
     for (let i = 0; i < MOST_LOOKS; i++) {
       const key = await this.#leaderKey();
       const service = this.#services.find(({ process }) => process.address === key?.url);
-      if (key !== undefined && service !== undefined) return { service, id: key.id };
+      if (key !== undefined && service !== undefined) return { ...key, service };
       await sleep(20);
     }
     return assert.fail('no service leads');
@@ -156,13 +170,17 @@ export class ClusterWorld {
   }
 
   /** A member of etcd dies, and comes back when the others have gone on. */
-  async killMember(): Promise<void> {
-    const index = Math.floor(this.#random() * this.#etcd.urls.length);
+  async killMember(index = Math.floor(this.#random() * this.#etcd.urls.length)): Promise<void> {
     await this.#etcd.killMember(index);
     if (this.#etcd.urls.length > 1) await this.untilCommits(1);
     else await sleep(300 * LEASE_SECONDS);
     this.#etcd.startMember(index);
     await this.#etcd.untilReady();
+  }
+
+  /** The member that leads dies, so that the others have to elect. */
+  async killLeadingMember(): Promise<void> {
+    await this.killMember(await this.#etcd.leader());
   }
 
   /** Whether anything is wrong with health at any service. */
@@ -174,10 +192,11 @@ export class ClusterWorld {
     });
   }
 
-  async #leaderKey(): Promise<{ readonly id: string; readonly url: string } | undefined> {
-    const keys = await this.#etcd.keys('/eplb/.leader').catch(() => undefined);
-    const value = keys?.get('/eplb/.leader');
-    return value === undefined ? undefined : JSON.parse(value);
+  async #leaderKey(): Promise<
+    { readonly id: string; readonly url: string; readonly term: number } | undefined
+  > {
+    const key = await this.#etcd.newest('/eplb/.leader');
+    return key && { ...JSON.parse(key.text), term: key.createRevision };
   }
 
   async #until(what: string, holds: () => Promise<boolean | undefined>): Promise<void> {
@@ -367,10 +386,10 @@ const TROUBLES = {
     for (const link of other.links) link.heal();
     return undefined;
   },
-  /** etcd may have to elect, too, and then gives all leases their whole time again. */
+  /** etcd has to elect, too: no service can say anything meanwhile. */
   async leaderAndMemberKilled(world: ClusterWorld, beganMs: number) {
     const { service, id } = await world.leader();
-    const isBack = world.killMember();
+    const isBack = world.killLeadingMember();
     await world.kill(service);
     const ms = await world.untilAnother(id, beganMs);
     await isBack;

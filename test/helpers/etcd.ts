@@ -40,6 +40,30 @@ interface Member {
   said: string;
 }
 
+/** A key, and the revision that it was made at. */
+export interface NewestKey {
+  readonly text: string;
+  readonly createRevision: number;
+}
+
+/** What members answer, as far as it is used. */
+interface Answered {
+  readonly header: { readonly revision: string; readonly member_id: string };
+  readonly leader?: string;
+  readonly kvs?: readonly { readonly value: string; readonly create_revision: string }[];
+}
+
+/** @returns undefined when the member does not answer soon */
+async function post(url: string, path: string, body: object): Promise<Answered | undefined> {
+  try {
+    const options = { method: 'POST', body: JSON.stringify(body), signal: AbortSignal.timeout(300) };
+    const answer = await fetch(`${url}/v3/${path}`, options);
+    return answer.status === 200 ? ((await answer.json()) as Answered) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** One or more members of etcd, each a process with a folder of its own. */
 export class Etcd {
   readonly #members: readonly Member[];
@@ -127,6 +151,32 @@ export class Etcd {
       await sleep(50);
     }
     assert.fail(`etcd does not answer: ${this.#members.map(({ said }) => said).join('\n')}`);
+  }
+
+  /** A key as the member has it that is furthest: no member is waited for that elects. */
+  async newest(key: string): Promise<NewestKey | undefined> {
+    const body = { key: Buffer.from(key).toString('base64'), serializable: true };
+    const found = await Promise.all(this.urls.map((url) => post(url, 'kv/range', body)));
+    const [furthest] = found
+      .flatMap((own) => own ?? [])
+      .sort((a, b) => Number(b.header.revision) - Number(a.header.revision));
+    const kv = furthest?.kvs?.[0];
+    if (kv === undefined) return undefined;
+    const text = Buffer.from(kv.value, 'base64').toString('utf8');
+    return { text, createRevision: Number(kv.create_revision) };
+  }
+
+  /** Which member leads, as far as one knows. */
+  async leader(): Promise<number> {
+    for (let i = 0; i < 400; i++) {
+      const found = await Promise.all(this.urls.map((url) => post(url, 'maintenance/status', {})));
+      const leader = found.findIndex(
+        (own) => own?.leader !== undefined && own.leader === own.header.member_id,
+      );
+      if (leader >= 0) return leader;
+      await sleep(20);
+    }
+    return assert.fail('no member of etcd leads');
   }
 
   /** All keys under a prefix, with values as text. */

@@ -79,19 +79,25 @@ test(`${NUM_KILLS} kills of services that share etcd leave all ranks at one epoc
 
 /** Figures by the kind of trouble, in leases. */
 function summaryOf(troubles: readonly Trouble[]): string[] {
+  const leaseMs = 1000 * LEASE_SECONDS;
   const inLeases = (values: readonly number[]) => {
-    const sorted = [...values].sort((a, b) => a - b).map((ms) => (ms / 1000 / LEASE_SECONDS).toFixed(2));
-    return `median ${sorted[Math.floor(sorted.length / 2)]}, most ${sorted.at(-1)} leases`;
+    const sorted = [...values].sort((a, b) => a - b).map((ms) => (ms / leaseMs).toFixed(2));
+    const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+    return `median ${at(0.5)}, a tenth over ${at(0.9)}, most ${sorted.at(-1)} leases`;
   };
   return TROUBLE_KINDS.flatMap((kind) => {
     const own = troubles.filter((trouble) => trouble.kind === kind);
     if (own.length === 0) return [];
     const without = own.flatMap(({ leaderlessMs }) => leaderlessMs ?? []);
-    const late = without.filter((ms) => ms > 2000 * LEASE_SECONDS).length;
-    const leaderless =
-      without.length === 0 ? '' : `; another leader after ${inLeases(without)}, ${late} times after two`;
-    return [
-      `${kind} ${own.length} times${leaderless}; all as before: ${inLeases(own.map((x) => x.stalledMs))}`,
-    ];
+    const late = own.filter(({ leaderlessMs = 0 }) => leaderlessMs > 2 * leaseMs);
+    // Of these, etcd itself took nothing for that long.
+    const ofEtcd = late.filter(({ etcdSilentMs }) => etcdSilentMs > 2 * leaseMs).length;
+    const leader =
+      without.length === 0
+        ? `another leader ${own.filter(({ hasNewLeader }) => hasNewLeader).length} times`
+        : `another leader after ${inLeases(without)}, ${late.length} times after two (${ofEtcd} by etcd)`;
+    const silent = inLeases(own.map(({ etcdSilentMs }) => etcdSilentMs));
+    const asBefore = inLeases(own.map(({ stalledMs }) => stalledMs));
+    return [`${kind} ${own.length} times; ${leader}; etcd silent ${silent}; all as before: ${asBefore}`];
   });
 }

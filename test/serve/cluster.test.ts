@@ -171,8 +171,15 @@ test('what ranks have prepared is known to the next leader', SKIP, () =>
     await ask(base, 'POST', `${group}/epochs/1/ack`, { rank: 1, layers: [1] });
     await ask(base, 'POST', `${group}/epochs/1/ack`, { rank: 1, layers: [1] });
     const before = (await ask(base, 'GET', `${group}/epochs/1`)).json;
+    await ask(base, 'POST', `${group}/loads`, { step: 1, loads: LOADS });
+    assert.equal((await ask(base, 'GET', group)).json.window.steps, 1);
+    events.length = 0;
     await leader.close();
     await until('the follower leads', () => follower.cluster()?.role === 'leader');
+    const { conditions, window } = (await ask(base, 'GET', group)).json;
+    assert.deepEqual([window.steps, window.source], [0, 'empty']);
+    assert.equal(conditions[1].reason, 'the window is empty');
+    assert.ok(events.includes('groups that go on from etcd: 1. It has no loads: their windows are empty'));
     const { secondsUnderWay: _, ...after } = (await ask(base, 'GET', `${group}/epochs/1`)).json;
     const { secondsUnderWay: _also, ...known } = before;
     assert.deepEqual(after, known);

@@ -198,7 +198,7 @@ test('engines that answer anything else are left alone', () =>
 
 test('engines are named rightly, or the service does not start', () => {
   const wrong: [readonly string[], string | undefined, RegExp][] = [
-    [['http://a', 'http://b'], undefined, /needs state/],
+    [['http://a', 'http://b'], undefined, /needs state or etcd/],
     [['http://a'], 'state', /two engines or more/],
     [['http://a', 'http://a'], 'state', /http:\/\/a is there twice/],
     [['http://a', 'ftp://b'], 'state', /'ftp:\/\/b', rank 1, is no http URL/],

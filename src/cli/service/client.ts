@@ -8,9 +8,10 @@ import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { EplbError, type EplbErrorCode, EplbRangeError } from '../../core/errors.ts';
 import { fileReason } from '../../formats/bytes/file-reason.ts';
 import { quote } from '../../formats/text.ts';
+import { wholeAnswer } from '../../serve/whole-answer.ts';
 
-/** The longest answer that is read. */
-const MOST_ANSWER_BYTES = 256 * 2 ** 20;
+/** The longest event that is read. */
+const MOST_EVENT_LENGTH = 256 * 2 ** 20;
 /** How long an answer may take. */
 const ANSWER_TIMEOUT_MS = 10_000;
 /** A stream of events says something every 15 seconds. */
@@ -115,7 +116,7 @@ export class ServiceClient {
     let answer: Buffer;
     try {
       response = await this.#again(() => this.#open(method, path, headers, content, timeoutMs));
-      answer = await wholeOf(response);
+      answer = await wholeAnswer(response);
     } catch (cause) {
       throw this.#unreachable(`does not answer: ${reasonOf(cause)}`, cause);
     }
@@ -178,13 +179,15 @@ export class ServiceClient {
     try {
       if (signal.aborted) return;
       if (response.statusCode !== 200) {
-        throw refusalOf(await wholeOf(response)) ?? this.#unreachable(`answers with ${response.statusCode}`);
+        throw (
+          refusalOf(await wholeAnswer(response)) ?? this.#unreachable(`answers with ${response.statusCode}`)
+        );
       }
       response.setEncoding('utf8');
       let rest = '';
       for await (const part of response) {
         rest += part;
-        if (rest.length > MOST_ANSWER_BYTES) throw this.#unreachable('sends an event that is too long');
+        if (rest.length > MOST_EVENT_LENGTH) throw this.#unreachable('sends an event that is too long');
         const texts = rest.split('\n\n');
         rest = texts.pop()!;
         for (const text of texts) {
@@ -234,17 +237,6 @@ function checkedUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol)) return url;
   throw new EplbRangeError('EPLB_OPTION', `--url: ${quote(text)} is neither unix:PATH, http:// nor https://`);
-}
-
-async function wholeOf(response: IncomingMessage): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  for await (const part of response as AsyncIterable<Buffer>) {
-    length += part.length;
-    if (length > MOST_ANSWER_BYTES) throw new Error(`it has more than ${MOST_ANSWER_BYTES} bytes`);
-    parts.push(part);
-  }
-  return Buffer.concat(parts);
 }
 
 /** What the service refused, as it says so itself. */

@@ -6,9 +6,12 @@ import type { GroupDeclaration } from '../declaration.ts';
 import type { ServiceRecord } from '../group-store.ts';
 import type { Reply } from '../reply.ts';
 import type { PlanningService } from '../service.ts';
-import { EtcdClient } from './etcd-client.ts';
+import type { FaultJournal, VllmFaults, VllmView } from '../vllm-faults.ts';
+import { clusterFamilies } from './cluster-metrics.ts';
+import { EtcdClient, EtcdError } from './etcd-client.ts';
 import { EtcdKeeper } from './etcd-keeper.ts';
 import type { EtcdSettings } from './etcd-settings.ts';
+import { EtcdFaultJournal } from './fault-journal.ts';
 import { Follower } from './follower.ts';
 import { BASIS_HEADER, FORWARDED_HEADER, type Forwarded, Forwarder } from './forward.ts';
 import { Leadership } from './leadership.ts';
@@ -19,6 +22,9 @@ import { RecordKeys } from './record-keys.ts';
 const OF_GROUPS = '/v1/';
 /** What is read of the record: it is asked whether that is as it was. */
 const READS: readonly string[] = ['listGroups', 'getGroup', 'getMapping', 'getEpochMapping'];
+
+/** Between looks, while etcd does not answer. */
+const AGAIN_MS = 50;
 
 /** A request, as the services that share etcd see it. */
 export interface ClusterRequest extends Forwarded {
@@ -43,7 +49,7 @@ export interface ClusterView {
 
 /** What of that has changed: a log's line. */
 export interface ClusterEvent {
-  readonly kind: 'leads' | 'leads-no-more' | 'etcd-lost' | 'etcd-back';
+  readonly kind: 'leads' | 'took-over' | 'leads-no-more' | 'etcd-lost' | 'etcd-back';
   readonly message: string;
 }
 
@@ -52,6 +58,8 @@ interface ClusterParts {
   readonly service: PlanningService;
   /** Groups that whoever leads declares. */
   readonly groups: Readonly<Record<string, GroupDeclaration>>;
+  /** Watches vLLM's engines while this service leads; undefined where there are none. */
+  readonly watchVllm: ((journal: FaultJournal) => Promise<VllmFaults>) | undefined;
   /** Bytes of the plans that are remembered for each group. */
   readonly maxCacheBytes: number;
   onFault(error: unknown): void;
@@ -75,6 +83,7 @@ export class Cluster {
   #watching = new AbortController();
   #url: string | undefined;
   #keepers = new Map<string, EtcdKeeper>();
+  #faults: VllmFaults | undefined;
   /** Ends when the groups are there that this service leads. */
   #ready: Promise<void> = Promise.resolve();
   /** Ends requests to a leader when it is not it any more. */
@@ -105,8 +114,7 @@ export class Cluster {
   /** Takes part from now on: others reach this service at the URL. Never fails: etcd may come later. */
   async join(url: string): Promise<void> {
     this.#url = url;
-    await this.#look();
-    this.#poll();
+    this.#poll(await this.#look());
     void this.#watch();
   }
 
@@ -126,6 +134,11 @@ export class Cluster {
       ...{ role: 'follower', leader: leader?.url ?? null, term: leader?.term ?? null },
       secondsSinceEtcd,
     };
+  }
+
+  /** Where the removal of vLLM's dead engines stands, while this service leads. */
+  vllm(): VllmView | undefined {
+    return this.#faults?.view();
   }
 
   /** In the record, as far as is known. */
@@ -153,21 +166,8 @@ export class Cluster {
   /** Metrics of the service itself. */
   families(): readonly MetricFamily[] {
     const { role, term } = this.view();
-    const one = (name: string, type: 'gauge' | 'counter', help: string, value: number): MetricFamily => ({
-      ...{ name, type, help },
-      samples: [{ labels: {}, value }],
-    });
-    return [
-      one('eplb_service_leads', 'gauge', 'Whether this service leads.', Number(role === 'leader')),
-      one('eplb_service_term', 'gauge', 'The term of the service that leads; 0 for none.', term ?? 0),
-      one('eplb_etcd_answers', 'gauge', 'Whether etcd has answered lately.', Number(!this.#isEtcdLost)),
-      one(
-        'eplb_forwarded_requests',
-        'counter',
-        'Requests that were sent to the service that leads.',
-        this.#forwarder.count,
-      ),
-    ];
+    const standing = { leads: role === 'leader', term, isEtcdLost: this.#isEtcdLost };
+    return clusterFamilies({ ...standing, numForwarded: this.#forwarder.count });
   }
 
   /** Gives the lead up at once. What its groups have to say has been written by then. */
@@ -175,6 +175,7 @@ export class Cluster {
     this.#closing.abort();
     this.#watching.abort();
     clearTimeout(this.#polling);
+    await this.#faults?.close();
     await this.#leadership.resign('it is being stopped', Number.POSITIVE_INFINITY);
     this.#leaderGone.abort();
     this.#forwarder.close();
@@ -187,7 +188,7 @@ export class Cluster {
 
   get #otherLeader(): ReadModel['leader'] {
     const { leader } = this.#model;
-    // Its own lease runs out yet, where it could not be revoked.
+    // Its own key is there yet, where it could not be removed.
     return leader?.id === this.#leadership.id ? undefined : leader;
   }
 
@@ -198,18 +199,21 @@ export class Cluster {
     this.#ready = this.#takeOver(term);
     this.#ready.catch((error: unknown) => {
       this.#parts.onFault(error);
-      void this.#leadership.resign('its groups could not be read');
+      // It may lead in another term by now.
+      if (this.#leadership.term === term) void this.#leadership.resign('its groups could not be read');
     });
   }
 
   #ended(reason: string): void {
     this.#parts.onEvent({ kind: 'leads-no-more', message: `this service leads no more: ${reason}` });
     this.#keepers = new Map();
+    void this.#faults?.close();
+    this.#faults = undefined;
     this.#parts.service.letGo().catch((error: unknown) => this.#parts.onFault(error));
   }
 
   async #takeOver(term: number): Promise<void> {
-    const { service, groups, onFault } = this.#parts;
+    const { service, groups, watchVllm, onFault } = this.#parts;
     // Nothing of a former term is written any more: it is all there.
     await this.#model.fresh();
     const keepers = new Map<string, EtcdKeeper>();
@@ -230,6 +234,10 @@ export class Cluster {
     if (this.#leadership.term !== term) return;
     this.#keepers = keepers;
     await service.goOn(record);
+    if (keepers.size > 0) {
+      const message = `groups that go on from etcd: ${keepers.size}. It has no loads: their windows are empty`;
+      this.#parts.onEvent({ kind: 'took-over', message });
+    }
     for (const [name, group] of Object.entries(groups)) {
       await service.declare(name, group).catch((error: unknown) => {
         if (this.#leadership.term !== term) throw error;
@@ -237,6 +245,12 @@ export class Cluster {
         onFault(error);
       });
     }
+    const faults = await watchVllm?.(new EtcdFaultJournal(host)).catch((error: unknown) => {
+      if (!isOwnError(error) || error.code !== 'EPLB_FORMAT') throw error;
+      onFault(error);
+    });
+    if (this.#leadership.term === term) this.#faults = faults ?? undefined;
+    else await faults?.close();
   }
 
   async #lead(term: number, request: ClusterRequest, work: () => Promise<Reply> | Reply): Promise<Reply> {
@@ -343,29 +357,33 @@ export class Cluster {
 
   // How it stays up to date.
 
-  /** Looks at the record, and takes the lead if nobody has it. */
-  async #look(): Promise<void> {
+  /** Looks at the record, and takes the lead if nobody has it. @returns when to look again */
+  async #look(): Promise<number> {
+    let pauseMs = (1000 * this.#settings.leaseSeconds) / 3;
     try {
       await this.#model.fresh();
       const { leader } = this.#model;
       this.#follows(leader?.term);
-      if (leader === undefined && !this.#closing.signal.aborted) await this.#leadership.campaign(this.#url!);
+      if (this.#closing.signal.aborted) return pauseMs;
+      pauseMs = Math.min(pauseMs, await this.#leadership.look(leader, this.#url!));
     } catch (error) {
+      // What etcd refuses it refuses again; passwords are slow to check, too.
+      if (error instanceof EtcdError && error.isUnknown) pauseMs = AGAIN_MS;
       // The watch may have been cut off just as silently.
       this.#watching.abort();
       if (!isOwnError(error) || error.code !== 'EPLB_ETCD') this.#parts.onFault(error);
     }
     const isLost = this.#isEtcdLost;
-    if (isLost === this.#isLost) return;
+    if (isLost === this.#isLost) return pauseMs;
     this.#isLost = isLost;
     const message = isLost ? this.#client.lastFailure : 'etcd answers again';
     this.#parts.onEvent({ kind: isLost ? 'etcd-lost' : 'etcd-back', message });
+    return pauseMs;
   }
 
-  #poll(): void {
+  #poll(pauseMs: number): void {
     if (this.#closing.signal.aborted) return;
-    const pauseMs = (1000 * this.#settings.leaseSeconds) / 3;
-    this.#polling = setTimeout(() => void this.#look().then(() => this.#poll()), pauseMs);
+    this.#polling = setTimeout(() => void this.#look().then((next) => this.#poll(next)), pauseMs);
   }
 
   /** What others write is seen at once; should the watch miss it, by the next poll. */

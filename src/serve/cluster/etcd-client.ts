@@ -3,6 +3,7 @@ import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:h
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { performance } from 'node:perf_hooks';
 import { EplbError } from '../../core/errors.ts';
+import { wholeAnswer } from '../whole-answer.ts';
 import type { EtcdSettings } from './etcd-settings.ts';
 import type { KeyValue, RangeRequest, RangeResponse, Txn, TxnResponse, WatchResponse } from './etcd-types.ts';
 
@@ -30,10 +31,7 @@ export class EtcdError extends EplbError {
 const PASSING_REASONS: readonly number[] = [1, 2, 4, 10, 13, 14];
 /** etcd hashes passwords slowly, on purpose. */
 const AUTHENTICATE_MS = 5000;
-const NOT_FOUND = 5;
 const UNAUTHENTICATED = 16;
-/** More than any answer to what is asked here has. */
-const MOST_ANSWER_BYTES = 256 * 2 ** 20;
 
 /**
  * etcd's v3 API by its JSON gateway, which every member has: so no client library is needed. Whichever member
@@ -94,27 +92,6 @@ export class EtcdClient {
   /** Once, to one member: whether it was done is not known when this fails so. @throws EtcdError */
   txn(txn: Txn): Promise<TxnResponse> {
     return this.#once('kv/txn', txn);
-  }
-
-  /** @returns the lease, and for how many seconds it was granted @throws EtcdError */
-  async grant(seconds: number): Promise<{ readonly id: string; readonly seconds: number }> {
-    const { ID, TTL } = await this.#once<{ ID: string; TTL: string }>('lease/grant', {
-      TTL: String(seconds),
-    });
-    return { id: ID, seconds: Number(TTL) };
-  }
-
-  /** @returns for how many seconds from now on; 0 when there is no such lease any more @throws EtcdError */
-  async keepAlive(id: string): Promise<number> {
-    const { result } = await this.#once<{ result: { TTL?: string } }>('lease/keepalive', { ID: id });
-    return Number(result.TTL ?? 0);
-  }
-
-  /** Ends a lease: its keys are gone. @throws EtcdError */
-  async revoke(id: string): Promise<void> {
-    await this.#once('lease/revoke', { ID: id }).catch((error) => {
-      if (!(error instanceof EtcdError) || error.reason !== NOT_FOUND) throw error;
-    });
   }
 
   /**
@@ -236,14 +213,8 @@ export class EtcdClient {
 }
 
 async function textOf(response: IncomingMessage): Promise<string> {
-  const parts: Buffer[] = [];
-  let length = 0;
-  for await (const part of response as AsyncIterable<Buffer>) {
-    length += part.length;
-    if (length > MOST_ANSWER_BYTES) throw new EtcdError('the answer is too large', false);
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
+  const tooLong = (reason: string) => new EtcdError(`the answer is too large: ${reason}`, false);
+  return (await wholeAnswer(response, tooLong)).toString('utf8');
 }
 
 function unknown(what: string, cause: unknown): EtcdError {

@@ -10,7 +10,7 @@ export interface EtcdOptions {
    * cannot know for a socket or for `0.0.0.0`.
    */
   readonly advertise?: string;
-  /** How long a leader that says nothing stays the leader. etcd itself grants 2 at least. Default 5. */
+  /** How long a leader that says nothing stays the leader, in seconds. Default 5. */
   readonly leaseSeconds?: number;
   /** What all keys begin with: services with one prefix share their groups. Default `/eplb`. */
   readonly prefix?: string;

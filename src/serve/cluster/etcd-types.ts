@@ -6,7 +6,6 @@ export interface KeyValue {
   readonly value?: string;
   readonly create_revision: string;
   readonly mod_revision: string;
-  readonly lease?: string;
 }
 
 interface Header {
@@ -31,7 +30,7 @@ export type Compare =
   | { readonly key: string; readonly target: 'MOD'; readonly mod_revision: string };
 
 export type Operation =
-  | { readonly request_put: { readonly key: string; readonly value: string; readonly lease?: string } }
+  | { readonly request_put: { readonly key: string; readonly value: string } }
   | { readonly request_delete_range: { readonly key: string; readonly range_end?: string } }
   | { readonly request_range: RangeRequest };
 

@@ -1,8 +1,8 @@
 import { Agent, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { request as tlsRequest } from 'node:https';
-import { buffer } from 'node:stream/consumers';
 import { EplbError } from '../../core/errors.ts';
 import { EVENTS_TYPE, JSON_TYPE, type Reply } from '../reply.ts';
+import { wholeAnswer } from '../whole-answer.ts';
 
 /** On requests that one service sends to another: they are not sent on again. */
 export const FORWARDED_HEADER = 'eplb-forwarded';
@@ -53,7 +53,7 @@ export class Forwarder {
     const passed = Object.entries(headers).filter(
       ([name]) => name.startsWith('eplb-') || name === 'retry-after' || name === 'www-authenticate',
     );
-    const content = await buffer(response).catch((cause) => {
+    const content = await wholeAnswer(response).catch((cause) => {
       throw unanswered('its answer was cut off, and it may have been done', cause);
     });
     return {

@@ -1,11 +1,12 @@
 import { base64, endOf } from './etcd-client.ts';
 
-// PREFIX/.leader              who leads; its create revision is the term
+// PREFIX/.leader              who leads; its create revision is the term, and it is put again meanwhile
 // PREFIX/.groups/NAME         the head of a group's journal; it is changed by each append
 // PREFIX/NAME/journal/NUMBER  what the group promised, one key an append
 // PREFIX/NAME/parts/DIGEST/N  mappings, and whatever else is large, in parts
+// PREFIX/.vllm                what vLLM's engines were told
 //
-// No group is called `.leader` or `.groups`: names begin with a letter or a digit.
+// No group is called `.leader`, `.groups` or `.vllm`: names begin with a letter or a digit.
 
 /** A range of keys, as etcd takes it. */
 export interface KeyRange {
@@ -19,6 +20,7 @@ const padded = (index: number, digits: number) => String(index).padStart(digits,
 /** The keys of the record. */
 export class RecordKeys {
   readonly leader: string;
+  readonly faults: string;
   /** Who leads, and all heads. */
   readonly index: KeyRange;
   readonly indexPrefix: string;
@@ -28,6 +30,7 @@ export class RecordKeys {
   constructor(prefix: string) {
     this.#prefix = prefix;
     this.leader = `${prefix}/.leader`;
+    this.faults = `${prefix}/.vllm`;
     this.indexPrefix = `${prefix}/.`;
     this.indexEnd = endOf(this.indexPrefix);
     this.index = ofPrefix(this.indexPrefix);
