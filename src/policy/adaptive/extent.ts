@@ -85,7 +85,7 @@ const SLOTS_OF_VISITS = 288;
 const MOST_VISITS = 16;
 const WALK_OF_LINKS = 1500;
 /** A shorter one finds too little. */
-const LEAST_WALK = 16;
+const LEAST_WALK = 8;
 const SLOTS_OF_WALK = 80;
 /** Shorter ones are not made twice. */
 const LEAST_WALK_BACK = 200;
@@ -130,7 +130,8 @@ export function linkedExtent(effort: AdaptiveEffort, name: ExtentName, topology:
 }
 
 function patienceOf(numSlots: number): number {
-  return Math.min(WALK_OF_LINKS * (SLOTS_OF_WALK / numSlots) ** 3, WALK_OF_LINKS);
+  const share = SLOTS_OF_WALK / numSlots;
+  return Math.min(WALK_OF_LINKS * share ** 3 * Math.sqrt(share), WALK_OF_LINKS);
 }
 
 /**
