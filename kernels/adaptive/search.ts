@@ -83,7 +83,8 @@ function search(s: Adaptive, a: AdaptiveTerms): bool {
     resume(s);
     least = walk(s, least, a.walkPatience);
     resume(s);
-    descend(s, a.maxVisits);
+    // A walk leaves little to find: once around the ranks is half of the time.
+    descend(s, s.numRanks);
     least = keepBetter(s, least);
   }
   if (a.numKicks > 0) kickOn(s, least);

@@ -93,6 +93,30 @@ for (const [name, rankSpeed, sizes] of [
   });
 }
 
+test('few slots a rank: in random problems the slowest time is within 1 % of the bound', async () => {
+  for (const [numRanks, numLogicalExperts, slots] of [
+    [16, 40, 3],
+    [32, 80, 3],
+    [16, 48, 4],
+  ] as const) {
+    let sum = 0;
+    for (let seed = 1; seed <= 10; seed++) {
+      const rankSpeed = anySpeeds(numRanks, 100 * seed + numRanks);
+      const topology = sizesOf(rankSpeed, { numLogicalExperts, numPhysicalExperts: slots * numRanks });
+      const samples = oneStep(topology, 200 * seed + numRanks);
+      const open = rankSpeed.map(() => slots);
+      const bound = await leastSlowestTime({ loads: [...samples.data], speeds: rankSpeed, slots: open });
+      const live = liveMapping(topology, seed, false);
+      for (const decision of [plan(topology, samples), plan(topology, samples, live, { price: 0 })]) {
+        const time = timesOf(samples, decision.mapping, topology)[0]!.maxRankLoad;
+        assert.ok(time <= 1.01 * bound, `${numRanks} ranks, seed ${seed}: ${time} of ${bound}`);
+        sum += time / bound - 1;
+      }
+    }
+    assert.ok(sum / 20 <= 0.005, `${numRanks} ranks: ${sum / 20} above the bound in the mean`);
+  }
+});
+
 test('what is forecast is what the slowest rank takes less, as a share of what all take at balance', () => {
   const topology = sizesOf(anySpeeds(16, 7), { numLayers: 3 });
   const samples = oneStep(topology, 8);

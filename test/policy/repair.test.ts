@@ -21,7 +21,7 @@ interface Problem {
   readonly deadRanks: number[];
 }
 
-/** Mappings with spare copies, closed slots and dead ranks; some leave too few slots. */
+/** Mappings with spare copies, closed slots, at times empty ones, and dead ranks; some leave too few slots. */
 const problemArbitrary = fc
   .record({
     numNodes: fc.integer({ min: 1, max: 3 }),
@@ -29,10 +29,11 @@ const problemArbitrary = fc
     stride: fc.integer({ min: 1, max: 5 }),
     share: fc.double({ min: 0.2, max: 1, noNaN: true }),
     closed: fc.integer({ min: 0, max: 2 }),
+    hasHoles: fc.boolean(),
     draws: fc.infiniteStream(fc.nat(1_000_000)),
     dead: fc.array(fc.nat(8), { maxLength: 3 }),
   })
-  .map(({ numNodes, ranksPerNode, stride, share, closed, draws, dead }): Problem => {
+  .map(({ numNodes, ranksPerNode, stride, share, closed, hasHoles, draws, dead }): Problem => {
     const draw = (end: number) => draws.next().value! % end;
     const numRanks = numNodes * ranksPerNode;
     const numSlots = numRanks * stride;
@@ -50,7 +51,8 @@ const problemArbitrary = fc
       }
       const slots = new Array<number>(numSlots).fill(-1);
       order.forEach((slot, i) => {
-        slots[slot] = i < numExperts ? i : draw(numExperts);
+        const isHole = hasHoles && draw(5) === 0;
+        slots[slot] = i < numExperts ? i : isHole ? -1 : draw(numExperts);
       });
       return slots;
     };
@@ -124,6 +126,10 @@ function checkRepair(problem: Problem, { mapping, hostLoads, moves }: Repair, ma
       const had = survivors.slice(rank * stride, (rank + 1) * stride);
       const fromHost = loaded.some((load) => load.rank === rank && load.expert === expert);
       if (expert >= 0 && !had.includes(expert) && !fromHost) numMoves++;
+      // What a rank still has stays where it was.
+      const place = had.indexOf(expert);
+      if (expert >= 0 && place >= 0 && survivors[slot] !== expert)
+        assert.equal(row[rank * stride + place], expert, `expert ${expert} went to slot ${slot}`);
       if (maxMoves > 0) return;
       // Nothing else is touched, but for copies that their experts could spare.
       if (!fromHost) assert.equal(expert, survivors[slot]);

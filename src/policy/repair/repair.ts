@@ -16,6 +16,7 @@ import { zeros } from '../../memory/allocate.ts';
 import { AdaptiveEplbPolicy } from '../adaptive/policy.ts';
 import { brokenInTable } from '../broken-rules.ts';
 import { OrphanPlacer } from './orphans.ts';
+import { keepSurvivorsInPlace, takeBackMoves } from './settle-moves.ts';
 
 /** What {@link repair} may do, and with what. */
 export interface RepairOptions {
@@ -115,9 +116,20 @@ export function repair(mapping: ExpertMapping, options: RepairOptions): Repair {
   const orphans = placeOrphans(slots, given);
   const repaired = mappingOfSlots({ numLayers, numPhysicalExperts, numLogicalExperts }, slots);
   const broken = brokenIn(slots, given);
-  const planned = given.maxMoves === 0 ? repaired : improved(repaired, given, broken);
-  const brokenRules = planned === repaired ? broken : brokenIn(tablesOf(planned).phyToLog, given);
-  return { mapping: planned, ...sourcesOf(planned, survivors, orphans, numRanks), brokenRules };
+  const found = { mapping: repaired, ...sourcesOf(repaired, survivors, orphans, numRanks) };
+  if (given.maxMoves === 0) return { ...found, brokenRules: broken };
+  const stride = numPhysicalExperts / numRanks;
+  const kept = { survivors, repaired: tablesOf(repaired).phyToLog, stride };
+  const planned = tablesOf(improved(repaired, given, broken)).phyToLog.slice();
+  keepSurvivorsInPlace(planned, kept);
+  const measured = () => {
+    const better = mappingOfSlots({ numLayers, numPhysicalExperts, numLogicalExperts }, planned.slice());
+    return { mapping: better, ...sourcesOf(better, survivors, orphans, numRanks) };
+  };
+  const excess = measured().moves - given.maxMoves;
+  if (excess > 0 && takeBackMoves(planned, excess, numLayers, kept) > 0)
+    return { ...found, brokenRules: broken };
+  return { ...measured(), brokenRules: brokenIn(planned, given) };
 }
 
 /** A placement of which only some slots are still there. */
