@@ -1,6 +1,6 @@
 // Random kicks of a placement that no single step betters: a few random steps, and then only what they
-// touched is searched. Of ranks that differ in speed the slowest one is kicked: half as far above the bound of
-// a linear program as kicks of any.
+// touched is searched. Of ranks that differ in speed the slowest one is kicked: that ends half as far above
+// the bound of a linear program as kicks of any rank.
 
 import { spend } from './bounds';
 import { exchange, hasMoves, mayExchange, mayOverwrite, movesOf, overwrite } from './changes';

@@ -170,7 +170,7 @@ describe('plans that survive any single failure', () => {
     for (const [options, code] of wrong)
       assert.throws(() => new AdaptiveEplbPolicy(options as AdaptiveEplbPolicyOptions), { code });
     const policy = new AdaptiveEplbPolicy({ survive: 'rack' });
-    const message = 'survive: "rack" is no level of what fails together; there are rank, node';
+    const message = 'survive: "rack" is not a level of what fails together; there are rank, node';
     assert.throws(() => new ExpertLoadBalancer({ ...SIZES, numNodes: 2, policy }), {
       code: 'EPLB_RANGE',
       message,

@@ -21,7 +21,7 @@ interface Problem {
   readonly deadRanks: number[];
 }
 
-/** Mappings with spare copies, closed slots, at times empty ones, and dead ranks; some leave too few slots. */
+/** Mappings with spare copies, closed and at times empty slots, and dead ranks; some leave too few slots. */
 const problemArbitrary = fc
   .record({
     numNodes: fc.integer({ min: 1, max: 3 }),

@@ -58,7 +58,7 @@ test('the demo shows a plan, a death, its return, and another domain, and surviv
     /^ death +rank 3 at step 100: .* repaired after .*, back after .*$/,
     /^ verified +[\d,]+ slots by content, 0 wrong; 0 steps at two epochs$/,
   ];
-  assert.match(text, /^step 210: the load has changed: since step 200 \d+ % of the tokens go to other/m);
+  assert.match(text, /^step 210: the load has changed: since step 200 [\d.]+% of the tokens go to other/m);
   assert.match(text, /^the service has died, and is started again$/m);
   const lines = text.split('\n');
   let at = 0;

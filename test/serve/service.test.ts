@@ -73,7 +73,7 @@ describe('the service', () => {
       [{ topology: 'devices.yaml' }, 'EPLB_KIND', /group\.topology: "devices\.yaml" is not an object/],
       [{ numRanks: undefined }, 'EPLB_KIND', /group: numRanks is missing/],
       [{ survive: 'rank' }, 'EPLB_OPTION', /'adaptive' can/],
-      [{ survive: 'rack', policy: 'adaptive' }, 'EPLB_RANGE', /group\.survive: "rack" is no level/],
+      [{ survive: 'rack', policy: 'adaptive' }, 'EPLB_RANGE', /group\.survive: "rack" is not a level/],
     ];
     for (const [more, code, message] of bad) assertRefusal(await put('bad', more), code, 422, message);
     assertRefusal(await put('.hidden'), 'EPLB_RANGE', 422, /does not match/);

@@ -1,5 +1,5 @@
 import { jsonText } from '../../core/printable.ts';
-import { bytes, counted, grouped, seconds, threeFigures } from '../../formats/number-text.ts';
+import { bytes, counted, grouped, percent, seconds, threeFigures } from '../../formats/number-text.ts';
 
 /** What a plan promised, and what came of it. */
 export interface GainFigures {
@@ -108,8 +108,8 @@ function sentenceOf(event: Exclude<EngineEvent, { readonly type: 'summary' }>): 
     case 'started':
       return `${counted(event.ranks, 'rank')} serve epoch ${event.epoch}`;
     case 'shifted': {
-      const share = (100 * event.share).toFixed(0);
-      return `the load has changed: since step ${event.sinceStep} ${share} % of the tokens go to other experts`;
+      const share = percent(event.share);
+      return `the load has changed: since step ${event.sinceStep} ${share} of the tokens go to other experts`;
     }
     case 'offered':
       return `epoch ${event.epoch} offered, ${event.why}${movesText(event.moves)}`;

@@ -1,10 +1,10 @@
 import type { Topology } from '../../core/topology.ts';
 
 /**
- * Has ranks of a placement change places so that many slots have an expert that was on their rank before: no
- * placement of ranks that are alike is better or worse for it. The pairs of ranks that share most are matched
- * first. That can miss the most there is, which {@link assignColumns} finds, but takes no n^3 steps: there may
- * be hundreds of ranks.
+ * Has ranks of a placement change places so that many slots have an expert that was on their rank before. As
+ * the ranks are alike, the placement is as good as it was. The pairs of ranks that share most are matched
+ * first. That can miss the most there is, which assignment.ts finds, but it does not take n^3 steps: there
+ * may be hundreds of ranks.
  *
  * @param numParts ranks change places only within so many equally large parts, as nodes whose groups stay
  * @param live `[physical]`, -1 for an empty slot: what was there before
