@@ -13,6 +13,7 @@ import { replaySuite } from './replay.ts';
 import { scalingSuite } from './scaling.ts';
 import { startupSuite } from './startup.ts';
 import { threadsSuite } from './threads.ts';
+import { topologySuite } from './topology.ts';
 import { transferSuite } from './transfer.ts';
 import { windowSuite } from './window.ts';
 
@@ -31,6 +32,7 @@ export const SUITES: readonly Suite[] = [
   startupSuite,
   memorySuite,
   adaptiveSuite,
+  topologySuite,
   transferSuite,
   replaySuite,
   formatsSuite,

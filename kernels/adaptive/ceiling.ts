@@ -43,10 +43,12 @@ export function sumForCeiling(s: Adaptive, rank: i32): void {
 /** Whether all ranks are below the ceiling. */
 export function isBelow(s: Adaptive): bool {
   if (s.terms.ceilingLoads === 0) return true;
-  for (let rank = 0; rank < s.numRanks; rank++) {
-    if (!(timeOf(s, rank) <= s.terms.ceiling)) return false;
-  }
+  for (let rank = 0; rank < s.numRanks; rank++) if (!isRankBelow(s, rank)) return false;
   return true;
+}
+
+export function isRankBelow(s: Adaptive, rank: i32): bool {
+  return timeOf(s, rank) <= s.terms.ceiling;
 }
 
 /** The rank that takes longest. */
@@ -58,6 +60,8 @@ export function highestRank(s: Adaptive): i32 {
 
 /** What a step costs that leaves a relieved rank above the ceiling, for each time the ceiling. */
 const OVERLOAD: f64 = 1e4;
+/** A step that costs less leaves the rank that it relieves below the ceiling, or above it by a hair. */
+export const BELOW: f64 = 1;
 
 /** What an exchange costs by how far it relieves a rank; infinite where it does not. */
 export function reliefOfExchange(s: Adaptive, slot: i32, other: i32): f64 {

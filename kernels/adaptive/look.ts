@@ -7,7 +7,7 @@
 // many steps are looked at closely, for 0.001 less of balancedness.
 
 import { countStep, isOver, spend } from './bounds';
-import { mayHold, mayWeigh, mayWeighMore, reliefOfExchange, reliefOfOverwrite } from './ceiling';
+import { BELOW, mayHold, mayWeigh, mayWeighMore, reliefOfExchange, reliefOfOverwrite } from './ceiling';
 import { exchange, hasMoves, maySurviveExchange, movesOf, overwrite } from './changes';
 import {
   boundRanks,
@@ -43,6 +43,8 @@ import {
   float32At,
   headOf,
   isOn,
+  lookForRelief,
+  lookUsually,
   mayCome,
   nextOf,
   placeOf,
@@ -58,6 +60,29 @@ import { indexOfLeast, leastOfLanes } from './vectors';
 /** Takes the best step that is found for the slots of a rank; returns whether there is one. */
 export function visit(s: Adaptive, a: i32): bool {
   s.visits++;
+  look(s, a);
+  return take(s);
+}
+
+/**
+ * The same for a rank above the ceiling: a step that brings it below is looked for where it costs least, and
+ * everywhere only when there is none.
+ */
+export function relieve(s: Adaptive, rank: i32): bool {
+  s.visits++;
+  lookForRelief(s, rank, false);
+  look(s, rank);
+  if (!(s.bestCost < BELOW) && !isOver(s)) {
+    lookForRelief(s, rank, true);
+    if (look(s, rank)) lookAtLighter(s, rank);
+  }
+  const isRelieved = take(s);
+  lookUsually(s);
+  return isRelieved;
+}
+
+/** Finds the best step for the slots of a rank; returns whether any of them can gain. */
+function look(s: Adaptive, a: i32): bool {
   s.bestCost = s.isWalking || s.relieved >= 0 ? Infinity : -s.leastGain;
   s.bestSlot = -1;
   // Not a number is no cost either.
@@ -65,7 +90,11 @@ export function visit(s: Adaptive, a: i32): bool {
   knowOwn(s, a);
   lookAtRanks(s, a);
   if (s.numSlots > s.numExperts) lookAtSpares(s, a);
-  if (s.relieved >= 0) lookAtLighter(s, a);
+  return true;
+}
+
+/** Takes the step that was found, if any. */
+function take(s: Adaptive): bool {
   if (s.bestSlot < 0 || s.isCancelled) return false;
   if (s.isOverwrite) overwrite(s, s.bestSlot, s.bestOther);
   else exchange(s, s.bestSlot, s.bestOther);

@@ -3,25 +3,27 @@
 
 import { keep, keepBetter, worthOf } from './best';
 import { allowVisits, isCancelled, isDone, ROUNDING, startBounds } from './bounds';
-import { highestRank, isBelow } from './ceiling';
+import { highestRank, isBelow, isRankBelow } from './ceiling';
 import { objectiveOf, refresh } from './costs';
 import { markAllDirty, rebuild, settle, sweep } from './descent';
 import { kick, restartKicks } from './kicks';
 import { hasLinks, startLinks } from './links';
-import { visit } from './look';
+import { relieve } from './look';
 import { hasFewSlots, polish } from './polish';
 import { begin, markHeld, repair, resume } from './repair';
 import { writeFixedLoads } from './shared-expert';
 import { finish, sortRanks } from './slots';
 import { dealCopies } from './starts';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
-import { Adaptive, carveAdaptive, lookForRelief, lookUsually } from './state';
+import { Adaptive, carveAdaptive } from './state';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
 import { AdaptiveTerms } from './terms';
 import { walk } from './walk';
 
 /** Of two starts each is searched from with this part of the visits, and the better one with the rest. */
 const TRIAL_SHARE: i32 = 2;
+/** So many ranks may stay above the ceiling when they were to come below, or an eighth of all. */
+const LEAST_REFUSALS: i32 = 8;
 /** Where so many kicks in a row found no step that may be, there is none. */
 const MOST_IDLE: i32 = 10_000;
 
@@ -104,18 +106,18 @@ function descend(s: Adaptive, mostVisits: i32): void {
 }
 
 /**
- * Brings ranks below the ceiling, the highest first, each by the steps that cost least of those that do; ends
- * where there is none.
+ * Brings ranks below the ceiling, the highest first, each by the step that costs least of those that do. It
+ * ends where there is none, and where too many ranks cannot come below by one step: a placement made for
+ * quite other loads is no start.
  */
 function comeBelow(s: Adaptive): void {
   refresh(s);
   markAllDirty(s);
-  for (let left = s.numSlots; left > 0 && !isBelow(s) && !isDone(s); left--) {
+  let numRefusals = 0;
+  for (let left = s.numRanks; left > 0 && !isBelow(s) && !isDone(s); left--) {
     const rank = highestRank(s);
-    lookForRelief(s, rank);
-    const isRelieved = visit(s, rank);
-    lookUsually(s);
-    if (!isRelieved) return;
+    if (!relieve(s, rank)) return;
+    if (!isRankBelow(s, rank) && ++numRefusals > max(LEAST_REFUSALS, s.numRanks >> 3)) return;
   }
 }
 

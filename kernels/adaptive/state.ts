@@ -391,6 +391,9 @@ const NODES: i32 = 2;
 /** Experts of a rank of which further copies are looked at. */
 const COPIED_EXPERTS: i32 = 2;
 
+/** Ranks that a relieved one is at first to exchange with. */
+const RELIEF_RANKS: i32 = 16;
+
 /** Steps are looked for that gain. */
 export function lookUsually(s: Adaptive): void {
   s.isWalking = false;
@@ -410,10 +413,14 @@ export function lookOnWalk(s: Adaptive): void {
   s.mostNodes = 2 * NODES;
 }
 
-/** A step is looked for that brings a rank down towards the ceiling: wherever there is one. */
-export function lookForRelief(s: Adaptive, rank: i32): void {
+/** A step is looked for that brings a rank down towards the ceiling: where it costs least, or everywhere. */
+export function lookForRelief(s: Adaptive, rank: i32, isEverywhere: bool): void {
   lookUsually(s);
   s.relieved = rank;
+  if (!isEverywhere) {
+    s.leastRanks = s.mostRanks = RELIEF_RANKS;
+    return;
+  }
   s.leastRanks = s.mostRanks = s.numRanks;
   s.mostNodes = s.terms.numLinkNodes;
   s.copiedExperts = i32.MAX_VALUE;
