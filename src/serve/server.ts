@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net';
 import process from 'node:process';
 import { getRequestListener } from '@hono/node-server';
 import { EplbError } from '../core/errors.ts';
+import { fileReason } from '../formats/bytes/file-reason.ts';
 import { makeApp } from './app.ts';
 import { Cluster, type ClusterEvent, type ClusterView } from './cluster/cluster.ts';
 import { lockFolder } from './folder-lock.ts';
@@ -205,7 +206,9 @@ async function serverFor(
     return createTlsServer({ ...options, cert, key }, listener).on('clientError', answerNoRequest);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : cause;
-    throw new EplbError('EPLB_FILE', `config.tls: certificate and key cannot be used: ${reason}`, { cause });
+    throw new EplbError('EPLB_FILE', `config.tls: the certificate and its key cannot be used: ${reason}`, {
+      cause,
+    });
   }
 }
 
@@ -213,8 +216,7 @@ async function readPem(field: string, path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : cause;
-    throw new EplbError('EPLB_FILE', `config.${field}: ${path}: cannot be read: ${reason}`, { cause });
+    throw new EplbError('EPLB_FILE', `config.${field}: cannot read ${path}: ${fileReason(cause)}`, { cause });
   }
 }
 
@@ -257,7 +259,7 @@ async function removeOldSocket(path: string): Promise<void> {
   });
   socket.destroy();
   if (code === undefined) {
-    throw new EplbError('EPLB_FILE', `config.listen: another service listens on ${path}`);
+    throw new EplbError('EPLB_FILE', `config.listen: another service is listening on ${path}`);
   }
   if (code === 'ECONNREFUSED') await unlink(path).catch(() => undefined);
 }

@@ -167,16 +167,16 @@ export function readSettings(options: ServeOptions): ServeSettings {
   const { token, tls } = rest;
   const address = readAddress(options.listen);
   if (token !== undefined && token.length < LEAST_TOKEN) {
-    throw new EplbRangeError('EPLB_RANGE', `config.token: has less than ${LEAST_TOKEN} characters`);
+    throw new EplbRangeError('EPLB_RANGE', `config.token: has fewer than ${LEAST_TOKEN} characters`);
   }
   if (address.kind === 'unix' && tls !== undefined) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.tls: is of no use on a unix socket');
+    throw new EplbRangeError('EPLB_OPTION', 'config.tls: has no use on a unix socket; leave it out');
   }
   if (!isLoopback(address) && !insecure && (token === undefined || tls === undefined)) {
     const lacks = token === undefined ? (tls === undefined ? 'a token and TLS' : 'a token') : 'TLS';
     throw new EplbRangeError(
       'EPLB_OPTION',
-      `config.listen: ${options.listen} is reached by other machines: give ${lacks}, or insecure to do without`,
+      `config.listen: other machines can reach ${options.listen}: give ${lacks}, or insecure to do without`,
     );
   }
   if (rest.vllm !== undefined) checkVllm(rest.vllm, rest.state ?? etcd);
@@ -201,24 +201,27 @@ export function readSettings(options: ServeOptions): ServeSettings {
 /** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
 function checkVllm(urls: readonly string[], kept: unknown): void {
   if (urls.length < 2) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.vllm: name the front ends of two engines or more');
+    throw new EplbRangeError('EPLB_OPTION', 'config.vllm: name the front ends of at least two engines');
   }
   for (const [rank, url] of urls.entries()) {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
       throw new EplbTypeError(
         'EPLB_OPTION',
-        `config.vllm: '${url.slice(0, 200)}', rank ${rank}, is no http URL`,
+        `config.vllm: '${url.slice(0, 200)}', of rank ${rank}, is not an http:// or https:// URL`,
       );
     }
     if (urls.indexOf(url) !== rank) {
       throw new EplbRangeError(
         'EPLB_OPTION',
-        `config.vllm: ${url} is there twice; name the front end of each rank`,
+        `config.vllm: ${url} is given twice; each rank has its own front end`,
       );
     }
   }
   if (kept !== undefined) return;
-  throw new EplbRangeError('EPLB_OPTION', 'config.vllm: needs state or etcd, which keeps what was sent');
+  throw new EplbRangeError(
+    'EPLB_OPTION',
+    'config.vllm: needs state or etcd, to keep a record of what was sent',
+  );
 }
 
 /** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
@@ -229,13 +232,13 @@ function checkEtcd(
 ): EtcdSettings {
   const settings = readEtcdOptions(etcd);
   if (state !== undefined) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.etcd: is the only record: leave state out');
+    throw new EplbRangeError('EPLB_OPTION', 'config.etcd: keeps all state itself: leave state out');
   }
   const isEverywhere = address.kind === 'tcp' && ['0.0.0.0', '::'].includes(address.host);
   if (settings.advertise === undefined && (address.kind === 'unix' || isEverywhere)) {
     throw new EplbRangeError(
       'EPLB_OPTION',
-      `config.etcd.advertise: is missing: other services cannot know where ${listen} is reached`,
+      `config.etcd.advertise: is missing: other services cannot tell from ${listen} where to reach this one`,
     );
   }
   return settings;
@@ -253,7 +256,10 @@ function readAddress(listen: string): ListenAddress {
     const path = listen.slice('unix:'.length);
     // What the system's own address of a socket has room for.
     if (path !== '' && Buffer.byteLength(path) <= 107) return { kind: 'unix', path };
-    throw new EplbRangeError('EPLB_RANGE', 'config.listen: the path of a socket has 1 to 107 bytes');
+    throw new EplbRangeError(
+      'EPLB_RANGE',
+      `config.listen: the path of a socket needs 1 to 107 bytes, not ${Buffer.byteLength(path)}`,
+    );
   }
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/[\]]+)):(\d{1,5})$/.exec(listen);
   const port = Number(match?.[3]);

@@ -4,9 +4,11 @@ import { isOwnError } from '../../core/errors.ts';
 import { CHANNELS, type ConditionEvent } from '../../core/events.ts';
 import { jsonLines, jsonText } from '../../core/printable.ts';
 import { type ClusterEvent, readSettings, startService, type VllmEvent } from '../../serve/index.ts';
+import { sayingErrors } from '../error-message.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
-import { type ServeFlags, serveOptions } from '../serve/config.ts';
+import { serveOptions } from '../serve/config.ts';
+import { type ServeFlags, sayingSources } from '../serve/option-sources.ts';
 import { print } from '../terminal.ts';
 
 /** Gives the subcommand its options, help and action. */
@@ -38,8 +40,9 @@ export function configure(command: Command): void {
 
 async function run(flags: ServeFlags): Promise<void> {
   const options = await serveOptions(flags, process.env);
+  const say = sayingSources(flags, process.env);
   if (flags.checkConfig) {
-    const { address: _, ...settings } = readSettings(options);
+    const { address: _, ...settings } = sayingErrors(say, () => readSettings(options));
     const { token, vllmKey, etcd, ...shown } = settings;
     const hidden = {
       ...(etcd && { etcd: { ...etcd, ...(etcd.password !== undefined && { password: '(set)' }) } }),
@@ -50,7 +53,11 @@ async function run(flags: ServeFlags): Promise<void> {
   }
   subscribe(CHANNELS.condition, (event) => logCondition(event as ConditionEvent));
   const hooks = { onFault: logFault, onVllm: logVllm, onCluster: logCluster };
-  const running = await startService(options, hooks);
+  const running = await startService(options, hooks).catch((error) =>
+    sayingErrors(say, () => {
+      throw error;
+    }),
+  );
   if (options.insecure) log('warn', 'insecure', 'others than this machine may reach the service unprotected');
   // Before the line is out: who reads it may send the signal at once.
   const stopped = untilStopped();

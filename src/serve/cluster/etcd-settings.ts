@@ -47,20 +47,26 @@ export const ETCD_SCHEMA: Schema = {
 export function readEtcdOptions(options: EtcdOptions): EtcdSettings {
   const { urls, advertise, prefix = '/eplb', leaseSeconds = 5, user, password, tls } = options;
   if (urls.length === 0)
-    throw new EplbRangeError('EPLB_OPTION', 'config.etcd.urls: name one member at least');
+    throw new EplbRangeError('EPLB_OPTION', 'config.etcd.urls: name at least one member');
   for (const url of urls) checkUrl('etcd.urls', url);
   if (advertise !== undefined) checkUrl('etcd.advertise', advertise);
   if (!/^\/[\w.-]+(\/[\w.-]+)*$/.test(prefix)) {
     throw new EplbRangeError(
       'EPLB_OPTION',
-      `config.etcd.prefix: '${prefix.slice(0, 200)}' is not like /eplb`,
+      `config.etcd.prefix: '${prefix.slice(0, 200)}' is not a path such as /eplb`,
     );
   }
   if ((user === undefined) !== (password === undefined)) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.etcd: give user and password, or neither');
+    throw new EplbRangeError(
+      'EPLB_OPTION',
+      'config.etcd: user and password go together: give both or neither',
+    );
   }
   if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.etcd.tls: give cert and key, or neither');
+    throw new EplbRangeError(
+      'EPLB_OPTION',
+      'config.etcd.tls: cert and key go together: give both or neither',
+    );
   }
   return { ...options, prefix, leaseSeconds };
 }
