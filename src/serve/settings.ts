@@ -16,59 +16,62 @@ import {
 } from './declaration.ts';
 import { checkSchema, type Schema } from './schema.ts';
 
-/** What a service takes on, and how long it waits. */
+/** Limits of a service, and how long it waits. */
 export interface ServeLimits {
-  /** Bytes of a request's body. Default 16 MiB. */
+  /** Bytes of the body of a request. Default 16 MiB. */
   readonly maxBodyBytes?: number;
-  /** Requests a second, of all clients together. Default 5,000. */
+  /** Requests per second, of all clients together. Default 5,000. */
   readonly maxRequestsPerSecond?: number;
   /** Default 64. */
   readonly maxGroups?: number;
-  /** Bytes of all groups' windows and tables. Default 1 GiB. */
+  /** Bytes of the windows and tables of all groups. Default 1 GiB. */
   readonly maxMemoryBytes?: number;
-  /** Bytes of answers that are kept for each group. Default 16 MiB. */
+  /** Bytes of answers kept for each group. Default 16 MiB. */
   readonly maxCacheBytes?: number;
   /** Default 1,024. */
   readonly maxConnections?: number;
-  /** Streams of events of each group. Default 256. */
+  /** Event streams of each group. Default 256. */
   readonly maxListeners?: number;
-  /** Streams of the dashboard, of all groups together. Default 64. */
+  /** Streams of the dashboard, for all groups together. Default 64. */
   readonly maxWatchers?: number;
-  /** Milliseconds that requests under way have to end when the service is stopped. Default 10,000. */
+  /** Milliseconds within which requests under way have to end when the service is stopped. Default 10,000. */
   readonly drainTimeoutMs?: number;
-  /** Milliseconds between two savings of the windows. Default 30,000. */
+  /** Milliseconds between two writes of the windows. Default 30,000. */
   readonly saveIntervalMs?: number;
-  /** Milliseconds between two looks at vLLM's engines. Default 1,000. */
+  /** Milliseconds between two checks of vLLM's engines. Default 1,000. */
   readonly vllmIntervalMs?: number;
 }
 
-/** How a service is set up. */
+/** Options of a service. */
 export interface ServeOptions {
-  /** `unix:PATH`, or `HOST:PORT` with 0 for any free port. */
+  /** `unix:PATH`, or `HOST:PORT`, where port 0 takes any free port. */
   readonly listen: string;
-  /** The folder of the state; nothing outlives the process when left out. */
+  /** The folder for the state. Without it, nothing outlives the process. */
   readonly state?: string;
-  /** Every request has to carry it, but for /healthz and the dashboard's page. */
+  /** Has to come with every request, except for /healthz and the files of the dashboard's page. */
   readonly token?: string;
   /** PEM files. */
   readonly tls?: { readonly cert: string; readonly key: string };
-  /** Lets it listen off loopback without TLS, or without a token. Default false. */
+  /** Allows it to listen off loopback without TLS, or without a token. Default false. */
   readonly insecure?: boolean;
   /**
-   * The front ends of vLLM's data-parallel engines, by their rank: engines that die are removed. Needs a
-   * folder for the state.
+   * The front ends of vLLM's data-parallel engines, in the order of their ranks: engines that die are
+   * removed. Needs `state` or `etcd`.
    */
   readonly vllm?: readonly string[];
   /** vLLM's own `--api-key`. */
   readonly vllmKey?: string;
-  /** Shares the groups with other services, by etcd, which then is the only record: without `state`. */
+  /**
+   * Shares the groups with other services through etcd, which then holds the only record. Cannot be combined
+   * with `state`.
+   */
   readonly etcd?: EtcdOptions;
   readonly limits?: ServeLimits;
-  /** What the devices are, of groups that name neither a topology nor their ranks. */
+  /** A description of the devices, for groups that give neither a topology nor properties of ranks. */
   readonly topology?: TopologyFile;
   /** `intervalMs`: default 300,000. */
   readonly watchdog?: Pick<WatchdogOptions, 'intervalMs' | 'patience'>;
-  /** Groups that are declared at the start, by name. */
+  /** Groups declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
 }
 
