@@ -159,10 +159,10 @@ const WATCHDOG = { intervalMs: 300_000, patience: 1.5 };
 const LEAST_TOKEN = 16;
 
 /**
- * Checks a configuration, its groups too, and fills in what is left out.
+ * Checks a configuration with its groups, and fills in the defaults.
  *
- * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError, naming what is wrong: among them whatever
- * would let others than this machine in without a token and TLS
+ * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError, naming the option that is wrong. Among
+ *   others, settings are refused that would let other machines in without a token and TLS
  */
 export function readSettings(options: ServeOptions): ServeSettings {
   checkSchema('config', SETTINGS_SCHEMA, options);
