@@ -23,25 +23,25 @@ import type { TopologyChanged } from './topology-change.ts';
 
 export interface AsyncExpertRebalancerOptions {
   readonly balancer: ExpertLoadBalancer;
-  /** Milliseconds between two looks at the loads, 60,000 by default. */
+  /** Milliseconds between two checks of the loads; 60,000 by default. */
   readonly rebalanceInterval?: number;
-  /** Plan when a layer's largest rank load is more than this many times its smallest one; 2 by default. */
+  /** Plans when the largest rank load of a layer is more than this many times its smallest; 2 by default. */
   readonly loadThreshold?: number;
   /**
-   * Make every new mapping live at once, instead of keeping it for
+   * Makes every new mapping live at once, instead of keeping it for
    * {@link AsyncExpertRebalancer.getPendingMapping}.
    */
   readonly autoCommit?: boolean;
   /**
-   * Moves the weights of each plan; the mapping goes live when it has resolved. `autoCommit` has no say then,
-   * and no mapping is kept. Never called while it has not settled.
+   * Moves the weights of each plan; the mapping goes live once it has resolved. `autoCommit` then has no
+   * effect, and no mapping is kept. It is never called again before it has settled.
    */
   readonly apply?: ApplyTransfer;
-  /** How the transfers that `apply` is given are planned. */
+  /** How the transfers passed to `apply` are planned. */
   readonly transfer?: RebalancerTransferOptions;
   /**
-   * Plans as it would, and measures each plan on the steps that follow, beside the live mapping: but nothing
-   * is offered, moved or made live. To find out what balancing would bring. Default false.
+   * Plans as usual, and measures each plan on the steps that follow, compared with the live mapping, but
+   * offers, moves and commits nothing. Use it to find out what balancing would gain. Default false.
    */
   readonly shadow?: boolean;
 }
@@ -57,11 +57,10 @@ const MIN_BACK_OFF_MS = 10;
 
 /**
  * Watches a balancer's loads and plans in the background: in the balancer's pool, never on the caller's
- * thread. One plan at a time; a new mapping is kept until it is taken, or goes live at once with
+ * thread. It makes one plan at a time. A new mapping is kept until it is taken, or goes live at once with
  * `autoCommit`.
  *
- * The timer does not keep the process alive. No error of a listener ends the process or the loop.
- *
+ * The timer does not keep the process alive. An error in a listener ends neither the process nor the loop.
  * @example
  * ```ts
  * const rebalancer = new AsyncExpertRebalancer({ balancer, rebalanceInterval: 10_000 });
@@ -144,12 +143,14 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     return this.#loop !== undefined;
   }
 
-  /** Errors of the background loop and of listeners so far. */
+  /** Number of errors of the background loop and of listeners so far. */
   get numErrors(): number {
     return this.#numErrors;
   }
 
-  /** Starts looking every `rebalanceInterval`, the first time after one. Idempotent. */
+  /**
+   * Starts checking the loads every `rebalanceInterval`; the first check is after one interval. Idempotent.
+   */
   start(): void {
     if (this.#loop !== undefined) return;
     this.#loop = Symbol('loop');
@@ -160,7 +161,10 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     this.#schedule(this.#loop);
   }
 
-  /** Stops looking and cancels the plan in flight; resolves when nothing of it runs any more. Idempotent. */
+  /**
+   * Stops checking and cancels the plan under way; resolves when nothing of it is running any more.
+   * Idempotent.
+   */
   async stop(): Promise<void> {
     this.#loop = undefined;
     sharedParts(this.balancer).loops.delete(this);
@@ -171,7 +175,7 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
     await this.#inFlight?.catch(() => {});
   }
 
-  /** What plans of the shadow mode would have gained: the last ones, and at last the one being measured. */
+  /** What the last plans of the shadow mode would have gained; the last entry is the plan being measured. */
   get shadowGains(): readonly ShadowGain[] {
     return this.#shadow === undefined ? this.#shadowGains : [...this.#shadowGains, this.#shadow.gain];
   }
@@ -189,8 +193,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   }
 
   /**
-   * Whether some layer's load imbalance (largest / smallest rank load, averaged over the window) is above the
-   * threshold.
+   * Whether the load imbalance of some layer (largest / smallest rank load, averaged over the window) is
+   * above the threshold.
    */
   shouldRebalance(): boolean {
     const { window } = sharedParts(this.balancer);
@@ -198,8 +202,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   }
 
   /**
-   * Takes the planned mapping that waits, if there is one: a second call gets nothing until there is a new
-   * one. Its `commit` throws `EPLB_STALE` when another mapping went live after it was planned.
+   * Takes the planned mapping that is waiting, if there is one: a second call returns nothing until there is
+   * a new one. Its `commit` throws `EPLB_STALE` if another mapping went live after it was planned.
    */
   getPendingMapping(): ExpertMapping | undefined {
     const pending = this.#pending;
@@ -208,8 +212,8 @@ export class AsyncExpertRebalancer extends EventEmitter<RebalancerEvents> {
   }
 
   /**
-   * Plans now, whatever the threshold says. While a plan is in flight, that one's outcome is returned. What a
-   * listener throws becomes an 'error' event.
+   * Plans now, whatever the threshold is. While a plan is under way, that plan's outcome is returned. An
+   * exception thrown by a listener becomes an 'error' event.
    *
    * @throws (as a rejection) what `ExpertLoadBalancer.plan` throws
    */

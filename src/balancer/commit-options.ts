@@ -2,11 +2,16 @@ import { checkBoolean, checkLayer, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 
-/** What a `ExpertLoadBalancer.commit` may be told. */
+/** Options of `ExpertLoadBalancer.commit`. */
 export interface CommitOptions {
-  /** The generation that the mapping was made from: it goes live only while that one is. */
+  /**
+   * The generation that the mapping was made from: the mapping goes live only while that generation is live.
+   */
   readonly from?: number;
-  /** Makes the mapping live whatever it was made from: what went live meanwhile is replaced. */
+  /**
+   * Makes the mapping live whatever it was made from, and replaces any mapping that went live in the
+   * meantime.
+   */
   readonly force?: boolean;
 }
 

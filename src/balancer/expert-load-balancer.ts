@@ -26,12 +26,11 @@ export function checkBalancer(title: string, value: unknown): ExpertLoadBalancer
 export let sharedParts: (balancer: ExpertLoadBalancer) => SharedParts;
 
 /**
- * Records the tokens each expert got, step by step, and plans which experts to replicate and where.
+ * Records how many tokens each expert gets, step by step, and plans which experts to replicate and where.
  *
- * Recording and reading are synchronous and cheap; planning runs in worker threads and never blocks the
- * caller. Plans of one balancer are made one after the other. One thread owns a balancer; `shareBalancer`
- * lets others take part.
- *
+ * Recording and reading are synchronous and cheap. Planning runs in worker threads and never blocks the
+ * caller. A balancer makes its plans one after the other. It belongs to one thread; `shareBalancer` lets
+ * other threads take part.
  * @example
  * ```ts
  * const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
@@ -44,9 +43,9 @@ export let sharedParts: (balancer: ExpertLoadBalancer) => SharedParts;
  */
 export class ExpertLoadBalancer {
   readonly windowSize: number;
-  /** What events and metrics call it. */
+  /** Its name in events and metrics. */
   readonly name: string;
-  /** The most worker threads that a plan may have; 0 when plans are made in this thread. */
+  /** The most worker threads that a plan may use; 0 when plans are made in this thread. */
   readonly threads: number;
   readonly #openState = new OpenState();
   readonly #live: LiveState;
@@ -80,11 +79,11 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Carves all memory the balancer will ever use; no thread is started before the first plan.
+   * Allocates all memory that the balancer will ever use. No thread is started before the first plan.
    *
-   * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION` for an option of another name; EplbRangeError
-   * `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY` when the memory, of which
-   * the message says how much, cannot be had
+   * @throws EplbTypeError `EPLB_KIND`, or `EPLB_OPTION` for an unknown option; EplbRangeError
+   *   `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY` when there is not
+   *   enough memory: the message says how much is needed
    */
   constructor(options: ExpertLoadBalancerOptions) {
     const settings = readOptions(options);
@@ -97,20 +96,20 @@ export class ExpertLoadBalancer {
     this.#plans = new BalancerPlans(this.#live, this.#planner);
   }
 
-  /** The sizes, and what is known of the ranks, checked: as they are now, see {@link changeTopology}. */
+  /** The sizes, and the properties of the ranks, checked: as they are now, see {@link changeTopology}. */
   get topology(): Topology {
     return this.#live.topology;
   }
 
   /**
-   * The live mapping. At first, expert i is in slot i, of those that are open, and the redundant slots repeat
-   * the experts from 0 on.
+   * The live mapping. At first, expert i is in the i-th open slot, and the redundant slots repeat the experts
+   * from 0 on.
    */
   get mapping(): ExpertMapping {
     return this.#live.mapping;
   }
 
-  /** How often the live mapping was replaced. */
+  /** How many times the live mapping was replaced. */
   get generation(): number {
     return this.#live.generation;
   }
@@ -120,36 +119,36 @@ export class ExpertLoadBalancer {
     return this.#live.window.numSamples;
   }
 
-  /** How far the plan in flight is; both 0 when there is none. */
+  /** How far the plan under way has come; both are 0 when there is none. */
   get planProgress(): { layersDone: number; numLayers: number } {
     return this.#planner.progress;
   }
 
   /**
-   * Adds the tokens each slot of the live mapping got to the step being recorded. Loads given twice in a step
-   * add up. What an empty slot is given is shown as it was recorded, but counts for no expert and in no
-   * average.
+   * Adds the tokens that each slot of the live mapping got to the step being recorded. Loads that are
+   * recorded twice in a step are added up. A load of an empty slot is shown as it was recorded, but counts
+   * for no expert and in no average.
    *
-   * @param loads [physical], finite in float32 and >= 0, also together with what the step has; copied
+   * @param loads [physical], finite in float32 and >= 0, also when added to what the step has; copied
    * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER`, `EPLB_SHAPE`, `EPLB_LOAD`; nothing is
-   * recorded then
+   *   recorded then
    */
   recordLoad(layer: number, loads: LoadRow): void {
     this.#openState.check();
     this.#live.window.recordPhysical(layer, loads);
   }
 
-  /** As {@link recordLoad}, for the tokens each expert got: loads [logical]. */
+  /** Like {@link recordLoad}, but with the tokens that each expert got: loads [logical]. */
   recordLogicalLoad(layer: number, loads: LoadRow): void {
     this.#openState.check();
     this.#live.window.recordLogical(layer, loads);
   }
 
   /**
-   * Ends the step being recorded, with what connected threads have recorded: it becomes the newest sample of
-   * the window. Never throws for loads: what only adds up to more than the largest float32 (loads of several
-   * threads, or of slots and of experts) counts as that. Its cost does not grow with the window; a step of
-   * whole loads up to 65,535 a slot takes half of what another one does.
+   * Ends the step being recorded, together with what connected threads have recorded. The step becomes the
+   * newest sample of the window. It never throws for loads: a sum above the largest float32 (of loads from
+   * several threads, or of slots and experts) counts as the largest float32. The cost does not grow with the
+   * window. A step whose loads are whole numbers up to 65,535 a slot takes half as long as another one.
    */
   advanceWindow(): void {
     this.#openState.check();
@@ -160,20 +159,20 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Tells of ranks that died, came back, became slower or faster, were added or taken away: between two
-   * plans, while the host goes on. Experts that no live rank has any more get slots that others can spare, by
-   * {@link repair}: so the live mapping is whole again at once, though the weights of `hostLoads` have to be
+   * Reports ranks that died, came back, became slower or faster, were added or removed: between two plans,
+   * while the host continues. Experts that no live rank has any more get slots that others can spare, by
+   * {@link repair}. So the live mapping is whole again at once, but the weights of `hostLoads` have to be
    * loaded. New ranks are empty until the next plan fills them.
    *
-   * The window is kept, by experts. A plan in flight is stale, like all that was made before; a rebalance in
-   * flight plans again. Threads that are connected go on, and see the new topology with the new mapping.
-   * Blocks the calling thread for as long as copying the window takes.
+   * The window is kept, by experts. A plan under way becomes stale, like all plans made before; a rebalance
+   * under way plans again. Connected threads continue, and see the new topology together with the new
+   * mapping. The call blocks the thread for as long as copying the window takes.
    *
-   * @param change what becomes of the ranks: what is left out stays as it is. `deadRanks` names all that are
-   * dead, `[]` that all live.
+   * @param change what changes about the ranks; what is left out stays as it is. `deadRanks` names all dead
+   *   ranks; `[]` means that all are alive.
    * @throws EplbError `EPLB_CLOSED`; EplbTypeError, EplbRangeError for wrong options; EplbRangeError
-   * `EPLB_TOPOLOGY` when the live ranks have fewer slots than there are experts, or for a topology that the
-   * policy cannot plan, `EPLB_MEMORY`. Nothing changes then.
+   *   `EPLB_TOPOLOGY` when the live ranks have fewer slots than there are experts, or when the policy cannot
+   *   plan the topology, `EPLB_MEMORY`. Nothing changes then.
    * @example
    * ```ts
    * const sizes = { numLayers: 1, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 3 };
@@ -203,23 +202,26 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * The mean tokens per step of each slot, [layers x physical], over the samples recorded so far. What was
-   * recorded under an older mapping, or for experts, counts for every replica of the expert evenly; so does
-   * what was recorded per slot in a layer that got loads of experts in the same step. A copy.
+   * The mean tokens per step of each slot, [layers x physical], over the samples in the window. Loads
+   * recorded under an older mapping, or for experts, are spread evenly over the replicas of each expert. So
+   * are loads recorded per slot in a layer that also got loads of experts in the same step. A copy.
    */
   getAverageLoad(): LoadMatrix {
     return this.#live.window.averagePhysical();
   }
 
   /**
-   * The mean tokens per step of each expert, [layers x logical], over the samples recorded so far: right to
-   * the rounding to float32, whatever loads have left the window. A copy.
+   * The mean tokens per step of each expert, [layers x logical], over the samples in the window. It is exact
+   * up to rounding to float32, whatever loads have left the window. A copy.
    */
   getAverageLogicalLoad(): LoadMatrix {
     return this.#live.window.averageLogical();
   }
 
-  /** The mapping's and the window's tables, copied: as large as the window, so not for every step. */
+  /**
+   * A copy of the tables of the mapping and of the window. It is as large as the window, so do not take it
+   * every step.
+   */
   metrics(): EplbMetrics {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.topology;
     return {
@@ -240,22 +242,22 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Starts the worker threads now instead of with the first plan, which is then as quick as the others, and
-   * loads the module of a policy that is given as a URL.
+   * Starts the worker threads now instead of with the first plan, so that the first plan is as fast as later
+   * ones. Also loads the module of a policy that is given as a URL.
    *
    * @throws (as a rejection) EplbError `EPLB_CLOSED`, `EPLB_WORKER_LOST`, `EPLB_POLICY` for a module that
-   * cannot be loaded or exports no policy; `EPLB_THREADS` where no thread can be had, `EPLB_RUNTIME`
+   *   cannot be loaded or exports no policy; `EPLB_THREADS` when no thread can be started, `EPLB_RUNTIME`
    */
   async start(): Promise<void> {
     await this.#planner.start();
   }
 
   /**
-   * Plans a mapping and makes it live, unless another one went live meanwhile: that is never undone, see
-   * {@link RebalanceOptions.ifStale}.
+   * Plans a mapping and makes it live, unless another one went live in the meantime: that one is never
+   * undone, see {@link RebalanceOptions.ifStale}.
    *
-   * @param weight loads [layers x logical] to plan for; the average of the window when left out
-   * @returns the mapping that is live by then
+   * @param weight loads [layers x logical] to plan for; by default the average of the window
+   * @returns the mapping that is live when the call ends
    * @throws as {@link plan}
    */
   async rebalance(weight?: LoadsInput, options: RebalanceOptions = {}): Promise<ExpertMapping> {
@@ -263,65 +265,64 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * As {@link rebalance}, in the calling thread, which it blocks for the whole plan. Not for a policy given
-   * as a URL. Another mapping can only go live meanwhile when the policy itself commits one.
+   * Like {@link rebalance}, but in the calling thread, which is blocked for the whole plan. Not for a policy
+   * given as a URL. During the plan, another mapping can go live only if the policy itself commits one.
    */
   rebalanceSync(weight?: LoadsInput, options: Omit<RebalanceOptions, 'signal'> = {}): ExpertMapping {
     return this.#plans.rebalanceSync(weight, options);
   }
 
   /**
-   * Plans a mapping without making it live, for hosts that move weights first and {@link commit} then.
-   * Resolves to the live mapping itself when it is to stay, or when there is nothing to plan from: no
-   * `weight` and no sample.
+   * Plans a mapping without making it live, for hosts that move weights first and then {@link commit}.
+   * Resolves to the live mapping itself if that is to stay, or if there is nothing to plan from: no `weight`
+   * and no sample.
    *
-   * @param weight loads [layers x logical]; the average of the window as it is when the plan begins, when
-   * left out
+   * @param weight loads [layers x logical]; by default the average of the window at the beginning of the plan
    * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong arguments; EplbError `EPLB_CLOSED`,
-   * `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_THREADS`, `EPLB_RUNTIME` or `EPLB_POLICY`. The live mapping
-   * is untouched then.
+   *   `EPLB_CANCELLED`, `EPLB_WORKER_LOST`, `EPLB_THREADS`, `EPLB_RUNTIME` or `EPLB_POLICY`. The live mapping
+   *   does not change then.
    */
   async plan(weight?: LoadsInput, options: PlanOptions = {}): Promise<ExpertMapping> {
     return (await this.decide(weight, options)).mapping;
   }
 
   /**
-   * As {@link plan}, with what the policy says of it: 'planned', with what to expect of the mapping when the
-   * policy forecasts that, or 'kept', with the live mapping itself and the reason. `generation` is what it
-   * was planned from.
+   * Like {@link plan}, but with the policy's decision: 'planned', with a forecast if the policy makes one, or
+   * 'kept', with the live mapping itself and the reason. `generation` is the one that it was planned from.
    */
   async decide(weight?: LoadsInput, options: PlanOptions = {}): Promise<BalancerDecision> {
     return this.#plans.decide(weight, options);
   }
 
   /**
-   * Makes a mapping live. Loads recorded so far stay with the mapping they were recorded under.
+   * Makes a mapping live. Loads recorded so far stay with the mapping under which they were recorded.
    *
-   * A mapping that this balancer planned goes live only while the mapping that it was planned from is live:
-   * it says which weights move from where. Mappings made elsewhere and those that once were live (a rollback)
-   * are only checked against `from`.
+   * A mapping that this balancer planned can go live only while the mapping that it was planned from is live,
+   * because the plan says which weights move from where. Mappings made elsewhere, and those that were live
+   * before (a rollback), are only checked against `from`.
    *
    * @throws EplbError `EPLB_STALE` for a mapping that was made from another generation than the live one,
-   * `EPLB_CLOSED`; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape,
-   * `EPLB_MAPPING` for one with an expert in a closed slot, `EPLB_RANGE`, `EPLB_NOT_WHOLE` for a `from` that
-   * is not a generation. Nothing changes then.
+   *   `EPLB_CLOSED`; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE` for a mapping of another shape,
+   *   `EPLB_MAPPING` for one with an expert in a closed slot, `EPLB_RANGE`, `EPLB_NOT_WHOLE` for a `from`
+   *   that is not a generation. Nothing changes then.
    */
   commit(mapping: ExpertMapping, options: CommitOptions = {}): void {
     this.#live.commit(mapping, options);
   }
 
   /**
-   * Makes layers of a mapping live, and leaves all others as they are: for hosts that move weights layer by
-   * layer. The live mapping is a new whole one, with a generation of its own. Loads recorded so far stay with
-   * the mapping they were recorded under, in all layers.
+   * Makes some layers of a mapping live, and leaves all others as they are, for hosts that move weights layer
+   * by layer. The live mapping is then a new, whole one, with a generation of its own. Loads recorded so far
+   * stay with the mapping under which they were recorded, in all layers.
    *
-   * It is checked as {@link commit} checks. What is left of a mapping stays good while nothing but its own
-   * layers goes live; `from` still names the generation that all of it was made from. When its last layer
-   * goes live the mapping itself is the live one. Layers that are live already change nothing.
+   * The mapping is checked as by {@link commit}. Its remaining layers can still go live as long as nothing
+   * but its own layers goes live in between; `from` still names the generation that the whole mapping was
+   * made from. When its last layer goes live, the mapping itself is the live one. Layers that are live
+   * already change nothing.
    *
    * @param layers from 0, each once, in any order
-   * @throws as {@link commit}; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER` for a layer that there
-   * is not or that is named twice, `EPLB_NOT_WHOLE`, `EPLB_SHAPE` when none is named. Nothing changes then.
+   * @throws as {@link commit}; EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_LAYER` for a layer that does
+   *   not exist or is named twice, `EPLB_NOT_WHOLE`, `EPLB_SHAPE` when none is named. Nothing changes then.
    * @example
    * ```ts
    * const sizes = { numLayers: 2, numLogicalExperts: 4, numPhysicalExperts: 6, numRanks: 2 };
@@ -337,11 +338,10 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * All that the balancer knows, as bytes: the live mapping, the window, the step being recorded, and what
-   * the policy remembers. A balancer of the same sizes that is restored from it plans the same, byte for
-   * byte: so an engine starts warm. Blocks the calling thread for as long as copying the window takes. Not of
-   * other threads' loads that no step has taken yet.
-   *
+   * Everything that the balancer knows, as bytes: the live mapping, the window, the step being recorded, and
+   * what the policy remembers. A balancer of the same sizes that is restored from it makes the same plans,
+   * byte for byte. So an engine can start warm. The call blocks the thread for as long as copying the window
+   * takes. Loads of other threads that no step has taken yet are not included.
    * @example
    * ```ts
    * await writeFile('balancer.snapshot', balancer.snapshot());
@@ -354,13 +354,13 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Takes over what another balancer of the same sizes and the same kind of policy knew. The mapping goes
-   * live as if it were committed.
+   * Takes over the state of another balancer with the same sizes and the same kind of policy. The mapping
+   * goes live as if it were committed.
    *
-   * @param snapshot as `snapshot()` gave it; read, not kept
-   * @throws EplbError `EPLB_CLOSED`, `EPLB_STALE` when this balancer has recorded or committed anything
-   * itself; EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_FORMAT` for bytes that are damaged or no
-   * snapshot, `EPLB_SHAPE` for a balancer of other sizes, `EPLB_MAPPING`. Nothing changes then.
+   * @param snapshot as returned by `snapshot()`; it is read, not kept
+   * @throws EplbError `EPLB_CLOSED`, `EPLB_STALE` when this balancer has already recorded or committed
+   *   anything itself; EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_FORMAT` for bytes that are damaged or
+   *   not a snapshot, `EPLB_SHAPE` for a balancer of other sizes, `EPLB_MAPPING`. Nothing changes then.
    */
   restore(snapshot: Uint8Array): void {
     this.#openState.check();
@@ -368,7 +368,7 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Cancels the plan in flight, ends the threads and refuses all further work. Reading stays possible.
+   * Cancels the plan under way, ends the threads and refuses all further work. Reading remains possible.
    * Idempotent.
    */
   async close(): Promise<void> {

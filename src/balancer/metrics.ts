@@ -20,17 +20,20 @@ export interface EplbMetrics {
   /** Steps in {@link expertLoadWindow}: the window's size once it is full. */
   readonly numSamples: number;
   /**
-   * Worker threads that were started because this balancer's plans wanted more than there were, and those
-   * started in the place of others.
+   * Worker threads that were started because this balancer's plans wanted more than there were, including
+   * those that replaced others.
    */
   readonly workersStarted: number;
-  /** How often a worker thread was woken to work on a plan of this balancer, its first time included. */
+  /** How many times a worker thread was woken for a plan of this balancer, including the first time. */
   readonly workersWoken: number;
-  /** What the last 16 mappings that went live gained; at last the live one, while it is measured. */
+  /**
+   * What the last 16 mappings that went live gained; the last entry is the live one, while it is being
+   * measured.
+   */
   readonly realisedGains: readonly RealisedGain[];
   /**
-   * What a plan has to promise for a rebalancer to take it, in the unit of the gains; 0 unless the last two
-   * plans gained less than half of what they promised.
+   * The gain that a plan has to promise before a rebalancer takes it, in the unit of the gains. It is 0
+   * unless the last two plans gained less than half of what they promised.
    */
   readonly gainBar: number;
   /** `[layers x physical]`: the expert of each slot. */

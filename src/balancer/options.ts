@@ -21,61 +21,61 @@ const NAMES = [
 ];
 
 /**
- * What a balancer is made of. Of what ranks are like (`slotsPerRank`, `rankSpeed` and so on, see
- * {@link Topology}) a policy may be able to plan for some only: then the constructor refuses it.
+ * The options of a balancer. A policy may support only some properties of ranks (`slotsPerRank`, `rankSpeed`
+ * and so on, see {@link Topology}). The constructor refuses the ones that the policy cannot plan.
  */
 export interface ExpertLoadBalancerOptions extends RankOptions {
   readonly numLayers: number;
   readonly numLogicalExperts: number;
   /**
-   * Slots per layer: at least the experts. Where they are not a multiple of `numRanks`, the first ranks have
-   * one more than the others, and tables have that many for every rank.
+   * Slots per layer: at least as many as experts. If the number is not a multiple of `numRanks`, the first
+   * ranks have one slot more than the others, and tables have that larger number for every rank.
    */
   readonly numPhysicalExperts: number;
   readonly numRanks: number;
-  /** Fast-network domains, 1 by default. */
+  /** Nodes, within which links are fast; 1 by default. */
   readonly numNodes?: number;
   /** Groups of experts that routing picks together, 1 by default. */
   readonly numGroups?: number;
   /**
-   * Where experts go; the default policy when left out. An object with a kernel (those of this library) is
-   * planned in the pool; another object in this thread; a module URL (its export `policy`, or default export)
-   * in a pool thread.
+   * Decides where experts go; the default policy if left out. An object with a kernel, as those of this
+   * library have, plans in the pool. Any other object plans in this thread. A module URL (its export
+   * `policy`, or its default export) plans in a thread of the pool.
    *
-   * A policy in this thread blocks it until it returns, and nothing can interrupt it: neither a plan's signal
-   * nor `close`. That is so for an object without a kernel, and for every policy with `threads: 0` or by
-   * `rebalanceSync`. For one that is not sure to return take a module URL: see {@link policyGraceMs}. A
-   * policy of your own gets copies, in frozen objects: what it writes to them changes nothing. That is no
-   * sandbox: its module may do what any module of the process may.
+   * A policy in this thread blocks it until the policy returns. Nothing can interrupt it, neither a plan's
+   * signal nor `close`. That holds for an object without a kernel, and for every policy with `threads: 0` or
+   * in `rebalanceSync`. If a policy may not return, give a module URL: see {@link policyGraceMs}. A policy of
+   * your own gets copies, in frozen objects: writing to them changes nothing. This is not a sandbox: the
+   * policy's module may do whatever any module of the process may do.
    */
   readonly policy?: AbstractEplbPolicy | URL;
   /**
-   * Milliseconds that a policy given as a module URL has to return once its plan's signal is aborted or the
-   * balancer is closed; 5,000 by default. If it does, the plan is rejected with `EPLB_CANCELLED`, and the
-   * thread is kept. If it does not, or its module is still loading, the threads are ended, whatever they do,
-   * and the next plan gets new ones: the plan is then rejected with `EPLB_POLICY`. A closed balancer's plan
-   * is rejected with `EPLB_CLOSED` either way.
+   * Milliseconds within which a policy given as a module URL has to return once its plan's signal is aborted
+   * or the balancer is closed; 5,000 by default. If it returns in time, the plan is rejected with
+   * `EPLB_CANCELLED`, and the thread is kept. If it does not, or if its module is still loading, the threads
+   * are ended, whatever they are doing, and the next plan gets new ones. The plan is then rejected with
+   * `EPLB_POLICY`. A closed balancer's plan is rejected with `EPLB_CLOSED` in both cases.
    *
-   * A thread that is in a call of the system (`execSync`, say) ends when that returns. Plans and `close` do
-   * not wait for it, but the process cannot exit before.
+   * A thread inside a call of the system, such as `execSync`, ends when that call returns. Plans and `close`
+   * do not wait for it, but the process cannot exit before.
    */
   readonly policyGraceMs?: number;
-  /** Steps that averages and plans look back on, 100 by default. */
+  /** Number of past steps that averages and plans use; 100 by default. */
   readonly windowSize?: number;
   /**
-   * The most worker threads that a plan may have, of those that all balancers of this thread share; by
-   * default as many as the process may use cores, and never more than that. A plan wakes as many as it is
-   * worth, and they start when plans first want them. 0 plans in this thread. A policy that is given as a
-   * module URL has a thread of its own.
+   * The most worker threads that a plan may use, out of those that all balancers of this thread share. The
+   * default, and the limit, is the number of cores that the process may use. A plan wakes only as many
+   * threads as are worth it, and threads start when a plan first needs them. With 0, plans are made in this
+   * thread. A policy that is given as a module URL has a thread of its own.
    */
   readonly threads?: number;
   /**
-   * What the worker threads do when a plan is done: 'park' sleeps until the next one, 'spin' keeps their
-   * cores busy for 50 ms first, so that a plan that follows within that time begins some 30 us sooner. For
-   * hosts that plan without a pause and have cores to spare. Default 'park'.
+   * What the worker threads do after a plan. 'park' sleeps until the next plan. 'spin' first keeps the cores
+   * busy for 50 ms, so that a plan within that time begins some 30 us sooner; it is for hosts that plan
+   * without a pause and have cores to spare. Default 'park'.
    */
   readonly idle?: 'park' | 'spin';
-  /** What events and metrics call it. Default 'balancer'. */
+  /** Its name in events and metrics. Default 'balancer'. */
   readonly name?: string;
 }
 

@@ -5,7 +5,7 @@ import type { RealisedGain } from './gain-record.ts';
 import type { ShadowGain } from './shadow.ts';
 import type { TopologyChanged } from './topology-change.ts';
 
-/** Why a rebalancer planned nothing, or kept nothing of its plan. */
+/** Why a rebalancer did not plan, or did not keep its plan. */
 export type SkipReason =
   /** No step was recorded yet. */
   | 'no samples'
@@ -22,7 +22,7 @@ export type SkipReason =
   /** The policy keeps the live mapping. */
   | KeptReason;
 
-/** What became of a plan. */
+/** The outcome of a plan. */
 export type RebalanceOutcome =
   /** The mapping waits for `AsyncExpertRebalancer.getPendingMapping`. */
   | {
@@ -64,36 +64,39 @@ export type RebalanceOutcome =
     } & TransferAbort)
   | { readonly status: 'skipped'; readonly reason: SkipReason };
 
-/** The events of a rebalancer and what their listeners get. */
+/** The events of a rebalancer, and what their listeners receive. */
 export interface RebalancerEvents {
   pending: [outcome: Extract<RebalanceOutcome, { status: 'pending' }>];
   committed: [outcome: Extract<RebalanceOutcome, { status: 'committed' }>];
   shadowed: [outcome: Extract<RebalanceOutcome, { status: 'shadowed' }>];
   /**
-   * What a plan of the shadow mode would have gained: measured over a window of steps, or until there was
-   * another plan or another live mapping.
+   * What a plan of the shadow mode would have gained, measured over a window of steps, or until another plan
+   * was made or another mapping went live.
    */
   scored: [gain: ShadowGain];
   /**
-   * The balancer's topology changed: its mapping is whole again, the weights of `hostLoads` have to be
-   * loaded, and a plan for balance follows at once. While the rebalancer runs.
+   * The balancer's topology changed while the rebalancer runs. The mapping is whole again, the weights of
+   * `hostLoads` have to be loaded, and a plan for balance follows at once.
    */
   repaired: [changed: TopologyChanged];
   skipped: [outcome: Extract<RebalanceOutcome, { status: 'skipped' }>];
-  /** What `apply` was given has settled: the weights are where the mapping has them, which goes live now. */
+  /** `apply` has resolved: the weights are where the mapping has them, and the mapping goes live now. */
   prepared: [transfer: ExpertTransfer];
   activated: [outcome: Extract<RebalanceOutcome, { status: 'activated' }>];
   /**
-   * The reason, and what `apply` was rejected with. A failure without a listener for this event is an 'error'
-   * of the background loop.
+   * The reason, and the error that `apply` was rejected with. Without a listener for this event, a failure is
+   * an 'error' of the background loop.
    */
   aborted: [outcome: Extract<RebalanceOutcome, { status: 'aborted' }>];
-  /** What a mapping that went live gained: measured over a window of steps, or until another one did. */
+  /**
+   * What a mapping that went live gained, measured over a window of steps, or until another mapping went
+   * live.
+   */
   realised: [gain: RealisedGain];
   /**
-   * An error of the background loop, which goes on after a longer pause, or of a listener that threw or whose
-   * promise was rejected. With no listener for it, an error of the loop becomes a process warning each time,
-   * and one of listeners the first time.
+   * An error of the background loop, which continues after a longer pause; or an error of a listener that
+   * threw or whose promise was rejected. Without a listener for this event, each error of the loop becomes a
+   * process warning, and of those of listeners only the first.
    */
   error: [error: Error];
 }

@@ -79,9 +79,8 @@ export interface EplbEvents {
 }
 
 /**
- * The names of the channels of `node:diagnostics_channel` on which this package tells what happens. A message
- * is made only where somebody has subscribed; {@link EplbEvents} has the type of each.
- *
+ * The names of the channels of `node:diagnostics_channel` on which this package publishes events. A message
+ * is built only if somebody has subscribed; {@link EplbEvents} has the type of each.
  * @example
  * ```ts
  * import { subscribe } from 'node:diagnostics_channel';

@@ -59,13 +59,13 @@ const OPTIONS = [
 ];
 
 /**
- * What a mapping makes of the loads of a step, layer by layer, in time. Tokens of an expert are shared
- * evenly by its replicas. With `rankSpeed` a rank takes its time / speed; dead ranks take none. A shared
- * expert of `rules` takes the time of its tokens.
+ * The time of each layer for the loads of a step under a mapping. The tokens of an expert are shared evenly
+ * by its replicas. With `rankSpeed`, a rank takes its time / speed; dead ranks take none. A shared expert of
+ * `rules` takes the time of its tokens.
  *
  * @param weight loads [layers x logical]: tokens of one step
  * @throws EplbTypeError, EplbRangeError for loads, sizes or options that do not fit; EplbRangeError
- * `EPLB_MEMORY`
+ *   `EPLB_MEMORY`
  * @example
  * ```ts
  * const cost = costModel({ slotSeconds: { floor: 2, perToken: 1 } });
@@ -178,8 +178,9 @@ export class CostTally {
 }
 
 /**
- * Adds up what {@link layerCosts} gives: of one step, or of several.
- * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` unless its figures are finite and >= 0
+ * Adds up the results of {@link layerCosts}, for one step or for several.
+ *
+ * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` unless the figures are finite and >= 0
  */
 export function summarizeCost(layers: readonly LayerCost[]): CostSummary {
   if (!Array.isArray(layers)) {

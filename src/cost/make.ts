@@ -3,7 +3,8 @@ import { CostModel, isCostModel } from './cost-model.ts';
 import { costModelPreset } from './presets.ts';
 
 /**
- * Makes a cost model: of a preset, `DEVICE:MODEL[:PRECISION]`, or of an object, such as a parsed file.
+ * Makes a cost model from the name of a preset, `DEVICE:MODEL[:PRECISION]`, or from an object, such as a
+ * parsed file.
  *
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE`, `EPLB_SHAPE`, naming what is wrong
  * @example

@@ -78,12 +78,12 @@ const OPTIONS = [
 const ROUTE_OPTIONS = [...OPTIONS, 'numTokens', 'topK', 'sourceRanks'];
 
 /**
- * The traffic of loads under a mapping, each token of an expert a transfer of its own: loads do not tell
- * which experts a token has together. So of a rank that a token has two experts on it counts two, where
- * an engine may send one; {@link routeTraffic} counts one.
+ * The traffic of loads under a mapping. Each token of an expert is a transfer of its own, because loads do
+ * not say which experts a token has together. A rank that has two experts of a token counts two transfers,
+ * where an engine may send one; {@link routeTraffic} counts one.
  *
- * @param loads [layers x logical]: then tokens are taken to be on all ranks alike; or by the rank that tokens
- * are on
+ * @param loads [layers x logical], with tokens assumed to be spread evenly over all ranks; or by the rank
+ *   that tokens are on
  * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping, naming the option
  * @example
  * ```ts
@@ -124,9 +124,9 @@ export function loadTraffic(
 }
 
 /**
- * The traffic of routes under a mapping: a token goes to a rank once, however many of its experts it
- * takes there. Where an expert has several copies a token takes each with its share, whatever it takes of
- * its other experts: tokens are then what is to be expected, and no whole numbers.
+ * The traffic of routes under a mapping. A rank receives a token once, however many of the token's experts it
+ * has. If an expert has several copies, a token takes each with its share, independently of its other
+ * experts. So tokens are expected values, not whole numbers.
  *
  * @param routes expert ids [numTokens x layers x topK], row-major
  * @throws EplbTypeError `EPLB_KIND`; EplbRangeError `EPLB_RANGE`, `EPLB_SHAPE`, naming token and layer

@@ -6,25 +6,19 @@ import { MAX_SIZE } from '../core/topology.ts';
 /** What an array may be read as. */
 export const READ_AS = ['loads', 'routes'] as const;
 
-/** How a recording is to be read. */
+/** How a recording is read. */
 export interface OpenOptions {
-  /** Name of its format; recognised by the content when left out. */
+  /** Name of the format; by default the content shows it. */
   readonly format?: string | undefined;
-  /**
-   * What an array holds, where its content leaves that open: then it has to be said. `routes` need
-   * `numExperts`.
-   */
+  /** What an array holds. Required when the content does not show it. `routes` need `numExperts`. */
   readonly as?: (typeof READ_AS)[number] | undefined;
   /**
    * Logical experts of a layer. Decides between routes and loads where the file does not say which it holds.
    */
   readonly numExperts?: number | undefined;
-  /** Tokens that one step of recorded routes adds up; 128 when left out. */
+  /** Number of tokens that make one step of recorded routes; default 128. */
   readonly tokensPerStep?: number | undefined;
-  /**
-   * Reads routes even if more than a hundredth of them name an expert twice for one token, which no router
-   * does.
-   */
+  /** Reads routes even if more than 1 % of them name an expert twice for one token, which no router does. */
   readonly allowDuplicates?: boolean | undefined;
 }
 

@@ -17,20 +17,21 @@ import { quote, quotePath } from './text.ts';
 const FIELD = 'recording';
 
 /**
- * Opens recorded loads or routes of any format. The format is recognised by the content. A directory is one
- * recording: its files, ordered by the time in their names.
+ * Opens recorded loads or routes in any format. The content shows the format. A directory is one recording:
+ * its files are ordered by the time in their names.
  *
- * What cannot be true is refused, and what may be something else is asked for: a placement, or routes without
- * `numExperts`. For that, the beginning is read, and routes as a whole. What is doubtful is in the notes.
+ * Content that cannot be true is refused. If a file may hold something else, it has to be said what it holds:
+ * a placement, or routes without `numExperts`. To find this out, the beginning of the file is read, and
+ * routes are read as a whole. Doubts are in the notes.
  *
- * Opening and reading take memory of 8 times the size of the files at most, and 160 MiB: arrays and JSON
- * Lines are read a part at a time, other texts are in memory as numbers. Texts that have to be read whole are
- * refused from 512 MiB on (JSON), or 64 MiB (CSV and tables of text); so is a file that would take more.
+ * Opening and reading take at most 8 times the size of the files in memory, plus 160 MiB. Arrays and JSON
+ * Lines are read a part at a time; other texts are held in memory as numbers. Texts that have to be read
+ * whole are refused from 512 MiB on (JSON) or 64 MiB (CSV and tables of text), and so is a file that would
+ * take more memory.
  *
- * @throws EplbError EPLB_FILE when something cannot be read, EPLB_FORMAT when it is of no known format or
- *   malformed, EPLB_OPTION for an unknown `format` or where it has to be said what the file holds;
- *   EplbTypeError and EplbRangeError when the content is not
- *   what a recording holds
+ * @throws EplbError `EPLB_FILE` when something cannot be read, `EPLB_FORMAT` when it is malformed or of an
+ *   unknown format, `EPLB_OPTION` for an unknown `format`, or when it has to be said what the file holds;
+ *   EplbTypeError and EplbRangeError when the content cannot be a recording
  */
 export async function openRecording(path: string, options: OpenOptions = {}): Promise<LoadRecording> {
   checkText('path', path);

@@ -47,16 +47,17 @@ export interface BalanceRanks
 }
 
 /**
- * What a mapping makes of loads, layer by layer, in float64, slots in index order. With `rankSpeed` a
- * rank's load counts as load / speed, and the mean is what all would have if they took equally long: loads
- * / speeds, each summed. Dead ranks are in none of the three: what they still hold is lost. What a shared
- * expert of `rules` adds to a rank is counted in its load. With `dispatch: 'nearest'` copies are taken as
- * {@link slotLoads} has it: loads [layers x logical] count as tokens that are on all ranks alike.
+ * The rank loads of each layer under a mapping, in float64, with slots added in order of index. With
+ * `rankSpeed`, a rank's load counts as load / speed, and the mean is the sum of the loads / the sum of the
+ * speeds: the time of all ranks if they took equally long. Dead ranks are in none of the three figures: what
+ * they still hold is lost. The load of a shared expert of `rules` is counted in that of its rank. With
+ * `dispatch: 'nearest'`, copies are taken as in {@link slotLoads}: for loads [layers x logical], tokens are
+ * assumed to be spread evenly over all ranks.
  *
  * @param weight loads [layers x logical], or by the rank that tokens are on
- * @param ranks of a topology: speeds, dead ranks and nodes, and the dispatch; all alike when left out
+ * @param ranks speeds, dead ranks and nodes of a topology, and the dispatch; by default all ranks are alike
  * @throws EplbTypeError, EplbRangeError for loads, sizes or ranks that do not fit the mapping; EplbRangeError
- * `EPLB_MEMORY`
+ *   `EPLB_MEMORY`
  * @example
  * ```ts
  * const [layer] = layerBalances([[3, 1]], ExpertMapping.fromPhysicalToLogical([[0, 1]]), 2);
@@ -147,8 +148,8 @@ function weighed(rankLoads: Float64Array, speeds: Float64Array): LayerBalance {
 }
 
 /**
- * Balancedness of a layer: mean rank load / maximum rank load. 1 is best, and what a layer without load
- * has.
+ * Balancedness of a layer: mean rank load / largest rank load. 1 is best, and also the value of a layer
+ * without load.
  *
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_RANGE` unless the loads are finite and >= 0
  */
@@ -157,7 +158,8 @@ export function balancedness(layer: LayerBalance): number {
 }
 
 /**
- * PAR of a layer: maximum rank load / mean rank load. 1 is best, and what a layer without load has.
+ * PAR of a layer: largest rank load / mean rank load. 1 is best, and also the value of a layer without load.
+ *
  * @throws as {@link balancedness}
  */
 export function peakToAverage(layer: LayerBalance): number {

@@ -36,10 +36,9 @@ export interface CoactivationRecorderOptions {
 }
 
 /**
- * Counts from recorded routes how often two experts are picked by one token: what `LocalityAwarePolicy` plans
- * by. It holds layers * experts * experts float32 counts (15 MB for 58 layers of 256 experts); a count is
- * exact up to 2 ** 24 tokens, and then stays there.
- *
+ * Counts, from recorded routes, how often one token picks each pair of experts. `LocalityAwarePolicy` plans
+ * by these counts. The recorder holds layers * experts * experts float32 counts (15 MB for 58 layers of 256
+ * experts). A count is exact up to 2 ** 24 tokens, and then stays there.
  * @example
  * ```ts
  * const recorder = new CoactivationRecorder({ numLayers: 2, numExperts: 8 });

@@ -35,8 +35,9 @@ export interface SlotLoads {
 const OPTIONS = ['numRanks', 'numNodes', 'nodeOfRank', 'deadRanks', 'dispatch'];
 
 /**
- * The tokens that each slot and rank gets of some loads, as an engine dispatches them. With dispatch 'even'
- * every copy of an expert gets as many; with 'nearest' a token takes a copy on its rank, else on its node.
+ * The tokens that each slot and rank gets from some loads, as an engine dispatches them. With dispatch
+ * 'even', every copy of an expert gets equally many. With 'nearest', a token takes a copy on its own rank if
+ * there is one, else one on its node, else any.
  *
  * @param loads [layers x logical], or by the rank that tokens are on: {@link SourceLoads}
  * @throws EplbTypeError, EplbRangeError for loads or sizes that do not fit the mapping, naming the option

@@ -30,13 +30,12 @@ export let replicaCountOf: (mapping: ExpertMapping) => Int32Array;
 let isMapping: (value: object) => value is ExpertMapping;
 
 /**
- * Which logical expert each physical slot holds, and back, for all layers. It cannot be changed: the table
- * properties give a fresh copy on every read, so hold what you read and use {@link getLogicalExpert} for
- * single look-ups.
+ * Which logical expert each physical slot holds, and in which slots each expert is, for all layers. A mapping
+ * cannot be changed. The table properties return a new copy on every read, so keep what you read, and use
+ * {@link getLogicalExpert} to look up single slots.
  *
  * A mapping is valid when every expert has a replica, every slot holds an expert or -1 (empty), and the
- * tables agree. Data from outside is checked for that.
- *
+ * tables agree. Data from outside is checked for this.
  * @example
  * ```ts
  * const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0]]);
@@ -58,7 +57,7 @@ export class ExpertMapping {
    * Checks and copies tables from outside.
    *
    * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_SHAPE` or `EPLB_MAPPING`, naming
-   * layer, slot and expert
+   *   layer, slot and expert
    */
   constructor(init: ExpertMappingInit) {
     if (trusted.has(init)) this.#tables = init as MappingTables;
@@ -68,10 +67,10 @@ export class ExpertMapping {
   }
 
   /**
-   * The mapping whose slots hold these experts.
+   * Makes the mapping whose slots hold these experts.
    *
    * @param phyToLog [layers][physical], -1 for an empty slot
-   * @param numLogicalExperts one more than the greatest id when left out
+   * @param numLogicalExperts by default one more than the greatest id
    */
   static fromPhysicalToLogical(
     phyToLog: readonly (readonly number[])[],
@@ -83,8 +82,8 @@ export class ExpertMapping {
   }
 
   /**
-   * Reads what {@link toJSON} gave, or any object with its `phyToLog`; the other tables are checked when
-   * present.
+   * Reads the result of {@link toJSON}, or any object with its `phyToLog`. The other tables are checked if
+   * they are present.
    */
   static fromJSON(json: unknown): ExpertMapping {
     return mappingOfTables(readTables(checkInit(json)));
@@ -108,7 +107,7 @@ export class ExpertMapping {
     return this.#tables.numLogicalExperts;
   }
 
-  /** The most replicas an expert has in any layer: the width of {@link logToPhy}. */
+  /** The largest number of replicas of an expert in any layer: the width of {@link logToPhy}. */
   get maxReplicas(): number {
     return this.#index.maxReplicas;
   }
@@ -119,30 +118,31 @@ export class ExpertMapping {
     return copyInts(buffer, byteOffset, length);
   }
 
-  /** [layers x logical], row-major: replicas of each expert. A copy. */
+  /** [layers x logical], row-major: number of replicas of each expert. A copy. */
   get replicaCount(): Int32Array {
     const { buffer, byteOffset, length } = this.#index.replicaCount;
     return copyInts(buffer, byteOffset, length);
   }
 
   /**
-   * [layers x logical x maxReplicas], row-major: slots of each expert in order of replica, padded with -1. A
-   * copy.
+   * [layers x logical x maxReplicas], row-major: the slots of each expert in order of replica, padded with
+   * -1. A copy.
    *
-   * @throws EplbRangeError `EPLB_MEMORY` where one expert has so many replicas that the table cannot be had
+   * @throws EplbRangeError `EPLB_MEMORY` if one expert has so many replicas that there is not enough memory
+   *   for the table
    */
   get logToPhy(): Int32Array {
     return this.#index.logToPhy();
   }
 
-  /** The slots that hold an expert, in order of replica; [] when layer or expert is out of range. */
+  /** The slots that hold an expert, in order of replica; [] if layer or expert is out of range. */
   getPhysicalExperts(layer: number, logical: number): number[] {
     const { numLayers, numLogicalExperts } = this.#tables;
     if (!isIndex(layer, numLayers) || !isIndex(logical, numLogicalExperts)) return [];
     return this.#index.slotsOf(layer, logical);
   }
 
-  /** The expert in a slot; -1 when the slot is empty, or layer or slot is out of range. */
+  /** The expert in a slot; -1 if the slot is empty, or if layer or slot is out of range. */
   getLogicalExpert(layer: number, physical: number): number {
     const { numLayers, numPhysicalExperts, phyToLog } = this.#tables;
     if (!isIndex(layer, numLayers) || !isIndex(physical, numPhysicalExperts)) return -1;
@@ -164,8 +164,8 @@ export class ExpertMapping {
   }
 
   /**
-   * A snapshot in bytes: magic, version, sizes, then {@link phyToLog}. The order of replicas is not part of
-   * it.
+   * The mapping as bytes: magic, version, sizes, then {@link phyToLog}. The order of replicas is not
+   * included.
    */
   toBytes(): Uint8Array {
     return encodeTable(this.#tables);
@@ -189,8 +189,8 @@ export class ExpertMapping {
   /**
    * How many slots need weights from another rank: slots whose expert was not on that rank in `previous`.
    *
-   * @throws EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_TOPOLOGY` when ranks do not
-   * divide slots
+   * @throws EplbRangeError `EPLB_SHAPE` for a mapping of another shape, `EPLB_TOPOLOGY` if slots are not a
+   *   multiple of ranks
    */
   movesFrom(previous: ExpertMapping, numRanks: number): number {
     return this.movesPerLayerFrom(previous, numRanks).reduce((sum, moves) => sum + moves, 0);

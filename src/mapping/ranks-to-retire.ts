@@ -17,12 +17,12 @@ const MOST_CHOICES = 20_000;
 const MOST_PASSES = 100;
 
 /**
- * Chooses the ranks to retire so that the fewest experts, over all layers, have no copy on a rank that stays:
- * so many have to move at least. Of equal choices those with the highest numbers retire. The choice is the
- * best there is where there are at most 20,000; else no exchange of one rank that retires for one that stays
- * betters it.
+ * Chooses the ranks to retire so that the fewest experts, over all layers, are left without a copy on a rank
+ * that stays: at least these have to move. Of equally good choices, the ranks with the highest numbers
+ * retire. The choice is the best one if there are at most 20,000 choices. Otherwise it cannot be improved by
+ * exchanging one rank that retires for one that stays.
  *
- * @returns the ranks, rising
+ * @returns the ranks, in ascending order
  * @throws EplbTypeError, EplbRangeError for wrong arguments
  * @example
  * ```ts

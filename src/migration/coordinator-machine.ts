@@ -30,8 +30,8 @@ import type {
 import { checkRecord, checkTarget, type JournalRecord, type LayerState } from './records.ts';
 
 /**
- * The coordinator of one group of ranks as a machine: what comes in, with the time, gives records, messages
- * and events. It has no clock, no timer and no transport, and never waits. docs/migration.md has the
+ * The coordinator of one group of ranks as a machine: inputs, with the time, give records, messages and
+ * events. It has no clock, no timer and no transport, and never waits. docs/migration.md describes the
  * protocol.
  *
  * A method that throws has changed nothing.

@@ -37,13 +37,12 @@ interface Waiting {
 }
 
 /**
- * Brings a group of ranks from one mapping to the next: all layers of an operation at one step, or none. It
- * ties a {@link CoordinatorMachine} to a journal, a transport and the time: inputs are taken one after the
- * other, and what comes of one is durable before anything of it is sent or told.
+ * Brings a group of ranks from one mapping to the next: all layers of an operation change at one step, or
+ * none. It connects a {@link CoordinatorMachine} to a journal, a transport and timers. Inputs are processed
+ * one after the other. The results of an input are durable before any of them is sent or reported.
  *
- * When the journal fails it stops: every call is rejected with `EPLB_CLOSED`, and whoever opens a new one on
- * the journal goes on.
- *
+ * If the journal fails, it stops: every call is rejected with `EPLB_CLOSED`. A new coordinator that is opened
+ * on the journal continues from there.
  * @example
  * ```ts
  * const coordinator = await MigrationCoordinator.open({

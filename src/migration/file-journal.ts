@@ -7,12 +7,12 @@ import type { JournalRecord } from './records.ts';
 export const JOURNAL_HEADER = 'eplb-migration-journal 1\n';
 
 /**
- * A journal in a file. An append is written and synced to the disk before it resolves. What a crash left of
- * an append is cut off when the file is read.
+ * A journal in a file. An append is written and synced to the disk before it resolves. If a crash left an
+ * append incomplete, it is cut off when the file is read.
  *
- * It notices when another process has written to the file, and appends nothing then. That is a guard against
- * a coordinator that was thought dead, not a lock: let one process at a time open the file.
- *
+ * If another process has written to the file, the journal notices it, and appends nothing more. This guards
+ * against a coordinator that was believed dead. It is not a lock: let only one process at a time open the
+ * file.
  * @example
  * ```ts
  * const journal = new FileJournal('state/migration.journal');

@@ -18,7 +18,7 @@ export interface MigrationJournal {
   close(): Promise<void>;
 }
 
-/** A journal that lasts as long as the process: for tests, and for groups that start anew with their host. */
+/** A journal that lasts as long as the process: for tests, and for groups that begin anew with their host. */
 export class MemoryJournal implements MigrationJournal {
   #records: JournalRecord[] = [];
 

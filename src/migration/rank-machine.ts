@@ -87,8 +87,8 @@ interface Open extends HeldEpoch {
 const KEYS: readonly (keyof RankMachineOptions)[] = ['numLayers', 'incarnation', 'holds', 'leadSteps'];
 
 /**
- * A rank's side of a migration as a machine: what comes in from the coordinator, from the host of the
- * weights and at the boundaries of steps gives messages and actions. It begins fenced.
+ * A rank's side of a migration as a machine. Inputs from the coordinator, from the host of the weights, and
+ * at the boundaries of steps give messages and actions. It begins fenced.
  *
  * A method that throws has changed nothing.
  */

@@ -46,9 +46,8 @@ export interface MigrationRankOptions extends RankMachineOptions {
 }
 
 /**
- * A rank's side of migrations: ties a {@link RankMachine} to a transport, to the host of its weights and to
- * the time. It begins fenced, says hello, and serves once the coordinator has admitted it.
- *
+ * A rank's side of migrations: connects a {@link RankMachine} to a transport, to the host of its weights and
+ * to timers. It begins fenced, says hello, and serves once the coordinator has admitted it.
  * @example
  * ```ts
  * const rank = new MigrationRank({ numLayers: 58, incarnation: Date.now(), holds: null, transport, host });

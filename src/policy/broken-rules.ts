@@ -5,12 +5,12 @@ import { checkShape } from '../mapping/check-shape.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from '../mapping/expert-mapping.ts';
 
 /**
- * Where a mapping breaks the rules of its topology: which experts lack a copy on a rank, or have one that
- * they may not have. Pins to dead ranks rest.
+ * Finds where a mapping breaks the rules of its topology: experts that lack a copy on a rank, or have one
+ * that they must not have. Pins to dead ranks do not apply.
  *
- * @returns by layer, expert and rank; empty where all is kept, or there are no rules
+ * @returns the breaks by layer, expert and rank; empty if all rules are kept, or if there are none
  * @throws EplbTypeError, EplbRangeError for wrong arguments; EplbRangeError `EPLB_RULES` for rules that no
- * placement can keep
+ *   placement can keep
  * @example
  * ```ts
  * const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0]]);

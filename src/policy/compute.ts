@@ -35,13 +35,13 @@ export interface ExpertReplication {
 }
 
 /**
- * Packs the items of each row to `numPacks` packs of equally many: in descending order, each to the lightest
- * pack with room (DeepSeek EPLB, balanced_packing). Runs in WebAssembly, in the calling thread.
+ * Packs the items of each row into `numPacks` packs of equally many items: in descending order, each into the
+ * lightest pack with room (DeepSeek EPLB, balanced_packing). Runs in WebAssembly, in the calling thread.
  *
  * @param weight [rows x items], finite and >= 0
- * @param numPacks divides the items
+ * @param numPacks the number of items has to be a multiple of it
  * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_TOPOLOGY`,
- * `EPLB_MEMORY`
+ *   `EPLB_MEMORY`
  * @example
  * ```ts
  * computeBalancedPacking([[4, 3, 2, 1]], 2); // packIndex [0, 1, 1, 0], rankInPack [0, 0, 1, 1]
@@ -75,11 +75,11 @@ export function computeBalancedPacking(weight: LoadsInput, numPacks: number): Ba
 }
 
 /**
- * Gives each slot beyond one an expert to the expert with the greatest load per replica, the lowest index
- * first (DeepSeek EPLB, replicate_experts). Runs in WebAssembly, in the calling thread.
+ * Gives each slot beyond the first copies to the expert with the greatest load per replica, or to the lowest
+ * index of equal ones (DeepSeek EPLB, replicate_experts). Runs in WebAssembly, in the calling thread.
  *
  * @param weight [layers x logical], finite and >= 0
- * @param numPhysical slots per layer, at least the experts
+ * @param numPhysical slots per layer, at least as many as experts
  * @throws EplbTypeError, EplbRangeError: `EPLB_KIND`, `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_RANGE`, `EPLB_MEMORY`
  * @example
  * ```ts
@@ -117,8 +117,8 @@ export function computeExpertReplication(weight: LoadsInput, numPhysical: number
 }
 
 /**
- * The largest load divided by the smallest positive one, of one row or over all layers; 1 when no load is
- * positive. In WebAssembly.
+ * The largest load / the smallest positive load, of one row or over all layers; 1 if no load is positive.
+ * Runs in WebAssembly.
  *
  * @param loads one row, or [layers x experts], nested or flat; finite and >= 0
  * @throws EplbTypeError `EPLB_KIND`, EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_MEMORY`

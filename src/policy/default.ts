@@ -15,12 +15,11 @@ const REQUEST: DefaultRequest = { kernel: 'default' };
 
 /**
  * The balanced packing and replication that DeepSeek published as EPLB, slot for slot: loads, loads per
- * replica and pack sums in float32, every tie to the lowest index. When the nodes divide the groups, whole
- * groups are packed to nodes first and each node is balanced for itself; else all ranks are balanced as one
- * node.
+ * replica and pack sums are in float32, and every tie goes to the lowest index. If the number of groups is a
+ * multiple of the number of nodes, whole groups are packed to nodes first, and each node is balanced by
+ * itself. Otherwise all ranks are balanced as one node.
  *
- * Given a previous mapping in the context, an expert that stays on a rank also stays in its slot.
- *
+ * If the context has a previous mapping, an expert that stays on a rank also stays in its slot.
  * @example
  * ```ts
  * const mapping = new DefaultEplbPolicy().rebalanceExperts([[90, 10, 40, 60]], 6, 1, 1, 2);

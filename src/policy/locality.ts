@@ -2,17 +2,16 @@ import { type LocalityAwarePolicyOptions, localityOptions } from './adaptive/loc
 import { AdaptiveEplbPolicy } from './adaptive/policy.ts';
 
 /**
- * Puts experts that are routed together on the same node, so that a token's experts live on fewer nodes and
- * its activations cross the slow network less often. Which experts belong together is told by
- * `context.coactivation` (counted by `CoactivationRecorder`); without it, by the groups. With neither, and on
- * more than 64 nodes, all that is left is to balance.
+ * Puts experts that are routed together on the same node. The experts of a token then are on fewer nodes, and
+ * its activations cross the slow network less often. `context.coactivation` (counted by
+ * `CoactivationRecorder`) says which experts belong together, or else the groups do. With neither, and on
+ * more than 64 nodes, the policy only balances.
  *
  * It is the search of {@link AdaptiveEplbPolicy} with a price for the links between nodes, and with a limit
- * on what they may cost: it starts from the live mapping, moves an expert when that saves more than a move
- * costs, and else keeps what is there. The highest rank load of a layer, on the mean of the loads it is
- * planned with, never exceeds that of `DefaultEplbPolicy` / (1 - tolerance). Of ranks that are not alike it
+ * on the balance that they may cost. It starts from the live mapping, moves an expert if that saves more than
+ * a move costs, and otherwise keeps what is there. The highest rank load of a layer, on the mean of the loads
+ * it is planned with, never exceeds that of `DefaultEplbPolicy` / (1 - tolerance). If ranks differ, the limit
  * is the time that the copies of that policy take when they are dealt to these ranks.
- *
  * @example
  * ```ts
  * const policy = new LocalityAwarePolicy({ tolerance: 0.05 });

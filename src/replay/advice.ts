@@ -16,10 +16,11 @@ export interface BatchText {
 }
 
 /**
- * The advice of replays of one recording with one cost: the policy that saves most, if it saves at least 1 %
- * of the time without balancing, and something in 95 of 100 draws of its plans; else not to balance.
+ * The advice from replays of one recording with one cost: the policy that saves most, if it saves at least 1
+ * % of the time without balancing, and saves something in 95 of 100 draws of its plans. Otherwise the advice
+ * is not to balance.
  *
- * @param batch what was replayed; its multiples are named by it
+ * @param batch the batch that was replayed; its multiples are named after it
  */
 export function adviseReplays(replays: readonly ReplayResult[], batch: BatchText): Advice {
   const planning = replays.filter(({ configuration }) => configuration.policy !== 'static');

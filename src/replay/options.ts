@@ -16,25 +16,26 @@ import { fixedPlanningSeconds } from './planning-time.ts';
 import { type RankChange, type RankEvent, rankTimeline } from './rank-events.ts';
 import { requestOf } from './survivors.ts';
 
-/** How a recording is to be replayed. */
+/** How a recording is replayed. */
 export interface ReplayOptions extends RankOptions {
-  /** Slots a layer, at least the recording's experts. */
+  /** Slots per layer, at least as many as the recording's experts. */
   readonly numPhysicalExperts: number;
   readonly numRanks: number;
-  /** 1 when left out. */
+  /** Default 1. */
   readonly numNodes?: number;
-  /** 1 when left out. */
+  /** Default 1. */
   readonly numGroups?: number;
   /**
-   * Ranks that die, come back, slow down or join on the way. A dead rank's slots are repaired before the next
-   * step, and after that step a plan is made for the ranks that there are. A policy that cannot plan for them
-   * (closed slots, speeds) plans as if those that live were all there are, equally fast, as engines do.
+   * Ranks that die, come back, slow down or join during the replay. The slots of a dead rank are repaired
+   * before the next step, and after that step a plan is made for the ranks that are there. A policy that
+   * cannot plan for them (closed slots, speeds) plans as if the live ranks were all there are, and equally
+   * fast, as engines do.
    */
   readonly events?: readonly RankEvent[];
   /**
-   * Which copy of an expert a token takes: by it loads, time and traffic are counted, tokens beginning on all
-   * ranks alike. Default 'even'. Policies plan for what they were made for: an AdaptiveEplbPolicy with
-   * `dispatch: 'nearest'` plans for that, all others for even dispatch.
+   * Which copy of an expert a token takes. Loads, time and traffic are counted by it, with tokens starting
+   * evenly on all ranks. Default 'even'. A policy plans for its own kind of dispatch: an AdaptiveEplbPolicy
+   * with `dispatch: 'nearest'` for that, all others for even dispatch.
    */
   readonly dispatch?: Dispatch;
   /**
@@ -43,44 +44,43 @@ export interface ReplayOptions extends RankOptions {
    * it is by index.
    */
   readonly policy: AbstractEplbPolicy | URL | 'static';
-  /** What the result calls the policy; its own name, or the module's file, when left out. */
+  /** The name of the policy in the result; by default its own name, or the file name of the module. */
   readonly policyName?: string;
-  /** What the result is called; the policy's name when left out. */
+  /** The name of the result; by default the name of the policy. */
   readonly name?: string;
-  /** Steps that plans look back on; `trigger.interval`, at most 1,024, or else 32, when left out. */
+  /** Number of past steps that plans use; by default `trigger.interval`, at most 1,024, or else 32. */
   readonly windowSize?: number;
-  /** Every 32 steps when left out. */
+  /** When plans are made; every 32 steps by default. */
   readonly trigger?: TriggerOptions;
   /**
-   * Seconds that every plan is taken to need. `fixed`, the default: {@link fixedPlanningSeconds} of the
-   * policy, so that results do not differ from run to run. `measured`: each plan the seconds that it took.
+   * Seconds that every plan is assumed to take. With 'fixed', the default, it is {@link fixedPlanningSeconds}
+   * of the policy, so that results do not differ from run to run. With 'measured', each plan counts with the
+   * seconds that it took.
    */
   readonly planningSeconds?: number | 'fixed' | 'measured';
-  /** Layers that change to a new mapping in one step; 1 when left out. */
+  /** Number of layers that change to a new mapping in one step; default 1. */
   readonly layersPerStep?: number;
   /**
-   * What steps and moves cost: a cost model, its object, or the name of a preset. When left out, an H200 with
-   * the known model that has the recording's layers and experts, or else with DeepSeek-V3.
+   * What steps and moves cost: a cost model, its object, or the name of a preset. By default an H200 with the
+   * known model that has as many layers and experts as the recording, or else with DeepSeek-V3.
    */
   readonly cost?: ReplayCostInit;
   /**
-   * The mapping to begin with; when left out, expert i in slot i and the redundant slots from expert 0 on
-   * again.
+   * The mapping to begin with. By default expert i is in slot i, and the redundant slots repeat the experts
+   * from 0 on.
    */
   readonly start?: ExpertMapping;
-  /** The part of the recording to replay; all of it when left out. */
+  /** The part of the recording to replay; by default all of it. */
   readonly steps?: StepRange;
-  /** Worker threads that plans are made in; 0, the calling thread, when left out, and 1 for a module URL. */
+  /** Worker threads that make plans. Default 0, the calling thread, or 1 for a module URL. */
   readonly threads?: number;
-  /**
-   * Called after every step. Returning false ends the replay: its result is then that of the steps so far.
-   */
+  /** Called after every step. If it returns false, the replay ends with the result of the steps so far. */
   readonly onStep?: (progress: ReplayProgress) => boolean | undefined;
 }
 
-/** How far a replay is. */
+/** How far a replay has come. */
 export interface ReplayProgress {
-  /** Steps replayed. */
+  /** Steps replayed so far. */
   readonly numSteps: number;
   /** Bytes of the recording read. */
   readonly bytesRead: number;

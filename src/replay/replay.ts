@@ -15,21 +15,21 @@ import { Trigger } from './trigger.ts';
 const STEPS_A_TURN = 256;
 
 /**
- * Replays a recording step by step, in the calling thread. Before a step, layers of a plan that is due
- * change, in the planner's order; the mapping that is then live is scored on the step's loads; the step
- * enters the window; and when the trigger fires, a plan is made from the window. Its first layers change 1 +
- * ceil(planning seconds / seconds of a step) steps later, and `layersPerStep` in each step from then on.
- * Layers of which no slot changes are passed over. Where ranks die, what they hold is lost before the step,
- * and the mapping is repaired; see the option `events`.
+ * Replays a recording step by step, in the calling thread. Before each step, the layers of a plan that are
+ * due change, in the planner's order. The mapping that is then live is scored on the loads of the step, and
+ * the step enters the window. When the trigger fires, a plan is made from the window. Its first layers change
+ * 1 + ceil(planning seconds / seconds of a step) steps later, and `layersPerStep` layers in each step from
+ * then on. Layers in which no slot changes are skipped. When ranks die, what they hold is lost before the
+ * step, and the mapping is repaired; see the option `events`.
  *
- * The same steps are scored under the first mapping too, and, while a plan is in effect, under the mapping
- * that it replaced: that is what plans are measured against. Memory does not grow with the steps.
+ * The same steps are also scored under the first mapping, and, while a plan is in effect, under the mapping
+ * that it replaced. Plans are measured against these. Memory does not grow with the number of steps.
  *
- * @returns the result; of the steps so far, marked `partial`, when `onStep` returned false
+ * @returns the result; if `onStep` returned false, that of the steps so far, marked `partial`
  * @throws (as a rejection) EplbTypeError and EplbRangeError for wrong options; EplbError `EPLB_MAPPING` for a
  *   plan that is not a valid mapping, `EPLB_POLICY`; EplbRangeError `EPLB_SHAPE`, `EPLB_LOAD`, `EPLB_FORMAT`
- *   for steps of another shape, with loads that are negative or not finite, or that go backwards; and what
- *   the source throws
+ *   for steps of another shape, with loads that are negative or not finite, or that go backwards; and
+ *   whatever the source throws
  * @example
  * ```ts
  * const policy = new DefaultEplbPolicy();

@@ -9,12 +9,12 @@ import { reportPage } from './page.ts';
 import { readTransferReportOptions, type TransferReportOptions, transferPage } from './transfer-page.ts';
 
 /**
- * Makes a report: one HTML page with its charts, that needs no other file and no network.
+ * Makes a report: one HTML page with all charts, which needs no other file and no network.
  *
- * @returns the page's text, to be written as UTF-8
- * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is not a report; EplbRangeError `EPLB_FORMAT`
- *   for one of another version or with fields that are damaged, `EPLB_SHAPE` for one without a replay;
- *   EplbError `EPLB_RUNTIME` where a bundler left the parts of a page behind
+ * @returns the text of the page, to be written as UTF-8
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND` for a value that is not a report; EplbRangeError
+ *   `EPLB_FORMAT` for a report of another version or with damaged fields, `EPLB_SHAPE` for one without a
+ *   replay; EplbError `EPLB_RUNTIME` if a bundler left out the parts of a page
  */
 export async function renderReport(report: ReplayReport): Promise<string> {
   if (typeof report !== 'object' || report === null || report.kind !== 'replay-report') {
@@ -58,13 +58,12 @@ export async function renderCalibrationPage(report: CalibrationReport): Promise<
 }
 
 /**
- * Makes the page of a transfer plan: which rank sends what to which, and its rounds. It needs no other file
- * and no network.
+ * Makes the page of a transfer plan: which rank sends what to which, and its rounds. The page needs no other
+ * file and no network.
  *
- * @returns the page's text, to be written as UTF-8
- * @throws (as a rejection) EplbTypeError `EPLB_KIND` for what is not a plan, or an option of another kind;
- *   EplbError `EPLB_RUNTIME` where a bundler left the parts of a page behind
- *
+ * @returns the text of the page, to be written as UTF-8
+ * @throws (as a rejection) EplbTypeError `EPLB_KIND` for a value that is not a plan, or an option of another
+ *   kind; EplbError `EPLB_RUNTIME` if a bundler left out the parts of a page
  * @example
  * ```ts
  * const plan = planTransfer(from, to, { numRanks: 16 });

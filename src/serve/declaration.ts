@@ -284,7 +284,7 @@ function readRules(
   if (numRules > most) {
     throw new EplbRangeError(
       'EPLB_RANGE',
-      `group.rules: are ${numRules}, and at most ${most} of these sizes`,
+      `group.rules: has ${numRules} rules; groups of these sizes may have ${most}`,
     );
   }
   return rulesOfSizes(given, 'group.rules', sizes);
@@ -311,7 +311,7 @@ function policyOf(
     throw new EplbRangeError('EPLB_OPTION', message);
   }
   if (budgets !== undefined && Object.keys(budgets).length > 0) {
-    const message = `group.budgets: the policy '${name}' keeps no limits on moves; 'adaptive' does`;
+    const message = `group.budgets: the policy '${name}' has no limit on moves; 'adaptive' has`;
     throw new EplbRangeError('EPLB_OPTION', message);
   }
   const policy = makePolicy(name, {});

@@ -1,7 +1,8 @@
 import { readFile, readlink, rm, symlink } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
 import { EplbError } from '../core/errors.ts';
+import { fileReason } from '../formats/bytes/file-reason.ts';
 
 /** A folder's link that names the process which uses it: its number, and when it started. */
 const LOCK = 'service.lock';
@@ -48,8 +49,8 @@ async function isLinked(text: string, path: string): Promise<boolean> {
     return true;
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    const reason = cause instanceof Error ? cause.message : cause;
-    throw new EplbError('EPLB_FILE', `config.state: cannot be locked: ${reason}`, { cause });
+    const message = `config.state: ${dirname(path)}: cannot be locked: ${fileReason(cause)}`;
+    throw new EplbError('EPLB_FILE', message, { cause });
   }
 }
 
@@ -79,5 +80,5 @@ async function startOf(pid: number): Promise<string> {
 }
 
 function inUse(folder: string, pid: number): EplbError {
-  return new EplbError('EPLB_FILE', `config.state: ${folder}: another service, process ${pid}, uses it`);
+  return new EplbError('EPLB_FILE', `config.state: ${folder}: is in use by another service, process ${pid}`);
 }

@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EplbError, EplbRangeError, isOwnError } from '../core/errors.ts';
+import { fileReason } from '../formats/bytes/file-reason.ts';
 import { LineFile } from '../migration/line-file.ts';
 import type { FullDeclaration } from './declaration.ts';
 import {
@@ -207,8 +208,9 @@ export async function openStateFolder(folder: string): Promise<readonly string[]
       .sort();
   } catch (cause) {
     if (isOwnError(cause)) throw cause;
-    const reason = cause instanceof Error ? cause.message : cause;
-    throw new EplbError('EPLB_FILE', `${folder}: cannot be used for the state: ${reason}`, { cause });
+    const isFile = (cause as NodeJS.ErrnoException).code === 'EEXIST';
+    const reason = isFile ? 'it is a file, not a directory' : fileReason(cause);
+    throw new EplbError('EPLB_FILE', `config.state: ${folder}: cannot be used: ${reason}`, { cause });
   }
 }
 
@@ -223,7 +225,10 @@ export function stateOf(file: string, records: readonly StateRecord[]): SavedGro
   for (const record of records) {
     const next = afterRecord(state, record);
     if (next === undefined) {
-      throw new EplbRangeError('EPLB_FORMAT', `${file}: holds a record '${record.kind}' that none can have`);
+      throw new EplbRangeError(
+        'EPLB_FORMAT',
+        `${file}: holds a record '${record.kind}' where none of that kind can be`,
+      );
     }
     state = next;
   }

@@ -308,7 +308,7 @@ export class Group {
 
   #checkReadable(kind: LoadReport['kind'], epoch: number, next: Held | undefined): void {
     if (kind === 'logical' || next !== undefined || this.#epochs.mappingAt(epoch) !== undefined) return;
-    const message = `loads: the mapping of epoch ${epoch} is not known any more; the live one is ${this.epoch}`;
+    const message = `loads: the mapping of epoch ${epoch} is no longer known; the live one is ${this.epoch}`;
     throw new EplbError('EPLB_STALE', message);
   }
 

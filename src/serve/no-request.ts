@@ -18,14 +18,14 @@ export function notARequest(error: unknown): Response {
   return new Response(content, { status: 400, headers: { 'content-type': JSON_TYPE } });
 }
 
-/** Answers what is no HTTP, or not all of it, and ends its connection. */
+/** Answers what is not HTTP, or not all of it, and ends its connection. */
 export function answerNoRequest(error: NodeJS.ErrnoException, socket: Duplex): void {
   if (!socket.writable || error.code === 'ECONNRESET') {
     socket.destroy();
     return;
   }
   const known = BY_CODE[error.code ?? ''];
-  const [status, code, message] = known ?? [400, 'EPLB_FORMAT', `request: is no HTTP/1.1: ${error.message}`];
+  const [status, code, message] = known ?? [400, 'EPLB_FORMAT', `request: is not HTTP/1.1: ${error.message}`];
   const content = JSON.stringify({ code, message });
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

@@ -264,7 +264,7 @@ function transferOf(group: Group, previous: ExpertMapping | undefined, result: P
   const { cost } = group;
   const from = previous ?? group.mappingAt(result.epoch);
   if (from?.digest() !== result.previousDigest) {
-    const message = `plan: the mapping that it was made from, ${result.previousDigest}, is not known any more`;
+    const message = `plan: the mapping that it starts from, ${result.previousDigest}, is no longer known`;
     throw new EplbError('EPLB_STALE', message);
   }
   const more = cost === undefined ? {} : { cost };

@@ -88,7 +88,8 @@ function checkTextIn(title: string, schema: Schema, value: string): void {
     throw new EplbRangeError('EPLB_RANGE', `${title}: ${show(value)} is none of ${choices.join(', ')}`);
   }
   if (value.length < minLength) {
-    throw new EplbRangeError('EPLB_RANGE', `${title}: has less than ${minLength} characters`);
+    const wrong = minLength === 1 ? 'is empty' : `has fewer than ${minLength} characters`;
+    throw new EplbRangeError('EPLB_RANGE', `${title}: ${wrong}`);
   }
   if (maxLength !== undefined && value.length > maxLength) {
     throw new EplbRangeError('EPLB_RANGE', `${title}: has more than ${maxLength} characters`);

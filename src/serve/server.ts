@@ -6,6 +6,7 @@ import { connect, type Socket } from 'node:net';
 import process from 'node:process';
 import { getRequestListener } from '@hono/node-server';
 import { EplbError } from '../core/errors.ts';
+import { fileReason } from '../formats/bytes/file-reason.ts';
 import { makeApp } from './app.ts';
 import { Cluster, type ClusterEvent, type ClusterView } from './cluster/cluster.ts';
 import { lockFolder } from './folder-lock.ts';
@@ -26,15 +27,15 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 75_000;
 
-/** What a service tells its host, beside the channels of `CHANNELS`. */
+/** Callbacks of a service, in addition to the channels of `CHANNELS`. */
 export interface ServeHooks {
-  /** What is a fault of the service, or of the machine: a log's line. */
+  /** Called with each fault of the service or of the machine, for a line in the log. */
   readonly onFault?: (error: unknown) => void;
-  /** What is done about vLLM's engines. */
+  /** Called with what is done about vLLM's engines. */
   readonly onVllm?: (event: VllmEvent) => void;
-  /** Who leads, and whether etcd answers. */
+  /** Called when another service leads, and when etcd stops or starts to answer. */
   readonly onCluster?: (event: ClusterEvent) => void;
-  /** Milliseconds that only grow, for the watchdog; `performance.now()` by default. */
+  /** Milliseconds that only grow, for the watchdog; by default `performance.now()`. */
   readonly clock?: () => number;
 }
 
@@ -42,24 +43,27 @@ export interface ServeHooks {
 export interface RunningService {
   /** `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. */
   readonly address: string;
-  /** What is known of its groups: with `etcd`, while it leads. */
+  /** The groups that it has; with `etcd`, only while it leads. */
   groups(): readonly GroupView[];
-  /** Where the removal of vLLM's dead engines stands; undefined without `vllm`, and where another leads. */
+  /**
+   * The state of the removal of vLLM's dead engines; undefined without `vllm`, and while another service
+   * leads.
+   */
   vllm(): VllmView | undefined;
-  /** How it stands to the services that it shares etcd with; undefined without `etcd`. */
+  /** Its relation to the services that share etcd with it; undefined without `etcd`. */
   cluster(): ClusterView | undefined;
   /**
-   * Takes no more requests, waits for those under way as long as `drainTimeoutMs` allows, writes the windows
-   * down, and ends all threads. Idempotent.
+   * Accepts no more requests, waits for those under way for at most `drainTimeoutMs`, saves the windows, and
+   * ends all threads. Idempotent.
    */
   close(): Promise<void>;
 }
 
 /**
- * Starts a service: groups as they were kept, then those of the options, then it listens.
+ * Starts a service: it restores the groups that were kept, declares those of the options, and then listens.
  *
- * @throws EplbTypeError, EplbRangeError for options; EplbError `EPLB_FILE` for an address, a folder or a file
- * that cannot be used, `EPLB_CONFLICT` for a group that was kept with other content
+ * @throws EplbTypeError, EplbRangeError for wrong options; EplbError `EPLB_FILE` for an address, a folder or
+ *   a file that cannot be used, `EPLB_CONFLICT` for a group that was kept with other content
  * @example
  * ```ts
  * const running = await startService({ listen: '127.0.0.1:0', state: 'eplb-state' });
@@ -205,7 +209,9 @@ async function serverFor(
     return createTlsServer({ ...options, cert, key }, listener).on('clientError', answerNoRequest);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : cause;
-    throw new EplbError('EPLB_FILE', `config.tls: certificate and key cannot be used: ${reason}`, { cause });
+    throw new EplbError('EPLB_FILE', `config.tls: the certificate and its key cannot be used: ${reason}`, {
+      cause,
+    });
   }
 }
 
@@ -213,8 +219,7 @@ async function readPem(field: string, path: string): Promise<Buffer> {
   try {
     return await readFile(path);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : cause;
-    throw new EplbError('EPLB_FILE', `config.${field}: ${path}: cannot be read: ${reason}`, { cause });
+    throw new EplbError('EPLB_FILE', `config.${field}: cannot read ${path}: ${fileReason(cause)}`, { cause });
   }
 }
 
@@ -257,7 +262,7 @@ async function removeOldSocket(path: string): Promise<void> {
   });
   socket.destroy();
   if (code === undefined) {
-    throw new EplbError('EPLB_FILE', `config.listen: another service listens on ${path}`);
+    throw new EplbError('EPLB_FILE', `config.listen: another service is listening on ${path}`);
   }
   if (code === 'ECONNREFUSED') await unlink(path).catch(() => undefined);
 }

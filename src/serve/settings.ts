@@ -16,59 +16,62 @@ import {
 } from './declaration.ts';
 import { checkSchema, type Schema } from './schema.ts';
 
-/** What a service takes on, and how long it waits. */
+/** Limits of a service, and how long it waits. */
 export interface ServeLimits {
-  /** Bytes of a request's body. Default 16 MiB. */
+  /** Bytes of the body of a request. Default 16 MiB. */
   readonly maxBodyBytes?: number;
-  /** Requests a second, of all clients together. Default 5,000. */
+  /** Requests per second, of all clients together. Default 5,000. */
   readonly maxRequestsPerSecond?: number;
   /** Default 64. */
   readonly maxGroups?: number;
-  /** Bytes of all groups' windows and tables. Default 1 GiB. */
+  /** Bytes of the windows and tables of all groups. Default 1 GiB. */
   readonly maxMemoryBytes?: number;
-  /** Bytes of answers that are kept for each group. Default 16 MiB. */
+  /** Bytes of answers kept for each group. Default 16 MiB. */
   readonly maxCacheBytes?: number;
   /** Default 1,024. */
   readonly maxConnections?: number;
-  /** Streams of events of each group. Default 256. */
+  /** Event streams of each group. Default 256. */
   readonly maxListeners?: number;
-  /** Streams of the dashboard, of all groups together. Default 64. */
+  /** Streams of the dashboard, for all groups together. Default 64. */
   readonly maxWatchers?: number;
-  /** Milliseconds that requests under way have to end when the service is stopped. Default 10,000. */
+  /** Milliseconds within which requests under way have to end when the service is stopped. Default 10,000. */
   readonly drainTimeoutMs?: number;
-  /** Milliseconds between two savings of the windows. Default 30,000. */
+  /** Milliseconds between two writes of the windows. Default 30,000. */
   readonly saveIntervalMs?: number;
-  /** Milliseconds between two looks at vLLM's engines. Default 1,000. */
+  /** Milliseconds between two checks of vLLM's engines. Default 1,000. */
   readonly vllmIntervalMs?: number;
 }
 
-/** How a service is set up. */
+/** Options of a service. */
 export interface ServeOptions {
-  /** `unix:PATH`, or `HOST:PORT` with 0 for any free port. */
+  /** `unix:PATH`, or `HOST:PORT`, where port 0 takes any free port. */
   readonly listen: string;
-  /** The folder of the state; nothing outlives the process when left out. */
+  /** The folder for the state. Without it, nothing outlives the process. */
   readonly state?: string;
-  /** Every request has to carry it, but for /healthz and the dashboard's page. */
+  /** Has to come with every request, except for /healthz and the files of the dashboard's page. */
   readonly token?: string;
   /** PEM files. */
   readonly tls?: { readonly cert: string; readonly key: string };
-  /** Lets it listen off loopback without TLS, or without a token. Default false. */
+  /** Allows it to listen off loopback without TLS, or without a token. Default false. */
   readonly insecure?: boolean;
   /**
-   * The front ends of vLLM's data-parallel engines, by their rank: engines that die are removed. Needs a
-   * folder for the state.
+   * The front ends of vLLM's data-parallel engines, in the order of their ranks: engines that die are
+   * removed. Needs `state` or `etcd`.
    */
   readonly vllm?: readonly string[];
   /** vLLM's own `--api-key`. */
   readonly vllmKey?: string;
-  /** Shares the groups with other services, by etcd, which then is the only record: without `state`. */
+  /**
+   * Shares the groups with other services through etcd, which then holds the only record. Cannot be combined
+   * with `state`.
+   */
   readonly etcd?: EtcdOptions;
   readonly limits?: ServeLimits;
-  /** What the devices are, of groups that name neither a topology nor their ranks. */
+  /** A description of the devices, for groups that give neither a topology nor properties of ranks. */
   readonly topology?: TopologyFile;
   /** `intervalMs`: default 300,000. */
   readonly watchdog?: Pick<WatchdogOptions, 'intervalMs' | 'patience'>;
-  /** Groups that are declared at the start, by name. */
+  /** Groups declared at the start, by name. */
   readonly groups?: Readonly<Record<string, GroupDeclaration>>;
 }
 
@@ -156,10 +159,10 @@ const WATCHDOG = { intervalMs: 300_000, patience: 1.5 };
 const LEAST_TOKEN = 16;
 
 /**
- * Checks a configuration, its groups too, and fills in what is left out.
+ * Checks a configuration with its groups, and fills in the defaults.
  *
- * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError, naming what is wrong: among them whatever
- * would let others than this machine in without a token and TLS
+ * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError, naming the option that is wrong. Among
+ *   others, settings are refused that would let other machines in without a token and TLS
  */
 export function readSettings(options: ServeOptions): ServeSettings {
   checkSchema('config', SETTINGS_SCHEMA, options);
@@ -167,16 +170,16 @@ export function readSettings(options: ServeOptions): ServeSettings {
   const { token, tls } = rest;
   const address = readAddress(options.listen);
   if (token !== undefined && token.length < LEAST_TOKEN) {
-    throw new EplbRangeError('EPLB_RANGE', `config.token: has less than ${LEAST_TOKEN} characters`);
+    throw new EplbRangeError('EPLB_RANGE', `config.token: has fewer than ${LEAST_TOKEN} characters`);
   }
   if (address.kind === 'unix' && tls !== undefined) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.tls: is of no use on a unix socket');
+    throw new EplbRangeError('EPLB_OPTION', 'config.tls: has no use on a unix socket; leave it out');
   }
   if (!isLoopback(address) && !insecure && (token === undefined || tls === undefined)) {
     const lacks = token === undefined ? (tls === undefined ? 'a token and TLS' : 'a token') : 'TLS';
     throw new EplbRangeError(
       'EPLB_OPTION',
-      `config.listen: ${options.listen} is reached by other machines: give ${lacks}, or insecure to do without`,
+      `config.listen: other machines can reach ${options.listen}: give ${lacks}, or insecure to do without`,
     );
   }
   if (rest.vllm !== undefined) checkVllm(rest.vllm, rest.state ?? etcd);
@@ -201,24 +204,27 @@ export function readSettings(options: ServeOptions): ServeSettings {
 /** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
 function checkVllm(urls: readonly string[], kept: unknown): void {
   if (urls.length < 2) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.vllm: name the front ends of two engines or more');
+    throw new EplbRangeError('EPLB_OPTION', 'config.vllm: name the front ends of at least two engines');
   }
   for (const [rank, url] of urls.entries()) {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
       throw new EplbTypeError(
         'EPLB_OPTION',
-        `config.vllm: '${url.slice(0, 200)}', rank ${rank}, is no http URL`,
+        `config.vllm: '${url.slice(0, 200)}', of rank ${rank}, is not an http:// or https:// URL`,
       );
     }
     if (urls.indexOf(url) !== rank) {
       throw new EplbRangeError(
         'EPLB_OPTION',
-        `config.vllm: ${url} is there twice; name the front end of each rank`,
+        `config.vllm: ${url} is given twice; each rank has its own front end`,
       );
     }
   }
   if (kept !== undefined) return;
-  throw new EplbRangeError('EPLB_OPTION', 'config.vllm: needs state or etcd, which keeps what was sent');
+  throw new EplbRangeError(
+    'EPLB_OPTION',
+    'config.vllm: needs state or etcd, to keep a record of what was sent',
+  );
 }
 
 /** @throws EplbTypeError, EplbRangeError `EPLB_OPTION` */
@@ -229,13 +235,13 @@ function checkEtcd(
 ): EtcdSettings {
   const settings = readEtcdOptions(etcd);
   if (state !== undefined) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.etcd: is the only record: leave state out');
+    throw new EplbRangeError('EPLB_OPTION', 'config.etcd: keeps all state itself: leave state out');
   }
   const isEverywhere = address.kind === 'tcp' && ['0.0.0.0', '::'].includes(address.host);
   if (settings.advertise === undefined && (address.kind === 'unix' || isEverywhere)) {
     throw new EplbRangeError(
       'EPLB_OPTION',
-      `config.etcd.advertise: is missing: other services cannot know where ${listen} is reached`,
+      `config.etcd.advertise: is missing: other services cannot tell from ${listen} where to reach this one`,
     );
   }
   return settings;
@@ -253,7 +259,10 @@ function readAddress(listen: string): ListenAddress {
     const path = listen.slice('unix:'.length);
     // What the system's own address of a socket has room for.
     if (path !== '' && Buffer.byteLength(path) <= 107) return { kind: 'unix', path };
-    throw new EplbRangeError('EPLB_RANGE', 'config.listen: the path of a socket has 1 to 107 bytes');
+    throw new EplbRangeError(
+      'EPLB_RANGE',
+      `config.listen: the path of a socket needs 1 to 107 bytes, not ${Buffer.byteLength(path)}`,
+    );
   }
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:/[\]]+)):(\d{1,5})$/.exec(listen);
   const port = Number(match?.[3]);

@@ -99,7 +99,8 @@ export function judge(engines: readonly EngineStatus[], gone: ReadonlySet<number
     if (status !== 'unhealthy') return { kind: 'waiting', reason: `engine ${rank} is ${status}` };
     const named = deadRanks?.filter((one) => !gone.has(one));
     if (named?.join() !== removed.join()) {
-      const says = named === undefined ? 'says nothing of the others' : `takes ${named.join(', ')} for dead`;
+      const says =
+        named === undefined ? 'says nothing about the others' : `reports ${named.join(', ')} as dead`;
       return { kind: 'waiting', reason: `engine ${rank} ${says}, and ${removed.join(', ')} do not answer` };
     }
   }

@@ -22,11 +22,10 @@ export interface ConnectOptions {
 }
 
 /**
- * Connects this thread to a balancer of another one, over a port from `shareBalancer`.
+ * Connects this thread to a balancer of another thread, over a port from `shareBalancer`.
  *
  * @throws (as a rejection) EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`; EplbError
- * `EPLB_TIMEOUT`
- *   or `EPLB_CLOSED`
+ *   `EPLB_TIMEOUT` or `EPLB_CLOSED`
  */
 export async function connectBalancer(
   port: MessagePort,
@@ -61,8 +60,8 @@ function checkPort(port: unknown): void {
 }
 
 /**
- * A balancer that lives in another thread. Recording and reading the mapping go through shared memory:
- * synchronous, and neither thread waits for the other. Asking for a rebalance or a new step goes through the
+ * A balancer that lives in another thread. Loads and the mapping go through shared memory: the calls are
+ * synchronous, and neither thread waits for the other. Requests for a rebalance or a new step go through the
  * port.
  */
 export class ConnectedBalancer {

@@ -11,16 +11,16 @@ import { Lane } from './lane.ts';
 import type { BalancerControl, Connection, FirstConnection } from './protocol.ts';
 
 /**
- * Opens a balancer to one other thread of the host: send the port there (in the transfer list) and call
+ * Opens a balancer to one other thread of the host. Send the port there, in the transfer list, and call
  * `connectBalancer` with it. Call this once for each thread.
  *
- * Loads recorded there enter the step being recorded when `advanceWindow` is called. They and the mapping go
- * through shared memory; only control goes through the port. The port does not keep the process alive.
+ * Loads recorded in the other thread enter the step being recorded when `advanceWindow` is called. Loads and
+ * the mapping go through shared memory; only control messages go through the port. The port does not keep the
+ * process alive.
  *
- * The thread may end at any moment: what it had recorded counts, and a row it was just recording counts whole
- * or not at all. Loads of several threads that only together are more than the largest float32, 3.4e38, count
- * as that.
- *
+ * The thread may end at any moment: what it has recorded counts, and a row that it was recording counts
+ * either whole or not at all. If the loads of several threads add up to more than the largest float32,
+ * 3.4e38, they count as that.
  * @example
  * ```ts
  * const port = shareBalancer(balancer);

@@ -16,18 +16,19 @@ const MOST_PROBLEMS = 100;
 const UNKNOWN = -2;
 
 /**
- * Plays a plan step by step on slots that hold numbers of experts, and looks whether it does what it says. It
- * shares nothing with the planner but the types.
+ * Plays a plan step by step, on slots that hold numbers of experts, and checks whether it does what it says.
+ * It shares only the types with the planner.
  *
- * It is valid when each layer is there once, and in each: no rank sends or receives two experts in a round,
- * or at half duplex takes part in two transfers; nothing is read from or sent to a dead rank; what is read is
- * there; nothing is overwritten that is read in the same round; buffered, no slot is written before the
- * activation; no slot is used that is empty before and after; no expert is sent to a rank that has it; the
- * bytes in flight are within the limit; fallbacks hold the expert; and in the end every slot holds what it is
- * to hold, or is listed as undone with a reason that is true.
+ * A plan is valid if it has each layer once, and if the following holds in each layer. No rank sends or
+ * receives two experts in a round, or takes part in two transfers at half duplex. Nothing is read from or
+ * sent to a dead rank. Everything that is read is there, and nothing is overwritten in the round in which it
+ * is read. If the plan is buffered, no slot is written before the activation. No slot is used that is empty
+ * before and after. No expert is sent to a rank that has it. The bytes in flight are within the limit.
+ * Fallbacks hold their expert. In the end, every slot holds what it should, or is listed as undone with a
+ * reason that is true.
  *
  * @param from what the ranks hold
- * @param to what they are to hold
+ * @param to what they should hold
  * @throws EplbTypeError `EPLB_KIND` for anything but a plan; for mappings as {@link ExpertMapping.fromJSON}
  */
 export function checkTransfer(

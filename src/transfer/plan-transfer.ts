@@ -9,24 +9,24 @@ import type { TransferFigures } from './plan-json.ts';
 import { PlanTiming } from './timing.ts';
 
 /**
- * Plans how the weights get from one placement to another: who sends which expert to whom, in rounds in which
- * a rank sends at most one expert and receives at most one.
+ * Plans how the weights get from one placement to another: who sends which expert to whom, in rounds. In a
+ * round, a rank sends at most one expert and receives at most one.
  *
- * An expert that a rank has in another slot is copied there; one that several of its slots are to hold is
- * received once. Sources are chosen so that the busiest sender sends least, and then so that the links are
- * cheapest together. Buffered, at full duplex and without relays, the rounds of a layer are as many as the
- * busiest sender or receiver has experts, which is the least there can be. Dead ranks take no part: what they
- * are to hold is listed as undone.
+ * An expert that a rank already has in another slot is copied from there. An expert for several slots of a
+ * rank is received once. Senders are chosen so that the busiest one sends as little as possible, and then so
+ * that the links together cost least. If the plan is buffered, at full duplex and without relays, a layer has
+ * as many rounds as its busiest sender or receiver has experts, which is the minimum. Dead ranks take no
+ * part: what they should hold is listed as undone.
  *
- * Layers come by what they gain for a byte over links, the most first; without `gains` those with the fewest
- * bytes come first. Equal ones are in their order, and layers in which nothing changes are last.
+ * Layers are ordered by their gain per byte over links, the largest first; without `gains`, the layers with
+ * the fewest bytes come first. Equal layers keep their order, and layers in which nothing changes come last.
  *
- * It is planned in the calling thread. The operations as objects are made when `layers` is first read.
+ * The calling thread makes the plan. The operations become objects when `layers` is first read.
  *
  * @param from what the ranks hold: a mapping, or its tables
- * @param to what they are to hold: as many layers and slots
+ * @param to what they should hold: as many layers and slots
  * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`,
- * `EPLB_SHAPE`, `EPLB_TOPOLOGY`, `EPLB_MAPPING`, `EPLB_OPTION`, naming the option
+ *   `EPLB_SHAPE`, `EPLB_TOPOLOGY`, `EPLB_MAPPING`, `EPLB_OPTION`, naming the option
  * @example
  * ```ts
  * const from = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 3]]);

@@ -46,16 +46,17 @@ export interface RearrangeOptions {
 const OPTIONS = ['signal', 'threads', 'loadExpert', 'onLayer'];
 
 /**
- * Moves the weights of experts as a plan says, where one process has those of all ranks: layers are copied by
- * worker threads, and the calling thread is not blocked. Buffered, a layer's slots are written only when all
- * that they are to get is in buffers; these are the workers' own, as large as the layer's changed slots.
+ * Moves the weights of experts as a plan says, in a process that has the weights of all ranks. Worker threads
+ * copy the layers, and the calling thread is not blocked. If the plan is buffered, a layer's slots are
+ * written only when everything that they are to receive is in buffers. These buffers belong to the workers,
+ * and are as large as the layer's changed slots.
  *
- * Nothing else may read or write the weights of a layer while it moves. It never rejects for what happens to
- * the weights: the result says what each layer is.
+ * Nothing else may read or write the weights of a layer while it moves. The promise is never rejected for
+ * what happens to the weights: the result gives the state of each layer.
  *
- * @param ranks of each rank, its weights by layer, on SharedArrayBuffers; written in place
+ * @param ranks for each rank, its weights by layer, on SharedArrayBuffers; written in place
  * @throws (as a rejection, before anything moves) EplbTypeError `EPLB_KIND`, `EPLB_OPTION`, EplbRangeError
- * `EPLB_SHAPE`, `EPLB_MEMORY`; what `loadExpert` throws
+ *   `EPLB_SHAPE`, `EPLB_MEMORY`; whatever `loadExpert` throws
  * @example
  * ```ts
  * const plan = planTransfer(from, to, { numRanks: 2, bytesPerExpert: 8 });

@@ -37,9 +37,9 @@ export interface BalancerObservation {
 const observations = new WeakMap<ExpertLoadBalancer, BalancerObservation>();
 
 /**
- * Watches a balancer of a host that has no service: counts its steps, plans and commits from now on, and has
- * a watchdog look at it. A balancer is watched once: later calls give the same observation, and their options
- * do nothing.
+ * Watches a balancer whose host has no service: counts its steps, plans and commits from now on, with a
+ * watchdog. A balancer is observed only once: later calls return the same observation, and their options have
+ * no effect.
  *
  * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`
  * @example
@@ -90,8 +90,8 @@ export function observeBalancer(
 }
 
 /**
- * The metrics of a balancer in the OpenMetrics text format. It is watched from the first call on, as
- * {@link observeBalancer} does: counters begin with that.
+ * The metrics of a balancer in the OpenMetrics text format. The first call begins to watch it, like
+ * {@link observeBalancer}, and counters begin with that call.
  *
  * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`
  */

@@ -4,16 +4,16 @@ import { EplbTypeError } from '../core/errors.ts';
 import { checkOptions } from '../core/known-keys.ts';
 import type { FailureStreak } from './tally.ts';
 
-/** How a watchdog watches. */
+/** Options of a watchdog. */
 export interface WatchdogOptions {
   /**
-   * Milliseconds in which a healthy system reports loads at least once, ends the plans that it began, and
-   * gets on with a migration. Default 60,000.
+   * Milliseconds within which a healthy system reports loads at least once, ends the plans that it started,
+   * and makes progress with a migration. Default 60,000.
    */
   readonly intervalMs?: number;
-  /** For how many intervals a cause has to stand before it is flagged. Default 1.5. */
+  /** Number of intervals that a cause has to last before it is flagged. Default 1.5. */
   readonly patience?: number;
-  /** Milliseconds that only grow; `performance.now()` by default. */
+  /** Milliseconds that only grow; by default `performance.now()`. */
   readonly clock?: () => number;
 }
 

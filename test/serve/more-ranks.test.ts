@@ -224,7 +224,7 @@ test('ranks that are dead and empty may go, and others not', async () => {
     await client.checkEnd(2);
     // Loads of an epoch whose ranks are gone cannot be read any more.
     const late = { step: 9, epoch: 0, physical: LOADS.map(() => Array(9).fill(1)) };
-    assertRefusal(await client.post('/loads', late), 'EPLB_STALE', 409, /epoch 0 is not known any more/);
+    assertRefusal(await client.post('/loads', late), 'EPLB_STALE', 409, /epoch 0 is no longer known/);
   });
 });
 

@@ -118,7 +118,12 @@ test('rules that cannot be kept are refused, with what is right', async () => {
       [{ sharedExpert: { load: 0.1, slots: 4 } }, {}, 'EPLB_RULES', /it leaves 0 open slots for 8 experts/],
       [{ neverReplicated: [{}] }, {}, 'EPLB_RULES', /8 would stay empty/],
       ['rules.yaml', {}, 'EPLB_KIND', /group\.rules: "rules\.yaml" is not an object/],
-      [{ pinned: Array(1_200_000).fill(0) }, {}, 'EPLB_RANGE', /are 1200000, and at most 1198372/],
+      [
+        { pinned: Array(1_200_000).fill(0) },
+        {},
+        'EPLB_RANGE',
+        /has 1200000 rules; groups of these sizes may have 1198372/,
+      ],
     ];
     for (const [rules, more, code, message] of bad) assertRefusal(await put(rules, more), code, 422, message);
     assertRefusal(await ask(base, 'GET', '/v1/groups/g'), 'EPLB_NOT_FOUND', 404, /no group/);

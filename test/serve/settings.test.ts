@@ -122,44 +122,114 @@ test('wrong configurations are refused, each by its name', async () => {
     const wrong: [string[], string, RegExp][] = [
       [['--config', 'a.yaml'], 'FORMAT', /is not YAML/],
       [['--config', 'b.yaml'], 'OPTION', /no option "listn"; did you mean listen/],
-      [['--config', 'c.yaml'], 'RANGE', /config\.limits\.maxGroups: 0/],
-      [['--config', 'd.yaml'], 'TOPOLOGY', /config\.groups\.g: numPhysicalExperts: 6/],
+      [['--config', 'c.yaml'], 'RANGE', /^--config: "c\.yaml": limits\.maxGroups: 0/],
+      [['--config', 'd.yaml'], 'TOPOLOGY', /^--config: "d\.yaml": groups\.g: numPhysicalExperts: 6/],
       [['--config', 'e.yaml'], 'FORMAT', /not a map/],
-      [['--config', 'm.yaml'], 'RANGE', /config\.groups: the name "a\/b" does not match/],
+      [['--config', 'm.yaml'], 'RANGE', /^--config: "m\.yaml": groups: the name "a\/b" does not match/],
       [['--config', 'f.yaml'], 'FILE', /--config: "f\.yaml": topology: .*none\.yaml/],
-      [['--config', 'g.yaml'], 'RANGE', /config\.topology: ranks: 0/],
-      [['--config', 'h.yaml'], 'KIND', /config\.groups\.g: group: numPhysicalExperts is missing/],
+      [['--config', 'g.yaml'], 'RANGE', /^--config: "g\.yaml": topology: ranks: 0/],
+      [['--config', 'h.yaml'], 'KIND', /"h\.yaml": groups\.g: group: numPhysicalExperts is missing/],
       [['--topology', 'e.yaml', '--listen', 'unix:a'], 'KIND', /--topology: "e\.yaml": is a list/],
-      [['--config', 'i.yaml'], 'RANGE', /config\.watchdog\.intervalMs: 1/],
+      [['--config', 'i.yaml'], 'RANGE', /"i\.yaml": watchdog\.intervalMs: 1/],
       [['--config', 'j.yaml'], 'FILE', /groups\.g\.rules: .*none\.yaml/],
       [['--config', 'k.yaml'], 'RANGE', /groups\.g: group\.rules: pinned\[0\]\.experts: 9/],
       [['--config', 'none.yaml'], 'FILE', /none\.yaml/],
-      [['--listen', 'nowhere'], 'OPTION', /neither unix:PATH nor HOST:PORT/],
+      [['--listen', 'nowhere'], 'OPTION', /^--listen: 'nowhere' is neither unix:PATH nor HOST:PORT/],
       [['--listen', '127.0.0.1:99999'], 'OPTION', /99999/],
       [['--listen', `unix:${'a'.repeat(200)}`], 'RANGE', /107 bytes/],
-      [['--listen', '0.0.0.0:1'], 'OPTION', /give a token and TLS, or insecure/],
-      [['--listen', 'unix:a', '--tls-cert', 'c'], 'OPTION', /give both/],
-      [['--listen', 'unix:a', '--tls-cert', 'c', '--tls-key', 'k'], 'OPTION', /no use on a unix socket/],
+      [
+        ['--listen', '0.0.0.0:1'],
+        'OPTION',
+        /^--listen: .* can reach 0\.0\.0\.0:1: give a token and TLS, or insecure/,
+      ],
+      [['--listen', 'unix:a', '--tls-cert', 'c'], 'OPTION', /^--tls-cert: needs --tls-key, .* give both/],
+      [
+        ['--listen', 'unix:a', '--tls-cert', 'c', '--tls-key', 'k'],
+        'OPTION',
+        /^--tls-cert: has no use on a unix socket/,
+      ],
       [['--listen', '10.0.0.1:1', '--tls-cert', 'c', '--tls-key', 'k'], 'OPTION', /give a token, or/],
-      [['--listen', 'unix:a', '--etcd', 'http://b:2379'], 'OPTION', /etcd\.advertise: is missing/],
-      [['--listen', '0.0.0.0:1', '--insecure', '--etcd', 'http://b:2379'], 'OPTION', /where 0\.0\.0\.0:1 is/],
-      [['--listen', '127.0.0.1:1', '--etcd', 'b:2379'], 'OPTION', /etcd\.urls: 'b:2379' is not http/],
+      [
+        ['--listen', 'unix:a', '--etcd', 'http://b:2379'],
+        'OPTION',
+        /^--advertise: is missing: other services cannot tell from unix:a/,
+      ],
+      [
+        ['--listen', '0.0.0.0:1', '--insecure', '--etcd', 'http://b:2379'],
+        'OPTION',
+        /cannot tell from 0\.0\.0\.0:1/,
+      ],
+      [['--listen', '127.0.0.1:1', '--etcd', 'b:2379'], 'OPTION', /^--etcd: 'b:2379' is not http/],
       [['--listen', '127.0.0.1:1', '--etcd', 'http://b:1/v3'], 'OPTION', /'http:\/\/b:1\/v3' is not/],
-      [['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--state', 's'], 'OPTION', /leave state out/],
+      [
+        ['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--state', 's'],
+        'OPTION',
+        /^--etcd: keeps all state itself: leave state out/,
+      ],
       [
         ['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--etcd-prefix', 'a'],
         'OPTION',
-        /not like \/eplb/,
+        /^--etcd-prefix: 'a' is not a path such as \/eplb/,
       ],
-      [['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--etcd-lease', 'x'], 'NOT_WHOLE', /leaseSeconds/],
-      [['--listen', '127.0.0.1:1', '--advertise', 'http://b:1'], 'KIND', /etcd: urls is missing/],
-      [['--config', 'l.yaml'], 'OPTION', /give cert and key/],
+      [
+        ['--listen', '127.0.0.1:1', '--etcd', 'http://b:1', '--etcd-lease', 'x'],
+        'NOT_WHOLE',
+        /^--etcd-lease: "x" is not a whole/,
+      ],
+      [['--listen', '127.0.0.1:1', '--advertise', 'http://b:1'], 'OPTION', /^--advertise: needs --etcd/],
+      [['--config', 'l.yaml'], 'OPTION', /^--config: "l\.yaml": etcd\.tls: cert and key go together/],
     ];
     const runs = await eplbMany(
       wrong.map(([args]) => ({ args: ['serve', '--check-config', ...args] })),
       dir,
     );
     for (const [i, [, code, message]] of wrong.entries()) assertRefused(runs[i]!, code, message);
+  });
+});
+
+test('messages name what was given: a flag, a variable of the environment, or the file', async () => {
+  await inTempDir(async (dir) => {
+    const listen = 'listen: 127.0.0.1:1\n';
+    await writeFile(join(dir, 'short'), 'short');
+    await writeFile(join(dir, 'token.yaml'), `${listen}tokenFile: short`);
+    await writeFile(join(dir, 'vllm.yaml'), `${listen}state: s\nvllm: [http://a, b]`);
+    await writeFile(join(dir, 'lost.yaml'), `${listen}tokenFile: none`);
+    const few = 'has fewer than 16 characters (EPLB_RANGE)\n';
+    const bad = "'b', of rank 1, is not an http:// or https:// URL (EPLB_OPTION)\n";
+    const wrong: [string[], NodeJS.ProcessEnv, string][] = [
+      [['--token-file', 'short'], { EPLB_SERVE_TOKEN: 't' }, `--token-file: ${few}`],
+      [[], { EPLB_SERVE_TOKEN: 't' }, `EPLB_SERVE_TOKEN: ${few}`],
+      [[], { EPLB_SERVE_TOKEN_FILE: 'short' }, `EPLB_SERVE_TOKEN_FILE: ${few}`],
+      [['--config', 'token.yaml'], {}, `--config: "token.yaml": tokenFile: ${few}`],
+      [[], { EPLB_SERVE_CONFIG: 'token.yaml' }, `EPLB_SERVE_CONFIG: "token.yaml": tokenFile: ${few}`],
+      [['--state', 's', '--vllm', 'http://a,b'], {}, `--vllm: ${bad}`],
+      [['--config', 'vllm.yaml'], {}, `--config: "vllm.yaml": vllm: ${bad}`],
+      [
+        [],
+        { EPLB_SERVE_LISTEN: 'x' },
+        "EPLB_SERVE_LISTEN: 'x' is neither unix:PATH nor HOST:PORT (EPLB_OPTION)\n",
+      ],
+      [
+        ['--state', 'short', '--listen', '127.0.0.1:0'],
+        {},
+        '--state: short: cannot be used: it is a file, not a directory (EPLB_FILE)\n',
+      ],
+      [
+        [],
+        { EPLB_SERVE_STATE: 'short/s' },
+        'EPLB_SERVE_STATE: short/s: cannot be used: a part of the path is not a directory (EPLB_FILE)\n',
+      ],
+    ];
+    for (const [args, env, message] of wrong) {
+      const own = { ...process.env, ...env };
+      const run = await eplb(['serve', ...args], { cwd: dir, env: own });
+      assert.deepEqual([run.code, run.stderr], [2, `eplb: ${message}`]);
+    }
+    const lost = await eplb(['serve', '--config', 'lost.yaml'], { cwd: dir });
+    assert.match(
+      lost.stderr,
+      /^eplb: --config: "lost\.yaml": tokenFile: cannot read ".*none": there is no such/,
+    );
   });
 });
 
@@ -173,7 +243,7 @@ test('a unix socket is its user’s alone, and outlives no service', async () =>
     const [response] = await once(asked, 'response');
     assert.equal(response.statusCode, 200);
     response.resume();
-    await assert.rejects(serve.startService({ listen: `unix:${path}` }), /another service listens/);
+    await assert.rejects(serve.startService({ listen: `unix:${path}` }), /another service is listening/);
     await endProcess(service, 'SIGKILL');
     // What a killed one left is taken over.
     const next = await serve.startService({ listen: `unix:${path}` });

@@ -239,7 +239,7 @@ test('a folder is used by one service at a time: by the next once it has ended, 
   await inTempDir(async (dir) => {
     const state = join(dir, 'state');
     const uses = (pid: number | undefined) =>
-      refusal('other', 'EPLB_FILE', new RegExp(`state: another service, process ${pid}, uses it`));
+      refusal('other', 'EPLB_FILE', new RegExp(`state: is in use by another service, process ${pid}`));
     const first = await startProcess(['--listen', '127.0.0.1:0', '--state', state]);
     const { pid } = first.child;
     await assert.rejects(serve.startService({ listen: '127.0.0.1:0', state }), uses(pid));
@@ -278,7 +278,7 @@ test('a state folder that cannot be used is named', async () => {
     await writeFile(file, '');
     await assert.rejects(
       serve.startService({ listen: '127.0.0.1:0', state: file }),
-      refusal('other', 'EPLB_FILE', /file: cannot be used for the state/),
+      refusal('other', 'EPLB_FILE', /config\.state: .*file: cannot be used: it is a file, not a directory/),
     );
   });
 });

@@ -199,10 +199,10 @@ test('engines that answer anything else are left alone', () =>
 test('engines are named rightly, or the service does not start', () => {
   const wrong: [readonly string[], string | undefined, RegExp][] = [
     [['http://a', 'http://b'], undefined, /needs state or etcd/],
-    [['http://a'], 'state', /two engines or more/],
-    [['http://a', 'http://a'], 'state', /http:\/\/a is there twice/],
-    [['http://a', 'ftp://b'], 'state', /'ftp:\/\/b', rank 1, is no http URL/],
-    [['http://a', 'b'], 'state', /'b', rank 1, is no http URL/],
+    [['http://a'], 'state', /at least two engines/],
+    [['http://a', 'http://a'], 'state', /http:\/\/a is given twice/],
+    [['http://a', 'ftp://b'], 'state', /'ftp:\/\/b', of rank 1, is not an http:\/\/ or https/],
+    [['http://a', 'b'], 'state', /'b', of rank 1, is not an http:\/\/ or https/],
   ];
   for (const [vllm, state, message] of wrong) {
     const options = { listen: 'unix:a', vllm, ...(state === undefined ? {} : { state }) };

@@ -4,42 +4,54 @@ import { isOwnError } from '../../core/errors.ts';
 import { CHANNELS, type ConditionEvent } from '../../core/events.ts';
 import { jsonLines, jsonText } from '../../core/printable.ts';
 import { type ClusterEvent, readSettings, startService, type VllmEvent } from '../../serve/index.ts';
+import { sayingErrors } from '../error-message.ts';
 import { addHelpTexts } from '../help.ts';
 import { EXIT_INTERRUPTED } from '../interrupt.ts';
-import { type ServeFlags, serveOptions } from '../serve/config.ts';
+import { serveOptions } from '../serve/config.ts';
+import { type ServeFlags, sayingSources } from '../serve/option-sources.ts';
 import { print } from '../terminal.ts';
 
 /** Gives the subcommand its options, help and action. */
 export function configure(command: Command): void {
   command
-    .option('--config <file>', 'a configuration in YAML, in which limits and groups are declared too')
-    .option('--listen <address>', 'unix:PATH, or HOST:PORT with 0 for any free port; a socket when left out')
-    .option('--state <DIR>', 'the folder that groups are kept in; without it nothing outlives the service')
-    .option('--token-file <file>', 'a file with the token that every request has to carry')
-    .option('--topology <file>', 'what the devices are, for groups that do not say it themselves')
+    .option('--config <file>', 'a configuration in YAML; it can also set limits and declare groups')
+    .option(
+      '--listen <address>',
+      'unix:PATH, or HOST:PORT, where port 0 takes any free one (default: a socket)',
+    )
+    .option('--state <DIR>', 'the folder for the state; without it nothing outlives the service')
+    .option('--token-file <file>', 'a file with the token that has to come with every request')
+    .option('--topology <file>', 'a description of the devices, for groups without one of their own')
     .option('--tls-cert <file>', 'the certificate, in PEM')
     .option('--tls-key <file>', 'its key, in PEM')
-    .option('--insecure', 'listen where other machines get to without TLS or a token')
-    .option('--vllm <urls>', "front ends of vLLM's engines, by rank, with commas: dead ones are removed")
-    .option('--etcd <urls>', "etcd's members, with commas: services that name the same share their groups")
-    .option('--advertise <url>', 'where these services reach this one; its own address when left out')
-    .option('--etcd-lease <seconds>', 'how long a leader that says nothing stays it (default: 5)')
-    .option('--etcd-prefix <prefix>', 'what all keys in etcd begin with (default: /eplb)')
-    .option('--check-config', 'print the configuration as it is understood, and end')
+    .option('--insecure', 'allow other machines to connect without TLS or a token')
+    .option(
+      '--vllm <urls>',
+      "the front ends of vLLM's engines, by rank, separated by commas: dead engines are removed",
+    )
+    .option(
+      '--etcd <urls>',
+      "etcd's members, separated by commas: services with the same etcd share their groups",
+    )
+    .option('--advertise <url>', 'where the other services reach this one (default: the address of --listen)')
+    .option('--etcd-lease <seconds>', 'how long a leader without a beat stays the leader (default: 5)')
+    .option('--etcd-prefix <prefix>', 'the prefix of all keys in etcd (default: /eplb)')
+    .option('--check-config', 'print the configuration that results, and end')
     .action(run);
   addHelpTexts(command, {
     examples: [
       ['eplb serve --state eplb-state', 'on a socket that only this user can use'],
       ['eplb serve --listen 127.0.0.1:8770 --state eplb-state', 'for all users of this machine'],
-      ['eplb serve --config eplb.yaml --check-config', 'what a file says'],
+      ['eplb serve --config eplb.yaml --check-config', 'to check a file'],
     ],
   });
 }
 
 async function run(flags: ServeFlags): Promise<void> {
   const options = await serveOptions(flags, process.env);
+  const say = sayingSources(flags, process.env);
   if (flags.checkConfig) {
-    const { address: _, ...settings } = readSettings(options);
+    const { address: _, ...settings } = sayingErrors(say, () => readSettings(options));
     const { token, vllmKey, etcd, ...shown } = settings;
     const hidden = {
       ...(etcd && { etcd: { ...etcd, ...(etcd.password !== undefined && { password: '(set)' }) } }),
@@ -50,13 +62,17 @@ async function run(flags: ServeFlags): Promise<void> {
   }
   subscribe(CHANNELS.condition, (event) => logCondition(event as ConditionEvent));
   const hooks = { onFault: logFault, onVllm: logVllm, onCluster: logCluster };
-  const running = await startService(options, hooks);
-  if (options.insecure) log('warn', 'insecure', 'others than this machine may reach the service unprotected');
+  const running = await startService(options, hooks).catch((error) =>
+    sayingErrors(say, () => {
+      throw error;
+    }),
+  );
+  if (options.insecure) log('warn', 'insecure', 'other machines can reach the service without protection');
   // Before the line is out: who reads it may send the signal at once.
   const stopped = untilStopped();
   print(process.stdout, `${running.address}\n`);
   await stopped;
-  log('info', 'draining', 'no more requests are taken');
+  log('info', 'draining', 'no more requests are accepted');
   await running.close();
   process.exit(0);
 }

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import process from 'node:process';
+import { show } from '../../core/checks.ts';
 import { EplbError, EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import { checkKnownKeys } from '../../core/known-keys.ts';
 import { fileReason } from '../../formats/bytes/file-reason.ts';
@@ -10,28 +11,11 @@ import { readRulesFile } from '../../formats/topology/read-rules.ts';
 import { readTopologyFile } from '../../formats/topology/read-topology.ts';
 import type { TopologyFile } from '../../formats/topology/topology-json.ts';
 import type { EtcdOptions, ServeOptions } from '../../serve/index.ts';
+import { givenBy, type ServeFlags, titleOfFile, VARIABLES } from './option-sources.ts';
 
 /** What flags, variables and a file may say: a service's options, with files in place of secrets. */
 interface ServeConfig extends Partial<Omit<ServeOptions, 'token' | 'vllmKey'>> {
   readonly tokenFile?: string;
-}
-
-/** Flags of `eplb serve`. */
-export interface ServeFlags {
-  readonly config?: string;
-  readonly listen?: string;
-  readonly state?: string;
-  readonly tokenFile?: string;
-  readonly topology?: string;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
-  readonly insecure?: boolean;
-  readonly vllm?: string;
-  readonly etcd?: string;
-  readonly advertise?: string;
-  readonly etcdPrefix?: string;
-  readonly etcdLease?: string;
-  readonly checkConfig?: boolean;
 }
 
 const FILE_NAMES = [
@@ -39,26 +23,6 @@ const FILE_NAMES = [
   ...['limits', 'watchdog', 'topology', 'groups'],
 ];
 const MOST_BYTES = 2 ** 20;
-
-/** The variables of the environment, by what they stand for. */
-const VARIABLES = {
-  config: 'EPLB_SERVE_CONFIG',
-  listen: 'EPLB_SERVE_LISTEN',
-  state: 'EPLB_SERVE_STATE',
-  tokenFile: 'EPLB_SERVE_TOKEN_FILE',
-  token: 'EPLB_SERVE_TOKEN',
-  topology: 'EPLB_SERVE_TOPOLOGY',
-  tlsCert: 'EPLB_SERVE_TLS_CERT',
-  tlsKey: 'EPLB_SERVE_TLS_KEY',
-  vllm: 'EPLB_SERVE_VLLM',
-  vllmKey: 'EPLB_SERVE_VLLM_KEY',
-  etcd: 'EPLB_SERVE_ETCD',
-  advertise: 'EPLB_SERVE_ADVERTISE',
-  etcdPrefix: 'EPLB_SERVE_ETCD_PREFIX',
-  etcdLease: 'EPLB_SERVE_ETCD_LEASE',
-  etcdUser: 'EPLB_SERVE_ETCD_USER',
-  etcdPassword: 'EPLB_SERVE_ETCD_PASSWORD',
-} as const;
 
 /**
  * The options of a service: what a flag says, else a variable of the environment, else the file.
@@ -69,23 +33,29 @@ export async function serveOptions(flags: ServeFlags, environment: NodeJS.Proces
   // An empty variable is one that is not set.
   const variable = (name: keyof typeof VARIABLES) => environment[VARIABLES[name]] || undefined;
   const path = flags.config ?? variable('config');
-  const file = path === undefined ? {} : await readConfig(path);
+  const file = path === undefined ? {} : await readConfig(path, titleOfFile(path, flags, environment));
   const listen = flags.listen ?? variable('listen') ?? file.listen ?? defaultListen(environment);
   const state = flags.state ?? variable('state') ?? file.state;
   const cert = flags.tlsCert ?? variable('tlsCert') ?? file.tls?.cert;
   const key = flags.tlsKey ?? variable('tlsKey') ?? file.tls?.key;
-  const token = await tokenOf(flags.tokenFile, variable('token'), variable('tokenFile') ?? file.tokenFile);
+  const ofFile = path === undefined ? '' : `${titleOfFile(path, flags, environment)}: tokenFile`;
+  const tokenFile = variable('tokenFile') ?? file.tokenFile;
+  const title = variable('tokenFile') === undefined ? ofFile : VARIABLES.tokenFile;
+  const token = await tokenOf(flags.tokenFile, variable('token'), tokenFile, title);
   const insecure = flags.insecure ?? file.insecure;
   const vllm = (flags.vllm ?? variable('vllm'))?.split(',') ?? file.vllm;
   const vllmKey = variable('vllmKey');
-  const etcd = etcdOf(flags, variable, file.etcd);
+  const from = (options: Parameters<typeof givenBy>[0]) => givenBy(options, flags, environment) ?? '';
+  const etcd = etcdOf(flags, variable, from, file.etcd);
   const devices = flags.topology ?? variable('topology');
-  const topology = devices === undefined ? file.topology : await contentAt('--topology', devices);
+  const topology = devices === undefined ? file.topology : await contentAt(from(['topology']), devices);
   return {
     listen,
     ...(state === undefined ? {} : { state }),
     ...(token === undefined ? {} : { token }),
-    ...(cert === undefined && key === undefined ? {} : { tls: pairOf(cert, key) }),
+    ...(cert === undefined && key === undefined
+      ? {}
+      : { tls: pairOf(cert, key, from(['tlsCert', 'tlsKey'])) }),
     ...(insecure === undefined ? {} : { insecure }),
     ...(vllm === undefined ? {} : { vllm }),
     ...(vllmKey === undefined ? {} : { vllmKey }),
@@ -101,6 +71,7 @@ export async function serveOptions(flags: ServeFlags, environment: NodeJS.Proces
 function etcdOf(
   flags: ServeFlags,
   variable: (name: keyof typeof VARIABLES) => string | undefined,
+  from: (options: Parameters<typeof givenBy>[0]) => string,
   file: Partial<EtcdOptions> | undefined,
 ): EtcdOptions | undefined {
   const urls = (flags.etcd ?? variable('etcd'))?.split(',');
@@ -118,12 +89,25 @@ function etcdOf(
     ...(password && { password }),
   };
   if (file === undefined && Object.keys(said).length === 0) return undefined;
+  if (urls === undefined && file?.urls === undefined) {
+    const given = from(['advertise', 'etcdPrefix', 'etcdLease', 'etcdUser', 'etcdPassword']);
+    if (given !== '') throw new EplbTypeError('EPLB_OPTION', `${given}: needs --etcd, the members of etcd`);
+  }
+  if (lease !== undefined && Number.isNaN(Number(lease))) {
+    const message = `${from(['etcdLease'])}: ${show(lease)} is not a whole number of seconds`;
+    throw new EplbRangeError('EPLB_NOT_WHOLE', message);
+  }
   return { ...file, ...said } as EtcdOptions;
 }
 
-function pairOf(cert: string | undefined, key: string | undefined): { cert: string; key: string } {
+function pairOf(
+  cert: string | undefined,
+  key: string | undefined,
+  given: string,
+): { cert: string; key: string } {
   if (cert !== undefined && key !== undefined) return { cert, key };
-  throw new EplbTypeError('EPLB_OPTION', '--tls-cert and --tls-key: give both or none');
+  const missing = key === undefined ? '--tls-key, the key of the certificate' : '--tls-cert, its certificate';
+  throw new EplbTypeError('EPLB_OPTION', `${given}: needs ${missing}: give both or neither`);
 }
 
 /** A socket that no other user can take the place of. */
@@ -132,35 +116,36 @@ export function defaultListen({ XDG_RUNTIME_DIR }: NodeJS.ProcessEnv): string {
   return `unix:${XDG_RUNTIME_DIR ? join(XDG_RUNTIME_DIR, 'eplb.sock') : join(tmpdir(), `eplb-${user}.sock`)}`;
 }
 
-/** The token: of the flag's file, else of the environment, else of another file. */
+/** The token: of the flag's file, else of the environment, else of another file, which messages call so. */
 export async function tokenOf(
   flag: string | undefined,
   token: string | undefined,
   file: string | undefined,
+  titleOfFile = 'EPLB_SERVE_TOKEN_FILE',
 ): Promise<string | undefined> {
   if (flag === undefined && token !== undefined) return token;
   const path = flag ?? file;
   if (path === undefined) return undefined;
-  return (await readText('--token-file', path)).trim();
+  return (await readText(flag === undefined ? titleOfFile : '--token-file', path)).trim();
 }
 
-/** Paths in it are relative to the file. */
-async function readConfig(path: string): Promise<ServeConfig> {
-  const text = await readText('--config', path);
+/** Paths in it are relative to the file. @param name what messages call it */
+async function readConfig(path: string, name: string): Promise<ServeConfig> {
+  const text = await readText(name.slice(0, name.indexOf(':')), path);
   const { parse } = await import('yaml');
   let value: unknown;
   try {
     value = parse(text, { maxAliasCount: 0, prettyErrors: false, logLevel: 'error' });
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new EplbRangeError('EPLB_FORMAT', `--config: ${quotePath(path)}: is not YAML: ${reason}`);
+    throw new EplbRangeError('EPLB_FORMAT', `${name}: is not YAML: ${reason}`);
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new EplbTypeError('EPLB_FORMAT', `--config: ${quotePath(path)}: is not a map of options`);
+    throw new EplbTypeError('EPLB_FORMAT', `${name}: is not a map of options`);
   }
-  checkKnownKeys(`--config: ${quotePath(path)}`, value, FILE_NAMES);
+  checkKnownKeys(name, value, FILE_NAMES);
   const from = dirname(resolve(path));
-  const title = `--config: ${quotePath(path)}: `;
+  const title = `${name}: `;
   const config: ServeConfig = await withDevices(value, from, title);
   const at = (own: unknown) => (typeof own === 'string' ? resolve(from, own) : own);
   const { state, tokenFile, tls, etcd } = config;

@@ -63,7 +63,7 @@ export class ServiceClient {
     try {
       return (text.length === 0 ? undefined : JSON.parse(text.toString('utf8'))) as T;
     } catch (cause) {
-      throw this.#unreachable('answers what is no JSON', cause);
+      throw this.#unreachable('answers something other than JSON', cause);
     }
   }
 

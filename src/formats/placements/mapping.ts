@@ -5,7 +5,9 @@ import { checkPlacement } from './check-placement.ts';
 import type { Placement } from './placement.ts';
 import { mostNumbers } from './table-limits.ts';
 
-/** A placement as a mapping of the library. @throws EplbRangeError EPLB_MAPPING when it is not valid */
+/**
+ * Turns a placement into a mapping of the library. @throws EplbRangeError `EPLB_MAPPING` if it is not valid
+ */
 export function mappingOf(placement: Placement): ExpertMapping {
   const { slots, numLayers, numLogicalExperts, logToPhy, replicaCount } = checkPlacement(placement);
   return new ExpertMapping({
@@ -17,7 +19,7 @@ export function mappingOf(placement: Placement): ExpertMapping {
   });
 }
 
-/** The placement of a mapping. @param more.numRanks - where known, for formats that list ranks */
+/** Makes a placement from a mapping. @param more.numRanks - if known, for formats that list ranks */
 export function placementFrom(
   mapping: ExpertMapping,
   more: Pick<Placement, 'numRanks' | 'layerNumbers'> = {},

@@ -23,19 +23,19 @@ export interface OpenPlacementOptions extends PlacementReadOptions {
 }
 
 /**
- * Reads a placement from a file of any known format. Whether it is valid is not checked: see {@link
- * mappingOf}. It takes memory of 8 times the file's size at most, and 160 MiB; texts over 64 MiB and other
- * files over 257 MiB are refused.
+ * Reads a placement from a file of any known format. It does not check whether the placement is valid: see
+ * {@link mappingOf}. Reading takes at most 8 times the size of the file in memory, plus 160 MiB. Texts over
+ * 64 MiB and other files over 257 MiB are refused.
  *
- * @throws EplbError EPLB_FILE, EPLB_FORMAT or EPLB_OPTION, EplbTypeError EPLB_KIND, EplbRangeError EPLB_SHAPE
- *   or EPLB_MAPPING
+ * @throws EplbError `EPLB_FILE`, `EPLB_FORMAT` or `EPLB_OPTION`, EplbTypeError `EPLB_KIND`, EplbRangeError
+ *   `EPLB_SHAPE` or `EPLB_MAPPING`
  */
 export async function openPlacement(path: string, options: OpenPlacementOptions = {}): Promise<Placement> {
   const checked = checkOptions(options);
   return readPlacement(await inputFile(checkText('path', path), checked.field ?? FIELD), checked);
 }
 
-/** {@link openPlacement} on bytes that are already there. @param path - for messages */
+/** Like {@link openPlacement}, for bytes in memory. @param path - for messages */
 export async function parsePlacement(
   bytes: Uint8Array,
   options: OpenPlacementOptions = {},

@@ -13,11 +13,11 @@ export interface PlacementValidation {
 }
 
 /**
- * Reports whether engines would take a placement: every expert in a slot, as many slots on each rank, no
- * expert twice on a rank, the layers' numbers, and the sizes of tables that an engine limits. Nothing is
- * thrown for a bad placement, but for what is none.
+ * Reports whether engines would accept a placement. It checks that every expert has a slot, that all ranks
+ * have equally many slots and no expert twice, how layers are numbered, and the sizes of tables that an
+ * engine limits. A bad placement does not throw; a value that is not a placement does.
  *
- * @param options.numRanks - the file's own when left out; without any, what depends on ranks is not known
+ * @param options.numRanks - by default the file's own; without any, whatever depends on ranks remains unknown
  */
 export function validatePlacement(
   placement: Placement,

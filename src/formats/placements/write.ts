@@ -6,11 +6,11 @@ import type { Placement, PlacementWriteOptions, WrittenPlacement } from './place
 import { placementFormat } from './registry.ts';
 
 /**
- * A placement as the bytes of a file.
+ * Writes a placement as the bytes of a file.
  *
  * @param format - the format's name, such as `sglang`
- * @throws EplbError EPLB_OPTION when the name is unknown or an option is needed that is not there,
- *   EplbRangeError EPLB_MAPPING when the format cannot say what the placement holds
+ * @throws EplbError `EPLB_OPTION` for an unknown name or a missing option, EplbRangeError `EPLB_MAPPING` if
+ *   the format cannot express the placement
  */
 export async function writePlacement(
   placement: Placement,

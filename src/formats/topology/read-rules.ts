@@ -3,10 +3,10 @@ import { type RulesFile, rulesFromJson } from './rules-json.ts';
 import { readYamlOrJson } from './yaml-or-json.ts';
 
 /**
- * Reads a file of rules: YAML, or JSON where the name ends with .json or the content is an object of it.
+ * Reads a rules file: YAML, or JSON if its name ends with .json or its content is a JSON object.
  *
- * @param field what the file is to the caller, for messages
- * @throws EplbError EPLB_FILE, EPLB_FORMAT; and as {@link rulesFromJson}, with the file's name
+ * @param field the name of the file in messages
+ * @throws EplbError `EPLB_FILE`, `EPLB_FORMAT`; and as {@link rulesFromJson}, with the file's name
  * @example
  * ```ts
  * const rules = await readRules('rules.yaml');

@@ -2,10 +2,10 @@ import { type DeviceTopology, type TopologyFile, topologyFromJson } from './topo
 import { readYamlOrJson } from './yaml-or-json.ts';
 
 /**
- * Reads a topology file: YAML, or JSON where the name ends with .json or the content is an object of it.
+ * Reads a topology file: YAML, or JSON if its name ends with .json or its content is a JSON object.
  *
- * @param field what the file is to the caller, for messages
- * @throws EplbError EPLB_FILE, EPLB_FORMAT; and as {@link topologyFromJson}, with the file's name
+ * @param field the name of the file in messages
+ * @throws EplbError `EPLB_FILE`, `EPLB_FORMAT`; and as {@link topologyFromJson}, with the file's name
  * @example
  * ```ts
  * const topology = await readTopology('devices.yaml');

@@ -44,14 +44,14 @@ interface RuledSizes {
 const UNKNOWN_SIZES: RuledSizes = { numLayers: MOST, numLogicalExperts: MOST, numRanks: MOST };
 
 /**
- * Reads what a file of rules holds. Whether there are such layers, experts and ranks, and a placement that
- * keeps all rules, is checked where the topology is.
+ * Reads the content of a rules file. Whether the layers, experts and ranks exist, and whether a placement can
+ * keep all rules, is checked together with the topology.
  *
- * @param value the content, parsed
- * @param title what it is called in messages
+ * @param value the parsed content
+ * @param title its name in messages
  * @returns `rules` for the options of a balancer, of `replay` and of `repair`
  * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`, naming the
- * field
+ *   field
  * @example
  * ```ts
  * rulesFromJson({ pinned: [{ experts: '0-1', ranks: 3 }], sharedExpert: { load: 0.125 } });

@@ -65,13 +65,14 @@ const FILE_NAMES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads what a topology file holds.
+ * Reads the content of a topology file.
  *
- * @param value the content, parsed
- * @param title what it is called in messages
- * @returns what is given, for the options of a balancer, `replay`, `repair` or `planTransfer`'s topology
+ * @param value the parsed content
+ * @param title its name in messages
+ * @returns the given properties, for the options of a balancer, `replay`, `repair`, or `planTransfer`'s
+ *   topology
  * @throws EplbTypeError `EPLB_KIND`, `EPLB_OPTION`; EplbRangeError `EPLB_RANGE`, `EPLB_NOT_WHOLE`,
- * `EPLB_SHAPE`, `EPLB_TOPOLOGY`, naming the field
+ *   `EPLB_SHAPE`, `EPLB_TOPOLOGY`, naming the field
  * @example
  * ```ts
  * topologyFromJson({ ranks: 4, nodes: ['0-1', '2-3'], slotsPerRank: 5, rankSpeed: { 3: 0.9 } });

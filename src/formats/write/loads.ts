@@ -7,11 +7,11 @@ import type { StepsToWrite } from './load-chunks.ts';
 import { LOAD_WRITER_NAMES, LOAD_WRITERS } from './registry.ts';
 
 /**
- * The steps of a recording as the bytes of a file, in order, read as they are asked for.
+ * Writes the steps of a recording as the bytes of a file. Steps are read in order, as the bytes are consumed.
  *
  * @param format - `npy`, `npz`, `json` or `json-lines`
- * @throws EplbError EPLB_OPTION for another format; EplbTypeError and EplbRangeError for steps that are none;
- *   while iterating, what the recording's reader throws
+ * @throws EplbError `EPLB_OPTION` for another format; EplbTypeError and EplbRangeError for invalid steps;
+ *   while iterating, whatever the recording's reader throws
  */
 export function writeLoads(
   format: string,

@@ -8,7 +8,8 @@ import { type AdaptiveEffort, type AdaptiveRequest, type MoveCost, NO_LIMIT } fr
 import { type SlotCosts, slotCostsOf } from './slot-costs.ts';
 
 /**
- * What a move costs and balance is worth, in seconds and bytes: see {@link AdaptiveEplbPolicyOptions.cost}.
+ * What moves cost and what balance is worth, in seconds and bytes: see
+ * {@link AdaptiveEplbPolicyOptions.cost}.
  */
 export interface AdaptiveCostModel {
   /**
@@ -17,17 +18,19 @@ export interface AdaptiveCostModel {
    */
   readonly secondsPerLoad?: number;
   /**
-   * Seconds that one layer takes in a step whose ranks all have the mean load, for systems whose steps take
-   * as long whatever their tokens are. In place of `secondsPerLoad`. Default: not given.
+   * Seconds that a layer takes in a step when all ranks have the mean load, for systems whose steps take
+   * equally long whatever their number of tokens. Replaces `secondsPerLoad`. Default: not given.
    */
   readonly secondsAtBalance?: number;
   /**
-   * Steps that a placement stays good for, and pays for its moves. Default: until the loads will have moved
-   * on as far as they are from equal ones, by how fast they do so in the remembered steps; of loads that do
-   * not, eight times as long as they are known.
+   * Number of steps for which a placement stays good, and over which it pays for its moves. By default this
+   * follows from the remembered steps: it is the time until the loads will have drifted as far as they are
+   * from equal loads. For loads that do not drift, it is eight times the number of known steps.
    */
   readonly stepsPerPlan?: number;
-  /** Bytes of one expert's weights in one layer. Default 88,080,384: 7,168 x 2,048 x 3 of 16 bits. */
+  /**
+   * Bytes of the weights of one expert in one layer. Default 88,080,384: 7,168 x 2,048 x 3 values of 16 bits.
+   */
   readonly bytesPerExpert?: number;
   /** Bytes a second between ranks of one node, one move after the other. Default 900e9. */
   readonly bandwidthWithinNode?: number;
@@ -35,95 +38,96 @@ export interface AdaptiveCostModel {
   readonly bandwidthBetweenNodes?: number;
 }
 
-/** What an {@link AdaptiveEplbPolicy} may trade. */
+/** What an {@link AdaptiveEplbPolicy} may spend, and on what. */
 export interface AdaptiveEplbPolicyOptions {
   /**
-   * What every move has to gain, at least 0: a share of the mean rank load, off the smoothed load of the
-   * slowest rank, in the mean sample. 0: moves are free, whatever a `cost` says of them. Default: a small
-   * share of the mean load of a slot, more where the loads are little known, and nothing in the first plan;
-   * with a `cost`, what that makes of it.
+   * The gain that every move has to reach, at least 0: by how much it lowers the smoothed load of the slowest
+   * rank in the mean sample, as a share of the mean rank load. With 0, moves are free, whatever `cost` says
+   * about them. Default: a small share of the mean load of a slot, more where little is known of the loads,
+   * and less in the first plan. With a `cost`, the price follows from the cost.
    */
   readonly price?: number;
-  /** At most so many moves in a layer. Default: no limit. */
+  /** The most moves in a layer. Default: no limit. */
   readonly maxMovesPerLayer?: number;
-  /** At most so many moves in all layers together, spent where they gain most. Default: no limit. */
+  /** The most moves in all layers together, spent where they gain most. Default: no limit. */
   readonly maxMoves?: number;
-  /**
-   * At most so many bytes moved, by the cost model's `bytesPerExpert`; spent as `maxMoves`. Default: no
-   * limit.
-   */
+  /** The most bytes moved, by the cost model's `bytesPerExpert`; spent like `maxMoves`. Default: no limit. */
   readonly maxBytes?: number;
   /**
-   * Steps looked at closely in a search for a layer: none is begun after so many. All its other work is
-   * counted too, and ends it at 16 times as much and 34 million more, so that this bounds the time of a
-   * search: at the default some 10 to 30 seconds, of which ordinary layers take milliseconds. It is all that
-   * ends a plan in the calling thread, which no signal can cancel. Default 10,000,000.
+   * The most steps of the search that are evaluated closely in one layer. All other work of the search is
+   * counted too, and ends it at 16 times as much plus 34 million. So this bounds the time of a search: some
+   * 10 to 30 seconds with the default, while ordinary layers take milliseconds. A plan in the calling thread
+   * cannot be cancelled by a signal, and nothing else ends it. Default 10,000,000.
    */
   readonly maxEvaluations?: number;
   /**
-   * How much a search is to do: 'quick' takes about half the time of 'usual', 'thorough' many times as much.
+   * How much work a search does: 'quick' takes about half the time of 'usual', 'thorough' many times as much.
    * Default 'usual'.
    */
   readonly effort?: AdaptiveEffort;
   /**
-   * How many random changes of the best placement in a row have to lead nowhere before the search ends. Where
-   * 10,000 in a row find nothing to change it ends as well. Default: 100 for `effort: 'thorough'`, else 0.
+   * The search ends after this many random changes of the best placement in a row without an improvement. It
+   * also ends after 10,000 in a row that find nothing to change. Default: 100 for `effort: 'thorough'`, else
+   * 0.
    */
   readonly numKicks?: number;
-  /** 'groups': groups of experts stay on their node, as with the default policy. Default 'none'. */
+  /** With 'groups', groups of experts stay on their node, as with the default policy. Default 'none'. */
   readonly locality?: 'none' | 'groups';
   /**
-   * What it costs that tokens cross between nodes: as a share of the mean rank load, what it would take if no
-   * two experts that are picked together shared a node. Which are, `context.coactivation` tells (counted by
-   * {@link CoactivationRecorder}), or else the groups; with neither, and on more than 64 nodes, links cost
-   * nothing. With `dispatch: 'nearest'` it is what it would take if all tokens crossed: none does to an
-   * expert that has a copy on its node. From 0 to 1,000,000. Default 0.
+   * What it costs when tokens cross between nodes. It is the cost, as a share of the mean rank load, of a
+   * placement in which no two experts that are picked together share a node. `context.coactivation` (counted
+   * by {@link CoactivationRecorder}) says which experts are picked together, or else the groups do. With
+   * neither, and on more than 64 nodes, links cost nothing. With `dispatch: 'nearest'`, it is the cost of all
+   * tokens crossing: a token does not cross to an expert that has a copy on its node. From 0 to 1,000,000.
+   * Default 0.
    */
   readonly linkPrice?: number;
   /**
-   * How much worse than `DefaultEplbPolicy`'s a layer's balancedness may be on the mean of the loads it is
-   * planned with, a share in [0, 1): the highest rank load is at most that of `DefaultEplbPolicy` / (1 -
-   * tolerance). A live mapping that is worse is planned anew whatever moves cost. Default: no such limit.
+   * How much worse a layer's balancedness may be than that of `DefaultEplbPolicy` on the mean of the loads it
+   * is planned with, as a share in [0, 1): the highest rank load is at most that of `DefaultEplbPolicy` / (1
+   * - tolerance). A live mapping that is worse is planned anew whatever moves cost. Default: no such limit.
    */
   readonly tolerance?: number;
   /**
-   * 'rank', 'node', or a name of `Topology.failureDomains`: as much load as the redundant slots allow keeps
-   * copies in two such failure domains, so that it survives any single failure. These are the heaviest
-   * experts of the loads planned for, as many as {@link survival} says there can be; where moves have a
-   * price, one that survives stays one until another has 1.2 times its load. What lacks a second domain is
-   * moved whatever moves cost, and however few are allowed; but no plan is made for it alone while the loads
-   * stay as they are. Not beside `locality: 'groups'`. Default: none.
+   * A level of failures: 'rank', 'node', or a name of `Topology.failureDomains`. As much load as the
+   * redundant slots allow then has copies in two failure domains of this level, so that it survives any
+   * single failure. It belongs to the heaviest experts of the loads planned for, as many as {@link survival}
+   * says are possible. If moves have a price, an expert that survives keeps its copies until another one has
+   * 1.2 times its load. An expert without a second domain is moved whatever moves cost, and however few are
+   * allowed, but no plan is made for it alone while the loads stay as they are. Cannot be combined with
+   * `locality: 'groups'`. Default: none.
    */
   readonly survive?: string;
   /**
-   * Which copy of an expert a token takes in the engine. 'nearest': one on its rank, else one on its node,
-   * else any, the tokens being on all ranks alike: what the search finds for 'even' is then corrected where
-   * copies get more than others, and gains are those of nearest copies. Not beside `tolerance`, which the
-   * search keeps for even dispatch. Default 'even'.
+   * Which copy of an expert a token takes in the engine. With 'nearest', it takes one on its own rank, else
+   * one on its node, else any, with the tokens spread evenly over all ranks. The result of the search for
+   * 'even' is then corrected where some copies get more than others, and gains are those of nearest copies.
+   * Cannot be combined with `tolerance`, which the search keeps for even dispatch. Default 'even'.
    */
   readonly dispatch?: Dispatch;
   /**
-   * How sure it has to be that the loads have changed since the live mapping was planned, in standard errors
-   * over all layers together, before another plan is made: else the live mapping stays, until twice as many
-   * steps are known. 0: no such test. Default 4; 0 when `price` is given.
+   * How certain it has to be that the loads have changed since the live mapping was planned before another
+   * plan is made, in standard errors over all layers together. Otherwise the live mapping stays until twice
+   * as many steps are known. With 0 there is no such test. Default 4; 0 when `price` is given.
    */
   readonly confidence?: number;
   /**
-   * What moves cost and balance is worth. When given, a move is made where it returns more seconds than it
-   * takes while the placement is expected to stay good. A {@link CostModel}, or the name of a preset as
-   * {@link costModel} takes it, has the search lower the time of the slowest rank by what its slots take; of
-   * an {@link AdaptiveCostModel} it is in proportion to tokens. Default: not given; then tokens are what is
-   * balanced.
+   * What moves cost and what balance is worth. With a cost, a move is made if it returns more seconds than it
+   * takes while the placement is expected to stay good. With a {@link CostModel}, or the name of a preset as
+   * {@link costModel} takes it, the search lowers the time of the slowest rank, by the time that its slots
+   * take. With an {@link AdaptiveCostModel}, time is proportional to tokens. Default: not given; then tokens
+   * are balanced.
    */
   readonly cost?: AdaptiveCostModel | CostModel | string;
   /**
-   * Steps that a balancer remembers for this policy when its window is shorter; at most 65,536. Older steps
-   * count as far as their loads are like the newest ones', or come back. 0: only the window. Default 256.
+   * Number of steps that a balancer remembers for this policy when its window is shorter; at most 65,536.
+   * Older steps count to the extent that their loads are like those of the newest steps, or come back. With
+   * 0, only the window is used. Default 256.
    */
   readonly rememberedSteps?: number;
   /**
-   * At most so many samples, from 1 to 64. Of more steps the newest are half of the samples, one by one, and
-   * older ones are joined; below 24 samples all are. Default 64.
+   * The most samples, from 1 to 64. If there are more steps, the newest make up half of the samples, one by
+   * one, and older ones are joined. Below 24 samples, all are joined. Default 64.
    */
   readonly maxSamples?: number;
 }

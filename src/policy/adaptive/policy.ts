@@ -26,15 +26,14 @@ import { type AdaptiveEplbPolicyOptions, type AdaptiveSettings, readAdaptiveOpti
 import { slotSecondsOf } from './slot-costs.ts';
 
 /**
- * Plans for the next window, moves little, and only when it pays. Where `DefaultEplbPolicy` evens out the sum
- * of the past, this policy makes the slowest rank of each step fast: for each layer it lowers the mean over
- * the window's samples of a smooth maximum of the rank loads, plus a price for each move away from the live
- * mapping, by exchanging slots and overwriting spare replicas.
+ * Plans for the next window, moves little, and only when it pays. `DefaultEplbPolicy` evens out the sum of
+ * the past. This policy makes the slowest rank of each step fast: for each layer it lowers the mean, over the
+ * window's samples, of a smooth maximum of the rank loads, plus a price for each move away from the live
+ * mapping. It does so by exchanging slots and overwriting spare replicas.
  *
- * A balancer gives it the steps of the window, and some before them when the window is short. When nothing is
- * worth moving the live mapping itself is the result; `decide()` of the balancer, and {@link planExperts},
- * tell why.
- *
+ * A balancer gives it the steps of the window, and earlier ones if the window is short. If no move is worth
+ * its price, the result is the live mapping itself; `decide()` of the balancer, and {@link planExperts}, give
+ * the reason.
  * @example
  * ```ts
  * const policy = new AdaptiveEplbPolicy({ price: 0.002, maxMoves: 200 });

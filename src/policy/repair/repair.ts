@@ -88,13 +88,14 @@ const OPTIONS = [
 ];
 
 /**
- * Makes a mapping whole again that has lost ranks: experts whose last copy is gone take slots of copies that
- * can be spared. It needs no communication: all who call it with the same arguments get the same bytes. Runs
- * in the calling thread; with `maxMoves` it also searches, as the adaptive policy with free moves does.
+ * Makes a mapping that has lost ranks whole again: experts whose last copy is gone take slots of copies that
+ * can be spared. It needs no communication, as everyone who calls it with the same arguments gets the same
+ * bytes. Runs in the calling thread. With `maxMoves`, it also searches for balance, like the adaptive policy
+ * with free moves.
  *
- * @param mapping the live one, from before the ranks died; it is not changed
+ * @param mapping the live mapping from before the ranks died; it is not changed
  * @throws EplbTypeError, EplbRangeError for wrong arguments; EplbRangeError `EPLB_TOPOLOGY` when the live
- * ranks have fewer slots than there are experts
+ *   ranks have fewer slots than there are experts
  * @example
  * ```ts
  * const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0, 0, 1]]);

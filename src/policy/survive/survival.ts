@@ -79,13 +79,13 @@ export interface Survival {
 const OPTIONS = ['level', 'numRanks', 'numNodes', 'topology', 'loads'];
 
 /**
- * Tells what a single failure loses: of each layer, which experts have all their copies in one failure
- * domain, and which domain's failure loses most. Beside it stands the most that the slots allow: a second
- * copy takes a redundant slot, so that at most as many experts survive as there are redundant slots, the
- * heaviest ones.
+ * Computes what a single failure loses: for each layer, which experts have all their copies in one failure
+ * domain, and the failure of which domain loses most. It also gives the most that could survive in these
+ * slots. A second copy takes a redundant slot, so at most as many experts survive as there are redundant
+ * slots: the heaviest ones.
  *
  * @throws EplbTypeError, EplbRangeError for wrong arguments; EplbRangeError `EPLB_MAPPING` for an expert in a
- * slot that the topology closes
+ *   slot that the topology closes
  * @example
  * ```ts
  * const mapping = ExpertMapping.fromPhysicalToLogical([[0, 1, 2, 0, 3, 0]]);

@@ -151,7 +151,7 @@ export class Cluster {
     const { leader, secondsSinceEtcd } = this.view();
     const faults: { type: string; reason: string }[] = [];
     if (this.#isEtcdLost) {
-      const since = `etcd has done nothing that it was asked for ${secondsSinceEtcd.toFixed(1)} s`;
+      const since = `no request to etcd has succeeded for ${secondsSinceEtcd.toFixed(1)} s`;
       faults.push({ type: 'EtcdAnswers', reason: `${since}: ${this.#client.lastFailure}` });
     }
     if (leader === null) {
@@ -205,7 +205,7 @@ export class Cluster {
   }
 
   #ended(reason: string): void {
-    this.#parts.onEvent({ kind: 'leads-no-more', message: `this service leads no more: ${reason}` });
+    this.#parts.onEvent({ kind: 'leads-no-more', message: `this service no longer leads: ${reason}` });
     this.#keepers = new Map();
     void this.#faults?.close();
     this.#faults = undefined;

@@ -3,6 +3,7 @@ import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:h
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { performance } from 'node:perf_hooks';
 import { EplbError } from '../../core/errors.ts';
+import { fileReason } from '../../formats/bytes/file-reason.ts';
 import { wholeAnswer } from '../whole-answer.ts';
 import type { EtcdSettings } from './etcd-settings.ts';
 import type { KeyValue, RangeRequest, RangeResponse, Txn, TxnResponse, WatchResponse } from './etcd-types.ts';
@@ -63,7 +64,7 @@ export class EtcdClient {
     const read = async (path: string | undefined) => {
       if (path === undefined) return undefined;
       return readFile(path).catch((cause) => {
-        throw new EplbError('EPLB_FILE', `config.etcd.tls: ${path}: cannot be read: ${cause.message}`);
+        throw new EplbError('EPLB_FILE', `config.etcd.tls: cannot read ${path}: ${fileReason(cause)}`);
       });
     };
     const [caPem, certPem, keyPem] = await Promise.all([read(ca), read(cert), read(key)]);

@@ -223,5 +223,5 @@ function lost(leader: Leader | undefined, term: number): EplbError {
   if (leader?.term === term) {
     return new EplbError('EPLB_INTERNAL', 'etcd: the journal is not as its leader left it');
   }
-  return new EplbError('EPLB_NO_LEADER', 'this service does not lead any more');
+  return new EplbError('EPLB_NO_LEADER', 'this service no longer leads');
 }

@@ -1,23 +1,25 @@
 import { EplbRangeError, EplbTypeError } from '../../core/errors.ts';
 import type { Schema } from '../schema.ts';
 
-/** Where etcd is, and how services that share it stand to each other. */
+/** Where etcd is, and how the services that share it work together. */
 export interface EtcdOptions {
-  /** The members' client URLs: `http://` or `https://`. Whichever answers is asked. */
+  /** The members' client URLs: `http://` or `https://`. Any member that answers is used. */
   readonly urls: readonly string[];
   /**
-   * Where the other services reach this one; the address that it listens on when left out, which others
-   * cannot know for a socket or for `0.0.0.0`.
+   * Where the other services reach this one. By default the address that it listens on; it has to be given
+   * for a socket and for `0.0.0.0`, which others cannot reach.
    */
   readonly advertise?: string;
-  /** How long a leader that says nothing stays the leader, in seconds. Default 5. */
+  /** How long a leader without a beat stays the leader, in seconds. Default 5. */
   readonly leaseSeconds?: number;
-  /** What all keys begin with: services with one prefix share their groups. Default `/eplb`. */
+  /** The prefix of all keys: services with one prefix share their groups. Default `/eplb`. */
   readonly prefix?: string;
   /** For etcd with authentication. */
   readonly user?: string;
   readonly password?: string;
-  /** PEM files: who signs etcd's certificates, and this client's own certificate with its key. */
+  /**
+   * PEM files: the authority that signed etcd's certificates, and this client's own certificate with its key.
+   */
   readonly tls?: { readonly ca?: string; readonly cert?: string; readonly key?: string };
 }
 
@@ -47,20 +49,26 @@ export const ETCD_SCHEMA: Schema = {
 export function readEtcdOptions(options: EtcdOptions): EtcdSettings {
   const { urls, advertise, prefix = '/eplb', leaseSeconds = 5, user, password, tls } = options;
   if (urls.length === 0)
-    throw new EplbRangeError('EPLB_OPTION', 'config.etcd.urls: name one member at least');
+    throw new EplbRangeError('EPLB_OPTION', 'config.etcd.urls: name at least one member');
   for (const url of urls) checkUrl('etcd.urls', url);
   if (advertise !== undefined) checkUrl('etcd.advertise', advertise);
   if (!/^\/[\w.-]+(\/[\w.-]+)*$/.test(prefix)) {
     throw new EplbRangeError(
       'EPLB_OPTION',
-      `config.etcd.prefix: '${prefix.slice(0, 200)}' is not like /eplb`,
+      `config.etcd.prefix: '${prefix.slice(0, 200)}' is not a path such as /eplb`,
     );
   }
   if ((user === undefined) !== (password === undefined)) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.etcd: give user and password, or neither');
+    throw new EplbRangeError(
+      'EPLB_OPTION',
+      'config.etcd: user and password go together: give both or neither',
+    );
   }
   if ((tls?.cert === undefined) !== (tls?.key === undefined)) {
-    throw new EplbRangeError('EPLB_OPTION', 'config.etcd.tls: give cert and key, or neither');
+    throw new EplbRangeError(
+      'EPLB_OPTION',
+      'config.etcd.tls: cert and key go together: give both or neither',
+    );
   }
   return { ...options, prefix, leaseSeconds };
 }

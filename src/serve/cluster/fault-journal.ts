@@ -66,7 +66,7 @@ export class EtcdFaultJournal implements FaultJournal {
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
       }
     }
-    throw new EplbError('EPLB_NO_LEADER', 'this service does not lead any more: vLLM is told nothing');
+    throw new EplbError('EPLB_NO_LEADER', 'this service no longer leads, and tells vLLM nothing');
   }
 
   close(): Promise<void> {

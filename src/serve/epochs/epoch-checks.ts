@@ -99,7 +99,7 @@ export function speakerOf(
   }
   const wanted = isOpen ? operation.target.digest : live.digest;
   if (digest !== undefined && digest !== wanted) {
-    throw stale(`${title}: digest: epoch ${epoch} is to be ${wanted}`);
+    throw stale(`${title}: digest: is not ${wanted}, that of epoch ${epoch}`);
   }
   const needed = isOpen ? operation.token : Math.max(activation.token, entry.since);
   if (entry.incarnation > 0 && (incarnation === undefined || token === undefined)) {

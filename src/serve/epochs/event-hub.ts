@@ -103,7 +103,7 @@ export class EventHub {
   check(): void {
     if (this.#isClosed) throw new EplbError('EPLB_CLOSED', 'events: the group is being closed');
     if (this.#listeners.size < this.#maxListeners) return;
-    const message = `events: ${this.#maxListeners} listen already, limits.maxListeners`;
+    const message = `events: ${this.#maxListeners} streams are open, as many as limits.maxListeners allows`;
     throw new EplbError('EPLB_LIMIT', message);
   }
 
