@@ -155,10 +155,7 @@ async function handle(
     rank: numberIn('rank', c.req.param('rank')),
     lastEventId: c.req.header('last-event-id'),
     ifNoneMatch: c.req.header('if-none-match'),
-    // Parsed by whoever answers: that may be another service.
-    get body() {
-      return isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined;
-    },
+    parseBody: () => (isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined),
     wantsBinary: route.givesBytes === true && accept.includes(BINARY_TYPE),
     metricsFormat: formatOf(accept),
   };

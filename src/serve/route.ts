@@ -20,8 +20,11 @@ export interface ServeRequest {
   readonly ifNoneMatch: string | undefined;
   /** The query's values, checked. */
   readonly query: Readonly<Record<string, string | number>>;
-  /** Parsed JSON, or undefined. */
-  readonly body: unknown;
+  /**
+   * Parses JSON, or gives undefined: whoever answers calls it, which may be another service. No getter: V8
+   * keeps what an object's own getter reaches, here the whole request, until it collects all old memory.
+   */
+  readonly parseBody: () => unknown;
   readonly sent: RequestBody;
   readonly isBinary: boolean;
   readonly wantsBinary: boolean;

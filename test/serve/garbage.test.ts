@@ -1,0 +1,84 @@
+/** What a request leaves in memory: young garbage, which goes without a collection of all memory. */
+import assert from 'node:assert/strict';
+import { Agent, request } from 'node:http';
+import { after, before, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { loadBytes, serve } from '../helpers/service.ts';
+
+setFlagsFromString('--expose-gc');
+const collect: (options?: { type: 'minor' }) => void = runInNewContext('gc');
+
+const SIZES = { numLayers: 40, numLogicalExperts: 256, numPhysicalExperts: 288, numRanks: 32 };
+const BYTES = 'application/octet-stream';
+/** So few that what they leave is no reason yet to collect all memory. */
+const TIMES = 24;
+
+/** Bytes of array buffers once the young ones that nobody needs are gone. They are freed beside, by and by. */
+async function arrayBufferBytes(): Promise<number> {
+  for (let i = 0; i < 3; i++) {
+    collect({ type: 'minor' });
+    await sleep(20);
+  }
+  return process.memoryUsage().arrayBuffers;
+}
+
+describe('what a request leaves', () => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  let base = '';
+  let close = async () => {};
+
+  const send = (method: string, path: string, type: string, body: Uint8Array | string) =>
+    new Promise<number>((resolve, reject) => {
+      const headers = { 'content-type': type, 'content-length': body.length, accept: type };
+      const sent = request(base + path, { method, headers, agent }, (response) => {
+        response.resume().once('end', () => resolve(response.statusCode ?? 0));
+      });
+      sent.once('error', reject).end(body);
+    });
+  const question = (seed: number) => {
+    const load = (layer: number, expert: number) =>
+      ((expert * 7919 + layer * 31 + seed * 104_729) % 1009) + 1;
+    const rows = (make: (layer: number, i: number) => number, width: number) =>
+      Array.from({ length: SIZES.numLayers }, (_, layer) =>
+        Array.from({ length: width }, (_, i) => make(layer, i)),
+      );
+    const previous = rows((_, slot) => slot % SIZES.numLogicalExperts, SIZES.numPhysicalExperts);
+    return loadBytes(SIZES, rows(load, SIZES.numLogicalExperts), previous);
+  };
+
+  before(async () => {
+    const limits = { maxCacheBytes: 0 };
+    const running = await serve.startService({ listen: '127.0.0.1:0', limits });
+    base = running.address;
+    close = running.close;
+    assert.equal(await send('PUT', '/v1/groups/one', 'application/json', JSON.stringify(SIZES)), 201);
+  });
+  after(async () => {
+    agent.destroy();
+    await close();
+  });
+
+  test('a refused one leaves nothing', async () => {
+    const body = question(0);
+    collect();
+    const before = await arrayBufferBytes();
+    for (let i = 0; i < TIMES; i++)
+      assert.equal(await send('POST', '/v1/groups/none/plan', BYTES, body), 404);
+    const left = ((await arrayBufferBytes()) - before) / TIMES;
+    assert.ok(left < 0.1 * body.length, `${left} bytes of each`);
+  });
+
+  test('a plan leaves what is kept of the last ones, and no more', async () => {
+    for (let i = 0; i < 40; i++)
+      assert.equal(await send('POST', '/v1/groups/one/plan', BYTES, question(i)), 200);
+    collect();
+    const before = await arrayBufferBytes();
+    for (let i = 0; i < TIMES; i++) {
+      assert.equal(await send('POST', '/v1/groups/one/plan', BYTES, question(100 + i)), 200);
+    }
+    const left = ((await arrayBufferBytes()) - before) / TIMES;
+    assert.ok(left < 0.1 * question(0).length, `${left} bytes of each`);
+  });
+});
