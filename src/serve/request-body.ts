@@ -58,7 +58,11 @@ export function readBody(incoming: IncomingMessage, maxBodyBytes: number): Promi
     };
     const gone = () => reject(new EplbError('EPLB_CLOSED', 'body: the connection ended before it'));
     incoming.on('data', take);
-    incoming.once('end', () => resolve(new RequestBody(parts)));
+    incoming.once('end', () => {
+      // It closes after each request: an error made in vain.
+      incoming.off('close', gone);
+      resolve(new RequestBody(parts));
+    });
     incoming.once('error', gone);
     incoming.once('close', gone);
   });
