@@ -3,7 +3,7 @@ import type { Cluster } from './cluster/cluster.ts';
 import type { MetricsFormat } from './metrics.ts';
 import type { PlanDesk } from './plan-desk.ts';
 import type { Reply } from './reply.ts';
-import type { RequestBody } from './request-body.ts';
+import type { BodyRoom, RequestBody } from './request-body.ts';
 import { checkSchema, type Schema } from './schema.ts';
 import type { PlanningService } from './service.ts';
 
@@ -35,6 +35,7 @@ export interface ServeRequest {
 export interface ServeContext {
   readonly service: PlanningService;
   readonly desk: PlanDesk;
+  readonly room: BodyRoom;
   /** That every request has to carry. */
   readonly token: string | undefined;
   /** With those that share etcd. */

@@ -215,7 +215,9 @@ export const ROUTES: readonly Route[] = [
         const { transfer, ...question } = isBinary
           ? readPlanBytes(sent.whole, query, topology, group.knownMappings())
           : readPlanBody(parseJson(sent.whole), topology, group.knownMappings());
-        const result = await group.plan({ ...question, saysBalance: !wantsBinary });
+        // What is kept of a question is copied.
+        const planned = group.plan({ ...question, saysBalance: !wantsBinary });
+        const result = await planned.finally(() => sent.release());
         const isPure = question.loads !== undefined && result.reason !== 'paused';
         if (wantsBinary) return { reply: planBytes(result), isPure };
         const more = {

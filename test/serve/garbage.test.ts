@@ -5,6 +5,7 @@ import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { BodyRoom, RequestBody } from '../../src/serve/request-body.ts';
 import { loadBytes, serve } from '../helpers/service.ts';
 
 setFlagsFromString('--expose-gc');
@@ -37,6 +38,17 @@ describe('what a request leaves', () => {
       });
       sent.once('error', reject).end(body);
     });
+  /** In JSON, with how balanced the loads are: told from them when the plan is made. */
+  const planOf = async (body: Uint8Array) => {
+    const headers = { 'content-type': BYTES, accept: 'application/json' };
+    const answer = await fetch(`${base}/v1/groups/one/plan`, {
+      method: 'POST',
+      headers,
+      body,
+    } as RequestInit);
+    assert.equal(answer.status, 200);
+    return answer.text();
+  };
   const question = (seed: number) => {
     const load = (layer: number, expert: number) =>
       ((expert * 7919 + layer * 31 + seed * 104_729) % 1009) + 1;
@@ -81,4 +93,33 @@ describe('what a request leaves', () => {
     const left = ((await arrayBufferBytes()) - before) / TIMES;
     assert.ok(left < 0.1 * question(0).length, `${left} bytes of each`);
   });
+
+  test('questions at one time get the answers that they get alone', async () => {
+    const bodies = Array.from({ length: 12 }, (_, i) => question(1000 + i));
+    const alone: string[] = [];
+    for (const body of bodies) alone.push(await planOf(body));
+    assert.equal(new Set(alone).size, bodies.length);
+    for (let round = 0; round < 3; round++) assert.deepEqual(await Promise.all(bodies.map(planOf)), alone);
+  });
+});
+
+test('bodies are joined in the memory of one of their length that was released, and in no other', () => {
+  const room = new BodyRoom();
+  const body = (...parts: number[][]) =>
+    new RequestBody(
+      parts.map((part) => Uint8Array.from(part)),
+      room,
+    );
+  const first = body([1, 2], [3]);
+  const { whole } = first;
+  assert.equal(first.whole, whole);
+  const second = body([4], [5, 6]);
+  assert.notEqual(second.whole.buffer, whole.buffer);
+  assert.deepEqual([...whole, ...second.whole], [1, 2, 3, 4, 5, 6]);
+  first.release();
+  assert.deepEqual([...body([7, 8]).whole], [7, 8]);
+  const third = body([7], [8], [9]);
+  assert.equal(third.whole.buffer, whole.buffer);
+  assert.notEqual(body([7, 8, 9]).whole.buffer, whole.buffer);
+  assert.deepEqual([...third.whole], [7, 8, 9]);
 });
