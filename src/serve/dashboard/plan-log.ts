@@ -6,7 +6,7 @@ import type { BeforeAfter, LiveRow, PlanRow } from './view.ts';
 /** Rows that are kept of either. */
 const MOST_ROWS = 16;
 /** Predictions that are remembered until their mapping goes live. */
-export const MOST_PREDICTIONS = 32;
+const MOST_PREDICTIONS = 32;
 
 /** What a plan makes of the loads that it was made for, or what tells that. */
 type Prediction = BeforeAfter | { readonly loads: LoadMatrix; make(loads: LoadMatrix): BeforeAfter };
