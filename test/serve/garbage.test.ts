@@ -20,7 +20,7 @@ const BYTES = 'application/octet-stream';
 /** So few that what they leave is no reason yet to collect all memory. */
 const TIMES = 24;
 
-/** Bytes of array buffers once the young ones that nobody needs are gone. They are freed beside, by and by. */
+/** Bytes of array buffers once young ones that nobody needs are gone. They are freed beside, by and by. */
 async function arrayBufferBytes(): Promise<number> {
   for (let i = 0; i < 3; i++) {
     collect({ type: 'minor' });
