@@ -44,13 +44,13 @@ export class MoveCounter {
     take: (slot: number, source: WeightSource) => void,
   ): void {
     const slotsPerRank = live.length / this.#numRanks;
-    const firstSlots = this.#firstRanks.map((rank) => rank * slotsPerRank);
     this.#onRank.fill(-1);
     this.#onNode.fill(-1);
-    for (let slot = 0, rank = -1, node = -1; slot < live.length; slot++) {
-      if (slot === firstSlots[node + 1]) {
+    for (let slot = 0, rank = -1, node = -1, nextNode = 0; slot < live.length; slot++) {
+      if (slot === nextNode) {
         node++;
-        mark(this.#onNode, live, slot, firstSlots[node + 1]! - slot, node);
+        nextNode = this.#firstRanks[node + 1]! * slotsPerRank;
+        mark(this.#onNode, live, slot, nextNode - slot, node);
       }
       if (slot % slotsPerRank === 0) mark(this.#onRank, live, slot, slotsPerRank, ++rank);
       const expert = planned[slot]!;

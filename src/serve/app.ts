@@ -16,7 +16,7 @@ import { PlanDesk } from './plan-desk.ts';
 import { RateLimit } from './rate-limit.ts';
 import { HttpRefusal, type Refused, refusedBy } from './refusal.ts';
 import { JSON_TYPE, type Reply } from './reply.ts';
-import { readBody } from './request-body.ts';
+import { BodyRoom, readBody } from './request-body.ts';
 import { planKindOf, type Route, readQuery, type ServeContext, type ServeRequest } from './route.ts';
 import { ROUTES } from './routes.ts';
 import type { PlanningService } from './service.ts';
@@ -52,6 +52,7 @@ export function makeApp(service: PlanningService, options: AppOptions): Hono<Ser
   const context: ServeContext = {
     service,
     desk,
+    room: new BodyRoom(),
     token: options.token,
     cluster: options.cluster,
     isDraining: options.isDraining,
@@ -138,7 +139,7 @@ async function handle(
 ): Promise<Reply> {
   const query = readQuery(route, new URL(c.req.url).searchParams);
   const accept = c.req.header('accept') ?? '';
-  const sent = await readBody(c.env.incoming, options.maxBodyBytes);
+  const sent = await readBody(c.env.incoming, options.maxBodyBytes, context.room);
   const type = (c.req.header('content-type') ?? JSON_TYPE).split(';', 1)[0]!.trim().toLowerCase();
   const isBinary = type === BINARY_TYPE;
   const isMissing = sent.length === 0 && route.bodyIsOptional === true;
@@ -155,10 +156,7 @@ async function handle(
     rank: numberIn('rank', c.req.param('rank')),
     lastEventId: c.req.header('last-event-id'),
     ifNoneMatch: c.req.header('if-none-match'),
-    // Parsed by whoever answers: that may be another service.
-    get body() {
-      return isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined;
-    },
+    parseBody: () => (isMissing ? {} : isParsed ? parseJson(sent.whole) : undefined),
     wantsBinary: route.givesBytes === true && accept.includes(BINARY_TYPE),
     metricsFormat: formatOf(accept),
   };

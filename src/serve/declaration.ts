@@ -346,12 +346,16 @@ export function canonical(value: unknown): string {
   );
 }
 
-/** Bytes that a group may come to need, of which the window is most. */
+/** Bytes that a group may come to need, of which the window is most, and beside it the last plans. */
 export function bytesOfGroup(group: FullDeclaration): number {
   const { numLayers, numPhysicalExperts, numRanks, windowSize, topology } = group;
   const BYTES_A_LOAD = 6;
   const SAMPLES_AND_TABLES = 384;
+  // Of each the loads that it was made for, and its mapping's tables.
+  const LAST_PLANS = 32 * 16;
   const BYTES_A_LINK = 8;
   const links = topology?.linkClasses === undefined ? 0 : numRanks * numRanks * BYTES_A_LINK;
-  return numLayers * numPhysicalExperts * (windowSize * BYTES_A_LOAD + SAMPLES_AND_TABLES) + links;
+  return (
+    numLayers * numPhysicalExperts * (windowSize * BYTES_A_LOAD + SAMPLES_AND_TABLES + LAST_PLANS) + links
+  );
 }

@@ -40,8 +40,8 @@ export class LiveEpochs {
   #live: Held;
   /** Of the last epochs. */
   readonly #epochs = new Map<number, ExpertMapping>();
-  /** Plans that were answered, by digest, with the epoch that they were planned from. */
-  readonly #answered = new Map<string, AnsweredPlan>();
+  /** Plans that were answered, by digest, with the epoch that they were planned from; without their bytes. */
+  readonly #answered = new Map<string, Omit<AnsweredPlan, 'held'> & { readonly mapping: ExpertMapping }>();
 
   constructor(first: ExpertMapping) {
     this.#live = held(first);
@@ -63,16 +63,18 @@ export class LiveEpochs {
 
   /** The plan that was answered with a digest. */
   answered(digest: string): AnsweredPlan | undefined {
-    return this.#answered.get(digest);
+    const plan = this.#answered.get(digest);
+    if (plan === undefined) return undefined;
+    const { mapping, epoch } = plan;
+    return { held: { mapping, bytes: mapping.toBytes(), digest }, epoch };
   }
 
   /** Remembers a plan that was answered. */
-  remember(plan: Held, epoch: number | undefined): void {
-    const { digest } = plan;
+  remember({ mapping, digest }: Pick<Held, 'mapping' | 'digest'>, epoch: number | undefined): void {
     // One from the live mapping is not forgotten for one that is not.
     if (epoch === undefined && this.#answered.get(digest)?.epoch === this.#epoch) return;
     this.#answered.delete(digest);
-    this.#answered.set(digest, { held: plan, epoch });
+    this.#answered.set(digest, { mapping, epoch });
     const [oldest] = this.#answered.keys();
     if (this.#answered.size > MOST_ANSWERED) this.#answered.delete(oldest!);
   }
@@ -94,7 +96,7 @@ export class LiveEpochs {
       throw new EplbError('EPLB_CONFLICT', `${message} if another one went live`);
     }
     if (epoch < this.#epoch) return undefined;
-    const plan = named === undefined ? undefined : this.#answered.get(named);
+    const plan = named === undefined ? undefined : this.answered(named);
     // The object that was planned has its forecast with the balancer.
     if (given !== undefined) return { ...given, mapping: plan?.held.mapping ?? given.mapping };
     if (plan?.epoch === this.#epoch && epoch === this.#epoch + 1) return plan.held;
@@ -105,7 +107,7 @@ export class LiveEpochs {
   /** Forgets mappings that do not fit any more. */
   keepOnly(fits: (mapping: ExpertMapping) => boolean): void {
     for (const [epoch, mapping] of this.#epochs) if (!fits(mapping)) this.#epochs.delete(epoch);
-    for (const [digest, plan] of this.#answered) if (!fits(plan.held.mapping)) this.#answered.delete(digest);
+    for (const [digest, plan] of this.#answered) if (!fits(plan.mapping)) this.#answered.delete(digest);
   }
 
   /** What was live last, before the live one. */

@@ -3,7 +3,7 @@ import type { Cluster } from './cluster/cluster.ts';
 import type { MetricsFormat } from './metrics.ts';
 import type { PlanDesk } from './plan-desk.ts';
 import type { Reply } from './reply.ts';
-import type { RequestBody } from './request-body.ts';
+import type { BodyRoom, RequestBody } from './request-body.ts';
 import { checkSchema, type Schema } from './schema.ts';
 import type { PlanningService } from './service.ts';
 
@@ -20,8 +20,11 @@ export interface ServeRequest {
   readonly ifNoneMatch: string | undefined;
   /** The query's values, checked. */
   readonly query: Readonly<Record<string, string | number>>;
-  /** Parsed JSON, or undefined. */
-  readonly body: unknown;
+  /**
+   * Parses JSON, or gives undefined: whoever answers calls it, which may be another service. No getter: V8
+   * keeps what an object's own getter reaches, here the whole request, until it collects all old memory.
+   */
+  readonly parseBody: () => unknown;
   readonly sent: RequestBody;
   readonly isBinary: boolean;
   readonly wantsBinary: boolean;
@@ -32,6 +35,7 @@ export interface ServeRequest {
 export interface ServeContext {
   readonly service: PlanningService;
   readonly desk: PlanDesk;
+  readonly room: BodyRoom;
   /** That every request has to carry. */
   readonly token: string | undefined;
   /** With those that share etcd. */

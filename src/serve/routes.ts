@@ -47,7 +47,8 @@ function modeRoute(action: 'pause' | 'resume', summary: string): Route {
     bodyIsOptional: true,
     answers: GROUP_ANSWER,
     refusals: [404, 413, 415, 422],
-    async handle({ name, body }, { service }) {
+    async handle({ name, parseBody }, { service }) {
+      const body = parseBody();
       const group = service.group(name);
       checkSchema(action, NOTHING_SCHEMA, body);
       await group.setMode({ paused: action === 'pause' });
@@ -125,7 +126,8 @@ export const ROUTES: readonly Route[] = [
     body: DECLARATION_SCHEMA,
     answers: { ...GROUP_ANSWER, 201: { description: 'the new group', schema: GROUP_SCHEMA } },
     refusals: [409, 413, 415, 422, 507],
-    async handle({ name, body }, { service }) {
+    async handle({ name, parseBody }, { service }) {
+      const body = parseBody();
       const { group, isNew } = await service.declare(name, body);
       return groupView(group, isNew ? 201 : 200);
     },
@@ -180,7 +182,8 @@ export const ROUTES: readonly Route[] = [
     takesBytes: true,
     answers: { 200: { description: 'it was taken', schema: REPORT_ANSWER_SCHEMA } },
     refusals: [404, 409, 413, 415, 422],
-    async handle({ name, body, sent, query, isBinary }, { service }) {
+    async handle({ name, parseBody, sent, query, isBinary }, { service }) {
+      const body = parseBody();
       const group = service.group(name);
       const { topology } = group.balancer;
       const known = group.knownMappings();
@@ -212,7 +215,9 @@ export const ROUTES: readonly Route[] = [
         const { transfer, ...question } = isBinary
           ? readPlanBytes(sent.whole, query, topology, group.knownMappings())
           : readPlanBody(parseJson(sent.whole), topology, group.knownMappings());
-        const result = await group.plan({ ...question, saysBalance: !wantsBinary });
+        // What is kept of a question is copied.
+        const planned = group.plan({ ...question, saysBalance: !wantsBinary });
+        const result = await planned.finally(() => sent.release());
         const isPure = question.loads !== undefined && result.reason !== 'paused';
         if (wantsBinary) return { reply: planBytes(result), isPure };
         const more = {
@@ -234,7 +239,8 @@ export const ROUTES: readonly Route[] = [
     body: DRY_RUN_SCHEMA,
     answers: GROUP_ANSWER,
     refusals: [404, 413, 415, 422],
-    async handle({ name, body }, { service }) {
+    async handle({ name, parseBody }, { service }) {
+      const body = parseBody();
       const group = service.group(name);
       checkSchema('dry-run', DRY_RUN_SCHEMA, body);
       await group.setMode(body as { dryRun: boolean });

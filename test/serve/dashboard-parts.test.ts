@@ -286,10 +286,13 @@ test('the log puts what was predicted beside what was measured before and after'
     log.planned({ ...plan, at: i, status: 'kept', reason: 'no gain', digest: null });
   log.planned({ ...plan, at: 9, digest: 'd' });
   let timesMade = 0;
-  log.predict('d', () => {
+  const loads = { data: Float32Array.of(1, 2), numLayers: 1, numExperts: 2 };
+  log.predict('d', loads, ({ data }) => {
     timesMade++;
+    assert.deepEqual([...data], [1, 2]);
     return { before: 0.5, after: 0.9 };
   });
+  loads.data.fill(7);
   assert.deepEqual(
     log.plans().map(({ at, status, times, predicted }) => [at, status, times, predicted?.after]),
     [
@@ -314,7 +317,7 @@ test('the log puts what was predicted beside what was measured before and after'
   assert.deepEqual(row!.gain, { unit: 'seconds', predicted: 3, realised: 2, steps: 4, isFinal: false });
   for (let epoch = 2; epoch < 100; epoch++) {
     log.planned({ ...plan, at: epoch, digest: `${epoch}` });
-    log.predict(`${epoch}`, () => ({ before: 0, after: 1 }));
+    log.predicted(`${epoch}`, { before: 0, after: 1 });
     log.wentLive({ at: 10, epoch, digest: `${epoch}`, moves: 3, bytes: null, gainNumber: undefined });
   }
   assert.deepEqual([log.plans().length, log.live([]).length], [16, 16]);
@@ -323,12 +326,38 @@ test('the log puts what was predicted beside what was measured before and after'
   for (let epoch = 1_000_000; epoch < 1_000_020; epoch++) {
     const digest = `${epoch}`.padEnd(64, 'f');
     log.planned({ ...long, at: 1_700_000_000_000, epoch, digest });
-    log.predict(digest, () => ({ before: 0.123456, after: 0.654321 }));
+    log.predict(digest, loads, () => ({ before: 0.123456, after: 0.654321 }));
     log.wentLive({ ...long, epoch, digest, gainNumber: 7 });
     log.measured(epoch, epoch, 0.123456, 0.234567);
   }
   const all = { last: log.plans(), live: log.live([{ ...gain, unit: 'seconds', realisedGain: 0.123456 }]) };
   assert.ok(JSON.stringify(all).length < 12_000, 'whatever is in it');
+});
+
+test('predictions keep copies of their loads, and use the memory of those that are forgotten', () => {
+  const log = new PlanLog();
+  const buffers = new Set<unknown>();
+  for (let i = 0; i < 200; i++) {
+    const loads = { data: Float32Array.of(i, 2), numLayers: 1, numExperts: 2 };
+    log.predict(`${i}`, loads, ({ data }) => {
+      buffers.add(data.buffer);
+      return { before: data[0]!, after: data[1]! };
+    });
+    loads.data.fill(-1);
+    const row = {
+      at: i,
+      status: 'planned',
+      reason: '',
+      seconds: 0,
+      epoch: 0,
+      moves: 1,
+      bytes: null,
+    } as const;
+    log.planned({ ...row, digest: `${i - (i % 5)}` });
+    const [newest] = log.plans();
+    assert.deepEqual(newest!.predicted, { before: i - (i % 5), after: 2 });
+  }
+  assert.ok(buffers.size < 34, `${buffers.size} buffers`);
 });
 
 /** Something to watch: a number. */

@@ -78,6 +78,9 @@ describe('the service', () => {
     for (const [more, code, message] of bad) assertRefusal(await put('bad', more), code, 422, message);
     assertRefusal(await put('.hidden'), 'EPLB_RANGE', 422, /does not match/);
     assertRefusal(await put('bad', { windowSize: 10_000_000 }), 'EPLB_LIMIT', 429, /maxMemoryBytes/);
+    // For its last plans: the window and all tables would do with half of it.
+    const large = { numLayers: 100, numLogicalExperts: 128, numPhysicalExperts: 128, windowSize: 1 };
+    assertRefusal(await put('bad', large), 'EPLB_LIMIT', 429, /maxMemoryBytes/);
     assertRefusal(await ask(base, 'GET', '/v1/groups/bad'), 'EPLB_NOT_FOUND', 404, /bad/);
   });
 

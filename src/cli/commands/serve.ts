@@ -1,4 +1,5 @@
 import { subscribe } from 'node:diagnostics_channel';
+import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import { isOwnError } from '../../core/errors.ts';
 import { CHANNELS, type ConditionEvent } from '../../core/events.ts';
@@ -60,6 +61,7 @@ async function run(flags: ServeFlags): Promise<void> {
     };
     return print(process.stdout, `${jsonLines({ ...shown, ...hidden })}\n`);
   }
+  growMemory();
   subscribe(CHANNELS.condition, (event) => logCondition(event as ConditionEvent));
   const hooks = { onFault: logFault, onVllm: logVllm, onCluster: logCluster };
   const running = await startService(options, hooks).catch((error) =>
@@ -75,6 +77,15 @@ async function run(flags: ServeFlags): Promise<void> {
   log('info', 'draining', 'no more requests are accepted');
   await running.close();
   process.exit(0);
+}
+
+/**
+ * Has V8 collect all memory, which holds plans up for some 20 ms, when there is four times what the last time
+ * left: as it does of itself while it deems collections cheap. Else it would after each 8 MB more, buffers of
+ * some dozens of questions included, which go without.
+ */
+function growMemory(): void {
+  setFlagsFromString('--heap-growing-percent=300');
 }
 
 /** Resolves at the first SIGTERM or Ctrl-C. A second SIGTERM changes nothing; a second Ctrl-C ends it. */

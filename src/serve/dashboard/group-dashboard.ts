@@ -101,7 +101,7 @@ export class GroupDashboard {
       bytes: forecast?.bytes ?? this.#bytesOf(moves),
     });
     if (!isPlanned) return;
-    if (balancedness !== undefined) this.#log.predict(digest, () => balancedness);
+    if (balancedness !== undefined) this.#log.predicted(digest, balancedness);
     else this.#predict(digest, before, result.mapping, loads ?? this.#windowLoads());
   }
 
@@ -160,9 +160,9 @@ export class GroupDashboard {
     const slots = topology.numPhysicalExperts;
     // Its ranks may have become others meanwhile.
     if (before.numPhysicalExperts !== slots || after.numPhysicalExperts !== slots) return;
-    this.#log.predict(digest, () => ({
-      before: balancednessOf(loads, before, topology),
-      after: balancednessOf(loads, after, topology),
+    this.#log.predict(digest, loads, (kept) => ({
+      before: balancednessOf(kept, before, topology),
+      after: balancednessOf(kept, after, topology),
     }));
   }
 

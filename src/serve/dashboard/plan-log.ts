@@ -1,10 +1,15 @@
 import type { RealisedGain } from '../../index.ts';
+import type { LoadMatrix } from '../../loads/load-matrix.ts';
+import { KeptLoads } from './kept-loads.ts';
 import type { BeforeAfter, LiveRow, PlanRow } from './view.ts';
 
 /** Rows that are kept of either. */
 const MOST_ROWS = 16;
 /** Predictions that are remembered until their mapping goes live. */
 const MOST_PREDICTIONS = 32;
+
+/** What a plan makes of the loads that it was made for, or what tells that. */
+type Prediction = BeforeAfter | { readonly loads: LoadMatrix; make(loads: LoadMatrix): BeforeAfter };
 
 /** A plan that was asked for, as it is written down. */
 export type LoggedPlan = Omit<PlanRow, 'times' | 'predicted'>;
@@ -26,6 +31,7 @@ interface Measured {
 }
 
 const rounded = (value: number) => Number(value.toPrecision(5));
+const roundedPair = ({ before, after }: BeforeAfter) => ({ before: rounded(before), after: rounded(after) });
 
 function ratioOf({ sumOfMeans, sumOfMost, steps }: Measured): number | null {
   if (steps === 0) return null;
@@ -45,7 +51,8 @@ export class PlanLog {
   #plans: Omit<PlanRow, 'predicted'>[] = [];
   #live: (WentLive & { readonly predicted: BeforeAfter | null; readonly before: Measured })[] = [];
   /** Made when somebody looks: most plans are asked for, and neither looked at nor made live. */
-  readonly #predictions = new Map<string, () => BeforeAfter>();
+  readonly #predictions = new Map<string, Prediction>();
+  readonly #loads = new KeptLoads();
   /** The last steps under the live mapping. */
   #recent: Omit<Measured, 'steps'>[] = [];
   /** Under each of the mappings that are listed, by epoch. */
@@ -63,20 +70,28 @@ export class PlanLog {
     this.#plans = [row, ...(isAgain ? this.#plans.slice(1) : this.#plans)].slice(0, MOST_ROWS);
   }
 
-  /** @param make what a plan makes of the loads that it was made for: called once, if at all */
-  predict(digest: string, make: () => BeforeAfter): void {
-    let made: BeforeAfter | undefined;
-    const prediction = () => {
-      if (made === undefined) {
-        const { before, after } = make();
-        made = { before: rounded(before), after: rounded(after) };
-      }
-      return made;
-    };
-    this.#predictions.delete(digest);
+  /** What a plan makes of its loads, by the digest of its mapping. */
+  predicted(digest: string, made: BeforeAfter): void {
+    this.#predict(digest, made);
+  }
+
+  /** @param make tells it from the loads, of which a copy is kept: called once, if at all */
+  predict(digest: string, loads: LoadMatrix, make: (loads: LoadMatrix) => BeforeAfter): void {
+    this.#predict(digest, { loads: this.#loads.keep(loads), make });
+  }
+
+  #predict(digest: string, prediction: Prediction): void {
+    this.#forget(digest);
     this.#predictions.set(digest, prediction);
     const [oldest] = this.#predictions.keys();
-    if (this.#predictions.size > MOST_PREDICTIONS) this.#predictions.delete(oldest!);
+    if (this.#predictions.size > MOST_PREDICTIONS) this.#forget(oldest!);
+  }
+
+  #forget(digest: string): void {
+    const prediction = this.#predictions.get(digest);
+    if (prediction === undefined) return;
+    this.#predictions.delete(digest);
+    if ('make' in prediction) this.#loads.giveBack(prediction.loads);
   }
 
   wentLive(mapping: WentLive): void {
@@ -104,7 +119,14 @@ export class PlanLog {
   }
 
   #predictedOf(digest: string): BeforeAfter | null {
-    return this.#predictions.get(digest)?.() ?? null;
+    const prediction = this.#predictions.get(digest);
+    if (prediction === undefined) return null;
+    if (!('make' in prediction)) return roundedPair(prediction);
+    const made = prediction.make(prediction.loads);
+    this.#loads.giveBack(prediction.loads);
+    // In its place: the order in which they are forgotten stays.
+    this.#predictions.set(digest, made);
+    return roundedPair(made);
   }
 
   /** Newest first. @param gains of the balancer */

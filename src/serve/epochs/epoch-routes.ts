@@ -46,7 +46,8 @@ function epochRoute(
     ...more,
     answers: EPOCH_ANSWER,
     refusals: BODY_REFUSALS,
-    async handle({ name, epoch, body: given }, { service }) {
+    async handle({ name, epoch, parseBody }, { service }) {
+      const given = parseBody();
       const { epochs } = service.group(name);
       checkSchema(action, body, given);
       return jsonReply(await work(epochs, epoch, given));
@@ -67,7 +68,8 @@ export const EPOCH_ROUTES: readonly Route[] = [
       201: { description: 'ranks are asked to prepare', schema: EPOCH_SCHEMA },
     },
     refusals: BODY_REFUSALS,
-    async handle({ name, body }, { service }) {
+    async handle({ name, parseBody }, { service }) {
+      const body = parseBody();
       const { epochs } = service.group(name);
       checkSchema('offer', OFFER_SCHEMA, body);
       const { view, isNew } = await epochs.offer(body as OfferBody);
@@ -174,7 +176,8 @@ export const EPOCH_ROUTES: readonly Route[] = [
     body: RANKS_SCHEMA,
     answers: { 200: { description: 'ranks', schema: RANKS_ANSWER_SCHEMA } },
     refusals: BODY_REFUSALS,
-    async handle({ name, body }, { service }) {
+    async handle({ name, parseBody }, { service }) {
+      const body = parseBody();
       const { epochs } = service.group(name);
       checkSchema('ranks', RANKS_SCHEMA, body);
       return jsonReply(await epochs.reportRanks(body as RanksBody));
@@ -188,7 +191,8 @@ export const EPOCH_ROUTES: readonly Route[] = [
     body: HEARTBEAT_SCHEMA,
     answers: { 200: { description: 'its lease, and what to do', schema: HEARTBEAT_ANSWER_SCHEMA } },
     refusals: BODY_REFUSALS,
-    async handle({ name, rank, body }, { service }) {
+    async handle({ name, rank, parseBody }, { service }) {
+      const body = parseBody();
       const { epochs } = service.group(name);
       checkSchema('heartbeat', HEARTBEAT_SCHEMA, body);
       return jsonReply(await epochs.heartbeat(rank, body as HeartbeatBody));
