@@ -204,6 +204,21 @@ test('what has to change, and cannot, is kept, and the reason says whether limit
   }
 });
 
+test('the limit of moves of a layer holds where the tolerance would have more', async () => {
+  const sizes = { numLayers: 1, numLogicalExperts: 8, numPhysicalExperts: 8, numRanks: 2, threads: 0 };
+  for (let maxMovesPerLayer = 0; maxMovesPerLayer <= 8; maxMovesPerLayer++) {
+    const policy = new AdaptiveEplbPolicy({ tolerance: 0.05, maxMovesPerLayer });
+    await withBalancer({ ...sizes, policy }, async (balancer) => {
+      balancer.recordLogicalLoad(0, [9, 8, 7, 6, 1, 1, 1, 1]);
+      balancer.advanceWindow();
+      const { mapping } = await balancer.decide();
+      const moves = mapping.movesFrom(balancer.mapping, sizes.numRanks);
+      assert.ok(moves <= maxMovesPerLayer, `${moves} moves where ${maxMovesPerLayer} may be`);
+      assert.equal(moves > 0, maxMovesPerLayer > 1, 'what moves may be made is made');
+    });
+  }
+});
+
 test('efforts and options that are none are named', () => {
   assert.throws(() => new AdaptiveEplbPolicy({ effort: 'most' as 'quick' }), {
     code: 'EPLB_RANGE',
