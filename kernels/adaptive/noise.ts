@@ -19,7 +19,7 @@ const MOST_SHRINK: f64 = 0.15;
 const QUANTILE: f64 = 4;
 /**
  * Counts of tokens spread by chance spread about as a Poisson variable. What spreads less than this much of
- * it is no such count.
+ * it is no such count, unless there are so few samples that chance makes as little.
  */
 const LEAST_DISPERSION: f64 = 0.5;
 
@@ -42,9 +42,12 @@ export function estimateShrinkage(a: AdaptiveTerms, p: Preparation): void {
   // The mean over samples of 1 / tokens: a share that a sample estimates has a variance of share x (1 -
   // share) / tokens.
   let inverse: f64 = 0;
+  let squares: f64 = 0;
   for (let t = 0; t < p.numSteps; t++) {
     const at = (<usize>t) << 3;
-    inverse += 1 / (load<f64>(p.totals + at) * load<f64>(p.lengths + at)) / n;
+    const own = 1 / (load<f64>(p.totals + at) * load<f64>(p.lengths + at));
+    inverse += own / n;
+    squares += (own * own) / n;
   }
   const steps = f64x2.splat(n);
   const ranks = f64x2.splat(<f64>a.numRanks);
@@ -90,8 +93,13 @@ export function estimateShrinkage(a: AdaptiveTerms, p: Preparation): void {
   const ofMean = spread / n;
   const dispersion = spread / chance;
   const degrees = numExperts - 1;
-  const isChance = dispersion > LEAST_DISPERSION && dispersion < mostByChance((n - 1) * degrees);
-  const isEqual = isChance && (between * numExperts) / degrees < ofMean * mostByChance(degrees);
+  // Of samples of few and of many tokens those of few make most of the spread: that is known less well.
+  const ofSpread = ((inverse * inverse) / squares) * (n - 1) * degrees;
+  const leastByChance = min(LEAST_DISPERSION, byChance(ofSpread, -QUANTILE));
+  const isChance = dispersion > leastByChance && dispersion < byChance(ofSpread, QUANTILE);
+  // What few samples spread can be less than what chance makes.
+  const ofChance = max(spread, chance) / n;
+  const isEqual = isChance && (between * numExperts) / degrees < ofChance * byChance(degrees, QUANTILE);
   a.isNoise = isEqual ? 1 : 0;
   a.shrink = isEqual ? 1 : share(chance, spread, MOST_SHRINK);
   a.prior = isEqual ? 1 : share(ofMean, between, 1);
@@ -105,12 +113,12 @@ function equalShares(a: AdaptiveTerms, expert: i32): v128 {
 }
 
 /**
- * How many times its mean a variance of so many degrees of freedom hardly ever exceeds (Wilson and Hilferty's
- * formula).
+ * How many times its mean a variance of so many degrees of freedom is, where it is so many standard errors off
+ * (Wilson and Hilferty's formula).
  */
-function mostByChance(degrees: f64): f64 {
+function byChance(degrees: f64, errors: f64): f64 {
   const width = 2 / (9 * degrees);
-  const root = 1 - width + QUANTILE * Math.sqrt(width);
+  const root = 1 - width + errors * Math.sqrt(width);
   return root * root * root;
 }
 

@@ -205,6 +205,28 @@ test('chance draws from equal means are told as noise, also when steps are joine
   }
 });
 
+test('hardly ever is chance told as more: of few steps, and of joined steps before single ones', () => {
+  const random = seededRandom(1);
+  const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+  const NUM_EXPERTS = 8;
+  const MEAN = 250;
+  for (const [numJoined, joinedLength, numSingles] of [
+    [0, 1, 4],
+    [32, 30, 32],
+  ] as const) {
+    const lengths = [...new Array<number>(numJoined).fill(joinedLength), ...ones(numSingles)];
+    let numTold = 0;
+    for (let layer = 0; layer < 3000; layer++) {
+      const steps = lengths.map((length) =>
+        Array.from({ length: NUM_EXPERTS }, () => MEAN + Math.sqrt(MEAN / length) * normal()),
+      );
+      if (!runKernel(steps, lengths, 4, undefined, numSingles).isNoise) numTold++;
+    }
+    // Once in 15,000 layers, by two tests that hold for one in 30,000 each.
+    assert.ok(numTold <= 2, `${numTold} of 3,000 layers of ${numJoined} joined and ${numSingles} steps`);
+  }
+});
+
 test('unequal means, bursts and steady loads are not noise', () => {
   for (let seed = 0; seed < 30; seed++) {
     const skewed = Array.from({ length: 32 }, (_, expert) => 1 + expert / 32);

@@ -139,7 +139,9 @@ function shrinkageOf(
   const n = rows.length;
   const numExperts = rows[0]!.length;
   if (n < 2 || numExperts < 2) return { shrink: 0, prior: 0, isNoise: false };
-  const inverse = sum(kept.map(({ total, length }) => 1 / (total * length) / n));
+  const own = kept.map(({ total, length }) => 1 / (total * length));
+  const inverse = sum(own.map((variance) => variance / n));
+  const squaredInverse = sum(own.map((variance) => (variance * variance) / n));
   const means = Array.from(rows[0]!, (_, expert) => sum(rows.map((row) => row[expert]!)) / n);
   // Each of its lanes is one sum, over one expert's steps after another's.
   const squares = means.flatMap((mean, expert) =>
@@ -154,9 +156,11 @@ function shrinkageOf(
   const between = inLanes(shares.map((share) => (share - 1 / numExperts) ** 2));
   const ofMean = spread / n;
   const dispersion = spread / chance;
-  const isChance = dispersion > 0.5 && dispersion < mostByChance((n - 1) * (numExperts - 1));
+  const degrees = ((inverse * inverse) / squaredInverse) * (n - 1) * (numExperts - 1);
+  const isChance = dispersion > Math.min(0.5, byChance(degrees, -4)) && dispersion < byChance(degrees, 4);
+  const ofChance = Math.max(spread, chance) / n;
   const isNoise =
-    isChance && (between * numExperts) / (numExperts - 1) < ofMean * mostByChance(numExperts - 1);
+    isChance && (between * numExperts) / (numExperts - 1) < ofChance * byChance(numExperts - 1, 4);
   return {
     shrink: isNoise ? 1 : spread > 0 ? Math.min(MOST_SHRINK, chance / spread) : 0,
     prior: isNoise ? 1 : between > 0 ? Math.min(1, ofMean / between) : 0,
@@ -164,9 +168,9 @@ function shrinkageOf(
   };
 }
 
-function mostByChance(degrees: number): number {
+function byChance(degrees: number, errors: number): number {
   const width = 2 / (9 * degrees);
-  const root = 1 - width + 4 * Math.sqrt(width);
+  const root = 1 - width + errors * Math.sqrt(width);
   return root * root * root;
 }
 

@@ -175,6 +175,50 @@ test('a cost by steps at balance is the same cost', async () => {
   assert.ok(Math.abs(byLoad!.secondsGained / byBalance!.secondsGained - 1) < 0.05);
 });
 
+test('what has to change, and cannot, is kept, and the reason says whether limits are why', async () => {
+  // Of as many slots as experts, one a rank, all placements are as good: none is better than the ceiling.
+  const alike = { numLayers: 1, numLogicalExperts: 3, numPhysicalExperts: 3, numRanks: 3, threads: 0 };
+  const policy = new AdaptiveEplbPolicy({ tolerance: 0 });
+  await withBalancer({ ...alike, policy }, async (balancer) => {
+    balancer.recordLogicalLoad(0, [5, 1, 3]);
+    balancer.advanceWindow();
+    const decision = await balancer.decide();
+    assert.equal(decision.status, 'kept');
+    assert.equal(decision.reason, 'nothing better');
+    assert.equal(decision.mapping, balancer.mapping);
+  });
+  // Four heavy experts of two ranks have to swap places with light ones: two moves at least.
+  const uneven = { numLayers: 1, numLogicalExperts: 8, numPhysicalExperts: 8, numRanks: 2, threads: 0 };
+  for (const [maxMoves, reason] of [
+    [0, 'no moves allowed'],
+    [1, 'no moves allowed'],
+    [8, undefined],
+  ] as const) {
+    const limited = new AdaptiveEplbPolicy({ tolerance: 0.05, maxMoves });
+    await withBalancer({ ...uneven, policy: limited }, async (balancer) => {
+      balancer.recordLogicalLoad(0, [9, 8, 7, 6, 1, 1, 1, 1]);
+      balancer.advanceWindow();
+      const decision = await balancer.decide();
+      assert.equal(decision.status === 'kept' ? decision.reason : undefined, reason, `${maxMoves} moves`);
+    });
+  }
+});
+
+test('the limit of moves of a layer holds where the tolerance would have more', async () => {
+  const sizes = { numLayers: 1, numLogicalExperts: 8, numPhysicalExperts: 8, numRanks: 2, threads: 0 };
+  for (let maxMovesPerLayer = 0; maxMovesPerLayer <= 8; maxMovesPerLayer++) {
+    const policy = new AdaptiveEplbPolicy({ tolerance: 0.05, maxMovesPerLayer });
+    await withBalancer({ ...sizes, policy }, async (balancer) => {
+      balancer.recordLogicalLoad(0, [9, 8, 7, 6, 1, 1, 1, 1]);
+      balancer.advanceWindow();
+      const { mapping } = await balancer.decide();
+      const moves = mapping.movesFrom(balancer.mapping, sizes.numRanks);
+      assert.ok(moves <= maxMovesPerLayer, `${moves} moves where ${maxMovesPerLayer} may be`);
+      assert.equal(moves > 0, maxMovesPerLayer > 1, 'what moves may be made is made');
+    });
+  }
+});
+
 test('efforts and options that are none are named', () => {
   assert.throws(() => new AdaptiveEplbPolicy({ effort: 'most' as 'quick' }), {
     code: 'EPLB_RANGE',

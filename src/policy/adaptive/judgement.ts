@@ -2,7 +2,7 @@ import type { Topology } from '../../core/topology.ts';
 import type { KeptReason, PlanForecast } from '../decision.ts';
 import type { AdaptiveSettings } from './options.ts';
 import { movesAtOnce } from './price.ts';
-import { expectedGain, LayerStat, STATS_PER_LAYER } from './request.ts';
+import { expectedGain, hasRungs, LayerStat, STATS_PER_LAYER } from './request.ts';
 
 /** Whether what was found is worth its moves, and what to expect of it. */
 export type Judgement =
@@ -13,14 +13,21 @@ export type Judgement =
  * Judges the placements of all layers together.
  *
  * @param stats f64[layers x STATS_PER_LAYER]: see LayerStat
+ * @param isSame whether all slots have the experts that they had
  */
-export function judge(settings: AdaptiveSettings, topology: Topology, stats: Float64Array): Judgement {
+export function judge(
+  settings: AdaptiveSettings,
+  topology: Topology,
+  stats: Float64Array,
+  isSame: boolean,
+): Judgement {
   const { maxMoves, maxMovesPerLayer } = settings.request;
   // What is infeasible has to change, whatever it costs.
   const mustChange = columnOf(stats, LayerStat.MUST_CHANGE).includes(1);
-  if (!mustChange) {
-    if (Math.min(maxMoves, maxMovesPerLayer) === 0) return { status: 'kept', reason: 'no moves allowed' };
-    if (sumOf(stats, LayerStat.MOVES) === 0) return { status: 'kept', reason: reasonToStay(settings, stats) };
+  if (isSame || (!mustChange && sumOf(stats, LayerStat.MOVES) === 0)) {
+    const isLimited = maxMovesPerLayer < topology.numPhysicalExperts || hasRungs(settings.request, topology);
+    const isBarred = Math.min(maxMoves, maxMovesPerLayer) === 0 || (mustChange && isLimited);
+    return { status: 'kept', reason: isBarred ? 'no moves allowed' : reasonToStay(settings, stats) };
   }
   const forecast = foresee(settings, topology, stats);
   // A price of 0 says that moves are free, whatever they take: the forecast still tells their seconds.

@@ -187,7 +187,10 @@ export class AdaptiveLayers {
     if (hasRungs(this.#request, this.#layout.topology)) this.#climb(layer, live, price, terms, stats);
   }
 
-  /** Searches, and from another start where the ceiling cannot be met from the live placement. */
+  /**
+   * Searches, and from another start where the ceiling cannot be met from the live placement: if the layer may
+   * move as much as that takes.
+   */
   #searchFrom(
     live: Pointer,
     terms: SearchTerms,
@@ -196,7 +199,9 @@ export class AdaptiveLayers {
     stats: Float64Array,
   ): void {
     stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(live, terms, phyToLog, replicaRank);
-    if (this.#request.tolerance !== undefined && !this.#search.isBelow && !this.#search.isCancelled) {
+    const { tolerance, maxMovesPerLayer } = this.#request;
+    const mayBeginAnew = terms.start === 'fresh' || maxMovesPerLayer >= this.#tableAt(live).length;
+    if (tolerance !== undefined && mayBeginAnew && !this.#search.isBelow && !this.#search.isCancelled) {
       const fresh: SearchTerms = { ...terms, start: 'fresh' };
       stats[LayerStat.SMOOTH_GAIN] = this.#searchPlan(live, fresh, phyToLog, replicaRank);
       if (this.#search.isToBeReference) this.#search.takeReference(live, phyToLog, replicaRank);

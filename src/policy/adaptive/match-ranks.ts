@@ -26,8 +26,13 @@ export function matchRanks(
     toRank[from] = to;
     isTaken[to] = 1;
   };
-  for (const { from, to } of sharingRanks(topology, live, planned))
-    if (toRank[from] === -1 && isTaken[to] === 0 && partOf(from) === partOf(to)) match(from, to);
+  for (const pairs of sharingRanks(topology, live, planned).reverse()) {
+    for (const pair of pairs) {
+      const from = Math.floor(pair / numRanks);
+      const to = pair % numRanks;
+      if (toRank[from] === -1 && isTaken[to] === 0 && partOf(from) === partOf(to)) match(from, to);
+    }
+  }
   for (const from of toRank.keys()) {
     const first = partOf(from) * ranksOfAPart;
     if (toRank[from] === -1) match(from, isTaken.indexOf(0, first));
@@ -37,30 +42,27 @@ export function matchRanks(
     planned.set(before.subarray(from * slotsOfARank, (from + 1) * slotsOfARank), to * slotsOfARank);
 }
 
-/** A rank of one placement and a rank of another that have experts in common. */
-interface SharingRanks {
-  readonly from: number;
-  readonly to: number;
-  readonly numShared: number;
-}
-
-/** @returns those that share most first, then by their numbers */
+/**
+ * Ranks of `planned` and of `live` that have experts in common, by how many slots those are, as from * numRanks
+ * + to. A thousand ranks can make a million pairs: sorting them would take long.
+ */
 function sharingRanks(
   { numRanks, numLogicalExperts }: Topology,
   live: Int32Array,
   planned: Int32Array,
-): SharingRanks[] {
+): number[][] {
   const slotsOfARank = live.length / numRanks;
   const holders = holdersOf(live, slotsOfARank, numLogicalExperts);
-  const found: SharingRanks[] = [];
+  const pairsBySharing: number[][] = Array.from({ length: slotsOfARank + 1 }, () => []);
   const shared = new Int32Array(numRanks);
   for (let from = 0; from < numRanks; from++) {
     shared.fill(0);
     for (const expert of planned.subarray(from * slotsOfARank, (from + 1) * slotsOfARank))
       for (const rank of holders[expert] ?? []) shared[rank]!++;
-    for (const [to, numShared] of shared.entries()) if (numShared > 0) found.push({ from, to, numShared });
+    for (let to = 0; to < numRanks; to++)
+      if (shared[to]! > 0) pairsBySharing[shared[to]!]!.push(from * numRanks + to);
   }
-  return found.sort((a, b) => b.numShared - a.numShared);
+  return pairsBySharing;
 }
 
 /** `[logical]`: the ranks that have each expert. */

@@ -71,7 +71,10 @@ export class PlanMemory {
     return this.#number(layer, EXTRA_STEPS);
   }
 
-  /** f32[logical made a multiple of 4]: a layer's expected loads, as shares of the mean rank load. */
+  /**
+   * f32[logical made a multiple of 4]: a layer's expected loads, as shares of the mean rank load; 0 beyond the
+   * last expert.
+   */
   expectedAt(layer: number): Pointer {
     return this.#at + 4 * (layer * this.#stride + HEADER_NUMBERS);
   }
@@ -84,10 +87,12 @@ export class PlanMemory {
     this.#numbers[header + EXTRA_STEPS] = 0;
   }
 
-  /** Writes a layer's expected loads. */
+  /** Writes a layer's expected loads, and that there are none beyond them: the memory may hold anything. */
   expect(layer: number, loads: Float32Array, tellingSteps: number): void {
-    this.#numbers[layer * this.#stride + TELLING_STEPS] = tellingSteps;
-    this.#numbers.set(loads, layer * this.#stride + HEADER_NUMBERS);
+    const header = layer * this.#stride;
+    this.#numbers[header + TELLING_STEPS] = tellingSteps;
+    this.#numbers.set(loads, header + HEADER_NUMBERS);
+    this.#numbers.fill(0, header + HEADER_NUMBERS + loads.length, header + this.#stride);
   }
 
   /** Takes over a layer of another's. */

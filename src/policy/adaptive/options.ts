@@ -85,7 +85,8 @@ export interface AdaptiveEplbPolicyOptions {
   /**
    * How much worse a layer's balancedness may be than that of `DefaultEplbPolicy` on the mean of the loads it
    * is planned with, as a share in [0, 1): the highest rank load is at most that of `DefaultEplbPolicy` / (1
-   * - tolerance). A live mapping that is worse is planned anew whatever moves cost. Default: no such limit.
+   * - tolerance). A live mapping that is worse is planned anew whatever moves cost, within the limits of
+   * moves. Default: no such limit.
    */
   readonly tolerance?: number;
   /**

@@ -185,7 +185,9 @@ export class AdaptiveEplbPolicy extends AbstractEplbPolicy {
     };
     // The first placement moves nothing, and there is nothing to keep.
     if (previous === undefined) return { status: 'planned', mapping: mapping() };
-    const judgement = judge(this.#settings, topology, stats);
+    const { phyToLog: before } = tablesOf(previous);
+    const isSame = filled.phyToLog.every((expert, slot) => expert === before[slot]);
+    const judgement = judge(this.#settings, topology, stats, isSame);
     if (judgement.status === 'kept') return { ...judgement, mapping: previous };
     keepReplicaOrder(filled, previous);
     return { ...judgement, mapping: mapping() };
