@@ -208,7 +208,20 @@ describe('topology files', () => {
       { ranks: 2, deadRanks: '0-1' },
       'range',
       'EPLB_TOPOLOGY',
-      /deadRanks: the live ranks have 0 open slots/,
+      /deadRanks: none of the 2 ranks lives$/,
+    );
+    refused(
+      { ranks: 2, slotsPerRank: [0, 4], deadRanks: 1 },
+      'range',
+      'EPLB_TOPOLOGY',
+      /deadRanks: the live ranks have no open slot$/,
+    );
+    refused({ ranks: 2, slots: 4, slotsPerRank: [0, 0] }, 'range', 'EPLB_TOPOLOGY', /: no rank has a slot$/);
+    refused(
+      { ranks: 2, slotsPerRank: [0, 0] },
+      'range',
+      'EPLB_TOPOLOGY',
+      /slotsPerRank: no rank has a slot$/,
     );
   });
 

@@ -173,7 +173,8 @@ function readSlots(
   const slotsPerRank = Array.from(perRank, (count, rank) =>
     checkWhole(`slotsPerRank: rank ${rank}`, count, 0, most),
   );
-  const all = Math.max(...slotsPerRank) * numRanks;
+  // Of ranks without any slot, the check of all sizes says so.
+  const all = Math.max(1, ...slotsPerRank) * numRanks;
   return { numPhysicalExperts: told ?? all, slotsPerRank };
 }
 
