@@ -80,17 +80,14 @@ export function checkOpenSlots(given: unknown, options: OpenSlotsOptions): reado
   if (taken !== undefined) takeSlots(open, taken, options);
   for (const rank of deadRanks ?? []) open[rank] = 0;
   const total = open.reduce((sum, count) => sum + count, 0);
-  if (total < numLogicalExperts)
-    throw new EplbRangeError('EPLB_TOPOLOGY', `deadRanks: ${tooFew(total, options)}`);
+  if (total < numLogicalExperts) {
+    throw new EplbRangeError(
+      'EPLB_TOPOLOGY',
+      `deadRanks: the live ranks have ${total} open slots for ${numLogicalExperts} experts, ` +
+        `${numLogicalExperts - total} too few`,
+    );
+  }
   return total === numPhysicalExperts ? undefined : Object.freeze(open);
-}
-
-/** Why live ranks have no room. A file of topology does not know how many experts there are. */
-function tooFew(total: number, { numLogicalExperts, numRanks, deadRanks }: OpenSlotsOptions): string {
-  if (deadRanks?.length === numRanks) return `none of the ${numRanks} ranks lives`;
-  if (total === 0) return 'the live ranks have no open slot';
-  const lacking = numLogicalExperts - total;
-  return `the live ranks have ${total} open slots for ${numLogicalExperts} experts, ${lacking} too few`;
 }
 
 function givenSlots(given: unknown, options: OpenSlotsOptions): readonly number[] | undefined {
@@ -124,7 +121,6 @@ export function checkSlotsPerRank(
     checkWhole(name, value, 0, most),
   );
   const total = slotsPerRank.reduce((sum, slots) => sum + slots, 0);
-  if (total === 0) throw new EplbRangeError('EPLB_TOPOLOGY', `${title}: no rank has a slot`);
   if (total < numLogicalExperts) {
     throw new EplbRangeError(
       'EPLB_TOPOLOGY',
