@@ -5,7 +5,7 @@ import { isCancelled, spend } from './bounds';
 import { replace } from './changes';
 import { rebuild, recount } from './descent';
 import { obey } from './obey';
-import { isAtMost, isKept } from './rules';
+import { hasRules, isAtMost, isKept, isPinned } from './rules';
 import { secure } from './secure';
 import { sortRanks } from './slots';
 // biome-ignore lint/style/useImportType: AssemblyScript has no imports of types alone
@@ -171,7 +171,7 @@ function shift(s: Adaptive, free: i32, expert: i32): void {
 
 /**
  * Empty slots, then slots of second copies on a rank, get missing experts first, then the heaviest copies
- * there are.
+ * there are; of second copies no more are left than have to be.
  */
 export function repair(s: Adaptive): void {
   for (let slot = 0; slot < s.numSlots && !isCancelled(s); slot++) {
@@ -185,6 +185,25 @@ export function repair(s: Adaptive): void {
     if (copiesOn(s, rank, expertAt(s, slot)) < 2) continue;
     const expert = neediest(s, rank, false);
     if (expert >= 0) replace(s, slot, expert);
+    else if (hasRules(s)) partDoubles(s, slot);
+  }
+}
+
+/**
+ * Where rules let no other expert have one copy more on a rank, the slot of a second copy is for an expert of
+ * another rank, which makes room there for one that may have one more.
+ */
+function partDoubles(s: Adaptive, slot: i32): void {
+  const rank = rankOf(s, slot);
+  for (let other = 0; other < s.numSlots; other++) {
+    const there = expertAt(s, other);
+    const to = rankOf(s, other);
+    if (copiesOn(s, rank, there) > 0 || isPinned(s, to, there)) continue;
+    const coming = neediest(s, to, false);
+    if (coming < 0) continue;
+    replace(s, slot, there);
+    replace(s, other, coming);
+    return;
   }
 }
 

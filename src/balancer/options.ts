@@ -3,7 +3,7 @@ import { checkAtLeast, checkText, checkWhole, show } from '../core/checks.ts';
 import { EplbRangeError, EplbTypeError } from '../core/errors.ts';
 import { checkKnownKeys } from '../core/known-keys.ts';
 import { MAX_SIZE, RANK_OPTIONS, type RankOptions, rankOptionsOf, type Topology } from '../core/topology.ts';
-import { usableCores } from '../engine/cores.ts';
+import { MOST_THREADS, usableCores } from '../engine/cores.ts';
 import type { KernelRequest } from '../engine/plan-job.ts';
 import { type AbstractEplbPolicy, USUAL_SAMPLES } from '../policy/abstract.ts';
 import { DefaultEplbPolicy } from '../policy/default.ts';
@@ -11,8 +11,6 @@ import { isPolicy } from '../policy/is-policy.ts';
 import { kernelOf } from '../policy/kernels.ts';
 import { checkPlannable } from '../policy/plannable.ts';
 import { changedTopology, type TopologyChange } from './topology-change.ts';
-
-const MOST_THREADS = 1024;
 
 const NAMES = [
   ...['numLayers', 'numLogicalExperts', 'numPhysicalExperts', 'numRanks', 'numNodes', 'numGroups'],

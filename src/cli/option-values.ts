@@ -19,9 +19,10 @@ export interface TypedRange {
  *
  * @param option - the option's name for the message
  * @param least - the smallest value that is allowed
+ * @param most - the largest one
  * @throws EplbRangeError EPLB_NOT_WHOLE or EPLB_RANGE (from the parser)
  */
-export function wholeParser(option: string, least: number): (text: string) => number {
+export function wholeParser(option: string, least: number, most = MAX_SIZE): (text: string) => number {
   return (text) => {
     if (!/^-?\d+$/.test(text)) {
       throw new EplbRangeError(
@@ -29,7 +30,7 @@ export function wholeParser(option: string, least: number): (text: string) => nu
         `${option}: ${quote(text)} is not a whole number; give digits only, ${least} or more`,
       );
     }
-    return checkWhole(option, Number(text), least, MAX_SIZE);
+    return checkWhole(option, Number(text), least, most);
   };
 }
 

@@ -128,7 +128,7 @@ export function planLayout(
   const retired =
     shrinkTo === undefined || previous === undefined
       ? [...retire].sort((a, b) => a - b)
-      : chosenRanks(start!, own, shrinkTo);
+      : chosenRanks(start!, asked, shrinkTo);
   const open = openSlotsOfRanks(asked).map((slots, rank) => (retired.includes(rank) ? 0 : slots));
   if (retired.length > 0) checkRoom(open, asked, shrinkTo === undefined ? '--retire' : '--shrink-to');
   const isClosed = open.some((slots) => slots < own.slotsPerRank);
@@ -140,10 +140,12 @@ export function planLayout(
 }
 
 /** Ranks that the plan has, and that retire in it. */
-function chosenRanks(start: PlanStart, own: RankLayout, shrinkTo: number): number[] {
-  const { numRanks } = own;
-  if (shrinkTo > numRanks) {
-    const message = `--shrink-to: ${shrinkTo} ranks are more than the ${numRanks} of --ranks`;
+function chosenRanks(start: PlanStart, asked: Topology, shrinkTo: number): number[] {
+  const { numRanks, deadRanks = [] } = asked;
+  const numLive = numRanks - deadRanks.length;
+  if (shrinkTo > numLive) {
+    const those = deadRanks.length === 0 ? `of --ranks` : `that live`;
+    const message = `--shrink-to: ${shrinkTo} ranks are more than the ${numLive} ${those}`;
     throw new EplbRangeError('EPLB_RANGE', message);
   }
   if (start.layout.numRanks !== numRanks) {
@@ -151,7 +153,12 @@ function chosenRanks(start: PlanStart, own: RankLayout, shrinkTo: number): numbe
       `--shrink-to: it chooses from the ${start.layout.numRanks} ranks of --start-from; give --ranks as many`,
     );
   }
-  return ranksToRetire(start.mapping, { numRanks, shrinkTo });
+  return ranksToRetire(start.mapping, {
+    numRanks,
+    shrinkTo,
+    deadRanks,
+    slotsPerRank: openSlotsOfRanks(asked),
+  });
 }
 
 function checkRoom(open: readonly number[], { numLogicalExperts }: Topology, option: string): void {

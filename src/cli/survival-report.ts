@@ -1,10 +1,13 @@
 import { checkTopology } from '../core/check-topology.ts';
 import { domainsOfRanks } from '../core/failure-domains.ts';
+import { slotsToTake } from '../core/rules.ts';
 import type { RankOptions } from '../core/topology.ts';
 import { inspectPlacement } from '../formats/placements/inspect.ts';
 import { mappingOf } from '../formats/placements/mapping.ts';
 import type { Placement } from '../formats/placements/placement.ts';
-import { type ExpertMapping, type LoadMatrix, type Survival, survival } from '../index.ts';
+import { type LoadMatrix, type Survival, survival } from '../index.ts';
+import { reachedSlots } from '../mapping/reached-slots.ts';
+import { sayingErrors } from './error-message.ts';
 import { contradiction } from './option-values.ts';
 
 /** What a placement loses by a single failure; `reason` tells why there are no figures. */
@@ -17,7 +20,9 @@ export interface SurviveOptions {
   readonly survive?: string;
   readonly ranks?: number;
   readonly nodes?: number;
-  /** Of a topology file: nodes and levels above them. */
+  /** Of a topology file: slots over all ranks. */
+  readonly slots?: number;
+  /** Of a topology file: which slots are open, nodes and levels above them. */
   readonly rankOptions?: RankOptions;
 }
 
@@ -45,9 +50,10 @@ export function checkSurviveOptions({
  */
 export function reportSurvival(
   placement: Placement,
-  { survive: level, ranks, nodes: numNodes = 1, rankOptions = {} }: SurviveOptions,
+  options: SurviveOptions,
   loads?: LoadMatrix,
 ): SurvivalReport | null {
+  const { survive: level, ranks, nodes: numNodes = 1, rankOptions = {} } = options;
   if (level === undefined) return null;
   const numRanks = ranks ?? placement.numRanks;
   const { missing, outside, slotsPerRank } = inspectPlacement(placement, numRanks);
@@ -55,26 +61,37 @@ export function reportSurvival(
   if (numRanks === undefined || slotsPerRank === undefined)
     return { level, reason: 'the ranks are not known, or do not divide the slots' };
   const mapping = mappingOf(placement);
-  const ranksOf = isPlain(rankOptions)
-    ? { numRanks, numNodes }
-    : {
-        topology: checkTopology({
-          ...sizesOf(mapping),
-          numRanks,
-          numNodes,
-          numGroups: 1,
-          ...rankOptions,
-        }),
-      };
-  const given = { level, ...ranksOf, ...(loads === undefined ? {} : { loads }) };
-  return { ...survival(mapping, given), reason: null };
+  const { numLayers, numLogicalExperts, numPhysicalExperts, phyToLog } = mapping;
+  const reached = reachedSlots(phyToLog, numPhysicalExperts / numRanks, numRanks);
+  const topology = checkTopology({
+    ...{ numLayers, numLogicalExperts, numPhysicalExperts, numRanks, numNodes, numGroups: 1 },
+    ...rankOptions,
+    ...openSlots(options, reached, numPhysicalExperts / numRanks),
+  });
+  const given = { level, topology, ...(loads === undefined ? {} : { loads }) };
+  return sayingErrors(
+    (message) => message.replace(/^mapping: /, 'placement: '),
+    () => ({ ...survival(mapping, given), reason: null }),
+  );
 }
 
-/** Then which slots are open is told by what is in them. */
-function isPlain({ slotsPerRank, deadRanks, nodeOfRank, failureDomains, rules }: RankOptions): boolean {
-  return [slotsPerRank, deadRanks, nodeOfRank, failureDomains, rules].every((option) => option === undefined);
-}
-
-function sizesOf({ numLayers, numLogicalExperts, numPhysicalExperts }: ExpertMapping) {
-  return { numLayers, numLogicalExperts, numPhysicalExperts };
+/**
+ * Which slots are open, where not all are: without a file that says so those that the placement reaches. Where
+ * a shared expert has some, the file may count them or not: what is in a slot tells.
+ */
+function openSlots(
+  { slots, rankOptions: { slotsPerRank, rules } = {} }: SurviveOptions,
+  reached: readonly number[],
+  stride: number,
+): { readonly slotsPerRank?: readonly number[]; readonly numPhysicalExperts?: number } {
+  const shared = rules?.sharedExpert;
+  const taken =
+    shared && slotsToTake({ sharedExpert: { slots: 1, ...shared, isTaken: false } }, reached.length);
+  if (taken !== undefined) {
+    const left = (rank: number) => (slotsPerRank?.[rank] ?? stride) - taken[rank]!;
+    return { slotsPerRank: reached.map((count, rank) => Math.max(count, left(rank))) };
+  }
+  if (slots !== undefined) return { numPhysicalExperts: slots };
+  // Pins may name ranks that have nothing.
+  return slotsPerRank === undefined && rules?.pinned === undefined ? { slotsPerRank: reached } : {};
 }

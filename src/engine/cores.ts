@@ -1,6 +1,9 @@
 import { loadBuiltin } from '../core/load-builtin.ts';
 import { systemText } from './system-file.ts';
 
+/** Most worker threads of a balancer. */
+export const MOST_THREADS = 1024;
+
 let cores: number | undefined;
 
 /** Cores that this process may use: looked up once. */

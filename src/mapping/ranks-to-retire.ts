@@ -1,5 +1,6 @@
-import { checkWhole, slotsPerRankOf } from '../core/checks.ts';
+import { checkWhole, listOf, slotsPerRankOf } from '../core/checks.ts';
 import { checkOptions } from '../core/known-keys.ts';
+import { checkDeadRanks } from '../core/rank-options.ts';
 import { MAX_SIZE } from '../core/topology.ts';
 import { checkMapping, type ExpertMapping, tablesOf } from './expert-mapping.ts';
 
@@ -7,8 +8,15 @@ import { checkMapping, type ExpertMapping, tablesOf } from './expert-mapping.ts'
 export interface RetireOptions {
   /** Ranks of the mapping: its slots are a multiple. */
   readonly numRanks: number;
-  /** Ranks that are to stay, from 1 to `numRanks`. */
+  /** Ranks that are to stay, from 1 to those that live. */
   readonly shrinkTo: number;
+  /** Ranks that are gone already: they do not stay, and what the mapping has on them is lost. Default: none. */
+  readonly deadRanks?: readonly number[];
+  /**
+   * `[ranks]`: how many experts each has room for. Those that stay have room for all experts, where any so
+   * many have. Default: the slots of the mapping.
+   */
+  readonly slotsPerRank?: readonly number[];
 }
 
 /** Choices that are all looked at; of more, single exchanges are tried until none is better. */
@@ -22,7 +30,7 @@ const MOST_PASSES = 100;
  * retire. The choice is the best one if there are at most 20,000 choices. Otherwise it cannot be improved by
  * exchanging one rank that retires for one that stays.
  *
- * @returns the ranks, in ascending order
+ * @returns the ranks, in ascending order, without those that are dead
  * @throws EplbTypeError, EplbRangeError for wrong arguments
  * @example
  * ```ts
@@ -32,15 +40,28 @@ const MOST_PASSES = 100;
  */
 export function ranksToRetire(mapping: ExpertMapping, options: RetireOptions): number[] {
   checkMapping('mapping', mapping);
-  const given = checkOptions('options', options, ['numRanks', 'shrinkTo']);
+  const given = checkOptions('options', options, ['numRanks', 'shrinkTo', 'deadRanks', 'slotsPerRank']);
   const numRanks = checkWhole('numRanks', given.numRanks, 1, MAX_SIZE);
   const { numPhysicalExperts } = tablesOf(mapping);
-  slotsPerRankOf(numPhysicalExperts, numRanks);
-  const shrinkTo = checkWhole('shrinkTo', given.shrinkTo, 1, numRanks);
-  const orphans = new OrphanCounter(mapping, numRanks);
-  const count = numRanks - shrinkTo;
+  const stride = slotsPerRankOf(numPhysicalExperts, numRanks);
+  const deadRanks = checkDeadRanks(given.deadRanks, { numRanks }) ?? [];
+  const live = Array.from({ length: numRanks }, (_, rank) => rank).filter(
+    (rank) => !deadRanks.includes(rank),
+  );
+  const shrinkTo = checkWhole('shrinkTo', given.shrinkTo, 1, live.length);
+  const slots =
+    given.slotsPerRank === undefined
+      ? new Array<number>(numRanks).fill(stride)
+      : listOf('slotsPerRank', given.slotsPerRank, numRanks, 'numbers', (title, value) =>
+          checkWhole(title, value, 0, MAX_SIZE),
+        );
+  const losses = new LossCounter(mapping, slots);
+  for (const rank of deadRanks) losses.retire(rank);
+  const count = live.length - shrinkTo;
   const chosen =
-    numChoices(numRanks, count) <= MOST_CHOICES ? bestOfAll(orphans, count) : improved(orphans, count);
+    numChoices(live.length, count) <= MOST_CHOICES
+      ? bestOfAll(losses, live, count)
+      : improved(losses, live, count);
   return chosen.sort((a, b) => a - b);
 }
 
@@ -51,15 +72,21 @@ interface Holders {
   numStaying: number;
 }
 
-/** Counts the experts that ranks which retire take with them, as one after the other retires or stays. */
-class OrphanCounter {
-  readonly numRanks: number;
+/** Counts what ranks that retire take with them, as one after the other retires or stays. */
+class LossCounter {
   /** [ranks] */
   readonly #holders: Holders[][];
+  readonly #slots: readonly number[];
+  readonly #numExperts: number;
+  /** What one slot too few counts for: more than all experts of all layers. */
+  readonly #pricePerSlot: number;
   #numOrphans = 0;
+  #numSlots: number;
 
-  constructor(mapping: ExpertMapping, numRanks: number) {
+  /** @param slots [ranks] */
+  constructor(mapping: ExpertMapping, slots: readonly number[]) {
     const { numLayers, numPhysicalExperts, numLogicalExperts, phyToLog } = tablesOf(mapping);
+    const numRanks = slots.length;
     const stride = numPhysicalExperts / numRanks;
     const counts = new Map<string, { ranks: number[]; numExperts: number }>();
     for (let layer = 0; layer < numLayers; layer++) {
@@ -76,7 +103,10 @@ class OrphanCounter {
         else known.numExperts++;
       }
     }
-    this.numRanks = numRanks;
+    this.#slots = slots;
+    this.#numExperts = numLogicalExperts;
+    this.#pricePerSlot = numLayers * numLogicalExperts + 1;
+    this.#numSlots = slots.reduce((sum, count) => sum + count, 0);
     this.#holders = Array.from({ length: numRanks }, () => []);
     for (const { ranks, numExperts } of counts.values()) {
       const holders = { numExperts, numStaying: ranks.length };
@@ -84,11 +114,13 @@ class OrphanCounter {
     }
   }
 
-  get numOrphans(): number {
-    return this.#numOrphans;
+  /** Experts that no rank which stays has; before them, slots that are too few for all experts. */
+  get loss(): number {
+    return this.#numOrphans + this.#priceOf(this.#numSlots);
   }
 
   retire(rank: number): void {
+    this.#numSlots -= this.#slots[rank]!;
     for (const holders of this.#holders[rank]!) {
       holders.numStaying--;
       if (holders.numStaying === 0) this.#numOrphans += holders.numExperts;
@@ -96,17 +128,22 @@ class OrphanCounter {
   }
 
   stay(rank: number): void {
+    this.#numSlots += this.#slots[rank]!;
     for (const holders of this.#holders[rank]!) {
       if (holders.numStaying === 0) this.#numOrphans -= holders.numExperts;
       holders.numStaying++;
     }
   }
 
-  /** Experts that only this one of the ranks that stay has. */
-  numOnlyOn(rank: number): number {
-    let sum = 0;
+  /** The loss if one more of the ranks that stay retired. */
+  lossWithout(rank: number): number {
+    let sum = this.#numOrphans + this.#priceOf(this.#numSlots - this.#slots[rank]!);
     for (const { numStaying, numExperts } of this.#holders[rank]!) if (numStaying === 1) sum += numExperts;
     return sum;
+  }
+
+  #priceOf(numSlots: number): number {
+    return Math.max(0, this.#numExperts - numSlots) * this.#pricePerSlot;
   }
 }
 
@@ -118,57 +155,57 @@ function numChoices(numRanks: number, count: number): number {
   return Math.round(choices);
 }
 
-/** Tries all choices, those of the highest ranks first. */
-function bestOfAll(orphans: OrphanCounter, count: number): number[] {
+/** Tries all choices, those of the highest ranks first. @param ranks to choose from, rising */
+function bestOfAll(losses: LossCounter, ranks: readonly number[], count: number): number[] {
   const chosen: number[] = [];
   let best: number[] = [];
   let least = Number.POSITIVE_INFINITY;
   const chooseBelow = (end: number) => {
     // Whoever retires besides can only add to what is lost.
-    if (orphans.numOrphans >= least) return;
+    if (losses.loss >= least) return;
     if (chosen.length === count) {
-      least = orphans.numOrphans;
+      least = losses.loss;
       best = [...chosen];
       return;
     }
-    for (let rank = end - 1; rank >= count - chosen.length - 1; rank--) {
+    for (let i = end - 1; i >= count - chosen.length - 1; i--) {
+      const rank = ranks[i]!;
       chosen.push(rank);
-      orphans.retire(rank);
-      chooseBelow(rank);
-      orphans.stay(rank);
+      losses.retire(rank);
+      chooseBelow(i);
+      losses.stay(rank);
       chosen.pop();
     }
   };
-  chooseBelow(orphans.numRanks);
+  chooseBelow(ranks.length);
   return best;
 }
 
 /** One after the other retires that takes the least with it; then single exchanges. */
-function improved(orphans: OrphanCounter, count: number): number[] {
-  const isChosen = new Uint8Array(orphans.numRanks);
-  const retireBest = (before = -1) => {
+function improved(losses: LossCounter, ranks: readonly number[], count: number): number[] {
+  const chosen = new Set<number>();
+  const retireBest = (before?: number) => {
     let best = before;
-    let least = before < 0 ? Number.POSITIVE_INFINITY : orphans.numOnlyOn(before);
-    for (let rank = orphans.numRanks - 1; rank >= 0; rank--) {
-      if (isChosen[rank] === 1) continue;
-      const lost = orphans.numOnlyOn(rank);
-      if (lost >= least) continue;
+    let least = before === undefined ? Number.POSITIVE_INFINITY : losses.lossWithout(before);
+    for (const rank of ranks.toReversed()) {
+      if (chosen.has(rank)) continue;
+      const loss = losses.lossWithout(rank);
+      if (loss >= least) continue;
       best = rank;
-      least = lost;
+      least = loss;
     }
-    isChosen[best] = 1;
-    orphans.retire(best);
+    chosen.add(best!);
+    losses.retire(best!);
   };
   for (let n = 0; n < count; n++) retireBest();
   let before = Number.POSITIVE_INFINITY;
-  for (let pass = 0; pass < MOST_PASSES && orphans.numOrphans < before; pass++) {
-    before = orphans.numOrphans;
-    for (let rank = 0; rank < orphans.numRanks; rank++) {
-      if (isChosen[rank] === 0) continue;
-      isChosen[rank] = 0;
-      orphans.stay(rank);
+  for (let pass = 0; pass < MOST_PASSES && losses.loss < before; pass++) {
+    before = losses.loss;
+    for (const rank of ranks) {
+      if (!chosen.delete(rank)) continue;
+      losses.stay(rank);
       retireBest(rank);
     }
   }
-  return Array.from(isChosen.keys()).filter((rank) => isChosen[rank] === 1);
+  return [...chosen];
 }

@@ -8,16 +8,18 @@ interface Texts {
 }
 
 /**
- * Which point survives the failure of any node, or of any rank where there is one node, with the least
- * memory, and what it costs beside the fewest slots; or that none does. Undefined where there is nothing to
- * choose from.
+ * Which point survives any failure of a level with the least memory, and what it costs beside the fewest
+ * slots; or that none does. Undefined where there is nothing to choose from.
+ *
+ * @param asked the level; when left out a node, or a rank where there is one node
  */
 export function survivalAdvice(
   points: readonly SweepPoint[],
   { seconds, bytes, percent }: Texts,
+  asked?: string,
 ): string | undefined {
   const done = points.filter((point) => point.status === 'done');
-  const level = ['node', 'rank'].find((one) => done.some((point) => lossAt(point, one) !== undefined));
+  const level = [asked, 'node', 'rank'].find((one) => done.some((point) => lossAt(point, one) !== undefined));
   if (done.length < 2 || level === undefined) return undefined;
   const loss = (point: SweepPointDone) => lossAt(point, level) ?? 1;
   const leastLoss = Math.min(...done.map(loss));
@@ -38,7 +40,7 @@ export function survivalAdvice(
 }
 
 /** Of the load, what the worst failure of a level leaves without a copy. */
-function lossAt({ failureLosses }: SweepPointDone, level: string): number | undefined {
+function lossAt({ failureLosses }: SweepPointDone, level: string | undefined): number | undefined {
   return failureLosses?.find((loss) => loss.level === level)?.loadShare;
 }
 

@@ -25,8 +25,8 @@ export interface SweepResult {
   /** The name of the point that the advice is for; null when the advice is not to balance. */
   readonly advisedPoint: string | null;
   /**
-   * What survives the failure of any node, or rank where there is one node, with the least memory; left out
-   * with fewer than two points that were replayed.
+   * What survives any failure of the level that was asked for, with the least memory: of a node, or a rank
+   * where there is one node, when none was. Left out with fewer than two points that were replayed.
    */
   readonly survivalAdvice?: string;
   /** `partial` when it was interrupted: {@link points} holds what was done. */

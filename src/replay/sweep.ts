@@ -69,16 +69,21 @@ export function paretoFront(points: readonly SweepPoint[]): SweepPointDone[] {
   });
 }
 
-/** Puts a sweep's points together: fronts and advice. */
+/**
+ * Puts a sweep's points together: fronts and advice.
+ *
+ * @param level of the failures that are to be survived; when left out a node, or a rank where there is one node
+ */
 export function sweepResult(
   axes: SweepResult['axes'],
   points: readonly SweepPoint[],
   status: SweepResult['status'],
   texts: AdviceTexts,
+  level?: string,
 ): SweepResult {
   const ranks = [...new Set(points.map(({ numRanks }) => numRanks))];
   const { advice, point } = advise(points, texts);
-  const ofSurvival = survivalAdvice(points, texts);
+  const ofSurvival = survivalAdvice(points, texts, level);
   return {
     axes,
     points,

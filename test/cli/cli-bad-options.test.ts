@@ -26,7 +26,13 @@ const SIZE_CASES: Case[] = [
   ['--groups 1e1', on('good.npy', '--groups', '1e1'), 'NOT_WHOLE', /^--groups: "1e1"/],
   ['--experts -4', on('good.npy', '--experts', '-4'), 'RANGE', /^--experts: -4/],
   ['--threads 1.5', on('good.npy', '--threads', '1.5'), 'NOT_WHOLE', /^--threads: "1\.5"/],
-  ['--threads -1', on('good.npy', '--threads', '-1'), 'RANGE', /^--threads: -1/],
+  ['--threads -1', on('good.npy', '--threads', '-1'), 'RANGE', /^--threads: -1 is not from 0 to 1024/],
+  [
+    '--threads 99999999',
+    on('good.npy', '--threads', '99999999'),
+    'RANGE',
+    /: 99999999 is not from 0 to 1024/,
+  ],
   [
     '--replicas beyond all bounds',
     sized('--replicas', '9'.repeat(30), '--ranks', '1'),

@@ -18,6 +18,8 @@ const ADAPTIVE = [
   ...['--threads', '0'],
 ];
 
+const FIVE = ADAPTIVE.map((word) => (word === 'now.json' ? 'five.json' : word));
+
 /** Of `eplb plan loads.npy`. */
 const LINES: Readonly<Record<string, readonly string[]>> = {
   added: ['--slots', '15', '--ranks', '5', ...ADAPTIVE, '--json', 'added.json'],
@@ -27,6 +29,8 @@ const LINES: Readonly<Record<string, readonly string[]>> = {
   fewer: ['--slots', '9', '--ranks', '3', ...ADAPTIVE, '--json', 'fewer.json'],
   retired: ['--slots', '12', '--ranks', '4', '--retire', '2', ...ADAPTIVE, '--json', 'retired.json'],
   shrunk: ['--slots', '12', '--ranks', '4', '--shrink-to', '3', ...ADAPTIVE, '--json', 'shrunk.json'],
+  shrunkDead: ['--topology', 'dead.json', '--shrink-to', '4', ...FIVE, '--json', 'shrunkDead.json'],
+  moreThanLive: ['--topology', 'dead.json', '--shrink-to', '5', ...FIVE],
   text: ['--slots', '12', '--ranks', '4', '--retire', '2', ...ADAPTIVE, '--keep-better'],
   unknown: ['--slots', '20', '--ranks', '4', ...ADAPTIVE],
   uneven: ['--slots', '12', '--ranks', '4', '--start-ranks', '5', ...ADAPTIVE],
@@ -73,10 +77,13 @@ describe('eplb plan from a placement of other ranks', () => {
       const values = Array.from({ length: 8 * 2 * NUM_EXPERTS }, (_, i) => 1 + ((i * 5) % 7));
       await writeFile(join(dir, 'loads.npy'), npyFile({ descr: '<f4', shape: [8, 2, NUM_EXPERTS], values }));
       await writeFile(join(dir, 'now.json'), JSON.stringify({ physical_to_logical_map: ROWS }));
+      await writeFile(join(dir, 'dead.json'), JSON.stringify({ ranks: 5, slotsPerRank: 3, deadRanks: 1 }));
+      const wide = ROWS.map((row) => [...row, 4, 5, 6]);
+      await writeFile(join(dir, 'five.json'), JSON.stringify({ physical_to_logical_map: wide }));
       const lines = Object.values(LINES).map((args) => ({ args: ['plan', 'loads.npy', ...args] }));
       const all = await eplbMany(lines, dir);
       for (const [i, name] of Object.keys(LINES).entries()) runs.set(name, all[i]!);
-      for (const name of ['added', 'freely', 'larger', 'smaller', 'fewer', 'retired', 'shrunk'])
+      for (const name of ['added', 'freely', 'larger', 'smaller', 'fewer', 'retired', 'shrunk', 'shrunkDead'])
         files.set(name, JSON.parse(await readFile(join(dir, `${name}.json`), 'utf8')));
     }),
   );
@@ -147,6 +154,12 @@ describe('eplb plan from a placement of other ranks', () => {
     assert.equal(report('shrunk').moves, costs[chosen!]);
   });
 
+  test('ranks that are dead neither stay nor retire', () => {
+    const { retired, topology } = report('shrunkDead');
+    assert.deepEqual(retired, []);
+    assert.deepEqual(topology.deadRanks, [1]);
+  });
+
   test('refuses what cannot be', () => {
     const refused: readonly [name: string, message: RegExp][] = [
       [
@@ -158,6 +171,7 @@ describe('eplb plan from a placement of other ranks', () => {
       ['outside', /--retire: 4 is not a rank; there are ranks 0 to 3 \(EPLB_RANGE/],
       ['few', /--shrink-to: the ranks that stay have 6 slots for 8 experts, 2 too few \(EPLB_TOPOLOGY/],
       ['more', /--shrink-to: 5 ranks are more than the 4 of --ranks \(EPLB_RANGE/],
+      ['moreThanLive', /--shrink-to: 5 ranks are more than the 4 that live \(EPLB_RANGE/],
       ['fromNothing', /--shrink-to: which ranks .*; give --start-from \(EPLB_OPTION/],
       ['ranksOfNothing', /--start-ranks: says how many ranks --start-from has; .*\(EPLB_OPTION/],
       ['shrunkOfOthers', /--shrink-to: it chooses from the 4 ranks of --start-from; .*\(EPLB_OPTION/],

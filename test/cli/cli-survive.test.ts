@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { before, describe, test } from 'node:test';
-import { ExpertMapping, survival } from 'expert-load-balancer';
+import { ExpertMapping, type SurvivalSummary, survival } from 'expert-load-balancer';
 import { eplbMany, inTempDir, type Line, type LineRun } from '../helpers/cli.ts';
 import { packageSchema, schemaErrors } from '../helpers/json-schema.ts';
 
@@ -28,6 +28,19 @@ const LINES: Readonly<Record<string, Line>> = {
   onlyNodes: { args: [...RANKS, '--nodes', '3'] },
   badNodes: { args: [...RANKS, '--survive', 'node', '--nodes', '4'] },
   rack: { args: [...RANKS, '--survive', 'rack'] },
+  closed: { args: ['--topology', 'closed.json', '--survive', 'rank'] },
+};
+/** Rows whose ranks have an empty slot each, behind the others; and what may stand beside them. */
+const OPEN_ROWS = [[0, 1, -1, 2, 3, -1, 0, 1, -1]];
+const BESIDE: Readonly<
+  Record<string, { readonly topology: object; readonly rules?: object; readonly most: number }>
+> = {
+  nodes: { topology: { ranks: 3, nodes: ['0-1', 2] }, most: 2 },
+  shared: { topology: { ranks: 3 }, rules: { sharedExpert: { load: 0.5 } }, most: 2 },
+  sharedBesides: { topology: { ranks: 3, slotsPerRank: 3 }, rules: { sharedExpert: { load: 0.5 } }, most: 2 },
+  toldSlots: { topology: { ranks: 3, slotsPerRank: 3 }, most: 4 },
+  toldUneven: { topology: { ranks: 3, slots: 7 }, most: 3 },
+  toldEach: { topology: { ranks: 3, slotsPerRank: [3, 2, 2] }, most: 3 },
 };
 
 describe('eplb validate --survive', () => {
@@ -38,6 +51,7 @@ describe('eplb validate --survive', () => {
   before(() =>
     inTempDir(async (dir) => {
       await writeFile(join(dir, 'placement.json'), JSON.stringify({ physical_to_logical_map: ROWS }));
+      await writeFile(join(dir, 'closed.json'), JSON.stringify({ ranks: 3, deadRanks: 1 }));
       await writeFile(join(dir, 'loads.json'), JSON.stringify({ logical_count: LOADS }));
       const lines = Object.values(LINES);
       const all = await eplbMany(
@@ -45,6 +59,22 @@ describe('eplb validate --survive', () => {
         dir,
       );
       for (const [i, name] of Object.keys(LINES).entries()) runs.set(name, all[i]!);
+      await writeFile(join(dir, 'open.json'), JSON.stringify({ physical_to_logical_map: OPEN_ROWS }));
+      for (const [name, { topology, rules = {} }] of Object.entries(BESIDE)) {
+        await writeFile(join(dir, `${name}-t.json`), JSON.stringify(topology));
+        await writeFile(join(dir, `${name}-r.json`), JSON.stringify(rules));
+      }
+      const beside = await eplbMany(
+        Object.keys(BESIDE).map((name) => {
+          const given = ['--topology', `${name}-t.json`, '--rules', `${name}-r.json`, '--survive', 'rank'];
+          return { args: ['validate', 'open.json', '--experts', '4', ...given, '--json', `${name}.json`] };
+        }),
+        dir,
+      );
+      for (const [i, name] of Object.keys(BESIDE).entries()) {
+        assert.equal(beside[i]!.stderr, '');
+        files.set(name, JSON.parse(await readFile(join(dir, `${name}.json`), 'utf8')));
+      }
       for (const file of ['loaded', 'node', 'no-ranks'])
         files.set(file, JSON.parse(await readFile(join(dir, `${file}.json`), 'utf8')));
     }),
@@ -56,6 +86,13 @@ describe('eplb validate --survive', () => {
     assert.deepEqual(files.get('loaded')!.survival, { ...loaded, reason: null });
     const node = survival(mapping, { level: 'node', numRanks: 3, numNodes: 3 });
     assert.deepEqual(files.get('node')!.survival, { ...node, reason: null });
+  });
+
+  test('open are the slots that a file of topology tells, or else those that the placement reaches', () => {
+    for (const [name, { most }] of Object.entries(BESIDE)) {
+      const { overall } = files.get(name)!.survival as { overall: SurvivalSummary };
+      assert.equal(overall.mostSurviving, most, name);
+    }
   });
 
   test('prints each layer, wide and narrow', () => {
@@ -90,6 +127,7 @@ describe('eplb validate --survive', () => {
       ['noNodes', /^eplb: --survive: which ranks share a node is not known; give --nodes .*EPLB_OPTION\)\n$/],
       ['onlyNodes', /^eplb: --nodes: .*; give --survive as well \(EPLB_OPTION\)\n$/],
       ['badNodes', /^eplb: --ranks: 3 is not a multiple of --nodes 4.*\(EPLB_TOPOLOGY\)\n$/],
+      ['closed', /^eplb: placement: layer 0: slot 2 holds expert 2, but is closed: .*\(EPLB_MAPPING\)\n$/],
       ['rack', /^eplb: --survive: "rack" is not a level .*; there are rank, node \(EPLB_RANGE\)\n$/],
     ];
     for (const [name, message] of refused) {

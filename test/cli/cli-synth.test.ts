@@ -110,9 +110,18 @@ describe('eplb synth', { concurrency: 2 }, () => {
           ['--model', 'glm-5', '--num-steps', '3', '--domains', '4'],
           /^eplb: --domains: 4 is not from 1 to 3 \(EPLB_RANGE\)\n$/,
         ],
+        [
+          ['--model', 'glm-5', '--seed', '-1'],
+          /^eplb: --seed: -1 is not from 0 to 4294967295 \(EPLB_RANGE\)\n$/,
+        ],
       ] as const) {
         const run = await shared(['synth', ...args, '-o', 'a.npy'], { cwd: dir });
         assert.match(run.stderr, message);
+        assert.equal(run.code, 2);
+      }
+      for (const name of ['a.csv', 'a']) {
+        const run = await shared(['synth', '--model', 'glm-5', '--num-steps', '1', '-o', name], { cwd: dir });
+        assert.match(run.stderr, /^eplb: --output: "a[.csv]*" does not end in \.npy, .*\(EPLB_OPTION\)\n$/);
         assert.equal(run.code, 2);
       }
       assert.deepEqual(await readdir(dir), []);

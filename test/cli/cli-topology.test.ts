@@ -73,6 +73,12 @@ const LINES: Readonly<Record<string, Line>> = {
     ],
   },
   survivor: { args: ['replay', 'loads.json', ...REPLAY, '--policy', 'adaptive', ...SURVIVE] },
+  survivorsOfRank: {
+    args: [
+      ...['sweep', 'loads.json', '--slots', '6,8', '--ranks', '2', '--nodes', '2', '--interval', '6'],
+      ...['--policy', 'adaptive', '--survive', 'rank'],
+    ],
+  },
   survivors: {
     args: [
       ...['sweep', 'loads.json', '--slots', '4,6,8', '--ranks', '2', '--nodes', '2', '--interval', '6'],
@@ -240,6 +246,8 @@ describe('eplb --topology and events', () => {
       ],
     );
     assert.match(run('survivors').stdout, /a node +loses least with static, 8 slots, .*: 0\.0%\n/);
+    assert.match(run('survivors').stdout, / survive the failure of any node take static, 8 slots/);
+    assert.match(run('survivorsOfRank').stdout, / survive the failure of any rank take adaptive, 8 slots/);
     assert.match(run('survivors').stdout, /to lose none +at least 8 slots: each expert twice/);
   });
 

@@ -208,8 +208,13 @@ describe('topology files', () => {
       { ranks: 2, deadRanks: '0-1' },
       'range',
       'EPLB_TOPOLOGY',
-      /deadRanks: the live ranks have 0 open slots/,
+      /deadRanks: none of the 2 ranks lives$/,
     );
+    const noSlot = /slots: no rank that lives has one$/;
+    refused({ ranks: 2, slotsPerRank: [0, 4], deadRanks: 1 }, 'range', 'EPLB_TOPOLOGY', noSlot);
+    refused({ ranks: 2, slots: 4, slotsPerRank: [0, 0] }, 'range', 'EPLB_TOPOLOGY', noSlot);
+    refused({ ranks: 2, slotsPerRank: [0, 0] }, 'range', 'EPLB_TOPOLOGY', noSlot);
+    refused({ ranks: 3, slots: 1, deadRanks: 0 }, 'range', 'EPLB_TOPOLOGY', noSlot);
   });
 
   test('a balancer takes it as it is, with slots that ranks do not divide', () => {

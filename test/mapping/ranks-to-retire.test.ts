@@ -65,6 +65,57 @@ test('the ranks that retire take the fewest experts with them', () => {
   fc.assert(property, { numRuns: 200, seed: SEED });
 });
 
+test('ranks that are dead have nothing, do not count, and others stay with room for all experts', () => {
+  const problem = fc.record({
+    slots: fc.array(fc.nat(4), { minLength: 2, maxLength: 7 }),
+    isDead: fc.array(fc.boolean(), { minLength: 7, maxLength: 7 }),
+    share: fc.double({ min: 0.2, max: 0.9, noNaN: true }),
+    seed: fc.integer(),
+    staying: fc.integer({ min: 1, max: 7 }),
+  });
+  let numNarrow = 0;
+  const property = fc.property(problem, ({ slots, isDead, share, seed, staying }) => {
+    const numRanks = slots.length;
+    const rows = randomRows(numRanks, 4, share, seed);
+    const numExperts = new Set(rows[0]).size;
+    const deadRanks = [...slots.keys()].filter((rank) => isDead[rank]);
+    const live = [...slots.keys()].filter((rank) => !isDead[rank]);
+    fc.pre(live.length >= staying);
+    const options = { numRanks, shrinkTo: staying, deadRanks, slotsPerRank: slots };
+    const chosen = ranksToRetire(ExpertMapping.fromPhysicalToLogical(rows), options);
+    assert.equal(chosen.length, live.length - staying);
+    assert.ok(chosen.every((rank) => live.includes(rank)));
+    const slotsWithout = (retired: readonly number[]) =>
+      live.filter((rank) => !retired.includes(rank)).reduce((sum, rank) => sum + slots[rank]!, 0);
+    const choices = choicesOf(live.length, live.length - staying).map((choice) =>
+      choice.map((i) => live[i]!),
+    );
+    const roomy = choices.filter((choice) => slotsWithout(choice) >= numExperts);
+    if (roomy.length === 0) {
+      assert.equal(slotsWithout(chosen), Math.max(...choices.map(slotsWithout)));
+      return;
+    }
+    numNarrow += roomy.length < choices.length ? 1 : 0;
+    const lost = (retired: readonly number[]) => numLost(rows, numRanks, [...deadRanks, ...retired]);
+    assert.ok(slotsWithout(chosen) >= numExperts);
+    assert.equal(lost(chosen), Math.min(...roomy.map(lost)));
+  });
+  fc.assert(property, { numRuns: 300, seed: SEED });
+  assert.ok(numNarrow > 20, `${numNarrow} where some choices have no room`);
+});
+
+test('of very many choices one with room for all experts is found', () => {
+  const [numRanks, shrinkTo] = [24, 14];
+  // Half of the ranks have four slots, and together room for one expert more than there are.
+  const slotsPerRank = Array.from({ length: numRanks }, (_, rank) => (rank % 2 === 0 ? 4 : 1));
+  const rows = randomRows(numRanks, 4, 49 / 96, 5);
+  const options = { numRanks, shrinkTo, slotsPerRank };
+  const chosen = ranksToRetire(ExpertMapping.fromPhysicalToLogical(rows), options);
+  const staying = slotsPerRank.filter((_, rank) => !chosen.includes(rank));
+  assert.equal(staying.length, shrinkTo);
+  assert.ok(staying.reduce((sum, slots) => sum + slots, 0) >= 49);
+});
+
 test('of very many choices no single exchange betters the one made', () => {
   const [numRanks, shrinkTo] = [24, 14];
   for (const seed of [1, 2, 3]) {
@@ -95,6 +146,10 @@ test('equal choices retire the highest ranks, and wrong numbers are refused', ()
     [{ numRanks: 3, shrinkTo: 2 }, 'EPLB_TOPOLOGY'],
     [{ numRanks: 4 }, 'EPLB_KIND'],
     [{ numRanks: 4, keep: 2 }, 'EPLB_OPTION'],
+    [{ numRanks: 4, shrinkTo: 4, deadRanks: [1] }, 'EPLB_RANGE'],
+    [{ numRanks: 4, shrinkTo: 2, deadRanks: [4] }, 'EPLB_RANGE'],
+    [{ numRanks: 4, shrinkTo: 2, slotsPerRank: [2, 2, 2] }, 'EPLB_SHAPE'],
+    [{ numRanks: 4, shrinkTo: 2, slotsPerRank: [2, 2, 2, -1] }, 'EPLB_RANGE'],
   ];
   for (const [options, code] of wrong)
     assert.throws(() => ranksToRetire(mapping, options as RetireOptions), { code }, JSON.stringify(options));

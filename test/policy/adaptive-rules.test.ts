@@ -100,6 +100,42 @@ describe("plans under the user's own rules", () => {
     assert.ok(numRuled > 200, `${numRuled} rules`);
   });
 
+  test('where few experts may have copies, none is twice on a rank that others can fill', () => {
+    const problem = fc.record({
+      numLogicalExperts: fc.integer({ min: 10, max: 32 }),
+      slots: fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 3, maxLength: 8 }),
+      numReplicable: fc.integer({ min: 1, max: 5 }),
+      seed: fc.integer(),
+      isFromLive: fc.boolean(),
+    });
+    const property = fc.property(problem, ({ numLogicalExperts, slots, numReplicable, seed, isFromLive }) => {
+      const numRanks = slots.length;
+      const slotsPerRank = slots.map((more) => Math.floor(numLogicalExperts / numRanks) + more);
+      const numOpen = slotsPerRank.reduce((sum, open) => sum + open, 0);
+      const singles = Array.from({ length: numLogicalExperts - numReplicable }, (_, i) => numReplicable + i);
+      // Copies that are left for the others, and how many of them ranks have room for without doubles.
+      const numCopies = numOpen - singles.length;
+      const numApart = slotsPerRank.reduce((sum, open) => sum + Math.min(open, numReplicable), 0);
+      fc.pre(numOpen >= numLogicalExperts && numCopies <= numApart);
+      const sizes = {
+        numLayers: 1,
+        numLogicalExperts,
+        numPhysicalExperts: numRanks * Math.max(...slotsPerRank),
+      };
+      const ranks = { numRanks, numNodes: 1, numGroups: 1, slotsPerRank };
+      const topology = { ...sizes, ...ranks, rules: { neverReplicated: [{ experts: singles }] } };
+      const samples = makeSamples(topology, 2, seed);
+      const { mapping } = plan({ topology, samples, previous: mappingOf(sizes), options: {} }, isFromLive);
+      const [row] = rowsOf(mapping);
+      const stride = row!.length / numRanks;
+      for (let rank = 0; rank < numRanks; rank++) {
+        const held = row!.subarray(rank * stride, rank * stride + slotsPerRank[rank]!);
+        assert.equal(new Set(held).size, held.length, `rank ${rank}: ${held}`);
+      }
+    });
+    fc.assert(property, { seed: SEED, numRuns: 100 });
+  });
+
   test('a good live placement that keeps them stays; one that breaks them changes at any price', () => {
     fc.assert(
       fc.property(problems(24), (problem) => {

@@ -50,6 +50,18 @@ test('the fewest slots that survive a node are named, and what they cost', () =>
   );
 });
 
+test('the level that is asked for is told', () => {
+  const grid = [
+    point(8, 9, { rank: 0.3, node: 0.5, rack: 0.7 }),
+    point(16, 8, { rank: 0, node: 0, rack: 0.2 }),
+  ];
+  assert.match(
+    survivalAdvice(grid, texts, 'rack')!,
+    /^No configuration survives the failure of any rack: .*0\.7/,
+  );
+  assert.match(survivalAdvice(grid, texts, 'rank')!, /^To survive the failure of any rank take .*0\.3\.$/);
+});
+
 test('with nothing to choose from there is no advice', () => {
   const failed = { status: 'failed', name: 'x' } as unknown as SweepPointDone;
   assert.equal(survivalAdvice([], texts), undefined);

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { EplbError } from '../../core/errors.ts';
 import { domainsOfRanks } from '../../core/failure-domains.ts';
 import { printableTexts } from '../../core/printable.ts';
+import { MOST_THREADS } from '../../engine/cores.ts';
 import { formatToWrite, nameNotes } from '../../formats/placements/format-by-name.ts';
 import type { PlacementFormat, WrittenPlacement } from '../../formats/placements/placement.ts';
 import type { LoadRecording } from '../../formats/recording.ts';
@@ -70,7 +71,11 @@ export function configure(command: Command): void {
       'as much load as can be survives the failure of a rank, or of a node, for --policy adaptive',
     )
     .option('--keep-better', 'keep the placement that it starts from when the plan balances the loads worse')
-    .option('--threads <N>', 'worker threads; 0 plans in the main thread', whole('--threads', 0))
+    .option(
+      '--threads <N>',
+      'worker threads; 0 plans in the main thread',
+      wholeParser('--threads', 0, MOST_THREADS),
+    )
     .option(
       '-o, --output <file>',
       'write the placement, in the format of --to or of the name (.json: SGLang)',

@@ -124,11 +124,8 @@ async function run(given: string, options: SweepCommandOptions): Promise<void> {
       : await SweepState.open(csv, await stateKey(path, setup, grid, devices, options));
   const sweep = await runGrid(setup, grid, state);
   const wantsReplays = outputs.has('--json') || outputs.has('--report');
-  const result = sweepResult(axes, sweep.points, sweep.wasInterrupted ? 'partial' : 'complete', {
-    seconds,
-    bytes,
-    percent,
-  });
+  const status = sweep.wasInterrupted ? 'partial' : 'complete';
+  const result = sweepResult(axes, sweep.points, status, { seconds, bytes, percent }, options.survive);
   const all = factsOfAll(await Promise.all(setups.values()));
   const ofPolicies = options.dispatch === 'nearest' ? plansForEvenNotes(options.policy) : [];
   const facts = { ...all, notes: [...all.notes, ...ofPolicies, ...tooShortPointNotes(sweep.points)] };

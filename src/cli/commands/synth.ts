@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { EplbRangeError } from '../../core/errors.ts';
 import { printable } from '../../core/printable.ts';
 import { bytes, counted } from '../../formats/number-text.ts';
+import { quotePath } from '../../formats/text.ts';
 import { npyHeader } from '../../formats/write/npy.ts';
 import {
   MODEL_SHAPES,
@@ -17,6 +18,7 @@ import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-o
 import { numberParser, wholeParser } from '../option-values.ts';
 import { checkOutputs, writeOutput } from '../output-file.ts';
 import { Progress } from '../progress.ts';
+import { STANDARD } from '../standard-streams.ts';
 
 interface SynthCommandOptions
   extends Pick<SynthOptions, 'numSteps' | 'seed' | 'skew' | 'burst' | 'burstGain' | 'drift' | 'domains'> {
@@ -42,7 +44,7 @@ export function configure(command: Command): void {
     .option('--top-k <N>', 'experts that a token is routed to in a layer', wholeParser('--top-k', 1))
     .option('--num-steps <N>', 'steps to make', wholeParser('--num-steps', 1), numSteps)
     .option('--tokens-per-step <N>', 'tokens of a step', wholeParser('--tokens-per-step', 1), tokensPerStep)
-    .option('--seed <N>', 'the same seed gives the same file', wholeParser('--seed', 0), seed)
+    .option('--seed <N>', 'the same seed gives the same file', wholeParser('--seed', 0, 2 ** 32 - 1), seed)
     .option(
       '--skew <X>',
       'unevenness of popularity, exp(X x normal); 0: none',
@@ -83,6 +85,7 @@ export function configure(command: Command): void {
 async function run(options: SynthCommandOptions): Promise<void> {
   const outputs = await checkOutputs({ '--output': options.output, '--json': jsonPath(options.json) }, []);
   const output = outputs.get('--output')!;
+  checkName(output.path);
   const source = sayingErrors(withOption, () => synthesize(synthOptions(options)));
   const { numLayers, numExperts, numSteps } = source.options;
   const progress = new Progress(process.stderr);
@@ -111,6 +114,13 @@ async function run(options: SynthCommandOptions): Promise<void> {
     report,
     () => ` written  ${printable(output.path)}: ${sizes}, int32, ${bytes(numBytes)}\n`,
   );
+}
+
+/** @throws EplbRangeError EPLB_OPTION for a name that asks for what is not written */
+function checkName(path: string): void {
+  if (path === STANDARD || path.toLowerCase().endsWith('.npy')) return;
+  const message = `--output: ${quotePath(path)} does not end in .npy, which is written; eplb convert writes others`;
+  throw new EplbRangeError('EPLB_OPTION', message);
 }
 
 /** The options, their shape taken from the model where one is named. */

@@ -79,13 +79,14 @@ async function run(given: string, typed: ValidateOptions): Promise<void> {
   const path = await inputPath(given);
   const loads = await optionalInputPath(typed.against);
   const devices = await devicesOf(deviceOptionsOf(typed));
-  const { ranks, nodes } = devices;
+  const { ranks, nodes, slots } = devices;
   const rankOptions = withoutTaking(devices.rankOptions);
   const options: ValidateOptions = {
     ...typed,
     ...(loads && { against: loads }),
     ...(ranks && { ranks }),
     ...(nodes && { nodes }),
+    ...(slots && { slots }),
     rankOptions,
   };
   if (options.for !== undefined && options.for !== 'all' && !ENGINE_NAMES.includes(options.for)) {

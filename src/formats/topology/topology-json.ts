@@ -82,6 +82,7 @@ const FILE_NAMES: Readonly<Record<string, string>> = {
 export function topologyFromJson(value: unknown, title = 'topology'): DeviceTopology {
   try {
     const given = readFields(value);
+    checkRoom(given);
     // With sizes that every topology has room for, where the file does not name them.
     const { numRanks, numNodes = 1, numPhysicalExperts = numRanks, numGroups = 1, ...more } = given;
     const sizes = { numLayers: 1, numLogicalExperts: 1, numRanks, numNodes, numPhysicalExperts, numGroups };
@@ -108,6 +109,24 @@ export function topologyFromJson(value: unknown, title = 'topology'): DeviceTopo
     error.message = `${title}: ${own}`;
     throw error;
   }
+}
+
+/** A file does not know how many experts there are; without a slot there is no room for any. */
+function checkRoom({
+  numRanks,
+  numPhysicalExperts = numRanks,
+  slotsPerRank,
+  deadRanks,
+}: DeviceTopology): void {
+  const dead = new Set(deadRanks);
+  if (dead.size === numRanks)
+    throw new EplbRangeError('EPLB_TOPOLOGY', `deadRanks: none of the ${numRanks} ranks lives`);
+  for (let rank = 0; rank < numRanks; rank++) {
+    // Where ranks do not divide the slots, the first ones have one more.
+    const slots = slotsPerRank?.[rank] ?? numPhysicalExperts - rank;
+    if (slots > 0 && !dead.has(rank)) return;
+  }
+  throw new EplbRangeError('EPLB_TOPOLOGY', 'slots: no rank that lives has one');
 }
 
 function readFields(value: unknown): DeviceTopology {
@@ -174,7 +193,8 @@ function readSlots(
   const slotsPerRank = Array.from(perRank, (count, rank) =>
     checkWhole(`slotsPerRank: rank ${rank}`, count, 0, most),
   );
-  const all = Math.max(...slotsPerRank) * numRanks;
+  // Of ranks without any slot, the check of all sizes says so.
+  const all = Math.max(1, ...slotsPerRank) * numRanks;
   return { numPhysicalExperts: told ?? all, slotsPerRank };
 }
 
