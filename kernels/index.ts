@@ -29,7 +29,7 @@ export {
 } from './shared/fold';
 export { loadImbalance } from './shared/imbalance';
 export { countReplicas, invertLayer } from './shared/inverse';
-export { narrowRow, widenRow } from './shared/narrow';
+export { narrowRow, replaceRow, widenRow } from './shared/narrow';
 export { rankLoads, windowImbalance, windowImbalanceScratchBytes } from './shared/rank-loads';
 export { scoreLayers, scoreLayersScratchBytes, scoreTables } from './shared/score';
 export { sortKeysDescending, sortKeysScratchBytes } from './shared/sort';

@@ -50,6 +50,7 @@ const NUM_PARAMETERS: {
   preserveSlotsScratchBytes: 3,
   rankLoads: 7,
   recordRow: 3,
+  replaceRow: 5,
   replicateLayer: 7,
   replicateLayerScratchBytes: 2,
   scoreLayers: 12,

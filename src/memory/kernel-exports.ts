@@ -246,6 +246,7 @@ export interface KernelExports extends AdaptiveOffsets {
     stats: Pointer,
   ): void;
   recordRow(loads: Pointer, pass: Pointer, n: number): number;
+  replaceRow(row: Pointer, kept: Pointer, sums: Pointer, n: number, scratch: Pointer): number;
   replicateLayer(
     weight: Pointer,
     numLogical: number,
