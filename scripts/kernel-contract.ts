@@ -53,7 +53,7 @@ const NUM_PARAMETERS: {
   replaceRow: 5,
   replicateLayer: 7,
   replicateLayerScratchBytes: 2,
-  scoreLayers: 12,
+  scoreLayers: 14,
   scoreLayersScratchBytes: 1,
   scoreTables: 5,
   searchAdaptive: 1,

@@ -270,6 +270,8 @@ export interface KernelExports extends AdaptiveOffsets {
     rankLoads: Pointer,
     stats: Pointer,
     shares: Pointer,
+    numPlacements: number,
+    stride: number,
   ): void;
   scoreLayersScratchBytes(numLogical: number): number;
   longestTime(terms: Pointer, slots: Pointer): number;
