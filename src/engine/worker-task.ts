@@ -38,6 +38,8 @@ export interface JobPlace {
   readonly id: number;
   readonly memory: WasmMemory;
   readonly layout: JobLayout;
+  /** Of the adaptive policy's kernels, where the host has them. */
+  readonly adaptive?: WasmModule | undefined;
 }
 
 let numPlaces = 0;
