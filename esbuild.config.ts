@@ -18,8 +18,8 @@ const tool = (path: string) => fileURLToPath(new URL(`node_modules/${path}`, imp
 const manifest: { readonly version: string } = JSON.parse(await readFile('package.json', 'utf8'));
 
 /**
- * Compiles kernels to `build/`, and holds them to what the library knows of them. Each new instance writes its
- * data segments over the shared memory, so there may be none.
+ * Compiles kernels to `build/`, and holds them to what the library knows of them. Each new instance writes
+ * its data segments over the shared memory, so there may be none.
  */
 async function buildKernels(
   source: string,

@@ -1,6 +1,6 @@
-// What the module exports that every balancer needs; adaptive/index.ts is another one. The memory is imported and shared; every kernel takes byte offsets into it and
-// allocates nothing. Nothing here may become a data segment: each new instance would write it over the shared
-// memory.
+// What the module exports that every balancer needs; that of adaptive/index.ts is another one. The memory is
+// imported and shared; every kernel takes byte offsets into it and allocates nothing. Nothing here may become
+// a data segment: each new instance would write it over the shared memory.
 
 export { placeLayers, placeLayersScratchBytes } from './default/hierarchy';
 export { packLayer, packLayerScratchBytes } from './default/pack-layer';

@@ -1,4 +1,4 @@
-import { adaptiveModule } from '../memory/kernel-module.ts';
+import { furtherModule } from '../memory/kernel-module.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 import type { LayerKernel } from './layer-kernel.ts';
 import { LayersJob } from './layers-job.ts';
@@ -61,7 +61,7 @@ export class KernelRunner implements PlanRunner {
     const job = { ...customJob, request, result: makeLargeTables(this.#layout.topology) };
     const place = {
       ...{ id: this.#placeId, memory: this.#region.memory, layout: this.#layout },
-      adaptive: adaptiveModule(),
+      furtherModule: furtherModule(),
     };
     const layersJob = new LayersJob({ place, job, kernel, maxWorkers: maxThreads, spins, signal });
     const onAbort = () => layersJob.cancel();

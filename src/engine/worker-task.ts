@@ -38,8 +38,8 @@ export interface JobPlace {
   readonly id: number;
   readonly memory: WasmMemory;
   readonly layout: JobLayout;
-  /** Of the adaptive policy's kernels, where the host has them. */
-  readonly adaptive?: WasmModule | undefined;
+  /** Of kernels that not every balancer needs, where the host has them. */
+  readonly furtherModule?: WasmModule | undefined;
 }
 
 let numPlaces = 0;

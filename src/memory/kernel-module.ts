@@ -1,7 +1,7 @@
 import type { WasmModule } from './kernel-exports.ts';
 
 let compiled: WasmModule | undefined;
-let adaptive: WasmModule | undefined;
+let further: WasmModule | undefined;
 
 /**
  * The compiled module: once a thread, when it is first needed. A worker gets the compiled module of its host
@@ -16,12 +16,12 @@ export function kernelModule(): WasmModule {
   return compiled;
 }
 
-/** That of the adaptive policy's kernels, once the thread has it: see {@link keepAdaptiveModule}. */
-export function adaptiveModule(): WasmModule | undefined {
-  return adaptive;
+/** That of kernels which not every balancer needs, once the thread has it: see {@link keepFurtherModule}. */
+export function furtherModule(): WasmModule | undefined {
+  return further;
 }
 
-/** Keeps the adaptive policy's module: who needs it first compiles it, and a worker gets that of its host. */
-export function keepAdaptiveModule(module: WasmModule): void {
-  adaptive = module;
+/** Keeps that module: who needs it first compiles it, and a worker gets that of its host. */
+export function keepFurtherModule(module: WasmModule): void {
+  further = module;
 }

@@ -63,7 +63,7 @@ interface Change {
   numDone: number;
 }
 
-/** The placements that are followed, by their number in the scorer: of those a step is scored for, the first few. */
+/** The placements that are followed, by number in the scorer: a step is scored for the first of them. */
 const LIVE = 0;
 const FIRST = 1;
 const REPLACED = 2;

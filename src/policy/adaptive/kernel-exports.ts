@@ -1,6 +1,6 @@
 import { EplbError } from '../../core/errors.ts';
 import type { Pointer, WasmMemory, WasmModule } from '../../memory/kernel-exports.ts';
-import { adaptiveModule, keepAdaptiveModule } from '../../memory/kernel-module.ts';
+import { furtherModule, keepFurtherModule } from '../../memory/kernel-module.ts';
 
 /** A number that the kernels export. */
 export interface KernelConstant {
@@ -147,12 +147,12 @@ export function adaptiveExports({ memory }: { readonly memory: WasmMemory }): Ad
 }
 
 function compiledModule(): WasmModule {
-  let module = adaptiveModule();
+  let module = furtherModule();
   if (module === undefined) {
     // The build has their bytes here, in base64; but for workers, which are given the module.
     const text: string = require('../../../build/adaptive.wasm');
     module = new WebAssembly.Module(Buffer.from(text, 'base64'));
-    keepAdaptiveModule(module);
+    keepFurtherModule(module);
   }
   return module;
 }
