@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild';
 import { buildParts, writeBundled } from './scripts/build-parts.ts';
-import { kernelMismatch } from './scripts/kernel-contract.ts';
+import { ADAPTIVE_KERNELS, KERNELS, kernelMismatch } from './scripts/kernel-contract.ts';
 import { MAX_MEMORY_PAGES } from './src/memory/constants.ts';
 
 const run = promisify(execFile);
@@ -18,27 +18,31 @@ const tool = (path: string) => fileURLToPath(new URL(`node_modules/${path}`, imp
 const manifest: { readonly version: string } = JSON.parse(await readFile('package.json', 'utf8'));
 
 /**
- * Compiles the kernels, and holds them to what the library knows of them. Each new instance writes its data
- * segments over the shared memory, so there may be none.
+ * Compiles kernels to `build/`, and holds them to what the library knows of them. Each new instance writes
+ * its data segments over the shared memory, so there may be none.
  */
-async function buildKernels(): Promise<void> {
+async function buildKernels(
+  source: string,
+  name: string,
+  contract: Parameters<typeof kernelMismatch>[1],
+): Promise<void> {
+  const file = `build/${name}`;
   await mkdir('build', { recursive: true });
   await run(process.execPath, [
     tool('assemblyscript/bin/asc.js'),
-    ...['kernels/index.ts', '--outFile', 'build/kernels.wasm', '--textFile', 'build/kernels.wat'],
+    ...[source, '--outFile', `${file}.wasm`, '--textFile', `${file}.wat`],
     ...['-O3', '--runtime', 'stub', '--noAssert'],
     ...['--importMemory', '--sharedMemory', '--maximumMemory', String(MAX_MEMORY_PAGES)],
     ...['--enable', 'simd', '--enable', 'threads'],
   ]);
-  const text = await readFile('build/kernels.wat', 'utf8');
-  if (text.includes('(data'))
-    throw new Error('build/kernels.wat has a data segment: keep statics out of kernels/');
+  const text = await readFile(`${file}.wat`, 'utf8');
+  if (text.includes('(data')) throw new Error(`${file}.wat has a data segment: keep statics out of kernels/`);
   const memory = new WebAssembly.Memory({ initial: 1, maximum: MAX_MEMORY_PAGES, shared: true });
-  const { instance } = await WebAssembly.instantiate(await readFile('build/kernels.wasm'), {
+  const { instance } = await WebAssembly.instantiate(await readFile(`${file}.wasm`), {
     env: { memory },
   });
-  const mismatch = kernelMismatch(instance.exports);
-  if (mismatch !== undefined) throw new Error(`build/kernels.wasm ${mismatch}`);
+  const mismatch = kernelMismatch(instance.exports, contract);
+  if (mismatch !== undefined) throw new Error(`${file}.wasm ${mismatch}`);
 }
 
 // Of use to `npm run coverage` alone, as it is to know which line of src/ was run.
@@ -259,6 +263,8 @@ async function bundleWorker(): Promise<void> {
     format: 'cjs',
     outExtension: { '.js': '.cjs' },
     external: ['./custom-policy.js', '@napi-rs/nice'],
+    // It gets compiled modules of its host.
+    loader: { '.wasm': 'empty' },
   });
 }
 
@@ -338,7 +344,8 @@ async function keepStringsWhole(): Promise<void> {
 }
 
 for (const folder of ['dist', 'build/tests']) await rm(folder, { recursive: true, force: true });
-await buildKernels();
+await buildKernels('kernels/index.ts', 'kernels', KERNELS);
+await buildKernels('kernels/adaptive/index.ts', 'adaptive', ADAPTIVE_KERNELS);
 await Promise.all([
   bundleLibrary(),
   bundleCommandPackages(),

@@ -1,17 +1,7 @@
-// What the module exports. The memory is imported and shared; every kernel takes byte offsets into it and
-// allocates nothing. Nothing here may become a data segment: each new instance would write it over the shared
-// memory.
+// What the module exports that every balancer needs; that of adaptive/index.ts is another one. The memory is
+// imported and shared; every kernel takes byte offsets into it and allocates nothing. Nothing here may become
+// a data segment: each new instance would write it over the shared memory.
 
-export { longestTime } from './adaptive/ceiling';
-export { measureChange } from './adaptive/change';
-export { dealToRanks } from './adaptive/deal';
-export { preparePairs } from './adaptive/pairs';
-export { prepareSamples } from './adaptive/samples';
-export { searchAdaptive } from './adaptive/search';
-export { measureSlowest } from './adaptive/slowest';
-export { adaptiveScratchBytes } from './adaptive/state';
-export { adaptiveStepCost } from './adaptive/step-cost';
-export * from './adaptive/terms';
 export { placeLayers, placeLayersScratchBytes } from './default/hierarchy';
 export { packLayer, packLayerScratchBytes } from './default/pack-layer';
 export { placeRow, placeRowScratchBytes } from './default/place-row';
@@ -29,7 +19,7 @@ export {
 } from './shared/fold';
 export { loadImbalance } from './shared/imbalance';
 export { countReplicas, invertLayer } from './shared/inverse';
-export { narrowRow, widenRow } from './shared/narrow';
+export { narrowRow, replaceRow, widenRow } from './shared/narrow';
 export { rankLoads, windowImbalance, windowImbalanceScratchBytes } from './shared/rank-loads';
 export { scoreLayers, scoreLayersScratchBytes, scoreTables } from './shared/score';
 export { sortKeysDescending, sortKeysScratchBytes } from './shared/sort';

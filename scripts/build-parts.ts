@@ -260,7 +260,7 @@ function takenFromLibrary(part: Part): Plugin {
   return {
     name: 'taken-from-library',
     setup({ onResolve }) {
-      onResolve({ filter: /^\.{1,2}\// }, ({ path, resolveDir }) => {
+      onResolve({ filter: /^\.{1,2}\/.*\.ts$/ }, ({ path, resolveDir }) => {
         const module = fromRoot(resolve(resolveDir, path));
         return part.modules.test(module) ? null : { path: module, external: true };
       });

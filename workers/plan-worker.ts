@@ -20,6 +20,7 @@ import {
   type WorkerSetup,
 } from '../src/engine/worker-task.ts';
 import { instantiateKernels, type KernelExports } from '../src/memory/kernel-exports.ts';
+import { keepFurtherModule } from '../src/memory/kernel-module.ts';
 import { kernelOf } from '../src/policy/kernels.ts';
 
 // This entry is bundled alone, as CommonJS: a thread is ready 7 ms sooner (measured) when it need not start
@@ -81,6 +82,7 @@ function run({ task, place, number }: SentTask): WorkerAnswer | Promise<WorkerAn
 }
 
 function enter(place: JobPlace): WorkPlace {
+  if (place.furtherModule !== undefined) keepFurtherModule(place.furtherModule);
   const kernels = instantiateKernels(module, place.memory);
   return { ...place, kernels, answers: new SharedAnswers(place.memory.buffer, place.layout) };
 }

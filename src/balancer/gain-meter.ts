@@ -18,7 +18,7 @@ export type GainUnit = 'share' | 'seconds';
 export interface GainLayout {
   /** f32[logical]: the loads of a layer. */
   readonly loads: Pointer;
-  /** f64[logical + 1]: what each slot of an expert gets of them; last that of empty slots. */
+  /** f64[2][logical + 1]: those of each expert, last of empty slots; and what each of several slots gets. */
   readonly shares: Pointer;
   /** f64[ranks], and f64[2]: the greatest of them and the mean. */
   readonly rankLoads: Pointer;
@@ -88,7 +88,7 @@ export class GainMeter {
     this.#memory = memory;
     this.#words = replicatedWords(topology);
     this.loads = new Float32Array(buffer, loads, numLogicalExperts);
-    this.#shares = new Float64Array(buffer, shares, numLogicalExperts + 1);
+    this.#shares = new Float64Array(buffer, shares, 2 * (numLogicalExperts + 1));
     this.#rankLoads = new Float64Array(buffer, rankLoads, numRanks);
     this.#stats = new Float64Array(buffer, stats, 2);
     this.#tables = new Int32Array(buffer, tables, 2 * numLayers * (numPhysicalExperts + this.#words));
@@ -187,6 +187,8 @@ export class GainMeter {
       rankLoads,
       stats,
       shares,
+      1,
+      0,
     );
   }
 
@@ -215,12 +217,14 @@ export class GainMeter {
   #timeRanks(index: number, slotLoad: (tokens: number) => number): void {
     const { numLogicalExperts, numPhysicalExperts, numRanks } = this.#topology;
     const shares = this.#shares;
-    for (let expert = 0; expert < numLogicalExperts; expert++) shares[expert] = slotLoad(shares[expert]!);
     const perRank = numPhysicalExperts / numRanks;
     let slot = index * (numPhysicalExperts + this.#words);
     for (let rank = 0; rank < numRanks; rank++) {
       let sum = 0;
-      for (const end = slot + perRank; slot < end; slot++) sum += shares[this.#tables[slot]! >> 3]!;
+      for (const end = slot + perRank; slot < end; slot++) {
+        const at = this.#tables[slot]! >> 3;
+        if (at !== numLogicalExperts) sum += slotLoad(shares[at]!);
+      }
       this.#rankLoads[rank] = sum;
     }
   }

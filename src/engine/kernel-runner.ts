@@ -1,3 +1,4 @@
+import { furtherModule } from '../memory/kernel-module.ts';
 import type { KernelRegion } from '../memory/memory-arena.ts';
 import type { LayerKernel } from './layer-kernel.ts';
 import { LayersJob } from './layers-job.ts';
@@ -58,7 +59,10 @@ export class KernelRunner implements PlanRunner {
   async run(customJob: CustomJob, signal?: AbortSignal): Promise<PlanTables | undefined> {
     const { kernel, request, maxThreads, spins } = this.#options;
     const job = { ...customJob, request, result: makeLargeTables(this.#layout.topology) };
-    const place = { id: this.#placeId, memory: this.#region.memory, layout: this.#layout };
+    const place = {
+      ...{ id: this.#placeId, memory: this.#region.memory, layout: this.#layout },
+      furtherModule: furtherModule(),
+    };
     const layersJob = new LayersJob({ place, job, kernel, maxWorkers: maxThreads, spins, signal });
     const onAbort = () => layersJob.cancel();
     this.#job = layersJob;

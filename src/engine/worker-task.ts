@@ -38,6 +38,8 @@ export interface JobPlace {
   readonly id: number;
   readonly memory: WasmMemory;
   readonly layout: JobLayout;
+  /** Of kernels that not every balancer needs, where the host has them. */
+  readonly furtherModule?: WasmModule | undefined;
 }
 
 let numPlaces = 0;

@@ -44,6 +44,8 @@ export class LoadWindow {
   /** Of the samples of the live mapping, per slot; and of all others, per expert. */
   readonly #physicalSums: LoadSums;
   readonly #logicalSums: LoadSums;
+  /** `[layers]`: 1 where the row of the step being ended has taken the place of the one that leaves. */
+  readonly #hasReplaced: Uint8Array;
   /** Rows in the ring that are not narrow. */
   #numWide = 0;
   /** For policies that plan from single steps. */
@@ -80,6 +82,7 @@ export class LoadWindow {
     this.#inputLogical = new Float32Array(buffer, layout.input, topology.numLogicalExperts);
     this.#foldedRow = new Float32Array(buffer, layout.output, topology.numLogicalExperts);
     this.#passKinds = new Uint8Array(topology.numLayers);
+    this.#hasReplaced = new Uint8Array(topology.numLayers);
     this.#sampleMemory = sampleMemory;
     this.#ring = new SampleRing(topology, windowSize, kernels, layout);
     this.#physicalSums = new LoadSums(region.buffer, kernels, layout.physical);
@@ -124,6 +127,10 @@ export class LoadWindow {
   advance(): void {
     const index = this.#next;
     this.#next = (index + 1) % this.#windowSize;
+    for (let layer = 0; layer < this.#topology.numLayers; layer++) {
+      if (this.#passKinds[layer] === (PHYSICAL | LOGICAL)) this.#foldPass(layer);
+    }
+    this.#hasReplaced.fill(0);
     if (this.#numSamples === this.#windowSize) this.#takeBack(index);
     else this.#numSamples++;
     this.#enter(index);
@@ -349,6 +356,7 @@ export class LoadWindow {
       this.#olderTable = table;
     }
     for (let layer = 0; layer < numLayers; layer++) {
+      if (this.#replace(index, layer, isLive)) continue;
       const at = this.#ring.read(index, layer, numPhysicalExperts);
       const row = { at, isWhole: this.#ring.isNarrow(index, layer), sign: -1 } as const;
       const slots = layer * numPhysicalExperts;
@@ -364,21 +372,39 @@ export class LoadWindow {
     this.#logicalSums.forgetBands();
   }
 
+  /**
+   * Has the row of the step being recorded take the place of the one that leaves, if both are narrow and in
+   * the same sums. @returns whether it does
+   */
+  #replace(index: number, layer: number, isLive: boolean): boolean {
+    const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
+    const isLogical = this.#passKinds[layer] === LOGICAL;
+    const wasLogical = this.#ringKinds[index * numLayers + layer] === LOGICAL;
+    if (isLogical !== wasLogical || !(isLogical || isLive)) return false;
+    const n = isLogical ? numLogicalExperts : numPhysicalExperts;
+    const row = (isLogical ? this.#at.passLogical : this.#at.passPhysical) + 4 * layer * n;
+    const sums = (isLogical ? this.#at.logical : this.#at.physical).whole + 8 * layer * n;
+    if (!this.#ring.replace(index, layer, row, n, sums)) return false;
+    this.#hasReplaced[layer] = 1;
+    return true;
+  }
+
   /** Moves the step being recorded to the ring and adds it to the sums. */
   #enter(index: number): void {
     const { numLayers, numPhysicalExperts, numLogicalExperts } = this.#topology;
     const { passPhysical, passLogical } = this.#at;
     let kinds = 0;
     for (let layer = 0; layer < numLayers; layer++) {
-      if (this.#passKinds[layer] === (PHYSICAL | LOGICAL)) this.#foldPass(layer);
       kinds |= this.#passKinds[layer]!;
       const isLogical = this.#passKinds[layer] === LOGICAL;
       const n = isLogical ? numLogicalExperts : numPhysicalExperts;
       const at = (isLogical ? passLogical : passPhysical) + 4 * layer * n;
-      const isWhole = this.#ring.write(index, layer, at, n);
-      if (!isWhole) this.#numWide++;
-      this.#ringKinds[index * numLayers + layer] = isLogical ? LOGICAL : PHYSICAL;
-      (isLogical ? this.#logicalSums : this.#physicalSums).add({ at, isWhole, sign: 1 }, layer * n, n);
+      if (this.#hasReplaced[layer] === 0) {
+        const isWhole = this.#ring.write(index, layer, at, n);
+        if (!isWhole) this.#numWide++;
+        this.#ringKinds[index * numLayers + layer] = isLogical ? LOGICAL : PHYSICAL;
+        (isLogical ? this.#logicalSums : this.#physicalSums).add({ at, isWhole, sign: 1 }, layer * n, n);
+      }
       if (!isLogical) this.#hasPhysicalSums = true;
       if (isLogical) this.#sampleMemory?.addLogical(layer, at);
       else this.#sampleMemory?.addPhysical(layer, at, this.#at.liveTable + 4 * layer * numPhysicalExperts);

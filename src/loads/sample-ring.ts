@@ -32,6 +32,16 @@ export class SampleRing {
     return isNarrow;
   }
 
+  /**
+   * Keeps the row f32[n] in place of the one kept there, if both are narrow, and brings the sums f64[n] from
+   * that one to it. @returns whether it does
+   */
+  replace(index: number, layer: number, row: Pointer, n: number, sums: Pointer): boolean {
+    const place = index * this.#topology.numLayers + layer;
+    if (this.#isWide[place] === 1) return false;
+    return this.#kernels.replaceRow(row, this.#narrow(place), sums, n, this.#at.ringRow) === 1;
+  }
+
   /** Whether a row that was kept is of whole loads up to 65,535. */
   isNarrow(index: number, layer: number): boolean {
     return this.#isWide[index * this.#topology.numLayers + layer] === 0;

@@ -3,116 +3,13 @@ import { EplbError } from '../core/errors.ts';
 /** A byte offset into the kernels' memory. */
 export type Pointer = number;
 
-/** A number that the kernels export. */
-export interface KernelConstant {
-  readonly value: number;
-}
-
-/** Fields of the terms of the adaptive policy's kernels that are float64; those that are 32-bit integers. See
- * kernels/adaptive/terms.ts. */
-export type AdaptiveNumber =
-  | 'price'
-  | 'leastGain'
-  | 'linkPrice'
-  | 'pairsTotal'
-  | 'savedBefore'
-  | 'savedAfter'
-  | 'ceiling'
-  | 'before'
-  | 'after'
-  | 'evaluations'
-  | 'work'
-  | 'noise'
-  | 'numTelling'
-  | 'numVarying'
-  | 'passing'
-  | 'forgetting'
-  | 'turnover'
-  | 'shrink'
-  | 'prior'
-  | 'distance'
-  | 'numNewSteps'
-  | 'stepLength'
-  | 'newestLength'
-  | 'totalLoad'
-  | 'unit'
-  | 'elasticity';
-export type AdaptiveInteger =
-  | 'numExperts'
-  | 'numSlots'
-  | 'numRanks'
-  | 'numNodes'
-  | 'maxSamples'
-  | 'slotsPerRank'
-  | 'survivors'
-  | 'domains'
-  | 'rankSpeed'
-  | 'pairs'
-  | 'nodeOfRank'
-  | 'isNearest'
-  | 'numLinkNodes'
-  | 'ceilingLoads'
-  | 'isBelow'
-  | 'pinned'
-  | 'numPins'
-  | 'mostCopies'
-  | 'fixedShare'
-  | 'fixedLoad'
-  | 'curve'
-  | 'tokens'
-  | 'scratch'
-  | 'steps'
-  | 'stride'
-  | 'numSteps'
-  | 'numSingles'
-  | 'numSamples'
-  | 'isNoise'
-  | 'samples'
-  | 'spread'
-  | 'weights'
-  | 'mean'
-  | 'middle'
-  | 'likeness'
-  | 'previous'
-  | 'fresh'
-  | 'dealsCopies'
-  | 'isSharp'
-  | 'maxMoves'
-  | 'maxVisits'
-  | 'maxPasses'
-  | 'maxIdle'
-  | 'maxEvaluations'
-  | 'numKicks'
-  | 'walkPatience'
-  | 'cancelled'
-  | 'placement'
-  | 'slowest'
-  | 'phyToLog'
-  | 'replicaRank'
-  | 'moves'
-  | 'visits'
-  | 'expected'
-  | 'firstNew';
-
-/** Where these fields lie in the terms. */
-type AdaptiveOffsets = {
-  readonly [Field in AdaptiveNumber | AdaptiveInteger as `adaptive_${Field}`]: KernelConstant;
-};
-
 /**
  * What the WebAssembly module exports; the contracts are in kernels/, one file each. Sizes are exported
  * beside the kernels that they are of, so that no other place knows them.
  */
-export interface KernelExports extends AdaptiveOffsets {
-  readonly adaptiveTermsBytes: KernelConstant;
-  adaptiveScratchBytes(
-    numExperts: number,
-    numSlots: number,
-    numRanks: number,
-    maxSamples: number,
-    numLinkNodes: number,
-  ): number;
-  adaptiveStepCost(terms: Pointer, slot: number, other: number, isOverwrite: number): number;
+export interface KernelExports {
+  /** What they were instantiated on. */
+  readonly memory: WasmMemory;
   addSample(sample: Pointer, sums: Pointer, n: number, sign: number): void;
   addSums(a: Pointer, b: Pointer, out: Pointer, n: number): void;
   addToBands(
@@ -146,7 +43,6 @@ export interface KernelExports extends AdaptiveOffsets {
   ): void;
   clearBytes(at: Pointer, length: number): void;
   copyBytes(to: Pointer, from: Pointer, length: number): void;
-  dealToRanks(terms: Pointer): void;
   countReplicas(phyToLog: Pointer, numPhysical: number, numLogical: number, count: Pointer): number;
   firstInvalid(loads: Pointer, n: number): number;
   foldLoads(
@@ -215,17 +111,6 @@ export interface KernelExports extends AdaptiveOffsets {
     scratch: Pointer,
   ): void;
   placeRowScratchBytes(numItems: number, numCopies: number): number;
-  measureChange(terms: Pointer): void;
-  measureSlowest(terms: Pointer): void;
-  preparePairs(
-    coactivation: Pointer,
-    weight: Pointer,
-    numExperts: number,
-    numGroups: number,
-    pairs: Pointer,
-    sums: Pointer,
-  ): number;
-  prepareSamples(terms: Pointer): void;
   preserveSlots(
     previous: Pointer,
     phyToLog: Pointer,
@@ -246,6 +131,7 @@ export interface KernelExports extends AdaptiveOffsets {
     stats: Pointer,
   ): void;
   recordRow(loads: Pointer, pass: Pointer, n: number): number;
+  replaceRow(row: Pointer, kept: Pointer, sums: Pointer, n: number, scratch: Pointer): number;
   replicateLayer(
     weight: Pointer,
     numLogical: number,
@@ -269,9 +155,10 @@ export interface KernelExports extends AdaptiveOffsets {
     rankLoads: Pointer,
     stats: Pointer,
     shares: Pointer,
+    numPlacements: number,
+    stride: number,
   ): void;
   scoreLayersScratchBytes(numLogical: number): number;
-  longestTime(terms: Pointer, slots: Pointer): number;
   scoreTables(
     slots: Pointer,
     numPhysical: number,
@@ -279,7 +166,6 @@ export interface KernelExports extends AdaptiveOffsets {
     replicated: Pointer,
     counts: Pointer,
   ): void;
-  searchAdaptive(terms: Pointer): void;
   sortKeysDescending(keys: Pointer, n: number, scratch: Pointer): void;
   sortKeysScratchBytes(n: number): number;
   windowImbalance(
@@ -301,7 +187,7 @@ export interface KernelExports extends AdaptiveOffsets {
 /** What the kernels say of sizes: what can be asked before there is any memory to work in. */
 export type KernelSizes = Pick<
   KernelExports,
-  'adaptiveTermsBytes' | Extract<keyof KernelExports, `${string}ScratchBytes`>
+  'memory' | Extract<keyof KernelExports, `${string}ScratchBytes`>
 >;
 
 /**
@@ -331,5 +217,5 @@ export function instantiateKernels(module: WasmModule, memory: WasmMemory): Kern
  * is built, by scripts/kernel-contract.ts: to ask for each name again takes a twentieth of a first mapping.
  */
 function isKernels(exports: object): exports is KernelExports {
-  return 'adaptiveTermsBytes' in exports;
+  return 'recordRow' in exports;
 }

@@ -119,10 +119,7 @@ class LoadTally {
 
   add({ rankLoads, stats }: Scored, isKept: boolean): void {
     addTo(this.#sums, rankLoads);
-    for (let layer = 0; layer < this.#numLayers; layer++) {
-      this.#sumsOfMaxima[layer]! += stats[2 * layer]!;
-      this.#sumsOfMeans[layer]! += stats[2 * layer + 1]!;
-    }
+    addStats(stats, this.#sumsOfMaxima, this.#sumsOfMeans);
     if (!isKept) return;
     const kept = zeros('replay: a heat map', Float32Array, rankLoads.length);
     kept.set(rankLoads);
@@ -174,6 +171,13 @@ class LoadTally {
 /** In means; 1 where there is no load. */
 function shareOf(load: number, mean: number): number {
   return mean === 0 ? 1 : load / mean;
+}
+
+function addStats(stats: Float64Array, maxima: Float64Array, means: Float64Array): void {
+  for (let layer = 0; layer < maxima.length; layer++) {
+    maxima[layer]! += stats[2 * layer]!;
+    means[layer]! += stats[2 * layer + 1]!;
+  }
 }
 
 /** A function of its own: where a loop reads fields of the class, it takes four times as long. */

@@ -63,7 +63,7 @@ interface Change {
   numDone: number;
 }
 
-/** The placements that are followed, by their number in the scorer. */
+/** The placements that are followed, by number in the scorer: a step is scored for the first of them. */
 const LIVE = 0;
 const FIRST = 1;
 const REPLACED = 2;
@@ -314,8 +314,11 @@ export class ReplayState {
 
   /** Scores the step whose loads were taken, under the placements that are followed. */
   score(step: number): void {
-    const live = this.#scorer.score(LIVE);
-    const first = this.#hasChanged ? this.#scorer.score(FIRST) : live;
+    const isReplacedScored = this.#inEffect !== undefined && !this.#replacedIsFirst;
+    const lastScored = isReplacedScored ? REPLACED : this.#hasChanged ? FIRST : LIVE;
+    this.#scorer.scoreSome(LIVE, lastScored - LIVE + 1);
+    const live = this.#live;
+    const first = this.#hasChanged ? this.#first : live;
     const [figures, unbalanced] = this.#addStep(live, first);
     const { units } = figures;
     this.#units += units;
@@ -331,9 +334,7 @@ export class ReplayState {
       this.#hasChanged ? this.#first : this.#live,
     );
     if (this.#inEffect !== undefined) {
-      const replaced = this.#replacedIsFirst
-        ? unbalanced.units
-        : sum(this.#counter.unitsOf(this.#scorer.score(REPLACED)));
+      const replaced = isReplacedScored ? sum(this.#counter.unitsOf(this.#replaced)) : unbalanced.units;
       this.#inEffect.proved(replaced - units);
     }
     this.#addToSeries(step, figures, unbalanced, units);

@@ -43,6 +43,8 @@ interface ScorerLayout {
   readonly loads: Pointer;
   readonly shares: Pointer;
   readonly placements: readonly PlacementLayout[];
+  /** From one placement to the next. */
+  readonly stride: number;
   readonly sums: readonly Pointer[];
   readonly end: Pointer;
 }
@@ -114,32 +116,44 @@ export class Scorer {
 
   /** Computes rank loads and stats of the placement with this number, from {@link loads}. */
   score(placement: number): ScoredPlacement {
-    const { loads, shares, placements } = this.#layout;
-    const { offsets, replicated, rankLoads, stats } = placements[placement]!;
-    const scored = this.placements[placement]!;
+    this.scoreSome(placement, 1);
+    return this.placements[placement]!;
+  }
+
+  /** {@link score} of `count` placements, from this number on: in less time than one by one. */
+  scoreSome(first: number, count: number): void {
+    if (this.#dispatch === 'even') this.#scoreEven(first, count);
+    for (let placement = first; placement < first + count; placement++) {
+      const scored = this.placements[placement]!;
+      if (this.#sources !== undefined) scored.takeShares(this.#sources);
+      if (scored.shares !== undefined)
+        scoreShares(this.loads, scored.shares, scored, this.#sizes, this.#zeroIsOne !== 0);
+      if (this.#shared !== undefined) this.#addShared(scored, this.#shared);
+      const speeds = this.#shared === undefined ? this.#speeds : (this.#speeds ?? this.#usual);
+      if (speeds !== undefined) this.#weigh(scored, speeds);
+    }
+  }
+
+  #scoreEven(first: number, count: number): void {
+    const { loads, shares, placements, stride } = this.#layout;
+    const { offsets, replicated, rankLoads, stats } = placements[first]!;
     const { numLayers, numLogicalExperts, numPhysicalExperts, numRanks } = this.#sizes;
-    if (this.#sources !== undefined) scored.takeShares(this.#sources);
-    if (scored.shares !== undefined)
-      scoreShares(this.loads, scored.shares, scored, this.#sizes, this.#zeroIsOne !== 0);
-    else
-      this.#region.kernels.scoreLayers(
-        loads,
-        offsets,
-        replicated,
-        this.#words,
-        numLayers,
-        numLogicalExperts,
-        numPhysicalExperts,
-        numRanks,
-        this.#zeroIsOne,
-        rankLoads,
-        stats,
-        shares,
-      );
-    if (this.#shared !== undefined) this.#addShared(scored, this.#shared);
-    const speeds = this.#shared === undefined ? this.#speeds : (this.#speeds ?? this.#usual);
-    if (speeds !== undefined) this.#weigh(scored, speeds);
-    return scored;
+    this.#region.kernels.scoreLayers(
+      loads,
+      offsets,
+      replicated,
+      this.#words,
+      numLayers,
+      numLogicalExperts,
+      numPhysicalExperts,
+      numRanks,
+      this.#zeroIsOne,
+      rankLoads,
+      stats,
+      shares,
+      count,
+      stride,
+    );
   }
 
   #addShared({ rankLoads }: ScoredPlacement, shared: readonly number[]): void {
@@ -167,6 +181,7 @@ function carveScorer(
   const carver = new Carver(start);
   const loads = carver.take(4 * numLayers * numLogicalExperts);
   const shares = carver.take(kernelSizes().scoreLayersScratchBytes(numLogicalExperts));
+  const firstPlacement = carver.end;
   const placements = Array.from({ length: numPlacements }, () => ({
     offsets: carver.take(4 * numLayers * numPhysicalExperts),
     replicated: carver.take(4 * numLayers * words),
@@ -174,8 +189,9 @@ function carveScorer(
     rankLoads: carver.take(8 * numLayers * numRanks),
     stats: carver.take(16 * numLayers),
   }));
+  const stride = (carver.end - firstPlacement) / numPlacements;
   const sums = Array.from({ length: numSums }, () => carver.take(8 * numLayers * numLogicalExperts));
-  return { loads, shares, placements, sums, end: carver.end };
+  return { loads, shares, placements, stride, sums, end: carver.end };
 }
 
 /**

@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { instantiateKernels, type KernelExports, type Pointer } from '../../src/memory/kernel-exports.ts';
+import type { AdaptiveExports } from '../../src/policy/adaptive/kernel-exports.ts';
 
-/** The kernels of the built module, on a shared memory of their own, of so many pages of 64 KiB. */
-export function loadKernels(pages = 64): { kernels: KernelExports; arena: Arena } {
+/** The kernels of the built modules, on a shared memory of their own, of so many pages of 64 KiB. */
+export function loadKernels(pages = 64): { kernels: KernelExports & AdaptiveExports; arena: Arena } {
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
-  const bytes = readFileSync(new URL('../../build/kernels.wasm', import.meta.url));
-  return { kernels: instantiateKernels(new WebAssembly.Module(bytes), memory), arena: new Arena(memory) };
+  const kernels = instantiateKernels(builtModule('kernels'), memory);
+  const adaptive = new WebAssembly.Instance(builtModule('adaptive'), { env: { memory } }).exports;
+  return { kernels: { ...kernels, ...(adaptive as unknown as AdaptiveExports) }, arena: new Arena(memory) };
+}
+
+function builtModule(name: string): WebAssembly.Module {
+  return new WebAssembly.Module(readFileSync(new URL(`../../build/${name}.wasm`, import.meta.url)));
 }
 
 type Numbers = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | BigUint64Array;

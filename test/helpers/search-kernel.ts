@@ -1,4 +1,4 @@
-import type { KernelExports } from '../../src/memory/kernel-exports.ts';
+import type { AdaptiveExports } from '../../src/policy/adaptive/kernel-exports.ts';
 import { AdaptiveTerms } from '../../src/policy/adaptive/terms.ts';
 import type { AdaptiveProblem } from '../oracle/adaptive.ts';
 import type { Arena, Buffer } from './kernels.ts';
@@ -33,7 +33,7 @@ interface LaidOutSearch {
  * @param maxSamples how many samples the scratch has room for; as many as there are when left out
  */
 export function runSearch(
-  parts: { kernels: KernelExports; arena: Arena },
+  parts: { kernels: AdaptiveExports; arena: Arena },
   problem: AdaptiveProblem,
   cancel?: () => Buffer<Int32Array>,
   maxSamples = problem.weights.length,
@@ -58,7 +58,7 @@ export function runSearch(
 
 /** What the kernel takes one step from `previous` to cost: see kernels/adaptive/step-cost.ts. */
 export function costOfStep(
-  parts: { kernels: KernelExports; arena: Arena },
+  parts: { kernels: AdaptiveExports; arena: Arena },
   problem: AdaptiveProblem,
   slot: number,
   other: number,
@@ -72,7 +72,7 @@ export function costOfStep(
 
 /** Deals the problem's `fresh` to its ranks: see kernels/adaptive/deal.ts. */
 export function dealFresh(
-  { kernels, arena }: { kernels: KernelExports; arena: Arena },
+  { kernels, arena }: { kernels: AdaptiveExports; arena: Arena },
   problem: AdaptiveProblem & { readonly fresh: Int32Array },
 ): Int32Array {
   const { terms } = layOut({ kernels, arena }, problem, problem.weights.length);
@@ -84,7 +84,7 @@ export function dealFresh(
 }
 
 function layOut(
-  { kernels, arena }: { kernels: KernelExports; arena: Arena },
+  { kernels, arena }: { kernels: AdaptiveExports; arena: Arena },
   problem: AdaptiveProblem,
   maxSamples: number,
 ): LaidOutSearch {

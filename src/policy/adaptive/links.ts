@@ -2,6 +2,7 @@ import { EplbRangeError } from '../../core/errors.ts';
 import { nodesOfRanks } from '../../core/nodes.ts';
 import type { ThreadJob } from '../../engine/layer-kernel.ts';
 import { checkLength } from '../../engine/layer-loads.ts';
+import { adaptiveExports } from './kernel-exports.ts';
 import type { AdaptiveRequest, AdaptiveScratch } from './request.ts';
 
 /** Writes the node of each rank. */
@@ -26,7 +27,14 @@ export function preparePairs(
   const { numLogicalExperts, numGroups } = layout.topology;
   const hasPairs = readCoactivation(threadJob, at, layer);
   const matrix = hasPairs ? at.coactivation : 0;
-  return kernels.preparePairs(matrix, at.ceilingLoads, numLogicalExperts, numGroups, at.pairs, at.layer);
+  return adaptiveExports(kernels).preparePairs(
+    matrix,
+    at.ceilingLoads,
+    numLogicalExperts,
+    numGroups,
+    at.pairs,
+    at.layer,
+  );
 }
 
 /**

@@ -7,6 +7,7 @@ import type { KernelRequest } from '../../engine/plan-job.ts';
 import { alignUp, Carver } from '../../memory/carver.ts';
 import type { KernelSizes } from '../../memory/kernel-exports.ts';
 import { preserveScratchBytes } from '../preserve-slots.ts';
+import { adaptiveExports } from './kernel-exports.ts';
 import { numLinkNodes, pairsPerRow } from './link-sizes.ts';
 import { NUM_CURVE_POINTS, type SlotCosts } from './slot-costs.ts';
 
@@ -204,9 +205,10 @@ export function carveAdaptiveScratch(
   // Samples lie four by four in the kernels' vectors.
   const numSamples = alignUp(maxSamples, 4);
   const carver = new Carver(start);
+  const own = adaptiveExports(sizes);
   return {
     layer: carver.take(layerBytes(topology, sizes)),
-    terms: carver.take(sizes.adaptiveTermsBytes.value),
+    terms: carver.take(own.adaptiveTermsBytes.value),
     slowest: carver.take(8 * maxSamples),
     likeness: carver.take(8 * maxSamples),
     weights: carver.take(4 * numSamples),
@@ -229,7 +231,7 @@ export function carveAdaptiveScratch(
     pairs: carver.take(4 * Math.max(linked, numNodes) * pairsPerRow(experts)),
     nodeOfRank: carver.take(4 * numRanks),
     ...carveRules(topology, carver, numSamples),
-    search: carver.take(sizes.adaptiveScratchBytes(experts, slots, numRanks, maxSamples, numNodes)),
+    search: carver.take(own.adaptiveScratchBytes(experts, slots, numRanks, maxSamples, numNodes)),
     end: carver.end,
   };
 }

@@ -8,6 +8,7 @@ import { numberReplicas } from '../../mapping/number-replicas.ts';
 import type { KernelExports, Pointer } from '../../memory/kernel-exports.ts';
 import { meanLoads } from './ceiling.ts';
 import { type ExtentName, linkedExtent, numKicksOf, searchExtent } from './extent.ts';
+import { type AdaptiveExports, adaptiveExports } from './kernel-exports.ts';
 import { numLinkNodes, pairsPerRow } from './link-sizes.ts';
 import { checkPairs, preparePairs, writeNodes } from './links.ts';
 import { matchRanks } from './match-ranks.ts';
@@ -80,6 +81,7 @@ export interface LayerChange {
 /** Runs the adaptive policy's kernels on one layer after the other, in one worker. */
 export class AdaptiveSearch {
   readonly #kernels: KernelExports;
+  readonly #adaptive: AdaptiveExports;
   readonly #buffer: ArrayBufferLike;
   readonly #layout: JobLayout;
   readonly #request: AdaptiveRequest;
@@ -108,12 +110,13 @@ export class AdaptiveSearch {
     const isNear = this.#hasLinks && request.dispatch === 'nearest';
     this.nearLinks = isNear ? new NearLinks(layout.topology, request.linkPrice) : undefined;
     this.#kernels = kernels;
+    this.#adaptive = adaptiveExports(kernels);
     this.#buffer = buffer;
     this.#layout = layout;
     this.#request = request;
     this.#job = samples;
     this.#at = carveAdaptiveScratch(layout.topology, request, kernels, scratch);
-    this.#terms = new AdaptiveTerms(kernels, buffer, this.#at.terms);
+    this.#terms = new AdaptiveTerms(this.#adaptive, buffer, this.#at.terms);
     this.#words = jobWords(buffer, layout);
     const { survive } = request;
     this.#goal = survive === undefined ? undefined : new SurvivalGoal(layout.topology, survive);
@@ -185,7 +188,7 @@ export class AdaptiveSearch {
   prepare(layer: number): SampleFacts {
     this.#terms.setIntegers({ steps: this.#samplesAt(layer) });
     this.#rules?.write(layer);
-    this.#kernels.prepareSamples(this.#terms.at);
+    this.#adaptive.prepareSamples(this.#terms.at);
     this.#prepareLinks(layer);
     if (this.#request.tolerance !== undefined) this.#prepareCeiling();
     const { topology } = this.#layout;
@@ -238,7 +241,7 @@ export class AdaptiveSearch {
       this.#dealFresh();
       this.#kernels.copyBytes(this.#at.reference, this.#at.fresh, 4 * numPhysicalExperts);
     }
-    const most = this.#kernels.longestTime(this.#terms.at, this.#at.reference);
+    const most = this.#adaptive.longestTime(this.#terms.at, this.#at.reference);
     // A hair less than allowed: sums of loads are rounded.
     this.#terms.setNumbers({ ceiling: (most / (1 - this.#request.tolerance!)) * (1 - 2 ** -40) });
   }
@@ -246,7 +249,7 @@ export class AdaptiveSearch {
   /** Whether a rank of a placement of the prepared layer is above the ceiling. */
   isAbove(placement: Pointer): boolean {
     if (this.#request.tolerance === undefined) return false;
-    return this.#kernels.longestTime(this.#terms.at, placement) > this.#terms.number('ceiling');
+    return this.#adaptive.longestTime(this.#terms.at, placement) > this.#terms.number('ceiling');
   }
 
   /** Whether equal loads leave all ranks equally slow, wherever experts are. */
@@ -270,7 +273,7 @@ export class AdaptiveSearch {
       expected,
       firstNew: this.#firstNew(numNewSteps),
     });
-    this.#kernels.measureChange(this.#terms.at);
+    this.#adaptive.measureChange(this.#terms.at);
     return {
       distance: this.#terms.number('distance'),
       numNewSteps: this.#terms.number('numNewSteps'),
@@ -297,7 +300,7 @@ export class AdaptiveSearch {
    */
   slowest(placement: Pointer, out: Float64Array): void {
     this.#terms.setIntegers({ placement });
-    this.#kernels.measureSlowest(this.#terms.at);
+    this.#adaptive.measureSlowest(this.#terms.at);
     out.set(new Float64Array(this.#buffer, this.#at.slowest, out.length));
   }
 
@@ -343,7 +346,7 @@ export class AdaptiveSearch {
       replicaRank,
     });
     if (this.#isDealt && terms.from === undefined && (isFresh || triesFresh)) this.#dealFresh();
-    this.#kernels.searchAdaptive(this.#terms.at);
+    this.#adaptive.searchAdaptive(this.#terms.at);
     if (this.isCancelled) return 0;
     this.#evaluations += this.#terms.number('evaluations');
     this.#savedByLinks = this.#terms.number('savedAfter') - this.#terms.number('savedBefore');
@@ -508,7 +511,7 @@ export class AdaptiveSearch {
   #dealFresh(): void {
     const fresh = this.#terms.integer('fresh');
     this.#terms.setIntegers({ fresh: this.#at.fresh });
-    this.#kernels.dealToRanks(this.#terms.at);
+    this.#adaptive.dealToRanks(this.#terms.at);
     this.#terms.setIntegers({ fresh });
   }
 

@@ -1,4 +1,5 @@
-import type { AdaptiveInteger, AdaptiveNumber, KernelExports, Pointer } from '../../memory/kernel-exports.ts';
+import type { Pointer } from '../../memory/kernel-exports.ts';
+import type { AdaptiveExports, AdaptiveInteger, AdaptiveNumber } from './kernel-exports.ts';
 
 /**
  * The struct in kernel memory that the adaptive policy's kernels read what they are asked from, and write
@@ -6,14 +7,14 @@ import type { AdaptiveInteger, AdaptiveNumber, KernelExports, Pointer } from '..
  */
 export class AdaptiveTerms {
   readonly at: Pointer;
-  readonly #kernels: KernelExports;
+  readonly #kernels: AdaptiveExports;
   readonly #integers: Int32Array;
   readonly #numbers: Float64Array;
   /** Of the fields that were asked for: to make the name that a kernel exports takes longer than all else. */
   readonly #offsets = new Map<AdaptiveNumber | AdaptiveInteger, number>();
 
   /** @param at of as many bytes as the kernels say, on a multiple of 8 */
-  constructor(kernels: KernelExports, buffer: ArrayBufferLike, at: Pointer) {
+  constructor(kernels: AdaptiveExports, buffer: ArrayBufferLike, at: Pointer) {
     const bytes = kernels.adaptiveTermsBytes.value;
     this.at = at;
     this.#kernels = kernels;
