@@ -76,8 +76,8 @@ export function reportSurvival(
 }
 
 /**
- * Which slots are open, where not all are: without a file that says so those that the placement reaches. Where
- * a shared expert has some, the file may count them or not: what is in a slot tells.
+ * Which slots are open, where not all are: without a file that says so those that the placement reaches.
+ * Where a shared expert has some, the file may count them or not: what is in a slot tells.
  */
 function openSlots(
   { slots, rankOptions: { slotsPerRank, rules } = {} }: SurviveOptions,

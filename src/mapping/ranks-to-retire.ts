@@ -10,7 +10,7 @@ export interface RetireOptions {
   readonly numRanks: number;
   /** Ranks that are to stay, from 1 to those that live. */
   readonly shrinkTo: number;
-  /** Ranks that are gone already: they do not stay, and what the mapping has on them is lost. Default: none. */
+  /** Ranks that are gone already: they do not stay, and what they have is lost. Default: none. */
   readonly deadRanks?: readonly number[];
   /**
    * `[ranks]`: how many experts each has room for. Those that stay have room for all experts, where any so

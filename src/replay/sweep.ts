@@ -72,7 +72,7 @@ export function paretoFront(points: readonly SweepPoint[]): SweepPointDone[] {
 /**
  * Puts a sweep's points together: fronts and advice.
  *
- * @param level of the failures that are to be survived; when left out a node, or a rank where there is one node
+ * @param level of failures to survive; when left out a node, or a rank where there is one node
  */
 export function sweepResult(
   axes: SweepResult['axes'],
