@@ -113,8 +113,8 @@ function equalShares(a: AdaptiveTerms, expert: i32): v128 {
 }
 
 /**
- * How many times its mean a variance of so many degrees of freedom is, where it is so many standard errors off
- * (Wilson and Hilferty's formula).
+ * How many times its mean a variance of so many degrees of freedom is, where it is so many standard errors
+ * off (Wilson and Hilferty's formula).
  */
 function byChance(degrees: f64, errors: f64): f64 {
   const width = 2 / (9 * degrees);

@@ -188,8 +188,8 @@ export class AdaptiveLayers {
   }
 
   /**
-   * Searches, and from another start where the ceiling cannot be met from the live placement: if the layer may
-   * move as much as that takes.
+   * Searches, and from another start where the ceiling cannot be met from the live placement: if the layer
+   * may move as much as that takes.
    */
   #searchFrom(
     live: Pointer,

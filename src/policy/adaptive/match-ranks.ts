@@ -43,8 +43,8 @@ export function matchRanks(
 }
 
 /**
- * Ranks of `planned` and of `live` that have experts in common, by how many slots those are, as from * numRanks
- * + to. A thousand ranks can make a million pairs: sorting them would take long.
+ * Ranks of `planned` and of `live` that have experts in common, by how many slots those are, as
+ * from * numRanks + to. A thousand ranks can make a million pairs: sorting them would take long.
  */
 function sharingRanks(
   { numRanks, numLogicalExperts }: Topology,

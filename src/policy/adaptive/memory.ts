@@ -72,8 +72,8 @@ export class PlanMemory {
   }
 
   /**
-   * f32[logical made a multiple of 4]: a layer's expected loads, as shares of the mean rank load; 0 beyond the
-   * last expert.
+   * f32[logical made a multiple of 4]: a layer's expected loads, as shares of the mean rank load; 0 beyond
+   * the last expert.
    */
   expectedAt(layer: number): Pointer {
     return this.#at + 4 * (layer * this.#stride + HEADER_NUMBERS);
