@@ -7,7 +7,7 @@ import { readTransferOptions, type TransferOptions, transferOptionNames } from '
 import type { TransferPlan } from '../transfer/plan.ts';
 import { planTransfer } from '../transfer/plan-transfer.ts';
 import { type ExpertLoadBalancer, sharedParts } from './expert-load-balancer.ts';
-import { closedError } from './open-state.ts';
+import { closedError } from './open-gate.ts';
 import type { LoadSource } from './shared-parts.ts';
 
 /** A plan whose weights are to be moved. */

@@ -8,7 +8,7 @@ import { BalancerPlans } from './balancer-plans.ts';
 import type { CommitOptions } from './commit-options.ts';
 import { LiveState } from './live-state.ts';
 import type { EplbMetrics } from './metrics.ts';
-import { OpenState } from './open-state.ts';
+import { OpenGate } from './open-gate.ts';
 import { changedSettings, type ExpertLoadBalancerOptions, readOptions } from './options.ts';
 import type { PlanOptions, RebalanceOptions } from './plan-request.ts';
 import { Planner } from './planner.ts';
@@ -47,7 +47,7 @@ export class ExpertLoadBalancer {
   readonly name: string;
   /** The most worker threads that a plan may use; 0 when plans are made in this thread. */
   readonly threads: number;
-  readonly #openState = new OpenState();
+  readonly #openGate = new OpenGate();
   readonly #live: LiveState;
   readonly #planner: Planner;
   readonly #plans: BalancerPlans;
@@ -63,8 +63,8 @@ export class ExpertLoadBalancer {
         window: live.window,
         sources: live.sources,
         isFresh: (mapping, from) => live.mappings.isFresh(mapping, from),
-        isClosed: () => balancer.#openState.isClosed,
-        onClose: (listener) => balancer.#openState.onClose(listener),
+        isClosed: () => balancer.#openGate.isClosed,
+        onClose: (listener) => balancer.#openGate.onClose(listener),
         onStep: (listener) => listen(balancer.#stepListeners, listener),
         onTopology: (listener) => listen(balancer.#topologyListeners, listener),
         gains: live.gains,
@@ -90,9 +90,9 @@ export class ExpertLoadBalancer {
     this.windowSize = settings.windowSize;
     this.name = settings.name;
     this.threads = settings.threads;
-    this.#live = new LiveState(settings, this.#openState);
+    this.#live = new LiveState(settings, this.#openGate);
     const { region, job } = this.#live.made;
-    this.#planner = new Planner(settings, region, job, this.#openState);
+    this.#planner = new Planner(settings, region, job, this.#openGate);
     this.#plans = new BalancerPlans(this.#live, this.#planner);
   }
 
@@ -134,13 +134,13 @@ export class ExpertLoadBalancer {
    *   recorded then
    */
   recordLoad(layer: number, loads: LoadRow): void {
-    this.#openState.check();
+    this.#openGate.check();
     this.#live.window.recordPhysical(layer, loads);
   }
 
   /** Like {@link recordLoad}, but with the tokens that each expert got: loads [logical]. */
   recordLogicalLoad(layer: number, loads: LoadRow): void {
-    this.#openState.check();
+    this.#openGate.check();
     this.#live.window.recordLogical(layer, loads);
   }
 
@@ -151,7 +151,7 @@ export class ExpertLoadBalancer {
    * window. A step whose loads are whole numbers up to 65,535 a slot takes half as long as another one.
    */
   advanceWindow(): void {
-    this.#openState.check();
+    this.#openGate.check();
     this.#live.advance();
     for (const listener of this.#stepListeners) listener();
     const live = this.#live;
@@ -184,7 +184,7 @@ export class ExpertLoadBalancer {
    * ```
    */
   changeTopology(change: TopologyChange): TopologyChanged {
-    this.#openState.check();
+    this.#openGate.check();
     const live = this.#live;
     const settings = changedSettings(live.made.settings, change);
     const { former, ...relaid } = live.relay(settings);
@@ -363,7 +363,7 @@ export class ExpertLoadBalancer {
    *   not a snapshot, `EPLB_SHAPE` for a balancer of other sizes, `EPLB_MAPPING`. Nothing changes then.
    */
   restore(snapshot: Uint8Array): void {
-    this.#openState.check();
+    this.#openGate.check();
     restoreSnapshot(this.#live, snapshot);
   }
 

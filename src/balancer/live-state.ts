@@ -13,7 +13,7 @@ import { kernelOf } from '../policy/kernels.ts';
 import { repairSlots } from '../policy/repair/repair.ts';
 import { type CommitOptions, readCommitOptions, readLayers } from './commit-options.ts';
 import type { GainRecord } from './gain-record.ts';
-import type { OpenState } from './open-state.ts';
+import type { OpenGate } from './open-gate.ts';
 import type { BalancerSettings } from './options.ts';
 import type { LoadSource } from './shared-parts.ts';
 import type { TopologyChanged } from './topology-change.ts';
@@ -33,15 +33,15 @@ export class LiveState {
   readonly sources = new Set<LoadSource>();
   /** Steps that were ever recorded. */
   numSteps = 0;
-  readonly #openState: OpenState;
+  readonly #openGate: OpenGate;
   /** What is made anew when the topology changes. */
   #made: TopologyState;
   /** Where other threads read the live mapping, once any may. */
   #published: PublishedState | undefined;
 
-  constructor(settings: BalancerSettings, openState: OpenState) {
+  constructor(settings: BalancerSettings, openGate: OpenGate) {
     this.events = new EventTeller(settings.name);
-    this.#openState = openState;
+    this.#openGate = openGate;
     this.#made = makeState(settings);
     this.mappings = new LiveMapping(this.#made.first);
   }
@@ -118,7 +118,7 @@ export class LiveState {
   }
 
   #checkedCommit(mapping: ExpertMapping, options: CommitOptions): number | undefined {
-    this.#openState.check();
+    this.#openGate.check();
     const { from, force } = readCommitOptions(options);
     checkMapping('mapping', mapping);
     // First: a plan that is stale as ranks have changed may have another shape, too.

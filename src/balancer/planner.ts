@@ -16,7 +16,7 @@ import { type MappingHistory, writeMemory } from '../policy/history.ts';
 import { plannedMapping, writePrevious } from '../policy/job-tables.ts';
 import { kernelOf } from '../policy/kernels.ts';
 import { mayStay } from '../policy/may-stay.ts';
-import { closedError, type OpenState } from './open-state.ts';
+import { closedError, type OpenGate } from './open-gate.ts';
 import type { BalancerSettings } from './options.ts';
 import { writeJobLoads } from './plan-loads.ts';
 import { type PlanOptions, type PlanRequest, readPlanRequest, SYNC_NAMES } from './plan-request.ts';
@@ -42,7 +42,7 @@ export class Planner {
   /** The one for the topology before, until there is one for this: so the pool's threads go on. */
   #formerRunner: PlanRunner | undefined;
   #formerWorkers = { started: 0, woken: 0 };
-  readonly #openState: OpenState;
+  readonly #openGate: OpenGate;
   /** The mapping that the workers' memory has as the one before. */
   #written: ExpertMapping | undefined;
   #isPlanning = false;
@@ -50,10 +50,10 @@ export class Planner {
   /** Work that has not settled. */
   #numWaiting = 0;
 
-  constructor(settings: BalancerSettings, region: KernelRegion, job: JobLayout, openState: OpenState) {
+  constructor(settings: BalancerSettings, region: KernelRegion, job: JobLayout, openGate: OpenGate) {
     const { policy } = settings;
     this.#settings = settings;
-    this.#openState = openState;
+    this.#openGate = openGate;
     this.#policy = policy instanceof URL ? undefined : policy;
     this.#region = region;
     this.#job = job;
@@ -91,7 +91,7 @@ export class Planner {
 
   /** Starts the worker threads. */
   async start(): Promise<void> {
-    this.#openState.check();
+    this.#openGate.check();
     await this.enqueue(async () => {
       try {
         if (!this.#usesThreads) return;
@@ -99,7 +99,7 @@ export class Planner {
         this.#closeFormerRunner();
         await starting;
       } catch (error) {
-        throw this.#openState.isClosed ? closedError() : error;
+        throw this.#openGate.isClosed ? closedError() : error;
       }
     });
   }
@@ -119,7 +119,7 @@ export class Planner {
    * reuse what is not shared: that is copied.
    */
   take(weight: LoadsInput | undefined, options: PlanOptions, names?: readonly string[]): PlanRequest {
-    this.#openState.check();
+    this.#openGate.check();
     const isReadByWorkers = this.#usesThreads && !this.#plansFromSamples;
     const request = readPlanRequest(this.#settings.topology, weight, options, {
       isLater: true,
@@ -165,7 +165,7 @@ export class Planner {
   }
 
   async #plan(request: PlanRequest, sourceNow: () => PlanSource): Promise<PlanDecision | undefined> {
-    this.#openState.check();
+    this.#openGate.check();
     const { imbalanceThreshold, signal } = request;
     if (signal?.aborted) {
       throw new EplbError('EPLB_CANCELLED', 'the plan was cancelled', { cause: signal.reason });
@@ -182,7 +182,7 @@ export class Planner {
       return isEven ? undefined : this.#planHere(request, source);
     } catch (error) {
       // However far the plan was when close() cancelled it.
-      throw this.#openState.isClosed ? closedError() : error;
+      throw this.#openGate.isClosed ? closedError() : error;
     } finally {
       this.#isPlanning = false;
     }
@@ -194,7 +194,7 @@ export class Planner {
     options: Omit<PlanOptions, 'signal'>,
     source: PlanSource,
   ): PlanDecision {
-    this.#openState.check();
+    this.#openGate.check();
     const room = this.#usesThreads ? undefined : this.#loadsTarget;
     const taken = { isLater: false, isReadByWorkers: false, names: SYNC_NAMES, room };
     const request = readPlanRequest(this.#settings.topology, weight, options, taken);
@@ -205,7 +205,7 @@ export class Planner {
 
   /** Cancels the plan in flight and ends the threads. Idempotent. */
   async close(): Promise<void> {
-    this.#openState.close();
+    this.#openGate.close();
     this.#runner?.cancel();
     this.#formerRunner?.cancel();
     await this.#lastWork;
@@ -217,7 +217,7 @@ export class Planner {
   async #loadRunner(): Promise<PlanRunner> {
     const { policy, policyGraceMs: graceMs, request, maxWorkers: maxThreads, idle } = this.#settings;
     const { KernelRunner, PolicyRunner } = await loadRunners();
-    this.#openState.check();
+    this.#openGate.check();
     if (this.#runner !== undefined) return this.#runner;
     if (policy instanceof URL) {
       this.#runner = new PolicyRunner(this.#region, this.#job, { url: policy.href, graceMs });
@@ -254,7 +254,7 @@ export class Planner {
     if (imbalanceThreshold !== undefined) {
       // Nobody waits for a look: the host's thread has two short turns then, and not a longer one.
       await nextTurn();
-      this.#openState.check();
+      this.#openGate.check();
     }
     const job = {
       loads,
@@ -266,7 +266,7 @@ export class Planner {
     const running = runner.run(job, signal);
     if (runner === this.#runner) this.#closeFormerRunner();
     const tables = await running;
-    this.#openState.check();
+    this.#openGate.check();
     if (tables === undefined) return undefined;
     if (request === undefined || this.#policy === undefined)
       return { status: 'planned', mapping: plannedMapping(topology, tables) };

@@ -14,8 +14,8 @@ import type { GroupMetrics } from './metrics.ts';
 import {
   balancednessOf,
   forecastJson,
+  type GroupPlan,
   type PlanRecord,
-  type PlanResult,
   recordOf,
   resultOf,
 } from './plan-result.ts';
@@ -66,8 +66,8 @@ export class GroupPlans {
   readonly #host: PlanHost;
   /** What the last plan started from. */
   #lastPrevious: Held;
-  #plans: readonly (readonly [string, PlanResult])[] = [];
-  readonly #planning = new Map<string, Promise<PlanResult>>();
+  #plans: readonly (readonly [string, GroupPlan])[] = [];
+  readonly #planning = new Map<string, Promise<GroupPlan>>();
   #numWaiting = 0;
   #counts = { numPlanned: 0, numKept: 0 };
 
@@ -109,7 +109,7 @@ export class GroupPlans {
    *
    * @throws EplbError `EPLB_STALE` for another generation than the live one, `EPLB_LIMIT`, `EPLB_CLOSED`
    */
-  plan(question: PlanQuestion): Promise<PlanResult> {
+  plan(question: PlanQuestion): Promise<GroupPlan> {
     const { planId, loads, samples, generation } = question;
     if (generation !== undefined && generation !== this.#host.epochs.epoch) {
       const message = `plan: generation ${generation} is not ${this.#host.epochs.epoch}, the live one`;
@@ -130,7 +130,7 @@ export class GroupPlans {
   }
 
   /** Plans from the window. The answer is durable before anybody gets it. */
-  async #planOnce(planId: string, question: PlanQuestion): Promise<PlanResult> {
+  async #planOnce(planId: string, question: PlanQuestion): Promise<GroupPlan> {
     const result = await this.#planNow(question);
     await this.#host.change(async () => {
       await this.#host.append({ kind: 'plan', planId, plan: recordOf(result) });
@@ -139,7 +139,7 @@ export class GroupPlans {
     return result;
   }
 
-  async #planNow(question: PlanQuestion): Promise<PlanResult> {
+  async #planNow(question: PlanQuestion): Promise<GroupPlan> {
     this.#host.checkOpen();
     if (this.#numWaiting >= MOST_WAITING) {
       throw new EplbError(
@@ -169,7 +169,7 @@ export class GroupPlans {
     }
   }
 
-  async #decide({ loads, samples, previous, saysBalance }: PlanQuestion): Promise<PlanResult> {
+  async #decide({ loads, samples, previous, saysBalance }: PlanQuestion): Promise<GroupPlan> {
     const epoch = this.#host.epochs.epoch;
     const before = this.#heldOf(previous);
     if (this.#host.isPaused) return this.#kept(before, epoch, 'paused');
@@ -191,7 +191,7 @@ export class GroupPlans {
   }
 
   /** What keeps every expert on a rank that lives, for policies that cannot plan around dead ones. */
-  #repaired(before: Held, epoch: number, loads = averageLoads(this.#host.balancer)): PlanResult {
+  #repaired(before: Held, epoch: number, loads = averageLoads(this.#host.balancer)): GroupPlan {
     const ranks = this.#host.ranks();
     const { deadRanks, speed, whole } = ranks;
     const damage = {
@@ -218,7 +218,7 @@ export class GroupPlans {
     return this.#lastPrevious;
   }
 
-  #kept({ mapping, bytes, digest }: Held, epoch: number, reason: string): PlanResult {
+  #kept({ mapping, bytes, digest }: Held, epoch: number, reason: string): GroupPlan {
     return { status: 'kept', reason, epoch, mapping, bytes, digest, previousDigest: digest, moves: 0 };
   }
 
@@ -226,7 +226,7 @@ export class GroupPlans {
     decision: Pick<Extract<BalancerDecision, { status: 'planned' }>, 'mapping' | 'forecast'>,
     before: Held,
     epoch: number,
-  ): PlanResult {
+  ): GroupPlan {
     const next = held(decision.mapping);
     const ranks = this.#host.ranks();
     // There may be more ranks by now than it was planned for.
@@ -246,7 +246,7 @@ export class GroupPlans {
     return { status: 'planned', epoch, ...next, previousDigest: before.digest, moves, ...forecast };
   }
 
-  #note({ status, reason, moves, epoch, forecast }: PlanResult, seconds: number): void {
+  #note({ status, reason, moves, epoch, forecast }: GroupPlan, seconds: number): void {
     const key = status === 'planned' ? 'numPlanned' : 'numKept';
     this.#counts = { ...this.#counts, [key]: this.#counts[key] + 1 };
     const bytes = forecast?.bytes ?? moves * (this.#host.cost?.bytesPerExpert ?? 0);

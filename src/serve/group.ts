@@ -26,7 +26,7 @@ import { type EpochReport, type Held, held, LiveEpochs } from './live-epochs.ts'
 import { type LoadReport, LoadSteps, type WholeStep } from './load-steps.ts';
 import { mappingOfRecord, mappingRecord } from './mapping-record.ts';
 import type { GroupMetrics } from './metrics.ts';
-import type { PlanResult } from './plan-result.ts';
+import type { GroupPlan } from './plan-result.ts';
 import { expertLoads, withMoreSlots } from './slot-loads.ts';
 import type { ServeTime } from './time.ts';
 
@@ -232,7 +232,7 @@ export class Group {
    *
    * @throws EplbError `EPLB_STALE` for another generation than the live one, `EPLB_LIMIT`, `EPLB_CLOSED`
    */
-  plan(question: PlanQuestion): Promise<PlanResult> {
+  plan(question: PlanQuestion): Promise<GroupPlan> {
     return this.#plans.plan(question);
   }
 

@@ -7,7 +7,7 @@ import type { PlanForecast } from '../policy/decision.ts';
 import { type MappingRecord, mappingOfRecord, mappingRecord } from './mapping-record.ts';
 
 /** What became of a plan that was asked for, before it is written down as an answer. */
-export interface PlanResult {
+export interface GroupPlan {
   readonly status: 'planned' | 'kept';
   /** Why the mapping stays: a policy's reason, 'paused', or 'dry run'. */
   readonly reason?: string;
@@ -49,21 +49,21 @@ export function balancednessOf(loads: LoadMatrix, mapping: ExpertMapping, topolo
 }
 
 /** A result as plain data, for the state's file. */
-export interface PlanRecord extends Omit<PlanResult, 'mapping' | 'bytes'> {
+export interface PlanRecord extends Omit<GroupPlan, 'mapping' | 'bytes'> {
   readonly table: MappingRecord;
 }
 
-export function recordOf({ mapping, bytes: _, ...rest }: PlanResult): PlanRecord {
+export function recordOf({ mapping, bytes: _, ...rest }: GroupPlan): PlanRecord {
   return { ...rest, table: mappingRecord(mapping) };
 }
 
-export function resultOf({ table, ...rest }: PlanRecord): PlanResult {
+export function resultOf({ table, ...rest }: PlanRecord): GroupPlan {
   const mapping = mappingOfRecord(table);
   return { ...rest, mapping, bytes: mapping.toBytes() };
 }
 
 /** A result with its tables as nested arrays: the answer in JSON. */
-export function planAnswer(result: PlanResult, more: object): object {
+export function planAnswer(result: GroupPlan, more: object): object {
   const { mapping, bytes: _, ...rest } = result;
   const { phyToLog, logToPhy, replicaCount } = mapping.toJSON();
   return {

@@ -17,7 +17,7 @@ import { DASHBOARD_ROUTES } from './dashboard/dashboard-routes.ts';
 import { DECLARATION_SCHEMA } from './declaration.ts';
 import { EPOCH_ROUTES } from './epochs/epoch-routes.ts';
 import type { Group } from './group.ts';
-import { type PlanResult, planAnswer } from './plan-result.ts';
+import { type GroupPlan, planAnswer } from './plan-result.ts';
 import { JSON_TYPE, jsonReply as json, mappingReply, type Reply } from './reply.ts';
 import { planKindOf, type Route } from './route.ts';
 import { checkSchema } from './schema.ts';
@@ -252,7 +252,7 @@ export const ROUTES: readonly Route[] = [
 ];
 
 /** The mapping in bytes, and the rest in headers. */
-function planBytes({ status, reason, epoch, digest, previousDigest, moves, bytes }: PlanResult): Reply {
+function planBytes({ status, reason, epoch, digest, previousDigest, moves, bytes }: GroupPlan): Reply {
   const headers = {
     'eplb-status': status,
     ...(reason === undefined ? {} : { 'eplb-reason': reason }),
@@ -265,7 +265,7 @@ function planBytes({ status, reason, epoch, digest, previousDigest, moves, bytes
 }
 
 /** @throws EplbError `EPLB_STALE` when nobody knows any more what the plan was made from */
-function transferOf(group: Group, previous: ExpertMapping | undefined, result: PlanResult): object {
+function transferOf(group: Group, previous: ExpertMapping | undefined, result: GroupPlan): object {
   const { numRanks, numNodes } = group.declaration;
   const { cost } = group;
   const from = previous ?? group.mappingAt(result.epoch);

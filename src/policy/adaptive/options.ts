@@ -4,7 +4,7 @@ import { EplbRangeError } from '../../core/errors.ts';
 import { checkOptions } from '../../core/known-keys.ts';
 import { type CostModel, isCostModel } from '../../cost/cost-model.ts';
 import { costModel } from '../../cost/make.ts';
-import { type AdaptiveEffort, type AdaptiveRequest, type MoveCost, NO_LIMIT } from './request.ts';
+import { type AdaptiveEffort, type AdaptiveMoveCost, type AdaptiveRequest, NO_LIMIT } from './request.ts';
 import { type SlotCosts, slotCostsOf } from './slot-costs.ts';
 
 /**
@@ -261,7 +261,7 @@ function readEffort(effort: unknown): AdaptiveEffort {
 }
 
 /** What a move within a node takes, in units of what balance is worth. */
-function costOfMove(cost: CompleteCostModel): MoveCost {
+function costOfMove(cost: CompleteCostModel): AdaptiveMoveCost {
   const seconds = cost.bytesPerExpert / cost.bandwidthWithinNode;
   const { secondsAtBalance, secondsPerLoad } = cost;
   // Of what is beyond all numbers on the way nothing is known: then no move pays.

@@ -18,7 +18,7 @@ export const NO_LIMIT = 2 ** 31 - 1;
 export type AdaptiveEffort = 'quick' | 'usual' | 'thorough';
 
 /** What a move takes, in steps of what it is to gain: shares of the mean rank load, and load. */
-export interface MoveCost {
+export interface AdaptiveMoveCost {
   readonly shareSteps: number;
   readonly loadSteps: number;
 }
@@ -33,7 +33,7 @@ export interface AdaptiveRequest extends KernelRequest {
   readonly fixedPrice: number;
   /** Whether `moveCost` is known. */
   readonly hasCost: boolean;
-  readonly moveCost: MoveCost;
+  readonly moveCost: AdaptiveMoveCost;
   /** What slots take of a rank's time; undefined where that is in proportion to their tokens. */
   readonly slotCosts: SlotCosts | undefined;
   /** Steps that a placement stays good for; undefined where the loads tell. */

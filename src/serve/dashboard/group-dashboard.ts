@@ -6,7 +6,7 @@ import { imbalanceSeconds, type LiveRanks } from '../../watch/window-figures.ts'
 import type { GroupView } from '../group-view.ts';
 import type { WholeStep } from '../load-steps.ts';
 import type { GroupMetrics } from '../metrics.ts';
-import { balancednessOf, type PlanResult } from '../plan-result.ts';
+import { balancednessOf, type GroupPlan } from '../plan-result.ts';
 import { expertLoads } from '../slot-loads.ts';
 import type { ServeTime } from '../time.ts';
 import { Changes, Feed, type Watchers } from './feed.ts';
@@ -93,7 +93,7 @@ export class GroupDashboard {
   }
 
   /** A plan was asked for. @param loads that it was made for; the window's when left out */
-  planned(result: PlanResult, seconds: number, before: ExpertMapping, loads: LoadMatrix | undefined): void {
+  planned(result: GroupPlan, seconds: number, before: ExpertMapping, loads: LoadMatrix | undefined): void {
     const { status, reason = '', epoch, digest, moves, forecast, balancedness } = result;
     const isPlanned = status === 'planned';
     this.#note({

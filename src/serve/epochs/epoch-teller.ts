@@ -6,11 +6,11 @@ import { lastOutcome } from './epoch-checks.ts';
 import type { EpochHost } from './epoch-host.ts';
 import {
   countRanks,
+  type EpochRankView,
   type EpochView,
   endedView,
   openView,
   plainView,
-  type RankView,
   rankViews,
 } from './epoch-view.ts';
 import { EventHub } from './event-hub.ts';
@@ -106,7 +106,7 @@ export class EpochTeller {
     return { epoch, digest: live.digest, ranks: this.rankViews(nowMs) };
   }
 
-  rankViews(nowMs: number): readonly RankView[] {
+  rankViews(nowMs: number): readonly EpochRankView[] {
     return rankViews(this.#host.declaration.numRanks, this.#standing.book, this.#coordination, nowMs);
   }
 

@@ -36,7 +36,7 @@ export interface EpochUnderWay {
 }
 
 /** A rank: what it holds a lease of, and how it stands in the protocol. */
-export interface RankView {
+export interface EpochRankView {
   readonly rank: number;
   readonly lease: LeaseState;
   /**
@@ -111,7 +111,7 @@ export function rankViews(
   book: RankBook,
   coordination: Coordination | undefined,
   nowMs: number,
-): readonly RankView[] {
+): readonly EpochRankView[] {
   return Array.from({ length: numRanks }, (_, rank) => {
     const entry = coordination?.state.ranks[rank];
     const lease = book.leaseOf(rank);
@@ -131,8 +131,8 @@ export function rankViews(
 }
 
 /** How many ranks stand how. */
-export function countRanks(views: readonly RankView[]): RankCounts {
-  const ofState = (wanted: RankView['state']) => views.filter(({ state }) => state === wanted).length;
+export function countRanks(views: readonly EpochRankView[]): RankCounts {
+  const ofState = (wanted: EpochRankView['state']) => views.filter(({ state }) => state === wanted).length;
   const ofLease = (wanted: LeaseState) => views.filter(({ lease }) => lease === wanted).length;
   return {
     serving: ofState('serving'),

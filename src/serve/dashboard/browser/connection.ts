@@ -18,7 +18,7 @@ export interface ConnectionListener {
  * A stream of events that comes back by itself, and goes on where it was. While the tab is hidden there is
  * none: browsers have few connections to one host, for all tabs together.
  */
-export class Connection {
+export class LiveConnection {
   readonly #path: string;
   readonly #token: string | undefined;
   readonly #listener: ConnectionListener;

@@ -1,7 +1,7 @@
 import { followMedia } from '../../../report/browser/chart.ts';
 import { byId } from '../../../report/browser/element.ts';
 import type { DashboardUpdate, DashboardView, OverviewUpdate, OverviewView } from '../view.ts';
-import { Connection } from './connection.ts';
+import { LiveConnection } from './connection.ts';
 import { GroupPage } from './group-page.ts';
 import { GroupsPage } from './groups-page.ts';
 import { mergeGroup, mergeGroups } from './merge.ts';
@@ -14,7 +14,7 @@ const REDRAW_MS = 10_000;
 class Dashboard {
   readonly #groups = new GroupsPage();
   readonly #group = new GroupPage();
-  #connection: Connection | undefined;
+  #connection: LiveConnection | undefined;
   #token = readToken();
   #overview: OverviewView | undefined;
   #view: DashboardView | undefined;
@@ -71,7 +71,7 @@ class Dashboard {
       name === undefined ? 'v1/dashboard/events' : `v1/groups/${encodeURIComponent(name)}/dashboard/events`;
     if (name !== undefined) this.#group.clear(name);
     document.title = name === undefined ? 'eplb serve' : `${name} – eplb serve`;
-    this.#connection = new Connection(path, this.#token, {
+    this.#connection = new LiveConnection(path, this.#token, {
       onEvent: (type, data) => {
         if (name === undefined) this.#takeGroups(type, data);
         else this.#takeGroup(type, data);

@@ -1,7 +1,7 @@
 import { EplbError } from '../core/errors.ts';
 
 /** Whether a balancer still works, as its parts see it. */
-export class OpenState {
+export class OpenGate {
   #isClosed = false;
   readonly #listeners = new Set<() => void>();
 
