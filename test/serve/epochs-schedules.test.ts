@@ -48,7 +48,10 @@ test('streams of events have ends: for those who miss much, read slowly, or are 
   const slow = reader(100_000);
   hub.listen(fast.sink, { state });
   hub.listen(slow.sink, { rank: 1, state });
-  assert.throws(() => hub.listen(reader(0).sink, { state }), { code: 'EPLB_LIMIT', message: /^events: 2 streams are open/ });
+  assert.throws(() => hub.listen(reader(0).sink, { state }), {
+    code: 'EPLB_LIMIT',
+    message: /^events: 2 streams are open/,
+  });
   for (let i = 0; i < 4; i++) hub.publish('rank', { i });
   hub.publish('message', { i: 4 }, 1);
   assert.deepEqual([slow.sink.ended, slow.types()], ['cut', ['state', 'rank', 'rank']]);
