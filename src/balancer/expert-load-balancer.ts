@@ -79,7 +79,8 @@ export class ExpertLoadBalancer {
   }
 
   /**
-   * Allocates all memory that the balancer will ever use. No thread is started before the first plan.
+   * Allocates all memory that recording and planning will ever use. What other threads read the mapping from
+   * is allocated when the first of them connects. No thread is started before the first plan.
    *
    * @throws EplbTypeError `EPLB_KIND`, or `EPLB_OPTION` for an unknown option; EplbRangeError
    *   `EPLB_NOT_WHOLE`, `EPLB_RANGE`, `EPLB_SHAPE`, `EPLB_TOPOLOGY`, or `EPLB_MEMORY` when there is not

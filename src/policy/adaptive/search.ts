@@ -315,8 +315,7 @@ export class AdaptiveSearch {
     const isFresh = live === 0 || terms.start === 'fresh';
     const triesFresh = !isFresh && terms.triesFresh === true;
     const { numPhysicalExperts } = this.#layout.topology;
-    if (terms.from !== undefined)
-      new Int32Array(this.#buffer, this.#at.fresh, numPhysicalExperts).set(terms.from);
+    if (terms.from !== undefined) this.#tableAt(this.#at.fresh).set(terms.from);
     else if (isFresh || triesFresh) this.#placeAfresh(replicaRank);
     if (triesFresh && terms.from === undefined) this.#matchFresh(live);
     const extent = terms.extent ?? (isFresh ? 'first' : 'next');
@@ -397,10 +396,10 @@ export class AdaptiveSearch {
 
   /** Writes the placement that the ceiling is by; what stays on a rank keeps its slots in `live`, if any. */
   takeReference(live: Pointer, phyToLog: Pointer, replicaRank: Pointer): void {
-    const { numPhysicalExperts, numLogicalExperts } = this.#layout.topology;
-    const table = (at: Pointer) => new Int32Array(this.#buffer, at, numPhysicalExperts);
-    table(phyToLog).set(table(this.#at.reference));
-    numberReplicas(table(phyToLog), table(replicaRank), new Int32Array(numLogicalExperts));
+    const planned = this.#tableAt(phyToLog);
+    planned.set(this.#tableAt(this.#at.reference));
+    const counts = new Int32Array(this.#layout.topology.numLogicalExperts);
+    numberReplicas(planned, this.#tableAt(replicaRank), counts);
     if (live !== 0) this.keepSlots(live, phyToLog, replicaRank);
   }
 
@@ -503,8 +502,8 @@ export class AdaptiveSearch {
   #matchFresh(live: Pointer): void {
     const { topology } = this.#layout;
     if (this.#isDealt || !areInterchangeable(topology, this.#request.survive)) return;
-    const table = (at: Pointer) => new Int32Array(this.#buffer, at, topology.numPhysicalExperts);
-    matchRanks(topology, this.keepsGroups ? topology.numNodes : 1, table(live), table(this.#at.fresh));
+    const numParts = this.keepsGroups ? topology.numNodes : 1;
+    matchRanks(topology, numParts, this.#tableAt(live), this.#tableAt(this.#at.fresh));
   }
 
   /** Deals that placement to the ranks as they are. */
@@ -520,7 +519,7 @@ export class AdaptiveSearch {
     const { numLogicalExperts, numPhysicalExperts, numRanks } = this.#layout.topology;
     this.#kernels.copyBytes(this.#at.fresh, live, 4 * numPhysicalExperts);
     // No expert may go back to a closed slot.
-    emptyClosedSlots(new Int32Array(this.#buffer, this.#at.fresh, numPhysicalExperts), this.#layout.topology);
+    emptyClosedSlots(this.#tableAt(this.#at.fresh), this.#layout.topology);
     this.#kernels.preserveSlots(
       this.#at.fresh,
       phyToLog,
@@ -530,6 +529,11 @@ export class AdaptiveSearch {
       numLogicalExperts,
       this.#at.layer,
     );
+  }
+
+  /** i32[slots] */
+  #tableAt(at: Pointer): Int32Array {
+    return new Int32Array(this.#buffer, at, this.#layout.topology.numPhysicalExperts);
   }
 
   /** The samples [logical] of a layer, as they were given. */
