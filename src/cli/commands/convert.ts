@@ -13,6 +13,7 @@ import { LOAD_WRITER_NAMES, loadWriterFor } from '../../formats/write/registry.t
 import type { ConvertReport } from '../convert-report.ts';
 import { renderConversion } from '../convert-report.ts';
 import { addTopologyOption, devicesOf } from '../device-options.ts';
+import { flagName } from '../flag-name.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { DENSE_ROWS_HELP, FIRST_LAYER_HELP } from '../option-help.ts';
@@ -181,6 +182,5 @@ function numberNotes(layerNumbers: readonly number[] | undefined): string[] {
 function refuse(options: ConvertOptions, names: readonly (keyof ConvertOptions)[], what: string): void {
   const given = names.find((name) => options[name] !== undefined);
   if (given === undefined) return;
-  const option = `--${given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  throw new EplbError('EPLB_OPTION', `${option}: it has no meaning for ${what}, which <in> holds`);
+  throw new EplbError('EPLB_OPTION', `${flagName(given)}: it has no meaning for ${what}, which <in> holds`);
 }

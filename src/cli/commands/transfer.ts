@@ -10,6 +10,7 @@ import { quotePath } from '../../formats/text.ts';
 import { type CostModel, type ExpertMapping, planTransfer, type TransferPlan } from '../../index.ts';
 import { addTopologyOption, type Devices, devicesOf } from '../device-options.ts';
 import { sayingErrors } from '../error-message.ts';
+import { flagName } from '../flag-name.ts';
 import { addHelpTexts } from '../help.ts';
 import { addJsonOption, type JsonOption, jsonPath, writeResult } from '../json-option.ts';
 import { contradiction, listParser, numberParser, wholeParser } from '../option-values.ts';
@@ -151,10 +152,7 @@ function planFor(
     message
       .replace(/\bnum(Ranks|Nodes)\b/g, (_, name: string) => `--${name.toLowerCase()}`)
       .replace(/^topology\.linkClasses(?=[:[])/, '--topology: linkClasses')
-      .replace(
-        /^[a-z]\w+(?=[:[])/,
-        (name) => `--${name.replaceAll(/[A-Z]/g, (one) => `-${one.toLowerCase()}`)}`,
-      );
+      .replace(/^[a-z]\w+(?=[:[])/, flagName);
   // Which slots are closed, the placements say themselves.
   const { slotsPerRank: _, deadRanks, ...devicesOnly } = rankOptions;
   return sayingErrors(say, () =>

@@ -1,4 +1,5 @@
 import { quotePath } from '../../formats/text.ts';
+import { flagName } from '../flag-name.ts';
 
 /** Flags of `eplb serve`. */
 export interface ServeFlags {
@@ -61,9 +62,6 @@ const SOURCES: Readonly<Record<string, { readonly from: readonly Option[]; reado
   'etcd.password': { from: ['etcdPassword'] },
 };
 
-/** Names a flag as it is typed. */
-const typed = (flag: string) => `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-
 /** The flag or variable that gives one of some options; undefined when none does. */
 export function givenBy(
   options: readonly Option[],
@@ -71,7 +69,7 @@ export function givenBy(
   environment: NodeJS.ProcessEnv,
 ): string | undefined {
   const flag = options.find((option) => option in flags && flags[option as keyof ServeFlags] !== undefined);
-  if (flag !== undefined) return typed(flag);
+  if (flag !== undefined) return flagName(flag);
   // An empty variable is one that is not set.
   const variables = options.flatMap((option) => (option === 'insecure' ? [] : [VARIABLES[option]]));
   return variables.find((variable) => environment[variable]);
@@ -98,6 +96,6 @@ export function sayingSources(flags: ServeFlags, environment: NodeJS.ProcessEnv)
     if (given !== undefined) return given + rest;
     const path = flags.config ?? (environment[VARIABLES.config] || undefined);
     if (path !== undefined) return `${titleOfFile(path, flags, environment)}: ${inFile}${rest}`;
-    return (from[0] === undefined ? option : typed(from[0])) + rest;
+    return (from[0] === undefined ? option : flagName(from[0])) + rest;
   };
 }
